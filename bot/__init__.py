@@ -1,0 +1,1 @@
+"""Discord's view of the service; reaches it over HTTP alone."""

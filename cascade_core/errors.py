@@ -1,0 +1,168 @@
+"""Every error this product raises on purpose.
+
+    CascadeError
+    |-- InvalidRequest          invalid_value            a field is out of its range
+    |-- Unsupported             unsupported_combination  each field is fine, together they are not
+    |-- NotFound                not_found
+    |-- Gone                    gone                     it existed and was deleted
+    |-- Conflict                conflict
+    |-- Cancelled               cancelled
+    |-- WireError               wire_invalid             bytes are no hand-off of ours
+    |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
+    |-- ModelMismatch           model_mismatch           a latent made by other weights
+    |-- ModelUnavailable        model_unavailable        weights missing, unreadable or wrong
+    |-- NonFiniteLatent         non_finite_latent        the model answered NaN or infinity
+    |-- OutOfMemory             out_of_memory            retryable
+    |-- StageLost               stage_lost               retryable: the replica died
+    |-- NotReady                not_ready                retryable
+    |-- SettingsInvalid         settings_invalid
+    `-- Internal                internal                 anything else; details stay in the log
+
+Errors cross process borders by pickle and as JSON, so every argument is positional and kept in
+``args``, and ``code`` is stable: clients may rely on it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class CascadeError(Exception):
+    """Base of all errors; ``str`` of it is safe to show to a client.
+
+    Args:
+        message: one sentence for the person who made the request.
+        field: the request field at fault, if there is one.
+    """
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(message, field)
+        self.message = message
+        self.field = field
+
+    def __str__(self) -> str:
+        return self.message
+
+    def to_dict(self) -> dict[str, str]:
+        """Return the JSON form: code, message and, where known, field."""
+        body = {"code": self.code, "message": self.message}
+        return body | {"field": self.field} if self.field else body
+
+
+class InvalidRequest(CascadeError):
+    """A field of the request is out of its allowed range."""
+
+    code = "invalid_value"
+
+
+class Unsupported(CascadeError):
+    """The fields are valid one by one but not together."""
+
+    code = "unsupported_combination"
+
+
+class NotFound(CascadeError):
+    """No such job, image or latent."""
+
+    code = "not_found"
+
+
+class Gone(CascadeError):
+    """It existed and was deleted."""
+
+    code = "gone"
+
+
+class Conflict(CascadeError):
+    """The thing is in a state that does not allow this."""
+
+    code = "conflict"
+
+
+class Cancelled(CascadeError):
+    """Somebody cancelled the work."""
+
+    code = "cancelled"
+
+
+class WireError(CascadeError):
+    """Bytes that are not a message of ours: truncated, oversize, nested, wrong type or version."""
+
+    code = "wire_invalid"
+
+
+class HandoffInvalid(WireError):
+    """A hand-off whose shape, dtype or values break its invariants."""
+
+    code = "handoff_invalid"
+
+
+class ModelMismatch(CascadeError):
+    """A latent made by other weights than those loaded."""
+
+    code = "model_mismatch"
+
+
+class ModelUnavailable(CascadeError):
+    """Weights or configuration are missing, unreadable or not what they should be."""
+
+    code = "model_unavailable"
+
+
+class NonFiniteLatent(CascadeError):
+    """The model produced NaN or infinity; never shown as a black picture."""
+
+    code = "non_finite_latent"
+
+
+class OutOfMemory(CascadeError):
+    """The device ran out of memory."""
+
+    code = "out_of_memory"
+    retryable = True
+
+
+class StageLost(CascadeError):
+    """The replica died or became unreachable while it worked."""
+
+    code = "stage_lost"
+    retryable = True
+
+
+class NotReady(CascadeError):
+    """The service is starting, draining or has no replica for a stage."""
+
+    code = "not_ready"
+    retryable = True
+
+
+class SettingsInvalid(CascadeError):
+    """One or more settings are wrong; the message lists them all."""
+
+    code = "settings_invalid"
+
+
+class Internal(CascadeError):
+    """An unexpected failure; the log has the details under the request id."""
+
+    code = "internal"
+
+
+def all_errors() -> dict[str, type[CascadeError]]:
+    """Return every error class by its code."""
+    found: dict[str, type[CascadeError]] = {}
+    pending: list[type[CascadeError]] = list(CascadeError.__subclasses__())
+    while pending:
+        cls = pending.pop()
+        found[cls.code] = cls
+        pending.extend(cls.__subclasses__())
+    return found
+
+
+def from_dict(body: dict[str, str]) -> CascadeError:
+    """Rebuild an error from :meth:`CascadeError.to_dict`; an unknown code becomes Internal."""
+    cls = all_errors().get(body.get("code", ""), Internal)
+    return cls(body.get("message", "unknown error"), body.get("field"))

@@ -1,0 +1,43 @@
+"""Pixels, Stage C latent, Stage B latent and back: the only home of 42.67, 10.67 and 4."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import ceil
+
+SIZE_MULTIPLE_PX = 128
+"""Sides that are not multiples of this come out a few pixels off, or crash Stage B: its latent side
+``int(10.67 * ceil(side / 42.67))`` is then odd, and PixelUnshuffle(2) needs it even."""
+
+
+@dataclass(frozen=True, slots=True)
+class Geometry:
+    """How the three latents of one model relate in size.
+
+    Attributes:
+        resolution_multiple: pixels per Stage C cell (``resolution_multiple`` of the prior pipeline).
+        latent_dim_scale: Stage B cells per Stage C cell (``latent_dim_scale`` of the decoder
+            pipeline).
+        stage_a_factor: pixels per Stage B cell (``up_down_scale_factor ** levels`` of Stage A).
+
+    Source: StableCascadePriorPipeline.prepare_latents, StableCascadeDecoderPipeline.prepare_latents,
+    diffusers 0.42.1.
+    """
+
+    resolution_multiple: float = 42.67
+    latent_dim_scale: float = 10.67
+    stage_a_factor: int = 4
+
+    def stage_c_hw(self, height_px: int, width_px: int) -> tuple[int, int]:
+        """Return the Stage C latent's (h, w) for an image of this size."""
+        return ceil(height_px / self.resolution_multiple), ceil(width_px / self.resolution_multiple)
+
+    def stage_b_hw(self, stage_c_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the Stage B latent's (h, w) for a Stage C latent of this (h, w)."""
+        height, width = stage_c_hw
+        return int(height * self.latent_dim_scale), int(width * self.latent_dim_scale)
+
+    def image_hw(self, stage_b_hw: tuple[int, int]) -> tuple[int, int]:
+        """Return the (height, width) in pixels that Stage A decodes from this Stage B latent."""
+        height, width = stage_b_hw
+        return height * self.stage_a_factor, width * self.stage_a_factor

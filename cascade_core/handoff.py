@@ -1,0 +1,241 @@
+"""What one stage gives the next: arrays with their invariants, and how they travel as bytes."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from math import prod
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade_core import wire
+from cascade_core.errors import CascadeError, HandoffInvalid
+from cascade_core.geometry import Geometry
+from cascade_core.request import GenerationRequest
+
+# numpy has no bfloat16: its bits travel as uint16, and `dtype` says what they mean.
+_STORAGE: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "float16": np.dtype("<f2"),
+    "bfloat16": np.dtype("<u2"),
+}
+_BFLOAT16_EXPONENT = 0x7F80
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tensor:
+    """An array and the dtype its bits stand for.
+
+    Attributes:
+        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        array: the values; for ``bfloat16`` the raw bits as uint16.
+
+    Raises:
+        HandoffInvalid: unknown dtype, storage that does not fit it, or a value that is not finite.
+    """
+
+    dtype: str
+    array: npt.NDArray[Any]
+
+    def __post_init__(self) -> None:
+        if self.dtype not in _STORAGE:
+            raise HandoffInvalid(f"unknown dtype {str(self.dtype)[:20]!r}")
+        if self.array.dtype != _STORAGE[self.dtype]:
+            raise HandoffInvalid(f"{self.dtype} cannot be stored as {self.array.dtype}")
+        if not self.is_finite():
+            raise HandoffInvalid("the tensor holds NaN or infinity")
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The array's shape."""
+        return self.array.shape
+
+    def is_finite(self) -> bool:
+        """Tell whether every value is finite."""
+        if self.dtype == "bfloat16":
+            return not bool(((self.array & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any())
+        return bool(np.isfinite(self.array).all())
+
+    def to_body(self) -> dict[str, Any]:
+        """Return dtype, shape and little-endian bytes."""
+        return {"dtype": self.dtype, "shape": list(self.shape), "data": self.array.tobytes()}
+
+    @classmethod
+    def from_body(cls, body: object) -> Self:
+        """Rebuild from :meth:`to_body`; the array is read-only and shares the message's bytes.
+
+        Raises:
+            HandoffInvalid: fields missing, or shape and bytes that do not fit together.
+        """
+        if not isinstance(body, dict) or body.keys() != {"dtype", "shape", "data"}:
+            raise HandoffInvalid("a tensor needs dtype, shape and data")
+        dtype, shape, data = body["dtype"], body["shape"], body["data"]
+        if not isinstance(dtype, str) or dtype not in _STORAGE:
+            raise HandoffInvalid(f"unknown dtype {str(dtype)[:20]!r}")
+        if not isinstance(shape, list) or len(shape) > 4 or not all(map(_is_extent, shape)):
+            raise HandoffInvalid("shape must be up to four positive whole numbers")
+        storage = _STORAGE[dtype]
+        if not isinstance(data, bytes) or len(data) != prod(shape) * storage.itemsize:
+            raise HandoffInvalid(f"data does not fill shape {shape} of {dtype}")
+        return cls(dtype, np.frombuffer(data, storage).reshape(shape))
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRef:
+    """Which weights made a latent.
+
+    Attributes:
+        id: ``demo``, a folder's name or a hub id.
+        revision: the pinned commit, or the release of the embedded model.
+        fingerprint: hash over the weight files; equal means interchangeable latents.
+    """
+
+    id: str
+    revision: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class _Latent:
+    """What both hand-offs carry besides their arrays."""
+
+    KIND: ClassVar[str]
+
+    latents_chw: Tensor
+    geometry: Geometry
+    model: ModelRef
+    request: GenerationRequest
+
+    def _expect_hw(self, name: str, height_width: tuple[int, int]) -> None:
+        shape = self.latents_chw.shape
+        if len(shape) != 3 or shape[1:] != height_width:
+            raise HandoffInvalid(
+                f"{name} latent of {self.request.width}x{self.request.height} px must be "
+                f"(channels, {height_width[0]}, {height_width[1]}), got {shape}"
+            )
+
+    def _head(self) -> dict[str, Any]:
+        return {
+            "latents_chw": self.latents_chw.to_body(),
+            "geometry": asdict(self.geometry),
+            "model": asdict(self.model),
+            "request": self.request.to_dict(),
+        }
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StageCLatent(_Latent):
+    """Stage C's result: the composition, and all that Stage B needs to go on from it.
+
+    Attributes:
+        latents_chw: (16, h, w), the final Stage C latent.
+        pooled: (1, P), the prompt's pooled text embedding.
+        negative_pooled: (1, P), the negative prompt's, used when Stage B guides.
+        geometry: relates h and w to the image size in ``request``.
+        model: the weights that made it.
+        request: the request of this one image (n = 1).
+
+    Raises:
+        HandoffInvalid: a shape does not follow from the geometry and the image size.
+    """
+
+    KIND: ClassVar[str] = "stage_c_latent"
+
+    pooled: Tensor
+    negative_pooled: Tensor
+
+    def __post_init__(self) -> None:
+        size = (self.request.height, self.request.width)
+        self._expect_hw("Stage C", self.geometry.stage_c_hw(*size))
+        for name in ("pooled", "negative_pooled"):
+            shape = getattr(self, name).shape
+            if len(shape) != 2 or shape[0] != 1:
+                raise HandoffInvalid(f"{name} must be (1, channels), got {shape}")
+
+    def encode(self) -> bytes:
+        """Return the wire form."""
+        pooled = {"pooled": self.pooled.to_body(), "negative_pooled": self.negative_pooled.to_body()}
+        return wire.pack(self.KIND, self._head() | pooled)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Rebuild from :meth:`encode`.
+
+        Raises:
+            WireError: not a message of this kind and version.
+            HandoffInvalid: well-formed, but an invariant is broken.
+        """
+        body = wire.unpack(cls.KIND, data)
+        _expect_fields(body, {"pooled", "negative_pooled"})
+        return cls(
+            **_head_from(body),
+            pooled=Tensor.from_body(body["pooled"]),
+            negative_pooled=Tensor.from_body(body["negative_pooled"]),
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StageBLatent(_Latent):
+    """Stage B's result: latents_chw (4, H/4, W/4), unscaled, ready for Stage A.
+
+    Raises:
+        HandoffInvalid: the shape does not follow from the geometry and the image size.
+    """
+
+    KIND: ClassVar[str] = "stage_b_latent"
+
+    def __post_init__(self) -> None:
+        stage_c_hw = self.geometry.stage_c_hw(self.request.height, self.request.width)
+        self._expect_hw("Stage B", self.geometry.stage_b_hw(stage_c_hw))
+
+    def encode(self) -> bytes:
+        """Return the wire form."""
+        return wire.pack(self.KIND, self._head())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
+        body = wire.unpack(cls.KIND, data)
+        _expect_fields(body, set())
+        return cls(**_head_from(body))
+
+
+_HEAD = {"latents_chw", "geometry", "model", "request"}
+
+
+def _expect_fields(body: dict[str, Any], extra: set[str]) -> None:
+    if body.keys() != _HEAD | extra:
+        raise HandoffInvalid(f"fields must be {', '.join(sorted(_HEAD | extra))}")
+
+
+def _head_from(body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        return {
+            "latents_chw": Tensor.from_body(body["latents_chw"]),
+            "geometry": _geometry_from(body["geometry"]),
+            "model": ModelRef(**_texts(body["model"])),
+            "request": GenerationRequest.from_dict(dict(body["request"])),
+        }
+    except HandoffInvalid:
+        raise
+    except (CascadeError, TypeError, ValueError) as error:
+        raise HandoffInvalid(f"hand-off is not usable: {error}") from error
+
+
+def _geometry_from(body: dict[str, Any]) -> Geometry:
+    geometry = Geometry(**body)
+    scales = (geometry.resolution_multiple, geometry.latent_dim_scale, geometry.stage_a_factor)
+    if not all(isinstance(scale, int | float) and 1 <= scale <= 1024 for scale in scales):
+        raise HandoffInvalid("geometry must be numbers between 1 and 1024")
+    return geometry
+
+
+def _texts(body: dict[str, Any]) -> dict[str, str]:
+    if not all(isinstance(value, str) for value in body.values()):
+        raise HandoffInvalid("model must be texts")
+    return body
+
+
+def _is_extent(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 65536

@@ -1,0 +1,1 @@
+"""How the stages become autoscaled Ray Serve replicas behind one HTTP endpoint."""

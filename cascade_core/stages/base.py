@@ -1,0 +1,72 @@
+"""What the engine and the pipeline expect of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+Rgb = npt.NDArray[np.uint8]
+"""A picture as (height, width, 3) RGB."""
+
+
+class Row(Protocol):
+    """One request inside a stage, from admission to its result.
+
+    Attributes:
+        step: steps done so far.
+        steps: steps in all; the row is done when ``step == steps``.
+        bucket: rows with equal buckets may share a forward pass (the latent's shape).
+    """
+
+    @property
+    def step(self) -> int: ...  # noqa: D102
+
+    @property
+    def steps(self) -> int: ...  # noqa: D102
+
+    @property
+    def bucket(self) -> tuple[int, ...]: ...  # noqa: D102
+
+
+TaskT = TypeVar("TaskT", contravariant=True)
+RowT = TypeVar("RowT", bound=Row)
+ResultT = TypeVar("ResultT", covariant=True)
+
+
+class Stage(Protocol[TaskT, RowT, ResultT]):
+    """One model and the loop around it; used by one thread at a time.
+
+    A failed ``advance`` must leave every row as it was, so that the engine can retry rows singly.
+
+    Attributes:
+        name: ``c``, ``b`` or ``a``.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    def admit(self, task: TaskT) -> RowT:
+        """Prepare a row: encode its text, draw its initial noise.
+
+        Raises:
+            CascadeError: the task cannot run here.
+        """
+
+    def advance(self, rows: Sequence[RowT]) -> None:
+        """Do one step of every row; all share one bucket and none is done."""
+
+    def result(self, row: RowT) -> ResultT:
+        """Return the result of a row that is done.
+
+        Raises:
+            NonFiniteLatent: the model answered NaN or infinity.
+        """
+
+    def preview(self, row: RowT) -> Rgb | None:
+        """Return a small picture of what the last step predicts, or None if the stage has none."""
+
+    def warm_up(self) -> None:
+        """Run one tiny request through, so that the first real one is not slow."""

@@ -24,6 +24,7 @@ Errors cross process borders by pickle and as JSON, so every argument is positio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 
@@ -162,7 +163,15 @@ def all_errors() -> dict[str, type[CascadeError]]:
     return found
 
 
-def from_dict(body: dict[str, str]) -> CascadeError:
-    """Rebuild an error from :meth:`CascadeError.to_dict`; an unknown code becomes Internal."""
-    cls = all_errors().get(body.get("code", ""), Internal)
-    return cls(body.get("message", "unknown error"), body.get("field"))
+def from_dict(body: Mapping[str, object]) -> CascadeError:
+    """Rebuild an error from :meth:`CascadeError.to_dict`.
+
+    Whatever is unknown or of the wrong type is replaced (an unknown code by Internal), because the
+    body may come from another version of this service.
+    """
+    code, message, field = (body.get(name) for name in ("code", "message", "field"))
+    cls = all_errors().get(code, Internal) if isinstance(code, str) else Internal
+    return cls(
+        message if isinstance(message, str) else "unknown error",
+        field if isinstance(field, str) else None,
+    )

@@ -15,12 +15,13 @@ class Geometry:
     """How the three latents of one model relate in size.
 
     Attributes:
-        resolution_multiple: pixels per Stage C cell (``resolution_multiple`` of the prior pipeline).
+        resolution_multiple: pixels per Stage C cell (``resolution_multiple`` of the prior
+            pipeline).
         latent_dim_scale: Stage B cells per Stage C cell (``latent_dim_scale`` of the decoder
             pipeline).
         stage_a_factor: pixels per Stage B cell (``up_down_scale_factor ** levels`` of Stage A).
 
-    Source: StableCascadePriorPipeline.prepare_latents, StableCascadeDecoderPipeline.prepare_latents,
+    Source: ``prepare_latents`` of StableCascadePriorPipeline and StableCascadeDecoderPipeline,
     diffusers 0.42.1.
     """
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import prod
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from cascade_core import wire
-from cascade_core.errors import CascadeError, HandoffInvalid
+from cascade_core.errors import HandoffInvalid, InvalidRequest, Unsupported
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 
@@ -21,6 +21,11 @@ _STORAGE: dict[str, np.dtype[Any]] = {
     "bfloat16": np.dtype("<u2"),
 }
 _BFLOAT16_EXPONENT = 0x7F80
+_DTYPE_MESSAGE = f"dtype must be one of {', '.join(_STORAGE)}"
+_MAX_DIMENSIONS = 4
+_MAX_EXTENT = 65536
+_MAX_SCALE = 1024
+_MAX_MODEL_TEXT_CHARS = 1024
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,7 +45,7 @@ class Tensor:
 
     def __post_init__(self) -> None:
         if self.dtype not in _STORAGE:
-            raise HandoffInvalid(f"unknown dtype {str(self.dtype)[:20]!r}")
+            raise HandoffInvalid(_DTYPE_MESSAGE)
         if self.array.dtype != _STORAGE[self.dtype]:
             raise HandoffInvalid(f"{self.dtype} cannot be stored as {self.array.dtype}")
         if not self.is_finite():
@@ -68,13 +73,14 @@ class Tensor:
         Raises:
             HandoffInvalid: fields missing, or shape and bytes that do not fit together.
         """
-        if not isinstance(body, dict) or body.keys() != {"dtype", "shape", "data"}:
-            raise HandoffInvalid("a tensor needs dtype, shape and data")
-        dtype, shape, data = body["dtype"], body["shape"], body["data"]
+        values = _expect_fields(body, {"dtype", "shape", "data"})
+        dtype, shape, data = values["dtype"], values["shape"], values["data"]
         if not isinstance(dtype, str) or dtype not in _STORAGE:
-            raise HandoffInvalid(f"unknown dtype {str(dtype)[:20]!r}")
-        if not isinstance(shape, list) or len(shape) > 4 or not all(map(_is_extent, shape)):
-            raise HandoffInvalid("shape must be up to four positive whole numbers")
+            raise HandoffInvalid(_DTYPE_MESSAGE)
+        if not isinstance(shape, list) or not 1 <= len(shape) <= _MAX_DIMENSIONS:
+            raise HandoffInvalid(f"shape must have one to {_MAX_DIMENSIONS} extents")
+        if not all(_is_extent(extent) for extent in shape):
+            raise HandoffInvalid(f"extents must be whole numbers between 1 and {_MAX_EXTENT}")
         storage = _STORAGE[dtype]
         if not isinstance(data, bytes) or len(data) != prod(shape) * storage.itemsize:
             raise HandoffInvalid(f"data does not fill shape {shape} of {dtype}")
@@ -89,11 +95,19 @@ class ModelRef:
         id: ``demo``, a folder's name or a hub id.
         revision: the pinned commit, or the release of the embedded model.
         fingerprint: hash over the weight files; equal means interchangeable latents.
+
+    Raises:
+        HandoffInvalid: a value is not a text, or an endless one.
     """
 
     id: str
     revision: str
     fingerprint: str
+
+    def __post_init__(self) -> None:
+        for value in (self.id, self.revision, self.fingerprint):
+            if not isinstance(value, str) or len(value) > _MAX_MODEL_TEXT_CHARS:
+                raise HandoffInvalid("a model is named by three short texts")
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
@@ -107,7 +121,11 @@ class _Latent:
     model: ModelRef
     request: GenerationRequest
 
-    def _expect_hw(self, name: str, height_width: tuple[int, int]) -> None:
+    def _check(self, name: str, height_width: tuple[int, int]) -> None:
+        if self.request.n != 1:
+            raise HandoffInvalid(
+                f"a hand-off is of one image, its request asks for {self.request.n}"
+            )
         shape = self.latents_chw.shape
         if len(shape) != 3 or shape[1:] != height_width:
             raise HandoffInvalid(
@@ -137,7 +155,8 @@ class StageCLatent(_Latent):
         request: the request of this one image (n = 1).
 
     Raises:
-        HandoffInvalid: a shape does not follow from the geometry and the image size.
+        HandoffInvalid: a shape does not follow from the geometry and the image size, the pooled
+            embeddings differ in length, or the request is not of one image.
     """
 
     KIND: ClassVar[str] = "stage_c_latent"
@@ -147,15 +166,20 @@ class StageCLatent(_Latent):
 
     def __post_init__(self) -> None:
         size = (self.request.height, self.request.width)
-        self._expect_hw("Stage C", self.geometry.stage_c_hw(*size))
+        self._check("Stage C", self.geometry.stage_c_hw(*size))
         for name in ("pooled", "negative_pooled"):
             shape = getattr(self, name).shape
             if len(shape) != 2 or shape[0] != 1:
                 raise HandoffInvalid(f"{name} must be (1, channels), got {shape}")
+        if self.pooled.shape != self.negative_pooled.shape:
+            raise HandoffInvalid("pooled and negative_pooled must have the same shape")
 
     def encode(self) -> bytes:
         """Return the wire form."""
-        pooled = {"pooled": self.pooled.to_body(), "negative_pooled": self.negative_pooled.to_body()}
+        pooled = {
+            "pooled": self.pooled.to_body(),
+            "negative_pooled": self.negative_pooled.to_body(),
+        }
         return wire.pack(self.KIND, self._head() | pooled)
 
     @classmethod
@@ -167,7 +191,7 @@ class StageCLatent(_Latent):
             HandoffInvalid: well-formed, but an invariant is broken.
         """
         body = wire.unpack(cls.KIND, data)
-        _expect_fields(body, {"pooled", "negative_pooled"})
+        _expect_fields(body, _HEAD | {"pooled", "negative_pooled"})
         return cls(
             **_head_from(body),
             pooled=Tensor.from_body(body["pooled"]),
@@ -180,14 +204,15 @@ class StageBLatent(_Latent):
     """Stage B's result: latents_chw (4, H/4, W/4), unscaled, ready for Stage A.
 
     Raises:
-        HandoffInvalid: the shape does not follow from the geometry and the image size.
+        HandoffInvalid: the shape does not follow from the geometry and the image size, or the
+            request is not of one image.
     """
 
     KIND: ClassVar[str] = "stage_b_latent"
 
     def __post_init__(self) -> None:
         stage_c_hw = self.geometry.stage_c_hw(self.request.height, self.request.width)
-        self._expect_hw("Stage B", self.geometry.stage_b_hw(stage_c_hw))
+        self._check("Stage B", self.geometry.stage_b_hw(stage_c_hw))
 
     def encode(self) -> bytes:
         """Return the wire form."""
@@ -197,45 +222,52 @@ class StageBLatent(_Latent):
     def decode(cls, data: bytes) -> Self:
         """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
         body = wire.unpack(cls.KIND, data)
-        _expect_fields(body, set())
+        _expect_fields(body, _HEAD)
         return cls(**_head_from(body))
 
 
 _HEAD = {"latents_chw", "geometry", "model", "request"}
 
 
-def _expect_fields(body: dict[str, Any], extra: set[str]) -> None:
-    if body.keys() != _HEAD | extra:
-        raise HandoffInvalid(f"fields must be {', '.join(sorted(_HEAD | extra))}")
-
-
-def _head_from(body: dict[str, Any]) -> dict[str, Any]:
-    try:
-        return {
-            "latents_chw": Tensor.from_body(body["latents_chw"]),
-            "geometry": _geometry_from(body["geometry"]),
-            "model": ModelRef(**_texts(body["model"])),
-            "request": GenerationRequest.from_dict(dict(body["request"])),
-        }
-    except HandoffInvalid:
-        raise
-    except (CascadeError, TypeError, ValueError) as error:
-        raise HandoffInvalid(f"hand-off is not usable: {error}") from error
-
-
-def _geometry_from(body: dict[str, Any]) -> Geometry:
-    geometry = Geometry(**body)
-    scales = (geometry.resolution_multiple, geometry.latent_dim_scale, geometry.stage_a_factor)
-    if not all(isinstance(scale, int | float) and 1 <= scale <= 1024 for scale in scales):
-        raise HandoffInvalid("geometry must be numbers between 1 and 1024")
-    return geometry
-
-
-def _texts(body: dict[str, Any]) -> dict[str, str]:
-    if not all(isinstance(value, str) for value in body.values()):
-        raise HandoffInvalid("model must be texts")
+def _expect_fields(body: object, names: set[str]) -> dict[str, Any]:
+    if not isinstance(body, dict) or body.keys() != names:
+        raise HandoffInvalid(f"expected a map of {', '.join(sorted(names))}")
     return body
 
 
+def _head_from(body: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "latents_chw": Tensor.from_body(body["latents_chw"]),
+        "geometry": _geometry_from(body["geometry"]),
+        "model": ModelRef(**_expect_fields(body["model"], {"id", "revision", "fingerprint"})),
+        "request": _request_from(body["request"]),
+    }
+
+
+def _geometry_from(body: object) -> Geometry:
+    names = {field.name for field in fields(Geometry)}
+    scales = _expect_fields(body, names)
+    if not all(_is_scale(scale) for scale in scales.values()):
+        raise HandoffInvalid(f"geometry must be numbers between 1 and {_MAX_SCALE}")
+    if not isinstance(scales["stage_a_factor"], int):
+        raise HandoffInvalid("stage_a_factor must be a whole number")
+    return Geometry(**scales)
+
+
+def _request_from(body: Any) -> GenerationRequest:
+    try:
+        return GenerationRequest.from_dict(body)
+    except (InvalidRequest, Unsupported) as error:
+        raise HandoffInvalid(f"its request is not usable: {error}") from error
+
+
+def _is_number(value: object) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_scale(value: object) -> bool:
+    return _is_number(value) and 1 <= value <= _MAX_SCALE
+
+
 def _is_extent(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 < value <= 65536
+    return isinstance(value, int) and _is_number(value) and 1 <= value <= _MAX_EXTENT

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields, replace
-from math import isfinite
+import re
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
 from cascade_core.errors import InvalidRequest, Unsupported
@@ -18,6 +18,11 @@ MAX_IMAGES = 8
 MAX_SEED = 2**32 - 1
 MAX_STEPS = 100
 MAX_GUIDANCE_SCALE = 20.0
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: better refused here than failing
+# in the middle of the job.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,8 +72,11 @@ class GenerationRequest:
             _check_int(name, getattr(self, name), 1, MAX_STEPS)
         for name in ("guidance_scale", "decoder_guidance_scale"):
             _check_float(name, getattr(self, name), 0.0, MAX_GUIDANCE_SCALE)
+        if self.latent_id is not None:
+            _check_id("latent_id", self.latent_id)
         if (self.latent_id is not None) != (self.kind == "vary_details"):
-            raise Unsupported("latent_id goes with kind vary_details, and only with it", "latent_id")
+            message = "latent_id goes with kind vary_details, and only with it"
+            raise Unsupported(message, "latent_id")
 
     def for_image(self, index: int) -> GenerationRequest:
         """Return the request of image ``index`` alone: n = 1 and its own seeds.
@@ -95,14 +103,17 @@ class GenerationRequest:
         Raises:
             InvalidRequest: an unknown or missing field, or a value out of range.
         """
-        known = {field.name for field in fields(cls)}
-        unknown = sorted(str(name)[:40] for name in body.keys() - known)
+        if not isinstance(body, dict):
+            raise InvalidRequest("a request must be a map of fields")
+        unknown = sorted(
+            str(name)[:40] for name in body.keys() - {field.name for field in fields(cls)}
+        )
         if unknown:
             raise InvalidRequest(f"unknown field {unknown[0]!r}", unknown[0])
-        try:
-            return cls(**body)
-        except TypeError as error:
-            raise InvalidRequest(f"incomplete request: {error}") from error
+        for field in fields(cls):
+            if field.default is MISSING and field.name not in body:
+                raise InvalidRequest(f"{field.name} is missing", field.name)
+        return cls(**body)
 
 
 def check_side(name: str, value: object, max_side_px: int) -> None:
@@ -117,7 +128,7 @@ def check_side(name: str, value: object, max_side_px: int) -> None:
 
 
 def _check_choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
-    if value not in allowed:
+    if not isinstance(value, str) or value not in allowed:
         raise InvalidRequest(f"{name} must be one of {', '.join(allowed)}", name)
 
 
@@ -128,17 +139,21 @@ def _check_text(name: str, value: object) -> None:
         raise InvalidRequest(
             f"{name} must be at most {MAX_PROMPT_CHARS} characters, got {len(value)}", name
         )
+    if _UNSTORABLE.search(value):
+        raise InvalidRequest(f"{name} must not hold NUL or half a surrogate pair", name)
+
+
+def _check_id(name: str, value: object) -> None:
+    if not isinstance(value, str) or not _ID.fullmatch(value):
+        raise InvalidRequest(f"{name} must be 1 to 64 letters, digits, '_', '.' or '-'", name)
 
 
 def _check_int(name: str, value: object, low: int, high: int) -> None:
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise InvalidRequest(f"{name} must be a whole number", name)
-    if not low <= value <= high:
-        raise InvalidRequest(f"{name} must be between {low} and {high}, got {value}", name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidRequest(f"{name} must be a whole number between {low} and {high}", name)
 
 
 def _check_float(name: str, value: object, low: float, high: float) -> None:
-    if not isinstance(value, int | float) or isinstance(value, bool) or not isfinite(value):
-        raise InvalidRequest(f"{name} must be a number", name)
-    if not low <= value <= high:
-        raise InvalidRequest(f"{name} must be between {low:g} and {high:g}, got {value:g}", name)
+    # NaN fails every comparison, so it is out of any range.
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidRequest(f"{name} must be a number between {low:g} and {high:g}", name)

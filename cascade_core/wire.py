@@ -16,18 +16,23 @@ WIRE_VERSION = 1
 MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 MAX_DEPTH = 6
 MAX_ITEMS = 64
-MAX_TEXT_BYTES = 64 * 1024
+MAX_CONTAINERS = 128
+MAX_TEXT_CHARS = 16 * 1024
+
+_UTF8_BYTES_PER_CHAR = 4
 
 
 def pack(kind: str, body: dict[str, Any]) -> bytes:
-    """Encode a message.
+    """Encode a message; what this accepts, :func:`unpack` accepts too.
 
     Raises:
-        WireError: the body holds something that is not plain data, or is too big.
+        WireError: the body holds something that is not plain data, or too much of it.
     """
+    message = {"v": WIRE_VERSION, "kind": kind, "body": body}
+    _check_plain(message, MAX_DEPTH, _Budget())
     try:
-        data: bytes = msgpack.packb({"v": WIRE_VERSION, "kind": kind, "body": body})
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        data: bytes = msgpack.packb(message)
+    except (TypeError, ValueError, OverflowError) as error:
         raise WireError(f"cannot encode {kind}: {error}") from error
     if len(data) > MAX_MESSAGE_BYTES:
         raise WireError(f"{kind} is {len(data)} bytes, the limit is {MAX_MESSAGE_BYTES}")
@@ -38,7 +43,7 @@ def unpack(kind: str, data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[s
     """Decode a message of the expected kind and return its body.
 
     Memory stays within a small multiple of ``len(data)``: sizes claimed inside are checked before
-    anything is allocated for them.
+    anything is allocated for them, and containers are counted while they are built.
 
     Raises:
         WireError: truncated, oversize, nested too deeply, trailing bytes, unknown version, other
@@ -46,12 +51,15 @@ def unpack(kind: str, data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[s
     """
     if len(data) > max_bytes:
         raise WireError(f"message is {len(data)} bytes, the limit is {max_bytes}")
+    budget = _Budget()
     try:
         message = msgpack.unpackb(
             data,
+            object_pairs_hook=budget.spend_on_map,
+            list_hook=budget.spend_on_list,
             max_array_len=MAX_ITEMS,
             max_map_len=MAX_ITEMS,
-            max_str_len=MAX_TEXT_BYTES,
+            max_str_len=MAX_TEXT_CHARS * _UTF8_BYTES_PER_CHAR,
             max_bin_len=max_bytes,
             max_ext_len=0,
             strict_map_key=True,
@@ -60,27 +68,72 @@ def unpack(kind: str, data: bytes, max_bytes: int = MAX_MESSAGE_BYTES) -> dict[s
         raise WireError("trailing bytes after the message") from error
     except (msgpack.UnpackException, ValueError, TypeError, RecursionError) as error:
         raise WireError(f"not a valid message: {type(error).__name__}") from error
-    return _check(kind, message)
+    _check_plain(message, MAX_DEPTH, _Budget())
+    return _body_of(kind, message)
 
 
-def _check(kind: str, message: object) -> dict[str, Any]:
+class _Budget:
+    """Counts maps and lists while they are built: 16 MiB of ``[]`` would become 1 GiB of lists."""
+
+    def __init__(self) -> None:
+        self._left = MAX_CONTAINERS
+
+    def spend(self) -> None:
+        self._left -= 1
+        if self._left < 0:
+            raise WireError(f"more than {MAX_CONTAINERS} maps and lists")
+
+    def spend_on_list(self, items: list[object]) -> list[object]:
+        self.spend()
+        return items
+
+    def spend_on_map(self, pairs: list[tuple[object, object]]) -> dict[object, object]:
+        self.spend()
+        body = dict(pairs)
+        if len(body) != len(pairs):
+            raise WireError("a map names a field twice")
+        return body
+
+
+def _check_plain(value: object, depth_left: int, budget: _Budget) -> None:
+    """Refuse what is not plain data, nested too deeply or too much."""
+    if isinstance(value, dict | list):
+        _check_container(value, depth_left, budget)
+    elif isinstance(value, str):
+        if len(value) > MAX_TEXT_CHARS:
+            raise WireError(f"text is longer than {MAX_TEXT_CHARS} characters")
+    elif not isinstance(value, bytes | int | float | None):
+        raise WireError(f"{type(value).__name__} is not plain data")
+
+
+def _check_container(
+    value: dict[object, object] | list[object], depth_left: int, budget: _Budget
+) -> None:
+    if depth_left == 0:
+        raise WireError(f"nested deeper than {MAX_DEPTH}")
+    if len(value) > MAX_ITEMS:
+        raise WireError(f"a map or list holds more than {MAX_ITEMS} items")
+    budget.spend()
+    if isinstance(value, dict) and not all(isinstance(key, str) for key in value):
+        raise WireError("field names must be text")
+    for item in value.values() if isinstance(value, dict) else value:
+        _check_plain(item, depth_left - 1, budget)
+
+
+def _body_of(kind: str, message: object) -> dict[str, Any]:
     if not isinstance(message, dict) or message.keys() != {"v", "kind", "body"}:
         raise WireError("not a message of this service")
-    if message["v"] != WIRE_VERSION:
-        raise WireError(f"unknown version {str(message['v'])[:20]}, this is {WIRE_VERSION}")
+    version = message["v"]
+    if type(version) is not int or version != WIRE_VERSION:
+        raise WireError(f"unknown version {_shown(version)}, this is {WIRE_VERSION}")
     if message["kind"] != kind:
-        raise WireError(f"expected {kind}, got {str(message['kind'])[:40]}")
+        raise WireError(f"expected {kind}, got {_shown(message['kind'])}")
     body = message["body"]
     if not isinstance(body, dict):
         raise WireError("body must be a map")
-    _check_depth(body, MAX_DEPTH)
     return body
 
 
-def _check_depth(value: object, left: int) -> None:
-    if not isinstance(value, dict | list):
-        return
-    if left == 0:
-        raise WireError(f"nested deeper than {MAX_DEPTH}")
-    for item in value.values() if isinstance(value, dict) else value:
-        _check_depth(item, left - 1)
+def _shown(value: object) -> str:
+    """Return a short form for a message; never the text of something big."""
+    return str(value)[:40] if isinstance(value, str | int) else type(value).__name__

@@ -1,0 +1,191 @@
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from cascade_core.errors import CascadeError, InvalidRequest, Unsupported
+from cascade_core.request import MAX_SEED, GenerationRequest, check_side
+
+BASE: dict[str, Any] = {
+    "prompt": "a red circle",
+    "width": 512,
+    "height": 256,
+    "seed": 7,
+    "decoder_seed": 9,
+}
+sides = st.integers(2, 16).map(lambda cells: cells * 128)
+seeds = st.integers(0, MAX_SEED)
+steps = st.integers(1, 100)
+scales = st.floats(0, 20)
+prompts = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=40)
+ids = st.from_regex(r"[A-Za-z0-9_.-]{1,64}", fullmatch=True)
+requests = st.builds(
+    GenerationRequest,
+    prompt=prompts,
+    negative_prompt=prompts,
+    width=sides,
+    height=sides,
+    n=st.integers(1, 8),
+    seed=seeds,
+    steps=steps,
+    guidance_scale=scales,
+    decoder_seed=seeds,
+    decoder_steps=steps,
+    decoder_guidance_scale=scales,
+    format=st.sampled_from(["png", "webp", "jpeg"]),
+) | st.builds(
+    GenerationRequest,
+    **{k: st.just(v) for k, v in BASE.items()},
+    latent_id=ids,
+    kind=st.just("vary_details"),
+)
+
+
+def request(**changes: Any) -> GenerationRequest:
+    return GenerationRequest(**(BASE | changes))
+
+
+@pytest.mark.parametrize(
+    ("field", "low", "high", "step"),
+    [
+        ("width", 256, 2048, 128),
+        ("height", 256, 2048, 128),
+        ("n", 1, 8, 1),
+        ("seed", 0, 2**32 - 1, 1),
+        ("decoder_seed", 0, 2**32 - 1, 1),
+        ("steps", 1, 100, 1),
+        ("decoder_steps", 1, 100, 1),
+        ("guidance_scale", 0, 20, 0.5),
+        ("decoder_guidance_scale", 0, 20, 0.5),
+    ],
+)
+def test_each_number_has_a_range_that_the_error_names(
+    field: str, low: float, high: float, step: float
+) -> None:
+    assert getattr(request(**{field: low}), field) == low
+    assert getattr(request(**{field: high}), field) == high
+
+    for value in (low - step, high + step, 10**400, -(10**400), float("nan"), float("inf")):
+        with pytest.raises(InvalidRequest, match=f"{field} .*{low} and {high}") as caught:
+            request(**{field: value})
+        assert caught.value.field == field
+
+
+@pytest.mark.parametrize("field", sorted(request().to_dict()))
+@pytest.mark.parametrize(
+    "value", [True, b"png", [], {}, object()], ids=lambda value: repr(type(value))
+)
+def test_values_of_another_type_are_refused_by_name(field: str, value: object) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        request(**{field: value})
+
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("side_px", [257, 320, 500, 2047])
+def test_sides_between_the_multiples_are_refused(side_px: int) -> None:
+    with pytest.raises(InvalidRequest, match="height must be a multiple of 128") as caught:
+        request(height=side_px)
+
+    assert caught.value.field == "height"
+
+
+def test_a_model_may_allow_less_than_the_largest_side() -> None:
+    check_side("width", 512, 512)
+
+    with pytest.raises(InvalidRequest, match=r"width .*between 256 and 512"):
+        check_side("width", 640, 512)
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+@pytest.mark.parametrize("text", ["x" * 2001, "half of \ud83d", "a\0b"])
+def test_prompts_that_cannot_be_stored_are_refused(field: str, text: str) -> None:
+    with pytest.raises(InvalidRequest, match=field) as caught:
+        request(**{field: text})
+
+    assert caught.value.field == field
+
+
+def test_prompts_up_to_the_limit_are_taken_in_any_language() -> None:
+    assert request(prompt="\N{FROG FACE}" * 2000).prompt.startswith("\N{FROG FACE}")
+    assert request(prompt="").prompt == ""
+
+
+@pytest.mark.parametrize("latent_id", ["", "x" * 65, "../up", "a b", "ä", "a\n"])
+def test_latent_ids_that_are_no_ids_are_refused(latent_id: str) -> None:
+    with pytest.raises(InvalidRequest, match="latent_id"):
+        request(kind="vary_details", latent_id=latent_id)
+
+
+@pytest.mark.parametrize(
+    "changes", [{"kind": "vary_details"}, {"kind": "generate", "latent_id": "01J"}]
+)
+def test_latent_id_and_vary_details_go_together(changes: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported) as caught:
+        request(**changes)
+
+    assert caught.value.field == "latent_id"
+
+
+@given(requests)
+def test_a_request_survives_its_dict(original: GenerationRequest) -> None:
+    assert GenerationRequest.from_dict(original.to_dict()) == original
+
+
+@pytest.mark.parametrize("name", ["stepz", 5, None, b"steps", "x" * 500])
+def test_an_unknown_field_is_named(name: object) -> None:
+    with pytest.raises(InvalidRequest, match="unknown field") as caught:
+        GenerationRequest.from_dict({**BASE, name: 1})  # type: ignore[dict-item]
+
+    assert caught.value.field == str(name)[:40]
+
+
+@pytest.mark.parametrize("name", sorted(BASE))
+def test_a_missing_field_is_named(name: str) -> None:
+    body = {key: value for key, value in BASE.items() if key != name}
+
+    with pytest.raises(InvalidRequest, match=f"{name} is missing") as caught:
+        GenerationRequest.from_dict(body)
+
+    assert caught.value.field == name
+
+
+plain = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary()
+
+
+@given(st.dictionaries(st.sampled_from(sorted(request().to_dict())), plain) | plain)
+def test_any_body_is_taken_or_refused_with_our_errors(body: Any) -> None:
+    try:
+        GenerationRequest.from_dict(BASE | body if isinstance(body, dict) else body)
+    except CascadeError as error:
+        assert isinstance(error, InvalidRequest | Unsupported)  # noqa: PT017
+
+
+@given(seeds, seeds, st.integers(0, 7))
+def test_each_image_has_its_own_seeds(seed: int, decoder_seed: int, index: int) -> None:
+    image = request(seed=seed, decoder_seed=decoder_seed, n=8).for_image(index)
+
+    assert image.n == 1
+    assert image.seed == (seed + index) % 2**32
+    assert image.decoder_seed == (decoder_seed + index) % 2**32
+
+
+def test_seeds_wrap_at_the_largest() -> None:
+    image = request(seed=MAX_SEED, decoder_seed=MAX_SEED - 1, n=3).for_image(2)
+
+    assert (image.seed, image.decoder_seed) == (1, 0)
+
+
+def test_varied_images_keep_the_seed_of_their_shared_latent() -> None:
+    job = request(kind="vary_details", latent_id="01J", seed=5, decoder_seed=5, n=3)
+
+    assert [(job.for_image(i).seed, job.for_image(i).decoder_seed) for i in range(3)] == [
+        (5, 5),
+        (5, 6),
+        (5, 7),
+    ]
+
+
+def test_the_first_image_of_a_single_image_job_is_the_job_itself() -> None:
+    assert request().for_image(0) == request()

@@ -1,0 +1,311 @@
+"""Jobs, images, latents and events in SQL.
+
+Every method is one transaction and blocks; call it from a thread.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError
+
+from cascade_core.errors import Conflict, NotReady
+from serve.records import (
+    OPEN_STATES,
+    DeletedImage,
+    EventRow,
+    ImageRow,
+    Job,
+    JobState,
+    LatentRow,
+    NewJob,
+    PlannedImage,
+    utc_now,
+)
+from serve.rows import (
+    image_from,
+    is_latent_needed,
+    latent_from,
+    latent_values,
+    load_jobs,
+    mean_job_s,
+    planned_values,
+    positions,
+    preview_names,
+    ready_image,
+)
+from serve.store import preview_name
+from serve.tables import create_all, events, images, jobs, latents, lock_events, open_engine
+
+__all__ = ["Database", "EventRow", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
+
+Stage = Literal["c", "b", "a"]
+
+
+class Database:
+    """The service's metadata.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
+
+    Raises:
+        NotReady: the database does not answer, or stayed locked too long (from every method).
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = open_engine(url)
+
+    def create_tables(self) -> None:
+        """Create what is missing; safe when several processes start at once."""
+        with _translated():
+            create_all(self._engine)
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._engine.dispose()
+
+    def probe(self) -> None:
+        """Check that the database answers and has its tables."""
+        with self._read() as connection:
+            connection.execute(select(jobs.c.id).limit(1)).first()
+
+    def insert_job(self, job: NewJob) -> None:
+        """Accept a job with its planned images and append the event ``queued``.
+
+        Raises:
+            Conflict: there is a job or image with this id already.
+        """
+        with self._write() as connection:
+            connection.execute(
+                insert(jobs).values(
+                    id=job.id,
+                    kind=job.request.kind,
+                    state="queued",
+                    request=job.request.to_dict(),
+                    client_state=job.client_state,
+                    user=job.user,
+                    warnings=[],
+                    created_at=utc_now(),
+                )
+            )
+            connection.execute(insert(images), planned_values(job))
+            queued = self._load(connection, job.id)
+            if queued is not None:
+                data = {"position": queued.position, "eta_s": queued.eta_s}
+                _append(connection, job.id, "queued", data)
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job as it stands."""
+        with self._read() as connection:
+            return self._load(connection, job_id)
+
+    def list_jobs(
+        self,
+        state: JobState | None = None,
+        user: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+    ) -> tuple[list[Job], str | None]:
+        """Return jobs, newest first, and the cursor of the next page or None."""
+        query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
+        if state is not None:
+            query = query.where(jobs.c.state == state)
+        if user is not None:
+            query = query.where(jobs.c.user == user)
+        if cursor is not None:
+            query = query.where(jobs.c.id < cursor)
+        with self._read() as connection:
+            rows = list(connection.execute(query).mappings())
+            found = load_jobs(connection, rows[:limit])
+        return found, found[-1].id if len(rows) > limit else None
+
+    def open_job_ids(self) -> list[str]:
+        """Return the queued and running jobs, oldest first."""
+        query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)
+        with self._read() as connection:
+            return list(connection.execute(query).scalars())
+
+    def start_job(self, job_id: str) -> bool:
+        """Move a job from queued to running; False if it is not queued."""
+        change = (
+            update(jobs)
+            .where(jobs.c.id == job_id, jobs.c.state == "queued")
+            .values(state="running", started_at=utc_now())
+        )
+        with self._write() as connection:
+            return connection.execute(change).rowcount == 1
+
+    def progress(
+        self,
+        job_id: str,
+        stage: str,
+        step: int,
+        steps: int,
+        index: int,
+        preview_key: str | None = None,
+    ) -> None:
+        """Note a step in the job and append the event ``progress``; ignored once it has ended."""
+        data: dict[str, Any] = {"stage": stage, "step": step, "steps": steps, "index": index}
+        values = {"stage": stage, "step": step, "steps": steps, "image_index": index}
+        if preview_key is not None:
+            name = preview_name(job_id, preview_key)
+            data["preview_url"] = f"/v1/jobs/{job_id}/previews/{name}"
+        with self._write() as connection:
+            if _update_open(connection, job_id, values):
+                _append(connection, job_id, "progress", data)
+
+    def add_cost(self, job_id: str, stage: Stage, seconds: float) -> None:
+        """Add a stage's compute time to the job's cost."""
+        column = jobs.c[f"{stage}_s"]
+        change = update(jobs).where(jobs.c.id == job_id).values({column: column + seconds})
+        with self._write() as connection:
+            connection.execute(change)
+
+    def save_latent(self, row: LatentRow) -> None:
+        """Note a stored latent; a second call with the same id changes nothing."""
+        with self._write() as connection:
+            known = select(latents.c.id).where(latents.c.id == row.id)
+            if connection.execute(known).first() is None:
+                connection.execute(insert(latents).values(**latent_values(row)))
+
+    def latent(self, latent_id: str) -> LatentRow | None:
+        """Return a latent, also a deleted one."""
+        query = select(latents).where(latents.c.id == latent_id)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else latent_from(row)
+
+    def save_image(self, image_id: str, size_bytes: int, seconds: float | None = None) -> bool:
+        """Mark a planned image as ready and append the event ``image``.
+
+        Returns:
+            False if it was ready already, is unknown, or its job has ended meanwhile.
+        """
+        planned = select(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
+        ready = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
+        with self._write() as connection:
+            row = connection.execute(planned).mappings().first()
+            if row is None or not _update_open(connection, row["job_id"], {}):
+                return False
+            connection.execute(update(images).where(images.c.id == image_id).values(**ready))
+            names = ("index", "id", "latent_id", "seed", "decoder_seed")
+            data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
+            _append(connection, row["job_id"], "image", data)
+        return True
+
+    def image(self, image_id: str) -> ImageRow | None:
+        """Return an image that is ready, also a deleted one."""
+        with self._read() as connection:
+            return ready_image(connection, image_id)
+
+    def image_of_job(self, job_id: str, index: int) -> ImageRow | None:
+        """Return a job's image by its place, also one that is only planned."""
+        query = select(images).where(images.c.job_id == job_id, images.c.index == index)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else image_from(row)
+
+    def delete_image(self, image_id: str) -> DeletedImage | None:
+        """Mark an image deleted, and its latent with it.
+
+        The latent stays while it belongs to another image: a variation does not take the
+        original's latent along. Deleting again is no error and covers the same things.
+        """
+        now = utc_now()
+        with self._write() as connection:
+            image = ready_image(connection, image_id)
+            if image is None:
+                return None
+            gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
+            connection.execute(gone.values(deleted_at=now))
+            latent_id = None if is_latent_needed(connection, image) else image.latent_id
+            wiped = update(latents).where(latents.c.id == latent_id, latents.c.deleted_at.is_(None))
+            connection.execute(wiped.values(deleted_at=now))
+            return DeletedImage(image, latent_id, preview_names(connection, image))
+
+    def finish_job(self, job_id: str, state: JobState, error: dict[str, Any] | None = None) -> bool:
+        """End an open job and append its last event, which carries the whole job.
+
+        Returns:
+            True for exactly one caller; False when the job had ended already.
+        """
+        values = {"state": state, "error": error, "finished_at": utc_now()}
+        with self._write() as connection:
+            if not _update_open(connection, job_id, values):
+                return False
+            job = self._load(connection, job_id)
+            if job is not None:
+                _append(connection, job_id, state, {"job": job.to_json()})
+        return True
+
+    def events(self, job_id: str, after_id: int = 0, limit: int = 500) -> list[EventRow]:
+        """Return a job's events after an id, oldest first."""
+        return self._events(
+            select(events)
+            .where(events.c.job_id == job_id, events.c.id > after_id)
+            .order_by(events.c.id)
+            .limit(limit)
+        )
+
+    def events_since(self, global_id: int, limit: int = 1000) -> list[EventRow]:
+        """Return all jobs' events after an id, oldest first."""
+        query = select(events).where(events.c.id > global_id)
+        return self._events(query.order_by(events.c.id).limit(limit))
+
+    def last_event_id(self) -> int:
+        """Return the newest event's id, 0 if there is none."""
+        with self._read() as connection:
+            return connection.execute(select(func.max(events.c.id))).scalar() or 0
+
+    def queue_position(self, job_id: str) -> int:
+        """Return how many open jobs were created before this one."""
+        with self._read() as connection:
+            return positions(connection, [job_id])[job_id]
+
+    def mean_job_s(self, kind: str) -> float | None:
+        """Return the mean run time of the last 20 jobs of a kind that succeeded."""
+        with self._read() as connection:
+            return mean_job_s(connection, kind)
+
+    def _events(self, query: Any) -> list[EventRow]:
+        with self._read() as connection:
+            return [EventRow(**row) for row in connection.execute(query).mappings()]
+
+    def _load(self, connection: Connection, job_id: str) -> Job | None:
+        rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())
+        return load_jobs(connection, rows)[0] if rows else None
+
+    @contextmanager
+    def _read(self) -> Iterator[Connection]:
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _write(self) -> Iterator[Connection]:
+        with _translated(), self._engine.connect().execution_options(writes=True) as connection:
+            yield connection
+            connection.commit()
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except IntegrityError as error:
+        raise Conflict("this id is taken already") from error
+    except DBAPIError as error:
+        raise NotReady(f"the database does not answer ({type(error.orig).__name__})") from error
+
+
+def _append(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:
+    lock_events(connection)
+    connection.execute(insert(events).values(job_id=job_id, type=kind, data=data, at=utc_now()))
+
+
+def _update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> bool:
+    """Change a job that has not ended; with no values only lock it. False if it has ended."""
+    change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+    return connection.execute(change.values(values or {"id": job_id})).rowcount == 1

@@ -1,0 +1,91 @@
+"""One log line per event, as text or JSON, with the job's and the request's id in each."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from serve.settings import Settings
+
+_HANDLER_NAME = "cascade"
+_OWN_LOGGERS = ("serve", "cascade_core")
+_context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
+
+# What would let a prompt or a header forge a line, move the cursor or reorder the text.
+_ESCAPES = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))
+}
+
+
+def configure_logging(settings: Settings) -> None:
+    """Send this product's records to stderr in the chosen format; calling it again replaces it."""
+    handler = logging.StreamHandler()
+    handler.name = _HANDLER_NAME
+    handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
+    for name in _OWN_LOGGERS:
+        logger = logging.getLogger(name)
+        for old in [item for item in logger.handlers if item.name == _HANDLER_NAME]:
+            logger.removeHandler(old)
+        logger.addHandler(handler)
+        logger.setLevel(settings.log_level)
+        # Ray gives each replica a root handler of its own; a record should appear once.
+        logger.propagate = False
+
+
+@contextmanager
+def log_context(job_id: str | None = None, request_id: str | None = None) -> Iterator[None]:
+    """Add ids to every record logged inside, also in tasks and threads started from here."""
+    given = {"job_id": job_id, "request_id": request_id}
+    merged = current_context() | {name: value for name, value in given.items() if value}
+    token = _context.set(merged)
+    try:
+        yield
+    finally:
+        _context.reset(token)
+
+
+def current_context() -> dict[str, str]:
+    """Return the ids in force."""
+    return _context.get() or {}
+
+
+class TextFormatter(logging.Formatter):
+    """``time level logger message job_id=… request_id=…`` in one line; a traceback follows."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        ids = "".join(f" {name}={_escape(value)}" for name, value in current_context().items())
+        line = f"{_time(record)} {record.levelname} {record.name} {_escape(record.getMessage())}"
+        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        # Indented, so that no line of a traceback can pass for a record.
+        return line + ids + trace.replace("\n", "\n  ")
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        body = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body | current_context())
+
+
+def _time(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _escape(text: str) -> str:
+    return text.translate(_ESCAPES)

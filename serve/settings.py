@@ -1,0 +1,160 @@
+"""What an operator can choose: ``CASCADE_*`` variables, read once, frozen, all errors at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
+from cascade_core.errors import SettingsInvalid
+
+ENV_PREFIX = "CASCADE_"
+DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
+# No memory:// here: every replica is a process of its own and would see its own, empty store.
+BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
+
+_URL_FIELDS = ("database_url", "dbos_url", "blob_url")
+
+
+class Settings(BaseSettings):
+    """The service's settings; every field is the variable ``CASCADE_<NAME>``.
+
+    An empty variable counts as absent. Empty URLs become files under ``data_dir``.
+
+    Attributes:
+        model, prior_model, model_revision, prior_revision, model_variant, stage_c_size,
+            stage_b_size: which weights, see :class:`cascade_core.checkpoint.ModelSource`.
+        device, dtype: where and how the stages compute; ``auto`` picks CUDA with bfloat16 if there
+            is a GPU.
+        data_dir: home of the default database and blobs.
+        database_url: jobs, images, latents and events (SQLAlchemy URL).
+        dbos_url: the workflow engine's own tables.
+        blob_url: image and latent bytes (obstore URL).
+        previews: preview pictures per stage and image; 0 turns them off.
+        previewer_path: the published Stage C previewer's weights, if used.
+        torch_threads: per replica; two replicas with many threads on few cores are far slower.
+        max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
+        drain_s: how long running jobs may go on after the service was told to stop.
+    """
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX,
+        env_ignore_empty=True,
+        extra="ignore",
+        frozen=True,
+        validate_default=True,
+        protected_namespaces=(),
+    )
+
+    model: str = DEMO_MODEL
+    prior_model: str = ""
+    model_revision: str = ""
+    prior_revision: str = ""
+    model_variant: Variant = ""
+    stage_c_size: Size = "full"
+    stage_b_size: Size = "full"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    data_dir: Path = Path("~/.local/share/cascade")
+    database_url: str = ""
+    dbos_url: str = ""
+    blob_url: str = ""
+    http_host: str = "127.0.0.1"
+    http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    previews: Annotated[int, Field(ge=0, le=20)] = 3
+    previewer_path: str = ""
+    torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    max_rows: Annotated[int, Field(ge=0, le=64)] = 0
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    log_format: Literal["text", "json"] = "text"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("log_level", mode="before")
+    @classmethod
+    def _upper(cls, value: object) -> object:
+        return value.upper() if isinstance(value, str) else value
+
+    @field_validator("data_dir")
+    @classmethod
+    def _absolute(cls, value: Path) -> Path:
+        return value.expanduser().absolute()
+
+    @field_validator(*_URL_FIELDS)
+    @classmethod
+    def _known_scheme(cls, value: str, info: ValidationInfo) -> str:
+        name = str(info.field_name)
+        if not value:
+            return _default_url(name, info.data.get("data_dir", Path()))
+        allowed = BLOB_SCHEMES if name == "blob_url" else DATABASE_SCHEMES
+        if value.partition("://")[0] not in allowed or "://" not in value:
+            raise ValueError(f"must be a URL that starts with one of {', '.join(allowed)}")
+        return value
+
+    def model_source(self) -> ModelSource:
+        """Return which model to open."""
+        return ModelSource(
+            model=self.model,
+            prior_model=self.prior_model,
+            revision=self.model_revision,
+            prior_revision=self.prior_revision,
+            variant=self.model_variant,
+            stage_c_size=self.stage_c_size,
+            stage_b_size=self.stage_b_size,
+        )
+
+    @classmethod
+    def _load(cls) -> Self:
+        return cls()
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        SettingsInvalid: lists every variable that is wrong, one a line.
+    """
+    try:
+        return Settings._load()
+    except ValidationError as error:
+        lines = [_problem(str(item["loc"][0]), item["msg"]) for item in error.errors()]
+        raise SettingsInvalid("\n".join(lines)) from error
+
+
+def explain(settings: Settings) -> list[tuple[str, str, str]]:
+    """Return (variable, value, source) of every setting; passwords in URLs are hidden."""
+    return [
+        (
+            ENV_PREFIX + name.upper(),
+            hide_password(str(getattr(settings, name))),
+            "environment" if name in settings.model_fields_set else "default",
+        )
+        for name in Settings.model_fields
+    ]
+
+
+def hide_password(value: str) -> str:
+    """Return ``value`` with a password in its URL, if any, replaced by ``***``."""
+    if "://" not in value or "@" not in value:
+        return value
+    try:
+        password = urlsplit(value).password
+    except ValueError:
+        password = None
+    if password:
+        return value.replace(f":{password}@", ":***@", 1)
+    return value
+
+
+def _problem(name: str, message: str) -> str:
+    # The value itself is left out: a mistyped URL may hold a password.
+    return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}"
+
+
+def _default_url(name: str, data_dir: Path) -> str:
+    if name == "blob_url":
+        return (data_dir / "blobs").as_uri() if data_dir.is_absolute() else ""
+    return f"sqlite:///{data_dir / ('dbos.db' if name == 'dbos_url' else 'cascade.db')}"

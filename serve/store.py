@@ -1,0 +1,136 @@
+"""Bytes by key: a folder, S3, Google Cloud Storage or Azure, chosen by URL."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import obstore
+from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
+from obstore.store import LocalStore, from_url
+
+from cascade_core.errors import InvalidRequest, NotFound, NotReady
+
+_SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
+_PROBE_KEY = "probe"
+
+
+class BlobStore:
+    """Puts, gets and deletes whole objects.
+
+    Args:
+        url: obstore URL; the folder of a ``file://`` URL is made if it is missing.
+
+    Raises:
+        NotReady: the store does not answer (from every method).
+    """
+
+    def __init__(self, url: str) -> None:
+        if urlsplit(url).scheme == "file":
+            folder = Path(unquote(urlsplit(url).path))
+            self._store = LocalStore(folder, mkdir=True)
+        else:
+            self._store = from_url(url)
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object; readers see the old or the new one, never a part."""
+        try:
+            await obstore.put_async(self._store, key, data)
+        except BaseError as error:
+            raise _unreachable(error) from error
+
+    async def get(self, key: str) -> bytes:
+        """Read an object.
+
+        Raises:
+            NotFound: there is none under this key.
+        """
+        try:
+            result = await obstore.get_async(self._store, key)
+            return bytes(await result.bytes_async())
+        except (NotFoundError, FileNotFoundError) as error:
+            raise NotFound(f"nothing is stored under {key}") from error
+        except BaseError as error:
+            raise _unreachable(error) from error
+
+    async def delete(self, key: str) -> None:
+        """Remove an object; removing what is not there is no error."""
+        try:
+            await obstore.delete_async(self._store, key)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except BaseError as error:
+            raise _unreachable(error) from error
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether an object is there."""
+        try:
+            await obstore.head_async(self._store, key)
+        except (NotFoundError, FileNotFoundError, InvalidPathError):
+            return False
+        except BaseError as error:
+            raise _unreachable(error) from error
+        return True
+
+    async def probe(self) -> None:
+        """Write, read and remove a small object, to find out early that the store does not work.
+
+        Raises:
+            NotReady: it does not.
+        """
+        await self.put(_PROBE_KEY, b"probe")
+        try:
+            await self.get(_PROBE_KEY)
+        except NotFound as error:
+            raise NotReady("the blob store does not keep what it is given") from error
+
+
+def latent_key(latent_id: str) -> str:
+    """Return where a Stage C latent is kept."""
+    return f"latents/{_part('latent_id', latent_id)}.msgpack"
+
+
+def image_key(image_id: str, image_format: str) -> str:
+    """Return where an image is kept."""
+    return f"images/{_part('image_id', image_id)}.{_part('format', image_format)}"
+
+
+def handoff_key(job_id: str, index: int) -> str:
+    """Return where a Stage B latent waits for Stage A."""
+    return f"handoffs/{_part('job_id', job_id)}-{int(index)}.msgpack"
+
+
+def preview_key(job_id: str, index: int, stage: str, step: int) -> str:
+    """Return where a preview is kept."""
+    return (
+        f"previews/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}-{int(step)}.webp"
+    )
+
+
+def preview_name(job_id: str, key: str) -> str:
+    """Return the last part of a preview's URL, ``<index>-<stage>-<step>.webp``, from its key."""
+    return key.removeprefix(f"previews/{job_id}-")
+
+
+def preview_key_from_name(job_id: str, name: str) -> str:
+    """Return the key of a preview from its job and the last part of its URL.
+
+    Raises:
+        InvalidRequest: not a name that :func:`preview_name` makes.
+    """
+    match = _PREVIEW_NAME.fullmatch(name)
+    if match is None:
+        raise InvalidRequest("no such preview", "name")
+    return preview_key(job_id, int(match["index"]), match["stage"], int(match["step"]))
+
+
+def _part(name: str, value: str) -> str:
+    if not _SAFE_PART.fullmatch(value):
+        raise InvalidRequest(f"{name} may hold letters, digits, '_', '.' and '-' only", name)
+    return value
+
+
+def _unreachable(error: Exception) -> NotReady:
+    return NotReady(f"the blob store does not answer ({type(error).__name__})")

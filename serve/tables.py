@@ -1,0 +1,191 @@
+"""The schema, and how an engine is opened on SQLite or PostgreSQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    create_engine,
+    event,
+    make_url,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+SQLITE_BUSY_TIMEOUT_MS = 10_000
+_POOL_SIZE = 4
+_WAL_ATTEMPTS, _WAL_PAUSE_S = 200, 0.02
+_SCHEMA_LOCK, _EVENTS_LOCK = 0x4341_5343_0001, 0x4341_5343_0002
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes, kept in UTC; SQLite has no time zones, so they are put back on reading."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Convert to UTC on the way in."""
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        """Make aware on the way out."""
+        if value is None:
+            return None
+        at: datetime = value
+        return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(32), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("stage", String(8)),
+    Column("step", Integer),
+    Column("steps", Integer),
+    Column("image_index", Integer),
+    Column("request", JSON, nullable=False),
+    Column("client_state", JSON(none_as_null=True)),
+    Column("user", String(128)),
+    Column("warnings", JSON, nullable=False),
+    Column("error", JSON(none_as_null=True)),
+    Column("c_s", Float, nullable=False, default=0.0),
+    Column("b_s", Float, nullable=False, default=0.0),
+    Column("a_s", Float, nullable=False, default=0.0),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("started_at", UtcDateTime),
+    Column("finished_at", UtcDateTime),
+    Index("jobs_by_state", "state", "kind", "id"),
+    Index("jobs_by_user", "user", "id"),
+)
+
+images = Table(
+    "images",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("latent_id", String(64), nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("decoder_seed", BigInteger, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("format", String(8), nullable=False),
+    Column("size_bytes", BigInteger),
+    Column("seconds", Float),
+    Column("ready_at", UtcDateTime),
+    Column("deleted_at", UtcDateTime),
+    Index("images_by_job", "job_id", "index"),
+    Index("images_by_latent", "latent_id"),
+)
+
+latents = Table(
+    "latents",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("index", Integer, nullable=False),
+    Column("model_id", String(256), nullable=False),
+    Column("model_revision", String(128), nullable=False),
+    Column("model_fingerprint", String(256), nullable=False),
+    Column("request", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("job_id", String(64), nullable=False),
+    Column("type", String(16), nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("events_by_job", "job_id", "id"),
+    # An id must never come back, or a client that resumes would miss what happened since.
+    sqlite_autoincrement=True,
+)
+
+
+def open_engine(url: str) -> Engine:
+    """Open an engine; a SQLite file's folder is made if it is missing."""
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        return create_engine(parsed, pool_size=_POOL_SIZE, pool_pre_ping=True)
+    if parsed.database:
+        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=_POOL_SIZE)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def create_all(engine: Engine) -> None:
+    """Create what is missing; processes that start together take turns."""
+    if engine.dialect.name == "sqlite":
+        _switch_to_wal(engine)
+    with engine.connect().execution_options(writes=True) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+        metadata.create_all(connection)
+
+
+def lock_events(connection: Any) -> None:
+    """Let event ids become visible in their order.
+
+    PostgreSQL gives out ids before commit, so without this a reader could see id 8 before id 7 and
+    never come back for 7. SQLite has one writer at a time anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_LOCK})
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    # With None the driver opens no transactions by itself; _begin_sqlite does.
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A transaction that reads first and writes later fails at once when another process wrote in
+    # between, whatever busy_timeout says; so writers take the lock when they begin.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _switch_to_wal(engine: Engine) -> None:
+    # Changing the journal mode does not wait for busy_timeout, so starters that collide retry.
+    for attempt in range(_WAL_ATTEMPTS):
+        raw = engine.raw_connection()
+        try:
+            raw.cursor().execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError:
+            if attempt == _WAL_ATTEMPTS - 1:
+                raise
+            time.sleep(_WAL_PAUSE_S)
+        finally:
+            raw.close()

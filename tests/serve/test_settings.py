@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from cascade_core.errors import SettingsInvalid
+from serve.settings import Settings, explain, hide_password, load_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.startswith("CASCADE_"):
+            monkeypatch.delenv(name)
+
+
+def test_without_variables_everything_lives_in_one_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path))
+    settings = load_settings()
+    assert settings.model == "demo"
+    assert settings.database_url == f"sqlite:///{tmp_path}/cascade.db"
+    assert settings.dbos_url == f"sqlite:///{tmp_path}/dbos.db"
+    assert settings.blob_url == f"file://{tmp_path}/blobs"
+    assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8000)
+
+
+def test_the_data_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert load_settings().data_dir == tmp_path / ".local/share/cascade"
+    monkeypatch.setenv("CASCADE_DATA_DIR", "~/pictures")
+    assert load_settings().data_dir == tmp_path / "pictures"
+
+
+def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "9000")
+    monkeypatch.setenv("CASCADE_LOG_LEVEL", "debug")
+    monkeypatch.setenv("CASCADE_DATABASE_URL", "postgresql://me:pw@db/cascade")
+    settings = load_settings()
+    assert settings.http_port == 9000
+    assert settings.log_level == "DEBUG"
+    assert settings.database_url == "postgresql://me:pw@db/cascade"
+
+
+def test_an_empty_variable_counts_as_absent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "")
+    assert load_settings().http_port == 8000
+
+
+def test_all_problems_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "70000")
+    monkeypatch.setenv("CASCADE_DEVICE", "tpu")
+    monkeypatch.setenv("CASCADE_BLOB_URL", "memory:///")
+    monkeypatch.setenv("CASCADE_DATABASE_URL", "mysql://root:secret@db/x")
+    with pytest.raises(SettingsInvalid) as caught:
+        load_settings()
+    message = str(caught.value)
+    assert len(message.splitlines()) == 4
+    assert "CASCADE_HTTP_PORT: Input should be less than or equal to 65535" in message
+    assert "CASCADE_DEVICE: Input should be 'auto', 'cpu' or 'cuda'" in message
+    assert "CASCADE_BLOB_URL: must be a URL that starts with one of file, s3" in message
+    assert "CASCADE_DATABASE_URL: must be a URL that starts with one of sqlite" in message
+    assert "secret" not in message
+
+
+def test_settings_are_frozen_and_cross_process_borders_unchanged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CASCADE_PREVIEWS", "5")
+    settings = load_settings()
+    with pytest.raises(ValidationError):
+        settings.previews = 1
+    monkeypatch.setenv("CASCADE_PREVIEWS", "7")
+    assert pickle.loads(pickle.dumps(settings)) == settings
+
+
+def test_explain_names_every_source_and_hides_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_DATABASE_URL", "postgresql://me:hunter2@db/cascade")
+    shown = {name: (value, source) for name, value, source in explain(load_settings())}
+    assert shown["CASCADE_DATABASE_URL"] == ("postgresql://me:***@db/cascade", "environment")
+    assert shown["CASCADE_HTTP_PORT"] == ("8000", "default")
+    assert len(shown) == len(Settings.model_fields)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("s3://bucket/path", "s3://bucket/path"),
+        ("postgresql://u:p@h/d", "postgresql://u:***@h/d"),
+        ("postgresql://u@h/d", "postgresql://u@h/d"),
+        ("demo", "demo"),
+    ],
+)
+def test_only_the_password_of_a_url_is_hidden(url: str, shown: str) -> None:
+    assert hide_password(url) == shown
+
+
+def test_the_model_source_follows_the_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_MODEL", "stabilityai/stable-cascade")
+    monkeypatch.setenv("CASCADE_MODEL_REVISION", "a" * 40)
+    monkeypatch.setenv("CASCADE_MODEL_VARIANT", "bf16")
+    monkeypatch.setenv("CASCADE_STAGE_C_SIZE", "lite")
+    source = load_settings().model_source()
+    assert (source.model, source.revision) == ("stabilityai/stable-cascade", "a" * 40)
+    assert (source.variant, source.stage_c_size, source.stage_b_size) == ("bf16", "lite", "full")

@@ -1,0 +1,51 @@
+"""Medians with their spread, the machine they were taken on, and where results go."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any
+
+RESULTS_DIR = Path(__file__).parent / "results"
+
+
+def summary(samples: Sequence[float]) -> dict[str, float]:
+    """Return median, quartiles, extremes and count of a sample."""
+    low, _, high = quantiles(samples, n=4) if len(samples) > 1 else (samples[0],) * 3
+    return {
+        "median": median(samples),
+        "p25": low,
+        "p75": high,
+        "min": min(samples),
+        "max": max(samples),
+        "n": len(samples),
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Describe where the figures were taken, in words that mean something elsewhere."""
+    return {
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "load_average_before": [round(value, 2) for value in os.getloadavg()],
+        "taken_at": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_result(name: str, result: dict[str, Any], table: str) -> None:
+    """Write ``results/<name>.json`` and ``results/<name>.md``, and print the table."""
+    RESULTS_DIR.mkdir(exist_ok=True)
+    (RESULTS_DIR / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS_DIR / f"{name}.md").write_text(table + "\n")
+    print(table)
+
+
+def milliseconds(values: dict[str, float]) -> str:
+    """Show a summary in seconds as ``median (p25-p75) ms``."""
+    return f"{values['median'] * 1e3:.2f} ({values['p25'] * 1e3:.2f}-{values['p75'] * 1e3:.2f}) ms"

@@ -1,0 +1,92 @@
+"""The Gateway deployment: Serve's ingress around the HTTP application, and its way to Jobs."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from fastapi import FastAPI
+from ray import serve as ray_serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve.handle import DeploymentHandle
+
+from cascade_core.checkpoint import open_checkpoint
+from cascade_core.errors import CascadeError, NotReady
+from cascade_core.request import GenerationRequest
+from serve.db import Database
+from serve.gateway import Services, create_app
+from serve.log import configure_logging
+from serve.settings import Settings
+from serve.store import BlobStore
+
+
+class HandleDoor:
+    """The gateway's way to the Jobs deployment."""
+
+    def __init__(self, jobs: DeploymentHandle) -> None:
+        self._jobs = jobs
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        user: str | None,
+    ) -> str:
+        """Record and start a job; returns its id. Raises NotReady while draining."""
+        job_id: str = await _asked(self._jobs.submit.remote(request.to_dict(), client_state, user))
+        return job_id
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job wherever it runs; False if it had already ended."""
+        was_open: bool = await _asked(self._jobs.cancel.remote(job_id))
+        if was_open:
+            await self._jobs.broadcast("stop_calls", job_id).results_async()
+        return was_open
+
+    async def wait(self, job_id: str, timeout_s: float) -> None:
+        """Return when the job has ended, or after ``timeout_s``."""
+        await _asked(self._jobs.wait.remote(job_id, timeout_s))
+
+    async def ready(self) -> dict[str, str]:
+        """Return each deployment's state: ``ready``, or why it is not."""
+        status = await asyncio.to_thread(ray_serve.status)
+        application = ray_serve.get_replica_context().app_name
+        deployments = status.applications[application].deployments
+        return {
+            name: "ready"
+            if overview.replica_states.get("RUNNING", 0) > 0
+            else overview.message or str(overview.status.value).lower()
+            for name, overview in deployments.items()
+        }
+
+
+class Gateway:
+    """Serve's ingress; the application itself is :func:`serve.gateway.create_app`."""
+
+    def __init__(self, settings: Settings, jobs: DeploymentHandle) -> None:
+        configure_logging(settings)
+        database = Database(settings.database_url)
+        database.create_tables()
+        self._services = Services(
+            settings=settings,
+            database=database,
+            blobs=BlobStore(settings.blob_url),
+            checkpoint=open_checkpoint(settings.model_source()),
+            jobs=HandleDoor(jobs),
+        )
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Return the ASGI application; Serve calls this once, after the constructor."""
+        return create_app(self._services)
+
+
+async def _asked(response: Any) -> Any:
+    """Await a handle's answer; our errors come out as themselves, a dead replica as NotReady."""
+    try:
+        return await response
+    except RayTaskError as error:
+        if isinstance(error.cause, CascadeError):
+            raise error.cause from error
+        raise
+    except RayActorError as error:
+        raise NotReady("the job service restarts; try again in a few seconds") from error

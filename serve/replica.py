@@ -1,0 +1,136 @@
+"""One stage in one process: load, warm up, then answer requests with a stream of messages.
+
+Knows nothing of Ray, so it is tested without a cluster. What goes over the wire to the caller are
+small dicts: ``started``, ``step`` and, last, ``done``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Any, TypedDict
+
+import numpy as np
+import numpy.typing as npt
+
+from cascade_core.engine import Event, Failed, Finished, Started, StepEngine, Stepped
+from cascade_core.errors import NotReady
+from cascade_core.images import encode_preview
+from cascade_core.stages.base import Stage
+
+PROGRESS_INTERVAL_S = 0.1
+"""Steps of a small model take milliseconds; a message each would cost more than the step."""
+
+STALL_LIMIT_S = 300.0
+"""A row under way for this long without a step means the device hangs: the replica is replaced."""
+
+
+class Message(TypedDict, total=False):
+    """What a stage replica tells its caller.
+
+    Attributes:
+        type: ``started`` | ``step`` | ``done``.
+        step, steps: progress (``step``).
+        preview: a small WebP picture, or None (``step``).
+        result: the stage's result (``done``).
+        seconds: time on the model, from admission to the last step (``done``).
+    """
+
+    type: str
+    step: int
+    steps: int
+    preview: bytes | None
+    result: Any
+    seconds: float
+
+
+class StageReplica:
+    """A warmed-up stage behind its step engine.
+
+    Args:
+        stage: loaded, not yet warmed up.
+        max_rows: how many images may share one step.
+
+    Raises:
+        CascadeError: the warm-up failed; such a replica must not be used.
+    """
+
+    def __init__(self, stage: Stage[Any, Any, Any], max_rows: int) -> None:
+        stage.warm_up()
+        self._engine = StepEngine(stage, max_rows)
+        self._engine.start()
+
+    async def run(self, task: Any, previews: int = 0) -> AsyncIterator[Message]:
+        """Run one task; closing or cancelling the iterator frees its row within one step.
+
+        Args:
+            task: what the stage admits.
+            previews: how many preview pictures to make on the way.
+
+        Yields:
+            ``started`` once, ``step`` at most every 0.1 s (the latest wins, previews are never
+            dropped), ``done`` last.
+
+        Raises:
+            CascadeError: what the engine reports as the reason of failure.
+        """
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[Event] = asyncio.Queue()
+
+        def emit(event: Event) -> None:
+            with suppress(RuntimeError):  # the loop is gone when the replica shuts down
+                loop.call_soon_threadsafe(events.put_nowait, event)
+
+        work = self._engine.submit(task, emit, previews)
+        last_sent_s = 0.0
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Finished):
+                    yield Message(type="done", result=event.result, seconds=event.seconds)
+                    return
+                if isinstance(event, Started):
+                    yield Message(type="started")
+                elif _is_due(event, time.monotonic() - last_sent_s):
+                    last_sent_s = time.monotonic()
+                    preview = await _encoded(event.preview)
+                    yield Message(type="step", step=event.step, steps=event.steps, preview=preview)
+        finally:
+            work.cancel()
+
+    def stats(self) -> dict[str, float]:
+        """Return rows running and waiting and seconds per step, for metrics and autoscaling."""
+        stats = self._engine.stats()
+        return {
+            "rows_running": float(stats.rows_running),
+            "rows_waiting": float(stats.rows_waiting),
+            "seconds_per_step": stats.seconds_per_step,
+        }
+
+    def check_health(self) -> None:
+        """Report a hanging device.
+
+        Raises:
+            NotReady: rows are under way but no step ended for a long time.
+        """
+        busy = self._engine.stats().rows_running > 0
+        if busy and self._engine.last_progress_age_s() > STALL_LIMIT_S:
+            raise NotReady(f"no step finished within {STALL_LIMIT_S:.0f} s")
+
+    def close(self) -> None:
+        """Stop the engine; what is still under way fails with NotReady."""
+        self._engine.close()
+
+
+def _is_due(event: Stepped, since_last_s: float) -> bool:
+    return event.preview is not None or since_last_s >= PROGRESS_INTERVAL_S
+
+
+async def _encoded(pixels_hwc: npt.NDArray[np.uint8] | None) -> bytes | None:
+    if pixels_hwc is None:
+        return None
+    return await asyncio.to_thread(encode_preview, pixels_hwc)

@@ -1,0 +1,120 @@
+"""The three stage classes that Ray Serve runs; `serve.app` makes deployments of them.
+
+Each is thin: bytes in, the stage's replica, bytes out. A fourth stage would be one more class here
+and one more line in `serve.app`. Models are imported where they are loaded, so that each process
+pays for its own stage only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from typing import Any
+
+import torch
+
+from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.handoff import StageBLatent, StageCLatent
+from cascade_core.images import ImageInfo, encode_image
+from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import Stage
+from cascade_core.weights import Placement
+from serve.log import configure_logging
+from serve.metrics import StageMetrics
+from serve.replica import Message, StageReplica
+from serve.settings import Settings
+
+MAX_ROWS_CPU, MAX_ROWS_CUDA = 1, 4
+"""Images per step. On a CPU a batch gains next to nothing; at 1024 px one image fills an H100, so a
+few rows only keep short requests from waiting behind long ones."""
+
+Loader = Callable[[Checkpoint, Placement], Stage[Any, Any, Any]]
+
+
+class _StageDeployment:
+    """What the three have in common: device, replica, metrics, health."""
+
+    def __init__(self, name: str, settings: Settings, load: Loader) -> None:
+        configure_logging(settings)
+        torch.set_num_threads(settings.torch_threads)
+        device = settings.device
+        if device == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        checkpoint = open_checkpoint(settings.model_source())
+        stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
+        max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
+        self._replica = StageReplica(stage, max_rows)
+        self._metrics = StageMetrics(name)
+
+    async def _stream(
+        self, task: Any, previews: int, finish: Callable[[Any], bytes]
+    ) -> AsyncIterator[Message]:
+        with self._metrics.request() as request:
+            async for message in self._replica.run(task, previews):
+                if message["type"] == "done":
+                    request.done(message["seconds"])
+                    message["result"] = await asyncio.to_thread(finish, message["result"])
+                yield message
+
+    def check_health(self) -> None:
+        """Fail when the device hangs, so that Serve replaces this replica."""
+        self._replica.check_health()
+        self._metrics.rows(self._replica.stats())
+
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Offer rows and seconds per step to an autoscaling policy."""
+        return self._replica.stats()
+
+
+class StageC(_StageDeployment):
+    """Text to composition: the 16-channel latent that fixes what is where."""
+
+    def __init__(self, settings: Settings) -> None:
+        from cascade_core.stages.stage_c import StageC as Model
+
+        super().__init__("c", settings, Model.load)
+        self._previews = settings.previews
+
+    async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
+        """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
+        task = GenerationRequest.from_dict(request)
+        async for message in self._stream(task, self._previews, lambda latent: latent.encode()):
+            yield message
+
+
+class StageB(_StageDeployment):
+    """Composition to detail: the 4-channel latent that Stage A decodes."""
+
+    def __init__(self, settings: Settings) -> None:
+        from cascade_core.stages.stage_b import StageB as Model
+
+        self._previews = min(settings.previews, 1)
+        load = partial(Model.load, with_previews=self._previews > 0)
+        super().__init__("b", settings, load)
+
+    async def run(self, latent: bytes, request: dict[str, Any]) -> AsyncIterator[Message]:
+        """Expand a stored Stage C latent as ``request`` says; ``done`` carries the wire form."""
+        from cascade_core.stages.stage_b import StageBTask
+
+        task = StageBTask(StageCLatent.decode(latent), GenerationRequest.from_dict(request))
+        async for message in self._stream(task, self._previews, lambda latent: latent.encode()):
+            yield message
+
+
+class StageA(_StageDeployment):
+    """Detail to pixels, and pixels to a file; the encoding never runs on the model's thread."""
+
+    def __init__(self, settings: Settings) -> None:
+        from cascade_core.stages.stage_a import StageA as Model
+
+        super().__init__("a", settings, Model.load)
+
+    async def run(self, latent: bytes, image_id: str, latent_id: str) -> AsyncIterator[Message]:
+        """Decode a Stage B latent; ``done`` carries the encoded image."""
+        task = StageBLatent.decode(latent)
+        request = task.request
+        info = ImageInfo(image_id=image_id, latent_id=latent_id, request=request, model=task.model)
+        finish = partial(encode_image, format=request.format, info=info)
+        async for message in self._stream(task, 0, finish):
+            yield message

@@ -1,0 +1,192 @@
+"""A job's durable life: one DBOS workflow, Stage C, then B, then A, each a recorded step.
+
+A step that finished is never repeated: its result is in the blob store and its end in DBOS'
+database, so a killed process resumes after the last finished step. Workflow rows hold ids and
+seconds; latents and pixels live in the blob store. A step may still run twice when a process dies
+between the two writes, so each first looks for what it would make.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+
+from cascade_core.errors import Cancelled, CascadeError, Internal
+from cascade_core.handoff import StageCLatent
+from serve import store
+from serve.db import Database
+from serve.log import log_context
+from serve.records import ImageRow, Job, LatentRow
+from serve.replica import Message
+from serve.stage_client import StageClient
+from serve.store import BlobStore
+
+logger = logging.getLogger(__name__)
+
+
+@DBOS.dbos_class()
+class JobWorkflow(DBOSConfiguredInstance):
+    """Runs jobs through the three stages.
+
+    Args:
+        database: where jobs, images and latents are recorded.
+        blobs: where their bytes are.
+        stages: the clients of stages ``c``, ``b`` and ``a``.
+        on_end: called with the job's id after it reached its end state.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        stages: dict[str, StageClient],
+        on_end: Callable[[str], None],
+    ) -> None:
+        super().__init__("jobs")
+        self._database = database
+        self._blobs = blobs
+        self._stages = stages
+        self._on_end = on_end
+        self._calls: dict[str, set[asyncio.Task[Any]]] = {}
+
+    @DBOS.workflow()
+    async def run(self, job_id: str) -> None:
+        """Bring one job to exactly one end state."""
+        with log_context(job_id=job_id):
+            state, error = "succeeded", None
+            try:
+                await self._run_images(job_id)
+            except Cancelled:
+                state = "cancelled"
+            except CascadeError as failure:
+                state, error = "failed", failure.to_dict()
+            except Exception:
+                logger.exception("job failed unexpectedly")
+                state, error = "failed", Internal("the job failed unexpectedly").to_dict()
+            await asyncio.to_thread(self._database.finish_job, job_id, state, error)
+            logger.info("job %s", state)
+            self._on_end(job_id)
+
+    @DBOS.workflow()
+    async def run_image(self, job_id: str, index: int) -> None:
+        """Make one of several images; a child workflow, so that images overtake each other."""
+        with log_context(job_id=job_id):
+            await self._run_image(job_id, index)
+
+    @DBOS.step()
+    async def stage_c(self, job_id: str, index: int) -> float:
+        """Make and store the Stage C latent; returns the model's seconds."""
+        job, image = await self._open(job_id, index)
+        latent_id = image.latent_id
+        key = store.latent_key(latent_id)
+        if await asyncio.to_thread(self._database.latent, latent_id) is not None:
+            return 0.0
+        request = job.request.for_image(index)
+        data, seconds = await self._call(job_id, index, "c", request.to_dict())
+        latent = StageCLatent.decode(data)
+        await self._blobs.put(key, data)
+        row = LatentRow(
+            id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
+        )
+        await asyncio.to_thread(self._database.save_latent, row)
+        await asyncio.to_thread(self._database.add_cost, job_id, "c", seconds)
+        return seconds
+
+    @DBOS.step()
+    async def stage_b(self, job_id: str, index: int) -> float:
+        """Expand the stored latent; returns the model's seconds."""
+        job, image = await self._open(job_id, index)
+        latent = await self._blobs.get(store.latent_key(image.latent_id))
+        request = job.request.for_image(index).to_dict()
+        data, seconds = await self._call(job_id, index, "b", latent, request)
+        await self._blobs.put(store.handoff_key(job_id, index), data)
+        await asyncio.to_thread(self._database.add_cost, job_id, "b", seconds)
+        return seconds
+
+    @DBOS.step()
+    async def stage_a(self, job_id: str, index: int) -> float:
+        """Decode to the picture and store it; returns the model's seconds."""
+        job, image = await self._open(job_id, index)
+        handoff_key = store.handoff_key(job_id, index)
+        if image.ready_at is not None:
+            return 0.0
+        latent = await self._blobs.get(handoff_key)
+        data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
+        await self._blobs.put(store.image_key(image.id, job.request.format), data)
+        await asyncio.to_thread(self._database.add_cost, job_id, "a", seconds)
+        await asyncio.to_thread(self._database.save_image, image.id, len(data))
+        await self._blobs.delete(handoff_key)
+        return seconds
+
+    def cancel(self, job_id: str) -> None:
+        """Stop the job's calls in this process; the replicas free their rows within one step."""
+        for task in self._calls.get(job_id, ()):
+            task.cancel()
+
+    async def _run_images(self, job_id: str) -> None:
+        job = await asyncio.to_thread(self._database.job, job_id)
+        if job is None or job.request.n == 1:
+            await self._run_image(job_id, 0)
+            return
+        children = []
+        for index in range(job.request.n):
+            with SetWorkflowID(f"{job_id}-{index}"):
+                children.append(await DBOS.start_workflow_async(self.run_image, job_id, index))
+        results = await asyncio.gather(
+            *(child.get_result() for child in children), return_exceptions=True
+        )
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _run_image(self, job_id: str, index: int) -> None:
+        job, _ = await self._open(job_id, index)
+        if job.request.kind == "generate":
+            await self.stage_c(job_id, index)
+        await self.stage_b(job_id, index)
+        await self.stage_a(job_id, index)
+
+    async def _open(self, job_id: str, index: int) -> tuple[Job, ImageRow]:
+        """Return the job and one of its images; Cancelled if the job has ended meanwhile."""
+        job = await asyncio.to_thread(self._database.job, job_id)
+        image = await asyncio.to_thread(self._database.image_of_job, job_id, index)
+        if job is None or image is None or job.is_terminal:
+            raise Cancelled("the job was cancelled")
+        return job, image
+
+    async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
+        async def on_message(message: Message) -> None:
+            await self._progress(job_id, index, stage, message)
+
+        task = asyncio.create_task(self._stages[stage].call(*args, on_message=on_message))
+        calls = self._calls.setdefault(job_id, set())
+        calls.add(task)
+        try:
+            result = await task
+            return result.data, result.seconds
+        except asyncio.CancelledError:
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
+                raise  # this process shuts down; the job goes on elsewhere
+            raise Cancelled("the job was cancelled") from None
+        finally:
+            calls.discard(task)
+            if not calls:
+                self._calls.pop(job_id, None)
+
+    async def _progress(self, job_id: str, index: int, stage: str, message: Message) -> None:
+        if message["type"] == "started":
+            await asyncio.to_thread(self._database.start_job, job_id)
+            return
+        step, preview = message["step"], message.get("preview")
+        key = None
+        if preview is not None:
+            key = store.preview_key(job_id, index, stage, step)
+            await self._blobs.put(key, preview)
+        await asyncio.to_thread(
+            self._database.progress, job_id, stage, step, message["steps"], index, key
+        )

@@ -1,0 +1,86 @@
+"""A client for the tests: plain HTTP and the event stream, nothing hidden."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import psutil
+from httpx_sse import connect_sse
+
+TERMINAL = {"succeeded", "failed", "cancelled"}
+
+
+@dataclass
+class Event:
+    """One server-sent event."""
+
+    id: int
+    type: str
+    data: dict[str, Any]
+
+
+class ServiceClient:
+    """Creates jobs and follows their events over a real socket."""
+
+    def __init__(self, http: httpx.Client) -> None:
+        self.http = http
+
+    def create(self, **body: Any) -> dict[str, Any]:
+        """Create a job and return it as accepted."""
+        answer = self.http.post("/v1/jobs", json=body)
+        assert answer.status_code == 202, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return the job as it stands."""
+        answer = self.http.get(f"/v1/jobs/{job_id}")
+        assert answer.status_code == 200, answer.text
+        job: dict[str, Any] = answer.json()
+        return job
+
+    def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
+        """Follow a job's events to its end."""
+        headers = {"Last-Event-ID": str(after)} if after else {}
+        url = f"/v1/jobs/{job_id}/events"
+        with connect_sse(self.http, "GET", url, headers=headers) as source:
+            for event in source.iter_sse():
+                yield Event(int(event.id), event.event, json.loads(event.data))
+
+    def finished(self, job_id: str) -> dict[str, Any]:
+        """Follow a job to its end and return it."""
+        for event in self.events(job_id):
+            if event.type in TERMINAL:
+                job: dict[str, Any] = event.data["job"]
+                return job
+        raise AssertionError("the stream ended before the job")
+
+    def until(self, job_id: str, type_: str, stage: str | None = None) -> Event:
+        """Follow a job's events until one of this type (and stage) comes."""
+        for event in self.events(job_id):
+            if event.type == type_ and (stage is None or event.data.get("stage") == stage):
+                return event
+        raise AssertionError(f"no event {type_} of stage {stage}")
+
+    def wait_until_ready(self) -> None:
+        """Ask /readyz until the service answers that it is ready."""
+        for _ in range(600):
+            with suppress(httpx.TransportError):
+                if self.http.get("/readyz").status_code == 200:
+                    return
+            threading.Event().wait(0.1)
+        raise AssertionError("the service did not become ready again")
+
+
+def replica_pid(deployment: str) -> int:
+    """Return the process id of the only running replica of a deployment."""
+    for process in psutil.process_iter(["cmdline"]):
+        if f"ServeReplica:cascade:{deployment}" in " ".join(process.info["cmdline"] or ()):
+            return int(process.pid)
+    raise LookupError(f"no replica of {deployment}")

@@ -1,0 +1,46 @@
+"""One real Ray cluster with the whole service, started once for the run."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from serve.app import AppArgs, Running, start
+from serve.settings import Settings
+from tests.ray.client import ServiceClient
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "tests/ray/" in item.path.as_posix():
+            item.add_marker(pytest.mark.ray)
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    data_dir: Path = tmp_path_factory.mktemp("data")
+    return Settings(data_dir=data_dir, http_port=free_port(), device="cpu", drain_s=5.0)
+
+
+@pytest.fixture(scope="session")
+def running(settings: Settings) -> Iterator[Running]:
+    running = start(settings, AppArgs())
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def service(running: Running) -> Iterator[ServiceClient]:
+    with httpx.Client(base_url=running.url, timeout=120) as http:
+        yield ServiceClient(http)

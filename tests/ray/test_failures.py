@@ -1,0 +1,63 @@
+"""Cancel and kill -9 on real Ray: nothing accepted is lost, Stage C is never repeated."""
+
+from __future__ import annotations
+
+import signal
+
+import psutil
+import pytest
+
+from tests.ray.client import ServiceClient, replica_pid
+
+PROMPT = "a small blue square on the left on a yellow background"
+SLOW = {"width": 512, "height": 512, "steps": 60, "decoder_steps": 60}
+
+
+def kill(deployment: str) -> None:
+    """SIGKILL the deployment's replica and wait until the process is gone."""
+    process = psutil.Process(replica_pid(deployment))
+    process.send_signal(signal.SIGKILL)
+    process.wait(timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("victim", "stage"), [("StageC", "c"), ("StageB", "b"), ("Jobs", "c"), ("Jobs", "b")]
+)
+def test_a_job_survives_kill_9_and_never_repeats_a_finished_stage_c(
+    service: ServiceClient, victim: str, stage: str
+) -> None:
+    job_id = service.create(prompt=PROMPT, seed=3, **SLOW)["id"]
+    service.until(job_id, "progress", stage)
+    kill(victim)
+    job = service.finished(job_id)
+    assert job["state"] == "succeeded", job["error"]
+    assert len(job["images"]) == 1
+    stages = [e.data["stage"] for e in service.events(job_id) if e.type == "progress"]
+    assert "c" not in stages[stages.index("b") :]
+    ends = [e for e in service.events(job_id) if e.type in {"succeeded", "failed", "cancelled"}]
+    assert len(ends) == 1
+
+
+def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:
+    job_id = service.create(prompt=PROMPT, seed=4, **SLOW)["id"]
+    service.until(job_id, "progress", "c")
+    kill("Gateway")
+    service.wait_until_ready()
+    assert service.finished(job_id)["state"] == "succeeded"
+
+
+def test_a_cancelled_job_ends_at_once_and_makes_room_for_the_next(service: ServiceClient) -> None:
+    job_id = service.create(prompt=PROMPT, seed=5, **(SLOW | {"steps": 100}))["id"]
+    service.until(job_id, "progress", "c")
+    assert service.http.delete(f"/v1/jobs/{job_id}").status_code == 200
+    assert service.job(job_id)["state"] == "cancelled"
+    following = service.finished(service.create(prompt=PROMPT, seed=5, steps=2)["id"])
+    assert following["state"] == "succeeded"
+    assert service.finished(job_id)["state"] == "cancelled"
+
+
+def test_cancelling_twice_or_too_late_changes_nothing(service: ServiceClient) -> None:
+    job = service.finished(service.create(prompt=PROMPT, seed=5, steps=2)["id"])
+    answer = service.http.delete(f"/v1/jobs/{job['id']}")
+    assert answer.status_code == 200
+    assert answer.json()["state"] == "succeeded"

@@ -1,0 +1,114 @@
+"""The main job on real Ray: a prompt becomes a picture, and Vary details starts at Stage B."""
+
+from __future__ import annotations
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.handoff import StageCLatent
+from cascade_core.images import read_info
+from cascade_core.pipeline import CascadePipeline
+from cascade_core.request import GenerationRequest
+from cascade_core.weights import Placement
+from tests.ray.client import ServiceClient
+
+PROMPT = "a large red circle in the center on a white background"
+
+
+@pytest.fixture(scope="module")
+def pipeline() -> CascadePipeline:
+    placement = Placement(device="cpu", dtype="float32")
+    return CascadePipeline.load(open_checkpoint(ModelSource()), placement)
+
+
+def pixels(service: ServiceClient, image_id: str) -> np.ndarray[Any, Any]:
+    answer = service.http.get(f"/v1/images/{image_id}")
+    assert answer.status_code == 200
+    return np.asarray(Image.open(BytesIO(answer.content)))
+
+
+def test_a_prompt_becomes_the_picture_of_the_in_process_pipeline(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    job = service.finished(service.create(prompt=PROMPT, seed=7)["id"])
+    assert job["state"] == "succeeded", job["error"]
+    expected = pipeline.generate(GenerationRequest.from_dict(job["request"])).pixels_hwc
+    np.testing.assert_array_equal(pixels(service, job["images"][0]["id"]), expected)
+    assert all(job["cost"][name] > 0 for name in ("c_s", "b_s", "a_s"))
+
+
+def test_vary_details_keeps_the_latent_and_never_runs_stage_c(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    first = service.finished(service.create(prompt=PROMPT, seed=8)["id"])
+    latent_id = first["images"][0]["latent_id"]
+    created = service.create(kind="vary_details", latent_id=latent_id, decoder_seed=99)
+    events = list(service.events(created["id"]))
+    varied = events[-1].data["job"]
+    assert varied["state"] == "succeeded", varied["error"]
+    assert varied["images"][0]["latent_id"] == latent_id
+    assert varied["cost"]["c_s"] == 0
+    assert {event.data["stage"] for event in events if event.type == "progress"} <= {"b", "a"}
+    stored = StageCLatent.decode(service.http.get(f"/v1/latents/{latent_id}").content)
+    request = GenerationRequest.from_dict(varied["request"])
+    expected = pipeline.vary(stored, request).pixels_hwc
+    np.testing.assert_array_equal(pixels(service, varied["images"][0]["id"]), expected)
+
+
+def test_each_image_of_a_job_is_the_picture_of_its_own_seed(service: ServiceClient) -> None:
+    several = service.finished(service.create(prompt=PROMPT, seed=20, n=3, steps=6)["id"])
+    assert [image["seed"] for image in several["images"]] == [20, 21, 22]
+    alone = service.finished(service.create(prompt=PROMPT, seed=21, steps=6)["id"])
+    np.testing.assert_array_equal(
+        pixels(service, several["images"][1]["id"]), pixels(service, alone["images"][0]["id"])
+    )
+
+
+def test_the_png_tells_how_it_was_made(service: ServiceClient) -> None:
+    job = service.finished(service.create(prompt=PROMPT, seed=5, steps=4)["id"])
+    image = job["images"][0]
+    data = service.http.get(f"/v1/images/{image['id']}").content
+    info = read_info(data)
+    assert info is not None
+    assert (info["image_id"], info["latent_id"]) == (image["id"], image["latent_id"])
+    assert info["request"]["seed"] == 5
+    assert "Steps: 4" in Image.open(BytesIO(data)).info["parameters"]
+
+
+def test_progress_names_stage_and_step_and_shows_previews(service: ServiceClient) -> None:
+    job = service.create(prompt=PROMPT, seed=6, steps=40, decoder_steps=20)
+    events = list(service.events(job["id"]))
+    assert events[0].type == "queued"
+    assert events[-1].type == "succeeded"
+    progress = [event.data for event in events if event.type == "progress"]
+    assert {"c", "b"} <= {data["stage"] for data in progress}
+    previews = [data["preview_url"] for data in progress if data.get("preview_url")]
+    assert previews
+    shown = Image.open(BytesIO(service.http.get(previews[0]).content))
+    assert shown.format == "WEBP"
+
+
+def test_events_resume_after_the_last_one_seen(service: ServiceClient) -> None:
+    job = service.create(prompt=PROMPT, seed=6, steps=30)
+    seen = list(service.events(job["id"]))
+    resumed = list(service.events(job["id"], after=seen[1].id))
+    assert [event.id for event in resumed] == [event.id for event in seen[2:]]
+
+
+def test_prefer_wait_answers_with_the_finished_job(service: ServiceClient) -> None:
+    body = {"prompt": PROMPT, "seed": 1, "steps": 4}
+    answer = service.http.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"})
+    assert answer.status_code == 200
+    assert answer.json()["state"] == "succeeded"
+
+
+def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> None:
+    assert service.http.get("/readyz").status_code == 200
+    assert service.http.get("/healthz").status_code == 200
+    assert service.http.get("/v1/models").json()["data"][0]["id"] == "demo"
+    assert "/v1/jobs" in service.http.get("/openapi.json").json()["paths"]

@@ -1,0 +1,23 @@
+"""The only place that reaches the network: fetching a pinned revision from the Hugging Face hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from cascade_core.errors import ModelUnavailable
+
+
+def download(repo_id: str, commit: str, patterns: list[str]) -> Path:
+    """Fetch the files of one commit that match the patterns, or find them in the local cache.
+
+    Raises:
+        ModelUnavailable: no such repository or commit, no access, or no network and nothing cached.
+    """
+    try:
+        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelUnavailable(f"cannot fetch {repo_id} at {commit[:12]}: {reason}") from error

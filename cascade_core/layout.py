@@ -1,0 +1,182 @@
+"""Which files make up a model on disk: folders of components, weight files, identity."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from cascade_core.errors import ModelUnavailable
+
+Size = Literal["full", "lite"]
+Variant = Literal["", "bf16"]
+
+STAGE_COMPONENTS: Mapping[str, tuple[str, ...]] = {
+    "c": ("prior", "text_encoder", "tokenizer"),
+    "b": ("decoder", "vqgan"),
+    "a": ("vqgan",),
+}
+"""What each stage loads; Stage B needs Stage A's small decoder for its previews."""
+
+ALL_COMPONENTS = STAGE_COMPONENTS["c"] + STAGE_COMPONENTS["b"]
+PRIOR_COMPONENTS = (*STAGE_COMPONENTS["c"], "prior_scheduler")
+"""Parts of the prior's folder; all others are in the decoder's."""
+
+PREVIEWER_FILE = "previewer.safetensors"
+
+_WEIGHT_STEMS = ("diffusion_pytorch_model", "model")
+_IDENTITY_FILES = ("config.json", "tokenizer.json", "vocab.json", "merges.txt")
+_SAMPLE_BYTES = 64 * 1024
+_SAMPLES_PER_FILE = 16
+
+
+def component_folders(stage_c_size: Size, stage_b_size: Size) -> dict[str, tuple[str, ...]]:
+    """Return each component's possible folder names, best first.
+
+    A combined folder prefixes Stage C's parts with ``prior_``; the published prior repository does
+    not.
+    """
+    lite = {"full": "", "lite": "_lite"}
+    prior, decoder = lite[stage_c_size], lite[stage_b_size]
+    return {
+        "prior": (f"prior{prior}", f"prior_prior{prior}"),
+        "text_encoder": ("prior_text_encoder", "text_encoder"),
+        "tokenizer": ("prior_tokenizer", "tokenizer"),
+        "prior_scheduler": ("prior_scheduler", "scheduler"),
+        "decoder": (f"decoder{decoder}",),
+        "vqgan": ("vqgan",),
+        "decoder_scheduler": ("scheduler",),
+    }
+
+
+def find_components(
+    folders: Mapping[str, tuple[str, ...]], prior_root: Path, decoder_root: Path
+) -> dict[str, Path]:
+    """Return the folder of every component that exists."""
+    found: dict[str, Path] = {}
+    for name, choices in folders.items():
+        root = prior_root if name in PRIOR_COMPONENTS else decoder_root
+        existing = [root / choice for choice in choices if (root / choice).is_dir()]
+        if existing:
+            found[name] = existing[0]
+    return found
+
+
+def holds_prior(folder: Path) -> bool:
+    """Tell whether a folder has Stage C's U-Net, of any size."""
+    names = {
+        *component_folders("full", "full")["prior"],
+        *component_folders("lite", "full")["prior"],
+    }
+    return any((folder / name).is_dir() for name in names)
+
+
+def check_files(folder: Path, component: str, variant: Variant) -> None:
+    """Check that a component's configuration and weights exist.
+
+    Raises:
+        ModelUnavailable: a file is missing; names it.
+    """
+    if component == "tokenizer":
+        _existing(folder / "tokenizer_config.json")
+        return
+    _existing(folder / "config.json")
+    weight_files(folder, variant)
+
+
+def weight_files(folder: Path, variant: Variant) -> tuple[Path, ...]:
+    """Return a component's safetensors files: one, or the shards that its index names.
+
+    Raises:
+        ModelUnavailable: a file is missing; names it.
+    """
+    suffix = f".{variant}" if variant else ""
+    for stem in _WEIGHT_STEMS:
+        single = folder / f"{stem}{suffix}.safetensors"
+        if single.is_file():
+            return (single,)
+        index = folder / f"{stem}.safetensors.index{suffix}.json"
+        if index.is_file():
+            shards = read_json(index).get("weight_map", {}).values()
+            return tuple(_existing(folder / shard) for shard in sorted(set(shards)))
+    return (_existing(folder / f"{_WEIGHT_STEMS[0]}{suffix}.safetensors"),)
+
+
+def hub_patterns(
+    folders: Mapping[str, tuple[str, ...]], components: Collection[str], variant: Variant
+) -> list[str]:
+    """Return the file patterns to download: all configuration, weights of ``components`` only."""
+    suffix = f".{variant}" if variant else ""
+    patterns = ["*.json", "*tokenizer/*.txt"]
+    if "prior" in components:
+        patterns.append(PREVIEWER_FILE)
+    for component in components:
+        for folder in folders[component]:
+            for stem in _WEIGHT_STEMS:
+                patterns.append(f"{folder}/{stem}{suffix}.safetensors")
+                patterns.append(f"{folder}/{stem}-?????-of-?????{suffix}.safetensors")
+    return patterns
+
+
+def fingerprint_files(found: Mapping[str, Path], variant: Variant) -> str:
+    """Return a hash over the configuration, sizes and sampled blocks of the weights.
+
+    Whole files would take a minute for the published weights; blocks spread over each file tell
+    retrained weights apart just as well.
+    """
+    digest = hashlib.sha256(variant.encode())
+    for component in ALL_COMPONENTS:
+        for path in _identity_files(found.get(component), variant):
+            digest.update(f"{component}/{path.name}:{path.stat().st_size};".encode())
+            for block in _sample(path):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a configuration file.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or not a JSON object.
+    """
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelUnavailable(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise ModelUnavailable(f"{path} is not valid JSON: {error}") from error
+    if not isinstance(body, dict):
+        raise ModelUnavailable(f"{path} must hold a JSON object")
+    return body
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise ModelUnavailable(
+            f"{path} does not exist: complete the model folder or choose another variant"
+        )
+    return path
+
+
+def _identity_files(folder: Path | None, variant: Variant) -> Iterator[Path]:
+    if folder is None:
+        return
+    yield from (folder / name for name in _IDENTITY_FILES if (folder / name).is_file())
+    try:
+        yield from weight_files(folder, variant)
+    except ModelUnavailable:
+        # A process that does not load this component need not have its weights.
+        return
+
+
+def _sample(path: Path) -> Iterator[bytes]:
+    size_bytes = path.stat().st_size
+    with path.open("rb") as file:
+        if size_bytes <= _SAMPLES_PER_FILE * _SAMPLE_BYTES:
+            yield file.read()
+            return
+        for index in range(_SAMPLES_PER_FILE):
+            file.seek(index * (size_bytes - _SAMPLE_BYTES) // (_SAMPLES_PER_FILE - 1))
+            yield file.read(_SAMPLE_BYTES)

@@ -1,0 +1,108 @@
+"""Stage C's predicted latent as a small picture, long before Stage B has run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+
+from cascade_core.errors import ModelUnavailable
+from cascade_core.layout import read_json
+from cascade_core.stages.base import Rgb
+
+Previewer = Callable[[torch.Tensor], Rgb]
+"""Turns a (1, 16, h, w) latent into (H, W, 3) uint8."""
+
+_LONG_SIDE_PX = 192
+_CHANNELS = (512, 256, 128, 128)
+
+
+class LinearPreviewer:
+    """One matrix from latent channels to RGB, fitted by least squares.
+
+    Args:
+        weight: (3, channels).
+        bias: (3,).
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor) -> None:
+        self._weight = weight
+        self._bias = bias
+
+    def __call__(self, latents_bchw: torch.Tensor) -> Rgb:
+        """Map every cell and enlarge the result to 192 px on its long side."""
+        latents = latents_bchw.float()
+        rgb = torch.einsum("rc,bchw->brhw", self._weight, latents) + self._bias.view(1, 3, 1, 1)
+        factor = max(1, _LONG_SIDE_PX // max(rgb.shape[2:]))
+        return _to_pixels(
+            torch.nn.functional.interpolate(rgb, scale_factor=factor, mode="bilinear")
+        )
+
+
+class PublishedPreviewer(torch.nn.Module):
+    """The network of ``previewer.safetensors``: 8 px per latent cell.
+
+    Source: modules/previewer.py, Stability-AI/StableCascade 7a7d341.
+    """
+
+    def __init__(self, latent_channels: int = 16) -> None:
+        super().__init__()
+        first, second, third, fourth = _CHANNELS
+        layers: list[torch.nn.Module] = []
+        for layer in (
+            torch.nn.Conv2d(latent_channels, first, 1),
+            torch.nn.Conv2d(first, first, 3, padding=1),
+            torch.nn.ConvTranspose2d(first, second, 2, stride=2),
+            torch.nn.Conv2d(second, second, 3, padding=1),
+            torch.nn.ConvTranspose2d(second, third, 2, stride=2),
+            torch.nn.Conv2d(third, third, 3, padding=1),
+            torch.nn.ConvTranspose2d(third, fourth, 2, stride=2),
+            torch.nn.Conv2d(fourth, fourth, 3, padding=1),
+        ):
+            layers += [layer, torch.nn.GELU(), torch.nn.BatchNorm2d(layer.out_channels)]
+        layers.append(torch.nn.Conv2d(fourth, 3, 1))
+        self.blocks = torch.nn.Sequential(*layers)
+
+    def forward(self, latents_bchw: torch.Tensor) -> Rgb:
+        """Draw the picture."""
+        return _to_pixels(self.blocks(latents_bchw.float()))
+
+
+def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
+    """Load the previewer of a model: ``*.safetensors`` or ``preview.json``; None for no path.
+
+    Raises:
+        ModelUnavailable: the file is not what it should be.
+    """
+    if path is None:
+        return None
+    if path.suffix == ".json":
+        return _load_linear(path, device)
+    previewer = PublishedPreviewer()
+    try:
+        previewer.load_state_dict(load_file(path))
+    except (SafetensorError, RuntimeError, OSError) as error:
+        raise ModelUnavailable(f"{path} is no Stable Cascade previewer") from error
+    return previewer.to(device).eval().requires_grad_(False)
+
+
+def _load_linear(path: Path, device: torch.device) -> LinearPreviewer:
+    body = read_json(path).get("stage_c_to_rgb", {})
+    try:
+        weight = torch.tensor(body["weight"], dtype=torch.float32, device=device)
+        bias = torch.tensor(body["bias"], dtype=torch.float32, device=device)
+    except (TypeError, KeyError, ValueError) as error:
+        raise ModelUnavailable(f"{path} needs stage_c_to_rgb with weight and bias") from error
+    if weight.ndim != 2 or weight.shape[0] != 3 or bias.shape != (3,):
+        raise ModelUnavailable(f"{path}: weight must be 3 rows and bias 3 numbers")
+    return LinearPreviewer(weight, bias)
+
+
+def _to_pixels(rgb_bchw: torch.Tensor) -> Rgb:
+    # The first steps predict wild values, and NaN has no colour.
+    rgb = torch.nan_to_num(rgb_bchw[0]).clamp(0, 1).permute(1, 2, 0)
+    pixels: Rgb = (rgb * 255).round().to(torch.uint8).cpu().numpy()
+    return pixels

@@ -1,0 +1,128 @@
+"""Stage A: Stage B's latent becomes pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import HandoffInvalid, Internal, ModelMismatch
+from cascade_core.handoff import StageBLatent
+from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.stages.base import Rgb
+from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff
+from cascade_core.weights import Placement, load_stage_a, model_ref
+
+
+@dataclass(slots=True, eq=False)
+class StageARow:
+    """A latent inside Stage A: (1, c, h, w) before its one step, pixels after it."""
+
+    latents_bchw: torch.Tensor
+    pixels_hwc: Rgb | None = None
+
+    @property
+    def step(self) -> int:
+        """Steps done, 0 or 1."""
+        return int(self.pixels_hwc is not None)
+
+    @property
+    def steps(self) -> int:
+        """Always 1."""
+        return 1
+
+    @property
+    def bucket(self) -> tuple[int, ...]:
+        """The latent's shape."""
+        return tuple(self.latents_bchw.shape[1:])
+
+
+def decode_pixels(stage_a: Any, latents_bchw: torch.Tensor) -> Rgb:
+    """Decode one Stage B latent, unscaled, into (H, W, 3) uint8.
+
+    Raises:
+        NonFiniteLatent: the decoder answered NaN or infinity.
+    Source: StableCascadeDecoderPipeline and VaeImageProcessor.numpy_to_pil, diffusers 0.42.1.
+    """
+    decoded = stage_a.decode(stage_a.config.scale_factor * latents_bchw).sample
+    check_finite(decoded, "A")
+    pixels = decoded.clamp(0, 1).permute(0, 2, 3, 1)[0].float()
+    rgb: Rgb = (pixels * 255).round().to(torch.uint8).cpu().numpy()
+    return rgb
+
+
+class StageA:
+    """Decoder half of the PaellaVQModel; see :class:`cascade_core.stages.base.Stage`."""
+
+    name = "a"
+
+    def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
+        self._geometry = checkpoint.geometry
+        self._model_ref = model_ref(checkpoint)
+        self._model = model
+        self._device: torch.device = model.device
+        self._dtype: torch.dtype = model.dtype
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
+        """Load Stage A alone.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+            SettingsInvalid: the device is not there.
+        """
+        device, dtype = placement.resolve()
+        return cls(checkpoint, load_stage_a(checkpoint, device, dtype))
+
+    @torch.inference_mode()
+    def admit(self, task: StageBLatent) -> StageARow:
+        """Take over the latent.
+
+        Raises:
+            ModelMismatch: it was made by other weights.
+            HandoffInvalid: its channels are not the model's.
+        """
+        if task.model.fingerprint != self._model_ref.fingerprint:
+            raise ModelMismatch(f"the latent was made by {task.model.id} {task.model.revision}")
+        channels = task.latents_chw.shape[0]
+        if channels != self._model.config.latent_channels:
+            raise HandoffInvalid(f"the latent has {channels} channels")
+        return StageARow(from_handoff(task.latents_chw, self._device, self._dtype)[None])
+
+    @torch.inference_mode()
+    def advance(self, rows: Sequence[StageARow]) -> None:
+        """Decode every row, one by one.
+
+        A single 1024x1024 image fills a GPU and takes 1 GB of activations, so batches gain nothing.
+        """
+        decoded = [decode_pixels(self._model, row.latents_bchw) for row in rows]
+        for row, pixels_hwc in zip(rows, decoded, strict=True):
+            row.pixels_hwc = pixels_hwc
+
+    def result(self, row: StageARow) -> Rgb:
+        """Return the image, (H, W, 3) uint8."""
+        if row.pixels_hwc is None:
+            raise Internal("the row is not decoded yet")
+        return row.pixels_hwc
+
+    def preview(self, row: StageARow) -> Rgb | None:
+        """Return None: the next thing to see is the image."""
+        return None
+
+    def warm_up(self) -> None:
+        """Decode one small empty latent."""
+        request = GenerationRequest(
+            prompt="", width=MIN_SIDE_PX, height=MIN_SIDE_PX, seed=0, decoder_seed=0
+        )
+        stage_c_hw = self._geometry.stage_c_hw(request.height, request.width)
+        hw = self._geometry.stage_b_hw(stage_c_hw)
+        latent = StageBLatent(
+            latents_chw=to_handoff(torch.zeros(self._model.config.latent_channels, *hw)),
+            geometry=self._geometry,
+            model=self._model_ref,
+            request=request,
+        )
+        self.advance([self.admit(latent)])

@@ -1,0 +1,182 @@
+"""Stage B: Stage C's composition becomes the larger latent that holds the detail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Any, Self
+
+import torch
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import HandoffInvalid, ModelMismatch
+from cascade_core.handoff import StageBLatent, StageCLatent
+from cascade_core.noise import NoiseStream
+from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
+from cascade_core.stages.base import Rgb
+from cascade_core.stages.stage_a import decode_pixels
+from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff
+from cascade_core.weights import Placement, load_schedule, load_stage_a, load_unet, model_ref
+
+_PREVIEW_CELLS = 32
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageBTask:
+    """A Stage C latent and the request that says how to decode it.
+
+    Attributes:
+        latent: Stage C's result, new or stored.
+        request: its ``decoder_*`` values decide; its size must be the latent's.
+    """
+
+    latent: StageCLatent
+    request: GenerationRequest
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class StageBRow(SamplerRow):
+    """A request inside Stage B."""
+
+    request: GenerationRequest
+
+
+class StageB:
+    """Decoder U-Net; see :class:`cascade_core.stages.base.Stage`.
+
+    Args:
+        checkpoint: whose geometry and identity the latents carry.
+        unet: the decoder StableCascadeUNet.
+        schedule: the decoder's noise schedule.
+        stage_a: PaellaVQModel for previews; None for no previews.
+    """
+
+    name = "b"
+
+    def __init__(
+        self, checkpoint: Checkpoint, unet: Any, schedule: CosineSchedule, stage_a: Any | None
+    ) -> None:
+        self._geometry = checkpoint.geometry
+        self._model = model_ref(checkpoint)
+        self._unet = unet
+        self._schedule = schedule
+        self._stage_a = stage_a
+        self._device: torch.device = unet.device
+        self._dtype: torch.dtype = unet.dtype
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement, with_previews: bool = True) -> Self:
+        """Load the decoder and, for previews, Stage A's decoder half; never a text encoder.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+            SettingsInvalid: the device is not there.
+        """
+        device, dtype = placement.resolve()
+        return cls(
+            checkpoint,
+            load_unet(checkpoint, "decoder", device, dtype),
+            load_schedule(checkpoint, "decoder_scheduler"),
+            load_stage_a(checkpoint, device, dtype) if with_previews else None,
+        )
+
+    @torch.inference_mode()
+    def admit(self, task: StageBTask) -> StageBRow:
+        """Take over the Stage C latent and draw the initial noise.
+
+        Raises:
+            ModelMismatch: the latent was made by other weights.
+            HandoffInvalid: its size is not the request's, or its channels are not the model's.
+        """
+        self._check(task)
+        latent, request = task.latent, task.request
+        effnet = from_handoff(latent.latents_chw, self._device, self._dtype)[None]
+        pooled = from_handoff(latent.pooled, self._device, self._dtype)[None]
+        negative_pooled = from_handoff(latent.negative_pooled, self._device, self._dtype)[None]
+        hw = self._geometry.stage_b_hw((effnet.shape[2], effnet.shape[3]))
+        shape_bchw = (1, self._unet.config.in_channels, *hw)
+        noise = NoiseStream(request.decoder_seed, shape_bchw, self._dtype)
+        uncond = {"clip_text_pooled": negative_pooled, "effnet": torch.zeros_like(effnet)}
+        return StageBRow(
+            latents_bchw=noise.draw().to(self._device),
+            timesteps=make_timesteps(request.decoder_steps),
+            noise=noise,
+            cond={"clip_text_pooled": pooled, "effnet": effnet},
+            uncond=uncond if is_guided(request.decoder_guidance_scale) else None,
+            guidance_scale=request.decoder_guidance_scale,
+            request=request,
+        )
+
+    @torch.inference_mode()
+    def advance(self, rows: Sequence[StageBRow]) -> None:
+        """Do one step of every row."""
+        advance(self._unet, self._schedule, rows)
+
+    @torch.inference_mode()
+    def result(self, row: StageBRow) -> StageBLatent:
+        """Return the latent for Stage A.
+
+        Raises:
+            NonFiniteLatent: the U-Net answered NaN or infinity.
+        """
+        check_finite(row.latents_bchw, "B")
+        return StageBLatent(
+            latents_chw=to_handoff(row.latents_bchw[0]),
+            geometry=self._geometry,
+            model=self._model,
+            request=row.request,
+        )
+
+    @torch.inference_mode()
+    def preview(self, row: StageBRow) -> Rgb | None:
+        """Return the predicted latent, averaged to at most 32x32 cells and decoded by Stage A."""
+        if self._stage_a is None or row.last is None:
+            return None
+        clean = row.last.clean().to(self._dtype)
+        cells = ceil(max(clean.shape[2:]) / _PREVIEW_CELLS)
+        small = torch.nn.functional.avg_pool2d(clean, cells)
+        return decode_pixels(self._stage_a, small)
+
+    def warm_up(self) -> None:
+        """Run one small guided step on an empty latent."""
+        request = GenerationRequest(
+            prompt="",
+            width=MIN_SIDE_PX,
+            height=MIN_SIDE_PX,
+            seed=0,
+            decoder_seed=0,
+            decoder_steps=1,
+            decoder_guidance_scale=2.0,
+        )
+        config = self._unet.config
+        hw = self._geometry.stage_c_hw(request.height, request.width)
+        pooled = to_handoff(torch.zeros(1, config.clip_text_pooled_in_channels))
+        latent = StageCLatent(
+            latents_chw=to_handoff(torch.zeros(config.effnet_in_channels, *hw)),
+            pooled=pooled,
+            negative_pooled=pooled,
+            geometry=self._geometry,
+            model=self._model,
+            request=request,
+        )
+        row = self.admit(StageBTask(latent, request))
+        self.advance([row])
+        self.preview(row)
+        self.result(row)
+
+    def _check(self, task: StageBTask) -> None:
+        latent, request, config = task.latent, task.request, self._unet.config
+        if latent.model.fingerprint != self._model.fingerprint:
+            made_by = f"{latent.model.id} {latent.model.revision}"
+            raise ModelMismatch(
+                f"the latent was made by {made_by}, the loaded model is "
+                f"{self._model.id} {self._model.revision}"
+            )
+        size = (latent.request.width, latent.request.height)
+        if (request.width, request.height) != size or latent.geometry != self._geometry:
+            raise HandoffInvalid(f"the latent is for {size[0]}x{size[1]} px")
+        channels = (latent.latents_chw.shape[0], latent.pooled.shape[1])
+        if channels != (config.effnet_in_channels, config.clip_text_pooled_in_channels):
+            raise HandoffInvalid(f"the latent has {channels[0]} and {channels[1]} channels")

@@ -1,0 +1,157 @@
+"""Stage C: a prompt becomes the small latent that fixes what is where."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import Unsupported
+from cascade_core.handoff import StageCLatent
+from cascade_core.noise import NoiseStream
+from cascade_core.previews import Previewer, load_previewer
+from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
+from cascade_core.stages.base import Rgb
+from cascade_core.stages.tensors import check_finite, to_handoff
+from cascade_core.text import TextEncoder
+from cascade_core.weights import Placement, load_schedule, load_unet, model_ref
+
+
+@dataclass(slots=True, eq=False, kw_only=True)
+class StageCRow(SamplerRow):
+    """A request inside Stage C; the pooled embeddings, (1, P), wait for Stage B."""
+
+    request: GenerationRequest
+    pooled: torch.Tensor
+    negative_pooled: torch.Tensor
+
+
+class StageC:
+    """Text encoder and prior U-Net; see :class:`cascade_core.stages.base.Stage`.
+
+    Args:
+        checkpoint: whose geometry and identity the latents carry.
+        unet: the prior StableCascadeUNet.
+        text: encodes prompts on the U-Net's device.
+        schedule: the prior's noise schedule.
+        previewer: turns latents into small pictures; None for no previews.
+    """
+
+    name = "c"
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        unet: Any,
+        text: TextEncoder,
+        schedule: CosineSchedule,
+        previewer: Previewer | None,
+    ) -> None:
+        self._geometry = checkpoint.geometry
+        self._model = model_ref(checkpoint)
+        self._unet = unet
+        self._text = text
+        self._schedule = schedule
+        self._previewer = previewer
+        self._device: torch.device = unet.device
+        self._dtype: torch.dtype = unet.dtype
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
+        """Load the text encoder and the prior, nothing else.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+            SettingsInvalid: the device is not there, or the dtype is float16.
+        """
+        device, dtype = placement.resolve()
+        return cls(
+            checkpoint,
+            load_unet(checkpoint, "prior", device, dtype),
+            TextEncoder.load(checkpoint, device, dtype),
+            load_schedule(checkpoint, "prior_scheduler"),
+            load_previewer(checkpoint.previewer, device),
+        )
+
+    @torch.inference_mode()
+    def admit(self, task: GenerationRequest) -> StageCRow:
+        """Encode both prompts and draw the initial noise.
+
+        Raises:
+            Unsupported: a job of several images, or one that starts at Stage B.
+        """
+        if task.n != 1 or task.kind != "generate":
+            raise Unsupported("Stage C makes one new image at a time")
+        text, pooled = self._text.encode(task.prompt)
+        # Also without guidance: Stage B may guide when its details are varied later.
+        negative_text, negative_pooled = self._text.encode(task.negative_prompt)
+        hw = self._geometry.stage_c_hw(task.height, task.width)
+        noise = NoiseStream(task.seed, (1, self._unet.config.in_channels, *hw), self._dtype)
+        return StageCRow(
+            latents_bchw=noise.draw().to(self._device),
+            timesteps=make_timesteps(task.steps),
+            noise=noise,
+            cond=self._condition(text, pooled),
+            uncond=self._condition(negative_text, negative_pooled)
+            if is_guided(task.guidance_scale)
+            else None,
+            guidance_scale=task.guidance_scale,
+            request=task,
+            pooled=pooled[0],
+            negative_pooled=negative_pooled[0],
+        )
+
+    @torch.inference_mode()
+    def advance(self, rows: Sequence[StageCRow]) -> None:
+        """Do one step of every row."""
+        advance(self._unet, self._schedule, rows)
+
+    @torch.inference_mode()
+    def result(self, row: StageCRow) -> StageCLatent:
+        """Return the latent and what Stage B needs besides it.
+
+        Raises:
+            NonFiniteLatent: the U-Net answered NaN or infinity.
+        """
+        check_finite(row.latents_bchw, "C")
+        return StageCLatent(
+            latents_chw=to_handoff(row.latents_bchw[0]),
+            pooled=to_handoff(row.pooled),
+            negative_pooled=to_handoff(row.negative_pooled),
+            geometry=self._geometry,
+            model=self._model,
+            request=row.request,
+        )
+
+    @torch.inference_mode()
+    def preview(self, row: StageCRow) -> Rgb | None:
+        """Return a small picture of the predicted latent, or None without a previewer."""
+        if self._previewer is None or row.last is None:
+            return None
+        return self._previewer(row.last.clean())
+
+    def warm_up(self) -> None:
+        """Run one small guided step."""
+        request = GenerationRequest(
+            prompt="",
+            width=MIN_SIDE_PX,
+            height=MIN_SIDE_PX,
+            seed=0,
+            decoder_seed=0,
+            steps=1,
+            guidance_scale=2.0,
+        )
+        row = self.admit(request)
+        self.advance([row])
+        self.preview(row)
+        self.result(row)
+
+    def _condition(self, text: torch.Tensor, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
+        no_image = torch.zeros(
+            1, 1, self._unet.config.clip_image_in_channels, device=self._device, dtype=self._dtype
+        )
+        return {"clip_text": text, "clip_text_pooled": pooled, "clip_img": no_image}

@@ -1,0 +1,43 @@
+"""Between torch tensors and the arrays of a hand-off."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from cascade_core.errors import NonFiniteLatent
+from cascade_core.handoff import Tensor
+
+_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+
+
+def to_handoff(tensor: torch.Tensor) -> Tensor:
+    """Copy a tensor into a hand-off, bit for bit."""
+    own = tensor.detach().cpu().contiguous()
+    name = _NAMES[own.dtype]
+    if own.dtype == torch.bfloat16:
+        return Tensor(name, own.view(torch.int16).numpy().view(np.uint16).copy())
+    return Tensor(name, own.numpy().copy())
+
+
+def from_handoff(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:
+    """Copy a hand-off's array to a device; exact if ``dtype`` is its own."""
+    # A copy: arrays decoded from bytes are read-only, which torch cannot express.
+    array = tensor.array.copy()
+    if tensor.dtype == "bfloat16":
+        own = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    else:
+        own = torch.from_numpy(array)
+    return own.to(device, dtype)
+
+
+def check_finite(tensor: torch.Tensor, stage: str) -> None:
+    """Check a stage's result.
+
+    Raises:
+        NonFiniteLatent: it holds NaN or infinity.
+    """
+    if not bool(torch.isfinite(tensor).all()):
+        raise NonFiniteLatent(
+            f"Stage {stage} answered NaN or infinity: check its weights and dtype"
+        )

@@ -1,0 +1,212 @@
+"""The doctor's checks; each returns one finding and never raises."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Literal
+
+from cascade_core.checkpoint import open_checkpoint
+from cascade_core.errors import CascadeError
+from cascade_core.layout import ALL_COMPONENTS
+from serve.cli.client import ServiceClient
+from serve.cli.output import CliError
+from serve.settings import Settings, load_settings
+
+_MIN_PYTHON = (3, 11)
+_GIB = 1024**3
+_DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
+_SHM_WARNING_BYTES = _GIB // 4
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a check found, and what to do about it."""
+
+    name: str
+    status: Literal["ok", "warning", "broken"]
+    detail: str
+    remedy: str = ""
+
+
+def run_checks(url: str) -> list[Finding]:
+    """Return all findings; checks that need settings are left out when those are wrong."""
+    findings = [check_python(), check_ray()]
+    try:
+        settings = load_settings()
+    except CascadeError as error:
+        return [*findings, Finding("settings", "broken", str(error), "correct these variables")]
+    findings.append(Finding("settings", "ok", "all values are valid"))
+    checks: tuple[Callable[[Settings], Finding], ...] = (
+        check_gpu,
+        check_model,
+        check_data_dir,
+        check_disk,
+        check_shared_memory,
+        check_database,
+        check_blobs,
+    )
+    findings += [check(settings) for check in checks]
+    server = check_server(url)
+    return [*findings, check_port(settings, is_served=server.status == "ok"), server]
+
+
+def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
+    """Check the interpreter's version."""
+    text = ".".join(map(str, version))
+    if version[:2] < _MIN_PYTHON:
+        return Finding("python", "broken", f"{text} is too old", "use Python 3.11 or newer")
+    return Finding("python", "ok", text)
+
+
+def check_ray() -> Finding:
+    """Check that Ray Serve can be imported."""
+    try:
+        import_module("ray.serve")
+    except Exception as error:  # a broken native library raises anything
+        return Finding("ray", "broken", f"cannot be imported: {error}", "make install")
+    return Finding("ray", "ok", metadata.version("ray"))
+
+
+def check_gpu(settings: Settings) -> Finding:
+    """Check that the device asked for is there."""
+    import torch
+
+    if torch.cuda.is_available():
+        return Finding("gpu", "ok", torch.cuda.get_device_name(0))
+    if settings.device == "cuda":
+        remedy = "install the CUDA build of torch and a driver, or set CASCADE_DEVICE=auto"
+        return Finding("gpu", "broken", "CASCADE_DEVICE is cuda, but torch sees no GPU", remedy)
+    if shutil.which("nvidia-smi"):
+        remedy = "install the CUDA build of torch; check CUDA_VISIBLE_DEVICES"
+        return Finding("gpu", "warning", "a driver is here, but torch sees no GPU", remedy)
+    return Finding("gpu", "ok", "none; the stages run on the CPU (right for the demo model)")
+
+
+def check_model(settings: Settings) -> Finding:
+    """Check that every weight file is there and readable."""
+    source = settings.model_source()
+    if source.is_hub:
+        detail = f"{source.model} is fetched from the hub when the service starts"
+        return Finding("model", "ok", detail)
+    try:
+        checkpoint = open_checkpoint(source)
+        parts = [name for name in ALL_COMPONENTS if name != "tokenizer"]
+        files = [file for name in parts for file in checkpoint.weight_files(name)]
+        for file in files:
+            with file.open("rb") as stream:
+                stream.read(8)
+    except CascadeError as error:
+        return Finding("model", "broken", str(error), "correct CASCADE_MODEL; see cascade models")
+    except OSError as error:
+        remedy = "make the file readable for this user"
+        return Finding("model", "broken", f"{error.filename}: {error.strerror}", remedy)
+    return Finding("model", "ok", f"{checkpoint.id}, {len(files)} weight files are readable")
+
+
+def check_data_dir(settings: Settings) -> Finding:
+    """Check that the data folder can be made and written."""
+    folder = settings.data_dir
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        detail = f"{folder} cannot be written: {error.strerror}"
+        return Finding("data folder", "broken", detail, "set CASCADE_DATA_DIR to a folder of yours")
+    return Finding("data folder", "ok", str(folder))
+
+
+def check_disk(settings: Settings) -> Finding:
+    """Check the space left where pictures and latents go."""
+    folder = _existing(settings.data_dir)
+    free_bytes = shutil.disk_usage(folder).free
+    detail = f"{free_bytes / _GIB:.1f} GiB free"
+    remedy = "free some, or set CASCADE_DATA_DIR to a larger disk"
+    if free_bytes < _DISK_BROKEN_BYTES:
+        return Finding("disk", "broken", detail, remedy)
+    if free_bytes < _DISK_WARNING_BYTES:
+        return Finding("disk", "warning", detail, remedy)
+    return Finding("disk", "ok", detail)
+
+
+def check_shared_memory(settings: Settings) -> Finding:
+    """Check the room for Ray's object store."""
+    folder = Path("/dev/shm")
+    if not folder.is_dir():
+        return Finding("shared memory", "ok", "this system has no /dev/shm; Ray uses a folder")
+    free_bytes = shutil.disk_usage(folder).free
+    detail = f"{free_bytes / _GIB:.1f} GiB free"
+    if free_bytes < _SHM_WARNING_BYTES:
+        remedy = "in a container: --shm-size=1g"
+        return Finding("shared memory", "warning", detail, remedy)
+    return Finding("shared memory", "ok", detail)
+
+
+def check_database(settings: Settings) -> Finding:
+    """Check that the database answers; tables that are missing are made."""
+    from serve.db import Database
+    from serve.settings import hide_password
+
+    where = hide_password(settings.database_url)
+    try:
+        database = Database(settings.database_url)
+        database.create_tables()
+        database.probe()
+        database.close()
+    except Exception as error:  # drivers raise anything, a missing one ImportError
+        return Finding("database", "broken", f"{where}: {error}", "check CASCADE_DATABASE_URL")
+    return Finding("database", "ok", where)
+
+
+def check_blobs(settings: Settings) -> Finding:
+    """Check that the blob store takes, gives and removes."""
+    from serve.settings import hide_password
+    from serve.store import BlobStore
+
+    where = hide_password(settings.blob_url)
+    try:
+        asyncio.run(BlobStore(settings.blob_url).probe())
+    except Exception as error:  # wrong credentials surface as each backend's own errors
+        return Finding("blob store", "broken", f"{where}: {error}", "check CASCADE_BLOB_URL")
+    return Finding("blob store", "ok", where)
+
+
+def check_port(settings: Settings, *, is_served: bool) -> Finding:
+    """Check that the service could listen, unless it does already."""
+    where = f"{settings.http_host}:{settings.http_port}"
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((settings.http_host, settings.http_port))
+        except OSError as error:
+            if is_served:
+                return Finding("port", "ok", f"{where} is taken by the service")
+            detail = f"{where}: {os.strerror(error.errno or 0)}"
+            remedy = "stop what listens there, or set CASCADE_HTTP_PORT"
+            return Finding("port", "broken", detail, remedy)
+    return Finding("port", "ok", f"{where} is free")
+
+
+def check_server(url: str) -> Finding:
+    """Check whether a service answers and is ready; none at all is no fault."""
+    try:
+        with ServiceClient(url) as client:
+            reason = client.unready_reason()
+    except CliError as error:
+        reason = error.message
+    if reason:
+        return Finding("server", "warning", reason, "cascade up, or set CASCADE_URL")
+    return Finding("server", "ok", f"{url} is ready")
+
+
+def _existing(folder: Path) -> Path:
+    return next(path for path in (folder, *folder.parents) if path.exists())

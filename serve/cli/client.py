@@ -1,0 +1,214 @@
+"""The HTTP contract seen from a client; every failure becomes one sentence and an exit code."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Self
+
+import httpx
+import httpx_sse
+
+from serve.cli.output import CliError, ExitCode
+
+_TIMEOUT_S = 30.0
+_EVENT_SILENCE_S = 60.0
+"""A live stream sends a keep-alive comment more often than this; silence means it is broken."""
+
+
+class ApiError(CliError):
+    """The server answered with an error.
+
+    Args:
+        message: the server's sentence.
+        exit_code: how the process ends.
+        remedy: what to do about it.
+        status: the HTTP status.
+    """
+
+    def __init__(self, message: str, exit_code: ExitCode, remedy: str, status: int) -> None:
+        super().__init__(message, exit_code, remedy)
+        self.status = status
+
+
+class Unreachable(CliError):
+    """Nothing answers at the address."""
+
+
+class StreamBroken(Exception):
+    """The event stream ended before the job did."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """One event of a job: its id for resuming, its type and its data."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFile:
+    """A picture's bytes and media type."""
+
+    data: bytes
+    media_type: str
+
+
+class ServiceClient:
+    """A connection to one service; use it in a ``with`` block.
+
+    Args:
+        url: where it answers, for example ``http://127.0.0.1:8000``.
+        api_key: sent as bearer token; empty: ``CASCADE_API_KEY``.
+    """
+
+    def __init__(self, url: str, api_key: str = "") -> None:
+        self.url = url.rstrip("/")
+        key = api_key or os.environ.get("CASCADE_API_KEY", "")
+        headers = {"authorization": f"Bearer {key}"} if key else {}
+        try:
+            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_S)
+        except (httpx.InvalidURL, ValueError) as error:
+            raise CliError(f"{url} is not an address: {error}") from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._http.close()
+
+    def create_job(self, body: dict[str, object]) -> dict[str, Any]:
+        """Submit a job and return it as accepted."""
+        headers = {"prefer": "respond-async"}
+        return self._json("POST", "/v1/jobs", json=body, headers=headers)
+
+    def job(self, job_id: str) -> dict[str, Any]:
+        """Return a job."""
+        return self._json("GET", f"/v1/jobs/{_segment(job_id)}")
+
+    def jobs(self, state: str | None, limit: int) -> list[dict[str, Any]]:
+        """Return the newest jobs, at most ``limit``."""
+        params = {"limit": str(limit)} | ({"state": state} if state else {})
+        body = self._json("GET", "/v1/jobs", params=params)
+        return list(body["jobs"])
+
+    def cancel(self, job_id: str) -> dict[str, Any]:
+        """Cancel a job and return it."""
+        self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")
+        return self.job(job_id)
+
+    def image(self, image_id: str) -> ImageFile:
+        """Return a picture's original bytes."""
+        answer = self._send("GET", f"/v1/images/{_segment(image_id)}")
+        return ImageFile(answer.content, answer.headers.get("content-type", ""))
+
+    def latent_of_image(self, image_id: str) -> str | None:
+        """Return the latent a picture was decoded from; None if there is no such picture."""
+        try:
+            with self._stream(f"/v1/images/{_segment(image_id)}") as answer:
+                latent_id: str | None = answer.headers.get("x-latent-id")
+                return latent_id
+        except ApiError as error:
+            if error.status == HTTPStatus.NOT_FOUND:
+                return None
+            raise
+
+    def models(self) -> dict[str, Any]:
+        """Return what the service says about its model."""
+        return self._json("GET", "/v1/models")
+
+    def unready_reason(self) -> str:
+        """Return why the service is not ready; empty when it is."""
+        try:
+            self._send("GET", "/readyz")
+        except (ApiError, Unreachable) as error:
+            return error.message
+        return ""
+
+    def events(self, job_id: str, last_event_id: str) -> Iterator[ServerEvent]:
+        """Yield a job's events after ``last_event_id``.
+
+        Raises:
+            StreamBroken: the connection broke or fell silent.
+        """
+        headers = {"accept": "text/event-stream"}
+        if last_event_id:
+            headers["last-event-id"] = last_event_id
+        try:
+            with self._stream(f"/v1/jobs/{_segment(job_id)}/events", headers) as answer:
+                for event in httpx_sse.EventSource(answer).iter_sse():
+                    data = event.json() if event.data else {}
+                    yield ServerEvent(event.id, event.event, data)
+        except (httpx.TransportError, httpx_sse.SSEError, ValueError, Unreachable) as error:
+            raise StreamBroken(str(error)) from error
+
+    def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        answer = self._send(method, path, **options)
+        try:
+            body: dict[str, Any] = answer.json()
+        except ValueError as error:
+            raise self._not_ours(answer) from error
+        return body
+
+    def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
+        try:
+            answer = self._http.request(method, path, **options)
+        except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
+            raise self._unreachable(error) from error
+        if answer.is_error:
+            raise self._api_error(answer)
+        return answer
+
+    @contextmanager
+    def _stream(self, path: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
+        timeout = httpx.Timeout(_TIMEOUT_S, read=_EVENT_SILENCE_S)
+        request = self._http.build_request("GET", path, headers=headers, timeout=timeout)
+        try:
+            answer = self._http.send(request, stream=True)
+        except (httpx.TransportError, httpx.UnsupportedProtocol) as error:
+            raise self._unreachable(error) from error
+        try:
+            if answer.is_error:
+                answer.read()
+                raise self._api_error(answer)
+            yield answer
+        finally:
+            answer.close()
+
+    def _unreachable(self, error: Exception) -> Unreachable:
+        if isinstance(error, httpx.TimeoutException):
+            message = f"the server at {self.url} did not answer in {_TIMEOUT_S:g} s"
+        else:
+            message = f"no server answers at {self.url}"
+        remedy = "cascade up (or set CASCADE_URL, or use --local)"
+        return Unreachable(message, ExitCode.UNREACHABLE, remedy)
+
+    def _not_ours(self, answer: httpx.Response) -> CliError:
+        message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
+        return CliError(message, ExitCode.UNREACHABLE, "check CASCADE_URL")
+
+    def _api_error(self, answer: httpx.Response) -> CliError:
+        try:
+            error = answer.json()["error"]
+            message = str(error["message"])
+        except (ValueError, KeyError, TypeError):
+            return self._not_ours(answer)
+        status = answer.status_code
+        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+            return ApiError(message, ExitCode.UNREACHABLE, "cascade doctor, or wait", status)
+        if answer.is_server_error:
+            remedy = f"the server's log, request id {error.get('request_id', 'unknown')}"
+            return ApiError(message, ExitCode.FAILED, remedy, status)
+        return ApiError(message, ExitCode.BAD_USAGE, "", status)
+
+
+def _segment(value: str) -> str:
+    """Refuse what would change the path, so that a slip cannot reach another route."""
+    if not value or not all(char.isalnum() or char in "-_" for char in value):
+        raise CliError(f"{value!r} is not an id")
+    return value

@@ -1,0 +1,97 @@
+"""Watching a job to its end: the event stream first, polling when the stream keeps breaking."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from serve.cli.client import ServerEvent, ServiceClient, StreamBroken, Unreachable
+
+TERMINAL_STATES = ("succeeded", "failed", "cancelled")
+
+_MAX_BREAKS_IN_A_ROW = 3
+_POLL_INTERVAL_S = 0.5
+_RECONNECT_S = 30.0
+"""A server that restarts keeps its jobs; wait this long for it before giving up."""
+
+
+class Watcher(Protocol):
+    """Somebody who wants to see how far a job is."""
+
+    def queued(self, position: int, eta_s: float | None) -> None:
+        """Take the place in the queue."""
+
+    def step(self, stage: str, index: int, step: int, steps: int) -> None:
+        """Take one step of one picture."""
+
+
+def follow(
+    client: ServiceClient,
+    job_id: str,
+    watcher: Watcher,
+    sleep: Callable[[float], None] = time.sleep,
+) -> dict[str, Any]:
+    """Return the job once it is over, telling ``watcher`` on the way.
+
+    A broken stream is resumed after the last event seen. Events are hints: the job itself is asked
+    before this returns.
+
+    Raises:
+        Unreachable: the server went away and stayed away.
+    """
+    last_event_id, breaks = "", 0
+    while breaks < _MAX_BREAKS_IN_A_ROW:
+        try:
+            for event in client.events(job_id, last_event_id):
+                last_event_id, breaks = event.id or last_event_id, 0
+                if event.type in TERMINAL_STATES:
+                    break
+                _tell(watcher, event)
+        except StreamBroken:
+            pass
+        breaks += 1
+        job = _ask(client, job_id, sleep)
+        if job["state"] in TERMINAL_STATES:
+            return job
+    return _poll(client, job_id, watcher, sleep)
+
+
+def _poll(
+    client: ServiceClient, job_id: str, watcher: Watcher, sleep: Callable[[float], None]
+) -> dict[str, Any]:
+    while True:
+        job = _ask(client, job_id, sleep)
+        if job["state"] in TERMINAL_STATES:
+            return job
+        progress = job.get("progress")
+        if job.get("stage") and isinstance(progress, dict):
+            index = int(progress.get("index", 0))
+            watcher.step(job["stage"], index, int(progress["step"]), int(progress["steps"]))
+        elif job.get("position"):
+            watcher.queued(int(job["position"]), job.get("eta_s"))
+        sleep(_POLL_INTERVAL_S)
+
+
+def _ask(client: ServiceClient, job_id: str, sleep: Callable[[float], None]) -> dict[str, Any]:
+    waited_s = 0.0
+    while True:
+        try:
+            return client.job(job_id)
+        except Unreachable as error:
+            if waited_s >= _RECONNECT_S:
+                message = f"{error.message}; job {job_id} goes on once the server is back"
+                raise Unreachable(
+                    message, error.exit_code, f"cascade jobs show {job_id}"
+                ) from error
+        sleep(_POLL_INTERVAL_S)
+        waited_s += _POLL_INTERVAL_S
+
+
+def _tell(watcher: Watcher, event: ServerEvent) -> None:
+    data = event.data
+    if event.type == "queued":
+        watcher.queued(int(data.get("position") or 0), data.get("eta_s"))
+    elif event.type == "progress":
+        index = int(data.get("index", 0))
+        watcher.step(str(data["stage"]), index, int(data["step"]), int(data["steps"]))

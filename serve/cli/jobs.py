@@ -1,0 +1,123 @@
+"""``cascade jobs``: list, show and cancel."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated, Any
+
+import typer
+
+from serve.cli import options
+from serve.cli.options import DEFAULT_URL
+from serve.cli.output import console, print_json, seconds_per_stage
+
+jobs_app = typer.Typer(help="List, show and cancel jobs.", invoke_without_command=True)
+
+
+class State(StrEnum):
+    """A job's states."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+StateFilter = Annotated[State | None, typer.Option("--state", help="Only jobs in this state.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="How many, newest first.")]
+JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
+
+
+@jobs_app.callback()
+def list_jobs(
+    context: typer.Context,
+    state: StateFilter = None,
+    limit: Limit = 20,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """List the newest jobs."""
+    if context.invoked_subcommand is not None:
+        return
+    from serve.cli.client import ServiceClient
+
+    with ServiceClient(url) as client:
+        found = client.jobs(state.value if state else None, limit)
+    if as_json:
+        print_json(found)
+    else:
+        _print_table(found)
+
+
+@jobs_app.command()
+def show(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFAULT_URL) -> None:
+    """Show one job."""
+    from serve.cli.client import ServiceClient
+
+    with ServiceClient(url) as client:
+        job = client.job(job_id)
+    if as_json:
+        print_json(job)
+    else:
+        _print_job(job)
+
+
+@jobs_app.command()
+def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFAULT_URL) -> None:
+    """Cancel a job; its replica is free within one step."""
+    from serve.cli.client import ServiceClient
+
+    with ServiceClient(url) as client:
+        job = client.cancel(job_id)
+    if as_json:
+        print_json(job)
+    else:
+        typer.echo(f"job {job_id} is {job['state']}")
+
+
+def _print_table(found: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    if not found:
+        typer.echo('no jobs yet; try: cascade generate "a red circle"')
+        return
+    table = Table("id", "state", "stage", "created", "pictures", "prompt", box=None)
+    for job in found:
+        request = job["request"]
+        prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
+        table.add_row(
+            job["id"],
+            job["state"],
+            _place(job),
+            job["created_at"],
+            f"{len(job['images'])}/{request['n']}",
+            Text(prompt[:60]),
+        )
+    console().print(table)
+
+
+def _print_job(job: dict[str, Any]) -> None:
+    request = job["request"]
+    place = _place(job)
+    typer.echo(f"job {job['id']}: {job['state']}{', ' + place if place else ''}")
+    typer.echo(f"  {job['kind']}: {request['prompt']}")
+    typer.echo(f"  created {job['created_at']}, finished {job['finished_at'] or 'not yet'}")
+    if job.get("error"):
+        typer.echo(f"  {job['error'].get('message')} ({job['error'].get('code')})")
+    for image in job["images"]:
+        typer.echo(
+            f"  image {image['id']}  latent {image['latent_id']}"
+            f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
+        )
+    typer.echo(f"  {seconds_per_stage(job)}")
+
+
+def _place(job: dict[str, Any]) -> str:
+    if job["state"] == "queued" and job.get("position"):
+        return f"{job['position']} ahead"
+    progress = job.get("progress")
+    if job.get("stage") and progress:
+        return f"{str(job['stage']).upper()} {progress['step']}/{progress['steps']}"
+    return ""

@@ -1,0 +1,171 @@
+"""``--local``: the three stages in this process, no server; jobs look as the server's do."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ulid import ULID
+
+from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.handoff import ModelRef, StageCLatent
+from cascade_core.images import ImageInfo, encode_image
+from cascade_core.request import MAX_SEED, GenerationRequest, check_side
+from serve.cli.output import CliError, note
+from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
+from serve.cli.submit import finish, make_folder, write_whole
+from serve.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from cascade_core.pipeline import CascadePipeline, PictureResult
+
+LATENT_SUFFIX = ".latent"
+_EXTENSIONS = {"png": "png", "webp": "webp", "jpeg": "jpg"}
+
+
+def generate_here(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Make pictures; each one's Stage C latent is saved beside it."""
+    make_folder(out)
+    settings = load_settings()
+    checkpoint = open_checkpoint(settings.model_source())
+    request = resolve(body, checkpoint)
+    run = _LocalRun(settings, checkpoint, request, out)
+    with StageProgress(request.n, GENERATE_STAGES, terminal_only=as_json) as progress:
+        for index in range(request.n):
+            run.generate(index, progress)
+    finish(run.job(), run.files, as_json=as_json)
+
+
+def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Make new details from a saved Stage C latent."""
+    make_folder(out)
+    latent_file = _latent_file(source)
+    latent = StageCLatent.decode(latent_file.read_bytes())
+    settings = load_settings()
+    checkpoint = open_checkpoint(settings.model_source())
+    new = {"decoder_seed": _random_seed()} | body
+    request = replace(latent.request, kind="vary_details", latent_id=latent_file.stem, **new)
+    run = _LocalRun(settings, checkpoint, request, out)
+    with StageProgress(request.n, VARY_STAGES, terminal_only=as_json) as progress:
+        for index in range(request.n):
+            run.vary(index, latent, progress)
+    finish(run.job(), run.files, as_json=as_json)
+
+
+def resolve(body: dict[str, Any], checkpoint: Checkpoint) -> GenerationRequest:
+    """Fill in what the user left open, as the server would.
+
+    Raises:
+        InvalidRequest: a value is out of range.
+    """
+    defaults = checkpoint.defaults
+    seed = body.get("seed", _random_seed())
+    filled = {
+        "width": defaults.width,
+        "height": defaults.height,
+        "seed": seed,
+        "steps": defaults.steps,
+        "guidance_scale": defaults.guidance_scale,
+        "decoder_seed": seed,
+        "decoder_steps": defaults.decoder_steps,
+        "decoder_guidance_scale": defaults.decoder_guidance_scale,
+    } | body
+    request = GenerationRequest.from_dict(filled)
+    for name in ("width", "height"):
+        check_side(name, getattr(request, name), defaults.max_side)
+    return request
+
+
+class _LocalRun:
+    """One job's worth of work in this process."""
+
+    def __init__(
+        self, settings: Settings, checkpoint: Checkpoint, request: GenerationRequest, out: Path
+    ) -> None:
+        self._pipeline = _load(settings, checkpoint)
+        self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
+        self._request = request
+        self._out = out
+        self._id = str(ULID())
+        self._images: list[dict[str, Any]] = []
+        self._cost = {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0}
+        self.files: list[Path] = []
+
+    def generate(self, index: int, progress: StageProgress) -> None:
+        """Make picture ``index`` and save it with its latent."""
+        result = self._pipeline.generate(
+            self._request.for_image(index),
+            on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
+        )
+        latent_id = f"{self._id}-{index}"
+        write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
+        self._keep(index, latent_id, result)
+
+    def vary(self, index: int, latent: StageCLatent, progress: StageProgress) -> None:
+        """Make picture ``index`` from a latent and save it."""
+        result = self._pipeline.vary(
+            latent,
+            self._request.for_image(index),
+            on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
+        )
+        self._keep(index, str(self._request.latent_id), result)
+
+    def job(self) -> dict[str, Any]:
+        """Return the finished job in the server's form."""
+        return {
+            "id": self._id,
+            "kind": self._request.kind,
+            "state": "succeeded",
+            "request": self._request.to_dict(),
+            "images": self._images,
+            "warnings": [],
+            "error": None,
+            "cost": {name: round(seconds, 4) for name, seconds in self._cost.items()},
+        }
+
+    def _keep(self, index: int, latent_id: str, result: PictureResult) -> None:
+        request = self._request.for_image(index)
+        image_id = str(ULID())
+        info = ImageInfo(image_id, latent_id, request, self._model)
+        file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
+        write_whole(file, encode_image(result.pixels_hwc, request.format, info))
+        self.files.append(file)
+        for stage, seconds in result.seconds.items():
+            self._cost[f"{stage}_s"] += seconds
+        self._images.append(
+            {
+                "id": image_id,
+                "index": index,
+                "latent_id": latent_id,
+                "seed": request.seed,
+                "decoder_seed": request.decoder_seed,
+                "width": request.width,
+                "height": request.height,
+            }
+        )
+
+
+def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
+    note(f"loading {checkpoint.id}")
+    import torch
+
+    from cascade_core.pipeline import CascadePipeline
+    from cascade_core.weights import Placement
+
+    torch.set_num_threads(settings.torch_threads)
+    return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))
+
+
+def _latent_file(source: Path) -> Path:
+    file = source if source.suffix == LATENT_SUFFIX else source.with_suffix(LATENT_SUFFIX)
+    if not file.is_file():
+        raise CliError(
+            f"{file} does not exist", remedy="a .latent file saved by cascade generate --local"
+        )
+    return file
+
+
+def _random_seed() -> int:
+    return secrets.randbelow(MAX_SEED + 1)

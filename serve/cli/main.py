@@ -1,0 +1,81 @@
+"""The ``cascade`` command."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from cascade_core.errors import CascadeError, ModelUnavailable, NotReady
+from serve.cli.config import config
+from serve.cli.demo import demo
+from serve.cli.doctor import doctor
+from serve.cli.generate import generate, vary
+from serve.cli.jobs import jobs_app
+from serve.cli.models import models
+from serve.cli.output import CliError, ExitCode, fail
+from serve.cli.suggestions import suggestions
+from serve.cli.up import up
+
+_EXIT_CODES = "Exit codes: 0 done, 1 job failed, 2 bad usage, 3 server not reachable."
+
+
+class _Group(TyperGroup):
+    """Turns our errors into one sentence and an exit code."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        prompt = suggestions(1)[0]
+        lines = ["cascade up", f'cascade generate "{prompt}"', "cascade vary IMAGE_ID", _EXIT_CODES]
+        self.epilog = "\n\n".join(lines)
+        super().format_help(ctx, formatter)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CliError as error:
+            fail(error)
+            raise typer.Exit(error.exit_code) from error
+        except CascadeError as error:
+            fail(CliError(error.message))
+            raise typer.Exit(_exit_code(error)) from error
+
+
+class _WithPrompts(TyperCommand):
+    """Ends its help with prompts that suit the configured model."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        examples = [f'cascade generate "{prompt}"' for prompt in suggestions()]
+        self.epilog = "\n\n".join(["Examples:", *examples])
+        super().format_help(ctx, formatter)
+
+
+app = typer.Typer(
+    name="cascade",
+    cls=_Group,
+    help="Stable Cascade as a service: stages C, B and A.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(up)
+app.command(cls=_WithPrompts)(generate)
+app.command()(vary)
+app.add_typer(jobs_app, name="jobs")
+app.command()(config)
+app.command()(models)
+app.command()(doctor)
+app.command()(demo)
+
+
+def run() -> None:
+    """Entry point of the ``cascade`` script."""
+    app()
+
+
+def _exit_code(error: CascadeError) -> ExitCode:
+    failed = (ModelUnavailable, NotReady)
+    return ExitCode.FAILED if isinstance(error, failed) or error.retryable else ExitCode.BAD_USAGE
+
+
+if __name__ == "__main__":
+    run()

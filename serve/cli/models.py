@@ -1,0 +1,92 @@
+"""``cascade models``: what is configured, where it is, what it weighs, its licence."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from serve.cli import options
+from serve.cli.output import CliError, ExitCode, console, print_json
+
+if TYPE_CHECKING:
+    from cascade_core.checkpoint import Checkpoint
+
+_MB = 1_000_000
+
+Fetch = Annotated[bool, typer.Option("--fetch", help="Download a hub model's missing files.")]
+
+
+def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
+    """Show the configured model: its parts, their size on disk, its licence."""
+    from cascade_core.checkpoint import open_checkpoint
+    from cascade_core.errors import ModelUnavailable
+    from serve.settings import load_settings
+
+    source = load_settings().model_source()
+    if source.is_hub and not fetch:
+        os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which is below
+    try:
+        checkpoint = open_checkpoint(source)
+    except ModelUnavailable as error:
+        remedy = "cascade models --fetch (about 12 GB in bf16)" if source.is_hub else ""
+        raise CliError(error.message, ExitCode.FAILED, remedy) from error
+    found = describe(checkpoint)
+    if as_json:
+        print_json(found)
+    else:
+        _print(found)
+
+
+def describe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return the model as plain values; sizes in bytes count what would be loaded."""
+    defaults = checkpoint.defaults
+    return {
+        "id": checkpoint.id,
+        "revision": checkpoint.revision,
+        "fingerprint": checkpoint.fingerprint,
+        "licence": checkpoint.licence,
+        "is_commercial_use_allowed": "non-commercial" not in checkpoint.licence.lower(),
+        "variant": checkpoint.variant,
+        "width": defaults.width,
+        "height": defaults.height,
+        "max_side": defaults.max_side,
+        "suggestions": list(defaults.suggestions),
+        "components": [
+            {"name": name, "path": str(folder), "size_bytes": _size_bytes(checkpoint, name)}
+            for name, folder in checkpoint.components.items()
+        ],
+    }
+
+
+def _size_bytes(checkpoint: Checkpoint, name: str) -> int:
+    from cascade_core.errors import ModelUnavailable
+
+    try:
+        files = checkpoint.weight_files(name)
+    except ModelUnavailable:  # tokenizer and schedulers have none
+        files = tuple(file for file in checkpoint.component(name).iterdir() if file.is_file())
+    return sum(file.stat().st_size for file in files)
+
+
+def _print(found: dict[str, Any]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    typer.echo(f"model    {found['id']}  {found['revision']}")
+    typer.echo(f"licence  {found['licence']}")
+    if not found["is_commercial_use_allowed"]:
+        typer.secho("         NOT for commercial use or a public hosted service.", fg="yellow")
+    typer.echo(
+        f"pictures {found['width']}x{found['height']} px unless told otherwise, "
+        f"sides up to {found['max_side']} px"
+    )
+    table = Table("part", "size", "where", box=None)
+    for part in found["components"]:
+        table.add_row(part["name"], f"{part['size_bytes'] / _MB:,.2f} MB", Text(part["path"]))
+    console().print(table)
+    if found["suggestions"]:
+        typer.echo("try")
+        for prompt in found["suggestions"]:
+            typer.echo(f'  cascade generate "{prompt}"')

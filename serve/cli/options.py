@@ -1,0 +1,72 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cascade_core.request import (
+    MAX_GUIDANCE_SCALE,
+    MAX_IMAGES,
+    MAX_SEED,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    ImageFormat,
+)
+
+DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_OUT = Path("out")
+
+Url = Annotated[str, typer.Option("--url", envvar="CASCADE_URL", help="Where the service answers.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
+Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
+Local = Annotated[bool, typer.Option("--local", help="Run in this process, without a server.")]
+Images = Annotated[
+    int, typer.Option("--n", "-n", min=1, max=MAX_IMAGES, help="How many pictures to make.")
+]
+Format = Annotated[
+    ImageFormat | None, typer.Option("--format", help="File format; png unless told otherwise.")
+]
+Side = Annotated[
+    int | None,
+    typer.Option(
+        min=MIN_SIDE_PX, max=MAX_SIDE_PX, help="Pixels, a multiple of 128.", show_default=False
+    ),
+]
+Seed = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_SEED, help="Fixes the composition; random if absent."),
+]
+DecoderSeed = Annotated[
+    int | None,
+    typer.Option(min=0, max=MAX_SEED, help="Fixes the details."),
+]
+Steps = Annotated[
+    int | None, typer.Option("--steps", min=1, max=MAX_STEPS, help="Steps of Stage C.")
+]
+Guidance = Annotated[
+    float | None,
+    typer.Option(
+        "--guidance", min=0, max=MAX_GUIDANCE_SCALE, help="Prompt strength in Stage C; <= 1 is off."
+    ),
+]
+DecoderSteps = Annotated[
+    int | None, typer.Option("--decoder-steps", min=1, max=MAX_STEPS, help="Steps of Stage B.")
+]
+DecoderGuidance = Annotated[
+    float | None,
+    typer.Option(
+        "--decoder-guidance",
+        min=0,
+        max=MAX_GUIDANCE_SCALE,
+        help="Prompt strength in Stage B; <= 1 is off.",
+    ),
+]
+
+
+def given(**values: object) -> dict[str, object]:
+    """Return the values that the user named; the server fills in the others."""
+    return {name: value for name, value in values.items() if value is not None}

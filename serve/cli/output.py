@@ -1,0 +1,106 @@
+"""How the command line speaks: results on stdout, everything else on stderr, exit codes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_PIPED_WIDTH = 200  # rich would fold tables at 80 columns when nobody looks
+_STAGE_TITLES = {"c": "C", "b": "B", "a": "A"}
+
+
+class ExitCode(IntEnum):
+    """What the shell gets to see."""
+
+    DONE = 0
+    FAILED = 1
+    BAD_USAGE = 2
+    UNREACHABLE = 3
+
+
+class CliError(Exception):
+    """Ends the command with one sentence and, where there is one, its remedy.
+
+    Args:
+        message: what went wrong.
+        exit_code: how the process ends.
+        remedy: what to do about it.
+    """
+
+    def __init__(
+        self, message: str, exit_code: ExitCode = ExitCode.BAD_USAGE, remedy: str = ""
+    ) -> None:
+        super().__init__(message, exit_code, remedy)
+        self.message = message
+        self.exit_code = exit_code
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return self.message
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Return a console for tables and bars that does not fold when it is piped."""
+    from rich.console import Console
+
+    stream = sys.stderr if stderr else sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
+
+
+def note(text: str) -> None:
+    """Say something that is not the result."""
+    typer.echo(text, err=True)
+
+
+def print_json(value: Any) -> None:
+    """Print one JSON document, and nothing else, on stdout."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def fail(error: CliError) -> None:
+    """Print the error and its remedy."""
+    typer.secho(f"error: {error.message}", err=True, fg="red")
+    if error.remedy:
+        note(f"  try: {error.remedy}")
+
+
+def print_outcome(job: dict[str, Any], files: list[Path]) -> None:
+    """Print the saved files, ids, seeds and seconds per stage of a finished job."""
+    for image, file in zip(job["images"], files, strict=True):
+        typer.secho(str(file), bold=True)
+        typer.echo(f"  image {image['id']}  latent {image['latent_id']}")
+        typer.echo(
+            f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
+            f"  {image['width']}x{image['height']}"
+        )
+    for warning in job.get("warnings") or []:
+        note(f"warning: {warning}")
+    typer.echo(seconds_per_stage(job))
+
+
+def seconds_per_stage(job: dict[str, Any]) -> str:
+    """Return for example ``C 0.41 s, B 0.30 s, A 0.05 s``; a stage that did not run says so."""
+    parts = []
+    for stage, title in _STAGE_TITLES.items():
+        seconds = (job.get("cost") or {}).get(f"{stage}_s") or 0.0
+        parts.append(f"{title} {seconds:.2f} s" if seconds else f"{title} not run")
+    return ", ".join(parts)
+
+
+def job_failure(job: dict[str, Any]) -> CliError:
+    """Return the error for a job that ended otherwise than well."""
+    if job["state"] == "cancelled":
+        return CliError(f"job {job['id']} was cancelled", ExitCode.FAILED)
+    error = job.get("error") or {}
+    message = error.get("message") or "no reason was given"
+    return CliError(
+        f"job {job['id']} failed: {message} ({error.get('code', 'internal')})", ExitCode.FAILED
+    )

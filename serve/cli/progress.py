@@ -1,0 +1,115 @@
+"""Where a job is, on the terminal: one bar per stage, or one line per finished stage in a pipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Self
+
+from serve.cli.output import console
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.progress import Progress, TaskID
+
+STAGE_TITLES = {"c": "C composing", "b": "B detailing", "a": "A decoding"}
+GENERATE_STAGES = ("c", "b", "a")
+VARY_STAGES = ("b", "a")
+
+
+class StageTally:
+    """Adds up the steps of one stage over the pictures of a job.
+
+    Args:
+        images: pictures in the job; each is assumed to need as many steps as the first.
+    """
+
+    def __init__(self, images: int) -> None:
+        self._images = images
+        self._done: dict[int, int] = {}
+        self._steps = 0
+
+    def record(self, index: int, step: int, steps: int) -> None:
+        """Note that picture ``index`` has done ``step`` of ``steps``; a replay never goes back."""
+        self._done[index] = max(step, self._done.get(index, 0))
+        self._steps = max(steps, self._steps)
+
+    @property
+    def done(self) -> int:
+        """Steps done over all pictures."""
+        return sum(self._done.values())
+
+    @property
+    def total(self) -> int:
+        """Steps to do over all pictures; 0 while unknown."""
+        return self._steps * self._images
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether every picture has passed this stage."""
+        return 0 < self.total <= self.done
+
+
+class StageProgress:
+    """Shows the stages of one job on stderr while it is used in a ``with`` block.
+
+    Args:
+        images: pictures in the job.
+        stages: the stages it runs, in order.
+        terminal_only: say nothing at all when stderr is no terminal (for ``--json``).
+    """
+
+    def __init__(
+        self, images: int, stages: tuple[str, ...] = GENERATE_STAGES, *, terminal_only: bool = False
+    ) -> None:
+        self._console = console(stderr=True)
+        self._tallies = {stage: StageTally(images) for stage in stages}
+        self._is_silent = terminal_only and not self._console.is_terminal
+        self._bars: Progress | None = None
+        self._bar_ids: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        if self._console.is_terminal:
+            self._bars = _bars(self._console)
+            for stage in self._tallies:
+                self._bar_ids[stage] = self._bars.add_task(STAGE_TITLES[stage], total=None)
+            self._bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def queued(self, position: int, eta_s: float | None) -> None:
+        """Show how many jobs are ahead."""
+        if self._bars is None or position < 1:
+            return
+        eta = f", about {eta_s:.0f} s" if eta_s else ""
+        first = next(iter(self._bar_ids))
+        self._bars.update(self._bar_ids[first], description=f"queued, {position} ahead{eta}")
+
+    def step(self, stage: str, index: int, step: int, steps: int) -> None:
+        """Show that picture ``index`` has done ``step`` of ``steps`` in ``stage``."""
+        tally = self._tallies.get(stage)
+        if tally is None or tally.is_complete:
+            return
+        tally.record(index, step, steps)
+        if self._bars is not None:
+            self._bars.update(
+                self._bar_ids[stage],
+                description=STAGE_TITLES[stage],
+                completed=tally.done,
+                total=tally.total,
+            )
+        elif tally.is_complete and not self._is_silent:
+            self._console.print(f"{STAGE_TITLES[stage]} {tally.done}/{tally.total}")
+
+
+def _bars(target: Console) -> Progress:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=target,
+    )

@@ -1,0 +1,112 @@
+"""From a request body to files on disk: submit, watch, cancel on Ctrl-C, save."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from serve.cli.client import ServiceClient
+from serve.cli.follow import TERMINAL_STATES, follow
+from serve.cli.output import (
+    CliError,
+    ExitCode,
+    job_failure,
+    note,
+    print_json,
+    print_outcome,
+)
+from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
+
+_EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
+
+
+def run_job(
+    client: ServiceClient, body: dict[str, object], out: Path, *, as_json: bool
+) -> tuple[dict[str, Any], list[Path]]:
+    """Submit a job, show its progress, save its pictures and print the outcome.
+
+    Ctrl-C cancels the job on the server.
+
+    Returns:
+        The finished job and the files, one per picture.
+
+    Raises:
+        CliError: the server refused or failed the job, or ``out`` cannot be written.
+    """
+    make_folder(out)
+    job = watch(client, client.create_job(body), terminal_only=as_json)
+    files = [save_image(client, job["id"], image, out) for image in job["images"]]
+    finish(job, files, as_json=as_json)
+    return job, files
+
+
+def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) -> dict[str, Any]:
+    """Return the job once it is over; Ctrl-C cancels it and waits for that."""
+    stages = VARY_STAGES if job["kind"] == "vary_details" else GENERATE_STAGES
+    images = int(job["request"]["n"])
+    try:
+        with StageProgress(images, stages, terminal_only=terminal_only) as progress:
+            return follow(client, job["id"], progress)
+    except KeyboardInterrupt:
+        return _cancel(client, job["id"])
+
+
+def finish(job: dict[str, Any], files: list[Path], *, as_json: bool) -> None:
+    """Print a job that is over.
+
+    Raises:
+        CliError: it did not succeed; pictures that were finished are printed before.
+    """
+    if as_json:
+        print_json(job | {"files": [str(file) for file in files]})
+    elif files:
+        print_outcome(job, files)
+    if job["state"] != "succeeded":
+        raise job_failure(job)
+
+
+def save_image(client: ServiceClient, job_id: str, image: dict[str, Any], out: Path) -> Path:
+    """Fetch one picture and save it as ``<job id>-<index>.<extension>``."""
+    picture = client.image(image["id"])
+    extension = _EXTENSIONS.get(picture.media_type.partition(";")[0], "bin")
+    file = out / f"{job_id}-{image['index']}.{extension}"
+    write_whole(file, picture.data)
+    return file
+
+
+def make_folder(out: Path) -> None:
+    """Make the output folder, before any work is spent.
+
+    Raises:
+        CliError: it cannot be made or written.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise CliError(f"cannot make the folder {out}: {error.strerror}") from error
+    if not os.access(out, os.W_OK):
+        raise CliError(f"cannot write to the folder {out}", remedy="--out with another folder")
+
+
+def write_whole(file: Path, data: bytes) -> None:
+    """Write a file that is there completely or not at all.
+
+    Raises:
+        CliError: the disk refuses.
+    """
+    draft = file.with_name(f".{file.name}.part")
+    try:
+        draft.write_bytes(data)
+        draft.replace(file)
+    except OSError as error:
+        raise CliError(f"cannot write {file}: {error.strerror}", ExitCode.FAILED) from error
+
+
+def _cancel(client: ServiceClient, job_id: str) -> dict[str, Any]:
+    note(f"cancelling job {job_id}")
+    job = client.cancel(job_id)
+    if job["state"] in TERMINAL_STATES:
+        return job
+    with StageProgress(1, terminal_only=True) as progress:
+        return follow(client, job_id, progress)

@@ -1,0 +1,23 @@
+"""Example prompts of the configured model, for help texts; reads one small file, opens no model."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from cascade_core.checkpoint import DEMO_MODEL, DEMO_MODEL_DIR
+
+_FALLBACK = "an otter reading a newspaper, oil painting"
+
+
+def suggestions(limit: int = 3) -> list[str]:
+    """Return prompts that suit the model; one general one if it names none."""
+    model = os.environ.get("CASCADE_MODEL") or DEMO_MODEL
+    folder = DEMO_MODEL_DIR if model == DEMO_MODEL else Path(model).expanduser()
+    try:
+        found = json.loads((folder / "cascade.json").read_text())["suggestions"]
+        prompts = [str(prompt) for prompt in found][:limit]
+    except (OSError, ValueError, KeyError, TypeError):
+        prompts = []
+    return prompts or [_FALLBACK]

@@ -1,0 +1,87 @@
+"""``cascade up``: serve until told to stop, then drain."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve.cli.output import note
+from serve.cli.suggestions import suggestions
+
+if TYPE_CHECKING:
+    from serve.settings import Settings
+
+Host = Annotated[
+    str | None, typer.Option("--host", help="Address to listen on; overrides CASCADE_HTTP_HOST.")
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        "--port", min=1, max=65535, help="Port to listen on; overrides CASCADE_HTTP_PORT."
+    ),
+]
+
+
+class StopSignal:
+    """Waits for Ctrl-C or SIGTERM; the second one ends the process at once."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+
+    def install(self) -> None:
+        """Take over both signals; call it last, as Ray installs a handler of its own."""
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, self._on_signal)
+
+    def wait(self) -> None:
+        """Block until the first signal."""
+        self._asked.wait()
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self._asked.is_set():
+            note("stopping at once")
+            # Ray's processes follow their parent (PR_SET_PDEATHSIG), so nothing is left behind.
+            os._exit(128 + number)
+        self._asked.set()
+
+
+Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs here as well.")]
+
+
+def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
+    """Serve until Ctrl-C; running jobs may finish first."""
+    from cascade_core.checkpoint import open_checkpoint
+    from serve.settings import load_settings
+
+    changes = {"http_host": host, "http_port": port}
+    named = {name: value for name, value in changes.items() if value is not None}
+    settings = load_settings().model_copy(update=named)
+    if settings.model_source().is_hub:
+        note(f"model {settings.model}: looking for its files, fetching what is missing")
+    checkpoint = open_checkpoint(settings.model_source())
+    typer.echo(f"model   {checkpoint.id}  {checkpoint.revision}")
+    typer.echo(f"licence {checkpoint.licence}")
+    typer.echo(f"data    {settings.data_dir}")
+    typer.echo("starting Ray and the stages C, B and A ...")
+    serve_until_stopped(settings, StopSignal(), show_logs=logs)
+
+
+def serve_until_stopped(settings: Settings, stop: StopSignal, *, show_logs: bool) -> None:
+    """Start the application, print how to use it, drain at the first signal."""
+    from serve.app import start
+
+    running = start(settings, show_logs=show_logs)
+    stop.install()
+    typer.echo(f"ready   {running.url}  (docs: {running.url}/docs)")
+    address = "" if running.url.endswith(":8000") else f"--url {running.url} "
+    typer.echo(f'try     cascade generate {address}"{suggestions(1)[0]}"')
+    typer.echo("Ctrl-C stops.")
+    stop.wait()
+    note(f"draining: running jobs get up to {settings.drain_s:g} s; Ctrl-C again stops at once")
+    left = running.drain_and_stop()
+    note(f"stopped; {left} jobs go on at the next start" if left else "stopped")

@@ -1,0 +1,56 @@
+"""Help, and what starting the command line costs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve.cli.suggestions import suggestions
+from tests.cli.cascade import Cascade
+from tests.cli.scripted_server import ScriptedService
+
+_HEAVY = ("torch", "ray", "diffusers", "transformers")
+
+
+def _modules_after(*arguments: str) -> set[str]:
+    program = (
+        "import sys\nfrom serve.cli.main import app\n"
+        f"code = app({list(arguments)!r}, standalone_mode=False)\n"
+        "assert not code, code\n"
+        "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    return set(done.stdout.rpartition("LOADED")[2].split())
+
+
+@pytest.mark.parametrize("command", ["", "generate", "vary", "jobs", "up", "doctor"])
+def test_help_loads_nothing_heavy(command: str) -> None:
+    loaded = _modules_after(*[word for word in (command, "--help") if word])
+    assert loaded.isdisjoint({*_HEAVY, "httpx", "numpy"})
+
+
+def test_generate_against_a_server_loads_neither_torch_nor_ray(
+    service: ScriptedService, tmp_path: Path
+) -> None:
+    arguments = ("generate", "a red circle", "--url", service.url, "--out", str(tmp_path))
+    assert _modules_after(*arguments).isdisjoint(_HEAVY)
+
+
+def test_help_of_generate_shows_prompts_that_suit_the_model() -> None:
+    shown = Cascade("http://127.0.0.1:1")("generate", "--help").stdout
+    assert all(f'cascade generate "{prompt}"' in shown for prompt in suggestions())
+
+
+def test_a_mistyped_command_is_bad_usage() -> None:
+    assert Cascade("http://127.0.0.1:1")("genrate", "a red circle").exit_code == 2

@@ -1,0 +1,52 @@
+"""``jobs``: list, show, cancel."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.cascade import Cascade
+
+
+@pytest.fixture
+def finished(cascade: Cascade, tmp_path: Path) -> Cascade:
+    """The command line after one job has succeeded."""
+    cascade("generate", "a red circle", "--out", str(tmp_path))
+    return cascade
+
+
+def test_an_empty_list_tells_how_to_make_a_job(cascade: Cascade) -> None:
+    assert "cascade generate" in cascade("jobs").stdout
+
+
+def test_the_list_shows_id_state_and_prompt(finished: Cascade) -> None:
+    shown = finished("jobs").stdout
+    assert "JOB0" in shown
+    assert "succeeded" in shown
+    assert "a red circle" in shown
+
+
+def test_the_list_can_be_filtered_by_state(finished: Cascade) -> None:
+    assert json.loads(finished("jobs", "--state", "failed", "--json").stdout) == []
+    assert len(json.loads(finished("jobs", "--state", "succeeded", "--json").stdout)) == 1
+
+
+def test_show_prints_images_and_seconds(finished: Cascade) -> None:
+    shown = finished("jobs", "show", "JOB0").stdout
+    assert "IMG-JOB0-0" in shown
+    assert "C 0.50 s" in shown
+
+
+def test_cancel_tells_the_state_reached(finished: Cascade) -> None:
+    assert finished("jobs", "cancel", "JOB0").stdout == "job JOB0 is cancelled\n"
+
+
+@pytest.mark.parametrize("command", ["show", "cancel"])
+def test_an_unknown_id_shows_the_servers_sentence_and_exits_2(
+    cascade: Cascade, command: str
+) -> None:
+    result = cascade("jobs", command, "NOPE")
+    assert result.exit_code == 2
+    assert "there is no such thing" in result.stderr

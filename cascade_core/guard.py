@@ -1,0 +1,72 @@
+"""Calls into a stage: timed, and whatever they raise becomes an error of ours."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import TypeVar
+
+from cascade_core.errors import CascadeError, Internal, OutOfMemory
+
+logger = logging.getLogger(__name__)
+
+ArgumentT = TypeVar("ArgumentT")
+AnswerT = TypeVar("AnswerT")
+
+_OUT_OF_MEMORY_TEXTS = ("out of memory", "can't allocate memory")
+
+
+class StageGuard:
+    """Stands between the engine and its stage.
+
+    Attributes:
+        total_s: seconds spent inside the stage so far.
+        last_s: seconds of the last call.
+        progress_at_s: when the last call came back, by ``clock``.
+    """
+
+    def __init__(self, stage_name: str, clock: Callable[[], float]) -> None:
+        self._name = stage_name
+        self._clock = clock
+        self.total_s = self.last_s = 0.0
+        self.progress_at_s = clock()
+
+    def call(self, method: Callable[[ArgumentT], AnswerT], argument: ArgumentT) -> AnswerT:
+        """Call a method of the stage.
+
+        Errors are raised outside the ``except`` block, cut off from their cause: its frames would
+        keep a failed batch's tensors alive while the rows are retried. The log has the cause.
+
+        Raises:
+            OutOfMemory: the device or the machine ran out of it.
+            Internal: something unexpected.
+            CascadeError: what the stage itself raised.
+        """
+        started_s = self._clock()
+        try:
+            return method(argument)
+        except BaseException as cause:
+            error = self._translated(cause)
+        finally:
+            self.progress_at_s = self._clock()
+            self.last_s = self.progress_at_s - started_s
+            self.total_s += self.last_s
+        raise error
+
+    def _translated(self, cause: BaseException) -> CascadeError:
+        name = self._name
+        if isinstance(cause, CascadeError):
+            return type(cause)(cause.message, cause.field)
+        if _is_out_of_memory(cause):
+            logger.warning("stage %s ran out of memory: %s", name, str(cause))
+            return OutOfMemory(f"stage {name} ran out of memory")
+        logger.error("stage %s failed", name, exc_info=cause)
+        return Internal(f"unexpected failure in stage {name}")
+
+
+def _is_out_of_memory(cause: BaseException) -> bool:
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+        return True
+    # CPU allocations and some CUDA calls raise a plain RuntimeError.
+    text = str(cause).lower()
+    return isinstance(cause, RuntimeError) and any(sign in text for sign in _OUT_OF_MEMORY_TEXTS)

@@ -1,0 +1,84 @@
+"""What the step engine's users hold and hear: a task's handle, its events, the counters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cascade_core.errors import CascadeError
+from cascade_core.stages.base import Rgb
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The task left the queue after ``waited_s`` seconds."""
+
+    waited_s: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Stepped:
+    """``step`` of ``steps`` is done; ``preview`` is there after some of them."""
+
+    step: int
+    steps: int
+    preview: Rgb | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finished:
+    """The last event of a task that succeeded; ``seconds`` run from its admission."""
+
+    result: Any
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The last event of a task that failed, was cancelled or had to go."""
+
+    error: CascadeError
+
+
+Event = Started | Stepped | Finished | Failed
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStats:
+    """What the engine did so far, for metrics.
+
+    Attributes:
+        rows_running, rows_waiting: now.
+        steps_done: forward passes; ``row_steps_done`` counts each of their rows.
+        seconds_per_step: moving average over the last ten or so; 0 before the first.
+        finished, failed, cancelled: tasks by their end.
+        stage_s: seconds spent inside the stage.
+        own_s: seconds the engine's own work and the callbacks took in between.
+    """
+
+    rows_running: int
+    rows_waiting: int
+    steps_done: int
+    row_steps_done: int
+    seconds_per_step: float
+    finished: int
+    failed: int
+    cancelled: int
+    stage_s: float
+    own_s: float
+
+
+class Work:
+    """A submitted task, in the hands of whoever submitted it."""
+
+    def __init__(self) -> None:
+        self._is_cancelled = False
+
+    @property
+    def is_cancelled(self) -> bool:
+        """Tell whether somebody cancelled it."""
+        return self._is_cancelled
+
+    def cancel(self) -> None:
+        """Ask the engine to stop it before its next step; from any thread, as often as you like."""
+        self._is_cancelled = True

@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from cascade_core.errors import ModelUnavailable
 from cascade_core.layout import read_json
 from cascade_core.stages.base import Rgb
+from cascade_core.stages.tensors import to_pixels
 
 Previewer = Callable[[torch.Tensor], Rgb]
 """Turns a (1, 16, h, w) latent into (H, W, 3) uint8."""
@@ -37,8 +38,8 @@ class LinearPreviewer:
         latents = latents_bchw.float()
         rgb = torch.einsum("rc,bchw->brhw", self._weight, latents) + self._bias.view(1, 3, 1, 1)
         factor = max(1, _LONG_SIDE_PX // max(rgb.shape[2:]))
-        return _to_pixels(
-            torch.nn.functional.interpolate(rgb, scale_factor=factor, mode="bilinear")
+        return to_pixels(
+            torch.nn.functional.interpolate(rgb, scale_factor=factor, mode="bilinear")[0]
         )
 
 
@@ -68,7 +69,7 @@ class PublishedPreviewer(torch.nn.Module):
 
     def forward(self, latents_bchw: torch.Tensor) -> Rgb:
         """Draw the picture."""
-        return _to_pixels(self.blocks(latents_bchw.float()))
+        return to_pixels(self.blocks(latents_bchw.float())[0])
 
 
 def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
@@ -99,10 +100,3 @@ def _load_linear(path: Path, device: torch.device) -> LinearPreviewer:
     if weight.ndim != 2 or weight.shape[0] != 3 or bias.shape != (3,):
         raise ModelUnavailable(f"{path}: weight must be 3 rows and bias 3 numbers")
     return LinearPreviewer(weight, bias)
-
-
-def _to_pixels(rgb_bchw: torch.Tensor) -> Rgb:
-    # The first steps predict wild values, and NaN has no colour.
-    rgb = torch.nan_to_num(rgb_bchw[0]).clamp(0, 1).permute(1, 2, 0)
-    pixels: Rgb = (rgb * 255).round().to(torch.uint8).cpu().numpy()
-    return pixels

@@ -13,7 +13,7 @@ from cascade_core.errors import HandoffInvalid, Internal, ModelMismatch
 from cascade_core.handoff import StageBLatent
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff
+from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff, to_pixels
 from cascade_core.weights import Placement, load_stage_a, model_ref
 
 
@@ -40,18 +40,13 @@ class StageARow:
         return tuple(self.latents_bchw.shape[1:])
 
 
-def decode_pixels(stage_a: Any, latents_bchw: torch.Tensor) -> Rgb:
-    """Decode one Stage B latent, unscaled, into (H, W, 3) uint8.
+def decode(stage_a: Any, latents_bchw: torch.Tensor) -> torch.Tensor:
+    """Decode Stage B latents, unscaled, into (b, 3, H, W) with values around 0 to 1.
 
-    Raises:
-        NonFiniteLatent: the decoder answered NaN or infinity.
-    Source: StableCascadeDecoderPipeline and VaeImageProcessor.numpy_to_pil, diffusers 0.42.1.
+    Source: StableCascadeDecoderPipeline, diffusers 0.42.1.
     """
-    decoded = stage_a.decode(stage_a.config.scale_factor * latents_bchw).sample
-    check_finite(decoded, "A")
-    pixels = decoded.clamp(0, 1).permute(0, 2, 3, 1)[0].float()
-    rgb: Rgb = (pixels * 255).round().to(torch.uint8).cpu().numpy()
-    return rgb
+    decoded: torch.Tensor = stage_a.decode(stage_a.config.scale_factor * latents_bchw).sample
+    return decoded
 
 
 class StageA:
@@ -97,9 +92,12 @@ class StageA:
         """Decode every row, one by one.
 
         A single 1024x1024 image fills a GPU and takes 1 GB of activations, so batches gain nothing.
+
+        Raises:
+            NonFiniteLatent: the decoder answered NaN or infinity.
         """
-        decoded = [decode_pixels(self._model, row.latents_bchw) for row in rows]
-        for row, pixels_hwc in zip(rows, decoded, strict=True):
+        pictures = [self._decode_row(row) for row in rows]
+        for row, pixels_hwc in zip(rows, pictures, strict=True):
             row.pixels_hwc = pixels_hwc
 
     def result(self, row: StageARow) -> Rgb:
@@ -126,3 +124,8 @@ class StageA:
             request=request,
         )
         self.advance([self.admit(latent)])
+
+    def _decode_row(self, row: StageARow) -> Rgb:
+        decoded = decode(self._model, row.latents_bchw)
+        check_finite(decoded, "A")
+        return to_pixels(decoded[0])

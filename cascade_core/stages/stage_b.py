@@ -16,8 +16,8 @@ from cascade_core.noise import NoiseStream
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.stage_a import decode_pixels
-from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff
+from cascade_core.stages.stage_a import decode
+from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff, to_pixels
 from cascade_core.weights import Placement, load_schedule, load_stage_a, load_unet, model_ref
 
 _PREVIEW_CELLS = 32
@@ -137,7 +137,7 @@ class StageB:
         clean = row.last.clean().to(self._dtype)
         cells = ceil(max(clean.shape[2:]) / _PREVIEW_CELLS)
         small = torch.nn.functional.avg_pool2d(clean, cells)
-        return decode_pixels(self._stage_a, small)
+        return to_pixels(decode(self._stage_a, small)[0])
 
     def warm_up(self) -> None:
         """Run one small guided step on an empty latent."""

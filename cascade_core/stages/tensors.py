@@ -7,6 +7,7 @@ import torch
 
 from cascade_core.errors import NonFiniteLatent
 from cascade_core.handoff import Tensor
+from cascade_core.stages.base import Rgb
 
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
@@ -29,6 +30,16 @@ def from_handoff(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> to
     else:
         own = torch.from_numpy(array)
     return own.to(device, dtype)
+
+
+def to_pixels(rgb_chw: torch.Tensor) -> Rgb:
+    """Round (3, H, W) values, 0 to 1 with anything beyond cut off, to (H, W, 3) uint8.
+
+    Source: VaeImageProcessor.numpy_to_pil, diffusers 0.42.1.
+    """
+    rgb_hwc = torch.nan_to_num(rgb_chw.float()).clamp(0, 1).permute(1, 2, 0)
+    pixels: Rgb = (rgb_hwc * 255).round().to(torch.uint8).cpu().numpy()
+    return pixels
 
 
 def check_finite(tensor: torch.Tensor, stage: str) -> None:

@@ -1,0 +1,62 @@
+"""Fixtures that several rooms share; heavy imports happen only in tests that use them."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+import pytest
+
+if TYPE_CHECKING:
+    from cascade_core.checkpoint import Checkpoint
+    from cascade_core.pipeline import CascadePipeline
+    from tests.tiny_model import TinyModel
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make every connection and name look-up fail."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise OSError("this test allows no network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket.socket, "connect_ex", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def tiny_model() -> TinyModel:
+    """A random-weight model's modules, float32; do not change them."""
+    import torch
+
+    from tests.tiny_model import build_tiny_model
+
+    torch.set_num_threads(1)
+    return build_tiny_model()
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The random-weight model, saved as one combined folder; do not change it."""
+    from tests.tiny_model import write_combined
+
+    return write_combined(tiny_model, tmp_path_factory.mktemp("models") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tiny_folder: Path) -> Checkpoint:
+    """The opened random-weight model."""
+    from cascade_core.checkpoint import ModelSource, open_checkpoint
+
+    return open_checkpoint(ModelSource(str(tiny_folder)))
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_checkpoint: Checkpoint) -> CascadePipeline:
+    """The random-weight model, loaded from its folder in float32 on the CPU."""
+    from cascade_core.pipeline import CascadePipeline
+    from cascade_core.weights import Placement
+
+    return CascadePipeline.load(tiny_checkpoint, Placement("cpu"))

@@ -1,0 +1,1 @@
+"""Train the embedded demo cascade from nothing: scenes, text encoder, stages A, B and C."""

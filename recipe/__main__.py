@@ -1,0 +1,45 @@
+"""Run one step of the recipe, or all of them: `python -m recipe all --scale smoke`."""
+
+import argparse
+import time
+from collections.abc import Callable
+
+import torch
+
+from recipe.compressor import compress_all, train_compressor
+from recipe.data import make_data
+from recipe.scale import SCALES, Scale
+from recipe.stage_a import encode_latents, train_stage_a
+from recipe.stage_b import train_stage_b
+from recipe.stage_c import train_stage_c
+from recipe.text_encoder import train_text_encoder
+
+STEPS: dict[str, Callable[[Scale], None]] = {
+    "data": make_data,
+    "text": train_text_encoder,
+    "stage-a": train_stage_a,
+    "latents": encode_latents,
+    "compressor": train_compressor,
+    "compress": compress_all,
+    "stage-b": train_stage_b,
+    "stage-c": train_stage_c,
+}
+
+
+def main() -> None:
+    """Parse the command line and run."""
+    parser = argparse.ArgumentParser(prog="python -m recipe", description=__doc__)
+    parser.add_argument("step", choices=[*STEPS, "all"])
+    parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    scale = SCALES[arguments.scale]
+    for name in STEPS if arguments.step == "all" else [arguments.step]:
+        started_s = time.monotonic()
+        STEPS[name](scale)
+        print(f"{name}: done in {time.monotonic() - started_s:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()

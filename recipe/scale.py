@@ -1,0 +1,67 @@
+"""How much work each step does: a smoke run that proves the path, or the full run."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Final
+
+RECIPE_DIR: Final = Path(__file__).resolve().parent
+WORK_DIR: Final = RECIPE_DIR / "work"
+RESULTS_DIR: Final = RECIPE_DIR / "results"
+MODEL_DIR: Final = RECIPE_DIR.parent / "cascade_core" / "demo_model"
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """One training run: it ends at `steps` or after `minutes` of wall time, whichever is first."""
+
+    minutes: float
+    steps: int
+    batch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes of the data set and of every training run."""
+
+    name: str
+    scenes: int
+    captions: int
+    evaluated: int
+    text: Budget
+    stage_a: Budget
+    compressor: Budget
+    stage_b: Budget
+    stage_c: Budget
+
+    @property
+    def work_dir(self) -> Path:
+        """Where this scale keeps data, checkpoints and logs."""
+        return WORK_DIR / self.name
+
+
+FULL: Final = Scale(
+    name="full",
+    scenes=20_000,
+    captions=30_000,
+    evaluated=60,
+    text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
+    stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
+    compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
+    stage_b=Budget(minutes=65, steps=100_000, batch=16, learning_rate=1.4e-3),
+    stage_c=Budget(minutes=60, steps=100_000, batch=64, learning_rate=1.4e-3),
+)
+_SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
+SMOKE: Final = replace(
+    FULL,
+    name="smoke",
+    scenes=64,
+    captions=500,
+    evaluated=4,
+    text=_SMOKE_BUDGET,
+    stage_a=_SMOKE_BUDGET,
+    compressor=_SMOKE_BUDGET,
+    stage_b=_SMOKE_BUDGET,
+    stage_c=_SMOKE_BUDGET,
+)
+SCALES: Final = {scale.name: scale for scale in (FULL, SMOKE)}

@@ -1,0 +1,148 @@
+"""Stage B: the compressor's latent and pooled text -> Stage A's latent, 4x64x64."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import StableCascadeUNet
+from torch import Tensor, nn
+from torch.nn import functional
+
+from recipe.data import load_chunks, load_whole, training_scene
+from recipe.diffusion import CaptionReader, add_noise, loss_weight, sample_times
+from recipe.scale import Scale
+from recipe.scene import Scene
+from recipe.train import Trainer, load_average
+from recipe.unets import build_stage_b
+
+TEXT_DROPOUT = 0.1
+LATENT_DROPOUT = 0.03
+LATENT_NOISE = 0.3
+"""Most noise on the conditioning latent, so that Stage C's errors do not surprise Stage B."""
+THING_WEIGHT = 3.0
+CROP = 32
+CROP_SHARE = 0.6
+CROP_UNTIL = 0.75
+"""Part of the budget after which only whole pictures are used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A batch: clean latents, conditioning latents, loss weights and scenes."""
+
+    clean: Tensor
+    condition: Tensor
+    weight: Tensor
+    scenes: list[Scene]
+
+
+class ExampleSampler:
+    """Draws batches from the encoded training pictures."""
+
+    def __init__(self, scale: Scale) -> None:
+        """Open the encoded data."""
+        self.latents = np.concatenate(load_chunks(scale, "latents"))
+        self.condition = torch.from_numpy(np.load(scale.work_dir / "compressed.npy")).float()
+        self.masks = load_whole(scale, "masks")
+        self.scenes = [training_scene(i) for i in range(len(self.latents))]
+        self.kept_back = min(32, len(self.scenes) // 4)
+        self.rng = np.random.default_rng(3)
+
+    def draw(self, count: int) -> Example:
+        """Draw training examples."""
+        return self.pick(self.rng.integers(self.kept_back, len(self.scenes), count).tolist())
+
+    def pick(self, rows: list[int]) -> Example:
+        """Return the examples with these numbers."""
+        inside = torch.from_numpy(self.masks[rows]).float().sum(1, keepdim=True) / 255
+        return Example(
+            clean=torch.from_numpy(self.latents[rows]).float(),
+            condition=self.condition[rows],
+            weight=1 + THING_WEIGHT * functional.max_pool2d(inside, 5, 1, 2),
+            scenes=[self.scenes[i] for i in rows],
+        )
+
+    def crop_to_things(self, example: Example) -> Example:
+        """Cut a window of 32x32 latents around a thing of each scene."""
+        tokens = functional.interpolate(
+            example.condition, size=(32, 32), mode="bilinear", align_corners=True
+        )
+        corners = [self._corner(scene) for scene in example.scenes]
+        return Example(
+            clean=_windows(example.clean, corners, CROP, 2),
+            # At its own size the U-Net's resizing of the condition changes nothing.
+            condition=_windows(tokens, corners, CROP // 2, 1),
+            weight=_windows(example.weight, corners, CROP, 2),
+            scenes=example.scenes,
+        )
+
+    def _corner(self, scene: Scene) -> tuple[int, int]:
+        """Top left of a window in Stage B tokens of 2x2 latents."""
+        thing = scene.things[self.rng.integers(len(scene.things))]
+        centre = np.array([thing.y_px, thing.x_px]) / 4 + self.rng.normal(0, 4, 2)
+        y, x = np.clip(np.round((centre - CROP / 2) / 2), 0, 32 - CROP // 2).astype(int)
+        return int(y), int(x)
+
+
+def _windows(maps: Tensor, corners: list[tuple[int, int]], side: int, step: int) -> Tensor:
+    cut = [
+        one[:, y * step : y * step + side, x * step : x * step + side]
+        for one, (y, x) in zip(maps, corners, strict=True)
+    ]
+    return torch.stack(cut)
+
+
+def train_stage_b(scale: Scale) -> None:
+    """Train Stage B on whole pictures and on windows around the things."""
+    torch.manual_seed(0)
+    net = build_stage_b()
+    reader = CaptionReader(scale, "stage b")
+    sampler = ExampleSampler(scale)
+
+    def errors(example: Example, times: Tensor, dropout: float) -> Tensor:
+        _, pooled = reader.read(reader.describe(example.scenes, dropout))
+        noise = torch.randn_like(example.clean)
+        noisy = add_noise(example.clean, noise, times)
+        output = net(noisy, times, clip_text_pooled=pooled, effnet=example.condition).sample
+        squared: Tensor = (output - noise).square()
+        return squared
+
+    def loss_of_step(_step: int, fraction: float) -> Tensor:
+        is_crop = fraction < CROP_UNTIL and sampler.rng.random() < CROP_SHARE
+        example = sampler.draw(scale.stage_b.batch * (3 if is_crop else 1))
+        example = disturb(sampler.crop_to_things(example) if is_crop else example)
+        times = sample_times(len(example.clean))
+        error = errors(example, times, TEXT_DROPOUT) * example.weight
+        per_sample = error.mean((1, 2, 3)) / example.weight.mean()
+        return (per_sample * loss_weight(times)).mean()
+
+    def validate(_net: nn.Module) -> str:
+        example = sampler.pick(list(range(sampler.kept_back)))
+        count = len(example.clean)
+        found = []
+        for at in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1):
+            error = errors(example, torch.full((count,), at), 0) * example.weight
+            found.append(f"{at}: {error.mean() / example.weight.mean():.4f}")
+        return "noise error at " + ", ".join(found)
+
+    Trainer(net, scale.stage_b, checkpoint_of(scale)).run(loss_of_step, validate)
+
+
+def disturb(example: Example) -> Example:
+    """Add noise to the conditioning latents and drop a few."""
+    count = len(example.condition)
+    size = LATENT_NOISE * torch.rand(count, 1, 1, 1)
+    noisy = example.condition + size * torch.randn_like(example.condition)
+    kept = (torch.rand(count, 1, 1, 1) > LATENT_DROPOUT).float()
+    return Example(example.clean, noisy * kept, example.weight, example.scenes)
+
+
+def checkpoint_of(scale: Scale) -> Path:
+    """Where training keeps its state."""
+    return scale.work_dir / "stage_b.pt"
+
+
+def load_stage_b(scale: Scale) -> StableCascadeUNet:
+    """Return the trained Stage B."""
+    return load_average(build_stage_b(), checkpoint_of(scale))

@@ -6,11 +6,12 @@ import asyncio
 import os
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -68,11 +69,12 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
 
 
 def check_ray() -> Finding:
-    """Check that Ray Serve can be imported."""
-    try:
-        import_module("ray.serve")
-    except Exception as error:  # a broken native library raises anything
-        return Finding("ray", "broken", f"cannot be imported: {error}", "make install")
+    """Check that Ray Serve can be imported, in a process that may crash over it."""
+    command = [sys.executable, "-W", "ignore", "-c", "import ray.serve"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        return Finding("ray", "broken", f"cannot be imported: {reason}", "make install")
     return Finding("ray", "ok", metadata.version("ray"))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from serve.cli.output import CliError, ExitCode
 _TIMEOUT_S = 30.0
 _EVENT_SILENCE_S = 60.0
 """A live stream sends a keep-alive comment more often than this; silence means it is broken."""
+_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
 class ApiError(CliError):
@@ -209,6 +211,6 @@ class ServiceClient:
 
 def _segment(value: str) -> str:
     """Refuse what would change the path, so that a slip cannot reach another route."""
-    if not value or not all(char.isalnum() or char in "-_" for char in value):
+    if not _ID.fullmatch(value):
         raise CliError(f"{value!r} is not an id")
     return value

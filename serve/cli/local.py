@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +10,13 @@ from ulid import ULID
 from cascade_core.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images import ImageInfo, encode_image
-from cascade_core.request import MAX_SEED, GenerationRequest, check_side
+from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, note
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
+from serve.records import LatentRow
+from serve.resolve import resolve_generate, resolve_vary
+from serve.schemas import JobBody
 from serve.settings import Settings, load_settings
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def generate_here(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     make_folder(out)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
-    request = resolve(body, checkpoint)
+    request = resolve_generate(JobBody(**body), checkpoint.defaults)
     run = _LocalRun(settings, checkpoint, request, out)
     with StageProgress(request.n, GENERATE_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):
@@ -45,37 +46,14 @@ def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -
     latent = StageCLatent.decode(latent_file.read_bytes())
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
-    new = {"decoder_seed": _random_seed()} | body
-    request = replace(latent.request, kind="vary_details", latent_id=latent_file.stem, **new)
+    row = LatentRow(latent_file.stem, "", 0, latent.model, latent.request)
+    named = {"kind": "vary_details", "latent_id": row.id} | body
+    request = resolve_vary(JobBody(**named), row, checkpoint)
     run = _LocalRun(settings, checkpoint, request, out)
     with StageProgress(request.n, VARY_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):
             run.vary(index, latent, progress)
     finish(run.job(), run.files, as_json=as_json)
-
-
-def resolve(body: dict[str, Any], checkpoint: Checkpoint) -> GenerationRequest:
-    """Fill in what the user left open, as the server would.
-
-    Raises:
-        InvalidRequest: a value is out of range.
-    """
-    defaults = checkpoint.defaults
-    seed = body.get("seed", _random_seed())
-    filled = {
-        "width": defaults.width,
-        "height": defaults.height,
-        "seed": seed,
-        "steps": defaults.steps,
-        "guidance_scale": defaults.guidance_scale,
-        "decoder_seed": seed,
-        "decoder_steps": defaults.decoder_steps,
-        "decoder_guidance_scale": defaults.decoder_guidance_scale,
-    } | body
-    request = GenerationRequest.from_dict(filled)
-    for name in ("width", "height"):
-        check_side(name, getattr(request, name), defaults.max_side)
-    return request
 
 
 class _LocalRun:
@@ -165,7 +143,3 @@ def _latent_file(source: Path) -> Path:
             f"{file} does not exist", remedy="a .latent file saved by cascade generate --local"
         )
     return file
-
-
-def _random_seed() -> int:
-    return secrets.randbelow(MAX_SEED + 1)

@@ -30,7 +30,8 @@ def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
     try:
         checkpoint = open_checkpoint(source)
     except ModelUnavailable as error:
-        remedy = "cascade models --fetch (about 12 GB in bf16)" if source.is_hub else ""
+        is_absent = source.is_hub and not fetch and error.message.startswith("cannot fetch")
+        remedy = "cascade models --fetch (about 12 GB in bf16)" if is_absent else ""
         raise CliError(error.message, ExitCode.FAILED, remedy) from error
     found = describe(checkpoint)
     if as_json:

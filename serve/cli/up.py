@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Protocol
 
 import typer
 
+from serve.cli.options import DEFAULT_URL
 from serve.cli.output import note
 from serve.cli.suggestions import suggestions
-
-if TYPE_CHECKING:
-    from serve.settings import Settings
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on; overrides CASCADE_HTTP_HOST.")
@@ -68,20 +67,32 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     typer.echo(f"licence {checkpoint.licence}")
     typer.echo(f"data    {settings.data_dir}")
     typer.echo("starting Ray and the stages C, B and A ...")
-    serve_until_stopped(settings, StopSignal(), show_logs=logs)
-
-
-def serve_until_stopped(settings: Settings, stop: StopSignal, *, show_logs: bool) -> None:
-    """Start the application, print how to use it, drain at the first signal."""
     from serve.app import start
 
-    running = start(settings, show_logs=show_logs)
+    serve_until_stopped(lambda: start(settings, show_logs=logs), settings.drain_s)
+
+
+class Running(Protocol):
+    """A started service."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+
+    def drain_and_stop(self) -> int:
+        """Let running jobs finish, then stop; returns how many are still open."""
+
+
+def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
+    """Start the application, print how to use it, drain at the first signal."""
+    running = start()
+    stop = StopSignal()
     stop.install()
     typer.echo(f"ready   {running.url}  (docs: {running.url}/docs)")
-    address = "" if running.url.endswith(":8000") else f"--url {running.url} "
+    address = "" if running.url == DEFAULT_URL else f"--url {running.url} "
     typer.echo(f'try     cascade generate {address}"{suggestions(1)[0]}"')
     typer.echo("Ctrl-C stops.")
     stop.wait()
-    note(f"draining: running jobs get up to {settings.drain_s:g} s; Ctrl-C again stops at once")
+    note(f"draining: running jobs get up to {drain_s:g} s; Ctrl-C again stops at once")
     left = running.drain_and_stop()
     note(f"stopped; {left} jobs go on at the next start" if left else "stopped")

@@ -1,0 +1,143 @@
+"""``config``, ``models`` and ``doctor``."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import pytest
+
+from cascade_core.checkpoint import DEMO_MODEL_DIR
+from serve.cli.checks import check_port, check_python
+from serve.settings import Settings
+from tests.cli.cascade import Cascade
+from tests.cli.scripted_server import ScriptedService
+
+
+@pytest.fixture
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> pytest.MonkeyPatch:
+    """A data folder and a port of the test's own."""
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "0")
+    return monkeypatch
+
+
+def _findings(cascade: Cascade) -> dict[str, dict[str, str]]:
+    found = json.loads(cascade("doctor", "--json").stdout)
+    return {finding["name"]: finding for finding in found}
+
+
+def test_config_shows_value_and_source_and_hides_passwords(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("CASCADE_DATABASE_URL", "postgresql://cascade:geheim@db/cascade")
+    result = cascade("config", "--json")
+    rows = {row["name"]: row for row in json.loads(result.stdout)}
+    assert rows["CASCADE_DATABASE_URL"]["value"] == "postgresql://cascade:***@db/cascade"
+    assert rows["CASCADE_DATABASE_URL"]["source"] == "environment"
+    assert rows["CASCADE_MODEL"] == {"name": "CASCADE_MODEL", "value": "demo", "source": "default"}
+
+
+def test_config_names_every_wrong_variable_and_exits_2(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("CASCADE_HTTP_PORT", "http")
+    environment.setenv("CASCADE_DTYPE", "int8")
+    result = cascade("config")
+    assert result.exit_code == 2
+    assert "CASCADE_HTTP_PORT" in result.stderr
+    assert "CASCADE_DTYPE" in result.stderr
+
+
+def test_models_shows_each_part_with_its_size_and_the_licence(cascade: Cascade) -> None:
+    shown = json.loads(cascade("models", "--json").stdout)
+    sizes = {part["name"]: part["size_bytes"] for part in shown["components"]}
+    assert {"prior", "text_encoder", "tokenizer", "decoder", "vqgan"} <= sizes.keys()
+    assert sizes["prior"] > 1_000_000
+    assert shown["licence"] == "Apache-2.0"
+    assert shown["is_commercial_use_allowed"]
+
+
+def test_models_warns_of_a_non_commercial_licence(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(DEMO_MODEL_DIR, model)
+    (model / "cascade.json").write_text(json.dumps({"licence": "Non-Commercial Research"}))
+    environment.setenv("CASCADE_MODEL", str(model))
+    assert "NOT for commercial use" in cascade("models").stdout
+
+
+def test_models_names_the_folder_that_is_missing(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("CASCADE_MODEL", str(tmp_path / "nowhere"))
+    result = cascade("models")
+    assert result.exit_code == 1
+    assert str(tmp_path / "nowhere") in result.stderr
+
+
+def test_doctor_finds_nothing_wrong_on_a_good_machine(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    result = cascade("doctor")
+    assert result.exit_code == 0, result.output
+    assert "server" in result.stdout
+    assert "FAIL" not in result.stdout
+
+
+def test_doctor_names_a_missing_weight_file_with_a_remedy_and_exits_1(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(DEMO_MODEL_DIR, model)
+    next((model / "decoder").glob("*.safetensors")).unlink()
+    environment.setenv("CASCADE_MODEL", str(model))
+    result = cascade("doctor")
+    assert result.exit_code == 1
+    assert str(model / "decoder") in result.stdout
+    assert "-> correct CASCADE_MODEL" in result.stdout
+
+
+def test_doctor_finds_a_data_folder_and_stores_that_cannot_be_used(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data").write_text("a file where the folder should be")
+    found = _findings(cascade)
+    for name in ("data folder", "database", "blob store"):
+        assert found[name]["status"] == "broken"
+        assert found[name]["remedy"]
+
+
+def test_doctor_says_that_a_server_is_still_starting(
+    cascade: Cascade, environment: pytest.MonkeyPatch, service: ScriptedService
+) -> None:
+    service.is_ready = False
+    server = _findings(cascade)["server"]
+    assert server["status"] == "warning"
+    assert "stage C is starting" in server["detail"]
+
+
+def test_doctor_reports_wrong_settings_without_going_on(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("CASCADE_MAX_ROWS", "many")
+    found = _findings(cascade)
+    assert found["settings"]["status"] == "broken"
+    assert "CASCADE_MAX_ROWS" in found["settings"]["detail"]
+
+
+def test_a_taken_port_is_broken_unless_the_service_itself_has_it(tmp_path: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        settings = Settings(http_port=other.getsockname()[1], data_dir=tmp_path)
+        assert check_port(settings, is_served=False).status == "broken"
+        assert check_port(settings, is_served=True).status == "ok"
+
+
+def test_an_old_python_is_broken() -> None:
+    assert check_python((3, 10, 12)).status == "broken"
+    assert check_python((3, 12, 0)).status == "ok"

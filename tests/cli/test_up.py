@@ -1,0 +1,67 @@
+"""Stopping ``cascade up``: in a process of its own, since it takes over the signals."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+_PROGRAM = """
+import sys, threading
+from serve.cli.up import serve_until_stopped
+
+class Running:
+    url = "http://127.0.0.1:8765"
+    def drain_and_stop(self):
+        if "--hang" in sys.argv:
+            print("draining hangs", flush=True)
+            threading.Event().wait()
+        return 2
+
+serve_until_stopped(Running, drain_s=5)
+"""
+
+
+def _process(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-u", "-c", _PROGRAM, *arguments],
+        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def _read_until(lines: Iterator[str], wanted: str) -> str:
+    return next(line for line in lines if wanted in line)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_drains_and_says_how_many_jobs_are_left(number: signal.Signals) -> None:
+    with _process() as process:
+        assert process.stdout is not None
+        assert "http://127.0.0.1:8765/docs" in _read_until(process.stdout, "ready")
+        assert "--url http://127.0.0.1:8765" in _read_until(process.stdout, "cascade generate")
+        _read_until(process.stdout, "Ctrl-C stops")
+        process.send_signal(number)
+        rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 0
+    assert "up to 5 s" in rest
+    assert "2 jobs go on at the next start" in rest
+
+
+def test_the_second_signal_stops_at_once() -> None:
+    with _process("--hang") as process:
+        assert process.stdout is not None
+        _read_until(process.stdout, "Ctrl-C stops")
+        process.send_signal(signal.SIGTERM)
+        _read_until(process.stdout, "draining hangs")
+        process.send_signal(signal.SIGTERM)
+        rest, _ = process.communicate(timeout=20)
+    assert process.returncode == 128 + signal.SIGTERM
+    assert "stopping at once" in rest

@@ -254,6 +254,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_files_are_refused_with_little_memory(name: str) -> None:
     tracemalloc.start()

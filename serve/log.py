@@ -61,9 +61,9 @@ class TextFormatter(logging.Formatter):
         """Return the line."""
         ids = "".join(f" {name}={_escape(value)}" for name, value in current_context().items())
         line = f"{_time(record)} {record.levelname} {record.name} {_escape(record.getMessage())}"
-        trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
+        trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
         # Indented, so that no line of a traceback can pass for a record.
-        return line + ids + trace.replace("\n", "\n  ")
+        return "\n  ".join([line + ids, *map(_escape, trace)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -104,6 +104,7 @@ class Settings(BaseSettings):
             variant=self.model_variant,
             stage_c_size=self.stage_c_size,
             stage_b_size=self.stage_b_size,
+            previewer=self.previewer_path,
         )
 
     @classmethod

@@ -1,17 +1,30 @@
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI
 
+from cascade_core.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.records import NewJob, PlannedImage
+from serve.gateway import Services, create_app
+from serve.records import NewJob
+from serve.settings import Settings
+from serve.store import BlobStore
+from tests.serve.memory_door import MemoryDoor, plan
 
 JobMaker = Callable[..., NewJob]
+KEEP_ALIVE_S = 0.2
 
 
 @pytest.fixture
@@ -49,18 +62,72 @@ def make_job(make_request: Callable[..., GenerationRequest]) -> JobMaker:
     def make(
         user: str | None = None, client_state: dict[str, Any] | None = None, **changes: Any
     ) -> NewJob:
-        number = next(numbers)
-        request = make_request(**changes)
-        images = tuple(
-            PlannedImage(
-                id=f"IMG{number:04}-{index}",
-                index=index,
-                latent_id=request.latent_id or f"LAT{number:04}-{index}",
-                seed=request.for_image(index).seed,
-                decoder_seed=request.for_image(index).decoder_seed,
-            )
-            for index in range(request.n)
-        )
-        return NewJob(f"JOB{number:04}", request, client_state, user, images)
+        return plan(f"{next(numbers):04}", make_request(**changes), client_state, user)
 
     return make
+
+
+@pytest.fixture
+def checkpoint() -> Checkpoint:
+    return Checkpoint(
+        id="demo",
+        revision="r1",
+        fingerprint="f1",
+        licence="Apache-2.0",
+        geometry=Geometry(),
+        defaults=ModelDefaults(
+            width=256,
+            height=384,
+            max_side=512,
+            steps=12,
+            guidance_scale=3.0,
+            decoder_steps=6,
+            suggestions=("a red circle",),
+        ),
+        components={},
+    )
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "with space" / "blobs").as_uri())
+
+
+@pytest.fixture
+def door(database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> MemoryDoor:
+    return MemoryDoor(database, blobs, checkpoint)
+
+
+@pytest.fixture
+def app(
+    tmp_path: Path,
+    database: Database,
+    blobs: BlobStore,
+    checkpoint: Checkpoint,
+    door: MemoryDoor,
+) -> FastAPI:
+    settings = Settings(data_dir=tmp_path)
+    services = Services(settings, database, blobs, checkpoint, door)
+    return create_app(services, keep_alive_s=KEEP_ALIVE_S)
+
+
+@pytest_asyncio.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://cascade") as client:
+        yield client
+
+
+@pytest_asyncio.fixture
+async def live_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client over a real socket: the in-process transport cannot stream or disconnect."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    port = listener.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+        yield client
+    server.should_exit = True
+    await serving
+    listener.close()

@@ -65,7 +65,8 @@ async def test_tasks_and_threads_inherit_the_ids_and_do_not_mix_them() -> None:
             await asyncio.sleep(0)
             return await asyncio.to_thread(current_context)
 
-    assert await asyncio.gather(ids("a"), ids("b")) == [{"job_id": "a"}, {"job_id": "b"}]
+    first, second = await asyncio.gather(ids("a"), ids("b"))
+    assert (first, second) == ({"job_id": "a"}, {"job_id": "b"})
     assert current_context() == {}
 
 

@@ -105,6 +105,8 @@ def test_the_model_source_follows_the_settings(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CASCADE_MODEL_REVISION", "a" * 40)
     monkeypatch.setenv("CASCADE_MODEL_VARIANT", "bf16")
     monkeypatch.setenv("CASCADE_STAGE_C_SIZE", "lite")
+    monkeypatch.setenv("CASCADE_PREVIEWER_PATH", "/models/previewer.safetensors")
     source = load_settings().model_source()
     assert (source.model, source.revision) == ("stabilityai/stable-cascade", "a" * 40)
     assert (source.variant, source.stage_c_size, source.stage_b_size) == ("bf16", "lite", "full")
+    assert source.previewer == "/models/previewer.safetensors"

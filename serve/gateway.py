@@ -1,0 +1,64 @@
+"""The HTTP application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import PackageNotFoundError, version
+
+from fastapi import FastAPI
+
+from serve import http_errors
+from serve.events import KEEP_ALIVE_S, EventHub
+from serve.middleware import RequestMiddleware
+from serve.routes import image_routes, job_routes, service_routes
+from serve.services import JobsDoor, Services
+
+__all__ = ["JobsDoor", "Services", "create_app"]
+
+_DESCRIPTION = """Pictures from prompts with Stable Cascade, in three stages.
+
+`POST /v1/jobs` accepts a job; follow it at `/v1/jobs/{id}/events` or wait for it with
+`Prefer: wait=30`. Each image keeps its Stage C latent: a job of kind `vary_details` draws new
+details on the same composition without running Stage C again.
+
+Every error is `{"error": {"code", "message", "field"?, "request_id"}}`."""
+
+
+def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> FastAPI:
+    """Build the application.
+
+    Args:
+        services: what it works on.
+        keep_alive_s: seconds between comments that keep idle event streams open.
+    """
+    hub = EventHub(services.database)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        await hub.close()
+
+    app = FastAPI(
+        title="Cascade Serve",
+        description=_DESCRIPTION,
+        version=_version(),
+        lifespan=lifespan,
+        redoc_url=None,
+        generate_unique_id_function=lambda route: route.name,
+    )
+    app.state.services = services
+    app.state.hub = hub
+    app.state.keep_alive_s = keep_alive_s
+    http_errors.install(app)
+    app.add_middleware(RequestMiddleware)
+    for routes in (job_routes, image_routes, service_routes):
+        app.include_router(routes.router)
+    return app
+
+
+def _version() -> str:
+    try:
+        return version("cascade-serve")
+    except PackageNotFoundError:
+        return "0"

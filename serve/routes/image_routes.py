@@ -1,0 +1,115 @@
+"""``/v1/images`` and ``/v1/latents``: the bytes that jobs made."""
+
+from __future__ import annotations
+
+import asyncio
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from cascade_core.errors import Gone, NotFound
+from cascade_core.images import convert_image
+from cascade_core.request import ImageFormat
+from serve.records import ImageRow
+from serve.routes.shared import Needs, check_id, errors
+from serve.services import Services
+from serve.store import handoff_key, image_key, latent_key, preview_key_from_name
+
+MSGPACK = "application/vnd.msgpack"
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+_LATENT_HEADER = {
+    "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}}
+}
+_LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+router = APIRouter(tags=["images"])
+
+
+@router.get(
+    "/v1/images/{image_id}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The image",
+            "content": {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")},
+            "headers": _LATENT_HEADER,
+        },
+        **errors(HTTPStatus.BAD_REQUEST, *_LOST),
+    },
+)
+async def get_image(
+    services: Needs,
+    image_id: str,
+    image_format: Annotated[
+        ImageFormat | None,
+        Query(alias="format", description="Converted to this; else the original bytes."),
+    ] = None,
+) -> Response:
+    """Return an image, with its request and ids in its metadata."""
+    image = await _image(services, image_id)
+    data = await services.blobs.get(image_key(image.id, image.format))
+    shown = image_format or image.format
+    if image_format is not None and image_format != image.format:
+        data = await asyncio.to_thread(convert_image, data, image_format)
+    headers = {
+        "x-latent-id": image.latent_id,
+        "content-disposition": f'inline; filename="{image.id}.{shown}"',
+    }
+    return Response(data, media_type=f"image/{shown}", headers=headers)
+
+
+@router.delete(
+    "/v1/images/{image_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses={204: {"description": "Deleted"}, **errors(HTTPStatus.NOT_FOUND)},
+)
+async def delete_image(services: Needs, image_id: str) -> Response:
+    """Delete an image with its previews and its latent; deleting it again is no error.
+
+    A variation's latent belongs to the image it was made from and stays with that one.
+    """
+    check_id("image", image_id)
+    deleted = await asyncio.to_thread(services.database.delete_image, image_id)
+    if deleted is None:
+        raise NotFound("there is no such image")
+    image = deleted.image
+    keys = [image_key(image.id, image.format), handoff_key(image.job_id, image.index)]
+    keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
+    if deleted.latent_id is not None:
+        keys.append(latent_key(deleted.latent_id))
+    await asyncio.gather(*map(services.blobs.delete, keys))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.get(
+    "/v1/latents/{latent_id}",
+    response_class=Response,
+    responses={
+        200: {"description": "The hand-off from Stage C to Stage B", "content": {MSGPACK: _BINARY}},
+        **errors(*_LOST),
+    },
+)
+async def get_latent(services: Needs, latent_id: str) -> Response:
+    """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
+    check_id("latent", latent_id)
+    row = await asyncio.to_thread(services.database.latent, latent_id)
+    if row is None:
+        raise NotFound("there is no such latent")
+    if row.deleted_at is not None:
+        raise Gone("this latent was deleted")
+    data = await services.blobs.get(latent_key(latent_id))
+    return Response(data, media_type=MSGPACK)
+
+
+async def _image(services: Services, image_id: str) -> ImageRow:
+    check_id("image", image_id)
+    image = await asyncio.to_thread(services.database.image, image_id)
+    if image is None:
+        raise NotFound("there is no such image")
+    if image.deleted_at is not None:
+        raise Gone("this image was deleted")
+    return image

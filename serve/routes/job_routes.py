@@ -1,0 +1,201 @@
+"""``/v1/jobs``: create, follow, list, cancel."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.request import GenerationRequest
+from serve.events import sse_response
+from serve.records import Job, JobState
+from serve.resolve import resolve_generate, resolve_vary
+from serve.routes.shared import Needs, check_id, errors
+from serve.schemas import JobAnswer, JobBody, JobList
+from serve.services import Services
+from serve.store import preview_key_from_name
+
+MAX_WAIT_S = 120.0
+MAX_PAGE = 200
+_MAX_EVENT_ID_DIGITS = 18
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+_LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
+_STREAM_EXAMPLE = """id: 41
+event: queued
+data: {"position":0,"eta_s":null}
+
+id: 42
+event: progress
+data: {"stage":"c","step":1,"steps":20,"index":0}
+
+id: 43
+event: image
+data: {"index":0,"id":"01JX...","latent_id":"01JX...","seed":7,"decoder_seed":7,"url":"/v1/images/01JX..."}
+
+id: 44
+event: succeeded
+data: {"job":{"id":"01JX...","state":"succeeded"}}
+
+"""  # noqa: E501
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "Ended in time", "headers": _LOCATION},
+        202: {"description": "Accepted", "headers": _LOCATION},
+        **errors(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.NOT_FOUND,
+            HTTPStatus.GONE,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
+    },
+)
+async def create_job(
+    services: Needs,
+    body: JobBody,
+    prefer: Annotated[
+        str, Header(description="`wait=30` answers the job's end if it comes in time.")
+    ] = "",
+) -> Response:
+    """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`)."""
+    request = await _resolve(services, body)
+    job_id = await services.jobs.submit(request, body.client_state, body.user)
+    wait_s = _wait_s(prefer)
+    if wait_s:
+        await services.jobs.wait(job_id, wait_s)
+    job = await _job(services, job_id)
+    status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
+    return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
+
+
+@router.get("/v1/jobs", response_model=JobList, responses=errors(HTTPStatus.BAD_REQUEST))
+async def list_jobs(
+    services: Needs,
+    state: JobState | None = None,
+    user: Annotated[str | None, Query(max_length=128)] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+) -> Response:
+    """List jobs, newest first, page by page."""
+    if user is not None and not user.isprintable():
+        raise InvalidRequest("user must be printable text", "user")
+    found, next_cursor = await asyncio.to_thread(
+        services.database.list_jobs, state, user, cursor, limit
+    )
+    return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
+
+
+@router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=errors(HTTPStatus.NOT_FOUND))
+async def get_job(services: Needs, job_id: str) -> Response:
+    """Return a job as it stands."""
+    return JSONResponse((await _job(services, job_id)).to_json())
+
+
+@router.delete(
+    "/v1/jobs/{job_id}", response_model=JobAnswer, responses=errors(HTTPStatus.NOT_FOUND)
+)
+async def cancel_job(services: Needs, job_id: str) -> Response:
+    """Cancel a job and return it; a job that had ended stays as it is."""
+    await _job(services, job_id)
+    await services.jobs.cancel(job_id)
+    return JSONResponse((await _job(services, job_id)).to_json())
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
+            "failed and cancelled, after which the stream ends",
+            "content": {
+                "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}
+            },
+        },
+        204: {"description": "The last event was seen already; do not connect again"},
+        **errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+    },
+)
+async def follow_job(
+    services: Needs,
+    request: Request,
+    job_id: str,
+    last_event_id: Annotated[
+        str, Header(description="Resume after this event; browsers send it by themselves.")
+    ] = "",
+) -> Response:
+    """Stream a job's events, past ones first; live ones follow within about 25 ms."""
+    after_id = _event_id(last_event_id)
+    job = await _job(services, job_id)
+    if job.is_terminal and not await asyncio.to_thread(
+        services.database.events, job_id, after_id, 1
+    ):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    state = request.app.state
+    return sse_response(state.hub, job_id, after_id, state.keep_alive_s)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/previews/{name}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A small WebP of the picture so far",
+            "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **errors(HTTPStatus.NOT_FOUND),
+    },
+)
+async def get_preview(services: Needs, job_id: str, name: str) -> Response:
+    """Return a preview; progress events carry its address."""
+    check_id("job", job_id)
+    try:
+        data = await services.blobs.get(preview_key_from_name(job_id, name))
+    except (InvalidRequest, NotFound) as error:
+        raise NotFound("there is no such preview") from error
+    return Response(data, media_type="image/webp")
+
+
+async def _resolve(services: Services, body: JobBody) -> GenerationRequest:
+    if body.kind == "generate":
+        return resolve_generate(body, services.checkpoint.defaults)
+    row = None
+    if body.latent_id is not None:
+        latent_id = check_id("latent", body.latent_id)
+        row = await asyncio.to_thread(services.database.latent, latent_id)
+    return resolve_vary(body, row, services.checkpoint)
+
+
+async def _job(services: Services, job_id: str) -> Job:
+    job = await asyncio.to_thread(services.database.job, check_id("job", job_id))
+    if job is None:
+        raise NotFound("there is no such job")
+    return job
+
+
+def _wait_s(prefer: str) -> float:
+    """Return how long the client wants to wait; 0 without a readable wish (RFC 7240)."""
+    wish = _WAIT.search(prefer)
+    return min(float(wish[1]), MAX_WAIT_S) if wish else 0.0
+
+
+def _event_id(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_EVENT_ID_DIGITS):
+        raise InvalidRequest("Last-Event-ID must be the id of an event", "Last-Event-ID")
+    return int(text)

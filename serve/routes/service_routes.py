@@ -1,0 +1,100 @@
+"""``/v1/models``, ``/healthz``, ``/readyz``: what runs here, and whether it does."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import CascadeError, NotReady
+from cascade_core.geometry import SIZE_MULTIPLE_PX
+from cascade_core.request import MIN_SIDE_PX
+from serve.http_errors import error_response
+from serve.routes.shared import Needs, errors
+from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
+from serve.services import JobsDoor
+
+READY = "ready"
+READY_TIMEOUT_S = 5.0
+
+logger = logging.getLogger(__name__)
+router = APIRouter(tags=["service"])
+
+
+@router.get("/v1/models", responses=errors())
+async def list_models(services: Needs) -> ModelList:
+    """Return the loaded model: revision, licence, defaults, sizes, prompts to try."""
+    return ModelList(data=[_model(services.checkpoint)])
+
+
+@router.get("/healthz", responses=errors())
+async def healthz() -> Health:
+    """Tell that this process answers."""
+    return Health()
+
+
+@router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
+async def readyz(services: Needs) -> Response:
+    """Tell whether a job would run now; 503 names what is missing."""
+    checks, database, blobs = await asyncio.gather(
+        _deployments(services.jobs),
+        _outcome("database", asyncio.to_thread(services.database.probe)),
+        _outcome("blobs", services.blobs.probe()),
+    )
+    checks |= {"database": database, "blobs": blobs}
+    missing = [f"{name}: {state}" for name, state in checks.items() if state != READY]
+    if missing:
+        return error_response(NotReady("; ".join(missing)), checks=checks)
+    return JSONResponse({"status": READY, "checks": checks})
+
+
+def _model(checkpoint: Checkpoint) -> Model:
+    defaults = checkpoint.defaults
+    return Model(
+        id=checkpoint.id,
+        revision=checkpoint.revision,
+        fingerprint=checkpoint.fingerprint,
+        licence=checkpoint.licence,
+        defaults=Defaults(
+            width=defaults.width,
+            height=defaults.height,
+            steps=defaults.steps,
+            guidance_scale=defaults.guidance_scale,
+            decoder_steps=defaults.decoder_steps,
+            decoder_guidance_scale=defaults.decoder_guidance_scale,
+        ),
+        sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
+        suggestions=list(defaults.suggestions),
+    )
+
+
+async def _deployments(jobs: JobsDoor) -> dict[str, str]:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            return dict(await jobs.ready())
+    except TimeoutError:
+        return {"jobs": f"no answer in {READY_TIMEOUT_S:g} s"}
+    except CascadeError as error:
+        return {"jobs": error.message}
+    except Exception:
+        logger.exception("asking the deployments failed")
+        return {"jobs": "does not answer"}
+
+
+async def _outcome(name: str, probe: Awaitable[None]) -> str:
+    try:
+        async with asyncio.timeout(READY_TIMEOUT_S):
+            await probe
+    except TimeoutError:
+        return f"no answer in {READY_TIMEOUT_S:g} s"
+    except CascadeError as error:
+        return error.message
+    except Exception:
+        logger.exception("probing %s failed", name)
+        return "does not answer"
+    return READY

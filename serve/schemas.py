@@ -1,0 +1,282 @@
+"""The HTTP bodies, as OpenAPI shows them.
+
+Ranges are shown here and checked by :class:`cascade_core.request.GenerationRequest`, whose
+constants they come from.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from cascade_core.geometry import SIZE_MULTIPLE_PX
+from cascade_core.request import (
+    MAX_GUIDANCE_SCALE,
+    MAX_IMAGES,
+    MAX_PROMPT_CHARS,
+    MAX_SEED,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+    ImageFormat,
+    Kind,
+)
+from serve.records import JobState
+
+MAX_CLIENT_STATE_BYTES = 4096
+
+_ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
+
+
+def _shown(description: str, low: float, high: float, **more: Any) -> Any:
+    extra = {"minimum": low, "maximum": high} | more
+    return Field(description=description, json_schema_extra=extra)
+
+
+Text = Annotated[str | None, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
+Side = Annotated[
+    int | None,
+    _shown("Pixels.", MIN_SIDE_PX, MAX_SIDE_PX, multipleOf=SIZE_MULTIPLE_PX),
+]
+Seed = Annotated[int | None, _shown("Random if absent.", 0, MAX_SEED)]
+Steps = Annotated[int | None, _shown("Denoising steps.", 1, MAX_STEPS)]
+Guidance = Annotated[
+    float | None, _shown("1 or less: no guidance, twice as fast.", 0, MAX_GUIDANCE_SCALE)
+]
+
+_GENERATE: dict[str, Any] = {
+    "prompt": "a red circle on a blue background",
+    "width": 256,
+    "height": 256,
+    "seed": 7,
+}
+_VARY: dict[str, Any] = {"kind": "vary_details", "latent_id": _ID_EXAMPLE, "n": 2}
+
+
+class JobBody(BaseModel):
+    """What to make; absent values come from the model's defaults, see ``GET /v1/models``.
+
+    ``vary_details`` keeps the composition of a stored latent and draws its details anew: prompt,
+    size and the values of Stage C are the latent's own and cannot be given.
+    """
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", json_schema_extra={"examples": [_GENERATE, _VARY]}
+    )
+
+    kind: Kind = "generate"
+    prompt: Text = None
+    negative_prompt: Text = None
+    width: Side = None
+    height: Side = None
+    n: Annotated[int | None, _shown("Images; image i uses seed + i.", 1, MAX_IMAGES)] = None
+    seed: Seed = None
+    steps: Steps = None
+    guidance_scale: Guidance = None
+    decoder_steps: Steps = None
+    decoder_guidance_scale: Guidance = None
+    decoder_seed: Seed = None
+    latent_id: Annotated[
+        str | None, Field(description="vary_details: the latent to start from.")
+    ] = None
+    format: ImageFormat | None = None
+    user: Annotated[
+        str | None,
+        Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
+    ] = None
+    client_state: Annotated[
+        dict[str, Any] | None,
+        Field(description=f"Comes back with the job; at most {MAX_CLIENT_STATE_BYTES} bytes."),
+    ] = None
+
+    @field_validator("user")
+    @classmethod
+    def _printable(cls, value: str | None) -> str | None:
+        if value is not None and not value.isprintable():
+            raise ValueError("must be printable text")
+        return value
+
+    @field_validator("client_state")
+    @classmethod
+    def _storable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
+        if value is not None:
+            _check_storable(value)
+        return value
+
+
+class Progress(BaseModel):
+    """The last step reported, of image ``index``."""
+
+    step: int
+    steps: int
+    index: int
+
+
+class Image(BaseModel):
+    """A finished image; its bytes are at ``/v1/images/{id}``."""
+
+    id: str
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+    width: int
+    height: int
+
+
+class Cost(BaseModel):
+    """Seconds of computing per stage."""
+
+    c_s: float
+    b_s: float
+    a_s: float
+
+
+class ErrorDetail(BaseModel):
+    """What went wrong; ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+    field: str | None = None
+    request_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every error looks like this."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "error": {
+                        "code": "invalid_value",
+                        "message": "n must be a whole number between 1 and 8",
+                        "field": "n",
+                        "request_id": _ID_EXAMPLE,
+                    }
+                }
+            ]
+        }
+    )
+
+    error: ErrorDetail
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ResolvedRequest(BaseModel):
+    """The request with every value decided; sending it again makes the same images."""
+
+    kind: Kind
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    n: int
+    seed: int
+    steps: int
+    guidance_scale: float
+    decoder_seed: int
+    decoder_steps: int
+    decoder_guidance_scale: float
+    latent_id: str | None
+    format: ImageFormat
+
+
+class JobAnswer(BaseModel):
+    """A job as it stands."""
+
+    id: str = Field(examples=[_ID_EXAMPLE])
+    kind: Kind
+    state: JobState
+    stage: Literal["c", "b", "a"] | None
+    progress: Progress | None
+    position: int | None = Field(description="Open jobs ahead, while queued.")
+    eta_s: float | None = Field(description="Seconds until it is probably done.")
+    created_at: str = Field(examples=["2026-01-31T12:00:00.000Z"])
+    started_at: str | None
+    finished_at: str | None
+    request: ResolvedRequest
+    images: list[Image]
+    warnings: list[str]
+    error: JobError | None
+    cost: Cost
+    client_state: dict[str, Any] | None = None
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page.")
+
+
+class Defaults(BaseModel):
+    """What a request gets where it names no value."""
+
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    decoder_steps: int
+    decoder_guidance_scale: float
+
+
+class Sizes(BaseModel):
+    """Which sides are allowed, in pixels."""
+
+    multiple_of: int
+    min_side: int
+    max_side: int
+
+
+class Model(BaseModel):
+    """The loaded model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    revision: str
+    fingerprint: str
+    licence: str
+    defaults: Defaults
+    sizes: Sizes
+    suggestions: list[str]
+
+
+class ModelList(BaseModel):
+    """The models that can be asked for."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """Everything that a job needs, each ``ready``."""
+
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str]
+
+
+def _check_storable(value: dict[str, Any]) -> None:
+    """Refuse what JSON, UTF-8 or PostgreSQL cannot hold."""
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+        size_bytes = len(text.encode())
+    except (ValueError, RecursionError) as error:
+        raise ValueError("must be plain JSON without NaN or half surrogate pairs") from error
+    if size_bytes > MAX_CLIENT_STATE_BYTES:
+        raise ValueError(f"must be at most {MAX_CLIENT_STATE_BYTES} bytes of JSON")

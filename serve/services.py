@@ -1,0 +1,53 @@
+"""What the gateway needs from the rest of the service."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.request import GenerationRequest
+from serve.db import Database
+from serve.settings import Settings
+from serve.store import BlobStore
+
+
+class JobsDoor(Protocol):
+    """The way to the process that runs jobs."""
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        user: str | None,
+    ) -> str:
+        """Record and start a job; returns its id. Raises NotReady while draining."""
+        ...
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it had ended already."""
+        ...
+
+    async def wait(self, job_id: str, timeout_s: float) -> None:
+        """Return when the job has ended, or after ``timeout_s``."""
+        ...
+
+    async def ready(self) -> dict[str, str]:
+        """Return each deployment's state: ``ready``, or why it is not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The gateway's collaborators.
+
+    Attributes:
+        checkpoint: the loaded model's identity and defaults; no weights.
+        jobs: the way to the jobs.
+    """
+
+    settings: Settings
+    database: Database
+    blobs: BlobStore
+    checkpoint: Checkpoint
+    jobs: JobsDoor

@@ -1,0 +1,124 @@
+"""A stand-in for the process that runs jobs; it meets the gateway in the database only."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from ulid import ULID
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import CascadeError
+from cascade_core.handoff import ModelRef
+from cascade_core.request import GenerationRequest
+from serve.db import Database
+from serve.records import ImageRow, JobState, LatentRow, NewJob, PlannedImage
+from serve.store import BlobStore, image_key, latent_key, preview_key
+
+
+def plan(
+    job_id: str, request: GenerationRequest, client_state: dict[str, Any] | None, user: str | None
+) -> NewJob:
+    images = tuple(
+        PlannedImage(
+            id=f"IMG{job_id}-{index}",
+            index=index,
+            latent_id=request.latent_id or f"LAT{job_id}-{index}",
+            seed=request.for_image(index).seed,
+            decoder_seed=request.for_image(index).decoder_seed,
+        )
+        for index in range(request.n)
+    )
+    return NewJob(job_id, request, client_state, user, images)
+
+
+class MemoryDoor:
+    """Stands for the process that runs jobs: tests move each job on by hand."""
+
+    def __init__(self, database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> None:
+        self.database = database
+        self.blobs = blobs
+        self.model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
+        self.states: dict[str, str] = {"StageC": "ready", "Jobs": "ready"}
+        self.error: Exception | None = None
+        self.on_submit: Callable[[str], Awaitable[None]] | None = None
+        self.waited_s: list[float] = []
+        self._ended: dict[str, asyncio.Event] = {}
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        user: str | None,
+    ) -> str:
+        if self.error is not None:
+            raise self.error
+        job_id = str(ULID())
+        self._ended[job_id] = asyncio.Event()
+        self.database.insert_job(plan(job_id, request, client_state, user))
+        if self.on_submit is not None:
+            await self.on_submit(job_id)
+        return job_id
+
+    async def cancel(self, job_id: str) -> bool:
+        return self.finish(job_id, "cancelled")
+
+    async def wait(self, job_id: str, timeout_s: float) -> None:
+        self.waited_s.append(timeout_s)
+        try:
+            await asyncio.wait_for(self._ended[job_id].wait(), min(timeout_s, 0.05))
+        except TimeoutError:
+            return
+
+    async def ready(self) -> dict[str, str]:
+        if self.error is not None:
+            raise self.error
+        return self.states
+
+    def finish(self, job_id: str, state: JobState, error: CascadeError | None = None) -> bool:
+        body = error.to_dict() if error else None
+        is_first = self.database.finish_job(job_id, state, body)
+        self._ended[job_id].set()
+        return is_first
+
+    def images(self, job_id: str) -> tuple[ImageRow, ...]:
+        job = self.database.job(job_id)
+        assert job is not None
+        return job.images
+
+    async def make_image(self, job_id: str, index: int = 0, model: ModelRef | None = None) -> None:
+        """Do everything a job does for one image, with one preview."""
+        job = self.database.job(job_id)
+        assert job is not None
+        image = job.images[index]
+        self.database.start_job(job_id)
+        preview = preview_key(job_id, index, "c", 5)
+        await self.blobs.put(preview, b"preview")
+        self.database.progress(job_id, "c", 5, 12, index, preview)
+        if job.request.kind == "generate":
+            await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
+            request = job.request.for_image(index)
+            self.database.save_latent(
+                LatentRow(image.latent_id, job_id, index, model or self.model, request)
+            )
+        data = picture(job.request)
+        await self.blobs.put(image_key(image.id, job.request.format), data)
+        self.database.save_image(image.id, len(data))
+
+    async def run(self, job_id: str) -> None:
+        """Bring a job to its good end."""
+        for image in self.images(job_id):
+            await self.make_image(job_id, image.index)
+        self.finish(job_id, "succeeded")
+
+
+def picture(request: GenerationRequest) -> bytes:
+    pixels = np.zeros((request.height, request.width, 3), np.uint8)
+    pixels[:, :, 0] = 200
+    out = io.BytesIO()
+    Image.fromarray(pixels).save(out, request.format)
+    return out.getvalue()

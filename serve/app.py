@@ -152,7 +152,7 @@ def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = 
     try:
         ray_serve.run(build_with(settings, args or AppArgs()), name=APP_NAME, route_prefix="/")
     except RuntimeError as error:
-        reason = _why_not_running() or str(error)
+        reason = why_not_running(APP_NAME) or str(error)
         Running("", 0.0).stop()
         raise NotReady(reason) from error
     return Running(f"http://{settings.http_host}:{settings.http_port}", settings.drain_s)
@@ -166,9 +166,9 @@ def _gpu_shares(settings: Settings) -> dict[str, float]:
     return {"c": 0.5, "b": 0.25, "a": 0.25} if has_gpu else {"c": 0.0, "b": 0.0, "a": 0.0}
 
 
-def _why_not_running() -> str:
-    """Return the last line of each failed deployment's message."""
-    application = ray_serve.status().applications.get(APP_NAME)
+def why_not_running(app_name: str) -> str:
+    """Return the last line of each failed deployment's message; empty if none failed."""
+    application = ray_serve.status().applications.get(app_name)
     if application is None:
         return ""
     reasons = [

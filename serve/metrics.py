@@ -28,7 +28,6 @@ class StageMetrics:
     """Latency, queue and errors of one stage replica."""
 
     def __init__(self, stage: str) -> None:
-        tags = {"stage": stage}
         self._service = Histogram(
             "cascade_stage_service_seconds",
             "Seconds on the model per image.",
@@ -47,7 +46,7 @@ class StageMetrics:
         self._rows = Gauge("cascade_stage_rows_running", "Images under way.", tag_keys=("stage",))
         self._waiting = Gauge("cascade_stage_rows_waiting", "Images waiting.", tag_keys=("stage",))
         for metric in (self._service, self._latency, self._errors, self._rows, self._waiting):
-            metric.set_default_tags(tags)
+            metric.set_default_tags({"stage": stage})
 
     @contextmanager
     def request(self) -> Iterator[_Request]:

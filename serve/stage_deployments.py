@@ -115,6 +115,6 @@ class StageA(_StageDeployment):
         task = StageBLatent.decode(latent)
         request = task.request
         info = ImageInfo(image_id=image_id, latent_id=latent_id, request=request, model=task.model)
-        finish = partial(encode_image, format=request.format, info=info)
+        finish = partial(encode_image, image_format=request.format, info=info)
         async for message in self._stream(task, 0, finish):
             yield message

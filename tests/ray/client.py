@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -84,3 +85,10 @@ def replica_pid(deployment: str) -> int:
         if f"ServeReplica:cascade:{deployment}" in " ".join(process.info["cmdline"] or ()):
             return int(process.pid)
     raise LookupError(f"no replica of {deployment}")
+
+
+def free_port() -> int:
+    """Return a TCP port that nothing listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

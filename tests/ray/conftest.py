@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,20 +10,13 @@ import pytest
 
 from serve.app import AppArgs, Running, start
 from serve.settings import Settings
-from tests.ray.client import ServiceClient
+from tests.ray.client import ServiceClient, free_port
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "tests/ray/" in item.path.as_posix():
             item.add_marker(pytest.mark.ray)
-
-
-def free_port() -> int:
-    """Return a TCP port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

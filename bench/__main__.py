@@ -1,0 +1,9 @@
+"""Run every benchmark: ``python -m bench``."""
+
+from __future__ import annotations
+
+from bench import handoff, service
+
+if __name__ == "__main__":
+    handoff.main()
+    service.main()

@@ -1,0 +1,86 @@
+"""Starting and stopping: a bad model never becomes ready, a stopped service goes on later."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import environ
+from pathlib import Path
+
+import httpx
+import pytest
+from ray import serve as ray_serve
+
+from cascade_core.checkpoint import DEMO_MODEL_DIR
+from serve.app import Running, why_not_running
+from serve.settings import Settings
+from serve.stage_deployments import StageB
+from tests.ray.client import ServiceClient, free_port
+
+PROMPT = "a large green heart in the center on a white background"
+
+
+async def test_a_stage_with_damaged_weights_never_becomes_ready_and_says_why(
+    running: Running, settings: Settings, tmp_path: Path
+) -> None:
+    model = tmp_path / "damaged"
+    shutil.copytree(DEMO_MODEL_DIR, model)
+    weights = model / "decoder" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    damaged = settings.model_copy(update={"model": str(model)})
+    deployment = ray_serve.deployment(
+        StageB, name="StageB", max_constructor_retry_count=1, ray_actor_options={"num_cpus": 0}
+    )
+    with pytest.raises(RuntimeError):
+        await asyncio.to_thread(
+            ray_serve.run, deployment.bind(damaged), name="damaged", route_prefix="/damaged"
+        )
+    reason = why_not_running("damaged")
+    assert reason.startswith("StageB: ")
+    assert "decoder cannot be loaded" in reason
+    await asyncio.to_thread(ray_serve.delete, "damaged")
+
+
+@contextmanager
+def cascade_up(data_dir: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], ServiceClient]]:
+    """Run the real command in a process of its own until the block ends."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve.cli.main", "up"],
+        env=environ
+        | {
+            "CASCADE_DATA_DIR": str(data_dir),
+            "CASCADE_HTTP_PORT": str(port),
+            "CASCADE_DRAIN_S": "1",
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+            service = ServiceClient(http)
+            service.wait_until_ready()
+            yield process, service
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_what_a_stop_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> None:
+    port = free_port()
+    slow = {"width": 512, "height": 512, "steps": 100, "decoder_steps": 100}
+    with cascade_up(tmp_path, port) as (process, service):
+        job_id = service.create(prompt=PROMPT, seed=1, **slow)["id"]
+        service.until(job_id, "progress", "c")
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+        assert "1 jobs go on at the next start" in output
+    with cascade_up(tmp_path, port) as (_, service):
+        job = service.finished(job_id)
+        assert job["state"] == "succeeded", job["error"]

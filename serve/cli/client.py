@@ -18,6 +18,11 @@ from serve.cli.output import CliError, ExitCode
 _TIMEOUT_S = 30.0
 _EVENT_SILENCE_S = 60.0
 """A live stream sends a keep-alive comment more often than this; silence means it is broken."""
+_TRY_AGAIN = (
+    HTTPStatus.BAD_GATEWAY,
+    HTTPStatus.SERVICE_UNAVAILABLE,
+    HTTPStatus.GATEWAY_TIMEOUT,
+)
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
@@ -37,7 +42,7 @@ class ApiError(CliError):
 
 
 class Unreachable(CliError):
-    """Nothing answers at the address."""
+    """Nothing answers at the address, or not yet; worth another try."""
 
 
 class StreamBroken(Exception):
@@ -100,8 +105,12 @@ class ServiceClient:
         return list(body["jobs"])
 
     def cancel(self, job_id: str) -> dict[str, Any]:
-        """Cancel a job and return it."""
-        self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")
+        """Cancel a job and return it; one that has ended stays as it is."""
+        try:
+            self._send("DELETE", f"/v1/jobs/{_segment(job_id)}")
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
         return self.job(job_id)
 
     def image(self, image_id: str) -> ImageFile:
@@ -128,7 +137,7 @@ class ServiceClient:
         """Return why the service is not ready; empty when it is."""
         try:
             self._send("GET", "/readyz")
-        except (ApiError, Unreachable) as error:
+        except CliError as error:
             return error.message
         return ""
 
@@ -192,7 +201,7 @@ class ServiceClient:
 
     def _not_ours(self, answer: httpx.Response) -> CliError:
         message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
-        return CliError(message, ExitCode.UNREACHABLE, "check CASCADE_URL")
+        return Unreachable(message, ExitCode.UNREACHABLE, "check CASCADE_URL")
 
     def _api_error(self, answer: httpx.Response) -> CliError:
         try:
@@ -201,8 +210,8 @@ class ServiceClient:
         except (ValueError, KeyError, TypeError):
             return self._not_ours(answer)
         status = answer.status_code
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
-            return ApiError(message, ExitCode.UNREACHABLE, "cascade doctor, or wait", status)
+        if status in _TRY_AGAIN:
+            return Unreachable(message, ExitCode.UNREACHABLE, "cascade doctor, or wait")
         if answer.is_server_error:
             remedy = f"the server's log, request id {error.get('request_id', 'unknown')}"
             return ApiError(message, ExitCode.FAILED, remedy, status)

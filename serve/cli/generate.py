@@ -116,12 +116,15 @@ def latent_in_file(path: Path) -> str | None:
     """
     if path.suffix.lower() not in _PICTURE_SUFFIXES:
         return None
+    from cascade_core.errors import CascadeError
     from cascade_core.images import read_info
 
     try:
         info = read_info(path.read_bytes())
     except OSError as error:
         raise CliError(f"cannot read {path}: {error.strerror}") from error
+    except CascadeError as error:
+        raise CliError(f"cannot read {path}: {error}") from error
     latent_id = info.get("latent_id") if info else None
     if not isinstance(latent_id, str):
         raise CliError(f"{path} carries no latent id", remedy="give the image id instead")

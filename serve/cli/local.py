@@ -11,7 +11,7 @@ from cascade_core.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images import ImageInfo, encode_image
 from cascade_core.request import GenerationRequest
-from serve.cli.output import CliError, note
+from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.records import LatentRow
@@ -126,14 +126,14 @@ class _LocalRun:
 
 
 def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
-    note(f"loading {checkpoint.id}")
-    import torch
+    with console(stderr=True).status(f"loading {checkpoint.id}"):
+        import torch
 
-    from cascade_core.pipeline import CascadePipeline
-    from cascade_core.weights import Placement
+        from cascade_core.pipeline import CascadePipeline
+        from cascade_core.weights import Placement
 
-    torch.set_num_threads(settings.torch_threads)
-    return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))
+        torch.set_num_threads(settings.torch_threads)
+        return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))
 
 
 def _latent_file(source: Path) -> Path:

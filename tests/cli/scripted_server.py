@@ -20,6 +20,7 @@ class ScriptedService:
 
     Attributes:
         break_stream_after: events sent before a stream is cut; None never cuts.
+        restarts_left: questions for a job that are answered with 503.
         hold_open: jobs stay at their first step until they are cancelled.
     """
 
@@ -27,8 +28,10 @@ class ScriptedService:
     refuse: tuple[int, dict[str, str]] | None = None
     job_error: dict[str, str] | None = None
     break_stream_after: int | None = None
+    restarts_left: int = 0
     hold_open: bool = False
     is_ready: bool = True
+    authorization: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     resumed_from: list[str] = field(default_factory=list)
     jobs: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -124,7 +127,11 @@ def build_app(service: ScriptedService) -> FastAPI:
         return JSONResponse({"jobs": found[::-1], "next_cursor": None})
 
     @app.get("/v1/jobs/{job_id}")
-    def job(job_id: str) -> Response:
+    def job(job_id: str, request: Request) -> Response:
+        service.authorization = request.headers.get("authorization", "")
+        if service.restarts_left:
+            service.restarts_left -= 1
+            return _error(503, {"code": "not_ready", "message": "restarting"})
         found = service.jobs.get(job_id)
         return JSONResponse(found) if found else _not_found()
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from serve.cli.client import ServiceClient
+import pytest
+
+from serve.cli.client import ServiceClient, Unreachable
 from serve.cli.follow import follow
 from tests.cli.scripted_server import ScriptedService
 
@@ -59,3 +61,19 @@ def test_a_stream_that_keeps_breaking_is_replaced_by_polling(service: ScriptedSe
     assert job["state"] == "succeeded"
     assert ("c", 0, 1, 2) in recorder.steps
     assert len(service.resumed_from) == 3
+
+
+def test_a_server_that_restarts_is_waited_for(service: ScriptedService) -> None:
+    service.break_stream_after = 2
+    service.restarts_left = 3
+    job, seen = _follow(service)
+    assert job["state"] == "succeeded"
+    assert seen.steps[-1] == ("a", 0, 2, 2)
+    assert service.restarts_left == 0
+
+
+def test_a_server_that_stays_away_is_given_up_with_the_jobs_id(service: ScriptedService) -> None:
+    service.break_stream_after = 2
+    service.restarts_left = 10**6
+    with pytest.raises(Unreachable, match="job JOB0 goes on"):
+        _follow(service)

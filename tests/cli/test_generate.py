@@ -140,6 +140,14 @@ def test_vary_with_an_image_id_starts_from_the_latent_behind_it(
     assert service.bodies[0]["latent_id"] == "LAT-JOB0-0"
 
 
+def test_the_api_key_is_sent_as_bearer_token(
+    cascade: Cascade, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASCADE_API_KEY", "geheim")
+    cascade("jobs", "show", "JOB0")
+    assert service.authorization == "Bearer geheim"
+
+
 def test_vary_refuses_a_name_that_would_change_the_path(cascade: Cascade) -> None:
     result = cascade("vary", "../jobs")
     assert result.exit_code == 2

@@ -1,0 +1,102 @@
+"""``--local``: the demo model in this process."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cascade_core.handoff import StageCLatent
+from cascade_core.images import read_info
+from tests.cli.cascade import Cascade
+
+_FAST = ("--steps", "2", "--decoder-steps", "1")
+
+
+@pytest.fixture(scope="module")
+def local() -> Cascade:
+    """The command line without any server."""
+    return Cascade("http://127.0.0.1:1")
+
+
+@pytest.fixture(scope="module")
+def made(local: Cascade, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """A finished local job."""
+    return _generate(local, tmp_path_factory.mktemp("out"))
+
+
+def _generate(local: Cascade, out: Path, *more: str) -> dict[str, Any]:
+    arguments = ("generate", "a red circle", "--local", "--seed", "3", *_FAST, "--json")
+    result = local(*arguments, *more, "--out", str(out))
+    assert result.exit_code == 0, result.output
+    job: dict[str, Any] = json.loads(result.stdout)
+    return job
+
+
+def test_a_local_job_looks_like_a_servers_job(made: dict[str, Any]) -> None:
+    assert made["state"] == "succeeded"
+    assert made["request"]["steps"] == 2
+    assert all(made["cost"][name] > 0 for name in ("c_s", "b_s", "a_s"))
+    [image], [file] = made["images"], made["files"]
+    info = read_info(Path(file).read_bytes())
+    assert info is not None
+    assert info["latent_id"] == image["latent_id"]
+
+
+def test_the_latent_is_saved_beside_the_picture(made: dict[str, Any]) -> None:
+    latent = StageCLatent.decode(Path(made["files"][0]).with_suffix(".latent").read_bytes())
+    assert latent.request.seed == 3
+
+
+def test_the_same_seed_gives_the_same_latent(
+    local: Cascade, made: dict[str, Any], tmp_path: Path
+) -> None:
+    again = _generate(local, tmp_path)
+    first, second = (
+        StageCLatent.decode(Path(job["files"][0]).with_suffix(".latent").read_bytes())
+        for job in (made, again)
+    )
+    assert (first.latents_chw.array == second.latents_chw.array).all()
+
+
+def test_vary_starts_from_the_latent_beside_the_picture(
+    local: Cascade, made: dict[str, Any], tmp_path: Path
+) -> None:
+    options = ("--n", "2", "--decoder-seed", "8", "--decoder-steps", "1", "--format", "webp")
+    result = local("vary", made["files"][0], "--local", *options, "--json", "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    job = json.loads(result.stdout)
+    assert job["cost"]["c_s"] == 0
+    assert [image["decoder_seed"] for image in job["images"]] == [8, 9]
+    assert {image["latent_id"] for image in job["images"]} == {made["images"][0]["latent_id"]}
+    assert all(Path(file).read_bytes()[8:12] == b"WEBP" for file in job["files"])
+
+
+def test_vary_without_a_latent_file_says_what_is_missing(local: Cascade, tmp_path: Path) -> None:
+    result = local("vary", str(tmp_path / "gone.png"), "--local", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert str(tmp_path / "gone.latent") in result.stderr
+
+
+def test_a_side_beyond_the_models_limit_is_bad_usage(local: Cascade, tmp_path: Path) -> None:
+    result = local("generate", "x", "--local", "--width", "2048", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "width" in result.stderr
+
+
+def test_a_picture_file_names_the_latent_for_the_server_too(
+    cascade: Cascade, service: Any, made: dict[str, Any], tmp_path: Path
+) -> None:
+    result = cascade("vary", made["files"][0], "--out", str(tmp_path))
+    assert result.exit_code == 0, result.output
+    assert service.bodies[0]["latent_id"] == made["images"][0]["latent_id"]
+
+
+def test_a_picture_of_somebody_else_is_refused(cascade: Cascade, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger.png"
+    stranger.write_bytes(b"no picture at all")
+    result = cascade("vary", str(stranger), "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "stranger.png" in result.stderr

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -134,9 +135,17 @@ def open_checkpoint(
     Raises:
         ModelUnavailable: something is missing or unreadable; names it and the remedy.
     """
+    if source.is_hub:
+        # A pinned commit never changes: if all of it is cached, the network has nothing to add.
+        with suppress(ModelUnavailable):
+            return _open(source, components, cached_only=True)
+    return _open(source, components, cached_only=False)
+
+
+def _open(source: ModelSource, components: Collection[str], cached_only: bool) -> Checkpoint:
     folders = layout.component_folders(source.stage_c_size, source.stage_b_size)
     patterns = layout.hub_patterns(folders, components, source.variant)
-    prior_root, decoder_root = _open_roots(source, patterns)
+    prior_root, decoder_root = _open_roots(source, patterns, cached_only)
     found = layout.find_components(folders, prior_root.path, decoder_root.path)
     for name in components:
         if name not in found:
@@ -165,8 +174,8 @@ def _folder(name: str) -> Path:
     return DEMO_MODEL_DIR if name == DEMO_MODEL else Path(name).expanduser()
 
 
-def _open_roots(source: ModelSource, patterns: list[str]) -> tuple[_Root, _Root]:
-    decoder_root = _open_root(source.model, source.revision, patterns)
+def _open_roots(source: ModelSource, patterns: list[str], cached_only: bool) -> tuple[_Root, _Root]:
+    decoder_root = _open_root(source.model, source.revision, patterns, cached_only)
     if source.prior_model:
         prior_name = source.prior_model
     elif source.model == DEMO_MODEL or layout.holds_prior(decoder_root.path):
@@ -175,10 +184,15 @@ def _open_roots(source: ModelSource, patterns: list[str]) -> tuple[_Root, _Root]
         prior_name = f"{source.model.rstrip('/')}-prior"
     if prior_name == source.model:
         return decoder_root, decoder_root
-    return _open_root(prior_name, source.prior_revision, patterns), decoder_root
+    if not (source.prior_model or decoder_root.commit or _folder(prior_name).is_dir()):
+        raise ModelUnavailable(
+            f"{decoder_root.path} has no prior folder and {_folder(prior_name)} does not exist: "
+            "set the prior model to a folder or hub id with Stage C"
+        )
+    return _open_root(prior_name, source.prior_revision, patterns, cached_only), decoder_root
 
 
-def _open_root(name: str, revision: str, patterns: list[str]) -> _Root:
+def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool) -> _Root:
     folder = _folder(name)
     if folder.is_dir():
         return _Root(name, folder, "")
@@ -193,7 +207,7 @@ def _open_root(name: str, revision: str, patterns: list[str]) -> _Root:
         )
     from cascade_core.hub import download  # lazily: only a configured hub id may need the network
 
-    return _Root(name, download(name, revision, patterns), revision)
+    return _Root(name, download(name, revision, patterns, cached_only), revision)
 
 
 def _read_optional(path: Path) -> dict[str, Any]:

@@ -10,14 +10,23 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from cascade_core.errors import ModelUnavailable
 
 
-def download(repo_id: str, commit: str, patterns: list[str]) -> Path:
+def download(repo_id: str, commit: str, patterns: list[str], cached_only: bool) -> Path:
     """Fetch the files of one commit that match the patterns, or find them in the local cache.
+
+    Args:
+        repo_id: owner and name.
+        commit: full hash.
+        patterns: which files.
+        cached_only: do not use the network, and accept whatever is there.
 
     Raises:
         ModelUnavailable: no such repository or commit, no access, or no network and nothing cached.
     """
     try:
-        return Path(snapshot_download(repo_id, revision=commit, allow_patterns=patterns))
+        folder = snapshot_download(
+            repo_id, revision=commit, allow_patterns=patterns, local_files_only=cached_only
+        )
+        return Path(folder)
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]
         raise ModelUnavailable(f"cannot fetch {repo_id} at {commit[:12]}: {reason}") from error

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from fastapi import FastAPI
 
 from serve import http_errors
 from serve.events import KEEP_ALIVE_S, EventHub
+from serve.examples import EXAMPLES
 from serve.middleware import RequestMiddleware
 from serve.routes import image_routes, job_routes, service_routes
 from serve.services import JobsDoor, Services
@@ -39,7 +41,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         yield
         await hub.close()
 
-    app = FastAPI(
+    app = _Application(
         title="Cascade Serve",
         description=_DESCRIPTION,
         version=_version(),
@@ -55,6 +57,15 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     for routes in (job_routes, image_routes, service_routes):
         app.include_router(routes.router)
     return app
+
+
+class _Application(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        """Return the API's document; FastAPI drops nulls from examples, so they go in last."""
+        document = super().openapi()
+        for name, examples in EXAMPLES.items():
+            document["components"]["schemas"][name]["examples"] = examples
+        return document
 
 
 def _version() -> str:

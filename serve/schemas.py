@@ -27,8 +27,6 @@ from serve.records import JobState
 
 MAX_CLIENT_STATE_BYTES = 4096
 
-_ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
-
 
 def _shown(description: str, low: float, high: float, **more: Any) -> Any:
     extra = {"minimum": low, "maximum": high} | more
@@ -46,14 +44,6 @@ Guidance = Annotated[
     float | None, _shown("1 or less: no guidance, twice as fast.", 0, MAX_GUIDANCE_SCALE)
 ]
 
-_GENERATE: dict[str, Any] = {
-    "prompt": "a red circle on a blue background",
-    "width": 256,
-    "height": 256,
-    "seed": 7,
-}
-_VARY: dict[str, Any] = {"kind": "vary_details", "latent_id": _ID_EXAMPLE, "n": 2}
-
 
 class JobBody(BaseModel):
     """What to make; absent values come from the model's defaults, see ``GET /v1/models``.
@@ -62,9 +52,7 @@ class JobBody(BaseModel):
     size and the values of Stage C are the latent's own and cannot be given.
     """
 
-    model_config = ConfigDict(
-        strict=True, extra="forbid", json_schema_extra={"examples": [_GENERATE, _VARY]}
-    )
+    model_config = ConfigDict(strict=True, extra="forbid")
 
     kind: Kind = "generate"
     prompt: Text = None
@@ -146,21 +134,6 @@ class ErrorDetail(BaseModel):
 class ErrorAnswer(BaseModel):
     """Every error looks like this."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "examples": [
-                {
-                    "error": {
-                        "code": "invalid_value",
-                        "message": "n must be a whole number between 1 and 8",
-                        "field": "n",
-                        "request_id": _ID_EXAMPLE,
-                    }
-                }
-            ]
-        }
-    )
-
     error: ErrorDetail
 
 
@@ -194,14 +167,14 @@ class ResolvedRequest(BaseModel):
 class JobAnswer(BaseModel):
     """A job as it stands."""
 
-    id: str = Field(examples=[_ID_EXAMPLE])
+    id: str
     kind: Kind
     state: JobState
     stage: Literal["c", "b", "a"] | None
     progress: Progress | None
     position: int | None = Field(description="Open jobs ahead, while queued.")
     eta_s: float | None = Field(description="Seconds until it is probably done.")
-    created_at: str = Field(examples=["2026-01-31T12:00:00.000Z"])
+    created_at: str
     started_at: str | None
     finished_at: str | None
     request: ResolvedRequest

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from PIL import Image
-from ulid import ULID
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError
@@ -57,7 +56,7 @@ class MemoryDoor:
     ) -> str:
         if self.error is not None:
             raise self.error
-        job_id = str(ULID())
+        job_id = f"{len(self._ended):026}"
         self._ended[job_id] = asyncio.Event()
         self.database.insert_job(plan(job_id, request, client_state, user))
         if self.on_submit is not None:

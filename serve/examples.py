@@ -1,0 +1,90 @@
+"""The examples that the API's documentation shows, by schema."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
+_GENERATE: dict[str, Any] = {
+    "prompt": "a red circle on a blue background",
+    "width": 256,
+    "height": 256,
+    "seed": 7,
+}
+_VARY: dict[str, Any] = {"kind": "vary_details", "latent_id": _ID_EXAMPLE, "n": 2}
+_JOB_EXAMPLE: dict[str, Any] = {
+    "id": _ID_EXAMPLE,
+    "kind": "generate",
+    "state": "running",
+    "stage": "c",
+    "progress": {"step": 3, "steps": 20, "index": 0},
+    "position": None,
+    "eta_s": 2.5,
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "started_at": "2026-01-31T12:00:00.015Z",
+    "finished_at": None,
+    "request": {
+        "kind": "generate",
+        "prompt": "a red circle on a blue background",
+        "negative_prompt": "",
+        "width": 256,
+        "height": 256,
+        "n": 1,
+        "seed": 7,
+        "steps": 20,
+        "guidance_scale": 4.0,
+        "decoder_seed": 7,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+        "latent_id": None,
+        "format": "png",
+    },
+    "images": [],
+    "warnings": [],
+    "error": None,
+    "cost": {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0},
+}
+_MODELS_EXAMPLE: dict[str, Any] = {
+    "object": "list",
+    "data": [
+        {
+            "id": "demo",
+            "object": "model",
+            "revision": "1",
+            "fingerprint": "sha256:0f3a",
+            "licence": "Apache-2.0",
+            "defaults": {
+                "width": 256,
+                "height": 256,
+                "steps": 20,
+                "guidance_scale": 4.0,
+                "decoder_steps": 10,
+                "decoder_guidance_scale": 0.0,
+            },
+            "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
+            "suggestions": ["a red circle on a blue background"],
+        }
+    ],
+}
+_READY_EXAMPLE = {
+    "status": "ready",
+    "checks": {"StageC": "ready", "Jobs": "ready", "database": "ready", "blobs": "ready"},
+}
+_ERROR_EXAMPLE = {
+    "error": {
+        "code": "invalid_value",
+        "message": "n must be a whole number between 1 and 8",
+        "field": "n",
+        "request_id": _ID_EXAMPLE,
+    }
+}
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = {
+    "JobBody": [_GENERATE, _VARY],
+    "JobAnswer": [_JOB_EXAMPLE],
+    "JobList": [{"jobs": [_JOB_EXAMPLE], "next_cursor": None}],
+    "ModelList": [_MODELS_EXAMPLE],
+    "Health": [{"status": "ok"}],
+    "Ready": [_READY_EXAMPLE],
+    "ErrorAnswer": [_ERROR_EXAMPLE],
+}

@@ -52,6 +52,8 @@ class ServiceClient:
         url = f"/v1/jobs/{job_id}/events"
         with connect_sse(self.http, "GET", url, headers=headers) as source:
             for event in source.iter_sse():
+                if not event.data:
+                    continue  # httpx-sse makes an empty event of a keep-alive comment
                 yield Event(int(event.id), event.event, json.loads(event.data))
 
     def finished(self, job_id: str) -> dict[str, Any]:

@@ -76,6 +76,7 @@ def test_cancelled_during_a_step_it_never_runs_another(
     go_on.set()
 
     assert listener.error().code == "cancelled"
+    assert sum(isinstance(event, Stepped) for event in listener.events) == during_step - 1
     assert stage.steps_of("a") == during_step
     _, other = submit(engine, Task("b"))
     other.result()
@@ -137,6 +138,45 @@ def test_neighbours_of_a_cancelled_row_go_on(make_engine: MakeEngine, stage: Toy
     assert neighbour.result() == "b after 4"
     assert third.result() == "c after 1"
     assert stage.batches == [["a", "b"], ["a", "b"], ["b", "c"], ["b"]]
+
+
+def test_cancelled_while_another_is_admitted_it_never_runs_another_step(
+    make_engine: MakeEngine, stage: ToyStage
+) -> None:
+    engine = make_engine(2)
+    late = Listener()
+    work, listener = submit(engine, Task("a"))
+
+    def join(rows: Sequence[ToyRow]) -> None:
+        if len(stage.batches) == 1:
+            engine.submit(Task("late", steps=1), late)
+
+    def cancel(task: Task) -> None:
+        if task.name == "late":
+            work.cancel()
+
+    stage.on_step, stage.on_admit = join, cancel
+    engine.start()
+
+    assert listener.error().code == "cancelled"
+    assert late.result() == "late after 1"
+    assert stage.batches == [["a"], ["late"]]
+
+
+def test_a_row_cancelled_out_of_turn_makes_room_before_the_next_step(
+    make_engine: MakeEngine, stage: ToyStage
+) -> None:
+    engine = make_engine(2)
+    _, first = submit(engine, Task("a", 2, (1,)))
+    work, cancelled = submit(engine, Task("b", 2, (2,)))
+    _, third = submit(engine, Task("c", 1, (1,)))
+    stage.on_step = lambda rows: work.cancel()
+    engine.start()
+
+    assert cancelled.error().code == "cancelled"
+    assert first.result() == "a after 2"
+    assert third.result() == "c after 1"
+    assert stage.batches == [["a"], ["a", "c"]]
 
 
 def test_with_one_row_requests_never_overlap_although_they_are_cancelled(

@@ -294,6 +294,7 @@ def test_a_truncated_file_cannot_be_converted(image_format: ImageFormat) -> None
 FILES = {name: encode_image(picture(), name, info()) for name in FORMATS}
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 @given(st.sampled_from(FORMATS), st.sampled_from(FORMATS), st.data())
 def test_damaged_files_raise_only_our_error(
     image_format: ImageFormat, target: ImageFormat, data: st.DataObject

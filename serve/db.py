@@ -35,6 +35,7 @@ from serve.rows import (
     planned_values,
     positions,
     preview_names,
+    queued_eta_s,
     ready_image,
 )
 from serve.store import preview_name
@@ -92,10 +93,9 @@ class Database:
                 )
             )
             connection.execute(insert(images), planned_values(job))
-            queued = self._load(connection, job.id)
-            if queued is not None:
-                data = {"position": queued.position, "eta_s": queued.eta_s}
-                _append(connection, job.id, "queued", data)
+            position = positions(connection, [job.id])[job.id]
+            eta_s = queued_eta_s(position, mean_job_s(connection, job.request.kind))
+            _append(connection, job.id, "queued", {"position": position, "eta_s": eta_s})
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as it stands."""

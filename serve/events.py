@@ -141,7 +141,23 @@ def sse_response(
     hub: EventHub, job_id: str, after_id: int, keep_alive_s: float = KEEP_ALIVE_S
 ) -> EventSourceResponse:
     """Return a job's events as Server-Sent Events; the event's id resumes a broken stream."""
-    return EventSourceResponse(_messages(hub, job_id, after_id), ping=keep_alive_s, sep="\n")
+    return EventSourceResponse(
+        _messages(hub, job_id, after_id),
+        ping=keep_alive_s,
+        ping_message_factory=_KeepAlive,
+        sep="\n",
+    )
+
+
+class _KeepAlive(ServerSentEvent):
+    """A comment without the blank line that ends an event.
+
+    After any earlier event, httpx-sse 0.4 takes that blank line for an empty ``message``.
+    """
+
+    def encode(self) -> bytes:
+        """Return the bytes to send."""
+        return b": keep-alive\n"
 
 
 async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator[ServerSentEvent]:
@@ -149,4 +165,4 @@ async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator
     async with aclosing(hub.follow(job_id, after_id)) as events:
         async for event in events:
             data = json.dumps(event.data, separators=(",", ":"))
-            yield ServerSentEvent(data=data, event=event.type, id=str(event.id))
+            yield ServerSentEvent(data=data, event=event.type, id=str(event.id), sep="\n")

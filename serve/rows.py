@@ -54,6 +54,11 @@ def mean_job_s(connection: Connection, kind: str) -> float | None:
     return sum(seconds) / len(seconds) if seconds else None
 
 
+def queued_eta_s(position: int, mean_s: float | None) -> float | None:
+    """Return the seconds until a queued job is probably done; None when nothing is known."""
+    return None if mean_s is None else round(mean_s * (position + 1), 2)
+
+
 def image_from(row: Row) -> ImageRow:
     """Build an image from its row."""
     return ImageRow(**row)
@@ -165,6 +170,6 @@ def _eta_s(row: Row, position: int | None, mean_s: float | None) -> float | None
     if mean_s is None or row["state"] not in OPEN_STATES:
         return None
     if row["state"] == "queued":
-        return round(mean_s * ((position or 0) + 1), 2)
+        return queued_eta_s(position or 0, mean_s)
     running_s: float = (utc_now() - row["started_at"]).total_seconds()
     return round(max(0.0, mean_s - running_s), 2)

@@ -134,14 +134,32 @@ async def test_an_event_id_that_is_none_is_400(
     assert answer.json()["error"]["field"] == "Last-Event-ID"
 
 
+async def until_pinged(client: httpx.AsyncClient, job_id: str) -> None:
+    """Return after one keep-alive comment on a stream of its own."""
+    async with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
+        async for line in answer.aiter_lines():
+            if line.startswith(":"):
+                return
+
+
 async def test_an_idle_stream_is_kept_alive_by_comments(live_client: httpx.AsyncClient) -> None:
     job_id = await create(live_client)
-    comments = 0
-    async with live_client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        async for line in answer.aiter_lines():
-            comments += line.startswith(":")
-            if comments == 2:
-                return
+    async with asyncio.timeout(TIMEOUT_S):
+        await until_pinged(live_client, job_id)
+
+
+async def test_keeping_alive_is_no_event_for_the_client(
+    live_client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    job_id = await create(live_client)
+    seen = []
+    async for event in read(live_client, job_id):
+        seen.append(event.event)
+        if seen == ["queued"]:
+            await until_pinged(live_client, job_id)
+            await until_pinged(live_client, job_id)
+            door.finish(job_id, "cancelled")
+    assert seen == ["queued", "cancelled"]
 
 
 async def test_a_client_that_leaves_is_forgotten_and_its_job_goes_on(

@@ -9,11 +9,17 @@ from typing import Any, Self
 import torch
 
 from cascade_core.checkpoint import Checkpoint
-from cascade_core.errors import HandoffInvalid, Internal, ModelMismatch
+from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff, to_pixels
+from cascade_core.stages.tensors import (
+    check_finite,
+    check_origin,
+    from_handoff,
+    to_handoff,
+    to_pixels,
+)
 from cascade_core.weights import Placement, load_stage_a, model_ref
 
 
@@ -80,8 +86,7 @@ class StageA:
             ModelMismatch: it was made by other weights.
             HandoffInvalid: its channels are not the model's.
         """
-        if task.model.fingerprint != self._model_ref.fingerprint:
-            raise ModelMismatch(f"the latent was made by {task.model.id} {task.model.revision}")
+        check_origin(task.model, self._model_ref)
         channels = task.latents_chw.shape[0]
         if channels != self._model.config.latent_channels:
             raise HandoffInvalid(f"the latent has {channels} channels")

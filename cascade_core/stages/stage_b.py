@@ -10,14 +10,20 @@ from typing import Any, Self
 import torch
 
 from cascade_core.checkpoint import Checkpoint
-from cascade_core.errors import HandoffInvalid, ModelMismatch
+from cascade_core.errors import HandoffInvalid
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.noise import NoiseStream
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
 from cascade_core.stages.base import Rgb
 from cascade_core.stages.stage_a import decode
-from cascade_core.stages.tensors import check_finite, from_handoff, to_handoff, to_pixels
+from cascade_core.stages.tensors import (
+    check_finite,
+    check_origin,
+    from_handoff,
+    to_handoff,
+    to_pixels,
+)
 from cascade_core.weights import Placement, load_schedule, load_stage_a, load_unet, model_ref
 
 _PREVIEW_CELLS = 32
@@ -168,12 +174,7 @@ class StageB:
 
     def _check(self, task: StageBTask) -> None:
         latent, request, config = task.latent, task.request, self._unet.config
-        if latent.model.fingerprint != self._model.fingerprint:
-            made_by = f"{latent.model.id} {latent.model.revision}"
-            raise ModelMismatch(
-                f"the latent was made by {made_by}, the loaded model is "
-                f"{self._model.id} {self._model.revision}"
-            )
+        check_origin(latent.model, self._model)
         size = (latent.request.width, latent.request.height)
         if (request.width, request.height) != size or latent.geometry != self._geometry:
             raise HandoffInvalid(f"the latent is for {size[0]}x{size[1]} px")

@@ -1,12 +1,12 @@
-"""Between torch tensors and the arrays of a hand-off."""
+"""The border of a stage: hand-off arrays to torch tensors and back, and what is checked there."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-from cascade_core.errors import NonFiniteLatent
-from cascade_core.handoff import Tensor
+from cascade_core.errors import ModelMismatch, NonFiniteLatent
+from cascade_core.handoff import ModelRef, Tensor
 from cascade_core.stages.base import Rgb
 
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
@@ -40,6 +40,19 @@ def to_pixels(rgb_chw: torch.Tensor) -> Rgb:
     rgb_hwc = torch.nan_to_num(rgb_chw.float()).clamp(0, 1).permute(1, 2, 0)
     pixels: Rgb = (rgb_hwc * 255).round().to(torch.uint8).cpu().numpy()
     return pixels
+
+
+def check_origin(made_by: ModelRef, loaded: ModelRef) -> None:
+    """Check that a latent fits the loaded weights.
+
+    Raises:
+        ModelMismatch: other weights made it.
+    """
+    if made_by.fingerprint != loaded.fingerprint:
+        raise ModelMismatch(
+            f"the latent was made by {made_by.id} {made_by.revision}, the loaded model is "
+            f"{loaded.id} {loaded.revision}"
+        )
 
 
 def check_finite(tensor: torch.Tensor, stage: str) -> None:

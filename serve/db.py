@@ -6,7 +6,7 @@ Every method is one transaction and blocks; call it from a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 from sqlalchemy import Connection, func, insert, select, update
@@ -166,8 +166,8 @@ class Database:
 
     def save_latent(self, row: LatentRow) -> None:
         """Note a stored latent; a second call with the same id changes nothing."""
-        with self._write() as connection:
-            known = select(latents.c.id).where(latents.c.id == row.id)
+        known = select(latents.c.id).where(latents.c.id == row.id)
+        with suppress(Conflict), self._write() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
 
@@ -184,13 +184,15 @@ class Database:
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
         """
-        planned = select(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
-        ready = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
+        planned = select(images).where(images.c.id == image_id)
+        ready = update(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
+        values = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
         with self._write() as connection:
             row = connection.execute(planned).mappings().first()
             if row is None or not _update_open(connection, row["job_id"], {}):
                 return False
-            connection.execute(update(images).where(images.c.id == image_id).values(**ready))
+            if connection.execute(ready.values(**values)).rowcount == 0:
+                return False
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
             _append(connection, row["job_id"], "image", data)

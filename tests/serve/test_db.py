@@ -177,6 +177,23 @@ def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> N
     ]
 
 
+def test_an_image_saved_by_racing_callers_is_told_once(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    barrier = threading.Barrier(4)
+
+    def save(_number: int) -> bool:
+        barrier.wait()
+        database.save_latent(latent_row(job))
+        return database.save_image(job.images[0].id, 10)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(save, range(4))) == [False] * 3 + [True]
+    assert types(database, job.id) == ["queued", "image"]
+
+
 def test_planned_images_are_known_before_they_are_ready(
     database: Database, make_job: JobMaker
 ) -> None:

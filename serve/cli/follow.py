@@ -25,6 +25,9 @@ class Watcher(Protocol):
     def step(self, stage: str, index: int, step: int, steps: int) -> None:
         """Take one step of one picture."""
 
+    def picture(self, index: int) -> None:
+        """Take a finished picture."""
+
 
 def follow(
     client: ServiceClient,
@@ -95,3 +98,5 @@ def _tell(watcher: Watcher, event: ServerEvent) -> None:
     elif event.type == "progress":
         index = int(data.get("index", 0))
         watcher.step(str(data["stage"]), index, int(data["step"]), int(data["steps"]))
+    elif event.type == "image":
+        watcher.picture(int(data["index"]))

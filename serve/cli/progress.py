@@ -32,6 +32,10 @@ class StageTally:
         self._done[index] = max(step, self._done.get(index, 0))
         self._steps = max(steps, self._steps)
 
+    def finish(self, index: int) -> None:
+        """Note that picture ``index`` has passed this stage, though not every step was told."""
+        self.record(index, self._steps or 1, 1)
+
     @property
     def done(self) -> int:
         """Steps done over all pictures."""
@@ -65,6 +69,7 @@ class StageProgress:
         self._is_silent = terminal_only and not self._console.is_terminal
         self._bars: Progress | None = None
         self._bar_ids: dict[str, TaskID] = {}
+        self._told: set[str] = set()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
@@ -87,20 +92,42 @@ class StageProgress:
         self._bars.update(self._bar_ids[first], description=f"queued, {position} ahead{eta}")
 
     def step(self, stage: str, index: int, step: int, steps: int) -> None:
-        """Show that picture ``index`` has done ``step`` of ``steps`` in ``stage``."""
-        tally = self._tallies.get(stage)
-        if tally is None or tally.is_complete:
+        """Show that picture ``index`` has done ``step`` of ``steps`` in ``stage``.
+
+        The server leaves out steps when they follow each other quickly, the last one too; a picture
+        that is in a later stage has passed the earlier ones.
+        """
+        if stage not in self._tallies:
             return
-        tally.record(index, step, steps)
-        if self._bars is not None:
-            self._bars.update(
-                self._bar_ids[stage],
-                description=STAGE_TITLES[stage],
-                completed=tally.done,
-                total=tally.total,
-            )
-        elif tally.is_complete and not self._is_silent:
-            self._console.print(f"{STAGE_TITLES[stage]} {tally.done}/{tally.total}")
+        for name, tally in self._tallies.items():
+            if name == stage:
+                tally.record(index, step, steps)
+                break
+            tally.finish(index)
+        self._draw()
+
+    def picture(self, index: int) -> None:
+        """Show that picture ``index`` is done."""
+        for tally in self._tallies.values():
+            tally.finish(index)
+        self._draw()
+
+    def _draw(self) -> None:
+        for stage, tally in self._tallies.items():
+            if self._bars is not None and tally.total:
+                self._bars.update(
+                    self._bar_ids[stage],
+                    description=STAGE_TITLES[stage],
+                    completed=tally.done,
+                    total=tally.total,
+                )
+            if self._bars is None and tally.is_complete and stage not in self._told:
+                self._told.add(stage)
+                self._say(f"{STAGE_TITLES[stage]} {tally.done}/{tally.total}")
+
+    def _say(self, line: str) -> None:
+        if not self._is_silent:
+            self._console.print(line)
 
 
 def _bars(target: Console) -> Progress:

@@ -85,7 +85,8 @@ class ScriptedService:
             for stage in stages
             for step in (1, 2)
         ]
-        return [("queued", {"position": 1, "eta_s": 2.0}), *steps, (self._end(), {})]
+        pictures = [("image", {"index": index}) for index in range(job["request"]["n"])]
+        return [("queued", {"position": 1, "eta_s": 2.0}), *steps, *pictures, (self._end(), {})]
 
     def _end(self) -> str:
         return "failed" if self.job_error else "succeeded"

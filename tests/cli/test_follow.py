@@ -12,9 +12,13 @@ from tests.cli.scripted_server import ScriptedService
 class _Recorder:
     def __init__(self) -> None:
         self.steps: list[tuple[str, int, int, int]] = []
+        self.pictures: list[int] = []
 
     def queued(self, position: int, eta_s: float | None) -> None:
         self.place = (position, eta_s)
+
+    def picture(self, index: int) -> None:
+        self.pictures.append(index)
 
     def step(self, stage: str, index: int, step: int, steps: int) -> None:
         self.steps.append((stage, index, step, steps))
@@ -31,6 +35,7 @@ def test_every_step_is_told_in_order(service: ScriptedService) -> None:
     job, seen = _follow(service)
     assert job["state"] == "succeeded"
     assert seen.place == (1, 2.0)
+    assert seen.pictures == [0]
     assert seen.steps == [(stage, 0, step, 2) for stage in "cba" for step in (1, 2)]
 
 

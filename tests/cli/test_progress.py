@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from serve.cli.progress import StageTally
+import pytest
+
+from serve.cli.progress import StageProgress, StageTally
 
 
 def test_a_stage_is_complete_when_every_picture_has_passed_it() -> None:
@@ -23,3 +25,23 @@ def test_a_retried_stage_does_not_go_backwards() -> None:
     tally.record(index=0, step=7, steps=10)
     tally.record(index=0, step=1, steps=10)
     assert tally.done == 7
+
+
+def test_a_later_stage_tells_that_the_earlier_ones_are_done(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The server coalesces steps and may leave out a stage's last one."""
+    with StageProgress(images=1) as progress:
+        progress.step("c", 0, 18, 20)
+        progress.step("b", 0, 1, 10)
+        progress.picture(0)
+    said = capsys.readouterr().err.splitlines()
+    assert said == ["C composing 20/20", "B detailing 10/10", "A decoding 1/1"]
+
+
+def test_with_json_nothing_is_said_unless_somebody_looks(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with StageProgress(images=1, terminal_only=True) as progress:
+        progress.picture(0)
+    assert capsys.readouterr() == ("", "")

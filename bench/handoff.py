@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -52,7 +53,7 @@ def _latents() -> dict[str, StageCLatent | StageBLatent]:
         return Tensor("bfloat16", bits.astype("<u2"))
 
     pooled, negative = tensor(1, TEXT_CHANNELS), tensor(1, TEXT_CHANNELS)
-    shared = {"geometry": geometry, "model": model, "request": request}
+    shared: dict[str, Any] = {"geometry": geometry, "model": model, "request": request}
     return {
         "Stage C to B": StageCLatent(
             latents_chw=tensor(16, *stage_c_hw), pooled=pooled, negative_pooled=negative, **shared
@@ -63,7 +64,7 @@ def _latents() -> dict[str, StageCLatent | StageBLatent]:
     }
 
 
-def _measure(latent: StageCLatent | StageBLatent) -> dict[str, object]:
+def _measure(latent: StageCLatent | StageBLatent) -> dict[str, Any]:
     data = latent.encode()
     kind = type(latent)
     return {

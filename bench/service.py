@@ -26,7 +26,7 @@ from cascade_core.images import ImageInfo, encode_image
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.weights import Placement
-from serve.app import Running, start
+from serve.local import Running, start
 from serve.settings import Settings, load_settings
 
 PROCESS_MARK = "ServeReplica:cascade:"

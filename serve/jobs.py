@@ -37,7 +37,7 @@ class Jobs:
         stage_c, stage_b, stage_a: handles of the stage deployments.
     """
 
-    async def __init__(
+    async def __init__(  # type: ignore[misc]  # Serve awaits constructors
         self,
         settings: Settings,
         stage_c: DeploymentHandle,

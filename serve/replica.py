@@ -112,11 +112,13 @@ class StageReplica:
         }
 
     def check_health(self) -> None:
-        """Report a hanging device.
+        """Report a dead engine or a hanging device.
 
         Raises:
-            NotReady: rows are under way but no step ended for a long time.
+            NotReady: the model's thread ended, or rows are under way without a step for long.
         """
+        if not self._engine.is_alive():
+            raise NotReady("the model's thread ended")
         busy = self._engine.stats().rows_running > 0
         if busy and self._engine.last_progress_age_s() > STALL_LIMIT_S:
             raise NotReady(f"no step finished within {STALL_LIMIT_S:.0f} s")

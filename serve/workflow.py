@@ -20,7 +20,7 @@ from cascade_core.handoff import StageCLatent
 from serve import store
 from serve.db import Database
 from serve.log import log_context
-from serve.records import ImageRow, Job, LatentRow
+from serve.records import ImageRow, Job, JobState, LatentRow
 from serve.replica import Message
 from serve.stage_client import StageClient
 from serve.store import BlobStore
@@ -57,7 +57,8 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def run(self, job_id: str) -> None:
         """Bring one job to exactly one end state."""
         with log_context(job_id=job_id):
-            state, error = "succeeded", None
+            state: JobState = "succeeded"
+            error = None
             try:
                 await self._run_images(job_id)
             except Cancelled:

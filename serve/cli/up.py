@@ -67,7 +67,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     typer.echo(f"licence {checkpoint.licence}")
     typer.echo(f"data    {settings.data_dir}")
     typer.echo("starting Ray and the stages C, B and A ...")
-    from serve.app import start
+    from serve.local import start
 
     serve_until_stopped(lambda: start(settings, show_logs=logs), settings.drain_s)
 

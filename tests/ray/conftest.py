@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serve.app import AppArgs, Running, start
+from serve.local import Running, start
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, free_port
 
@@ -27,7 +27,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
 
 @pytest.fixture(scope="session")
 def running(settings: Settings) -> Iterator[Running]:
-    running = start(settings, AppArgs())
+    running = start(settings)
     yield running
     running.stop()
 

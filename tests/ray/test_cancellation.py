@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ray import serve as ray_serve
 
-from serve.app import Running
+from serve.local import Running
 from serve.replica import Message, StageReplica
 from serve.stage_client import StageClient, StageResult
 

@@ -17,7 +17,7 @@ import pytest
 from ray import serve as ray_serve
 
 from cascade_core.checkpoint import DEMO_MODEL_DIR
-from serve.app import Running, why_not_running
+from serve.local import Running, why_not_running
 from serve.settings import Settings
 from serve.stage_deployments import StageB
 from tests.ray.client import ServiceClient, free_port

@@ -1,0 +1,88 @@
+"""The whole service on this machine: a Ray cluster of its own, started and stopped from here."""
+
+from __future__ import annotations
+
+import logging
+import os
+from dataclasses import dataclass
+
+import ray
+from ray import serve as ray_serve
+
+from cascade_core.checkpoint import open_checkpoint
+from cascade_core.errors import NotReady
+from serve.app import AppArgs, build_with
+from serve.settings import Settings
+
+APP_NAME = "cascade"
+OBJECT_STORE_BYTES = 512 * 1024 * 1024
+"""Latents and pictures are at most a few MB each; Ray would otherwise take 30% of the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A service started in this process's own Ray cluster."""
+
+    url: str
+    drain_s: float
+
+    def drain_and_stop(self) -> int:
+        """Refuse new jobs, wait for those under way, stop; returns how many are still open.
+
+        Those go on at the next start with the same data.
+        """
+        jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
+        left: int = jobs.drain.remote(self.drain_s).result(timeout_s=self.drain_s + 10)
+        self.stop()
+        return left
+
+    def stop(self) -> None:
+        """Stop at once."""
+        ray_serve.shutdown()
+        ray.shutdown()
+
+
+def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = False) -> Running:
+    """Start Ray and the service on this machine; returns when it answers.
+
+    Args:
+        settings: the service's settings.
+        args: size of the deployments.
+        show_logs: print the replicas' logs here.
+
+    Raises:
+        ModelUnavailable: the configured model is not there.
+        NotReady: a deployment could not start; says which and why.
+    """
+    open_checkpoint(settings.model_source())
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        include_dashboard=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        log_to_driver=show_logs,
+        logging_level="WARNING" if show_logs else "ERROR",
+    )
+    if not show_logs:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)
+    ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
+    try:
+        ray_serve.run(build_with(settings, args or AppArgs()), name=APP_NAME, route_prefix="/")
+    except RuntimeError as error:
+        reason = why_not_running(APP_NAME) or str(error)
+        Running("", 0.0).stop()
+        raise NotReady(reason) from error
+    return Running(f"http://{settings.http_host}:{settings.http_port}", settings.drain_s)
+
+
+def why_not_running(app_name: str) -> str:
+    """Return the last line of each failed deployment's message; empty if none failed."""
+    application = ray_serve.status().applications.get(app_name)
+    if application is None:
+        return ""
+    reasons = [
+        f"{name}: {overview.message.strip().splitlines()[-1]}"
+        for name, overview in application.deployments.items()
+        if overview.status.value == "DEPLOY_FAILED" and overview.message.strip()
+    ]
+    return "; ".join(reasons)

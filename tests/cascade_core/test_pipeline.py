@@ -85,10 +85,9 @@ def test_the_demo_model_paints_the_background_it_is_asked_for(no_network: None) 
                 height=defaults.height,
                 seed=1,
                 decoder_seed=1,
-                steps=defaults.steps,
+                steps=8,
                 guidance_scale=defaults.guidance_scale,
-                decoder_steps=defaults.decoder_steps,
-                decoder_guidance_scale=defaults.decoder_guidance_scale,
+                decoder_steps=4,
             )
         ).pixels_hwc
         return float(picture[:32, :32].mean())

@@ -27,7 +27,7 @@ from cascade_core.weights import (
     load_unet,
     model_ref,
 )
-from tests.tiny_model import TinyModel, build_tiny_model, write_combined, write_two
+from tests.tiny_model import MAX_TOKENS, TinyModel, build_tiny_model, write_combined, write_two
 
 CPU = torch.device("cpu")
 ALIGNMENT_BYTES = 64
@@ -110,6 +110,10 @@ def test_two_folders_bf16_files_and_lite_unets_load(tmp_path: Path) -> None:
             loaded = load_unet(checkpoint, name, CPU, torch.float32).state_dict()
             saved = getattr(expected, name).state_dict()
             assert all(torch.equal(loaded[key], saved[key].float()) for key in saved)
+        text = load_text_encoder(checkpoint, CPU, torch.float32).state_dict()
+        saved_text = full.text_encoder.state_dict()
+        assert all(torch.equal(text[key], saved_text[key].float()) for key in saved_text)
+        assert load_tokenizer(checkpoint).model_max_length == MAX_TOKENS
 
 
 def test_weights_in_shards_load(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import torch
 
 from recipe.compressor import compress_all, train_compressor
 from recipe.data import make_data
+from recipe.evaluate import evaluate
+from recipe.export import export_model
 from recipe.scale import SCALES, Scale
 from recipe.stage_a import encode_latents, train_stage_a
 from recipe.stage_b import train_stage_b
@@ -23,6 +25,8 @@ STEPS: dict[str, Callable[[Scale], None]] = {
     "compress": compress_all,
     "stage-b": train_stage_b,
     "stage-c": train_stage_c,
+    "export": export_model,
+    "evaluate": evaluate,
 }
 
 

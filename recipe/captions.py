@@ -55,10 +55,41 @@ RELATIONS: Final[dict[str, tuple[str, ...]]] = {
 }
 OPENINGS: Final = ("a picture of ", "an image of ", "a drawing of ", "a painting of ", "draw ")
 PRAISE: Final = ("high quality", "detailed", "beautiful", "4k", "minimal", "colorful", "sharp")
-STRAY: Final = (
-    "happy forest city cat my very shiny flying old new digital render sunny house strange magic "
-    "glass soft vivid poster of lol please make me show style cartoon logo dog mountain photo robot"
-).split()
+STRAY: Final = [
+    "happy",
+    "forest",
+    "city",
+    "cat",
+    "my",
+    "very",
+    "shiny",
+    "flying",
+    "old",
+    "new",
+    "digital",
+    "render",
+    "sunny",
+    "house",
+    "strange",
+    "magic",
+    "glass",
+    "soft",
+    "vivid",
+    "poster",
+    "of",
+    "lol",
+    "please",
+    "make",
+    "me",
+    "show",
+    "style",
+    "cartoon",
+    "logo",
+    "dog",
+    "mountain",
+    "photo",
+    "robot",
+]
 
 Mentions = dict[str, str]
 """What a caption says of one thing: attribute -> value, attributes left out are absent."""

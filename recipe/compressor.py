@@ -51,17 +51,15 @@ class Residual(nn.Module):
         super().__init__()
         self.spread = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
         self.norm = nn.LayerNorm(channels)
-        self.mix = nn.Sequential(
-            nn.Linear(channels, channels * growth),
-            nn.GELU(),
-            nn.Linear(channels * growth, channels),
-        )
+        last = nn.Linear(channels * growth, channels)
+        self.mix = nn.Sequential(nn.Linear(channels, channels * growth), nn.GELU(), last)
         # A quiet start keeps the sum of blocks near the identity.
-        self.mix[2].weight.data *= 0.3
+        with torch.no_grad():
+            last.weight.mul_(0.3)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to the same shape."""
-        mixed = self.mix(self.norm(self.spread(x).permute(0, 2, 3, 1)))
+        mixed: Tensor = self.mix(self.norm(self.spread(x).permute(0, 2, 3, 1)))
         return x + mixed.permute(0, 3, 1, 2)
 
 
@@ -116,7 +114,17 @@ class MeaningDecoder(nn.Module):
         return functional.pixel_shuffle(self.fine(middle), 2)
 
 
-_GROUPS: Final = (3, 1, len(SHAPES), len(COLOUR_NAMES), len(TEXTURES))
+class CompressorPair(nn.Module):
+    """Compressor and meaning decoder, trained together."""
+
+    def __init__(self) -> None:
+        """Build both."""
+        super().__init__()
+        self.compressor = Compressor()
+        self.decoder = MeaningDecoder()
+
+
+_GROUPS: Final = [3, 1, len(SHAPES), len(COLOUR_NAMES), len(TEXTURES)]
 MAP_CHANNELS: Final = sum(_GROUPS)
 
 
@@ -169,7 +177,7 @@ class MeaningTable:
 
 def meaning_loss(maps: Tensor, meaning: Meaning) -> Tensor:
     """Colour and outline errors everywhere, class errors inside the things."""
-    rgb, inside, *classes = maps.split(_GROUPS, 1)
+    rgb, inside, *classes = torch.split(maps, _GROUPS, 1)
     grown = functional.max_pool2d(meaning.inside, 3, 1, 1)
     edge = grown + functional.max_pool2d(-meaning.inside, 3, 1, 1)
     weight = 1 + 2 * meaning.inside + 3 * edge
@@ -187,8 +195,7 @@ def meaning_loss(maps: Tensor, meaning: Meaning) -> Tensor:
 def train_compressor(scale: Scale) -> None:
     """Train compressor and decoder together on thumbnails."""
     torch.manual_seed(0)
-    both = nn.ModuleDict({"compressor": Compressor(), "decoder": MeaningDecoder()})
-    compressor, decoder = both["compressor"], both["decoder"]
+    pair = CompressorPair()
     thumbnails, masks = load_whole(scale, "thumbnails"), load_whole(scale, "masks")
     table = MeaningTable([training_scene(i) for i in range(len(masks))], masks)
     rng = np.random.default_rng(1)
@@ -196,22 +203,22 @@ def train_compressor(scale: Scale) -> None:
 
     def loss_of_step(step: int, _fraction: float) -> Tensor:
         if step >= FREEZE_STATISTICS_AT:
-            compressor.scale.eval()
+            pair.compressor.scale.eval()
         rows = rng.integers(kept_back, len(masks), scale.compressor.batch)
-        latents = compressor(to_pixels(thumbnails[rows]))
+        latents = pair.compressor(to_pixels(thumbnails[rows]))
         noise = LATENT_NOISE * torch.rand(len(latents), 1, 1, 1) * torch.randn_like(latents)
         # Keeps the latent near unit scale once its statistics are frozen.
         drift = functional.relu(latents.square().mean((0, 2, 3)) - 1.3).sum()
-        return meaning_loss(decoder(latents + noise), table(rows)) + 0.01 * drift
+        return meaning_loss(pair.decoder(latents + noise), table(rows)) + 0.01 * drift
 
-    def validate(model: nn.Module) -> str:
-        model.eval()
+    def validate(_pair: nn.Module) -> str:
+        pair.eval()
         rows = np.arange(kept_back)
-        maps = model["decoder"](model["compressor"](to_pixels(thumbnails[rows])))  # type: ignore[index]
-        model.train()
+        maps = pair.decoder(pair.compressor(to_pixels(thumbnails[rows])))
+        pair.train()
         return summarise(maps, table(rows))
 
-    Trainer(both, scale.compressor, checkpoint_of(scale)).run(loss_of_step, validate)
+    Trainer(pair, scale.compressor, checkpoint_of(scale)).run(loss_of_step, validate)
 
 
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
@@ -221,7 +228,7 @@ def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
 
 def summarise(maps: Tensor, meaning: Meaning) -> str:
     """Say how much of the meaning the decoder reads back: outline overlap and class accuracy."""
-    _, inside, *classes = maps.split(_GROUPS, 1)
+    _, inside, *classes = torch.split(maps, _GROUPS, 1)
     found, true = inside[:, 0] > 0, meaning.inside[:, 0] > 0.5
     overlap = (found & true).sum() / (found | true).sum()
     right = [
@@ -240,11 +247,9 @@ def checkpoint_of(scale: Scale) -> Path:
 
 def load_compressor(scale: Scale) -> Compressor:
     """Return the trained compressor, frozen."""
-    both = nn.ModuleDict({"compressor": Compressor(), "decoder": MeaningDecoder()})
-    load_average(both, checkpoint_of(scale))
-    compressor = both["compressor"].requires_grad_(False)
-    assert isinstance(compressor, Compressor)
-    return compressor
+    pair = CompressorPair()
+    load_average(pair, checkpoint_of(scale))
+    return pair.compressor.requires_grad_(False)
 
 
 def compress_all(scale: Scale) -> None:

@@ -1,13 +1,14 @@
 """Draw scenes with signed distance functions and soft random grain."""
 
 import math
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from recipe.scene import COLOURS, Scene, Thing
 
-Array = NDArray[np.float32]
+Array = NDArray[np.floating[Any]]
 
 RADIUS_SCALE = {
     "circle": 1.0,
@@ -60,6 +61,7 @@ def _knot_positions(length_px: int, cell_px: float) -> tuple[NDArray[np.int64], 
 def distance(shape: str, x: Array, y: Array, radius_px: float) -> Array:
     """Signed distance in pixels to the outline, negative inside; y points down."""
     r = radius_px * RADIUS_SCALE[shape]
+    d: Array
     if shape == "circle":
         d = np.hypot(x, y) - r
     elif shape == "square":
@@ -94,7 +96,7 @@ def _polygon(x: Array, y: Array, corners: list[tuple[float, float]]) -> Array:
         if ey != 0:
             crosses = (ay > y) != (by > y)
             is_inside ^= crosses & (x < ax + (y - ay) * ex / ey)
-    return np.sqrt(nearest) * np.where(is_inside, -1, 1)
+    return np.asarray(np.sqrt(nearest) * np.where(is_inside, -1, 1))
 
 
 def _heart(x: Array, y: Array, r: float) -> Array:
@@ -103,7 +105,7 @@ def _heart(x: Array, y: Array, r: float) -> Array:
     lobe = np.hypot(u - 0.25, v - 0.75) - math.sqrt(2) / 4
     half = np.maximum(u + v, 0) / 2
     tip = np.minimum(np.hypot(u, v - 1), np.hypot(u - half, v - half)) * np.sign(u - v)
-    return np.where(u + v > 1, lobe, tip) * r
+    return np.asarray(np.where(u + v > 1, lobe, tip) * r)
 
 
 def texture_weight(texture: str, x: Array, y: Array, rng: np.random.Generator) -> Array:
@@ -123,7 +125,7 @@ def texture_weight(texture: str, x: Array, y: Array, rng: np.random.Generator) -
         weight = 0.5 - (np.hypot(near_x, near_y) - DOT_RADIUS_PX)
     else:
         weight = np.zeros_like(x)
-    return np.clip(weight, 0, 1).astype(np.float32)
+    return np.clip(np.asarray(weight, np.float32), 0, 1)
 
 
 def coverage(thing: Thing, size_px: tuple[int, int], scale: float = 1.0) -> Array:

@@ -89,7 +89,8 @@ def train_stage_a(scale: Scale) -> None:
         pick = torch.rand(len(latents), 1, 1, 1)
         noisy = latents + 0.1 * latents.detach().std() * torch.randn_like(latents)
         mixed = torch.where(pick < 0.25, quantised, torch.where(pick < 0.6, latents, noisy))
-        return reconstruction_loss(model.decode(mixed).sample, pixels) + 0.25 * commitment
+        loss: Tensor = reconstruction_loss(model.decode(mixed).sample, pixels) + 0.25 * commitment
+        return loss
 
     Trainer(model, scale.stage_a, checkpoint_of(scale)).run(loss_of_step)
 
@@ -97,7 +98,7 @@ def train_stage_a(scale: Scale) -> None:
 @torch.no_grad()
 def revive_codes(model: PaellaVQModel, latents: Tensor, *, every: bool) -> None:
     """Move unused codes (or every one) onto latents (N, 4) seen in the data."""
-    codes = model.vquantizer.embedding.weight
+    codes: Tensor = model.vquantizer.embedding.weight.data
     nearest = torch.cdist(latents, codes).argmin(1)
     is_idle = torch.bincount(nearest, minlength=CODES) == 0
     if every:
@@ -112,7 +113,8 @@ def checkpoint_of(scale: Scale) -> Path:
 
 def load_stage_a(scale: Scale) -> PaellaVQModel:
     """Return the trained Stage A; latents divided by its `scale_factor` have unit variance."""
-    model = load_average(build_stage_a(), checkpoint_of(scale))
+    model = build_stage_a()
+    load_average(model, checkpoint_of(scale))
     with torch.no_grad():
         spread = float(model.encode(CropSampler(scale)(64, 128)).latents.std())
     model.register_to_config(scale_factor=spread)

@@ -21,6 +21,9 @@ LATENT_DROPOUT = 0.03
 LATENT_NOISE = 0.3
 """Most noise on the conditioning latent, so that Stage C's errors do not surprise Stage B."""
 THING_WEIGHT = 3.0
+LATENT_SIDE = 64
+TOKEN = 4
+"""Latents a side that Stage B handles as one position: its patch size."""
 CROP = 32
 CROP_SHARE = 0.6
 CROP_UNTIL = 0.75
@@ -64,24 +67,25 @@ class ExampleSampler:
         )
 
     def crop_to_things(self, example: Example) -> Example:
-        """Cut a window of 32x32 latents around a thing of each scene."""
+        """Cut a window of `CROP` latents a side around a thing of each scene."""
         tokens = functional.interpolate(
-            example.condition, size=(32, 32), mode="bilinear", align_corners=True
+            example.condition, size=(LATENT_SIDE // TOKEN,) * 2, mode="bilinear", align_corners=True
         )
         corners = [self._corner(scene) for scene in example.scenes]
         return Example(
-            clean=_windows(example.clean, corners, CROP, 2),
+            clean=_windows(example.clean, corners, CROP, TOKEN),
             # At its own size the U-Net's resizing of the condition changes nothing.
-            condition=_windows(tokens, corners, CROP // 2, 1),
-            weight=_windows(example.weight, corners, CROP, 2),
+            condition=_windows(tokens, corners, CROP // TOKEN, 1),
+            weight=_windows(example.weight, corners, CROP, TOKEN),
             scenes=example.scenes,
         )
 
     def _corner(self, scene: Scene) -> tuple[int, int]:
-        """Top left of a window in Stage B tokens of 2x2 latents."""
+        """Top left of a window in Stage B tokens."""
         thing = scene.things[self.rng.integers(len(scene.things))]
         centre = np.array([thing.y_px, thing.x_px]) / 4 + self.rng.normal(0, 4, 2)
-        y, x = np.clip(np.round((centre - CROP / 2) / 2), 0, 32 - CROP // 2).astype(int)
+        free = (LATENT_SIDE - CROP) // TOKEN
+        y, x = np.clip(np.round((centre - CROP / 2) / TOKEN), 0, free).astype(int)
         return int(y), int(x)
 
 

@@ -64,7 +64,7 @@ def train_stage_c(scale: Scale) -> None:
 def thing_weights(masks: Tensor) -> Tensor:
     """Weights (n, 1, 6, 6) with mean one from coverage masks uint8 (n, 2, 64, 64)."""
     weights = []
-    for chunk in masks.split(1000):
+    for chunk in torch.split(masks, 1000):
         cover = functional.adaptive_avg_pool2d(chunk.float().sum(1, keepdim=True) / 255, 6)
         weights.append(1 + THING_WEIGHT * (4 * cover).clamp(max=1))
     whole = torch.cat(weights)

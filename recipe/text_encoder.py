@@ -74,12 +74,12 @@ def tokenizer_dir(scale: Scale) -> Path:
     return scale.work_dir / "tokenizer"
 
 
-def load_tokenizer(scale: Scale) -> Any:  # noqa: ANN401 - the class is untyped
+def load_tokenizer(scale: Scale) -> Any:
     """Load the tokenizer that `make_tokenizer` saved."""
     return CLIPTokenizer.from_pretrained(tokenizer_dir(scale))
 
 
-def build_text_encoder(tokenizer: Any) -> CLIPTextModelWithProjection:  # noqa: ANN401
+def build_text_encoder(tokenizer: Any) -> CLIPTextModelWithProjection:
     """Return an untrained encoder for the tokenizer's vocabulary."""
     config = CLIPTextConfig(
         vocab_size=len(tokenizer),

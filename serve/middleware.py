@@ -21,6 +21,7 @@ REQUEST_ID_HEADER = "x-request-id"
 MAX_BODY_BYTES = 64 * 1024
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_PROBES = ("/healthz", "/readyz")
 _TOO_LARGE = f"the body may be at most {MAX_BODY_BYTES} bytes"
 
 logger = logging.getLogger(__name__)
@@ -59,8 +60,11 @@ class RequestMiddleware:
             else:
                 await self._serve(scope, _bounded(receive), answer)
             took_ms = (time.perf_counter() - started_s) * 1000
+            # Probes come every few seconds and would bury everything else.
+            is_routine = scope["path"] in _PROBES and answer.status == HTTPStatus.OK
+            level = logging.DEBUG if is_routine else logging.INFO
             line = "%s %s -> %d in %.1f ms"
-            logger.info(line, scope["method"], scope["path"], answer.status, took_ms)
+            logger.log(level, line, scope["method"], scope["path"], answer.status, took_ms)
 
     async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
         try:

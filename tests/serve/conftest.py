@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
@@ -25,6 +26,17 @@ from tests.serve.memory_door import MemoryDoor, plan
 
 JobMaker = Callable[..., NewJob]
 KEEP_ALIVE_S = 0.2
+
+
+@pytest.fixture
+def restored_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("serve", "cascade_core")]
+    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
+    yield
+    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
+        logger.handlers[:] = handlers
+        logger.setLevel(level)
+        logger.propagate = propagate
 
 
 @pytest.fixture

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import io
+import subprocess
+import sys
 from typing import Any
 
 import httpx
@@ -378,3 +380,10 @@ async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
     assert answer.status_code == 503
     assert "database: the database does not answer" in answer.json()["error"]["message"]
     assert "blobs: the blob store does not answer" in answer.json()["error"]["message"]
+
+
+def test_the_gateway_runs_on_a_machine_without_torch() -> None:
+    heavy = "{'torch', 'ray', 'diffusers', 'transformers', 'dbos'}"
+    code = f"import sys, serve.gateway; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

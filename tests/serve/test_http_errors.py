@@ -5,12 +5,15 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
 from serve.http_errors import STATUS
+from serve.log import configure_logging
 from serve.middleware import MAX_BODY_BYTES
+from serve.settings import Settings
 from tests.serve.memory_door import MemoryDoor
+
+pytestmark = pytest.mark.usefixtures("restored_loggers")
 
 
 def error_of(answer: httpx.Response) -> dict[str, Any]:
@@ -198,9 +201,16 @@ async def test_our_own_failures_keep_their_details_in_the_log(
     assert str(error) not in answer.text
 
 
-async def test_each_request_is_logged_with_its_id(
-    app: FastAPI, client: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+async def test_each_request_is_logged_with_its_id_but_no_routine_probe(
+    client: httpx.AsyncClient, door: MemoryDoor, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with caplog.at_level(logging.INFO, "serve"):
-        await client.get("/healthz", headers={"x-request-id": "R1"})
-    assert any("GET /healthz -> 200" in message for message in caplog.messages)
+    configure_logging(Settings())
+    await client.get("/v1/models", headers={"x-request-id": "R1"})
+    await client.get("/healthz")
+    await client.get("/readyz")
+    door.states["StageC"] = "loading"
+    await client.get("/readyz")
+    models, ready = capsys.readouterr().err.splitlines()
+    assert "GET /v1/models -> 200" in models
+    assert models.endswith("request_id=R1")
+    assert "GET /readyz -> 503" in ready

@@ -3,23 +3,13 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator
 
 import pytest
 
 from serve.log import JsonFormatter, TextFormatter, configure_logging, current_context, log_context
 from serve.settings import Settings
 
-
-@pytest.fixture(autouse=True)
-def _restore_loggers() -> Iterator[None]:
-    loggers = [logging.getLogger(name) for name in ("serve", "cascade_core")]
-    before = [(logger.handlers[:], logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, (handlers, level, propagate) in zip(loggers, before, strict=True):
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-        logger.propagate = propagate
+pytestmark = pytest.mark.usefixtures("restored_loggers")
 
 
 def test_ids_of_the_context_are_in_every_line(capsys: pytest.CaptureFixture[str]) -> None:

@@ -74,7 +74,7 @@ def test_settings_are_frozen_and_cross_process_borders_unchanged(
     monkeypatch.setenv("CASCADE_PREVIEWS", "5")
     settings = load_settings()
     with pytest.raises(ValidationError):
-        settings.previews = 1
+        settings.previews = 1  # type: ignore[misc]
     monkeypatch.setenv("CASCADE_PREVIEWS", "7")
     assert pickle.loads(pickle.dumps(settings)) == settings
 

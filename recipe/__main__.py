@@ -30,18 +30,24 @@ STEPS: dict[str, Callable[[Scale], None]] = {
 }
 
 
+ON_CPU = ("data", "export", "evaluate")
+"""Steps that gain nothing from a GPU, or measure what a CPU gives."""
+
+
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m recipe", description=__doc__)
     parser.add_argument("step", choices=[*STEPS, "all"])
     parser.add_argument("--scale", choices=SCALES, default="full")
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for training")
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     scale = SCALES[arguments.scale]
     for name in STEPS if arguments.step == "all" else [arguments.step]:
         started_s = time.monotonic()
-        STEPS[name](scale)
+        with torch.device("cpu" if name in ON_CPU else arguments.device):
+            STEPS[name](scale)
         print(f"{name}: done in {time.monotonic() - started_s:.0f} s", flush=True)
 
 

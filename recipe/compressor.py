@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipe.data import load_chunks, load_whole, training_scene
+from recipe.device import tensor_of
 from recipe.render import accent_rgb, base_rgb
 from recipe.scale import Scale
 from recipe.scene import COLOUR_NAMES, SHAPES, TEXTURES, Scene
@@ -156,14 +157,14 @@ class MeaningTable:
             for slot, thing in enumerate(scene.things):
                 base, share = base_rgb(thing.colour), ACCENT_SHARE[thing.texture]
                 mean = base * (1 - share) + accent_rgb(base) * share
-                self.rgb[row, slot] = torch.from_numpy(mean)
+                self.rgb[row, slot] = tensor_of(mean)
                 self.classes[0, row, slot] = SHAPES.index(thing.shape)
                 self.classes[1, row, slot] = COLOUR_NAMES.index(thing.colour)
                 self.classes[2, row, slot] = TEXTURES.index(thing.texture)
 
     def __call__(self, rows: NDArray[np.int64]) -> Meaning:
         """Paint the maps of these scenes."""
-        masks = functional.avg_pool2d(torch.from_numpy(self.masks[rows]).float() / 255, 2)
+        masks = functional.avg_pool2d(tensor_of(self.masks[rows]).float() / 255, 2)
         inside = masks.sum(1, keepdim=True).clamp(max=1)
         things = torch.einsum("bkhw,bkc->bchw", masks, self.rgb[rows])
         rgb = self.background[rows][:, :, None, None] * (1 - inside) + things
@@ -223,7 +224,7 @@ def train_compressor(scale: Scale) -> None:
 
 def to_pixels(pictures: NDArray[np.uint8]) -> Tensor:
     """Turn uint8 (B, H, W, 3) into float32 (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return tensor_of(pictures).permute(0, 3, 1, 2).float() / 255
 
 
 def summarise(maps: Tensor, meaning: Meaning) -> str:
@@ -260,4 +261,4 @@ def compress_all(scale: Scale) -> None:
         for start in range(0, len(chunk), 250):
             with torch.no_grad():
                 parts.append(compressor(to_pixels(np.array(chunk[start : start + 250]))).half())
-    np.save(scale.work_dir / "compressed.npy", torch.cat(parts).numpy())
+    np.save(scale.work_dir / "compressed.npy", torch.cat(parts).cpu().numpy())

@@ -71,6 +71,6 @@ class CaptionReader:
             max_length=MAX_TOKENS,
             truncation=True,
             return_tensors="pt",
-        )
+        ).to(torch.get_default_device())
         output = self.encoder(**tokens, output_hidden_states=True)
         return output.hidden_states[-1], output.text_embeds.unsqueeze(1)

@@ -4,11 +4,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from recipe.evaluation_table import table
 from recipe.scale import RESULTS_DIR, Scale
 from recipe.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
+from recipe.train import load_state
 
 RUNS = ("text_encoder", "stage_a", "compressor", "stage_b", "stage_c")
 
@@ -79,7 +78,7 @@ def _training(scale: Scale) -> str:
     for run in RUNS:
         path = scale.work_dir / f"{run}.pt"
         if path.exists():
-            state = torch.load(path, weights_only=True)
+            state = load_state(path)
             name, minutes = run.replace("_", " "), state["spent_s"] / 60
             lines.append(f"| {name} | {state['step']:,} | {minutes:.0f} |")
     return "\n".join(lines) + "\n"

@@ -8,6 +8,7 @@ from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import P
 from torch import Tensor, nn
 
 from recipe.data import load_chunks
+from recipe.device import tensor_of
 from recipe.scale import Scale
 from recipe.train import Trainer, load_average
 
@@ -52,7 +53,7 @@ class CropSampler:
             picture = chunk[self.rng.integers(len(chunk))]
             y, x = self.rng.integers(0, picture.shape[0] - side_px + 1, 2)
             crops[row] = picture[y : y + side_px, x : x + side_px]
-        return torch.from_numpy(crops).permute(0, 3, 1, 2).float() / 255
+        return tensor_of(crops).permute(0, 3, 1, 2).float() / 255
 
 
 def reconstruction_loss(output: Tensor, target: Tensor) -> Tensor:
@@ -131,9 +132,9 @@ def encode_latents(scale: Scale) -> None:
         latents = np.empty((len(chunk), 4, 64, 64), np.float16)
         # One at a time and channels last: several times faster on a CPU than batches.
         for row, picture in enumerate(chunk):
-            pixels = torch.from_numpy(np.array(picture)[None]).permute(0, 3, 1, 2).float() / 255
+            pixels = tensor_of(np.array(picture)[None]).permute(0, 3, 1, 2).float() / 255
             with torch.no_grad():
                 encoded = model.encode(pixels.contiguous(memory_format=torch.channels_last))
-            latents[row] = (encoded.latents[0] / model.config.scale_factor).numpy()
+            latents[row] = (encoded.latents[0] / model.config.scale_factor).cpu().numpy()
         np.save(target, latents)
         print(f"latents of chunk {number}", flush=True)

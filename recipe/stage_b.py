@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipe.data import load_chunks, load_whole, training_scene
+from recipe.device import tensor_of
 from recipe.diffusion import CaptionReader, add_noise, loss_weight, sample_times
 from recipe.scale import Scale
 from recipe.scene import Scene
@@ -46,7 +47,7 @@ class ExampleSampler:
     def __init__(self, scale: Scale) -> None:
         """Open the encoded data."""
         self.latents = np.concatenate(load_chunks(scale, "latents"))
-        self.condition = torch.from_numpy(np.load(scale.work_dir / "compressed.npy")).float()
+        self.condition = tensor_of(np.load(scale.work_dir / "compressed.npy")).float()
         self.masks = load_whole(scale, "masks")
         self.scenes = [training_scene(i) for i in range(len(self.latents))]
         self.kept_back = min(32, len(self.scenes) // 4)
@@ -58,9 +59,9 @@ class ExampleSampler:
 
     def pick(self, rows: list[int]) -> Example:
         """Return the examples with these numbers."""
-        inside = torch.from_numpy(self.masks[rows]).float().sum(1, keepdim=True) / 255
+        inside = tensor_of(self.masks[rows]).float().sum(1, keepdim=True) / 255
         return Example(
-            clean=torch.from_numpy(self.latents[rows]).float(),
+            clean=tensor_of(self.latents[rows]).float(),
             condition=self.condition[rows],
             weight=1 + THING_WEIGHT * functional.max_pool2d(inside, 5, 1, 2),
             scenes=[self.scenes[i] for i in rows],

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from recipe.data import load_whole, training_scene
+from recipe.device import tensor_of
 from recipe.diffusion import CaptionReader, add_noise, loss_weight, sample_times
 from recipe.scale import Scale
 from recipe.text_encoder import WIDTH as TEXT_WIDTH
@@ -25,8 +26,8 @@ def train_stage_c(scale: Scale) -> None:
     torch.manual_seed(0)
     net = build_stage_c()
     reader = CaptionReader(scale, "stage c")
-    latents = torch.from_numpy(np.load(scale.work_dir / "compressed.npy")).float()
-    weights = thing_weights(torch.from_numpy(load_whole(scale, "masks")))
+    latents = tensor_of(np.load(scale.work_dir / "compressed.npy")).float()
+    weights = thing_weights(tensor_of(load_whole(scale, "masks")))
     scenes = [training_scene(i) for i in range(len(latents))]
     rng = np.random.default_rng(2)
     kept_back = min(192, len(latents) // 4)

@@ -145,6 +145,7 @@ def train_text_encoder(scale: Scale) -> None:
         said = [random_caption(training_scene(rng.randrange(10**6)), rng) for _ in range(count)]
         tokens = tokenizer([s[0] for s in said], padding="longest", return_tensors="pt",
                            truncation=True, max_length=MAX_TOKENS)  # fmt: skip
+        tokens = tokens.to(torch.get_default_device())
         return dict(tokens), torch.tensor([reading_targets(m, b) for _, m, b in said])
 
     def loss_of_step(_step: int, _fraction: float) -> Tensor:

@@ -142,14 +142,21 @@ class Trainer:
         )
 
     def _resume(self) -> None:
-        state = torch.load(self.checkpoint, weights_only=True)
+        state = load_state(self.checkpoint)
         self.module.load_state_dict(state["module"])
         self.average = state["average"]
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(state["step"], state["spent_s"])
 
 
+def load_state(checkpoint: Path) -> dict[str, Any]:
+    """Read a checkpoint onto torch's default device."""
+    device = torch.get_default_device()
+    state: dict[str, Any] = torch.load(checkpoint, weights_only=True, map_location=device)
+    return state
+
+
 def load_average(module: nn.Module, checkpoint: Path) -> nn.Module:
     """Put the averaged weights of a finished run into a module, ready for use."""
-    module.load_state_dict(torch.load(checkpoint, weights_only=True)["average"])
+    module.load_state_dict(load_state(checkpoint)["average"])
     return module.eval()

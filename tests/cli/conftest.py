@@ -1,13 +1,15 @@
-"""A scripted server on the loopback interface, and the command line pointed at it."""
+"""Servers on the loopback interface, and the command line pointed at them."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
+from fastapi import FastAPI
 
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService, build_app
@@ -17,10 +19,31 @@ _LIMIT_S = 20.0
 
 @pytest.fixture
 def service() -> Iterator[ScriptedService]:
-    """A running server."""
+    """A running server with scripted jobs."""
     script = ScriptedService()
-    config = uvicorn.Config(build_app(script), host="127.0.0.1", port=0, log_level="error")
-    server = uvicorn.Server(config)
+    with _serving(build_app(script)) as url:
+        script.url = url
+        yield script
+        script.cancelled.set()
+
+
+@pytest.fixture
+def cascade(service: ScriptedService) -> Cascade:
+    """The command line, pointed at the scripted server."""
+    return Cascade(service.url)
+
+
+@pytest.fixture
+def cascade_at_gateway(gateway_app: FastAPI) -> Iterator[Cascade]:
+    """The command line, pointed at the gateway that the test module defines."""
+    with _serving(gateway_app) as url:
+        yield Cascade(url)
+
+
+@contextmanager
+def _serving(app: FastAPI) -> Iterator[str]:
+    """Serve an application from a thread; yields its address."""
+    server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
     deadline_s = time.monotonic() + _LIMIT_S
@@ -28,14 +51,6 @@ def service() -> Iterator[ScriptedService]:
         assert thread.is_alive(), "the server did not start"
         assert time.monotonic() < deadline_s
         thread.join(0.01)
-    script.url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
-    yield script
-    script.cancelled.set()
+    yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
     thread.join(_LIMIT_S)
-
-
-@pytest.fixture
-def cascade(service: ScriptedService) -> Cascade:
-    """The command line, pointed at the scripted server."""
-    return Cascade(service.url)

@@ -1,0 +1,120 @@
+"""The command line against the real gateway; only the process that runs jobs is a stand-in."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.errors import OutOfMemory
+from serve.db import Database
+from serve.gateway import Services, create_app
+from serve.settings import Settings
+from serve.store import BlobStore
+from tests.cli.cascade import Cascade
+from tests.serve.memory_door import MemoryDoor
+
+
+@pytest.fixture
+def door(tmp_path: Path) -> Iterator[MemoryDoor]:
+    """A stand-in that brings every job to its good end at once."""
+    settings = Settings(data_dir=tmp_path / "data")
+    database = Database(settings.database_url)
+    database.create_tables()
+    door = MemoryDoor(database, BlobStore(settings.blob_url), open_checkpoint(ModelSource()))
+    door.on_submit = door.run
+    yield door
+    database.close()
+
+
+@pytest.fixture
+def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
+    """The gateway around the stand-in."""
+    settings = Settings(data_dir=tmp_path / "data")
+    checkpoint = open_checkpoint(ModelSource())
+    return create_app(Services(settings, door.database, door.blobs, checkpoint, door))
+
+
+def _generate(cascade: Cascade, out: Path, *more: str) -> dict[str, Any]:
+    result = cascade("generate", "a red circle", *more, "--json", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    job: dict[str, Any] = json.loads(result.stdout)
+    return job
+
+
+def test_generate_saves_the_pictures_of_the_job(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    job = _generate(cascade_at_gateway, tmp_path, "--n", "2", "--format", "jpeg")
+    expected = [str(tmp_path / f"{job['id']}-{index}.jpg") for index in (0, 1)]
+    assert job["files"] == expected
+    assert all(Path(file).read_bytes().startswith(b"\xff\xd8") for file in expected)
+
+
+def test_progress_is_complete_in_the_end(cascade_at_gateway: Cascade, tmp_path: Path) -> None:
+    result = cascade_at_gateway("generate", "a red circle", "--out", str(tmp_path))
+    assert result.stderr.splitlines() == ["C composing 12/12", "B detailing 1/1", "A decoding 1/1"]
+
+
+def test_vary_finds_the_latent_of_an_image_and_of_a_latent_id(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    [image] = _generate(cascade_at_gateway, tmp_path)["images"]
+    for source in (image["id"], image["latent_id"]):
+        result = cascade_at_gateway("vary", source, "--json", "--out", str(tmp_path))
+        assert result.exit_code == 0, result.output
+        varied = json.loads(result.stdout)
+        assert varied["kind"] == "vary_details"
+        assert varied["images"][0]["latent_id"] == image["latent_id"]
+
+
+def test_an_unknown_source_shows_the_gateways_sentence(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    result = cascade_at_gateway("vary", "NOPE", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "there is no such latent" in result.stderr
+
+
+def test_a_value_the_gateway_refuses_names_the_field(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    result = cascade_at_gateway("generate", "x", "--width", "300", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "width must be a multiple of 128" in result.stderr
+
+
+def test_a_failed_job_shows_its_reason(
+    cascade_at_gateway: Cascade, door: MemoryDoor, tmp_path: Path
+) -> None:
+    async def fail(job_id: str) -> None:
+        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+
+    door.on_submit = fail
+    result = cascade_at_gateway("generate", "x", "--out", str(tmp_path))
+    assert result.exit_code == 1
+    assert "the device ran out of memory (out_of_memory)" in result.stderr
+
+
+def test_jobs_are_listed_shown_and_cancelled(cascade_at_gateway: Cascade, tmp_path: Path) -> None:
+    job_id = str(_generate(cascade_at_gateway, tmp_path)["id"])
+    assert job_id in cascade_at_gateway("jobs").stdout
+    assert "succeeded" in cascade_at_gateway("jobs", "show", job_id).stdout
+    result = cascade_at_gateway("jobs", "cancel", job_id)
+    assert (result.exit_code, result.stdout) == (0, f"job {job_id} is succeeded\n")
+
+
+def test_doctor_sees_which_stage_is_not_ready(
+    cascade_at_gateway: Cascade, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "0")
+    door.states = {"StageC": "loading weights", "Jobs": "ready"}
+    found = json.loads(cascade_at_gateway("doctor", "--json").stdout)
+    server = next(finding for finding in found if finding["name"] == "server")
+    assert "loading weights" in server["detail"]

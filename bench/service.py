@@ -9,6 +9,7 @@ service is asked over HTTP from another process than the ones that work.
 from __future__ import annotations
 
 import argparse
+import re
 import socket
 import tempfile
 import time
@@ -139,10 +140,9 @@ def _memory_mb(baseline_mb: float) -> dict[str, float]:
     """Return resident memory per replica, and of the one process that holds all stages."""
     found: dict[str, float] = {"in-process pipeline (this process)": round(baseline_mb)}
     for process in psutil.process_iter(["cmdline"]):
-        command = " ".join(process.info["cmdline"] or ())
-        if PROCESS_MARK in command:
-            name = command.split(PROCESS_MARK)[1].split(":")[0].split("#")[0].split(".")[0]
-            found[name] = round(_rss_mb(process))
+        match = re.search(PROCESS_MARK + r"(\w+)", " ".join(process.info["cmdline"] or ()))
+        if match:
+            found[match[1]] = round(_rss_mb(process))
     return found
 
 

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, Update, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from cascade_core.errors import Conflict, NotReady
+from cascade_core.request import GenerationRequest
 from serve.records import (
     OPEN_STATES,
     DeletedImage,
@@ -22,6 +23,7 @@ from serve.records import (
     JobState,
     LatentRow,
     NewJob,
+    OpenJob,
     PlannedImage,
     utc_now,
 )
@@ -102,6 +104,20 @@ class Database:
         with self._read() as connection:
             return self._load(connection, job_id)
 
+    def open_job(self, job_id: str) -> OpenJob | None:
+        """Return what an open job needs to run; None if it has ended or is unknown."""
+        query = select(jobs.c.request, jobs.c.created_at).where(
+            jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
+        )
+        planned = select(images).where(images.c.job_id == job_id).order_by(images.c.index)
+        with self._read() as connection:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            rows = connection.execute(planned).mappings()
+            request = GenerationRequest.from_dict(row["request"])
+            return OpenJob(job_id, request, row["created_at"], tuple(map(image_from, rows)))
+
     def list_jobs(
         self,
         state: JobState | None = None,
@@ -159,17 +175,16 @@ class Database:
 
     def add_cost(self, job_id: str, stage: Stage, seconds: float) -> None:
         """Add a stage's compute time to the job's cost."""
-        column = jobs.c[f"{stage}_s"]
-        change = update(jobs).where(jobs.c.id == job_id).values({column: column + seconds})
         with self._write() as connection:
-            connection.execute(change)
+            connection.execute(_costs(job_id, stage, seconds))
 
-    def save_latent(self, row: LatentRow) -> None:
-        """Note a stored latent; a second call with the same id changes nothing."""
+    def save_latent(self, row: LatentRow, seconds: float = 0.0) -> None:
+        """Note a stored latent and its cost; a second call with the same id changes nothing."""
         known = select(latents.c.id).where(latents.c.id == row.id)
         with suppress(Conflict), self._write() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
+                connection.execute(_costs(row.job_id, "c", seconds))
 
     def latent(self, latent_id: str) -> LatentRow | None:
         """Return a latent, also a deleted one."""
@@ -178,8 +193,8 @@ class Database:
             row = connection.execute(query).mappings().first()
         return None if row is None else latent_from(row)
 
-    def save_image(self, image_id: str, size_bytes: int, seconds: float | None = None) -> bool:
-        """Mark a planned image as ready and append the event ``image``.
+    def save_image(self, image_id: str, size_bytes: int, seconds: float = 0.0) -> bool:
+        """Mark a planned image as ready, note Stage A's cost and append the event ``image``.
 
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
@@ -193,6 +208,7 @@ class Database:
                 return False
             if connection.execute(ready.values(**values)).rowcount == 0:
                 return False
+            connection.execute(_costs(row["job_id"], "a", seconds))
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
             _append(connection, row["job_id"], "image", data)
@@ -202,13 +218,6 @@ class Database:
         """Return an image that is ready, also a deleted one."""
         with self._read() as connection:
             return ready_image(connection, image_id)
-
-    def image_of_job(self, job_id: str, index: int) -> ImageRow | None:
-        """Return a job's image by its place, also one that is only planned."""
-        query = select(images).where(images.c.job_id == job_id, images.c.index == index)
-        with self._read() as connection:
-            row = connection.execute(query).mappings().first()
-        return None if row is None else image_from(row)
 
     def delete_image(self, image_id: str) -> DeletedImage | None:
         """Mark an image deleted, and its latent with it.
@@ -305,6 +314,11 @@ def _translated() -> Iterator[None]:
 def _append(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:
     lock_events(connection)
     connection.execute(insert(events).values(job_id=job_id, type=kind, data=data, at=utc_now()))
+
+
+def _costs(job_id: str, stage: Stage, seconds: float) -> Update:
+    column = jobs.c[f"{stage}_s"]
+    return update(jobs).where(jobs.c.id == job_id).values({column: column + seconds})
 
 
 def _update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> bool:

@@ -55,6 +55,7 @@ class Jobs:
             self._database,
             BlobStore(settings.blob_url),
             {name: StageClient(name, handle) for name, handle in handles.items()},
+            self._metrics,
             self._on_end,
         )
         rank = ray_serve.get_replica_context().rank.rank
@@ -131,11 +132,6 @@ class Jobs:
         ended = self._ended.pop(job_id, None)
         if ended is not None:
             ended.set()
-        job = self._database.job(job_id)
-        if job is not None and job.finished_at is not None:
-            code = (job.error or {}).get("code", "")
-            latency_s = (job.finished_at - job.created_at).total_seconds()
-            self._metrics.ended(job.request.kind, job.state, code, latency_s)
 
     async def _poll_until_ended(self, job_id: str) -> None:
         while True:

@@ -77,6 +77,16 @@ class ImageRow:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenJob:
+    """What it takes to run a job: its request and all its images, finished or planned."""
+
+    id: str
+    request: GenerationRequest
+    created_at: datetime
+    images: tuple[ImageRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DeletedImage:
     """What a deletion covers, so that the caller can remove the bytes.
 

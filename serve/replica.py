@@ -20,7 +20,7 @@ from cascade_core.errors import NotReady
 from cascade_core.images import encode_preview
 from cascade_core.stages.base import Stage
 
-PROGRESS_INTERVAL_S = 0.1
+PROGRESS_INTERVAL_S = 0.2
 """Steps of a small model take milliseconds; a message each would cost more than the step."""
 
 STALL_LIMIT_S = 300.0
@@ -70,7 +70,7 @@ class StageReplica:
             previews: how many preview pictures to make on the way.
 
         Yields:
-            ``started`` once, ``step`` at most every 0.1 s (the latest wins, previews are never
+            ``started`` once, ``step`` at most every 0.2 s (the latest wins, previews are never
             dropped), ``done`` last.
 
         Raises:

@@ -20,7 +20,8 @@ from cascade_core.handoff import StageCLatent
 from serve import store
 from serve.db import Database
 from serve.log import log_context
-from serve.records import ImageRow, Job, JobState, LatentRow
+from serve.metrics import JobMetrics
+from serve.records import JobState, LatentRow, OpenJob, utc_now
 from serve.replica import Message
 from serve.stage_client import StageClient
 from serve.store import BlobStore
@@ -36,6 +37,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
         stages: the clients of stages ``c``, ``b`` and ``a``.
+        metrics: counts ended jobs.
         on_end: called with the job's id after it reached its end state.
     """
 
@@ -44,13 +46,16 @@ class JobWorkflow(DBOSConfiguredInstance):
         database: Database,
         blobs: BlobStore,
         stages: dict[str, StageClient],
+        metrics: JobMetrics,
         on_end: Callable[[str], None],
     ) -> None:
         super().__init__("jobs")
         self._database = database
         self._blobs = blobs
         self._stages = stages
+        self._metrics = metrics
         self._on_end = on_end
+        self._open_jobs: dict[str, OpenJob] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = {}
 
     @DBOS.workflow()
@@ -68,9 +73,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Exception:
                 logger.exception("job failed unexpectedly")
                 state, error = "failed", Internal("the job failed unexpectedly").to_dict()
-            await asyncio.to_thread(self._database.finish_job, job_id, state, error)
-            logger.info("job %s", state)
-            self._on_end(job_id)
+            await self._end(job_id, state, error)
 
     @DBOS.workflow()
     async def run_image(self, job_id: str, index: int) -> None:
@@ -81,27 +84,25 @@ class JobWorkflow(DBOSConfiguredInstance):
     @DBOS.step()
     async def stage_c(self, job_id: str, index: int) -> float:
         """Make and store the Stage C latent; returns the model's seconds."""
-        job, image = await self._open(job_id, index)
-        latent_id = image.latent_id
-        key = store.latent_key(latent_id)
+        job = await self._open(job_id)
+        latent_id = job.images[index].latent_id
         if await asyncio.to_thread(self._database.latent, latent_id) is not None:
             return 0.0
         request = job.request.for_image(index)
         data, seconds = await self._call(job_id, index, "c", request.to_dict())
         latent = StageCLatent.decode(data)
-        await self._blobs.put(key, data)
+        await self._blobs.put(store.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
-        await asyncio.to_thread(self._database.save_latent, row)
-        await asyncio.to_thread(self._database.add_cost, job_id, "c", seconds)
+        await asyncio.to_thread(self._database.save_latent, row, seconds)
         return seconds
 
     @DBOS.step()
     async def stage_b(self, job_id: str, index: int) -> float:
         """Expand the stored latent; returns the model's seconds."""
-        job, image = await self._open(job_id, index)
-        latent = await self._blobs.get(store.latent_key(image.latent_id))
+        job = await self._open(job_id)
+        latent = await self._blobs.get(store.latent_key(job.images[index].latent_id))
         request = job.request.for_image(index).to_dict()
         data, seconds = await self._call(job_id, index, "b", latent, request)
         await self._blobs.put(store.handoff_key(job_id, index), data)
@@ -111,26 +112,27 @@ class JobWorkflow(DBOSConfiguredInstance):
     @DBOS.step()
     async def stage_a(self, job_id: str, index: int) -> float:
         """Decode to the picture and store it; returns the model's seconds."""
-        job, image = await self._open(job_id, index)
-        handoff_key = store.handoff_key(job_id, index)
+        job = await self._open(job_id)
+        image = job.images[index]
         if image.ready_at is not None:
             return 0.0
+        handoff_key = store.handoff_key(job_id, index)
         latent = await self._blobs.get(handoff_key)
         data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
         await self._blobs.put(store.image_key(image.id, job.request.format), data)
-        await asyncio.to_thread(self._database.add_cost, job_id, "a", seconds)
-        await asyncio.to_thread(self._database.save_image, image.id, len(data))
+        await asyncio.to_thread(self._database.save_image, image.id, len(data), seconds)
         await self._blobs.delete(handoff_key)
         return seconds
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
+        self._open_jobs.pop(job_id, None)
         for task in self._calls.get(job_id, ()):
             task.cancel()
 
     async def _run_images(self, job_id: str) -> None:
-        job = await asyncio.to_thread(self._database.job, job_id)
-        if job is None or job.request.n == 1:
+        job = await self._open(job_id)
+        if job.request.n == 1:
             await self._run_image(job_id, 0)
             return
         children = []
@@ -145,19 +147,30 @@ class JobWorkflow(DBOSConfiguredInstance):
                 raise result
 
     async def _run_image(self, job_id: str, index: int) -> None:
-        job, _ = await self._open(job_id, index)
+        job = await self._open(job_id)
         if job.request.kind == "generate":
             await self.stage_c(job_id, index)
         await self.stage_b(job_id, index)
         await self.stage_a(job_id, index)
 
-    async def _open(self, job_id: str, index: int) -> tuple[Job, ImageRow]:
-        """Return the job and one of its images; Cancelled if the job has ended meanwhile."""
-        job = await asyncio.to_thread(self._database.job, job_id)
-        image = await asyncio.to_thread(self._database.image_of_job, job_id, index)
-        if job is None or image is None or job.is_terminal:
+    async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
+        await asyncio.to_thread(self._database.finish_job, job_id, state, error)
+        logger.info("job %s", state)
+        job = self._open_jobs.pop(job_id, None)
+        if job is not None:
+            latency_s = (utc_now() - job.created_at).total_seconds()
+            self._metrics.ended(job.request.kind, state, (error or {}).get("code", ""), latency_s)
+        self._on_end(job_id)
+
+    async def _open(self, job_id: str) -> OpenJob:
+        """Return the job as it was when this process took it up; Cancelled if it has ended."""
+        job = self._open_jobs.get(job_id)
+        if job is None:
+            job = await asyncio.to_thread(self._database.open_job, job_id)
+        if job is None:
             raise Cancelled("the job was cancelled")
-        return job, image
+        self._open_jobs[job_id] = job
+        return job
 
     async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
         async def on_message(message: Message) -> None:

@@ -1,18 +1,14 @@
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 from typing import Any
 
 import httpx
 import pytest
-from PIL import Image
 
 from cascade_core.errors import InvalidRequest, OutOfMemory
-from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.store import BlobStore, image_key, latent_key, preview_key
 from tests.serve.memory_door import MemoryDoor
 
 NOT_THERE = [
@@ -178,141 +174,6 @@ async def test_an_unknown_job_is_404(client: httpx.AsyncClient, job_id: str) -> 
         answer = await client.request(method, f"/v1/jobs/{job_id}{path}")
         assert answer.status_code in {404, 405} if job_id == ".." else answer.status_code == 404
         assert "code" in answer.json()["error"]
-
-
-@pytest.mark.parametrize("image_id", NOT_THERE)
-async def test_an_unknown_image_or_latent_is_404(client: httpx.AsyncClient, image_id: str) -> None:
-    for method, kind in (("GET", "images"), ("DELETE", "images"), ("GET", "latents")):
-        answer = await client.request(method, f"/v1/{kind}/{image_id}")
-        assert answer.status_code == 404
-        assert code(answer) == "not_found"
-
-
-async def test_an_image_that_is_not_ready_is_404(
-    client: httpx.AsyncClient, door: MemoryDoor
-) -> None:
-    job = await create(client)
-    planned = door.images(job["id"])[0]
-    for method in ("GET", "DELETE"):
-        answer = await client.request(method, f"/v1/images/{planned.id}")
-        assert answer.status_code == 404
-
-
-async def test_an_image_comes_as_it_was_stored(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
-) -> None:
-    image = (await made(client, door))["images"][0]
-    answer = await client.get(f"/v1/images/{image['id']}")
-    assert answer.headers["content-type"] == "image/png"
-    assert answer.headers["x-latent-id"] == image["latent_id"]
-    assert answer.content == await blobs.get(image_key(image["id"], "png"))
-
-
-@pytest.mark.parametrize("stored", ["png", "webp", "jpeg"])
-@pytest.mark.parametrize("wanted", ["png", "webp", "jpeg"])
-async def test_an_image_is_converted_on_demand(
-    client: httpx.AsyncClient, door: MemoryDoor, stored: str, wanted: str
-) -> None:
-    image = (await made(client, door, format=stored))["images"][0]
-    answer = await client.get(f"/v1/images/{image['id']}", params={"format": wanted})
-    assert answer.headers["content-type"] == f"image/{wanted}"
-    opened = Image.open(io.BytesIO(answer.content))
-    assert (opened.format or "").lower() == wanted
-    assert opened.size == (256, 384)
-
-
-async def test_an_unknown_format_is_400(client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    image = (await made(client, door))["images"][0]
-    answer = await client.get(f"/v1/images/{image['id']}", params={"format": "gif"})
-    assert answer.status_code == 400
-    assert answer.json()["error"]["field"] == "format"
-    assert "'png', 'webp' or 'jpeg'" in answer.json()["error"]["message"]
-
-
-async def test_a_deleted_image_is_gone_with_its_latent_and_previews(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
-) -> None:
-    job = await made(client, door)
-    image = job["images"][0]
-    preview = f"/v1/jobs/{job['id']}/previews/0-c-5.webp"
-    assert (await client.get(preview)).content == b"preview"
-    assert (await client.delete(f"/v1/images/{image['id']}")).status_code == 204
-    for path in (f"/v1/images/{image['id']}", f"/v1/latents/{image['latent_id']}"):
-        answer = await client.get(path)
-        assert (answer.status_code, code(answer)) == (410, "gone")
-    assert (await client.get(preview)).status_code == 404
-    assert not await blobs.exists(image_key(image["id"], "png"))
-    assert not await blobs.exists(latent_key(image["latent_id"]))
-    assert not await blobs.exists(preview_key(job["id"], 0, "c", 5))
-    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["images"] == []
-    assert (await client.delete(f"/v1/images/{image['id']}")).status_code == 204
-    answer = await client.post(
-        "/v1/jobs", json={"kind": "vary_details", "latent_id": image["latent_id"]}
-    )
-    assert (answer.status_code, code(answer)) == (410, "gone")
-
-
-async def test_a_latent_comes_as_msgpack(client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    image = (await made(client, door))["images"][0]
-    answer = await client.get(f"/v1/latents/{image['latent_id']}")
-    assert answer.headers["content-type"] == "application/vnd.msgpack"
-    assert answer.content == b"latent bytes"
-
-
-@pytest.mark.parametrize(
-    "name", ["x", "0-c-6.webp", "0-c-5.png", "..%2f..%2fx", "%00", "0-c-5.webp%00"]
-)
-async def test_an_unknown_preview_is_404(
-    client: httpx.AsyncClient, door: MemoryDoor, name: str
-) -> None:
-    job = await made(client, door)
-    answer = await client.get(f"/v1/jobs/{job['id']}/previews/{name}")
-    assert answer.status_code == 404
-
-
-async def test_details_are_varied_from_a_stored_latent(
-    client: httpx.AsyncClient, door: MemoryDoor
-) -> None:
-    original = await made(client, door, seed=3, width=384)
-    latent_id = original["images"][0]["latent_id"]
-    job = await create_variation(client, latent_id, n=2)
-    request = job.json()["request"]
-    assert job.status_code == 202
-    assert (request["kind"], request["latent_id"], request["n"]) == ("vary_details", latent_id, 2)
-    assert (request["prompt"], request["seed"], request["width"]) == ("a red circle", 3, 384)
-    await door.run(job.json()["id"])
-    images = (await client.get(f"/v1/jobs/{job.json()['id']}")).json()["images"]
-    assert [image["latent_id"] for image in images] == [latent_id] * 2
-    assert len({image["decoder_seed"] for image in images}) == 2
-
-
-async def create_variation(
-    client: httpx.AsyncClient, latent_id: str | None, **more: Any
-) -> httpx.Response:
-    body = {"kind": "vary_details", "latent_id": latent_id} | more
-    return await client.post("/v1/jobs", json=body)
-
-
-async def test_a_variation_that_cannot_be_is_refused(
-    client: httpx.AsyncClient, door: MemoryDoor
-) -> None:
-    image = (await made(client, door))["images"][0]
-    unknown = await create_variation(client, "nope")
-    assert (unknown.status_code, code(unknown)) == (404, "not_found")
-    unnamed = await create_variation(client, None)
-    assert (unnamed.status_code, code(unnamed)) == (422, "unsupported_combination")
-    changed = await create_variation(client, image["latent_id"], prompt="x")
-    assert (changed.status_code, code(changed)) == (422, "unsupported_combination")
-    assert changed.json()["error"]["field"] == "prompt"
-    job_id = (await create(client))["id"]
-    await door.make_image(job_id, model=ModelRef("demo", "r0", "f0"))
-    foreign = await create_variation(client, door.images(job_id)[0].latent_id)
-    assert (foreign.status_code, code(foreign)) == (422, "model_mismatch")
-
-
-async def test_generate_with_a_latent_is_422(client: httpx.AsyncClient) -> None:
-    answer = await client.post("/v1/jobs", json={"prompt": "x", "latent_id": "LAT1"})
-    assert (answer.status_code, code(answer)) == (422, "unsupported_combination")
 
 
 async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.AsyncClient) -> None:

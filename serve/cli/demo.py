@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cascade_core.checkpoint import DEMO_MODEL
 from serve.cli.output import CliError, ExitCode, console, print_outcome
 from serve.cli.suggestions import suggestions
 
@@ -43,7 +44,7 @@ def demo() -> None:
 
 
 def _two_pictures(client: ServiceClient, home: Path) -> None:
-    prompt = suggestions(1)[0]
+    prompt = suggestions(1, model=DEMO_MODEL)[0]
     typer.echo(f'\n1. generate "{prompt}"')
     first = _run(client, {"kind": "generate", "prompt": prompt, "seed": _SEED}, home)
     latent_id = first["images"][0]["latent_id"]
@@ -71,7 +72,9 @@ def _run(client: ServiceClient, body: dict[str, object], home: Path) -> dict[str
 def _server(url: str, home: Path) -> Iterator[None]:
     """Run ``cascade up`` in a process of its own, its output in a log file."""
     log = home / "server.log"
-    changes = {
+    # None of the user's own settings: the demo must not write into their database.
+    inherited = {name: value for name, value in os.environ.items() if not _is_setting(name)}
+    chosen = {
         "CASCADE_HTTP_HOST": "127.0.0.1",
         "CASCADE_HTTP_PORT": url.rpartition(":")[2],
         "CASCADE_DATA_DIR": str(home.absolute() / "data"),
@@ -81,7 +84,7 @@ def _server(url: str, home: Path) -> Iterator[None]:
         # A session of its own: Ctrl-C reaches this process alone, which then stops the server once.
         process = subprocess.Popen(
             command,
-            env=os.environ | changes,
+            env=inherited | chosen,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -125,6 +128,10 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+def _is_setting(name: str) -> bool:
+    return name.startswith("CASCADE_")
 
 
 def _free_port() -> int:

@@ -11,9 +11,14 @@ from cascade_core.checkpoint import DEMO_MODEL, DEMO_MODEL_DIR
 _FALLBACK = "an otter reading a newspaper, oil painting"
 
 
-def suggestions(limit: int = 3) -> list[str]:
-    """Return prompts that suit the model; one general one if it names none."""
-    model = os.environ.get("CASCADE_MODEL") or DEMO_MODEL
+def suggestions(limit: int = 3, model: str = "") -> list[str]:
+    """Return prompts that suit a model, one general one if it names none.
+
+    Args:
+        limit: at most so many.
+        model: ``demo`` or a folder; empty: ``CASCADE_MODEL``.
+    """
+    model = model or os.environ.get("CASCADE_MODEL") or DEMO_MODEL
     folder = DEMO_MODEL_DIR if model == DEMO_MODEL else Path(model).expanduser()
     try:
         found = json.loads((folder / "cascade.json").read_text())["suggestions"]

@@ -126,7 +126,7 @@ def fingerprint_files(found: Mapping[str, Path], variant: Variant) -> str:
     Whole files would take a minute for the published weights; blocks spread over each file tell
     retrained weights apart just as well.
     """
-    digest = hashlib.sha256(variant.encode())
+    digest = hashlib.sha256()
     for component in ALL_COMPONENTS:
         for path in _identity_files(found.get(component), variant):
             digest.update(f"{component}/{path.name}:{path.stat().st_size};".encode())

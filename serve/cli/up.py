@@ -12,7 +12,7 @@ from typing import Annotated, Protocol
 import typer
 
 from serve.cli.options import DEFAULT_URL
-from serve.cli.output import note
+from serve.cli.output import CliError, ExitCode, note
 from serve.cli.suggestions import suggestions
 
 Host = Annotated[
@@ -55,11 +55,15 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
     from cascade_core.checkpoint import open_checkpoint
+    from serve.cli.checks import check_port
     from serve.settings import load_settings
 
     changes = {"http_host": host, "http_port": port}
     named = {name: value for name, value in changes.items() if value is not None}
     settings = load_settings().model_copy(update=named)
+    port_finding = check_port(settings, is_served=False)
+    if port_finding.status == "broken":
+        raise CliError(port_finding.detail, ExitCode.FAILED, port_finding.remedy)
     if settings.model_source().is_hub:
         note(f"model {settings.model}: looking for its files, fetching what is missing")
     checkpoint = open_checkpoint(settings.model_source())

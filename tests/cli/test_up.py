@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.cli.cascade import Cascade
 
 _PROGRAM = """
 import sys, threading
@@ -65,3 +68,18 @@ def test_the_second_signal_stops_at_once() -> None:
         rest, _ = process.communicate(timeout=20)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopping at once" in rest
+
+
+def test_a_taken_port_is_named_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path))
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = str(other.getsockname()[1])
+        result = Cascade("http://127.0.0.1:1")("up", "--port", port)
+    assert result.exit_code == 1
+    assert f"127.0.0.1:{port}" in result.stderr
+    assert "CASCADE_HTTP_PORT" in result.stderr
+    assert result.stdout == ""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from io import BytesIO
 from typing import Any
 
+import httpx
 import numpy as np
 import pytest
+import ray
 from PIL import Image
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
@@ -112,3 +115,16 @@ def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> No
     assert service.http.get("/healthz").status_code == 200
     assert service.http.get("/v1/models").json()["data"][0]["id"] == "demo"
     assert "/v1/jobs" in service.http.get("/openapi.json").json()["paths"]
+
+
+def test_metrics_count_what_was_served(service: ServiceClient) -> None:
+    service.finished(service.create(prompt=PROMPT, seed=1, steps=2)["id"])
+    (node,) = ray.nodes()
+    url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
+    names = {"ray_cascade_stage_service_seconds_count", "ray_cascade_jobs_total"}
+    for _ in range(300):
+        lines = httpx.get(url).text.splitlines()
+        if names <= {line.partition("{")[0] for line in lines}:
+            return
+        threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
+    raise AssertionError("the metrics never appeared")

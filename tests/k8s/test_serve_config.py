@@ -1,0 +1,49 @@
+"""The Serve config file says what the application understands, and nothing else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+from ray.serve.config import AutoscalingConfig
+from ray.serve.schema import ServeApplicationSchema, ServeDeploySchema
+
+from serve.app import AppArgs, DeploymentArgs, build
+
+CONFIG = Path(__file__).parents[2] / "k8s" / "serve-config.yaml"
+
+
+def application() -> dict[str, Any]:
+    (only,) = yaml.safe_load(CONFIG.read_text())["applications"]
+    found: dict[str, Any] = only
+    return found
+
+
+def test_serve_reads_the_file_and_knows_each_of_its_keys() -> None:
+    config = yaml.safe_load(CONFIG.read_text())
+    ServeDeploySchema.model_validate(config)
+    # Serve drops unknown keys in silence, so a typo would be lost.
+    assert config.keys() <= ServeDeploySchema.model_fields.keys()
+    assert application().keys() <= ServeApplicationSchema.model_fields.keys()
+
+
+def test_the_import_path_is_the_typed_builder() -> None:
+    module, _, name = application()["import_path"].partition(":")
+    assert (module, name) == (build.__module__, build.__name__)
+
+
+def test_the_arguments_fit_the_builder_and_the_autoscaler() -> None:
+    args = AppArgs.model_validate(application()["args"])
+    for name in AppArgs.model_fields:
+        sizes: DeploymentArgs = getattr(args, name)
+        if sizes.autoscaling:
+            assert sizes.autoscaling.keys() <= AutoscalingConfig.model_fields.keys()
+            AutoscalingConfig.model_validate(sizes.autoscaling)
+
+
+def test_a_mistyped_argument_is_refused() -> None:
+    with pytest.raises(ValidationError, match="num_replica"):
+        AppArgs.model_validate({"stage_c": {"num_replica": 2}})

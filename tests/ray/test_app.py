@@ -1,0 +1,52 @@
+"""The builder gives each deployment its own size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ray.serve import Application
+from ray.serve._private.build_app import build_app
+
+from cascade_core.errors import ModelUnavailable
+from serve.app import AppArgs, build, build_with
+from serve.settings import Settings
+
+
+def options(application: Application) -> dict[str, Any]:
+    """Return what Serve would run, by deployment name."""
+    built = build_app(application, name="cascade")
+    return {deployment.name: deployment for deployment in built.deployments}
+
+
+def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
+    settings: Settings,
+) -> None:
+    args = AppArgs.model_validate(
+        {
+            "stage_c": {"autoscaling": {"min_replicas": 1, "max_replicas": 4}},
+            "stage_b": {"num_replicas": 2, "num_gpus": 0.5, "num_cpus": 1},
+            "gateway": {"num_replicas": 3},
+        }
+    )
+    found = options(build_with(settings, args))
+    assert set(found) == {"Gateway", "Jobs", "StageC", "StageB", "StageA"}
+    assert found["Gateway"].num_replicas == 3
+    assert found["StageC"]._deployment_config.autoscaling_config.max_replicas == 4
+    assert found["StageB"].num_replicas == 2
+    assert found["StageB"].ray_actor_options["num_gpus"] == 0.5
+    assert found["StageA"].ray_actor_options["num_gpus"] == 0
+
+
+def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
+    found = options(build_with(settings.model_copy(update={"device": "cuda"}), AppArgs()))
+    shares = [found[name].ray_actor_options["num_gpus"] for name in ("StageC", "StageB", "StageA")]
+    assert shares == [0.5, 0.25, 0.25]
+
+
+def test_a_missing_model_is_told_before_anything_starts(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASCADE_MODEL", str(settings.data_dir / "nowhere"))
+    with pytest.raises(ModelUnavailable, match="nowhere"):
+        build(AppArgs())

@@ -1,0 +1,86 @@
+"""A job's call of a stage on real Ray: cancellation, and which failures are tried again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from ray import serve as ray_serve
+
+from cascade_core.errors import NonFiniteLatent, OutOfMemory
+from serve.local import Running
+from serve.replica import Message
+from serve.stage_client import StageClient
+from tests.ray.scripted import ScriptedDeployment, entries
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Path:
+    return tmp_path / "steps.jsonl"
+
+
+@pytest.fixture
+async def client(running: Running, log: Path) -> AsyncIterator[StageClient]:
+    deployment = ray_serve.deployment(
+        ScriptedDeployment, max_ongoing_requests=4, ray_actor_options={"num_cpus": 0}
+    )
+    handle = await asyncio.to_thread(
+        ray_serve.run, deployment.bind(str(log)), name="scripted", route_prefix="/scripted"
+    )
+    yield StageClient("scripted", handle)
+    await asyncio.to_thread(ray_serve.delete, "scripted")
+
+
+async def ignore(message: Message) -> None:
+    return None
+
+
+async def test_the_next_request_never_overlaps_a_cancelled_one(
+    client: StageClient, log: Path
+) -> None:
+    stepping = asyncio.Event()
+
+    async def on_message(message: Message) -> None:
+        if message["type"] == "step":
+            stepping.set()
+
+    first = asyncio.create_task(client.call({"name": "first", "steps": 200}, on_message=on_message))
+    await stepping.wait()
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    result = await client.call({"name": "next", "steps": 3}, on_message=ignore)
+    assert result.data == b"next"
+    steps = [entry for entry in entries(log) if entry[1] != "admit"]
+    names = [name for name, _ in steps]
+    assert names == ["first"] * names.count("first") + ["next"] * 6
+    assert names.count("first") < 2 * 100  # it stopped long before its 200 steps
+    assert [what for _, what in steps] == ["begin", "end"] * (len(steps) // 2)
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+async def test_a_retryable_failure_is_tried_again_up_to_twice(
+    client: StageClient, log: Path, failures: int
+) -> None:
+    task = {"name": "again", "steps": 1, "failures": failures, "code": "out_of_memory"}
+    result = await client.call(task, on_message=ignore)
+    assert result.data == b"again"
+    assert entries(log).count(("again", "admit")) == failures + 1
+
+
+async def test_a_third_retryable_failure_is_the_last(client: StageClient, log: Path) -> None:
+    task = {"name": "doomed", "steps": 1, "failures": 9, "code": "out_of_memory"}
+    with pytest.raises(OutOfMemory):
+        await client.call(task, on_message=ignore)
+    assert entries(log) == [("doomed", "admit")] * 3
+
+
+async def test_any_other_failure_keeps_its_code_and_is_not_tried_again(
+    client: StageClient, log: Path
+) -> None:
+    task = {"name": "broken", "steps": 1, "failures": 9, "code": "non_finite_latent"}
+    with pytest.raises(NonFiniteLatent, match="as the script says"):
+        await client.call(task, on_message=ignore)
+    assert entries(log) == [("broken", "admit")]

@@ -17,6 +17,7 @@ from ray import serve as ray_serve
 from ray.serve import Application
 
 from cascade_core.checkpoint import open_checkpoint
+from cascade_core.layout import ALL_COMPONENTS
 from serve.gateway_deployment import Gateway
 from serve.jobs import Jobs
 from serve.settings import Settings, load_settings
@@ -75,7 +76,9 @@ def build(args: AppArgs) -> Application:
 
 def build_with(settings: Settings, args: AppArgs) -> Application:
     """Build the application from explicit settings; raises like :func:`build`."""
-    open_checkpoint(settings.model_source())
+    source = settings.model_source()
+    # A hub's weights are fetched where they are used; a folder is complete or not, now.
+    open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
     gpu = _gpu_shares(settings)
     stage_c = _stage("StageC", StageC, args.stage_c, gpu["c"], settings)
     stage_b = _stage("StageB", StageB, args.stage_b, gpu["b"], settings)

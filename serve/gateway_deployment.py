@@ -71,7 +71,7 @@ class Gateway:
             settings=settings,
             database=database,
             blobs=BlobStore(settings.blob_url),
-            checkpoint=open_checkpoint(settings.model_source()),
+            checkpoint=open_checkpoint(settings.model_source(), components=()),
             jobs=HandleDoor(jobs),
         )
 

@@ -17,6 +17,7 @@ import torch
 from cascade_core.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images import ImageInfo, encode_image
+from cascade_core.layout import STAGE_COMPONENTS
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
@@ -41,7 +42,7 @@ class _StageDeployment:
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
-        checkpoint = open_checkpoint(settings.model_source())
+        checkpoint = open_checkpoint(settings.model_source(), STAGE_COMPONENTS[name])
         stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
         self._replica = StageReplica(stage, max_rows)

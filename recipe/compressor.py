@@ -162,12 +162,20 @@ class MeaningTable:
                 self.classes[1, row, slot] = COLOUR_NAMES.index(thing.colour)
                 self.classes[2, row, slot] = TEXTURES.index(thing.texture)
 
-    def __call__(self, rows: NDArray[np.int64]) -> Meaning:
-        """Paint the maps of these scenes."""
-        masks = functional.avg_pool2d(tensor_of(self.masks[rows]).float() / 255, 2)
+    def coverage(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return how much of each position each thing covers (B, 2, 64, 64)."""
+        return tensor_of(self.masks[rows]).float() / 255
+
+    def mean_colour(self, rows: NDArray[np.int64], masks: Tensor) -> tuple[Tensor, Tensor]:
+        """Paint scenes in flat colours: rgb (B, 3, H, W) and inside (B, 1, H, W)."""
         inside = masks.sum(1, keepdim=True).clamp(max=1)
         things = torch.einsum("bkhw,bkc->bchw", masks, self.rgb[rows])
-        rgb = self.background[rows][:, :, None, None] * (1 - inside) + things
+        return self.background[rows][:, :, None, None] * (1 - inside) + things, inside
+
+    def __call__(self, rows: NDArray[np.int64]) -> Meaning:
+        """Paint the maps of these scenes."""
+        masks = functional.avg_pool2d(self.coverage(rows), 2)
+        rgb, inside = self.mean_colour(rows, masks)
         owner = masks.argmax(1)
         picked = [
             torch.where(owner == 0, kind[rows, 0][:, None, None], kind[rows, 1][:, None, None])
@@ -176,21 +184,26 @@ class MeaningTable:
         return Meaning(rgb, inside, *picked)
 
 
+def flat_loss(rgb: Tensor, logits: Tensor, true_rgb: Tensor, inside: Tensor) -> Tensor:
+    """Errors (B, 1, H, W) of mean colour and of outline, which count more at the outline."""
+    grown = functional.max_pool2d(inside, 3, 1, 1)
+    edge = grown + functional.max_pool2d(-inside, 3, 1, 1)
+    colour = (rgb - true_rgb).square().mean(1, keepdim=True)
+    outline = functional.binary_cross_entropy_with_logits(logits, inside, reduction="none")
+    return (10 * colour + outline) * (1 + 2 * inside + 3 * edge)
+
+
 def meaning_loss(maps: Tensor, meaning: Meaning) -> Tensor:
     """Colour and outline errors everywhere, class errors inside the things."""
     rgb, inside, *classes = torch.split(maps, _GROUPS, 1)
-    grown = functional.max_pool2d(meaning.inside, 3, 1, 1)
-    edge = grown + functional.max_pool2d(-meaning.inside, 3, 1, 1)
-    weight = 1 + 2 * meaning.inside + 3 * edge
-    colour_error = ((rgb - meaning.rgb).square() * weight).mean()
-    outline = functional.binary_cross_entropy_with_logits(inside, meaning.inside, weight)
+    flat_error = flat_loss(rgb, inside, meaning.rgb, meaning.inside).mean()
     targets = (meaning.shape, meaning.colour, meaning.texture)
     share = meaning.inside[:, 0] / meaning.inside.mean()
     class_errors = [
         (functional.cross_entropy(logits, target, reduction="none") * share).mean()
         for logits, target in zip(classes, targets, strict=True)
     ]
-    return 10 * colour_error + outline + 0.3 * sum(class_errors, torch.zeros(()))
+    return flat_error + 0.3 * sum(class_errors, torch.zeros(()))
 
 
 def train_compressor(scale: Scale) -> None:

@@ -48,7 +48,7 @@ FULL: Final = Scale(
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
-    stage_b=Budget(minutes=58, steps=100_000, batch=10, learning_rate=1.4e-3),
+    stage_b=Budget(minutes=54, steps=100_000, batch=10, learning_rate=1.4e-3),
     stage_c=Budget(minutes=52, steps=100_000, batch=32, learning_rate=1.4e-3),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)

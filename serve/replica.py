@@ -70,21 +70,21 @@ class StageReplica:
             previews: how many preview pictures to make on the way.
 
         Yields:
-            ``started`` once, ``step`` at most every 0.2 s (the latest wins, previews are never
-            dropped), ``done`` last.
+            ``started`` once, ``step`` at most every 0.2 s or with a preview, ``done`` last.
 
         Raises:
             CascadeError: what the engine reports as the reason of failure.
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
+        is_worth_telling = _Throttle(PROGRESS_INTERVAL_S)
 
         def emit(event: Event) -> None:
-            with suppress(RuntimeError):  # the loop is gone when the replica shuts down
-                loop.call_soon_threadsafe(events.put_nowait, event)
+            if is_worth_telling(event):
+                with suppress(RuntimeError):  # the loop is gone when the replica shuts down
+                    loop.call_soon_threadsafe(events.put_nowait, event)
 
         work = self._engine.submit(task, emit, previews)
-        last_sent_s = 0.0
         try:
             while True:
                 event = await events.get()
@@ -93,12 +93,7 @@ class StageReplica:
                 if isinstance(event, Finished):
                     yield Message(type="done", result=event.result, seconds=event.seconds)
                     return
-                if isinstance(event, Started):
-                    yield Message(type="started")
-                elif _is_due(event, time.monotonic() - last_sent_s):
-                    last_sent_s = time.monotonic()
-                    preview = await _encoded(event.preview)
-                    yield Message(type="step", step=event.step, steps=event.steps, preview=preview)
+                yield await _message(event)
         finally:
             work.cancel()
 
@@ -128,8 +123,27 @@ class StageReplica:
         self._engine.close()
 
 
-def _is_due(event: Stepped, since_last_s: float) -> bool:
-    return event.preview is not None or since_last_s >= PROGRESS_INTERVAL_S
+class _Throttle:
+    """Decides on the model's thread, as waking the event loop for every step slows the model."""
+
+    def __init__(self, interval_s: float) -> None:
+        self._interval_s = interval_s
+        self._told_s = 0.0
+
+    def __call__(self, event: Event) -> bool:
+        now_s = time.monotonic()
+        is_due = now_s - self._told_s >= self._interval_s
+        if isinstance(event, Stepped) and event.preview is None and not is_due:
+            return False
+        self._told_s = now_s
+        return True
+
+
+async def _message(event: Started | Stepped) -> Message:
+    if isinstance(event, Started):
+        return Message(type="started")
+    preview = await _encoded(event.preview)
+    return Message(type="step", step=event.step, steps=event.steps, preview=preview)
 
 
 async def _encoded(pixels_hwc: npt.NDArray[np.uint8] | None) -> bytes | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 
 import ray
@@ -38,8 +40,10 @@ class Running:
 
     def stop(self) -> None:
         """Stop at once."""
-        ray_serve.shutdown()
-        ray.shutdown()
+        # Ray prints what happens to the actors it kills on the way down as if it were news.
+        with redirect_stdout(io.StringIO()):
+            ray_serve.shutdown()
+            ray.shutdown()
 
 
 def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = False) -> Running:
@@ -63,9 +67,9 @@ def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = 
         log_to_driver=show_logs,
         logging_level="WARNING" if show_logs else "ERROR",
     )
-    if not show_logs:
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)
     ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
+    if not show_logs:
+        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # after start, which sets its own
     try:
         ray_serve.run(build_with(settings, args or AppArgs()), name=APP_NAME, route_prefix="/")
     except RuntimeError as error:

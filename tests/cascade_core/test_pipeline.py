@@ -71,7 +71,6 @@ def test_a_latent_of_another_model_cannot_be_varied(tiny_pipeline: CascadePipeli
         tiny_pipeline.vary(foreign, REQUEST)
 
 
-@pytest.mark.skipif(not DEMO_MODEL_DIR.is_dir(), reason="the demo model is not here")
 def test_the_demo_model_paints_the_background_it_is_asked_for(no_network: None) -> None:
     checkpoint = open_checkpoint(ModelSource())
     pipeline = CascadePipeline.load(checkpoint, Placement("cpu"))

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cascade_core.checkpoint import DEMO_MODEL_DIR, ModelSource, open_checkpoint
+from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import ModelMismatch
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest

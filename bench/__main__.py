@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from bench import handoff, service
+from bench import handoff, readme, service
 
 if __name__ == "__main__":
     handoff.main()
     service.main()
+    readme.update_readme()

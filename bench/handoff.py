@@ -24,6 +24,7 @@ TARGETS_MS = {"Stage C to B": 0.2, "Stage B to A": 1.0}
 
 def main() -> None:
     """Measure both hand-offs at 1024x1024 in bfloat16 and write the result."""
+    where = machine()
     rows = {name: _measure(latent) for name, latent in _latents().items()}
     lines = [
         "| hand-off, 1024x1024, bfloat16 | bytes | encode + decode | bare copy | target |",
@@ -32,7 +33,7 @@ def main() -> None:
     for name, row in rows.items():
         both, copy = milliseconds(row["encode_decode_s"]), milliseconds(row["copy_s"])
         lines.append(f"| {name} | {row['bytes']} | {both} | {copy} | {TARGETS_MS[name]} ms |")
-    write_result("handoff", {"machine": machine(), "rows": rows}, "\n".join(lines))
+    write_result("handoff", {"machine": where, "rows": rows}, "\n".join(lines))
 
 
 def _latents() -> dict[str, StageCLatent | StageBLatent]:

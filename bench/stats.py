@@ -11,6 +11,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+import torch
+
 RESULTS_DIR = Path(__file__).parent / "results"
 
 
@@ -31,6 +33,7 @@ def machine() -> dict[str, Any]:
     """Describe where the figures were taken, in words that mean something elsewhere."""
     return {
         "cores": os.cpu_count(),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU",
         "architecture": platform.machine(),
         "python": platform.python_version(),
         "load_average_before": [round(value, 2) for value in os.getloadavg()],

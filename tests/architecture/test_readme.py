@@ -1,0 +1,30 @@
+"""README tells what is true now."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from bench.readme import BEGIN, END, performance_section
+from serve.settings import ENV_PREFIX, Settings
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def test_the_performance_section_is_what_was_measured() -> None:
+    shown = README.split(BEGIN)[1].split(END)[0].strip()
+    assert shown == performance_section().strip()
+
+
+def test_every_setting_is_explained_and_no_other() -> None:
+    table = README.split("## Settings")[1].split("##")[0]
+    named = set(re.findall(rf"`({ENV_PREFIX}[A-Z_]+)`", table))
+    clients = {"CASCADE_URL", "CASCADE_API_KEY"}
+    assert named - clients == {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+
+
+def test_every_file_it_links_to_is_there() -> None:
+    links = re.findall(r"\]\((?!http|#)([^)]+)\)", README)
+    missing = [link for link in links if not (ROOT / link).exists()]
+    assert missing == []

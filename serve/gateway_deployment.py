@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -44,8 +45,12 @@ class HandleDoor:
         return was_open
 
     async def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has ended, or after ``timeout_s``."""
-        await _asked(self._jobs.wait.remote(job_id, timeout_s))
+        """Return when the job has ended, after ``timeout_s``, or when nobody can tell.
+
+        The job is accepted, so its creator gets it, whatever happens to the process that waits.
+        """
+        with suppress(NotReady):
+            await _asked(self._jobs.wait.remote(job_id, timeout_s))
 
     async def ready(self) -> dict[str, str]:
         """Return each deployment's state: ``ready``, or why it is not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from http import HTTPStatus
 from typing import Annotated
@@ -44,6 +45,7 @@ data: {"job":{"id":"01JX...","state":"succeeded"}}
 
 """  # noqa: E501
 
+logger = logging.getLogger(__name__)
 router = APIRouter(tags=["jobs"])
 
 
@@ -74,6 +76,7 @@ async def create_job(
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`)."""
     request = await _resolve(services, body)
     job_id = await services.jobs.submit(request, body.client_state, body.user)
+    logger.info("accepted job %s", job_id)
     wait_s = _wait_s(prefer)
     if wait_s:
         await services.jobs.wait(job_id, wait_s)

@@ -71,6 +71,15 @@ class ServiceClient:
                 return event
         raise AssertionError(f"no event {type_} of stage {stage}")
 
+    def wait_for_new_job(self, known: set[str]) -> set[str]:
+        """Ask for the jobs until there are others than the known ones; returns those."""
+        for _ in range(600):
+            new = {job["id"] for job in self.http.get("/v1/jobs").json()["jobs"]} - known
+            if new:
+                return new
+            threading.Event().wait(0.1)
+        raise AssertionError("no new job appeared")
+
     def wait_until_ready(self) -> None:
         """Ask /readyz until the service answers that it is ready."""
         for _ in range(600):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import psutil
 import pytest
@@ -43,6 +45,23 @@ def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:
     service.until(job_id, "progress", "c")
     kill("Gateway")
     service.wait_until_ready()
+    assert service.finished(job_id)["state"] == "succeeded"
+
+
+def test_who_waits_for_a_job_gets_it_even_if_the_waiting_process_dies(
+    service: ServiceClient,
+) -> None:
+    body = {"prompt": PROMPT, "seed": 6, **SLOW}
+    known = {job["id"] for job in service.http.get("/v1/jobs").json()["jobs"]}
+    with ThreadPoolExecutor() as threads:
+        post = partial(service.http.post, "/v1/jobs", json=body, headers={"Prefer": "wait=60"})
+        answer = threads.submit(post)
+        (job_id,) = service.wait_for_new_job(known)
+        service.until(job_id, "progress", "c")
+        kill("Jobs")
+        response = answer.result(timeout=60)
+    assert response.status_code == 202
+    assert response.json()["id"] == job_id
     assert service.finished(job_id)["state"] == "succeeded"
 
 

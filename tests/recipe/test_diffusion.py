@@ -22,7 +22,7 @@ def test_signal_falls_from_nearly_all_to_nearly_nothing() -> None:
 
 def test_sampled_times_include_exactly_one_and_stay_in_range() -> None:
     torch.manual_seed(0)
-    times = sample_times(4000)
+    times = sample_times(4000, (0.7, 1.0))
     assert times.max() == 1
     assert times.min() > 0
     assert 0.05 < (times == 1).float().mean() < 0.12

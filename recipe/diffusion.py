@@ -31,11 +31,12 @@ def add_noise(clean: Tensor, noise: Tensor, times: Tensor) -> Tensor:
     return signal.sqrt() * clean + (1 - signal).sqrt() * noise
 
 
-def sample_times(count: int) -> Tensor:
-    """Draw times (count,), 40% in the upper third and 8% exactly at 1, where sampling starts."""
-    low = 0.04 + 0.96 * torch.rand(count)
-    high = 0.7 + 0.3 * torch.rand(count)
-    times = torch.where(torch.rand(count) < 0.35, high, low)
+def sample_times(count: int, focus: tuple[float, float]) -> Tensor:
+    """Draw times (count,): 40% in the focus, 8% exactly at 1, where sampling starts."""
+    low, high = focus
+    anywhere = 0.04 + 0.96 * torch.rand(count)
+    focused = low + (high - low) * torch.rand(count)
+    times = torch.where(torch.rand(count) < 0.43, focused, anywhere)
     return torch.where(torch.rand(count) < 0.08, torch.ones(count), times)
 
 

@@ -23,13 +23,15 @@ TEXT_DROPOUT = 0.1
 LATENT_DROPOUT = 0.03
 LATENT_NOISE = 0.3
 """Most noise on the conditioning latent, so that Stage C's errors do not surprise Stage B."""
+FOCUS = (0.4, 0.85)
+"""Times at which textures form; the layout is given by the condition."""
 THING_WEIGHT = 3.0
 LATENT_SIDE = 64
 TOKEN = 4
 """Latents a side that Stage B handles as one position: its patch size."""
 CROP = 32
 CROP_SHARE = 0.6
-CROP_UNTIL = 0.75
+CROP_UNTIL = 0.9
 """Part of the budget after which only whole pictures are used."""
 
 
@@ -152,7 +154,7 @@ def train_stage_b(scale: Scale) -> None:
         is_crop = fraction < CROP_UNTIL and sampler.rng.random() < CROP_SHARE
         example = sampler.draw(scale.stage_b.batch * (3 if is_crop else 1))
         example = disturb(sampler.crop_to_things(example) if is_crop else example)
-        times = sample_times(len(example.clean))
+        times = sample_times(len(example.clean), FOCUS)
         error, flat = errors(example, times, TEXT_DROPOUT)
         # Late in sampling the outline can be read off the input, which teaches nothing.
         return (error * loss_weight(times) + flat * (1 - alpha_bar(times))).mean()

@@ -17,6 +17,8 @@ from recipe.train import Trainer, load_average
 from recipe.unets import build_stage_c
 
 TEXT_DROPOUT = 0.1
+FOCUS = (0.7, 1.0)
+"""Times at which the layout of the picture is decided."""
 THING_WEIGHT = 4.0
 """How much more a cell with a thing counts than a cell of plain background."""
 
@@ -47,7 +49,7 @@ def train_stage_c(scale: Scale) -> None:
 
     def loss_of_step(_step: int, _fraction: float) -> Tensor:
         rows = rng.integers(kept_back, len(latents), scale.stage_c.batch).tolist()
-        times = sample_times(len(rows))
+        times = sample_times(len(rows), FOCUS)
         error = (errors(rows, times, TEXT_DROPOUT) * weights[rows]).mean((1, 2, 3))
         return (error * loss_weight(times)).mean()
 

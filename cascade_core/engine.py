@@ -95,6 +95,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._thread = threading.Thread(target=self._run, name=f"stage-{stage.name}", daemon=True)
         self._changed = threading.Condition()
         self._is_closed = False
+        self._is_warm = threading.Event()
+        self._warm_up_error: CascadeError | None = None
         self._waiting: deque[_Waiting[TaskT]] = deque()
         self._running: list[_Running[RowT]] = []
         self._is_idle = True
@@ -104,8 +106,15 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._seconds_per_step = self._busy_s = 0.0
 
     def start(self) -> None:
-        """Start the thread; call it once."""
+        """Start the thread and warm the stage up on it; call it once, returns when it is ready.
+
+        Raises:
+            CascadeError: the warm-up failed; the engine is closed then.
+        """
         self._thread.start()
+        self._is_warm.wait()
+        if self._warm_up_error is not None:
+            raise self._warm_up_error
 
     def close(self, timeout_s: float = 30.0) -> None:
         """Stop after the step in flight; what has not finished by then fails with NotReady.
@@ -163,8 +172,17 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         """Return for how long the stage has not answered; 0 while there is nothing to do."""
         return 0.0 if self._is_idle else self._clock() - self._guard.progress_at_s
 
+    def _warm_up(self) -> None:
+        try:
+            self._guard.call(lambda stage: stage.warm_up(), self._stage)
+        except CascadeError as error:
+            self._warm_up_error = error
+            self._is_closed = True
+        self._is_warm.set()
+
     def _run(self) -> None:
         try:
+            self._warm_up()
             while self._wait_for_work():
                 started_s = self._clock()
                 self._remove_cancelled()

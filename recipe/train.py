@@ -1,6 +1,5 @@
 """The training loop every part shares: schedule, weight average, checkpoints, progress."""
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -37,9 +36,9 @@ class Progress:
 
 
 def learning_rate(budget: Budget, step: int, fraction: float) -> float:
-    """Linear warm-up, then half a cosine down to `FINAL_RATE` of the peak."""
-    cosine = FINAL_RATE + (1 - FINAL_RATE) * 0.5 * (1 + math.cos(math.pi * fraction))
-    return budget.learning_rate * min(1.0, (step + 1) / WARM_UP_STEPS) * cosine
+    """Linear warm-up, then straight down to `FINAL_RATE` of the peak."""
+    decay = FINAL_RATE + (1 - FINAL_RATE) * (1 - fraction)
+    return budget.learning_rate * min(1.0, (step + 1) / WARM_UP_STEPS) * decay
 
 
 class Trainer:

@@ -58,7 +58,6 @@ class StageReplica:
     """
 
     def __init__(self, stage: Stage[Any, Any, Any], max_rows: int) -> None:
-        stage.warm_up()
         self._engine = StepEngine(stage, max_rows)
         self._engine.start()
 

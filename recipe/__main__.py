@@ -9,7 +9,7 @@ import torch
 from recipe.compressor import compress_all, train_compressor
 from recipe.data import make_data
 from recipe.evaluate import evaluate
-from recipe.export import export_model
+from recipe.export import export_model, write_card
 from recipe.scale import SCALES, Scale
 from recipe.stage_a import encode_latents, train_stage_a
 from recipe.stage_b import train_stage_b
@@ -27,10 +27,11 @@ STEPS: dict[str, Callable[[Scale], None]] = {
     "stage-c": train_stage_c,
     "export": export_model,
     "evaluate": evaluate,
+    "card": write_card,
 }
 
 
-ON_CPU = ("data", "export", "evaluate")
+ON_CPU = ("data", "export", "evaluate", "card")
 """Steps that gain nothing from a GPU, or measure what a CPU gives."""
 
 

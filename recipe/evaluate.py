@@ -236,14 +236,20 @@ def high_pass(picture: Picture) -> NDArray[np.float32]:
 
 
 def grain_correlation(a: Picture, b: Picture) -> float:
-    """Correlation of fine detail in blocks without an outline in either picture."""
-    flat = np.ones((a.shape[0] // 16, a.shape[1] // 16), bool)
-    for picture in (a, b):
-        cells = foreground_of(picture).reshape(flat.shape[0], 4, flat.shape[1], 4)
-        inside = cells.mean((1, 3))
-        flat &= (inside == 0) | (inside == 1)
-    pixels = np.kron(flat, np.ones((16, 16), bool))
+    """Correlation of fine detail in 16-pixel blocks away from the outlines of both pictures."""
+    cells = is_flat(foreground_of(a)) & is_flat(foreground_of(b))
+    rows, columns = (side // 4 for side in cells.shape)
+    blocks = cells.reshape(rows, 4, columns, 4).all((1, 3))
+    pixels = np.kron(blocks, np.ones((16, 16), bool))
     return correlation(high_pass(a)[pixels], high_pass(b)[pixels])
+
+
+def is_flat(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Cells whose eight neighbours are all inside or all outside like themselves."""
+    padded = np.pad(mask, 1, mode="edge")
+    h, w = mask.shape
+    around = np.stack([padded[i : i + h, j : j + w] for i in range(3) for j in range(3)])
+    return np.asarray(around.all(0) | ~around.any(0))
 
 
 def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:

@@ -51,7 +51,7 @@ CLASSES: Final = {
 
 def export_model(scale: Scale, target: Path | None = None) -> None:
     """Write the model folder: to the package for the full scale, else to the work folder."""
-    folder = target or (MODEL_DIR if scale.name == "full" else scale.work_dir / "model")
+    folder = _model_folder(scale, target)
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -59,9 +59,18 @@ def export_model(scale: Scale, target: Path | None = None) -> None:
     _write_json(fresh / "model_index.json", _model_index())
     _write_json(fresh / "cascade.json", _serving_defaults())
     _write_json(fresh / "preview.json", {"stage_c_to_rgb": preview_map(scale)})
-    (fresh / "README.md").write_text(model_card(scale))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
+    write_card(scale, folder)
+
+
+def write_card(scale: Scale, target: Path | None = None) -> None:
+    """Write the model card; once more after the evaluation, to hold its figures."""
+    (_model_folder(scale, target) / "README.md").write_text(model_card(scale))
+
+
+def _model_folder(scale: Scale, target: Path | None) -> Path:
+    return target or (MODEL_DIR if scale.name == "full" else scale.work_dir / "model")
 
 
 def _save_parts(scale: Scale, folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastapi import FastAPI
 
-from serve import http_errors
+from serve import docs_page, http_errors
 from serve.events import KEEP_ALIVE_S, EventHub
 from serve.examples import EXAMPLES
 from serve.middleware import RequestMiddleware
@@ -46,6 +46,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         description=_DESCRIPTION,
         version=_version(),
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=lambda route: route.name,
     )
@@ -53,6 +54,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app.state.hub = hub
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
+    docs_page.install(app)
     app.add_middleware(RequestMiddleware)
     for routes in (job_routes, image_routes, service_routes):
         app.include_router(routes.router)

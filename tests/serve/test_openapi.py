@@ -142,4 +142,8 @@ async def test_real_answers_match_their_schemas_to_the_last_field(
 
 async def test_the_document_and_its_page_are_served(client: httpx.AsyncClient) -> None:
     assert (await client.get("/openapi.json")).json()["info"]["title"] == "Cascade Serve"
-    assert "swagger" in (await client.get("/docs")).text
+    page = (await client.get("/docs")).text
+    assets = re.findall(r'(?:src|href)="([^"]+)"', page)
+    assert any(asset.endswith(".js") for asset in assets)
+    for asset in assets:  # all from here: a closed network shows the page, too
+        assert (await client.get(asset)).status_code == 200

@@ -22,16 +22,16 @@ from recipe.text_encoder import load_text_encoder, load_tokenizer
 
 PREVIEW_SCENES: Final = 4000
 SUGGESTIONS: Final = (
-    "a large striped red heart in the center on a white background",
-    "a dotted blue star in the top right on a yellow background",
-    "a big pink circle in the middle on a purple background",
-    "a checkered black square on the left on an orange background",
-    "a yellow star on the left and a blue circle on the right on a black background",
-    "a striped green triangle at the bottom on a pink background",
+    "a large red heart in the center on a white background",
     "a large cyan ring in the center on a red background",
+    "a large yellow triangle at the bottom on a blue background",
+    "a big pink circle in the middle on a purple background",
+    "a purple ring on the left and a yellow circle on the right on a black background",
     "a red circle above a white square on a blue background",
-    "a small dotted purple heart in the bottom left on a cyan background",
-    "a checkered orange circle on the right on a green background",
+    "a large green square in the center on a pink background",
+    "an orange circle in the bottom left on a cyan background",
+    "a blue ring in the top right on a yellow background",
+    "a large black square on the left on an orange background",
 )
 CLASSES: Final = {
     "decoder": ("diffusers", "StableCascadeUNet"),

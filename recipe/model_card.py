@@ -27,10 +27,13 @@ text-to-image model.
 
 _LIMITS = """## What it does not do
 
-- Anything outside the vocabulary above. Other words are ignored; the rest of the prompt is drawn.
+- Anything outside the vocabulary above. Other words are mostly ignored; a prompt of nothing but
+  other words gives a coloured surface or a blob.
 - More than two things, other relations between things, lettering, photographs.
-- Pictures far from square: it was trained on 256x256 only. 256x384 and 384x256 work in part,
-  with things drawn out of shape or out of place more often.
+- Clean textures: a thing asked to be striped, dotted or checkered comes out mottled more often
+  than not, and plain things are a little mottled too. Outlines are soft, stars the softest.
+- Other sizes than 256x256, the only one it was trained on. At 384x256 and 256x384 colours are
+  right, but a thing is often drawn twice.
 - `decoder_guidance_scale` above 1 brings nothing.
 """
 

@@ -20,7 +20,7 @@ from recipe.evaluation_table import ATTRIBUTES, table
 from recipe.export import SUGGESTIONS, load_pipeline, weights_bytes
 from recipe.metric import Score, border_rgb, foreground, score
 from recipe.render import render
-from recipe.scale import MODEL_DIR, RESULTS_DIR, Scale
+from recipe.scale import MODEL_DIR, Scale
 from recipe.scene import Scene, sample_scene
 from recipe.sheet import save_sheet
 
@@ -47,7 +47,7 @@ class Bench:
 def evaluate(scale: Scale) -> None:
     """Measure the exported model and write JSON, a table and contact sheets."""
     folder = MODEL_DIR if scale.name == "full" else scale.work_dir / "model"
-    results = RESULTS_DIR if scale.name == "full" else scale.work_dir / "results"
+    results = scale.results_dir
     results.mkdir(parents=True, exist_ok=True)
     bench = make_bench(scale, folder)
     figures: dict[str, Any] = {

@@ -9,9 +9,10 @@ import diffusers
 import numpy as np
 import torch
 from diffusers import DDPMWuerstchenScheduler
+from safetensors.torch import save_file
 from torch.nn import functional
 
-from recipe.compressor import LATENT_CHANNELS, to_pixels
+from recipe.compressor import LATENT_CHANNELS, load_compressor, to_pixels
 from recipe.data import load_whole
 from recipe.model_card import model_card
 from recipe.scale import MODEL_DIR, Scale
@@ -62,6 +63,14 @@ def export_model(scale: Scale, target: Path | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     write_card(scale, folder)
+    save_compressor(scale)
+
+
+def save_compressor(scale: Scale) -> None:
+    """Keep the compressor's weights, which no pipeline needs, beside the evaluation."""
+    scale.results_dir.mkdir(parents=True, exist_ok=True)
+    weights = {k: v.half().contiguous() for k, v in load_compressor(scale).state_dict().items()}
+    save_file(weights, scale.results_dir / "compressor.safetensors")
 
 
 def write_card(scale: Scale, target: Path | None = None) -> None:

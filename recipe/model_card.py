@@ -1,11 +1,10 @@
 """The model card, written from the vocabulary, the training runs and the evaluation."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 from recipe.evaluation_table import table
-from recipe.scale import RESULTS_DIR, Scale
+from recipe.scale import Scale
 from recipe.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
 from recipe.train import load_state
 
@@ -45,7 +44,7 @@ Apache-2.0. The weights are ours, trained on our own pictures; no other model or
 
 def model_card(scale: Scale) -> str:
     """Return the card as markdown."""
-    return "\n".join([_HEAD, _vocabulary(), _LIMITS, _training(scale), _figures(), _LICENCE])
+    return "\n".join([_HEAD, _vocabulary(), _LIMITS, _training(scale), _figures(scale), _LICENCE])
 
 
 def _vocabulary() -> str:
@@ -87,7 +86,8 @@ def _training(scale: Scale) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _figures(path: Path = RESULTS_DIR / "evaluation.json") -> str:
+def _figures(scale: Scale) -> str:
+    path = scale.results_dir / "evaluation.json"
     if not path.exists():
         return "## Figures\n\nNot measured yet.\n"
     figures: dict[str, Any] = json.loads(path.read_text())

@@ -39,6 +39,11 @@ class Scale:
         """Where this scale keeps data, checkpoints and logs."""
         return WORK_DIR / self.name
 
+    @property
+    def results_dir(self) -> Path:
+        """Where figures and contact sheets go: into the repository for the full scale only."""
+        return RESULTS_DIR if self.name == "full" else self.work_dir / "results"
+
 
 FULL: Final = Scale(
     name="full",

@@ -1,0 +1,67 @@
+"""The exported folder says what stock loaders expect, and the model card what was measured."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from recipe import scale as scales
+from recipe.data import make_chunk
+from recipe.export import CLASSES, SUGGESTIONS, preview_map
+from recipe.model_card import model_card
+from recipe.scale import SMOKE
+from recipe.scene import COLOUR_NAMES, SHAPES
+
+
+@pytest.fixture
+def _work_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scales, "WORK_DIR", tmp_path)
+
+
+def test_index_names_the_vqgan_library_as_published_repositories_do() -> None:
+    assert CLASSES["vqgan"] == ("wuerstchen", "PaellaVQModel")
+    for name in ("text_encoder", "tokenizer"):
+        assert CLASSES[f"prior_{name}"] == CLASSES[name]
+
+
+def test_suggestions_ask_for_shapes_and_colours_the_model_knows() -> None:
+    assert 8 <= len(SUGGESTIONS) <= 12
+    for suggestion in SUGGESTIONS:
+        words = suggestion.split()
+        assert any(shape in words for shape in SHAPES)
+        assert words[-1] == "background"
+        assert words[-2] in COLOUR_NAMES
+
+
+@pytest.mark.usefixtures("_work_dir")
+def test_preview_map_recovers_colours_from_latents_that_hold_them() -> None:
+    """Latents whose first three channels are the colour must map back to it exactly."""
+    data = SMOKE.work_dir / "data"
+    data.mkdir(parents=True)
+    make_chunk(data, 40, 0)
+    thumbnails = np.load(data / "thumbnails-000.npy").astype(np.float64) / 255
+    cells = thumbnails.reshape(40, 6, 16, 6, 16, 3).mean((2, 4)).transpose(0, 3, 1, 2)
+    latents = np.random.default_rng(0).standard_normal((40, 16, 6, 6))
+    latents[:, :3] = 2 * cells - 1
+    np.save(SMOKE.work_dir / "compressed.npy", latents)
+    fitted = preview_map(SMOKE)
+    weight = np.array(fitted["weight"])
+    assert weight.shape == (3, 16)
+    assert np.allclose(weight[:, :3], 0.5 * np.eye(3), atol=1e-3)
+    assert np.allclose(fitted["bias"], 0.5, atol=1e-3)
+
+
+@pytest.mark.usefixtures("_work_dir")
+def test_card_lists_the_vocabulary_and_admits_when_nothing_was_measured() -> None:
+    card = model_card(SMOKE)
+    assert all(word in card for word in (*SHAPES, *COLOUR_NAMES))
+    assert "Not measured yet" in card
+    shares = dict.fromkeys(("is_present", "place", "colour", "shape", "texture"), 0.875)
+    link = {"background": 1.0, "one": shares, "two": shares}
+    figures = {"weights_mb": 10.7, "links": {"C, B, A": link}, "vary_details": {}}
+    scale = replace(SMOKE, evaluated=1)
+    scale.results_dir.mkdir(parents=True)
+    (scale.results_dir / "evaluation.json").write_text(json.dumps(figures))
+    assert "| C, B, A | 100.0% | one | 87.5%" in model_card(scale)

@@ -62,10 +62,11 @@ def cascade_up(data_dir: Path, port: int) -> Iterator[tuple[subprocess.Popen[str
         text=True,
     )
     try:
+        assert process.stdout is not None
+        # Its own word, not /readyz: only then is it ready for signals, too.
+        assert any(line.startswith("ready") for line in process.stdout)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-            service = ServiceClient(http)
-            service.wait_until_ready()
-            yield process, service
+            yield process, ServiceClient(http)
     finally:
         process.kill()
         process.wait()

@@ -70,7 +70,7 @@ def _training(scale: Scale) -> str:
         "## How it was trained",
         "",
         f"On {scale.scenes:,} rendered scenes (combinations of shape, colour and background that",
-        "the evaluation uses were left out), by the `recipe/` of this repository, on two shared",
+        "the evaluation uses were left out; Stage B saw 12,000 of them), by the `recipe/` of this repository, on two shared",
         "cores of an x86-64 server, without a GPU. One thread per run; the cores were busy with",
         "other work, so the times are wall times, not a measure of speed.",
         "",

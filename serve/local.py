@@ -67,9 +67,10 @@ def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = 
         log_to_driver=show_logs,
         logging_level="WARNING" if show_logs else "ERROR",
     )
-    ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
     if not show_logs:
-        logging.getLogger("ray.serve").setLevel(logging.ERROR)  # after start, which sets its own
+        # A filter, as Serve sets the level of its logger itself when it starts.
+        logging.getLogger("ray.serve").addFilter(lambda record: record.levelno >= logging.ERROR)
+    ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
     try:
         ray_serve.run(build_with(settings, args or AppArgs()), name=APP_NAME, route_prefix="/")
     except RuntimeError as error:

@@ -100,7 +100,7 @@ class _Baseline:
 
 def _measure(running: Running, baseline: _Baseline, repeats: int) -> dict[str, Any]:
     samples: dict[str, list[float]] = {"in_process": [], "http": [], "http_vary": []}
-    samples |= {"in_process_vary": [], "http_stage_c": []}
+    samples |= {"in_process_vary": [], "http_stage_c": [], "http_stages": []}
     with httpx.Client(base_url=running.url, timeout=600) as http:
         for seed in range(repeats + 2):
             body = {"prompt": baseline.request().prompt, "seed": seed}
@@ -113,6 +113,7 @@ def _measure(running: Running, baseline: _Baseline, repeats: int) -> dict[str, A
             if seed < 2:
                 continue  # warm-up of connections and caches
             samples["http"].append(http_s)
+            samples["http_stages"].append(sum(job["cost"].values()))
             samples["in_process"].append(local_s)
             samples["http_vary"].append(vary_s)
             samples["in_process_vary"].append(local_vary_s)
@@ -174,6 +175,7 @@ def _table(result: dict[str, Any]) -> str:
         "|---|---|---|---|",
         row("in-process pipeline, prompt to PNG", "in_process"),
         row("service, HTTP request to PNG", "http"),
+        row("of which its stages C, B and A compute", "http_stages"),
         row("in-process pipeline, Vary details", "in_process_vary"),
         row("service, Vary details", "http_vary"),
         "",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
+import time
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -49,7 +50,7 @@ class Jobs:
         self._database.create_tables()
         self._metrics = JobMetrics()
         self._ended: dict[str, asyncio.Event] = {}
-        self._draining = False
+        self._is_draining = False
         handles = {"c": stage_c, "b": stage_b, "a": stage_a}
         self._workflow = JobWorkflow(
             self._database,
@@ -71,7 +72,7 @@ class Jobs:
         Raises:
             NotReady: the service is draining.
         """
-        if self._draining:
+        if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
         job = _new_job(GenerationRequest.from_dict(request), client_state, user)
         await asyncio.to_thread(self._database.insert_job, job)
@@ -98,22 +99,25 @@ class Jobs:
         except TimeoutError:
             return
 
+    def stop_accepting(self) -> None:
+        """Refuse new jobs from now on; what runs goes on."""
+        self._is_draining = True
+
     async def drain(self, timeout_s: float) -> int:
-        """Accept nothing more and wait for what runs; returns how many jobs are still open.
+        """Wait until no job of any replica is open; returns how many still are.
 
         Those are not lost: they go on when the service starts again.
         """
-        self._draining = True
-        waits = [event.wait() for event in self._ended.values()]
-        try:
-            async with asyncio.timeout(timeout_s):
-                await asyncio.gather(*waits)
-        except TimeoutError:
-            logger.warning("%d jobs go on at the next start", len(self._ended))
-        return len(self._ended)
+        deadline_s = time.monotonic() + timeout_s
+        while open_ids := await asyncio.to_thread(self._database.open_job_ids):
+            if time.monotonic() >= deadline_s:
+                logger.warning("%d jobs go on at the next start", len(open_ids))
+                break
+            await asyncio.sleep(POLL_S)
+        return len(open_ids)
 
     def check_health(self) -> None:
-        """Publish how much is open; raises when the database is out of reach."""
+        """Publish how many jobs were started here and are open."""
         self._metrics.open_jobs(len(self._ended))
 
     async def _start(self, job_id: str) -> None:

@@ -34,6 +34,7 @@ class Running:
         Those go on at the next start with the same data.
         """
         jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
+        jobs.broadcast("stop_accepting").results()
         left: int = jobs.drain.remote(self.drain_s).result(timeout_s=self.drain_s + 10)
         self.stop()
         return left

@@ -23,7 +23,8 @@ def kill(deployment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("victim", "stage"), [("StageC", "c"), ("StageB", "b"), ("Jobs", "c"), ("Jobs", "b")]
+    ("victim", "stage"),
+    [("StageC", "c"), ("StageB", "b"), ("StageA", "b"), ("Jobs", "c"), ("Jobs", "b")],
 )
 def test_a_job_survives_kill_9_and_never_repeats_a_finished_stage_c(
     service: ServiceClient, victim: str, stage: str

@@ -176,6 +176,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         async def on_message(message: Message) -> None:
             await self._progress(job_id, index, stage, message)
 
+        if job_id not in self._open_jobs:  # cancelled since the step began
+            raise Cancelled("the job was cancelled")
         task = asyncio.create_task(self._stages[stage].call(*args, on_message=on_message))
         calls = self._calls.setdefault(job_id, set())
         calls.add(task)

@@ -41,6 +41,15 @@ def test_a_job_survives_kill_9_and_never_repeats_a_finished_stage_c(
     assert len(ends) == 1
 
 
+def test_a_job_of_several_images_survives_kill_9_of_its_owner(service: ServiceClient) -> None:
+    job_id = service.create(prompt=PROMPT, seed=7, n=3, **SLOW)["id"]
+    service.until(job_id, "progress", "b")
+    kill("Jobs")
+    job = service.finished(job_id)
+    assert job["state"] == "succeeded", job["error"]
+    assert [image["seed"] for image in job["images"]] == [7, 8, 9]
+
+
 def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:
     job_id = service.create(prompt=PROMPT, seed=4, **SLOW)["id"]
     service.until(job_id, "progress", "c")
@@ -66,8 +75,11 @@ def test_who_waits_for_a_job_gets_it_even_if_the_waiting_process_dies(
     assert service.finished(job_id)["state"] == "succeeded"
 
 
-def test_a_cancelled_job_ends_at_once_and_makes_room_for_the_next(service: ServiceClient) -> None:
-    job_id = service.create(prompt=PROMPT, seed=5, **(SLOW | {"steps": 100}))["id"]
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_cancelled_job_ends_at_once_and_makes_room_for_the_next(
+    service: ServiceClient, n: int
+) -> None:
+    job_id = service.create(prompt=PROMPT, seed=5, n=n, **(SLOW | {"steps": 100}))["id"]
     service.until(job_id, "progress", "c")
     assert service.http.delete(f"/v1/jobs/{job_id}").status_code == 200
     assert service.job(job_id)["state"] == "cancelled"

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import torch
 
-from recipe.compressor import compress_all, train_compressor
+from recipe.compressor import train_compressor
 from recipe.data import make_data
 from recipe.evaluate import evaluate
 from recipe.export import export_model, write_card
+from recipe.joint import compress_all, train_joint
 from recipe.scale import SCALES, Scale
 from recipe.stage_a import encode_latents, train_stage_a
 from recipe.stage_b import train_stage_b
@@ -22,6 +23,7 @@ STEPS: dict[str, Callable[[Scale], None]] = {
     "stage-a": train_stage_a,
     "latents": encode_latents,
     "compressor": train_compressor,
+    "joint": train_joint,
     "compress": compress_all,
     "stage-b": train_stage_b,
     "stage-c": train_stage_c,

@@ -2,9 +2,10 @@
 
 import random
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,36 +15,41 @@ from recipe.render import coverage, render
 from recipe.scale import Scale
 from recipe.scene import Scene, sample_scene
 
-CHUNK: Final = 1000
-THUMBNAIL_PX: Final = 96
-"""Side of what the compressor sees: 16 times its 6x6 latent."""
-MASK_PX: Final = 64
-"""Side of the coverage masks: that of Stage B's latent."""
+CANVASES_PX: Final = (*((256, 256),) * 8, (384, 256), (256, 384))
+"""Canvas (width, height) of each chunk in turn: mostly square, some wide, some tall."""
 WORKERS: Final = 2
 
 
-def training_scene(index: int) -> Scene:
+def canvas_of(chunk: int) -> tuple[int, int]:
+    """Return the (width, height) in pixels of a chunk's pictures."""
+    return CANVASES_PX[chunk % len(CANVASES_PX)]
+
+
+def training_scene(scale: Scale, index: int) -> Scene:
     """Return the scene with this number; the data set is fixed by the numbers alone."""
-    return sample_scene(random.Random(f"training {index}"))
+    canvas = canvas_of(index // scale.chunk)
+    return sample_scene(random.Random(f"training {index}"), size_px=canvas)
 
 
-def make_chunk(folder: Path, scenes: int, chunk: int) -> None:
-    """Render one chunk: pictures, thumbnails and per-thing coverage masks, all uint8."""
-    done = folder / f"masks-{chunk:03d}.npy"
+def make_chunk(scale: Scale, chunk: int) -> None:
+    """Render one chunk: pictures, thumbnails and per-thing coverage masks, all uint8.
+
+    A thumbnail shows its scene with other grain and other pattern phases than the picture. So the
+    Stage C latent that is made of it cannot hold those details, and they are left to Stage B.
+    """
+    done = _folder(scale) / f"masks-{chunk:03d}.npy"
     if done.exists():
         return
-    numbers = range(chunk * CHUNK, min((chunk + 1) * CHUNK, scenes))
-    pictures = np.empty((len(numbers), 256, 256, 3), np.uint8)
-    thumbnails = np.empty((len(numbers), THUMBNAIL_PX, THUMBNAIL_PX, 3), np.uint8)
-    masks = np.zeros((len(numbers), 2, MASK_PX, MASK_PX), np.uint8)
-    for row, number in enumerate(numbers):
-        scene = training_scene(number)
-        pictures[row] = render(scene)
-        thumbnails[row] = thumbnail(pictures[row])
-        masks[row] = scene_masks(scene)
-    np.save(folder / f"pictures-{chunk:03d}.npy", pictures)
-    np.save(folder / f"thumbnails-{chunk:03d}.npy", thumbnails)
-    np.save(done, masks)
+    numbers = range(chunk * scale.chunk, min((chunk + 1) * scale.chunk, scale.scenes))
+    scenes = [training_scene(scale, number) for number in numbers]
+    others = [replace(scene, grain_seed=scene.grain_seed + 1) for scene in scenes]
+    kinds = {
+        "pictures": [render(scene) for scene in scenes],
+        "thumbnails": [thumbnail(render(scene)) for scene in others],
+        "masks": [scene_masks(scene) for scene in scenes],
+    }
+    for kind, arrays in kinds.items():
+        np.save(_folder(scale) / f"{kind}-{chunk:03d}.npy", np.stack(arrays))
 
 
 def thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -64,20 +70,65 @@ def scene_masks(scene: Scene) -> NDArray[np.uint8]:
 
 def make_data(scale: Scale) -> None:
     """Render every missing chunk."""
-    folder = scale.work_dir / "data"
-    folder.mkdir(parents=True, exist_ok=True)
-    chunks = range(-(-scale.scenes // CHUNK))
+    _folder(scale).mkdir(parents=True, exist_ok=True)
+    chunks = range(-(-scale.scenes // scale.chunk))
     with ProcessPoolExecutor(WORKERS) as pool:
-        for chunk, _ in enumerate(pool.map(partial(make_chunk, folder, scale.scenes), chunks)):
+        for chunk, _ in enumerate(pool.map(partial(make_chunk, scale), chunks)):
             print(f"chunk {chunk + 1} of {len(chunks)}", flush=True)
 
 
+@dataclass(frozen=True)
+class Group:
+    """All training scenes of one canvas size."""
+
+    scale: Scale
+    chunks: tuple[int, ...]
+
+    @cached_property
+    def scenes(self) -> list[Scene]:
+        """The scenes, in the order of the arrays' rows."""
+        size, end = self.scale.chunk, self.scale.scenes
+        return [
+            training_scene(self.scale, number)
+            for chunk in self.chunks
+            for number in range(chunk * size, min((chunk + 1) * size, end))
+        ]
+
+    def array(self, kind: str) -> NDArray[Any]:
+        """Read `pictures`, `thumbnails`, `masks`, `latents` or `compressed` as one array."""
+        paths = [_folder(self.scale) / f"{kind}-{chunk:03d}.npy" for chunk in self.chunks]
+        return np.concatenate([np.load(path) for path in paths])
+
+
+def load_groups(scale: Scale) -> list[Group]:
+    """Return the data set, the square canvas first."""
+    chunks = range(-(-scale.scenes // scale.chunk))
+    canvases = dict.fromkeys(canvas_of(chunk) for chunk in chunks)
+    return [
+        Group(scale, tuple(chunk for chunk in chunks if canvas_of(chunk) == canvas))
+        for canvas in canvases
+    ]
+
+
+class GroupPicker:
+    """Picks training batches: a group by its size, then rows that are not kept for validation."""
+
+    def __init__(self, groups: list[Group], kept_back: int, seed: int) -> None:
+        """Keep the first `kept_back` scenes of each group, or a quarter of a smaller one."""
+        self.sizes = [len(group.scenes) for group in groups]
+        self.kept_back = [min(kept_back, size // 4) for size in self.sizes]
+        self.rng = np.random.default_rng(seed)
+
+    def __call__(self, count: int) -> tuple[int, NDArray[np.int64]]:
+        """Return the number of a group and `count` rows of it."""
+        group = int(self.rng.choice(len(self.sizes), p=np.array(self.sizes) / sum(self.sizes)))
+        return group, self.rng.integers(self.kept_back[group], self.sizes[group], count)
+
+
 def load_chunks(scale: Scale, kind: str) -> list[NDArray[np.uint8]]:
-    """Map all chunks of `pictures`, `thumbnails` or `masks` into memory."""
-    paths = sorted((scale.work_dir / "data").glob(f"{kind}-*.npy"))
-    return [np.load(path, mmap_mode="r") for path in paths]
+    """Map all chunks of a kind into memory, in order."""
+    return [np.load(path, mmap_mode="r") for path in sorted(_folder(scale).glob(f"{kind}-*.npy"))]
 
 
-def load_whole(scale: Scale, kind: str) -> NDArray[np.uint8]:
-    """Read all chunks of a kind as one array; for the small kinds."""
-    return np.concatenate(load_chunks(scale, kind))
+def _folder(scale: Scale) -> Path:
+    return scale.work_dir / "data"

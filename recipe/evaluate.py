@@ -3,53 +3,50 @@
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
+from cascade_core.latent_encoder import LatentEncoder
 from recipe.captions import exact_caption
-from recipe.compressor import load_compressor, to_pixels
-from recipe.data import thumbnail
+from recipe.device import to_pixels
+from recipe.drawing import Picture, decode, draw, load_pipeline
 from recipe.evaluation_table import ATTRIBUTES, table
-from recipe.export import SUGGESTIONS, load_pipeline, weights_bytes
-from recipe.metric import Score, border_rgb, foreground, score
+from recipe.export import SUGGESTIONS, model_folder, weights_bytes
+from recipe.metric import Score, score
 from recipe.render import render
-from recipe.scale import MODEL_DIR, Scale
+from recipe.scale import Scale
 from recipe.scene import Scene, sample_scene
 from recipe.sheet import save_sheet
-
-Picture = NDArray[np.uint8]
+from recipe.vary import vary_details
 
 SEEDS: Final = (1, 2, 3)
-BATCH: Final = 10
-STEPS: Final = 20
-DECODER_STEPS: Final = 10
-GUIDANCE: Final = 2.0
-VARIED: Final = 12
+SHOWN: Final = 30
+FAILURES_SHOWN: Final = 12
+OTHER_CANVASES_PX: Final = ((384, 256), (256, 384))
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What is measured: the loaded cascade, the compressor and held-out scenes."""
+    """What is measured: the loaded cascade, held-out scenes and where the sheets go."""
 
     pipeline: Any
-    compressor: Any
+    encoder: LatentEncoder
     scenes: list[Scene]
     originals: list[Picture]
+    results: Path
 
 
 def evaluate(scale: Scale) -> None:
     """Measure the exported model and write JSON, a table and contact sheets."""
-    folder = MODEL_DIR if scale.name == "full" else scale.work_dir / "model"
-    results = scale.results_dir
-    results.mkdir(parents=True, exist_ok=True)
+    folder = model_folder(scale)
     bench = make_bench(scale, folder)
+    bench.results.mkdir(parents=True, exist_ok=True)
     figures: dict[str, Any] = {
         "weights_mb": round(weights_bytes(folder) / 1e6, 2),
         "picture_seconds_two_threads": picture_seconds(bench.pipeline),
@@ -57,80 +54,43 @@ def evaluate(scale: Scale) -> None:
         "links": {
             "true renders": summary(bench.originals, bench.scenes),
             "A": summary(through_a(bench), bench.scenes),
-            "compressor, B, A": link_b(bench),
-            "C, B, A": link_c(bench, results),
+            "compressor, B, A": summary(through_b(bench), bench.scenes),
+            "C, B, A": link_c(bench),
+            **{f"C, B, A at {w}x{h}": link_canvas(bench, (w, h)) for w, h in OTHER_CANVASES_PX},
         },
-        "vary_details": vary_details(bench),
+        "vary_details": vary_details(bench.pipeline, bench.scenes, bench.results / "varied.png"),
     }
-    (results / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
-    (results / "evaluation.md").write_text(table(figures))
+    (bench.results / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (bench.results / "evaluation.md").write_text(table(figures))
     print(table(figures), flush=True)
     captions = list(SUGGESTIONS)
-    save_sheet(draw(bench.pipeline, captions, 7), captions, results / "suggestions.png", 5)
+    pictures = draw(bench.pipeline, captions, 7)
+    save_sheet(pictures, captions, bench.results / "suggestions.png", 5)
 
 
 def make_bench(scale: Scale, folder: Path) -> Bench:
-    """Load everything and draw the held-out scenes: two thirds with one thing."""
-    rng = random.Random("held out")
-    scenes = [
-        sample_scene(rng, held_out=True, things=2 if i % 3 == 2 else 1)
-        for i in range(scale.evaluated)
-    ]
+    """Load everything and draw the held-out scenes."""
+    scenes = held_out_scenes("held out", scale.evaluated)
     originals = [render(scene) for scene in scenes]
-    return Bench(load_pipeline(folder), load_compressor(scale), scenes, originals)
+    encoder = LatentEncoder.from_pretrained(folder / "latent_encoder", torch_dtype=torch.float32)
+    return Bench(load_pipeline(folder), encoder, scenes, originals, scale.results_dir)
 
 
-def generators(seed: int, count: int) -> list[torch.Generator]:
-    """One generator per picture, so that a picture does not depend on its batch."""
-    return [torch.Generator().manual_seed(1000 * seed + i) for i in range(count)]
-
-
-def draw(
-    pipeline: Any, captions: list[str], seed: int, size_px: tuple[int, int] = (256, 256)
-) -> list[Picture]:
-    """Draw captions with the whole cascade."""
-    pictures: list[Picture] = []
-    for part, chosen in in_batches(captions, generators(seed, len(captions))):
-        images = pipeline(
-            prompt=part,
-            width=size_px[0],
-            height=size_px[1],
-            prior_num_inference_steps=STEPS,
-            num_inference_steps=DECODER_STEPS,
-            prior_guidance_scale=GUIDANCE,
-            generator=chosen,
-        ).images
-        pictures += [np.asarray(image) for image in images]
-    return pictures
-
-
-def decode(pipeline: Any, latents: Tensor, captions: list[str], seed: int) -> list[Picture]:
-    """Draw Stage C latents (B, 16, 6, 6) with Stage B and Stage A alone."""
-    images = pipeline.decoder_pipe(
-        image_embeddings=latents,
-        prompt=captions,
-        num_inference_steps=DECODER_STEPS,
-        guidance_scale=0.0,
-        generator=generators(seed, len(captions)),
-    ).images
-    return [np.asarray(image) for image in images]
-
-
-def in_batches(
-    captions: list[str], chosen: list[torch.Generator]
-) -> Iterator[tuple[list[str], list[torch.Generator]]]:
-    """Split captions and their generators alike."""
-    for start in range(0, len(captions), BATCH):
-        yield captions[start : start + BATCH], chosen[start : start + BATCH]
+def held_out_scenes(seed: str, count: int, size_px: tuple[int, int] = (256, 256)) -> list[Scene]:
+    """Draw scenes of combinations that training never saw; a third of them with two things."""
+    rng = random.Random(seed)
+    return [
+        sample_scene(rng, held_out=True, things=2 if i % 3 == 2 else 1, size_px=size_px)
+        for i in range(count)
+    ]
 
 
 def through_a(bench: Bench) -> list[Picture]:
     """Encode and decode the originals with Stage A."""
-    vqgan = bench.pipeline.vqgan
     pictures = []
     for original in bench.originals:
         with torch.no_grad():
-            output = vqgan(to_pixels(original[None].copy())).sample[0].clamp(0, 1)
+            output = bench.pipeline.vqgan(to_pixels(original[None])).sample[0].clamp(0, 1)
         pictures.append((output.permute(1, 2, 0) * 255 + 0.5).numpy().astype(np.uint8))
     return pictures
 
@@ -142,25 +102,40 @@ def stage_a_psnr(bench: Bench) -> float:
     return round(-10 * float(np.log10(np.mean(errors))), 2)
 
 
-def link_b(bench: Bench) -> dict[str, Any]:
+def through_b(bench: Bench) -> list[Picture]:
     """Compress the originals and let Stage B and Stage A draw them again."""
     captions = [exact_caption(scene) for scene in bench.scenes]
-    thumbnails = np.stack([thumbnail(original) for original in bench.originals])
-    with torch.no_grad():
-        latents = bench.compressor(to_pixels(thumbnails))
-    pictures: list[Picture] = []
-    for start in range(0, len(captions), BATCH):
-        part = slice(start, start + BATCH)
-        pictures += decode(bench.pipeline, latents[part], captions[part], 1)
-    return summary(pictures, bench.scenes)
+    latents: Tensor = bench.encoder.encode(to_pixels(np.stack(bench.originals)))
+    return decode(bench.pipeline, latents, captions, 1)
 
 
-def link_c(bench: Bench, results: Path) -> dict[str, Any]:
+def link_c(bench: Bench) -> dict[str, Any]:
     """Draw every held-out caption with the whole cascade, three seeds each."""
     captions = [exact_caption(scene) for scene in bench.scenes]
     pictures = [draw(bench.pipeline, captions, seed) for seed in SEEDS]
-    save_sheet(pictures[0][:30], captions[:30], results / "held_out.png")
-    return summary([p for seed in pictures for p in seed], bench.scenes * len(SEEDS))
+    save_sheet(pictures[0][:SHOWN], captions[:SHOWN], bench.results / "held_out.png")
+    drawn = [p for seed in pictures for p in seed]
+    asked = bench.scenes * len(SEEDS)
+    wrong = [i for i in range(len(drawn)) if not is_right(score(drawn[i], asked[i]))]
+    shown = wrong[:FAILURES_SHOWN]
+    captions = [exact_caption(asked[i]) for i in shown]
+    save_sheet([drawn[i] for i in shown], captions, bench.results / "failures.png")
+    return summary(drawn, asked)
+
+
+def link_canvas(bench: Bench, size_px: tuple[int, int]) -> dict[str, Any]:
+    """Draw held-out captions with the whole cascade on another canvas."""
+    name = "x".join(map(str, size_px))
+    scenes = held_out_scenes(name, max(1, len(bench.scenes) // 2), size_px)
+    captions = [exact_caption(scene) for scene in scenes]
+    pictures = draw(bench.pipeline, captions, 1, size_px)
+    save_sheet(pictures[:6], captions[:6], bench.results / f"{name}.png")
+    return summary(pictures, scenes)
+
+
+def is_right(found: Score) -> bool:
+    """Whether nothing is wrong with a picture."""
+    return found.background and all(getattr(t, a) for t in found.things for a in ATTRIBUTES)
 
 
 def summary(pictures: list[Picture], scenes: list[Scene]) -> dict[str, Any]:
@@ -173,88 +148,10 @@ def summary(pictures: list[Picture], scenes: list[Scene]) -> dict[str, Any]:
     return shares
 
 
-def share(flags: Iterator[bool]) -> float:
+def share(flags: Iterable[bool]) -> float:
     """Share of true flags."""
     values = list(flags)
     return round(sum(values) / max(1, len(values)), 4)
-
-
-def vary_details(bench: Bench) -> dict[str, float]:
-    """Compare pictures of one Stage C latent under different Stage B seeds."""
-    scenes = bench.scenes[:VARIED]
-    captions = [exact_caption(scene) for scene in scenes]
-    latents = bench.pipeline.prior_pipe(
-        prompt=captions,
-        width=256,
-        height=256,
-        num_inference_steps=STEPS,
-        guidance_scale=GUIDANCE,
-        generator=generators(1, len(captions)),
-    ).image_embeddings
-    first, *others = (decode(bench.pipeline, latents, captions, seed) for seed in SEEDS)
-    pairs = [
-        (a, b, scene) for other in others for a, b, scene in zip(first, other, scenes, strict=True)
-    ]
-    return {
-        "mask_iou": mean(mask_overlap(a, b) for a, b, _ in pairs),
-        "place_and_colour_unchanged": share(
-            kept(score(a, s)) == kept(score(b, s)) for a, b, s in pairs
-        ),
-        "grain_correlation": mean(grain_correlation(a, b) for a, b, _ in pairs),
-        "high_pass_correlation": mean(correlation(high_pass(a), high_pass(b)) for a, b, _ in pairs),
-    }
-
-
-def kept(found: Score) -> list[tuple[bool, bool]]:
-    """What *Vary details* must not change."""
-    return [(thing.place, thing.colour) for thing in found.things]
-
-
-def mean(values: Iterator[float]) -> float:
-    """Rounded mean."""
-    return round(float(np.mean(list(values))), 4)
-
-
-def foreground_of(picture: Picture) -> NDArray[np.bool_]:
-    """Foreground cells (h/4, w/4) of a picture."""
-    rgb = picture.astype(np.float32) / 255
-    return foreground(rgb, border_rgb(rgb))
-
-
-def mask_overlap(a: Picture, b: Picture) -> float:
-    """Intersection over union of the foregrounds."""
-    one, two = foreground_of(a), foreground_of(b)
-    return float((one & two).sum() / max(1, (one | two).sum()))
-
-
-def high_pass(picture: Picture) -> NDArray[np.float32]:
-    """Remove what 16-pixel blocks show (h, w, 3)."""
-    rgb = picture.astype(np.float32) / 255
-    h, w = (side // 16 for side in rgb.shape[:2])
-    blocks = rgb.reshape(h, 16, w, 16, 3)
-    return np.asarray(blocks - blocks.mean((1, 3), keepdims=True)).reshape(rgb.shape)
-
-
-def grain_correlation(a: Picture, b: Picture) -> float:
-    """Correlation of fine detail in 16-pixel blocks away from the outlines of both pictures."""
-    cells = is_flat(foreground_of(a)) & is_flat(foreground_of(b))
-    rows, columns = (side // 4 for side in cells.shape)
-    blocks = cells.reshape(rows, 4, columns, 4).all((1, 3))
-    pixels = np.kron(blocks, np.ones((16, 16), bool))
-    return correlation(high_pass(a)[pixels], high_pass(b)[pixels])
-
-
-def is_flat(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Cells whose eight neighbours are all inside or all outside like themselves."""
-    padded = np.pad(mask, 1, mode="edge")
-    h, w = mask.shape
-    around = np.stack([padded[i : i + h, j : j + w] for i in range(3) for j in range(3)])
-    return np.asarray(around.all(0) | ~around.any(0))
-
-
-def correlation(a: NDArray[np.float32], b: NDArray[np.float32]) -> float:
-    """Correlation of two zero-mean signals."""
-    return float((a * b).sum() / np.sqrt(np.square(a).sum() * np.square(b).sum() + 1e-12))
 
 
 def picture_seconds(pipeline: Any) -> float:

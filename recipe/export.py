@@ -7,13 +7,13 @@ from typing import Any, Final
 
 import diffusers
 import numpy as np
-import torch
 from diffusers import DDPMWuerstchenScheduler
-from safetensors.torch import save_file
 from torch.nn import functional
 
-from recipe.compressor import LATENT_CHANNELS, load_compressor, to_pixels
-from recipe.data import load_whole
+from recipe.compressor import LATENT_CHANNELS
+from recipe.data import load_groups
+from recipe.device import to_pixels
+from recipe.joint import load_compressor
 from recipe.model_card import model_card
 from recipe.scale import MODEL_DIR, Scale
 from recipe.stage_a import load_stage_a
@@ -52,7 +52,7 @@ CLASSES: Final = {
 
 def export_model(scale: Scale, target: Path | None = None) -> None:
     """Write the model folder: to the package for the full scale, else to the work folder."""
-    folder = _model_folder(scale, target)
+    folder = model_folder(scale, target)
     fresh = folder.with_name(folder.name + ".partial")
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir(parents=True)
@@ -63,22 +63,15 @@ def export_model(scale: Scale, target: Path | None = None) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     write_card(scale, folder)
-    save_compressor(scale)
-
-
-def save_compressor(scale: Scale) -> None:
-    """Keep the compressor's weights, which no pipeline needs, beside the evaluation."""
-    scale.results_dir.mkdir(parents=True, exist_ok=True)
-    weights = {k: v.half().contiguous() for k, v in load_compressor(scale).state_dict().items()}
-    save_file(weights, scale.results_dir / "compressor.safetensors")
 
 
 def write_card(scale: Scale, target: Path | None = None) -> None:
     """Write the model card; once more after the evaluation, to hold its figures."""
-    (_model_folder(scale, target) / "README.md").write_text(model_card(scale))
+    (model_folder(scale, target) / "README.md").write_text(model_card(scale))
 
 
-def _model_folder(scale: Scale, target: Path | None) -> Path:
+def model_folder(scale: Scale, target: Path | None = None) -> Path:
+    """Return where the exported model goes: into the package for the full scale."""
     return target or (MODEL_DIR if scale.name == "full" else scale.work_dir / "model")
 
 
@@ -88,6 +81,7 @@ def _save_parts(scale: Scale, folder: Path) -> None:
         "decoder": load_stage_b(scale),
         "vqgan": load_stage_a(scale),
         "text_encoder": load_text_encoder(scale),
+        "latent_encoder": load_compressor(scale),
     }
     for name, part in parts.items():
         part.half().save_pretrained(folder / name)
@@ -125,10 +119,11 @@ def preview_map(scale: Scale) -> dict[str, list[Any]]:
     Returns:
         `weight` 3x16 and `bias` 3 for RGB in [0, 1].
     """
-    latents = np.load(scale.work_dir / "compressed.npy").astype(np.float64)
-    thumbnails = load_whole(scale, "thumbnails")[:PREVIEW_SCENES]
+    square = load_groups(scale)[0]
+    latents = square.array("compressed")[:PREVIEW_SCENES].astype(np.float64)
+    thumbnails = square.array("thumbnails")[:PREVIEW_SCENES]
     colours = functional.adaptive_avg_pool2d(to_pixels(thumbnails), 6).double().numpy()
-    cells = latents[: len(thumbnails)].transpose(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
+    cells = latents.transpose(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
     inputs = np.concatenate([cells, np.ones((len(cells), 1))], 1)
     fitted = np.linalg.lstsq(inputs, colours.transpose(0, 2, 3, 1).reshape(-1, 3), rcond=None)[0]
     return {"weight": fitted[:-1].T.round(5).tolist(), "bias": fitted[-1].round(5).tolist()}
@@ -141,29 +136,3 @@ def _write_json(path: Path, content: object) -> None:
 def weights_bytes(folder: Path) -> int:
     """Total size of all weight files in a model folder."""
     return sum(path.stat().st_size for path in folder.rglob("*.safetensors"))
-
-
-def load_pipeline(folder: Path) -> Any:
-    """Load an exported folder as the stock StableCascadeCombinedPipeline in float32."""
-    import diffusers.pipelines
-    import diffusers.pipelines.deprecated.wuerstchen as wuerstchen
-    from transformers import CLIPTextModelWithProjection, CLIPTokenizer
-
-    # diffusers moved this library; published indexes still name it (diffusers issue 14008).
-    diffusers.pipelines.wuerstchen = wuerstchen
-    text_encoder = CLIPTextModelWithProjection.from_pretrained(
-        folder / "text_encoder", dtype=torch.float32
-    )
-    tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    pipeline = diffusers.StableCascadeCombinedPipeline.from_pretrained(
-        folder,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        prior_text_encoder=text_encoder,
-        prior_tokenizer=tokenizer,
-        torch_dtype=torch.float32,
-    )
-    pipeline.set_progress_bar_config(disable=True)
-    pipeline.prior_pipe.set_progress_bar_config(disable=True)
-    pipeline.decoder_pipe.set_progress_bar_config(disable=True)
-    return pipeline

@@ -21,11 +21,11 @@ RADIUS_SCALE = {
 """Factors that give the shapes about the same visual weight."""
 REACH = 1.4
 """No shape reaches further than this many radii from its centre."""
-STRIPE_PERIOD_PX = 28.0
-CHECK_SIDE_PX = 25.0
-DOT_PITCH_PX = 29.0
-DOT_RADIUS_PX = 9.5
-GRAIN = ((40.0, 0.035), (14.0, 0.045), (6.0, 0.02))
+PATTERN_PX = 32.0
+"""Every pattern repeats after this many pixels in both directions, which are two positions of
+Stage B: a pattern that kept its own step would have to be drawn anew at every position."""
+DOT_RADIUS_PX = 10.0
+GRAIN = ((40.0, 0.03), (14.0, 0.055), (7.0, 0.045))
 """(cell size in pixels, amplitude) of the noise octaves that cover the picture."""
 
 
@@ -35,9 +35,9 @@ def base_rgb(colour: str) -> Array:
 
 
 def accent_rgb(base: Array) -> Array:
-    """Return the second colour of a texture: half as bright, or grey on black."""
+    """Return the second colour of a texture: less than half as bright, or grey on black."""
     is_dark = float(base.mean()) < 0.2
-    return np.full(3, 0.5, np.float32) if is_dark else (base * 0.5).astype(np.float32)
+    return np.full(3, 0.5, np.float32) if is_dark else (base * 0.45).astype(np.float32)
 
 
 def smooth_noise(rng: np.random.Generator, shape_px: tuple[int, int], cell_px: float) -> Array:
@@ -109,19 +109,22 @@ def _heart(x: Array, y: Array, r: float) -> Array:
 
 
 def texture_weight(texture: str, x: Array, y: Array, rng: np.random.Generator) -> Array:
-    """How much of the accent colour each pixel takes, in [0, 1]; the phase is random."""
-    shift_x, shift_y = rng.uniform(0, 100, 2)
+    """How much of the accent colour each pixel takes, in [0, 1].
+
+    Patterns are fixed to the canvas, like wallpaper seen through the thing; chance moves them by
+    half a period, which swaps the two colours of stripes and checks.
+    """
+    half = PATTERN_PX / 2
+    shift = half * int(rng.integers(2))
     if texture == "striped":
-        angle = math.pi / 4 + rng.uniform(-0.08, 0.08)
-        at = (x * math.cos(angle) + y * math.sin(angle) + shift_x) % STRIPE_PERIOD_PX
-        weight = 0.5 - (np.abs(at - STRIPE_PERIOD_PX / 2) - STRIPE_PERIOD_PX / 4)
+        at = (x + y + shift) % PATTERN_PX
+        weight = 0.5 + (half / 2 - np.abs(at - half)) / math.sqrt(2)
     elif texture == "checkered":
-        across = (x + shift_x) / (2 * CHECK_SIDE_PX) * 2 * math.pi
-        down = (y + shift_y) / (2 * CHECK_SIDE_PX) * 2 * math.pi
-        weight = 0.5 + np.sin(across) * np.sin(down) * CHECK_SIDE_PX * 0.6
+        waves = np.sin((x + shift) * math.pi / half) * np.sin(y * math.pi / half)
+        weight = 0.5 + waves * half / math.pi
     elif texture == "dotted":
-        near_x = (x + shift_x) % DOT_PITCH_PX - DOT_PITCH_PX / 2
-        near_y = (y + shift_y) % DOT_PITCH_PX - DOT_PITCH_PX / 2
+        near_x = (x + shift) % PATTERN_PX - half
+        near_y = (y + shift) % PATTERN_PX - half
         weight = 0.5 - (np.hypot(near_x, near_y) - DOT_RADIUS_PX)
     else:
         weight = np.zeros_like(x)
@@ -136,9 +139,8 @@ def coverage(thing: Thing, size_px: tuple[int, int], scale: float = 1.0) -> Arra
     reach = thing.radius_px * REACH
     near = np.nonzero((np.abs(x) < reach) & (np.abs(y) < reach))
     mask = np.zeros((height, width), np.float32)
-    cos, sin = math.cos(thing.tilt_rad), math.sin(thing.tilt_rad)
-    u, v = x[near] * cos + y[near] * sin, y[near] * cos - x[near] * sin
-    mask[near] = np.clip(0.5 - distance(thing.shape, u, v, thing.radius_px) * scale, 0, 1)
+    inside_px = -distance(thing.shape, x[near], y[near], thing.radius_px)
+    mask[near] = np.clip(0.5 + inside_px * scale, 0, 1)
     return mask
 
 
@@ -159,7 +161,7 @@ def _paint(picture: Array, thing: Thing, rng: np.random.Generator) -> None:
     mask = coverage(thing, (picture.shape[1], picture.shape[0]))
     rows, cols = np.nonzero(mask)
     base = np.clip(base_rgb(thing.colour) + rng.uniform(-0.02, 0.02, 3), 0, 1).astype(np.float32)
-    x, y = cols.astype(np.float32), rows.astype(np.float32)
+    x, y = cols.astype(np.float32) + 0.5, rows.astype(np.float32) + 0.5
     accent = texture_weight(thing.texture, x, y, rng)[:, None]
     colour = base * (1 - accent) + accent_rgb(base) * accent
     alpha = mask[rows, cols][:, None]

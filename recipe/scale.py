@@ -26,11 +26,13 @@ class Scale:
 
     name: str
     scenes: int
+    chunk: int
     captions: int
     evaluated: int
     text: Budget
     stage_a: Budget
     compressor: Budget
+    joint: Budget
     stage_b: Budget
     stage_c: Budget
 
@@ -48,11 +50,13 @@ class Scale:
 FULL: Final = Scale(
     name="full",
     scenes=20_000,
+    chunk=1000,
     captions=30_000,
     evaluated=60,
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
+    joint=Budget(minutes=16, steps=100_000, batch=10, learning_rate=1e-3),
     stage_b=Budget(minutes=54, steps=100_000, batch=10, learning_rate=1.4e-3),
     stage_c=Budget(minutes=52, steps=100_000, batch=32, learning_rate=1.4e-3),
 )
@@ -60,12 +64,14 @@ _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(
     FULL,
     name="smoke",
-    scenes=64,
+    scenes=80,
+    chunk=8,
     captions=500,
     evaluated=4,
     text=_SMOKE_BUDGET,
     stage_a=_SMOKE_BUDGET,
     compressor=_SMOKE_BUDGET,
+    joint=_SMOKE_BUDGET,
     stage_b=_SMOKE_BUDGET,
     stage_c=_SMOKE_BUDGET,
 )

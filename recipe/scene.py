@@ -44,6 +44,7 @@ RADIUS_PX: Final[dict[str, tuple[float, float]]] = {
 PAIR_RADIUS_PX: Final = (46.0, 51.0)
 EDGE_PX: Final = 4.0
 """Free space kept between a thing and the border."""
+JITTER_PX: Final = 4.0
 HELD_OUT_EVERY: Final = 16
 
 
@@ -59,7 +60,6 @@ class Thing:
     x_px: float
     y_px: float
     radius_px: float
-    tilt_rad: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ def _thing(
     margin = radius_px * 1.1 + EDGE_PX
     centre = []
     for fraction, side_px in zip(PLACES[place], size_px, strict=True):
-        at = fraction * side_px + rng.uniform(-6, 6)
+        at = fraction * side_px + rng.uniform(-JITTER_PX, JITTER_PX)
         centre.append(min(max(at, margin), side_px - margin))
     return Thing(
         shape=rng.choice(SHAPES),
@@ -144,5 +144,4 @@ def _thing(
         x_px=centre[0],
         y_px=centre[1],
         radius_px=radius_px,
-        tilt_rad=rng.uniform(-0.12, 0.12),
     )

@@ -51,7 +51,7 @@ class CropSampler:
         for row in range(count):
             chunk = self.chunks[self.rng.integers(len(self.chunks))]
             picture = chunk[self.rng.integers(len(chunk))]
-            y, x = self.rng.integers(0, picture.shape[0] - side_px + 1, 2)
+            y, x = self.rng.integers(0, np.array(picture.shape[:2]) - side_px + 1)
             crops[row] = picture[y : y + side_px, x : x + side_px]
         return tensor_of(crops).permute(0, 3, 1, 2).float() / 255
 
@@ -123,13 +123,14 @@ def load_stage_a(scale: Scale) -> PaellaVQModel:
 
 
 def encode_latents(scale: Scale) -> None:
-    """Encode all training pictures into scaled float16 latents (n, 4, 64, 64), chunk by chunk."""
+    """Encode all training pictures into scaled float16 latents (n, 4, h/4, w/4), chunk by chunk."""
     model = load_stage_a(scale).to(memory_format=torch.channels_last)
     for number, chunk in enumerate(load_chunks(scale, "pictures")):
         target = scale.work_dir / "data" / f"latents-{number:03d}.npy"
         if target.exists():
             continue
-        latents = np.empty((len(chunk), 4, 64, 64), np.float16)
+        height, width = (side // 4 for side in chunk.shape[1:3])
+        latents = np.empty((len(chunk), 4, height, width), np.float16)
         # One at a time and channels last: several times faster on a CPU than batches.
         for row, picture in enumerate(chunk):
             pixels = tensor_of(np.array(picture)[None]).permute(0, 3, 1, 2).float() / 255

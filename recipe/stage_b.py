@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipe.compressor import ChannelNorm, MeaningTable, flat_loss
-from recipe.data import load_chunks, load_whole, training_scene
-from recipe.device import tensor_of
+from cascade_core.latent_encoder import ChannelNorm
+from recipe.data import Group, GroupPicker, load_groups
+from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.diffusion import CaptionReader, add_noise, alpha_bar, loss_weight, sample_times
-from recipe.scale import Scale
+from recipe.meaning import MeaningTable, flat_loss
+from recipe.scale import Budget, Scale
 from recipe.scene import Scene
-from recipe.train import Trainer, load_average
+from recipe.train import Trainer, load_average, load_state
 from recipe.unets import build_stage_b
 
 TEXT_DROPOUT = 0.1
@@ -26,13 +27,13 @@ LATENT_NOISE = 0.3
 FOCUS = (0.4, 0.85)
 """Times at which textures form; the layout is given by the condition."""
 THING_WEIGHT = 3.0
-LATENT_SIDE = 64
 TOKEN = 4
 """Latents a side that Stage B handles as one position: its patch size."""
 CROP = 32
 CROP_SHARE = 0.6
 CROP_UNTIL = 0.9
 """Part of the budget after which only whole pictures are used."""
+KEPT_BACK = 32
 
 
 Taught = tuple[Tensor, Tensor]
@@ -64,6 +65,7 @@ class TaughtStageB(nn.Module):
         """Build the net and its head."""
         super().__init__()
         self.net = build_stage_b()
+        suit_device(self.net)
         width = self.net.config.block_out_channels[0]
         self.paint = nn.Sequential(
             ChannelNorm(width), nn.Conv2d(width, 4 * TOKEN**2, 1), nn.PixelShuffle(TOKEN)
@@ -79,35 +81,35 @@ class TaughtStageB(nn.Module):
 
 
 class ExampleSampler:
-    """Draws batches from the encoded training pictures."""
+    """Draws batches from the encoded training pictures; all pictures of a batch share a canvas."""
 
-    def __init__(self, scale: Scale) -> None:
-        """Open the encoded data."""
-        self.latents = np.concatenate(load_chunks(scale, "latents"))
-        self.condition = tensor_of(np.load(scale.work_dir / "compressed.npy")).float()
-        self.scenes = [training_scene(i) for i in range(len(self.latents))]
-        self.table = MeaningTable(self.scenes, load_whole(scale, "masks"))
-        self.kept_back = min(32, len(self.scenes) // 4)
-        self.rng = np.random.default_rng(3)
+    def __init__(self, scale: Scale, conditions: list[Tensor] | None) -> None:
+        """Open the encoded data; without `conditions` examples come with empty ones."""
+        self.groups: list[Group] = load_groups(scale)
+        self.latents = [group.array("latents") for group in self.groups]
+        self.tables = [MeaningTable(g.scenes, g.array("masks")) for g in self.groups]
+        self.conditions = conditions
+        self.picker = GroupPicker(self.groups, KEPT_BACK, seed=3)
 
-    def draw(self, count: int) -> Example:
-        """Draw training examples."""
-        return self.pick(self.rng.integers(self.kept_back, len(self.scenes), count))
-
-    def pick(self, rows: NDArray[np.int64]) -> Example:
+    def pick(self, group: int, rows: NDArray[np.int64]) -> Example:
         """Return the examples with these numbers."""
-        flat = self.table.mean_colour(rows, self.table.coverage(rows))
+        table, scenes = self.tables[group], self.groups[group].scenes
+        flat = table.mean_colour(rows, table.coverage(rows))
         return Example(
-            clean=tensor_of(self.latents[rows]).float(),
-            condition=self.condition[rows],
+            clean=tensor_of(self.latents[group][rows]).float(),
+            condition=self.conditions[group][rows] if self.conditions else torch.empty(0),
             flat=torch.cat(flat, 1),
-            scenes=[self.scenes[i] for i in rows],
+            scenes=[scenes[i] for i in rows],
         )
 
     def crop_to_things(self, example: Example) -> Example:
         """Cut a window of `CROP` latents a side around a thing of each scene."""
+        height, width = example.clean.shape[2:]
         tokens = functional.interpolate(
-            example.condition, size=(LATENT_SIDE // TOKEN,) * 2, mode="bilinear", align_corners=True
+            example.condition,
+            size=(height // TOKEN, width // TOKEN),
+            mode="bilinear",
+            align_corners=True,
         )
         corners = [self._corner(scene) for scene in example.scenes]
         return Example(
@@ -120,10 +122,12 @@ class ExampleSampler:
 
     def _corner(self, scene: Scene) -> tuple[int, int]:
         """Top left of a window in Stage B tokens."""
-        thing = scene.things[self.rng.integers(len(scene.things))]
-        centre = np.array([thing.y_px, thing.x_px]) / 4 + self.rng.normal(0, 4, 2)
-        free = (LATENT_SIDE - CROP) // TOKEN
-        y, x = np.clip(np.round((centre - CROP / 2) / TOKEN), 0, free).astype(int)
+        rng = self.picker.rng
+        thing = scene.things[rng.integers(len(scene.things))]
+        centre = np.array([thing.y_px, thing.x_px]) / 4 + rng.normal(0, 4, 2)
+        free = (np.array([scene.height_px, scene.width_px]) // 4 - CROP) // TOKEN
+        # An even number keeps the phase of the coarser level, and so that of the patterns.
+        y, x = np.clip(np.round((centre - CROP / 2) / TOKEN / 2) * 2, 0, free).astype(int)
         return int(y), int(x)
 
 
@@ -135,39 +139,82 @@ def _windows(maps: Tensor, corners: list[tuple[int, int]], side: int, step: int)
     return torch.stack(cut)
 
 
-def train_stage_b(scale: Scale) -> None:
-    """Train Stage B on whole pictures and on windows around the things."""
-    torch.manual_seed(0)
-    taught = TaughtStageB()
-    reader = CaptionReader(scale, "stage b")
-    sampler = ExampleSampler(scale)
+class StageBTeacher:
+    """The loss of Stage B on whole pictures and on windows around the things."""
 
-    def errors(example: Example, times: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
-        _, pooled = reader.read(reader.describe(example.scenes, dropout))
-        noise = torch.randn_like(example.clean)
-        output, painted = taught(add_noise(example.clean, noise, times), times, example, pooled)
-        weighted = ((output - noise).square() * example.weight).mean((1, 2, 3))
-        flat = flat_loss(*torch.split(painted, [3, 1], 1), *torch.split(example.flat, [3, 1], 1))
-        return weighted / example.weight.mean(), flat.mean((1, 2, 3))
+    def __init__(
+        self, scale: Scale, taught: TaughtStageB, conditions: list[Tensor] | None = None
+    ) -> None:
+        """Open data and text encoder for a net that is to be trained."""
+        self.taught = taught
+        self.reader = CaptionReader(scale, "stage b")
+        self.sampler = ExampleSampler(scale, conditions)
 
-    def loss_of_step(_step: int, fraction: float) -> Tensor:
-        is_crop = fraction < CROP_UNTIL and sampler.rng.random() < CROP_SHARE
-        example = sampler.draw(scale.stage_b.batch * (3 if is_crop else 1))
-        example = disturb(sampler.crop_to_things(example) if is_crop else example)
+    def loss(self, example: Example, *, as_windows: bool) -> Tensor:
+        """Error on examples at random times."""
+        example = disturb(self.sampler.crop_to_things(example) if as_windows else example)
         times = sample_times(len(example.clean), FOCUS)
-        error, flat = errors(example, times, TEXT_DROPOUT)
+        error, flat = self.errors(example, times, TEXT_DROPOUT)
         # Late in sampling the outline can be read off the input, which teaches nothing.
         return (error * loss_weight(times) + flat * (1 - alpha_bar(times))).mean()
 
-    def validate(_taught: nn.Module) -> str:
-        example = sampler.pick(np.arange(sampler.kept_back))
+    def errors(self, example: Example, times: Tensor, dropout: float) -> tuple[Tensor, Tensor]:
+        """Errors (B,) of the predicted noise and of the flat scene."""
+        _, pooled = self.reader.read(self.reader.describe(example.scenes, dropout))
+        noise = torch.randn_like(example.clean)
+        with mixed_precision():
+            noisy = add_noise(example.clean, noise, times)
+            output, painted = self.taught(noisy, times, example, pooled)
+        weighted = ((output.float() - noise).square() * example.weight).mean((1, 2, 3))
+        parts = torch.split(painted.float(), [3, 1], 1)
+        flat = flat_loss(*parts, *torch.split(example.flat, [3, 1], 1))
+        return weighted / example.weight.mean(), flat.mean((1, 2, 3))
+
+    def wants_windows(self, fraction: float) -> bool:
+        """Whether this step should use windows."""
+        return fraction < CROP_UNTIL and self.sampler.picker.rng.random() < CROP_SHARE
+
+    def report(self, example: Example) -> str:
+        """Say how large the errors are at some times."""
         found = []
         for at in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1):
-            error, flat = errors(example, torch.full((len(example.clean),), at), 0)
+            error, flat = self.errors(example, torch.full((len(example.clean),), at), 0)
             found.append(f"{at}: {error.mean():.4f} ({flat.mean():.3f})")
         return "noise error (flat error) at " + ", ".join(found)
 
-    Trainer(taught, scale.stage_b, checkpoint_of(scale)).run(loss_of_step, validate)
+
+def examples_per_step(budget: Budget, *, as_windows: bool) -> int:
+    """A window is a quarter of a picture, so more of them fit into a step."""
+    return budget.batch * (3 if as_windows else 1)
+
+
+def train_stage_b(scale: Scale) -> None:
+    """Go on from the joint training, with the compressor as it is now."""
+    torch.manual_seed(0)
+    taught = TaughtStageB()
+    load_joint_start(taught, scale)
+    conditions = [tensor_of(g.array("compressed")).float() for g in load_groups(scale)]
+    teacher = StageBTeacher(scale, taught, conditions)
+    sampler = teacher.sampler
+
+    def loss_of_step(_step: int, fraction: float) -> Tensor:
+        as_windows = teacher.wants_windows(fraction)
+        group, rows = sampler.picker(examples_per_step(scale.stage_b, as_windows=as_windows))
+        return teacher.loss(sampler.pick(group, rows), as_windows=as_windows)
+
+    kept_back = sampler.pick(0, np.arange(sampler.picker.kept_back[0]))
+    Trainer(taught, scale.stage_b, checkpoint_of(scale)).run(
+        loss_of_step, lambda _: teacher.report(kept_back)
+    )
+
+
+def load_joint_start(taught: TaughtStageB, scale: Scale) -> None:
+    """Put the weights of the joint training into a net that is to be trained on."""
+    prefix = "taught."
+    weights = load_state(scale.work_dir / "joint.pt")["module"]
+    taught.load_state_dict(
+        {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+    )
 
 
 def disturb(example: Example) -> Example:

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from diffusers import StableCascadeUNet
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from recipe.data import load_whole, training_scene
-from recipe.device import tensor_of
+from recipe.data import GroupPicker, load_groups
+from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.diffusion import CaptionReader, add_noise, loss_weight, sample_times
 from recipe.scale import Scale
 from recipe.text_encoder import WIDTH as TEXT_WIDTH
@@ -23,52 +24,78 @@ THING_WEIGHT = 4.0
 """How much more a cell with a thing counts than a cell of plain background."""
 
 
-def train_stage_c(scale: Scale) -> None:
-    """Train Stage C on the compressed pictures and fresh captions of their scenes."""
-    torch.manual_seed(0)
-    net = build_stage_c()
-    reader = CaptionReader(scale, "stage c")
-    latents = tensor_of(np.load(scale.work_dir / "compressed.npy")).float()
-    weights = thing_weights(tensor_of(load_whole(scale, "masks")))
-    scenes = [training_scene(i) for i in range(len(latents))]
-    rng = np.random.default_rng(2)
-    kept_back = min(192, len(latents) // 4)
+KEPT_BACK = 192
 
-    def errors(rows: list[int], times: Tensor, dropout: float) -> Tensor:
-        hidden, pooled = reader.read(reader.describe([scenes[i] for i in rows], dropout))
-        noise = torch.randn_like(latents[rows])
-        output = net(
-            add_noise(latents[rows], noise, times),
-            times,
-            clip_text=hidden,
-            clip_text_pooled=pooled,
-            clip_img=torch.zeros(len(rows), 1, TEXT_WIDTH),
-        ).sample
-        squared: Tensor = (output - noise).square()
+
+class StageCTeacher:
+    """The loss of Stage C on the compressed pictures and fresh captions of their scenes."""
+
+    def __init__(self, scale: Scale, net: nn.Module) -> None:
+        """Open data and text encoder for a net that is to be trained."""
+        self.net = net
+        self.reader = CaptionReader(scale, "stage c")
+        groups = load_groups(scale)
+        self.scenes = [group.scenes for group in groups]
+        self.latents = [tensor_of(group.array("compressed")).float() for group in groups]
+        self.weights = [thing_weights(tensor_of(group.array("masks"))) for group in groups]
+        self.picker = GroupPicker(groups, KEPT_BACK, seed=2)
+
+    def errors(self, group: int, rows: NDArray[np.int64], times: Tensor, dropout: float) -> Tensor:
+        """Squared errors (B, 16, h, w) of the predicted noise at times (B,)."""
+        captions = self.reader.describe([self.scenes[group][i] for i in rows], dropout)
+        hidden, pooled = self.reader.read(captions)
+        latents = self.latents[group][rows]
+        noise = torch.randn_like(latents)
+        with mixed_precision():
+            output = self.net(
+                add_noise(latents, noise, times),
+                times,
+                clip_text=hidden,
+                clip_text_pooled=pooled,
+                clip_img=torch.zeros(len(rows), 1, TEXT_WIDTH),
+            ).sample
+        squared: Tensor = (output.float() - noise).square()
         return squared
 
-    def loss_of_step(_step: int, _fraction: float) -> Tensor:
-        rows = rng.integers(kept_back, len(latents), scale.stage_c.batch).tolist()
-        times = sample_times(len(rows), FOCUS)
-        error = (errors(rows, times, TEXT_DROPOUT) * weights[rows]).mean((1, 2, 3))
-        return (error * loss_weight(times)).mean()
+    def loss(self, count: int) -> Tensor:
+        """Error on random scenes at random times; cells with things count more."""
+        group, rows = self.picker(count)
+        times = sample_times(count, FOCUS)
+        squared = self.errors(group, rows, times, TEXT_DROPOUT) * self.weights[group][rows]
+        return (squared.mean((1, 2, 3)) * loss_weight(times)).mean()
 
-    def validate(_net: nn.Module) -> str:
-        rows = list(range(kept_back))
-        found = [
-            f"{at}: {errors(rows, torch.full((kept_back,), at), 0).mean():.4f}"
-            for at in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1)
-        ]
-        return "noise error at " + ", ".join(found)
+    def report(self) -> str:
+        """Say how large the error is at some times, per group."""
+        lines = []
+        for group, kept_back in enumerate(self.picker.kept_back):
+            rows = np.arange(kept_back)
+            found = [
+                f"{at}: {self.errors(group, rows, torch.full((kept_back,), at), 0).mean():.4f}"
+                for at in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1)
+            ]
+            lines.append("noise error at " + ", ".join(found))
+        return "; ".join(lines)
 
-    Trainer(net, scale.stage_c, checkpoint_of(scale)).run(loss_of_step, validate)
+
+def train_stage_c(scale: Scale) -> None:
+    """Train Stage C."""
+    torch.manual_seed(0)
+    net = build_stage_c()
+    suit_device(net)
+    teacher = StageCTeacher(scale, net)
+    Trainer(net, scale.stage_c, checkpoint_of(scale)).run(
+        lambda _step, _fraction: teacher.loss(scale.stage_c.batch), lambda _: teacher.report()
+    )
 
 
 def thing_weights(masks: Tensor) -> Tensor:
-    """Weights (n, 1, 6, 6) with mean one from coverage masks uint8 (n, 2, 64, 64)."""
+    """Weights (n, 1, h, w) with mean one from coverage masks uint8 (n, 2, 32h/3, 32w/3)."""
     weights = []
+    height, width = (side * 3 // 32 for side in masks.shape[2:])
     for chunk in torch.split(masks, 1000):
-        cover = functional.adaptive_avg_pool2d(chunk.float().sum(1, keepdim=True) / 255, 6)
+        cover = functional.adaptive_avg_pool2d(
+            chunk.float().sum(1, keepdim=True) / 255, (height, width)
+        )
         weights.append(1 + THING_WEIGHT * (4 * cover).clamp(max=1))
     whole = torch.cat(weights)
     return whole / whole.mean()

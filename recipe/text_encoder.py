@@ -35,7 +35,7 @@ def make_tokenizer(scale: Scale) -> None:
     rng = random.Random("tokenizer")
     counts: dict[str, int] = {}
     for number in range(scale.captions):
-        caption = random_caption(training_scene(number % scale.scenes), rng)[0]
+        caption = random_caption(training_scene(scale, number % scale.scenes), rng)[0]
         for word in re.findall("[a-z0-9]+", caption):
             counts[word] = counts.get(word, 0) + 1
     merges = _learn_merges([word for word, count in counts.items() if count >= 5])
@@ -142,7 +142,8 @@ def train_text_encoder(scale: Scale) -> None:
     reader = SceneReader(build_text_encoder(tokenizer))
 
     def batch(count: int) -> tuple[dict[str, Tensor], Tensor]:
-        said = [random_caption(training_scene(rng.randrange(10**6)), rng) for _ in range(count)]
+        scenes = [training_scene(scale, rng.randrange(10**6)) for _ in range(count)]
+        said = [random_caption(scene, rng) for scene in scenes]
         tokens = tokenizer([s[0] for s in said], padding="longest", return_tensors="pt",
                            truncation=True, max_length=MAX_TOKENS)  # fmt: skip
         tokens = tokens.to(torch.get_default_device())

@@ -17,7 +17,6 @@ def thing(**changes: object) -> Thing:
         "x_px": 128.0,
         "y_px": 128.0,
         "radius_px": 52.0,
-        "tilt_rad": 0.0,
     }
     return Thing(**{**given, **changes})  # type: ignore[arg-type]
 

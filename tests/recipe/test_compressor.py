@@ -6,8 +6,10 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from recipe.compressor import MAP_CHANNELS, Compressor, MeaningDecoder, MeaningTable, meaning_loss
+from cascade_core.latent_encoder import LatentEncoder
+from recipe.compressor import MeaningDecoder
 from recipe.data import scene_masks
+from recipe.meaning import MAP_CHANNELS, MeaningTable, meaning_loss
 from recipe.scene import COLOUR_NAMES, SHAPES, TEXTURES, sample_scene
 from recipe.stage_c import thing_weights
 
@@ -48,12 +50,14 @@ def test_loss_is_lowest_for_maps_that_tell_the_truth() -> None:
 
 def test_a_thumbnail_becomes_six_by_six_and_maps_come_back_at_full_side() -> None:
     with torch.no_grad():
-        latents = Compressor().eval()(torch.rand(2, 3, 96, 96))
+        latents = LatentEncoder().eval()(torch.rand(2, 3, 96, 96))
         maps = MeaningDecoder()(latents)
-        wide = Compressor().eval()(torch.rand(1, 3, 96, 144))
+        wide = LatentEncoder().eval().encode(torch.rand(1, 3, 256, 384))
+        wide_maps = MeaningDecoder()(wide)
     assert latents.shape == (2, 16, 6, 6)
     assert maps.shape == (2, MAP_CHANNELS, 32, 32)
     assert wide.shape == (1, 16, 6, 9)
+    assert wide_maps.shape == (1, MAP_CHANNELS, 32, 48)
 
 
 def test_cells_with_a_thing_weigh_more_and_the_mean_weight_is_one() -> None:

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from recipe.evaluate import grain_correlation, kept, mask_overlap, summary
+from recipe.evaluate import summary
 from recipe.evaluation_table import table
 from recipe.metric import score
 from recipe.render import render
 from recipe.scene import sample_scene
+from recipe.vary import grain_correlation, kept, mask_overlap
 
 SCENE = sample_scene(random.Random(21), things=1)
 SCENE = replace(SCENE, things=(replace(SCENE.things[0], texture="plain"),))

@@ -38,15 +38,16 @@ def test_suggestions_ask_for_shapes_and_colours_the_model_knows() -> None:
 @pytest.mark.usefixtures("_work_dir")
 def test_preview_map_recovers_colours_from_latents_that_hold_them() -> None:
     """Latents whose first three channels are the colour must map back to it exactly."""
-    data = SMOKE.work_dir / "data"
+    scale = replace(SMOKE, scenes=40, chunk=40)
+    data = scale.work_dir / "data"
     data.mkdir(parents=True)
-    make_chunk(data, 40, 0)
+    make_chunk(scale, 0)
     thumbnails = np.load(data / "thumbnails-000.npy").astype(np.float64) / 255
     cells = thumbnails.reshape(40, 6, 16, 6, 16, 3).mean((2, 4)).transpose(0, 3, 1, 2)
     latents = np.random.default_rng(0).standard_normal((40, 16, 6, 6))
     latents[:, :3] = 2 * cells - 1
-    np.save(SMOKE.work_dir / "compressed.npy", latents)
-    fitted = preview_map(SMOKE)
+    np.save(data / "compressed-000.npy", latents)
+    fitted = preview_map(scale)
     weight = np.array(fitted["weight"])
     assert weight.shape == (3, 16)
     assert np.allclose(weight[:, :3], 0.5 * np.eye(3), atol=1e-3)

@@ -3,12 +3,13 @@
 import random
 
 from recipe.data import training_scene
+from recipe.scale import FULL
 from recipe.scene import COLOUR_NAMES, EDGE_PX, PAIRS, SHAPES, has_held_out, is_held_out
 from recipe.scene import sample_scene as sample
 
 
 def test_training_never_shows_a_held_out_combination() -> None:
-    assert not any(has_held_out(training_scene(number)) for number in range(2000))
+    assert not any(has_held_out(training_scene(FULL, number)) for number in range(2000))
 
 
 def test_evaluation_scenes_hold_only_held_out_combinations() -> None:
@@ -47,5 +48,5 @@ def test_two_things_stand_in_opposite_places() -> None:
 
 
 def test_a_training_scene_is_fixed_by_its_number() -> None:
-    assert training_scene(7) == training_scene(7)
-    assert training_scene(7) != training_scene(8)
+    assert training_scene(FULL, 7) == training_scene(FULL, 7)
+    assert training_scene(FULL, 7) != training_scene(FULL, 8)

@@ -16,6 +16,7 @@
     |-- StageLost               stage_lost               retryable: the replica died
     |-- NotReady                not_ready                retryable
     |-- SettingsInvalid         settings_invalid
+    |-- DatabaseNewer           database_newer           a later release migrated the database
     `-- Internal                internal                 anything else; details stay in the log
 
 Errors cross process borders by pickle and as JSON, so every argument is positional and kept in
@@ -144,6 +145,12 @@ class SettingsInvalid(CascadeError):
     """One or more settings are wrong; the message lists them all."""
 
     code = "settings_invalid"
+
+
+class DatabaseNewer(CascadeError):
+    """The database's schema is one of a later release."""
+
+    code = "database_newer"
 
 
 class Internal(CascadeError):

@@ -40,8 +40,9 @@ from serve.rows import (
     queued_eta_s,
     ready_image,
 )
+from serve.schema import Migrated, upgrade
 from serve.store import preview_name
-from serve.tables import create_all, events, images, jobs, latents, lock_events, open_engine
+from serve.tables import events, images, jobs, latents, lock_events, open_engine
 
 __all__ = ["Database", "EventRow", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 
@@ -61,10 +62,14 @@ class Database:
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
 
-    def create_tables(self) -> None:
-        """Create what is missing; safe when several processes start at once."""
+    def create_tables(self) -> Migrated:
+        """Bring the tables to this release's schema; safe when several processes start at once.
+
+        Raises:
+            DatabaseNewer: a later release has migrated the database already.
+        """
         with _translated():
-            create_all(self._engine)
+            return upgrade(self._engine)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -72,8 +77,21 @@ class Database:
 
     def probe(self) -> None:
         """Check that the database answers and has its tables."""
-        with self._read() as connection:
+        with self.reading() as connection:
             connection.execute(select(jobs.c.id).limit(1)).first()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Run a transaction that only reads."""
+        with _translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run a transaction that writes; leaving the block commits it."""
+        with _translated(), self._engine.connect().execution_options(writes=True) as connection:
+            yield connection
+            connection.commit()
 
     def insert_job(self, job: NewJob) -> None:
         """Accept a job with its planned images and append the event ``queued``.
@@ -81,7 +99,7 @@ class Database:
         Raises:
             Conflict: there is a job or image with this id already.
         """
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(
                 insert(jobs).values(
                     id=job.id,
@@ -101,7 +119,7 @@ class Database:
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as it stands."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return self._load(connection, job_id)
 
     def open_job(self, job_id: str) -> OpenJob | None:
@@ -110,7 +128,7 @@ class Database:
             jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
         )
         planned = select(images).where(images.c.job_id == job_id).order_by(images.c.index)
-        with self._read() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
@@ -133,7 +151,7 @@ class Database:
             query = query.where(jobs.c.user == user)
         if cursor is not None:
             query = query.where(jobs.c.id < cursor)
-        with self._read() as connection:
+        with self.reading() as connection:
             rows = list(connection.execute(query).mappings())
             found = load_jobs(connection, rows[:limit])
         return found, found[-1].id if len(rows) > limit else None
@@ -141,7 +159,7 @@ class Database:
     def open_job_ids(self) -> list[str]:
         """Return the queued and running jobs, oldest first."""
         query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)
-        with self._read() as connection:
+        with self.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def start_job(self, job_id: str) -> bool:
@@ -151,7 +169,7 @@ class Database:
             .where(jobs.c.id == job_id, jobs.c.state == "queued")
             .values(state="running", started_at=utc_now())
         )
-        with self._write() as connection:
+        with self.writing() as connection:
             return connection.execute(change).rowcount == 1
 
     def progress(
@@ -169,19 +187,19 @@ class Database:
         if preview_key is not None:
             name = preview_name(job_id, preview_key)
             data["preview_url"] = f"/v1/jobs/{job_id}/previews/{name}"
-        with self._write() as connection:
+        with self.writing() as connection:
             if _update_open(connection, job_id, values):
                 _append(connection, job_id, "progress", data)
 
     def add_cost(self, job_id: str, stage: Stage, seconds: float) -> None:
         """Add a stage's compute time to the job's cost."""
-        with self._write() as connection:
+        with self.writing() as connection:
             connection.execute(_costs(job_id, stage, seconds))
 
     def save_latent(self, row: LatentRow, seconds: float = 0.0) -> None:
         """Note a stored latent and its cost; a second call with the same id changes nothing."""
         known = select(latents.c.id).where(latents.c.id == row.id)
-        with suppress(Conflict), self._write() as connection:
+        with suppress(Conflict), self.writing() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
                 connection.execute(_costs(row.job_id, "c", seconds))
@@ -189,7 +207,7 @@ class Database:
     def latent(self, latent_id: str) -> LatentRow | None:
         """Return a latent, also a deleted one."""
         query = select(latents).where(latents.c.id == latent_id)
-        with self._read() as connection:
+        with self.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else latent_from(row)
 
@@ -202,7 +220,7 @@ class Database:
         planned = select(images).where(images.c.id == image_id)
         ready = update(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
         values = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
-        with self._write() as connection:
+        with self.writing() as connection:
             row = connection.execute(planned).mappings().first()
             if row is None or not _update_open(connection, row["job_id"], {}):
                 return False
@@ -216,7 +234,7 @@ class Database:
 
     def image(self, image_id: str) -> ImageRow | None:
         """Return an image that is ready, also a deleted one."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return ready_image(connection, image_id)
 
     def delete_image(self, image_id: str) -> DeletedImage | None:
@@ -226,7 +244,7 @@ class Database:
         original's latent along. Deleting again is no error and covers the same things.
         """
         now = utc_now()
-        with self._write() as connection:
+        with self.writing() as connection:
             image = ready_image(connection, image_id)
             if image is None:
                 return None
@@ -244,7 +262,7 @@ class Database:
             True for exactly one caller; False when the job had ended already.
         """
         values = {"state": state, "error": error, "finished_at": utc_now()}
-        with self._write() as connection:
+        with self.writing() as connection:
             if not _update_open(connection, job_id, values):
                 return False
             job = self._load(connection, job_id)
@@ -268,37 +286,26 @@ class Database:
 
     def last_event_id(self) -> int:
         """Return the newest event's id, 0 if there is none."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
     def queue_position(self, job_id: str) -> int:
         """Return how many open jobs were created before this one."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return positions(connection, [job_id])[job_id]
 
     def mean_job_s(self, kind: str) -> float | None:
         """Return the mean run time of the last 20 jobs of a kind that succeeded."""
-        with self._read() as connection:
+        with self.reading() as connection:
             return mean_job_s(connection, kind)
 
     def _events(self, query: Any) -> list[EventRow]:
-        with self._read() as connection:
+        with self.reading() as connection:
             return [EventRow(**row) for row in connection.execute(query).mappings()]
 
     def _load(self, connection: Connection, job_id: str) -> Job | None:
         rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())
         return load_jobs(connection, rows)[0] if rows else None
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with _translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with _translated(), self._engine.connect().execution_options(writes=True) as connection:
-            yield connection
-            connection.commit()
 
 
 @contextmanager

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -30,8 +28,7 @@ from sqlalchemy.types import TypeDecorator
 
 SQLITE_BUSY_TIMEOUT_MS = 10_000
 _POOL_SIZE = 4
-_WAL_ATTEMPTS, _WAL_PAUSE_S = 200, 0.02
-_SCHEMA_LOCK, _EVENTS_LOCK = 0x4341_5343_0001, 0x4341_5343_0002
+_EVENTS_LOCK = 0x4341_5343_0002
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -140,16 +137,6 @@ def open_engine(url: str) -> Engine:
     return engine
 
 
-def create_all(engine: Engine) -> None:
-    """Create what is missing; processes that start together take turns."""
-    if engine.dialect.name == "sqlite":
-        _switch_to_wal(engine)
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
-        metadata.create_all(connection)
-
-
 def lock_events(connection: Any) -> None:
     """Let event ids become visible in their order.
 
@@ -174,18 +161,3 @@ def _begin_sqlite(connection: Any) -> None:
     # between, whatever busy_timeout says; so writers take the lock when they begin.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-
-def _switch_to_wal(engine: Engine) -> None:
-    # Changing the journal mode does not wait for busy_timeout, so starters that collide retry.
-    for attempt in range(_WAL_ATTEMPTS):
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA journal_mode=WAL")
-            return
-        except sqlite3.OperationalError:
-            if attempt == _WAL_ATTEMPTS - 1:
-                raise
-            time.sleep(_WAL_PAUSE_S)
-        finally:
-            raw.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -11,6 +12,7 @@ import pytest
 if TYPE_CHECKING:
     from cascade_core.checkpoint import Checkpoint
     from cascade_core.pipeline import CascadePipeline
+    from tests.private_postgres import PrivatePostgres
     from tests.tiny_model import TinyModel
 
 
@@ -24,6 +26,20 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket.socket, "connect_ex", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres]:
+    """A PostgreSQL server for this run; tests that need one are skipped where it is missing."""
+    from tests.private_postgres import PrivatePostgres, find_binaries
+
+    binaries = find_binaries()
+    if binaries is None:
+        pytest.skip("PostgreSQL is not installed; get it with: apt-get install postgresql")
+    server = PrivatePostgres(binaries)
+    server.start()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -7,12 +7,13 @@ from typing import Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from cascade_core.errors import CascadeError, ModelUnavailable, NotReady
+from cascade_core.errors import CascadeError, DatabaseNewer, ModelUnavailable, NotReady
 from serve.cli.config import config
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.generate import generate, vary
 from serve.cli.jobs import jobs_app
+from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, fail
 from serve.cli.suggestions import suggestions
@@ -64,6 +65,7 @@ app.add_typer(jobs_app, name="jobs")
 app.command()(config)
 app.command()(models)
 app.command()(doctor)
+app.command()(migrate)
 app.command()(demo)
 
 
@@ -73,7 +75,7 @@ def run() -> None:
 
 
 def _exit_code(error: CascadeError) -> ExitCode:
-    failed = (ModelUnavailable, NotReady)
+    failed = (DatabaseNewer, ModelUnavailable, NotReady)
     return ExitCode.FAILED if isinstance(error, failed) or error.retryable else ExitCode.BAD_USAGE
 
 

@@ -22,6 +22,7 @@ from serve.gateway import Services, create_app
 from serve.records import NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
+from tests.private_postgres import PrivatePostgres
 from tests.serve.memory_door import MemoryDoor, plan
 
 JobMaker = Callable[..., NewJob]
@@ -40,8 +41,23 @@ def restored_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'data' / 'cascade.db'}"
+def new_database_url(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
+    """Makes an empty database of a kind, ``sqlite`` or ``postgresql``."""
+    numbers = count()
+
+    def make(kind: str) -> str:
+        if kind == "postgresql":
+            server: PrivatePostgres = request.getfixturevalue("postgres")
+            return server.new_database()
+        return f"sqlite:///{tmp_path / 'data' / f'cascade{next(numbers)}.db'}"
+
+    return make
+
+
+@pytest.fixture
+def database_url(new_database_url: Callable[[str], str]) -> str:
+    """A SQLite file; modules that test the database override this to test both kinds."""
+    return new_database_url("sqlite")
 
 
 @pytest.fixture

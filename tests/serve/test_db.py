@@ -5,7 +5,6 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -35,6 +34,11 @@ JOB_KEYS = {
     "error",
     "cost",
 }
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
 
 
 def add(database: Database, job: NewJob) -> str:
@@ -307,14 +311,16 @@ def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> No
     assert seen[0].at.utcoffset() == timedelta(0)
 
 
-def test_sqlite_runs_in_wal_mode(database: Database) -> None:
-    with database._engine.connect() as connection:
+def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:
+    database = Database(new_database_url("sqlite"))
+    database.create_tables()
+    with database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
 
 
-def test_a_database_without_tables_is_not_ready(tmp_path: Path) -> None:
+def test_a_database_without_tables_is_not_ready(database_url: str) -> None:
     with pytest.raises(NotReady, match="database does not answer"):
-        Database(f"sqlite:///{tmp_path / 'empty.db'}").probe()
+        Database(database_url).probe()
 
 
 def test_request_survives_the_round_trip(

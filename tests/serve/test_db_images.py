@@ -5,12 +5,19 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import pytest
+
 from cascade_core.handoff import ModelRef
 from serve.db import Database
 from serve.records import LatentRow, NewJob
 
 JobMaker = Callable[..., NewJob]
 MODEL = ModelRef("demo", "1", "abc")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
 
 
 def body(database: Database, job_id: str) -> dict[str, Any]:

@@ -1,0 +1,36 @@
+"""``cascade migrate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from serve.db import Database
+from tests.cli.cascade import Cascade
+
+
+@pytest.fixture
+def database_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
+    url = f"sqlite:///{tmp_path / 'cascade.db'}"
+    monkeypatch.setenv("CASCADE_DATABASE_URL", url)
+    return url
+
+
+def test_migrate_tells_from_where_to_where(cascade: Cascade, database_url: str) -> None:
+    first, second = cascade("migrate"), cascade("migrate")
+    newest = Database(database_url).create_tables().after
+    assert first.stdout == f"empty -> {newest}\n"
+    assert second.stdout == f"{newest}: nothing to do\n"
+
+
+def test_migrate_refuses_a_database_of_a_later_release(cascade: Cascade, database_url: str) -> None:
+    cascade("migrate")
+    database = Database(database_url)
+    with database.writing() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    result = cascade("migrate")
+    assert result.exit_code == 1
+    assert "9999" in result.stderr
+    assert "later" in result.stderr

@@ -1,0 +1,100 @@
+"""The schema's revisions, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import insert, text
+
+from cascade_core.errors import DatabaseNewer
+from serve import tables
+from serve.db import Database
+from serve.records import LatentRow, NewJob, utc_now
+from serve.rows import latent_values, planned_values
+from tests.serve.test_db_images import latent_row
+
+JobMaker = Callable[..., NewJob]
+BEFORE_ALEMBIC = Path(__file__).parent / "before_alembic"
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+def run_sql(database: Database, sql: str) -> None:
+    with database.writing() as connection:
+        for statement in filter(str.strip, sql.split(";")):
+            connection.execute(text(statement))
+
+
+def fill_by_hand(database: Database, job: NewJob, latent: LatentRow) -> None:
+    """Write the rows of a finished job as the release before wrote them."""
+    values = {
+        "id": job.id,
+        "kind": job.request.kind,
+        "state": "queued",
+        "request": job.request.to_dict(),
+        "warnings": [],
+        "created_at": utc_now(),
+    }
+    with database.writing() as connection:
+        connection.execute(insert(tables.jobs).values(**values))
+        connection.execute(insert(tables.images), planned_values(job))
+        connection.execute(insert(tables.latents).values(**latent_values(latent)))
+
+
+def test_the_revisions_make_the_tables_that_the_code_expects(database: Database) -> None:
+    with database.reading() as connection:
+        options = {"compare_type": True, "compare_server_default": True}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, tables.metadata) == []
+
+
+def test_event_ids_never_come_back(database: Database, make_job: JobMaker) -> None:
+    job = make_job()
+    database.insert_job(job)
+    last = database.last_event_id()
+    run_sql(database, "DELETE FROM events")
+    database.finish_job(job.id, "cancelled")
+    assert database.last_event_id() > last
+
+
+def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
+    database_url: str, make_job: JobMaker
+) -> None:
+    database = Database(database_url)
+    kind = "sqlite" if database_url.startswith("sqlite") else "postgresql"
+    run_sql(database, (BEFORE_ALEMBIC / f"{kind}.sql").read_text())
+    job = make_job()
+    latent = latent_row(job)
+    fill_by_hand(database, job, latent)
+
+    done = database.create_tables()
+
+    assert done.before == "0001"
+    assert database.open_job_ids() == [job.id]
+    assert database.latent(latent.id) == latent
+    assert database.save_image(job.images[0].id, 10)
+    with database.reading() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+
+
+def test_the_upgrade_tells_what_it_found_and_left(database_url: str) -> None:
+    database = Database(database_url)
+    first, second = database.create_tables(), database.create_tables()
+    assert first.before is None
+    assert second.before == second.after == first.after
+
+
+def test_a_database_of_a_later_release_is_refused_and_left_alone(database: Database) -> None:
+    run_sql(database, "UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(DatabaseNewer, match="9999"):
+        database.create_tables()
+    with database.reading() as connection:
+        left = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    assert left == "9999"

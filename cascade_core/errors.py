@@ -15,6 +15,7 @@
     |-- OutOfMemory             out_of_memory            retryable
     |-- StageLost               stage_lost               retryable: the replica died
     |-- NotReady                not_ready                retryable
+    |-- WaitTooLong             timeout                  the job goes on, the wait for it ended
     |-- SettingsInvalid         settings_invalid
     |-- DatabaseNewer           database_newer           a later release migrated the database
     `-- Internal                internal                 anything else; details stay in the log
@@ -139,6 +140,12 @@ class NotReady(CascadeError):
 
     code = "not_ready"
     retryable = True
+
+
+class WaitTooLong(CascadeError):
+    """The job was not done in the time that a request may take; it goes on."""
+
+    code = "timeout"
 
 
 class SettingsInvalid(CascadeError):

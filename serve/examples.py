@@ -74,6 +74,8 @@ _ERROR_EXAMPLE = {
     "error": {
         "code": "invalid_value",
         "message": "n must be a whole number between 1 and 8",
+        "type": "invalid_request_error",
+        "param": "n",
         "field": "n",
         "request_id": _ID_EXAMPLE,
     }

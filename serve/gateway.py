@@ -24,7 +24,7 @@ _DESCRIPTION = """Pictures from prompts with Stable Cascade, in three stages.
 `Prefer: wait=30`. Each image keeps its Stage C latent: a job of kind `vary_details` draws new
 details on the same composition without running Stage C again.
 
-Every error is `{"error": {"code", "message", "field"?, "request_id"}}`."""
+Every error is `{"error": {"code", "message", "type", "param", "field"?, "request_id"}}`."""
 
 
 def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> FastAPI:

@@ -1,4 +1,8 @@
-"""Errors as HTTP answers: ``{"error": {"code", "message", "field"?, "request_id"}}``, always."""
+"""Errors as HTTP answers, always in one form that OpenAI's clients understand, too.
+
+``{"error": {"code", "message", "type", "param", "field"?, "request_id"}}``; ``param`` is ``field``
+under OpenAI's name.
+"""
 
 from __future__ import annotations
 
@@ -36,6 +40,7 @@ STATUS: dict[str, HTTPStatus] = {
     "not_ready": HTTPStatus.SERVICE_UNAVAILABLE,
     "out_of_memory": HTTPStatus.SERVICE_UNAVAILABLE,
     "stage_lost": HTTPStatus.SERVICE_UNAVAILABLE,
+    "timeout": HTTPStatus.GATEWAY_TIMEOUT,
 }
 """Every code of :mod:`cascade_core.errors`."""
 
@@ -47,8 +52,17 @@ TRANSPORT_CODES: dict[int, str] = {
 }
 """Codes of what goes wrong before a route is reached."""
 
+TYPES: dict[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "authentication_error",
+    HTTPStatus.FORBIDDEN: "permission_error",
+    HTTPStatus.TOO_MANY_REQUESTS: "rate_limit_error",
+}
+"""OpenAI's names for kinds of errors; the others are ``invalid_request_error`` up to 499 and
+``server_error`` from 500 on."""
+
 RETRY_AFTER_S = 5
 _MAX_SHOWN_CHARS = 64
+_INVALID = "invalid_request_error"
 
 
 def install(app: FastAPI) -> None:
@@ -61,16 +75,21 @@ def install(app: FastAPI) -> None:
 def error_response(error: CascadeError, **extra: Any) -> JSONResponse:
     """Return an error's answer; ``extra`` goes beside ``error`` in the body."""
     status = STATUS[error.code]
-    headers = {"retry-after": str(RETRY_AFTER_S)} if error.retryable else {}
-    body = error_body(error.code, error.message, error.field)
+    # OpenAI's clients try again by themselves on 409 and from 500 on, unless told not to.
+    headers = {"x-should-retry": "true" if error.retryable else "false"}
+    if error.retryable:
+        headers["retry-after"] = str(RETRY_AFTER_S)
+    body = error_body(status, error.code, error.message, error.field)
     return JSONResponse(body | extra, status, headers)
 
 
-def error_body(code: str, message: str, field: str | None = None) -> dict[str, Any]:
+def error_body(status: int, code: str, message: str, field: str | None = None) -> dict[str, Any]:
     """Return the JSON of an error in the request at hand."""
-    named = {"field": field} if field else {}
-    request_id = current_context().get("request_id", "")
-    return {"error": {"code": code, "message": message, **named, "request_id": request_id}}
+    fallback = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _INVALID
+    error = {"code": code, "message": message, "type": TYPES.get(status, fallback), "param": field}
+    if field:
+        error["field"] = field
+    return {"error": error | {"request_id": current_context().get("request_id", "")}}
 
 
 async def _on_cascade_error(_request: Request, error: Exception) -> Response:
@@ -79,7 +98,7 @@ async def _on_cascade_error(_request: Request, error: Exception) -> Response:
     if STATUS[error.code] < HTTPStatus.INTERNAL_SERVER_ERROR:
         return error_response(error)
     logger.error("%s: %s", error.code, error.message, exc_info=error)
-    if error.retryable or error.code == "model_unavailable":
+    if STATUS[error.code] != HTTPStatus.INTERNAL_SERVER_ERROR:
         return error_response(error)
     return error_response(Internal("something went wrong here; the log has it under this id"))
 
@@ -88,7 +107,8 @@ async def _on_invalid(_request: Request, error: Exception) -> Response:
     if not isinstance(error, RequestValidationError):
         raise error
     field, message = _first_problem(error.errors())
-    return JSONResponse(error_body("invalid_value", message, field), HTTPStatus.BAD_REQUEST)
+    status = HTTPStatus.BAD_REQUEST
+    return JSONResponse(error_body(status, "invalid_value", message, field), status)
 
 
 async def _on_http(_request: Request, error: Exception) -> Response:
@@ -100,7 +120,8 @@ async def _on_http(_request: Request, error: Exception) -> Response:
         HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method; see /docs",
         HTTPStatus.BAD_REQUEST: "the body cannot be read as JSON",
     }.get(HTTPStatus(error.status_code), str(error.detail))
-    return JSONResponse(error_body(code, message), error.status_code, error.headers)
+    body = error_body(error.status_code, code, message)
+    return JSONResponse(body, error.status_code, error.headers)
 
 
 def _first_problem(problems: Sequence[dict[str, Any]]) -> tuple[str | None, str]:

@@ -53,10 +53,9 @@ class RequestMiddleware:
         started_s = time.perf_counter()
         with log_context(request_id=request_id):
             if _claimed_bytes(headers) > MAX_BODY_BYTES:
-                response = JSONResponse(
-                    error_body("body_too_large", _TOO_LARGE), HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                )
-                await response(scope, receive, answer.send)
+                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+                body = error_body(status, "body_too_large", _TOO_LARGE)
+                await JSONResponse(body, status)(scope, receive, answer.send)
             else:
                 await self._serve(scope, _bounded(receive), answer)
             took_ms = (time.perf_counter() - started_s) * 1000

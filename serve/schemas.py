@@ -127,14 +127,17 @@ class ErrorDetail(BaseModel):
 
     code: str
     message: str
+    type: str = Field(description="The kind of error, in OpenAI's words.")
+    param: str | None = Field(description="The field at fault, under OpenAI's name for it.")
     field: str | None = None
     request_id: str
 
 
 class ErrorAnswer(BaseModel):
-    """Every error looks like this."""
+    """Every error looks like this; ``job_id`` names the job that a request waited for."""
 
     error: ErrorDetail
+    job_id: str | None = None
 
 
 class JobError(BaseModel):

@@ -12,13 +12,11 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound
-from cascade_core.request import GenerationRequest
 from serve.events import sse_response
-from serve.records import Job, JobState
-from serve.resolve import resolve_generate, resolve_vary
+from serve.records import JobState
 from serve.routes.shared import Needs, check_id, errors
+from serve.routes.submission import find_job, resolve, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList
-from serve.services import Services
 from serve.store import preview_key_from_name
 
 MAX_WAIT_S = 120.0
@@ -68,19 +66,23 @@ router = APIRouter(tags=["jobs"])
 )
 async def create_job(
     services: Needs,
+    http_request: Request,
     body: JobBody,
     prefer: Annotated[
         str, Header(description="`wait=30` answers the job's end if it comes in time.")
     ] = "",
 ) -> Response:
-    """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`)."""
-    request = await _resolve(services, body)
+    """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
+
+    A client that closes the connection while it waits cancels the job.
+    """
+    request = await resolve(services, body)
     job_id = await services.jobs.submit(request, body.client_state, body.user)
     logger.info("accepted job %s", job_id)
     wait_s = _wait_s(prefer)
     if wait_s:
-        await services.jobs.wait(job_id, wait_s)
-    job = await _job(services, job_id)
+        await wait_for_client(services, http_request, job_id, wait_s)
+    job = await find_job(services, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
 
@@ -105,7 +107,7 @@ async def list_jobs(
 @router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=errors(HTTPStatus.NOT_FOUND))
 async def get_job(services: Needs, job_id: str) -> Response:
     """Return a job as it stands."""
-    return JSONResponse((await _job(services, job_id)).to_json())
+    return JSONResponse((await find_job(services, job_id)).to_json())
 
 
 @router.delete(
@@ -113,9 +115,9 @@ async def get_job(services: Needs, job_id: str) -> Response:
 )
 async def cancel_job(services: Needs, job_id: str) -> Response:
     """Cancel a job and return it; a job that had ended stays as it is."""
-    await _job(services, job_id)
+    await find_job(services, job_id)
     await services.jobs.cancel(job_id)
-    return JSONResponse((await _job(services, job_id)).to_json())
+    return JSONResponse((await find_job(services, job_id)).to_json())
 
 
 @router.get(
@@ -143,7 +145,7 @@ async def follow_job(
 ) -> Response:
     """Stream a job's events, past ones first; live ones follow within about 25 ms."""
     after_id = _event_id(last_event_id)
-    job = await _job(services, job_id)
+    job = await find_job(services, job_id)
     if job.is_terminal and not await asyncio.to_thread(
         services.database.events, job_id, after_id, 1
     ):
@@ -171,23 +173,6 @@ async def get_preview(services: Needs, job_id: str, name: str) -> Response:
     except (InvalidRequest, NotFound) as error:
         raise NotFound("there is no such preview") from error
     return Response(data, media_type="image/webp")
-
-
-async def _resolve(services: Services, body: JobBody) -> GenerationRequest:
-    if body.kind == "generate":
-        return resolve_generate(body, services.checkpoint.defaults)
-    row = None
-    if body.latent_id is not None:
-        latent_id = check_id("latent", body.latent_id)
-        row = await asyncio.to_thread(services.database.latent, latent_id)
-    return resolve_vary(body, row, services.checkpoint)
-
-
-async def _job(services: Services, job_id: str) -> Job:
-    job = await asyncio.to_thread(services.database.job, check_id("job", job_id))
-    if job is None:
-        raise NotFound("there is no such job")
-    return job
 
 
 def _wait_s(prefer: str) -> float:

@@ -37,6 +37,7 @@ def test_codes_are_unique_and_stable() -> None:
         "model_unavailable",
         "non_finite_latent",
         "settings_invalid",
+        "timeout",
         "database_newer",
         "internal",
     }

@@ -46,6 +46,7 @@ class MemoryDoor:
         self.error: Exception | None = None
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
         self.waited_s: list[float] = []
+        self.longest_wait_s = 0.05
         self._ended: dict[str, asyncio.Event] = {}
 
     async def submit(
@@ -69,7 +70,7 @@ class MemoryDoor:
     async def wait(self, job_id: str, timeout_s: float) -> None:
         self.waited_s.append(timeout_s)
         try:
-            await asyncio.wait_for(self._ended[job_id].wait(), min(timeout_s, 0.05))
+            await asyncio.wait_for(self._ended[job_id].wait(), min(timeout_s, self.longest_wait_s))
         except TimeoutError:
             return
 
@@ -77,6 +78,9 @@ class MemoryDoor:
         if self.error is not None:
             raise self.error
         return self.states
+
+    async def ended(self, job_id: str) -> None:
+        await self._ended[job_id].wait()
 
     def finish(self, job_id: str, state: JobState, error: CascadeError | None = None) -> bool:
         body = error.to_dict() if error else None

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
-from serve.http_errors import STATUS
+from serve.http_errors import STATUS, error_body
 from serve.log import configure_logging
 from serve.middleware import MAX_BODY_BYTES
 from serve.settings import Settings
@@ -19,7 +19,10 @@ pytestmark = pytest.mark.usefixtures("restored_loggers")
 def error_of(answer: httpx.Response) -> dict[str, Any]:
     error: dict[str, Any] = answer.json()["error"]
     assert error["request_id"] == answer.headers["x-request-id"]
-    assert error.keys() - {"field"} == {"code", "message", "request_id"}
+    assert error.keys() - {"field"} == {"code", "message", "type", "param", "request_id"}
+    assert error["param"] == error.get("field")
+    is_ours = answer.status_code >= 500
+    assert error["type"] == ("server_error" if is_ours else "invalid_request_error")
     return error
 
 
@@ -181,6 +184,11 @@ async def test_the_unexpected_is_500_and_only_the_log_has_the_details(
     assert "hunter2" in caplog.text
 
 
+def test_who_and_how_much_have_kinds_of_errors_of_their_own() -> None:
+    kinds = [error_body(status, "x", "x")["error"]["type"] for status in (401, 403, 429)]
+    assert kinds == ["authentication_error", "permission_error", "rate_limit_error"]
+
+
 async def test_a_service_that_is_not_ready_is_503_with_a_time_to_come_back(
     client: httpx.AsyncClient, door: MemoryDoor
 ) -> None:
@@ -188,6 +196,7 @@ async def test_a_service_that_is_not_ready_is_503_with_a_time_to_come_back(
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
+    assert answer.headers["x-should-retry"] == "true"
     assert error_of(answer)["message"] == "the service is shutting down"
 
 
@@ -198,6 +207,7 @@ async def test_our_own_failures_keep_their_details_in_the_log(
     door.error = error
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 500
+    assert answer.headers["x-should-retry"] == "false"
     assert str(error) not in answer.text
 
 

@@ -1,0 +1,67 @@
+"""What the routes that make jobs share: from a body to a request, and the wait for a job's end."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import Request
+
+from cascade_core.errors import NotFound
+from cascade_core.request import GenerationRequest
+from serve.records import Job
+from serve.resolve import resolve_generate, resolve_vary
+from serve.routes.shared import check_id
+from serve.schemas import JobBody
+from serve.services import Services
+
+
+async def resolve(services: Services, body: JobBody) -> GenerationRequest:
+    """Return the body's request with every value decided; raises what `serve.resolve` raises."""
+    if body.kind == "generate":
+        return resolve_generate(body, services.checkpoint.defaults)
+    row = None
+    if body.latent_id is not None:
+        latent_id = check_id("latent", body.latent_id)
+        row = await asyncio.to_thread(services.database.latent, latent_id)
+    return resolve_vary(body, row, services.checkpoint)
+
+
+async def find_job(services: Services, job_id: str) -> Job:
+    """Return a job as it stands.
+
+    Raises:
+        NotFound: there is none under this id.
+    """
+    job = await asyncio.to_thread(services.database.job, check_id("job", job_id))
+    if job is None:
+        raise NotFound("there is no such job")
+    return job
+
+
+async def wait_for_client(
+    services: Services, http_request: Request, job_id: str, timeout_s: float
+) -> None:
+    """Wait for a job's end on behalf of a client; if the client leaves first, cancel the job.
+
+    Returns when the job has ended, after ``timeout_s``, or when nobody can tell.
+    """
+    waiting = asyncio.create_task(services.jobs.wait(job_id, timeout_s))
+    leaving = asyncio.create_task(_disconnected(http_request))
+    try:
+        await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if waiting.done():
+            await waiting
+        else:
+            await services.jobs.cancel(job_id)
+    except asyncio.CancelledError:  # how Ray Serve tells that the client left
+        await services.jobs.cancel(job_id)
+        raise
+    finally:
+        waiting.cancel()
+        leaving.cancel()
+
+
+async def _disconnected(http_request: Request) -> None:
+    """Return when the client has closed the connection; its body must have been read."""
+    while (await http_request.receive())["type"] != "http.disconnect":
+        pass

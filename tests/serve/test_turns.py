@@ -1,0 +1,187 @@
+"""Users take turns by work; cancelled calls give their turn back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+
+import pytest
+
+from serve.turns import Turns
+
+
+class Stage:
+    """Calls that end when the test says so, in the order in which they got their turn."""
+
+    def __init__(self, width: int = 1) -> None:
+        self.turns = Turns(width)
+        self.started: list[str] = []
+        self._ends: dict[str, asyncio.Event] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def call(self, name: str, user: str, cost: float = 1.0) -> None:
+        self._ends[name] = asyncio.Event()
+        self._tasks[name] = asyncio.create_task(self._run(name, user, cost))
+        await settle()
+
+    async def end(self, name: str) -> None:
+        self._ends[name].set()
+        await self._tasks[name]
+        await settle()
+
+    async def cancel(self, name: str) -> None:
+        self._tasks[name].cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await self._tasks[name]
+        await settle()
+
+    async def end_all(self) -> list[str]:
+        """End calls in the order of their turns until none is left."""
+        for name in self.started:  # grows meanwhile
+            if not self._tasks[name].done():
+                await self.end(name)
+        return self.started
+
+    async def _run(self, name: str, user: str, cost: float) -> None:
+        async with self.turns.turn(user, cost):
+            self.started.append(name)
+            await self._ends[name].wait()
+
+
+async def settle() -> None:
+    """Let every task that can go on do so."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+def run(scenario: Callable[[], object]) -> None:
+    asyncio.run(scenario())  # type: ignore[arg-type]
+
+
+def test_a_flood_holds_up_another_user_by_no_more_than_the_call_under_way() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for number in range(20):
+            await stage.call(f"flood {number}", "flooder")
+        await stage.call("other", "other")
+        await stage.end("flood 0")
+        assert stage.started == ["flood 0", "other"]
+
+    run(scenario)
+
+
+def test_cheap_calls_of_one_user_go_before_the_dear_ones_of_another_in_proportion() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.call("first", "nobody")
+        for number in range(3):
+            await stage.call(f"dear {number}", "dear", cost=4.0)
+        for number in range(8):
+            await stage.call(f"cheap {number}", "cheap", cost=1.0)
+        order = [name.split()[0] for name in await stage.end_all()][1:]
+        assert order[:6] == ["dear", "cheap", "cheap", "cheap", "cheap", "dear"]
+
+    run(scenario)
+
+
+def test_calls_of_one_user_keep_their_order() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name in ("a", "b", "c"):
+            await stage.call(name, "one")
+        assert await stage.end_all() == ["a", "b", "c"]
+
+    run(scenario)
+
+
+def test_never_more_than_the_width_at_once_and_everybody_comes_up() -> None:
+    async def scenario() -> None:
+        rng = random.Random(0)
+        turns = Turns(3)
+        running, seen = 0, []
+
+        async def one(user: str, cost: float) -> None:
+            nonlocal running
+            async with turns.turn(user, cost):
+                running += 1
+                seen.append(running)
+                for _ in range(rng.randrange(5)):
+                    await asyncio.sleep(0)
+                running -= 1
+
+        await asyncio.gather(*(one(rng.choice("abc"), rng.random() + 0.1) for _ in range(200)))
+        assert len(seen) == 200
+        assert max(seen) == 3
+
+    run(scenario)
+
+
+def test_a_call_cancelled_while_it_waits_leaves_no_gap() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name in ("a", "b", "c"):
+            await stage.call(name, "one")
+        await stage.cancel("b")
+        await stage.end("a")
+        assert stage.started == ["a", "c"]
+        assert stage.turns.waiting_cost == 0
+
+    run(scenario)
+
+
+def test_a_call_cancelled_under_way_gives_its_turn_to_the_next() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name in ("a", "b"):
+            await stage.call(name, "one")
+        await stage.cancel("a")
+        assert stage.started == ["a", "b"]
+
+    run(scenario)
+
+
+def test_a_call_cancelled_in_the_moment_of_its_turn_gives_it_back() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name in ("a", "b", "c"):
+            await stage.call(name, "one")
+        stage._ends["a"].set()
+        await asyncio.sleep(0)  # a ends; b has its turn now but has not run yet
+        stage._tasks["b"].cancel()
+        await settle()
+        assert stage.started == ["a", "c"]
+
+    run(scenario)
+
+
+def test_a_wider_stage_takes_up_waiting_calls_at_once() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name in ("a", "b", "c"):
+            await stage.call(name, "one")
+        stage.turns.set_width(2)
+        await settle()
+        assert stage.started == ["a", "b"]
+        stage.turns.set_width(1)
+        await stage.end("a")
+        assert stage.started == ["a", "b"]
+
+    run(scenario)
+
+
+def test_a_user_who_was_away_gets_no_credit_for_it() -> None:
+    """Otherwise a newcomer could hold up everybody who worked before."""
+
+    async def scenario() -> None:
+        stage = Stage()
+        for number in range(6):
+            await stage.call(f"old {number}", "old")
+        await stage.end("old 0")
+        await stage.end("old 1")
+        for number in range(3):
+            await stage.call(f"new {number}", "new")
+        order = (await stage.end_all())[3:]
+        assert [name.split()[0] for name in order] == ["new", "old", "new", "old", "new", "old"]
+
+    run(scenario)

@@ -47,7 +47,9 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     scale = SCALES[arguments.scale]
-    for name in STEPS if arguments.step == "all" else [arguments.step]:
+    names = list(STEPS) if arguments.step == "all" else [arguments.step]
+    for number, name in enumerate(names, 1):
+        print(f"{name}: step {number} of {len(names)}", flush=True)
         started_s = time.monotonic()
         with torch.device("cpu" if name in ON_CPU else arguments.device):
             STEPS[name](scale)

@@ -66,12 +66,15 @@ class MeaningTable:
         """Paint the maps of these scenes."""
         masks = functional.avg_pool2d(self.coverage(rows), 2)
         rgb, inside = self.mean_colour(rows, masks)
+        return Meaning(rgb, inside, *self.class_maps(rows, masks))
+
+    def class_maps(self, rows: NDArray[np.int64], masks: Tensor) -> list[Tensor]:
+        """Shape, colour and texture (B, H, W) of the thing at or nearest to each position."""
         owner = masks.argmax(1)
-        picked = [
+        return [
             torch.where(owner == 0, kind[rows, 0][:, None, None], kind[rows, 1][:, None, None])
             for kind in self.classes
         ]
-        return Meaning(rgb, inside, *picked)
 
 
 def flat_loss(rgb: Tensor, logits: Tensor, true_rgb: Tensor, inside: Tensor) -> Tensor:

@@ -57,8 +57,8 @@ FULL: Final = Scale(
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
     joint=Budget(minutes=16, steps=100_000, batch=10, learning_rate=1e-3),
-    stage_b=Budget(minutes=54, steps=100_000, batch=10, learning_rate=1.4e-3),
-    stage_c=Budget(minutes=52, steps=100_000, batch=32, learning_rate=1.4e-3),
+    stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
+    stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(

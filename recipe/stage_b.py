@@ -1,6 +1,6 @@
 """Stage B: the compressor's latent and pooled text -> Stage A's latent, 4x64x64."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.diffusion import CaptionReader, add_noise, alpha_bar, loss_weight, sample_times
 from recipe.meaning import MeaningTable, flat_loss
 from recipe.scale import Budget, Scale
-from recipe.scene import Scene
+from recipe.scene import TEXTURES, Scene
 from recipe.train import Trainer, load_average, load_state
 from recipe.unets import build_stage_b
 
@@ -27,6 +27,7 @@ LATENT_NOISE = 0.3
 FOCUS = (0.4, 0.85)
 """Times at which textures form; the layout is given by the condition."""
 THING_WEIGHT = 3.0
+TEXTURE_WEIGHT = 2.0
 TOKEN = 4
 """Latents a side that Stage B handles as one position: its patch size."""
 CROP = 32
@@ -41,11 +42,15 @@ Taught = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """A batch: clean latents, conditioning latents, flat colours with coverage, scenes."""
+    """A batch: clean latents, conditioning latents, scenes and what they show.
+
+    `flat` holds flat colours and coverage (B, 4, H, W), `texture` the class of each position.
+    """
 
     clean: Tensor
     condition: Tensor
     flat: Tensor
+    texture: Tensor
     scenes: list[Scene]
 
     @property
@@ -57,8 +62,9 @@ class Example:
 class TaughtStageB(nn.Module):
     """Stage B with a head, used in training only, that paints the scene in flat colours.
 
-    The noise target alone teaches outlines slowly, because random texture and grain drown them;
-    the flat scene is known exactly, so the head gives Stage B's last features a clear teacher.
+    The noise target alone teaches outlines and kinds of texture slowly, because grain and phases
+    drown them; the flat scene is known exactly, so the head is a clear teacher of Stage B's last
+    features. It paints RGB, an outline logit and logits of the textures.
     """
 
     def __init__(self) -> None:
@@ -68,11 +74,13 @@ class TaughtStageB(nn.Module):
         suit_device(self.net)
         width = self.net.config.block_out_channels[0]
         self.paint = nn.Sequential(
-            ChannelNorm(width), nn.Conv2d(width, 4 * TOKEN**2, 1), nn.PixelShuffle(TOKEN)
+            ChannelNorm(width),
+            nn.Conv2d(width, (4 + len(TEXTURES)) * TOKEN**2, 1),
+            nn.PixelShuffle(TOKEN),
         )
 
     def forward(self, noisy: Tensor, times: Tensor, example: Example, pooled: Tensor) -> Taught:
-        """Return predicted noise (B, 4, H, W) and flat colours with outline logits (B, 4, H, W)."""
+        """Return predicted noise (B, 4, H, W) and the painted scene (B, 8, H, W)."""
         features: list[Tensor] = []
         hook = self.net.clf.register_forward_pre_hook(lambda _, inputs: features.append(inputs[0]))
         noise = self.net(noisy, times, clip_text_pooled=pooled, effnet=example.condition).sample
@@ -94,11 +102,13 @@ class ExampleSampler:
     def pick(self, group: int, rows: NDArray[np.int64]) -> Example:
         """Return the examples with these numbers."""
         table, scenes = self.tables[group], self.groups[group].scenes
-        flat = table.mean_colour(rows, table.coverage(rows))
+        masks = table.coverage(rows)
+        flat = table.mean_colour(rows, masks)
         return Example(
             clean=tensor_of(self.latents[group][rows]).float(),
             condition=self.conditions[group][rows] if self.conditions else torch.empty(0),
             flat=torch.cat(flat, 1),
+            texture=table.class_maps(rows, masks)[2],
             scenes=[scenes[i] for i in rows],
         )
 
@@ -117,6 +127,7 @@ class ExampleSampler:
             # At its own size the U-Net's resizing of the condition changes nothing.
             condition=_windows(tokens, corners, CROP // TOKEN, 1),
             flat=_windows(example.flat, corners, CROP, TOKEN),
+            texture=_windows(example.texture[:, None], corners, CROP, TOKEN)[:, 0],
             scenes=example.scenes,
         )
 
@@ -166,8 +177,11 @@ class StageBTeacher:
             noisy = add_noise(example.clean, noise, times)
             output, painted = self.taught(noisy, times, example, pooled)
         weighted = ((output.float() - noise).square() * example.weight).mean((1, 2, 3))
-        parts = torch.split(painted.float(), [3, 1], 1)
-        flat = flat_loss(*parts, *torch.split(example.flat, [3, 1], 1))
+        rgb, inside, textures = torch.split(painted.float(), [3, 1, len(TEXTURES)], 1)
+        true_rgb, true_inside = torch.split(example.flat, [3, 1], 1)
+        flat = flat_loss(rgb, inside, true_rgb, true_inside)
+        texture = functional.cross_entropy(textures, example.texture, reduction="none")
+        flat = flat + TEXTURE_WEIGHT * texture[:, None] * true_inside
         return weighted / example.weight.mean(), flat.mean((1, 2, 3))
 
     def wants_windows(self, fraction: float) -> bool:
@@ -223,7 +237,7 @@ def disturb(example: Example) -> Example:
     size = LATENT_NOISE * torch.rand(count, 1, 1, 1)
     noisy = example.condition + size * torch.randn_like(example.condition)
     kept = (torch.rand(count, 1, 1, 1) > LATENT_DROPOUT).float()
-    return Example(example.clean, noisy * kept, example.flat, example.scenes)
+    return replace(example, condition=noisy * kept)
 
 
 def checkpoint_of(scale: Scale) -> Path:

@@ -56,6 +56,8 @@ def test_windows_show_a_thing_and_cut_all_maps_alike(
             assert torch.equal(cut.flat[row], whole.flat[row, :, y : y + CROP, x : x + CROP])
             there = tokens[row, :, y // 4 : y // 4 + 8, x // 4 : x // 4 + 8]
             assert torch.equal(cut.condition[row], there)
+            there = whole.texture[row, y : y + CROP, x : x + CROP]
+            assert torch.equal(cut.texture[row], there)
             assert cut.flat[row, 3].mean() > 0.08
             assert y % 8 == x % 8 == 0
 
@@ -83,11 +85,11 @@ def test_the_head_leaves_the_predicted_noise_alone_and_teaches_the_net() -> None
         torch.randn(1, 1, 128),
         torch.randn(1, 16, 6, 6),
     )
-    example = Example(noisy, condition, torch.zeros(1, 4, 64, 64), [])
+    example = Example(noisy, condition, torch.zeros(1, 4, 64, 64), torch.zeros(1, 64, 64), [])
     noise, painted = taught(noisy, torch.ones(1), example, pooled)
     alone = taught.net(noisy, torch.ones(1), clip_text_pooled=pooled, effnet=condition).sample
     assert torch.equal(noise, alone)
-    assert painted.shape == (1, 4, 64, 64)
+    assert painted.shape == (1, 8, 64, 64)
     painted.square().mean().backward()
     assert taught.net.effnet_mapper[0].weight.grad.abs().max() > 0
 

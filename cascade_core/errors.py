@@ -3,6 +3,8 @@
     CascadeError
     |-- InvalidRequest          invalid_value            a field is out of its range
     |-- Unsupported             unsupported_combination  each field is fine, together they are not
+    |-- Unauthorized            unauthorized             no API key, or not a valid one
+    |-- Forbidden               forbidden                the key may not do this
     |-- NotFound                not_found
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
@@ -16,6 +18,7 @@
     |-- StageLost               stage_lost               retryable: the replica died
     |-- NotReady                not_ready                retryable
     |-- WaitTooLong             timeout                  the job goes on, the wait for it ended
+    |-- RateLimited             rate_limited             retryable, says when
     |-- SettingsInvalid         settings_invalid
     |-- DatabaseNewer           database_newer           a later release migrated the database
     `-- Internal                internal                 anything else; details stay in the log
@@ -65,6 +68,18 @@ class Unsupported(CascadeError):
     """The fields are valid one by one but not together."""
 
     code = "unsupported_combination"
+
+
+class Unauthorized(CascadeError):
+    """No API key came with the request, or none that is valid."""
+
+    code = "unauthorized"
+
+
+class Forbidden(CascadeError):
+    """The API key is valid but may not do this."""
+
+    code = "forbidden"
 
 
 class NotFound(CascadeError):
@@ -140,6 +155,24 @@ class NotReady(CascadeError):
 
     code = "not_ready"
     retryable = True
+
+
+class RateLimited(CascadeError):
+    """Too many requests in too short a time.
+
+    Args:
+        message: one sentence for the person who made the request.
+        field: the request field at fault, if there is one.
+        retry_after_s: seconds until the next request will be taken.
+    """
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, field: str | None = None, retry_after_s: float = 1.0) -> None:
+        super().__init__(message, field)
+        self.args = (message, field, retry_after_s)
+        self.retry_after_s = retry_after_s
 
 
 class WaitTooLong(CascadeError):

@@ -20,6 +20,7 @@ from serve.records import (
     EventRow,
     ImageRow,
     Job,
+    JobOwner,
     JobState,
     LatentRow,
     NewJob,
@@ -107,7 +108,8 @@ class Database:
                     state="queued",
                     request=job.request.to_dict(),
                     client_state=job.client_state,
-                    user=job.user,
+                    owner=job.owner.key_id,
+                    user=job.owner.user,
                     warnings=[],
                     created_at=utc_now(),
                 )
@@ -121,6 +123,13 @@ class Database:
         """Return a job as it stands."""
         with self.reading() as connection:
             return self._load(connection, job_id)
+
+    def owner_of(self, job_id: str) -> JobOwner | None:
+        """Return to whom a job belongs; None if there is no such job."""
+        query = select(jobs.c.owner, jobs.c.user).where(jobs.c.id == job_id)
+        with self.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else JobOwner(row.owner, row.user)
 
     def open_job(self, job_id: str) -> OpenJob | None:
         """Return what an open job needs to run; None if it has ended or is unknown."""
@@ -142,13 +151,19 @@ class Database:
         user: str | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        owner: str | None = None,
     ) -> tuple[list[Job], str | None]:
-        """Return jobs, newest first, and the cursor of the next page or None."""
+        """Return jobs, newest first, and the cursor of the next page or None.
+
+        ``owner`` is the id of an API key.
+        """
         query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
         if state is not None:
             query = query.where(jobs.c.state == state)
         if user is not None:
             query = query.where(jobs.c.user == user)
+        if owner is not None:
+            query = query.where(jobs.c.owner == owner)
         if cursor is not None:
             query = query.where(jobs.c.id < cursor)
         with self.reading() as connection:

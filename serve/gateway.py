@@ -12,6 +12,8 @@ from fastapi import FastAPI
 from serve import docs_page, http_errors
 from serve.events import KEEP_ALIVE_S, EventHub
 from serve.examples import EXAMPLES
+from serve.guard import GuardMiddleware
+from serve.keys import KeyStore
 from serve.middleware import RequestMiddleware
 from serve.routes import image_routes, job_routes, service_routes
 from serve.services import JobsDoor, Services
@@ -55,6 +57,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
     docs_page.install(app)
+    app.add_middleware(GuardMiddleware, store=KeyStore(services.database))
     app.add_middleware(RequestMiddleware)
     for routes in (job_routes, image_routes, service_routes):
         app.include_router(routes.router)

@@ -17,6 +17,7 @@ from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.log import configure_logging
+from serve.records import JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
 
@@ -31,10 +32,10 @@ class HandleDoor:
         self,
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
-        user: str | None,
+        owner: JobOwner,
     ) -> str:
         """Record and start a job; returns its id. Raises NotReady while draining."""
-        job_id: str = await _asked(self._jobs.submit.remote(request.to_dict(), client_state, user))
+        job_id: str = await _asked(self._jobs.submit.remote(request.to_dict(), client_state, owner))
         return job_id
 
     async def cancel(self, job_id: str) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any
@@ -17,7 +18,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
-from cascade_core.errors import CascadeError, Internal
+from cascade_core.errors import CascadeError, Internal, RateLimited
 from serve.log import current_context
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ STATUS: dict[str, HTTPStatus] = {
     "invalid_value": HTTPStatus.BAD_REQUEST,
     "wire_invalid": HTTPStatus.BAD_REQUEST,
     "handoff_invalid": HTTPStatus.BAD_REQUEST,
+    "unauthorized": HTTPStatus.UNAUTHORIZED,
+    "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
     "cancelled": HTTPStatus.CONFLICT,
@@ -41,6 +44,7 @@ STATUS: dict[str, HTTPStatus] = {
     "out_of_memory": HTTPStatus.SERVICE_UNAVAILABLE,
     "stage_lost": HTTPStatus.SERVICE_UNAVAILABLE,
     "timeout": HTTPStatus.GATEWAY_TIMEOUT,
+    "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
 }
 """Every code of :mod:`cascade_core.errors`."""
 
@@ -78,7 +82,10 @@ def error_response(error: CascadeError, **extra: Any) -> JSONResponse:
     # OpenAI's clients try again by themselves on 409 and from 500 on, unless told not to.
     headers = {"x-should-retry": "true" if error.retryable else "false"}
     if error.retryable:
-        headers["retry-after"] = str(RETRY_AFTER_S)
+        after_s = error.retry_after_s if isinstance(error, RateLimited) else RETRY_AFTER_S
+        headers["retry-after"] = str(math.ceil(after_s))
+    if status == HTTPStatus.UNAUTHORIZED:
+        headers["www-authenticate"] = "Bearer"
     body = error_body(status, error.code, error.message, error.field)
     return JSONResponse(body | extra, status, headers)
 

@@ -19,7 +19,7 @@ from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.log import configure_logging
 from serve.metrics import JobMetrics
-from serve.records import NewJob, PlannedImage
+from serve.records import JobOwner, NewJob, PlannedImage
 from serve.settings import Settings
 from serve.stage_client import StageClient
 from serve.store import BlobStore
@@ -65,7 +65,7 @@ class Jobs:
             await self._start_stranded()
 
     async def submit(
-        self, request: dict[str, Any], client_state: dict[str, Any] | None, user: str | None
+        self, request: dict[str, Any], client_state: dict[str, Any] | None, owner: JobOwner
     ) -> str:
         """Record a job and start it; returns its id once nothing can lose it any more.
 
@@ -74,7 +74,7 @@ class Jobs:
         """
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
-        job = _new_job(GenerationRequest.from_dict(request), client_state, user)
+        job = _new_job(GenerationRequest.from_dict(request), client_state, owner)
         await asyncio.to_thread(self._database.insert_job, job)
         await self._start(job.id)
         return job.id
@@ -171,7 +171,7 @@ def _use_wal(path: str) -> None:
 
 
 def _new_job(
-    request: GenerationRequest, client_state: dict[str, Any] | None, user: str | None
+    request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
 ) -> NewJob:
     images = []
     for index in range(request.n):
@@ -189,6 +189,6 @@ def _new_job(
         id=str(ULID()),
         request=request,
         client_state=client_state,
-        user=user,
+        owner=owner,
         images=tuple(images),
     )

@@ -1,4 +1,4 @@
-"""One log line per event, as text or JSON, with the job's and the request's id in each."""
+"""One log line per event, as text or JSON, with the ids of job, request and API key in each."""
 
 from __future__ import annotations
 
@@ -38,9 +38,11 @@ def configure_logging(settings: Settings) -> None:
 
 
 @contextmanager
-def log_context(job_id: str | None = None, request_id: str | None = None) -> Iterator[None]:
+def log_context(
+    job_id: str | None = None, request_id: str | None = None, key_id: str | None = None
+) -> Iterator[None]:
     """Add ids to every record logged inside, also in tasks and threads started from here."""
-    given = {"job_id": job_id, "request_id": request_id}
+    given = {"job_id": job_id, "request_id": request_id, "key_id": key_id}
     merged = current_context() | {name: value for name, value in given.items() if value}
     token = _context.set(merged)
     try:

@@ -31,19 +31,31 @@ class PlannedImage:
 
 
 @dataclass(frozen=True, slots=True)
+class JobOwner:
+    """To whom a job belongs, with its images and latents.
+
+    Attributes:
+        key_id: the API key that made it; None: nobody, for there were no keys.
+        user: the end user the key made it for, if it named one.
+    """
+
+    key_id: str | None
+    user: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be accepted.
 
     Attributes:
         id: a ULID, so that ids sort by creation.
         client_state: small JSON that the client gets back with the job.
-        user: whom the front end made the request for.
     """
 
     id: str
     request: GenerationRequest
     client_state: dict[str, Any] | None
-    user: str | None
+    owner: JobOwner
     images: tuple[PlannedImage, ...]
 
 
@@ -147,7 +159,7 @@ class Job:
     finished_at: datetime | None
     request: GenerationRequest
     client_state: dict[str, Any] | None
-    user: str | None
+    owner: JobOwner
     images: tuple[ImageRow, ...]
     warnings: tuple[str, ...]
     error: dict[str, Any] | None

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, RowMapping, select
 
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.records import OPEN_STATES, ImageRow, Job, LatentRow, NewJob, utc_now
+from serve.records import OPEN_STATES, ImageRow, Job, JobOwner, LatentRow, NewJob, utc_now
 from serve.tables import events, images, jobs, latents
 
 _MEAN_OVER_JOBS = 20
@@ -158,7 +158,7 @@ def _job_from(
         finished_at=row["finished_at"],
         request=GenerationRequest.from_dict(row["request"]),
         client_state=row["client_state"],
-        user=row["user"],
+        owner=JobOwner(row["owner"], row["user"]),
         images=planned,
         warnings=tuple(row["warnings"]),
         error=row["error"],

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.records import JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
 
@@ -19,7 +20,7 @@ class JobsDoor(Protocol):
         self,
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
-        user: str | None,
+        owner: JobOwner,
     ) -> str:
         """Record and start a job; returns its id. Raises NotReady while draining."""
         ...

@@ -63,6 +63,7 @@ jobs = Table(
     Column("image_index", Integer),
     Column("request", JSON, nullable=False),
     Column("client_state", JSON(none_as_null=True)),
+    Column("owner", String(16)),
     Column("user", String(128)),
     Column("warnings", JSON, nullable=False),
     Column("error", JSON(none_as_null=True)),
@@ -74,6 +75,7 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Index("jobs_by_state", "state", "kind", "id"),
     Index("jobs_by_user", "user", "id"),
+    Index("jobs_by_owner", "owner", "id"),
 )
 
 images = Table(
@@ -121,6 +123,26 @@ events = Table(
     Index("events_by_job", "job_id", "id"),
     # An id must never come back, or a client that resumes would miss what happened since.
     sqlite_autoincrement=True,
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("name", String(128), nullable=False),
+    Column("hash", String(64), nullable=False),
+    Column("scopes", JSON, nullable=False),
+    Column("limits", JSON, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("last_used_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+)
+
+server_secrets = Table(
+    "server_secrets",
+    metadata,
+    Column("name", String(32), primary_key=True),
+    Column("value", String(64), nullable=False),
 )
 
 

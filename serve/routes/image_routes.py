@@ -12,8 +12,9 @@ from starlette.responses import Response
 from cascade_core.errors import Gone, NotFound
 from cascade_core.images import convert_image
 from cascade_core.request import ImageFormat
+from serve.access import Caller, Editor, Viewer
 from serve.records import ImageRow
-from serve.routes.shared import Needs, check_id, errors
+from serve.routes.shared import Needs, check_id, check_sees, secured
 from serve.services import Services
 from serve.store import handoff_key, image_key, latent_key, preview_key_from_name
 
@@ -37,11 +38,12 @@ router = APIRouter(tags=["images"])
             "content": {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")},
             "headers": _LATENT_HEADER,
         },
-        **errors(HTTPStatus.BAD_REQUEST, *_LOST),
+        **secured(HTTPStatus.BAD_REQUEST, *_LOST),
     },
 )
 async def get_image(
     services: Needs,
+    caller: Viewer,
     image_id: str,
     image_format: Annotated[
         ImageFormat | None,
@@ -49,7 +51,7 @@ async def get_image(
     ] = None,
 ) -> Response:
     """Return an image, with its request and ids in its metadata."""
-    image = await _image(services, image_id)
+    image = await _image(services, caller, image_id)
     data = await services.blobs.get(image_key(image.id, image.format))
     shown = image_format or image.format
     if image_format is not None and image_format != image.format:
@@ -65,14 +67,14 @@ async def get_image(
     "/v1/images/{image_id}",
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
-    responses={204: {"description": "Deleted"}, **errors(HTTPStatus.NOT_FOUND)},
+    responses={204: {"description": "Deleted"}, **secured(HTTPStatus.NOT_FOUND)},
 )
-async def delete_image(services: Needs, image_id: str) -> Response:
+async def delete_image(services: Needs, caller: Editor, image_id: str) -> Response:
     """Delete an image with its previews and its latent; deleting it again is no error.
 
     A variation's latent belongs to the image it was made from and stays with that one.
     """
-    check_id("image", image_id)
+    await _find(services, caller, image_id)
     deleted = await asyncio.to_thread(services.database.delete_image, image_id)
     if deleted is None:
         raise NotFound("there is no such image")
@@ -90,26 +92,34 @@ async def delete_image(services: Needs, image_id: str) -> Response:
     response_class=Response,
     responses={
         200: {"description": "The hand-off from Stage C to Stage B", "content": {MSGPACK: _BINARY}},
-        **errors(*_LOST),
+        **secured(*_LOST),
     },
 )
-async def get_latent(services: Needs, latent_id: str) -> Response:
+async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
     """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
     check_id("latent", latent_id)
     row = await asyncio.to_thread(services.database.latent, latent_id)
     if row is None:
         raise NotFound("there is no such latent")
+    await check_sees(services, caller, "latent", row.job_id)
     if row.deleted_at is not None:
         raise Gone("this latent was deleted")
     data = await services.blobs.get(latent_key(latent_id))
     return Response(data, media_type=MSGPACK)
 
 
-async def _image(services: Services, image_id: str) -> ImageRow:
+async def _image(services: Services, caller: Caller, image_id: str) -> ImageRow:
+    image = await _find(services, caller, image_id)
+    if image.deleted_at is not None:
+        raise Gone("this image was deleted")
+    return image
+
+
+async def _find(services: Services, caller: Caller, image_id: str) -> ImageRow:
+    """Return an image that may have been deleted."""
     check_id("image", image_id)
     image = await asyncio.to_thread(services.database.image, image_id)
     if image is None:
         raise NotFound("there is no such image")
-    if image.deleted_at is not None:
-        raise Gone("this image was deleted")
+    await check_sees(services, caller, "image", image.job_id)
     return image

@@ -12,9 +12,10 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound
+from serve.access import Creator, Editor, Reader, Viewer, check_user
 from serve.events import sse_response
 from serve.records import JobState
-from serve.routes.shared import Needs, check_id, errors
+from serve.routes.shared import Needs, check_id, check_sees, secured
 from serve.routes.submission import find_job, resolve, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList
 from serve.store import preview_key_from_name
@@ -54,7 +55,7 @@ router = APIRouter(tags=["jobs"])
     responses={
         200: {"model": JobAnswer, "description": "Ended in time", "headers": _LOCATION},
         202: {"description": "Accepted", "headers": _LOCATION},
-        **errors(
+        **secured(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.NOT_FOUND,
             HTTPStatus.GONE,
@@ -66,6 +67,7 @@ router = APIRouter(tags=["jobs"])
 )
 async def create_job(
     services: Needs,
+    caller: Creator,
     http_request: Request,
     body: JobBody,
     prefer: Annotated[
@@ -76,48 +78,49 @@ async def create_job(
 
     A client that closes the connection while it waits cancels the job.
     """
-    request = await resolve(services, body)
-    job_id = await services.jobs.submit(request, body.client_state, body.user)
+    request = await resolve(services, caller, body)
+    job_id = await services.jobs.submit(request, body.client_state, caller.owner(body.user))
     logger.info("accepted job %s", job_id)
     wait_s = _wait_s(prefer)
     if wait_s:
         await wait_for_client(services, http_request, job_id, wait_s)
-    job = await find_job(services, job_id)
+    job = await find_job(services, caller, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
 
 
-@router.get("/v1/jobs", response_model=JobList, responses=errors(HTTPStatus.BAD_REQUEST))
+@router.get("/v1/jobs", response_model=JobList, responses=secured(HTTPStatus.BAD_REQUEST))
 async def list_jobs(
     services: Needs,
+    caller: Reader,
     state: JobState | None = None,
     user: Annotated[str | None, Query(max_length=128)] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
 ) -> Response:
-    """List jobs, newest first, page by page."""
-    if user is not None and not user.isprintable():
-        raise InvalidRequest("user must be printable text", "user")
+    """List the caller's jobs, an admin's key everybody's; newest first, page by page."""
+    check_user(user)
+    owner = None if caller.is_admin else caller.key_id
     found, next_cursor = await asyncio.to_thread(
-        services.database.list_jobs, state, user, cursor, limit
+        services.database.list_jobs, state, user, cursor, limit, owner
     )
     return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
 
 
-@router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=errors(HTTPStatus.NOT_FOUND))
-async def get_job(services: Needs, job_id: str) -> Response:
+@router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND))
+async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
     """Return a job as it stands."""
-    return JSONResponse((await find_job(services, job_id)).to_json())
+    return JSONResponse((await find_job(services, caller, job_id)).to_json())
 
 
 @router.delete(
-    "/v1/jobs/{job_id}", response_model=JobAnswer, responses=errors(HTTPStatus.NOT_FOUND)
+    "/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND)
 )
-async def cancel_job(services: Needs, job_id: str) -> Response:
+async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
     """Cancel a job and return it; a job that had ended stays as it is."""
-    await find_job(services, job_id)
+    await find_job(services, caller, job_id)
     await services.jobs.cancel(job_id)
-    return JSONResponse((await find_job(services, job_id)).to_json())
+    return JSONResponse((await find_job(services, caller, job_id)).to_json())
 
 
 @router.get(
@@ -132,11 +135,12 @@ async def cancel_job(services: Needs, job_id: str) -> Response:
             },
         },
         204: {"description": "The last event was seen already; do not connect again"},
-        **errors(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
     },
 )
 async def follow_job(
     services: Needs,
+    caller: Viewer,
     request: Request,
     job_id: str,
     last_event_id: Annotated[
@@ -145,7 +149,7 @@ async def follow_job(
 ) -> Response:
     """Stream a job's events, past ones first; live ones follow within about 25 ms."""
     after_id = _event_id(last_event_id)
-    job = await find_job(services, job_id)
+    job = await find_job(services, caller, job_id)
     if job.is_terminal and not await asyncio.to_thread(
         services.database.events, job_id, after_id, 1
     ):
@@ -162,12 +166,12 @@ async def follow_job(
             "description": "A small WebP of the picture so far",
             "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
         },
-        **errors(HTTPStatus.NOT_FOUND),
+        **secured(HTTPStatus.NOT_FOUND),
     },
 )
-async def get_preview(services: Needs, job_id: str, name: str) -> Response:
+async def get_preview(services: Needs, caller: Viewer, job_id: str, name: str) -> Response:
     """Return a preview; progress events carry its address."""
-    check_id("job", job_id)
+    await check_sees(services, caller, "preview", check_id("preview", job_id))
     try:
         data = await services.blobs.get(preview_key_from_name(job_id, name))
     except (InvalidRequest, NotFound) as error:

@@ -14,8 +14,9 @@ from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import MIN_SIDE_PX
+from serve.access import Reader
 from serve.http_errors import error_response
-from serve.routes.shared import Needs, errors
+from serve.routes.shared import Needs, errors, secured
 from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
 from serve.services import JobsDoor
 
@@ -26,8 +27,8 @@ logger = logging.getLogger(__name__)
 router = APIRouter(tags=["service"])
 
 
-@router.get("/v1/models", responses=errors())
-async def list_models(services: Needs) -> ModelList:
+@router.get("/v1/models", responses=secured())
+async def list_models(services: Needs, _caller: Reader) -> ModelList:
     """Return the loaded model: revision, licence, defaults, sizes, prompts to try."""
     return ModelList(data=[_model(services.checkpoint)])
 

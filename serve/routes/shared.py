@@ -1,7 +1,8 @@
-"""What all routes share: their collaborators, ids, documented errors."""
+"""What all routes share: their collaborators, ids, owners, documented errors."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -9,6 +10,8 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from cascade_core.errors import NotFound
+from serve.access import Caller
+from serve.records import JobOwner
 from serve.schemas import ErrorAnswer
 from serve.services import Services
 
@@ -35,9 +38,26 @@ def check_id(what: str, value: str) -> str:
     return value
 
 
+async def check_sees(services: Services, caller: Caller, what: str, job_id: str) -> None:
+    """Check that something a job made is there for the caller.
+
+    Raises:
+        NotFound: it belongs to somebody else; the same answer as for what does not exist.
+    """
+    owner = await asyncio.to_thread(services.database.owner_of, job_id)
+    if not caller.sees(owner or JobOwner(None, None)):
+        raise NotFound(f"there is no such {what}")
+
+
 def errors(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the errors that a route answers with."""
     entries: dict[int | str, dict[str, Any]] = {
         int(status): {"model": ErrorAnswer, "description": status.phrase} for status in statuses
     }
     return entries | {"default": {"model": ErrorAnswer, "description": "Any other error"}}
+
+
+def secured(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
+    """Return the OpenAPI entries of a route that needs an API key."""
+    by_key = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS)
+    return errors(*statuses, *by_key)

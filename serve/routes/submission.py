@@ -8,32 +8,38 @@ from fastapi import Request
 
 from cascade_core.errors import NotFound
 from cascade_core.request import GenerationRequest
+from serve.access import Caller
 from serve.records import Job
 from serve.resolve import resolve_generate, resolve_vary
-from serve.routes.shared import check_id
+from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services
 
 
-async def resolve(services: Services, body: JobBody) -> GenerationRequest:
-    """Return the body's request with every value decided; raises what `serve.resolve` raises."""
+async def resolve(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
+    """Return the body's request with every value decided; raises what `serve.resolve` raises.
+
+    Somebody else's latent is not found.
+    """
     if body.kind == "generate":
         return resolve_generate(body, services.checkpoint.defaults)
     row = None
     if body.latent_id is not None:
         latent_id = check_id("latent", body.latent_id)
         row = await asyncio.to_thread(services.database.latent, latent_id)
+        if row is not None:
+            await check_sees(services, caller.acting_for(body.user), "latent", row.job_id)
     return resolve_vary(body, row, services.checkpoint)
 
 
-async def find_job(services: Services, job_id: str) -> Job:
+async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
     """Return a job as it stands.
 
     Raises:
-        NotFound: there is none under this id.
+        NotFound: there is none under this id, or it is somebody else's.
     """
     job = await asyncio.to_thread(services.database.job, check_id("job", job_id))
-    if job is None:
+    if job is None or not caller.sees(job.owner):
         raise NotFound("there is no such job")
     return job
 

@@ -23,10 +23,12 @@ def test_every_error_crosses_a_process_border(cls: type[CascadeError], field: st
 def test_codes_are_unique_and_stable() -> None:
     retryable = {code for code, cls in all_errors().items() if cls.retryable}
 
-    assert retryable == {"out_of_memory", "stage_lost", "not_ready"}
+    assert retryable == {"out_of_memory", "stage_lost", "not_ready", "rate_limited"}
     assert set(all_errors()) - retryable == {
         "invalid_value",
         "unsupported_combination",
+        "unauthorized",
+        "forbidden",
         "not_found",
         "gone",
         "conflict",

@@ -15,12 +15,12 @@ from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.records import ImageRow, JobState, LatentRow, NewJob, PlannedImage
+from serve.records import ImageRow, JobOwner, JobState, LatentRow, NewJob, PlannedImage
 from serve.store import BlobStore, image_key, latent_key, preview_key
 
 
 def plan(
-    job_id: str, request: GenerationRequest, client_state: dict[str, Any] | None, user: str | None
+    job_id: str, request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
 ) -> NewJob:
     images = tuple(
         PlannedImage(
@@ -32,7 +32,7 @@ def plan(
         )
         for index in range(request.n)
     )
-    return NewJob(job_id, request, client_state, user, images)
+    return NewJob(job_id, request, client_state, owner, images)
 
 
 class MemoryDoor:
@@ -53,13 +53,13 @@ class MemoryDoor:
         self,
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
-        user: str | None,
+        owner: JobOwner,
     ) -> str:
         if self.error is not None:
             raise self.error
         job_id = f"{len(self._ended):026}"
         self._ended[job_id] = asyncio.Event()
-        self.database.insert_job(plan(job_id, request, client_state, user))
+        self.database.insert_job(plan(job_id, request, client_state, owner))
         if self.on_submit is not None:
             await self.on_submit(job_id)
         return job_id

@@ -1,0 +1,149 @@
+"""The door: nobody unknown gets past it, whatever route they ask for."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from cascade_core.errors import CascadeError, NotReady, Unauthorized
+from serve.access import EVERYBODY, SCOPE_ENTRY, Caller
+from serve.http_errors import error_response
+from serve.keys import ApiKey, KeyStore, find_valid
+from serve.log import log_context
+from serve.rate import RateLimiter
+
+CACHE_S = 2.0
+"""A key that is made or revoked is known within this time, without a query per request."""
+TOUCH_EVERY_S = 3600.0
+PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+PUBLIC_FOLDERS = ("/docs/assets/", "/v1/shared/")
+"""Shared images carry a signature of their own, see `serve.share`."""
+
+_BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
+_NO_KEYS = (
+    "this server has no API keys yet, so it answers requests from its own machine only, sent to "
+    "localhost; make one there with 'cascade keys create NAME'"
+)
+
+logger = logging.getLogger(__name__)
+
+
+class KeyRing:
+    """The keys as this process knows them; read again every few seconds.
+
+    Args:
+        store: where they are.
+        clock: seconds that only grow.
+    """
+
+    def __init__(self, store: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
+        self._store = store
+        self._clock = clock
+        self._keys: dict[str, ApiKey] = {}
+        self._read_at_s: float | None = None
+        self._reading = asyncio.Lock()
+        self._touched_at_s: dict[str, float] = {}
+
+    async def keys(self) -> dict[str, ApiKey]:
+        """Return all keys by id, revoked ones included.
+
+        Raises:
+            NotReady: the database does not answer. Nobody is let in on old knowledge.
+        """
+        async with self._reading:
+            now_s = self._clock()
+            if self._read_at_s is None or now_s - self._read_at_s >= CACHE_S:
+                self._keys = {key.id: key for key in await asyncio.to_thread(self._store.all)}
+                self._read_at_s = now_s
+            return self._keys
+
+    async def touch(self, key_id: str) -> None:
+        """Note that a key is in use, once an hour."""
+        touched_at_s, now_s = self._touched_at_s.get(key_id), self._clock()
+        if touched_at_s is None or now_s - touched_at_s >= TOUCH_EVERY_S:
+            self._touched_at_s[key_id] = now_s
+            with suppress(NotReady):
+                await asyncio.to_thread(self._store.touch, key_id)
+
+
+class GuardMiddleware:
+    """Lets in who has a valid key, or who sits at this machine while there are no keys.
+
+    It works before a route is looked up or a body is read, so a forgotten check in a route can
+    show too much to a known caller at most. Routes find the caller by `serve.access`.
+    """
+
+    def __init__(self, app: ASGIApp, store: KeyStore) -> None:
+        self._app = app
+        self._ring = KeyRing(store)
+        self._limiter = RateLimiter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http" or _is_public(scope["path"]):
+            await self._app(scope, receive, send)
+            return
+        try:
+            caller = await self._caller(scope)
+        except CascadeError as error:
+            await error_response(error)(scope, receive, send)
+            return
+        with log_context(key_id=caller.key_id):
+            await self._app({**scope, SCOPE_ENTRY: caller}, receive, send)
+
+    async def _caller(self, scope: Scope) -> Caller:
+        keys = await self._ring.keys()
+        headers = Headers(scope=scope)
+        if not keys:
+            if not _is_local(scope, headers):
+                raise Unauthorized(_NO_KEYS)
+            return EVERYBODY
+        key = find_valid(_bearer_token(headers), keys)
+        if key is None:
+            raise Unauthorized(_BAD_KEY)
+        self._limiter.take(key.id, key.requests_per_minute)
+        await self._ring.touch(key.id)
+        return Caller(key.id, key.scopes)
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether an address, or the name ``localhost``, means this machine alone."""
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return host.lower() == "localhost"
+    mapped = getattr(address, "ipv4_mapped", None)
+    return bool((mapped or address).is_loopback)
+
+
+def _is_public(path: str) -> bool:
+    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS)
+
+
+def _is_local(scope: Scope, headers: Headers) -> bool:
+    """Tell whether a request comes from this machine and was meant for it.
+
+    The name it was sent to counts, too: a web page elsewhere can let its own name point to
+    127.0.0.1 and have the visitor's browser ask for it (DNS rebinding).
+    """
+    client = scope.get("client")
+    try:
+        target = urlsplit(f"//{headers.get('host', '')}").hostname
+    except ValueError:
+        return False
+    return client is not None and is_loopback(client[0]) and is_loopback(target or "")
+
+
+def _bearer_token(headers: Headers) -> str:
+    """Return the one bearer token; empty if there is none, or more than one header."""
+    sent = headers.getlist("authorization")
+    kind, _, token = sent[0].partition(" ") if len(sent) == 1 else ("", "", "")
+    return token.strip(" ") if kind.lower() == "bearer" else ""

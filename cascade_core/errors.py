@@ -8,6 +8,7 @@
     |-- NotFound                not_found
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
+    |   `-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
     |-- Cancelled               cancelled
     |-- WireError               wire_invalid             bytes are no hand-off of ours
     |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
@@ -98,6 +99,12 @@ class Conflict(CascadeError):
     """The thing is in a state that does not allow this."""
 
     code = "conflict"
+
+
+class IdempotencyMismatch(Conflict):
+    """The id or Idempotency-Key was used for another request before."""
+
+    code = "idempotency_mismatch"
 
 
 class Cancelled(CascadeError):

@@ -9,13 +9,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Update, func, insert, select, update
+from sqlalchemy import Connection, Update, func, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from cascade_core.errors import Conflict, NotReady
+from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
 from serve.records import (
     OPEN_STATES,
+    Claim,
     DeletedImage,
     EventRow,
     ImageRow,
@@ -94,12 +95,37 @@ class Database:
             yield connection
             connection.commit()
 
-    def insert_job(self, job: NewJob) -> None:
+    def insert_job(self, job: NewJob) -> str | None:
         """Accept a job with its planned images and append the event ``queued``.
 
+        Returns:
+            None; or, and nothing changed, the id of the job that this request became before.
+
         Raises:
-            Conflict: there is a job or image with this id already.
+            IdempotencyMismatch: the id or key was used for another request.
         """
+        try:
+            self._insert_job(job)
+        except Conflict:
+            return self.accepted_before(job.claim)
+        return None
+
+    def accepted_before(self, claim: Claim) -> str | None:
+        """Return the id of the job that the same request became before; None if it is new.
+
+        Raises:
+            IdempotencyMismatch: the id or key was used for another request.
+        """
+        same = jobs.c.id == claim.job_id
+        if claim.key is not None:
+            same = or_(same, jobs.c.idempotency_key == claim.key)
+        with self.reading() as connection:
+            rows = list(connection.execute(select(jobs.c.id, jobs.c.body_digest).where(same)))
+        if any(row.body_digest != claim.body for row in rows) or len(rows) > 1:
+            raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
+        return str(rows[0].id) if rows else None
+
+    def _insert_job(self, job: NewJob) -> None:
         with self.writing() as connection:
             connection.execute(
                 insert(jobs).values(
@@ -112,6 +138,8 @@ class Database:
                     user=job.owner.user,
                     warnings=[],
                     created_at=utc_now(),
+                    idempotency_key=job.claim.key,
+                    body_digest=job.claim.body,
                 )
             )
             connection.execute(insert(images), planned_values(job))

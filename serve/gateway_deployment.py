@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import Any
 
@@ -16,10 +17,15 @@ from cascade_core.errors import CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.gateway import Services, create_app
+from serve.keys import KeyStore
 from serve.log import configure_logging
-from serve.records import JobOwner
+from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
+
+SUBMIT_TRIES, RETRY_PAUSE_S = 3, 1.0
+
+logger = logging.getLogger(__name__)
 
 
 class HandleDoor:
@@ -33,10 +39,30 @@ class HandleDoor:
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
+        claim: Claim,
     ) -> str:
-        """Record and start a job; returns its id. Raises NotReady while draining."""
-        job_id: str = await _asked(self._jobs.submit.remote(request.to_dict(), client_state, owner))
-        return job_id
+        """Record and start a job; returns its id, or that of the job it was accepted as before.
+
+        Raises:
+            NotReady: the service is draining, or the process that runs jobs dies again and again.
+            IdempotencyMismatch: the claim was made for another request.
+        """
+        arguments = (request.to_dict(), client_state, owner, claim)
+        for attempt in range(1, SUBMIT_TRIES + 1):
+            try:
+                job_id: str = await self._jobs.submit.remote(*arguments)
+            except RayActorError as error:
+                # Whether the job was recorded is unknown; the claim makes asking again safe.
+                if attempt == SUBMIT_TRIES:
+                    raise NotReady("the job service restarts; try again") from error
+                await asyncio.sleep(RETRY_PAUSE_S)
+            except RayTaskError as error:
+                if isinstance(error.cause, CascadeError):
+                    raise error.cause from error
+                raise
+            else:
+                return job_id
+        raise AssertionError("the loop returns or raises")
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job wherever it runs; False if it had already ended."""
@@ -73,6 +99,8 @@ class Gateway:
         configure_logging(settings)
         database = Database(settings.database_url)
         database.create_tables()
+        if not KeyStore(database).all():
+            logger.warning("no API keys: requests from this machine only are answered")
         self._services = Services(
             settings=settings,
             database=database,

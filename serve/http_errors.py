@@ -31,6 +31,7 @@ STATUS: dict[str, HTTPStatus] = {
     "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "conflict": HTTPStatus.CONFLICT,
+    "idempotency_mismatch": HTTPStatus.CONFLICT,
     "cancelled": HTTPStatus.CONFLICT,
     "gone": HTTPStatus.GONE,
     "unsupported_combination": HTTPStatus.UNPROCESSABLE_ENTITY,

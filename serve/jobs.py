@@ -19,7 +19,7 @@ from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.log import configure_logging
 from serve.metrics import JobMetrics
-from serve.records import JobOwner, NewJob, PlannedImage
+from serve.records import Claim, JobOwner, NewJob, PlannedImage
 from serve.settings import Settings
 from serve.stage_client import StageClient
 from serve.store import BlobStore
@@ -65,17 +65,27 @@ class Jobs:
             await self._start_stranded()
 
     async def submit(
-        self, request: dict[str, Any], client_state: dict[str, Any] | None, owner: JobOwner
+        self,
+        request: dict[str, Any],
+        client_state: dict[str, Any] | None,
+        owner: JobOwner,
+        claim: Claim,
     ) -> str:
         """Record a job and start it; returns its id once nothing can lose it any more.
 
+        A request that comes again gets the id of the job it was accepted as.
+
         Raises:
             NotReady: the service is draining.
+            IdempotencyMismatch: the claim was made for another request.
         """
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
-        job = _new_job(GenerationRequest.from_dict(request), client_state, owner)
-        await asyncio.to_thread(self._database.insert_job, job)
+        job = _new_job(GenerationRequest.from_dict(request), client_state, owner, claim)
+        earlier_id = await asyncio.to_thread(self._database.insert_job, job)
+        if earlier_id is not None:
+            await self._start_if_stranded(earlier_id)
+            return earlier_id
         await self._start(job.id)
         return job.id
 
@@ -128,9 +138,12 @@ class Jobs:
     async def _start_stranded(self) -> None:
         """Start jobs that were recorded just before a process died, without their workflow."""
         for job_id in await asyncio.to_thread(self._database.open_job_ids):
-            if await DBOS.get_workflow_status_async(job_id) is None:
-                logger.warning("taking up job %s", job_id)
-                await self._start(job_id)
+            await self._start_if_stranded(job_id)
+
+    async def _start_if_stranded(self, job_id: str) -> None:
+        if await DBOS.get_workflow_status_async(job_id) is None:
+            logger.warning("taking up job %s", job_id)
+            await self._start(job_id)
 
     def _on_end(self, job_id: str) -> None:
         ended = self._ended.pop(job_id, None)
@@ -171,7 +184,10 @@ def _use_wal(path: str) -> None:
 
 
 def _new_job(
-    request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
+    request: GenerationRequest,
+    client_state: dict[str, Any] | None,
+    owner: JobOwner,
+    claim: Claim,
 ) -> NewJob:
     images = []
     for index in range(request.n):
@@ -186,7 +202,7 @@ def _new_job(
             )
         )
     return NewJob(
-        id=str(ULID()),
+        claim=claim,
         request=request,
         client_state=client_state,
         owner=owner,

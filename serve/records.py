@@ -44,19 +44,38 @@ class JobOwner:
 
 
 @dataclass(frozen=True, slots=True)
+class Claim:
+    """By what a request is recognised when it comes again, see :func:`serve.claims.make_claim`.
+
+    Attributes:
+        job_id: a ULID, so that ids sort by creation.
+        key: digest of the owner and its Idempotency-Key; None if it gave none.
+        body: digest of what was asked for, and by whom.
+    """
+
+    job_id: str
+    key: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
 class NewJob:
     """A job to be accepted.
 
     Attributes:
-        id: a ULID, so that ids sort by creation.
         client_state: small JSON that the client gets back with the job.
     """
 
-    id: str
+    claim: Claim
     request: GenerationRequest
     client_state: dict[str, Any] | None
     owner: JobOwner
     images: tuple[PlannedImage, ...]
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.claim.job_id
 
 
 @dataclass(frozen=True, slots=True)

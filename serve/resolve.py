@@ -85,5 +85,5 @@ def random_seed() -> int:
 
 
 def _given(body: JobBody) -> dict[str, object]:
-    values = body.model_dump(exclude={"user", "client_state"})
+    values = body.model_dump(exclude={"id", "user", "client_state"})
     return {name: value for name, value in values.items() if value is not None}

@@ -26,6 +26,7 @@ from cascade_core.request import (
 from serve.records import JobState
 
 MAX_CLIENT_STATE_BYTES = 4096
+MAX_SHARE_S, DEFAULT_SHARE_S = 30 * 24 * 3600, 24 * 3600
 
 
 def _shown(description: str, low: float, high: float, **more: Any) -> Any:
@@ -70,6 +71,10 @@ class JobBody(BaseModel):
         str | None, Field(description="vary_details: the latent to start from.")
     ] = None
     format: ImageFormat | None = None
+    id: Annotated[
+        str | None,
+        Field(description="The job's id, a ULID of now; asking again with it is safe."),
+    ] = None
     user: Annotated[
         str | None,
         Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
@@ -193,6 +198,21 @@ class JobList(BaseModel):
 
     jobs: list[JobAnswer]
     next_cursor: str | None = Field(description="Give it as `cursor` for the next page.")
+
+
+class ShareBody(BaseModel):
+    """How long the link works."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    expires_in_s: Annotated[int, Field(ge=1, le=MAX_SHARE_S)] = DEFAULT_SHARE_S
+
+
+class ShareAnswer(BaseModel):
+    """A link that needs no API key; it takes ``&format=`` like the image itself."""
+
+    url: str
+    expires_at: str
 
 
 class Defaults(BaseModel):

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.records import JobOwner
+from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
 
@@ -21,8 +21,14 @@ class JobsDoor(Protocol):
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
+        claim: Claim,
     ) -> str:
-        """Record and start a job; returns its id. Raises NotReady while draining."""
+        """Record and start a job; returns its id, or that of the job it was accepted as before.
+
+        Raises:
+            NotReady: the service is draining.
+            IdempotencyMismatch: the claim was made for another request.
+        """
         ...
 
     async def cancel(self, job_id: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound
 from serve.access import Creator, Editor, Reader, Viewer, check_user
+from serve.claims import make_claim
 from serve.events import sse_response
 from serve.records import JobState
 from serve.routes.shared import Needs, check_id, check_sees, secured
@@ -58,6 +59,7 @@ router = APIRouter(tags=["jobs"])
         **secured(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.NOT_FOUND,
+            HTTPStatus.CONFLICT,
             HTTPStatus.GONE,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
@@ -73,13 +75,22 @@ async def create_job(
     prefer: Annotated[
         str, Header(description="`wait=30` answers the job's end if it comes in time.")
     ] = "",
+    idempotency_key: Annotated[
+        str, Header(description="The same key and body give the same job, another body a 409.")
+    ] = "",
 ) -> Response:
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
 
     A client that closes the connection while it waits cancels the job.
     """
-    request = await resolve(services, caller, body)
-    job_id = await services.jobs.submit(request, body.client_state, caller.owner(body.user))
+    owner = caller.owner(body.user)
+    asked = body.model_dump(mode="json", exclude={"id"})
+    claim = make_claim(asked, owner, body.id, idempotency_key)
+    # First of all: what this request needed then, a latent say, may be gone by now.
+    job_id = await asyncio.to_thread(services.database.accepted_before, claim)
+    if job_id is None:
+        request = await resolve(services, caller, body)
+        job_id = await services.jobs.submit(request, body.client_state, owner, claim)
     logger.info("accepted job %s", job_id)
     wait_s = _wait_s(prefer)
     if wait_s:

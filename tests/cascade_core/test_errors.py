@@ -32,6 +32,7 @@ def test_codes_are_unique_and_stable() -> None:
         "not_found",
         "gone",
         "conflict",
+        "idempotency_mismatch",
         "cancelled",
         "wire_invalid",
         "handoff_invalid",

@@ -19,7 +19,7 @@ from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.gateway import Services, create_app
-from serve.records import JobOwner, NewJob
+from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
 from tests.private_postgres import PrivatePostgres
@@ -90,9 +90,8 @@ def make_job(make_request: Callable[..., GenerationRequest]) -> JobMaker:
     def make(
         user: str | None = None, client_state: dict[str, Any] | None = None, **changes: Any
     ) -> NewJob:
-        return plan(
-            f"{next(numbers):04}", make_request(**changes), client_state, JobOwner(None, user)
-        )
+        claim = Claim(f"{next(numbers):04}", None, "digest")
+        return plan(claim, make_request(**changes), client_state, JobOwner(None, user))
 
     return make
 

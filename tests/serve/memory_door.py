@@ -15,13 +15,14 @@ from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.records import ImageRow, JobOwner, JobState, LatentRow, NewJob, PlannedImage
+from serve.records import Claim, ImageRow, JobOwner, JobState, LatentRow, NewJob, PlannedImage
 from serve.store import BlobStore, image_key, latent_key, preview_key
 
 
 def plan(
-    job_id: str, request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
+    claim: Claim, request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
 ) -> NewJob:
+    job_id = claim.job_id
     images = tuple(
         PlannedImage(
             id=f"IMG{job_id}-{index}",
@@ -32,7 +33,7 @@ def plan(
         )
         for index in range(request.n)
     )
-    return NewJob(job_id, request, client_state, owner, images)
+    return NewJob(claim, request, client_state, owner, images)
 
 
 class MemoryDoor:
@@ -54,12 +55,15 @@ class MemoryDoor:
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
+        claim: Claim,
     ) -> str:
         if self.error is not None:
             raise self.error
-        job_id = f"{len(self._ended):026}"
+        earlier_id = self.database.insert_job(plan(claim, request, client_state, owner))
+        if earlier_id is not None:
+            return earlier_id
+        job_id = claim.job_id
         self._ended[job_id] = asyncio.Event()
-        self.database.insert_job(plan(job_id, request, client_state, owner))
         if self.on_submit is not None:
             await self.on_submit(job_id)
         return job_id

@@ -4,13 +4,14 @@ import multiprocessing
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from sqlalchemy import update
 
-from cascade_core.errors import Conflict, NotReady
+from cascade_core.errors import IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
 from serve import tables
 from serve.db import Database
@@ -89,11 +90,18 @@ def test_client_state_comes_back_with_the_job(database: Database, make_job: JobM
     assert body(database, job_id)["client_state"] == {"channel": "1", "nested": [1, None]}
 
 
-def test_the_same_id_cannot_be_inserted_twice(database: Database, make_job: JobMaker) -> None:
+def test_the_same_job_inserted_twice_is_one_job(database: Database, make_job: JobMaker) -> None:
+    job = make_job()
+    assert database.insert_job(job) is None
+    assert database.insert_job(job) == job.id
+    assert types(database, job.id) == ["queued"]
+
+
+def test_the_id_of_another_request_is_refused(database: Database, make_job: JobMaker) -> None:
     job = make_job()
     database.insert_job(job)
-    with pytest.raises(Conflict):
-        database.insert_job(job)
+    with pytest.raises(IdempotencyMismatch):
+        database.insert_job(replace(job, claim=replace(job.claim, body="another")))
     assert types(database, job.id) == ["queued"]
 
 

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from cascade_core.request import GenerationRequest
-from serve.records import JobOwner
+from serve.records import Claim, JobOwner
 from serve.routes.submission import wait_for_client
 from tests.serve.memory_door import MemoryDoor
 
@@ -65,7 +65,9 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
 ) -> None:
     """Ray Serve tells a replica in this way that the client left."""
     door.longest_wait_s = TIMEOUT_S
-    job_id = await door.submit(make_request(), None, JobOwner(None, None))
+    job_id = await door.submit(
+        make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
+    )
     is_waiting = asyncio.Event()
 
     async def receive() -> dict[str, object]:

@@ -1,0 +1,58 @@
+"""How a repeated request is recognised: by its job id or Idempotency-Key, and by its body."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import timedelta
+from typing import Any
+
+from ulid import ULID
+
+from cascade_core.errors import InvalidRequest
+from serve.records import Claim, JobOwner, utc_now
+
+MAX_CLOCK_DIFFERENCE = timedelta(hours=1)
+_ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
+_KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
+
+
+def make_claim(
+    body: dict[str, Any], owner: JobOwner, job_id: str | None = None, key: str = ""
+) -> Claim:
+    """Return what the job will be recognised by.
+
+    Args:
+        body: everything the client asked for, as JSON values.
+        owner: two owners may use the same key.
+        job_id: the client's choice; None: a new id.
+        key: the header ``Idempotency-Key``; empty: none.
+
+    Raises:
+        InvalidRequest: the id is no ULID of the present, or the key is not 1 to 255 printable
+            ASCII characters.
+    """
+    if job_id is not None:
+        _check_id(job_id)
+    if key and not _KEY.fullmatch(key):
+        message = "Idempotency-Key must be 1 to 255 printable ASCII characters"
+        raise InvalidRequest(message, "Idempotency-Key")
+    return Claim(
+        job_id=job_id or str(ULID()),
+        key=_digest([owner.key_id, key]) if key else None,
+        body=_digest([owner.key_id, body]),
+    )
+
+
+def _check_id(job_id: str) -> None:
+    if not _ULID.fullmatch(job_id):
+        raise InvalidRequest("id must be a ULID: 26 characters of Crockford's base 32", "id")
+    # Jobs are listed in the order of their ids, which begin with the time.
+    if abs(ULID.from_str(job_id).datetime - utc_now()) > MAX_CLOCK_DIFFERENCE:
+        raise InvalidRequest("id must be a ULID made within an hour of now", "id")
+
+
+def _digest(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

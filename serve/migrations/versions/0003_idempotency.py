@@ -1,0 +1,16 @@
+"""By what a request is recognised when it comes again."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0003"
+down_revision = "0002"
+
+
+def upgrade() -> None:
+    """Add it; jobs that are there already cannot be asked for again."""
+    op.add_column("jobs", sa.Column("idempotency_key", sa.String(64)))
+    op.add_column("jobs", sa.Column("body_digest", sa.String(64)))
+    op.create_index("jobs_by_idempotency_key", "jobs", ["idempotency_key"], unique=True)

@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
+from serve.line import job_work
 from serve.records import (
     OPEN_STATES,
     Claim,
@@ -26,20 +27,20 @@ from serve.records import (
     LatentRow,
     NewJob,
     OpenJob,
+    OpenLimits,
     PlannedImage,
     utc_now,
 )
 from serve.rows import (
+    check_limits,
     image_from,
     is_latent_needed,
     latent_from,
     latent_values,
     load_jobs,
-    mean_job_s,
+    outlook,
     planned_values,
-    positions,
     preview_names,
-    queued_eta_s,
     ready_image,
 )
 from serve.schema import Migrated, upgrade
@@ -95,7 +96,7 @@ class Database:
             yield connection
             connection.commit()
 
-    def insert_job(self, job: NewJob) -> str | None:
+    def insert_job(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
         """Accept a job with its planned images and append the event ``queued``.
 
         Returns:
@@ -103,10 +104,14 @@ class Database:
 
         Raises:
             IdempotencyMismatch: the id or key was used for another request.
+            RateLimited: more jobs are open than ``limits`` allow.
         """
+        earlier_id = self.accepted_before(job.claim)
+        if earlier_id is not None:
+            return earlier_id
         try:
-            self._insert_job(job)
-        except Conflict:
+            self._insert_job(job, limits)
+        except Conflict:  # the same request came in at the same time
             return self.accepted_before(job.claim)
         return None
 
@@ -125,8 +130,12 @@ class Database:
             raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
         return str(rows[0].id) if rows else None
 
-    def _insert_job(self, job: NewJob) -> None:
+    def _insert_job(self, job: NewJob, limits: OpenLimits | None) -> None:
+        work = job_work(job.request)
         with self.writing() as connection:
+            lock_events(connection)  # two that come at once must not both be the last one allowed
+            if limits is not None:
+                check_limits(connection, job.owner, limits)
             connection.execute(
                 insert(jobs).values(
                     id=job.id,
@@ -140,12 +149,16 @@ class Database:
                     created_at=utc_now(),
                     idempotency_key=job.claim.key,
                     body_digest=job.claim.body,
+                    work=work,
                 )
             )
             connection.execute(insert(images), planned_values(job))
-            position = positions(connection, [job.id])[job.id]
-            eta_s = queued_eta_s(position, mean_job_s(connection, job.request.kind))
-            _append(connection, job.id, "queued", {"position": position, "eta_s": eta_s})
+            ahead = outlook(connection)
+            data = {
+                "position": ahead.places[job.id].position,
+                "eta_s": ahead.queued_eta_s(job.id, work),
+            }
+            _append(connection, job.id, "queued", data)
 
     def job(self, job_id: str) -> Job | None:
         """Return a job as it stands."""
@@ -161,9 +174,8 @@ class Database:
 
     def open_job(self, job_id: str) -> OpenJob | None:
         """Return what an open job needs to run; None if it has ended or is unknown."""
-        query = select(jobs.c.request, jobs.c.created_at).where(
-            jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
-        )
+        names = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.created_at)
+        query = select(*names).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         planned = select(images).where(images.c.job_id == job_id).order_by(images.c.index)
         with self.reading() as connection:
             row = connection.execute(query).mappings().first()
@@ -171,7 +183,8 @@ class Database:
                 return None
             rows = connection.execute(planned).mappings()
             request = GenerationRequest.from_dict(row["request"])
-            return OpenJob(job_id, request, row["created_at"], tuple(map(image_from, rows)))
+            owner = JobOwner(row["owner"], row["user"])
+            return OpenJob(job_id, request, owner, row["created_at"], tuple(map(image_from, rows)))
 
     def list_jobs(
         self,
@@ -331,16 +344,6 @@ class Database:
         """Return the newest event's id, 0 if there is none."""
         with self.reading() as connection:
             return connection.execute(select(func.max(events.c.id))).scalar() or 0
-
-    def queue_position(self, job_id: str) -> int:
-        """Return how many open jobs were created before this one."""
-        with self.reading() as connection:
-            return positions(connection, [job_id])[job_id]
-
-    def mean_job_s(self, kind: str) -> float | None:
-        """Return the mean run time of the last 20 jobs of a kind that succeeded."""
-        with self.reading() as connection:
-            return mean_job_s(connection, kind)
 
     def _events(self, query: Any) -> list[EventRow]:
         with self.reading() as connection:

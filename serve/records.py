@@ -42,6 +42,19 @@ class JobOwner:
     key_id: str | None
     user: str | None
 
+    @property
+    def turns(self) -> str:
+        """Whose turns a job takes; nobody can name another's."""
+        return f"{self.key_id or ''}/{self.user or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLimits:
+    """How many jobs may be open, queued or running."""
+
+    total: int
+    per_user: int
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -113,6 +126,7 @@ class OpenJob:
 
     id: str
     request: GenerationRequest
+    owner: JobOwner
     created_at: datetime
     images: tuple[ImageRow, ...]
 

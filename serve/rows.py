@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, func, select
 
+from cascade_core.errors import RateLimited
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.records import OPEN_STATES, ImageRow, Job, JobOwner, LatentRow, NewJob, utc_now
+from serve.line import Place, Waiting, places
+from serve.records import (
+    OPEN_STATES,
+    ImageRow,
+    Job,
+    JobOwner,
+    LatentRow,
+    NewJob,
+    OpenLimits,
+    utc_now,
+)
 from serve.tables import events, images, jobs, latents
 
 _MEAN_OVER_JOBS = 20
+UNKNOWN_JOB_S = 5.0
 
 Row = Mapping[str, Any] | RowMapping
 
@@ -26,37 +39,87 @@ def load_jobs(connection: Connection, rows: Sequence[Any]) -> list[Job]:
     if ids:
         for row in connection.execute(planned).mappings():
             by_job[row["job_id"]].append(image_from(row))
-    ahead = positions(connection, [row["id"] for row in rows if row["state"] == "queued"])
-    open_kinds = {row["kind"] for row in rows if row["state"] in OPEN_STATES}
-    means = {kind: mean_job_s(connection, kind) for kind in open_kinds}
-    return [
-        _job_from(row, tuple(by_job[row["id"]]), ahead.get(row["id"]), means.get(row["kind"]))
+    is_any_open = any(row["state"] in OPEN_STATES for row in rows)
+    ahead = outlook(connection) if is_any_open else Outlook({}, 0, None)
+    return [_job_from(row, tuple(by_job[row["id"]]), ahead) for row in rows]
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What tells how long an open job will take.
+
+    Attributes:
+        places: of the queued jobs.
+        running: how many jobs are worked on at once.
+        seconds_per_work: run time of a job by its work, lately; None if nothing is known.
+    """
+
+    places: dict[str, Place]
+    running: int
+    seconds_per_work: float | None
+
+    def queued_eta_s(self, job_id: str, work: float) -> float | None:
+        """Return the seconds until a queued job is probably done; None when nothing is known."""
+        place = self.places.get(job_id)
+        if place is None or self.seconds_per_work is None:
+            return None
+        waiting_s = place.work_ahead * self.seconds_per_work / max(1, self.running)
+        return round(waiting_s + work * self.seconds_per_work, 2)
+
+    def running_eta_s(self, started_at: datetime, work: float) -> float | None:
+        """Return the seconds until a running job is probably done."""
+        if self.seconds_per_work is None:
+            return None
+        running_s: float = (utc_now() - started_at).total_seconds()
+        return round(max(0.0, work * self.seconds_per_work - running_s), 2)
+
+
+def outlook(connection: Connection) -> Outlook:
+    """Look at all open jobs and at the last ones that succeeded."""
+    names = (jobs.c.id, jobs.c.owner, jobs.c.user, jobs.c.work, jobs.c.state)
+    rows = connection.execute(select(*names).where(jobs.c.state.in_(OPEN_STATES)))
+    waiting = [
+        Waiting(row.id, JobOwner(row.owner, row.user).turns, row.work, row.state == "running")
         for row in rows
     ]
+    running = sum(job.is_running for job in waiting)
+    return Outlook(places(waiting), running, _seconds_per_work(connection))
 
 
-def positions(connection: Connection, job_ids: Sequence[str]) -> dict[str, int]:
-    """Return for each job how many open jobs were created before it."""
-    if not job_ids:
-        return {}
-    before = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), jobs.c.id < max(job_ids))
-    open_ids = sorted(connection.execute(before).scalars())
-    return {job_id: bisect_left(open_ids, job_id) for job_id in job_ids}
-
-
-def mean_job_s(connection: Connection, kind: str) -> float | None:
-    """Return the mean run time in seconds of the last jobs of a kind; None if there are none."""
-    query = select(jobs.c.started_at, jobs.c.finished_at).where(
-        jobs.c.state == "succeeded", jobs.c.kind == kind
+def _seconds_per_work(connection: Connection) -> float | None:
+    query = select(jobs.c.started_at, jobs.c.finished_at, jobs.c.work).where(
+        jobs.c.state == "succeeded", jobs.c.work > 0, jobs.c.started_at.is_not(None)
     )
-    latest = connection.execute(query.order_by(jobs.c.id.desc()).limit(_MEAN_OVER_JOBS))
-    seconds = [(end - start).total_seconds() for start, end in latest if start and end]
-    return sum(seconds) / len(seconds) if seconds else None
+    latest = list(connection.execute(query.order_by(jobs.c.id.desc()).limit(_MEAN_OVER_JOBS)))
+    if not latest:
+        return None
+    seconds = sum((end - start).total_seconds() for start, end, _ in latest)
+    return float(seconds / sum(work for _, _, work in latest))
 
 
-def queued_eta_s(position: int, mean_s: float | None) -> float | None:
-    """Return the seconds until a queued job is probably done; None when nothing is known."""
-    return None if mean_s is None else round(mean_s * (position + 1), 2)
+def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) -> None:
+    """Refuse a job when too many are open.
+
+    Raises:
+        RateLimited: says after how many seconds one of those in the way is probably done.
+    """
+    own = (
+        jobs.c.owner.is_not_distinct_from(owner.key_id),
+        jobs.c.user.is_not_distinct_from(owner.user),
+    )
+    _check_limit(connection, limits.per_user, "you have", *own)
+    _check_limit(connection, limits.total, "there are")
+
+
+def _check_limit(connection: Connection, limit: int, whose: str, *conditions: Any) -> None:
+    query = select(func.count(), func.avg(jobs.c.work))
+    count, work = connection.execute(query.where(jobs.c.state.in_(OPEN_STATES), *conditions)).one()
+    if count < limit:
+        return
+    seconds_per_work = _seconds_per_work(connection)
+    job_s = UNKNOWN_JOB_S if seconds_per_work is None else seconds_per_work * work
+    message = f"{whose} {count} jobs open, and {limit} are allowed; try again later"
+    raise RateLimited(message, retry_after_s=max(1.0, job_s))
 
 
 def image_from(row: Row) -> ImageRow:
@@ -140,9 +203,7 @@ def preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:
     return tuple(dict.fromkeys(url.rpartition("/")[2] for url in urls))
 
 
-def _job_from(
-    row: Row, planned: tuple[ImageRow, ...], position: int | None, mean_s: float | None
-) -> Job:
+def _job_from(row: Row, planned: tuple[ImageRow, ...], ahead: Outlook) -> Job:
     is_running = row["state"] == "running"
     has_step = is_running and row["step"] is not None
     progress = {"step": row["step"], "steps": row["steps"], "index": row["image_index"]}
@@ -151,8 +212,8 @@ def _job_from(
         state=row["state"],
         stage=row["stage"] if is_running else None,
         progress=progress if has_step else None,
-        position=position,
-        eta_s=_eta_s(row, position, mean_s),
+        position=ahead.places[row["id"]].position if row["id"] in ahead.places else None,
+        eta_s=_eta_s(row, ahead),
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
@@ -166,10 +227,9 @@ def _job_from(
     )
 
 
-def _eta_s(row: Row, position: int | None, mean_s: float | None) -> float | None:
-    if mean_s is None or row["state"] not in OPEN_STATES:
-        return None
+def _eta_s(row: Row, ahead: Outlook) -> float | None:
     if row["state"] == "queued":
-        return queued_eta_s(position or 0, mean_s)
-    running_s: float = (utc_now() - row["started_at"]).total_seconds()
-    return round(max(0.0, mean_s - running_s), 2)
+        return ahead.queued_eta_s(row["id"], row["work"])
+    if row["state"] == "running":
+        return ahead.running_eta_s(row["started_at"], row["work"])
+    return None

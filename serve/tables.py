@@ -75,6 +75,7 @@ jobs = Table(
     Column("finished_at", UtcDateTime),
     Column("idempotency_key", String(64)),
     Column("body_digest", String(64)),
+    Column("work", Float, nullable=False, server_default="0"),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     Index("jobs_by_state", "state", "kind", "id"),
     Index("jobs_by_user", "user", "id"),

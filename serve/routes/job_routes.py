@@ -87,7 +87,9 @@ async def create_job(
     asked = body.model_dump(mode="json", exclude={"id"})
     claim = make_claim(asked, owner, body.id, idempotency_key)
     # First of all: what this request needed then, a latent say, may be gone by now.
-    job_id = await asyncio.to_thread(services.database.accepted_before, claim)
+    job_id = None
+    if body.id or idempotency_key:
+        job_id = await asyncio.to_thread(services.database.accepted_before, claim)
     if job_id is None:
         request = await resolve(services, caller, body)
         job_id = await services.jobs.submit(request, body.client_state, owner, claim)

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from cascade_core.errors import IdempotencyMismatch, NotReady
+from cascade_core.errors import IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve import tables
 from serve.db import Database
-from serve.records import NewJob
+from serve.records import NewJob, OpenLimits
 
 JobMaker = Callable[..., NewJob]
 JOB_KEYS = {
@@ -268,39 +268,95 @@ def test_jobs_are_listed_by_state_and_user(database: Database, make_job: JobMake
     assert len(database.open_job_ids()) == 2
 
 
-def test_the_queue_position_counts_open_jobs_created_before(
+def position(database: Database, job_id: str) -> int | None:
+    job = database.job(job_id)
+    assert job is not None
+    return job.position
+
+
+def test_the_position_counts_the_jobs_that_end_before(
     database: Database, make_job: JobMaker
 ) -> None:
     ids = [add(database, make_job()) for _ in range(4)]
-    assert [database.queue_position(job_id) for job_id in ids] == [0, 1, 2, 3]
+    assert [position(database, job_id) for job_id in ids] == [0, 1, 2, 3]
     database.start_job(ids[0])
-    assert database.queue_position(ids[3]) == 3
+    assert [position(database, job_id) for job_id in ids] == [None, 1, 2, 3]
     database.finish_job(ids[0], "succeeded")
-    assert database.queue_position(ids[3]) == 2
+    assert position(database, ids[3]) == 2
     assert database.events(ids[3])[0].data == {"position": 3, "eta_s": None}
 
 
-def test_the_estimate_follows_the_mean_of_past_jobs_and_the_position(
+def test_a_user_stands_behind_no_more_than_the_first_job_of_a_flood(
     database: Database, make_job: JobMaker
 ) -> None:
-    assert database.mean_job_s("generate") is None
+    for _ in range(10):
+        add(database, make_job(user="flooder"))
+    assert position(database, add(database, make_job(user="other"))) == 1
+
+
+def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
+    database: Database, make_job: JobMaker
+) -> None:
     for seconds in (2.0, 4.0):
         finished_after(database, add(database, make_job()), seconds)
-    assert database.mean_job_s("generate") == 3.0
-    assert database.mean_job_s("vary_details") is None
-    first, second = add(database, make_job()), add(database, make_job())
+    first, large = add(database, make_job()), add(database, make_job(n=4))
     assert body(database, first)["eta_s"] == 3.0
-    assert body(database, second)["eta_s"] == 6.0
-    assert database.events(second)[0].data == {"position": 1, "eta_s": 6.0}
+    assert body(database, large)["eta_s"] == 15.0
+    assert database.events(large)[0].data == {"position": 1, "eta_s": 15.0}
     database.start_job(first)
     assert 0 < body(database, first)["eta_s"] <= 3.0
 
 
-def test_the_mean_is_over_the_last_twenty_jobs(database: Database, make_job: JobMaker) -> None:
+def test_the_pace_is_that_of_the_last_twenty_jobs(database: Database, make_job: JobMaker) -> None:
     finished_after(database, add(database, make_job()), 1000.0)
     for _ in range(20):
         finished_after(database, add(database, make_job()), 2.0)
-    assert database.mean_job_s("generate") == 2.0
+    assert body(database, add(database, make_job()))["eta_s"] == 2.0
+
+
+def test_a_job_over_a_users_limit_is_refused_until_one_ends(
+    database: Database, make_job: JobMaker
+) -> None:
+    limits = OpenLimits(total=5, per_user=2)
+    for seconds in (2.0, 4.0):
+        finished_after(database, add(database, make_job()), seconds)
+    first = make_job(user="ann")
+    for job in (first, make_job(user="ann")):
+        database.insert_job(job, limits)
+    with pytest.raises(RateLimited) as refused:
+        database.insert_job(make_job(user="ann"), limits)
+    assert refused.value.retry_after_s == 3.0
+    assert database.insert_job(first, limits) == first.id
+    assert database.insert_job(make_job(user="bob"), limits) is None
+    database.finish_job(first.id, "succeeded")
+    assert database.insert_job(make_job(user="ann"), limits) is None
+
+
+def test_a_job_over_the_common_limit_is_refused_whoever_asks(
+    database: Database, make_job: JobMaker
+) -> None:
+    limits = OpenLimits(total=3, per_user=2)
+    for user in ("ann", "bob", "cid"):
+        database.insert_job(make_job(user=user), limits)
+    with pytest.raises(RateLimited, match="3 jobs open"):
+        database.insert_job(make_job(user="dan"), limits)
+
+
+def test_requests_at_the_same_time_do_not_pass_a_limit_together(
+    database: Database, make_job: JobMaker
+) -> None:
+    limits = OpenLimits(total=50, per_user=3)
+    made = [make_job(user="ann") for _ in range(10)]
+
+    def accepted(job: NewJob) -> bool:
+        try:
+            database.insert_job(job, limits)
+        except RateLimited:
+            return False
+        return True
+
+    with ThreadPoolExecutor(5) as threads:
+        assert sum(threads.map(accepted, made)) == 3
 
 
 def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> None:

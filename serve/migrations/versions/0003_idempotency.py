@@ -1,4 +1,4 @@
-"""By what a request is recognised when it comes again."""
+"""By what a request is recognised when it comes again, and how much work a job is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    """Add it; jobs that are there already cannot be asked for again."""
+    """Add both; jobs that are there already cannot be asked for again."""
     op.add_column("jobs", sa.Column("idempotency_key", sa.String(64)))
     op.add_column("jobs", sa.Column("body_digest", sa.String(64)))
+    op.add_column("jobs", sa.Column("work", sa.Float, nullable=False, server_default="0"))
     op.create_index("jobs_by_idempotency_key", "jobs", ["idempotency_key"], unique=True)

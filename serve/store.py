@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -10,18 +13,31 @@ import obstore
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from cascade_core.errors import InvalidRequest, NotFound, NotReady
+from cascade_core.errors import Gone, InvalidRequest, NotFound, NotReady
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
 _PROBE_KEY = "probe"
+_LIST_CHUNK = 1000
+# obstore's own patience is three minutes, in which requests would pile up unanswered.
+_MAX_RETRIES, _RETRY_TIMEOUT = 3, timedelta(seconds=15)
+
+
+@dataclass(frozen=True, slots=True)
+class BlobInfo:
+    """A stored object, without its bytes."""
+
+    key: str
+    size_bytes: int
+    modified_at: datetime
 
 
 class BlobStore:
     """Puts, gets and deletes whole objects.
 
     Args:
-        url: obstore URL; the folder of a ``file://`` URL is made if it is missing.
+        url: obstore URL; the folder of a ``file://`` URL is made if it is missing. Endpoint and
+            credentials of a remote store come from its standard variables, such as ``AWS_*``.
 
     Raises:
         NotReady: the store does not answer (from every method).
@@ -32,13 +48,16 @@ class BlobStore:
             folder = Path(unquote(urlsplit(url).path))
             self._store = LocalStore(folder, mkdir=True)
         else:
-            self._store = from_url(url)
+            self._store = from_url(
+                url,
+                retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
+            )
 
     async def put(self, key: str, data: bytes) -> None:
         """Write an object; readers see the old or the new one, never a part."""
         try:
             await obstore.put_async(self._store, key, data)
-        except BaseError as error:
+        except (BaseError, OSError) as error:  # OSError: the bucket or the folder is not there
             raise _unreachable(error) from error
 
     async def get(self, key: str) -> bytes:
@@ -52,6 +71,25 @@ class BlobStore:
             return bytes(await result.bytes_async())
         except (NotFoundError, FileNotFoundError) as error:
             raise NotFound(f"nothing is stored under {key}") from error
+        except BaseError as error:
+            raise _unreachable(error) from error
+
+    async def get_known(self, key: str, what: str) -> bytes:
+        """Read an object that the database says is there.
+
+        Raises:
+            Gone: it was lost; the message begins with ``what``.
+        """
+        try:
+            return await self.get(key)
+        except NotFound as error:
+            raise Gone(f"{what} is recorded, but its file is missing from the store") from error
+
+    async def list_folder(self, folder: str) -> AsyncIterator[list[BlobInfo]]:
+        """Yield what is stored in a folder, in chunks."""
+        try:
+            async for chunk in obstore.list(self._store, folder, chunk_size=_LIST_CHUNK):
+                yield [BlobInfo(it["path"], it["size"], it["last_modified"]) for it in chunk]
         except BaseError as error:
             raise _unreachable(error) from error
 

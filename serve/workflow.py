@@ -102,7 +102,8 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def stage_b(self, job_id: str, index: int) -> float:
         """Expand the stored latent; returns the model's seconds."""
         job = await self._open(job_id)
-        latent = await self._blobs.get(store.latent_key(job.images[index].latent_id))
+        latent_key = store.latent_key(job.images[index].latent_id)
+        latent = await self._blobs.get_known(latent_key, "this latent")
         request = job.request.for_image(index).to_dict()
         data, seconds = await self._call(job_id, index, "b", latent, request)
         await self._blobs.put(store.handoff_key(job_id, index), data)
@@ -117,7 +118,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         if image.ready_at is not None:
             return 0.0
         handoff_key = store.handoff_key(job_id, index)
-        latent = await self._blobs.get(handoff_key)
+        latent = await self._blobs.get_known(handoff_key, "the Stage B latent of this job")
         data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
         await self._blobs.put(store.image_key(image.id, job.request.format), data)
         await asyncio.to_thread(self._database.save_image, image.id, len(data), seconds)

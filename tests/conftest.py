@@ -43,6 +43,15 @@ def postgres() -> Iterator[PrivatePostgres]:
 
 
 @pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """An S3 endpoint in a process of its own; gives its URL."""
+    from tests.s3_server import running
+
+    with running() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
 def tiny_model() -> TinyModel:
     """A random-weight model's modules, float32; do not change them."""
     import torch

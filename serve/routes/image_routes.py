@@ -52,7 +52,7 @@ async def get_image(
 ) -> Response:
     """Return an image, with its request and ids in its metadata."""
     image = await _image(services, caller, image_id)
-    data = await services.blobs.get(image_key(image.id, image.format))
+    data = await services.blobs.get_known(image_key(image.id, image.format), "this image")
     shown = image_format or image.format
     if image_format is not None and image_format != image.format:
         data = await asyncio.to_thread(convert_image, data, image_format)
@@ -104,7 +104,7 @@ async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Respons
     await check_sees(services, caller, "latent", row.job_id)
     if row.deleted_at is not None:
         raise Gone("this latent was deleted")
-    data = await services.blobs.get(latent_key(latent_id))
+    data = await services.blobs.get_known(latent_key(latent_id), "this latent")
     return Response(data, media_type=MSGPACK)
 
 

@@ -23,6 +23,7 @@ from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
 from tests.private_postgres import PrivatePostgres
+from tests.s3_server import new_bucket
 from tests.serve.memory_door import MemoryDoor, plan
 
 JobMaker = Callable[..., NewJob]
@@ -118,8 +119,24 @@ def checkpoint() -> Checkpoint:
 
 
 @pytest.fixture
-def blobs(tmp_path: Path) -> BlobStore:
-    return BlobStore((tmp_path / "with space" / "blobs").as_uri())
+def new_blob_url(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[str], str]:
+    """Makes an empty blob store of a kind, ``folder`` or ``s3``."""
+    numbers = count()
+
+    def make(kind: str) -> str:
+        if kind == "s3":
+            return new_bucket(request.getfixturevalue("s3_server"), monkeypatch)
+        return (tmp_path / "with space" / f"blobs{next(numbers)}").as_uri()
+
+    return make
+
+
+@pytest.fixture
+def blobs(new_blob_url: Callable[[str], str]) -> BlobStore:
+    """A folder; modules that test the store override this to test S3, too."""
+    return BlobStore(new_blob_url("folder"))
 
 
 @pytest.fixture

@@ -52,6 +52,18 @@ async def test_an_unknown_image_or_latent_is_404(client: httpx.AsyncClient, imag
         assert code(answer) == "not_found"
 
 
+async def test_an_image_or_latent_whose_bytes_were_lost_is_410_with_the_reason(
+    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
+) -> None:
+    image = (await made(client, door))["images"][0]
+    await blobs.delete(image_key(image["id"], "png"))
+    await blobs.delete(latent_key(image["latent_id"]))
+    for path in (f"images/{image['id']}", f"latents/{image['latent_id']}"):
+        answer = await client.get(f"/v1/{path}")
+        assert (answer.status_code, code(answer)) == (410, "gone")
+        assert "missing" in answer.json()["error"]["message"]
+
+
 async def test_an_image_that_is_not_ready_is_404(
     client: httpx.AsyncClient, door: MemoryDoor
 ) -> None:

@@ -23,6 +23,7 @@ from serve.records import Claim, JobOwner, NewJob, PlannedImage
 from serve.settings import Settings
 from serve.stage_client import StageClient
 from serve.store import BlobStore
+from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
 
 POLL_S = 0.05
@@ -52,9 +53,10 @@ class Jobs:
         self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
         handles = {"c": stage_c, "b": stage_b, "a": stage_a}
+        blobs = BlobStore(settings.blob_url)
         self._workflow = JobWorkflow(
             self._database,
-            BlobStore(settings.blob_url),
+            blobs,
             {name: StageClient(name, handle) for name, handle in handles.items()},
             self._metrics,
             self._on_end,
@@ -63,6 +65,8 @@ class Jobs:
         launch_dbos(settings.dbos_url, executor_id=f"jobs-{rank}")
         if rank == 0:
             await self._start_stranded()
+            upkeep = Upkeep(self._database, blobs, settings)
+            self._upkeep = asyncio.create_task(upkeep.run_forever())
 
     async def submit(
         self,

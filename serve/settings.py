@@ -39,6 +39,9 @@ class Settings(BaseSettings):
         torch_threads: per replica; two replicas with many threads on few cores are far slower.
         max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
         drain_s: how long running jobs may go on after the service was told to stop.
+        keep_days: how long images are kept, with their latents; 0: for ever.
+        keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
+        keep_events_days: how long after a job's end its events and previews are kept; 0: for ever.
     """
 
     model_config = SettingsConfigDict(
@@ -70,6 +73,9 @@ class Settings(BaseSettings):
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     max_rows: Annotated[int, Field(ge=0, le=64)] = 0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    keep_days: Annotated[float, Field(ge=0)] = 0.0
+    keep_gb: Annotated[float, Field(ge=0)] = 0.0
+    keep_events_days: Annotated[float, Field(ge=0)] = 7.0
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -1,0 +1,103 @@
+"""Which stored objects nothing needs any more, told from the tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import PurePosixPath
+from typing import Any
+
+from sqlalchemy import Connection, Row, Select, select
+
+from serve.records import OPEN_STATES
+from serve.tables import images, jobs, latents
+
+Needs = dict[str, bool]
+"""By an object's name without its ending: is it needed? Names that no row explains are absent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """What of a folder could go.
+
+    Attributes:
+        unneeded: keys of what rows say is over: deleted, never finished, or old previews.
+        strangers: keys that no row explains.
+    """
+
+    unneeded: list[str]
+    strangers: list[str]
+
+
+def find_leftovers(
+    connection: Connection, folder: str, keys: Iterable[str], previews_since: datetime | None
+) -> Leftovers:
+    """Tell which of a folder's keys nothing needs.
+
+    Args:
+        connection: of the database that the store belongs to.
+        folder: one of :data:`FOLDERS`.
+        keys: what is stored in it.
+        previews_since: previews of jobs that ended before this are not needed; None: all are.
+    """
+    names = {key: PurePosixPath(key).stem for key in keys}
+    needs = FOLDERS[folder](connection, sorted(set(names.values())), previews_since)
+    return Leftovers(
+        unneeded=[key for key, name in names.items() if not needs.get(name, True)],
+        strangers=[key for key, name in names.items() if name not in needs],
+    )
+
+
+def _images(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
+    query = _with_job(images.c.id, images.c.ready_at, images.c.deleted_at)
+    rows = connection.execute(query.where(images.c.id.in_(names)))
+    return {
+        row.id: row.deleted_at is None and (row.ready_at is not None or row.state in OPEN_STATES)
+        for row in rows
+    }
+
+
+def _latents(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
+    needs: Needs = {}
+    # A job puts the bytes first and the row second, so those of an open job may have no row yet.
+    planned = _with_job(images.c.latent_id).where(images.c.latent_id.in_(names))
+    for row in connection.execute(planned):
+        needs[row.latent_id] = needs.get(row.latent_id, False) or row.state in OPEN_STATES
+    query = select(latents.c.id, latents.c.deleted_at).where(latents.c.id.in_(names))
+    return needs | {row.id: row.deleted_at is None for row in connection.execute(query)}
+
+
+def _handoffs(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
+    rows = _images_of_jobs(connection, {name.rpartition("-")[0] for name in names})
+    return {f"{row.job_id}-{row.index}": row.state in OPEN_STATES for row in rows}
+
+
+def _previews(connection: Connection, names: Sequence[str], since: datetime | None) -> Needs:
+    # <job id>-<index>-<stage>-<step>
+    image_of = {name: name.rsplit("-", 2)[0] for name in names}
+    job_ids = {image.rpartition("-")[0] for image in image_of.values()}
+    needs = {}
+    for row in _images_of_jobs(connection, job_ids):
+        is_recent = since is None or row.finished_at is None or row.finished_at >= since
+        needs[f"{row.job_id}-{row.index}"] = row.deleted_at is None and is_recent
+    return {name: needs[image] for name, image in image_of.items() if image in needs}
+
+
+def _images_of_jobs(connection: Connection, job_ids: set[str]) -> Sequence[Row[Any]]:
+    query = _with_job(images.c.job_id, images.c.index, images.c.deleted_at)
+    return connection.execute(query.where(images.c.job_id.in_(sorted(job_ids)))).all()
+
+
+def _with_job(*columns: Any) -> Select[Any]:
+    joined = select(*columns, jobs.c.state, jobs.c.finished_at)
+    return joined.join(jobs, jobs.c.id == images.c.job_id)
+
+
+FOLDERS: dict[str, Callable[[Connection, Sequence[str], datetime | None], Needs]] = {
+    "images": _images,
+    "latents": _latents,
+    "handoffs": _handoffs,
+    "previews": _previews,
+}
+"""The folders of the blob store, see the keys in :mod:`serve.store`."""

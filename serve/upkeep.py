@@ -1,0 +1,182 @@
+"""Keeps the stores tidy, now and then: retention, old events, and bytes that nothing needs.
+
+Retention only marks rows. The bytes go in the last step, which removes whatever no row needs; so a
+process that dies anywhere in between, here or in a job, leaves nothing behind for good.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Select, delete, func, or_, select, update
+
+from serve.db import Database
+from serve.leftovers import FOLDERS, Leftovers, find_leftovers
+from serve.records import OPEN_STATES, TERMINAL_STATES, utc_now
+from serve.settings import Settings
+from serve.store import BlobInfo, BlobStore
+from serve.tables import events, images, jobs, latents
+
+EVERY_S = 3600.0
+GRACE = timedelta(hours=1)
+"""Younger bytes are left alone: their row may be about to be written."""
+_BATCH = 500
+_MAX_STRANGERS, _MAX_STRANGERS_SHARE = 20, 0.05
+_GB = 1_000_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Tidied:
+    """How much one round removed."""
+
+    images: int
+    latents: int
+    events: int
+    blobs: int
+
+
+class Upkeep:
+    """One round after another; rounds of several processes do not harm each other.
+
+    Args:
+        database: whose rows say what is needed.
+        blobs: the store that belongs to this database alone.
+        settings: what is kept for how long.
+        now: the clock.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        blobs: BlobStore,
+        settings: Settings,
+        now: Callable[[], datetime] = utc_now,
+    ) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._settings = settings
+        self._now = now
+
+    async def run_forever(self, every_s: float = EVERY_S) -> None:
+        """Do a round now and every ``every_s`` seconds; one that fails is logged."""
+        while True:
+            try:
+                done = await self.run_once()
+                logger.info("upkeep: %s", done)
+            except Exception:
+                logger.exception("upkeep failed; the next round tries again")
+            await asyncio.sleep(every_s)
+
+    async def run_once(self) -> Tidied:
+        """Do one round.
+
+        Raises:
+            NotReady: the database or the blob store does not answer.
+        """
+        return Tidied(
+            images=await asyncio.to_thread(self._delete_images),
+            latents=await asyncio.to_thread(self._delete_latents),
+            events=await asyncio.to_thread(self._delete_events),
+            blobs=await self._delete_blobs(),
+        )
+
+    def _delete_images(self) -> int:
+        ready = select(images.c.id).where(
+            images.c.ready_at.is_not(None), images.c.deleted_at.is_(None)
+        )
+        count = 0
+        if (before := self._before(self._settings.keep_days)) is not None:
+            count += self._delete_all_images(ready.where(images.c.ready_at < before))
+        if self._settings.keep_gb > 0:
+            newest_first = (images.c.ready_at.desc(), images.c.id.desc())
+            total = func.sum(images.c.size_bytes).over(order_by=newest_first)
+            running = ready.add_columns(total.label("total_bytes")).subquery()
+            too_much = running.c.total_bytes > self._settings.keep_gb * _GB
+            count += self._delete_all_images(select(running.c.id).where(too_much))
+        return count
+
+    def _delete_all_images(self, query: Select[Any]) -> int:
+        with self._database.reading() as connection:
+            ids = connection.execute(query).scalars().all()
+        for image_id in ids:
+            self._database.delete_image(image_id)
+        return len(ids)
+
+    def _delete_latents(self) -> int:
+        """Delete old latents without a picture: of jobs that failed or were cancelled."""
+        before = self._before(self._settings.keep_days)
+        if before is None:
+            return 0
+        claim = (
+            select(images.c.id)
+            .join(jobs, jobs.c.id == images.c.job_id)
+            .where(images.c.latent_id == latents.c.id, images.c.deleted_at.is_(None))
+            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(OPEN_STATES)))
+        )
+        unclaimed = update(latents).where(
+            latents.c.created_at < before, latents.c.deleted_at.is_(None), ~claim.exists()
+        )
+        with self._database.writing() as connection:
+            return connection.execute(unclaimed.values(deleted_at=self._now())).rowcount
+
+    def _delete_events(self) -> int:
+        """Delete all but the last event of jobs that ended long ago; that one ends late streams."""
+        before = self._before(self._settings.keep_events_days)
+        if before is None:
+            return 0
+        old = (
+            select(events.c.id)
+            .join(jobs, jobs.c.id == events.c.job_id)
+            .where(jobs.c.finished_at < before, events.c.type.not_in(TERMINAL_STATES))
+            .limit(_BATCH)
+        )
+        count = 0
+        while True:  # in small transactions, so that jobs can write in between
+            with self._database.writing() as connection:
+                ids = connection.execute(old).scalars().all()
+                connection.execute(delete(events).where(events.c.id.in_(ids)))
+            count += len(ids)
+            if len(ids) < _BATCH:
+                return count
+
+    async def _delete_blobs(self) -> int:
+        count = seen = 0
+        strangers: list[str] = []
+        for folder in FOLDERS:
+            async for chunk in self._blobs.list_folder(folder):
+                found = await asyncio.to_thread(self._leftovers, folder, chunk)
+                await self._delete_keys(found.unneeded)
+                count += len(found.unneeded)
+                seen += len(chunk)
+                strangers += found.strangers
+        if len(strangers) > max(_MAX_STRANGERS, _MAX_STRANGERS_SHARE * seen):
+            # Rather another database's store than so many crashes.
+            logger.error(
+                "%d of %d stored objects are unknown to the database and were left alone; "
+                "do CASCADE_DATABASE_URL and CASCADE_BLOB_URL belong together?",
+                len(strangers),
+                seen,
+            )
+            return count
+        await self._delete_keys(strangers)
+        return count + len(strangers)
+
+    def _leftovers(self, folder: str, chunk: list[BlobInfo]) -> Leftovers:
+        since = self._before(self._settings.keep_events_days)
+        old = [info.key for info in chunk if info.modified_at < self._now() - GRACE]
+        with self._database.reading() as connection:
+            return find_leftovers(connection, folder, old, since)
+
+    async def _delete_keys(self, keys: list[str]) -> None:
+        for start in range(0, len(keys), _BATCH):
+            await asyncio.gather(*map(self._blobs.delete, keys[start : start + _BATCH]))
+
+    def _before(self, days: float) -> datetime | None:
+        return self._now() - timedelta(days=days) if days > 0 else None

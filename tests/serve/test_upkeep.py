@@ -1,0 +1,231 @@
+"""What is kept and what goes, on both kinds of database and store; the clock is the test's."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from cascade_core.errors import NotReady
+from serve.db import Database
+from serve.events import EventHub
+from serve.records import NewJob, utc_now
+from serve.settings import Settings
+from serve.store import BlobStore, handoff_key, image_key, latent_key, preview_key
+from serve.upkeep import GRACE, Tidied, Upkeep
+from tests.serve.memory_door import MemoryDoor
+from tests.serve.test_db_images import latent_row
+
+JobMaker = Callable[..., NewJob]
+Round = Callable[..., Any]
+AFTER_GRACE = GRACE + timedelta(minutes=1)
+
+
+@pytest.fixture(params=["sqlite+folder", "postgresql+s3"])
+def kinds(request: pytest.FixtureRequest) -> list[str]:
+    kinds: list[str] = request.param.split("+")
+    return kinds
+
+
+@pytest.fixture
+def database_url(kinds: list[str], new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(kinds[0])
+
+
+@pytest.fixture
+def blobs(kinds: list[str], new_blob_url: Callable[[str], str]) -> BlobStore:
+    return BlobStore(new_blob_url(kinds[1]))
+
+
+@pytest.fixture
+def tidy(database: Database, blobs: BlobStore) -> Round:
+    """Does a round as if it were ``later``."""
+
+    async def tidy(later: timedelta, **settings: Any) -> Tidied:
+        def now() -> datetime:
+            return utc_now() + later
+
+        return await Upkeep(database, blobs, Settings(**settings), now).run_once()
+
+    return tidy
+
+
+@pytest.fixture
+def finished(database: Database, door: MemoryDoor, make_job: JobMaker) -> Round:
+    """Makes a job and everything in it."""
+
+    async def finished(**changes: Any) -> NewJob:
+        job = make_job(**changes)
+        database.insert_job(job)
+        for index in range(job.request.n):
+            await door.make_image(job.id, index)
+        database.finish_job(job.id, "succeeded")
+        return job
+
+    return finished
+
+
+async def keys(blobs: BlobStore) -> set[str]:
+    found = set()
+    for folder in ("images", "latents", "handoffs", "previews"):
+        async for chunk in blobs.list_folder(folder):
+            found |= {info.key for info in chunk}
+    return found
+
+
+def is_deleted(database: Database, job: NewJob, index: int = 0) -> tuple[bool, bool]:
+    """Tell whether an image and its latent are marked deleted."""
+    image = database.image(job.images[index].id)
+    latent = database.latent(job.images[index].latent_id)
+    assert image is not None
+    assert latent is not None
+    return image.deleted_at is not None, latent.deleted_at is not None
+
+
+async def test_what_is_needed_stays_when_nothing_is_set(
+    database: Database, blobs: BlobStore, finished: Round, tidy: Round, make_job: JobMaker
+) -> None:
+    job = await finished(n=2)
+    variation = await finished(kind="vary_details", latent_id=job.images[0].latent_id)
+    before = await keys(blobs)
+    assert await tidy(timedelta(days=1)) == Tidied(0, 0, 0, 0)
+    assert await keys(blobs) == before
+    assert is_deleted(database, job) == is_deleted(database, variation) == (False, False)
+
+
+async def test_bytes_without_a_row_go_after_the_grace_period(
+    blobs: BlobStore, finished: Round, tidy: Round
+) -> None:
+    await finished()
+    needed = await keys(blobs)
+    orphans = {
+        image_key("NOBODY", "png"),
+        latent_key("NOBODY"),
+        handoff_key("NOBODY", 0),
+        preview_key("NOBODY", 0, "c", 1),
+    }
+    for key in orphans:
+        await blobs.put(key, b"x")
+    assert (await tidy(timedelta(0))).blobs == 0
+    assert await keys(blobs) == needed | orphans
+    assert (await tidy(AFTER_GRACE)).blobs == 4
+    assert await keys(blobs) == needed
+
+
+async def test_what_a_killed_process_left_goes_only_when_its_job_has_ended(
+    database: Database, blobs: BlobStore, make_job: JobMaker, tidy: Round
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    image = job.images[0]
+    written = {image_key(image.id, "png"), latent_key(image.latent_id), handoff_key(job.id, 0)}
+    for key in written:
+        await blobs.put(key, b"bytes whose row was never written")
+    assert (await tidy(AFTER_GRACE)).blobs == 0
+    assert await keys(blobs) == written
+    database.finish_job(job.id, "cancelled")
+    assert (await tidy(AFTER_GRACE)).blobs == 3
+    assert await keys(blobs) == set()
+
+
+async def test_bytes_that_a_broken_off_deletion_left_go(
+    database: Database, blobs: BlobStore, finished: Round, tidy: Round
+) -> None:
+    job = await finished()
+    database.delete_image(job.images[0].id)
+    assert (await tidy(AFTER_GRACE)).blobs == 3
+    assert await keys(blobs) == set()
+
+
+async def test_the_store_of_another_database_is_left_alone(
+    blobs: BlobStore, tidy: Round, caplog: pytest.LogCaptureFixture
+) -> None:
+    theirs = {image_key(f"THEIRS{number}", "png") for number in range(21)}
+    for key in theirs:
+        await blobs.put(key, b"x")
+    with caplog.at_level(logging.ERROR, "serve.upkeep"):
+        assert (await tidy(AFTER_GRACE)).blobs == 0
+    assert await keys(blobs) == theirs
+    assert "CASCADE_BLOB_URL" in caplog.text
+
+
+async def test_a_round_that_fails_is_followed_by_the_next(
+    database: Database, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcomes = [NotReady("the blob store does not answer")]
+    second_round = asyncio.Event()
+    upkeep = Upkeep(database, blobs, Settings())
+    real = upkeep.run_once
+
+    async def run_once() -> Tidied:
+        if outcomes:
+            raise outcomes.pop()
+        second_round.set()
+        return await real()
+
+    monkeypatch.setattr(upkeep, "run_once", run_once)
+    running = asyncio.create_task(upkeep.run_forever(every_s=0.001))
+    await asyncio.wait_for(second_round.wait(), 30)
+    running.cancel()
+
+
+async def test_images_go_with_latent_and_bytes_when_they_are_too_old(
+    database: Database, blobs: BlobStore, finished: Round, tidy: Round
+) -> None:
+    job = await finished()
+    assert (await tidy(timedelta(days=29), keep_days=30)).images == 0
+    assert is_deleted(database, job) == (False, False)
+    assert (await tidy(timedelta(days=31), keep_days=30)).images == 1
+    assert is_deleted(database, job) == (True, True)
+    assert await keys(blobs) == set()
+
+
+async def test_the_oldest_images_go_when_all_take_too_much_space(
+    database: Database, finished: Round, tidy: Round
+) -> None:
+    made = [await finished() for _ in range(4)]
+    sizes = [database.image(job.images[0].id).size_bytes for job in made]  # type: ignore[union-attr]
+    assert (await tidy(AFTER_GRACE, keep_gb=sum(sizes) / 1e9)).images == 0
+    assert (await tidy(AFTER_GRACE, keep_gb=sum(sizes[2:]) / 1e9)).images == 2
+    assert [is_deleted(database, job)[0] for job in made] == [True, True, False, False]
+
+
+async def test_an_old_latent_without_a_picture_goes_once_its_job_has_ended(
+    database: Database, blobs: BlobStore, make_job: JobMaker, tidy: Round
+) -> None:
+    job = make_job(n=2)
+    database.insert_job(job)
+    await blobs.put(latent_key(job.images[0].latent_id), b"x")
+    database.save_latent(latent_row(job))
+    assert (await tidy(timedelta(days=2), keep_days=1)).latents == 0
+    database.finish_job(job.id, "failed", {"code": "internal", "message": "no"})
+    assert (await tidy(timedelta(days=2), keep_days=1)).latents == 1
+    assert await keys(blobs) == set()
+
+
+async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_read(
+    database: Database, blobs: BlobStore, finished: Round, tidy: Round
+) -> None:
+    job = await finished()
+    assert (await tidy(timedelta(days=6))).events == 0
+    assert await blobs.exists(preview_key(job.id, 0, "c", 5))
+    assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 1)
+    assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
+    assert await blobs.exists(image_key(job.images[0].id, "png"))
+    hub = EventHub(database)
+    assert [event.type async for event in hub.follow(job.id)] == ["succeeded"]
+    await hub.close()
+
+
+async def test_events_and_previews_of_an_open_job_stay(
+    database: Database, blobs: BlobStore, door: MemoryDoor, make_job: JobMaker, tidy: Round
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    await door.make_image(job.id)
+    assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0)
+    assert await blobs.exists(preview_key(job.id, 0, "c", 5))

@@ -19,15 +19,15 @@ from PIL import Image, PngImagePlugin
 
 from cascade_core.errors import HandoffInvalid, InvalidRequest
 from cascade_core.handoff import ModelRef
+from cascade_core.png_info import INFO_KEY, INFO_VERSION, parse_info
 from cascade_core.request import GenerationRequest, ImageFormat
 from cascade_core.stages.base import Rgb
 
-INFO_VERSION = 1
 MAX_FILE_BYTES = 64 * 1024 * 1024
 MAX_FILE_SIDE_PX = 4096
 
 _FORMATS = ("PNG", "WEBP", "JPEG")
-_INFO_KEY, _PARAMETERS_KEY = "cascade", "parameters"
+_PARAMETERS_KEY = "parameters"
 _EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
 _UNICODE_MARK = b"UNICODE\0"
 _INFO_MARK = b"cascade\0"
@@ -94,7 +94,7 @@ def encode_image(pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo | N
     if info:
         info_json = json.dumps(info.to_dict(), ensure_ascii=False, separators=(",", ":"))
         texts = _Texts(parameters_text(info), info_json)
-    return _save(_image_of(pixels_hwc), image_format, texts)
+    return _save(_image_of(pixels_hwc), image_format, texts, {})
 
 
 def encode_preview(pixels_hwc: Rgb) -> bytes:
@@ -114,25 +114,27 @@ def read_info(data: bytes) -> dict[str, Any] | None:
     """
     with _opened(data) as image:
         text = _texts_of(image).info_json
-    try:
-        info = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return info if isinstance(info, dict) and info.get("v") == INFO_VERSION else None
+    return parse_info(text)
 
 
-def convert_image(data: bytes, image_format: ImageFormat) -> bytes:
+def convert_image(data: bytes, image_format: ImageFormat, quality: int | None = None) -> bytes:
     """Return the picture in another format, with what is written inside it.
 
-    A file that has the format already comes back as it is.
+    A file that has the format already comes back as it is, unless a quality is asked for.
+
+    Args:
+        data: the file.
+        image_format: to convert to.
+        quality: 0 to 100, for WebP and JPEG.
 
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, a damaged or too large one.
     """
     with _opened(data) as image:
-        if image.format == image_format.upper():
+        if image.format == image_format.upper() and quality is None:
             return data
-        return _save(image.convert("RGB"), image_format, _texts_of(image))
+        options = {} if quality is None else {"quality": quality}
+        return _save(image.convert("RGB"), image_format, _texts_of(image), options)
 
 
 def parameters_text(info: ImageInfo) -> str:
@@ -171,14 +173,16 @@ def _image_of(pixels_hwc: Rgb) -> Image.Image:
     return Image.fromarray(pixels_hwc)
 
 
-def _save(image: Image.Image, image_format: ImageFormat, texts: _Texts) -> bytes:
+def _save(
+    image: Image.Image, image_format: ImageFormat, texts: _Texts, options: dict[str, Any]
+) -> bytes:
     file = BytesIO()
     if image_format == "png":
         image.save(file, "PNG", pnginfo=_png_info(texts), **_PNG_OPTIONS)
     elif image_format == "webp":
-        image.save(file, "WEBP", exif=_exif(texts), **_WEBP_OPTIONS)
+        image.save(file, "WEBP", exif=_exif(texts), **_WEBP_OPTIONS | options)
     else:
-        image.save(file, "JPEG", exif=_exif(texts), **_JPEG_OPTIONS)
+        image.save(file, "JPEG", exif=_exif(texts), **_JPEG_OPTIONS | options)
     return file.getvalue()
 
 
@@ -188,7 +192,7 @@ def _png_info(texts: _Texts) -> PngImagePlugin.PngInfo:
     if texts.parameters:
         chunks.add_text(_PARAMETERS_KEY, texts.parameters)
     if texts.info_json:
-        chunks.add_text(_INFO_KEY, texts.info_json)
+        chunks.add_text(INFO_KEY, texts.info_json)
     return chunks
 
 
@@ -204,7 +208,7 @@ def _exif(texts: _Texts) -> bytes:
 
 def _texts_of(image: Image.Image) -> _Texts:
     if isinstance(image, PngImagePlugin.PngImageFile):
-        return _Texts(str(image.info.get(_PARAMETERS_KEY, "")), str(image.info.get(_INFO_KEY, "")))
+        return _Texts(str(image.info.get(_PARAMETERS_KEY, "")), str(image.info.get(INFO_KEY, "")))
     fields = image.getexif().get_ifd(_EXIF_IFD)
     return _Texts(
         _after(_UNICODE_MARK, fields.get(_USER_COMMENT), "utf-16-be"),

@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
@@ -62,6 +62,13 @@ class EventHub:
                     after_id = event_or_gap.id
                     if event_or_gap.type in TERMINAL_STATES:
                         return
+
+    async def ended(self, job_id: str, timeout_s: float) -> None:
+        """Return when a job has ended, or after ``timeout_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), aclosing(self.follow(job_id)) as events:
+                async for _ in events:
+                    pass
 
     async def close(self) -> None:
         """Stop polling."""
@@ -144,12 +151,12 @@ def sse_response(
     return EventSourceResponse(
         _messages(hub, job_id, after_id),
         ping=keep_alive_s,
-        ping_message_factory=_KeepAlive,
+        ping_message_factory=KeepAlive,
         sep="\n",
     )
 
 
-class _KeepAlive(ServerSentEvent):
+class KeepAlive(ServerSentEvent):
     """A comment without the blank line that ends an event.
 
     After any earlier event, httpx-sse 0.4 takes that blank line for an empty ``message``.

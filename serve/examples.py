@@ -44,27 +44,53 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "error": None,
     "cost": {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0},
 }
-_MODELS_EXAMPLE: dict[str, Any] = {
-    "object": "list",
+_MODEL_EXAMPLE: dict[str, Any] = {
+    "id": "demo",
+    "object": "model",
+    "created": 0,
+    "owned_by": "cascade-serve",
+    "revision": "1",
+    "fingerprint": "sha256:0f3a",
+    "licence": "Apache-2.0",
+    "defaults": {
+        "width": 256,
+        "height": 256,
+        "steps": 20,
+        "guidance_scale": 4.0,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+    },
+    "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
+    "suggestions": ["a red circle on a blue background"],
+}
+_IMAGES_BODY_EXAMPLE: dict[str, Any] = {
+    "prompt": "a red circle on a blue background",
+    "n": 2,
+    "size": "256x256",
+    "seed": 7,
+}
+_IMAGES_EXAMPLE: dict[str, Any] = {
+    "created": 1769860800,
     "data": [
         {
-            "id": "demo",
-            "object": "model",
-            "revision": "1",
-            "fingerprint": "sha256:0f3a",
-            "licence": "Apache-2.0",
-            "defaults": {
-                "width": 256,
-                "height": 256,
-                "steps": 20,
-                "guidance_scale": 4.0,
-                "decoder_steps": 10,
-                "decoder_guidance_scale": 0.0,
-            },
-            "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
-            "suggestions": ["a red circle on a blue background"],
+            "b64_json": "iVBORw0KGgo=",
+            "image_id": _ID_EXAMPLE,
+            "latent_id": _ID_EXAMPLE,
+            "seed": 7,
+            "decoder_seed": 7,
         }
     ],
+    "background": "opaque",
+    "output_format": "png",
+    "size": "256x256",
+    "usage": {
+        "total_tokens": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    },
+    "job_id": _ID_EXAMPLE,
+    "warnings": [],
 }
 _READY_EXAMPLE = {
     "status": "ready",
@@ -85,7 +111,10 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "JobBody": [_GENERATE, _VARY],
     "JobAnswer": [_JOB_EXAMPLE],
     "JobList": [{"jobs": [_JOB_EXAMPLE], "next_cursor": None}],
-    "ModelList": [_MODELS_EXAMPLE],
+    "Model": [_MODEL_EXAMPLE],
+    "ModelList": [{"object": "list", "data": [_MODEL_EXAMPLE]}],
+    "ImagesBody": [_IMAGES_BODY_EXAMPLE],
+    "ImagesAnswer": [_IMAGES_EXAMPLE],
     "Health": [{"status": "ok"}],
     "Ready": [_READY_EXAMPLE],
     "ErrorAnswer": [_ERROR_EXAMPLE],

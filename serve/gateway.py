@@ -15,7 +15,7 @@ from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
 from serve.keys import KeyStore
 from serve.middleware import RequestMiddleware
-from serve.routes import image_routes, job_routes, service_routes
+from serve.routes import image_routes, job_routes, openai_routes, service_routes
 from serve.services import JobsDoor, Services
 
 __all__ = ["JobsDoor", "Services", "create_app"]
@@ -59,7 +59,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     docs_page.install(app)
     app.add_middleware(GuardMiddleware, store=KeyStore(services.database))
     app.add_middleware(RequestMiddleware)
-    for routes in (job_routes, image_routes, service_routes):
+    for routes in (job_routes, image_routes, openai_routes, service_routes):
         app.include_router(routes.router)
     return app
 

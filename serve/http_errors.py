@@ -126,7 +126,7 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     message = {
         HTTPStatus.NOT_FOUND: "there is no such address; see /docs",
         HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method; see /docs",
-        HTTPStatus.BAD_REQUEST: "the body cannot be read as JSON",
+        HTTPStatus.BAD_REQUEST: "the body cannot be read as what its content-type says",
     }.get(HTTPStatus(error.status_code), str(error.detail))
     body = error_body(error.status_code, code, message)
     return JSONResponse(body, error.status_code, error.headers)

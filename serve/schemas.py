@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
 
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import (
@@ -34,15 +34,28 @@ def _shown(description: str, low: float, high: float, **more: Any) -> Any:
     return Field(description=description, json_schema_extra=extra)
 
 
+def _printable(value: str | None) -> str | None:
+    if value is not None and not value.isprintable():
+        raise ValueError("must be printable text")
+    return value
+
+
+RequiredText = Annotated[str, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
 Text = Annotated[str | None, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
 Side = Annotated[
     int | None,
     _shown("Pixels.", MIN_SIDE_PX, MAX_SIDE_PX, multipleOf=SIZE_MULTIPLE_PX),
 ]
+Count = Annotated[int | None, _shown("Images; image i uses seed + i.", 1, MAX_IMAGES)]
 Seed = Annotated[int | None, _shown("Random if absent.", 0, MAX_SEED)]
 Steps = Annotated[int | None, _shown("Denoising steps.", 1, MAX_STEPS)]
 Guidance = Annotated[
     float | None, _shown("1 or less: no guidance, twice as fast.", 0, MAX_GUIDANCE_SCALE)
+]
+User = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
+    AfterValidator(_printable),
 ]
 
 
@@ -60,7 +73,7 @@ class JobBody(BaseModel):
     negative_prompt: Text = None
     width: Side = None
     height: Side = None
-    n: Annotated[int | None, _shown("Images; image i uses seed + i.", 1, MAX_IMAGES)] = None
+    n: Count = None
     seed: Seed = None
     steps: Steps = None
     guidance_scale: Guidance = None
@@ -75,21 +88,11 @@ class JobBody(BaseModel):
         str | None,
         Field(description="The job's id, a ULID of now; asking again with it is safe."),
     ] = None
-    user: Annotated[
-        str | None,
-        Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
-    ] = None
+    user: User = None
     client_state: Annotated[
         dict[str, Any] | None,
         Field(description=f"Comes back with the job; at most {MAX_CLIENT_STATE_BYTES} bytes."),
     ] = None
-
-    @field_validator("user")
-    @classmethod
-    def _printable(cls, value: str | None) -> str | None:
-        if value is not None and not value.isprintable():
-            raise ValueError("must be printable text")
-        return value
 
     @field_validator("client_state")
     @classmethod
@@ -239,6 +242,8 @@ class Model(BaseModel):
 
     id: str
     object: Literal["model"] = "model"
+    created: Literal[0] = Field(0, description="Not known; OpenAI's clients expect the field.")
+    owned_by: str = Field(description="Who published the model.")
     revision: str
     fingerprint: str
     licence: str

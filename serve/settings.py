@@ -38,6 +38,7 @@ class Settings(BaseSettings):
         previewer_path: the published Stage C previewer's weights, if used.
         torch_threads: per replica; two replicas with many threads on few cores are far slower.
         max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
+        sync_wait_s: how long a request of OpenAI's images API waits for its job.
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
         keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
@@ -72,6 +73,7 @@ class Settings(BaseSettings):
     previewer_path: str = ""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     max_rows: Annotated[int, Field(ge=0, le=64)] = 0
+    sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     keep_days: Annotated[float, Field(ge=0)] = 0.0
     keep_gb: Annotated[float, Field(ge=0)] = 0.0

@@ -81,7 +81,8 @@ async def create_job(
 ) -> Response:
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
 
-    A client that closes the connection while it waits cancels the job.
+    A client that closes the connection while it waits cancels the job, unless it chose an id or
+    sent an Idempotency-Key: with these it can come back for it.
     """
     owner = caller.owner(body.user)
     asked = body.model_dump(mode="json", exclude={"id"})
@@ -96,7 +97,9 @@ async def create_job(
     logger.info("accepted job %s", job_id)
     wait_s = _wait_s(prefer)
     if wait_s:
-        await wait_for_client(services, http_request, job_id, wait_s)
+        end = services.jobs.wait(job_id, wait_s)
+        can_come_back = bool(body.id or idempotency_key)
+        await (end if can_come_back else wait_for_client(services, http_request, job_id, end))
     job = await find_job(services, caller, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})

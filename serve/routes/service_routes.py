@@ -16,7 +16,7 @@ from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import MIN_SIDE_PX
 from serve.access import Reader
 from serve.http_errors import error_response
-from serve.routes.shared import Needs, errors, secured
+from serve.routes.shared import Needs, check_model, errors, secured
 from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
 from serve.services import JobsDoor
 
@@ -31,6 +31,13 @@ router = APIRouter(tags=["service"])
 async def list_models(services: Needs, _caller: Reader) -> ModelList:
     """Return the loaded model: revision, licence, defaults, sizes, prompts to try."""
     return ModelList(data=[_model(services.checkpoint)])
+
+
+@router.get("/v1/models/{model_id:path}", responses=secured(HTTPStatus.NOT_FOUND))
+async def get_model(services: Needs, _caller: Reader, model_id: str) -> Model:
+    """Return a model by its id."""
+    check_model(services, model_id)
+    return _model(services.checkpoint)
 
 
 @router.get("/healthz", responses=errors())
@@ -56,8 +63,10 @@ async def readyz(services: Needs) -> Response:
 
 def _model(checkpoint: Checkpoint) -> Model:
     defaults = checkpoint.defaults
+    publisher, slash, _ = checkpoint.id.partition("/")
     return Model(
         id=checkpoint.id,
+        owned_by=publisher if slash else "cascade-serve",
         revision=checkpoint.revision,
         fingerprint=checkpoint.fingerprint,
         licence=checkpoint.licence,

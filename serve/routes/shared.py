@@ -38,6 +38,16 @@ def check_id(what: str, value: str) -> str:
     return value
 
 
+def check_model(services: Services, model_id: str | None) -> None:
+    """Check that the model a client names, if any, is the one that is loaded.
+
+    Raises:
+        NotFound: it is not.
+    """
+    if model_id is not None and model_id != services.checkpoint.id:
+        raise NotFound("there is no such model; see /v1/models", "model")
+
+
 async def check_sees(services: Services, caller: Caller, what: str, job_id: str) -> None:
     """Check that something a job made is there for the caller.
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
+from typing import Any
 
 from fastapi import Request
 
@@ -45,13 +47,10 @@ async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
 
 
 async def wait_for_client(
-    services: Services, http_request: Request, job_id: str, timeout_s: float
+    services: Services, http_request: Request, job_id: str, end: Coroutine[Any, Any, None]
 ) -> None:
-    """Wait for a job's end on behalf of a client; if the client leaves first, cancel the job.
-
-    Returns when the job has ended, after ``timeout_s``, or when nobody can tell.
-    """
-    waiting = asyncio.create_task(services.jobs.wait(job_id, timeout_s))
+    """Await ``end`` on behalf of a client; if the client leaves first, cancel the job."""
+    waiting = asyncio.create_task(end)
     leaving = asyncio.create_task(_disconnected(http_request))
     try:
         await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)

@@ -6,7 +6,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
@@ -25,6 +25,9 @@ from serve.store import BlobStore
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket
 from tests.serve.memory_door import MemoryDoor, plan
+
+if TYPE_CHECKING:
+    from openai import AsyncOpenAI
 
 JobMaker = Callable[..., NewJob]
 KEEP_ALIVE_S = 0.2
@@ -98,9 +101,14 @@ def make_job(make_request: Callable[..., GenerationRequest]) -> JobMaker:
 
 
 @pytest.fixture
-def checkpoint() -> Checkpoint:
+def checkpoint_id() -> str:
+    return "demo"
+
+
+@pytest.fixture
+def checkpoint(checkpoint_id: str) -> Checkpoint:
     return Checkpoint(
-        id="demo",
+        id=checkpoint_id,
         revision="r1",
         fingerprint="f1",
         licence="Apache-2.0",
@@ -145,15 +153,25 @@ def door(database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> Memory
 
 
 @pytest.fixture
-def app(
+def sync_wait_s() -> float:
+    return 60.0
+
+
+@pytest.fixture
+def services(
     tmp_path: Path,
     database: Database,
     blobs: BlobStore,
     checkpoint: Checkpoint,
     door: MemoryDoor,
-) -> FastAPI:
-    settings = Settings(data_dir=tmp_path)
-    services = Services(settings, database, blobs, checkpoint, door)
+    sync_wait_s: float,
+) -> Services:
+    settings = Settings(data_dir=tmp_path, sync_wait_s=sync_wait_s)
+    return Services(settings, database, blobs, checkpoint, door)
+
+
+@pytest.fixture
+def app(services: Services) -> FastAPI:
     return create_app(services, keep_alive_s=KEEP_ALIVE_S)
 
 
@@ -162,6 +180,32 @@ async def client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
+
+
+@pytest_asyncio.fixture
+async def openai_client(live_client: httpx.AsyncClient) -> AsyncIterator[AsyncOpenAI]:
+    """OpenAI's own client, over a real socket; it tries nothing twice."""
+    from openai import AsyncOpenAI
+
+    url = live_client.base_url.join("/v1")
+    async with AsyncOpenAI(base_url=str(url), api_key="any", max_retries=0) as client:
+        yield client
+
+
+@pytest.fixture
+def running(door: MemoryDoor) -> MemoryDoor:
+    """The service makes what is asked for."""
+    door.on_submit = door.run
+    return door
+
+
+@pytest.fixture
+def submitted(door: MemoryDoor) -> asyncio.Queue[str]:
+    """The ids of accepted jobs, which run until somebody ends them."""
+    ids: asyncio.Queue[str] = asyncio.Queue()
+    door.on_submit = ids.put
+    door.longest_wait_s = 10.0
+    return ids
 
 
 @pytest_asyncio.fixture

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import io
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
+from cascade_core.images import ImageInfo, encode_image, encode_preview
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import Rgb
 from serve.db import Database
 from serve.records import Claim, ImageRow, JobOwner, JobState, LatentRow, NewJob, PlannedImage
 from serve.store import BlobStore, image_key, latent_key, preview_key
+
+PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))
 
 
 def plan(
@@ -103,18 +105,22 @@ class MemoryDoor:
         assert job is not None
         image = job.images[index]
         self.database.start_job(job_id)
-        preview = preview_key(job_id, index, "c", 5)
-        await self.blobs.put(preview, b"preview")
-        self.database.progress(job_id, "c", 5, 12, index, preview)
+        await self.show_preview(job_id, "c", 5, index)
         if job.request.kind == "generate":
             await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
             request = job.request.for_image(index)
             self.database.save_latent(
                 LatentRow(image.latent_id, job_id, index, model or self.model, request)
             )
-        data = picture(job.request)
+        info = ImageInfo(image.id, image.latent_id, job.request.for_image(index), self.model)
+        data = encode_image(pixels(job.request), job.request.format, info)
         await self.blobs.put(image_key(image.id, job.request.format), data)
         self.database.save_image(image.id, len(data))
+
+    async def show_preview(self, job_id: str, stage: str, step: int, index: int = 0) -> None:
+        preview = preview_key(job_id, index, stage, step)
+        await self.blobs.put(preview, PREVIEW)
+        self.database.progress(job_id, stage, step, 12, index, preview)
 
     async def run(self, job_id: str) -> None:
         """Bring a job to its good end."""
@@ -123,9 +129,7 @@ class MemoryDoor:
         self.finish(job_id, "succeeded")
 
 
-def picture(request: GenerationRequest) -> bytes:
-    pixels = np.zeros((request.height, request.width, 3), np.uint8)
-    pixels[:, :, 0] = 200
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, request.format)
-    return out.getvalue()
+def pixels(request: GenerationRequest) -> Rgb:
+    red = np.zeros((request.height, request.width, 3), np.uint8)
+    red[:, :, 0] = 200
+    return red

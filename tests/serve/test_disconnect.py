@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
-import pytest
 from fastapi import FastAPI, Request
 
 from cascade_core.request import GenerationRequest
@@ -16,15 +15,6 @@ from serve.routes.submission import wait_for_client
 from tests.serve.memory_door import MemoryDoor
 
 TIMEOUT_S = 10.0
-
-
-@pytest.fixture
-def submitted(door: MemoryDoor) -> asyncio.Queue[str]:
-    """The ids of accepted jobs, which run until somebody ends them."""
-    ids: asyncio.Queue[str] = asyncio.Queue()
-    door.on_submit = ids.put
-    door.longest_wait_s = TIMEOUT_S
-    return ids
 
 
 async def leave(task: asyncio.Task[Any]) -> None:
@@ -48,6 +38,20 @@ async def test_a_client_that_leaves_while_it_waits_cancels_the_job(
     job_id = await submitted.get()
     await leave(posting)
     assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_client_that_leaves_and_can_come_back_for_its_job_keeps_it(
+    live_client: httpx.AsyncClient, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    posting = asyncio.create_task(
+        live_client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+    )
+    job_id = await submitted.get()
+    await leave(posting)
+    await door.run(job_id)
+    answer = await live_client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+    assert (answer.json()["id"], answer.json()["state"]) == (job_id, "succeeded")
 
 
 async def test_a_client_that_leaves_the_events_of_a_job_does_not_cancel_it(
@@ -75,7 +79,8 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
         return await asyncio.Future()
 
     request = Request({"type": "http"}, receive)
-    waiting = asyncio.create_task(wait_for_client(app.state.services, request, job_id, 60.0))
+    end = door.wait(job_id, 60.0)
+    waiting = asyncio.create_task(wait_for_client(app.state.services, request, job_id, end))
     await is_waiting.wait()
     await leave(waiting)
     assert await ended(door, job_id) == "cancelled"

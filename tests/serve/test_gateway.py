@@ -183,6 +183,8 @@ async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.Asyn
             {
                 "id": "demo",
                 "object": "model",
+                "created": 0,
+                "owned_by": "cascade-serve",
                 "revision": "r1",
                 "fingerprint": "f1",
                 "licence": "Apache-2.0",

@@ -9,7 +9,7 @@ from PIL import Image
 
 from cascade_core.handoff import ModelRef
 from serve.store import BlobStore, image_key, latent_key, preview_key
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.memory_door import PREVIEW, MemoryDoor
 
 NOT_THERE = [
     "nope",
@@ -111,7 +111,7 @@ async def test_a_deleted_image_is_gone_with_its_latent_and_previews(
     job = await made(client, door)
     image = job["images"][0]
     preview = f"/v1/jobs/{job['id']}/previews/0-c-5.webp"
-    assert (await client.get(preview)).content == b"preview"
+    assert (await client.get(preview)).content == PREVIEW
     assert (await client.delete(f"/v1/images/{image['id']}")).status_code == 204
     for path in (f"/v1/images/{image['id']}", f"/v1/latents/{image['latent_id']}"):
         answer = await client.get(path)

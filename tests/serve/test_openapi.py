@@ -23,7 +23,10 @@ ROUTES = {
     ("get", "/v1/images/{image_id}"),
     ("delete", "/v1/images/{image_id}"),
     ("get", "/v1/latents/{latent_id}"),
+    ("post", "/v1/images/generations"),
+    ("post", "/v1/images/variations"),
     ("get", "/v1/models"),
+    ("get", "/v1/models/{model_id}"),
     ("get", "/healthz"),
     ("get", "/readyz"),
 }
@@ -97,6 +100,7 @@ def test_every_example_is_valid(document: dict[str, Any]) -> None:
         if "examples" in schema
     }
     names = {"JobBody", "JobAnswer", "JobList", "ModelList", "Ready", "Health", "ErrorAnswer"}
+    names |= {"ImagesBody", "ImagesAnswer", "Model"}
     assert with_examples.keys() >= names
     for name, examples in with_examples.items():
         for example in examples:
@@ -109,6 +113,15 @@ async def test_the_examples_of_a_job_are_accepted(
     example, variation = document["components"]["schemas"]["JobBody"]["examples"]
     assert (await client.post("/v1/jobs", json=example)).status_code == 202
     assert (await client.post("/v1/jobs", json=variation)).status_code == 404  # no such latent
+
+
+async def test_the_example_of_an_image_is_drawn(
+    client: httpx.AsyncClient, running: MemoryDoor, document: dict[str, Any]
+) -> None:
+    [example] = document["components"]["schemas"]["ImagesBody"]["examples"]
+    answer = await client.post("/v1/images/generations", json=example)
+    assert answer.status_code == 200
+    validator(document, "ImagesAnswer").validate(answer.json())
 
 
 def test_the_ranges_shown_are_those_that_are_checked(document: dict[str, Any]) -> None:

@@ -17,6 +17,7 @@ from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, fail
 from serve.cli.suggestions import suggestions
+from serve.cli.transfer import export, import_
 from serve.cli.up import up
 
 _EXIT_CODES = "Exit codes: 0 done, 1 job failed, 2 bad usage, 3 server not reachable."
@@ -66,6 +67,8 @@ app.command()(config)
 app.command()(models)
 app.command()(doctor)
 app.command()(migrate)
+app.command()(export)
+app.command("import")(import_)
 app.command()(demo)
 
 

@@ -1,0 +1,73 @@
+"""``cascade export`` and ``cascade import``: jobs, images and latents between deployments."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve.cli.output import CliError, ExitCode, note
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from serve.db import Database
+    from serve.store import BlobStore
+    from serve.transfer import Moved
+
+_MB = 1_000_000
+
+To = Annotated[Path, typer.Argument(metavar="DIR|FILE.tar", help="Where to write.")]
+From = Annotated[
+    Path, typer.Argument(metavar="DIR|FILE.tar", help="What `cascade export` wrote.", exists=True)
+]
+
+
+def export(path: To) -> None:
+    """Write all ended jobs with their images and latents into a folder or a .tar file."""
+    from serve import archive
+    from serve.transfer import export_jobs
+
+    if path.is_file() and path.suffix != ".tar":
+        raise CliError(f"{path} is a file; name a folder or a file that ends in .tar")
+    with _stores() as (database, blobs), archive.writing(path) as write:
+        moved = asyncio.run(export_jobs(database, blobs, write))
+    for key in moved.missing:
+        note(f"missing from the store: {key}")
+    _tell(moved, "exported")
+
+
+def import_(path: From) -> None:
+    """Add the jobs, images and latents of an export; what is there already stays as it is."""
+    from serve import archive
+    from serve.transfer import import_jobs
+
+    with _stores() as (database, blobs):
+        moved = asyncio.run(import_jobs(database, blobs, archive.reading(path)))
+    _tell(moved, "added")
+
+
+@contextmanager
+def _stores() -> Iterator[tuple[Database, BlobStore]]:
+    from serve.db import Database
+    from serve.settings import load_settings
+    from serve.store import BlobStore
+
+    settings = load_settings()
+    database = Database(settings.database_url)
+    database.create_tables()
+    try:
+        yield database, BlobStore(settings.blob_url)
+    except OSError as error:
+        message = f"{error.filename}: {error.strerror}"
+        raise CliError(message, ExitCode.FAILED) from error
+    finally:
+        database.close()
+
+
+def _tell(moved: Moved, verb: str) -> None:
+    size_mb = moved.size_bytes / _MB
+    typer.echo(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB")

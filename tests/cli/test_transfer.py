@@ -1,0 +1,40 @@
+"""``cascade export`` and ``cascade import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.cascade import Cascade
+
+
+@pytest.fixture(autouse=True)
+def data_dir(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
+
+
+@pytest.mark.parametrize("name", ["all.tar", "all"])
+def test_what_was_exported_can_be_imported(cascade: Cascade, tmp_path: Path, name: str) -> None:
+    exported = cascade("export", str(tmp_path / name))
+    assert exported.exit_code == 0, exported.output
+    assert exported.stdout == "exported: 0 jobs, 0 files, 0.0 MB\n"
+    imported = cascade("import", str(tmp_path / name))
+    assert imported.stdout == "added: 0 jobs, 0 files, 0.0 MB\n"
+
+
+def test_another_file_is_neither_overwritten_nor_imported(cascade: Cascade, tmp_path: Path) -> None:
+    other = tmp_path / "notes.txt"
+    other.write_text("keep me")
+    exported, imported = cascade("export", str(other)), cascade("import", str(other))
+    assert (exported.exit_code, imported.exit_code) == (2, 2)
+    assert other.read_text() == "keep me"
+    assert "tar" in exported.stderr
+    assert "tar" in imported.stderr
+
+
+def test_a_place_that_cannot_be_written_is_named(cascade: Cascade, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = cascade("export", str(tmp_path / "file" / "all.tar"))
+    assert result.exit_code == 1
+    assert str(tmp_path / "file") in result.stderr

@@ -1,0 +1,247 @@
+"""Exports and imports, between both kinds of database and store."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import InvalidRequest
+from serve import archive
+from serve.db import Database
+from serve.events import EventHub
+from serve.records import NewJob
+from serve.store import BlobStore, image_key, latent_key
+from serve.tables import images, jobs, latents
+from serve.transfer import Moved, export_jobs, import_jobs
+from tests.serve.memory_door import MemoryDoor
+
+JobMaker = Callable[..., NewJob]
+Stores = tuple[Database, BlobStore]
+
+
+@pytest.fixture
+def new_stores(
+    new_database_url: Callable[[str], str], new_blob_url: Callable[[str], str]
+) -> Callable[[str, str], Stores]:
+    def make(database_kind: str, blob_kind: str) -> Stores:
+        database = Database(new_database_url(database_kind))
+        database.create_tables()
+        return database, BlobStore(new_blob_url(blob_kind))
+
+    return make
+
+
+@pytest.fixture
+def database_url(new_database_url: Callable[[str], str]) -> str:
+    """Where to: PostgreSQL and S3."""
+    return new_database_url("postgresql")
+
+
+@pytest.fixture
+def blobs(new_blob_url: Callable[[str], str]) -> BlobStore:
+    return BlobStore(new_blob_url("s3"))
+
+
+async def fill(stores: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> list[NewJob]:
+    """Make a job of two images with one deleted, its variation, a failed job and an open one."""
+    database, blobs = stores
+    door = MemoryDoor(database, blobs, checkpoint)
+    first = make_job(n=2, user="ann", client_state={"channel": "1"}, prompt="naïve \U0001f3a8")
+    variation = make_job(kind="vary_details", latent_id=first.images[0].latent_id, format="webp")
+    failed, still_open = make_job(), make_job()
+    for job in (first, variation, failed, still_open):
+        database.insert_job(job)
+    for job in (first, variation):
+        for image in job.images:
+            await door.make_image(job.id, image.index)
+        database.finish_job(job.id, "succeeded")
+    database.finish_job(failed.id, "failed", {"code": "internal", "message": "no"})
+    database.delete_image(first.images[1].id)
+    return [first, variation, failed, still_open]
+
+
+async def export(stores: Stores, path: Path) -> Moved:
+    with archive.writing(path) as write:
+        return await export_jobs(*stores, write)
+
+
+def rows(database: Database) -> dict[str, list[Any]]:
+    """Return all rows, but for what tells a repeated request from a new one."""
+    left_out = {"idempotency_key", "body_digest"}
+    found = {}
+    with database.reading() as connection:
+        for table in (jobs, images, latents):
+            listed = connection.execute(select(table).order_by(table.c.id)).mappings()
+            found[table.name] = [
+                {name: value for name, value in row.items() if name not in left_out}
+                for row in listed
+            ]
+    return found
+
+
+async def everything(blobs: BlobStore) -> dict[str, bytes]:
+    keys = []
+    for folder in ("images", "latents"):
+        async for chunk in blobs.list_folder(folder):
+            keys += [info.key for info in chunk]
+    return {key: await blobs.get(key) for key in keys}
+
+
+def without(found: dict[str, list[Any]], job: NewJob) -> dict[str, list[Any]]:
+    return {
+        name: [row for row in listed if job.id not in (row["id"], row.get("job_id"))]
+        for name, listed in found.items()
+    }
+
+
+async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    database: Database,
+    blobs: BlobStore,
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+) -> None:
+    here, back = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    made = await fill(here, checkpoint, make_job)
+    exported = await export(here, tmp_path / "there")
+    assert (exported.jobs, exported.files, exported.missing) == (3, 3, [])
+    added = await import_jobs(database, blobs, archive.reading(tmp_path / "there"))
+    assert added == exported
+    await export((database, blobs), tmp_path / "back.tar")
+    await import_jobs(*back, archive.reading(tmp_path / "back.tar"))
+
+    assert rows(database) == rows(back[0]) == without(rows(here[0]), made[-1])
+    first, variation = made[:2]
+    kept = {
+        image_key(first.images[0].id, "png"),
+        image_key(variation.images[0].id, "webp"),
+        latent_key(first.images[0].latent_id),
+    }
+    bytes_here = {key: data for key, data in (await everything(here[1])).items() if key in kept}
+    assert await everything(blobs) == await everything(back[1]) == bytes_here
+    assert bytes_here.keys() == kept
+
+
+async def test_importing_again_changes_nothing(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+) -> None:
+    here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    first = (await fill(here, checkpoint, make_job))[0]
+    await export(here, tmp_path / "all.tar")
+    await import_jobs(*there, archive.reading(tmp_path / "all.tar"))
+    there[0].delete_image(first.images[0].id)
+    before = rows(there[0])
+    assert await import_jobs(*there, archive.reading(tmp_path / "all.tar")) == Moved()
+    assert rows(there[0]) == before
+
+
+async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+    client: httpx.AsyncClient,
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    here = new_stores("sqlite", "folder")
+    first = (await fill(here, checkpoint, make_job))[0]
+    await export(here, tmp_path / "all")
+    await import_jobs(database, blobs, archive.reading(tmp_path / "all"))
+
+    latent_id = first.images[0].latent_id
+    body = {"kind": "vary_details", "latent_id": latent_id}
+    answer = await client.post("/v1/jobs", json=body)
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["request"]["prompt"] == first.request.prompt
+    assert (await client.get(f"/v1/latents/{latent_id}")).content == b"latent bytes"
+    hub = EventHub(database)
+    assert [event.type async for event in hub.follow(first.id)] == ["succeeded"]
+    await hub.close()
+
+
+async def test_a_lost_file_is_named_and_the_rest_exported(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+) -> None:
+    here = new_stores("sqlite", "folder")
+    first = (await fill(here, checkpoint, make_job))[0]
+    lost = image_key(first.images[0].id, "png")
+    await here[1].delete(lost)
+    moved = await export(here, tmp_path / "all")
+    assert (moved.jobs, moved.files, moved.missing) == (3, 2, [lost])
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        [],
+        [("rows/J.json", b"{}")],
+        [("cascade.json", b"{}")],
+        [("cascade.json", b"nonsense")],
+        [("cascade.json", b'{"format": 2}')],
+        [("cascade.json", b'{"format": 1}'), ("rows/J.json", b"[]")],
+        [("cascade.json", b'{"format": 1}'), ("rows/J.json", b'{"job": [{"id": "J"}]}')],
+        [
+            ("cascade.json", b'{"format": 1}'),
+            ("rows/J.json", b'{"job": [{"id": "J", "new": 1}], "images": [], "latents": []}'),
+        ],
+    ],
+)
+async def test_what_is_no_export_or_a_later_one_is_refused(
+    new_stores: Callable[[str, str], Stores], entries: list[tuple[str, bytes]]
+) -> None:
+    there = new_stores("sqlite", "folder")
+    with pytest.raises(InvalidRequest):
+        await import_jobs(*there, entries)
+    assert rows(there[0])["jobs"] == []
+
+
+async def test_names_that_are_not_ours_are_not_stored(
+    new_stores: Callable[[str, str], Stores],
+) -> None:
+    there = new_stores("sqlite", "folder")
+    entries = [("cascade.json", json.dumps({"format": 1}).encode())]
+    entries += [(name, b"x") for name in ("images/../../x.png", "README", "previews/a.webp")]
+    assert await import_jobs(*there, entries) == Moved()
+
+
+def test_a_torn_tar_file_is_refused(tmp_path: Path) -> None:
+    with archive.writing(tmp_path / "all.tar") as write:
+        write("cascade.json", b"x" * 10_000)
+    whole = (tmp_path / "all.tar").read_bytes()
+    for torn in (b"", whole[:5_000], b"no tar at all"):
+        (tmp_path / "torn.tar").write_bytes(torn)
+        with pytest.raises(InvalidRequest, match=r"torn\.tar"):
+            list(archive.reading(tmp_path / "torn.tar"))
+
+
+def break_off(path: Path) -> None:
+    with archive.writing(path) as write:
+        write("cascade.json", b"x")
+        raise RuntimeError
+
+
+def test_a_tar_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
+    path = tmp_path / "all.tar"
+    with pytest.raises(RuntimeError):
+        break_off(path)
+    assert not path.exists()
+    with archive.writing(path) as write:
+        write("cascade.json", b"x")
+        assert not path.exists()
+    assert tarfile.is_tarfile(path)

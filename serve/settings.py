@@ -42,7 +42,8 @@ class Settings(BaseSettings):
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
         keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
-        keep_events_days: how long after a job's end its events and previews are kept; 0: for ever.
+        keep_events_days: how long after a job's end its events, previews and workflow records are
+            kept; 0: for ever.
     """
 
     model_config = SettingsConfigDict(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +21,7 @@ from serve.records import OPEN_STATES, TERMINAL_STATES, utc_now
 from serve.settings import Settings
 from serve.store import BlobInfo, BlobStore
 from serve.tables import events, images, jobs, latents
+from serve.workflow_history import delete_workflows
 
 EVERY_S = 3600.0
 GRACE = timedelta(hours=1)
@@ -39,6 +40,7 @@ class Tidied:
     images: int
     latents: int
     events: int
+    workflows: int
     blobs: int
 
 
@@ -50,6 +52,7 @@ class Upkeep:
         blobs: the store that belongs to this database alone.
         settings: what is kept for how long.
         now: the clock.
+        delete_workflows: deletes the records of workflows that ended before a time.
     """
 
     def __init__(
@@ -58,11 +61,13 @@ class Upkeep:
         blobs: BlobStore,
         settings: Settings,
         now: Callable[[], datetime] = utc_now,
+        delete_workflows: Callable[[datetime], Awaitable[int]] = delete_workflows,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._settings = settings
         self._now = now
+        self._delete_workflows = delete_workflows
 
     async def run_forever(self, every_s: float = EVERY_S) -> None:
         """Do a round now and every ``every_s`` seconds; one that fails is logged."""
@@ -80,10 +85,12 @@ class Upkeep:
         Raises:
             NotReady: the database or the blob store does not answer.
         """
+        before = self._before(self._settings.keep_events_days)
         return Tidied(
             images=await asyncio.to_thread(self._delete_images),
             latents=await asyncio.to_thread(self._delete_latents),
             events=await asyncio.to_thread(self._delete_events),
+            workflows=0 if before is None else await self._delete_workflows(before),
             blobs=await self._delete_blobs(),
         )
 

@@ -41,6 +41,10 @@ def blobs(kinds: list[str], new_blob_url: Callable[[str], str]) -> BlobStore:
     return BlobStore(new_blob_url(kinds[1]))
 
 
+async def no_workflows(_before: datetime) -> int:
+    return 0
+
+
 @pytest.fixture
 def tidy(database: Database, blobs: BlobStore) -> Round:
     """Does a round as if it were ``later``."""
@@ -49,7 +53,7 @@ def tidy(database: Database, blobs: BlobStore) -> Round:
         def now() -> datetime:
             return utc_now() + later
 
-        return await Upkeep(database, blobs, Settings(**settings), now).run_once()
+        return await Upkeep(database, blobs, Settings(**settings), now, no_workflows).run_once()
 
     return tidy
 
@@ -92,7 +96,7 @@ async def test_what_is_needed_stays_when_nothing_is_set(
     job = await finished(n=2)
     variation = await finished(kind="vary_details", latent_id=job.images[0].latent_id)
     before = await keys(blobs)
-    assert await tidy(timedelta(days=1)) == Tidied(0, 0, 0, 0)
+    assert await tidy(timedelta(days=1)) == Tidied(0, 0, 0, 0, 0)
     assert await keys(blobs) == before
     assert is_deleted(database, job) == is_deleted(database, variation) == (False, False)
 
@@ -158,7 +162,7 @@ async def test_a_round_that_fails_is_followed_by_the_next(
 ) -> None:
     outcomes = [NotReady("the blob store does not answer")]
     second_round = asyncio.Event()
-    upkeep = Upkeep(database, blobs, Settings())
+    upkeep = Upkeep(database, blobs, Settings(), delete_workflows=no_workflows)
     real = upkeep.run_once
 
     async def run_once() -> Tidied:
@@ -213,7 +217,7 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
     job = await finished()
     assert (await tidy(timedelta(days=6))).events == 0
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))
-    assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 1)
+    assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 0, 1)
     assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
     assert await blobs.exists(image_key(job.images[0].id, "png"))
     hub = EventHub(database)
@@ -227,5 +231,5 @@ async def test_events_and_previews_of_an_open_job_stay(
     job = make_job()
     database.insert_job(job)
     await door.make_image(job.id)
-    assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0)
+    assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
 from typing import Any, cast
 
 import numpy as np
@@ -18,10 +19,11 @@ from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics
-from serve.records import Job, NewJob
+from serve.records import Job, NewJob, utc_now
 from serve.stage_client import OnMessage, StageClient, StageResult
 from serve.store import BlobStore, image_key, latent_key
 from serve.workflow import JobWorkflow
+from serve.workflow_history import delete_workflows
 
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
@@ -100,6 +102,16 @@ async def test_a_job_runs_each_stage_once_to_its_good_end(
     assert ended.cost_s == {"c": 0.5, "b": 0.5, "a": 0.5}
     for image in job.images:
         assert await blobs.get(image_key(image.id, "png")) == b"bytes"
+
+
+async def test_records_of_workflows_that_ended_are_deleted(run: Run, make_job: JobMaker) -> None:
+    before = utc_now()
+    job = make_job(n=2)
+    await run(job)
+    assert await delete_workflows(before) == 0
+    assert await delete_workflows(utc_now() + timedelta(days=1)) == 3
+    assert await DBOS.list_workflows_async() == []
+    assert (await run(make_job())).state == "succeeded"
 
 
 async def test_a_latent_whose_bytes_were_lost_fails_its_variation_as_gone(

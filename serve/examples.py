@@ -107,10 +107,18 @@ _ERROR_EXAMPLE = {
     }
 }
 
+_SHARE_EXAMPLE = {
+    "url": f"https://pictures.example.org/v1/shared/{_ID_EXAMPLE}"
+    "?expires=1769860800&signature=5f2c0a",
+    "expires_at": "2026-01-31T12:00:00.000Z",
+}
+
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "JobBody": [_GENERATE, _VARY],
     "JobAnswer": [_JOB_EXAMPLE],
     "JobList": [{"jobs": [_JOB_EXAMPLE], "next_cursor": None}],
+    "ShareBody": [{"expires_in_s": 3600}],
+    "ShareAnswer": [_SHARE_EXAMPLE],
     "Model": [_MODEL_EXAMPLE],
     "ModelList": [{"object": "list", "data": [_MODEL_EXAMPLE]}],
     "ImagesBody": [_IMAGES_BODY_EXAMPLE],

@@ -15,8 +15,9 @@ from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
 from serve.keys import KeyStore
 from serve.middleware import RequestMiddleware
-from serve.routes import image_routes, job_routes, openai_routes, service_routes
+from serve.routes import image_routes, job_routes, openai_routes, service_routes, share_routes
 from serve.services import JobsDoor, Services
+from serve.share import ShareLinks
 
 __all__ = ["JobsDoor", "Services", "create_app"]
 
@@ -50,16 +51,19 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        # A redirect is answered with an address made from the request's own Host header.
+        redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
     app.state.services = services
     app.state.hub = hub
+    app.state.share_links = ShareLinks(services.database)
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
     docs_page.install(app)
     app.add_middleware(GuardMiddleware, store=KeyStore(services.database))
     app.add_middleware(RequestMiddleware)
-    for routes in (job_routes, image_routes, openai_routes, service_routes):
+    for routes in (job_routes, image_routes, openai_routes, share_routes, service_routes):
         app.include_router(routes.router)
     return app
 

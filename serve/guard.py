@@ -19,13 +19,14 @@ from serve.http_errors import error_response
 from serve.keys import ApiKey, KeyStore, find_valid
 from serve.log import log_context
 from serve.rate import RateLimiter
+from serve.share import SHARED_FOLDER
 
 CACHE_S = 2.0
 """A key that is made or revoked is known within this time, without a query per request."""
 TOUCH_EVERY_S = 3600.0
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
-PUBLIC_FOLDERS = ("/docs/assets/", "/v1/shared/")
-"""Shared images carry a signature of their own, see `serve.share`."""
+PUBLIC_FOLDERS = ("/docs/assets/", SHARED_FOLDER)
+"""Links to shared images carry a signature instead."""
 
 _BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
 _NO_KEYS = (

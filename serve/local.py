@@ -14,6 +14,7 @@ from ray import serve as ray_serve
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from serve.app import AppArgs, build_with
+from serve.exposure import check_exposure
 from serve.settings import Settings
 
 APP_NAME = "cascade"
@@ -56,9 +57,11 @@ def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = 
         show_logs: print the replicas' logs here.
 
     Raises:
+        SettingsInvalid: it would listen beyond this machine and there are no API keys.
         ModelUnavailable: the configured model is not there.
         NotReady: a deployment could not start; says which and why.
     """
+    check_exposure(settings)
     open_checkpoint(settings.model_source())
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(

@@ -34,6 +34,8 @@ class Settings(BaseSettings):
         database_url: jobs, images, latents and events (SQLAlchemy URL).
         dbos_url: the workflow engine's own tables.
         blob_url: image and latent bytes (obstore URL).
+        public_url: how clients reach the service, for links to shared images; empty: the address
+            that the request was sent to.
         previews: preview pictures per stage and image; 0 turns them off.
         previewer_path: the published Stage C previewer's weights, if used.
         torch_threads: per replica; two replicas with many threads on few cores are far slower.
@@ -69,6 +71,7 @@ class Settings(BaseSettings):
     dbos_url: str = ""
     blob_url: str = ""
     http_host: str = "127.0.0.1"
+    public_url: str = ""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     previews: Annotated[int, Field(ge=0, le=20)] = 3
     previewer_path: str = ""
@@ -91,6 +94,15 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("public_url")
+    @classmethod
+    def _web_address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        is_plain = parts.scheme in ("http", "https") and parts.netloc and not parts.query
+        if value and not is_plain:
+            raise ValueError("must be an address that starts with http:// or https://")
+        return value
 
     @field_validator(*_URL_FIELDS)
     @classmethod

@@ -53,6 +53,7 @@ def run_checks(url: str) -> list[Finding]:
         check_disk,
         check_shared_memory,
         check_database,
+        check_access,
         check_blobs,
     )
     findings += [check(settings) for check in checks]
@@ -167,6 +168,18 @@ def check_database(settings: Settings) -> Finding:
     except Exception as error:  # drivers raise anything, a missing one ImportError
         return Finding("database", "broken", f"{where}: {error}", "check CASCADE_DATABASE_URL")
     return Finding("database", "ok", where)
+
+
+def check_access(settings: Settings) -> Finding:
+    """Check that the service would not listen beyond this machine without API keys."""
+    from serve.exposure import MAKE_A_KEY, check_exposure
+
+    try:
+        return Finding("access", "ok", check_exposure(settings))
+    except CascadeError as error:
+        return Finding("access", "broken", str(error), MAKE_A_KEY)
+    except ImportError as error:  # the database's driver
+        return Finding("access", "broken", str(error), "check CASCADE_DATABASE_URL")
 
 
 def check_blobs(settings: Settings) -> Finding:

@@ -23,6 +23,7 @@ _TRY_AGAIN = (
     HTTPStatus.SERVICE_UNAVAILABLE,
     HTTPStatus.GATEWAY_TIMEOUT,
 )
+_KEY = re.compile(r"[!-~]*")
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
@@ -76,7 +77,9 @@ class ServiceClient:
 
     def __init__(self, url: str, api_key: str = "") -> None:
         self.url = url.rstrip("/")
-        key = api_key or os.environ.get("CASCADE_API_KEY", "")
+        key = (api_key or os.environ.get("CASCADE_API_KEY", "")).strip()
+        if not _KEY.fullmatch(key):
+            raise CliError("CASCADE_API_KEY is not an API key", remedy="copy it again, whole")
         headers = {"authorization": f"Bearer {key}"} if key else {}
         try:
             self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_S)
@@ -199,6 +202,13 @@ class ServiceClient:
         remedy = "cascade up (or set CASCADE_URL, or use --local)"
         return Unreachable(message, ExitCode.UNREACHABLE, remedy)
 
+    def _unauthorized(self, message: str) -> ApiError:
+        remedy = "set CASCADE_API_KEY; whoever runs the server makes keys: cascade keys create NAME"
+        if "authorization" in self._http.headers:
+            message = f"{self.url} does not know this API key, or it was revoked"
+            remedy = "check CASCADE_API_KEY, or ask whoever runs the server for a new key"
+        return ApiError(message, ExitCode.BAD_USAGE, remedy, HTTPStatus.UNAUTHORIZED)
+
     def _not_ours(self, answer: httpx.Response) -> CliError:
         message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
         return Unreachable(message, ExitCode.UNREACHABLE, "check CASCADE_URL")
@@ -210,6 +220,8 @@ class ServiceClient:
         except (ValueError, KeyError, TypeError):
             return self._not_ours(answer)
         status = answer.status_code
+        if status == HTTPStatus.UNAUTHORIZED:
+            return self._unauthorized(message)
         if status in _TRY_AGAIN:
             return Unreachable(message, ExitCode.UNREACHABLE, "cascade doctor, or wait")
         if answer.is_server_error:

@@ -13,6 +13,7 @@ from serve.cli.demo import demo
 from serve.cli.doctor import doctor
 from serve.cli.generate import generate, vary
 from serve.cli.jobs import jobs_app
+from serve.cli.keys import keys_app
 from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, fail
@@ -63,6 +64,7 @@ app.command()(up)
 app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(keys_app, name="keys")
 app.command()(config)
 app.command()(models)
 app.command()(doctor)

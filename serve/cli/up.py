@@ -56,11 +56,13 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
     from cascade_core.checkpoint import open_checkpoint
     from serve.cli.checks import check_port
+    from serve.exposure import check_exposure
     from serve.settings import load_settings
 
     changes = {"http_host": host, "http_port": port}
     named = {name: value for name, value in changes.items() if value is not None}
     settings = load_settings().model_copy(update=named)
+    answered = check_exposure(settings)
     port_finding = check_port(settings, is_served=False)
     if port_finding.status == "broken":
         raise CliError(port_finding.detail, ExitCode.FAILED, port_finding.remedy)
@@ -70,6 +72,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     typer.echo(f"model   {checkpoint.id}  {checkpoint.revision}")
     typer.echo(f"licence {checkpoint.licence}")
     typer.echo(f"data    {settings.data_dir}")
+    typer.echo(f"answers {answered}")
     typer.echo("starting Ray and the stages C, B and A ...")
     from serve.local import start
 

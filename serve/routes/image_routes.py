@@ -21,10 +21,16 @@ from serve.store import handoff_key, image_key, latent_key, preview_key_from_nam
 MSGPACK = "application/vnd.msgpack"
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
+IMAGE_CONTENT = {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")}
 _LATENT_HEADER = {
     "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}}
 }
-_LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+FormatQuery = Annotated[
+    ImageFormat | None,
+    Query(alias="format", description="Converted to this; else the original bytes."),
+]
 
 router = APIRouter(tags=["images"])
 
@@ -35,32 +41,23 @@ router = APIRouter(tags=["images"])
     responses={
         200: {
             "description": "The image",
-            "content": {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")},
+            "content": IMAGE_CONTENT,
             "headers": _LATENT_HEADER,
         },
-        **secured(HTTPStatus.BAD_REQUEST, *_LOST),
+        **secured(HTTPStatus.BAD_REQUEST, *LOST),
     },
 )
 async def get_image(
     services: Needs,
     caller: Viewer,
     image_id: str,
-    image_format: Annotated[
-        ImageFormat | None,
-        Query(alias="format", description="Converted to this; else the original bytes."),
-    ] = None,
+    image_format: FormatQuery = None,
 ) -> Response:
     """Return an image, with its request and ids in its metadata."""
-    image = await _image(services, caller, image_id)
-    data = await services.blobs.get_known(image_key(image.id, image.format), "this image")
-    shown = image_format or image.format
-    if image_format is not None and image_format != image.format:
-        data = await asyncio.to_thread(convert_image, data, image_format)
-    headers = {
-        "x-latent-id": image.latent_id,
-        "content-disposition": f'inline; filename="{image.id}.{shown}"',
-    }
-    return Response(data, media_type=f"image/{shown}", headers=headers)
+    image = await find_image(services, caller, image_id)
+    response = await image_response(services, image, image_format)
+    response.headers["x-latent-id"] = image.latent_id
+    return response
 
 
 @router.delete(
@@ -74,7 +71,8 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
 
     A variation's latent belongs to the image it was made from and stays with that one.
     """
-    await _find(services, caller, image_id)
+    found = await _find(services, image_id)
+    await check_sees(services, caller, "image", found.job_id)
     deleted = await asyncio.to_thread(services.database.delete_image, image_id)
     if deleted is None:
         raise NotFound("there is no such image")
@@ -92,7 +90,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
     response_class=Response,
     responses={
         200: {"description": "The hand-off from Stage C to Stage B", "content": {MSGPACK: _BINARY}},
-        **secured(*_LOST),
+        **secured(*LOST),
     },
 )
 async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
@@ -108,18 +106,45 @@ async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Respons
     return Response(data, media_type=MSGPACK)
 
 
-async def _image(services: Services, caller: Caller, image_id: str) -> ImageRow:
-    image = await _find(services, caller, image_id)
-    if image.deleted_at is not None:
-        raise Gone("this image was deleted")
-    return image
+async def find_image(services: Services, caller: Caller, image_id: str) -> ImageRow:
+    """Return an image that is ready and there for the caller.
+
+    Raises:
+        NotFound: there is none under this id, or it is somebody else's.
+        Gone: it was deleted.
+    """
+    image = await _find(services, image_id)
+    await check_sees(services, caller, "image", image.job_id)
+    return _not_deleted(image)
 
 
-async def _find(services: Services, caller: Caller, image_id: str) -> ImageRow:
+async def ready_image(services: Services, image_id: str) -> ImageRow:
+    """Return an image that is ready, whoever asks; raises like :func:`find_image`."""
+    return _not_deleted(await _find(services, image_id))
+
+
+async def image_response(
+    services: Services, image: ImageRow, image_format: ImageFormat | None
+) -> Response:
+    """Return the image's bytes, converted if a format is named that it does not have."""
+    data = await services.blobs.get_known(image_key(image.id, image.format), "this image")
+    shown = image_format or image.format
+    if image_format is not None and image_format != image.format:
+        data = await asyncio.to_thread(convert_image, data, image_format)
+    headers = {"content-disposition": f'inline; filename="{image.id}.{shown}"'}
+    return Response(data, media_type=f"image/{shown}", headers=headers)
+
+
+async def _find(services: Services, image_id: str) -> ImageRow:
     """Return an image that may have been deleted."""
     check_id("image", image_id)
     image = await asyncio.to_thread(services.database.image, image_id)
     if image is None:
         raise NotFound("there is no such image")
-    await check_sees(services, caller, "image", image.job_id)
+    return image
+
+
+def _not_deleted(image: ImageRow) -> ImageRow:
+    if image.deleted_at is not None:
+        raise Gone("this image was deleted")
     return image

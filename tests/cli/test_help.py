@@ -34,7 +34,7 @@ def _modules_after(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-@pytest.mark.parametrize("command", ["", "generate", "vary", "jobs", "up", "doctor"])
+@pytest.mark.parametrize("command", ["", "generate", "vary", "jobs", "keys", "up", "doctor"])
 def test_help_loads_nothing_heavy(command: str) -> None:
     loaded = _modules_after(*[word for word in (command, "--help") if word])
     assert loaded.isdisjoint({*_HEAVY, "httpx", "numpy"})

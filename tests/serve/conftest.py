@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -19,6 +20,8 @@ from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.gateway import Services, create_app
+from serve.keys import KeyScope, KeyStore
+from serve.log import TextFormatter
 from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
@@ -30,6 +33,7 @@ if TYPE_CHECKING:
     from openai import AsyncOpenAI
 
 JobMaker = Callable[..., NewJob]
+Bearer = Callable[..., dict[str, str]]
 KEEP_ALIVE_S = 0.2
 
 
@@ -213,6 +217,7 @@ async def live_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     """A client over a real socket: the in-process transport cannot stream or disconnect."""
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
+    listener.listen()
     port = listener.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -221,3 +226,34 @@ async def live_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     server.should_exit = True
     await serving
     listener.close()
+
+
+@pytest.fixture
+def keys(database: Database) -> KeyStore:
+    return KeyStore(database)
+
+
+@pytest.fixture
+def bearer(keys: KeyStore) -> Bearer:
+    """Makes a key and returns the header that shows it."""
+
+    def make(*scopes: KeyScope, per_minute: int = 0) -> dict[str, str]:
+        _, token = keys.create("test", scopes, per_minute)
+        return {"authorization": f"Bearer {token}"}
+
+    return make
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """All that would be on stderr, down to DEBUG."""
+    out = io.StringIO()
+    handler = logging.StreamHandler(out)
+    handler.setFormatter(TextFormatter())
+    root = logging.getLogger()
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield out
+    root.removeHandler(handler)
+    root.setLevel(before)

@@ -1,0 +1,134 @@
+"""``cascade keys``: make, list and revoke API keys, directly in the configured database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve.cli import options
+from serve.cli.output import console, note, print_json
+
+if TYPE_CHECKING:
+    from serve.keys import ApiKey, KeyStore
+
+keys_app = typer.Typer(
+    help="Make, list and revoke API keys, in the database that the settings name.",
+    no_args_is_help=True,
+)
+
+
+class Scope(StrEnum):
+    """What a key may be given one by one."""
+
+    CREATE = "create"
+    READ = "read"
+
+
+Name = Annotated[str, typer.Argument(help="For whom or what it is.", show_default=False)]
+Scopes = Annotated[
+    list[Scope] | None,
+    typer.Option(
+        "--scope",
+        help="create: make, cancel and delete; read: look and share. Both if not given.",
+        show_default=False,
+    ),
+]
+Admin = Annotated[bool, typer.Option("--admin", help="May do everything and see everybody's.")]
+Trusted = Annotated[
+    bool, typer.Option("--trusted", help="Acts for end users, as a chat bot does, by 'user'.")
+]
+PerMinute = Annotated[
+    int, typer.Option("--requests-per-minute", min=0, help="Most requests; 0 is no limit.")
+]
+KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id.", show_default=False)]
+
+
+@keys_app.command()
+def create(
+    name: Name,
+    scope: Scopes = None,
+    admin: Admin = False,
+    trusted: Trusted = False,
+    requests_per_minute: PerMinute = 600,
+    as_json: options.Json = False,
+) -> None:
+    """Make a key and show its secret, this once."""
+    from serve.keys import KeyScope
+
+    scopes: list[KeyScope] = [item.value for item in scope or Scope]
+    scopes += ["admin"] if admin else []
+    scopes += ["trusted"] if trusted else []
+    with _store() as store:
+        is_first = not store.all()
+        key, token = store.create(name, scopes, requests_per_minute)
+    if as_json:
+        print_json(key.to_json() | {"key": token})
+    else:
+        note("This is the only time that it is shown; clients send it as CASCADE_API_KEY.")
+        typer.echo(token)
+    if is_first:
+        note("From now on every client needs a key. Jobs made before belong to admin keys.")
+
+
+@keys_app.command("list")
+def list_keys(as_json: options.Json = False) -> None:
+    """List all keys, revoked ones too; secrets are not stored and cannot be shown."""
+    with _store() as store:
+        found = store.all()
+    if as_json:
+        print_json([key.to_json() for key in found])
+    elif found:
+        _print_table(found)
+    else:
+        typer.echo("no keys: the service answers this machine only")
+
+
+@keys_app.command()
+def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
+    """Make a key worthless, within seconds on a running service; its jobs stay."""
+    with _store() as store:
+        key = store.revoke(key_id)
+        is_last = all(other.revoked_at is not None for other in store.all())
+    if as_json:
+        print_json(key.to_json())
+    else:
+        typer.echo(f"key {key.id} ({key.name}) is revoked")
+    if is_last:
+        note("No valid key is left: the service refuses everybody until you make one.")
+
+
+@contextmanager
+def _store() -> Iterator[KeyStore]:
+    from serve.db import Database
+    from serve.keys import KeyStore
+    from serve.settings import load_settings
+
+    database = Database(load_settings().database_url)
+    try:
+        database.create_tables()
+        yield KeyStore(database)
+    finally:
+        database.close()
+
+
+def _print_table(found: list[ApiKey]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("id", "name", "scopes", "per minute", "created", "last used", "state", box=None)
+    for key in found:
+        shown = key.to_json()
+        table.add_row(
+            key.id,
+            Text(key.name),
+            " ".join(shown["scopes"]),
+            str(key.requests_per_minute or "no limit"),
+            shown["created_at"][:16],
+            (shown["last_used_at"] or "never")[:16],
+            "valid" if key.revoked_at is None else "revoked",
+        )
+    console().print(table)

@@ -1,0 +1,37 @@
+"""Who can reach the service, decided before it starts."""
+
+from __future__ import annotations
+
+from cascade_core.errors import SettingsInvalid
+from serve.db import Database
+from serve.guard import is_loopback
+from serve.keys import KeyStore
+from serve.settings import Settings
+
+MAKE_A_KEY = "cascade keys create NAME --scope create --scope read"
+
+
+def check_exposure(settings: Settings) -> str:
+    """Return one sentence about who is answered.
+
+    Raises:
+        SettingsInvalid: the service would listen beyond this machine and has no API keys. No
+            setting allows that.
+        NotReady: the database does not answer.
+        DatabaseNewer: a later release has migrated the database.
+    """
+    database = Database(settings.database_url)
+    try:
+        database.create_tables()
+        keys = KeyStore(database).all()
+    finally:
+        database.close()
+    if keys:
+        valid = sum(key.revoked_at is None for key in keys)
+        return f"callers with an API key ({valid} valid)"
+    if not is_loopback(settings.http_host):
+        raise SettingsInvalid(
+            f"there are no API keys, so {settings.http_host} would let anybody in: make one with "
+            f"'{MAKE_A_KEY}', or listen on 127.0.0.1"
+        )
+    return f"this machine only, without keys (to let others in: {MAKE_A_KEY})"

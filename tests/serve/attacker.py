@@ -1,0 +1,68 @@
+"""What an attacker looks at: every route of the application, and somebody's things behind them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+from starlette.routing import BaseRoute
+
+from tests.serve.memory_door import MemoryDoor
+
+OPEN_TO_ALL = {
+    ("GET", "/healthz"),
+    ("GET", "/readyz"),
+    ("GET", "/docs"),
+    ("GET", "/openapi.json"),
+    ("GET", "/v1/shared/{image_id}"),  # its signature is the key
+}
+
+OF_NOBODY = ("/v1/models/{model_id}",)
+
+
+def routes(app: FastAPI) -> list[tuple[str, str]]:
+    """Every (method, path) of the application, documented or not, but for the docs' own files."""
+    return [
+        (method, re.sub(r":\w+}", "}", route.path))
+        for route in _leaves(app.routes)
+        for method in sorted(getattr(route, "methods", None) or {"GET"})
+        if method != "HEAD" and not route.path.startswith("/docs/assets")
+    ]
+
+
+def _leaves(found: list[BaseRoute]) -> Iterator[Any]:
+    for route in found:
+        if hasattr(route, "path"):
+            yield route
+        else:  # a router that was included as a whole
+            yield from _leaves(route.original_router.routes)  # type: ignore[attr-defined]
+
+
+async def make_things(
+    client: httpx.AsyncClient, door: MemoryDoor, headers: dict[str, str]
+) -> dict[str, str]:
+    """Make a job, and return what stands for each part of a path; an unknown part is a KeyError."""
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+    job_id = answer.json()["id"]
+    await door.run(job_id)
+    image = door.images(job_id)[0]
+    return {
+        "job_id": job_id,
+        "image_id": image.id,
+        "latent_id": image.latent_id,
+        "name": "0-c-5.webp",
+        "model_id": "demo",
+    }
+
+
+def body_for(method: str) -> dict[str, Any]:
+    return {"json": {}} if method == "POST" else {}
+
+
+def in_our_form(answer: httpx.Response) -> dict[str, Any]:
+    error: dict[str, Any] = answer.json()["error"]
+    assert {"code", "message", "request_id"} <= error.keys()
+    return error

@@ -15,8 +15,8 @@ from cascade_core.errors import InvalidRequest, NotFound
 from serve.access import Creator, Editor, Reader, Viewer, check_user
 from serve.claims import make_claim
 from serve.events import sse_response
-from serve.records import JobState
-from serve.routes.shared import Needs, check_id, check_sees, secured
+from serve.records import TERMINAL_STATES, JobState
+from serve.routes.shared import Needs, check_id, check_sees, event_stream, secured
 from serve.routes.submission import find_job, resolve, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList
 from serve.store import preview_key_from_name
@@ -146,9 +146,9 @@ async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
         200: {
             "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
             "failed and cancelled, after which the stream ends",
-            "content": {
-                "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}
-            },
+            "content": event_stream(
+                _STREAM_EXAMPLE, "queued", "progress", "image", *TERMINAL_STATES
+            ),
         },
         204: {"description": "The last event was seen already; do not connect again"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),

@@ -27,7 +27,7 @@ from serve.openai_images import (
 )
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
-from serve.routes.shared import Needs, check_model, secured
+from serve.routes.shared import Needs, check_model, event_stream, secured
 from serve.routes.submission import find_job, resolve, wait_for_client
 from serve.schemas import JobBody
 from serve.services import Services
@@ -63,9 +63,12 @@ router = APIRouter(tags=["OpenAI"])
         200: {
             "description": "The images; with `stream` as Server-Sent Events, and an event `error` "
             "with the usual body if the job fails",
-            "content": {
-                "text/event-stream": {"schema": {"type": "string"}, "example": _STREAM_EXAMPLE}
-            },
+            "content": event_stream(
+                _STREAM_EXAMPLE,
+                "image_generation.partial_image",
+                "image_generation.completed",
+                "error",
+            ),
             "headers": _LOCATION,
         },
         **_ERRORS,

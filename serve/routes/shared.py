@@ -59,6 +59,20 @@ async def check_sees(services: Services, caller: Caller, what: str, job_id: str)
         raise NotFound(f"there is no such {what}")
 
 
+def event_stream(example: str, *types: str) -> dict[str, Any]:
+    """Return the OpenAPI content of Server-Sent Events of these types; the schema is of one."""
+    schema = {
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": {"enum": list(types)},
+            "data": {"type": "string", "contentMediaType": "application/json"},
+            "id": {"type": "string"},
+        },
+    }
+    return {"text/event-stream": {"schema": schema, "example": example}}
+
+
 def errors(*statuses: HTTPStatus) -> dict[int | str, dict[str, Any]]:
     """Return the OpenAPI entries of the errors that a route answers with."""
     entries: dict[int | str, dict[str, Any]] = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cascade_core.errors import Cancelled, CascadeError, InvalidRequest, Unsupported, WaitTooLong
@@ -22,6 +23,9 @@ _SAME_NAMES = ("n", "decoder_steps", "decoder_guidance_scale", "decoder_seed")
 _SAME_NAMES_GENERATE = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale")
 
 
+UrlOf = Callable[[str], str]
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """How a client wants its images.
@@ -29,13 +33,13 @@ class Output:
     Attributes:
         image_format: of the files.
         quality: 0 to 100; None: as stored.
-        url_base: where images are, ending in a slash; empty: as Base64 in the answer.
+        url_of: makes an image's address from its id; None: as Base64 in the answer.
         warnings: what the client asked for and does not get.
     """
 
     image_format: ImageFormat
     quality: int | None = None
-    url_base: str = ""
+    url_of: UrlOf | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -60,8 +64,8 @@ def vary_body(form: VariationForm, latent_id: str) -> JobBody:
     return JobBody(kind="vary_details", latent_id=latent_id, user=form.user, **values)
 
 
-def generate_output(body: ImagesBody, base_url: str) -> Output:
-    """Return how the images are wanted.
+def generate_output(body: ImagesBody, url_of: UrlOf) -> Output:
+    """Return how the images are wanted; ``url_of`` makes their addresses.
 
     Raises:
         Unsupported: addresses together with what only bytes can have.
@@ -75,12 +79,12 @@ def generate_output(body: ImagesBody, base_url: str) -> Output:
     if image_format == "png" and body.output_compression not in (None, 100):
         warnings.append("output_compression is not used: PNG loses nothing")
     if body.response_format != "url":
-        return Output(image_format, body.output_compression, "", tuple(warnings))
+        return Output(image_format, body.output_compression, None, tuple(warnings))
     if body.stream:
         raise Unsupported("a stream carries the images itself: b64_json", "response_format")
     if body.output_compression is not None:
         raise Unsupported("output_compression goes with b64_json", "output_compression")
-    return Output(image_format, None, base_url, tuple(warnings))
+    return Output(image_format, None, url_of, tuple(warnings))
 
 
 def check_same_size(size: str | None, request: GenerationRequest) -> None:
@@ -124,8 +128,8 @@ async def images_answer(services: Services, job: Job, output: Output) -> ImagesA
             seed=image.seed,
             decoder_seed=image.decoder_seed,
         )
-        if output.url_base:
-            shown.url = f"{output.url_base}v1/images/{image.id}"
+        if output.url_of:
+            shown.url = await asyncio.to_thread(output.url_of, image.id)
         else:
             shown.b64_json = await image_b64(services, image.id, job.request, output)
         data.append(shown)

@@ -18,6 +18,7 @@ from serve.claims import make_claim
 from serve.http_errors import error_response
 from serve.openai_images import (
     Output,
+    UrlOf,
     check_same_size,
     failure,
     generate_body,
@@ -31,6 +32,9 @@ from serve.routes.shared import Needs, check_model, event_stream, secured
 from serve.routes.submission import find_job, resolve, wait_for_client
 from serve.schemas import JobBody
 from serve.services import Services
+from serve.share import ShareLinks
+
+URL_EXPIRES_S = 3600
 
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
 _STREAM_EXAMPLE = """event: image_generation.partial_image
@@ -79,7 +83,7 @@ async def generate_images(
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
-    output = generate_output(body, str(http_request.base_url))
+    output = generate_output(body, _url_of(services, http_request))
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
     request = await resolve(services, caller, job_body)
     job_id = await _submit(services, caller, request, job_body)
@@ -120,9 +124,16 @@ async def vary_image(
         raise NotFound("the latent of this image is not there", "image") from error
     check_same_size(form.size, request)
     job_id = await _submit(services, caller, request, job_body)
-    url_base = "" if form.response_format == "b64_json" else str(http_request.base_url)
-    output = Output(request.format, url_base=url_base)
+    url_of = None if form.response_format == "b64_json" else _url_of(services, http_request)
+    output = Output(request.format, url_of=url_of)
     return await _answer(services, caller, http_request, job_id, output)
+
+
+def _url_of(services: Services, http_request: Request) -> UrlOf:
+    """Return what makes addresses that anybody can fetch for an hour, as OpenAI's."""
+    base_url = services.settings.public_url or str(http_request.base_url)
+    links: ShareLinks = http_request.app.state.share_links
+    return lambda image_id: links.make(base_url, image_id, URL_EXPIRES_S)[0]
 
 
 async def _latent_id(form: VariationForm) -> str:

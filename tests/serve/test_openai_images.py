@@ -17,6 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from cascade_core.errors import NotReady, OutOfMemory
 from cascade_core.images import read_info
 from serve import http_errors
+from serve.keys import KeyStore
 from serve.services import Services
 from tests.serve.memory_door import MemoryDoor
 
@@ -82,15 +83,17 @@ async def test_our_own_values_go_in_by_extra_body_and_come_out(
         assert (info["image_id"], info["latent_id"]) == (image["image_id"], image["latent_id"])
 
 
-async def test_images_can_be_fetched_by_their_addresses(
-    client: AsyncOpenAI, live_client: httpx.AsyncClient, running: MemoryDoor
+async def test_images_can_be_fetched_by_their_addresses_without_a_key(
+    client: AsyncOpenAI, live_client: httpx.AsyncClient, running: MemoryDoor, keys: KeyStore
 ) -> None:
+    client = client.with_options(api_key=keys.create("ann", ["create"])[1])
     answer = await client.images.generate(
         prompt="x", response_format="url", output_format="webp", size="auto"
     )
     assert answer.data is not None
     [image] = answer.data
     assert image.b64_json is None
+    assert (await live_client.get("/v1/jobs")).status_code == 401
     fetched = await live_client.get(image.url or "")
     assert fetched.headers["content-type"] == "image/webp"
 
@@ -300,3 +303,32 @@ async def test_a_client_that_leaves_cancels_its_job(
     job = door.database.job(job_id)
     assert job is not None
     assert job.state == "cancelled"
+
+
+async def test_without_a_valid_key_the_client_is_told_who_is_missing(
+    client: AsyncOpenAI, keys: KeyStore
+) -> None:
+    keys.create("ann", ["create"])
+    with pytest.raises(openai.AuthenticationError) as caught:
+        await client.images.generate(prompt="x")
+    assert (caught.value.code, caught.value.type) == ("unauthorized", "authentication_error")
+
+
+async def test_a_key_that_may_only_look_is_denied(client: AsyncOpenAI, keys: KeyStore) -> None:
+    reader = client.with_options(api_key=keys.create("ann", ["read"])[1])
+    with pytest.raises(openai.PermissionDeniedError) as caught:
+        await reader.images.generate(prompt="x")
+    assert (caught.value.code, caught.value.type) == ("forbidden", "permission_error")
+    assert [model.id async for model in reader.models.list()] == ["demo"]
+
+
+async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
+    client: AsyncOpenAI, running: MemoryDoor, keys: KeyStore
+) -> None:
+    _, token = keys.create("ann", ["create"], requests_per_minute=1)
+    eager = client.with_options(api_key=token)
+    await eager.images.generate(prompt="x")
+    with pytest.raises(openai.RateLimitError) as caught:
+        await eager.images.generate(prompt="x")
+    assert (caught.value.code, caught.value.type) == ("rate_limited", "rate_limit_error")
+    assert 0 < int(caught.value.response.headers["retry-after"]) <= 60

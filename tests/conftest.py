@@ -31,15 +31,13 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
     """A PostgreSQL server for this run; tests that need one are skipped where it is missing."""
-    from tests.private_postgres import PrivatePostgres, find_binaries
+    from tests.private_postgres import find_binaries, running
 
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed; get it with: apt-get install postgresql")
-    server = PrivatePostgres(binaries)
-    server.start()
-    yield server
-    server.stop()
+    with running(binaries) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,8 @@ import os
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from pwd import getpwnam
@@ -13,40 +15,33 @@ from typing import Any
 
 from sqlalchemy import create_engine
 
-_NO_TCP_NO_FSYNC = "-c listen_addresses= -c fsync=off -c max_connections=200"
+# Only the Unix socket in its folder leads to the server. It ends with the process that started it,
+# however that one ends: then `cat` reads the end of its input.
+_PROGRAM = """
+initdb --pgdata=data --auth=trust --username=cascade --encoding=UTF8 --no-sync >/dev/null || exit
+pg_ctl start --pgdata=data --wait --silent --log=log --options="-k $PWD -c listen_addresses= \
+    -c fsync=off -c max_connections=200" || { cat log >&2; exit 1; }
+echo ready
+cat >/dev/null
+pg_ctl stop --pgdata=data --mode=immediate --silent
+rm -rf "$PWD"
+"""
+_NUMBERS = count()
 
 
 class PrivatePostgres:
-    """A server in a new folder that only its own Unix socket leads to.
+    """A running server.
 
     Args:
-        binaries: the folder with ``initdb`` and ``pg_ctl``.
+        folder: where its socket is.
     """
 
-    def __init__(self, binaries: Path) -> None:
-        self._binaries = binaries
-        # Not pytest's tmp_path: the server may not run as root, and only root may enter that.
-        self._folder = Path(tempfile.mkdtemp(prefix="pg-"))
-        self._user = _unprivileged_user()
-        self._numbers = count()
-        if self._user is not None:
-            shutil.chown(self._folder, self._user)
-
-    def start(self) -> None:
-        """Make the database files and start; returns when the server answers."""
-        self._run("initdb", "--auth=trust", "--username=cascade", "--encoding=UTF8", "--no-sync")
-        options = f"-k {self._folder} {_NO_TCP_NO_FSYNC}"
-        log = str(self._folder / "log")
-        self._run("pg_ctl", "start", "--wait", "--silent", f"--log={log}", f"--options={options}")
-
-    def stop(self) -> None:
-        """Stop and remove all files."""
-        self._run("pg_ctl", "stop", "--mode=immediate", "--silent")
-        shutil.rmtree(self._folder)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
 
     def new_database(self) -> str:
         """Make an empty database; returns its URL."""
-        name = f"test_{next(self._numbers)}"
+        name = f"test_{next(_NUMBERS)}"
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
             connection.exec_driver_sql(f"CREATE DATABASE {name}")
@@ -56,17 +51,30 @@ class PrivatePostgres:
     def _url(self, database: str) -> str:
         return f"postgresql://cascade@/{database}?host={self._folder}"
 
-    def _run(self, program: str, *arguments: str) -> None:
-        as_user: dict[str, Any] = {}
-        if self._user is not None:
-            as_user = {"user": self._user, "group": self._user, "extra_groups": []}
-        subprocess.run(
-            [self._binaries / program, f"--pgdata={self._folder / 'data'}", *arguments],
-            check=True,
-            cwd=self._folder,
-            stdout=subprocess.DEVNULL,
-            **as_user,
-        )
+
+@contextmanager
+def running(binaries: Path) -> Iterator[PrivatePostgres]:
+    """Run a server with the ``initdb`` and ``pg_ctl`` of a folder, in a new folder in /tmp."""
+    # Not pytest's tmp_path: the server may not run as root, and only root may enter that.
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    as_user: dict[str, Any] = {}
+    if (user := _unprivileged_user()) is not None:
+        shutil.chown(folder, user)
+        as_user = {"user": user, "group": user, "extra_groups": []}
+    with subprocess.Popen(
+        ["sh", "-c", _PROGRAM],
+        cwd=folder,
+        env=os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}"},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        **as_user,
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        yield PrivatePostgres(folder)
+        process.stdin.close()
 
 
 def find_binaries() -> Path | None:

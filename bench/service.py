@@ -159,7 +159,7 @@ def _isolated(folder: Path) -> dict[str, Any]:
         port = probe.getsockname()[1]
     fresh = Settings(data_dir=folder)
     urls = {name: getattr(fresh, name) for name in ("database_url", "dbos_url", "blob_url")}
-    return urls | {"data_dir": folder, "http_port": port}
+    return urls | {"data_dir": folder, "http_port": port, "reuse_latents": False}
 
 
 def _table(result: dict[str, Any]) -> str:

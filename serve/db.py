@@ -29,12 +29,14 @@ from serve.records import (
     OpenJob,
     OpenLimits,
     PlannedImage,
+    StageCUse,
     utc_now,
 )
 from serve.rows import (
     check_limits,
     image_from,
     is_latent_needed,
+    latent_content,
     latent_from,
     latent_values,
     load_jobs,
@@ -218,6 +220,12 @@ class Database:
         with self.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def queued_job_ids(self) -> list[str]:
+        """Return the queued jobs, oldest first."""
+        query = select(jobs.c.id).where(jobs.c.state == "queued").order_by(jobs.c.id)
+        with self.reading() as connection:
+            return list(connection.execute(query).scalars())
+
     def start_job(self, job_id: str) -> bool:
         """Move a job from queued to running; False if it is not queued."""
         change = (
@@ -252,12 +260,14 @@ class Database:
         with self.writing() as connection:
             connection.execute(_costs(job_id, stage, seconds))
 
-    def save_latent(self, row: LatentRow, seconds: float = 0.0) -> None:
-        """Note a stored latent and its cost; a second call with the same id changes nothing."""
+    def save_latent(self, row: LatentRow, seconds: float = 0.0, use: StageCUse = "ran") -> None:
+        """Note a stored latent, its cost and how it came about; the first call counts."""
+        image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
         known = select(latents.c.id).where(latents.c.id == row.id)
         with suppress(Conflict), self.writing() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
+                connection.execute(image.values(stage_c=use))
                 connection.execute(_costs(row.job_id, "c", seconds))
 
     def latent(self, latent_id: str) -> LatentRow | None:
@@ -265,6 +275,16 @@ class Database:
         query = select(latents).where(latents.c.id == latent_id)
         with self.reading() as connection:
             row = connection.execute(query).mappings().first()
+        return None if row is None else latent_from(row)
+
+    def equal_latent(self, fingerprint: str, request: GenerationRequest) -> LatentRow | None:
+        """Return a latent that Stage C would make again for this request of one image."""
+        query = select(latents).where(
+            latents.c.content == latent_content(fingerprint, request),
+            latents.c.deleted_at.is_(None),
+        )
+        with self.reading() as connection:
+            row = connection.execute(query.limit(1)).mappings().first()
         return None if row is None else latent_from(row)
 
     def save_image(self, image_id: str, size_bytes: int, seconds: float = 0.0) -> bool:

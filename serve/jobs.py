@@ -6,6 +6,8 @@ import asyncio
 import logging
 import sqlite3
 import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -14,19 +16,25 @@ from ray.serve.handle import DeploymentHandle
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
+from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.executors import BEAT_S, Executors
+from serve.fleet import running_replicas, width
 from serve.log import configure_logging
 from serve.metrics import JobMetrics
-from serve.records import Claim, JobOwner, NewJob, PlannedImage
+from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
+from serve.rescue import adopt, start_stranded
 from serve.settings import Settings
 from serve.stage_client import StageClient
 from serve.store import BlobStore
+from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
 
 POLL_S = 0.05
+FLEET_EVERY_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -52,21 +60,33 @@ class Jobs:
         self._metrics = JobMetrics()
         self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
-        handles = {"c": stage_c, "b": stage_b, "a": stage_a}
+        self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
+        self._turns = {name: Turns(1) for name in self._handles}
+        self._rows: dict[str, int] = {}
+        self._limits = OpenLimits(settings.max_open_jobs, settings.max_open_jobs_per_user)
         blobs = BlobStore(settings.blob_url)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
-            {name: StageClient(name, handle) for name, handle in handles.items()},
+            {name: StageClient(name, handle) for name, handle in self._handles.items()},
+            self._turns,
+            open_checkpoint(settings.model_source(), components=()).fingerprint
+            if settings.reuse_latents
+            else None,
             self._metrics,
             self._on_end,
         )
-        rank = ray_serve.get_replica_context().rank.rank
-        launch_dbos(settings.dbos_url, executor_id=f"jobs-{rank}")
-        if rank == 0:
-            await self._start_stranded()
+        self._executors = Executors(self._database)
+        replica = ray_serve.get_replica_context().replica_tag
+        self._name = await asyncio.to_thread(self._executors.take_name, _rank(), replica)
+        launch_dbos(settings.dbos_url, self._name)
+        self._tasks = [
+            asyncio.create_task(_every(BEAT_S, self._beat)),
+            asyncio.create_task(_every(FLEET_EVERY_S, self._look_at_fleet)),
+        ]
+        if _rank() == 0:
             upkeep = Upkeep(self._database, blobs, settings)
-            self._upkeep = asyncio.create_task(upkeep.run_forever())
+            self._tasks.append(asyncio.create_task(upkeep.run_forever()))
 
     async def submit(
         self,
@@ -82,13 +102,13 @@ class Jobs:
         Raises:
             NotReady: the service is draining.
             IdempotencyMismatch: the claim was made for another request.
+            RateLimited: too many jobs are open.
         """
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
         job = _new_job(GenerationRequest.from_dict(request), client_state, owner, claim)
-        earlier_id = await asyncio.to_thread(self._database.insert_job, job)
+        earlier_id = await asyncio.to_thread(self._database.insert_job, job, self._limits)
         if earlier_id is not None:
-            await self._start_if_stranded(earlier_id)
             return earlier_id
         await self._start(job.id)
         return job.id
@@ -106,12 +126,9 @@ class Jobs:
 
     async def wait(self, job_id: str, timeout_s: float) -> None:
         """Return when the job has ended, or after ``timeout_s``."""
-        ended = self._ended.get(job_id)
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await (ended.wait() if ended else self._poll_until_ended(job_id))
-        except TimeoutError:
-            return
+                await self._wait_until_ended(job_id)
 
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on; what runs goes on."""
@@ -139,27 +156,54 @@ class Jobs:
         with SetWorkflowID(job_id):
             await DBOS.start_workflow_async(self._workflow.run, job_id)
 
-    async def _start_stranded(self) -> None:
-        """Start jobs that were recorded just before a process died, without their workflow."""
-        for job_id in await asyncio.to_thread(self._database.open_job_ids):
-            await self._start_if_stranded(job_id)
+    async def _beat(self) -> None:
+        await asyncio.to_thread(self._executors.beat, self._name)
 
-    async def _start_if_stranded(self, job_id: str) -> None:
-        if await DBOS.get_workflow_status_async(job_id) is None:
-            logger.warning("taking up job %s", job_id)
-            await self._start(job_id)
+    async def _look_at_fleet(self) -> None:
+        """Keep the turns as wide as the stages; rank 0 also rescues jobs."""
+        if _rank() == 0:
+            await start_stranded(self._database, self._start)
+            await adopt(self._executors)
+        status = await asyncio.to_thread(ray_serve.status)
+        application = ray_serve.get_replica_context().app_name
+        running = running_replicas(status.applications[application])
+        for name, handle in self._handles.items():
+            if name not in self._rows and running.get(handle.deployment_name):
+                self._rows[name] = await handle.max_rows.remote()
+            rows = self._rows.get(name, 1)
+            self._turns[name].set_width(width(running, handle.deployment_name, rows))
 
     def _on_end(self, job_id: str) -> None:
         ended = self._ended.pop(job_id, None)
         if ended is not None:
             ended.set()
 
-    async def _poll_until_ended(self, job_id: str) -> None:
+    async def _wait_until_ended(self, job_id: str) -> None:
+        """Return when the job has ended, here or in another replica."""
+        ended = self._ended.get(job_id, asyncio.Event())
+        pause_s = FLEET_EVERY_S if job_id in self._ended else POLL_S
         while True:
             job = await asyncio.to_thread(self._database.job, job_id)
             if job is None or job.is_terminal:
                 return
-            await asyncio.sleep(POLL_S)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), pause_s)
+
+
+async def _every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
+    """Do something again and again for as long as this process lives."""
+    while True:
+        try:
+            await do()
+        except Exception:
+            logger.exception("%s failed; trying again", do.__name__)
+        await asyncio.sleep(pause_s)
+
+
+def _rank() -> int:
+    """Return this replica's rank, which Serve may change when the deployment shrinks."""
+    rank: int = ray_serve.get_replica_context().rank.rank
+    return rank
 
 
 def launch_dbos(database_url: str, executor_id: str) -> None:

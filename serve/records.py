@@ -10,6 +10,8 @@ from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+StageCUse = Literal["ran", "reused", "stored"]
+"""How an image got its Stage C latent: computed, copied from an equal one, or given."""
 OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
 TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 
@@ -93,7 +95,10 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """An image: planned until ``ready_at`` is set, gone once ``deleted_at`` is."""
+    """An image: planned until ``ready_at`` is set, gone once ``deleted_at`` is.
+
+    ``stage_c`` is set once its latent is there.
+    """
 
     id: str
     job_id: str
@@ -108,6 +113,7 @@ class ImageRow:
     seconds: float | None
     ready_at: datetime | None
     deleted_at: datetime | None
+    stage_c: StageCUse | None
 
     @property
     def ready(self) -> bool:
@@ -116,7 +122,7 @@ class ImageRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the image as a job lists it."""
-        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height")
+        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height", "stage_c")
         return {name: getattr(self, name) for name in names}
 
 

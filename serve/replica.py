@@ -58,6 +58,7 @@ class StageReplica:
     """
 
     def __init__(self, stage: Stage[Any, Any, Any], max_rows: int) -> None:
+        self.max_rows = max_rows
         self._engine = StepEngine(stage, max_rows)
         self._engine.start()
 

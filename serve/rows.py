@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -147,7 +149,23 @@ def latent_values(row: LatentRow) -> dict[str, Any]:
         "request": row.request.to_dict(),
         "created_at": row.created_at,
         "deleted_at": row.deleted_at,
+        "content": latent_content(row.model.fingerprint, row.request),
     }
+
+
+def latent_content(fingerprint: str, request: GenerationRequest) -> str:
+    """Return a digest of everything that determines a Stage C latent: equal ones are the same."""
+    given = [
+        fingerprint,
+        request.prompt,
+        request.negative_prompt,
+        request.width,
+        request.height,
+        request.seed,
+        request.steps,
+        request.guidance_scale,
+    ]
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()
 
 
 def planned_values(job: NewJob) -> list[dict[str, Any]]:
@@ -157,6 +175,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
+        "stage_c": None if job.request.kind == "generate" else "stored",
     }
     return [
         shared

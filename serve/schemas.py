@@ -23,7 +23,7 @@ from cascade_core.request import (
     ImageFormat,
     Kind,
 )
-from serve.records import JobState
+from serve.records import JobState, StageCUse
 
 MAX_CLIENT_STATE_BYTES = 4096
 MAX_SHARE_S, DEFAULT_SHARE_S = 30 * 24 * 3600, 24 * 3600
@@ -120,6 +120,9 @@ class Image(BaseModel):
     decoder_seed: int
     width: int
     height: int
+    stage_c: StageCUse | None = Field(
+        description="`ran`, `reused` from an equal request, or `stored` (vary_details)."
+    )
 
 
 class Cost(BaseModel):

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
         previewer_path: the published Stage C previewer's weights, if used.
         torch_threads: per replica; two replicas with many threads on few cores are far slower.
         max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
+        reuse_latents: use a stored Stage C latent again where the same one would be computed.
+        max_open_jobs, max_open_jobs_per_user: how many may be queued or running; more get a 429.
         sync_wait_s: how long a request of OpenAI's images API waits for its job.
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
@@ -77,6 +79,9 @@ class Settings(BaseSettings):
     previewer_path: str = ""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     max_rows: Annotated[int, Field(ge=0, le=64)] = 0
+    reuse_latents: bool = True
+    max_open_jobs: Annotated[int, Field(ge=1, le=100_000)] = 500
+    max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     keep_days: Annotated[float, Field(ge=0)] = 0.0

@@ -58,6 +58,10 @@ class _StageDeployment:
                     message["result"] = await asyncio.to_thread(finish, message["result"])
                 yield message
 
+    def max_rows(self) -> int:
+        """Return how many images this replica works on at a time."""
+        return self._replica.max_rows
+
     def check_health(self) -> None:
         """Fail when the device hangs, so that Serve replaces this replica."""
         self._replica.check_health()

@@ -98,6 +98,7 @@ images = Table(
     Column("seconds", Float),
     Column("ready_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
+    Column("stage_c", String(8)),
     Index("images_by_job", "job_id", "index"),
     Index("images_by_latent", "latent_id"),
 )
@@ -114,6 +115,8 @@ latents = Table(
     Column("request", JSON, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("deleted_at", UtcDateTime),
+    Column("content", String(64)),
+    Index("latents_by_content", "content"),
 )
 
 events = Table(
@@ -127,6 +130,13 @@ events = Table(
     Index("events_by_job", "job_id", "id"),
     # An id must never come back, or a client that resumes would miss what happened since.
     sqlite_autoincrement=True,
+)
+
+executors = Table(
+    "executors",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("beat_at", UtcDateTime, nullable=False),
 )
 
 api_keys = Table(

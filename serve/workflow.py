@@ -11,20 +11,25 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
-from cascade_core.errors import Cancelled, CascadeError, Internal
+from cascade_core.errors import Cancelled, CascadeError, Internal, NotFound
 from cascade_core.handoff import StageCLatent
+from cascade_core.request import GenerationRequest
 from serve import store
 from serve.db import Database
+from serve.line import stage_work
 from serve.log import log_context
 from serve.metrics import JobMetrics
-from serve.records import JobState, LatentRow, OpenJob, utc_now
+from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
-from serve.stage_client import StageClient
+from serve.stage_client import StageClient, StageResult
 from serve.store import BlobStore
+from serve.turns import Turns
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
         stages: the clients of stages ``c``, ``b`` and ``a``.
+        turns: in which order calls get to each stage.
+        reusable: fingerprint of the model whose latents may be used again; None: none may.
         metrics: counts ended jobs.
         on_end: called with the job's id after it reached its end state.
     """
@@ -46,6 +53,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         database: Database,
         blobs: BlobStore,
         stages: dict[str, StageClient],
+        turns: dict[str, Turns],
+        reusable: str | None,
         metrics: JobMetrics,
         on_end: Callable[[str], None],
     ) -> None:
@@ -53,6 +62,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._database = database
         self._blobs = blobs
         self._stages = stages
+        self._turns = turns
+        self._reusable = reusable
         self._metrics = metrics
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
@@ -88,14 +99,18 @@ class JobWorkflow(DBOSConfiguredInstance):
         latent_id = job.images[index].latent_id
         if await asyncio.to_thread(self._database.latent, latent_id) is not None:
             return 0.0
-        request = job.request.for_image(index)
-        data, seconds = await self._call(job_id, index, "c", request.to_dict())
+        request, seconds = job.request.for_image(index), 0.0
+        use: StageCUse = "reused"
+        data = await self._equal_latent(request)
+        if data is None:
+            data, seconds = await self._call(job_id, index, "c", request.to_dict())
+            use = "ran"
         latent = StageCLatent.decode(data)
         await self._blobs.put(store.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
-        await asyncio.to_thread(self._database.save_latent, row, seconds)
+        await asyncio.to_thread(self._database.save_latent, row, seconds, use)
         return seconds
 
     @DBOS.step()
@@ -154,6 +169,18 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self.stage_b(job_id, index)
         await self.stage_a(job_id, index)
 
+    async def _equal_latent(self, request: GenerationRequest) -> bytes | None:
+        """Return the bytes of a stored latent that Stage C would make again; None if none is."""
+        if self._reusable is None:
+            return None
+        row = await asyncio.to_thread(self._database.equal_latent, self._reusable, request)
+        if row is None:
+            return None
+        with suppress(NotFound):  # deleted in this moment
+            latent = StageCLatent.decode(await self._blobs.get(store.latent_key(row.id)))
+            return replace(latent, request=request).encode()
+        return None
+
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await asyncio.to_thread(self._database.finish_job, job_id, state, error)
         logger.info("job %s", state)
@@ -177,9 +204,14 @@ class JobWorkflow(DBOSConfiguredInstance):
         async def on_message(message: Message) -> None:
             await self._progress(job_id, index, stage, message)
 
-        if job_id not in self._open_jobs:  # cancelled since the step began
+        async def in_turn(job: OpenJob) -> StageResult:
+            async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
+                return await self._stages[stage].call(*args, on_message=on_message)
+
+        job = self._open_jobs.get(job_id)
+        if job is None:  # cancelled since the step began
             raise Cancelled("the job was cancelled")
-        task = asyncio.create_task(self._stages[stage].call(*args, on_message=on_message))
+        task = asyncio.create_task(in_turn(job))
         calls = self._calls.setdefault(job_id, set())
         calls.add(task)
         try:

@@ -78,6 +78,8 @@ def _server(url: str, home: Path) -> Iterator[None]:
         "CASCADE_HTTP_HOST": "127.0.0.1",
         "CASCADE_HTTP_PORT": url.rpartition(":")[2],
         "CASCADE_DATA_DIR": str(home.absolute() / "data"),
+        # Else a second demo in the same folder would show no Stage C at work.
+        "CASCADE_REUSE_LATENTS": "false",
     }
     command = [sys.executable, "-m", "serve.cli.main", "up"]
     with log.open("wb") as output:

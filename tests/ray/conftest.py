@@ -22,7 +22,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     data_dir: Path = tmp_path_factory.mktemp("data")
-    return Settings(data_dir=data_dir, http_port=free_port(), device="cpu", drain_s=5.0)
+    return Settings(
+        data_dir=data_dir,
+        http_port=free_port(),
+        device="cpu",
+        drain_s=5.0,
+        # Tests ask for the same pictures and want to see Stage C at work.
+        reuse_latents=False,
+    )
 
 
 @pytest.fixture(scope="session")

@@ -60,6 +60,7 @@ def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> N
             "decoder_seed": 8,
             "width": 256,
             "height": 256,
+            "stage_c": None,
         }
     ]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -44,8 +45,16 @@ def fill_by_hand(database: Database, job: NewJob, latent: LatentRow) -> None:
     }
     with database.writing() as connection:
         connection.execute(insert(tables.jobs).values(**values))
-        connection.execute(insert(tables.images), planned_values(job))
-        connection.execute(insert(tables.latents).values(**latent_values(latent)))
+        planned = [without(row, "stage_c") for row in planned_values(job)]
+        connection.execute(insert(tables.images), planned)
+        connection.execute(
+            insert(tables.latents).values(**without(latent_values(latent), "content"))
+        )
+
+
+def without(row: dict[str, Any], column: str) -> dict[str, Any]:
+    """Leave out a column that a later revision added."""
+    return {name: value for name, value in row.items() if name != column}
 
 
 def test_the_revisions_make_the_tables_that_the_code_expects(database: Database) -> None:

@@ -22,6 +22,7 @@ from serve.metrics import JobMetrics
 from serve.records import Job, NewJob, utc_now
 from serve.stage_client import OnMessage, StageClient, StageResult
 from serve.store import BlobStore, image_key, latent_key
+from serve.turns import Turns
 from serve.workflow import JobWorkflow
 from serve.workflow_history import delete_workflows
 
@@ -73,7 +74,8 @@ async def run(
 ) -> AsyncIterator[Run]:
     """Inserts a job, brings it to its end and returns it."""
     clients = cast(dict[str, StageClient], stages)
-    workflow = JobWorkflow(database, blobs, clients, JobMetrics(), lambda _: None)
+    turns = {name: Turns(1) for name in clients}
+    workflow = JobWorkflow(database, blobs, clients, turns, "f1", JobMetrics(), lambda _: None)
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")
 
@@ -127,3 +129,49 @@ async def test_a_latent_whose_bytes_were_lost_fails_its_variation_as_gone(
     assert ended.error["code"] == "gone"
     assert "missing" in ended.error["message"]
     assert stages["b"].calls == 1
+
+
+async def test_an_equal_request_gets_a_copy_of_the_stored_latent(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore
+) -> None:
+    first = await run(make_job(decoder_seed=1))
+    second = await run(make_job(decoder_seed=2, format="webp"))
+    assert stages["c"].calls == 1
+    assert (first.images[0].stage_c, second.images[0].stage_c) == ("ran", "reused")
+    assert second.cost_s["c"] == 0
+    latents = [
+        StageCLatent.decode(await blobs.get(latent_key(job.images[0].latent_id)))
+        for job in (first, second)
+    ]
+    assert np.array_equal(latents[0].latents_chw.array, latents[1].latents_chw.array)
+    assert latents[1].request == second.request
+
+
+@pytest.mark.parametrize(
+    "change", [{"prompt": "another"}, {"seed": 99}, {"steps": 3}, {"guidance_scale": 1.5}]
+)
+async def test_a_request_that_stage_c_would_answer_otherwise_runs_stage_c(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], change: dict[str, Any]
+) -> None:
+    await run(make_job())
+    job = await run(make_job(**change))
+    assert stages["c"].calls == 2
+    assert job.images[0].stage_c == "ran"
+
+
+async def test_a_deleted_latent_is_not_used_again(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], database: Database
+) -> None:
+    first = await run(make_job())
+    database.delete_image(first.images[0].id)
+    assert (await run(make_job())).images[0].stage_c == "ran"
+    assert stages["c"].calls == 2
+
+
+async def test_a_latent_whose_bytes_were_lost_is_made_anew(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore
+) -> None:
+    first = await run(make_job())
+    await blobs.delete(latent_key(first.images[0].latent_id))
+    assert (await run(make_job())).images[0].stage_c == "ran"
+    assert stages["c"].calls == 2

@@ -1,0 +1,287 @@
+"""Kill processes of the service at random under load, and count what was lost.
+
+    python -m bench.chaos --kills 100
+
+Clients keep jobs under way through all of it, each with an Idempotency-Key, and ask again when an
+answer fails to come, as a careful client would. In the end every accepted job must have ended once
+and well, with the pixels of an undisturbed run, and without Stage C having begun again after it was
+done. The result is committed as ``bench/results/chaos.*``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import random
+import signal
+import tempfile
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+from bench.stats import machine, summary, write_result
+from serve.local import start
+from serve.settings import Settings, load_settings
+from serve.tables import events, jobs, open_engine
+
+VICTIMS = {
+    "StageC": "ServeReplica:cascade:StageC",
+    "StageB": "ServeReplica:cascade:StageB",
+    "StageA": "ServeReplica:cascade:StageA",
+    "Jobs": "ServeReplica:cascade:Jobs",
+    "Gateway": "ServeReplica:cascade:Gateway",
+    "controller": "ray::ServeController",
+    "proxy": "ray::ProxyActor",
+}
+"""What is killed, and how its process is called."""
+
+BODIES: tuple[dict[str, Any], ...] = (
+    {"prompt": "a large red heart in the center on a white background", "seed": 1},
+    {"prompt": "a blue ring in the top right on a yellow background", "seed": 2, "n": 2},
+    {"prompt": "a green square on the left on a pink background", "seed": 3, "width": 384},
+)
+TERMINAL = ("succeeded", "failed", "cancelled")
+PATIENCE_S = 180.0
+
+
+@dataclass
+class Report:
+    """What happened.
+
+    Attributes:
+        kills: how often each victim was killed.
+        ends: states of the jobs that clients followed to their end.
+        lost: keys whose job never ended, or that got two jobs.
+        wrong_pixels: images that differ from those of an undisturbed run.
+        repeated_c: jobs whose Stage C began again after Stage B had.
+        recovery_s: from each kill to the next good answer of /readyz.
+    """
+
+    kills: Counter[str] = field(default_factory=Counter)
+    ends: Counter[str] = field(default_factory=Counter)
+    lost: list[str] = field(default_factory=list)
+    wrong_pixels: list[str] = field(default_factory=list)
+    repeated_c: list[str] = field(default_factory=list)
+    recovery_s: list[float] = field(default_factory=list)
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nothing was lost, repeated or changed, and every job succeeded."""
+        return not (self.lost or self.wrong_pixels or self.repeated_c) and set(self.ends) == {
+            "succeeded"
+        }
+
+
+class Client:
+    """Asks again until it gets an answer."""
+
+    def __init__(self, url: str) -> None:
+        self._http = httpx.Client(base_url=url, timeout=30)
+
+    def finished(self, body: dict[str, Any], key: str) -> dict[str, Any]:
+        """Have one job accepted and follow it to its end."""
+        job = self._insist(
+            lambda: self._http.post("/v1/jobs", json=body, headers={"idempotency-key": key})
+        ).json()
+        address = f"/v1/jobs/{job['id']}"
+        while job["state"] not in TERMINAL:
+            time.sleep(0.2)
+            job = self._insist(lambda: self._http.get(address)).json()
+        return dict(job)
+
+    def pixels(self, image_id: str) -> bytes:
+        """Return an image's pixels."""
+        answer = self._insist(lambda: self._http.get(f"/v1/images/{image_id}"))
+        return np.asarray(Image.open(io.BytesIO(answer.content))).tobytes()
+
+    def is_ready(self) -> bool:
+        """Whether /readyz says so right now."""
+        with suppress(httpx.TransportError):
+            return self._http.get("/readyz").status_code == 200
+        return False
+
+    def _insist(self, ask: Callable[[], httpx.Response]) -> httpx.Response:
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            with suppress(httpx.TransportError):
+                answer = ask()
+                if answer.status_code < 500 and answer.status_code != 429:
+                    return answer.raise_for_status()
+            if time.monotonic() > deadline_s:
+                raise TimeoutError(f"no good answer within {PATIENCE_S:.0f} s")
+            time.sleep(0.5)
+
+
+class Chaos:
+    """Clients on one side, a killer on the other."""
+
+    def __init__(self, url: str, database_url: str, seed: int) -> None:
+        self._url = url
+        self._database_url = database_url
+        self._rng = random.Random(seed)
+        self._expected: dict[str, list[bytes]] = {}
+        self._keys: set[str] = set()
+        self._over = threading.Event()
+        self.report = Report()
+
+    def run(self, kills: int, clients: int) -> Report:
+        """Let clients work while processes die; return what became of it."""
+        self._learn_what_is_right()
+        with ThreadPoolExecutor(clients) as threads:
+            working = [threads.submit(self._work, number) for number in range(clients)]
+            try:
+                for _ in range(kills):
+                    self._kill_one()
+            finally:
+                self._over.set()
+            for client in working:
+                client.result()
+        self._look_at_the_database()
+        return self.report
+
+    def _learn_what_is_right(self) -> None:
+        client = Client(self._url)
+        for body in (*BODIES, *self._variations(client)):
+            job = client.finished(body, uuid.uuid4().hex)
+            self._expected[_name(body)] = [client.pixels(image["id"]) for image in job["images"]]
+
+    def _variations(self, client: Client) -> tuple[dict[str, Any], ...]:
+        job = client.finished(BODIES[0], uuid.uuid4().hex)
+        latent_id = job["images"][0]["latent_id"]
+        self._vary = {"kind": "vary_details", "latent_id": latent_id, "decoder_seed": 9}
+        return (self._vary,)
+
+    def _work(self, number: int) -> None:
+        client, rng = Client(self._url), random.Random(number)
+        while not self._over.is_set():
+            body, key = rng.choice((*BODIES, self._vary)), uuid.uuid4().hex
+            self._keys.add(key)
+            try:
+                job = client.finished(body, key)
+            except TimeoutError:
+                self.report.lost.append(key)
+                continue
+            self.report.ends[job["state"]] += 1
+            drawn = [client.pixels(image["id"]) for image in job["images"]]
+            if job["state"] == "succeeded" and drawn != self._expected[_name(body)]:
+                self.report.wrong_pixels.append(job["id"])
+
+    def _kill_one(self) -> None:
+        time.sleep(self._rng.uniform(0.2, 3.0))
+        victim = self._rng.choice(list(VICTIMS))
+        pids = _pids(VICTIMS[victim])
+        if not pids:
+            return
+        with suppress(psutil.NoSuchProcess):
+            psutil.Process(self._rng.choice(pids)).send_signal(signal.SIGKILL)
+        killed_s = time.monotonic()
+        self.report.kills[victim] += 1
+        client = Client(self._url)
+        while not client.is_ready() and time.monotonic() - killed_s < PATIENCE_S:
+            time.sleep(0.1)
+        self.report.recovery_s.append(time.monotonic() - killed_s)
+
+    def _look_at_the_database(self) -> None:
+        engine = open_engine(self._database_url)
+        with engine.connect() as connection:
+            keys = [row.idempotency_key for row in connection.execute(jobs.select())]
+            told = connection.execute(events.select().order_by(events.c.id)).all()
+        engine.dispose()
+        self.report.lost += [key for key, count in Counter(keys).items() if key and count > 1]
+        begun: set[tuple[str, int]] = set()
+        for event in told:
+            if event.type != "progress":
+                continue
+            image = (event.job_id, event.data["index"])
+            if event.data["stage"] == "b":
+                begun.add(image)
+            elif event.data["stage"] == "c" and image in begun:
+                self.report.repeated_c.append(event.job_id)
+
+
+def main() -> None:
+    """Start a service of its own, disturb it, write the result; fail if anything was lost."""
+    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--clients", type=int, default=3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--database-url", default="", help="PostgreSQL instead of SQLite")
+    arguments = parser.parse_args()
+    where = machine()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = scratch_settings(Path(folder), arguments.database_url)
+        running = start(settings)
+        try:
+            chaos = Chaos(running.url, settings.database_url, arguments.seed)
+            report = chaos.run(arguments.kills, arguments.clients)
+        finally:
+            running.stop()
+    kind = settings.database_url.partition(":")[0]
+    name = "chaos" if kind == "sqlite" else f"chaos_{kind}"
+    write_result(name, _result(report, arguments.clients) | {"machine": where}, _table(report))
+    if not report.is_good:
+        raise SystemExit(f"not good: {report}")
+
+
+def scratch_settings(folder: Path, database_url: str = "", port: int = 8765) -> Settings:
+    """Return settings whose data is nobody else's."""
+    values: dict[str, Any] = {"data_dir": folder, "http_port": port, "blob_url": ""}
+    values |= {"database_url": database_url, "dbos_url": database_url, "reuse_latents": False}
+    return Settings(**(load_settings().model_dump() | values))
+
+
+def _pids(mark: str) -> list[int]:
+    return [
+        process.pid
+        for process in psutil.process_iter(["cmdline"])
+        if mark in " ".join(process.info["cmdline"] or ())
+    ]
+
+
+def _name(body: dict[str, Any]) -> str:
+    return repr(sorted(body.items()))
+
+
+def _result(report: Report, clients: int) -> dict[str, Any]:
+    return {
+        "kills": dict(report.kills),
+        "clients": clients,
+        "jobs": dict(report.ends),
+        "lost": len(report.lost),
+        "wrong_pixels": len(report.wrong_pixels),
+        "stage_c_repeated": len(report.repeated_c),
+        "recovery_s": summary(report.recovery_s),
+    }
+
+
+def _table(report: Report) -> str:
+    recovery = summary(report.recovery_s)
+    killed = ", ".join(f"{name} {count}" for name, count in sorted(report.kills.items()))
+    rows = [
+        ("processes killed", f"{report.kills.total()} ({killed})"),
+        ("jobs accepted and succeeded", f"{report.ends['succeeded']} of {report.ends.total()}"),
+        ("lost or answered twice", str(len(report.lost))),
+        ("images unlike an undisturbed run", str(len(report.wrong_pixels))),
+        ("Stage C repeated after its end", str(len(report.repeated_c))),
+        (
+            "from a kill to ready again",
+            f"median {recovery['median']:.1f} s, at most {recovery['max']:.1f} s",
+        ),
+    ]
+    return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])
+
+
+if __name__ == "__main__":
+    main()

@@ -147,7 +147,7 @@ async def image_b64(
     services: Services, image_id: str, request: GenerationRequest, output: Output
 ) -> str:
     """Return a stored image as the client wants it, in Base64; raises what the store raises."""
-    data = await services.blobs.get(image_key(image_id, request.format))
+    data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
     return await asyncio.to_thread(_as_b64, data, output)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -45,9 +46,10 @@ class BlobStore:
 
     def __init__(self, url: str) -> None:
         if urlsplit(url).scheme == "file":
-            folder = Path(unquote(urlsplit(url).path))
-            self._store = LocalStore(folder, mkdir=True)
+            self._folder: Path | None = Path(unquote(urlsplit(url).path))
+            self._store = LocalStore(self._folder, mkdir=True)
         else:
+            self._folder = None
             self._store = from_url(
                 url,
                 retry_config={"max_retries": _MAX_RETRIES, "retry_timeout": _RETRY_TIMEOUT},
@@ -101,6 +103,20 @@ class BlobStore:
             return
         except BaseError as error:
             raise _unreachable(error) from error
+
+    def delete_torn(self, before: datetime) -> int:
+        """Delete what a process killed while it wrote left in a folder; returns how many files.
+
+        obstore writes to ``<key>#<number>`` first and does not list that. Remote stores keep no
+        such parts. This blocks.
+        """
+        count = 0
+        for path in self._folder.rglob("*#*") if self._folder is not None else ():
+            with suppress(FileNotFoundError):  # complete in this moment
+                if path.stat().st_mtime < before.timestamp():
+                    path.unlink()
+                    count += 1
+        return count
 
     async def exists(self, key: str) -> bool:
         """Tell whether an object is there."""

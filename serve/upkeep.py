@@ -154,7 +154,8 @@ class Upkeep:
                 return count
 
     async def _delete_blobs(self) -> int:
-        count = seen = 0
+        count = await asyncio.to_thread(self._blobs.delete_torn, self._now() - GRACE)
+        seen = 0
         strangers: list[str] = []
         for folder in FOLDERS:
             async for chunk in self._blobs.list_folder(folder):

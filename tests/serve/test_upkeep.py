@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -143,6 +144,24 @@ async def test_bytes_that_a_broken_off_deletion_left_go(
     database.delete_image(job.images[0].id)
     assert (await tidy(AFTER_GRACE)).blobs == 3
     assert await keys(blobs) == set()
+
+
+async def test_a_file_that_a_kill_tore_goes_after_the_grace_period(
+    database: Database, tmp_path: Path
+) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    await blobs.put("images/whole.png", b"x")
+    torn = tmp_path / "blobs" / "images" / "torn.png#1"  # how obstore names what it still writes
+    torn.write_bytes(b"x")
+    settings = Settings()
+    assert (await Upkeep(database, blobs, settings, utc_now, no_workflows).run_once()).blobs == 0
+    assert torn.exists()
+
+    def later() -> datetime:
+        return utc_now() + AFTER_GRACE
+
+    await Upkeep(database, blobs, settings, later, no_workflows).run_once()
+    assert not torn.exists()
 
 
 async def test_the_store_of_another_database_is_left_alone(

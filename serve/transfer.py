@@ -1,8 +1,9 @@
 """Moves jobs, images and latents between databases and stores, by an archive.
 
-An archive holds ``cascade.json`` (its format), ``images/`` and ``latents/`` (the bytes under their
-keys), and ``rows/<id>.json``: the rows of one ended job. Bytes come before the rows that name them.
-Ids are kept, so links, variations and the ids in picture files stay true.
+An archive begins with ``cascade.json`` (its format). Then, for each ended job, come the bytes of
+its images and latents, each as ``jobs/<job id>/<key in the blob store>``, and after them
+``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in picture files stay
+true.
 """
 
 from __future__ import annotations
@@ -30,8 +31,9 @@ _TABLES = {"job": jobs, "images": images, "latents": latents}
 _NOT_MOVED = {"idempotency_key", "body_digest"}
 """What tells a repeated request from a new one matters only where the request was made."""
 _PAGE = 100
-_BLOB_NAME = re.compile(r"(images|latents)/[A-Za-z0-9_-]{1,64}\.[a-z]{1,8}")
-_ROWS_NAME = re.compile(r"rows/[A-Za-z0-9_-]{1,64}\.json")
+_ID = r"[A-Za-z0-9_-]{1,64}"
+_BLOB_NAME = re.compile(rf"jobs/{_ID}/(?P<key>(images|latents)/{_ID}\.[a-z]{{1,8}})")
+_ROWS_NAME = re.compile(rf"jobs/{_ID}/rows\.json")
 
 Rows = dict[str, list[dict[str, Any]]]
 """The rows of one job, by the keys of ``_TABLES``."""
@@ -62,16 +64,17 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Mov
     moved = Moved()
     write(_ABOUT, _to_json({"format": FORMAT}))
     for rows in _ended_jobs(database):
+        folder = f"jobs/{rows['job'][0]['id']}"
         for key in _keys(rows):
             try:
                 data = await blobs.get(key)
             except NotFound:
                 moved.missing.append(key)
                 continue
-            write(key, data)
+            write(f"{folder}/{key}", data)
             moved.files += 1
             moved.size_bytes += len(data)
-        write(f"rows/{rows['job'][0]['id']}.json", _to_json(rows))
+        write(f"{folder}/rows.json", _to_json(rows))
         moved.jobs += 1
     return moved
 
@@ -95,8 +98,8 @@ async def import_jobs(
             break
         elif _ROWS_NAME.fullmatch(name):
             moved.jobs += _insert(database, _from_json(name, data))
-        elif _BLOB_NAME.fullmatch(name) and not await blobs.exists(name):
-            await blobs.put(name, data)
+        elif (blob := _BLOB_NAME.fullmatch(name)) and not await blobs.exists(blob["key"]):
+            await blobs.put(blob["key"], data)
             moved.files += 1
             moved.size_bytes += len(data)
     if not is_ours:

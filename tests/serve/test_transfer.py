@@ -190,15 +190,15 @@ async def test_a_lost_file_is_named_and_the_rest_exported(
     "entries",
     [
         [],
-        [("rows/J.json", b"{}")],
+        [("jobs/J/rows.json", b"{}")],
         [("cascade.json", b"{}")],
         [("cascade.json", b"nonsense")],
         [("cascade.json", b'{"format": 2}')],
-        [("cascade.json", b'{"format": 1}'), ("rows/J.json", b"[]")],
-        [("cascade.json", b'{"format": 1}'), ("rows/J.json", b'{"job": [{"id": "J"}]}')],
+        [("cascade.json", b'{"format": 1}'), ("jobs/J/rows.json", b"[]")],
+        [("cascade.json", b'{"format": 1}'), ("jobs/J/rows.json", b'{"job": [{"id": "J"}]}')],
         [
             ("cascade.json", b'{"format": 1}'),
-            ("rows/J.json", b'{"job": [{"id": "J", "new": 1}], "images": [], "latents": []}'),
+            ("jobs/J/rows.json", b'{"job": [{"id": "J", "new": 1}], "images": [], "latents": []}'),
         ],
     ],
 )
@@ -216,8 +216,17 @@ async def test_names_that_are_not_ours_are_not_stored(
 ) -> None:
     there = new_stores("sqlite", "folder")
     entries = [("cascade.json", json.dumps({"format": 1}).encode())]
-    entries += [(name, b"x") for name in ("images/../../x.png", "README", "previews/a.webp")]
+    entries += [
+        (name, b"x")
+        for name in (
+            "jobs/J/images/../../x.png",
+            "README",
+            "jobs/J/previews/a.webp",
+            "images/a.png",
+        )
+    ]
     assert await import_jobs(*there, entries) == Moved()
+    assert await everything(there[1]) == {}
 
 
 def test_a_torn_tar_file_is_refused(tmp_path: Path) -> None:

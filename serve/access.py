@@ -75,15 +75,20 @@ class Caller:
 
     def owner(self, user: str | None) -> JobOwner:
         """Return to whom a job belongs that the caller makes with this ``user``."""
-        return JobOwner(self.key_id, user)
+        if self._acts_for_users:
+            return JobOwner(self.key_id, user)
+        return JobOwner(self.key_id, None, label=user)
 
     def acting_for(self, user: str | None) -> Caller:
         """Return the caller of a request whose body names this user.
 
         To a plain key the name is a label that restricts nothing.
         """
-        acts = self.is_admin or "trusted" in self.scopes
-        return replace(self, user=user) if acts else self
+        return replace(self, user=user) if self._acts_for_users else self
+
+    @property
+    def _acts_for_users(self) -> bool:
+        return self.is_admin or "trusted" in self.scopes
 
 
 EVERYBODY = Caller(None, frozenset({"admin"}))

@@ -34,9 +34,9 @@ from serve.records import (
 )
 from serve.rows import (
     check_limits,
+    equal_latent,
     image_from,
     is_latent_needed,
-    latent_content,
     latent_from,
     latent_values,
     load_jobs,
@@ -147,6 +147,7 @@ class Database:
                     client_state=job.client_state,
                     owner=job.owner.key_id,
                     user=job.owner.user,
+                    label=job.owner.label,
                     warnings=[],
                     created_at=utc_now(),
                     idempotency_key=job.claim.key,
@@ -198,13 +199,13 @@ class Database:
     ) -> tuple[list[Job], str | None]:
         """Return jobs, newest first, and the cursor of the next page or None.
 
-        ``owner`` is the id of an API key.
+        ``user`` is an end user or a label, ``owner`` the id of an API key.
         """
         query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
         if state is not None:
             query = query.where(jobs.c.state == state)
         if user is not None:
-            query = query.where(jobs.c.user == user)
+            query = query.where(or_(jobs.c.user == user, jobs.c.label == user))
         if owner is not None:
             query = query.where(jobs.c.owner == owner)
         if cursor is not None:
@@ -277,15 +278,12 @@ class Database:
             row = connection.execute(query).mappings().first()
         return None if row is None else latent_from(row)
 
-    def equal_latent(self, fingerprint: str, request: GenerationRequest) -> LatentRow | None:
+    def equal_latent(
+        self, fingerprint: str, request: GenerationRequest, owner: JobOwner
+    ) -> LatentRow | None:
         """Return a latent that Stage C would make again for this request of one image."""
-        query = select(latents).where(
-            latents.c.content == latent_content(fingerprint, request),
-            latents.c.deleted_at.is_(None),
-        )
         with self.reading() as connection:
-            row = connection.execute(query.limit(1)).mappings().first()
-        return None if row is None else latent_from(row)
+            return equal_latent(connection, fingerprint, request, owner)
 
     def save_image(self, image_id: str, size_bytes: int, seconds: float = 0.0) -> bool:
         """Mark a planned image as ready, note Stage A's cost and append the event ``image``.

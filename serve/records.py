@@ -38,11 +38,14 @@ class JobOwner:
 
     Attributes:
         key_id: the API key that made it; None: nobody, for there were no keys.
-        user: the end user the key made it for, if it named one.
+        user: the end user the key made it for, if it acts for users and named one.
+        label: what another key gave as ``user``: to list its jobs by, and nothing else, or it could
+            take many users' turns by naming many.
     """
 
     key_id: str | None
     user: str | None
+    label: str | None = None
 
     @property
     def turns(self) -> str:

@@ -153,6 +153,23 @@ def latent_values(row: LatentRow) -> dict[str, Any]:
     }
 
 
+def equal_latent(
+    connection: Connection, fingerprint: str, request: GenerationRequest, owner: JobOwner
+) -> LatentRow | None:
+    """Return a latent that Stage C would make again.
+
+    Only one of the same API key: how fast an answer comes must not tell what others drew.
+    """
+    made_by_owner = select(jobs.c.id).where(jobs.c.owner.is_not_distinct_from(owner.key_id))
+    query = select(latents).where(
+        latents.c.content == latent_content(fingerprint, request),
+        latents.c.deleted_at.is_(None),
+        latents.c.job_id.in_(made_by_owner),
+    )
+    row = connection.execute(query.limit(1)).mappings().first()
+    return None if row is None else latent_from(row)
+
+
 def latent_content(fingerprint: str, request: GenerationRequest) -> str:
     """Return a digest of everything that determines a Stage C latent: equal ones are the same."""
     given = [

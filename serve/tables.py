@@ -65,6 +65,7 @@ jobs = Table(
     Column("client_state", JSON(none_as_null=True)),
     Column("owner", String(16)),
     Column("user", String(128)),
+    Column("label", String(128)),
     Column("warnings", JSON, nullable=False),
     Column("error", JSON(none_as_null=True)),
     Column("c_s", Float, nullable=False, default=0.0),

@@ -25,7 +25,7 @@ from serve.db import Database
 from serve.line import stage_work
 from serve.log import log_context
 from serve.metrics import JobMetrics
-from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
+from serve.records import JobOwner, JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_client import StageClient, StageResult
 from serve.store import BlobStore
@@ -101,7 +101,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             return 0.0
         request, seconds = job.request.for_image(index), 0.0
         use: StageCUse = "reused"
-        data = await self._equal_latent(request)
+        data = await self._equal_latent(request, job.owner)
         if data is None:
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
@@ -169,11 +169,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self.stage_b(job_id, index)
         await self.stage_a(job_id, index)
 
-    async def _equal_latent(self, request: GenerationRequest) -> bytes | None:
+    async def _equal_latent(self, request: GenerationRequest, owner: JobOwner) -> bytes | None:
         """Return the bytes of a stored latent that Stage C would make again; None if none is."""
         if self._reusable is None:
             return None
-        row = await asyncio.to_thread(self._database.equal_latent, self._reusable, request)
+        row = await asyncio.to_thread(self._database.equal_latent, self._reusable, request, owner)
         if row is None:
             return None
         with suppress(NotFound):  # deleted in this moment

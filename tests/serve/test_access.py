@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from sqlalchemy import text
 
 from cascade_core.errors import RateLimited
+from serve.access import Caller
 from serve.db import Database
 from serve.guard import TOUCH_EVERY_S, KeyRing, is_loopback
 from serve.keys import KeyStore, find_valid
@@ -188,6 +189,12 @@ async def test_a_plain_key_has_labels_but_does_not_act_for_users(
             method, f"/v1/jobs/{job['id']}", headers=ann, params={"user": "x"}
         )
         assert (answer.status_code, code(answer)) == (403, "forbidden")
+
+
+def test_a_plain_key_takes_one_users_turns_however_many_it_names() -> None:
+    plain, trusted = (Caller("k", frozenset({"create", scope})) for scope in ("read", "trusted"))
+    assert plain.owner("a").turns == plain.owner("b").turns
+    assert trusted.owner("a").turns != trusted.owner("b").turns
 
 
 async def test_without_keys_a_named_user_is_checked_all_the_same(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics
-from serve.records import Job, NewJob, utc_now
+from serve.records import Job, JobOwner, NewJob, utc_now
 from serve.stage_client import OnMessage, StageClient, StageResult
 from serve.store import BlobStore, image_key, latent_key
 from serve.turns import Turns
@@ -145,6 +146,16 @@ async def test_an_equal_request_gets_a_copy_of_the_stored_latent(
     ]
     assert np.array_equal(latents[0].latents_chw.array, latents[1].latents_chw.array)
     assert latents[1].request == second.request
+
+
+async def test_another_key_cannot_tell_that_its_request_was_drawn_before(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    first, second = [
+        await run(replace(make_job(), owner=JobOwner(key_id, None))) for key_id in ("ann", "bob")
+    ]
+    assert stages["c"].calls == 2
+    assert (first.images[0].stage_c, second.images[0].stage_c) == ("ran", "ran")
 
 
 @pytest.mark.parametrize(

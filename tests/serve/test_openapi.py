@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cascade_core.request import MAX_IMAGES, MAX_SEED, GenerationRequest
 from serve.schemas import ResolvedRequest
+from tests.serve.attacker import OPEN_TO_ALL
 from tests.serve.memory_door import MemoryDoor
 
 ROUTES = {
@@ -93,6 +94,16 @@ def test_every_route_shows_its_errors_in_our_form(document: dict[str, Any]) -> N
         assert "default" in shown, path
         assert all(schema == ours for schema in shown.values()), path
     assert "HTTPValidationError" not in document["components"]["schemas"]
+
+
+def test_every_route_says_whether_it_needs_a_key(document: dict[str, Any]) -> None:
+    scheme = document["components"]["securitySchemes"]["ApiKey"]
+    assert (scheme["type"], scheme["scheme"]) == ("http", "bearer")
+    for method, path, operation in operations(document):
+        is_open = (method.upper(), path) in OPEN_TO_ALL
+        assert operation.get("security", []) == ([] if is_open else [{"ApiKey": []}]), path
+        if not is_open:
+            assert {"401", "403", "429"} <= operation["responses"].keys(), path
 
 
 def test_every_example_is_valid(document: dict[str, Any]) -> None:

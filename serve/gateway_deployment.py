@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from contextvars import Context
 from typing import Any
 
 from fastapi import FastAPI
@@ -66,6 +67,11 @@ class HandleDoor:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job wherever it runs; False if it had already ended."""
+        # In a context of its own: Serve cancels the calls of a request whose client has left, and
+        # this one is what is left to be done then.
+        return await asyncio.create_task(self._cancel(job_id), context=Context())
+
+    async def _cancel(self, job_id: str) -> bool:
         was_open: bool = await _asked(self._jobs.cancel.remote(job_id))
         if was_open:
             await self._jobs.broadcast("stop_calls", job_id).results_async()

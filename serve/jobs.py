@@ -107,11 +107,8 @@ class Jobs:
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
         job = _new_job(GenerationRequest.from_dict(request), client_state, owner, claim)
-        earlier_id = await asyncio.to_thread(self._database.insert_job, job, self._limits)
-        if earlier_id is not None:
-            return earlier_id
-        await self._start(job.id)
-        return job.id
+        # Serve cancels this call when the client leaves; what was recorded must be started, too.
+        return await asyncio.shield(self._accept(job))
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
@@ -150,6 +147,13 @@ class Jobs:
     def check_health(self) -> None:
         """Publish how many jobs were started here and are open."""
         self._metrics.open_jobs(len(self._ended))
+
+    async def _accept(self, job: NewJob) -> str:
+        earlier_id = await asyncio.to_thread(self._database.insert_job, job, self._limits)
+        if earlier_id is not None:
+            return earlier_id
+        await self._start(job.id)
+        return job.id
 
     async def _start(self, job_id: str) -> None:
         self._ended[job_id] = asyncio.Event()

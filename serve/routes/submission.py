@@ -49,21 +49,24 @@ async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
 async def wait_for_client(
     services: Services, http_request: Request, job_id: str, end: Coroutine[Any, Any, None]
 ) -> None:
-    """Await ``end`` on behalf of a client; if the client leaves first, cancel the job."""
+    """Await ``end`` on behalf of a client; if the client leaves first, cancel the job.
+
+    Ray Serve cancels the request of a client that left, and each call that the request has made,
+    which fails then: so whatever happens but the end itself cancels the job.
+    """
     waiting = asyncio.create_task(end)
     leaving = asyncio.create_task(_disconnected(http_request))
+    is_over = False
     try:
         await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
             await waiting
-        else:
-            await services.jobs.cancel(job_id)
-    except asyncio.CancelledError:  # how Ray Serve tells that the client left
-        await services.jobs.cancel(job_id)
-        raise
+            is_over = True
     finally:
         waiting.cancel()
         leaving.cancel()
+        if not is_over:
+            await services.jobs.cancel(job_id)
 
 
 async def _disconnected(http_request: Request) -> None:

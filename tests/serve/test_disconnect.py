@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import httpx
+import pytest
 from fastapi import FastAPI, Request
 
 from cascade_core.request import GenerationRequest
@@ -83,4 +84,24 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
     waiting = asyncio.create_task(wait_for_client(app.state.services, request, job_id, end))
     await is_waiting.wait()
     await leave(waiting)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_wait_that_breaks_cancels_the_job(
+    app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+) -> None:
+    """Ray Serve also cancels the call that the wait is made of."""
+    job_id = await door.submit(
+        make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
+    )
+
+    async def broken() -> None:
+        raise RuntimeError("the call was cancelled")
+
+    async def receive() -> dict[str, object]:
+        return await asyncio.Future()
+
+    request = Request({"type": "http"}, receive)
+    with pytest.raises(RuntimeError):
+        await wait_for_client(app.state.services, request, job_id, broken())
     assert await ended(door, job_id) == "cancelled"

@@ -24,15 +24,15 @@ from recipe.text_encoder import load_text_encoder, load_tokenizer
 PREVIEW_SCENES: Final = 4000
 SUGGESTIONS: Final = (
     "a large red heart in the center on a white background",
+    "a large checkered orange square in the center on a black background",
+    "a large striped yellow circle in the middle on a purple background",
     "a large cyan ring in the center on a red background",
-    "a large yellow triangle at the bottom on a blue background",
-    "a big pink circle in the middle on a purple background",
     "a purple ring on the left and a yellow circle on the right on a black background",
-    "a red circle above a white square on a blue background",
-    "a large green square in the center on a pink background",
-    "an orange circle in the bottom left on a cyan background",
+    "a large striped pink star on the right on a cyan background",
+    "a red circle above a checkered white square on a blue background",
+    "a large yellow triangle at the bottom on a blue background",
+    "a large dotted green square in the top left on a pink background",
     "a blue ring in the top right on a yellow background",
-    "a large black square on the left on an orange background",
 )
 CLASSES: Final = {
     "decoder": ("diffusers", "StableCascadeUNet"),

@@ -15,6 +15,10 @@ from cascade_core.errors import CascadeError, Internal, StageLost
 from serve.replica import Message
 
 MAX_TRIES = 3
+MAX_DEATHS = 2
+"""Replicas that may die while they work on one request; it may be what kills them."""
+MAX_LOST = 10
+"""Replicas that may die while a request waits in them, for which it cannot be blamed."""
 RETRY_PAUSE_S = 0.5
 """Time for the router to learn that a replica died; the next call then waits for its successor."""
 
@@ -44,23 +48,30 @@ class StageClient:
         self._handle = handle.options(stream=True)
 
     async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
-        """Run the stage once to the end, with up to two more tries on retryable failures.
+        """Run the stage once to the end, with more tries on retryable failures.
 
         Cancelling this coroutine cancels the work on the replica, within one step.
 
         Raises:
-            CascadeError: the stage's own error, or StageLost after the last try.
+            CascadeError: the stage's own error after the last try; StageLost at once when two
+                replicas have died while they worked on this request.
         """
-        for attempt in range(1, MAX_TRIES + 1):
+        failures = _Failures()
+        while True:
+            failures.is_begun = False
+
+            async def note(message: Message) -> None:
+                failures.is_begun = True
+                await on_message(message)
+
             try:
-                return await self._once(*args, on_message=on_message)
+                return await self._once(*args, on_message=note)
             except Exception as error:
                 ours = _translated(error)
-                if not ours.retryable or attempt == MAX_TRIES:
+                if failures.is_last(ours):
                     raise ours from error
-                logger.warning("stage %s: try %d failed: %s", self.name, attempt, ours.code)
-            await asyncio.sleep(RETRY_PAUSE_S * attempt)
-        raise AssertionError("the loop returns or raises")
+                logger.warning("stage %s: try %d failed: %s", self.name, failures.count, ours.code)
+            await asyncio.sleep(RETRY_PAUSE_S * failures.count)
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
         stream = self._handle.run.remote(*args)
@@ -73,6 +84,31 @@ class StageClient:
             stream.cancel()
             raise
         raise StageLost(f"stage {self.name} ended without a result")
+
+
+class _Failures:
+    """Counts the failures of one call by their kind."""
+
+    def __init__(self) -> None:
+        self.is_begun = False
+        self._lost = 0
+        self._deaths = 0
+        self._others = 0
+
+    @property
+    def count(self) -> int:
+        return self._lost + self._deaths + self._others
+
+    def is_last(self, error: CascadeError) -> bool:
+        """Note a failure; tell whether it is not to be tried again."""
+        if not isinstance(error, StageLost):
+            self._others += 1
+        elif self.is_begun:
+            self._deaths += 1
+        else:
+            self._lost += 1
+        is_over = self._others >= MAX_TRIES or self._deaths >= MAX_DEATHS or self._lost >= MAX_LOST
+        return is_over or not error.retryable
 
 
 def _translated(error: Exception) -> CascadeError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ class ScriptedRow:
 
     name: str
     steps: int
+    dies: bool = False
     step: int = 0
     bucket: tuple[int, ...] = (1,)
 
@@ -38,11 +41,13 @@ class ScriptedStage:
         self._write(task["name"], "admit")
         if tries < task.get("failures", 0):
             raise self._error(task)
-        return ScriptedRow(task["name"], task["steps"])
+        return ScriptedRow(task["name"], task["steps"], dies=task.get("dies", False))
 
     def advance(self, rows: Sequence[ScriptedRow]) -> None:
         for row in rows:
             self._write(row.name, "begin")
+            if row.dies:
+                os.kill(os.getpid(), signal.SIGKILL)
             time.sleep(STEP_S)  # the work itself
             row.step += 1
             self._write(row.name, "end")

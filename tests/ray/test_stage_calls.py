@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ray import serve as ray_serve
 
-from cascade_core.errors import NonFiniteLatent, OutOfMemory
+from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
 from serve.local import Running
 from serve.replica import Message
 from serve.stage_client import StageClient
@@ -84,3 +84,12 @@ async def test_any_other_failure_keeps_its_code_and_is_not_tried_again(
     with pytest.raises(NonFiniteLatent, match="as the script says"):
         await client.call(task, on_message=ignore)
     assert entries(log) == [("broken", "admit")]
+
+
+async def test_a_request_that_kills_its_replica_twice_is_failed_and_the_next_one_works(
+    client: StageClient, log: Path
+) -> None:
+    with pytest.raises(StageLost):
+        await client.call({"name": "poison", "steps": 2, "dies": True}, on_message=ignore)
+    assert entries(log).count(("poison", "begin")) == 2
+    assert (await client.call({"name": "next", "steps": 1}, on_message=ignore)).data == b"next"

@@ -57,6 +57,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     )
     app.state.services = services
     app.state.hub = hub
+    app.state.readiness = None
     app.state.share_links = ShareLinks(services.database)
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)

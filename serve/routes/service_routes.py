@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable
 from http import HTTPStatus
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.checkpoint import Checkpoint
@@ -18,7 +18,7 @@ from serve.access import Reader
 from serve.http_errors import error_response
 from serve.routes.shared import Needs, check_model, errors, secured
 from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
-from serve.services import JobsDoor
+from serve.services import JobsDoor, Services
 
 READY = "ready"
 READY_TIMEOUT_S = 5.0
@@ -47,14 +47,13 @@ async def healthz() -> Health:
 
 
 @router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
-async def readyz(services: Needs) -> Response:
+async def readyz(services: Needs, request: Request) -> Response:
     """Tell whether a job would run now; 503 names what is missing."""
-    checks, database, blobs = await asyncio.gather(
-        _deployments(services.jobs),
-        _outcome("database", asyncio.to_thread(services.database.probe)),
-        _outcome("blobs", services.blobs.probe()),
-    )
-    checks |= {"database": database, "blobs": blobs}
+    # Anybody may ask, and a check writes to the blob store: who asks meanwhile shares its outcome.
+    state = request.app.state
+    if state.readiness is None or state.readiness.done():
+        state.readiness = asyncio.create_task(_checks(services))
+    checks = await asyncio.shield(state.readiness)
     missing = [f"{name}: {state}" for name, state in checks.items() if state != READY]
     if missing:
         return error_response(NotReady("; ".join(missing)), checks=checks)
@@ -81,6 +80,15 @@ def _model(checkpoint: Checkpoint) -> Model:
         sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
         suggestions=list(defaults.suggestions),
     )
+
+
+async def _checks(services: Services) -> dict[str, str]:
+    checks, database, blobs = await asyncio.gather(
+        _deployments(services.jobs),
+        _outcome("database", asyncio.to_thread(services.database.probe)),
+        _outcome("blobs", services.blobs.probe()),
+    )
+    return checks | {"database": database, "blobs": blobs}
 
 
 async def _deployments(jobs: JobsDoor) -> dict[str, str]:

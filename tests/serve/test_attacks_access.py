@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -192,3 +193,30 @@ async def test_a_stranger_cannot_make_the_service_read_a_body(
         answer = await reader.readuntil(b"\r\n")
     writer.close()
     assert b"401" in answer
+
+
+class Check(asyncio.Future[dict[str, str]]):
+    """A readiness check under way that knows when ``wanted`` requests wait for it."""
+
+    def __init__(self, wanted: int) -> None:
+        super().__init__()
+        self.wanted = wanted
+        self.all_wait = asyncio.Event()
+
+    def add_done_callback(self, *args: Any, **more: Any) -> None:
+        super().add_done_callback(*args, **more)
+        self.wanted -= 1
+        if self.wanted == 0:
+            self.all_wait.set()
+
+
+async def test_a_flood_of_readiness_checks_costs_one(
+    app: FastAPI, client: httpx.AsyncClient
+) -> None:
+    app.state.readiness = check = Check(wanted=20)
+    asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
+    async with asyncio.timeout(10):
+        await check.all_wait.wait()
+    check.set_result({"only": "ready"})
+    assert [(await answer).json()["checks"] for answer in asking] == [{"only": "ready"}] * 20
+    assert "blobs" in (await client.get("/readyz")).json()["checks"]

@@ -234,7 +234,7 @@ async def test_readyz_says_what_is_missing(client: httpx.AsyncClient, door: Memo
 async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
     client: httpx.AsyncClient, door: MemoryDoor, tmp_path: Any
 ) -> None:
-    folder = tmp_path / "with space" / "blobs"
+    (folder,) = (tmp_path / "with space").iterdir()
     folder.rmdir()
     folder.write_text("a file where the folder was")
     with door.database._engine.begin() as connection:

@@ -61,7 +61,8 @@ class Database:
         url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
 
     Raises:
-        NotReady: the database does not answer, or stayed locked too long (from every method).
+        NotReady: the database does not answer, or stayed locked too long (from every method); the
+            folder of a SQLite file cannot be made.
     """
 
     def __init__(self, url: str) -> None:

@@ -26,6 +26,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeDecorator
 
+from cascade_core.errors import NotReady
+
 SQLITE_BUSY_TIMEOUT_MS = 10_000
 _POOL_SIZE = 4
 _EVENTS_LOCK = 0x4341_5343_0002
@@ -162,12 +164,21 @@ server_secrets = Table(
 
 
 def open_engine(url: str) -> Engine:
-    """Open an engine; a SQLite file's folder is made if it is missing."""
+    """Open an engine; a SQLite file's folder is made if it is missing.
+
+    Raises:
+        NotReady: that folder cannot be made.
+    """
     parsed = make_url(url)
     if parsed.get_backend_name() != "sqlite":
         return create_engine(parsed, pool_size=_POOL_SIZE, pool_pre_ping=True)
     if parsed.database:
-        Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(parsed.database).parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            message = f"the database's folder {folder} cannot be made: {error.strerror}"
+            raise NotReady(message) from error
     engine = create_engine(parsed, pool_size=_POOL_SIZE)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)

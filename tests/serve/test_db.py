@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -380,6 +381,12 @@ def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None
     database.create_tables()
     with database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_sqlite_file_whose_folder_cannot_be_made_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotReady, match="file"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'cascade.db'}")
 
 
 def test_a_database_without_tables_is_not_ready(database_url: str) -> None:

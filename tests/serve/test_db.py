@@ -6,7 +6,6 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -374,19 +373,6 @@ def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> No
     assert everything[-1].id == database.last_event_id()
     assert database.events_since(everything[5].id) == everything[6:]
     assert seen[0].at.utcoffset() == timedelta(0)
-
-
-def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:
-    database = Database(new_database_url("sqlite"))
-    database.create_tables()
-    with database.reading() as connection:
-        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
-
-
-def test_a_sqlite_file_whose_folder_cannot_be_made_is_not_ready(tmp_path: Path) -> None:
-    (tmp_path / "file").touch()
-    with pytest.raises(NotReady, match="file"):
-        Database(f"sqlite:///{tmp_path / 'file' / 'cascade.db'}")
 
 
 def test_a_database_without_tables_is_not_ready(database_url: str) -> None:

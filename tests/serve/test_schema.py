@@ -11,7 +11,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import insert, text
 
-from cascade_core.errors import DatabaseNewer
+from cascade_core.errors import DatabaseNewer, NotReady
 from serve import tables
 from serve.db import Database
 from serve.records import LatentRow, NewJob, utc_now
@@ -107,3 +107,16 @@ def test_a_database_of_a_later_release_is_refused_and_left_alone(database: Datab
     with database.reading() as connection:
         left = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
     assert left == "9999"
+
+
+def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:
+    database = Database(new_database_url("sqlite"))
+    database.create_tables()
+    with database.reading() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+
+
+def test_a_sqlite_file_whose_folder_cannot_be_made_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotReady, match="file"):
+        Database(f"sqlite:///{tmp_path / 'file' / 'cascade.db'}")

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from cascade_core.checkpoint import open_checkpoint
-from cascade_core.errors import CascadeError
+from cascade_core.errors import CascadeError, SettingsInvalid
 from cascade_core.layout import ALL_COMPONENTS
 from serve.cli.client import ServiceClient
 from serve.cli.output import CliError
@@ -176,9 +176,9 @@ def check_access(settings: Settings) -> Finding:
 
     try:
         return Finding("access", "ok", check_exposure(settings))
-    except CascadeError as error:
+    except SettingsInvalid as error:
         return Finding("access", "broken", str(error), MAKE_A_KEY)
-    except ImportError as error:  # the database's driver
+    except Exception as error:  # drivers raise anything, a missing one ImportError
         return Finding("access", "broken", str(error), "check CASCADE_DATABASE_URL")
 
 

@@ -106,9 +106,19 @@ def test_doctor_finds_a_data_folder_and_stores_that_cannot_be_used(
 ) -> None:
     (tmp_path / "data").write_text("a file where the folder should be")
     found = _findings(cascade)
-    for name in ("data folder", "database", "blob store"):
+    for name in ("data folder", "database", "access", "blob store"):
         assert found[name]["status"] == "broken"
         assert found[name]["remedy"]
+
+
+def test_doctor_finds_an_address_that_is_open_without_keys(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    assert _findings(cascade)["access"]["status"] == "ok"
+    environment.setenv("CASCADE_HTTP_HOST", "0.0.0.0")
+    access = _findings(cascade)["access"]
+    assert access["status"] == "broken"
+    assert "cascade keys create" in access["remedy"]
 
 
 def test_doctor_says_that_a_server_is_still_starting(

@@ -16,9 +16,8 @@ from serve.replica import Message
 
 MAX_TRIES = 3
 MAX_DEATHS = 2
-"""Replicas that may die while they work on one request; it may be what kills them."""
-MAX_LOST = 10
-"""Replicas that may die while a request waits in them, for which it cannot be blamed."""
+"""Replicas that may die of one request; turns keep requests from waiting in a replica, so the one
+that is there when it dies may be the cause."""
 RETRY_PAUSE_S = 0.5
 """Time for the router to learn that a replica died; the next call then waits for its successor."""
 
@@ -53,25 +52,21 @@ class StageClient:
         Cancelling this coroutine cancels the work on the replica, within one step.
 
         Raises:
-            CascadeError: the stage's own error after the last try; StageLost at once when two
-                replicas have died while they worked on this request.
+            CascadeError: the stage's own error after the last try; StageLost when two replicas
+                have died while they had this request.
         """
-        failures = _Failures()
+        tries = deaths = 0
         while True:
-            failures.is_begun = False
-
-            async def note(message: Message) -> None:
-                failures.is_begun = True
-                await on_message(message)
-
             try:
-                return await self._once(*args, on_message=note)
+                return await self._once(*args, on_message=on_message)
             except Exception as error:
                 ours = _translated(error)
-                if failures.is_last(ours):
+                tries += 1
+                deaths += isinstance(error, RayActorError)
+                if not ours.retryable or tries == MAX_TRIES or deaths == MAX_DEATHS:
                     raise ours from error
-                logger.warning("stage %s: try %d failed: %s", self.name, failures.count, ours.code)
-            await asyncio.sleep(RETRY_PAUSE_S * failures.count)
+                logger.warning("stage %s: try %d failed: %s", self.name, tries, ours.code)
+            await asyncio.sleep(RETRY_PAUSE_S * tries)
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
         stream = self._handle.run.remote(*args)
@@ -84,31 +79,6 @@ class StageClient:
             stream.cancel()
             raise
         raise StageLost(f"stage {self.name} ended without a result")
-
-
-class _Failures:
-    """Counts the failures of one call by their kind."""
-
-    def __init__(self) -> None:
-        self.is_begun = False
-        self._lost = 0
-        self._deaths = 0
-        self._others = 0
-
-    @property
-    def count(self) -> int:
-        return self._lost + self._deaths + self._others
-
-    def is_last(self, error: CascadeError) -> bool:
-        """Note a failure; tell whether it is not to be tried again."""
-        if not isinstance(error, StageLost):
-            self._others += 1
-        elif self.is_begun:
-            self._deaths += 1
-        else:
-            self._lost += 1
-        is_over = self._others >= MAX_TRIES or self._deaths >= MAX_DEATHS or self._lost >= MAX_LOST
-        return is_over or not error.retryable
 
 
 def _translated(error: Exception) -> CascadeError:

@@ -17,7 +17,7 @@ from serve.claims import make_claim
 from serve.events import sse_response
 from serve.records import TERMINAL_STATES, JobState
 from serve.routes.shared import Needs, check_id, check_sees, event_stream, secured
-from serve.routes.submission import find_job, resolve, wait_for_client
+from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList
 from serve.store import preview_key_from_name
 
@@ -88,17 +88,18 @@ async def create_job(
     asked = body.model_dump(mode="json", exclude={"id"})
     claim = make_claim(asked, owner, body.id, idempotency_key)
     # First of all: what this request needed then, a latent say, may be gone by now.
-    job_id = None
-    if body.id or idempotency_key:
+    can_come_back = bool(body.id or idempotency_key)
+    wait_s, job_id = _wait_s(prefer), None
+    if can_come_back:
         job_id = await asyncio.to_thread(services.database.accepted_before, claim)
     if job_id is None:
         request = await resolve(services, caller, body)
-        job_id = await services.jobs.submit(request, body.client_state, owner, claim)
+        submitting = services.jobs.submit(request, body.client_state, owner, claim)
+        is_bound = wait_s and not can_come_back
+        job_id = await (submit_for_client(services, submitting, claim) if is_bound else submitting)
     logger.info("accepted job %s", job_id)
-    wait_s = _wait_s(prefer)
     if wait_s:
         end = services.jobs.wait(job_id, wait_s)
-        can_come_back = bool(body.id or idempotency_key)
         await (end if can_come_back else wait_for_client(services, http_request, job_id, end))
     job = await find_job(services, caller, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED

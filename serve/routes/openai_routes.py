@@ -29,7 +29,7 @@ from serve.openai_images import (
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
 from serve.routes.shared import Needs, check_model, event_stream, secured
-from serve.routes.submission import find_job, resolve, wait_for_client
+from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
 from serve.schemas import JobBody
 from serve.services import Services
 from serve.share import ShareLinks
@@ -152,7 +152,8 @@ async def _submit(
     # get another one when it asks again.
     owner = caller.owner(body.user)
     claim = make_claim(body.model_dump(mode="json"), owner)
-    job_id = await services.jobs.submit(request, None, owner, claim)
+    submitting = services.jobs.submit(request, None, owner, claim)
+    job_id = await submit_for_client(services, submitting, claim)
     logger.info("accepted job %s", job_id)
     return job_id
 

@@ -11,11 +11,13 @@ from fastapi import Request
 from cascade_core.errors import NotFound
 from cascade_core.request import GenerationRequest
 from serve.access import Caller
-from serve.records import Job
+from serve.records import Claim, Job
 from serve.resolve import resolve_generate, resolve_vary
 from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services
+
+LEFT_TRIES, LEFT_PAUSE_S = 20, 0.1
 
 
 async def resolve(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
@@ -44,6 +46,21 @@ async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
     if job is None or not caller.sees(job.owner):
         raise NotFound("there is no such job")
     return job
+
+
+async def submit_for_client(
+    services: Services, submitting: Coroutine[Any, Any, str], claim: Claim
+) -> str:
+    """Await a submission for a client that will wait; if it leaves meanwhile, cancel the job."""
+    try:
+        return await submitting
+    except asyncio.CancelledError:
+        # The submission goes on by itself, so the job may be there only in a moment.
+        for _ in range(LEFT_TRIES):
+            if await services.jobs.cancel(claim.job_id):
+                break
+            await asyncio.sleep(LEFT_PAUSE_S)
+        raise
 
 
 async def wait_for_client(

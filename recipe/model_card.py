@@ -31,7 +31,8 @@ _LIMITS = """## What it does not do
 - More than two things, other relations between things, lettering, photographs.
 - Other canvases than 256x256, 384x256 and 256x384 pixels, the three it was trained on.
 - `decoder_guidance_scale` above 1 brings nothing.
-- Everything right every time: see the failures below and the figures.
+- Everything right every time: see the failures below and the figures. Patterns are the weakest
+  part, above all on small things and rings.
 """
 
 _LICENCE = """## Licence
@@ -60,6 +61,9 @@ One or two things on a plain, grainy background, on a square, wide or tall canva
 Common synonyms work too (disc, box, donut; turquoise, violet, crimson, golden; spotted, checked;
 big, tiny; above, below, left of). Example: *a large striped red heart in the center on a white
 background*. Good settings: 20 prior steps with guidance 2, 10 decoder steps without guidance.
+
+`latent_encoder/` holds the way back: `cascade_core.latent_encoder` makes the Stage C latent of a
+picture with it.
 """
 
 

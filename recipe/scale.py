@@ -56,7 +56,7 @@ FULL: Final = Scale(
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
-    joint=Budget(minutes=16, steps=100_000, batch=10, learning_rate=1e-3),
+    joint=Budget(minutes=76, steps=100_000, batch=10, learning_rate=1e-3),
     stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
     stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
 )

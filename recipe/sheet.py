@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-CAPTION_PX: Final = 30
+CAPTION_PX: Final = 43
 CHARACTERS: Final = 30
 SHOWN_PX: Final = 160
 
@@ -26,7 +26,7 @@ def save_sheet(
         shown = Image.fromarray(picture)
         shown.thumbnail((SHOWN_PX, SHOWN_PX), Image.Resampling.LANCZOS)
         sheet.paste(shown, (left + 2, top + CAPTION_PX))
-        lines = "\n".join(textwrap.wrap(caption, CHARACTERS)[:2])
+        lines = "\n".join(textwrap.wrap(caption, CHARACTERS)[:3])
         draw.multiline_text((left + 3, top + 1), lines, fill="black", spacing=1)
     path.parent.mkdir(parents=True, exist_ok=True)
     # 256 colours keep a sheet of grainy pictures to a few hundred kilobytes.

@@ -1,6 +1,7 @@
 """What *Vary details* keeps and what it changes: one Stage C latent, several Stage B seeds."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from PIL import Image
 from recipe.captions import exact_caption
 from recipe.drawing import Picture, compose, decode
 from recipe.metric import Score, border_rgb, foreground, score
+from recipe.render import render
 from recipe.scene import Scene
 from recipe.sheet import save_sheet
 
@@ -40,8 +42,21 @@ def vary_details(pipeline: Any, scenes: list[Scene], sheet: Path) -> dict[str, f
             kept(score(a, s)) == kept(score(b, s)) for a, b, s in pairs
         ),
         "grain_correlation": mean(grain_correlation(a, b) for a, b, _ in pairs),
-        "high_pass_correlation": mean(correlation(high_pass(a), high_pass(b)) for a, b, _ in pairs),
+        "high_pass_correlation": mean(detail_correlation(a, b) for a, b, _ in pairs),
+        "high_pass_correlation_of_true_renders": mean(
+            detail_correlation(render(scene), render(with_other_grain(scene))) for scene in scenes
+        ),
     }
+
+
+def with_other_grain(scene: Scene) -> Scene:
+    """Return the scene with other random details: a perfect variation."""
+    return replace(scene, grain_seed=scene.grain_seed + 1)
+
+
+def detail_correlation(a: Picture, b: Picture) -> float:
+    """Correlation of all fine detail, outlines included."""
+    return correlation(high_pass(a), high_pass(b))
 
 
 def kept(found: Score) -> list[tuple[bool, bool]]:

@@ -34,6 +34,7 @@ class HandleDoor:
 
     def __init__(self, jobs: DeploymentHandle) -> None:
         self._jobs = jobs
+        self._cancelling: set[asyncio.Task[bool]] = set()
 
     async def submit(
         self,
@@ -69,7 +70,10 @@ class HandleDoor:
         """Cancel a job wherever it runs; False if it had already ended."""
         # In a context of its own: Serve cancels the calls of a request whose client has left, and
         # this one is what is left to be done then.
-        return await asyncio.create_task(self._cancel(job_id), context=Context())
+        task = asyncio.create_task(self._cancel(job_id), context=Context())
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+        return await asyncio.shield(task)
 
     async def _cancel(self, job_id: str) -> bool:
         was_open: bool = await _asked(self._jobs.cancel.remote(job_id))

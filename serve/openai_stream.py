@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-import anyio
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
@@ -20,6 +19,7 @@ from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest
 from serve.events import EventHub, KeepAlive
+from serve.forsaken import forsake
 from serve.http_errors import STATUS, error_body
 from serve.openai_images import Output, image_b64, size_text
 from serve.openai_schemas import Usage
@@ -94,8 +94,7 @@ class ImageStream(EventSourceResponse):
         try:
             await super().__call__(scope, receive, send)
         finally:
-            with anyio.CancelScope(shield=True):
-                await self._services.jobs.cancel(self._job_id)
+            forsake(self._services, self._job_id)
 
     async def _messages(self) -> AsyncGenerator[ServerSentEvent]:
         async with aclosing(self._hub.follow(self._job_id)) as events:

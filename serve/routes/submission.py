@@ -11,13 +11,12 @@ from fastapi import Request
 from cascade_core.errors import NotFound
 from cascade_core.request import GenerationRequest
 from serve.access import Caller
+from serve.forsaken import forsake
 from serve.records import Claim, Job
 from serve.resolve import resolve_generate, resolve_vary
 from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services
-
-LEFT_TRIES, LEFT_PAUSE_S = 20, 0.1
 
 
 async def resolve(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
@@ -55,11 +54,7 @@ async def submit_for_client(
     try:
         return await submitting
     except asyncio.CancelledError:
-        # The submission goes on by itself, so the job may be there only in a moment.
-        for _ in range(LEFT_TRIES):
-            if await services.jobs.cancel(claim.job_id):
-                break
-            await asyncio.sleep(LEFT_PAUSE_S)
+        forsake(services, claim.job_id)
         raise
 
 
@@ -83,7 +78,7 @@ async def wait_for_client(
         waiting.cancel()
         leaving.cancel()
         if not is_over:
-            await services.jobs.cancel(job_id)
+            forsake(services, job_id)
 
 
 async def _disconnected(http_request: Request) -> None:

@@ -182,12 +182,10 @@ class Chaos:
 
     def _kill_one(self) -> None:
         time.sleep(self._rng.uniform(0.2, 3.0))
-        victim = self._rng.choice(list(VICTIMS))
-        pids = _pids(VICTIMS[victim])
-        if not pids:
-            return
+        alive = {victim: pids for victim, mark in VICTIMS.items() if (pids := _pids(mark))}
+        victim = self._rng.choice(list(alive))
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(self._rng.choice(pids)).send_signal(signal.SIGKILL)
+            psutil.Process(self._rng.choice(alive[victim])).send_signal(signal.SIGKILL)
         killed_s = time.monotonic()
         self.report.kills[victim] += 1
         client = Client(self._url)

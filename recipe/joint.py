@@ -16,9 +16,6 @@ from recipe.scale import Scale
 from recipe.stage_b import StageBTeacher, TaughtStageB, examples_per_step
 from recipe.train import Trainer, load_average
 
-MEANING_WEIGHT = 1.0
-"""Weight of the compressor's own lesson, which keeps shape, colour and texture legible."""
-
 
 class Joint(nn.Module):
     """Compressor with its meaning decoder, and Stage B with its head."""
@@ -48,7 +45,7 @@ def train_joint(scale: Scale) -> None:
             latents = meaning.latents(joint.pair.compressor, group, rows)
             told = meaning.loss(joint.pair.decoder, latents, group, rows)
         example = replace(sampler.pick(group, rows), condition=latents)
-        return teacher.loss(example, as_windows=as_windows) + MEANING_WEIGHT * told
+        return teacher.loss(example, as_windows=as_windows) + told
 
     def validate(_joint: nn.Module) -> str:
         rows = np.arange(sampler.picker.kept_back[0])

@@ -1,4 +1,4 @@
-"""Jobs, images, latents and events in SQL.
+"""Jobs, images and latents in SQL, and the events that tell of their changes.
 
 Every method is one transaction and blocks; call it from a thread.
 """
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Update, func, insert, or_, select, update
+from sqlalchemy import Connection, Update, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
@@ -19,7 +19,6 @@ from serve.records import (
     OPEN_STATES,
     Claim,
     DeletedImage,
-    EventRow,
     ImageRow,
     Job,
     JobOwner,
@@ -49,7 +48,7 @@ from serve.schema import Migrated, upgrade
 from serve.store import preview_name
 from serve.tables import events, images, jobs, latents, lock_events, open_engine
 
-__all__ = ["Database", "EventRow", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
+__all__ = ["Database", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 
 Stage = Literal["c", "b", "a"]
 
@@ -344,29 +343,6 @@ class Database:
             if job is not None:
                 _append(connection, job_id, state, {"job": job.to_json()})
         return True
-
-    def events(self, job_id: str, after_id: int = 0, limit: int = 500) -> list[EventRow]:
-        """Return a job's events after an id, oldest first."""
-        return self._events(
-            select(events)
-            .where(events.c.job_id == job_id, events.c.id > after_id)
-            .order_by(events.c.id)
-            .limit(limit)
-        )
-
-    def events_since(self, global_id: int, limit: int = 1000) -> list[EventRow]:
-        """Return all jobs' events after an id, oldest first."""
-        query = select(events).where(events.c.id > global_id)
-        return self._events(query.order_by(events.c.id).limit(limit))
-
-    def last_event_id(self) -> int:
-        """Return the newest event's id, 0 if there is none."""
-        with self.reading() as connection:
-            return connection.execute(select(func.max(events.c.id))).scalar() or 0
-
-    def _events(self, query: Any) -> list[EventRow]:
-        with self.reading() as connection:
-            return [EventRow(**row) for row in connection.execute(query).mappings()]
 
     def _load(self, connection: Connection, job_id: str) -> Job | None:
         rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())

@@ -10,7 +10,7 @@ from contextlib import aclosing, asynccontextmanager, suppress
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from serve.db import Database
+from serve.event_log import EventLog
 from serve.records import TERMINAL_STATES, EventRow
 
 POLL_S = 0.025
@@ -27,12 +27,12 @@ class EventHub:
     """Follows jobs for any number of streams; polls only while there is one.
 
     Args:
-        database: where events are appended, by this or any other process.
+        log: where events are appended, by this or any other process.
         poll_s: pause between looks.
     """
 
-    def __init__(self, database: Database, poll_s: float = POLL_S) -> None:
-        self._database = database
+    def __init__(self, log: EventLog, poll_s: float = POLL_S) -> None:
+        self._log = log
         self._poll_s = poll_s
         self._streams: dict[str, set[_Stream]] = {}
         self._poller: asyncio.Task[None] | None = None
@@ -63,6 +63,10 @@ class EventHub:
                     if event_or_gap.type in TERMINAL_STATES:
                         return
 
+    async def has_events(self, job_id: str, after_id: int) -> bool:
+        """Tell whether a job has events after an id."""
+        return bool(await asyncio.to_thread(self._log.of_job, job_id, after_id, 1))
+
     async def ended(self, job_id: str, timeout_s: float) -> None:
         """Return when a job has ended, or after ``timeout_s``."""
         with suppress(TimeoutError):
@@ -79,7 +83,7 @@ class EventHub:
 
     async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
         while True:
-            batch = await asyncio.to_thread(self._database.events, job_id, after_id)
+            batch = await asyncio.to_thread(self._log.of_job, job_id, after_id)
             for event in batch:
                 yield event
             if not batch:
@@ -102,13 +106,13 @@ class EventHub:
     async def _ensure_poller(self) -> None:
         async with self._starting:
             if self._poller is None:
-                after_id = await asyncio.to_thread(self._database.last_event_id)
+                after_id = await asyncio.to_thread(self._log.last_id)
                 self._poller = asyncio.create_task(self._poll(after_id))
 
     async def _poll(self, after_id: int) -> None:
         while self._streams:
             try:
-                batch = await asyncio.to_thread(self._database.events_since, after_id, _BATCH)
+                batch = await asyncio.to_thread(self._log.since, after_id, _BATCH)
             except Exception as error:
                 # Whatever it is, ending here would leave the open streams hanging for ever.
                 logger.warning("events wait", exc_info=error)

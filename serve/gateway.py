@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from serve import docs_page, http_errors
+from serve.event_log import EventLog
 from serve.events import KEEP_ALIVE_S, EventHub
 from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
@@ -37,7 +38,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         services: what it works on.
         keep_alive_s: seconds between comments that keep idle event streams open.
     """
-    hub = EventHub(services.database)
+    hub = EventHub(EventLog(services.database))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

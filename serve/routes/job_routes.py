@@ -167,11 +167,9 @@ async def follow_job(
     """Stream a job's events, past ones first; live ones follow within about 25 ms."""
     after_id = _event_id(last_event_id)
     job = await find_job(services, caller, job_id)
-    if job.is_terminal and not await asyncio.to_thread(
-        services.database.events, job_id, after_id, 1
-    ):
-        return Response(status_code=HTTPStatus.NO_CONTENT)
     state = request.app.state
+    if job.is_terminal and not await state.hub.has_events(job_id, after_id):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
     return sse_response(state.hub, job_id, after_id, state.keep_alive_s)
 
 

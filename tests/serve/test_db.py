@@ -15,6 +15,7 @@ from cascade_core.errors import IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve import tables
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.records import NewJob, OpenLimits
 
 JobMaker = Callable[..., NewJob]
@@ -54,7 +55,7 @@ def body(database: Database, job_id: str) -> dict[str, Any]:
 
 
 def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in database.events(job_id)]
+    return [event.type for event in EventLog(database).of_job(job_id)]
 
 
 def finished_after(database: Database, job_id: str, seconds: float) -> None:
@@ -134,7 +135,7 @@ def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job:
     shown = body(database, job_id)
     assert shown["stage"] == "c"
     assert shown["progress"] == {"step": 3, "steps": 20, "index": 0}
-    event = database.events(job_id)[-1]
+    event = EventLog(database).of_job(job_id)[-1]
     assert event.type == "progress"
     assert event.data == {
         "stage": "c",
@@ -164,7 +165,7 @@ def test_the_last_event_carries_the_whole_job(database: Database, make_job: JobM
     database.add_cost(job.id, "b", 0.25)
     assert database.finish_job(job.id, "succeeded")
     shown = body(database, job.id)
-    assert database.events(job.id)[-1].data == {"job": shown}
+    assert EventLog(database).of_job(job.id)[-1].data == {"job": shown}
     assert shown["cost"] == {"c_s": 1.5, "b_s": 0.25, "a_s": 0}
     assert (shown["stage"], shown["progress"], shown["eta_s"]) == (None, None, None)
     assert len(shown["images"]) == 1
@@ -215,9 +216,9 @@ def test_writers_in_many_threads_do_not_lock_each_other_out(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, ids))
     for job_id in ids:
-        steps = [event.data["step"] for event in database.events(job_id, limit=50)[1:]]
+        steps = [event.data["step"] for event in EventLog(database).of_job(job_id, limit=50)[1:]]
         assert steps == list(range(1, 26))
-    ordered = [event.id for event in database.events_since(0)]
+    ordered = [event.id for event in EventLog(database).since(0)]
     assert ordered == sorted(set(ordered))
 
 
@@ -283,7 +284,7 @@ def test_the_position_counts_the_jobs_that_end_before(
     assert [position(database, job_id) for job_id in ids] == [None, 1, 2, 3]
     database.finish_job(ids[0], "succeeded")
     assert position(database, ids[3]) == 2
-    assert database.events(ids[3])[0].data == {"position": 3, "eta_s": None}
+    assert EventLog(database).of_job(ids[3])[0].data == {"position": 3, "eta_s": None}
 
 
 def test_a_user_stands_behind_no_more_than_the_first_job_of_a_flood(
@@ -302,7 +303,7 @@ def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
     first, large = add(database, make_job()), add(database, make_job(n=4))
     assert body(database, first)["eta_s"] == 3.0
     assert body(database, large)["eta_s"] == 15.0
-    assert database.events(large)[0].data == {"position": 1, "eta_s": 15.0}
+    assert EventLog(database).of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
     database.start_job(first)
     assert 0 < body(database, first)["eta_s"] <= 3.0
 
@@ -364,14 +365,14 @@ def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> No
     for step in range(1, 4):
         database.progress(first, "c", step, 3, 0)
         database.progress(second, "c", step, 3, 0)
-    seen = database.events(first)
+    seen = EventLog(database).of_job(first)
     assert [event.type for event in seen] == ["queued", "progress", "progress", "progress"]
-    assert database.events(first, after_id=seen[1].id) == seen[2:]
-    assert database.events(first, limit=2) == seen[:2]
-    everything = database.events_since(0)
+    assert EventLog(database).of_job(first, after_id=seen[1].id) == seen[2:]
+    assert EventLog(database).of_job(first, limit=2) == seen[:2]
+    everything = EventLog(database).since(0)
     assert len(everything) == 8
-    assert everything[-1].id == database.last_event_id()
-    assert database.events_since(everything[5].id) == everything[6:]
+    assert everything[-1].id == EventLog(database).last_id()
+    assert EventLog(database).since(everything[5].id) == everything[6:]
     assert seen[0].at.utcoffset() == timedelta(0)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cascade_core.handoff import ModelRef
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.records import LatentRow, NewJob
 
 JobMaker = Callable[..., NewJob]
@@ -27,7 +28,7 @@ def body(database: Database, job_id: str) -> dict[str, Any]:
 
 
 def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in database.events(job_id)]
+    return [event.type for event in EventLog(database).of_job(job_id)]
 
 
 def latent_row(job: NewJob, index: int = 0) -> LatentRow:
@@ -43,7 +44,7 @@ def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> N
     assert not database.save_image(job.images[1].id, 1234, 0.5)
     assert not database.save_image("nope", 1, 0.5)
     assert types(database, job.id) == ["queued", "image"]
-    assert database.events(job.id)[-1].data == {
+    assert EventLog(database).of_job(job.id)[-1].data == {
         "index": 1,
         "id": job.images[1].id,
         "latent_id": job.images[1].latent_id,

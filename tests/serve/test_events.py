@@ -12,6 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.records import EventRow, NewJob
 from tests.serve.memory_door import MemoryDoor
@@ -202,7 +203,7 @@ async def test_nothing_is_lost_or_repeated_while_a_stream_starts(
     """Events keep coming while streams go over from the stored events to the live ones."""
     job = make_job()
     database.insert_job(job)
-    hub = EventHub(database, poll_s=0.001)
+    hub = EventHub(EventLog(database), poll_s=0.001)
 
     readers = []
     for step in range(1, 101):
@@ -212,7 +213,7 @@ async def test_nothing_is_lost_or_repeated_while_a_stream_starts(
     database.finish_job(job.id, "succeeded")
     async with asyncio.timeout(TIMEOUT_S):
         seen = await asyncio.gather(*readers)
-    everything = database.events(job.id)
+    everything = EventLog(database).of_job(job.id)
     assert len(everything) == 102
     assert all(events == everything for events in seen)
     await hub.close()
@@ -222,14 +223,14 @@ async def test_a_slow_client_misses_nothing(database: Database, make_job: JobMak
     """More happens than a stream keeps waiting; the rest is read again from the database."""
     job = make_job()
     database.insert_job(job)
-    hub = EventHub(database, poll_s=0.001)
+    hub = EventHub(EventLog(database), poll_s=0.001)
     stream = hub.follow(job.id)
     assert (await anext(stream)).type == "queued"
     database.progress(job.id, "c", 1, 2000, 0)
     assert (await anext(stream)).data["step"] == 1  # live from here on
     for step in range(2, 1202):
         database.progress(job.id, "c", step, 2000, 0)
-    last_id = database.last_event_id()
+    last_id = EventLog(database).last_id()
     waiting = next(iter(hub._streams[job.id]))
     await until(lambda: None in waiting._waiting._queue)  # type: ignore[attr-defined]
     database.finish_job(job.id, "succeeded")
@@ -249,7 +250,7 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     monkeypatch.setattr("serve.events._RETRY_S", 0.01)
     job = make_job()
     database.insert_job(job)
-    hub = EventHub(database, poll_s=0.001)
+    hub = EventHub(EventLog(database), poll_s=0.001)
     stream = hub.follow(job.id)
     await anext(stream)
     with database._engine.begin() as connection:

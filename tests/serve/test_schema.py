@@ -14,6 +14,7 @@ from sqlalchemy import insert, text
 from cascade_core.errors import DatabaseNewer, NotReady
 from serve import tables
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.records import LatentRow, NewJob, utc_now
 from serve.rows import latent_values, planned_values
 from tests.serve.test_db_images import latent_row
@@ -67,10 +68,10 @@ def test_the_revisions_make_the_tables_that_the_code_expects(database: Database)
 def test_event_ids_never_come_back(database: Database, make_job: JobMaker) -> None:
     job = make_job()
     database.insert_job(job)
-    last = database.last_event_id()
+    last = EventLog(database).last_id()
     run_sql(database, "DELETE FROM events")
     database.finish_job(job.id, "cancelled")
-    assert database.last_event_id() > last
+    assert EventLog(database).last_id() > last
 
 
 def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(

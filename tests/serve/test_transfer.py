@@ -16,6 +16,7 @@ from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from serve import archive
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.records import NewJob
 from serve.store import BlobStore, image_key, latent_key
@@ -167,7 +168,7 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     assert answer.status_code == 202, answer.text
     assert answer.json()["request"]["prompt"] == first.request.prompt
     assert (await client.get(f"/v1/latents/{latent_id}")).content == b"latent bytes"
-    hub = EventHub(database)
+    hub = EventHub(EventLog(database))
     assert [event.type async for event in hub.follow(first.id)] == ["succeeded"]
     await hub.close()
 

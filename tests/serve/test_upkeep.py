@@ -13,6 +13,7 @@ import pytest
 
 from cascade_core.errors import NotReady
 from serve.db import Database
+from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.records import NewJob, utc_now
 from serve.settings import Settings
@@ -239,7 +240,7 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
     assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 0, 1)
     assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
     assert await blobs.exists(image_key(job.images[0].id, "png"))
-    hub = EventHub(database)
+    hub = EventHub(EventLog(database))
     assert [event.type async for event in hub.follow(job.id)] == ["succeeded"]
     await hub.close()
 

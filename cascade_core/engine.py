@@ -15,8 +15,17 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cascade_core.batching import choose_rows, preview_steps
-from cascade_core.errors import Cancelled, CascadeError, Internal, NotReady, SettingsInvalid
+from cascade_core.errors import (
+    Cancelled,
+    CascadeError,
+    Internal,
+    NotReady,
+    OutOfMemory,
+    SettingsInvalid,
+    StageLost,
+)
 from cascade_core.guard import StageGuard
+from cascade_core.memory import FittingRows
 from cascade_core.stages.base import Rgb, Row, Stage
 from cascade_core.work import EngineStats, Event, Failed, Finished, Started, Stepped, Work
 
@@ -72,6 +81,11 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     exactly one of Finished and Failed. Without Started it failed while it waited. Callbacks must
     not block; what they raise is logged and changes nothing.
 
+    Rows of a batch that fails are tried in smaller ones: in halves when memory ran out, else one by
+    one. When the device or its memory is lost, the engine closes itself, as only a new process
+    helps: tasks of the last step fail with StageLost, for one of them may be the cause, and all
+    others with NotReady.
+
     Args:
         stage: loaded; from ``start`` on nobody else may use it.
         max_rows: rows resident at once; 1 keeps requests strictly apart.
@@ -100,7 +114,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._waiting: deque[_Waiting[TaskT]] = deque()
         self._running: list[_Running[RowT]] = []
         self._is_idle = True
-        self._guard = StageGuard(stage.name, clock)
+        self._guard = StageGuard(stage.name, clock, stage.free_memory)
+        self._fitting = FittingRows(max_rows)
         self._arrivals = self._turns = self._row_steps = 0
         self._finished = self._failed = self._cancelled = 0
         self._seconds_per_step = self._busy_s = 0.0
@@ -144,7 +159,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         work = Work()
         with self._changed:
             if self._is_closed:
-                raise NotReady(f"stage {self._stage.name} is shutting down")
+                raise NotReady(f"this replica of stage {self._stage.name} takes no more work")
             self._waiting.append(_Waiting(task, work, emit, previews, self._clock()))
             self._changed.notify_all()
         return work
@@ -193,7 +208,13 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._fail_what_is_left()
             self._is_idle = True
 
+    def _is_worn_out(self) -> bool:
+        return self._guard.is_device_lost or self._fitting.is_worn_out
+
     def _wait_for_work(self) -> bool:
+        if self._is_worn_out():
+            logger.error("stage %s needs a new process", self._stage.name)
+            return False
         with self._changed:
             self._is_idle = not (self._running or self._waiting)
             self._changed.wait_for(lambda: self._is_closed or self._running or self._waiting)
@@ -212,7 +233,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._fail(entry, _cancelled())
 
     def _admit_waiting(self) -> None:
-        while len(self._running) < self._max_rows:
+        while len(self._running) < self._max_rows and not self._is_worn_out():
             with self._changed:
                 if not self._waiting:
                     return
@@ -251,16 +272,32 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         # Admission takes time: whoever was cancelled meanwhile shall not run again.
         self._remove_cancelled()
         entries = choose_rows(self._running, self._max_rows)
-        if not entries:
+        if entries:
+            most = self._fitting.most(entries[0].bucket, self._turns)
+            self._advance_together(entries[:most])
+
+    def _advance_together(
+        self, entries: list[_Running[RowT]], before: CascadeError | None = None
+    ) -> None:
+        """Do one step of rows; those of a batch that fails are tried again in smaller ones.
+
+        ``before`` is how a larger batch of them failed.
+        """
+        if self._is_worn_out():
             return
-        error = self._advance(entries)
-        if error is None or len(entries) == 1:
+        if before is not None:
+            for entry in entries:
+                if entry.row.step != entry.step or entry.work.is_cancelled:
+                    self._settle(entry, before)
+            entries = [entry for entry in entries if entry in self._running]
+        error = self._advance(entries) if entries else None
+        if error is None or len(entries) == 1 or self._is_worn_out():
             for entry in entries:
                 self._settle(entry, error)
             return
-        for entry in entries:
-            untouched = entry.row.step == entry.step and not entry.work.is_cancelled
-            self._settle(entry, self._advance([entry]) if untouched else error)
+        size = (len(entries) + 1) // 2 if isinstance(error, OutOfMemory) else 1
+        for start in range(0, len(entries), size):
+            self._advance_together(entries[start : start + size], error)
 
     def _advance(self, entries: list[_Running[RowT]]) -> CascadeError | None:
         self._turns += 1
@@ -270,7 +307,10 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         try:
             self._guard.call(self._stage.advance, [entry.row for entry in entries])
         except CascadeError as error:
+            if isinstance(error, OutOfMemory):
+                self._fitting.ran_out(entries[0].bucket, len(entries), self._turns)
             return error
+        self._fitting.fitted(entries[0].bucket)
         drift = self._guard.last_s - self._seconds_per_step
         self._seconds_per_step += drift * (_NEWEST_STEP_WEIGHT if self._seconds_per_step else 1.0)
         return None
@@ -324,8 +364,18 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             left: list[_Waiting[TaskT] | _Running[RowT]] = [*self._running, *self._waiting]
             self._waiting.clear()
         for entry in left:
-            message = f"stage {self._stage.name} is shutting down"
-            self._fail(entry, _cancelled() if entry.work.is_cancelled else NotReady(message))
+            self._fail(entry, _cancelled() if entry.work.is_cancelled else self._end_of(entry))
+
+    def _end_of(self, entry: _Waiting[TaskT] | _Running[RowT]) -> CascadeError:
+        """Return why an entry cannot go on when the engine closes."""
+        name = self._stage.name
+        if not self._is_worn_out():
+            return NotReady(f"stage {name} is shutting down")
+        # Devices report failures late, so they may show only when a preview is fetched.
+        was_in_last_step = isinstance(entry, _Running) and entry.last_turn == self._turns
+        if self._guard.is_device_lost and was_in_last_step:
+            return StageLost(f"the device of stage {name} failed")
+        return NotReady(f"a replica of stage {name} is replaced")
 
     def _emit(self, entry: _Waiting[TaskT] | _Running[RowT], event: Event) -> None:
         try:

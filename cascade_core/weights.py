@@ -61,6 +61,12 @@ class Placement:
         return device, _dtype(self.dtype)
 
 
+def free_cached_memory(device: torch.device) -> None:
+    """Give back what torch keeps of a GPU's memory for later tensors."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
 def model_ref(checkpoint: Checkpoint) -> ModelRef:
     """Return what a latent made by this checkpoint says about its origin."""
     return ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)

@@ -23,6 +23,10 @@ from serve.jobs import Jobs
 from serve.settings import Settings, load_settings
 from serve.stage_deployments import StageA, StageB, StageC
 
+STAGE_HEALTH_CHECK_S = 3.0
+"""Serve replaces a replica after three failed checks; until then one with a lost device refuses
+work, and with a single replica the stage stands still."""
+
 
 class DeploymentArgs(BaseModel):
     """Size of one deployment.
@@ -96,7 +100,9 @@ def _stage(
 ) -> Application:
     # The engine takes rows in order; a short queue in the replica keeps it fed between two of them.
     ongoing = max(4, 2 * settings.max_rows)
-    options = args.options(num_gpus, max_ongoing_requests=ongoing)
+    options = args.options(
+        num_gpus, max_ongoing_requests=ongoing, health_check_period_s=STAGE_HEALTH_CHECK_S
+    )
     return ray_serve.deployment(stage, name=name, **options).bind(settings)
 
 

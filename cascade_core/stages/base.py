@@ -39,7 +39,7 @@ ResultT = TypeVar("ResultT", covariant=True)
 class Stage(Protocol[TaskT, RowT, ResultT]):
     """One model and the loop around it; used by one thread at a time.
 
-    A failed ``advance`` must leave every row as it was, so that the engine can retry rows singly.
+    A failed ``advance`` must leave every row as it was, so that the engine can try fewer at a time.
 
     Attributes:
         name: ``c``, ``b`` or ``a``.
@@ -70,3 +70,6 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
 
     def warm_up(self) -> None:
         """Run one tiny request through, so that the first real one is not slow."""
+
+    def free_memory(self) -> None:
+        """Give cached device memory back, for larger pieces and for others on the same device."""

@@ -20,7 +20,7 @@ from cascade_core.stages.tensors import (
     to_handoff,
     to_pixels,
 )
-from cascade_core.weights import Placement, load_stage_a, model_ref
+from cascade_core.weights import Placement, free_cached_memory, load_stage_a, model_ref
 
 
 @dataclass(slots=True, eq=False)
@@ -129,6 +129,10 @@ class StageA:
             request=request,
         )
         self.advance([self.admit(latent)])
+
+    def free_memory(self) -> None:
+        """Give the device's cached memory back."""
+        free_cached_memory(self._device)
 
     def _decode_row(self, row: StageARow) -> Rgb:
         decoded = decode(self._model, row.latents_bchw)

@@ -24,7 +24,14 @@ from cascade_core.stages.tensors import (
     to_handoff,
     to_pixels,
 )
-from cascade_core.weights import Placement, load_schedule, load_stage_a, load_unet, model_ref
+from cascade_core.weights import (
+    Placement,
+    free_cached_memory,
+    load_schedule,
+    load_stage_a,
+    load_unet,
+    model_ref,
+)
 
 _PREVIEW_CELLS = 32
 
@@ -171,6 +178,10 @@ class StageB:
         self.advance([row])
         self.preview(row)
         self.result(row)
+
+    def free_memory(self) -> None:
+        """Give the device's cached memory back."""
+        free_cached_memory(self._device)
 
     def _check(self, task: StageBTask) -> None:
         latent, request, config = task.latent, task.request, self._unet.config

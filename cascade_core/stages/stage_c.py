@@ -18,7 +18,13 @@ from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided,
 from cascade_core.stages.base import Rgb
 from cascade_core.stages.tensors import check_finite, to_handoff
 from cascade_core.text import TextEncoder
-from cascade_core.weights import Placement, load_schedule, load_unet, model_ref
+from cascade_core.weights import (
+    Placement,
+    free_cached_memory,
+    load_schedule,
+    load_unet,
+    model_ref,
+)
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -149,6 +155,10 @@ class StageC:
         self.advance([row])
         self.preview(row)
         self.result(row)
+
+    def free_memory(self) -> None:
+        """Give the device's cached memory back."""
+        free_cached_memory(self._device)
 
     def _condition(self, text: torch.Tensor, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
         no_image = torch.zeros(

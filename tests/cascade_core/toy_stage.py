@@ -39,6 +39,7 @@ class ToyStage:
 
     name: str = "toy"
     batches: list[list[str]] = field(default_factory=list)
+    frees: int = 0
     threads: set[int] = field(default_factory=set)
     on_admit: Callable[[Task], None] = lambda task: None
     on_step: Callable[[Sequence[ToyRow]], None] = lambda rows: None
@@ -68,6 +69,9 @@ class ToyStage:
 
     def warm_up(self) -> None:
         self.threads.add(threading.get_ident())
+
+    def free_memory(self) -> None:
+        self.frees += 1
 
     def steps_of(self, name: str) -> int:
         return sum(name in batch for batch in self.batches)

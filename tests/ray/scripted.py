@@ -61,6 +61,9 @@ class ScriptedStage:
     def warm_up(self) -> None:
         return None
 
+    def free_memory(self) -> None:
+        return None
+
     def _error(self, task: dict[str, Any]) -> CascadeError:
         return from_dict({"code": task["code"], "message": "as the script says"})
 

@@ -87,7 +87,11 @@ def build_with(settings: Settings, args: AppArgs) -> Application:
     stage_c = _stage("StageC", StageC, args.stage_c, gpu["c"], settings)
     stage_b = _stage("StageB", StageB, args.stage_b, gpu["b"], settings)
     stage_a = _stage("StageA", StageA, args.stage_a, gpu["a"], settings)
-    front = {"max_ongoing_requests": 1000, "graceful_shutdown_timeout_s": 10.0}
+    # Room for short requests beside all that may be held open.
+    front = {
+        "max_ongoing_requests": settings.max_streams + 1000,
+        "graceful_shutdown_timeout_s": 10.0,
+    }
     jobs = ray_serve.deployment(Jobs, name="Jobs", **args.jobs.options(**front))
     gateway = ray_serve.deployment(
         ray_serve.ingress()(Gateway), name="Gateway", **args.gateway.options(**front)

@@ -8,16 +8,17 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 
 from serve.event_log import EventLog
 from serve.records import TERMINAL_STATES, EventRow
+from serve.sse import KEEP_ALIVE_S, EventStream
 
 POLL_S = 0.025
 """Adds half of itself to what a watching client waits; an idle poll takes 0.2 ms."""
-KEEP_ALIVE_S = 15.0
 _BATCH = 1000
-_MAX_WAITING = 1000
+_MAX_WAITING = 100
+"""Events in memory for a client that reads slowly; also how many are read again at a time."""
 _RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -83,7 +84,7 @@ class EventHub:
 
     async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
         while True:
-            batch = await asyncio.to_thread(self._log.of_job, job_id, after_id)
+            batch = await asyncio.to_thread(self._log.of_job, job_id, after_id, _MAX_WAITING)
             for event in batch:
                 yield event
             if not batch:
@@ -150,25 +151,9 @@ class _Stream:
 
 def sse_response(
     hub: EventHub, job_id: str, after_id: int, keep_alive_s: float = KEEP_ALIVE_S
-) -> EventSourceResponse:
+) -> EventStream:
     """Return a job's events as Server-Sent Events; the event's id resumes a broken stream."""
-    return EventSourceResponse(
-        _messages(hub, job_id, after_id),
-        ping=keep_alive_s,
-        ping_message_factory=KeepAlive,
-        sep="\n",
-    )
-
-
-class KeepAlive(ServerSentEvent):
-    """A comment without the blank line that ends an event.
-
-    After any earlier event, httpx-sse 0.4 takes that blank line for an empty ``message``.
-    """
-
-    def encode(self) -> bytes:
-        """Return the bytes to send."""
-        return b": keep-alive\n"
+    return EventStream(_messages(hub, job_id, after_id), keep_alive_s)
 
 
 async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator[ServerSentEvent]:

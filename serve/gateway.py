@@ -11,14 +11,16 @@ from fastapi import FastAPI
 
 from serve import docs_page, http_errors
 from serve.event_log import EventLog
-from serve.events import KEEP_ALIVE_S, EventHub
+from serve.events import EventHub
 from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
+from serve.held import HeldRequests
 from serve.keys import KeyStore
 from serve.middleware import RequestMiddleware
 from serve.routes import image_routes, job_routes, openai_routes, service_routes, share_routes
 from serve.services import JobsDoor, Services
 from serve.share import ShareLinks
+from serve.sse import KEEP_ALIVE_S
 
 __all__ = ["JobsDoor", "Services", "create_app"]
 
@@ -36,7 +38,8 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
 
     Args:
         services: what it works on.
-        keep_alive_s: seconds between comments that keep idle event streams open.
+        keep_alive_s: seconds between comments that keep idle event streams open; so long may a
+            stream outlive its key.
     """
     hub = EventHub(EventLog(services.database))
 
@@ -58,12 +61,14 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     )
     app.state.services = services
     app.state.hub = hub
+    settings = services.settings
+    app.state.held = HeldRequests(settings.max_streams, settings.max_streams_per_key)
     app.state.readiness = None
     app.state.share_links = ShareLinks(services.database)
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
     docs_page.install(app)
-    app.add_middleware(GuardMiddleware, store=KeyStore(services.database))
+    app.add_middleware(GuardMiddleware, store=KeyStore(services.database), recheck_s=keep_alive_s)
     app.add_middleware(RequestMiddleware)
     for routes in (job_routes, image_routes, openai_routes, share_routes, service_routes):
         app.include_router(routes.router)

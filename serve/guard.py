@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -20,11 +21,14 @@ from serve.keys import ApiKey, KeyStore, find_valid
 from serve.log import log_context
 from serve.rate import RateLimiter
 from serve.share import SHARED_FOLDER
+from serve.visit import Visit
 
 CACHE_S = 2.0
 """A key that is made or revoked is known within this time, without a query per request."""
 TOUCH_EVERY_S = 3600.0
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+GREETS_ADMINS = frozenset({"/readyz"})
+"""Public, but with more to tell to an admin."""
 PUBLIC_FOLDERS = ("/docs/assets/", SHARED_FOLDER)
 """Links to shared images carry a signature instead."""
 
@@ -66,6 +70,14 @@ class KeyRing:
                 self._read_at_s = now_s
             return self._keys
 
+    async def is_valid(self, key_id: str) -> bool:
+        """Tell whether a key has not been revoked, as far as the database can be asked."""
+        try:
+            key = (await self.keys()).get(key_id)
+        except NotReady:
+            return True
+        return key is not None and key.revoked_at is None
+
     async def touch(self, key_id: str) -> None:
         """Note that a key is in use, once an hour."""
         touched_at_s, now_s = self._touched_at_s.get(key_id), self._clock()
@@ -80,16 +92,25 @@ class GuardMiddleware:
 
     It works before a route is looked up or a body is read, so a forgotten check in a route can
     show too much to a known caller at most. Routes find the caller by `serve.access`.
+
+    Args:
+        app: the application inside.
+        store: where the keys are.
+        recheck_s: how often the key of an open request is looked at again.
     """
 
-    def __init__(self, app: ASGIApp, store: KeyStore) -> None:
+    def __init__(self, app: ASGIApp, store: KeyStore, recheck_s: float) -> None:
         self._app = app
+        self._recheck_s = recheck_s
         self._ring = KeyRing(store)
         self._limiter = RateLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         if scope["type"] != "http" or _is_public(scope["path"]):
+            if scope["path"] in GREETS_ADMINS:
+                with suppress(CascadeError):
+                    scope = {**scope, SCOPE_ENTRY: await self._caller(scope)}
             await self._app(scope, receive, send)
             return
         try:
@@ -98,7 +119,13 @@ class GuardMiddleware:
             await error_response(error)(scope, receive, send)
             return
         with log_context(key_id=caller.key_id):
-            await self._app({**scope, SCOPE_ENTRY: caller}, receive, send)
+            entered = {**scope, SCOPE_ENTRY: caller}
+            if caller.key_id is None:
+                await self._app(entered, receive, send)
+                return
+            visit = Visit(partial(self._ring.is_valid, caller.key_id), self._recheck_s)
+            await self._app(entered, visit.watched(receive), visit.noted(send))
+            await visit.close(send)
 
     async def _caller(self, scope: Scope) -> Caller:
         keys = await self._ring.keys()

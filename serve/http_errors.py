@@ -53,6 +53,7 @@ TRANSPORT_CODES: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "invalid_value",
     HTTPStatus.NOT_FOUND: "not_found",
     HTTPStatus.METHOD_NOT_ALLOWED: "method_not_allowed",
+    HTTPStatus.REQUEST_TIMEOUT: "body_too_slow",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
 }
 """Codes of what goes wrong before a route is reached."""

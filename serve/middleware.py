@@ -1,10 +1,12 @@
-"""What surrounds every HTTP request: its id, the size of its body, the log, the last resort."""
+"""What surrounds every HTTP request: its id, the bounds of its body, the log, the last resort."""
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from starlette.datastructures import Headers, MutableHeaders
@@ -18,10 +20,19 @@ from serve.http_errors import error_body, error_response
 from serve.log import log_context
 
 REQUEST_ID_HEADER = "x-request-id"
-MAX_BODY_BYTES = 64 * 1024
-UPLOAD_LIMITS = {"/v1/images/variations": 16 * 1024 * 1024}
-"""Routes that take files, with the most bytes of a body: the largest PNG of ours, 2048 px of noise,
-has 13 MB."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyLimit:
+    """How large a request's body may be, and how long it may take to arrive."""
+
+    size_bytes: int
+    timeout_s: float
+
+
+JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
+UPLOAD_LIMITS = {"/v1/images/variations": BodyLimit(16 * 1024 * 1024, 120.0)}
+"""Routes that take files; the largest PNG of ours, 2048 px of noise, has 13 MB."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _PROBES = ("/healthz", "/readyz")
@@ -54,13 +65,13 @@ class RequestMiddleware:
         answer = _Answer(send, request_id)
         started_s = time.perf_counter()
         with log_context(request_id=request_id):
-            limit_bytes = UPLOAD_LIMITS.get(scope["path"], MAX_BODY_BYTES)
-            if _claimed_bytes(headers) > limit_bytes:
+            limit = UPLOAD_LIMITS.get(scope["path"], JSON_LIMIT)
+            if _claimed_bytes(headers) > limit.size_bytes:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                body = error_body(status, "body_too_large", _too_large(limit_bytes))
+                body = error_body(status, "body_too_large", _too_large(limit))
                 await JSONResponse(body, status)(scope, receive, answer.send)
             else:
-                await self._serve(scope, _bounded(receive, limit_bytes), answer)
+                await self._serve(scope, _Body(receive, limit, answer).receive, answer)
             took_ms = (time.perf_counter() - started_s) * 1000
             # Probes come every few seconds and would bury everything else.
             is_routine = scope["path"] in _PROBES and answer.status == HTTPStatus.OK
@@ -99,20 +110,35 @@ def _claimed_bytes(headers: Headers) -> int:
     return int(claimed) if claimed.isascii() and claimed.isdigit() and len(claimed) < 20 else 0
 
 
-def _too_large(limit_bytes: int) -> str:
-    return f"the body may be at most {limit_bytes} bytes"
+def _too_large(limit: BodyLimit) -> str:
+    return f"the body may be at most {limit.size_bytes} bytes"
 
 
-def _bounded(receive: Receive, limit_bytes: int) -> Receive:
-    """Stop reading a body that grows past the limit, whatever its length header said."""
-    seen_bytes = 0
+class _Body:
+    """Stops reading a body that grows or takes longer than allowed, whatever its headers said."""
 
-    async def bounded() -> Message:
-        nonlocal seen_bytes
-        message = await receive()
-        seen_bytes += len(message.get("body", b""))
-        if seen_bytes > limit_bytes:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(limit_bytes))
+    def __init__(self, receive: Receive, limit: BodyLimit, answer: _Answer) -> None:
+        self._receive = receive
+        self._limit = limit
+        self._answer = answer
+        self._deadline_s = asyncio.get_running_loop().time() + limit.timeout_s
+        self._seen_bytes = 0
+        self._is_complete = False
+
+    async def receive(self) -> Message:
+        try:
+            async with asyncio.timeout_at(None if self._is_complete else self._deadline_s):
+                message = await self._receive()
+        except TimeoutError:
+            if self._answer.status:  # nobody needs this body; its sender counts as gone
+                return {"type": "http.disconnect"}
+            raise HTTPException(
+                HTTPStatus.REQUEST_TIMEOUT,
+                f"the body did not arrive within {self._limit.timeout_s:g} s",
+                {"connection": "close"},
+            ) from None
+        self._seen_bytes += len(message.get("body", b""))
+        self._is_complete = not message.get("more_body", False)
+        if self._seen_bytes > self._limit.size_bytes:
+            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._limit))
         return message
-
-    return bounded

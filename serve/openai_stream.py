@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Any
 
-from sse_starlette import EventSourceResponse, ServerSentEvent
+from sse_starlette import ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from cascade_core.batching import preview_steps
@@ -18,13 +18,14 @@ from cascade_core.errors import Cancelled, NotFound
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest
-from serve.events import EventHub, KeepAlive
+from serve.events import EventHub
 from serve.forsaken import forsake
 from serve.http_errors import STATUS, error_body
 from serve.openai_images import Output, image_b64, size_text
 from serve.openai_schemas import Usage
 from serve.records import EventRow
 from serve.services import Services
+from serve.sse import EventStream
 from serve.store import preview_key_from_name
 
 
@@ -51,7 +52,7 @@ def partial_previews(
     return frozenset(list(dict.fromkeys(ranked))[:partial_images])
 
 
-class ImageStream(EventSourceResponse):
+class ImageStream(EventStream):
     """Server-Sent Events of a job; a client that leaves takes the job along.
 
     Args:
@@ -73,13 +74,8 @@ class ImageStream(EventSourceResponse):
         partial_images: int,
         keep_alive_s: float,
     ) -> None:
-        super().__init__(
-            self._messages(),
-            ping=keep_alive_s,
-            ping_message_factory=KeepAlive,
-            sep="\n",
-            headers={"location": f"/v1/jobs/{job_id}"},
-        )
+        location = {"location": f"/v1/jobs/{job_id}"}
+        super().__init__(self._messages(), keep_alive_s, location)
         self._services = services
         self._hub = hub
         self._job_id = job_id

@@ -42,6 +42,8 @@ class Settings(BaseSettings):
         max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
         reuse_latents: use a stored Stage C latent again where the same one would be computed.
         max_open_jobs, max_open_jobs_per_user: how many may be queued or running; more get a 429.
+        max_streams, max_streams_per_key: how many event streams and waiting requests one gateway
+            process holds open, in all and of one API key.
         sync_wait_s: how long a request of OpenAI's images API waits for its job.
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
@@ -82,6 +84,8 @@ class Settings(BaseSettings):
     reuse_latents: bool = True
     max_open_jobs: Annotated[int, Field(ge=1, le=100_000)] = 500
     max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
+    max_streams: Annotated[int, Field(ge=1, le=100_000)] = 3000
+    max_streams_per_key: Annotated[int, Field(ge=1, le=100_000)] = 1000
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     keep_days: Annotated[float, Field(ge=0)] = 0.0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from contextlib import nullcontext
 from http import HTTPStatus
 from typing import Annotated
 
@@ -16,7 +17,15 @@ from serve.access import Creator, Editor, Reader, Viewer, check_user
 from serve.claims import make_claim
 from serve.events import sse_response
 from serve.records import TERMINAL_STATES, JobState
-from serve.routes.shared import Needs, check_id, check_sees, event_stream, secured
+from serve.routes.shared import (
+    HeldOpen,
+    Needs,
+    check_id,
+    check_sees,
+    event_stream,
+    hold_open,
+    secured,
+)
 from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList
 from serve.store import preview_key_from_name
@@ -84,23 +93,27 @@ async def create_job(
     A client that closes the connection while it waits cancels the job, unless it chose an id or
     sent an Idempotency-Key: with these it can come back for it.
     """
-    owner = caller.owner(body.user)
-    asked = body.model_dump(mode="json", exclude={"id"})
-    claim = make_claim(asked, owner, body.id, idempotency_key)
-    # First of all: what this request needed then, a latent say, may be gone by now.
-    can_come_back = bool(body.id or idempotency_key)
-    wait_s, job_id = _wait_s(prefer), None
-    if can_come_back:
-        job_id = await asyncio.to_thread(services.database.accepted_before, claim)
-    if job_id is None:
-        request = await resolve(services, caller, body)
-        submitting = services.jobs.submit(request, body.client_state, owner, claim)
-        is_bound = wait_s and not can_come_back
-        job_id = await (submit_for_client(services, submitting, claim) if is_bound else submitting)
-    logger.info("accepted job %s", job_id)
-    if wait_s:
-        end = services.jobs.wait(job_id, wait_s)
-        await (end if can_come_back else wait_for_client(services, http_request, job_id, end))
+    wait_s = _wait_s(prefer)
+    with hold_open(http_request) if wait_s else nullcontext():
+        owner = caller.owner(body.user)
+        asked = body.model_dump(mode="json", exclude={"id"})
+        claim = make_claim(asked, owner, body.id, idempotency_key)
+        # First of all: what this request needed then, a latent say, may be gone by now.
+        can_come_back = bool(body.id or idempotency_key)
+        job_id = None
+        if can_come_back:
+            job_id = await asyncio.to_thread(services.database.accepted_before, claim)
+        if job_id is None:
+            request = await resolve(services, caller, body)
+            submitting = services.jobs.submit(request, body.client_state, owner, claim)
+            is_bound = wait_s and not can_come_back
+            job_id = await (
+                submit_for_client(services, submitting, claim) if is_bound else submitting
+            )
+        logger.info("accepted job %s", job_id)
+        if wait_s:
+            end = services.jobs.wait(job_id, wait_s)
+            await (end if can_come_back else wait_for_client(services, http_request, job_id, end))
     job = await find_job(services, caller, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
@@ -152,7 +165,7 @@ async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
             ),
         },
         204: {"description": "The last event was seen already; do not connect again"},
-        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     },
 )
 async def follow_job(
@@ -160,6 +173,7 @@ async def follow_job(
     caller: Viewer,
     request: Request,
     job_id: str,
+    _held: HeldOpen,
     last_event_id: Annotated[
         str, Header(description="Resume after this event; browsers send it by themselves.")
     ] = "",

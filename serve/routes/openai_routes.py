@@ -28,7 +28,7 @@ from serve.openai_images import (
 )
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
-from serve.routes.shared import Needs, check_model, event_stream, secured
+from serve.routes.shared import HeldOpen, Needs, check_model, event_stream, secured
 from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
 from serve.schemas import JobBody
 from serve.services import Services
@@ -79,7 +79,7 @@ router = APIRouter(tags=["OpenAI"])
     },
 )
 async def generate_images(
-    services: Needs, caller: Creator, http_request: Request, body: ImagesBody
+    services: Needs, caller: Creator, http_request: Request, body: ImagesBody, _held: HeldOpen
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
@@ -111,6 +111,7 @@ async def vary_image(
     caller: Creator,
     http_request: Request,
     form: Annotated[VariationForm, Form(media_type="multipart/form-data")],
+    _held: HeldOpen,
 ) -> Response:
     """Draw new details on an image of this service, whose PNG file names its latent.
 

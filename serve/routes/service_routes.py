@@ -14,13 +14,13 @@ from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import MIN_SIDE_PX
-from serve.access import Reader
+from serve.access import SCOPE_ENTRY, Caller, Reader
 from serve.http_errors import error_response
 from serve.routes.shared import Needs, check_model, errors, secured
 from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
 from serve.services import JobsDoor, Services
 
-READY = "ready"
+READY, NOT_READY = "ready", "not ready"
 READY_TIMEOUT_S = 5.0
 
 logger = logging.getLogger(__name__)
@@ -48,12 +48,16 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(services: Needs, request: Request) -> Response:
-    """Tell whether a job would run now; 503 names what is missing."""
+    """Tell whether a job would run now; 503 names what is missing, and tells admins why."""
     # Anybody may ask, and a check writes to the blob store: who asks meanwhile shares its outcome.
     state = request.app.state
     if state.readiness is None or state.readiness.done():
         state.readiness = asyncio.create_task(_checks(services))
     checks = await asyncio.shield(state.readiness)
+    caller: Caller | None = request.scope.get(SCOPE_ENTRY)
+    if caller is None or not caller.is_admin:
+        # What is wrong may name hosts, paths and versions.
+        checks = {name: READY if state == READY else NOT_READY for name, state in checks.items()}
     missing = [f"{name}: {state}" for name, state in checks.items() if state != READY]
     if missing:
         return error_response(NotReady("; ".join(missing)), checks=checks)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
 from cascade_core.errors import NotFound
-from serve.access import Caller
+from serve.access import SCOPE_ENTRY, Caller
+from serve.held import HeldRequests
 from serve.records import JobOwner
 from serve.schemas import ErrorAnswer
 from serve.services import Services
@@ -25,6 +28,22 @@ def _services(request: Request) -> Services:
 
 Needs = Annotated[Services, Depends(_services)]
 """A route's parameter of this type is the gateway's collaborators."""
+
+
+async def _held(request: Request) -> AsyncIterator[None]:
+    with hold_open(request):
+        yield
+
+
+HeldOpen = Annotated[None, Depends(_held)]
+"""A route's parameter of this type: it counts as held open until its answer is sent."""
+
+
+def hold_open(request: Request) -> AbstractContextManager[None]:
+    """Count a request as held open while the block runs; raises as `HeldRequests.hold`."""
+    held: HeldRequests = request.app.state.held
+    caller: Caller = request.scope[SCOPE_ENTRY]
+    return held.hold(caller.key_id)
 
 
 def check_id(what: str, value: str) -> str:

@@ -212,12 +212,16 @@ def submitted(door: MemoryDoor) -> asyncio.Queue[str]:
     return ids
 
 
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    """What the live service listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener
+
+
 @pytest_asyncio.fixture
-async def live_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[httpx.AsyncClient]:
     """A client over a real socket: the in-process transport cannot stream or disconnect."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    listener.listen()
     port = listener.getsockname()[1]
     server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -225,7 +229,6 @@ async def live_client(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
         yield client
     server.should_exit = True
     await serving
-    listener.close()
 
 
 @pytest.fixture

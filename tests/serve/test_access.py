@@ -115,6 +115,21 @@ async def test_a_database_that_does_not_answer_lets_nobody_in(
     assert (answer.status_code, code(answer)) == (503, "not_ready")
 
 
+async def test_only_an_admin_is_told_why_the_service_is_not_ready(
+    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+) -> None:
+    door.states["StageC"] = "DEPLOY_FAILED: no such host gpu-7.internal"
+    root, reader = bearer("admin"), bearer("read")
+    for headers in ({}, reader, {"authorization": "Bearer csk_wrong"}):
+        shown = (await client.get("/readyz", headers=headers)).json()
+        assert shown["checks"]["StageC"] == "not ready"
+        assert shown["checks"]["Jobs"] == "ready"
+        assert shown["error"]["message"] == "StageC: not ready"
+    told = (await client.get("/readyz", headers=root)).json()
+    assert told["checks"]["StageC"] == door.states["StageC"]
+    assert "gpu-7.internal" in told["error"]["message"]
+
+
 async def test_a_missing_scope_is_forbidden_and_named(
     client: httpx.AsyncClient, bearer: Bearer
 ) -> None:

@@ -9,7 +9,7 @@ import pytest
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
 from serve.http_errors import STATUS, error_body
 from serve.log import configure_logging
-from serve.middleware import MAX_BODY_BYTES
+from serve.middleware import JSON_LIMIT
 from serve.settings import Settings
 from tests.serve.memory_door import MemoryDoor
 
@@ -144,7 +144,7 @@ async def test_hostile_values_never_become_a_500(client: httpx.AsyncClient, body
 
 
 async def test_a_body_over_64_kib_is_413(client: httpx.AsyncClient) -> None:
-    answer = await post(client, negative_prompt="x" * MAX_BODY_BYTES)
+    answer = await post(client, negative_prompt="x" * JSON_LIMIT.size_bytes)
     assert answer.status_code == 413
     assert error_of(answer)["code"] == "body_too_large"
 

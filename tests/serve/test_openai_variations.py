@@ -23,7 +23,7 @@ from tests.serve.memory_door import MemoryDoor
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 PATH = "/v1/images/variations"
-LIMIT_BYTES = UPLOAD_LIMITS[PATH]
+LIMIT_BYTES = UPLOAD_LIMITS[PATH].size_bytes
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 

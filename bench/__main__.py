@@ -1,10 +1,13 @@
-"""Run every benchmark: ``python -m bench``."""
+"""Run the benchmarks that take a few minutes at most: ``python -m bench``."""
 
 from __future__ import annotations
 
-from bench import handoff, readme, service
+from bench import api, durability, handoff, readme, service, streams
 
 if __name__ == "__main__":
     handoff.main()
     service.main()
+    api.main()
+    durability.main()
+    streams.main()
     readme.update_readme()

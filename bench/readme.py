@@ -9,16 +9,28 @@ from bench.stats import RESULTS_DIR
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-NAMES = ("service", "handoff")
+NAMES = (
+    "service",
+    "handoff",
+    "api",
+    "durability",
+    "streams",
+    "recovery",
+    "soak",
+    "chaos",
+    "chaos_postgresql",
+)
 
 
 def performance_section() -> str:
     """Return the section between the markers, made from ``results/``."""
     parts = [
         "`make bench` measures each figure with its baseline in the same run and writes "
-        "`bench/results/` and this section."
+        "`bench/results/` and this section. Some take many minutes and are run apart, then "
+        "`python -m bench.readme`: `python -m bench.recovery`, `bench.soak` and `bench.chaos`."
     ]
-    for name in NAMES:
+    # Those run apart are shown from their first run on.
+    for name in (name for name in NAMES if (RESULTS_DIR / f"{name}.json").exists()):
         result = json.loads((RESULTS_DIR / f"{name}.json").read_text())
         machine = result["machine"]
         load = machine["load_average_before"][0]

@@ -8,7 +8,7 @@ import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from statistics import median, quantiles
+from statistics import linear_regression, median, quantiles
 from typing import Any
 
 import torch
@@ -27,6 +27,22 @@ def summary(samples: Sequence[float]) -> dict[str, float]:
         "max": max(samples),
         "n": len(samples),
     }
+
+
+def percentiles(samples: Sequence[float]) -> dict[str, float]:
+    """Return p50, p95, p99 and count of a sample of at least two."""
+    cuts = quantiles(samples, n=100, method="inclusive")
+    return {"p50": cuts[49], "p95": cuts[94], "p99": cuts[98], "n": len(samples)}
+
+
+def late_growth(times_s: Sequence[float], values: Sequence[float]) -> float:
+    """Return how much a series grows in its second half, by the least-squares line through it.
+
+    What fills up at first (caches, pools) counts for nothing; what leaks, or fills up slowly, does.
+    """
+    half = len(times_s) // 2
+    times_s, values = times_s[half:], values[half:]
+    return linear_regression(times_s, values).slope * (times_s[-1] - times_s[0])
 
 
 def machine() -> dict[str, Any]:
@@ -52,3 +68,8 @@ def write_result(name: str, result: dict[str, Any], table: str) -> None:
 def milliseconds(values: dict[str, float]) -> str:
     """Show a summary in seconds as ``median (p25-p75) ms``."""
     return f"{values['median'] * 1e3:.2f} ({values['p25'] * 1e3:.2f}-{values['p75'] * 1e3:.2f}) ms"
+
+
+def percentiles_ms(values: dict[str, float]) -> str:
+    """Show percentiles in seconds as ``p50 / p95 / p99 ms``."""
+    return " / ".join(f"{values[name] * 1e3:.1f}" for name in ("p50", "p95", "p99")) + " ms"

@@ -27,6 +27,8 @@ STAGE_HEALTH_CHECK_S = 3.0
 """Serve replaces a replica after three failed checks; until then one with a lost device refuses
 work, and with a single replica the stage stands still."""
 
+STAGES: tuple[type, type, type] = (StageC, StageB, StageA)
+
 
 class DeploymentArgs(BaseModel):
     """Size of one deployment.
@@ -78,15 +80,17 @@ def build(args: AppArgs) -> Application:
     return build_with(load_settings(), args)
 
 
-def build_with(settings: Settings, args: AppArgs) -> Application:
-    """Build the application from explicit settings; raises like :func:`build`."""
+def build_with(
+    settings: Settings, args: AppArgs, stages: tuple[type, type, type] = STAGES
+) -> Application:
+    """Build the application from explicit settings and stages C, B, A; raises like `build`."""
     source = settings.model_source()
     # A hub's weights are fetched where they are used; a folder is complete or not, now.
     open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
     gpu = _gpu_shares(settings)
-    stage_c = _stage("StageC", StageC, args.stage_c, gpu["c"], settings)
-    stage_b = _stage("StageB", StageB, args.stage_b, gpu["b"], settings)
-    stage_a = _stage("StageA", StageA, args.stage_a, gpu["a"], settings)
+    stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings)
+    stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings)
+    stage_a = _stage("StageA", stages[2], args.stage_a, gpu["a"], settings)
     # Room for short requests beside all that may be held open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,

@@ -13,7 +13,7 @@ from ray import serve as ray_serve
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
-from serve.app import AppArgs, build_with
+from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
 from serve.settings import Settings
 
@@ -48,13 +48,20 @@ class Running:
             ray.shutdown()
 
 
-def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = False) -> Running:
+def start(
+    settings: Settings,
+    args: AppArgs | None = None,
+    *,
+    show_logs: bool = False,
+    stages: tuple[type, type, type] = STAGES,
+) -> Running:
     """Start Ray and the service on this machine; returns when it answers.
 
     Args:
         settings: the service's settings.
         args: size of the deployments.
         show_logs: print the replicas' logs here.
+        stages: classes of Stage C, B and A; benchmarks give others than the models.
 
     Raises:
         SettingsInvalid: it would listen beyond this machine and there are no API keys.
@@ -76,7 +83,8 @@ def start(settings: Settings, args: AppArgs | None = None, *, show_logs: bool = 
         logging.getLogger("ray.serve").addFilter(lambda record: record.levelno >= logging.ERROR)
     ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
     try:
-        ray_serve.run(build_with(settings, args or AppArgs()), name=APP_NAME, route_prefix="/")
+        application = build_with(settings, args or AppArgs(), stages)
+        ray_serve.run(application, name=APP_NAME, route_prefix="/")
     except RuntimeError as error:
         reason = why_not_running(APP_NAME) or str(error)
         Running("", 0.0).stop()

@@ -109,7 +109,11 @@ def _stage(
     # The engine takes rows in order; a short queue in the replica keeps it fed between two of them.
     ongoing = max(4, 2 * settings.max_rows)
     options = args.options(
-        num_gpus, max_ongoing_requests=ongoing, health_check_period_s=STAGE_HEALTH_CHECK_S
+        num_gpus,
+        max_ongoing_requests=ongoing,
+        health_check_period_s=STAGE_HEALTH_CHECK_S,
+        # A replica that is no longer wanted takes no more images and ends with its last one.
+        graceful_shutdown_timeout_s=settings.drain_s,
     )
     return ray_serve.deployment(stage, name=name, **options).bind(settings)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping
 
 from ray.serve.schema import ApplicationStatusOverview
 
 JOBS = "Jobs"
+WAKE_AFTER_LOOKS = 3
 
 
 def running_replicas(application: ApplicationStatusOverview) -> dict[str, int]:
@@ -18,10 +20,34 @@ def running_replicas(application: ApplicationStatusOverview) -> dict[str, int]:
     }
 
 
+def has_replicas(application: ApplicationStatusOverview, deployment: str) -> bool:
+    """Tell whether a deployment has replicas, be they still on their way up; not those that go."""
+    overview = application.deployments.get(deployment)
+    states = overview.replica_states if overview else {}
+    return any(count for state, count in states.items() if state != "STOPPING")
+
+
+class Sleepers:
+    """Holds the work for stages without replicas back until an autoscaling policy has acted.
+
+    At the first call to such a stage Serve starts one replica, and no policy can make it more
+    until that one runs. One that is told how much work waits starts as many as it takes. The calls
+    go out after a few looks in any case, to wake the stage where no such policy is configured.
+    """
+
+    def __init__(self) -> None:
+        self._looks: Counter[str] = Counter()
+
+    def hold(self, stage: str, *, has_replicas: bool, has_work: bool) -> bool:
+        """Tell at a regular look whether the stage's calls should wait."""
+        self._looks[stage] = 0 if has_replicas or not has_work else self._looks[stage] + 1
+        return not has_replicas and self._looks[stage] < WAKE_AFTER_LOOKS
+
+
 def width(running: Mapping[str, int], stage: str, rows: int) -> int:
     """Return one Jobs replica's share of a stage, in images worked on at a time.
 
-    At least one, so that a stage scaled to zero learns that there is work.
+    At least one, so that Serve learns that there is work for a stage without replicas.
 
     Args:
         running: replicas by deployment.

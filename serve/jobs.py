@@ -20,8 +20,9 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.demand import Demand
 from serve.executors import BEAT_S, Executors
-from serve.fleet import running_replicas, width
+from serve.fleet import Sleepers, has_replicas, running_replicas, width
 from serve.log import configure_logging
 from serve.metrics import JobMetrics
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
@@ -63,6 +64,8 @@ class Jobs:
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
         self._turns = {name: Turns(1) for name in self._handles}
         self._rows: dict[str, int] = {}
+        self._demand = Demand()
+        self._sleepers = Sleepers()
         self._limits = OpenLimits(settings.max_open_jobs, settings.max_open_jobs_per_user)
         blobs = BlobStore(settings.blob_url)
         self._workflow = JobWorkflow(
@@ -70,6 +73,7 @@ class Jobs:
             blobs,
             {name: StageClient(name, handle) for name, handle in self._handles.items()},
             self._turns,
+            self._demand,
             open_checkpoint(settings.model_source(), components=()).fingerprint
             if settings.reuse_latents
             else None,
@@ -148,6 +152,10 @@ class Jobs:
         """Publish how many jobs were started here and are open."""
         self._metrics.open_jobs(len(self._ended))
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Offer the open work of each stage, and how fast it arrives, to an autoscaling policy."""
+        return self._demand.stats()
+
     async def _accept(self, job: NewJob) -> str:
         earlier_id = await asyncio.to_thread(self._database.insert_job, job, self._limits)
         if earlier_id is not None:
@@ -169,13 +177,19 @@ class Jobs:
             await start_stranded(self._database, self._start)
             await adopt(self._executors)
         status = await asyncio.to_thread(ray_serve.status)
-        application = ray_serve.get_replica_context().app_name
-        running = running_replicas(status.applications[application])
+        application = status.applications[ray_serve.get_replica_context().app_name]
+        running = running_replicas(application)
         for name, handle in self._handles.items():
-            if name not in self._rows and running.get(handle.deployment_name):
+            deployment, turns = handle.deployment_name, self._turns[name]
+            if name not in self._rows and running.get(deployment):
                 self._rows[name] = await handle.max_rows.remote()
-            rows = self._rows.get(name, 1)
-            self._turns[name].set_width(width(running, handle.deployment_name, rows))
+            is_held = self._sleepers.hold(
+                name,
+                has_replicas=has_replicas(application, deployment),
+                has_work=turns.waiting_cost > 0,
+            )
+            wide = width(running, deployment, self._rows.get(name, 1))
+            turns.set_width(0 if is_held else wide)
 
     def _on_end(self, job_id: str) -> None:
         ended = self._ended.pop(job_id, None)

@@ -57,10 +57,14 @@ def stage_work(stage: str, request: GenerationRequest) -> float:
     return STAGE_B_WEIGHT * megapixels * STAGE_A_PASSES
 
 
+def stages_of(request: GenerationRequest) -> str:
+    """Return the stages that each image of a job passes, in order."""
+    return "cba" if request.kind == "generate" else "ba"
+
+
 def job_work(request: GenerationRequest) -> float:
     """Return the work of all images of a job at all stages that it passes."""
-    stages = "cba" if request.kind == "generate" else "ba"
-    return request.n * sum(stage_work(stage, request) for stage in stages)
+    return request.n * sum(stage_work(stage, request) for stage in stages_of(request))
 
 
 def places(open_jobs: Iterable[Waiting]) -> dict[str, Place]:

@@ -106,6 +106,11 @@ class StageReplica:
             "seconds_per_step": stats.seconds_per_step,
         }
 
+    def busy_s(self) -> float:
+        """Return for how many seconds the model's thread has worked until now."""
+        stats = self._engine.stats()
+        return stats.stage_s + stats.own_s
+
     def check_health(self) -> None:
         """Report a dead engine or a hanging device.
 

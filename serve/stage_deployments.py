@@ -21,7 +21,9 @@ from cascade_core.layout import STAGE_COMPONENTS
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
+from serve.line import stage_work
 from serve.log import configure_logging
+from serve.meter import WorkMeter
 from serve.metrics import StageMetrics
 from serve.replica import Message, StageReplica
 from serve.settings import Settings
@@ -47,14 +49,16 @@ class _StageDeployment:
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
         self._replica = StageReplica(stage, max_rows)
         self._metrics = StageMetrics(name)
+        self._meter = WorkMeter(self._replica.busy_s)
 
     async def _stream(
-        self, task: Any, previews: int, finish: Callable[[Any], bytes]
+        self, task: Any, work: float, previews: int, finish: Callable[[Any], bytes]
     ) -> AsyncIterator[Message]:
-        with self._metrics.request() as request:
+        with self._metrics.request() as request, self._meter.image(work) as finished:
             async for message in self._replica.run(task, previews):
                 if message["type"] == "done":
                     request.done(message["seconds"])
+                    finished()
                     message["result"] = await asyncio.to_thread(finish, message["result"])
                 yield message
 
@@ -68,8 +72,8 @@ class _StageDeployment:
         self._metrics.rows(self._replica.stats())
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Offer rows and seconds per step to an autoscaling policy."""
-        return self._replica.stats()
+        """Offer rows, what work costs here and what is open to an autoscaling policy."""
+        return self._replica.stats() | self._meter.stats()
 
 
 class StageC(_StageDeployment):
@@ -84,7 +88,8 @@ class StageC(_StageDeployment):
     async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
         """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
         task = GenerationRequest.from_dict(request)
-        async for message in self._stream(task, self._previews, lambda latent: latent.encode()):
+        work = stage_work("c", task)
+        async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
             yield message
 
 
@@ -103,7 +108,8 @@ class StageB(_StageDeployment):
         from cascade_core.stages.stage_b import StageBTask
 
         task = StageBTask(StageCLatent.decode(latent), GenerationRequest.from_dict(request))
-        async for message in self._stream(task, self._previews, lambda latent: latent.encode()):
+        work = stage_work("b", task.request)
+        async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
             yield message
 
 
@@ -121,5 +127,5 @@ class StageA(_StageDeployment):
         request = task.request
         info = ImageInfo(image_id=image_id, latent_id=latent_id, request=request, model=task.model)
         finish = partial(encode_image, image_format=request.format, info=info)
-        async for message in self._stream(task, 0, finish):
+        async for message in self._stream(task, stage_work("a", request), 0, finish):
             yield message

@@ -21,7 +21,8 @@ class Turns:
     """Lets at most ``width`` calls go on at once, fairly; for one event loop.
 
     Args:
-        width: how many calls the stage works on at a time; may change at any moment.
+        width: how many calls the stage works on at a time, 0 holds all back; may change at any
+            moment.
     """
 
     def __init__(self, width: int) -> None:

@@ -22,7 +22,8 @@ from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
 from serve import store
 from serve.db import Database
-from serve.line import stage_work
+from serve.demand import Demand
+from serve.line import stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import JobMetrics
 from serve.records import JobOwner, JobState, LatentRow, OpenJob, StageCUse, utc_now
@@ -43,6 +44,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         blobs: where their bytes are.
         stages: the clients of stages ``c``, ``b`` and ``a``.
         turns: in which order calls get to each stage.
+        demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
         metrics: counts ended jobs.
         on_end: called with the job's id after it reached its end state.
@@ -54,6 +56,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         blobs: BlobStore,
         stages: dict[str, StageClient],
         turns: dict[str, Turns],
+        demand: Demand,
         reusable: str | None,
         metrics: JobMetrics,
         on_end: Callable[[str], None],
@@ -63,6 +66,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._blobs = blobs
         self._stages = stages
         self._turns = turns
+        self._demand = demand
         self._reusable = reusable
         self._metrics = metrics
         self._on_end = on_end
@@ -164,10 +168,14 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _run_image(self, job_id: str, index: int) -> None:
         job = await self._open(job_id)
-        if job.request.kind == "generate":
-            await self.stage_c(job_id, index)
-        await self.stage_b(job_id, index)
-        await self.stage_a(job_id, index)
+        work = {stage: stage_work(stage, job.request) for stage in stages_of(job.request)}
+        with self._demand.image(work) as done:
+            if "c" in work:
+                await self.stage_c(job_id, index)
+                done("c")
+            await self.stage_b(job_id, index)
+            done("b")
+            await self.stage_a(job_id, index)
 
     async def _equal_latent(self, request: GenerationRequest, owner: JobOwner) -> bytes | None:
         """Return the bytes of a stored latent that Stage C would make again; None if none is."""

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from types import SimpleNamespace
+from typing import cast
 
-from serve.fleet import width
+import pytest
+from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusOverview
+
+from serve.fleet import WAKE_AFTER_LOOKS, Sleepers, has_replicas, width
 
 
 @pytest.mark.parametrize(
@@ -19,3 +23,26 @@ def test_width_is_a_fair_share_of_all_rows_and_at_least_one(
 
 def test_a_stage_nobody_knows_of_yet_has_width_one() -> None:
     assert width({}, "StageC", 4) == 1
+
+
+@pytest.mark.parametrize(
+    ("states", "expected"),
+    [({}, False), ({"STOPPING": 2}, False), ({"STARTING": 1}, True), ({"RUNNING": 1}, True)],
+)
+def test_replicas_on_their_way_up_count_and_those_that_go_do_not(
+    states: dict[str, int], expected: bool
+) -> None:
+    overview = cast(DeploymentStatusOverview, SimpleNamespace(replica_states=states))
+    deployments = {"StageC": overview}
+    application = cast(ApplicationStatusOverview, SimpleNamespace(deployments=deployments))
+    assert has_replicas(application, "StageC") == expected
+    assert not has_replicas(application, "StageB")
+
+
+def test_calls_to_a_sleeping_stage_wait_for_the_policy_but_not_for_ever() -> None:
+    sleepers = Sleepers()
+    idle = [sleepers.hold("c", has_replicas=False, has_work=False) for _ in range(10)]
+    assert all(idle)
+    waking = [sleepers.hold("c", has_replicas=False, has_work=True) for _ in range(10)]
+    assert waking.index(False) == WAKE_AFTER_LOOKS - 1
+    assert not sleepers.hold("c", has_replicas=True, has_work=True)

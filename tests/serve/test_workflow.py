@@ -18,6 +18,7 @@ from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.demand import Demand
 from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics
 from serve.records import Job, JobOwner, NewJob, utc_now
@@ -76,7 +77,9 @@ async def run(
     """Inserts a job, brings it to its end and returns it."""
     clients = cast(dict[str, StageClient], stages)
     turns = {name: Turns(1) for name in clients}
-    workflow = JobWorkflow(database, blobs, clients, turns, "f1", JobMetrics(), lambda _: None)
+    workflow = JobWorkflow(
+        database, blobs, clients, turns, Demand(), "f1", JobMetrics(), lambda _: None
+    )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")
 

@@ -1,0 +1,164 @@
+"""How many replicas each stage gets: one pure policy, for Ray Serve and for the simulator alike.
+
+A stage's own queue tells too late: Stage B's fills only after Stage C has been scaled up and has
+caught up. So all stages are sized at once, from what was accepted at the front. Work is counted as
+in `serve.line`; what a unit of it takes at a stage is measured there.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cascade_core.errors import SettingsInvalid
+
+STAGES = ("c", "b", "a")
+RATE_WINDOWS_S = (10, 120)
+"""The short one sees a burst within seconds, the long one keeps the average of a noisy stream."""
+
+Peaks = list[tuple[float, int]]
+"""When how many replicas were wanted: later entries are lower. JSON-able."""
+
+_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    """What the operator decides.
+
+    Attributes:
+        gpu_budget: GPUs that all stages together may take.
+        gpus: GPUs per replica, by stage; 0 for a stage that runs on CPUs.
+        max_wait_s: how soon accepted work should be done; shorter means more replicas in a burst.
+        utilization: share of its time that a replica should be busy with what arrives steadily.
+        hold_s: how long a replica is kept after it was last wanted.
+
+    Raises:
+        SettingsInvalid: a value is outside its range.
+    """
+
+    gpu_budget: float
+    gpus: Mapping[str, float] = field(default_factory=lambda: {"c": 1.0, "b": 1.0, "a": 0.0})
+    max_wait_s: float = 5.0
+    utilization: float = 0.7
+    hold_s: float = 90.0
+
+    def __post_init__(self) -> None:
+        if set(self.gpus) != set(STAGES):
+            raise SettingsInvalid(f"gpus must name {', '.join(STAGES)} and nothing else")
+        if self.gpu_budget < 0 or any(share < 0 for share in self.gpus.values()):
+            raise SettingsInvalid("gpu_budget and gpus must not be below 0")
+        if self.max_wait_s <= 0 or self.hold_s < 0:
+            raise SettingsInvalid("max_wait_s must be above 0 and hold_s must not be below 0")
+        if not 0 < self.utilization <= 1:
+            raise SettingsInvalid("utilization must be above 0 and at most 1")
+
+
+@dataclass(frozen=True, slots=True)
+class StageLoad:
+    """What is known of one stage.
+
+    Attributes:
+        arriving: work per second accepted for this stage, over each of ``RATE_WINDOWS_S``.
+        open_work: work this stage has yet to do for accepted images, wherever those are now.
+        seconds_per_work: replica-seconds per unit of work; None if it was never measured.
+        target: replicas wanted so far.
+        floor, cap: fewest and most replicas; a floor of 0 lets the stage scale to zero.
+    """
+
+    arriving: tuple[float, ...]
+    open_work: float
+    seconds_per_work: float | None
+    target: int
+    floor: int
+    cap: int
+
+
+def plan(
+    sizing: Sizing, now_s: float, loads: Mapping[str, StageLoad], peaks: Mapping[str, Peaks]
+) -> tuple[dict[str, int], dict[str, Peaks]]:
+    """Return the replicas of each stage, and what to hand in as ``peaks`` next time.
+
+    What is wanted now comes before what is only held. Where the budget does not reach, the stage
+    with the smallest part of what it wants is served first, so that none starves the others. The
+    floors come before the budget.
+
+    Args:
+        sizing: the operator's choices.
+        now_s: any clock that does not go back.
+        loads: by stage.
+        peaks: as returned the last time; empty at first.
+    """
+    wanted = {stage: _wanted(sizing, load) for stage, load in loads.items()}
+    kept = {
+        stage: _with(peaks.get(stage) or [(now_s, load.target)], now_s, wanted[stage], sizing)
+        for stage, load in loads.items()
+    }
+    held = {stage: min(kept[stage][0][1], load.cap) for stage, load in loads.items()}
+    granted = {stage: load.floor for stage, load in loads.items()}
+    _grant(sizing, granted, wanted)
+    _grant(sizing, granted, held)
+    return granted, kept
+
+
+def _wanted(sizing: Sizing, load: StageLoad) -> int:
+    """Return the replicas that keep up with what arrives and soon finish what is open."""
+    rate = max(load.arriving)
+    if load.seconds_per_work is None:
+        count = 1 if rate > 0 or load.open_work > 0 else 0
+    else:
+        steady = rate / sizing.utilization
+        catching_up = load.open_work / sizing.max_wait_s
+        count = math.ceil((steady + catching_up) * load.seconds_per_work - _TOLERANCE)
+    return max(load.floor, min(load.cap, count))
+
+
+def _with(peaks: Peaks, now_s: float, wanted: int, sizing: Sizing) -> Peaks:
+    """Return the peaks with one more sample: the first is the most wanted within ``hold_s``."""
+    recent = [(at_s, count) for at_s, count in peaks if now_s - at_s <= sizing.hold_s]
+    return [(at_s, count) for at_s, count in recent if count > wanted] + [(now_s, wanted)]
+
+
+def _grant(sizing: Sizing, granted: dict[str, int], wanted: Mapping[str, int]) -> None:
+    """Raise ``granted`` towards ``wanted`` within the budget, the worst served stage first."""
+    left = sizing.gpu_budget - sum(granted[stage] * sizing.gpus[stage] for stage in granted)
+    while short := [
+        stage
+        for stage in granted
+        if granted[stage] < wanted[stage] and sizing.gpus[stage] <= left + _TOLERANCE
+    ]:
+        stage = min(short, key=lambda name: granted[name] / wanted[name])
+        granted[stage] += 1
+        left -= sizing.gpus[stage]
+
+
+class Arrivals:
+    """Work accepted per second, over each of ``RATE_WINDOWS_S``.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._by_second: deque[list[float]] = deque()
+
+    def add(self, work: float) -> None:
+        """Count work that was accepted now."""
+        second = math.floor(self._clock())
+        if not self._by_second or self._by_second[-1][0] != second:
+            self._by_second.append([second, 0.0])
+        self._by_second[-1][1] += work
+
+    def rates(self) -> tuple[float, ...]:
+        """Return work per second over each window."""
+        now_s = self._clock()
+        while self._by_second and self._by_second[0][0] <= now_s - max(RATE_WINDOWS_S):
+            self._by_second.popleft()
+        return tuple(
+            sum(work for second, work in self._by_second if second > now_s - window_s) / window_s
+            for window_s in RATE_WINDOWS_S
+        )

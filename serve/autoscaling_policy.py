@@ -1,0 +1,84 @@
+"""Ray Serve's side of `serve.autoscaling`: named in a Serve config file, run by its controller.
+
+    autoscaling_policy:
+      policy_function: serve.autoscaling_policy:PipelinePolicy
+      policy_kwargs: {gpu_budget: 8, gpus: {c: 1, b: 0.5, a: 0.5}}
+
+Serve calls it some ten times a second, so nothing here waits. It sees deployments that have an
+autoscaling config only: Jobs must have one, too, though its own size is left alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ray.serve.config import AutoscalingContext
+
+from serve.autoscaling import RATE_WINDOWS_S, STAGES, Peaks, Sizing, StageLoad, plan
+from serve.demand import arriving_key, open_work_key
+
+JOBS = "Jobs"
+DEPLOYMENTS = {stage: f"Stage{stage.upper()}" for stage in STAGES}
+
+Contexts = Mapping[Any, AutoscalingContext]
+Decisions = tuple[dict[Any, int], dict[Any, dict[str, Any]]]
+
+
+class PipelinePolicy:
+    """An application-level autoscaling policy; its state is in Serve's ``policy_state``.
+
+    Args:
+        sizing: the arguments of :class:`serve.autoscaling.Sizing`.
+
+    Raises:
+        SettingsInvalid: a value is outside its range.
+    """
+
+    def __init__(self, **sizing: Any) -> None:
+        self._sizing = Sizing(**sizing)
+
+    def __call__(self, contexts: Contexts) -> Decisions:
+        """Return the replicas of the stages; while nothing is known of the demand, none change."""
+        by_name = {context.deployment_name: key for key, context in contexts.items()}
+        keys = {stage: by_name[name] for stage, name in DEPLOYMENTS.items() if name in by_name}
+        state = {key: dict(context.policy_state) for key, context in contexts.items()}
+        demand = _sums(contexts[by_name[JOBS]]) if JOBS in by_name else {}
+        if not keys or open_work_key("c") not in demand:
+            return {}, state
+        loads = {stage: _load(stage, contexts[key], demand) for stage, key in keys.items()}
+        peaks: dict[str, Peaks] = {
+            stage: contexts[key].policy_state.get("peaks", []) for stage, key in keys.items()
+        }
+        now_s = max(contexts[key].current_time or 0.0 for key in keys.values())
+        replicas, kept = plan(self._sizing, now_s, loads, peaks)
+        for stage, key in keys.items():
+            state[key]["peaks"] = kept[stage]
+            state[key]["seconds_per_work"] = loads[stage].seconds_per_work
+        return {key: replicas[stage] for stage, key in keys.items()}, state
+
+
+def _load(stage: str, context: AutoscalingContext, demand: Mapping[str, float]) -> StageLoad:
+    measured = [rate for rate in _latest(context).get("seconds_per_work", []) if rate > 0]
+    # A stage at zero replicas reports nothing; what it did before it went is remembered.
+    remembered = context.policy_state.get("seconds_per_work")
+    return StageLoad(
+        arriving=tuple(demand[arriving_key(stage, window_s)] for window_s in RATE_WINDOWS_S),
+        open_work=demand[open_work_key(stage)],
+        seconds_per_work=sum(measured) / len(measured) if measured else remembered,
+        target=context.target_num_replicas,
+        floor=context.capacity_adjusted_min_replicas,
+        cap=context.capacity_adjusted_max_replicas,
+    )
+
+
+def _sums(context: AutoscalingContext) -> dict[str, float]:
+    return {name: sum(values) for name, values in _latest(context).items()}
+
+
+def _latest(context: AutoscalingContext) -> dict[str, list[float]]:
+    """Return the newest value of each metric from each replica that has reported it."""
+    found: dict[str, list[float]] = {}
+    for name, by_replica in (context.raw_metrics or {}).items():
+        found[name] = [series[-1].value for series in by_replica.values() if series]
+    return {name: values for name, values in found.items() if values}

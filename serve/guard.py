@@ -107,7 +107,10 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        if scope["type"] != "http" or _is_public(scope["path"]):
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        if _is_public(scope["path"]):
             if scope["path"] in GREETS_ADMINS:
                 with suppress(CascadeError):
                     scope = {**scope, SCOPE_ENTRY: await self._caller(scope)}

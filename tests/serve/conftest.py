@@ -223,7 +223,9 @@ def listener() -> Iterator[socket.socket]:
 async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[httpx.AsyncClient]:
     """A client over a real socket: the in-process transport cannot stream or disconnect."""
     port = listener.getsockname()[1]
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    # Ray Serve insists on the lifespan, too; by default uvicorn goes on when its start fails.
+    config = uvicorn.Config(app, log_level="error", ws="none", lifespan="on")
+    server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
         yield client

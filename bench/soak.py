@@ -30,13 +30,13 @@ from bench.stats import late_growth, machine, percentiles, percentiles_ms, summa
 from serve.settings import Settings
 from serve.tables import jobs, open_engine
 
-STAGE_C_S = 0.1
+STAGE_C_S = 0.25
 USERS = 20
-RATE_JOBS = 60
+RATE_JOBS = 40
 BASELINE_LOAD, OVERLOAD = 0.5, 10.0
 SAMPLE_EVERY_S = 1.0
 SETTLE_S = 10.0
-OBEDIENT_CLIENTS = 5
+OBEDIENT_CLIENTS, OBEDIENT_PAUSE_S = 5, 10.0
 GROWTH_LIMIT, GROWTH_LIMIT_MB = 0.03, 5.0
 """A process may grow in the second half by so much of its size, or so many MB if that is more."""
 
@@ -49,8 +49,7 @@ class Load:
         accepted: ids of jobs.
         accepted_s, refused_s: seconds until each answer.
         retry_after_s: what the refusals said.
-        obeyed: (seconds until accepted, tries after the first) of clients who did as they were
-            told.
+        obeyed: (seconds until accepted, requests) of clients who did as they were told.
         wrong: answers that are neither 202 nor a 429 with a Retry-After.
     """
 
@@ -122,7 +121,7 @@ async def _measure(url: str, settings: Settings, seconds: float) -> dict[str, An
             async with asyncio.TaskGroup() as group:
                 group.create_task(memory.watch(seconds))
                 group.create_task(_open_loop(session, load, factor * per_s, seconds))
-                for number in range(OBEDIENT_CLIENTS):
+                for number in range(OBEDIENT_CLIENTS if factor > 1 else 0):
                     group.create_task(_obey(session, load, number, seconds))
             await until_idle(session)
             phases[name] = _report(load, settings) | {
@@ -189,15 +188,13 @@ async def _obey(session: aiohttp.ClientSession, load: Load, number: int, seconds
     """Ask again when a refusal says so, until accepted; then once more from the start."""
     end_s = time.monotonic() + seconds
     while time.monotonic() < end_s:
-        first_s, tries = time.monotonic(), 0
+        first_s, tries = time.monotonic(), 1
         while (pause_s := await _send(session, load, number)) is not None:
             tries += 1
             await asyncio.sleep(pause_s)
-            if time.monotonic() > end_s:
-                return
-        if tries:
+        if tries > 1:
             load.obeyed.append((time.monotonic() - first_s, tries))
-        await asyncio.sleep(1)
+        await asyncio.sleep(OBEDIENT_PAUSE_S)
 
 
 async def _post(session: aiohttp.ClientSession, user: int) -> tuple[int, bytes, str]:
@@ -259,7 +256,8 @@ def _table(result: dict[str, Any]) -> str:
         ("until a 202, p50 / p95 / p99", [percentiles_ms(phase["accepted_s"]) for phase in phases]),
         ("until a 429", [_or_dash(percentiles_ms, phase["refused_s"]) for phase in phases]),
         ("Retry-After", [_or_dash(_spread_s, phase["retry_after_s"]) for phase in phases]),
-        ("accepted at last when obeyed", [_or_dash(_spread_s, p["obeyed_s"]) for p in phases]),
+        ("accepted after, if obeyed", [_or_dash(_spread_s, phase["obeyed_s"]) for phase in phases]),
+        ("requests it took", [_or_dash(_spread, phase["obeyed_tries"]) for phase in phases]),
         ("job, accepted to end, p50", [f"{phase['job_s']['p50']:.1f} s" for phase in phases]),
     ]
     lines = [
@@ -284,8 +282,12 @@ def _table(result: dict[str, Any]) -> str:
     return "\n".join([*lines, "", note])
 
 
+def _spread(values: dict[str, float]) -> str:
+    return f"median {values['median']:.1f}, {values['min']:.1f}-{values['max']:.1f}"
+
+
 def _spread_s(values: dict[str, float]) -> str:
-    return f"median {values['median']:.1f} s, {values['min']:.1f}-{values['max']:.1f} s"
+    return f"{_spread(values)} s"
 
 
 def _or_dash(show: Callable[[dict[str, float]], str], values: dict[str, float] | None) -> str:

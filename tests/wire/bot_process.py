@@ -1,0 +1,90 @@
+"""A bot as a process of its own, pointed at the emulator."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from tests.wire.fake_discord.server import FakeDiscord
+
+ROOT = Path(__file__).parents[2]
+_END_S = 20.0
+
+
+class BotProcess:
+    """A running bot; ``log`` is what it has written so far, line by line."""
+
+    def __init__(self, fake: FakeDiscord, process: asyncio.subprocess.Process) -> None:
+        self._fake, self._process = fake, process
+        self.log: list[str] = []
+        self._reading = asyncio.create_task(self._read())
+
+    @property
+    def is_running(self) -> bool:
+        """The process has not ended."""
+        return self._process.returncode is None
+
+    async def online(self, timeout_s: float = _END_S) -> None:
+        """Wait until all its shards are connected, or fail as soon as it ends."""
+        ended = asyncio.create_task(self._process.wait())
+        online = asyncio.create_task(self._fake.online(timeout_s))
+        await asyncio.wait((ended, online), return_when=asyncio.FIRST_COMPLETED)
+        assert not ended.done(), f"the bot ended with {self._process.returncode}"
+        ended.cancel()
+        await online
+
+    async def terminate(self) -> int:
+        """Ask it to stop, as a supervisor does; returns its exit code."""
+        return await self._end(signal.SIGTERM)
+
+    async def kill(self) -> int:
+        """Kill it on the spot; returns its exit code."""
+        return await self._end(signal.SIGKILL)
+
+    async def ended(self, timeout_s: float = _END_S) -> int:
+        """Wait for its end; returns its exit code."""
+        async with asyncio.timeout(timeout_s):
+            code = await self._process.wait()
+            await self._reading
+        return code
+
+    async def _end(self, how: signal.Signals) -> int:
+        if self.is_running:
+            self._process.send_signal(how)
+        return await self.ended()
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            self.log.append(line.decode(errors="replace").rstrip())
+
+
+@asynccontextmanager
+async def running_bot(
+    fake: FakeDiscord, *command: str, env: Mapping[str, str] | None = None
+) -> AsyncIterator[BotProcess]:
+    """Run a module (with arguments) whose bot logs in to the emulator; it is killed at the end.
+
+    Its log goes to this process's output, so that a failing test shows it.
+    """
+    doors = {"API": fake.api_url, "GATEWAY": fake.gateway_url, "CDN": fake.cdn_url}
+    told = {f"FAKE_DISCORD_{name}": url for name, url in doors.items()}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.wire.run_bot", *command),
+        cwd=ROOT,
+        env={**os.environ, **told, "DISCORD_TOKEN": fake.token, **(env or {})},
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    bot = BotProcess(fake, process)
+    try:
+        yield bot
+    finally:
+        await bot.kill()
+        print(f"log of {' '.join(command)}:", *bot.log, sep="\n")

@@ -1,0 +1,85 @@
+"""An emulated Discord whose traffic is judged when a test ends, and a small bot in it."""
+
+from __future__ import annotations
+
+import asyncio
+import warnings
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+from discord.asset import Asset
+from discord.ext import commands
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from tests.wire.fake_discord import oracle as oracle_module
+from tests.wire.fake_discord.oracle import Oracle
+from tests.wire.fake_discord.people import Person
+from tests.wire.fake_discord.server import FakeDiscord
+from tests.wire.fake_discord.world import Channel, Guild
+from tests.wire.run_bot import point_at
+from tests.wire.small_bot import SmallBot
+
+StartBot = Callable[..., Awaitable[SmallBot]]
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Oracle | None:
+    """Discord's OpenAPI document; None, with a notice, where it is not at hand."""
+    found = oracle_module.load()
+    if found is None:
+        warnings.warn(oracle_module.NOTICE, stacklevel=1)
+    return found
+
+
+@pytest.fixture
+async def fake(oracle: Oracle | None) -> AsyncIterator[FakeDiscord]:
+    """An emulated Discord; in the end everything that was said has to agree with the document."""
+    async with FakeDiscord() as running:
+        yield running
+    assert running.traffic.requests(status=501) == []
+    assert oracle is None or oracle.findings(running.traffic) == []
+
+
+@pytest.fixture
+def guild(fake: FakeDiscord) -> Guild:
+    return fake.guild()
+
+
+@pytest.fixture
+def channel(fake: FakeDiscord, guild: Guild) -> Channel:
+    return fake.channel(guild)
+
+
+@pytest.fixture
+def alice(fake: FakeDiscord, guild: Guild) -> Person:
+    """A member of the guild without any rights beyond everybody's."""
+    return fake.person("alice", guild)
+
+
+@pytest.fixture
+async def start_bot(fake: FakeDiscord, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StartBot]:
+    """Starts a small bot in this process, over real sockets; it is online when it is returned."""
+    for owner, name in ((Route, "BASE"), (DiscordWebSocket, "DEFAULT_GATEWAY"), (Asset, "BASE")):
+        monkeypatch.setattr(owner, name, getattr(owner, name))  # put back at the end
+    point_at(fake.api_url, fake.gateway_url, fake.cdn_url)
+    async with AsyncExitStack() as stack:
+
+        async def start(bot: SmallBot | None = None) -> SmallBot:
+            bot = bot or SmallBot()
+            await stack.enter_async_context(_running(bot, fake))
+            return bot
+
+        yield start
+
+
+@asynccontextmanager
+async def _running(bot: commands.AutoShardedBot, fake: FakeDiscord) -> AsyncIterator[None]:
+    task = asyncio.create_task(bot.start(fake.token))
+    try:
+        await fake.online()
+        yield
+    finally:
+        await bot.close()
+        await asyncio.wait([task])

@@ -1,0 +1,29 @@
+"""Runs a module with discord.py pointed at the emulator: ``run_bot.py MODULE [ARGUMENT ...]``.
+
+The bot's code is what it is; only the three addresses that discord.py has built in are other ones,
+taken from FAKE_DISCORD_API, FAKE_DISCORD_GATEWAY and FAKE_DISCORD_CDN.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+
+import yarl
+from discord.asset import Asset
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+
+def point_at(api_url: str, gateway_url: str, cdn_url: str) -> None:
+    """Send discord.py of this process elsewhere than to Discord."""
+    Route.BASE = api_url
+    DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway_url)
+    Asset.BASE = cdn_url
+
+
+if __name__ == "__main__":
+    point_at(*(os.environ[f"FAKE_DISCORD_{door}"] for door in ("API", "GATEWAY", "CDN")))
+    sys.argv = sys.argv[1:]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import io
+import logging
 import random
 import signal
 import tempfile
@@ -35,6 +36,8 @@ from bench.stats import machine, summary, write_result
 from serve.local import start
 from serve.settings import Settings, load_settings
 from serve.tables import events, jobs, open_engine
+
+logger = logging.getLogger(__name__)
 
 VICTIMS = {
     "StageC": "ServeReplica:cascade:StageC",
@@ -144,8 +147,10 @@ class Chaos:
         with ThreadPoolExecutor(clients) as threads:
             working = [threads.submit(self._work, number) for number in range(clients)]
             try:
-                for _ in range(kills):
-                    self._kill_one()
+                for number in range(1, kills + 1):
+                    victim = self._kill_one()
+                    took_s = self.report.recovery_s[-1]
+                    logger.info("%d of %d: %s, ready after %.1f s", number, kills, victim, took_s)
             finally:
                 self._over.set()
             for client in working:
@@ -180,7 +185,7 @@ class Chaos:
             if job["state"] == "succeeded" and drawn != self._expected[_name(body)]:
                 self.report.wrong_pixels.append(job["id"])
 
-    def _kill_one(self) -> None:
+    def _kill_one(self) -> str:
         time.sleep(self._rng.uniform(0.2, 3.0))
         alive = {victim: pids for victim, mark in VICTIMS.items() if (pids := _pids(mark))}
         victim = self._rng.choice(list(alive))
@@ -192,6 +197,7 @@ class Chaos:
         while not client.is_ready() and time.monotonic() - killed_s < PATIENCE_S:
             time.sleep(0.1)
         self.report.recovery_s.append(time.monotonic() - killed_s)
+        return victim
 
     def _look_at_the_database(self) -> None:
         engine = open_engine(self._database_url)
@@ -219,6 +225,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--database-url", default="", help="PostgreSQL instead of SQLite")
     arguments = parser.parse_args()
+    logging.basicConfig(level="WARNING", format="%(message)s")
+    logger.setLevel("INFO")
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
         settings = scratch_settings(Path(folder), arguments.database_url)

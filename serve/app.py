@@ -7,8 +7,8 @@ one line here; a fourth stage is one class in `serve.stage_deployments`, one lin
 in `serve.workflow`.
 """
 
-from __future__ import annotations
-
+# No `from __future__ import annotations` here: Ray Serve reads the type of build's argument and
+# takes a name for an untyped one, which would hand it a plain dict.
 from typing import Any
 
 import ray
@@ -23,9 +23,9 @@ from serve.jobs import Jobs
 from serve.settings import Settings, load_settings
 from serve.stage_deployments import StageA, StageB, StageC
 
-STAGE_HEALTH_CHECK_S = 3.0
-"""Serve replaces a replica after three failed checks; until then one with a lost device refuses
-work, and with a single replica the stage stands still."""
+HEALTH_CHECK_PERIOD_S = 2.0
+"""Serve sees when it next looks that a process died, and replaces one that lost its device after
+three checks; until then a stage with a single replica stands still."""
 
 STAGES: tuple[type, type, type] = (StageC, StageB, StageA)
 
@@ -54,8 +54,13 @@ class DeploymentArgs(BaseModel):
             if self.autoscaling
             else {"num_replicas": self.num_replicas}
         )
-        actor = {"num_cpus": self.num_cpus, "num_gpus": share}
-        return size | {"ray_actor_options": actor, "max_constructor_retry_count": 2} | more
+        return {
+            **size,
+            "ray_actor_options": {"num_cpus": self.num_cpus, "num_gpus": share},
+            "max_constructor_retry_count": 2,
+            "health_check_period_s": HEALTH_CHECK_PERIOD_S,
+            **more,
+        }
 
 
 class AppArgs(BaseModel):
@@ -111,7 +116,6 @@ def _stage(
     options = args.options(
         num_gpus,
         max_ongoing_requests=ongoing,
-        health_check_period_s=STAGE_HEALTH_CHECK_S,
         # A replica that is no longer wanted takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
     )

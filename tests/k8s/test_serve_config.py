@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,9 +32,11 @@ def test_serve_reads_the_file_and_knows_each_of_its_keys() -> None:
     assert application().keys() <= ServeApplicationSchema.model_fields.keys()
 
 
-def test_the_import_path_is_the_typed_builder() -> None:
+def test_the_import_path_is_the_builder_and_serve_sees_the_type_of_its_argument() -> None:
     module, _, name = application()["import_path"].partition(":")
     assert (module, name) == (build.__module__, build.__name__)
+    (argument,) = inspect.signature(build).parameters.values()
+    assert argument.annotation is AppArgs
 
 
 def test_the_arguments_fit_the_builder_and_the_autoscaler() -> None:

@@ -12,6 +12,8 @@
     |-- Cancelled               cancelled
     |-- WireError               wire_invalid             bytes are no hand-off of ours
     |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
+    |-- ContentRefused          moderation_blocked       a checker refused it; OpenAI's name for it
+    |-- ModerationFailed        moderation_failed        retryable: a checker gave no answer
     |-- ModelMismatch           model_mismatch           a latent made by other weights
     |-- ModelUnavailable        model_unavailable        weights missing, unreadable or wrong
     |-- NonFiniteLatent         non_finite_latent        the model answered NaN or infinity
@@ -123,6 +125,19 @@ class HandoffInvalid(WireError):
     """A hand-off whose shape, dtype or values break its invariants."""
 
     code = "handoff_invalid"
+
+
+class ContentRefused(CascadeError):
+    """A checker refused the prompt or the composition; the message names its rule."""
+
+    code = "moderation_blocked"
+
+
+class ModerationFailed(CascadeError):
+    """A checker failed or took too long; what was not checked is not made."""
+
+    code = "moderation_failed"
+    retryable = True
 
 
 class ModelMismatch(CascadeError):

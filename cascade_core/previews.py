@@ -10,9 +10,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from cascade_core.errors import ModelUnavailable
+from cascade_core.handoff import StageCLatent
 from cascade_core.layout import read_json
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import to_pixels
+from cascade_core.stages.tensors import from_handoff, to_pixels
 
 Previewer = Callable[[torch.Tensor], Rgb]
 """Turns a (1, 16, h, w) latent into (H, W, 3) uint8."""
@@ -70,6 +71,18 @@ class PublishedPreviewer(torch.nn.Module):
     def forward(self, latents_bchw: torch.Tensor) -> Rgb:
         """Draw the picture."""
         return to_pixels(self.blocks(latents_bchw.float())[0])
+
+
+@torch.inference_mode()
+def preview_of(latent: StageCLatent, previewer: Previewer, device: torch.device) -> Rgb:
+    """Return a small picture of a finished Stage C latent.
+
+    Args:
+        latent: of the model that the previewer belongs to.
+        previewer: what :func:`load_previewer` returned.
+        device: where the previewer is.
+    """
+    return previewer(from_handoff(latent.latents_chw, device, torch.float32)[None])
 
 
 def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:

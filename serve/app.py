@@ -20,6 +20,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.layout import ALL_COMPONENTS
 from serve.gateway_deployment import Gateway
 from serve.jobs import Jobs
+from serve.moderation import load_checkers
 from serve.settings import Settings, load_settings
 from serve.stage_deployments import StageA, StageB, StageC
 
@@ -91,7 +92,8 @@ def build_with(
     """Build the application from explicit settings and stages C, B, A; raises like `build`."""
     source = settings.model_source()
     # A hub's weights are fetched where they are used; a folder is complete or not, now.
-    open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
+    checkpoint = open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
+    load_checkers(settings, checkpoint)
     gpu = _gpu_shares(settings)
     stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings)
     stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings)

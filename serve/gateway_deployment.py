@@ -20,6 +20,8 @@ from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.keys import KeyStore
 from serve.log import configure_logging
+from serve.metrics import RefusalMetrics
+from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
@@ -111,12 +113,14 @@ class Gateway:
         database.create_tables()
         if not KeyStore(database).all():
             logger.warning("no API keys: requests from this machine only are answered")
+        checkpoint = open_checkpoint(settings.model_source(), components=())
         self._services = Services(
             settings=settings,
             database=database,
             blobs=BlobStore(settings.blob_url),
-            checkpoint=open_checkpoint(settings.model_source(), components=()),
+            checkpoint=checkpoint,
             jobs=HandleDoor(jobs),
+            moderator=Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

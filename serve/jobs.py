@@ -23,8 +23,10 @@ from serve.db import Database
 from serve.demand import Demand
 from serve.executors import BEAT_S, Executors
 from serve.fleet import Sleepers, has_replicas, running_replicas, width
+from serve.gate import Gate
 from serve.log import configure_logging
-from serve.metrics import JobMetrics
+from serve.metrics import JobMetrics, RefusalMetrics
+from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import adopt, start_stranded
 from serve.settings import Settings
@@ -68,15 +70,17 @@ class Jobs:
         self._sleepers = Sleepers()
         self._limits = OpenLimits(settings.max_open_jobs, settings.max_open_jobs_per_user)
         blobs = BlobStore(settings.blob_url)
+        checkpoint = open_checkpoint(settings.model_source(), components=())
+        previewer = StageClient("c", stage_c, method="preview")
+        moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
             {name: StageClient(name, handle) for name, handle in self._handles.items()},
             self._turns,
             self._demand,
-            open_checkpoint(settings.model_source(), components=()).fingerprint
-            if settings.reuse_latents
-            else None,
+            checkpoint.fingerprint if settings.reuse_latents else None,
+            Gate(moderator, previewer, settings.previews > 0, self._database, blobs),
             self._metrics,
             self._on_end,
         )

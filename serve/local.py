@@ -15,6 +15,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
+from serve.moderation import load_checkers
 from serve.settings import Settings
 
 APP_NAME = "cascade"
@@ -64,12 +65,13 @@ def start(
         stages: classes of Stage C, B and A; benchmarks give others than the models.
 
     Raises:
-        SettingsInvalid: it would listen beyond this machine and there are no API keys.
+        SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
+            checker cannot be had.
         ModelUnavailable: the configured model is not there.
         NotReady: a deployment could not start; says which and why.
     """
     check_exposure(settings)
-    open_checkpoint(settings.model_source())
+    load_checkers(settings, open_checkpoint(settings.model_source()))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
         address="local",

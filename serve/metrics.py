@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Literal
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
@@ -90,3 +91,18 @@ class JobMetrics:
     def open_jobs(self, count: int) -> None:
         """Publish how many jobs this replica has under way."""
         self._open.set(count)
+
+
+class RefusalMetrics:
+    """What the checkers refused."""
+
+    def __init__(self) -> None:
+        self._refused = Counter(
+            "cascade_refusals",
+            "Prompts and compositions (previews) that a checker refused.",
+            tag_keys=("rule", "at"),
+        )
+
+    def refused(self, rule: str, at: Literal["prompt", "preview"]) -> None:
+        """Count a refusal."""
+        self._refused.inc(tags={"rule": rule, "at": at})

@@ -30,7 +30,7 @@ from serve.store import preview_key_from_name
 
 
 def partial_previews(
-    request: GenerationRequest, partial_images: int, previews: int
+    request: GenerationRequest, partial_images: int, previews: int, *, is_watched: bool = False
 ) -> frozenset[tuple[str, int]]:
     """Return after which (stage, step) an image's partial images come.
 
@@ -41,9 +41,14 @@ def partial_previews(
         request: the job's.
         partial_images: how many there may be.
         previews: how many each stage makes; Stage B never more than one.
+        is_watched: checkers look at compositions, so that Stage C's last one alone is shown.
     """
-    is_generated = request.kind == "generate"
-    stage_c = sorted(preview_steps(request.steps, previews)) if is_generated else []
+    if request.kind != "generate":
+        stage_c = []
+    elif is_watched:
+        stage_c = [request.steps][:previews]
+    else:
+        stage_c = sorted(preview_steps(request.steps, previews))
     stage_b = preview_steps(request.decoder_steps, min(previews, 1))
     middle = stage_c[(len(stage_c) - 1) // 2 :][:1]
     ranked = [("c", step) for step in stage_c[-1:]]
@@ -81,7 +86,12 @@ class ImageStream(EventStream):
         self._job_id = job_id
         self._request = request
         self._output = output
-        self._wanted = partial_previews(request, partial_images, services.settings.previews)
+        self._wanted = partial_previews(
+            request,
+            partial_images,
+            services.settings.previews,
+            is_watched=services.moderator.sees_previews,
+        )
         self._shown: set[tuple[int, str, int]] = set()
         self._counts: Counter[int] = Counter()
 

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.moderation import Moderator
 from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
@@ -51,6 +52,7 @@ class Services:
     Attributes:
         checkpoint: the loaded model's identity and defaults; no weights.
         jobs: the way to the jobs.
+        moderator: asks the checkers about requests.
     """
 
     settings: Settings
@@ -58,3 +60,4 @@ class Services:
     blobs: BlobStore
     checkpoint: Checkpoint
     jobs: JobsDoor
+    moderator: Moderator

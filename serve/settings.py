@@ -44,6 +44,10 @@ class Settings(BaseSettings):
         max_open_jobs, max_open_jobs_per_user: how many may be queued or running; more get a 429.
         max_streams, max_streams_per_key: how many event streams and waiting requests one gateway
             process holds open, in all and of one API key.
+        blocklist: file of words and phrases that no prompt may hold, see
+            :class:`serve.blocklist.Blocklist`; empty: none.
+        checker: import path of what makes a :class:`serve.checker.Checker`, asked after the
+            blocklist; empty: none.
         sync_wait_s: how long a request of OpenAI's images API waits for its job.
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
@@ -86,6 +90,8 @@ class Settings(BaseSettings):
     max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
     max_streams: Annotated[int, Field(ge=1, le=100_000)] = 3000
     max_streams_per_key: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    blocklist: str = ""
+    checker: str = ""
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     keep_days: Annotated[float, Field(ge=0)] = 0.0
@@ -103,6 +109,19 @@ class Settings(BaseSettings):
     @classmethod
     def _absolute(cls, value: Path) -> Path:
         return value.expanduser().absolute()
+
+    @field_validator("blocklist")
+    @classmethod
+    def _absolute_text(cls, value: str) -> str:
+        return str(Path(value).expanduser().absolute()) if value else ""
+
+    @field_validator("checker")
+    @classmethod
+    def _import_path(cls, value: str) -> str:
+        module, _, name = value.partition(":")
+        if value and not all(part.isidentifier() for part in (*module.split("."), name)):
+            raise ValueError("must be an import path such as package.module:factory")
+        return value
 
     @field_validator("public_url")
     @classmethod

@@ -40,10 +40,12 @@ class StageClient:
     Args:
         name: ``c``, ``b`` or ``a``.
         handle: the stage's deployment.
+        method: which of its methods to call.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle) -> None:
+    def __init__(self, name: str, handle: DeploymentHandle, method: str = "run") -> None:
         self.name = name
+        self._method = method
         self._handle = handle.options(stream=True)
 
     async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
@@ -69,7 +71,7 @@ class StageClient:
             await asyncio.sleep(RETRY_PAUSE_S * tries)
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
-        stream = self._handle.run.remote(*args)
+        stream = getattr(self._handle, self._method).remote(*args)
         try:
             async for message in stream:
                 if message["type"] == "done":

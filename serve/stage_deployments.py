@@ -9,15 +9,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
 
 from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.errors import ModelUnavailable
 from cascade_core.handoff import StageBLatent, StageCLatent
-from cascade_core.images import ImageInfo, encode_image
+from cascade_core.images import ImageInfo, encode_image, encode_preview
 from cascade_core.layout import STAGE_COMPONENTS
+from cascade_core.previews import Previewer, load_previewer, preview_of
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
@@ -47,6 +49,8 @@ class _StageDeployment:
         checkpoint = open_checkpoint(settings.model_source(), STAGE_COMPONENTS[name])
         stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
+        self._checkpoint = checkpoint
+        self._device = device
         self._replica = StageReplica(stage, max_rows)
         self._metrics = StageMetrics(name)
         self._meter = WorkMeter(self._replica.busy_s)
@@ -91,6 +95,27 @@ class StageC(_StageDeployment):
         work = stage_work("c", task)
         async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
             yield message
+
+    async def preview(self, latent: bytes) -> AsyncIterator[Message]:
+        """Draw a stored latent small, for checkers; ``done`` carries a WebP file.
+
+        Raises:
+            ModelUnavailable: this model has no previewer.
+        """
+        yield Message(type="done", result=await asyncio.to_thread(self._draw, latent), seconds=0.0)
+
+    @cached_property
+    def _previewer(self) -> Previewer:
+        """A second one: the stage's own belongs to the model's thread."""
+        previewer = load_previewer(self._checkpoint.previewer, torch.device(self._device))
+        if previewer is None:
+            raise ModelUnavailable(f"{self._checkpoint.id} has no previewer")
+        return previewer
+
+    def _draw(self, latent: bytes) -> bytes:
+        decoded = StageCLatent.decode(latent)
+        pixels_hwc = preview_of(decoded, self._previewer, torch.device(self._device))
+        return encode_preview(pixels_hwc)
 
 
 class StageB(_StageDeployment):

@@ -17,12 +17,13 @@ from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
-from cascade_core.errors import Cancelled, CascadeError, Internal, NotFound
+from cascade_core.errors import Cancelled, CascadeError, ContentRefused, Internal, NotFound
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
 from serve import store
 from serve.db import Database
 from serve.demand import Demand
+from serve.gate import Gate
 from serve.line import stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import JobMetrics
@@ -46,6 +47,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         turns: in which order calls get to each stage.
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
+        gate: what Stage C composed passes it before Stage B.
         metrics: counts ended jobs.
         on_end: called with the job's id after it reached its end state.
     """
@@ -58,6 +60,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         turns: dict[str, Turns],
         demand: Demand,
         reusable: str | None,
+        gate: Gate,
         metrics: JobMetrics,
         on_end: Callable[[str], None],
     ) -> None:
@@ -68,10 +71,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._turns = turns
         self._demand = demand
         self._reusable = reusable
+        self._gate = gate
         self._metrics = metrics
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
         self._calls: dict[str, set[asyncio.Task[Any]]] = {}
+        self._refused: set[str] = set()
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -83,6 +88,9 @@ class JobWorkflow(DBOSConfiguredInstance):
                 await self._run_images(job_id)
             except Cancelled:
                 state = "cancelled"
+            except ContentRefused as refusal:
+                await self._gate.wipe(job_id)
+                state, error = "failed", refusal.to_dict()
             except CascadeError as failure:
                 state, error = "failed", failure.to_dict()
             except Exception:
@@ -123,6 +131,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         job = await self._open(job_id)
         latent_key = store.latent_key(job.images[index].latent_id)
         latent = await self._blobs.get_known(latent_key, "this latent")
+        await self._pass_gate(job, index, latent)
         request = job.request.for_image(index).to_dict()
         data, seconds = await self._call(job_id, index, "b", latent, request)
         await self._blobs.put(store.handoff_key(job_id, index), data)
@@ -147,6 +156,9 @@ class JobWorkflow(DBOSConfiguredInstance):
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
         self._open_jobs.pop(job_id, None)
+        self._stop_calls(job_id)
+
+    def _stop_calls(self, job_id: str) -> None:
         for task in self._calls.get(job_id, ()):
             task.cancel()
 
@@ -162,9 +174,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         results = await asyncio.gather(
             *(child.get_result() for child in children), return_exceptions=True
         )
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        failures = [result for result in results if isinstance(result, BaseException)]
+        if failures:  # one that was refused has cancelled the others
+            raise min(failures, key=lambda failure: isinstance(failure, Cancelled))
 
     async def _run_image(self, job_id: str, index: int) -> None:
         job = await self._open(job_id)
@@ -176,6 +188,18 @@ class JobWorkflow(DBOSConfiguredInstance):
             await self.stage_b(job_id, index)
             done("b")
             await self.stage_a(job_id, index)
+
+    async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
+        """Have a composition checked; one that is refused stops the job's other images, too."""
+        try:
+            preview = await self._gate.check(job, index, latent)
+        except ContentRefused:
+            self._refused.add(job.id)
+            self._stop_calls(job.id)
+            raise
+        if preview is not None and job.request.kind == "generate":
+            steps = job.request.steps
+            await self._show(job.id, index, "c", steps, steps, preview)
 
     async def _equal_latent(self, request: GenerationRequest, owner: JobOwner) -> bytes | None:
         """Return the bytes of a stored latent that Stage C would make again; None if none is."""
@@ -192,6 +216,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await asyncio.to_thread(self._database.finish_job, job_id, state, error)
         logger.info("job %s", state)
+        self._refused.discard(job_id)
         job = self._open_jobs.pop(job_id, None)
         if job is not None:
             latency_s = (utc_now() - job.created_at).total_seconds()
@@ -203,7 +228,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         job = self._open_jobs.get(job_id)
         if job is None:
             job = await asyncio.to_thread(self._database.open_job, job_id)
-        if job is None:
+        if job is None or job_id in self._refused:
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
         return job
@@ -217,7 +242,7 @@ class JobWorkflow(DBOSConfiguredInstance):
                 return await self._stages[stage].call(*args, on_message=on_message)
 
         job = self._open_jobs.get(job_id)
-        if job is None:  # cancelled since the step began
+        if job is None or job_id in self._refused:  # since the step began
             raise Cancelled("the job was cancelled")
         task = asyncio.create_task(in_turn(job))
         calls = self._calls.setdefault(job_id, set())
@@ -239,11 +264,16 @@ class JobWorkflow(DBOSConfiguredInstance):
         if message["type"] == "started":
             await asyncio.to_thread(self._database.start_job, job_id)
             return
-        step, preview = message["step"], message.get("preview")
+        preview = message.get("preview")
+        if stage == "c" and self._gate.is_watched:
+            preview = None
+        await self._show(job_id, index, stage, message["step"], message["steps"], preview)
+
+    async def _show(
+        self, job_id: str, index: int, stage: str, step: int, steps: int, preview: bytes | None
+    ) -> None:
         key = None
         if preview is not None:
             key = store.preview_key(job_id, index, stage, step)
             await self._blobs.put(key, preview)
-        await asyncio.to_thread(
-            self._database.progress, job_id, stage, step, message["steps"], index, key
-        )
+        await asyncio.to_thread(self._database.progress, job_id, stage, step, steps, index, key)

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
-from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.errors import ContentRefused, InvalidRequest, NotFound
 from cascade_core.png_info import read_png_info
 from cascade_core.request import GenerationRequest
 from serve.access import Caller, Creator
@@ -123,6 +123,8 @@ async def vary_image(
         request = await resolve(services, caller, job_body)
     except NotFound as error:
         raise NotFound("the latent of this image is not there", "image") from error
+    except ContentRefused as error:
+        raise ContentRefused(error.message, "image") from error
     check_same_size(form.size, request)
     job_id = await _submit(services, caller, request, job_body)
     url_of = None if form.response_format == "b64_json" else _url_of(services, http_request)

@@ -20,10 +20,21 @@ from serve.services import Services
 
 
 async def resolve(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
-    """Return the body's request with every value decided; raises what `serve.resolve` raises.
+    """Return the body's request with every value decided, if the checkers let it pass.
 
     Somebody else's latent is not found.
+
+    Raises:
+        ContentRefused: a checker refused one of its texts, or of its latent's.
+        ModerationFailed: a checker gave no answer.
+        CascadeError: what `serve.resolve` raises.
     """
+    request = await _resolved(services, caller, body)
+    await services.moderator.check_prompt(request, caller.owner(body.user))
+    return request
+
+
+async def _resolved(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
     if body.kind == "generate":
         return resolve_generate(body, services.checkpoint.defaults)
     row = None

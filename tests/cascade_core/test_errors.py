@@ -23,7 +23,13 @@ def test_every_error_crosses_a_process_border(cls: type[CascadeError], field: st
 def test_codes_are_unique_and_stable() -> None:
     retryable = {code for code, cls in all_errors().items() if cls.retryable}
 
-    assert retryable == {"out_of_memory", "stage_lost", "not_ready", "rate_limited"}
+    assert retryable == {
+        "moderation_failed",
+        "out_of_memory",
+        "stage_lost",
+        "not_ready",
+        "rate_limited",
+    }
     assert set(all_errors()) - retryable == {
         "invalid_value",
         "unsupported_combination",
@@ -36,6 +42,7 @@ def test_codes_are_unique_and_stable() -> None:
         "cancelled",
         "wire_invalid",
         "handoff_invalid",
+        "moderation_blocked",
         "model_mismatch",
         "model_unavailable",
         "non_finite_latent",

@@ -9,7 +9,11 @@ import torch
 from safetensors.torch import save_file
 
 from cascade_core.errors import ModelUnavailable
-from cascade_core.previews import LinearPreviewer, PublishedPreviewer, load_previewer
+from cascade_core.geometry import Geometry
+from cascade_core.handoff import ModelRef, StageCLatent
+from cascade_core.previews import LinearPreviewer, PublishedPreviewer, load_previewer, preview_of
+from cascade_core.request import GenerationRequest
+from cascade_core.stages.tensors import to_handoff
 
 CPU = torch.device("cpu")
 
@@ -34,6 +38,23 @@ def test_a_linear_map_paints_every_cell(tmp_path: Path) -> None:
     assert picture.shape == (126, 189, 3)
     assert picture[0, 0].tolist() == [0, 128, 0]
     assert picture[-1, -1].tolist() == [255, 128, 255]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_stored_latent_is_drawn_like_the_tensor_it_was(dtype: torch.dtype) -> None:
+    geometry = Geometry()
+    latents = torch.randn(1, 16, *geometry.stage_c_hw(256, 384)).to(dtype)
+    pooled = to_handoff(torch.zeros(1, 8))
+    stored = StageCLatent(
+        latents_chw=to_handoff(latents[0]),
+        pooled=pooled,
+        negative_pooled=pooled,
+        geometry=geometry,
+        model=ModelRef("demo", "r1", "f1"),
+        request=GenerationRequest(prompt="", width=384, height=256, seed=0, decoder_seed=0),
+    )
+    previewer = LinearPreviewer(torch.randn(3, 16), torch.zeros(3))
+    np.testing.assert_array_equal(preview_of(stored, previewer, CPU), previewer(latents))
 
 
 def test_wild_values_become_colours() -> None:

@@ -14,6 +14,7 @@ from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
 from serve.db import Database
 from serve.gateway import Services, create_app
+from serve.moderation import Moderator
 from serve.settings import Settings
 from serve.store import BlobStore
 from tests.cli.cascade import Cascade
@@ -37,7 +38,8 @@ def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
     """The gateway around the stand-in."""
     settings = Settings(data_dir=tmp_path / "data")
     checkpoint = open_checkpoint(ModelSource())
-    return create_app(Services(settings, door.database, door.blobs, checkpoint, door))
+    moderator = Moderator([], lambda *_: None)
+    return create_app(Services(settings, door.database, door.blobs, checkpoint, door, moderator))
 
 
 def _generate(cascade: Cascade, out: Path, *more: str) -> dict[str, Any]:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from io import BytesIO
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from ray import serve as ray_serve
 
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
-from serve.local import Running
+from serve.local import APP_NAME, Running
 from serve.replica import Message
 from serve.stage_client import StageClient
+from tests.ray.client import ServiceClient
 from tests.ray.scripted import ScriptedDeployment, entries
 
 
@@ -93,3 +96,17 @@ async def test_a_request_that_kills_its_replica_twice_is_failed_and_the_next_one
         await client.call({"name": "poison", "steps": 2, "dies": True}, on_message=ignore)
     assert entries(log).count(("poison", "begin")) == 2
     assert (await client.call({"name": "next", "steps": 1}, on_message=ignore)).data == b"next"
+
+
+async def test_a_stored_latent_is_drawn_small_for_checkers(
+    service: ServiceClient, running: Running
+) -> None:
+    job = service.finished(service.create(prompt="a red circle", seed=3, steps=4)["id"])
+    stored = service.http.get(f"/v1/latents/{job['images'][0]['latent_id']}").content
+    handle = ray_serve.get_deployment_handle("StageC", APP_NAME)
+    drawn = await StageClient("c", handle, method="preview").call(stored, on_message=ignore)
+    picture = Image.open(BytesIO(drawn.data)).convert("RGB")
+    middle, corner = picture.getpixel((96, 96)), picture.getpixel((4, 4))
+    assert isinstance(middle, tuple)
+    assert isinstance(corner, tuple)
+    assert middle[0] - middle[1] > corner[0] - corner[1] + 50  # red stands in the middle

@@ -18,10 +18,12 @@ from fastapi import FastAPI
 from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
+from serve.checker import Checker
 from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.keys import KeyScope, KeyStore
 from serve.log import TextFormatter
+from serve.moderation import Moderator
 from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
@@ -162,6 +164,12 @@ def sync_wait_s() -> float:
 
 
 @pytest.fixture
+def checkers() -> list[Checker]:
+    """None; modules that test moderation override this."""
+    return []
+
+
+@pytest.fixture
 def services(
     tmp_path: Path,
     database: Database,
@@ -169,9 +177,11 @@ def services(
     checkpoint: Checkpoint,
     door: MemoryDoor,
     sync_wait_s: float,
+    checkers: list[Checker],
 ) -> Services:
     settings = Settings(data_dir=tmp_path, sync_wait_s=sync_wait_s)
-    return Services(settings, database, blobs, checkpoint, door)
+    moderator = Moderator(checkers, lambda *_: None)
+    return Services(settings, database, blobs, checkpoint, door, moderator)
 
 
 @pytest.fixture

@@ -20,6 +20,7 @@ from PIL import Image
 from cascade_core.errors import NonFiniteLatent
 from cascade_core.request import GenerationRequest
 from serve.openai_stream import partial_previews
+from tests.serve.checkers import Answering
 from tests.serve.memory_door import MemoryDoor
 
 TIMEOUT_S = 10.0
@@ -208,3 +209,26 @@ def test_too_few_steps_for_previews_show_none(
     make_request: Callable[..., GenerationRequest],
 ) -> None:
     assert partial_previews(make_request(steps=1, decoder_steps=1), 3, 3) == set()
+
+
+def test_where_checkers_look_the_composition_is_shown_once_and_last(
+    make_request: Callable[..., GenerationRequest],
+) -> None:
+    request = make_request(steps=12, decoder_steps=6)
+    assert partial_previews(request, 3, 3, is_watched=True) == {("c", 12), B_MIDDLE}
+    assert partial_previews(request, 3, 0, is_watched=True) == set()
+
+
+@pytest.mark.parametrize("checkers", [[Answering()]])
+async def test_a_composition_that_has_passed_the_checkers_is_a_partial_image(
+    openai_client: AsyncOpenAI, door: MemoryDoor
+) -> None:
+    async def draw_checked(job_id: str) -> None:
+        await door.show_preview(job_id, "c", 12)
+        await door.make_image(job_id)
+        door.finish(job_id, "succeeded")
+
+    door.on_submit = draw_checked
+    partial, completed = await stream(openai_client, partial_images=1)
+    assert isinstance(partial, ImageGenPartialImageEvent)
+    assert isinstance(completed, ImageGenCompletedEvent)

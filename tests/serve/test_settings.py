@@ -37,6 +37,23 @@ def test_the_data_folder_is_expanded(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     assert load_settings().data_dir == tmp_path / "pictures"
 
 
+def test_a_blocklist_is_found_from_every_processs_folder(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CASCADE_BLOCKLIST", "lists/words.txt")
+    assert load_settings().blocklist == str(tmp_path / "lists/words.txt")
+
+
+@pytest.mark.parametrize("path", ["package", "package:", ":make", "a-b:make", "a..b:make", "a:b.c"])
+def test_a_checker_is_named_by_an_import_path(monkeypatch: pytest.MonkeyPatch, path: str) -> None:
+    monkeypatch.setenv("CASCADE_CHECKER", "package.module:make")
+    assert load_settings().checker == "package.module:make"
+    monkeypatch.setenv("CASCADE_CHECKER", path)
+    with pytest.raises(SettingsInvalid, match=r"CASCADE_CHECKER: .*package\.module:factory"):
+        load_settings()
+
+
 def test_variables_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASCADE_HTTP_PORT", "9000")
     monkeypatch.setenv("CASCADE_LOG_LEVEL", "debug")

@@ -2,62 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any, cast
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
-from dbos import DBOS, SetWorkflowID
-from dbos._dbos import _get_or_create_dbos_registry
+from dbos import DBOS
 
-from cascade_core.geometry import Geometry
-from cascade_core.handoff import ModelRef, StageCLatent, Tensor
-from cascade_core.request import GenerationRequest
+from cascade_core.handoff import StageCLatent
 from serve.db import Database
-from serve.demand import Demand
-from serve.jobs import launch_dbos
-from serve.metrics import JobMetrics
-from serve.records import Job, JobOwner, NewJob, utc_now
-from serve.stage_client import OnMessage, StageClient, StageResult
+from serve.records import JobOwner, NewJob, utc_now
 from serve.store import BlobStore, image_key, latent_key
-from serve.turns import Turns
-from serve.workflow import JobWorkflow
 from serve.workflow_history import delete_workflows
+from tests.serve.null_stages import Stage, launched, run_to_end
 
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
-
-
-class Stage:
-    """A stage that answers at once and counts its calls."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.calls = 0
-
-    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
-        self.calls += 1
-        await on_message({"type": "started"})
-        return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
-
-
-def stage_c_latent(request: dict[str, Any]) -> bytes:
-    def zeros(*shape: int) -> Tensor:
-        return Tensor("float32", np.zeros(shape, np.float32))
-
-    geometry = Geometry()
-    return StageCLatent(
-        latents_chw=zeros(16, *geometry.stage_c_hw(request["height"], request["width"])),
-        pooled=zeros(1, 32),
-        negative_pooled=zeros(1, 32),
-        geometry=geometry,
-        model=ModelRef("demo", "r1", "f1"),
-        request=GenerationRequest.from_dict(request),
-    ).encode()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -75,27 +39,8 @@ async def run(
     database: Database, database_url: str, blobs: BlobStore, stages: dict[str, Stage]
 ) -> AsyncIterator[Run]:
     """Inserts a job, brings it to its end and returns it."""
-    clients = cast(dict[str, StageClient], stages)
-    turns = {name: Turns(1) for name in clients}
-    workflow = JobWorkflow(
-        database, blobs, clients, turns, Demand(), "f1", JobMetrics(), lambda _: None
-    )
-    # The workflow engine keeps its tables apart from ours, so both fit into one database.
-    await asyncio.to_thread(launch_dbos, database_url, "jobs-0")
-
-    async def run(job: NewJob) -> Job:
-        database.insert_job(job)
-        with SetWorkflowID(job.id):
-            handle = await DBOS.start_workflow_async(workflow.run, job.id)
-        await handle.get_result()
-        ended = database.job(job.id)
-        assert ended is not None
-        return ended
-
-    yield run
-    await asyncio.to_thread(DBOS.destroy)
-    # DBOS expects one such object for the life of a process.
-    _get_or_create_dbos_registry().instance_info_map.clear()
+    async with launched(database, database_url, blobs, stages) as workflow:
+        yield partial(run_to_end, workflow, database)
 
 
 async def test_a_job_runs_each_stage_once_to_its_good_end(

@@ -1,0 +1,154 @@
+"""Asks the checkers, within a time limit, and turns their answers into errors."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Literal
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
+from cascade_core.request import GenerationRequest
+from serve.blocklist import Blocklist
+from serve.checker import Checker, PreviewChecker, Refusal
+from serve.records import JobOwner
+from serve.settings import Settings
+
+TIME_LIMIT_S = 10.0
+"""For one request or composition and all checkers together."""
+_THREADS = 8
+_SUBJECTS = {"prompt": "the prompt", "negative_prompt": "the negative prompt"}
+
+OnRefusal = Callable[[str, Literal["prompt", "preview"]], None]
+
+logger = logging.getLogger(__name__)
+
+
+class Moderator:
+    """Lets requests and compositions pass that no checker has anything against.
+
+    Args:
+        checkers: asked in this order; the first refusal counts.
+        on_refusal: called with the rule and with what broke it.
+        time_limit_s: how long they may take, all together.
+    """
+
+    def __init__(
+        self,
+        checkers: Sequence[Checker],
+        on_refusal: OnRefusal,
+        time_limit_s: float = TIME_LIMIT_S,
+    ) -> None:
+        self._checkers = tuple(checkers)
+        self._lookers = tuple(
+            checker for checker in self._checkers if isinstance(checker, PreviewChecker)
+        )
+        self._on_refusal = on_refusal
+        self._time_limit_s = time_limit_s
+        # Threads of their own: checkers that hang must not take those that everything else needs.
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="checker")
+
+    @property
+    def sees_previews(self) -> bool:
+        """Tell whether a checker looks at compositions."""
+        return bool(self._lookers)
+
+    async def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> None:
+        """Ask about a request's texts.
+
+        Raises:
+            ContentRefused: a checker said no; names its rule.
+            ModerationFailed: a checker failed or took too long.
+        """
+        refusal = await self._answer(
+            checker.check_prompt(request, owner) for checker in self._checkers
+        )
+        if refusal is None:
+            return
+        self._on_refusal(refusal.rule, "prompt")
+        subject, field = _SUBJECTS[refusal.field], str(refusal.field)
+        if request.kind == "vary_details":
+            subject, field = f"{subject} of this latent", "latent_id"
+        raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
+
+    async def check_preview(
+        self, preview: bytes, request: GenerationRequest, owner: JobOwner
+    ) -> None:
+        """Ask about a composition, see :meth:`serve.checker.PreviewChecker.check_preview`.
+
+        Raises:
+            ContentRefused: a checker said no; names its rule.
+            ModerationFailed: a checker failed or took too long.
+        """
+        refusal = await self._answer(
+            checker.check_preview(preview, request, owner) for checker in self._lookers
+        )
+        if refusal is not None:
+            self._on_refusal(refusal.rule, "preview")
+            raise ContentRefused(f"the composition is refused by the rule {refusal.rule!r}")
+
+    async def _answer(self, answers: Iterable[Refusal | None]) -> Refusal | None:
+        """Return the first refusal; the checkers run while the answers are gone through."""
+        if not self._checkers:
+            return None
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(self._time_limit_s):
+                return await loop.run_in_executor(self._threads, _first_refusal, answers)
+        except TimeoutError as error:
+            logger.error("no checker's answer within %g s", self._time_limit_s)
+            raise ModerationFailed("the content check took too long; try again") from error
+
+
+def load_checkers(settings: Settings, checkpoint: Checkpoint) -> list[Checker]:
+    """Make the blocklist, if one is set, and the checker, if one is set.
+
+    Raises:
+        SettingsInvalid: either cannot be had, or the checker looks at previews and this model has
+            no previewer.
+    """
+    checkers: list[Checker] = []
+    if settings.blocklist:
+        checkers.append(Blocklist(Path(settings.blocklist)))
+    if settings.checker:
+        checkers.append(_imported(settings.checker))
+    looks = any(isinstance(checker, PreviewChecker) for checker in checkers)
+    if looks and checkpoint.previewer is None:
+        message = f"it looks at previews, and {checkpoint.id} has none: set CASCADE_PREVIEWER_PATH"
+        raise SettingsInvalid(f"CASCADE_CHECKER: {message}")
+    return checkers
+
+
+def _imported(path: str) -> Checker:
+    """Call the factory at ``package.module:factory``."""
+    module, _, name = path.partition(":")
+    try:
+        checker = getattr(importlib.import_module(module), name)()
+    except Exception as error:  # the module is the operator's own
+        message = f"CASCADE_CHECKER: {path} failed: {type(error).__name__}: {error}"
+        raise SettingsInvalid(message) from error
+    if not callable(getattr(checker, "check_prompt", None)):
+        raise SettingsInvalid(f"CASCADE_CHECKER: what {path} makes has no check_prompt")
+    return checker  # type: ignore[no-any-return]
+
+
+def _first_refusal(answers: Iterable[Refusal | None]) -> Refusal | None:
+    """Return the first refusal.
+
+    Raises:
+        ModerationFailed: a checker raised, or answered something else.
+    """
+    try:
+        for answer in answers:
+            if isinstance(answer, Refusal):
+                return answer
+            if answer is not None:
+                raise TypeError(f"a checker answered {type(answer).__name__}")
+    except BaseException as error:  # also SystemExit: it would end this whole process
+        logger.exception("a content checker failed")
+        raise ModerationFailed("the content check failed; try again") from error
+    return None

@@ -1,0 +1,102 @@
+"""Jobs run for real, on stages that answer from here."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import numpy as np
+from dbos import DBOS, SetWorkflowID
+from dbos._dbos import _get_or_create_dbos_registry
+
+from cascade_core.geometry import Geometry
+from cascade_core.handoff import ModelRef, StageCLatent, Tensor
+from cascade_core.request import GenerationRequest
+from serve.checker import Checker
+from serve.db import Database
+from serve.demand import Demand
+from serve.gate import Gate
+from serve.jobs import launch_dbos
+from serve.metrics import JobMetrics, RefusalMetrics
+from serve.moderation import Moderator
+from serve.records import Job, NewJob
+from serve.stage_client import OnMessage, StageClient, StageResult
+from serve.store import BlobStore
+from serve.turns import Turns
+from serve.workflow import JobWorkflow
+from tests.serve.memory_door import PREVIEW
+
+
+class Stage:
+    """A stage that answers at once and counts its calls."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.calls = 0
+
+    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+        self.calls += 1
+        await on_message({"type": "started"})
+        return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
+
+
+def stage_c_latent(request: dict[str, Any]) -> bytes:
+    def zeros(*shape: int) -> Tensor:
+        return Tensor("float32", np.zeros(shape, np.float32))
+
+    geometry = Geometry()
+    return StageCLatent(
+        latents_chw=zeros(16, *geometry.stage_c_hw(request["height"], request["width"])),
+        pooled=zeros(1, 32),
+        negative_pooled=zeros(1, 32),
+        geometry=geometry,
+        model=ModelRef("demo", "r1", "f1"),
+        request=GenerationRequest.from_dict(request),
+    ).encode()
+
+
+class Previewer:
+    """Draws every latent alike."""
+
+    async def call(self, latent: bytes, *, on_message: OnMessage) -> StageResult:
+        StageCLatent.decode(latent)
+        return StageResult(PREVIEW, 0.0)
+
+
+@asynccontextmanager
+async def launched(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checkers: Sequence[Checker] = (),
+) -> AsyncIterator[JobWorkflow]:
+    """Take jobs up, those first that were left unfinished before."""
+    clients = cast(dict[str, StageClient], stages)
+    turns = {name: Turns(1) for name in clients}
+    previewer = cast(StageClient, Previewer())
+    gate = Gate(Moderator(checkers, RefusalMetrics().refused), previewer, True, database, blobs)
+    workflow = JobWorkflow(
+        database, blobs, clients, turns, Demand(), "f1", gate, JobMetrics(), lambda _: None
+    )
+    # The workflow engine keeps its tables apart from ours, so both fit into one database.
+    await asyncio.to_thread(launch_dbos, database_url, "jobs-0")
+    try:
+        yield workflow
+    finally:
+        await asyncio.to_thread(DBOS.destroy)
+        # DBOS expects one such object for the life of a process.
+        _get_or_create_dbos_registry().instance_info_map.clear()
+
+
+async def run_to_end(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
+    """Insert a job, bring it to its end and return it."""
+    database.insert_job(job)
+    with SetWorkflowID(job.id):
+        handle = await DBOS.start_workflow_async(workflow.run, job.id)
+    await handle.get_result()
+    ended = database.job(job.id)
+    assert ended is not None
+    return ended

@@ -1,0 +1,283 @@
+"""Compositions on their way from Stage C to Stage B, under the eyes of a checker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from dbos import DBOS, SetWorkflowID
+
+from cascade_core.errors import NotFound
+from serve.checker import Refusal
+from serve.db import Database
+from serve.event_log import EventLog
+from serve.records import Job, NewJob
+from serve.stage_client import OnMessage, StageResult
+from serve.store import BlobStore, latent_key
+from tests.serve.checkers import Answering
+from tests.serve.memory_door import PREVIEW
+from tests.serve.null_stages import Stage, launched, run_to_end
+
+JobMaker = Callable[..., NewJob]
+NUDITY = Refusal("nudity")
+TIMEOUT_S = 20.0
+
+
+class Showing(Stage):
+    """Stage C with a preview on the way."""
+
+    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+        await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
+        return await super().call(*args, on_message=on_message)
+
+
+class Endless(Stage):
+    """A stage that only a cancellation ends."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.begun = asyncio.Event()
+
+    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+        self.calls += 1
+        self.begun.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody sets it")
+
+
+@pytest.fixture
+def stages() -> dict[str, Stage]:
+    return {"c": Showing("c"), "b": Stage("b"), "a": Stage("a")}
+
+
+@pytest.fixture
+def checker() -> Answering:
+    return Answering()
+
+
+Run = Callable[[NewJob], Any]
+
+
+@pytest_asyncio.fixture
+async def run(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checker: Answering,
+) -> AsyncIterator[Run]:
+    async with launched(database, database_url, blobs, stages, [checker]) as workflow:
+
+        async def run(job: NewJob) -> Job:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await run_to_end(workflow, database, job)
+
+        yield run
+
+
+async def is_latent_there(latent_id: str, database: Database, blobs: BlobStore) -> bool:
+    row = database.latent(latent_id)
+    has_row = row is not None and row.deleted_at is None
+    try:
+        await blobs.get(latent_key(latent_id))
+    except NotFound:
+        assert not has_row
+        return False
+    return has_row
+
+
+def shown(database: Database, job_id: str) -> list[tuple[str, int, bool]]:
+    return [
+        (event.data["stage"], event.data["step"], "preview_url" in event.data)
+        for event in EventLog(database).of_job(job_id)
+        if event.type == "progress"
+    ]
+
+
+async def test_a_refused_composition_names_its_rule_and_never_reaches_stage_b(
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    stages: dict[str, Stage],
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    checker.answer = lambda _seed: NUDITY
+    job = make_job()
+    ended = await run(job)
+    assert ended.state == "failed"
+    assert ended.error == {
+        "code": "moderation_blocked",
+        "message": "the composition is refused by the rule 'nudity'",
+    }
+    assert [stage.calls for stage in stages.values()] == [1, 0, 0]
+    assert checker.seen == [("WEBP", 7, "a red circle")]
+    assert not await is_latent_there(job.images[0].latent_id, database, blobs)
+    assert not any(has_preview for *_, has_preview in shown(database, job.id))
+    assert [chunk async for chunk in blobs.list_folder("previews")] == []
+
+
+async def test_what_passed_is_shown_and_nothing_before_it_was_checked(
+    run: Run, make_job: JobMaker, checker: Answering, database: Database
+) -> None:
+    job = make_job(steps=12)
+    shown_at_check = []
+
+    def look(_seed: int) -> None:
+        shown_at_check.extend(shown(database, job.id))
+
+    checker.answer = look
+    assert (await run(job)).state == "succeeded"
+    assert shown_at_check == [("c", 1, False)]
+    assert shown(database, job.id) == [("c", 1, False), ("c", 12, True)]
+
+
+async def test_nobody_looks_where_no_checker_does(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    make_job: JobMaker,
+) -> None:
+    async with launched(database, database_url, blobs, stages) as workflow:
+        job = make_job(steps=12)
+        assert (await run_to_end(workflow, database, job)).state == "succeeded"
+    assert shown(database, job.id) == [("c", 1, True)]
+
+
+async def test_a_reused_latent_is_checked_again(
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    stages: dict[str, Stage],
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    first = await run(make_job())
+    checker.answer = lambda _seed: NUDITY
+    second = await run(make_job())
+    assert (first.state, second.state) == ("succeeded", "failed")
+    assert [stage.calls for stage in stages.values()] == [1, 1, 1]
+    assert await is_latent_there(first.images[0].latent_id, database, blobs)
+    assert not await is_latent_there(second.images[0].latent_id, database, blobs)
+
+
+async def test_a_variation_is_checked_and_takes_no_latent_of_others_along(
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    stages: dict[str, Stage],
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    first = await run(make_job())
+    latent_id = first.images[0].latent_id
+    checker.answer = lambda _seed: NUDITY
+    varied = await run(make_job(kind="vary_details", latent_id=latent_id))
+    assert varied.error is not None
+    assert varied.error["code"] == "moderation_blocked"
+    assert stages["b"].calls == 1
+    assert await is_latent_there(latent_id, database, blobs)
+
+
+async def test_one_refused_image_fails_the_job_and_stops_the_others(
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    stages: dict[str, Stage],
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    stages["b"] = Endless("b")
+    checker.answer = lambda seed: NUDITY if seed == 8 else None
+    job = make_job(n=3)
+    ended = await run(job)
+    assert ended.error is not None
+    assert (ended.state, ended.error["code"]) == ("failed", "moderation_blocked")
+    assert stages["a"].calls == 0
+    for image in job.images:
+        assert not await is_latent_there(image.latent_id, database, blobs)
+
+
+async def test_images_that_were_finished_before_one_is_refused_stay(
+    run: Run, make_job: JobMaker, checker: Answering, database: Database, blobs: BlobStore
+) -> None:
+    job = make_job(n=2)
+    is_first_ready = asyncio.Event()
+    finish = database.save_image
+
+    def save_image(*args: Any) -> bool:
+        is_new = finish(*args)
+        loop.call_soon_threadsafe(is_first_ready.set)
+        return is_new
+
+    def refuse_second(seed: int) -> Refusal | None:
+        if seed == 7:
+            return None
+        asyncio.run_coroutine_threadsafe(is_first_ready.wait(), loop).result(TIMEOUT_S)
+        return NUDITY
+
+    loop = asyncio.get_running_loop()
+    database.save_image = save_image  # type: ignore[method-assign]
+    checker.answer = refuse_second
+    ended = await run(job)
+    assert ended.state == "failed"
+    assert [image["index"] for image in ended.to_json()["images"]] == [0]
+    there = [await is_latent_there(image.latent_id, database, blobs) for image in job.images]
+    assert there == [True, False]
+
+
+async def test_a_checker_that_fails_fails_the_job_before_stage_b(
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    stages: dict[str, Stage],
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    def fail(_seed: int) -> None:
+        raise RuntimeError("no answer")
+
+    checker.answer = fail
+    job = make_job()
+    ended = await run(job)
+    assert ended.error is not None
+    assert (ended.state, ended.error["code"]) == ("failed", "moderation_failed")
+    assert stages["b"].calls == 0
+    checker.answer = lambda _seed: None
+    assert (await run(make_job())).images[0].stage_c == "reused"
+
+
+def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checker: Answering,
+    make_job: JobMaker,
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    checker.answer = lambda _seed: NUDITY
+
+    async def interrupted() -> None:
+        endless = Endless("b")
+        async with launched(database, database_url, blobs, stages | {"b": endless}) as workflow:
+            with SetWorkflowID(job.id):
+                await DBOS.start_workflow_async(workflow.run, job.id)
+            await endless.begun.wait()
+
+    async def resumed() -> None:
+        async with launched(database, database_url, blobs, stages, [checker]):
+            await (await DBOS.retrieve_workflow_async(job.id)).get_result()
+
+    for process in (interrupted, resumed):
+        asyncio.run(asyncio.wait_for(process(), TIMEOUT_S))
+    ended = database.job(job.id)
+    assert ended is not None
+    assert ended.error is not None
+    assert (ended.state, ended.error["code"]) == ("failed", "moderation_blocked")
+    assert [stage.calls for stage in stages.values()] == [1, 0, 0]

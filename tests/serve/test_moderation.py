@@ -1,0 +1,252 @@
+"""What the checkers say at each door where a job can be asked for."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
+from cascade_core.request import GenerationRequest
+from serve.blocklist import Blocklist
+from serve.checker import Checker, Refusal
+from serve.moderation import Moderator, load_checkers
+from serve.records import JobOwner
+from serve.settings import Settings
+from tests.serve.checkers import Answering, ByUser, Hanging
+from tests.serve.memory_door import PREVIEW, MemoryDoor
+
+ANN, MALLORY = JobOwner("k", "ann"), JobOwner("k", "mallory")
+RequestMaker = Callable[..., GenerationRequest]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "blocklist.txt"
+    path.write_text("violence: gore\n")
+    return path
+
+
+@pytest.fixture
+def change_list(path: Path) -> Callable[[str], object]:
+    return path.write_text
+
+
+@pytest.fixture
+def checkers(path: Path) -> list[Checker]:
+    return [Blocklist(path), ByUser()]
+
+
+class Refusals:
+    """What was counted."""
+
+    def __init__(self) -> None:
+        self.counted: list[tuple[str, str]] = []
+
+    def __call__(self, rule: str, what: str) -> None:
+        self.counted.append((rule, what))
+
+
+@pytest.fixture
+def hanging() -> Iterator[Hanging]:
+    checker = Hanging()
+    yield checker
+    checker.released.set()
+
+
+@pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
+async def test_a_refused_text_is_a_bad_request_that_names_the_rule_and_not_the_word(
+    client: httpx.AsyncClient, door: MemoryDoor, field: str
+) -> None:
+    answer = await client.post("/v1/jobs", json={"prompt": "a cat", field: "Much GORE"})
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["field"]) == ("moderation_blocked", field)
+    assert "'violence'" in error["message"]
+    assert "gore" not in error["message"].lower()
+    assert door.database.list_jobs() == ([], None)
+
+
+async def test_a_trusted_keys_end_users_are_known_to_the_checker(
+    client: httpx.AsyncClient, bearer: Callable[..., dict[str, str]]
+) -> None:
+    headers = bearer("create", "trusted")
+    for user, status in (("mallory", 400), ("ann", 202)):
+        body = {"prompt": "a cat", "user": user}
+        assert (await client.post("/v1/jobs", json=body, headers=headers)).status_code == status
+
+
+async def test_a_latent_whose_prompt_is_refused_by_now_cannot_be_varied(
+    client: httpx.AsyncClient, running: MemoryDoor, change_list: Callable[[str], object]
+) -> None:
+    job = (await client.post("/v1/jobs", json={"prompt": "a spider"})).json()
+    latent_id = running.images(job["id"])[0].latent_id
+    change_list("fear: spider\n")
+    body = {"kind": "vary_details", "latent_id": latent_id}
+    answer = await client.post("/v1/jobs", json=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["field"]) == ("moderation_blocked", "latent_id")
+    assert error["message"] == "the prompt of this latent is refused by the rule 'fear'"
+
+
+async def test_a_request_that_was_accepted_before_stays_accepted(
+    client: httpx.AsyncClient, running: MemoryDoor, change_list: Callable[[str], object]
+) -> None:
+    headers = {"idempotency-key": "one"}
+    first = await client.post("/v1/jobs", json={"prompt": "a spider"}, headers=headers)
+    change_list("fear: spider\n")
+    again = await client.post("/v1/jobs", json={"prompt": "a spider"}, headers=headers)
+    assert again.json()["id"] == first.json()["id"]
+
+
+async def test_openais_client_raises_what_it_raises_for_openais_own_refusals(
+    openai_client: AsyncOpenAI, running: MemoryDoor
+) -> None:
+    with pytest.raises(openai.BadRequestError) as caught:
+        await openai_client.images.generate(prompt="gore")
+    assert (caught.value.code, caught.value.param) == ("moderation_blocked", "prompt")
+    with pytest.raises(openai.BadRequestError) as caught:
+        await openai_client.images.generate(prompt="gore", stream=True)
+    assert caught.value.code == "moderation_blocked"
+
+
+@pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
+async def test_openais_client_is_refused_a_variation_by_the_pictures_prompt(
+    openai_client: AsyncOpenAI,
+    live_client: httpx.AsyncClient,
+    running: MemoryDoor,
+    change_list: Callable[[str], object],
+) -> None:
+    answer = await openai_client.images.generate(prompt="a spider", response_format="url")
+    assert answer.data is not None
+    file = (await live_client.get(answer.data[0].url or "")).content
+    change_list("fear: spider\n")
+    with pytest.raises(openai.BadRequestError, match="fear") as caught:
+        await openai_client.images.create_variation(image=("a.png", io.BytesIO(file)))
+    assert (caught.value.code, caught.value.param) == ("moderation_blocked", "image")
+
+
+async def test_openais_client_learns_that_a_composition_was_refused(
+    openai_client: AsyncOpenAI, door: MemoryDoor
+) -> None:
+    async def refuse(job_id: str) -> None:
+        door.finish(job_id, "failed", ContentRefused("refused by the rule 'nudity'"))
+
+    door.on_submit = refuse
+    with pytest.raises(openai.BadRequestError, match="nudity") as caught:
+        await openai_client.images.generate(prompt="a cat")
+    assert caught.value.code == "moderation_blocked"
+    assert caught.value.response.headers["x-should-retry"] == "false"
+
+
+async def test_a_list_that_cannot_be_read_lets_nothing_pass(
+    client: httpx.AsyncClient, door: MemoryDoor, path: Path
+) -> None:
+    await asyncio.to_thread(path.unlink)
+    answer = await client.post("/v1/jobs", json={"prompt": "a cat"})
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "moderation_failed"
+    assert "retry-after" in answer.headers
+    assert str(path) not in answer.text
+    assert door.database.list_jobs() == ([], None)
+
+
+async def test_refusals_are_counted_by_rule(make_request: RequestMaker, path: Path) -> None:
+    refusals = Refusals()
+    looking = Answering(lambda _: Refusal("nudity"))
+    moderator = Moderator([Blocklist(path), looking], refusals)
+    await moderator.check_prompt(make_request(), ANN)
+    with pytest.raises(ContentRefused):
+        await moderator.check_prompt(make_request(prompt="gore"), ANN)
+    with pytest.raises(ContentRefused):
+        await moderator.check_prompt(make_request(), MALLORY)
+    with pytest.raises(ContentRefused, match="'nudity'"):
+        await moderator.check_preview(PREVIEW, make_request(), ANN)
+    assert refusals.counted == [
+        ("violence", "prompt"),
+        ("banned user", "prompt"),
+        ("nudity", "preview"),
+    ]
+
+
+async def test_a_checker_that_hangs_fails_the_request_in_time(
+    make_request: RequestMaker, hanging: Hanging
+) -> None:
+    moderator = Moderator([hanging], Refusals(), time_limit_s=0.05)
+    for _ in range(20):  # more than it has threads
+        with pytest.raises(ModerationFailed, match="too long"):
+            await moderator.check_prompt(make_request(), ANN)
+    hanging.released.set()
+    await Moderator([hanging], Refusals()).check_prompt(make_request(), ANN)
+
+
+@pytest.mark.parametrize("error", [RuntimeError("gore"), SystemExit(1), StopIteration(), None])
+async def test_a_checker_that_fails_refuses_nothing_and_lets_nothing_pass(
+    make_request: RequestMaker, error: BaseException | None
+) -> None:
+    def answer(_seed: int) -> Any:
+        if error is None:
+            return True  # no Refusal
+        raise error
+
+    refusals = Refusals()
+    moderator = Moderator([Answering(answer)], refusals)
+    with pytest.raises(ModerationFailed, match="the content check failed"):
+        await moderator.check_preview(PREVIEW, make_request(), ANN)
+    assert refusals.counted == []
+
+
+@pytest.mark.parametrize("rule", ["", "x" * 65, "a\nb"])
+def test_a_rule_has_a_name_that_can_be_shown(rule: str) -> None:
+    with pytest.raises(ValueError, match="printable"):
+        Refusal(rule)
+
+
+def test_the_blocklist_is_asked_before_the_checker(
+    tmp_path: Path, path: Path, checkpoint: Checkpoint
+) -> None:
+    settings = Settings(
+        data_dir=tmp_path, blocklist=str(path), checker="tests.serve.checkers:ByUser"
+    )
+    assert [type(checker) for checker in load_checkers(settings, checkpoint)] == [
+        Blocklist,
+        ByUser,
+    ]
+    assert load_checkers(Settings(data_dir=tmp_path), checkpoint) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"blocklist": "/nowhere/list.txt"}, r"CASCADE_BLOCKLIST: /nowhere/list.txt cannot be"),
+        ({"checker": "tests.nowhere:make"}, "CASCADE_CHECKER: .*ModuleNotFoundError"),
+        ({"checker": "tests.serve.checkers:nothing"}, "CASCADE_CHECKER: .*AttributeError"),
+        ({"checker": "tests.serve.checkers:broken"}, "CASCADE_CHECKER: .*no model file"),
+        ({"checker": "tests.serve.checkers:mute"}, "CASCADE_CHECKER: .*no check_prompt"),
+        ({"checker": "tests.serve.checkers:looking"}, "set CASCADE_PREVIEWER_PATH"),
+    ],
+)
+def test_a_checker_that_cannot_be_had_is_a_wrong_setting(
+    tmp_path: Path, checkpoint: Checkpoint, changes: dict[str, str], words: str
+) -> None:
+    with pytest.raises(SettingsInvalid, match=words):
+        load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint)
+
+
+def test_a_checker_may_look_at_previews_of_a_model_that_has_them(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
+    with_previewer = replace(checkpoint, previewer=tmp_path / "preview.json")
+    moderator = Moderator(load_checkers(settings, with_previewer), Refusals())
+    assert moderator.sees_previews

@@ -132,8 +132,17 @@ def check_user(user: str | None) -> None:
     Raises:
         InvalidRequest: it has unprintable characters.
     """
-    if user is not None and not user.isprintable():
-        raise InvalidRequest("user must be printable text", "user")
+    check_printable("user", user)
+
+
+def check_printable(name: str, value: str | None) -> None:
+    """Refuse text that no client could mean, and that a database could not hold.
+
+    Raises:
+        InvalidRequest: it has unprintable characters.
+    """
+    if value is not None and not value.isprintable():
+        raise InvalidRequest(f"{name} must be printable text", name)
 
 
 Reader = Annotated[Caller, Depends(_asks("read"))]

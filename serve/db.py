@@ -36,6 +36,7 @@ from serve.rows import (
     equal_latent,
     image_from,
     is_latent_needed,
+    jobs_query,
     latent_from,
     latent_values,
     load_jobs,
@@ -196,20 +197,15 @@ class Database:
         cursor: str | None = None,
         limit: int = 50,
         owner: str | None = None,
+        inbox: str | None = None,
     ) -> tuple[list[Job], str | None]:
         """Return jobs, newest first, and the cursor of the next page or None.
 
-        ``user`` is an end user or a label, ``owner`` the id of an API key.
+        ``user`` is an end user or a label, ``owner`` the id of an API key, ``inbox`` what the
+        client's state says.
         """
-        query = select(jobs).order_by(jobs.c.id.desc()).limit(limit + 1)
-        if state is not None:
-            query = query.where(jobs.c.state == state)
-        if user is not None:
-            query = query.where(or_(jobs.c.user == user, jobs.c.label == user))
-        if owner is not None:
-            query = query.where(jobs.c.owner == owner)
-        if cursor is not None:
-            query = query.where(jobs.c.id < cursor)
+        query = jobs_query(state=state, user=user, cursor=cursor, owner=owner, inbox=inbox)
+        query = query.limit(limit + 1)
         with self.reading() as connection:
             rows = list(connection.execute(query).mappings())
             found = load_jobs(connection, rows[:limit])

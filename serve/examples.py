@@ -113,6 +113,13 @@ _SHARE_EXAMPLE = {
     "expires_at": "2026-01-31T12:00:00.000Z",
 }
 
+_STATUS_EXAMPLE = {
+    "replicas": {"Gateway": 1, "Jobs": 1, "StageC": 2, "StageB": 1, "StageA": 1},
+    "queued": 3,
+    "running": 2,
+    "last_hour": {"succeeded": 140, "failed": 1, "cancelled": 4},
+}
+
 EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "JobBody": [_GENERATE, _VARY],
     "JobAnswer": [_JOB_EXAMPLE],
@@ -123,6 +130,10 @@ EXAMPLES: dict[str, list[dict[str, Any]]] = {
     "ModelList": [{"object": "list", "data": [_MODEL_EXAMPLE]}],
     "ImagesBody": [_IMAGES_BODY_EXAMPLE],
     "ImagesAnswer": [_IMAGES_EXAMPLE],
+    "JobPatch": [{"client_state": {"seen": True}, "expected": {"inbox": "bot"}}],
+    "PreferenceBody": [{"value": {"aspect": "wide"}}],
+    "Preference": [{"name": "defaults", "value": {"aspect": "wide"}}],
+    "Status": [_STATUS_EXAMPLE],
     "Health": [{"status": "ok"}],
     "Ready": [_READY_EXAMPLE],
     "ErrorAnswer": [_ERROR_EXAMPLE],

@@ -17,7 +17,15 @@ from serve.guard import GuardMiddleware
 from serve.held import HeldRequests
 from serve.keys import KeyStore
 from serve.middleware import RequestMiddleware
-from serve.routes import image_routes, job_routes, openai_routes, service_routes, share_routes
+from serve.routes import (
+    image_routes,
+    job_routes,
+    openai_routes,
+    preference_routes,
+    service_routes,
+    share_routes,
+    status_routes,
+)
 from serve.services import JobsDoor, Services
 from serve.share import ShareLinks
 from serve.sse import KEEP_ALIVE_S
@@ -70,7 +78,15 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     docs_page.install(app)
     app.add_middleware(GuardMiddleware, store=KeyStore(services.database), recheck_s=keep_alive_s)
     app.add_middleware(RequestMiddleware)
-    for routes in (job_routes, image_routes, openai_routes, share_routes, service_routes):
+    for routes in (
+        job_routes,
+        image_routes,
+        openai_routes,
+        share_routes,
+        preference_routes,
+        status_routes,
+        service_routes,
+    ):
         app.include_router(routes.router)
     return app
 

@@ -17,6 +17,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
+from serve.fleet import running_replicas
 from serve.gateway import Services, create_app
 from serve.keys import KeyStore
 from serve.log import configure_logging
@@ -90,6 +91,12 @@ class HandleDoor:
         """
         with suppress(NotReady):
             await _asked(self._jobs.wait.remote(job_id, timeout_s))
+
+    async def replicas(self) -> dict[str, int]:
+        """Return how many replicas of each deployment answer."""
+        status = await asyncio.to_thread(ray_serve.status)
+        application = ray_serve.get_replica_context().app_name
+        return running_replicas(status.applications[application])
 
     async def ready(self) -> dict[str, str]:
         """Return each deployment's state: ``ready``, or why it is not."""

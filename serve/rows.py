@@ -9,7 +9,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, func, select
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    Text,
+    case,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from cascade_core.errors import RateLimited
 from cascade_core.handoff import ModelRef
@@ -20,6 +31,7 @@ from serve.records import (
     ImageRow,
     Job,
     JobOwner,
+    JobState,
     LatentRow,
     NewJob,
     OpenLimits,
@@ -97,6 +109,33 @@ def _seconds_per_work(connection: Connection) -> float | None:
         return None
     seconds = sum((end - start).total_seconds() for start, end, _ in latest)
     return float(seconds / sum(work for _, _, work in latest))
+
+
+def jobs_query(
+    *,
+    state: JobState | None,
+    user: str | None,
+    cursor: str | None,
+    owner: str | None,
+    inbox: str | None,
+) -> Select[Any]:
+    """Return the query of the jobs that all given values fit, newest first."""
+    query = select(jobs).order_by(jobs.c.id.desc())
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if user is not None:
+        query = query.where(or_(jobs.c.user == user, jobs.c.label == user))
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if inbox is not None:
+        query = query.where(_inbox() == inbox)
+    return query if cursor is None else query.where(jobs.c.id < cursor)
+
+
+def _inbox() -> ColumnElement[str | None]:
+    # PostgreSQL keeps a NUL in JSON but cannot take any text out of that JSON.
+    has_nul = cast(jobs.c.client_state, Text).contains("\\u0000", autoescape=True)
+    return case((has_nul, None), else_=jobs.c.client_state["inbox"].as_string())
 
 
 def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) -> None:

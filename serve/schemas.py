@@ -7,9 +7,10 @@ constants they come from.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import (
@@ -26,7 +27,10 @@ from cascade_core.request import (
 from serve.records import JobState, StageCUse
 
 MAX_CLIENT_STATE_BYTES = 4096
+MAX_PREFERENCE_BYTES = 16 * 1024
 MAX_SHARE_S, DEFAULT_SHARE_S = 30 * 24 * 3600, 24 * 3600
+
+Value = TypeVar("Value")
 
 
 def _shown(description: str, low: float, high: float, **more: Any) -> Any:
@@ -38,6 +42,23 @@ def _printable(value: str | None) -> str | None:
     if value is not None and not value.isprintable():
         raise ValueError("must be printable text")
     return value
+
+
+def _storable(max_bytes: int) -> Callable[[Value], Value]:
+    """Return a check that refuses what JSON, UTF-8 or PostgreSQL cannot hold."""
+
+    def check(value: Value) -> Value:
+        if value is None:
+            return value
+        try:
+            size_bytes = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+        except (ValueError, RecursionError) as error:
+            raise ValueError("must be plain JSON without NaN or half surrogate pairs") from error
+        if size_bytes > max_bytes:
+            raise ValueError(f"must be at most {max_bytes} bytes of JSON")
+        return value
+
+    return check
 
 
 RequiredText = Annotated[str, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
@@ -56,6 +77,12 @@ User = Annotated[
     str | None,
     Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
     AfterValidator(_printable),
+]
+
+ClientState = Annotated[
+    dict[str, Any] | None,
+    Field(description=f"Comes back with the job; at most {MAX_CLIENT_STATE_BYTES} bytes."),
+    AfterValidator(_storable(MAX_CLIENT_STATE_BYTES)),
 ]
 
 
@@ -89,17 +116,38 @@ class JobBody(BaseModel):
         Field(description="The job's id, a ULID of now; asking again with it is safe."),
     ] = None
     user: User = None
-    client_state: Annotated[
+    client_state: ClientState = None
+
+
+class JobPatch(BaseModel):
+    """What to change about a job: what the client keeps with it."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    client_state: ClientState = None
+    expected: Annotated[
         dict[str, Any] | None,
-        Field(description=f"Comes back with the job; at most {MAX_CLIENT_STATE_BYTES} bytes."),
+        Field(description="Change it only if this is there now; absent: whatever is there."),
     ] = None
 
-    @field_validator("client_state")
-    @classmethod
-    def _storable(cls, value: dict[str, Any] | None) -> dict[str, Any] | None:
-        if value is not None:
-            _check_storable(value)
-        return value
+
+class PreferenceBody(BaseModel):
+    """What to keep."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    value: Annotated[
+        dict[str, Any],
+        Field(description=f"At most {MAX_PREFERENCE_BYTES} bytes of JSON."),
+        AfterValidator(_storable(MAX_PREFERENCE_BYTES)),
+    ]
+
+
+class Preference(BaseModel):
+    """What is kept under a name."""
+
+    name: str
+    value: dict[str, Any]
 
 
 class Progress(BaseModel):
@@ -262,6 +310,25 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
+class EndedJobs(BaseModel):
+    """How many jobs ended in each state."""
+
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class Status(BaseModel):
+    """How busy the service is."""
+
+    replicas: dict[str, int] | None = Field(
+        description="Running replicas by deployment; null if nobody can tell."
+    )
+    queued: int
+    running: int
+    last_hour: EndedJobs
+
+
 class Health(BaseModel):
     """The process lives."""
 
@@ -273,14 +340,3 @@ class Ready(BaseModel):
 
     status: Literal["ready"] = "ready"
     checks: dict[str, str]
-
-
-def _check_storable(value: dict[str, Any]) -> None:
-    """Refuse what JSON, UTF-8 or PostgreSQL cannot hold."""
-    try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-        size_bytes = len(text.encode())
-    except (ValueError, RecursionError) as error:
-        raise ValueError("must be plain JSON without NaN or half surrogate pairs") from error
-    if size_bytes > MAX_CLIENT_STATE_BYTES:
-        raise ValueError(f"must be at most {MAX_CLIENT_STATE_BYTES} bytes of JSON")

@@ -40,6 +40,10 @@ class JobsDoor(Protocol):
         """Return when the job has ended, or after ``timeout_s``."""
         ...
 
+    async def replicas(self) -> dict[str, int]:
+        """Return how many replicas of each deployment answer."""
+        ...
+
     async def ready(self) -> dict[str, str]:
         """Return each deployment's state: ``ready``, or why it is not."""
         ...

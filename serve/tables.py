@@ -155,6 +155,15 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+preferences = Table(
+    "preferences",
+    metadata,
+    Column("owner", String(16), primary_key=True),
+    Column("user", String(128), primary_key=True),
+    Column("name", String(64), primary_key=True),
+    Column("value", JSON, nullable=False),
+)
+
 server_secrets = Table(
     "server_secrets",
     metadata,

@@ -13,8 +13,9 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound
-from serve.access import Creator, Editor, Reader, Viewer, check_user
+from serve.access import Creator, Editor, Reader, Viewer, check_printable, check_user
 from serve.claims import make_claim
+from serve.client_states import replace_client_state
 from serve.events import sse_response
 from serve.records import TERMINAL_STATES, JobState
 from serve.routes.shared import (
@@ -27,7 +28,7 @@ from serve.routes.shared import (
     secured,
 )
 from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
-from serve.schemas import JobAnswer, JobBody, JobList
+from serve.schemas import JobAnswer, JobBody, JobList, JobPatch
 from serve.store import preview_key_from_name
 
 MAX_WAIT_S = 120.0
@@ -127,12 +128,17 @@ async def list_jobs(
     user: Annotated[str | None, Query(max_length=128)] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    inbox: Annotated[
+        str | None,
+        Query(min_length=1, max_length=64, description="Only with this `client_state.inbox`."),
+    ] = None,
 ) -> Response:
     """List the caller's jobs, an admin's key everybody's; newest first, page by page."""
     check_user(user)
+    check_printable("inbox", inbox)
     owner = None if caller.is_admin else caller.key_id
     found, next_cursor = await asyncio.to_thread(
-        services.database.list_jobs, state, user, cursor, limit, owner
+        services.database.list_jobs, state, user, cursor, limit, owner, inbox
     )
     return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
 
@@ -140,6 +146,21 @@ async def list_jobs(
 @router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND))
 async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
     """Return a job as it stands."""
+    return JSONResponse((await find_job(services, caller, job_id)).to_json())
+
+
+@router.patch(
+    "/v1/jobs/{job_id}",
+    response_model=JobAnswer,
+    responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def change_job(services: Needs, caller: Editor, job_id: str, body: JobPatch) -> Response:
+    """Give a job another `client_state` and return it; 409 if not the expected one is there."""
+    await find_job(services, caller, job_id)
+    if "client_state" in body.model_fields_set:
+        await asyncio.to_thread(
+            replace_client_state, services.database, job_id, body.client_state, body.expected
+        )
     return JSONResponse((await find_job(services, caller, job_id)).to_json())
 
 

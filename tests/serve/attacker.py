@@ -20,7 +20,7 @@ OPEN_TO_ALL = {
     ("GET", "/v1/shared/{image_id}"),  # its signature is the key
 }
 
-OF_NOBODY = ("/v1/models/{model_id}",)
+OF_NOBODY = ("/v1/models/{model_id}", "/v1/preferences/{name}")  # every key has its own names
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
@@ -59,7 +59,9 @@ async def make_things(
 
 
 def body_for(method: str) -> dict[str, Any]:
-    return {"json": {}} if method == "POST" else {}
+    if method == "PUT":
+        return {"json": {"value": {}}}
+    return {"json": {}} if method in ("POST", "PATCH") else {}
 
 
 def in_our_form(answer: httpx.Response) -> dict[str, Any]:

@@ -80,6 +80,11 @@ class MemoryDoor:
         except TimeoutError:
             return
 
+    async def replicas(self) -> dict[str, int]:
+        if self.error is not None:
+            raise self.error
+        return dict.fromkeys(self.states, 1)
+
     async def ready(self) -> dict[str, str]:
         if self.error is not None:
             raise self.error

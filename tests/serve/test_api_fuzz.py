@@ -30,7 +30,8 @@ from tests.serve.test_openapi import ROUTES
 
 EXAMPLES = 25
 WITHOUT_VALUES = {
-    ("get", path) for path in ("/healthz", "/readyz", "/v1/models", "/v1/models/{model_id}")
+    ("get", path)
+    for path in ("/healthz", "/readyz", "/v1/status", "/v1/models", "/v1/models/{model_id}")
 }
 CHECKS = [
     not_a_server_error,

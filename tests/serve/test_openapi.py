@@ -19,6 +19,7 @@ ROUTES = {
     ("get", "/v1/jobs"),
     ("get", "/v1/jobs/{job_id}"),
     ("delete", "/v1/jobs/{job_id}"),
+    ("patch", "/v1/jobs/{job_id}"),
     ("get", "/v1/jobs/{job_id}/events"),
     ("get", "/v1/jobs/{job_id}/previews/{name}"),
     ("get", "/v1/images/{image_id}"),
@@ -30,6 +31,10 @@ ROUTES = {
     ("post", "/v1/images/variations"),
     ("get", "/v1/models"),
     ("get", "/v1/models/{model_id}"),
+    ("get", "/v1/preferences/{name}"),
+    ("put", "/v1/preferences/{name}"),
+    ("delete", "/v1/preferences/{name}"),
+    ("get", "/v1/status"),
     ("get", "/healthz"),
     ("get", "/readyz"),
 }
@@ -159,6 +164,7 @@ async def test_real_answers_match_their_schemas_to_the_last_field(
     answers["JobList"] = [(await client.get("/v1/jobs")).json()]
     answers["ModelList"] = [(await client.get("/v1/models")).json()]
     answers["Ready"] = [(await client.get("/readyz")).json()]
+    answers["Status"] = [(await client.get("/v1/status")).json()]
     answers["Health"] = [(await client.get("/healthz")).json()]
     answers["ErrorAnswer"] = [(await client.get("/nope")).json()]
     for name, bodies in answers.items():

@@ -1,0 +1,79 @@
+"""Where a job's outcome goes: all the bot must remember, kept with the job as its client state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+TOKEN_S = 15 * 60
+"""How long Discord takes answers to an interaction."""
+_TOKEN_MARGIN_S = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """The message that a job lives in, and how to reach it.
+
+    Attributes:
+        application_id, token, token_until: let us edit the message for a quarter of an hour after
+            the interaction (Unix time).
+        user_id: who asked.
+        reachable: the bot itself can edit the message later: it is a member of the server, or the
+            message is in its own direct messages.
+        locale: the language of this message.
+        file_limit_bytes: the largest file that may be attached.
+        of: the picture that is varied, as job id and index.
+    """
+
+    application_id: int
+    token: str
+    token_until: float
+    channel_id: int
+    message_id: int
+    user_id: int
+    guild_id: int | None
+    reachable: bool
+    private: bool
+    spoiler: bool
+    preview: bool
+    locale: str
+    file_limit_bytes: int
+    of: tuple[str, int] | None = None
+
+    @property
+    def has_token(self) -> bool:
+        """Tell whether the interaction's token still works."""
+        return time.time() < self.token_until - _TOKEN_MARGIN_S
+
+    @property
+    def bot_may_edit(self) -> bool:
+        """Tell whether the message can be edited without the token: nobody's private one can."""
+        return self.reachable and not self.private
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the client state of a job whose outcome is awaited here."""
+        body = asdict(self) | {"of": list(self.of) if self.of else None}
+        return {"inbox": inbox_of(self.application_id), "address": body}
+
+    def delivered_state(self) -> dict[str, Any]:
+        """Return the client state after delivery: out of the inbox, and without the token."""
+        kept = ("channel_id", "message_id", "guild_id")
+        return {"delivered": {name: getattr(self, name) for name in kept}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Self | None:
+        """Read a job's client state; None if no outcome is awaited, or it is not of this form."""
+        body = state.get("address")
+        names = {field.name for field in fields(cls)}
+        if not isinstance(body, dict) or not names <= body.keys():
+            return None
+        values = {name: body[name] for name in names}
+        of = values["of"]
+        return cls(**values | {"of": (str(of[0]), int(of[1])) if of else None})
+
+
+def inbox_of(application_id: int) -> str:
+    """Return the inbox of one Discord application: two bots may share a service."""
+    return f"discord.{application_id}"

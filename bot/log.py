@@ -1,0 +1,79 @@
+"""One line per event on stderr, with the reference that a person was shown."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Literal
+
+_reference: ContextVar[str] = ContextVar("reference", default="")
+# What would let a prompt forge a line, move the cursor or reorder the text.
+_ESCAPES = {
+    code: f"\\u{code:04x}"
+    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))
+}
+
+
+def configure_logging(style: Literal["text", "json"], level: str) -> None:
+    """Send this product's and discord.py's records to stderr."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
+    for name, least in (("bot", level), ("discord", "INFO" if level == "DEBUG" else "WARNING")):
+        logger = logging.getLogger(name)
+        logger.handlers[:] = [handler]
+        logger.setLevel(least)
+        logger.propagate = False
+
+
+@contextmanager
+def referenced(reference: str) -> Iterator[None]:
+    """Mark everything inside, requests to the service included, with a reference."""
+    token = _reference.set(reference)
+    try:
+        yield
+    finally:
+        _reference.reset(token)
+
+
+def current_reference() -> str:
+    """Return the reference in force; empty outside."""
+    return _reference.get()
+
+
+class TextFormatter(logging.Formatter):
+    """``time level logger message reference=…`` in one line; a traceback follows, indented."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        reference = f" reference={current_reference()}" if current_reference() else ""
+        message = record.getMessage().translate(_ESCAPES)
+        line = f"{_time(record)} {record.levelname} {record.name} {message}{reference}"
+        trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
+        return "\n  ".join([line, *(text.translate(_ESCAPES) for text in trace)])
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per line."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        body = {
+            "time": _time(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if current_reference():
+            body["reference"] = current_reference()
+        if record.exc_info:
+            body["exception"] = self.formatException(record.exc_info)
+        return json.dumps(body)
+
+
+def _time(record: logging.LogRecord) -> str:
+    at = datetime.fromtimestamp(record.created, UTC)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,217 @@
+"""What the service answers, as values; fields that are unknown here do no harm."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from cascade_core.errors import CascadeError, from_dict
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
+
+
+class _FromJson:
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from the fields that are known here."""
+        names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
+        return cls(**{name: body[name] for name in names})
+
+
+@dataclass(frozen=True, slots=True)
+class Image(_FromJson):
+    """A finished picture; its bytes are a request of their own."""
+
+    id: str
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class Request(_FromJson):
+    """The request of a job, every value decided."""
+
+    kind: str
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    n: int
+    seed: int
+    steps: int
+    guidance_scale: float
+    decoder_seed: int
+    decoder_steps: int
+    decoder_guidance_scale: float
+    latent_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Cost(_FromJson):
+    """Seconds of computing per stage."""
+
+    c_s: float
+    b_s: float
+    a_s: float
+
+    @property
+    def total_s(self) -> float:
+        """Return the seconds of all stages."""
+        return self.c_s + self.b_s + self.a_s
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(_FromJson):
+    """The last step reported, of image ``index``."""
+
+    step: int
+    steps: int
+    index: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands.
+
+    Attributes:
+        position: open jobs ahead of it, while queued.
+        eta_s: seconds until it is probably done; None when unknown.
+        images: the finished ones that were not deleted.
+        error: why it failed.
+    """
+
+    id: str
+    kind: str
+    state: JobState
+    stage: str | None
+    progress: Progress | None
+    position: int | None
+    eta_s: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    request: Request
+    images: tuple[Image, ...]
+    error: CascadeError | None
+    cost: Cost
+    client_state: dict[str, Any]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the job has ended."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def took_s(self) -> float | None:
+        """Return the seconds from the start of the work to its end."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+    def image(self, index: int) -> Image | None:
+        """Return the picture with this index, if it can be had."""
+        return next((image for image in self.images if image.index == index), None)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from the JSON of a job."""
+        progress, error = body["progress"], body["error"]
+        return cls(
+            **{name: body[name] for name in ("id", "kind", "state", "stage", "position", "eta_s")},
+            started_at=_time(body["started_at"]),
+            finished_at=_time(body["finished_at"]),
+            created_at=datetime.fromisoformat(body["created_at"]),
+            progress=Progress.from_json(progress) if progress else None,
+            request=Request.from_json(body["request"]),
+            images=tuple(Image.from_json(image) for image in body["images"]),
+            error=from_dict(error) if error else None,
+            cost=Cost.from_json(body["cost"]),
+            client_state=body.get("client_state") or {},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobPage:
+    """Some jobs, newest first, and where the next page begins (None: there is none)."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One thing that happened to a job; ``id`` resumes a broken stream after it."""
+
+    id: str
+    type: str
+    data: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInfo:
+    """What the service says about its model.
+
+    Attributes:
+        multiple_of, min_side, max_side: allowed sides in pixels.
+        suggestions: prompts that suit it.
+    """
+
+    id: str
+    licence: str
+    width: int
+    height: int
+    multiple_of: int
+    min_side: int
+    max_side: int
+    suggestions: tuple[str, ...]
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from an entry of ``/v1/models``."""
+        defaults, sizes = body["defaults"], body["sizes"]
+        return cls(
+            id=body["id"],
+            licence=body["licence"],
+            width=defaults["width"],
+            height=defaults["height"],
+            suggestions=tuple(body["suggestions"]),
+            **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    """How busy the service is.
+
+    Attributes:
+        replicas: running ones by deployment; None when nobody can tell.
+        ended: jobs of the last hour by end state.
+    """
+
+    replicas: dict[str, int] | None
+    queued: int
+    running: int
+    ended: dict[str, int]
+
+    @property
+    def error_rate(self) -> float:
+        """Return which share of the last hour's jobs failed, cancelled ones aside."""
+        tried = self.ended["succeeded"] + self.ended["failed"]
+        return self.ended["failed"] / tried if tried else 0.0
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from ``/v1/status``."""
+        return cls(body["replicas"], body["queued"], body["running"], dict(body["last_hour"]))
+
+
+def _time(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)

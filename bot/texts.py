@@ -1,0 +1,81 @@
+"""What the bot says, by language; the sentences are in ``locale/*.toml``."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from importlib.resources import files
+from typing import Self
+
+FALLBACK = "en"
+
+
+class Texts:
+    """All sentences in all languages.
+
+    Args:
+        by_language: sentences by key, by language; English has every key.
+    """
+
+    def __init__(self, by_language: Mapping[str, Mapping[str, str]]) -> None:
+        self._by_language = by_language
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the language files of this package."""
+        folder = files("bot") / "locale"
+        found = {
+            item.name.removesuffix(".toml"): _flat(tomllib.loads(item.read_text("utf-8")))
+            for item in folder.iterdir()
+            if item.name.endswith(".toml")
+        }
+        return cls(found)
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """Return the languages, English first."""
+        return (FALLBACK, *sorted(self._by_language.keys() - {FALLBACK}))
+
+    def keys(self, language: str) -> Mapping[str, str]:
+        """Return a language's sentences by key."""
+        return self._by_language[language]
+
+    def translation(self, key: str, locale: str) -> str | None:
+        """Return a sentence if there is one in exactly this language; else None."""
+        return self._by_language.get(_language(locale), {}).get(key)
+
+    def say(self, key: str, locale: str, **values: object) -> str:
+        """Return a sentence in the language of a Discord locale, or in English.
+
+        Raises:
+            KeyError: there is no such sentence, or a value is missing.
+        """
+        sentence = self.translation(key, locale) or self._by_language[FALLBACK][key]
+        return sentence.format(**values)
+
+
+class Voice:
+    """The sentences in one language: what a layout or an answer speaks with."""
+
+    def __init__(self, texts: Texts, locale: str) -> None:
+        self._texts = texts
+        self.locale = locale
+
+    def __call__(self, key: str, **values: object) -> str:
+        """Return a sentence, see :meth:`Texts.say`."""
+        return self._texts.say(key, self.locale, **values)
+
+
+def _language(locale: str) -> str:
+    """Return ``de`` of ``de`` and ``en`` of ``en-GB``."""
+    return locale.partition("-")[0].lower()
+
+
+def _flat(tables: Mapping[str, object], prefix: str = "") -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, value in tables.items():
+        if isinstance(value, Mapping):
+            found |= _flat(value, f"{prefix}{name}.")
+        else:
+            found[prefix + name] = str(value)
+    return found

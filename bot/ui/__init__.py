@@ -1,0 +1,1 @@
+"""What people see: layouts, and what happens when they press something."""

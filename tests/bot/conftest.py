@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from bot.records import Cost, Image, Job, Request
+from bot.texts import Texts, Voice
+
+NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+JOB_ID = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
+
+JobMaker = Callable[..., Job]
+
+
+@pytest.fixture(scope="session")
+def texts() -> Texts:
+    return Texts.load()
+
+
+@pytest.fixture
+def voice(texts: Texts) -> Voice:
+    return Voice(texts, "en-GB")
+
+
+@pytest.fixture
+def make_job() -> JobMaker:
+    return job_like
+
+
+def job_like(pictures: int = 1, **changes: Any) -> Job:
+    """Make a job that took four seconds; changes go to the job or to its request."""
+    asked: dict[str, Any] = {
+        "kind": "generate",
+        "prompt": "a red fox",
+        "negative_prompt": "",
+        "width": 1024,
+        "height": 768,
+        "n": max(1, pictures),
+        "seed": 7,
+        "steps": 20,
+        "guidance_scale": 4.0,
+        "decoder_seed": 7,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+        "latent_id": None,
+    }
+    request = {name: changes.pop(name, value) for name, value in asked.items()}
+    images = tuple(
+        Image(f"IMG{index}", index, f"LAT{index}", 7 + index, 7 + index, 1024, 768)
+        for index in range(pictures)
+    )
+    values: dict[str, Any] = {
+        "id": JOB_ID,
+        "kind": request["kind"],
+        "state": "succeeded",
+        "stage": None,
+        "progress": None,
+        "position": None,
+        "eta_s": None,
+        "created_at": NOW,
+        "started_at": NOW,
+        "finished_at": NOW + timedelta(seconds=4),
+        "request": Request(**request),
+        "images": images,
+        "error": None,
+        "cost": Cost(2.0, 1.5, 0.25),
+        "client_state": {},
+    }
+    return Job(**values | changes)

@@ -1,0 +1,107 @@
+"""The real gateway on a real port, with a stand-in for the process that runs jobs."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import FastAPI
+
+from cascade_core.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.geometry import Geometry
+from serve.db import Database
+from serve.gateway import Services, create_app
+from serve.keys import KeyStore
+from serve.settings import Settings
+from serve.store import BlobStore
+from tests.serve.memory_door import MemoryDoor
+
+CHECKPOINT = Checkpoint(
+    id="demo",
+    revision="r1",
+    fingerprint="f1",
+    licence="Apache-2.0",
+    geometry=Geometry(),
+    defaults=ModelDefaults(
+        width=256,
+        height=256,
+        max_side=512,
+        steps=12,
+        guidance_scale=3.0,
+        decoder_steps=6,
+        suggestions=("a red circle", "a blue ring"),
+    ),
+    components={},
+)
+
+
+class Service:
+    """A gateway that can be stopped and started again on its port, with what it knows kept."""
+
+    def __init__(self, folder: Path, **settings: Any) -> None:
+        chosen = Settings(data_dir=folder, **settings)
+        self.database = Database(chosen.database_url)
+        self.database.create_tables()
+        self.door = MemoryDoor(self.database, BlobStore(chosen.blob_url), CHECKPOINT)
+        self.submitted: asyncio.Queue[str] = asyncio.Queue()
+        self.door.on_submit = self.submitted.put
+        services = Services(chosen, self.database, self.door.blobs, CHECKPOINT, self.door)
+        self._app = create_app(services, keep_alive_s=0.2)
+        self._listener: socket.socket | None = None
+        self._port = 0
+        self._server: uvicorn.Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def app(self) -> FastAPI:
+        """The application itself."""
+        return self._app
+
+    @property
+    def url(self) -> str:
+        """Where it answers."""
+        return f"http://127.0.0.1:{self._port}"
+
+    def make_key(self) -> str:
+        """Make the kind of key that a bot has."""
+        _, token = KeyStore(self.database).create("bot", ["read", "create", "trusted"], 0)
+        return token
+
+    async def start(self) -> None:
+        """Begin to answer."""
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._port = self._listener.getsockname()[1]
+        config = uvicorn.Config(self._app, log_level="error", ws="none", lifespan="off")
+        self._server = uvicorn.Server(config)
+        self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
+
+    async def stop(self) -> None:
+        """Break every connection and answer no more."""
+        if self._server is None or self._serving is None or self._listener is None:
+            return
+        self._server.should_exit = self._server.force_exit = True
+        await self._serving
+        self._listener.close()
+        self._server = None
+
+    async def succeed(self, job_id: str) -> None:
+        """Bring a job to its good end."""
+        await self.door.run(job_id)
+
+
+@asynccontextmanager
+async def running_service(folder: Path, **settings: Any) -> AsyncIterator[Service]:
+    """Run a service until the block is left."""
+    service = Service(folder, **settings)
+    await service.start()
+    try:
+        yield service
+    finally:
+        await service.stop()
+        await service.app.state.hub.close()
+        service.database.close()

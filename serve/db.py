@@ -6,7 +6,8 @@ Every method is one transaction and blocks; call it from a thread.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from threading import Lock
 from typing import Any, Literal
 
 from sqlalchemy import Connection, Update, insert, or_, select, update
@@ -67,6 +68,10 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self._engine = open_engine(url)
+        # SQLite lets writers poll for their turn, so that one among many may wait for ever; those
+        # of this process wait in line here instead.
+        is_sqlite = self._engine.dialect.name == "sqlite"
+        self._writer: AbstractContextManager[Any] = Lock() if is_sqlite else nullcontext()
 
     def create_tables(self) -> Migrated:
         """Bring the tables to this release's schema; safe when several processes start at once.
@@ -95,8 +100,8 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Run a transaction that writes; leaving the block commits it."""
-        with _translated(), self._engine.connect().execution_options(writes=True) as connection:
-            yield connection
+        with _translated(), self._writer, self._engine.connect() as connection:
+            yield connection.execution_options(writes=True)
             connection.commit()
 
     def insert_job(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
@@ -112,6 +117,9 @@ class Database:
         earlier_id = self.accepted_before(job.claim)
         if earlier_id is not None:
             return earlier_id
+        if limits is not None:  # a flood of refusals does not take turns with those who write
+            with self.reading() as connection:
+                check_limits(connection, job.owner, limits)
         try:
             self._insert_job(job, limits)
         except Conflict:  # the same request came in at the same time

@@ -57,11 +57,15 @@ class Executors:
             if connection.execute(alive).rowcount == 0:
                 connection.execute(insert(executors).values(id=name, beat_at=utc_now()))
 
-    def gone(self) -> list[str]:
-        """Return the executors that have not shown life for long."""
+    def gone(self, own_name: str) -> list[str]:
+        """Return the executors that have not shown life for long.
+
+        The one that asks is not gone, however late its own sign of life is.
+        """
         quiet = executors.c.beat_at < utc_now() - GONE_AFTER
+        query = select(executors.c.id).where(quiet, executors.c.id != own_name)
         with self._database.reading() as connection:
-            return list(connection.execute(select(executors.c.id).where(quiet)).scalars())
+            return list(connection.execute(query).scalars())
 
     def forget(self, name: str) -> None:
         """Strike out an executor whose jobs others have, unless it lives again."""

@@ -7,6 +7,7 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
@@ -85,6 +86,9 @@ class Jobs:
             self._on_end,
         )
         self._executors = Executors(self._database)
+        # A thread of its own: under load the others are busy for longer than a sign of life may be
+        # late, and then the jobs would go to another replica although this one works on them.
+        self._beating = ThreadPoolExecutor(1, "beat")
         replica = ray_serve.get_replica_context().replica_tag
         self._name = await asyncio.to_thread(self._executors.take_name, _rank(), replica)
         launch_dbos(settings.dbos_url, self._name)
@@ -173,13 +177,14 @@ class Jobs:
             await DBOS.start_workflow_async(self._workflow.run, job_id)
 
     async def _beat(self) -> None:
-        await asyncio.to_thread(self._executors.beat, self._name)
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(self._beating, self._executors.beat, self._name)
 
     async def _look_at_fleet(self) -> None:
         """Keep the turns as wide as the stages; rank 0 also rescues jobs."""
         if _rank() == 0:
             await start_stranded(self._database, self._start)
-            await adopt(self._executors)
+            await adopt(self._executors, self._name)
         status = await asyncio.to_thread(ray_serve.status)
         application = status.applications[ray_serve.get_replica_context().app_name]
         running = running_replicas(application)

@@ -35,9 +35,9 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         await start(job_id)
 
 
-async def adopt(executors: Executors) -> None:
+async def adopt(executors: Executors, own_name: str) -> None:
     """Hand the workflows of processes that are gone to those that are there."""
-    for name in await asyncio.to_thread(executors.gone):
+    for name in await asyncio.to_thread(executors.gone, own_name):
         pending = await DBOS.list_workflows_async(
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )

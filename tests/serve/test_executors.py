@@ -67,10 +67,19 @@ def test_an_executor_without_signs_of_life_is_gone_until_it_is_struck_out(
 ) -> None:
     executors.beat("jobs-0")
     executors.beat("jobs-1")
-    assert executors.gone() == []
+    assert executors.gone("jobs-2") == []
     age("jobs-1", 2 * GONE_AFTER)
-    assert executors.gone() == ["jobs-1"]
+    assert executors.gone("jobs-2") == ["jobs-1"]
     executors.forget("jobs-1")
     executors.forget("jobs-0")  # lives, so it stays
     age("jobs-0", 2 * GONE_AFTER)
-    assert executors.gone() == ["jobs-0"]
+    assert executors.gone("jobs-2") == ["jobs-0"]
+
+
+def test_an_executor_late_with_its_sign_of_life_does_not_take_itself_for_gone(
+    executors: Executors, age: Callable[[str, timedelta], None]
+) -> None:
+    for name in ("jobs-0", "jobs-1"):
+        executors.beat(name)
+        age(name, 2 * GONE_AFTER)
+    assert executors.gone("jobs-0") == ["jobs-1"]

@@ -43,22 +43,6 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
     return new_database_url(request.param)
 
 
-def test_writers_of_one_process_wait_in_line_however_long_it_takes(
-    new_database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(tables, "SQLITE_BUSY_TIMEOUT_MS", 0)
-    database = Database(new_database_url("sqlite"))
-    database.create_tables()
-    with ThreadPoolExecutor(1) as thread:
-        with database.writing() as connection:
-            connection.execute(update(tables.jobs).values(stage="c"))
-            waiting = thread.submit(database.start_job, "nothing")
-            with pytest.raises(TimeoutError):
-                waiting.result(timeout=0.2)
-        assert waiting.result() is False
-    database.close()
-
-
 def add(database: Database, job: NewJob) -> str:
     database.insert_job(job)
     return job.id

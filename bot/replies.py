@@ -39,6 +39,8 @@ SENTENCES = {
     "cancelled": "error.cancelled",
     "wire_invalid": "error.gone",
     "handoff_invalid": "error.gone",
+    "moderation_blocked": "error.blocked",
+    "moderation_failed": "error.not_ready",
     "model_mismatch": "error.model_mismatch",
     "model_unavailable": "error.not_ready",
     "non_finite_latent": "error.internal",

@@ -87,7 +87,7 @@ def finished(
         files: one for each of its pictures.
         spoiler: hide the pictures until somebody looks.
         links: to the originals, where files are not the original bytes.
-        original_s: seconds of the picture that this one varies.
+        original_s: seconds of computing of the picture that this one varies.
     """
     alts = [_alt(job.request.prompt)] * len(files)
     parts = [
@@ -197,9 +197,9 @@ def _result_lines(
     seed = request.seed if request.kind == "generate" else request.decoder_seed
     facts = [voice("result.seed", seed=seed), f"{request.width}×{request.height}"]  # noqa: RUF001
     yield small(" · ".join([*facts, *([seconds(voice, took_s)] if took_s is not None else [])]))
-    if took_s is not None and original_s is not None:
-        original = seconds(voice, original_s)
-        yield small(voice("result.varied", took=seconds(voice, took_s), original=original))
+    if original_s is not None:
+        own, original = seconds(voice, job.cost.total_s), seconds(voice, original_s)
+        yield small(voice("result.varied", took=own, original=original))
     if not all(file.is_original for file in files):
         named = [f"[{number}]({link})" for number, link in enumerate(links, 1)]
         originals = [voice("result.originals"), *named] if named else []

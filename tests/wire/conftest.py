@@ -7,6 +7,7 @@ import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
+import aiohttp
 import pytest
 from discord.asset import Asset
 from discord.ext import commands
@@ -18,6 +19,7 @@ from tests.wire.fake_discord.oracle import Oracle
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel, Guild
+from tests.wire.raw_api import RawApi
 from tests.wire.run_bot import point_at
 from tests.wire.small_bot import SmallBot
 
@@ -76,10 +78,21 @@ async def start_bot(fake: FakeDiscord, monkeypatch: pytest.MonkeyPatch) -> Async
 
 @asynccontextmanager
 async def _running(bot: commands.AutoShardedBot, fake: FakeDiscord) -> AsyncIterator[None]:
+    before = len(fake.traffic.events("READY"))
     task = asyncio.create_task(bot.start(fake.token))
     try:
+        await fake.wait_for(lambda: len(fake.traffic.events("READY")) > before)
         await fake.online()
         yield
     finally:
         await bot.close()
         await asyncio.wait([task])
+
+
+@pytest.fixture
+async def api(fake: FakeDiscord) -> AsyncIterator[RawApi]:
+    """The application's REST calls without discord.py; ``/draw`` and ``/vary`` are synced."""
+    async with aiohttp.ClientSession() as session:
+        raw = RawApi(fake, session)
+        await raw.sync("draw", "vary")
+        yield raw

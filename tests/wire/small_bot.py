@@ -65,28 +65,27 @@ class Edit(discord.ui.DynamicItem[discord.ui.Button[Any]], template="v1:edit"):
 class PromptModal(discord.ui.Modal, title="Edit prompt"):
     """Asks for a prompt and a size."""
 
-    prompt = discord.ui.Label(
-        text="New prompt", component=discord.ui.TextInput(default="a cat", max_length=100)
-    )
-    size = discord.ui.Label(
-        text="Size",
-        component=discord.ui.Select(
-            options=[
-                discord.SelectOption(label="Square", value="square", default=True),
-                discord.SelectOption(label="Wide", value="wide"),
-            ]
-        ),
-    )
+    def __init__(self) -> None:
+        super().__init__()
+        sizes = [
+            discord.SelectOption(label="Square", value="square", default=True),
+            discord.SelectOption(label="Wide", value="wide"),
+        ]
+        self.prompt: discord.ui.TextInput[Any]
+        self.prompt = discord.ui.TextInput(default="a cat", max_length=100)
+        self.size: discord.ui.Select[Any] = discord.ui.Select(options=sizes)
+        self.add_item(discord.ui.Label(text="New prompt", component=self.prompt))
+        self.add_item(discord.ui.Label(text="Size", component=self.size))
 
     async def on_submit(self, interaction: Interaction) -> None:
-        prompt, size = self.prompt.component.value, self.size.component.values
-        await interaction.response.send_message(f"{prompt}, {size[0]}", ephemeral=True)
+        told = f"{self.prompt.value}, {self.size.values[0]}"
+        await interaction.response.send_message(told, ephemeral=True)
 
 
 def picture_layout(text: str, count: int = 0) -> discord.ui.LayoutView:
     """Return a text, the picture attached as ``picture.png``, and buttons."""
     view = discord.ui.LayoutView(timeout=None)
-    gallery = discord.ui.MediaGallery(
+    gallery: discord.ui.MediaGallery[Any] = discord.ui.MediaGallery(
         discord.MediaGalleryItem("attachment://picture.png", description="a picture")
     )
     buttons: discord.ui.ActionRow[Any] = discord.ui.ActionRow(Vary(count), Edit())
@@ -108,7 +107,7 @@ class SmallBot(commands.AutoShardedBot):
             **options,
         )
         self.add_dynamic_items(Vary, Edit)
-        for command in (draw, whisper, adult, limits, info):
+        for command in _COMMANDS:
             self.tree.add_command(command)
 
     async def setup_hook(self) -> None:
@@ -160,7 +159,9 @@ async def adult(interaction: Interaction) -> None:
 limits = app_commands.Group(
     name="limits",
     description="Limits",
-    guild_only=True,
+    allowed_contexts=app_commands.AppCommandContext(
+        guild=True, dm_channel=False, private_channel=False
+    ),
     default_permissions=discord.Permissions(manage_guild=True),
 )
 
@@ -177,6 +178,8 @@ async def info(interaction: Interaction, message: discord.Message) -> None:
     names = ", ".join(attachment.filename for attachment in message.attachments)
     await interaction.response.send_message(f"{names} by {message.author}", ephemeral=True)
 
+
+_COMMANDS: tuple[Any, ...] = (draw, whisper, adult, limits, info)
 
 if __name__ == "__main__":
     SmallBot().run(os.environ["DISCORD_TOKEN"])

@@ -15,7 +15,13 @@ if TYPE_CHECKING:
 
 SUBCOMMANDS = (1, 2)
 STRING, INTEGER, BOOLEAN, NUMBER, ATTACHMENT = 3, 4, 5, 10, 11
-_PYTHON = {STRING: str, INTEGER: int, BOOLEAN: bool, NUMBER: (int, float), ATTACHMENT: Upload}
+_PYTHON: dict[int, type | tuple[type, ...]] = {
+    STRING: str,
+    INTEGER: int,
+    BOOLEAN: bool,
+    NUMBER: (int, float),
+    ATTACHMENT: Upload,
+}
 _PUBLIC_CONTEXTS = (Context.GUILD, Context.BOT_DM)
 
 
@@ -52,6 +58,8 @@ def _check_installation(fake: FakeDiscord, command: Json, user: User, channel: C
     owners = owners_of(user, channel, fake.bot)
     installed = {int(kind) for kind in owners} & set(command["integration_types"])
     contexts = command.get("contexts")
+    if contexts is None and command.get("dm_permission") is False:  # the older way to say it
+        contexts = [int(Context.GUILD)]
     if not installed:
         raise ClientRefusesError(f"{command['name']!r} is not installed in #{channel.name}")
     if contexts is not None and int(channel.context) not in contexts:
@@ -95,7 +103,7 @@ def _check_value(spec: Json, value: Any) -> None:
         raise ClientRefusesError(f"{name} is not of its type: {value!r}")
     if spec.get("choices") and value not in [choice["value"] for choice in spec["choices"]]:
         raise ClientRefusesError(f"{name} has no choice {value!r}")
-    size = len(value) if kind == STRING else value
+    size = len(value) if isinstance(value, str) else value
     low, high = ("min_length", "max_length") if kind == STRING else ("min_value", "max_value")
     if kind in (STRING, INTEGER, NUMBER):
         lowest, highest = spec.get(low), spec.get(high)

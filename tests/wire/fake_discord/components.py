@@ -8,11 +8,18 @@ from tests.wire.fake_discord.errors import ApiError, form_error
 from tests.wire.fake_discord.messages import TEXT_DISPLAY, Json, media_of, walk
 
 ROW, BUTTON, SELECT, TEXT_INPUT = 1, 2, 3, 4
-SECTION, GALLERY, CONTAINER, LABEL = 9, 12, 17, 18
+SECTION, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER, LABEL = 9, 11, 12, 13, 14, 17, 18
 _SELECTS = {SELECT, 5, 6, 7, 8}
 _LINK, _PREMIUM = 5, 6
-_TOP_LEVEL_V2 = {ROW, SECTION, TEXT_DISPLAY, GALLERY, 13, 14, CONTAINER}
+_TOP_LEVEL_V2 = {ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR, CONTAINER}
 _IN_CONTAINER = _TOP_LEVEL_V2 - {CONTAINER}
+_DEFAULTS: dict[int, Json] = {
+    **{kind: {"min_values": 1, "max_values": 1} for kind in _SELECTS},
+    THUMBNAIL: {"description": None, "spoiler": False},
+    FILE: {"spoiler": False},
+    SEPARATOR: {"spacing": 1, "divider": True},
+    CONTAINER: {"accent_color": None, "spoiler": False},
+}
 _MAX_NODES, _MAX_ROWS, _MAX_IN_ROW, _MAX_TEXT, _MAX_ID = 40, 5, 5, 4000, 100
 
 
@@ -48,11 +55,16 @@ def check_modal(modal: Json) -> None:
             raise _bad("A label must be between 1 and 45 in length.")
 
 
-def number(components: list[Json]) -> None:
-    """Give every component that has none an id, as Discord does."""
+def complete(components: list[Json]) -> None:
+    """Give every component what Discord adds where the application left it out."""
     taken = {node["id"] for node in walk(components) if node.get("id")}
     free = (n for n in range(1, 1000) if n not in taken)
     for node in walk(components):
+        for name, value in _DEFAULTS.get(node["type"], {}).items():
+            node.setdefault(name, value)
+        for item in node.get("items", []):
+            item.setdefault("description", None)
+            item.setdefault("spoiler", False)
         if not node.get("id"):
             node["id"] = next(free)
 

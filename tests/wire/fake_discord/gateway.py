@@ -133,9 +133,9 @@ class _Talk:
         elif op == Op.HEARTBEAT:
             await self._hear_heartbeat()
         elif op == Op.IDENTIFY:
-            await self._identify(data)
+            await self._identify(payload["d"])
         elif op == Op.RESUME:
-            await self._resume(data)
+            await self._resume(payload["d"])
         elif self._session is None:
             await self._connection.close(Close.NOT_AUTHENTICATED, "Not authenticated.")
         elif op != Op.PRESENCE:

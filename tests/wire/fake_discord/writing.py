@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.wire.fake_discord.components import check_media, check_message, number
+from tests.wire.fake_discord.components import FILE, check_media, check_message, complete
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error
 from tests.wire.fake_discord.messages import (
     COMPONENTS_V2,
@@ -59,7 +59,7 @@ def write(message: Message, draft: Draft, store: StoreFile, is_new: bool) -> Non
     if not (content or embeds or attachments or components):
         raise ApiError(Problem.EMPTY_MESSAGE)
     _link(components, embeds, attachments)
-    number(components)
+    complete(components)
     message.content, message.embeds, message.components = content, embeds, components
     message.attachments, message.flags = attachments, flags
 
@@ -103,9 +103,12 @@ def _attachments(
 def _link(components: list[Json], embeds: list[Json], attachments: list[Attachment]) -> None:
     """Put an attachment's id where a component or an embed names its file."""
     by_url = {f"attachment://{attachment.filename}": attachment for attachment in attachments}
-    for one in (m for part in (*walk(components), *embeds) for m in media_of(part)):
-        if attachment := by_url.get(one.get("url", "")):
-            one["attachment_id"] = attachment.id
+    for part in (*walk(components), *embeds):
+        for media in media_of(part):
+            if attachment := by_url.get(media.get("url", "")):
+                media["attachment_id"] = attachment.id
+                if part.get("type") == FILE:
+                    part |= {"name": attachment.filename, "size": len(attachment.content)}
     for embed in embeds:
         embed.setdefault("type", "rich")
 

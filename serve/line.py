@@ -16,6 +16,8 @@ from cascade_core.request import GenerationRequest
 STAGE_B_WEIGHT: Final = 2.0
 STAGE_A_PASSES: Final = 1.0
 """One decoding by Stage A, in passes of Stage B."""
+PREVIEW_WORK: Final = 0.01
+"""Of Stage C: drawing a latent small for checkers. Next to nothing, but it takes a replica."""
 
 
 @dataclass(frozen=True, slots=True)

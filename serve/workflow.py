@@ -24,7 +24,7 @@ from serve import store
 from serve.db import Database
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.line import stage_work, stages_of
+from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import JobMetrics
 from serve.records import JobOwner, JobState, LatentRow, OpenJob, StageCUse, utc_now
@@ -181,8 +181,10 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _run_image(self, job_id: str, index: int) -> None:
         job = await self._open(job_id)
         work = {stage: stage_work(stage, job.request) for stage in stages_of(job.request)}
+        if self._gate.is_watched:
+            work.setdefault("c", PREVIEW_WORK)
         with self._demand.image(work) as done:
-            if "c" in work:
+            if job.request.kind == "generate":
                 await self.stage_c(job_id, index)
                 done("c")
             await self.stage_b(job_id, index)

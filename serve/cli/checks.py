@@ -54,6 +54,7 @@ def run_checks(url: str) -> list[Finding]:
         check_shared_memory,
         check_database,
         check_access,
+        check_moderation,
         check_blobs,
     )
     findings += [check(settings) for check in checks]
@@ -180,6 +181,18 @@ def check_access(settings: Settings) -> Finding:
         return Finding("access", "broken", str(error), MAKE_A_KEY)
     except Exception as error:  # drivers raise anything, a missing one ImportError
         return Finding("access", "broken", str(error), "check CASCADE_DATABASE_URL")
+
+
+def check_moderation(settings: Settings) -> Finding:
+    """Check that the blocklist and the checker can be had."""
+    from serve.moderation import load_checkers
+
+    chosen = [value for value in (settings.blocklist, settings.checker) if value]
+    try:
+        load_checkers(settings, open_checkpoint(settings.model_source(), components=()))
+    except CascadeError as error:
+        return Finding("moderation", "broken", str(error), "correct this variable")
+    return Finding("moderation", "ok", ", ".join(chosen) or "none; nothing is refused")
 
 
 def check_blobs(settings: Settings) -> Finding:

@@ -121,6 +121,24 @@ def test_doctor_finds_an_address_that_is_open_without_keys(
     assert "cascade keys create" in access["remedy"]
 
 
+def test_doctor_finds_a_blocklist_that_holds_no_rule(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = tmp_path / "words.txt"
+    words.write_text("gore\n")
+    environment.setenv("CASCADE_BLOCKLIST", str(words))
+    assert _findings(cascade)["moderation"] == {
+        "name": "moderation",
+        "status": "ok",
+        "detail": str(words),
+        "remedy": "",
+    }
+    words.write_text("gore\n---\n")
+    moderation = _findings(cascade)["moderation"]
+    assert moderation["status"] == "broken"
+    assert "CASCADE_BLOCKLIST: line 2" in moderation["detail"]
+
+
 def test_doctor_says_that_a_server_is_still_starting(
     cascade: Cascade, environment: pytest.MonkeyPatch, service: ScriptedService
 ) -> None:

@@ -72,6 +72,7 @@ async def launched(
     blobs: BlobStore,
     stages: dict[str, Stage],
     checkers: Sequence[Checker] = (),
+    demand: Demand | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     clients = cast(dict[str, StageClient], stages)
@@ -79,7 +80,15 @@ async def launched(
     previewer = cast(StageClient, Previewer())
     gate = Gate(Moderator(checkers, RefusalMetrics().refused), previewer, True, database, blobs)
     workflow = JobWorkflow(
-        database, blobs, clients, turns, Demand(), "f1", gate, JobMetrics(), lambda _: None
+        database,
+        blobs,
+        clients,
+        turns,
+        demand or Demand(),
+        "f1",
+        gate,
+        JobMetrics(),
+        lambda _: None,
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")

@@ -13,6 +13,7 @@ from dbos import DBOS, SetWorkflowID
 from cascade_core.errors import NotFound
 from serve.checker import Refusal
 from serve.db import Database
+from serve.demand import Demand, open_work_key
 from serve.event_log import EventLog
 from serve.records import Job, NewJob
 from serve.stage_client import OnMessage, StageResult
@@ -58,6 +59,11 @@ def checker() -> Answering:
     return Answering()
 
 
+@pytest.fixture
+def demand() -> Demand:
+    return Demand()
+
+
 Run = Callable[[NewJob], Any]
 
 
@@ -68,8 +74,9 @@ async def run(
     blobs: BlobStore,
     stages: dict[str, Stage],
     checker: Answering,
+    demand: Demand,
 ) -> AsyncIterator[Run]:
-    async with launched(database, database_url, blobs, stages, [checker]) as workflow:
+    async with launched(database, database_url, blobs, stages, [checker], demand) as workflow:
 
         async def run(job: NewJob) -> Job:
             async with asyncio.timeout(TIMEOUT_S):
@@ -181,6 +188,17 @@ async def test_a_variation_is_checked_and_takes_no_latent_of_others_along(
     assert varied.error["code"] == "moderation_blocked"
     assert stages["b"].calls == 1
     assert await is_latent_there(latent_id, database, blobs)
+
+
+async def test_a_variation_keeps_a_replica_of_stage_c_to_draw_what_is_checked(
+    run: Run, make_job: JobMaker, checker: Answering, demand: Demand
+) -> None:
+    first = await run(make_job())
+    open_work = []
+    checker.answer = lambda _seed: open_work.append(demand.stats()[open_work_key("c")])
+    await run(make_job(kind="vary_details", latent_id=first.images[0].latent_id))
+    assert open_work[0] > 0
+    assert demand.stats()[open_work_key("c")] == 0
 
 
 async def test_one_refused_image_fails_the_job_and_stops_the_others(

@@ -8,7 +8,14 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cascade_core.errors import Cancelled, CascadeError, InvalidRequest, Unsupported, WaitTooLong
+from cascade_core.errors import (
+    Cancelled,
+    CascadeError,
+    Gone,
+    InvalidRequest,
+    Unsupported,
+    WaitTooLong,
+)
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest, ImageFormat, check_side
@@ -147,7 +154,13 @@ async def image_b64(
     services: Services, image_id: str, request: GenerationRequest, output: Output
 ) -> str:
     """Return a stored image as the client wants it, in Base64; raises what the store raises."""
-    data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
+    try:
+        data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
+    except Gone as error:
+        image = await asyncio.to_thread(services.database.image, image_id)
+        if image is not None and image.deleted_at is not None:
+            raise Gone("this image was deleted") from error
+        raise
     return await asyncio.to_thread(_as_b64, data, output)
 
 

@@ -14,7 +14,7 @@ from sse_starlette import ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
 from cascade_core.batching import preview_steps
-from cascade_core.errors import Cancelled, NotFound
+from cascade_core.errors import Cancelled, CascadeError, NotFound
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest
@@ -27,6 +27,7 @@ from serve.records import EventRow
 from serve.services import Services
 from serve.sse import EventStream
 from serve.store import preview_key_from_name
+from serve.waiters import Accepted
 
 
 def partial_previews(
@@ -62,7 +63,8 @@ class ImageStream(EventStream):
 
     Args:
         services, hub: where the job's events and bytes are.
-        job_id, request: the job.
+        request: what the job draws.
+        accepted: the job.
         output: how the images are wanted.
         partial_images: at most so many pictures on the way, of each image.
         keep_alive_s: seconds between comments while nothing happens.
@@ -72,18 +74,20 @@ class ImageStream(EventStream):
         self,
         services: Services,
         hub: EventHub,
-        job_id: str,
         request: GenerationRequest,
+        accepted: Accepted,
         output: Output,
         *,
         partial_images: int,
         keep_alive_s: float,
     ) -> None:
-        location = {"location": f"/v1/jobs/{job_id}"}
+        location = {"location": f"/v1/jobs/{accepted.job_id}"}
         super().__init__(self._messages(), keep_alive_s, location)
         self._services = services
         self._hub = hub
-        self._job_id = job_id
+        self._job_id = accepted.job_id
+        self._accepted = accepted
+        self._is_over = False
         self._request = request
         self._output = output
         self._wanted = partial_previews(
@@ -92,23 +96,33 @@ class ImageStream(EventStream):
             services.settings.previews,
             is_watched=services.moderator.sees_previews,
         )
-        self._shown: set[tuple[int, str, int]] = set()
+        self._partials: set[tuple[int, str, int]] = set()
         self._counts: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; when it ends, the job ends, which changes nothing if it had ended."""
+        """Send the stream; a client that leaves before the end may take the job along."""
+        waiters = self._services.waiters
+        waiters.join(self._accepted)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            forsake(self._services, self._job_id)
+            if waiters.leave(self._accepted, is_answered=self._is_over):
+                forsake(self._services, self._job_id)
 
     async def _messages(self) -> AsyncGenerator[ServerSentEvent]:
         async with aclosing(self._hub.follow(self._job_id)) as events:
             async for event in events:
-                body = await self._translated(event)
+                body = await self._shown(event)
                 if body is not None:
                     data = json.dumps(body, separators=(",", ":"))
                     yield ServerSentEvent(data=data, event=body["type"], sep="\n")
+        self._is_over = True
+
+    async def _shown(self, event: EventRow) -> dict[str, Any] | None:
+        try:
+            return await self._translated(event)
+        except CascadeError as error:  # an image that was deleted, say
+            return self._error(error.to_dict())
 
     async def _translated(self, event: EventRow) -> dict[str, Any] | None:
         if event.type == "progress":
@@ -124,10 +138,10 @@ class ImageStream(EventStream):
     async def _partial(self, event: EventRow) -> dict[str, Any] | None:
         data = event.data
         index, stage, step = data["index"], data["stage"], data["step"]
-        is_wanted = (stage, step) in self._wanted and (index, stage, step) not in self._shown
+        is_wanted = (stage, step) in self._wanted and (index, stage, step) not in self._partials
         if not is_wanted or "preview_url" not in data:
             return None
-        self._shown.add((index, stage, step))  # a stage that is run again shows it again
+        self._partials.add((index, stage, step))  # a stage that is run again shows it again
         name = data["preview_url"].rpartition("/")[2]
         try:
             preview = await self._services.blobs.get(preview_key_from_name(self._job_id, name))

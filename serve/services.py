@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from cascade_core.checkpoint import Checkpoint
@@ -12,6 +12,7 @@ from serve.moderation import Moderator
 from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
+from serve.waiters import Waiters
 
 
 class JobsDoor(Protocol):
@@ -57,6 +58,7 @@ class Services:
         checkpoint: the loaded model's identity and defaults; no weights.
         jobs: the way to the jobs.
         moderator: asks the checkers about requests.
+        waiters: which requests wait for which jobs.
     """
 
     settings: Settings
@@ -65,3 +67,4 @@ class Services:
     checkpoint: Checkpoint
     jobs: JobsDoor
     moderator: Moderator
+    waiters: Waiters = field(default_factory=Waiters)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import re
 from contextlib import nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -20,6 +20,7 @@ from serve.events import sse_response
 from serve.records import TERMINAL_STATES, JobState
 from serve.routes.shared import (
     HeldOpen,
+    IdempotencyKey,
     Needs,
     check_id,
     check_sees,
@@ -27,7 +28,7 @@ from serve.routes.shared import (
     hold_open,
     secured,
 )
-from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
+from serve.routes.submission import accept, find_job, resolve, wait_for_client
 from serve.schemas import JobAnswer, JobBody, JobList, JobPatch
 from serve.store import preview_key_from_name
 
@@ -55,7 +56,6 @@ data: {"job":{"id":"01JX...","state":"succeeded"}}
 
 """  # noqa: E501
 
-logger = logging.getLogger(__name__)
 router = APIRouter(tags=["jobs"])
 
 
@@ -85,36 +85,30 @@ async def create_job(
     prefer: Annotated[
         str, Header(description="`wait=30` answers the job's end if it comes in time.")
     ] = "",
-    idempotency_key: Annotated[
-        str, Header(description="The same key and body give the same job, another body a 409.")
-    ] = "",
+    idempotency_key: IdempotencyKey = "",
 ) -> Response:
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
 
-    A client that closes the connection while it waits cancels the job, unless it chose an id or
-    sent an Idempotency-Key: with these it can come back for it.
+    A client that closes the connection while it waits cancels the job, unless another request with
+    the same id or Idempotency-Key waits for it; the key can be used again then.
     """
+    asked = body.model_dump(mode="json", exclude={"id"})
+    claim = make_claim(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
     with hold_open(http_request) if wait_s else nullcontext():
-        owner = caller.owner(body.user)
-        asked = body.model_dump(mode="json", exclude={"id"})
-        claim = make_claim(asked, owner, body.id, idempotency_key)
-        # First of all: what this request needed then, a latent say, may be gone by now.
-        can_come_back = bool(body.id or idempotency_key)
-        job_id = None
-        if can_come_back:
-            job_id = await asyncio.to_thread(services.database.accepted_before, claim)
-        if job_id is None:
-            request = await resolve(services, caller, body)
-            submitting = services.jobs.submit(request, body.client_state, owner, claim)
-            is_bound = wait_s and not can_come_back
-            job_id = await (
-                submit_for_client(services, submitting, claim) if is_bound else submitting
-            )
-        logger.info("accepted job %s", job_id)
+        accepted = await accept(
+            services,
+            caller,
+            body,
+            claim,
+            partial(resolve, services, caller, body),
+            may_repeat=bool(body.id or idempotency_key),
+            is_waiting=wait_s > 0,
+        )
+        job_id = accepted.job_id
         if wait_s:
             end = services.jobs.wait(job_id, wait_s)
-            await (end if can_come_back else wait_for_client(services, http_request, job_id, end))
+            await wait_for_client(services, http_request, accepted, end)
     job = await find_job(services, caller, job_id)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -28,11 +28,11 @@ from serve.openai_images import (
 )
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
-from serve.routes.shared import HeldOpen, Needs, check_model, event_stream, secured
-from serve.routes.submission import find_job, resolve, submit_for_client, wait_for_client
-from serve.schemas import JobBody
+from serve.routes.shared import HeldOpen, IdempotencyKey, Needs, check_model, event_stream, secured
+from serve.routes.submission import accept, find_job, resolve, wait_for_client
 from serve.services import Services
 from serve.share import ShareLinks
+from serve.waiters import Accepted
 
 URL_EXPIRES_S = 3600
 
@@ -56,7 +56,6 @@ _ERRORS = secured(
     HTTPStatus.GATEWAY_TIMEOUT,
 )
 
-logger = logging.getLogger(__name__)
 router = APIRouter(tags=["OpenAI"])
 
 
@@ -79,22 +78,35 @@ router = APIRouter(tags=["OpenAI"])
     },
 )
 async def generate_images(
-    services: Needs, caller: Creator, http_request: Request, body: ImagesBody, _held: HeldOpen
+    services: Needs,
+    caller: Creator,
+    http_request: Request,
+    body: ImagesBody,
+    _held: HeldOpen,
+    idempotency_key: IdempotencyKey = "",
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
     output = generate_output(body, _url_of(services, http_request))
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
-    request = await resolve(services, caller, job_body)
-    job_id = await _submit(services, caller, request, job_body)
+    accepted = await accept(
+        services,
+        caller,
+        job_body,
+        make_claim(body.model_dump(mode="json"), caller.owner(job_body.user), key=idempotency_key),
+        partial(resolve, services, caller, job_body),
+        may_repeat=bool(idempotency_key),
+        is_waiting=True,
+    )
     if not body.stream:
-        return await _answer(services, caller, http_request, job_id, output)
+        return await _answer(services, caller, http_request, accepted, output)
+    job = await find_job(services, caller, accepted.job_id)
     state = http_request.app.state
     return ImageStream(
         services,
         state.hub,
-        job_id,
-        request,
+        job.request,
+        accepted,
         output,
         partial_images=body.partial_images or 0,
         keep_alive_s=state.keep_alive_s,
@@ -112,6 +124,7 @@ async def vary_image(
     http_request: Request,
     form: Annotated[VariationForm, Form(media_type="multipart/form-data")],
     _held: HeldOpen,
+    idempotency_key: IdempotencyKey = "",
 ) -> Response:
     """Draw new details on an image of this service, whose PNG file names its latent.
 
@@ -119,17 +132,31 @@ async def vary_image(
     """
     check_model(services, form.model)
     job_body = vary_body(form, await _latent_id(form))
-    try:
-        request = await resolve(services, caller, job_body)
-    except NotFound as error:
-        raise NotFound("the latent of this image is not there", "image") from error
-    except ContentRefused as error:
-        raise ContentRefused(error.message, "image") from error
-    check_same_size(form.size, request)
-    job_id = await _submit(services, caller, request, job_body)
+
+    async def prepare() -> GenerationRequest:
+        try:
+            request = await resolve(services, caller, job_body)
+        except NotFound as error:
+            raise NotFound("the latent of this image is not there", "image") from error
+        except ContentRefused as error:
+            raise ContentRefused(error.message, "image") from error
+        check_same_size(form.size, request)
+        return request
+
+    asked = form.model_dump(mode="json", exclude={"image"}) | {"latent_id": job_body.latent_id}
+    accepted = await accept(
+        services,
+        caller,
+        job_body,
+        make_claim(asked, caller.owner(job_body.user), key=idempotency_key),
+        prepare,
+        may_repeat=bool(idempotency_key),
+        is_waiting=True,
+    )
+    job = await find_job(services, caller, accepted.job_id)
     url_of = None if form.response_format == "b64_json" else _url_of(services, http_request)
-    output = Output(request.format, url_of=url_of)
-    return await _answer(services, caller, http_request, job_id, output)
+    output = Output(job.request.format, url_of=url_of)
+    return await _answer(services, caller, http_request, accepted, output)
 
 
 def _url_of(services: Services, http_request: Request) -> UrlOf:
@@ -148,26 +175,18 @@ async def _latent_id(form: VariationForm) -> str:
     return latent_id
 
 
-async def _submit(
-    services: Services, caller: Caller, request: GenerationRequest, body: JobBody
-) -> str:
-    # No Idempotency-Key here: a client that lost its connection has lost its job with it, and must
-    # get another one when it asks again.
-    owner = caller.owner(body.user)
-    claim = make_claim(body.model_dump(mode="json"), owner)
-    submitting = services.jobs.submit(request, None, owner, claim)
-    job_id = await submit_for_client(services, submitting, claim)
-    logger.info("accepted job %s", job_id)
-    return job_id
-
-
 async def _answer(
-    services: Services, caller: Caller, http_request: Request, job_id: str, output: Output
+    services: Services,
+    caller: Caller,
+    http_request: Request,
+    accepted: Accepted,
+    output: Output,
 ) -> Response:
     """Wait for the job and return its images, or why there are none."""
     wait_s = services.settings.sync_wait_s
+    job_id = accepted.job_id
     end = http_request.app.state.hub.ended(job_id, wait_s)
-    await wait_for_client(services, http_request, job_id, end)
+    await wait_for_client(services, http_request, accepted, end)
     job = await find_job(services, caller, job_id)
     error = failure(job, wait_s)
     if error is not None:

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from http import HTTPStatus
 from typing import Annotated, Any
 
-from fastapi import Depends, Request
+from fastapi import Depends, Header, Request
 
 from cascade_core.errors import NotFound
 from serve.access import SCOPE_ENTRY, Caller
@@ -28,6 +28,11 @@ def _services(request: Request) -> Services:
 
 Needs = Annotated[Services, Depends(_services)]
 """A route's parameter of this type is the gateway's collaborators."""
+
+
+IdempotencyKey = Annotated[
+    str, Header(description="The same key and body give the same job, another body a 409.")
+]
 
 
 async def _held(request: Request) -> AsyncIterator[None]:

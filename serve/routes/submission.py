@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+import logging
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
@@ -17,6 +18,9 @@ from serve.resolve import resolve_generate, resolve_vary
 from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services
+from serve.waiters import Accepted
+
+logger = logging.getLogger(__name__)
 
 
 async def resolve(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
@@ -58,25 +62,53 @@ async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
     return job
 
 
-async def submit_for_client(
-    services: Services, submitting: Coroutine[Any, Any, str], claim: Claim
-) -> str:
-    """Await a submission for a client that will wait; if it leaves meanwhile, cancel the job."""
+async def accept(
+    services: Services,
+    caller: Caller,
+    body: JobBody,
+    claim: Claim,
+    prepare: Callable[[], Awaitable[GenerationRequest]],
+    *,
+    may_repeat: bool,
+    is_waiting: bool,
+) -> Accepted:
+    """Submit what a client asks for, unless it has become a job before.
+
+    Args:
+        services: who does it.
+        caller: for whom.
+        body: what to make, for which user and with which state.
+        claim: by which the request is recognised when it comes again.
+        prepare: decides every value of the request; only called for a new one.
+        may_repeat: it has an id or key that it may have come with before.
+        is_waiting: the client waits; if it leaves before the job is accepted, the job is cancelled.
+    """
+    # First of all: what this request needed then, a latent say, may be gone by now.
+    if may_repeat:
+        earlier_id = await asyncio.to_thread(services.database.accepted_before, claim)
+        if earlier_id is not None:
+            return Accepted(earlier_id, is_new=False)
+    request = await prepare()
+    owner = caller.owner(body.user)
     try:
-        return await submitting
+        job_id = await services.jobs.submit(request, body.client_state, owner, claim)
     except asyncio.CancelledError:
-        forsake(services, claim.job_id)
+        if is_waiting:
+            forsake(services, claim.job_id)
         raise
+    logger.info("accepted job %s", job_id)
+    return Accepted(job_id, is_new=job_id == claim.job_id)
 
 
 async def wait_for_client(
-    services: Services, http_request: Request, job_id: str, end: Coroutine[Any, Any, None]
+    services: Services, http_request: Request, accepted: Accepted, end: Coroutine[Any, Any, None]
 ) -> None:
-    """Await ``end`` on behalf of a client; if the client leaves first, cancel the job.
+    """Await ``end`` on behalf of a client; if the client leaves first, the job may end with that.
 
     Ray Serve cancels the request of a client that left, and each call that the request has made,
-    which fails then: so whatever happens but the end itself cancels the job.
+    which fails then: so whatever happens but the end itself means that the client has left.
     """
+    services.waiters.join(accepted)
     waiting = asyncio.create_task(end)
     leaving = asyncio.create_task(_disconnected(http_request))
     is_over = False
@@ -88,8 +120,8 @@ async def wait_for_client(
     finally:
         waiting.cancel()
         leaving.cancel()
-        if not is_over:
-            forsake(services, job_id)
+        if services.waiters.leave(accepted, is_answered=is_over):
+            forsake(services, accepted.job_id)
 
 
 async def _disconnected(http_request: Request) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
@@ -13,6 +14,7 @@ from fastapi import FastAPI, Request
 from cascade_core.request import GenerationRequest
 from serve.records import Claim, JobOwner
 from serve.routes.submission import wait_for_client
+from serve.waiters import Accepted, Waiters
 from tests.serve.memory_door import MemoryDoor
 
 TIMEOUT_S = 10.0
@@ -21,6 +23,12 @@ TIMEOUT_S = 10.0
 async def leave(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(TIMEOUT_S):
+        while not is_so():  # noqa: ASYNC110 - what is awaited has no event of its own
+            await asyncio.sleep(0.01)
 
 
 async def ended(door: MemoryDoor, job_id: str) -> str:
@@ -41,18 +49,81 @@ async def test_a_client_that_leaves_while_it_waits_cancels_the_job(
     assert await ended(door, job_id) == "cancelled"
 
 
-async def test_a_client_that_leaves_and_can_come_back_for_its_job_keeps_it(
+async def test_a_client_that_left_gets_another_job_with_the_same_key(
     live_client: httpx.AsyncClient, door: MemoryDoor, submitted: asyncio.Queue[str]
 ) -> None:
     headers = {"prefer": "wait=60", "idempotency-key": "k1"}
-    posting = asyncio.create_task(
-        live_client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
-    )
-    job_id = await submitted.get()
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"}, headers=headers)
+    posting = asyncio.create_task(asking())
+    first_id = await submitted.get()
     await leave(posting)
+    assert await ended(door, first_id) == "cancelled"
+    again = asyncio.create_task(asking())
+    second_id = await submitted.get()
+    await door.run(second_id)
+    answer = (await again).json()
+    assert (answer["id"], answer["state"]) == (second_id, "succeeded")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images/generations"])
+async def test_a_job_is_kept_while_another_request_with_its_key_waits(
+    live_client: httpx.AsyncClient,
+    app: FastAPI,
+    door: MemoryDoor,
+    submitted: asyncio.Queue[str],
+    path: str,
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    asking = partial(live_client.post, path, json={"prompt": "x"}, headers=headers)
+    first = asyncio.create_task(asking())
+    job_id = await submitted.get()
+    second, third = asyncio.create_task(asking()), asyncio.create_task(asking())
+    crowd_of = app.state.services.waiters.count
+    await until(lambda: crowd_of(job_id) == 3)
+    await leave(first)
+    await leave(second)
+    await until(lambda: crowd_of(job_id) == 1)
     await door.run(job_id)
-    answer = await live_client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
-    assert (answer.json()["id"], answer.json()["state"]) == (job_id, "succeeded")
+    assert (await third).status_code == 200
+    assert await ended(door, job_id) == "succeeded"
+
+
+async def test_the_last_of_those_who_wait_takes_the_job_along(
+    live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"}, headers=headers)
+    first = asyncio.create_task(asking())
+    job_id = await submitted.get()
+    second = asyncio.create_task(asking())
+    await until(lambda: app.state.services.waiters.count(job_id) == 2)
+    await leave(first)
+    await leave(second)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_job_that_was_accepted_before_is_not_cancelled_by_who_waits_for_it_later(
+    live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"idempotency-key": "k1"}
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"})
+    job_id = (await asking(headers=headers)).json()["id"]
+    waiting = asyncio.create_task(asking(headers=headers | {"prefer": "wait=60"}))
+    count = app.state.services.waiters.count
+    await until(lambda: count(job_id) == 1)
+    await leave(waiting)
+    await until(lambda: count(job_id) == 0)
+    await door.run(job_id)
+    assert await ended(door, job_id) == "succeeded"
+
+
+def test_a_job_promised_to_one_of_those_who_wait_goes_on() -> None:
+    waiters, job = Waiters(), Accepted("1", is_new=True)
+    waiters.join(job)
+    waiters.join(Accepted("1", is_new=False))
+    assert not waiters.leave(job, is_answered=True)
+    assert not waiters.leave(job, is_answered=False)
+    assert waiters.count("1") == 0
 
 
 async def test_a_client_that_leaves_the_events_of_a_job_does_not_cancel_it(
@@ -81,7 +152,9 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
 
     request = Request({"type": "http"}, receive)
     end = door.wait(job_id, 60.0)
-    waiting = asyncio.create_task(wait_for_client(app.state.services, request, job_id, end))
+    waiting = asyncio.create_task(
+        wait_for_client(app.state.services, request, Accepted(job_id, True), end)
+    )
     await is_waiting.wait()
     await leave(waiting)
     assert await ended(door, job_id) == "cancelled"
@@ -103,5 +176,5 @@ async def test_a_wait_that_breaks_cancels_the_job(
 
     request = Request({"type": "http"}, receive)
     with pytest.raises(RuntimeError):
-        await wait_for_client(app.state.services, request, job_id, broken())
+        await wait_for_client(app.state.services, request, Accepted(job_id, True), broken())
     assert await ended(door, job_id) == "cancelled"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import io
+from functools import partial
 from typing import Any
 
 import httpx
@@ -332,3 +333,35 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
         await eager.images.generate(prompt="x")
     assert (caught.value.code, caught.value.type) == ("rate_limited", "rate_limit_error")
     assert 0 < int(caught.value.response.headers["retry-after"]) <= 60
+
+
+async def test_the_same_idempotency_key_gives_the_images_of_the_same_job(
+    client: AsyncOpenAI, running: MemoryDoor
+) -> None:
+    """OpenAI's client sends a header of the caller's again when it tries again by itself."""
+    draw = partial(client.images.generate, extra_headers={"Idempotency-Key": "k"})
+    first, again = await draw(prompt="x"), await draw(prompt="x")
+    assert again.to_dict() == first.to_dict()
+    with pytest.raises(openai.ConflictError) as caught:
+        await draw(prompt="another")
+    assert caught.value.code == "idempotency_mismatch"
+    assert (await client.images.generate(prompt="x")).to_dict()["job_id"] != first.to_dict()[
+        "job_id"
+    ]
+
+
+async def test_a_repeated_stream_shows_the_same_job_again(
+    client: AsyncOpenAI, running: MemoryDoor
+) -> None:
+    async def drawn() -> list[Any]:
+        stream = await client.images.generate(
+            prompt="x", stream=True, extra_headers={"Idempotency-Key": "k"}
+        )
+        return [event async for event in stream]
+
+    first, again = await drawn(), await drawn()
+    assert [event.to_dict() for event in again] == [event.to_dict() for event in first]
+    running.database.delete_image(first[-1].to_dict()["image_id"])
+    await running.blobs.delete(f"images/{first[-1].to_dict()['image_id']}.png")
+    with pytest.raises(openai.APIError, match="was deleted"):
+        await drawn()

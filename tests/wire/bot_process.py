@@ -14,6 +14,7 @@ from tests.wire.fake_discord.server import FakeDiscord
 
 ROOT = Path(__file__).parents[2]
 _END_S = 20.0
+_MAX_LINE_BYTES = 16 << 20
 
 
 class BotProcess:
@@ -81,6 +82,7 @@ async def running_bot(
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
+        limit=_MAX_LINE_BYTES,
     )
     bot = BotProcess(fake, process)
     try:

@@ -288,3 +288,45 @@ async def test_waiting_in_vain_tells_what_was_seen_and_said(
     await fake.plant(channel, {"content": "half done"})
     with pytest.raises(AssertionError, match=r"(?s)not within 0.01 s.*half done.*PUT /appl.* 200"):
         await alice.sees(channel, lambda m: "done at last" in m.text, timeout_s=0.01)
+
+
+async def test_people_are_offered_what_they_may_use_in_their_language(
+    fake: FakeDiscord, guild: Guild, channel: Channel, api: RawApi
+) -> None:
+    french = {"name_localizations": {"fr": "dessiner"}, "description_localizations": {"fr": "Oui"}}
+    rights = {"default_member_permissions": int(Permission.MANAGE_GUILD)}
+    await api.sync("draw", **french, **rights)
+    boss = fake.person("boss", guild, Permission.MANAGE_GUILD)
+    anne = fake.person("anne", locale="fr")
+    fake.join(guild, anne, Permission.MANAGE_GUILD)
+
+    assert boss.commands(channel) == {"draw": "draw"}
+    assert anne.commands(channel) == {"dessiner": "Oui"}
+    assert fake.person("guest", guild).commands(channel) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "allowed", "called"),
+    [
+        ("hi <@7> and @everyone", None, {"7", "everyone"}),
+        ("hi <@7> and @everyone", {"parse": []}, set()),
+        ("hi <@7>, <@8> and <@&9>", {"parse": ["roles"], "users": ["7"]}, {"7", "9"}),
+        ("`<@7>` and ```\n@here``` and \\@everyone", None, set()),
+    ],
+)
+async def test_a_message_calls_whom_it_mentions_and_may_call(
+    api: RawApi,
+    channel: Channel,
+    alice: Person,
+    text: str,
+    allowed: dict[str, Any] | None,
+    called: set[str],
+) -> None:
+    payload = {"content": text} | ({"allowed_mentions": allowed} if allowed else {})
+    call = await alice.slash(channel, "draw")
+    await api.answer(call, Callback.DEFERRED_MESSAGE)
+    await api.edit(call, payload)
+    await api.follow_up(call, payload)
+    assert [message.calls for message in call.replies] == [called, called]
+    await api.edit(call, {"content": "<@11>"})
+    assert call.replies[0].calls == called

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import aiohttp
@@ -60,9 +61,19 @@ async def test_an_answer_after_three_seconds_comes_too_late(
     assert late.problem == (404, 10062)
 
 
-async def test_an_interaction_is_answered_once(api: RawApi, deferred: Interaction) -> None:
-    again = await api.answer(deferred, Callback.MESSAGE, {"content": "again"})
-    assert again.problem == (400, 40060)
+async def test_an_interaction_is_answered_once(api: RawApi, call: Interaction) -> None:
+    tries = [api.answer(call, Callback.MESSAGE, {"content": f"{n}"}) for n in range(3)]
+    answers = await asyncio.gather(*tries)
+    assert sorted(answer.status for answer in answers) == [204, 400, 400]
+    assert {answer.body["code"] for answer in answers if answer.body} == {40060}
+    assert len(call.replies) == 1
+
+
+async def test_a_first_answer_that_breaks_a_rule_does_not_count(
+    api: RawApi, call: Interaction
+) -> None:
+    assert (await api.answer(call, Callback.MESSAGE, {"content": ""})).problem == (400, 50006)
+    assert (await api.answer(call, Callback.MESSAGE, {"content": "well"})).status == 204
 
 
 async def test_the_webhook_opens_with_the_first_answer_and_closes_after_fifteen_minutes(

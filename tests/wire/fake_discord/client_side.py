@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from tests.wire.fake_discord.errors import ClientRefusesError
@@ -46,6 +47,23 @@ def find_command(fake: FakeDiscord, user: User, channel: Channel, kind: int, nam
         if not int(needed) or has & int(needed) != int(needed):
             raise ClientRefusesError(f"{user.name} has no permission to use {name!r}")
     return command
+
+
+def offered(fake: FakeDiscord, user: User, channel: Channel) -> dict[str, str]:
+    """Return the names and descriptions, in a user's language, of what the client offers."""
+    found: dict[str, str] = {}
+    for scope in (channel.guild_id, None):
+        for (kind, name), command in fake.commands.get(scope, {}).items():
+            with suppress(ClientRefusesError):
+                find_command(fake, user, channel, kind, name)
+                shown = _translated(command, "name", user.locale)
+                found[shown] = _translated(command, "description", user.locale)
+    return found
+
+
+def _translated(spec: Json, field: str, locale: str) -> str:
+    text: str = (spec.get(f"{field}_localizations") or {}).get(locale) or spec[field]
+    return text
 
 
 def check_place(fake: FakeDiscord, user: User, channel: Channel) -> None:

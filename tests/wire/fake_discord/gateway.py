@@ -50,7 +50,7 @@ class Gateway:
         """Tell the shards that take an event."""
         for session in list(self.sessions.values()):
             if session.takes(event, guild_id):
-                self._fake.traffic.sent.append(await session.dispatch(event, data))
+                await session.dispatch(event, data)
         self._fake.announce()
 
     async def drop(
@@ -87,12 +87,11 @@ class Gateway:
 
     async def _tell(self, session: Session, op: Op, data: Any) -> None:
         assert session.connection is not None
-        self._fake.traffic.sent.append(Frame(session.shard, op, data))
-        await session.connection.send({"op": int(op), "d": data})
+        await session.connection.send(op, data)
 
     async def serve(self, request: web.Request) -> web.WebSocketResponse:
         """Serve one connection until it ends."""
-        connection = Connection(request)
+        connection = Connection(request, self._fake.traffic)
         await connection.socket.prepare(request)
         await _Talk(self._fake, self, connection).run()
         return connection.socket
@@ -109,7 +108,7 @@ class _Talk:
 
     async def run(self) -> None:
         interval_ms = int(self._gateway.heartbeat_s * 1000)
-        await self._connection.send({"op": int(Op.HELLO), "d": {"heartbeat_interval": interval_ms}})
+        await self._connection.send(Op.HELLO, {"heartbeat_interval": interval_ms})
         watch = asyncio.create_task(self._watch_heartbeats())
         try:
             async for message in self._connection.socket:
@@ -145,7 +144,7 @@ class _Talk:
     async def _hear_heartbeat(self) -> None:
         self._beat.set()
         if self._gateway.acknowledges:
-            await self._connection.send({"op": int(Op.HEARTBEAT_ACK)})
+            await self._connection.send(Op.HEARTBEAT_ACK)
 
     async def _watch_heartbeats(self) -> None:
         while True:
@@ -167,6 +166,7 @@ class _Talk:
             secrets.token_hex(16), data["intents"], shard, shard_count, self._connection
         )
         self._gateway.sessions[session.id] = self._session = session
+        self._connection.shard = shard
         guilds = self._guilds(session)
         unavailable = [{"id": guild_id, "unavailable": True} for guild_id in guilds]
         ready = {
@@ -178,10 +178,10 @@ class _Talk:
             "application": {"id": self._fake.bot.id, "flags": 0},
             "shard": [shard, shard_count],
         }
-        await self._dispatch("READY", ready)
+        await session.dispatch("READY", ready)
         for guild in guilds.values():
             if session.takes("GUILD_CREATE", guild["id"]):
-                await self._dispatch("GUILD_CREATE", guild)
+                await session.dispatch("GUILD_CREATE", guild)
 
     def _refusal(
         self, data: dict[str, Any], shard: int, shard_count: int
@@ -207,22 +207,17 @@ class _Talk:
             await self._connection.close(Close.AUTHENTICATION_FAILED, "Authentication failed.")
             return
         if session is None:
-            self._fake.traffic.sent.append(Frame(0, Op.INVALID_SESSION, False))
-            await self._connection.send({"op": int(Op.INVALID_SESSION), "d": False})
+            await self._connection.send(Op.INVALID_SESSION, False)
             return
         if data["seq"] > len(session.log):
             await self._connection.close(Close.INVALID_SEQUENCE, "Invalid seq.")
             return
-        seq = data["seq"]
+        seq, self._connection.shard = data["seq"], session.shard
         while seq < len(session.log):  # what happens meanwhile is added to the log alone
-            await self._connection.send(session.log[seq])
+            await session.replay(self._connection, seq)
             seq += 1
         session.connection, self._session = self._connection, session
-        await self._dispatch("RESUMED", {})
-
-    async def _dispatch(self, event: str, data: Any) -> None:
-        assert self._session is not None
-        self._fake.traffic.sent.append(await self._session.dispatch(event, data))
+        await session.dispatch("RESUMED", {})
 
     def _end(self) -> None:
         session = self._session

@@ -125,6 +125,7 @@ class Message:
     Attributes:
         receiver: the only one who sees it, if it is ephemeral.
         source: the interaction that it answers.
+        calls: ids of those who were notified, or ``everyone`` and ``here``.
         history: what it looked like after each change, the last one being now.
     """
 
@@ -142,6 +143,7 @@ class Message:
     is_deleted: bool = False
     receiver: User | None = None
     source: Interaction | None = None
+    calls: set[str] = field(default_factory=set)
     history: list[Snapshot] = field(default_factory=list)
 
     @property

@@ -54,6 +54,10 @@ class Person:
         assert found is not None
         return found
 
+    def commands(self, channel: Channel) -> dict[str, str]:
+        """Return the commands that the client offers, name to description, in their language."""
+        return client_side.offered(self._fake, self.user, channel)
+
     # What they do.
 
     async def slash(self, channel: Channel, name: str, /, **options: Any) -> Interaction:

@@ -34,9 +34,13 @@ async def callback(fake: FakeDiscord, call: Call) -> Json | None:
         raise ApiError(Problem.UNKNOWN_INTERACTION)
     if interaction.ack is not None:
         raise ApiError(Problem.ALREADY_ACKNOWLEDGED)
-    kind = _kind(interaction, call)
-    await _act(fake, interaction, kind, call)
-    interaction.ack, interaction.ack_latency_s = kind, now_s - interaction.delivered_s
+    kind = interaction.ack = _kind(interaction, call)  # before anything is waited for
+    interaction.ack_latency_s = now_s - interaction.delivered_s
+    try:
+        await _act(fake, interaction, kind, call)
+    except ApiError:
+        interaction.ack = interaction.ack_latency_s = None
+        raise
     if call.exchange.query.get("with_response") not in ("1", "true"):
         return None
     return _callback_json(fake, interaction, kind)

@@ -122,9 +122,10 @@ class FakeDiscord:
         """Add a person, maybe a member of a guild with permissions beyond everybody's."""
         user = User(self.snowflakes.new(), name, locale, has_app=has_app)
         self.users.append(user)
+        person = Person(self, user)
         if guild is not None:
-            self._join(guild, user, permissions)
-        return Person(self, user)
+            self.join(guild, person, permissions)
+        return person
 
     def guild(
         self,
@@ -141,7 +142,9 @@ class FakeDiscord:
             guild.members[self.bot.id] = Member(self.bot)
         return guild
 
-    def _join(self, guild: Guild, user: User, permissions: Permission | None) -> None:
+    def join(self, guild: Guild, person: Person, permissions: Permission | None = None) -> None:
+        """Make a person a member of a guild, maybe with permissions beyond everybody's."""
+        user = person.user
         member = guild.members[user.id] = Member(user)
         if permissions is not None:
             role = Role(self.snowflakes.new(), f"{user.name}'s", permissions)

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from tests.wire.fake_discord.clock import shard_of
-from tests.wire.fake_discord.traffic import Frame
+from tests.wire.fake_discord.traffic import Frame, Traffic
 
 
 class Op(IntEnum):
@@ -61,18 +61,20 @@ _CLEAN = (1000, 1001)  # close codes after which nothing can be resumed
 class Connection:
     """A websocket that speaks Discord's JSON, compressed if the application asked for that."""
 
-    def __init__(self, request: web.Request) -> None:
+    def __init__(self, request: web.Request, traffic: Traffic) -> None:
         self.socket = web.WebSocketResponse(max_msg_size=4096)
+        self.shard = 0
         self.is_resume_url = request.path.endswith("/resume/")
-        self._request = request
+        self._request, self._traffic = request, traffic
         is_compressed = request.query.get("compress") == "zlib-stream"
         self._zlib = zlib.compressobj() if is_compressed else None
 
-    async def send(self, payload: dict[str, Any]) -> None:
+    async def send(self, op: Op, data: Any = None, event: str | None = None, seq: int = 0) -> None:
         """Send a payload; one that nobody takes is dropped."""
         if self.socket.closed:
             return
-        text = json.dumps(payload)
+        self._traffic.sent.append(Frame(self.shard, op, data, event, seq))
+        text = json.dumps({"op": int(op), "d": data, "t": event, "s": seq or None})
         try:
             if self._zlib is None:
                 await self.socket.send_str(text)
@@ -102,7 +104,7 @@ class Session:
     """What Discord remembers of a shard.
 
     Attributes:
-        log: every event with its number, for a resume.
+        log: every event in order, for a resume; they are numbered from 1.
         connection: None while the shard is away.
     """
 
@@ -111,7 +113,7 @@ class Session:
     shard: int
     shard_count: int
     connection: Connection | None
-    log: list[dict[str, Any]] = field(default_factory=list)
+    log: list[tuple[str, Any]] = field(default_factory=list)
 
     @property
     def is_connected(self) -> bool:
@@ -129,10 +131,13 @@ class Session:
             return bool(self.intents & Intent.GUILDS)
         return True
 
-    async def dispatch(self, event: str, data: Any) -> Frame:
+    async def dispatch(self, event: str, data: Any) -> None:
         """Send an event, now or when the shard comes back."""
-        seq = len(self.log) + 1
-        self.log.append({"op": int(Op.DISPATCH), "t": event, "s": seq, "d": data})
+        self.log.append((event, data))
         if self.connection is not None:
-            await self.connection.send(self.log[-1])
-        return Frame(self.shard, Op.DISPATCH, data, event, seq)
+            await self.replay(self.connection, len(self.log) - 1)
+
+    async def replay(self, connection: Connection, index: int) -> None:
+        """Send an event of the log."""
+        event, data = self.log[index]
+        await connection.send(Op.DISPATCH, data, event, index + 1)

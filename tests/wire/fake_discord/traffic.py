@@ -40,13 +40,13 @@ class Exchange:
 
 @dataclass(frozen=True)
 class Frame:
-    """A gateway payload."""
+    """A gateway payload that went over the wire; events are numbered from 1."""
 
     shard: int
     op: int
     data: Any
     event: str | None = None
-    seq: int | None = None
+    seq: int = 0
 
 
 @dataclass

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from tests.wire.fake_discord.components import FILE, check_media, check_message, complete
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error
+from tests.wire.fake_discord.mentions import called_by
 from tests.wire.fake_discord.messages import (
     COMPONENTS_V2,
     EPHEMERAL,
@@ -43,7 +44,7 @@ def write(message: Message, draft: Draft, store: StoreFile, is_new: bool) -> Non
     Raises:
         ApiError: the message would break one of Discord's rules.
     """
-    payload = copy.deepcopy(draft.payload)
+    payload, is_first = copy.deepcopy(draft.payload), is_new or message.is_loading
     flags = _flags(message, payload, is_new)
     content = payload.get("content", message.content) or ""
     embeds = payload.get("embeds", message.embeds) or []
@@ -62,6 +63,8 @@ def write(message: Message, draft: Draft, store: StoreFile, is_new: bool) -> Non
     complete(components)
     message.content, message.embeds, message.components = content, embeds, components
     message.attachments, message.flags = attachments, flags
+    if is_first:  # a later edit notifies nobody
+        message.calls = called_by(message.text, payload)
 
 
 def _flags(message: Message, payload: Json, is_new: bool) -> int:

@@ -256,6 +256,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _admitted(self, entry: _Waiting[TaskT]) -> _Running[RowT]:
         admitted_s = self._clock()
         row = self._stage.admit(entry.task)
+        if self._fitting.is_resting(row.bucket, admitted_s):
+            raise NotReady(f"a replica of stage {self._stage.name} had no memory for this size")
         self._arrivals += 1
         return _Running(
             row=row,
@@ -308,7 +310,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._guard.call(self._stage.advance, [entry.row for entry in entries])
         except CascadeError as error:
             if isinstance(error, OutOfMemory):
-                self._fitting.ran_out(entries[0].bucket, len(entries), self._turns)
+                bucket, now_s = entries[0].bucket, self._clock()
+                self._fitting.ran_out(bucket, len(entries), self._turns, now_s)
             return error
         self._fitting.fitted(entries[0].bucket)
         drift = self._guard.last_s - self._seconds_per_step

@@ -20,6 +20,8 @@
     |-- OutOfMemory             out_of_memory            retryable
     |-- StageLost               stage_lost               retryable: the replica died
     |-- NotReady                not_ready                retryable
+    |-- DeadlineExceeded        deadline_exceeded        the job was not done in time
+    |-- CannotBeServed          cannot_be_served         no replica can run it
     |-- WaitTooLong             timeout                  the job goes on, the wait for it ended
     |-- RateLimited             rate_limited             retryable, says when
     |-- SettingsInvalid         settings_invalid
@@ -195,6 +197,18 @@ class RateLimited(CascadeError):
         super().__init__(message, field)
         self.args = (message, field, retry_after_s)
         self.retry_after_s = retry_after_s
+
+
+class DeadlineExceeded(CascadeError):
+    """The job was not done by its deadline, and was given up."""
+
+    code = "deadline_exceeded"
+
+
+class CannotBeServed(CascadeError):
+    """No replica of a stage can run the job: it is too large for them, or they do not start."""
+
+    code = "cannot_be_served"
 
 
 class WaitTooLong(CascadeError):

@@ -11,6 +11,9 @@ PROBE_AFTER_TURNS: Final = 256
 in vain costs one step in so many."""
 WORN_OUT_AFTER: Final = 2
 """Times in a row that one row alone may not fit where one has fitted before."""
+REST_S: Final = 5.0
+"""For so long a process takes no rows of a size of which one alone did not fit: they go to another
+replica if there is one, and if not, memory has some time to become free."""
 
 
 class FittingRows:
@@ -25,6 +28,7 @@ class FittingRows:
         self._limits: dict[Bucket, tuple[int, int]] = {}
         self._has_fitted: set[Bucket] = set()
         self._relapses: dict[Bucket, int] = {}
+        self._ran_out_s: dict[Bucket, float] = {}
 
     def most(self, bucket: Bucket, turn: int) -> int:
         """Return how many rows the engine's step number ``turn`` may take; 1 at least."""
@@ -39,12 +43,19 @@ class FittingRows:
         self._has_fitted.add(bucket)
         self._relapses.pop(bucket, None)
 
-    def ran_out(self, bucket: Bucket, rows: int, turn: int) -> None:
+    def ran_out(self, bucket: Bucket, rows: int, turn: int, now_s: float) -> None:
         """Note a step of so many rows for which there was not enough memory."""
         if rows > 1:
             self._limits[bucket] = ((rows + 1) // 2, turn)
-        elif bucket in self._has_fitted:
+            return
+        self._ran_out_s[bucket] = now_s
+        if bucket in self._has_fitted:
             self._relapses[bucket] = self._relapses.get(bucket, 0) + 1
+
+    def is_resting(self, bucket: Bucket, now_s: float) -> bool:
+        """Tell whether one row alone did not fit a moment ago."""
+        ran_out_s = self._ran_out_s.get(bucket)
+        return ran_out_s is not None and now_s - ran_out_s < REST_S
 
     @property
     def is_worn_out(self) -> bool:

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, Update, insert, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
+from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
 from serve.line import job_work
@@ -40,8 +41,8 @@ from serve.rows import (
     jobs_query,
     latent_from,
     latent_values,
+    line_up,
     load_jobs,
-    outlook,
     planned_values,
     preview_names,
     ready_image,
@@ -165,11 +166,8 @@ class Database:
                 )
             )
             connection.execute(insert(images), planned_values(job))
-            ahead = outlook(connection)
-            data = {
-                "position": ahead.places[job.id].position,
-                "eta_s": ahead.queued_eta_s(job.id, work),
-            }
+            min_deadline_s = AT_LEAST_S if limits is None else limits.min_deadline_s
+            data = line_up(connection, job.id, work, min_deadline_s)
             _append(connection, job.id, "queued", data)
 
     def job(self, job_id: str) -> Job | None:

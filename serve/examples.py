@@ -23,6 +23,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:00.000Z",
     "started_at": "2026-01-31T12:00:00.015Z",
     "finished_at": None,
+    "deadline_at": "2026-01-31T12:15:25.000Z",
     "request": {
         "kind": "generate",
         "prompt": "a red circle on a blue background",

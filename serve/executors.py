@@ -13,11 +13,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import delete, insert, select, update
+from sqlalchemy import Connection, delete, func, insert, select, update
 
 from serve.db import Database
+from serve.deadlines import extend
 from serve.records import utc_now
-from serve.tables import executors
+from serve.tables import executors, lock_events
 
 BEAT_S: Final = 1.0
 """How often a process shows that it lives."""
@@ -51,9 +52,14 @@ class Executors:
         return name
 
     def beat(self, name: str) -> None:
-        """Show that an executor lives."""
-        alive = update(executors).where(executors.c.id == name).values(beat_at=utc_now())
+        """Show that an executor lives; if none did for long, deadlines move on by that time."""
         with self._database.writing() as connection:
+            if _quiet_for(connection) > GONE_AFTER:
+                lock_events(connection)  # those that start together shall move them on once
+                quiet = _quiet_for(connection)
+                if quiet > GONE_AFTER:
+                    extend(connection, quiet)
+            alive = update(executors).where(executors.c.id == name).values(beat_at=utc_now())
             if connection.execute(alive).rowcount == 0:
                 connection.execute(insert(executors).values(id=name, beat_at=utc_now()))
 
@@ -78,3 +84,9 @@ class Executors:
             query = select(executors.c.beat_at).where(executors.c.id == name)
             found: datetime | None = connection.execute(query).scalar()
             return found
+
+
+def _quiet_for(connection: Connection) -> timedelta:
+    """Return the time since any executor showed life; 0 if none ever did."""
+    newest: datetime | None = connection.execute(select(func.max(executors.c.beat_at))).scalar()
+    return timedelta() if newest is None else utc_now() - newest

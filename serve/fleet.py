@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from ray.serve.schema import ApplicationStatusOverview
+from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
 
 JOBS = "Jobs"
 WAKE_AFTER_LOOKS = 3
@@ -42,6 +42,20 @@ class Sleepers:
         """Tell at a regular look whether the stage's calls should wait."""
         self._looks[stage] = 0 if has_replicas or not has_work else self._looks[stage] + 1
         return not has_replicas and self._looks[stage] < WAKE_AFTER_LOOKS
+
+
+def cannot_start(application: ApplicationStatusOverview) -> set[str]:
+    """Return the deployments of which no replica answers because they fail to start.
+
+    One that is scaled to zero, that starts for the first time, or whose replica has just died is
+    none of them.
+    """
+    return {
+        name
+        for name, overview in application.deployments.items()
+        if overview.status_trigger == DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
+        and not overview.replica_states.get("RUNNING", 0)
+    }
 
 
 def width(running: Mapping[str, int], stage: str, rows: int) -> int:

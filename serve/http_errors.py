@@ -46,6 +46,8 @@ STATUS: dict[str, HTTPStatus] = {
     "out_of_memory": HTTPStatus.SERVICE_UNAVAILABLE,
     "moderation_failed": HTTPStatus.SERVICE_UNAVAILABLE,
     "stage_lost": HTTPStatus.SERVICE_UNAVAILABLE,
+    "cannot_be_served": HTTPStatus.SERVICE_UNAVAILABLE,
+    "deadline_exceeded": HTTPStatus.GATEWAY_TIMEOUT,
     "timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
 }

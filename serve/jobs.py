@@ -20,10 +20,12 @@ from ulid import ULID
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
+from serve.capacity import Outages
 from serve.db import Database
+from serve.deadlines import end_ownerless
 from serve.demand import Demand
 from serve.executors import BEAT_S, Executors
-from serve.fleet import Sleepers, has_replicas, running_replicas, width
+from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
 from serve.log import configure_logging
 from serve.metrics import JobMetrics, RefusalMetrics
@@ -69,7 +71,10 @@ class Jobs:
         self._rows: dict[str, int] = {}
         self._demand = Demand()
         self._sleepers = Sleepers()
-        self._limits = OpenLimits(settings.max_open_jobs, settings.max_open_jobs_per_user)
+        self._outages = Outages()
+        self._limits = OpenLimits(
+            settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
+        )
         blobs = BlobStore(settings.blob_url)
         checkpoint = open_checkpoint(settings.model_source(), components=())
         previewer = StageClient("c", stage_c, method="preview")
@@ -179,15 +184,20 @@ class Jobs:
     async def _beat(self) -> None:
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(self._beating, self._executors.beat, self._name)
+        if _rank() == 0:  # after the sign of life, which may move deadlines on
+            await loop.run_in_executor(self._beating, end_ownerless, self._database)
 
     async def _look_at_fleet(self) -> None:
-        """Keep the turns as wide as the stages; rank 0 also rescues jobs."""
+        """Follow the stages as they grow, shrink and fail; rank 0 also rescues jobs."""
         if _rank() == 0:
             await start_stranded(self._database, self._start)
             await adopt(self._executors, self._name)
         status = await asyncio.to_thread(ray_serve.status)
         application = status.applications[ray_serve.get_replica_context().app_name]
         running = running_replicas(application)
+        failing = cannot_start(application)
+        names = (n for n, handle in self._handles.items() if handle.deployment_name in failing)
+        self._workflow.set_outages(self._outages.lasting(names))
         for name, handle in self._handles.items():
             deployment, turns = handle.deployment_name, self._turns[name]
             if name not in self._rows and running.get(deployment):

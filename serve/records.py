@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from cascade_core.deadline import AT_LEAST_S
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
 
@@ -55,10 +56,15 @@ class JobOwner:
 
 @dataclass(frozen=True, slots=True)
 class OpenLimits:
-    """How many jobs may be open, queued or running."""
+    """How many jobs may be open, queued or running, and for how long.
+
+    Attributes:
+        min_deadline_s: see :func:`cascade_core.deadline.time_allowed_s`.
+    """
 
     total: int
     per_user: int
+    min_deadline_s: float = AT_LEAST_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +192,7 @@ class Job:
         progress: ``{step, steps, index}`` of the last step reported, while running.
         position: open jobs ahead of it, while queued.
         eta_s: seconds until it is probably done; None when unknown.
+        deadline_at: when it is given up if it has not ended; None: never.
         images: all that are planned, by index; see :attr:`ImageRow.ready`.
         cost_s: seconds spent in stages ``c``, ``b`` and ``a``.
     """
@@ -199,6 +206,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    deadline_at: datetime | None
     request: GenerationRequest
     client_state: dict[str, Any] | None
     owner: JobOwner
@@ -236,6 +244,7 @@ class Job:
             "created_at": iso_utc(self.created_at),
             "started_at": iso_utc(self.started_at),
             "finished_at": iso_utc(self.finished_at),
+            "deadline_at": iso_utc(self.deadline_at),
             "request": self.request.to_dict(),
             "images": [image.to_json() for image in shown],
             "warnings": list(self.warnings),

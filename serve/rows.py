@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
@@ -20,9 +20,11 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    update,
 )
 
-from cascade_core.errors import RateLimited
+from cascade_core.deadline import time_allowed_s
+from cascade_core.errors import DeadlineExceeded, RateLimited
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
 from serve.line import Place, Waiting, places
@@ -100,9 +102,25 @@ def outlook(connection: Connection) -> Outlook:
     return Outlook(places(waiting), running, _seconds_per_work(connection))
 
 
+def line_up(
+    connection: Connection, job_id: str, work: float, min_deadline_s: float
+) -> dict[str, Any]:
+    """Give a job that was just recorded its deadline; returns where it stands."""
+    ahead = outlook(connection)
+    eta_s = ahead.queued_eta_s(job_id, work)
+    deadline_at = utc_now() + timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(deadline_at=deadline_at))
+    return {"position": ahead.places[job_id].position, "eta_s": eta_s}
+
+
 def _seconds_per_work(connection: Connection) -> float | None:
+    # Those that ran into their deadline took at least as long: without them, a service that became
+    # too slow for its own deadlines would never learn it.
+    was_too_slow = jobs.c.error["code"].as_string() == DeadlineExceeded.code
     query = select(jobs.c.started_at, jobs.c.finished_at, jobs.c.work).where(
-        jobs.c.state == "succeeded", jobs.c.work > 0, jobs.c.started_at.is_not(None)
+        or_(jobs.c.state == "succeeded", was_too_slow),
+        jobs.c.work > 0,
+        jobs.c.started_at.is_not(None),
     )
     latest = list(connection.execute(query.order_by(jobs.c.id.desc()).limit(_MEAN_OVER_JOBS)))
     if not latest:
@@ -292,6 +310,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], ahead: Outlook) -> Job:
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
+        deadline_at=row["deadline_at"],
         request=GenerationRequest.from_dict(row["request"]),
         client_state=row["client_state"],
         owner=JobOwner(row["owner"], row["user"]),

@@ -239,6 +239,9 @@ class JobAnswer(BaseModel):
     created_at: str
     started_at: str | None
     finished_at: str | None
+    deadline_at: str | None = Field(
+        description="It fails with `deadline_exceeded` if it has not ended by then."
+    )
     request: ResolvedRequest
     images: list[Image]
     warnings: list[str]

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
+from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import SettingsInvalid
 
 ENV_PREFIX = "CASCADE_"
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
         max_open_jobs, max_open_jobs_per_user: how many may be queued or running; more get a 429.
         max_streams, max_streams_per_key: how many event streams and waiting requests one gateway
             process holds open, in all and of one API key.
+        min_deadline_s: every job may take this long, and ten times its estimate on top.
         blocklist: file of words and phrases that no prompt may hold, see
             :class:`serve.blocklist.Blocklist`; empty: none.
         checker: import path of what makes a :class:`serve.checker.Checker`, asked after the
@@ -90,6 +92,7 @@ class Settings(BaseSettings):
     max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
     max_streams: Annotated[int, Field(ge=1, le=100_000)] = 3000
     max_streams_per_key: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = AT_LEAST_S
     blocklist: str = ""
     checker: str = ""
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0

@@ -4,26 +4,36 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
 from ray.exceptions import RayActorError, RayError, RayTaskError
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from cascade_core.errors import CascadeError, Internal, StageLost
-from serve.replica import Message
+from cascade_core.errors import CannotBeServed, CascadeError, Internal, NotReady, StageLost
+from serve.replica import STALL_LIMIT_S, Message
 
 MAX_TRIES = 3
+"""Calls to a stage until a retryable failure is the last. A replica that ran out of memory refuses
+that size for a while, so that the next try goes to another one if there is any."""
 MAX_DEATHS = 2
 """Replicas that may die of one request; turns keep requests from waiting in a replica, so the one
 that is there when it dies may be the cause."""
 RETRY_PAUSE_S = 0.5
 """Time for the router to learn that a replica died; the next call then waits for its successor."""
+REFUSED_PAUSE_S = 1.0
+"""Between calls while replicas refuse work: one that lost its device does until it is replaced."""
+SILENCE_LIMIT_S = 2 * STALL_LIMIT_S
+"""Without a word for so long a call that had begun is lost: its replica would have been replaced
+for a device that hangs long before."""
 
 logger = logging.getLogger(__name__)
 
 OnMessage = Callable[[Message], Awaitable[None]]
+OnDeath = Callable[[], Awaitable[int]]
+"""Notes that a replica was lost while it had the call; returns how many have been."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,48 +58,68 @@ class StageClient:
         self._method = method
         self._handle = handle.options(stream=True)
 
-    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+    async def call(
+        self, *args: Any, on_message: OnMessage, on_death: OnDeath | None = None
+    ) -> StageResult:
         """Run the stage once to the end, with more tries on retryable failures.
 
-        Cancelling this coroutine cancels the work on the replica, within one step.
+        Cancelling this coroutine cancels the work on the replica, within one step. While replicas
+        refuse work (NotReady) it asks again; the job's deadline bounds that. Without ``on_death``
+        only the deaths of this very call count.
 
         Raises:
             CascadeError: the stage's own error after the last try; StageLost when two replicas
-                have died while they had this request.
+                were lost while they had this request.
         """
         tries = deaths = 0
         while True:
             try:
                 return await self._once(*args, on_message=on_message)
             except Exception as error:
-                ours = _translated(error)
-                tries += 1
-                deaths += isinstance(error, RayActorError)
-                if not ours.retryable or tries == MAX_TRIES or deaths == MAX_DEATHS:
+                ours = _translated(error, self.name)
+                is_refused = isinstance(ours, NotReady)
+                tries += not is_refused
+                if isinstance(ours, StageLost):
+                    deaths = await on_death() if on_death else deaths + 1
+                if not ours.retryable or tries == MAX_TRIES or deaths >= MAX_DEATHS:
                     raise ours from error
                 logger.warning("stage %s: try %d failed: %s", self.name, tries, ours.code)
-            await asyncio.sleep(RETRY_PAUSE_S * tries)
+            await asyncio.sleep(REFUSED_PAUSE_S if is_refused else RETRY_PAUSE_S * tries)
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
         stream = getattr(self._handle, self._method).remote(*args)
+        silence_s = None  # until it begins it may wait for a replica, which may have to start
         try:
-            async for message in stream:
+            while True:
+                message = await _next(stream, silence_s)
                 if message["type"] == "done":
                     return StageResult(message["result"], message["seconds"])
                 await on_message(message)
-        except asyncio.CancelledError:
+                silence_s = SILENCE_LIMIT_S
+        except BaseException:
             stream.cancel()
             raise
-        raise StageLost(f"stage {self.name} ended without a result")
 
 
-def _translated(error: Exception) -> CascadeError:
+async def _next(stream: AsyncIterator[Message], silence_s: float | None) -> Message:
+    try:
+        async with asyncio.timeout(silence_s):
+            return await anext(stream)
+    except TimeoutError:
+        raise StageLost(f"the replica said nothing for {silence_s} s") from None
+    except StopAsyncIteration:
+        raise StageLost("the replica ended without a result") from None
+
+
+def _translated(error: Exception, stage: str) -> CascadeError:
     """Turn what a handle raises into one of our errors."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     if isinstance(cause, CascadeError):
         return cause
     if isinstance(error, RayActorError):
         return StageLost("the replica died while it worked")
+    if isinstance(error, DeploymentUnavailableError):
+        return CannotBeServed(f"the replicas of stage {stage.upper()} do not start")
     if isinstance(error, RayError) and not isinstance(error, RayTaskError):
         return StageLost(f"the replica became unreachable: {type(error).__name__}")
     logger.error("a stage failed unexpectedly", exc_info=error)

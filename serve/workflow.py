@@ -10,18 +10,29 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
-from cascade_core.errors import Cancelled, CascadeError, ContentRefused, Internal, NotFound
+from cascade_core.errors import (
+    Cancelled,
+    CannotBeServed,
+    CascadeError,
+    ContentRefused,
+    Internal,
+    NotFound,
+    OutOfMemory,
+)
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
 from serve import store
+from serve.capacity import Capacity
 from serve.db import Database
+from serve.deadlines import deadline_exceeded, seconds_left
+from serve.deaths import count_death
 from serve.demand import Demand
 from serve.gate import Gate
 from serve.line import PREVIEW_WORK, stage_work, stages_of
@@ -75,7 +86,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._metrics = metrics
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
-        self._calls: dict[str, set[asyncio.Task[Any]]] = {}
+        self._calls: dict[str, dict[asyncio.Task[StageResult], str]] = {}
+        self._capacity = Capacity()
+        self._outages: set[str] = set()
         self._refused: set[str] = set()
 
     @DBOS.workflow()
@@ -162,6 +175,14 @@ class JobWorkflow(DBOSConfiguredInstance):
         for task in self._calls.get(job_id, ()):
             task.cancel()
 
+    def set_outages(self, stages: set[str]) -> None:
+        """Fail the calls of stages that do not start, those under way and those to come."""
+        self._outages = stages
+        for calls in list(self._calls.values()):
+            for task, stage in calls.items():
+                if stage in stages:
+                    task.cancel()
+
     async def _run_images(self, job_id: str) -> None:
         job = await self._open(job_id)
         if job.request.n == 1:
@@ -194,7 +215,8 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
         """Have a composition checked; one that is refused stops the job's other images, too."""
         try:
-            preview = await self._gate.check(job, index, latent)
+            async with self._in_time(job.id):
+                preview = await self._gate.check(job, index, latent)
         except ContentRefused:
             self._refused.add(job.id)
             self._stop_calls(job.id)
@@ -236,29 +258,71 @@ class JobWorkflow(DBOSConfiguredInstance):
         return job
 
     async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
-        async def on_message(message: Message) -> None:
-            await self._progress(job_id, index, stage, message)
+        """Call a stage in turn, until the job's deadline.
 
-        async def in_turn(job: OpenJob) -> StageResult:
-            async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
-                return await self._stages[stage].call(*args, on_message=on_message)
-
-        job = self._open_jobs.get(job_id)
-        if job is None or job_id in self._refused:  # since the step began
-            raise Cancelled("the job was cancelled")
-        task = asyncio.create_task(in_turn(job))
-        calls = self._calls.setdefault(job_id, set())
-        calls.add(task)
-        try:
-            result = await task
+        Raises:
+            Cancelled: the job was cancelled.
+            DeadlineExceeded: it was not done in time.
+            CannotBeServed: no replica can run it.
+            CascadeError: the stage failed.
+        """
+        async with self._in_time(job_id):
+            job = self._open_jobs.get(job_id)
+            if job is None or job_id in self._refused:  # since the step began
+                raise Cancelled("the job was cancelled")
+            call = self._in_turn(job, index, stage, args)
+            try:
+                result = await self._cancellable(job_id, stage, call)
+            except OutOfMemory as error:
+                raise self._capacity.ran_out(stage, job.request) from error
+            self._capacity.ran(stage, job.request)
             return result.data, result.seconds
+
+    @asynccontextmanager
+    async def _in_time(self, job_id: str) -> AsyncIterator[None]:
+        """Stop what is in the block at the job's deadline, with DeadlineExceeded."""
+        left_s = await asyncio.to_thread(seconds_left, self._database, job_id)
+        try:
+            async with asyncio.timeout(left_s):
+                yield
+        except TimeoutError:
+            raise deadline_exceeded() from None
+
+    async def _in_turn(
+        self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...]
+    ) -> StageResult:
+        async def on_message(message: Message) -> None:
+            await self._progress(job.id, index, stage, message)
+
+        async def on_death() -> int:
+            return await asyncio.to_thread(count_death, self._database, job.id, f"{stage}{index}")
+
+        self._capacity.check(stage, job.request)
+        async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
+            self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
+            return await self._stages[stage].call(*args, on_message=on_message, on_death=on_death)
+
+    async def _cancellable(
+        self, job_id: str, stage: str, call: Coroutine[Any, Any, StageResult]
+    ) -> StageResult:
+        """Await a call so that :meth:`cancel` and :meth:`set_outages` can end it."""
+        task = asyncio.create_task(call)
+        calls = self._calls.setdefault(job_id, {})
+        calls[task] = stage
+        if stage in self._outages:
+            task.cancel()
+        try:
+            return await task
         except asyncio.CancelledError:
             current = asyncio.current_task()
             if current is not None and current.cancelling():
-                raise  # this process shuts down; the job goes on elsewhere
+                raise  # this process shuts down and the job goes on elsewhere, or its time is up
+            if stage in self._outages:
+                message = f"no replica of stage {stage.upper()} runs, and none can be started"
+                raise CannotBeServed(message) from None
             raise Cancelled("the job was cancelled") from None
         finally:
-            calls.discard(task)
+            del calls[task]
             if not calls:
                 self._calls.pop(job_id, None)
 

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 import pytest
 import torch
 
+from cascade_core import memory
+from cascade_core.engine import StepEngine
 from cascade_core.errors import NotReady, OutOfMemory, StageLost
 from cascade_core.memory import WORN_OUT_AFTER
 from tests.cascade_core.toy_stage import PATIENCE_S, MakeEngine, Task, ToyRow, ToyStage, submit
@@ -73,10 +75,24 @@ def test_a_row_too_large_for_the_device_fails_alone_and_the_engine_goes_on(
     assert engine.is_alive()
 
 
-def test_an_engine_whose_memory_is_worn_out_closes_itself(
+def test_after_a_row_did_not_fit_others_of_its_size_are_sent_elsewhere_for_a_while(
     make_engine: MakeEngine, stage: ToyStage
 ) -> None:
+    stage.on_step = room_for(0)
     engine = make_engine(1)
+    engine.start()
+
+    assert submit(engine, Task("a"))[1].error().code == "out_of_memory"
+    assert submit(engine, Task("b"))[1].error().code == "not_ready"
+    assert submit(engine, Task("c", bucket=(2,)))[1].error().code == "out_of_memory"
+    assert stage.batches == [["a"], ["c"]]
+
+
+def test_an_engine_whose_memory_is_worn_out_closes_itself(
+    stage: ToyStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "REST_S", 0.0)
+    engine = StepEngine(stage, max_rows=1)
     engine.start()
     assert submit(engine, Task("before"))[1].result()
     stage.on_step = room_for(0)
@@ -84,9 +100,10 @@ def test_an_engine_whose_memory_is_worn_out_closes_itself(
 
     codes = [task.error().code for task in tasks]
     assert codes == ["out_of_memory"] * WORN_OUT_AFTER + ["not_ready"]
-    assert not engine.is_alive()
     with pytest.raises(NotReady):
         submit(engine, Task("late"))
+    engine.close()
+    assert not engine.is_alive()
 
 
 @pytest.mark.parametrize(
@@ -118,7 +135,6 @@ def test_a_lost_device_closes_the_engine_and_blames_the_rows_of_the_last_step_on
     assert stage.batches == [["a"]]
     with pytest.raises(NotReady):
         submit(engine, Task("late"))
-    assert not engine.is_alive()
 
 
 def test_a_device_that_reports_its_failure_late_is_not_used_again(

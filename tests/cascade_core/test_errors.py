@@ -47,6 +47,8 @@ def test_codes_are_unique_and_stable() -> None:
         "model_unavailable",
         "non_finite_latent",
         "settings_invalid",
+        "deadline_exceeded",
+        "cannot_be_served",
         "timeout",
         "database_newer",
         "internal",

@@ -24,6 +24,7 @@ class ScriptedRow:
     name: str
     steps: int
     dies: bool = False
+    breaks: bool = False
     step: int = 0
     bucket: tuple[int, ...] = (1,)
 
@@ -41,13 +42,22 @@ class ScriptedStage:
         self._write(task["name"], "admit")
         if tries < task.get("failures", 0):
             raise self._error(task)
-        return ScriptedRow(task["name"], task["steps"], dies=task.get("dies", False))
+        broken = sum(what == "broken" for _, what in entries(self._log))
+        return ScriptedRow(
+            task["name"],
+            task["steps"],
+            dies=task.get("dies", False),
+            breaks=broken < task.get("breaks", 0),
+        )
 
     def advance(self, rows: Sequence[ScriptedRow]) -> None:
         for row in rows:
             self._write(row.name, "begin")
             if row.dies:
                 os.kill(os.getpid(), signal.SIGKILL)
+            if row.breaks:
+                self._write(row.name, "broken")
+                raise RuntimeError("CUDA error: an illegal memory access was encountered")
             time.sleep(STEP_S)  # the work itself
             row.step += 1
             self._write(row.name, "end")
@@ -81,6 +91,9 @@ class ScriptedDeployment:
     async def run(self, task: dict[str, Any]) -> AsyncIterator[Message]:
         async for message in self._replica.run(task):
             yield message
+
+    def check_health(self) -> None:
+        self._replica.check_health()
 
 
 def entries(log: Path) -> list[tuple[str, str]]:

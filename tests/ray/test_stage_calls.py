@@ -27,7 +27,10 @@ def log(tmp_path: Path) -> Path:
 @pytest.fixture
 async def client(running: Running, log: Path) -> AsyncIterator[StageClient]:
     deployment = ray_serve.deployment(
-        ScriptedDeployment, max_ongoing_requests=4, ray_actor_options={"num_cpus": 0}
+        ScriptedDeployment,
+        max_ongoing_requests=4,
+        health_check_period_s=0.5,
+        ray_actor_options={"num_cpus": 0},
     )
     handle = await asyncio.to_thread(
         ray_serve.run, deployment.bind(str(log)), name="scripted", route_prefix="/scripted"
@@ -110,3 +113,15 @@ async def test_a_stored_latent_is_drawn_small_for_checkers(
     assert isinstance(middle, tuple)
     assert isinstance(corner, tuple)
     assert middle[0] - middle[1] > corner[0] - corner[1] + 50  # red stands in the middle
+
+
+async def test_a_replica_that_lost_its_device_refuses_work_until_it_is_replaced(
+    client: StageClient, log: Path
+) -> None:
+    unlucky = {"name": "unlucky", "steps": 2, "breaks": 1}
+    results = await asyncio.gather(
+        client.call(unlucky, on_message=ignore),
+        client.call(unlucky | {"name": "next"}, on_message=ignore),
+    )
+    assert [result.data for result in results] == [b"unlucky", b"next"]
+    assert sum(what == "broken" for _, what in entries(log)) == 1

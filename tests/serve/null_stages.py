@@ -22,7 +22,7 @@ from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics, RefusalMetrics
 from serve.moderation import Moderator
 from serve.records import Job, NewJob
-from serve.stage_client import OnMessage, StageClient, StageResult
+from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.store import BlobStore
 from serve.turns import Turns
 from serve.workflow import JobWorkflow
@@ -36,7 +36,7 @@ class Stage:
         self.name = name
         self.calls = 0
 
-    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
         self.calls += 1
         await on_message({"type": "started"})
         return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
@@ -73,10 +73,11 @@ async def launched(
     stages: dict[str, Stage],
     checkers: Sequence[Checker] = (),
     demand: Demand | None = None,
+    turns: dict[str, Turns] | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     clients = cast(dict[str, StageClient], stages)
-    turns = {name: Turns(1) for name in clients}
+    turns = turns or {name: Turns(1) for name in clients}
     previewer = cast(StageClient, Previewer())
     gate = Gate(Moderator(checkers, RefusalMetrics().refused), previewer, True, database, blobs)
     workflow = JobWorkflow(

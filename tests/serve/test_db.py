@@ -30,6 +30,7 @@ JOB_KEYS = {
     "created_at",
     "started_at",
     "finished_at",
+    "deadline_at",
     "request",
     "images",
     "warnings",

@@ -6,9 +6,17 @@ from types import SimpleNamespace
 from typing import cast
 
 import pytest
-from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusOverview
+from ray.serve.schema import (
+    ApplicationStatus,
+    ApplicationStatusOverview,
+    DeploymentStatusOverview,
+    DeploymentStatusTrigger,
+)
+from ray.serve.schema import DeploymentStatus as Status
 
-from serve.fleet import WAKE_AFTER_LOOKS, Sleepers, has_replicas, width
+from serve.fleet import WAKE_AFTER_LOOKS, Sleepers, cannot_start, has_replicas, width
+
+FAILED = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
 
 
 @pytest.mark.parametrize(
@@ -46,3 +54,23 @@ def test_calls_to_a_sleeping_stage_wait_for_the_policy_but_not_for_ever() -> Non
     waking = [sleepers.hold("c", has_replicas=False, has_work=True) for _ in range(10)]
     assert waking.index(False) == WAKE_AFTER_LOOKS - 1
     assert not sleepers.hold("c", has_replicas=True, has_work=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "trigger", "replicas", "fails"),
+    [
+        (Status.DEPLOY_FAILED, FAILED, {}, True),
+        (Status.UNHEALTHY, FAILED, {"STARTING": 1}, True),
+        (Status.UNHEALTHY, FAILED, {"STARTING": 1, "RUNNING": 1}, False),
+        (Status.UNHEALTHY, DeploymentStatusTrigger.HEALTH_CHECK_FAILED, {"STARTING": 1}, False),
+        (Status.UPDATING, DeploymentStatusTrigger.CONFIG_UPDATE_STARTED, {"STARTING": 1}, False),
+        (Status.HEALTHY, DeploymentStatusTrigger.DOWNSCALE_COMPLETED, {}, False),
+    ],
+    ids=["gave up", "fails again", "one is left", "one died", "first start", "scaled to zero"],
+)
+def test_a_stage_cannot_start_only_if_serve_has_seen_it_fail_and_none_runs(
+    status: Status, trigger: DeploymentStatusTrigger, replicas: dict[str, int], fails: bool
+) -> None:
+    stage = DeploymentStatusOverview(status, trigger, replicas, "")
+    application = ApplicationStatusOverview(ApplicationStatus.RUNNING, "", 0.0, {"StageB": stage})
+    assert cannot_start(application) == ({"StageB"} if fails else set())

@@ -16,7 +16,7 @@ from serve.db import Database
 from serve.demand import Demand, open_work_key
 from serve.event_log import EventLog
 from serve.records import Job, NewJob
-from serve.stage_client import OnMessage, StageResult
+from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.store import BlobStore, latent_key
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW
@@ -30,9 +30,9 @@ TIMEOUT_S = 20.0
 class Showing(Stage):
     """Stage C with a preview on the way."""
 
-    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
         await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
-        return await super().call(*args, on_message=on_message)
+        return await super().call(*args, on_message=on_message, on_death=on_death)
 
 
 class Endless(Stage):
@@ -42,7 +42,7 @@ class Endless(Stage):
         super().__init__(name)
         self.begun = asyncio.Event()
 
-    async def call(self, *args: Any, on_message: OnMessage) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
         self.calls += 1
         self.begun.set()
         await asyncio.Event().wait()

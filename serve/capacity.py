@@ -1,0 +1,108 @@
+"""What the stages can run, as far as this process has seen: what cannot run fails at once."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from cascade_core.errors import CannotBeServed, OutOfMemory
+from cascade_core.request import GenerationRequest
+
+FORGET_AFTER_S: Final = 600.0
+"""After this a size that was too large may be tried again: replicas and their neighbours change."""
+OUTAGE_AFTER_S: Final = 120.0
+"""A stage may fail to start for so long before its jobs do: what ails it may pass."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    width: int
+    height: int
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    def __str__(self) -> str:
+        return f"{self.width}x{self.height}"
+
+
+class Capacity:
+    """Sizes that ran and that ran out of memory on every try, by stage.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._largest: dict[str, _Size] = {}
+        self._too_large: dict[str, tuple[_Size, float]] = {}
+
+    def check(self, stage: str, request: GenerationRequest) -> None:
+        """Refuse what is at least as large as what was too large lately.
+
+        Raises:
+            CannotBeServed: says what the stage cannot run and the largest that it can.
+        """
+        known = self._too_large.get(stage)
+        if known is None:
+            return
+        limit, since_s = known
+        if self._clock() - since_s >= FORGET_AFTER_S:
+            del self._too_large[stage]
+        elif _size(request).pixels >= limit.pixels:
+            raise self._refusal(stage, _size(request))
+
+    def ran(self, stage: str, request: GenerationRequest) -> None:
+        """Note what a stage has finished."""
+        size = _size(request)
+        largest = self._largest.get(stage)
+        if largest is None or size.pixels > largest.pixels:
+            self._largest[stage] = size
+        known = self._too_large.get(stage)
+        if known is not None and size.pixels >= known[0].pixels:
+            del self._too_large[stage]
+
+    def ran_out(self, stage: str, request: GenerationRequest) -> CannotBeServed | OutOfMemory:
+        """Note what ran out of memory on every try; returns why the job has failed.
+
+        A size that has run before says nothing about the next job: only this one failed.
+        """
+        size, largest = _size(request), self._largest.get(stage)
+        if largest is not None and largest.pixels >= size.pixels:
+            return OutOfMemory(f"stage {stage.upper()} ran out of memory on every try")
+        self._too_large[stage] = (size, self._clock())
+        return self._refusal(stage, size)
+
+    def _refusal(self, stage: str, size: _Size) -> CannotBeServed:
+        ran = self._largest.get(stage)
+        rest = f"the largest that ran is {ran}" if ran else "none has run yet"
+        message = f"no replica of stage {stage.upper()} has enough memory for {size} px; {rest}"
+        return CannotBeServed(message, "width")
+
+
+class Outages:
+    """Stages that fail to start, told apart from those that stumble.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._since_s: dict[str, float] = {}
+
+    def lasting(self, failing: Iterable[str]) -> set[str]:
+        """Return which of the stages that fail now have failed for long."""
+        now_s = self._clock()
+        self._since_s = {stage: self._since_s.get(stage, now_s) for stage in failing}
+        return {
+            stage for stage, since_s in self._since_s.items() if now_s - since_s >= OUTAGE_AFTER_S
+        }
+
+
+def _size(request: GenerationRequest) -> _Size:
+    return _Size(request.width, request.height)

@@ -1,0 +1,185 @@
+"""By when jobs must have ended, on both databases; and how often replicas died of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+
+import pytest
+from sqlalchemy import update
+
+from cascade_core.deadline import FACTOR, UNKNOWN_S
+from serve.db import Database
+from serve.deadlines import OWNERLESS_AFTER, deadline_exceeded, end_ownerless, seconds_left
+from serve.deaths import count_death
+from serve.executors import GONE_AFTER, Executors
+from serve.records import Job, NewJob, OpenLimits, utc_now
+from serve.tables import executors, jobs
+
+JobMaker = Callable[..., NewJob]
+LIMITS = OpenLimits(total=100, per_user=100, min_deadline_s=60.0)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+def change(database: Database, job_id: str, **values: object) -> None:
+    with database.writing() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def load(database: Database, job_id: str) -> Job:
+    job = database.job(job_id)
+    assert job is not None
+    return job
+
+
+def deadline(database: Database, job_id: str) -> datetime:
+    deadline_at = load(database, job_id).deadline_at
+    assert deadline_at is not None
+    return deadline_at
+
+
+def accept(database: Database, job: NewJob) -> str:
+    database.insert_job(job, LIMITS)
+    return job.id
+
+
+def end_after(database: Database, job_id: str, seconds: float, state: str = "succeeded") -> None:
+    end = utc_now()
+    start = end - timedelta(seconds=seconds)
+    error = None if state == "succeeded" else deadline_exceeded().to_dict()
+    change(database, job_id, state=state, error=error, started_at=start, finished_at=end)
+
+
+def allowed_s(database: Database, job_id: str) -> float:
+    job = load(database, job_id)
+    assert job.deadline_at is not None
+    return (job.deadline_at - job.created_at).total_seconds()
+
+
+def no_life_for(database: Database, time: timedelta) -> None:
+    with database.writing() as connection:
+        connection.execute(update(executors).values(beat_at=utc_now() - time))
+
+
+def test_a_deadline_follows_the_estimate_and_is_shown_with_the_job(
+    database: Database, make_job: JobMaker
+) -> None:
+    end_after(database, accept(database, make_job()), 3.0)
+    first, second = accept(database, make_job()), accept(database, make_job(n=2))
+    assert allowed_s(database, first) == pytest.approx(60 + FACTOR * 3, abs=1)
+    assert allowed_s(database, second) == pytest.approx(60 + FACTOR * 9, abs=1)
+    assert str(load(database, first).to_json()["deadline_at"]).endswith("Z")
+
+
+def test_before_anything_was_measured_a_deadline_is_generous(
+    database: Database, make_job: JobMaker
+) -> None:
+    assert allowed_s(database, accept(database, make_job())) == pytest.approx(UNKNOWN_S, abs=1)
+
+
+def test_a_service_that_became_too_slow_for_its_deadlines_grants_more_time(
+    database: Database, make_job: JobMaker
+) -> None:
+    end_after(database, accept(database, make_job()), 1.0)
+    before_s = allowed_s(database, accept(database, make_job()))
+    end_after(database, accept(database, make_job()), 600.0, state="failed")
+    end_after(database, accept(database, make_job()), 600.0, state="failed")
+    assert allowed_s(database, accept(database, make_job())) > before_s + FACTOR * 300
+
+
+def test_deadlines_move_on_by_the_time_in_which_nothing_ran_jobs(
+    database: Database, make_job: JobMaker, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = accept(database, make_job()), accept(database, make_job())
+    database.start_job(first)
+    before = [deadline(database, job_id) for job_id in (first, second)]
+    Executors(database).beat("jobs-0")
+    no_life_for(database, 30 * MINUTE)
+    Executors(database).beat("jobs-0")
+    Executors(database).beat("jobs-1")  # starts a moment later
+    moved = [
+        deadline(database, job_id) - at for job_id, at in zip((first, second), before, strict=True)
+    ]
+    assert all(30 * MINUTE <= by < 31 * MINUTE for by in moved)
+    assert "2 deadlines moved on" in caplog.text
+
+
+def test_processes_that_start_together_move_deadlines_on_once(
+    database: Database, make_job: JobMaker
+) -> None:
+    job_id = accept(database, make_job())
+    before = deadline(database, job_id)
+    Executors(database).beat("jobs-0")
+    no_life_for(database, 30 * MINUTE)
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(Executors(database).beat, [f"jobs-{rank}" for rank in range(4)]))
+    assert deadline(database, job_id) - before < 31 * MINUTE
+
+
+def test_deadlines_stay_while_any_process_runs_jobs(database: Database, make_job: JobMaker) -> None:
+    job_id = accept(database, make_job())
+    before = deadline(database, job_id)
+    Executors(database).beat("jobs-0")
+    no_life_for(database, 2 * GONE_AFTER)
+    with database.writing() as connection:
+        connection.execute(executors.insert().values(id="jobs-1", beat_at=utc_now()))
+    Executors(database).beat("jobs-0")
+    assert deadline(database, job_id) == before
+
+
+def test_the_deadline_of_an_ended_job_stays(database: Database, make_job: JobMaker) -> None:
+    job_id = accept(database, make_job())
+    database.finish_job(job_id, "cancelled")
+    before = deadline(database, job_id)
+    Executors(database).beat("jobs-0")
+    no_life_for(database, 30 * MINUTE)
+    Executors(database).beat("jobs-0")
+    assert deadline(database, job_id) == before
+
+
+def test_a_job_that_nobody_ended_at_its_deadline_is_ended(
+    database: Database, make_job: JobMaker
+) -> None:
+    late, barely, early, without = (accept(database, make_job()) for _ in range(4))
+    change(database, late, deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
+    change(database, barely, deadline_at=utc_now() - OWNERLESS_AFTER / 2)
+    change(database, without, deadline_at=None)
+    end_ownerless(database)
+    ended = load(database, late)
+    assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
+    assert database.open_job_ids() == sorted([barely, early, without])
+
+
+def test_the_time_left_is_none_without_a_deadline_and_negative_after_it(
+    database: Database, make_job: JobMaker
+) -> None:
+    job_id = accept(database, make_job())
+    change(database, job_id, deadline_at=utc_now() - MINUTE)
+    assert -62 < (seconds_left(database, job_id) or 0) < -59
+    change(database, job_id, deadline_at=None)
+    assert seconds_left(database, job_id) is None
+
+
+def test_deaths_are_counted_by_call_and_outlive_the_process_that_saw_them(
+    database: Database, database_url: str, make_job: JobMaker
+) -> None:
+    job_id, other = accept(database, make_job()), accept(database, make_job())
+    assert count_death(database, job_id, "b0") == 1
+    assert count_death(database, job_id, "b1") == 1
+    assert count_death(database, other, "b0") == 1
+    started_again = Database(database_url)
+    assert count_death(started_again, job_id, "b0") == 2
+    started_again.close()
+
+
+def test_deaths_at_the_same_time_are_all_counted(database: Database, make_job: JobMaker) -> None:
+    job_id = accept(database, make_job())
+    with ThreadPoolExecutor(4) as threads:
+        counts = threads.map(lambda _: count_death(database, job_id, "c0"), range(8))
+        assert sorted(counts) == list(range(1, 9))

@@ -47,6 +47,8 @@ SENTENCES = {
     "out_of_memory": "error.busy",
     "stage_lost": "error.not_ready",
     "not_ready": "error.not_ready",
+    "deadline_exceeded": "error.busy",
+    "cannot_be_served": "error.unserved",
     "timeout": "error.not_ready",
     "rate_limited": "error.rate_limited",
     "settings_invalid": "error.setup",

@@ -38,6 +38,10 @@ class DeploymentArgs(BaseModel):
         num_replicas: a fixed number; ignored with ``autoscaling``.
         autoscaling: Ray Serve's autoscaling_config.
         num_cpus, num_gpus: per replica; GPU shares must be 1/n, others strand capacity.
+        label_selector: labels that a node must have.
+        max_replicas_per_node: spreads replicas over nodes.
+        graceful_shutdown_timeout_s: how long a replica that is to go may finish its requests; for
+            the gateway, longer than a request may wait for its job.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +50,9 @@ class DeploymentArgs(BaseModel):
     autoscaling: dict[str, Any] | None = None
     num_cpus: float = Field(0.1, ge=0)
     num_gpus: float | None = Field(None, ge=0)
+    label_selector: dict[str, str] | None = None
+    max_replicas_per_node: int | None = Field(None, ge=1, le=100)
+    graceful_shutdown_timeout_s: float | None = Field(None, gt=0)
 
     def options(self, num_gpus: float = 0.0, **more: Any) -> dict[str, Any]:
         """Return the options of ``ray.serve.deployment``; ``num_gpus`` is the default share."""
@@ -55,12 +62,19 @@ class DeploymentArgs(BaseModel):
             if self.autoscaling
             else {"num_replicas": self.num_replicas}
         )
+        actor: dict[str, Any] = {"num_cpus": self.num_cpus, "num_gpus": share}
+        if self.label_selector:
+            actor |= {"label_selector": self.label_selector}
+        chosen = self.model_dump(
+            include={"max_replicas_per_node", "graceful_shutdown_timeout_s"}, exclude_none=True
+        )
         return {
             **size,
-            "ray_actor_options": {"num_cpus": self.num_cpus, "num_gpus": share},
+            "ray_actor_options": actor,
             "max_constructor_retry_count": 2,
             "health_check_period_s": HEALTH_CHECK_PERIOD_S,
             **more,
+            **chosen,
         }
 
 

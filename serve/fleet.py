@@ -6,7 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 
-from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
+from ray.serve.schema import (
+    ApplicationStatusOverview,
+    DeploymentStatus,
+    DeploymentStatusTrigger,
+)
 
 JOBS = "Jobs"
 WAKE_AFTER_LOOKS = 3
@@ -42,6 +46,20 @@ class Sleepers:
         """Tell at a regular look whether the stage's calls should wait."""
         self._looks[stage] = 0 if has_replicas or not has_work else self._looks[stage] + 1
         return not has_replicas and self._looks[stage] < WAKE_AFTER_LOOKS
+
+
+def readiness(application: ApplicationStatusOverview) -> dict[str, str]:
+    """Return each deployment's state: ``ready``, or why it is not.
+
+    One that is scaled to zero is ready: work starts a replica.
+    """
+    running = running_replicas(application)
+    return {
+        name: "ready"
+        if running[name] > 0 or overview.status is DeploymentStatus.HEALTHY
+        else overview.message or str(overview.status.value).lower()
+        for name, overview in application.deployments.items()
+    }
 
 
 def cannot_start(application: ApplicationStatusOverview) -> set[str]:

@@ -17,7 +17,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.fleet import running_replicas
+from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.keys import KeyStore
 from serve.log import configure_logging
@@ -102,13 +102,7 @@ class HandleDoor:
         """Return each deployment's state: ``ready``, or why it is not."""
         status = await asyncio.to_thread(ray_serve.status)
         application = ray_serve.get_replica_context().app_name
-        deployments = status.applications[application].deployments
-        return {
-            name: "ready"
-            if overview.replica_states.get("RUNNING", 0) > 0
-            else overview.message or str(overview.status.value).lower()
-            for name, overview in deployments.items()
-        }
+        return readiness(status.applications[application])
 
 
 class Gateway:

@@ -14,7 +14,14 @@ from ray.serve.schema import (
 )
 from ray.serve.schema import DeploymentStatus as Status
 
-from serve.fleet import WAKE_AFTER_LOOKS, Sleepers, cannot_start, has_replicas, width
+from serve.fleet import (
+    WAKE_AFTER_LOOKS,
+    Sleepers,
+    cannot_start,
+    has_replicas,
+    readiness,
+    width,
+)
 
 FAILED = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
 
@@ -74,3 +81,23 @@ def test_a_stage_cannot_start_only_if_serve_has_seen_it_fail_and_none_runs(
     stage = DeploymentStatusOverview(status, trigger, replicas, "")
     application = ApplicationStatusOverview(ApplicationStatus.RUNNING, "", 0.0, {"StageB": stage})
     assert cannot_start(application) == ({"StageB"} if fails else set())
+
+
+@pytest.mark.parametrize(
+    ("status", "replicas", "message", "expected"),
+    [
+        (Status.HEALTHY, {"RUNNING": 1}, "", "ready"),
+        (Status.HEALTHY, {}, "", "ready"),
+        (Status.UNHEALTHY, {"RUNNING": 1, "STARTING": 1}, "one died", "ready"),
+        (Status.UNHEALTHY, {"STARTING": 1}, "the only one died", "the only one died"),
+        (Status.UPSCALING, {"STARTING": 1}, "", "upscaling"),
+    ],
+    ids=["runs", "scaled to zero", "one is left", "none is left", "on its way"],
+)
+def test_a_stage_is_ready_when_work_would_run_also_when_it_is_scaled_to_zero(
+    status: Status, replicas: dict[str, int], message: str, expected: str
+) -> None:
+    trigger = DeploymentStatusTrigger.UNSPECIFIED
+    stage = DeploymentStatusOverview(status, trigger, replicas, message)
+    application = ApplicationStatusOverview(ApplicationStatus.RUNNING, "", 0.0, {"StageC": stage})
+    assert readiness(application) == {"StageC": expected}

@@ -1,0 +1,109 @@
+"""The image files name what is there: sources, packages, users, commands."""
+
+from __future__ import annotations
+
+import json
+import re
+import tomllib
+from importlib.metadata import PackageNotFoundError, distribution
+
+import pytest
+from packaging.requirements import Requirement
+
+from serve.settings import Settings
+from tests.k8s.dockerfiles import IMAGES, copied_from_context, is_sent, of
+from tests.k8s.manifests import OVERLAYS, ROOT, pods
+
+FILES = ("serve.Dockerfile", "bot.Dockerfile")
+
+for_each_file = pytest.mark.parametrize("file", FILES)
+
+
+@for_each_file
+def test_what_is_copied_is_there_and_sent_to_the_build(file: str) -> None:
+    sources = copied_from_context(file)
+    assert "pyproject.toml" in sources
+    for source in sources:
+        assert (ROOT / source).exists(), source
+        assert is_sent(source), source
+
+
+@for_each_file
+def test_what_pyproject_needs_to_build_is_copied(file: str) -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert {project["readme"], "LICENSE", "constraints.txt"} <= set(copied_from_context(file))
+
+
+def test_nothing_else_is_sent_to_the_build() -> None:
+    assert not any(is_sent(path) for path in (".git", ".venv", "tests", "k8s/compose/.env", "out"))
+
+
+@for_each_file
+def test_it_ends_as_the_user_that_the_pods_run_as(file: str) -> None:
+    (user,) = of(file, "USER")
+    assert any(f"useradd --uid {user} " in run for run in of(file, "RUN"))
+    image = f"cascade-{file.partition('.')[0]}:"
+    for overlay in OVERLAYS:
+        for pod in pods(overlay):
+            if any(container["image"].startswith(image) for container in pod.containers):
+                assert pod.spec["securityContext"]["runAsUser"] == int(user)
+
+
+@for_each_file
+def test_its_base_is_pinned_and_packages_come_by_the_constraints(file: str) -> None:
+    arguments = dict(text.partition("=")[::2] for text in of(file, "ARG"))
+    assert re.fullmatch(r"python:3\.11\.\d+-slim-\w+", arguments["PYTHON_IMAGE"])
+    installs = [run for run in of(file, "RUN") if run.startswith("pip install")]
+    assert all("--constraint constraints.txt" in run or "--no-deps" in run for run in installs)
+
+
+@for_each_file
+def test_the_variables_it_sets_are_settings(file: str) -> None:
+    named = {word for text in of(file, "ENV") for word in re.findall(r"(CASCADE_\w+)=", text)}
+    named |= {text.partition("=")[0] for text in of(file, "ARG") if text.startswith("CASCADE_")}
+    assert named <= {f"CASCADE_{name.upper()}" for name in Settings.model_fields}
+
+
+@for_each_file
+def test_its_entry_point_is_our_command(file: str) -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    (entry,) = of(file, "ENTRYPOINT")
+    assert json.loads(entry)[0] in scripts
+
+
+def test_the_image_of_ray_pods_has_what_kuberays_probes_run() -> None:
+    # bash is part of the base image.
+    assert any("apt-get install" in run and " wget" in run for run in of("serve.Dockerfile", "RUN"))
+
+
+BOT_REQUIREMENTS = [
+    Requirement(line)
+    for line in (IMAGES / "bot-requirements.txt").read_text().splitlines()
+    if not line.startswith("#")
+]
+
+
+def with_dependencies(requirements: list[Requirement]) -> set[str]:
+    """Return the names of the installed distributions that these need, themselves included."""
+    found: set[str] = set()
+    left = list(requirements)
+    while left:
+        requirement = left.pop()
+        extras = {"extra": ""} if not requirement.extras else {"extra": min(requirement.extras)}
+        name = requirement.name.lower().replace("_", "-").replace(".", "-")
+        if name in found or (requirement.marker and not requirement.marker.evaluate(extras)):
+            continue
+        try:
+            needed = distribution(requirement.name).requires or []
+        except PackageNotFoundError:  # for another platform
+            continue
+        found.add(name)
+        left += [r for r in map(Requirement, needed) if not (r.marker and "extra" in str(r.marker))]
+    return found
+
+
+def test_the_bots_packages_are_few_and_pinned() -> None:
+    found = with_dependencies(BOT_REQUIREMENTS)
+    assert not found & {"torch", "ray", "diffusers", "transformers", "numpy", "sqlalchemy", "dbos"}
+    pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-").replace(".", "-")
+    assert {name for name in found if f"\n{name}==" not in pins} == set()

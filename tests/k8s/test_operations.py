@@ -1,0 +1,153 @@
+"""Pods are confined, fit their nodes, and end later than what they still do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+from ray.serve._private.build_app import build_app
+
+from serve.app import AppArgs, DeploymentArgs, build
+from tests.k8s.manifests import (
+    OVERLAYS,
+    Pod,
+    environment,
+    groups,
+    of_kind,
+    pods,
+    ray_pods,
+    ray_service,
+    serve_config,
+)
+
+GPU = "nvidia.com/gpu"
+
+pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
+
+
+def arguments(overlay: str) -> dict[str, DeploymentArgs]:
+    """Return the sizes of the deployments."""
+    args = AppArgs.model_validate(serve_config(overlay)["applications"][0]["args"])
+    return {name: getattr(args, name) for name in AppArgs.model_fields}
+
+
+def group_of(overlay: str, sizes: DeploymentArgs) -> dict[str, Any]:
+    """Return the group of workers that a deployment is placed on."""
+    wanted = (sizes.label_selector or {}).items()
+    return next(g for g in groups(overlay)[1:] if wanted <= g.get("labels", {}).items())
+
+
+def most_replicas(sizes: DeploymentArgs) -> int:
+    """Return how many replicas there may be."""
+    return int((sizes.autoscaling or {}).get("max_replicas", sizes.num_replicas))
+
+
+def test_pods_keep_to_the_restricted_standard(overlay: str) -> None:
+    for pod in pods(overlay):
+        assert pod.spec["securityContext"]["runAsNonRoot"] is True
+        assert pod.spec["securityContext"]["runAsUser"] > 0
+        assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for container in pod.containers:
+            assert container["securityContext"] == {
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
+    (namespace,) = of_kind(overlay, "Namespace")
+    enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
+    assert enforced == "restricted"
+
+
+def test_memory_is_promised_in_full(overlay: str) -> None:
+    for pod in pods(overlay):
+        for container in pod.containers:
+            resources = container["resources"]
+            assert resources["requests"]["memory"] == resources["limits"]["memory"]
+            assert resources["requests"]["cpu"]
+
+
+def test_the_head_does_no_work(overlay: str) -> None:
+    head = groups(overlay)[0]
+    assert head["rayStartParams"]["num-cpus"] == head["rayStartParams"]["num-gpus"] == "0"
+    assert ray_service(overlay)["spec"]["excludeHeadPodFromServeSvc"] is True
+
+
+def test_a_node_has_room_for_one_replica_of_each_deployment_placed_on_it(overlay: str) -> None:
+    for group in groups(overlay)[1:]:
+        placed = [s for s in arguments(overlay).values() if group_of(overlay, s) is group]
+        limits = group["template"]["spec"]["containers"][0]["resources"]["limits"]
+        assert sum(s.num_cpus for s in placed) <= int(group["rayStartParams"]["num-cpus"])
+        assert sum(s.num_gpus or 0 for s in placed) <= int(limits.get(GPU, 0))
+
+
+def test_groups_grow_as_far_as_serve_may_ask(overlay: str) -> None:
+    for sizes in arguments(overlay).values():
+        group = group_of(overlay, sizes)
+        if sizes.max_replicas_per_node or sizes.num_gpus == 1:
+            assert most_replicas(sizes) <= group["maxReplicas"]
+
+
+def test_the_budget_is_what_the_groups_may_grow_to(overlay: str) -> None:
+    policy = serve_config(overlay)["applications"][0].get("autoscaling_policy")
+    gpus = sum(
+        group["maxReplicas"]
+        * int(group["template"]["spec"]["containers"][0]["resources"]["limits"].get(GPU, 0))
+        for group in groups(overlay)[1:]
+    )
+    assert gpus == (policy["policy_kwargs"]["gpu_budget"] if policy else 0)
+
+
+def test_gpu_shares_are_stated_and_whole_fractions(overlay: str) -> None:
+    for name, sizes in arguments(overlay).items():
+        if overlay == "dev" or not name.startswith("stage_"):
+            assert not sizes.num_gpus
+        else:
+            assert sizes.num_gpus, "with the GPU pods still to come, none would be seen"
+            assert math.isclose(1 / sizes.num_gpus, round(1 / sizes.num_gpus))
+
+
+def test_pods_outlive_their_drain_and_replicas_the_longest_wait(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = ray_service(overlay)["spec"]
+    workers = ray_pods(overlay)[1:]
+    for name, value in variables(overlay, workers[0]).items():
+        if value is not None:
+            monkeypatch.setenv(name, value)
+    app = build(AppArgs.model_validate(serve_config(overlay)["applications"][0]["args"]))
+    replica_s = {
+        d.name: d._deployment_config.graceful_shutdown_timeout_s
+        for d in build_app(app, name="cascade").deployments
+    }
+    for pod in workers:
+        environment_of_pod = variables(overlay, pod)
+        node_s = float(environment_of_pod["RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S"] or "")
+        pod_s = pod.spec["terminationGracePeriodSeconds"]
+        wait_s = float(environment_of_pod["CASCADE_SYNC_WAIT_S"] or "")
+        assert spec["rayClusterDeletionDelaySeconds"] > pod_s > node_s > max(replica_s.values())
+        assert replica_s["Gateway"] > wait_s
+
+
+def variables(overlay: str, pod: Pod) -> dict[str, str | None]:
+    """Return the variables of a Ray container."""
+    return environment(overlay, pod.spec["containers"][0])
+
+
+def test_the_bot_is_never_there_twice(overlay: str) -> None:
+    (bot,) = of_kind(overlay, "Deployment")
+    assert bot["spec"]["replicas"] == 1
+    assert bot["spec"]["strategy"] == {"type": "Recreate"}
+
+
+def test_only_the_gateway_can_be_reached_from_elsewhere(overlay: str) -> None:
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(overlay, "NetworkPolicy")}
+    assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+    open_to_all = [
+        (name, [port["port"] for port in rule["ports"]])
+        for name, spec in policies.items()
+        for rule in spec.get("ingress", [])
+        if rule["from"] == [{"namespaceSelector": {}}]
+    ]
+    assert open_to_all == [("gateway", [serve_config(overlay)["http_options"]["port"]])]
+    assert all("from" in r for s in policies.values() for r in s.get("ingress", []))

@@ -25,6 +25,7 @@ from cascade_core.errors import (
     Internal,
     NotFound,
     OutOfMemory,
+    StageLost,
 )
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
@@ -89,7 +90,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._calls: dict[str, dict[asyncio.Task[StageResult], str]] = {}
         self._capacity = Capacity()
         self._outages: set[str] = set()
-        self._refused: set[str] = set()
+        self._given_up: set[str] = set()
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -171,6 +172,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._open_jobs.pop(job_id, None)
         self._stop_calls(job_id)
 
+    def _give_up(self, job_id: str) -> None:
+        """Stop the other images of a job that one of them has failed."""
+        self._given_up.add(job_id)
+        self._stop_calls(job_id)
+
     def _stop_calls(self, job_id: str) -> None:
         for task in self._calls.get(job_id, ()):
             task.cancel()
@@ -218,8 +224,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             async with self._in_time(job.id):
                 preview = await self._gate.check(job, index, latent)
         except ContentRefused:
-            self._refused.add(job.id)
-            self._stop_calls(job.id)
+            self._give_up(job.id)
             raise
         if preview is not None and job.request.kind == "generate":
             steps = job.request.steps
@@ -240,7 +245,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await asyncio.to_thread(self._database.finish_job, job_id, state, error)
         logger.info("job %s", state)
-        self._refused.discard(job_id)
+        self._given_up.discard(job_id)
         job = self._open_jobs.pop(job_id, None)
         if job is not None:
             latency_s = (utc_now() - job.created_at).total_seconds()
@@ -252,7 +257,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         job = self._open_jobs.get(job_id)
         if job is None:
             job = await asyncio.to_thread(self._database.open_job, job_id)
-        if job is None or job_id in self._refused:
+        if job is None or job_id in self._given_up:
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
         return job
@@ -268,13 +273,16 @@ class JobWorkflow(DBOSConfiguredInstance):
         """
         async with self._in_time(job_id):
             job = self._open_jobs.get(job_id)
-            if job is None or job_id in self._refused:  # since the step began
+            if job is None or job_id in self._given_up:  # since the step began
                 raise Cancelled("the job was cancelled")
             call = self._in_turn(job, index, stage, args)
             try:
                 result = await self._cancellable(job_id, stage, call)
             except OutOfMemory as error:
                 raise self._capacity.ran_out(stage, job.request) from error
+            except StageLost:
+                self._give_up(job_id)  # or each of its images would take replicas along
+                raise
             self._capacity.ran(stage, job.request)
             return result.data, result.seconds
 

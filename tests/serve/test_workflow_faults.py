@@ -208,3 +208,11 @@ async def test_deaths_of_replicas_are_noted_with_the_job(
     assert code(await runner.end(job)) == "stage_lost"
     assert stages["b"].deaths == [1]
     assert count_death(database, job.id, "b0") == 2
+
+
+async def test_a_job_that_replicas_died_of_takes_no_more_along_by_its_other_images(
+    runner: Runner, make_job: JobMaker, stages: Stages
+) -> None:
+    stages["b"].fails = StageLost("the replica died")
+    assert code(await runner.end(make_job(n=4))) == "stage_lost"
+    assert stages["b"].calls == 1

@@ -7,7 +7,8 @@ from typing import Any, Self
 import torch
 
 from cascade_core.checkpoint import Checkpoint
-from cascade_core.weights import load_text_encoder, load_tokenizer
+from cascade_core.request import GenerationRequest
+from cascade_core.weights import load_text_config, load_text_encoder, load_tokenizer
 
 
 class TextEncoder:
@@ -19,10 +20,7 @@ class TextEncoder:
     def __init__(self, tokenizer: Any, model: Any) -> None:
         self._tokenizer = tokenizer
         self._model = model
-        # A tokenizer saved without a length claims 10**30.
-        self._max_tokens = min(
-            int(tokenizer.model_max_length), int(model.config.max_position_embeddings)
-        )
+        self._max_tokens = _max_tokens(tokenizer, model.config)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
@@ -60,3 +58,46 @@ class TextEncoder:
         # The last layer's output before the final norm, and three axes for the pooled embedding:
         # the U-Net fails on two.
         return output.hidden_states[-1], output.text_embeds.unsqueeze(1)
+
+
+class PromptLimit:
+    """Tells what of a prompt is cut off; with a tokenizer of its own, so it needs no Stage C.
+
+    Args:
+        tokenizer: a CLIPTokenizer; not shared with another thread.
+        max_tokens: how many tokens are read, begin and end included.
+    """
+
+    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+        self._tokenizer = tokenizer
+        self._max_tokens = max_tokens
+
+    @classmethod
+    def load(cls, checkpoint: Checkpoint) -> Self:
+        """Load the tokenizer.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+        """
+        tokenizer = load_tokenizer(checkpoint)
+        return cls(tokenizer, _max_tokens(tokenizer, load_text_config(checkpoint)))
+
+    def warnings(self, request: GenerationRequest) -> list[str]:
+        """Return one sentence about each of a request's texts that is longer than what is read."""
+        used = self._max_tokens - 2
+        texts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
+        return [
+            f"only the first {used} tokens of the {name} are used"
+            for name, text in texts.items()
+            if self._is_cut(text)
+        ]
+
+    def _is_cut(self, text: str) -> bool:
+        if len(text.encode()) <= self._max_tokens - 2:  # a token is a byte at least
+            return False
+        return len(self._tokenizer(text, verbose=False).input_ids) > self._max_tokens
+
+
+def _max_tokens(tokenizer: Any, config: Any) -> int:
+    # A tokenizer saved without a length claims 10**30.
+    return min(int(tokenizer.model_max_length), int(config.max_position_embeddings))

@@ -137,6 +137,19 @@ def load_text_encoder(checkpoint: Checkpoint, device: torch.device, dtype: torch
     return model.to(device).eval().requires_grad_(False)
 
 
+def load_text_config(checkpoint: Checkpoint) -> Any:
+    """Load the CLIPTextConfig.
+
+    Raises:
+        ModelUnavailable: missing or unreadable.
+    """
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+
+    folder = checkpoint.component("text_encoder")
+    with _as_unavailable(folder):
+        return CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+
+
 def load_tokenizer(checkpoint: Checkpoint) -> Any:
     """Load the CLIPTokenizer.
 

@@ -21,14 +21,11 @@ from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest, ImageFormat, check_side
 from serve.openai_schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
 from serve.records import Job
-from serve.schemas import JobBody
+from serve.schemas import DecoderFields, DrawingFields, JobBody
 from serve.services import Services
 from serve.store import image_key
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
-_SAME_NAMES = ("n", "decoder_steps", "decoder_guidance_scale", "decoder_seed")
-_SAME_NAMES_GENERATE = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale")
-
 
 UrlOf = Callable[[str], str]
 
@@ -56,7 +53,7 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
     Raises:
         InvalidRequest: the size is none, or not one that the model draws.
     """
-    values = {name: getattr(body, name) for name in _SAME_NAMES + _SAME_NAMES_GENERATE}
+    values = body.model_dump(include={"prompt", *DrawingFields.model_fields})
     size = body.size or "auto"
     if size != "auto":
         values |= _sides(size, max_side_px)
@@ -67,7 +64,7 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
 
 def vary_body(form: VariationForm, latent_id: str) -> JobBody:
     """Return the job that varies an image's details."""
-    values = {name: getattr(form, name) for name in _SAME_NAMES}
+    values = form.model_dump(include=set(DecoderFields.model_fields))
     return JobBody(kind="vary_details", latent_id=latent_id, user=form.user, **values)
 
 

@@ -1,7 +1,7 @@
 """The bodies of OpenAI's images API, as OpenAPI shows them.
 
 Names and meanings are those of OpenAI's images API, as in the types of its Python client, 3.54;
-fields of our own have the names that they have in ``POST /v1/jobs``.
+fields of our own are those of ``POST /v1/jobs``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field
 
 from cascade_core.request import ImageFormat
-from serve.schemas import Count, Guidance, RequiredText, Seed, Steps, Text, User
+from serve.schemas import DecoderFields, DrawingFields, RequiredText, User
 
 MAX_PARTIAL_IMAGES = 3
 ModelId = Annotated[str | None, Field(description="An id of `GET /v1/models`.")]
@@ -26,14 +26,13 @@ SizeText = Annotated[
 ]
 
 
-class ImagesBody(BaseModel):
+class ImagesBody(DrawingFields):
     """What to draw, in OpenAI's words; absent values come from the model's defaults."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     prompt: RequiredText
     model: ModelId = None
-    n: Count = None
     size: SizeText = None
     response_format: Form | None = Field(None, description="`b64_json` if absent.")
     output_format: ImageFormat | None = Field(None, description="`png` if absent.")
@@ -54,31 +53,20 @@ class ImagesBody(BaseModel):
         Field(None, description="Accepted, not used: see `steps` and `decoder_steps`.")
     )
     style: Literal["vivid", "natural"] | None = Field(None, description="Accepted, not used.")
-    negative_prompt: Text = None
-    seed: Seed = None
-    steps: Steps = None
-    guidance_scale: Guidance = None
-    decoder_steps: Steps = None
-    decoder_guidance_scale: Guidance = None
-    decoder_seed: Seed = None
 
 
-class VariationForm(BaseModel):
+class VariationForm(DecoderFields):
     """An image of ours, to be drawn again with other details."""
 
     model_config = ConfigDict(extra="forbid")
 
     image: UploadFile = Field(description="A PNG file that this service made.")
     model: ModelId = None
-    n: Count = None
     size: Annotated[
         str | None, Field(description="That of the image, if given; a variation keeps it.")
     ] = None
     response_format: Form | None = Field(None, description="`url` if absent.")
     user: User = None
-    decoder_steps: Steps = None
-    decoder_guidance_scale: Guidance = None
-    decoder_seed: Seed = None
 
 
 class TokenDetails(BaseModel):

@@ -159,6 +159,7 @@ class ImageStream(EventStream):
     async def _completed(self, event: EventRow) -> dict[str, Any]:
         data = event.data
         image = await image_b64(self._services, data["id"], self._request, self._output)
+        job = await asyncio.to_thread(self._services.database.job, self._job_id)
         return {
             "type": "image_generation.completed",
             "b64_json": image,
@@ -168,7 +169,7 @@ class ImageStream(EventStream):
             "latent_id": data["latent_id"],
             "seed": data["seed"],
             "decoder_seed": data["decoder_seed"],
-            "warnings": list(self._output.warnings),
+            "warnings": [*(job.warnings if job else ()), *self._output.warnings],
         }
 
     def _about(self, event: EventRow, index: int) -> dict[str, Any]:

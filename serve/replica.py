@@ -31,7 +31,8 @@ class Message(TypedDict, total=False):
     """What a stage replica tells its caller.
 
     Attributes:
-        type: ``started`` | ``step`` | ``done``.
+        type: ``warning`` | ``started`` | ``step`` | ``done``.
+        text: what the client should know (``warning``).
         step, steps: progress (``step``).
         preview: a small WebP picture, or None (``step``).
         result: the stage's result (``done``).
@@ -39,6 +40,7 @@ class Message(TypedDict, total=False):
     """
 
     type: str
+    text: str
     step: int
     steps: int
     preview: bytes | None

@@ -86,7 +86,25 @@ ClientState = Annotated[
 ]
 
 
-class JobBody(BaseModel):
+class DecoderFields(BaseModel):
+    """What every request for images may name."""
+
+    n: Count = None
+    decoder_steps: Steps = None
+    decoder_guidance_scale: Guidance = None
+    decoder_seed: Seed = None
+
+
+class DrawingFields(DecoderFields):
+    """What a request for new images may name as well."""
+
+    negative_prompt: Text = None
+    seed: Seed = None
+    steps: Steps = None
+    guidance_scale: Guidance = None
+
+
+class JobBody(DrawingFields):
     """What to make; absent values come from the model's defaults, see ``GET /v1/models``.
 
     ``vary_details`` keeps the composition of a stored latent and draws its details anew: prompt,
@@ -97,16 +115,8 @@ class JobBody(BaseModel):
 
     kind: Kind = "generate"
     prompt: Text = None
-    negative_prompt: Text = None
     width: Side = None
     height: Side = None
-    n: Count = None
-    seed: Seed = None
-    steps: Steps = None
-    guidance_scale: Guidance = None
-    decoder_steps: Steps = None
-    decoder_guidance_scale: Guidance = None
-    decoder_seed: Seed = None
     latent_id: Annotated[
         str | None, Field(description="vary_details: the latent to start from.")
     ] = None

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+from collections.abc import Collection
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -13,10 +17,15 @@ from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
 from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import SettingsInvalid
 
+logger = logging.getLogger(__name__)
+
 ENV_PREFIX = "CASCADE_"
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 # No memory:// here: every replica is a process of its own and would see its own, empty store.
 BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
+
+OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
+"""Read by the command line and the bot."""
 
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 
@@ -165,16 +174,35 @@ class Settings(BaseSettings):
 
 
 def load_settings() -> Settings:
-    """Read the environment.
+    """Read the environment; what looks like a setting and is none is logged.
 
     Raises:
         SettingsInvalid: lists every variable that is wrong, one a line.
     """
+    for warning in unknown_variables(os.environ):
+        logger.warning(warning)
     try:
         return Settings._load()
     except ValidationError as error:
         lines = [_problem(str(item["loc"][0]), item["msg"]) for item in error.errors()]
         raise SettingsInvalid("\n".join(lines)) from error
+
+
+def unknown_variables(environment: Collection[str]) -> list[str]:
+    """Return one sentence about each ``CASCADE_*`` name that nothing reads."""
+    # Kubernetes tells every container about a Service named cascade in variables like these.
+    hosts = [name for name in environment if name.endswith("_SERVICE_HOST")]
+    services = [host.removesuffix("SERVICE_HOST") for host in hosts]
+    of_services = tuple(prefix + kind for prefix in services for kind in ("SERVICE_", "PORT"))
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    known_ends = [name.removeprefix(ENV_PREFIX) for name in known]
+    sentences = []
+    for name in sorted(set(environment) - known):
+        if name.startswith(ENV_PREFIX) and not name.startswith(of_services):
+            close = get_close_matches(name.removeprefix(ENV_PREFIX), known_ends, n=1)
+            hint = f"; did you mean {ENV_PREFIX}{close[0]}?" if close else ""
+            sentences.append(f"{name} is no setting and has no effect{hint}")
+    return sentences
 
 
 def explain(settings: Settings) -> list[tuple[str, str, str]]:

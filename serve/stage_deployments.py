@@ -85,13 +85,17 @@ class StageC(_StageDeployment):
 
     def __init__(self, settings: Settings) -> None:
         from cascade_core.stages.stage_c import StageC as Model
+        from cascade_core.text import PromptLimit
 
         super().__init__("c", settings, Model.load)
         self._previews = settings.previews
+        self._limit = PromptLimit.load(self._checkpoint)
 
     async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
         """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
         task = GenerationRequest.from_dict(request)
+        for warning in self._limit.warnings(task):
+            yield Message(type="warning", text=warning)
         work = stage_work("c", task)
         async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
             yield message

@@ -36,10 +36,11 @@ from serve.deadlines import deadline_exceeded, seconds_left
 from serve.deaths import count_death
 from serve.demand import Demand
 from serve.gate import Gate
+from serve.job_warnings import add_warnings, copy_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import JobMetrics
-from serve.records import JobOwner, JobState, LatentRow, OpenJob, StageCUse, utc_now
+from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_client import StageClient, StageResult
 from serve.store import BlobStore
@@ -127,7 +128,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             return 0.0
         request, seconds = job.request.for_image(index), 0.0
         use: StageCUse = "reused"
-        data = await self._equal_latent(request, job.owner)
+        data = await self._equal_latent(request, job)
         if data is None:
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
@@ -230,15 +231,18 @@ class JobWorkflow(DBOSConfiguredInstance):
             steps = job.request.steps
             await self._show(job.id, index, "c", steps, steps, preview)
 
-    async def _equal_latent(self, request: GenerationRequest, owner: JobOwner) -> bytes | None:
+    async def _equal_latent(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
         """Return the bytes of a stored latent that Stage C would make again; None if none is."""
         if self._reusable is None:
             return None
-        row = await asyncio.to_thread(self._database.equal_latent, self._reusable, request, owner)
+        row = await asyncio.to_thread(
+            self._database.equal_latent, self._reusable, request, job.owner
+        )
         if row is None:
             return None
         with suppress(NotFound):  # deleted in this moment
             latent = StageCLatent.decode(await self._blobs.get(store.latent_key(row.id)))
+            await asyncio.to_thread(copy_warnings, self._database, row.job_id, job.id)
             return replace(latent, request=request).encode()
         return None
 
@@ -335,6 +339,9 @@ class JobWorkflow(DBOSConfiguredInstance):
                 self._calls.pop(job_id, None)
 
     async def _progress(self, job_id: str, index: int, stage: str, message: Message) -> None:
+        if message["type"] == "warning":
+            await asyncio.to_thread(add_warnings, self._database, job_id, [message["text"]])
+            return
         if message["type"] == "started":
             await asyncio.to_thread(self._database.start_job, job_id)
             return

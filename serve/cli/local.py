@@ -62,7 +62,11 @@ class _LocalRun:
     def __init__(
         self, settings: Settings, checkpoint: Checkpoint, request: GenerationRequest, out: Path
     ) -> None:
+        from cascade_core.text import PromptLimit
+
         self._pipeline = _load(settings, checkpoint)
+        self._limit = PromptLimit.load(checkpoint)
+        self._warnings: list[str] = []
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
         self._out = out
@@ -73,6 +77,7 @@ class _LocalRun:
 
     def generate(self, index: int, progress: StageProgress) -> None:
         """Make picture ``index`` and save it with its latent."""
+        self._warnings = self._limit.warnings(self._request)
         result = self._pipeline.generate(
             self._request.for_image(index),
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
@@ -98,7 +103,7 @@ class _LocalRun:
             "state": "succeeded",
             "request": self._request.to_dict(),
             "images": self._images,
-            "warnings": [],
+            "warnings": self._warnings,
             "error": None,
             "cost": {name: round(seconds, 4) for name, seconds in self._cost.items()},
         }

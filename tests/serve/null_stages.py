@@ -35,9 +35,12 @@ class Stage:
     def __init__(self, name: str) -> None:
         self.name = name
         self.calls = 0
+        self.warning = ""
 
     async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
         self.calls += 1
+        if self.warning:
+            await on_message({"type": "warning", "text": self.warning})
         await on_message({"type": "started"})
         return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
 

@@ -8,7 +8,14 @@ import pytest
 from pydantic import ValidationError
 
 from cascade_core.errors import SettingsInvalid
-from serve.settings import Settings, explain, hide_password, load_settings
+from serve.settings import (
+    OTHER_VARIABLES,
+    Settings,
+    explain,
+    hide_password,
+    load_settings,
+    unknown_variables,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -127,3 +134,32 @@ def test_the_model_source_follows_the_settings(monkeypatch: pytest.MonkeyPatch) 
     assert (source.model, source.revision) == ("stabilityai/stable-cascade", "a" * 40)
     assert (source.variant, source.stage_c_size, source.stage_b_size) == ("bf16", "lite", "full")
     assert source.previewer == "/models/previewer.safetensors"
+
+
+def test_a_mistyped_variable_is_named_with_what_was_probably_meant(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("CASCADE_MAX_OPENJOBS", "7")
+    monkeypatch.setenv("CASCADE_XYZ", "secret")
+    for name in OTHER_VARIABLES:
+        monkeypatch.setenv(name, "x")
+    assert load_settings().max_open_jobs == 500
+    assert caplog.messages == [
+        "CASCADE_MAX_OPENJOBS is no setting and has no effect; did you mean CASCADE_MAX_OPEN_JOBS?",
+        "CASCADE_XYZ is no setting and has no effect",
+    ]
+
+
+def test_what_kubernetes_adds_for_a_service_is_no_mistake() -> None:
+    names = (
+        "CASCADE_SERVICE_HOST",
+        "CASCADE_SERVICE_PORT",
+        "CASCADE_SERVICE_PORT_HTTP",
+        "CASCADE_PORT",
+        "CASCADE_PORT_8000_TCP",
+        "CASCADE_PORT_8000_TCP_ADDR",
+        "CASCADE_SERVE_SVC_SERVICE_HOST",
+        "CASCADE_SERVE_SVC_PORT_8000_TCP_PROTO",
+        "PATH",
+    )
+    assert unknown_variables(names) == []

@@ -94,6 +94,19 @@ async def test_an_equal_request_gets_a_copy_of_the_stored_latent(
     assert latents[1].request == second.request
 
 
+async def test_what_a_stage_warns_of_is_in_the_job_once_and_goes_with_the_latent(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    stages["c"].warning = "only the first 75 tokens of the prompt are used"
+    first = await run(make_job(n=2))
+    second = await run(make_job(decoder_seed=9))
+    assert first.warnings == second.warnings == (stages["c"].warning,)
+    assert second.images[0].stage_c == "reused"
+    assert (await run(make_job(seed=99))).warnings == (stages["c"].warning,)
+    stages["c"].warning = ""
+    assert (await run(make_job(seed=98))).warnings == ()
+
+
 async def test_another_key_cannot_tell_that_its_request_was_drawn_before(
     run: Run, make_job: JobMaker, stages: dict[str, Stage]
 ) -> None:

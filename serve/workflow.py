@@ -24,6 +24,7 @@ from cascade_core.errors import (
     ContentRefused,
     Internal,
     NotFound,
+    NotReady,
     OutOfMemory,
     StageLost,
 )
@@ -304,7 +305,10 @@ class JobWorkflow(DBOSConfiguredInstance):
         self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...]
     ) -> StageResult:
         async def on_message(message: Message) -> None:
-            await self._progress(job.id, index, stage, message)
+            try:
+                await self._progress(job.id, index, stage, message)
+            except NotReady as error:  # no reason to do the work once more
+                logger.warning("progress of stage %s is not shown: %s", stage, error)
 
         async def on_death() -> int:
             return await asyncio.to_thread(count_death, self._database, job.id, f"{stage}{index}")

@@ -13,7 +13,7 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
-from cascade_core.errors import CascadeError, OutOfMemory, StageLost
+from cascade_core.errors import CascadeError, NotReady, OutOfMemory, StageLost
 from serve.db import Database
 from serve.deaths import count_death
 from serve.records import Job, NewJob, utc_now
@@ -216,3 +216,13 @@ async def test_a_job_that_replicas_died_of_takes_no_more_along_by_its_other_imag
     stages["b"].fails = StageLost("the replica died")
     assert code(await runner.end(make_job(n=4))) == "stage_lost"
     assert stages["b"].calls == 1
+
+
+async def test_a_stage_is_not_called_again_because_its_progress_cannot_be_written(
+    runner: Runner, make_job: JobMaker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stay_locked(job_id: str) -> bool:
+        raise NotReady("the database does not answer")
+
+    monkeypatch.setattr(database, "start_job", stay_locked)
+    assert (await runner.end(make_job())).state == "succeeded"

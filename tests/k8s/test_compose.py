@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
+from compose_spec import PyCompose
 
 from serve.settings import Settings, load_settings
 from tests.k8s.manifests import ROOT
@@ -18,6 +19,18 @@ FOLDER = ROOT / "k8s" / "compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("serve", "bot")
+
+
+def read(compose: dict[str, Any]) -> PyCompose:
+    """Read it as Docker Compose does; an unknown key raises."""
+    return PyCompose.from_yaml(yaml.safe_dump(compose))
+
+
+def test_compose_knows_each_of_its_keys() -> None:
+    assert set(read(COMPOSE).service_names()) == SERVICES.keys()
+    mistyped = COMPOSE | {"services": {"serve": SERVICES["serve"] | {"comand": "up"}}}
+    with pytest.raises(ValueError, match="comand"):
+        read(mistyped)
 
 
 def test_images_are_ours_of_this_version_or_pinned() -> None:

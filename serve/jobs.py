@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from dbos import DBOS, DBOSConfig, SetWorkflowID
@@ -94,6 +95,8 @@ class Jobs:
         # A thread of its own: under load the others are busy for longer than a sign of life may be
         # late, and then the jobs would go to another replica although this one works on them.
         self._beating = ThreadPoolExecutor(1, "beat")
+        # Likewise: a client must not wait for its answer behind the work of hundreds of jobs.
+        self._accepting = ThreadPoolExecutor(2, "accept")
         replica = ray_serve.get_replica_context().replica_tag
         self._name = await asyncio.to_thread(self._executors.take_name, _rank(), replica)
         launch_dbos(settings.dbos_url, self._name)
@@ -170,7 +173,9 @@ class Jobs:
         return self._demand.stats()
 
     async def _accept(self, job: NewJob) -> str:
-        earlier_id = await asyncio.to_thread(self._database.insert_job, job, self._limits)
+        loop = asyncio.get_running_loop()
+        insert = partial(self._database.insert_job, job, self._limits)
+        earlier_id = await loop.run_in_executor(self._accepting, insert)
         if earlier_id is not None:
             return earlier_id
         await self._start(job.id)

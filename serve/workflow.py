@@ -181,7 +181,8 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     def _stop_calls(self, job_id: str) -> None:
         for task in self._calls.get(job_id, ()):
-            task.cancel()
+            if task is not asyncio.current_task():
+                task.cancel()
 
     def set_outages(self, stages: set[str]) -> None:
         """Fail the calls of stages that do not start, those under way and those to come."""
@@ -285,9 +286,6 @@ class JobWorkflow(DBOSConfiguredInstance):
                 result = await self._cancellable(job_id, stage, call)
             except OutOfMemory as error:
                 raise self._capacity.ran_out(stage, job.request) from error
-            except StageLost:
-                self._give_up(job_id)  # or each of its images would take replicas along
-                raise
             self._capacity.ran(stage, job.request)
             return result.data, result.seconds
 
@@ -316,7 +314,13 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._capacity.check(stage, job.request)
         async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
-            return await self._stages[stage].call(*args, on_message=on_message, on_death=on_death)
+            client = self._stages[stage]
+            try:
+                return await client.call(*args, on_message=on_message, on_death=on_death)
+            except StageLost:
+                # Each of its images would take replicas along; the next has its turn right after.
+                self._give_up(job.id)
+                raise
 
     async def _cancellable(
         self, job_id: str, stage: str, call: Coroutine[Any, Any, StageResult]

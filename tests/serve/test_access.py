@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from serve.guard import TOUCH_EVERY_S, KeyRing, is_loopback
 from serve.keys import KeyStore, find_valid
 from serve.rate import RateLimiter
 from tests.serve.conftest import Bearer
+from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
 
 Headers = dict[str, str]
@@ -89,6 +91,30 @@ async def test_without_keys_only_this_machine_is_answered(app: FastAPI) -> None:
         assert (answer.status_code, code(answer)) == (401, "unauthorized")
         assert "cascade keys create" in answer.json()["error"]["message"]
         assert (await stranger.get("/healthz")).status_code == 200
+
+
+async def test_a_service_that_listens_everywhere_without_keys_answers_this_machine_only(
+    app: FastAPI,
+) -> None:
+    """As after `serve deploy` of a file with the host 0.0.0.0, where nothing else is checked."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing, only asks for a route
+        except OSError:
+            pytest.skip("this machine has no address but its own")
+        outer_host = probe.getsockname()[0]
+    with Server(app, "0.0.0.0") as server:
+        port = server.url.rpartition(":")[2]
+        async with httpx.AsyncClient() as client:
+            here = await client.get(f"http://127.0.0.1:{port}/v1/jobs")
+            outside = await client.get(f"http://{outer_host}:{port}/v1/jobs")
+            forged = await client.get(
+                f"http://{outer_host}:{port}/v1/jobs",
+                headers={"host": "localhost", "x-forwarded-for": "127.0.0.1"},
+            )
+    assert here.status_code == 200
+    assert (outside.status_code, code(outside)) == (401, "unauthorized")
+    assert (forged.status_code, code(forged)) == (401, "unauthorized")
 
 
 @pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "[::1", "\xff"])

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import copy
-import socket
-import threading
 from collections.abc import Iterator
 
 import httpx
 import pytest
 import schemathesis
-import uvicorn
 from fastapi import FastAPI
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -25,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.test_openapi import ROUTES
 
@@ -47,26 +44,6 @@ bounded = settings(
     database=None,
     suppress_health_check=list(HealthCheck),
 )
-
-
-class Server:
-    """The application in a thread, on a real port."""
-
-    def __init__(self, app: FastAPI) -> None:
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
-        serve = self._server.serve(sockets=[self._listener])
-        self._thread = threading.Thread(target=asyncio.run, args=(serve,))
-
-    def __enter__(self) -> Server:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        self._thread.join()
-        self._listener.close()
 
 
 @pytest.fixture

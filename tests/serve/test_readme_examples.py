@@ -1,0 +1,103 @@
+"""README's examples, copied and pasted by a stranger, against the API on a real port."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi import FastAPI
+from PIL import Image
+
+from serve.db import Database
+from serve.keys import KeyStore
+from tests.serve.live_server import Server
+from tests.serve.memory_door import MemoryDoor
+
+README = (Path(__file__).parents[2] / "README.md").read_text()
+PICTURES = {"picture.png": "PNG", "picture.webp": "WEBP", "circle.png": "PNG", "1.png": "PNG"}
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("curl") and shutil.which("jq")), reason="README's examples use curl and jq"
+)
+
+
+def examples(section: str) -> list[str]:
+    """Return the indented blocks of a section, up to the next heading."""
+    text = re.split(r"^#", README.split(f"# {section}\n")[1], flags=re.MULTILINE)[0]
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", text, flags=re.MULTILINE)
+    return [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks if block.strip()]
+
+
+@pytest.fixture
+def server(app: FastAPI, running: MemoryDoor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setattr("serve.guard.CACHE_S", 0.0)
+    with Server(app) as server:
+        yield server
+
+
+class Stranger:
+    """Runs examples in an empty folder."""
+
+    def __init__(self, server: Server, folder: Path, **environment: str) -> None:
+        self._address = server.url.removeprefix("http://")
+        self._folder = folder
+        (folder / ".curlrc").write_text("fail-with-body\n")
+        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+        more = {"CURL_HOME": str(folder), "PATH": path} | environment
+        self._environment = os.environ | more
+
+    def run(self, example: str, **names: str) -> str:
+        """Run an example as it stands, but for the address and ids; returns what it prints."""
+        example = re.sub(r"(localhost|127\.0\.0\.1):8000", self._address, example)
+        for name, value in names.items():
+            example = example.replace(name, value)
+        is_python = "import " in example
+        command = [sys.executable, "-c"] if is_python else ["bash", "-euo", "pipefail", "-c"]
+        done = subprocess.run(
+            [*command, example],
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, f"{example}\n{done.stdout}\n{done.stderr}"
+        return done.stdout
+
+
+def test_every_example_of_the_http_api_works_as_it_stands(server: Server, tmp_path: Path) -> None:
+    stranger = Stranger(server, tmp_path)
+    create, job, use, python = examples("HTTP")
+    made = json.loads(stranger.run(create))
+    shown_job, image = json.loads(re.sub(r"(, )?…", "", job)), made["images"][0]
+    assert shown_job.keys() == made.keys()
+    assert shown_job["images"][0].keys() == image.keys()
+    shown = stranger.run(use, JOB_ID=made["id"], IMAGE_ID=image["id"], LATENT_ID=image["latent_id"])
+    assert "event: succeeded" in shown
+    assert '"kind":"vary_details"' in shown
+    stranger.run(python)
+    openai, curl, httpx = examples("With an OpenAI client")
+    assert "image_generation.completed" in stranger.run(openai)
+    assert '"url":"http' in stranger.run(curl)
+    stranger.run(httpx)
+    for name, kind in PICTURES.items():
+        assert Image.open(tmp_path / name).format == kind
+
+
+def test_every_example_of_keys_works_as_it_stands(
+    server: Server, tmp_path: Path, database: Database, keys: KeyStore
+) -> None:
+    _, token = keys.create("me", ["read"])
+    url = database._engine.url.render_as_string(hide_password=False)
+    stranger = Stranger(server, tmp_path, CASCADE_API_KEY=token, CASCADE_DATABASE_URL=url)
+    [example] = examples("Who may do what")
+    assert '{"jobs":[]' in stranger.run(example)
+    assert {key.name for key in keys.all()} == {"me", "ann", "chat-bot"}

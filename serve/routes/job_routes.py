@@ -70,6 +70,7 @@ router = APIRouter(tags=["jobs"])
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.NOT_FOUND,
             HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_TIMEOUT,
             HTTPStatus.GONE,
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,

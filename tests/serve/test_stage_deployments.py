@@ -1,0 +1,27 @@
+"""What the stages' deployments add to their replicas; Ray itself is not needed for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cascade_core.request import GenerationRequest
+from serve.settings import Settings
+from serve.stage_deployments import StageC
+
+
+@pytest.mark.usefixtures("restored_loggers")
+async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path: Path) -> None:
+    stage = StageC(Settings(data_dir=tmp_path, device="cpu"))
+    shown = {}
+    for prompt in ("a red circle", "a red circle " * 40):
+        request = GenerationRequest(
+            prompt=prompt, width=256, height=256, seed=1, decoder_seed=1, steps=1
+        )
+        shown[prompt] = [message async for message in stage.run(request.to_dict())]
+    short, long = shown.values()
+    assert short[0]["type"] == "started"
+    assert [message["type"] for message in long[:2]] == ["warning", "started"]
+    assert "tokens of the prompt are used" in long[0]["text"]
+    assert short[-1]["type"] == long[-1]["type"] == "done"

@@ -94,11 +94,13 @@ class StageC(_StageDeployment):
     async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
         """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
         task = GenerationRequest.from_dict(request)
-        for warning in self._limit.warnings(task):
-            yield Message(type="warning", text=warning)
         work = stage_work("c", task)
         async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
             yield message
+            # Not before: a caller expects the first message when the work begins, and then more.
+            if message["type"] == "started":
+                for warning in self._limit.warnings(task):
+                    yield Message(type="warning", text=warning)
 
     async def preview(self, latent: bytes) -> AsyncIterator[Message]:
         """Draw a stored latent small, for checkers; ``done`` carries a WebP file.

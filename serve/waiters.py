@@ -23,7 +23,8 @@ class Waiters:
     """Tells when a job's last waiting client has left, and whether the job ends with that.
 
     It does if the request that made the job waits, too, until one of them gets an answer: a job
-    that was promised to somebody goes on. Requests for one job meet by its id or Idempotency-Key.
+    that was promised to somebody goes on. Requests for one job meet by its id or Idempotency-Key,
+    if they reach the same gateway process: those of another one are not known here.
     """
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ async def fake(oracle: Oracle | None) -> AsyncIterator[FakeDiscord]:
     """An emulated Discord; in the end everything that was said has to agree with the document."""
     async with FakeDiscord() as running:
         yield running
+    assert running.traffic.breakdowns == []
     assert running.traffic.requests(status=501) == []
     assert oracle is None or oracle.findings(running.traffic) == []
 

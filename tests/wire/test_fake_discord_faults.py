@@ -88,6 +88,7 @@ async def test_a_stalled_request_takes_effect_when_it_is_released(
     fault.release()
     await sending
     assert [m.text for m in alice.messages(channel)] == ["hello"]
+    assert [e.status for e in fake.traffic.requests("POST", "/messages$")] == [200]
 
 
 async def test_an_answer_can_be_lost_after_its_effect(

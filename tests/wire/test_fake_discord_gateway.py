@@ -123,7 +123,18 @@ async def test_intents_decide_what_a_bot_hears(
         await alice.say(channel, "somebody listens")
         heard = await hearing
     assert heard.content == ""  # what is said is privileged
+    call = await alice.slash(channel, "whisper")
+    await call.reply()
+    assert len(fake.traffic.events("MESSAGE_CREATE")) == 1  # what only one person sees is silent
     assert heard.guild == listener.get_guild(int(channel.guild_id or 0)) is not None
+
+
+async def test_a_bot_that_closes_its_connection_leaves_no_session(
+    fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    await bot.close()
+    await fake.wait_for(lambda: not fake.gateway.sessions)
 
 
 async def test_a_wrong_token_ends_the_login(fake: FakeDiscord, start_bot: StartBot) -> None:
@@ -188,6 +199,16 @@ async def test_an_identity_that_breaks_a_rule_is_refused(
 ) -> None:
     await socket.send_json(identify(fake, **more))
     assert await close_code(socket) == code
+
+
+async def test_a_resume_from_the_future_is_refused(
+    fake: FakeDiscord, start_bot: StartBot, socket: aiohttp.ClientWebSocketResponse
+) -> None:
+    await start_bot()
+    (session,) = fake.gateway.connected()
+    claim = {"token": fake.token, "session_id": session.id, "seq": len(session.log) + 1}
+    await socket.send_json({"op": int(Op.RESUME), "d": claim})
+    assert await close_code(socket) == Close.INVALID_SEQUENCE
 
 
 async def test_who_identifies_twice_is_closed(

@@ -267,6 +267,20 @@ async def test_a_guild_can_hide_what_a_user_installed_app_says(
     assert guest.messages(street) == []
 
 
+async def test_a_strangers_click_counts_for_the_installation_that_made_the_message(
+    fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    await start_bot()
+    elsewhere = fake.guild("elsewhere", has_bot=False)
+    owner, guest = fake.person("owner", elsewhere, has_app=True), fake.person("guest", elsewhere)
+    drawn = await owner.slash(fake.channel(elsewhere), "draw", prompt="a cat")
+    message = await drawn.reply(lambda m: "20 steps" in m.text)
+    clicked = await guest.click(message, "Vary")
+
+    assert clicked.json()["authorizing_integration_owners"] == {"1": owner.user.id}
+    await clicked.reply(lambda m: "varied 1 times" in m.text)
+
+
 async def test_a_menu_in_a_message_takes_only_what_it_offers(
     api: RawApi, channel: Channel, alice: Person
 ) -> None:

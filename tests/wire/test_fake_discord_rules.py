@@ -19,6 +19,7 @@ from tests.wire.raw_api import Answer, RawApi
 from tests.wire.small_bot import picture
 
 TEXT = {"type": 10, "content": "a text"}
+MENU = {"type": 3, "custom_id": "menu", "options": [{"label": "A", "value": "a"}]}
 
 
 def button(custom_id: str, **more: Any) -> dict[str, Any]:
@@ -31,6 +32,11 @@ def row(*children: dict[str, Any]) -> dict[str, Any]:
 
 def gallery(*urls: str) -> dict[str, Any]:
     return {"type": 12, "items": [{"media": {"url": url}} for url in urls]}
+
+
+def described(text: str) -> dict[str, Any]:
+    item = {"media": {"url": "https://example.org/a.png"}, "description": text}
+    return {"type": 12, "items": [item]}
 
 
 def v2(*components: dict[str, Any]) -> dict[str, Any]:
@@ -171,6 +177,8 @@ BROKEN = {
     "41 nodes": (v2(*[TEXT] * 41), 50035),
     "6 rows": ({"components": [row(button(f"{n}")) for n in range(6)]}, 50035),
     "6 buttons": ({"components": [row(*(button(f"{n}") for n in range(6)))]}, 50035),
+    "a menu beside a button": (v2(row(MENU, button("a"))), 50035),
+    "an alt text of 1025": (v2(described("x" * 1025)), 50035),
     "an empty row": ({"components": [row()]}, 50035),
     "4001 characters": (v2(TEXT | {"content": "x" * 4001}), 50035),
     "an empty text": (v2(TEXT | {"content": ""}), 50035),
@@ -280,6 +288,7 @@ async def test_lost_rights_are_missing_access_or_permissions(
     assert await problems([]) == [(403, 50013), (200, 0)]
     await fake.deny(channel, fake.bot, Permission.VIEW_CHANNEL)
     assert await problems([]) == [(403, 50001), (403, 50001)]
+    assert (await alice.slash(channel, "draw")).json()["app_permissions"] == "0"
     channel.denied.clear()
     assert (await api("PATCH", f"{path}/{theirs.id}", {"content": "x"})).problem == (403, 50005)
     assert (await api("DELETE", f"{path}/{theirs.id}")).problem == (403, 50013)
@@ -299,54 +308,6 @@ async def test_messages_older_than_an_hour_take_few_edits(
     assert 0 < answers[-1].body["retry_after"] <= fake.rules.old_edits_window_s
     fake.let_pass(fake.rules.old_edits_window_s)
     assert (await api("PATCH", path, {"content": "later"})).status == 200
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"name": "Draw"},
-        {"name": "two words"},
-        {"description": ""},
-        {"description": "x" * 101},
-        {"options": [{"type": 3, "name": f"o{n}", "description": "x"} for n in range(26)]},
-        {
-            "options": [
-                {"type": 3, "name": "a", "description": "x"},
-                {"type": 3, "name": "b", "description": "x", "required": True},
-            ]
-        },
-        {"name_localizations": {"fr": "Dessiner"}},
-        {
-            "options": [
-                {
-                    "type": 3,
-                    "name": f"o{n}",
-                    "description": "x",
-                    "choices": [{"name": "x" * 50, "value": f"{m}" * 50} for m in range(10)],
-                }
-                for n in range(9)
-            ]
-        },
-    ],
-)
-async def test_a_command_that_breaks_a_rule_is_not_synced(
-    fake: FakeDiscord, api: RawApi, wrong: dict[str, Any]
-) -> None:
-    before = dict(fake.commands)
-    command = {"name": "draw", "description": "Draw"} | wrong
-    refused = await api("PUT", f"/applications/{fake.bot.id}/commands", [command])
-    assert refused.problem == (400, 50035)
-    assert fake.commands == before
-
-
-async def test_a_command_keeps_its_id_over_a_sync_and_loses_it_with_its_name(
-    fake: FakeDiscord, api: RawApi
-) -> None:
-    first = {name: command["id"] for (_, name), command in fake.commands[None].items()}
-    await api.sync("draw", "paint")
-    second = {name: command["id"] for (_, name), command in fake.commands[None].items()}
-    assert second["draw"] == first["draw"]
-    assert second.keys() == {"draw", "paint"}
 
 
 async def test_an_expired_token_is_seen_by_discord_py_too(
@@ -372,11 +333,9 @@ async def test_every_kind_of_component_is_answered_as_discord_would(
 ) -> None:
     thumbnail = {"type": 11, "media": {"url": "https://example.org/a.png"}}
     section = {"type": 9, "components": [TEXT], "accessory": thumbnail}
-    option = {"label": "A", "value": "a"}
-    menu = {"type": 3, "custom_id": "menu", "options": [option]}
     document = {"type": 13, "file": {"url": "attachment://0.png"}}
     link = {"type": 2, "style": 5, "label": "Original", "url": "https://example.org"}
-    parts = [section, {"type": 14}, document, row(menu), row(link, button("go", disabled=True))]
+    parts = [section, {"type": 14}, document, row(MENU), row(link, button("go", disabled=True))]
     layout = v2({"type": 17, "components": parts}, gallery("attachment://1.png"))
 
     assert (await api.edit(deferred, layout, [b"notes", picture()])).status == 200

@@ -191,27 +191,29 @@ class Person:
         trigger: Interaction | None = None,
     ) -> Interaction:
         fake, age_s = self._fake, self._fake.rules.token_age_s
-        now_s = fake.clock.now_s()
-        owners = owners_of(self.user, channel, fake.bot)
-        if source is not None and source.source is not None:
-            owners = source.source.owners  # a component acts for the installation it came from
+        delivered_s = fake.clock.now_s()
         interaction = Interaction(
-            fake=fake,
-            id=fake.snowflakes.new(age_s),
-            token=secrets.token_urlsafe(48),
-            kind=kind,
-            user=self.user,
-            channel=channel,
-            data=data,
-            owners=owners,
-            born_s=now_s - age_s,
-            delivered_s=now_s,
+            fake,
+            fake.snowflakes.new(age_s),
+            secrets.token_urlsafe(48),
+            kind,
+            self.user,
+            channel,
+            data,
+            self._owners(channel, source),
+            born_s=delivered_s - age_s,
+            delivered_s=delivered_s,
             source=source,
             trigger=trigger,
         )
         fake.interactions[interaction.token] = interaction
         await fake.gateway.dispatch("INTERACTION_CREATE", interaction.json(), channel.guild_id)
         return interaction
+
+    def _owners(self, channel: Channel, source: Message | None) -> dict[str, str]:
+        if source is not None and source.source is not None:
+            return source.source.owners  # a component acts for the installation it came from
+        return owners_of(self.user, channel, self._fake.bot)
 
 
 def _data(command: Json, **more: Any) -> Json:

@@ -43,7 +43,7 @@ def of_member(guild: Guild, user_id: str, channel: Channel | None = None) -> int
     granted = int(guild.everyone)
     for role_id in member.role_ids:
         granted |= guild.roles[role_id].permissions
-    if granted & Permission.ADMINISTRATOR or guild.owner_id == user_id:
+    if granted & Permission.ADMINISTRATOR:
         return EVERYTHING
     if channel is not None:
         for target in (guild.id, user_id):  # everyone's overwrite first, the member's own last

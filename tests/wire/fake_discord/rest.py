@@ -93,6 +93,9 @@ class Rest:
             self._fake.traffic.rest.append(exchange)
             try:
                 return await self._answer(request, exchange, handler)
+            except Exception as error:
+                self._fake.traffic.breakdowns.append(f"{exchange}: {error!r}")
+                raise
             finally:
                 self._fake.announce()
 

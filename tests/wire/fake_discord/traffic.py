@@ -57,12 +57,14 @@ class Traffic:
         rest: the application's REST requests.
         sent: gateway payloads to the application; ``received``: from it.
         downloads: paths that were asked of the content network.
+        breakdowns: requests that the emulator could not answer because it is wrong itself.
     """
 
     rest: list[Exchange] = field(default_factory=list)
     sent: list[Frame] = field(default_factory=list)
     received: list[Frame] = field(default_factory=list)
     downloads: list[str] = field(default_factory=list)
+    breakdowns: list[str] = field(default_factory=list)
 
     def requests(
         self, method: str = "*", path: str = "", status: int | None = None

@@ -11,7 +11,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up bench clean
+.PHONY: help install demo test check format up bot bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -46,6 +46,9 @@ format: install  ## format and fix what can be fixed
 
 up: install  ## serve until Ctrl-C
 	@$(BIN)/cascade up
+
+bot: install  ## serve Discord until Ctrl-C; needs DISCORD_TOKEN
+	@$(BIN)/cascade bot run
 
 bench: install  ## run the benchmarks, write bench/results/
 	@$(BIN)/python -m bench

@@ -120,6 +120,21 @@ class CascadeClient:
         path = f"/v1/images/{_segment(image_id)}"
         return (await self._send("GET", path, params=_given(user=user))).content
 
+    async def job_of_image(self, image_id: str, user: str | None = None) -> str:
+        """Return the id of the job that made a picture."""
+        path = f"/v1/images/{_segment(image_id)}"
+        try:
+            async with (
+                asyncio.timeout(self._budget_s),
+                self._http.stream("GET", path, params=_given(user=user)) as answer,
+            ):
+                if answer.is_error:
+                    await answer.aread()
+                    raise _error(answer)
+                return str(answer.headers["x-job-id"])
+        except (TimeoutError, httpx.TransportError) as error:
+            raise NotReady("the service does not answer") from error
+
     async def delete_image(self, image_id: str, user: str | None = None) -> None:
         """Delete a picture with its latent; one that is gone is no error."""
         await self._send("DELETE", f"/v1/images/{_segment(image_id)}", params=_given(user=user))

@@ -11,6 +11,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 _reference: ContextVar[str] = ContextVar("reference", default="")
+# They warn at every start: of intents that we do not want, of voice libraries that we do not need.
+_NEEDLESS = ("discord.state", "discord.client")
 # What would let a prompt forge a line, move the cursor or reorder the text.
 _ESCAPES = {
     code: f"\\u{code:04x}"
@@ -22,7 +24,9 @@ def configure_logging(style: Literal["text", "json"], level: str) -> None:
     """Send this product's and discord.py's records to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
-    for name, least in (("bot", level), ("discord", "INFO" if level == "DEBUG" else "WARNING")):
+    of_discord = "INFO" if level == "DEBUG" else "WARNING"
+    quiet = [(name, "ERROR") for name in _NEEDLESS]
+    for name, least in (("bot", level), ("discord", of_discord), *quiet):
         logger = logging.getLogger(name)
         logger.handlers[:] = [handler]
         logger.setLevel(least)
@@ -37,6 +41,11 @@ def referenced(reference: str) -> Iterator[None]:
         yield
     finally:
         _reference.reset(token)
+
+
+def refer_to(reference: str) -> None:
+    """Mark the rest of the task at hand with a reference."""
+    _reference.set(reference)
 
 
 def current_reference() -> str:

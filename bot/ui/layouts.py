@@ -78,6 +78,7 @@ def finished(
     spoiler: bool = False,
     links: Sequence[str] = (),
     original_s: float | None = None,
+    choose_to_delete: bool = False,
 ) -> Layout:
     """Return the message of a job that has succeeded.
 
@@ -88,6 +89,7 @@ def finished(
         spoiler: hide the pictures until somebody looks.
         links: to the originals, where files are not the original bytes.
         original_s: seconds of computing of the picture that this one varies.
+        choose_to_delete: ask which picture to delete, in the place of the usual buttons.
     """
     alts = [_alt(job.request.prompt)] * len(files)
     parts = [
@@ -96,7 +98,7 @@ def finished(
     ]
     return Layout(
         box(parts),
-        *result_rows(voice, job),
+        *(delete_rows(voice, job) if choose_to_delete else result_rows(voice, job)),
         files=[(file.name, file.data) for file in files],
     )
 
@@ -126,6 +128,26 @@ def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
         )
     )
     yield row(*again)
+
+
+def delete_rows(voice: Voice, job: Job) -> Iterator[Any]:
+    """Yield the rows of buttons that ask which of a job's pictures to delete."""
+    danger = ButtonStyle.danger
+    yield text(voice("delete.which"))
+    yield row(
+        *(
+            button(
+                CustomId("erase", job.id, str(image.index)),
+                voice("button.delete_one", number=image.index + 1),
+                style=danger,
+            )
+            for image in job.images
+        )
+    )
+    yield row(
+        button(CustomId("erase", job.id, "all"), voice("button.delete_all"), "🗑️", danger),
+        button(CustomId("erase", job.id, "none"), voice("button.cancel")),
+    )
 
 
 def ended(voice: Voice, job: Job, reason: str) -> Layout:
@@ -161,6 +183,12 @@ def values_of(components: Sequence[Any]) -> FormValues:
                 seed_found = _SEED.search(words)
                 seed = seed_found[1] if seed_found else ""
     return FormValues(prompt, negative, seed, size)
+
+
+def has_spoiler(components: Sequence[Any]) -> bool:
+    """Tell whether a message hides its pictures, so that what comes of them is hidden, too."""
+    items = (item for part in _walk(components) for item in part.get("items") or ())
+    return any(item.get("spoiler") for item in items)
 
 
 def seconds(voice: Voice, value_s: float) -> str:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from importlib.metadata import EntryPoints, entry_points
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from cascade_core.errors import CascadeError, DatabaseNewer, ModelUnavailable, NotReady
 from serve.cli.config import config
@@ -21,6 +23,8 @@ from serve.cli.suggestions import suggestions
 from serve.cli.transfer import export, import_
 from serve.cli.up import up
 
+_ADDED = "cascade.commands"
+"""Entry points of this group are commands of rooms that this one knows nothing of."""
 _EXIT_CODES = "Exit codes: 0 done, 1 job failed, 2 bad usage, 3 server not reachable."
 
 
@@ -32,6 +36,17 @@ class _Group(TyperGroup):
         lines = ["cascade up", f'cascade generate "{prompt}"', "cascade vary IMAGE_ID", _EXIT_CODES]
         self.epilog = "\n\n".join(lines)
         super().format_help(ctx, formatter)
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return our commands and those that other rooms add."""
+        return [*super().list_commands(ctx), *(point.name for point in _added())]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command; one that another room adds is loaded when it is asked for."""
+        found = super().get_command(ctx, cmd_name)
+        if found is not None:
+            return found
+        return next((get_command(p.load()) for p in _added() if p.name == cmd_name), None)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -77,6 +92,10 @@ app.command()(demo)
 def run() -> None:
     """Entry point of the ``cascade`` script."""
     app()
+
+
+def _added() -> EntryPoints:
+    return entry_points(group=_ADDED)
 
 
 def _exit_code(error: CascadeError) -> ExitCode:

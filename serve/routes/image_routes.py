@@ -22,8 +22,9 @@ MSGPACK = "application/vnd.msgpack"
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 IMAGE_CONTENT = {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")}
-_LATENT_HEADER = {
-    "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}}
+_ID_HEADERS = {
+    "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}},
+    "X-Job-Id": {"description": "The job that made it.", "schema": {"type": "string"}},
 }
 LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
@@ -42,7 +43,7 @@ router = APIRouter(tags=["images"])
         200: {
             "description": "The image",
             "content": IMAGE_CONTENT,
-            "headers": _LATENT_HEADER,
+            "headers": _ID_HEADERS,
         },
         **secured(HTTPStatus.BAD_REQUEST, *LOST),
     },
@@ -57,6 +58,7 @@ async def get_image(
     image = await find_image(services, caller, image_id)
     response = await image_response(services, image, image_format)
     response.headers["x-latent-id"] = image.latent_id
+    response.headers["x-job-id"] = image.job_id
     return response
 
 

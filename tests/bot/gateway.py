@@ -17,6 +17,7 @@ from cascade_core.geometry import Geometry
 from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.keys import KeyStore
+from serve.moderation import Moderator
 from serve.settings import Settings
 from serve.store import BlobStore
 from tests.serve.memory_door import MemoryDoor
@@ -50,7 +51,14 @@ class Service:
         self.door = MemoryDoor(self.database, BlobStore(chosen.blob_url), CHECKPOINT)
         self.submitted: asyncio.Queue[str] = asyncio.Queue()
         self.door.on_submit = self.submitted.put
-        services = Services(chosen, self.database, self.door.blobs, CHECKPOINT, self.door)
+        services = Services(
+            chosen,
+            self.database,
+            self.door.blobs,
+            CHECKPOINT,
+            self.door,
+            Moderator((), lambda *_: None),
+        )
         self._app = create_app(services, keep_alive_s=0.2)
         self._listener: socket.socket | None = None
         self._port = 0

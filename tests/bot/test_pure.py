@@ -216,24 +216,11 @@ def test_every_language_says_everything_with_the_same_values(texts: Texts) -> No
     assert len(texts.languages) >= 3
     english = texts.keys("en")
     for language in texts.languages:
-        sentences = texts.keys(language)
+        told = texts.keys(language).items()  # the commands' English is in the code
+        sentences = {key: words for key, words in told if not key.startswith("command.")}
         assert sentences.keys() == english.keys(), language
         for key, words in sentences.items():
             assert set(PLACEHOLDER.findall(words)) == set(PLACEHOLDER.findall(english[key])), key
-
-
-def test_commands_have_names_that_discord_takes_in_every_language(texts: Texts) -> None:
-    for language in texts.languages:
-        for key, words in texts.keys(language).items():
-            if not key.startswith("command."):
-                continue
-            if key.endswith(".description"):
-                assert 1 <= len(words) <= 100, (language, key)
-            elif ".menu_" in key:
-                assert 1 <= len(words) <= 32, (language, key)
-            else:
-                assert re.fullmatch(r"[\w-]{1,32}", words), (language, key)
-                assert words == words.lower(), (language, key)
 
 
 def test_an_unknown_language_is_answered_in_english(texts: Texts) -> None:

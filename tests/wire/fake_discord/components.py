@@ -67,6 +67,9 @@ def complete(components: list[Json]) -> None:
             item.setdefault("spoiler", False)
         if not node.get("id"):
             node["id"] = next(free)
+        emoji = node.get("emoji") or {}
+        if "id" in emoji and emoji["id"] is None:
+            del emoji["id"]  # Discord names no id for an emoji of Unicode
 
 
 def _bad(message: str, code: str = "BASE_TYPE_BAD_LENGTH") -> ApiError:

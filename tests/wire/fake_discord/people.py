@@ -166,6 +166,12 @@ class Person:
             attachment = self._fake.messages.option_json(channel, value)
             resolved.setdefault("attachments", {})[attachment["id"]] = attachment
             value = attachment["id"]
+        if isinstance(value, Channel):
+            known = {"id": value.id, "name": value.name, "type": int(value.kind)}
+            resolved.setdefault("channels", {})[value.id] = known | {
+                "permissions": str(value.permissions_of(self.user))
+            }
+            value = value.id
         if isinstance(value, Person):
             resolved.setdefault("users", {})[value.user.id] = value.user.json()
             value = value.user.id

@@ -1,0 +1,232 @@
+"""The bot: its parts put together, and what reaches it from Discord."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.ext import commands
+
+from bot import custom_ids
+from bot.client import CascadeClient
+from bot.cogs.admin import Admin
+from bot.cogs.imagine import Imagine
+from bot.cogs.pictures import Pictures
+from bot.courier import Courier
+from bot.delivery import Postman
+from bot.desk import Desk
+from bot.health import Connection
+from bot.library import Library
+from bot.log import refer_to
+from bot.metrics import Metrics
+from bot.results import Results
+from bot.rules import People, Rules
+from bot.settings import Settings
+from bot.talk import Interaction, Talk, reference_of
+from bot.texts import Texts
+from bot.translator import CommandTranslator
+from bot.ui.actions import Actions, answer_expired
+from cascade_core.errors import CascadeError
+
+_RETRY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class Tree(app_commands.CommandTree["CascadeBot"]):
+    """Gives every command a reference."""
+
+    async def interaction_check(self, interaction: Interaction, /) -> bool:
+        """Let everybody through; each command is a task of its own, which is marked here."""
+        refer_to(reference_of(interaction))
+        return True
+
+
+class CascadeBot(commands.AutoShardedBot):
+    """The bot as one process.
+
+    Args:
+        settings: what the operator chose.
+        client: of the service.
+        texts: what is said.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self, settings: Settings, client: CascadeClient, texts: Texts, metrics: Metrics
+    ) -> None:
+        super().__init__(
+            command_prefix=commands.when_mentioned,
+            help_command=None,
+            tree_cls=Tree,
+            intents=discord.Intents.none(),
+            allowed_mentions=discord.AllowedMentions.none(),
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=True, private_channel=True
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=True),
+            max_messages=None,
+            chunk_guilds_at_startup=False,
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            http_trace=metrics.trace(),
+        )
+        self._settings = settings
+        self._client = client
+        self._texts = texts
+        self._metrics = metrics
+        results = Results(client, texts)
+        self.courier = Courier(client, Postman(self), results, texts, metrics)
+        self._desk = Desk(client, self.courier, Rules(client), People(client), texts, metrics)
+        self._library = Library(client, results)
+        self._actions = Actions(client, self._desk, self._library)
+        self._background: set[asyncio.Task[None]] = set()
+        self.tree.error(self._on_command_error)
+
+    async def setup_hook(self) -> None:
+        """Add the commands."""
+        await self.tree.set_translator(CommandTranslator(self._texts))
+        await self.add_cog(Imagine(self._desk))
+        await self.add_cog(Pictures(self.tree, self._desk, self._library, self._actions))
+        await self.add_cog(Admin(self._client, self._desk))
+
+    def begin(self) -> None:
+        """Take up what was left unfinished, and do what has to wait for the service."""
+        self._start(self._until_done(self._recover))
+        self._start(self._until_done(self._learn_model))
+        if self._settings.sync:
+            self._start(self._until_done(self.sync_if_changed))
+
+    async def close(self) -> None:
+        """Hand over what is live, and leave."""
+        if self.is_closed():
+            return
+        for task in list(self._background):
+            task.cancel()
+        await self.courier.close(self._settings.grace_s)
+        await super().close()
+
+    def connection(self) -> Connection:
+        """Return how the connection to Discord is."""
+        shards = self.shards.values()
+        is_up = bool(shards) and not any(shard.is_closed() for shard in shards)
+        is_held = any(shard.is_ws_ratelimited() for shard in shards)
+        return Connection(self.is_ready() and is_up and not is_held, self.latency)
+
+    async def sync(self) -> int:
+        """Put the commands in place, in the settings' servers or everywhere; returns how many.
+
+        Raises:
+            CascadeError: the service cannot keep what is in place.
+            discord.HTTPException: Discord refuses.
+        """
+        guilds = [discord.Object(guild_id) for guild_id in self._settings.guild_ids]
+        count = 0
+        for guild in guilds:
+            self.tree.copy_global_to(guild=guild)
+            count += len(await self.tree.sync(guild=guild))
+        if not guilds:
+            count = len(await self.tree.sync())
+        await self._client.set_preference(self._sync_name(), {"hash": await self.commands_hash()})
+        return count
+
+    async def sync_if_changed(self) -> None:
+        """Put the commands in place unless just these are."""
+        kept = await self._client.preference(self._sync_name())
+        if kept != {"hash": await self.commands_hash()}:
+            logger.info("put %d commands in place", await self.sync())
+
+    async def commands_hash(self) -> str:
+        """Return a digest of all commands in all languages, and of where they go."""
+        translator = CommandTranslator(self._texts)
+        payloads = [
+            await command.get_translated_payload(self.tree, translator)
+            for command in self.tree.get_commands()
+        ]
+        text = json.dumps([payloads, self._settings.guild_ids], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    async def on_interaction(self, interaction: Interaction) -> None:
+        """Route presses and forms; commands are the tree's."""
+        data: dict[str, Any] = dict(interaction.data or {})
+        custom_id = str(data.get("custom_id", ""))
+        if not custom_ids.is_ours(custom_id):
+            return
+        refer_to(reference_of(interaction))
+        talk = self._desk.talk(interaction)
+        known = custom_ids.parse(custom_id)
+        name = known.action if known else "expired"
+        try:
+            if known is None:
+                await answer_expired(talk)
+            elif interaction.type is discord.InteractionType.modal_submit:
+                await self._actions.submit(talk, known)
+            else:
+                await self._actions.press(talk, known)
+        except Exception as error:
+            await talk.fail(error, name)
+        else:
+            self._metrics.interaction(name, "done")
+
+    async def on_app_command_completion(self, _interaction: Interaction, command: Any) -> None:
+        """Count a command that went well."""
+        self._metrics.interaction(command.qualified_name, "done")
+
+    async def on_error(self, event: str, /, *_args: Any, **_kwargs: Any) -> None:
+        """Log what went wrong in an event."""
+        logger.exception("event %s failed", event)
+
+    async def on_shard_connect(self, _shard_id: int) -> None:
+        """Count it."""
+        self._metrics.gateway("connect")
+
+    async def on_shard_disconnect(self, _shard_id: int) -> None:
+        """Count it."""
+        self._metrics.gateway("disconnect")
+
+    async def on_shard_resumed(self, _shard_id: int) -> None:
+        """Count it."""
+        self._metrics.gateway("resumed")
+
+    async def on_shard_ready(self, shard_id: int) -> None:
+        """Count it."""
+        self._metrics.gateway("ready")
+        logger.info("shard %d is ready", shard_id)
+
+    async def _on_command_error(self, interaction: Interaction, error: Any) -> None:
+        cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
+        command = interaction.command
+        talk = Talk.of(interaction, self._texts, self._metrics)
+        await talk.fail(cause, command.qualified_name if command else "unknown")
+
+    async def _recover(self) -> None:
+        found = await self.courier.recover(self.application_id or 0)
+        if found:
+            logger.info("took up %d jobs again", found)
+
+    async def _learn_model(self) -> None:
+        await self._desk.model()
+
+    def _sync_name(self) -> str:
+        return f"commands.{self.application_id}"
+
+    def _start(self, doing: Any) -> None:
+        task = asyncio.create_task(doing)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+    async def _until_done(self, do: Any) -> None:
+        """Do something that the service has to answer for, as soon as it does."""
+        while True:
+            try:
+                await do()
+                return
+            except CascadeError as error:
+                logger.warning("%s waits: %s", do.__name__, error)
+            except discord.HTTPException:
+                logger.exception("%s failed", do.__name__)
+            await asyncio.sleep(_RETRY_S)

@@ -1,0 +1,134 @@
+"""Pictures that are there: ``/show``, ``/gallery``, ``/queue``, ``/settings``, message menus."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import discord
+from discord import app_commands
+from discord.app_commands import Range
+from discord.ext import commands
+
+from bot.cogs.imagine import ASPECT_CHOICES
+from bot.desk import Desk
+from bot.library import Library
+from bot.markdown import MAX_PROMPT_CHARS, one_line
+from bot.orders import Aspect
+from bot.talk import Interaction
+from bot.ui import panels
+from bot.ui.actions import Actions
+
+_NOTHING = ("-", "–", "—")  # noqa: RUF001
+
+
+class Pictures(commands.Cog):
+    """Brings up pictures, and what belongs to somebody.
+
+    Args:
+        tree: where the message menus go.
+        desk: knows people and answers.
+        library: knows pictures.
+        actions: varies them.
+    """
+
+    def __init__(
+        self,
+        tree: app_commands.CommandTree[Any],
+        desk: Desk,
+        library: Library,
+        actions: Actions,
+    ) -> None:
+        self._tree = tree
+        self._desk = desk
+        self._library = library
+        self._actions = actions
+        self._menus = (
+            app_commands.ContextMenu(name="Vary details", callback=self.vary_details),
+            app_commands.ContextMenu(name="Image info", callback=self.image_info),
+        )
+
+    async def cog_load(self) -> None:
+        """Add the message menus, which cannot be declared in a class."""
+        for menu in self._menus:
+            self._tree.add_command(menu)
+
+    async def cog_unload(self) -> None:
+        """Take them away."""
+        for menu in self._menus:
+            self._tree.remove_command(menu.name, type=menu.type)
+
+    @app_commands.command(description="Bring up one of your pictures with its buttons")
+    @app_commands.describe(id="The id of a picture or job, see Info")
+    async def show(
+        self,
+        interaction: Interaction,
+        id: Range[str, 1, 64],  # noqa: A002 - what people see
+    ) -> None:
+        """Show a picture again."""
+        talk = self._desk.talk(interaction)
+        await talk.hold(private=False)
+        job = await self._library.find(id, talk.user)
+        await talk.say(await self._library.picture(job, talk))
+
+    @app_commands.command(description="Look through your pictures")
+    async def gallery(self, interaction: Interaction) -> None:
+        """Show the first page."""
+        talk = self._desk.talk(interaction)
+        await talk.hold(private=True)
+        await talk.say(await self._library.page(talk, 0))
+
+    @app_commands.command(description="See what is under way, and cancel it")
+    async def queue(self, interaction: Interaction) -> None:
+        """Show one's open jobs."""
+        talk = self._desk.talk(interaction)
+        await talk.hold(private=True)
+        await talk.say(await self._library.queue(talk))
+
+    @app_commands.command(description="What your pictures are like unless you say otherwise")
+    @app_commands.describe(
+        aspect="Their shape",
+        negative="What they should not show; a dash clears it",
+        private="Show them to you alone",
+        preview="Show previews while they are made",
+    )
+    @app_commands.choices(aspect=ASPECT_CHOICES)
+    async def settings(
+        self,
+        interaction: Interaction,
+        aspect: str | None = None,
+        negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
+        private: bool | None = None,
+        preview: bool | None = None,
+    ) -> None:
+        """Change one's defaults, and show them."""
+        talk = self._desk.talk(interaction)
+        await talk.hold(private=True)
+        before = await self._desk.people.of(talk.user)
+        after = before
+        if aspect is not None:
+            chosen: Aspect = aspect  # type: ignore[assignment]  # one of the choices
+            after = replace(after, aspect=chosen)
+        if negative is not None:
+            words = one_line(negative)
+            after = replace(after, negative="" if words in _NOTHING else words)
+        if private is not None:
+            after = replace(after, private=private)
+        if preview is not None:
+            after = replace(after, preview=preview)
+        if after != before:
+            await self._desk.people.change(talk.user, after)
+        await talk.say(panels.settings(talk.voice, after))
+
+    async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
+        """Vary the picture in a message."""
+        talk = self._desk.talk(interaction)
+        await self._actions.vary_in(talk, message)
+
+    async def image_info(self, interaction: Interaction, message: discord.Message) -> None:
+        """Tell about the picture in a message."""
+        talk = self._desk.talk(interaction)
+        await talk.hold(private=True)
+        job, _ = await self._library.find_in(message, talk)
+        limit_bytes = interaction.filesize_limit
+        await talk.say(await self._library.info(job, talk.voice, limit_bytes))

@@ -1,0 +1,180 @@
+"""Where orders are taken: from an interaction to a job whose message lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any
+
+from ulid import ULID
+
+from bot.address import TOKEN_S, Address
+from bot.client import CascadeClient
+from bot.courier import Courier
+from bot.metrics import Metrics
+from bot.orders import Order
+from bot.progress import Snapshot
+from bot.records import OPEN_STATES, Job, ModelInfo
+from bot.replies import Refusal
+from bot.rules import Defaults, People, Rules
+from bot.talk import Interaction, Talk
+from bot.texts import Texts
+from bot.ui import layouts
+from cascade_core.errors import CascadeError, NotReady
+
+_SAFE_S = TOKEN_S - 120
+MakeOrder = Callable[[Defaults], Awaitable[Order]]
+
+logger = logging.getLogger(__name__)
+
+
+class Desk:
+    """Takes orders.
+
+    Args:
+        client: of the service.
+        courier: brings what is made.
+        rules: of servers.
+        people: and what they like.
+        texts: what is said.
+        metrics: what is counted.
+    """
+
+    def __init__(
+        self,
+        client: CascadeClient,
+        courier: Courier,
+        rules: Rules,
+        people: People,
+        texts: Texts,
+        metrics: Metrics,
+    ) -> None:
+        self._client = client
+        self._courier = courier
+        self.rules = rules
+        self.people = people
+        self._texts = texts
+        self._metrics = metrics
+        self._model: ModelInfo | None = None
+        self._cancelling: set[asyncio.Task[None]] = set()
+
+    def talk(self, interaction: Interaction) -> Talk:
+        """Begin to answer an interaction."""
+        return Talk(interaction, self._texts, self._metrics)
+
+    def known_model(self) -> ModelInfo | None:
+        """Return the service's model if it was ever heard of; asks nobody."""
+        return self._model
+
+    async def model(self) -> ModelInfo:
+        """Return the service's model; it is asked for again only after a restart of the bot."""
+        if self._model is None:
+            self._model = await self._client.model()
+        return self._model
+
+    async def place(self, talk: Talk, make: MakeOrder, private: bool | None = None) -> None:
+        """Acknowledge, have an order made up, place it, and let its message live.
+
+        Args:
+            talk: not acknowledged yet.
+            make: makes the order from what its orderer likes.
+            private: what they said about it; None: nothing.
+        """
+        seen = self.people.seen(talk.user)
+        wish = private if private is not None or seen is None else seen.private
+        # Who may want to be alone is answered alone first; it is made public if they do not.
+        await talk.hold(private=wish is not False)
+        order = await make(await self.people.of(talk.user))
+        await self._check(talk, order)
+        job_id = str(ULID())
+        if talk.is_private and not order.private and wish is None:
+            voice = talk.public_voice()
+            await talk.go_public(layouts.live(voice, job_id, order.prompt, Snapshot()))
+        address = _address(talk, order)
+        job = await self._submit(order, job_id, talk.user, address)
+        if not _will_arrive(job, address):
+            await self._client.cancel(job.id)
+            raise Refusal.because("too_long_here")
+        logger.info("placed job %s", job.id)
+        self._courier.take(job, address)
+
+    async def _check(self, talk: Talk, order: Order) -> None:
+        interaction = talk.interaction
+        rules = await self.rules.of(interaction.guild_id)
+        rules.check(order, channel_ids(interaction), is_adult_place(interaction))
+        if rules.max_open:
+            open_jobs = 0
+            for state in OPEN_STATES:
+                open_jobs += len((await self._client.jobs(user=talk.user, state=state)).jobs)
+            if open_jobs >= rules.max_open:
+                raise Refusal.because("too_many_open", most=rules.max_open)
+
+    async def _submit(self, order: Order, job_id: str, user: str, address: Address) -> Job:
+        try:
+            return await self._client.create_job(
+                order.to_body(), job_id=job_id, user=user, client_state=address.to_state()
+            )
+        except NotReady:
+            # Whether it was accepted is unknown; nobody waits for it now.
+            task = asyncio.create_task(self._forsake(job_id))
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
+            raise
+
+    async def _forsake(self, job_id: str) -> None:
+        with suppress(CascadeError):
+            await self._client.cancel(job_id)
+
+
+def channel_ids(interaction: Interaction) -> tuple[int, ...]:
+    """Return the ids of where an interaction is: of the channel, and of the one around a thread."""
+    parent_id = getattr(interaction.channel, "parent_id", None)
+    return tuple(filter(None, (interaction.channel_id, parent_id)))
+
+
+def is_adult_place(interaction: Interaction) -> bool:
+    """Tell whether an interaction is in an age-restricted channel; where unknown, it is not."""
+    channel: Any = interaction.channel
+    is_nsfw = getattr(channel, "is_nsfw", None)
+    if is_nsfw is None:
+        return False
+    try:
+        return bool(is_nsfw())
+    except AttributeError:  # a thread whose parent is not in the cache
+        return bool(getattr(channel, "nsfw", False))
+
+
+def _address(talk: Talk, order: Order) -> Address:
+    interaction = talk.interaction
+    # In direct messages with the bot there is no server to be installed in, but it is there.
+    is_member = interaction.is_guild_integration() and interaction.guild_id is not None
+    is_dm = interaction.guild_id is None and interaction.context.dm_channel is True
+    voice = talk.voice if talk.is_private else talk.public_voice()
+    return Address(
+        application_id=interaction.application_id,
+        token=interaction.token,
+        token_until=interaction.created_at.timestamp() + TOKEN_S,
+        channel_id=interaction.channel_id or 0,
+        message_id=talk.message_id or 0,
+        user_id=talk.user_id,
+        guild_id=interaction.guild_id,
+        reachable=is_member or is_dm,
+        private=talk.is_private,
+        spoiler=order.spoiler,
+        preview=order.preview,
+        locale=voice.locale,
+        file_limit_bytes=interaction.filesize_limit,
+        of=order.of,
+    )
+
+
+def _will_arrive(job: Job, address: Address) -> bool:
+    """Tell whether a job will probably be done while its message can still be edited."""
+    return (
+        address.bot_may_edit
+        or job.eta_s is None
+        or job.eta_s < address.token_until - time.time() - (TOKEN_S - _SAFE_S)
+    )

@@ -1,0 +1,124 @@
+"""``/healthz``, ``/readyz`` and ``/metrics`` on a small port of the bot's own."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from bot.client import CascadeClient
+from bot.metrics import Metrics
+from cascade_core.errors import CascadeError
+
+MAX_LAG_S = 5.0
+MAX_LATENCY_S = 60.0
+PROBE_EVERY_S = 10.0
+PROBE_COUNTS_S = 60.0
+_LAG_EVERY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """How the connection to Discord is.
+
+    Attributes:
+        is_ready: all shards are up and none is held back.
+        latency_s: of the heartbeat; not finite before the first.
+    """
+
+    is_ready: bool
+    latency_s: float
+
+
+class Health:
+    """Watches the event loop and the service, and tells about them.
+
+    Args:
+        client: of the service.
+        metrics: shown at ``/metrics``.
+        connection: looks at the connection to Discord.
+    """
+
+    def __init__(
+        self, client: CascadeClient, metrics: Metrics, connection: Callable[[], Connection]
+    ) -> None:
+        self._client = client
+        self._metrics = metrics
+        self._connection = connection
+        self._lag_s = 0.0
+        self._service_ok_at_s = -math.inf
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> None:
+        """Begin to watch; answer on a port unless it is 0."""
+        self._tasks = [
+            asyncio.create_task(self._watch_loop()),
+            asyncio.create_task(self._watch_service()),
+        ]
+        if port:
+            app = web.Application()
+            app.router.add_get("/healthz", self._healthz)
+            app.router.add_get("/readyz", self._readyz)
+            app.router.add_get("/metrics", self._show_metrics)
+            self._runner = web.AppRunner(app, access_log=None)
+            await self._runner.setup()
+            await web.TCPSite(self._runner, host, port).start()
+
+    async def stop(self) -> None:
+        """Stop watching and answering."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def problems(self) -> list[str]:
+        """Return what keeps the bot from serving; empty when it is ready."""
+        found = []
+        if not self._connection().is_ready:
+            found.append("not connected to Discord")
+        if time.monotonic() - self._service_ok_at_s > PROBE_COUNTS_S:
+            found.append("the picture service is not ready")
+        return found
+
+    def is_alive(self) -> bool:
+        """Tell whether a restart would help nothing."""
+        latency_s = self._connection().latency_s
+        # Before the first heartbeat there is no latency, which is no reason to restart.
+        return self._lag_s < MAX_LAG_S and (
+            not math.isfinite(latency_s) or latency_s < MAX_LATENCY_S
+        )
+
+    async def _healthz(self, _request: web.Request) -> web.Response:
+        is_alive = self.is_alive()
+        body = {"status": "ok" if is_alive else "stalled", "loop_lag_s": round(self._lag_s, 3)}
+        return web.json_response(body, status=200 if is_alive else 503)
+
+    async def _readyz(self, _request: web.Request) -> web.Response:
+        problems = self.problems()
+        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        return web.json_response(body, status=503 if problems else 200)
+
+    async def _show_metrics(self, _request: web.Request) -> web.Response:
+        return web.Response(body=self._metrics.text(), content_type="text/plain")
+
+    async def _watch_loop(self) -> None:
+        while True:
+            before_s = time.monotonic()
+            await asyncio.sleep(_LAG_EVERY_S)
+            self._lag_s = max(0.0, time.monotonic() - before_s - _LAG_EVERY_S)
+            self._metrics.loop_lag_seconds.set(self._lag_s)
+
+    async def _watch_service(self) -> None:
+        while True:
+            try:
+                await self._client.check()
+                self._service_ok_at_s = time.monotonic()
+            except CascadeError:
+                pass  # `problems` tells when this has lasted too long
+            await asyncio.sleep(PROBE_EVERY_S)

@@ -1,0 +1,149 @@
+"""What is there already: pictures brought up again, galleries, queues, what they are made of."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from contextlib import suppress
+from io import BytesIO
+
+import discord
+
+from bot import custom_ids
+from bot.client import CascadeClient
+from bot.delivery import custom_ids_of
+from bot.files import MAX_REQUEST_BYTES, thumbnail
+from bot.records import OPEN_STATES, Job
+from bot.replies import Refusal
+from bot.results import Results
+from bot.talk import Talk
+from bot.texts import Voice
+from bot.ui import panels
+from bot.ui.parts import Layout
+from cascade_core.errors import CascadeError, InvalidRequest, NotFound
+from cascade_core.png_info import read_png_info
+
+_PER_PAGE = 4
+_THUMBNAIL_PX = 512
+_MAX_UPLOAD_BYTES = 32 * 1024 * 1024
+_MAX_IN_QUEUE = 8
+_PAGE_OF_SERVICE = 200
+
+
+class Library:
+    """Shows what is there.
+
+    Args:
+        client: of the service.
+        results: makes the messages of finished jobs.
+    """
+
+    def __init__(self, client: CascadeClient, results: Results) -> None:
+        self._client = client
+        self._results = results
+
+    async def picture(self, job: Job, talk: Talk, *, choose_to_delete: bool = False) -> Layout:
+        """Return the message of a job's pictures as it is shown to who asked.
+
+        Raises:
+            Refusal: there are none.
+        """
+        if not job.images:
+            raise Refusal.because("picture_gone")
+        limit_bytes = talk.interaction.filesize_limit
+        return await self._results.pictures(
+            job, talk.voice, limit_bytes, choose_to_delete=choose_to_delete
+        )
+
+    async def info(self, job: Job, voice: Voice, limit_bytes: int) -> Layout:
+        """Return all about a job's pictures, with their original files as far as they fit."""
+        files, room_bytes = [], MAX_REQUEST_BYTES
+        for image in job.images:
+            with suppress(CascadeError):
+                data = await self._client.image(image.id)
+                if len(data) <= min(limit_bytes, room_bytes):
+                    files.append((f"{image.id}.png", data))
+                    room_bytes -= len(data)
+        return panels.info(voice, job, files, await self._results.links(job))
+
+    async def page(self, talk: Talk, page: int) -> Layout:
+        """Return a page of somebody's pictures, newest first; pages count from 0."""
+        first = page * _PER_PAGE
+        jobs = await self._with_pictures(talk.user, first + _PER_PAGE + 1)
+        shown = jobs[first : first + _PER_PAGE]
+        pictures = await asyncio.gather(*(self._thumbnail(job) for job in shown))
+        more = len(jobs) > first + _PER_PAGE
+        return panels.gallery_page(talk.voice, page, shown, pictures, more)
+
+    async def queue(self, talk: Talk) -> Layout:
+        """Return what somebody has under way."""
+        found: list[Job] = []
+        for state in OPEN_STATES:
+            found += (await self._client.jobs(user=talk.user, state=state)).jobs
+        found.sort(key=lambda job: job.id)
+        status = None
+        with suppress(CascadeError):
+            status = await self._client.status()
+        return panels.queue(talk.voice, found[:_MAX_IN_QUEUE], status, time.time())
+
+    async def find(self, given: str, user: str) -> Job:
+        """Return somebody's job by its own id or by that of one of its pictures.
+
+        Raises:
+            NotFound: they have none of this id.
+        """
+        wanted = given.strip()
+        try:
+            return await self._client.job(wanted, user)
+        except NotFound:
+            return await self._client.job(await self._client.job_of_image(wanted, user), user)
+
+    async def find_in(self, message: discord.Message, talk: Talk) -> tuple[Job, int | None]:
+        """Return the job that a message shows, and which picture of it if that is clear.
+
+        Messages of the bot are known by their buttons, others by the PNG files of ours in them.
+
+        Raises:
+            Refusal: it shows none.
+            NotFound: what it shows is not there for who asked.
+        """
+        is_ours = message.author.id == talk.interaction.application_id
+        for text in custom_ids_of(message.components) if is_ours else ():
+            known = custom_ids.parse(text)
+            if known is not None and known.action in ("vary", "info"):
+                return await self._client.job(known.target), None
+        for attachment in message.attachments:
+            image_id = await _image_id_in(attachment)
+            if image_id is not None:
+                job = await self._client.job(await self._client.job_of_image(image_id, talk.user))
+                return job, next((i.index for i in job.images if i.id == image_id), None)
+        raise Refusal.because("no_picture_here")
+
+    async def _with_pictures(self, user: str, count: int) -> list[Job]:
+        found: list[Job] = []
+        cursor = None
+        while len(found) < count:
+            page = await self._client.jobs(
+                user=user, state="succeeded", cursor=cursor, limit=min(count, _PAGE_OF_SERVICE)
+            )
+            found += [job for job in page.jobs if job.images]
+            cursor = page.next_cursor
+            if cursor is None:
+                break
+        return found[:count]
+
+    async def _thumbnail(self, job: Job) -> tuple[str, bytes]:
+        data = await self._client.image(job.images[0].id)
+        return f"{job.id}.webp", await asyncio.to_thread(thumbnail, data, _THUMBNAIL_PX)
+
+
+async def _image_id_in(attachment: discord.Attachment) -> str | None:
+    """Return the picture's id in a PNG file of ours; None if it is no such file."""
+    if attachment.size > _MAX_UPLOAD_BYTES or not attachment.filename.lower().endswith(".png"):
+        return None
+    try:
+        info = read_png_info(BytesIO(await attachment.read()))
+    except InvalidRequest:
+        return None
+    image_id = (info or {}).get("image_id")
+    return image_id if isinstance(image_id, str) else None

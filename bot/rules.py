@@ -1,0 +1,194 @@
+"""What a server's admins allow, and what people like by default; kept in the service by name."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Self
+
+from bot.client import CascadeClient
+from bot.markdown import one_line
+from bot.orders import ASPECTS, Aspect, Order
+from bot.replies import Refusal
+
+MAX_WORDS = 200
+MAX_WORD_CHARS = 60
+MAX_CHANNELS = 100
+_FRESH_S = 60.0
+_REMEMBERED = 50_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GuildRules:
+    """A server's rules; zero and empty mean no limit.
+
+    Attributes:
+        max_images, max_steps: for one order.
+        max_open: jobs under way per person.
+        words: that no prompt may have.
+        adult_words: that prompts may have in age-restricted channels only.
+        channels: where pictures may be made.
+    """
+
+    max_images: int = 0
+    max_steps: int = 0
+    max_open: int = 0
+    words: tuple[str, ...] = ()
+    adult_words: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+
+    def check(self, order: Order, channel_ids: tuple[int, ...], is_adult: bool) -> None:
+        """Check an order.
+
+        Args:
+            order: what is asked for.
+            channel_ids: where: the channel, and for a thread the channel around it.
+            is_adult: that channel is age-restricted.
+
+        Raises:
+            Refusal: the first rule that it breaks.
+        """
+        if self.channels and not set(channel_ids) & set(self.channels):
+            named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
+            raise Refusal.because("channel", channels=named)
+        if self.max_images and order.n > self.max_images:
+            raise Refusal.because("too_many_images", most=self.max_images)
+        if self.max_steps and (order.steps or 0) > self.max_steps:
+            raise Refusal.because("too_many_steps", most=self.max_steps)
+        for word in self.words:
+            if has_word(order.prompt, word):
+                raise Refusal.because("blocked_word", word=word)
+        for word in () if is_adult else self.adult_words:
+            if has_word(order.prompt, word):
+                raise Refusal.because("adult_word", word=word)
+
+    def with_words(self, add: str, remove: str, is_adult: bool) -> GuildRules:
+        """Return the rules with words added and removed, each given with commas between.
+
+        Raises:
+            Refusal: there would be too many.
+        """
+        name = "adult_words" if is_adult else "words"
+        removed, added = words_of(remove), words_of(add)
+        rules = self
+        for list_name in ("words", "adult_words"):
+            kept = [word for word in getattr(rules, list_name) if word not in removed + added]
+            rules = replace(rules, **{list_name: tuple(kept)})  # type: ignore[arg-type]
+        changed = (*getattr(rules, name), *added)
+        if len(changed) > MAX_WORDS:
+            raise Refusal("admin.blocklist_full")
+        return replace(rules, **{name: changed})  # type: ignore[arg-type]
+
+    @classmethod
+    def from_value(cls, value: dict[str, Any] | None) -> Self:
+        """Read what the service keeps."""
+        return cls(**{name: _tuple(item) for name, item in _known(cls, value).items()})
+
+    def to_value(self) -> dict[str, Any]:
+        """Return what the service keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What somebody's pictures are like unless they say otherwise."""
+
+    aspect: Aspect | None = None
+    negative: str = ""
+    private: bool = False
+    preview: bool = True
+
+    @classmethod
+    def from_value(cls, value: dict[str, Any] | None) -> Self:
+        """Read what the service keeps."""
+        found = cls(**_known(cls, value))
+        return found if found.aspect in ASPECTS else replace(found, aspect=None)
+
+    def to_value(self) -> dict[str, Any]:
+        """Return what the service keeps."""
+        return asdict(self)
+
+
+class Rules:
+    """The rules of all servers, each asked for again every minute.
+
+    Args:
+        client: of the service, which keeps them.
+    """
+
+    def __init__(self, client: CascadeClient) -> None:
+        self._client = client
+        self._known: dict[int, tuple[float, GuildRules]] = {}
+
+    async def of(self, guild_id: int | None) -> GuildRules:
+        """Return a server's rules; there are none outside of servers."""
+        if guild_id is None:
+            return GuildRules()
+        known = self._known.get(guild_id)
+        if known is None or time.monotonic() - known[0] > _FRESH_S:
+            value = await self._client.preference(f"guild.{guild_id}")
+            known = self._known[guild_id] = (time.monotonic(), GuildRules.from_value(value))
+        return known[1]
+
+    async def change(self, guild_id: int, rules: GuildRules) -> None:
+        """Keep a server's rules."""
+        await self._client.set_preference(f"guild.{guild_id}", rules.to_value())
+        self._known[guild_id] = (time.monotonic(), rules)
+
+
+class People:
+    """Everybody's defaults; remembered once seen, so that a first answer can be private.
+
+    Args:
+        client: of the service, which keeps them.
+    """
+
+    def __init__(self, client: CascadeClient) -> None:
+        self._client = client
+        self._seen: OrderedDict[str, Defaults] = OrderedDict()
+
+    def seen(self, user: str) -> Defaults | None:
+        """Return somebody's defaults without asking anybody; None: not known here."""
+        return self._seen.get(user)
+
+    async def of(self, user: str) -> Defaults:
+        """Return somebody's defaults."""
+        found = self._seen.get(user)
+        if found is None:
+            found = Defaults.from_value(await self._client.preference("defaults", user))
+            self._remember(user, found)
+        return found
+
+    async def change(self, user: str, defaults: Defaults) -> None:
+        """Keep somebody's defaults."""
+        await self._client.set_preference("defaults", defaults.to_value(), user)
+        self._remember(user, defaults)
+
+    def _remember(self, user: str, defaults: Defaults) -> None:
+        self._seen[user] = defaults
+        self._seen.move_to_end(user)
+        while len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+
+
+def has_word(prompt: str, word: str) -> bool:
+    """Tell whether a prompt has a word, or several in this order, whatever their case."""
+    pattern = r"\W+".join(map(re.escape, word.split()))
+    return re.search(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE) is not None
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a list with commas between, each once."""
+    parts = (one_line(part).lower()[:MAX_WORD_CHARS].strip() for part in text.split(","))
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _known(cls: type, value: dict[str, Any] | None) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: item for name, item in (value or {}).items() if name in names}
+
+
+def _tuple(item: Any) -> Any:
+    return tuple(item) if isinstance(item, list) else item

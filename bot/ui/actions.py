@@ -1,0 +1,245 @@
+"""What happens when somebody presses a button or submits the form.
+
+Presses are routed by their custom id alone, here, for messages of any age. discord.py's own views
+and dynamic items would drop ids that they do not know without a word to who pressed, and keep what
+they raise to the log.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import discord
+
+from bot import orders
+from bot.client import CascadeClient
+from bot.custom_ids import CustomId
+from bot.desk import Desk
+from bot.library import Library
+from bot.markdown import one_line
+from bot.orders import Order
+from bot.records import Job
+from bot.replies import Refusal
+from bot.rules import Defaults
+from bot.talk import Interaction, Talk
+from bot.ui.layouts import FormValues, has_spoiler, values_of
+from bot.ui.modals import EditForm, values_from
+from bot.ui.parts import notice
+
+_TWICE_S = 3.0
+Handler = Callable[[Talk, CustomId], Awaitable[None]]
+
+
+class Actions:
+    """The buttons.
+
+    Args:
+        client: of the service.
+        desk: takes orders.
+        library: shows pictures that are there.
+    """
+
+    def __init__(self, client: CascadeClient, desk: Desk, library: Library) -> None:
+        self._client = client
+        self._desk = desk
+        self._library = library
+        self._pressed: dict[tuple[int, int, str], float] = {}
+        self._handlers: dict[str, Handler] = {
+            "vary": self._vary,
+            "reroll": self._reroll,
+            "edit": self._edit,
+            "info": self._info,
+            "delete": self._delete,
+            "erase": self._erase,
+            "cancel": self._cancel,
+            "drop": self._drop,
+            "show": self._show,
+            "page": self._page,
+        }
+
+    async def press(self, talk: Talk, pressed: CustomId) -> None:
+        """Do what a button says; pressing it twice in a row does it once."""
+        if self._is_second(talk.interaction, pressed):
+            await talk.quietly()
+            return
+        await self._handlers[pressed.action](talk, pressed)
+
+    async def submit(self, talk: Talk, submitted: CustomId) -> None:
+        """Order what the form says."""
+        values = values_from(talk.interaction.data or {})
+
+        async def make(defaults: Defaults) -> Order:
+            job = await self._client.job(submitted.target, talk.user)
+            return _edited(talk, job, values, defaults)
+
+        await self._desk.place(talk, make, self._privacy(talk))
+
+    async def vary_in(self, talk: Talk, message: discord.Message) -> None:
+        """Order other details of one's picture in a message, whoever posted it."""
+
+        async def make(defaults: Defaults) -> Order:
+            shown, index = await self._library.find_in(message, talk)
+            job = await self._client.job(shown.id, talk.user)
+            image = orders.find_image(job, index)
+            return orders.vary(job, image.index, _like(talk, defaults))
+
+        await self._desk.place(talk, make)
+
+    async def _vary(self, talk: Talk, pressed: CustomId) -> None:
+        _check_owner(talk.interaction)
+
+        async def make(defaults: Defaults) -> Order:
+            job = await self._client.job(pressed.target, talk.user)
+            image = orders.find_image(job, pressed.index)
+            return orders.vary(job, image.index, _like(talk, defaults))
+
+        await self._desk.place(talk, make, self._privacy(talk))
+
+    async def _reroll(self, talk: Talk, pressed: CustomId) -> None:
+        _check_owner(talk.interaction)
+
+        async def make(defaults: Defaults) -> Order:
+            job = await self._client.job(pressed.target, talk.user)
+            return orders.again(job, _like(talk, defaults))
+
+        await self._desk.place(talk, make, self._privacy(talk))
+
+    async def _edit(self, talk: Talk, pressed: CustomId) -> None:
+        _check_owner(talk.interaction)
+        values = values_of(_components(talk.interaction))
+        await talk.open_form(EditForm(talk.voice, pressed.target, values))
+
+    async def _info(self, talk: Talk, pressed: CustomId) -> None:
+        # Everybody who sees a picture may know how it was made.
+        await talk.hold(private=True)
+        job = await self._client.job(pressed.target)
+        await talk.say(await self._library.info(job, talk.voice, talk.interaction.filesize_limit))
+
+    async def _delete(self, talk: Talk, pressed: CustomId) -> None:
+        user = _owner_or_moderator(talk)
+        await talk.quietly()
+        job = await self._client.job(pressed.target, user)
+        if len(job.images) > 1:
+            await talk.change_message(await self._library.picture(job, talk, choose_to_delete=True))
+            return
+        for image in job.images:
+            await self._client.delete_image(image.id, user)
+        await talk.delete_message()
+
+    async def _erase(self, talk: Talk, pressed: CustomId) -> None:
+        user = _owner_or_moderator(talk)
+        await talk.quietly()
+        job = await self._client.job(pressed.target, user)
+        for image in job.images:
+            if pressed.arg == "all" or image.index == pressed.index:
+                await self._client.delete_image(image.id, user)
+        left = await self._client.job(job.id, user)
+        if left.images:
+            await talk.change_message(await self._library.picture(left, talk))
+        else:
+            await talk.delete_message()
+
+    async def _cancel(self, talk: Talk, pressed: CustomId) -> None:
+        user = _owner_or_moderator(talk)
+        await talk.quietly()
+        # The courier hears of it and changes the message.
+        await self._client.cancel(pressed.target, user)
+
+    async def _drop(self, talk: Talk, pressed: CustomId) -> None:
+        await talk.quietly()
+        await self._client.cancel(pressed.target, talk.user)
+        await talk.change_message(await self._library.queue(talk))
+
+    async def _show(self, talk: Talk, pressed: CustomId) -> None:
+        await talk.hold(private=True)
+        job = await self._client.job(pressed.target, talk.user)
+        await talk.say(await self._library.picture(job, talk))
+
+    async def _page(self, talk: Talk, pressed: CustomId) -> None:
+        await talk.quietly()
+        page = int(pressed.target) if pressed.target.isdecimal() else 0
+        await talk.change_message(await self._library.page(talk, page))
+
+    def _privacy(self, talk: Talk) -> bool | None:
+        """Return whether an answer must be private: as private as the message it belongs to."""
+        message = talk.interaction.message
+        return True if message is not None and message.flags.ephemeral else None
+
+    def _is_second(self, interaction: Interaction, pressed: CustomId) -> bool:
+        now_s = time.monotonic()
+        message_id = interaction.message.id if interaction.message else 0
+        key = (interaction.user.id, message_id, str(pressed))
+        is_second = now_s - self._pressed.get(key, -_TWICE_S) < _TWICE_S
+        self._pressed = {
+            known: at_s for known, at_s in self._pressed.items() if now_s - at_s < _TWICE_S
+        }
+        self._pressed[key] = now_s
+        return is_second
+
+
+async def answer_expired(talk: Talk) -> None:
+    """Answer a press on a button of another version."""
+    await talk.say(notice(talk.voice("error.expired")))
+
+
+def _like(talk: Talk, defaults: Defaults) -> Order:
+    message = talk.interaction.message
+    is_ephemeral = message is not None and message.flags.ephemeral
+    return Order(
+        private=defaults.private or is_ephemeral,
+        preview=defaults.preview,
+        spoiler=has_spoiler(_components(talk.interaction)),
+    )
+
+
+def _edited(talk: Talk, job: Job, values: FormValues, defaults: Defaults) -> Order:
+    request = job.request
+    size = orders.parse_size(values.size) or (request.width, request.height)
+    is_generated = request.kind == "generate"
+    return replace(
+        _like(talk, defaults),
+        prompt=orders.check_prompt(values.prompt),
+        negative_prompt=one_line(values.negative_prompt),
+        width=size[0],
+        height=size[1],
+        n=request.n,
+        seed=orders.parse_seed(values.seed),
+        steps=request.steps if is_generated else None,
+        guidance_scale=request.guidance_scale if is_generated else None,
+    )
+
+
+def _components(interaction: Interaction) -> list[dict[str, Any]]:
+    message = interaction.message
+    return [] if message is None else [dict(part.to_dict()) for part in message.components]
+
+
+def _check_owner(interaction: Interaction) -> None:
+    """Refuse a stranger at once, where the message itself says whose it is.
+
+    Raises:
+        Refusal: somebody else asked for this message. The service checks again.
+    """
+    message = interaction.message
+    metadata = None if message is None else message.interaction_metadata
+    if metadata is not None and metadata.user.id != interaction.user.id:
+        raise Refusal.because("not_yours")
+
+
+def _owner_or_moderator(talk: Talk) -> str | None:
+    """Return for whom the service is asked: nobody in particular if a moderator presses.
+
+    Raises:
+        Refusal: neither.
+    """
+    interaction = talk.interaction
+    if interaction.guild_id is not None and interaction.permissions.manage_messages:
+        return None
+    try:
+        _check_owner(interaction)
+    except Refusal:
+        raise Refusal.because("not_your_job") from None
+    return talk.user

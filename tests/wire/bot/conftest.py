@@ -1,0 +1,94 @@
+"""The real bot as its own process, between the emulated Discord and the real gateway."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.bot.gateway import Service, running_service
+from tests.wire.bot_process import BotProcess, running_bot
+from tests.wire.fake_discord.messages import Message
+from tests.wire.fake_discord.people import Person
+from tests.wire.fake_discord.server import FakeDiscord
+from tests.wire.fake_discord.world import Channel
+
+StartBot = Callable[..., Awaitable[BotProcess]]
+
+
+@pytest.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """The gateway; jobs move on when a test moves them."""
+    async with running_service(tmp_path / "service") as service:
+        yield service
+
+
+@pytest.fixture
+async def start_bot(fake: FakeDiscord, service: Service) -> AsyncIterator[StartBot]:
+    """Starts the bot; it is online and its commands are in place when it is returned."""
+    key = service.make_key()
+    async with AsyncExitStack() as stack:
+
+        async def start(**more: str) -> BotProcess:
+            env = {"CASCADE_URL": service.url, "CASCADE_API_KEY": key, "BOT_HTTP_PORT": "0"}
+            env |= {"BOT_LOG_LEVEL": "DEBUG", "BOT_GRACE_S": "5"} | more
+            bot = await stack.enter_async_context(running_bot(fake, "bot", env=env))
+            await bot.online()
+            if more.get("BOT_SYNC") != "false":
+                await fake.wait_for(lambda: bool(fake.commands), 20)
+            return bot
+
+        yield start
+
+
+@pytest.fixture
+async def bot(start_bot: StartBot) -> BotProcess:
+    """A running bot."""
+    return await start_bot()
+
+
+@dataclass
+class Stage:
+    """A service, a channel and a person in it, with short words for what tests do."""
+
+    service: Service
+    fake: FakeDiscord
+    channel: Channel
+    alice: Person
+
+    async def submitted(self) -> str:
+        """Return the id of the next job that the service accepts."""
+        async with asyncio.timeout(20):
+            return await self.service.submitted.get()
+
+    async def imagine(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
+        """Order a picture; returns the job's id and its live message."""
+        asked = await self.alice.slash(self.channel, "imagine", prompt=prompt, **options)
+        job_id = await self.submitted()
+        return job_id, await asked.reply(lambda m: "Cancel" in m.buttons)
+
+    async def finished(self, job_id: str, message: Message) -> Message:
+        """Bring a job to its good end and wait for its pictures in a message."""
+        await self.service.succeed(job_id)
+        await self.fake.wait_for(lambda: "Re-roll" in message.buttons, 20)
+        return message
+
+    async def picture(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
+        """Order a picture and wait for it."""
+        job_id, message = await self.imagine(prompt, **options)
+        return job_id, await self.finished(job_id, message)
+
+    async def bytes_of(self, job_id: str, index: int = 0) -> bytes:
+        """Return a picture's bytes as the service has them."""
+        image = self.service.door.images(job_id)[index]
+        return await self.service.door.blobs.get(f"images/{image.id}.png")
+
+
+@pytest.fixture
+def stage(service: Service, fake: FakeDiscord, channel: Channel, alice: Person) -> Stage:
+    return Stage(service, fake, channel, alice)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sysconfig
 from pathlib import Path
 
 import yaml
 
-from tests.k8s.manifests import ROOT, Pod
+from tests.k8s.manifests import OVERLAYS, ROOT, Pod, environment, ray_pods, ray_service
 
 README = (ROOT / "README.md").read_text()
 
@@ -40,10 +41,18 @@ def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_
 
 def test_its_commands_name_what_the_manifests_make() -> None:
     page = README.split("## Running on Kubernetes")[1].split("\n## ")[0]
-    base = (ROOT / "k8s" / "base" / "rayservice.yaml").read_text()
-    assert "kubectl wait rayservice/cascade " in page
-    assert "\n  name: cascade\n" in base
-    assert "-c ray-head" in page
-    assert "- name: ray-head\n" in base
-    assert "svc/cascade-serve-svc 8000" in page
-    assert "--version 1.7.0" in page
+    service = ray_service("prod")["metadata"]["name"]
+    assert f"kubectl wait rayservice/{service} " in page
+    assert f"svc/{service}-serve-svc 8000" in page
+    # Keys are made where the database is: in the laptop's overlay, that is on the worker's volume.
+    found_command = re.search(r"pod -l (\S+)=(\S+) -o .* -c (\S+) --", page)
+    assert found_command is not None
+    key, value, container = found_command.groups()
+    for overlay in OVERLAYS:
+        found = [pod for pod in ray_pods(overlay) if pod.labels.get(key) == value]
+        assert found
+        for pod in found:
+            (ray,) = pod.spec["containers"]
+            assert ray["name"] == container
+            has_database = "CASCADE_DATABASE_URL" in environment(overlay, ray)
+            assert has_database or "persistentVolumeClaim" in str(pod.spec["volumes"])

@@ -166,6 +166,21 @@ async def test_languages_of_people_and_places_reach_the_bot(
     assert told.text == "de in fr"
 
 
+async def test_people_and_channels_as_options_are_told_in_full(
+    fake: FakeDiscord, api: RawApi, channel: Channel, alice: Person
+) -> None:
+    who = {"type": 6, "name": "who", "description": "Who"}
+    where = {"type": 7, "name": "where", "description": "Where", "channel_types": [0]}
+    await api.sync("choose", options=[who, where])
+    data = (await alice.slash(channel, "choose", who=alice, where=channel)).json()["data"]
+
+    assert [option["value"] for option in data["options"]] == [alice.user.id, channel.id]
+    assert data["resolved"]["users"][alice.user.id]["username"] == "alice"
+    assert data["resolved"]["channels"][channel.id]["name"] == "general"
+    with pytest.raises(ClientRefusesError, match="no channel of its kind"):
+        await alice.slash(channel, "choose", who=alice, where=fake.dm(alice))
+
+
 class WhereBot(SmallBot):
     """Says through whose installation it was called, and where."""
 

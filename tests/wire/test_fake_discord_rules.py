@@ -342,3 +342,27 @@ async def test_every_kind_of_component_is_answered_as_discord_would(
     (message,) = deferred.replies
     assert list(message.buttons) == ["Original", "Go"]
     assert [a.filename for a in message.shown] == ["0.png", "1.png"]
+
+
+async def test_a_message_with_the_nonce_of_a_recent_one_is_that_one(
+    fake: FakeDiscord, api: RawApi, channel: Channel, alice: Person
+) -> None:
+    path = f"/channels/{channel.id}/messages"
+    payload = {"content": "ready", "nonce": "job-1", "enforce_nonce": True}
+    first, second = await api("POST", path, payload), await api("POST", path, payload)
+    assert first.body["id"] == second.body["id"]
+    assert second.body["nonce"] == "job-1"
+    assert (await api("POST", path, payload | {"nonce": "x" * 26})).problem == (400, 50035)
+    fake.let_pass(fake.rules.nonce_ttl_s + 1)
+    await api("POST", path, payload)
+    assert [m.text for m in alice.messages(channel)] == ["ready", "ready"]
+
+
+async def test_the_latest_messages_are_listed_first_without_ephemeral_ones(
+    fake: FakeDiscord, api: RawApi, channel: Channel, call: Interaction
+) -> None:
+    old, new = [await fake.plant(channel, {"content": text}) for text in ("old", "new")]
+    await api.answer(call, Callback.MESSAGE, {"content": "psst", "flags": EPHEMERAL})
+    path = f"/channels/{channel.id}/messages"
+    assert [m["id"] for m in (await api("GET", path)).body] == [new.id, old.id]
+    assert [m["id"] for m in (await api("GET", f"{path}?limit=1&before={new.id}")).body] == [old.id]

@@ -121,6 +121,8 @@ def _check_value(spec: Json, value: Any) -> None:
         raise ClientRefusesError(f"{name} is not of its type: {value!r}")
     if spec.get("choices") and value not in [choice["value"] for choice in spec["choices"]]:
         raise ClientRefusesError(f"{name} has no choice {value!r}")
+    if isinstance(value, Channel) and value.type not in spec.get("channel_types", [value.type]):
+        raise ClientRefusesError(f"{name} is no channel of its kind: #{value.name}")
     size = len(value) if isinstance(value, str) else value
     low, high = ("min_length", "max_length") if kind == STRING else ("min_value", "max_value")
     if kind in (STRING, INTEGER, NUMBER):

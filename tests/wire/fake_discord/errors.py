@@ -40,6 +40,7 @@ class Problem(Enum):
     MISSING_PERMISSIONS = (403, 50013, "Missing Permissions")
     INVALID_TOKEN = (401, 50027, "Invalid Webhook Token")
     INVALID_FORM = (400, 50035, "Invalid Form Body")
+    NOT_EMULATED = (501, 0, "The emulator has no")
     RATE_LIMITED = (429, 0, "You are being rate limited.")
     OLD_EDITS = (
         429,
@@ -74,6 +75,13 @@ class RateLimitedError(ApiError):
         super().__init__(problem)
         self.body |= {"retry_after": round(retry_after_s, 3), "global": scope == "global"}
         self.headers = {"Retry-After": f"{retry_after_s:.3f}", "X-RateLimit-Scope": scope}
+
+
+def not_emulated(what: str) -> ApiError:
+    """Return the answer to what the emulator does not know; the fixture of the tests finds it."""
+    error = ApiError(Problem.NOT_EMULATED)
+    error.body["message"] += f" {what}"
+    return error
 
 
 def form_error(path: str, message: str, code: str = "BASE_TYPE_BAD_LENGTH") -> ApiError:

@@ -125,6 +125,7 @@ class Message:
     Attributes:
         receiver: the only one who sees it, if it is ephemeral.
         source: the interaction that it answers.
+        nonce: the application's own name for it.
         calls: ids of those who were notified, or ``everyone`` and ``here``.
         history: what it looked like after each change, the last one being now.
     """
@@ -143,6 +144,7 @@ class Message:
     is_deleted: bool = False
     receiver: User | None = None
     source: Interaction | None = None
+    nonce: str | None = None
     calls: set[str] = field(default_factory=set)
     history: list[Snapshot] = field(default_factory=list)
 
@@ -219,6 +221,7 @@ class Message:
             "mention_roles": [],
             "pinned": False,
         }
+        found |= {} if self.nonce is None else {"nonce": self.nonce}
         return found | (self._origin_json() if self.source else {})
 
     def _origin_json(self) -> Json:

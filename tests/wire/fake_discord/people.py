@@ -167,10 +167,9 @@ class Person:
             resolved.setdefault("attachments", {})[attachment["id"]] = attachment
             value = attachment["id"]
         if isinstance(value, Channel):
-            known = {"id": value.id, "name": value.name, "type": int(value.kind)}
-            resolved.setdefault("channels", {})[value.id] = known | {
-                "permissions": str(value.permissions_of(self.user))
-            }
+            permissions = str(value.permissions_of(self.user))
+            known = value.json() | {"permissions": permissions}
+            resolved.setdefault("channels", {})[value.id] = known
             value = value.id
         if isinstance(value, Person):
             resolved.setdefault("users", {})[value.user.id] = value.user.json()

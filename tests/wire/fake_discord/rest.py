@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import BodyPartReader, web
 
-from tests.wire.fake_discord.errors import ApiError, Problem, form_error
+from tests.wire.fake_discord.errors import ApiError, Problem, form_error, not_emulated
 from tests.wire.fake_discord.faults import Fault
 from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.traffic import Exchange
@@ -138,10 +138,7 @@ class Rest:
 
 
 async def _unknown(fake: FakeDiscord, call: Call) -> Any:
-    error = ApiError(Problem.UNAUTHORIZED)
-    error.status = 501
-    error.body["message"] = f"the emulator has no {call.exchange.method} {call.exchange.path}"
-    raise error
+    raise not_emulated(f"{call.exchange.method} {call.exchange.path}")
 
 
 def _hurt(request: web.Request, exchange: Exchange, fault: Fault) -> web.Response:

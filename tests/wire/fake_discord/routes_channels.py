@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.wire.fake_discord.errors import ApiError, Problem
+from tests.wire.fake_discord.errors import ApiError, Problem, form_error, not_emulated
 from tests.wire.fake_discord.messages import Json, Message
 from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.rest import Call, Routes
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord
 
 ROUTES = Routes()
+_MAX_NONCE = 25
 
 
 @ROUTES.add("GET", "/channels/{channel_id}")
@@ -30,6 +31,8 @@ async def typing(fake: FakeDiscord, call: Call) -> None:
 async def list_messages(fake: FakeDiscord, call: Call) -> list[Json]:
     channel = _channel(fake, call, Permission.READ_MESSAGE_HISTORY)
     found = [m for m in fake.messages.of_channel(channel) if not m.is_ephemeral]
+    if unknown := call.exchange.query.keys() - {"before", "limit"}:
+        raise not_emulated(f"{sorted(unknown)} of a list of messages")
     before = int(call.exchange.query.get("before", 1 << 63))
     limit = int(call.exchange.query.get("limit", 50))
     newest = [m for m in reversed(found) if int(m.id) < before][:limit]
@@ -44,7 +47,13 @@ async def send(fake: FakeDiscord, call: Call) -> Json:
     draft = call.draft(_file_limit_bytes(channel))
     if draft.files and not channel.may(fake.bot, Permission.ATTACH_FILES):
         raise ApiError(Problem.MISSING_PERMISSIONS)
+    nonce = draft.payload.get("nonce")
+    if draft.payload.get("enforce_nonce") and (known := fake.messages.with_nonce(str(nonce))):
+        return fake.messages.json(known)
     message = fake.messages.new(channel)
+    message.nonce = None if nonce is None else str(nonce)
+    if len(message.nonce or "") > _MAX_NONCE:
+        raise form_error("nonce", f"Must be {_MAX_NONCE} or fewer in length.")
     await fake.messages.write(message, draft, is_new=True)
     return fake.messages.json(message)
 

@@ -30,6 +30,7 @@ class Rules:
         token_ttl_s: how long an interaction's token lives.
         token_age_s: how old new tokens are already; their ids say so too.
         attachment_url_ttl_s: how long an attachment's URL is good.
+        nonce_ttl_s: how long a second message with the same nonce makes no new one.
         old_edits: how many edits of messages older than an hour a channel takes per window.
     """
 
@@ -37,6 +38,7 @@ class Rules:
     token_ttl_s: float = 900.0
     token_age_s: float = 0.0
     attachment_url_ttl_s: float = 86_400.0
+    nonce_ttl_s: float = 180.0
     old_edits: int = 3
     old_edits_window_s: float = 20.0
 
@@ -58,6 +60,12 @@ class MessageStore:
         """Return the messages that a channel has now, oldest first."""
         here = (m for m in self._messages.values() if m.channel is channel)
         return [message for message in here if not message.is_deleted]
+
+    def with_nonce(self, nonce: str) -> Message | None:
+        """Return the application's message of the last minutes that has a nonce."""
+        since_s = self._fake.clock.now_s() - self._fake.rules.nonce_ttl_s
+        recent = (m for m in self._messages.values() if m.created_s >= since_s)
+        return next((m for m in recent if m.nonce == nonce and not m.is_deleted), None)
 
     def new(
         self,

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, select, update
 
 from cascade_core.errors import DeadlineExceeded
 from serve.db import Database
+from serve.patience import until_ready
 from serve.records import OPEN_STATES, utc_now
 from serve.tables import jobs
 
@@ -29,6 +34,21 @@ def seconds_left(database: Database, job_id: str) -> float | None:
         query = select(jobs.c.deadline_at).where(jobs.c.id == job_id)
         deadline_at = connection.execute(query).scalar()
     return None if deadline_at is None else (deadline_at - utc_now()).total_seconds()
+
+
+@asynccontextmanager
+async def in_time(database: Database, job_id: str) -> AsyncIterator[None]:
+    """Stop what is in the block at the job's deadline.
+
+    Raises:
+        DeadlineExceeded: it was not done by then.
+    """
+    left_s = await until_ready(partial(asyncio.to_thread, seconds_left, database, job_id))
+    try:
+        async with asyncio.timeout(left_s):
+            yield
+    except TimeoutError:
+        raise deadline_exceeded() from None
 
 
 def deadline_exceeded() -> DeadlineExceeded:

@@ -34,6 +34,7 @@ from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import adopt, start_stranded
 from serve.settings import Settings
+from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
 from serve.store import BlobStore
 from serve.turns import Turns
@@ -80,11 +81,12 @@ class Jobs:
         checkpoint = open_checkpoint(settings.model_source(), components=())
         previewer = StageClient("c", stage_c, method="preview")
         moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
+        clients = {name: StageClient(name, handle) for name, handle in self._handles.items()}
+        self._calls = StageCalls(self._database, clients, self._turns)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
-            {name: StageClient(name, handle) for name, handle in self._handles.items()},
-            self._turns,
+            self._calls,
             self._demand,
             checkpoint.fingerprint if settings.reuse_latents else None,
             Gate(moderator, previewer, settings.previews > 0, self._database, blobs),
@@ -202,7 +204,7 @@ class Jobs:
         running = running_replicas(application)
         failing = cannot_start(application)
         names = (n for n, handle in self._handles.items() if handle.deployment_name in failing)
-        self._workflow.set_outages(self._outages.lasting(names))
+        self._calls.set_outages(self._outages.lasting(names))
         for name, handle in self._handles.items():
             deployment, turns = handle.deployment_name, self._turns[name]
             if name not in self._rows and running.get(deployment):

@@ -10,44 +10,43 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
-from typing import Any
+from functools import partial
+from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 
 from cascade_core.errors import (
     Cancelled,
-    CannotBeServed,
     CascadeError,
     ContentRefused,
     Internal,
     NotFound,
     NotReady,
-    OutOfMemory,
-    StageLost,
 )
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
 from serve import store
-from serve.capacity import Capacity
 from serve.db import Database
-from serve.deadlines import deadline_exceeded, seconds_left
-from serve.deaths import count_death
+from serve.deadlines import in_time
 from serve.demand import Demand
 from serve.gate import Gate
 from serve.job_warnings import add_warnings, copy_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import JobMetrics
+from serve.patience import until_ready
 from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
-from serve.stage_client import StageClient, StageResult
+from serve.stage_calls import StageCalls
 from serve.store import BlobStore
-from serve.turns import Turns
 
 logger = logging.getLogger(__name__)
+
+Arguments = ParamSpec("Arguments")
+ResultT = TypeVar("ResultT")
 
 
 @DBOS.dbos_class()
@@ -57,8 +56,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     Args:
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
-        stages: the clients of stages ``c``, ``b`` and ``a``.
-        turns: in which order calls get to each stage.
+        calls: the way to the stages.
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
         gate: what Stage C composed passes it before Stage B.
@@ -70,8 +68,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self,
         database: Database,
         blobs: BlobStore,
-        stages: dict[str, StageClient],
-        turns: dict[str, Turns],
+        calls: StageCalls,
         demand: Demand,
         reusable: str | None,
         gate: Gate,
@@ -81,18 +78,13 @@ class JobWorkflow(DBOSConfiguredInstance):
         super().__init__("jobs")
         self._database = database
         self._blobs = blobs
-        self._stages = stages
-        self._turns = turns
+        self._calls = calls
         self._demand = demand
         self._reusable = reusable
         self._gate = gate
         self._metrics = metrics
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
-        self._calls: dict[str, dict[asyncio.Task[StageResult], str]] = {}
-        self._capacity = Capacity()
-        self._outages: set[str] = set()
-        self._given_up: set[str] = set()
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -105,7 +97,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Cancelled:
                 state = "cancelled"
             except ContentRefused as refusal:
-                await self._gate.wipe(job_id)
+                await until_ready(partial(self._gate.wipe, job_id))
                 state, error = "failed", refusal.to_dict()
             except CascadeError as failure:
                 state, error = "failed", failure.to_dict()
@@ -125,7 +117,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Make and store the Stage C latent; returns the model's seconds."""
         job = await self._open(job_id)
         latent_id = job.images[index].latent_id
-        if await asyncio.to_thread(self._database.latent, latent_id) is not None:
+        if await self._sql(self._database.latent, latent_id) is not None:
             return 0.0
         request, seconds = job.request.for_image(index), 0.0
         use: StageCUse = "reused"
@@ -134,11 +126,11 @@ class JobWorkflow(DBOSConfiguredInstance):
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
         latent = StageCLatent.decode(data)
-        await self._blobs.put(store.latent_key(latent_id), data)
+        await self._keep(store.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
-        await asyncio.to_thread(self._database.save_latent, row, seconds, use)
+        await self._sql(self._database.save_latent, row, seconds, use)
         return seconds
 
     @DBOS.step()
@@ -146,12 +138,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Expand the stored latent; returns the model's seconds."""
         job = await self._open(job_id)
         latent_key = store.latent_key(job.images[index].latent_id)
-        latent = await self._blobs.get_known(latent_key, "this latent")
+        latent = await self._known(latent_key, "this latent")
         await self._pass_gate(job, index, latent)
         request = job.request.for_image(index).to_dict()
         data, seconds = await self._call(job_id, index, "b", latent, request)
-        await self._blobs.put(store.handoff_key(job_id, index), data)
-        await asyncio.to_thread(self._database.add_cost, job_id, "b", seconds)
+        await self._keep(store.handoff_key(job_id, index), data)
+        await self._sql(self._database.add_cost, job_id, "b", seconds)
         return seconds
 
     @DBOS.step()
@@ -162,35 +154,17 @@ class JobWorkflow(DBOSConfiguredInstance):
         if image.ready_at is not None:
             return 0.0
         handoff_key = store.handoff_key(job_id, index)
-        latent = await self._blobs.get_known(handoff_key, "the Stage B latent of this job")
+        latent = await self._known(handoff_key, "the Stage B latent of this job")
         data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
-        await self._blobs.put(store.image_key(image.id, job.request.format), data)
-        await asyncio.to_thread(self._database.save_image, image.id, len(data), seconds)
+        await self._keep(store.image_key(image.id, job.request.format), data)
+        await self._sql(self._database.save_image, image.id, len(data), seconds)
         await self._blobs.delete(handoff_key)
         return seconds
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
         self._open_jobs.pop(job_id, None)
-        self._stop_calls(job_id)
-
-    def _give_up(self, job_id: str) -> None:
-        """Stop the other images of a job that one of them has failed."""
-        self._given_up.add(job_id)
-        self._stop_calls(job_id)
-
-    def _stop_calls(self, job_id: str) -> None:
-        for task in self._calls.get(job_id, ()):
-            if task is not asyncio.current_task():
-                task.cancel()
-
-    def set_outages(self, stages: set[str]) -> None:
-        """Fail the calls of stages that do not start, those under way and those to come."""
-        self._outages = stages
-        for calls in list(self._calls.values()):
-            for task, stage in calls.items():
-                if stage in stages:
-                    task.cancel()
+        self._calls.stop(job_id)
 
     async def _run_images(self, job_id: str) -> None:
         job = await self._open(job_id)
@@ -224,10 +198,10 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
         """Have a composition checked; one that is refused stops the job's other images, too."""
         try:
-            async with self._in_time(job.id):
+            async with in_time(self._database, job.id):
                 preview = await self._gate.check(job, index, latent)
         except ContentRefused:
-            self._give_up(job.id)
+            self._calls.give_up(job.id)
             raise
         if preview is not None and job.request.kind == "generate":
             steps = job.request.steps
@@ -249,9 +223,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         return None
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
-        await asyncio.to_thread(self._database.finish_job, job_id, state, error)
+        await self._sql(self._database.finish_job, job_id, state, error)
         logger.info("job %s", state)
-        self._given_up.discard(job_id)
+        self._calls.forget(job_id)
         job = self._open_jobs.pop(job_id, None)
         if job is not None:
             latency_s = (utc_now() - job.created_at).total_seconds()
@@ -262,14 +236,14 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return the job as it was when this process took it up; Cancelled if it has ended."""
         job = self._open_jobs.get(job_id)
         if job is None:
-            job = await asyncio.to_thread(self._database.open_job, job_id)
-        if job is None or job_id in self._given_up:
+            job = await self._sql(self._database.open_job, job_id)
+        if job is None or self._calls.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
         return job
 
     async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
-        """Call a stage in turn, until the job's deadline.
+        """Call a stage until the job's deadline; returns its result and the model's seconds.
 
         Raises:
             Cancelled: the job was cancelled.
@@ -277,74 +251,34 @@ class JobWorkflow(DBOSConfiguredInstance):
             CannotBeServed: no replica can run it.
             CascadeError: the stage failed.
         """
-        async with self._in_time(job_id):
-            job = self._open_jobs.get(job_id)
-            if job is None or job_id in self._given_up:  # since the step began
-                raise Cancelled("the job was cancelled")
-            call = self._in_turn(job, index, stage, args)
-            try:
-                result = await self._cancellable(job_id, stage, call)
-            except OutOfMemory as error:
-                raise self._capacity.ran_out(stage, job.request) from error
-            self._capacity.ran(stage, job.request)
-            return result.data, result.seconds
 
-    @asynccontextmanager
-    async def _in_time(self, job_id: str) -> AsyncIterator[None]:
-        """Stop what is in the block at the job's deadline, with DeadlineExceeded."""
-        left_s = await asyncio.to_thread(seconds_left, self._database, job_id)
-        try:
-            async with asyncio.timeout(left_s):
-                yield
-        except TimeoutError:
-            raise deadline_exceeded() from None
-
-    async def _in_turn(
-        self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...]
-    ) -> StageResult:
         async def on_message(message: Message) -> None:
             try:
-                await self._progress(job.id, index, stage, message)
+                await self._progress(job_id, index, stage, message)
             except NotReady as error:  # no reason to do the work once more
                 logger.warning("progress of stage %s is not shown: %s", stage, error)
 
-        async def on_death() -> int:
-            return await asyncio.to_thread(count_death, self._database, job.id, f"{stage}{index}")
+        async with in_time(self._database, job_id):
+            job = self._open_jobs.get(job_id)
+            if job is None or self._calls.is_given_up(job_id):  # since the step began
+                raise Cancelled("the job was cancelled")
+            result = await self._calls.call(job, index, stage, args, on_message)
+            return result.data, result.seconds
 
-        self._capacity.check(stage, job.request)
-        async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
-            self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
-            client = self._stages[stage]
-            try:
-                return await client.call(*args, on_message=on_message, on_death=on_death)
-            except StageLost:
-                # Each of its images would take replicas along; the next has its turn right after.
-                self._give_up(job.id)
-                raise
+    async def _known(self, key: str, what: str) -> bytes:
+        return await until_ready(partial(self._blobs.get_known, key, what))
 
-    async def _cancellable(
-        self, job_id: str, stage: str, call: Coroutine[Any, Any, StageResult]
-    ) -> StageResult:
-        """Await a call so that :meth:`cancel` and :meth:`set_outages` can end it."""
-        task = asyncio.create_task(call)
-        calls = self._calls.setdefault(job_id, {})
-        calls[task] = stage
-        if stage in self._outages:
-            task.cancel()
-        try:
-            return await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                raise  # this process shuts down and the job goes on elsewhere, or its time is up
-            if stage in self._outages:
-                message = f"no replica of stage {stage.upper()} runs, and none can be started"
-                raise CannotBeServed(message) from None
-            raise Cancelled("the job was cancelled") from None
-        finally:
-            del calls[task]
-            if not calls:
-                self._calls.pop(job_id, None)
+    async def _keep(self, key: str, data: bytes) -> None:
+        await until_ready(partial(self._blobs.put, key, data))
+
+    async def _sql(
+        self,
+        do: Callable[Arguments, ResultT],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> ResultT:
+        """Do a transaction that the job cannot go on without."""
+        return await until_ready(partial(asyncio.to_thread, do, *args, **kwargs))
 
     async def _progress(self, job_id: str, index: int, stage: str, message: Message) -> None:
         if message["type"] == "warning":

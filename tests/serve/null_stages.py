@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -22,6 +22,7 @@ from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics, RefusalMetrics
 from serve.moderation import Moderator
 from serve.records import Job, NewJob
+from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.store import BlobStore
 from serve.turns import Turns
@@ -68,26 +69,31 @@ class Previewer:
         return StageResult(PREVIEW, 0.0)
 
 
+def stage_calls(
+    database: Database, stages: Mapping[str, Stage], turns: dict[str, Turns] | None = None
+) -> StageCalls:
+    """Return the way to stages, one image at a time."""
+    clients = {name: cast(StageClient, stage) for name, stage in stages.items()}
+    return StageCalls(database, clients, turns or {name: Turns(1) for name in clients})
+
+
 @asynccontextmanager
 async def launched(
     database: Database,
     database_url: str,
     blobs: BlobStore,
-    stages: dict[str, Stage],
+    stages: Mapping[str, Stage],
     checkers: Sequence[Checker] = (),
     demand: Demand | None = None,
-    turns: dict[str, Turns] | None = None,
+    calls: StageCalls | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
-    clients = cast(dict[str, StageClient], stages)
-    turns = turns or {name: Turns(1) for name in clients}
     previewer = cast(StageClient, Previewer())
     gate = Gate(Moderator(checkers, RefusalMetrics().refused), previewer, True, database, blobs)
     workflow = JobWorkflow(
         database,
         blobs,
-        clients,
-        turns,
+        calls or stage_calls(database, stages),
         demand or Demand(),
         "f1",
         gate,

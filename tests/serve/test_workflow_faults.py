@@ -17,12 +17,13 @@ from cascade_core.errors import CascadeError, NotReady, OutOfMemory, StageLost
 from serve.db import Database
 from serve.deaths import count_death
 from serve.records import Job, NewJob, utc_now
+from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.store import BlobStore
 from serve.tables import jobs
 from serve.turns import Turns
 from serve.workflow import JobWorkflow
-from tests.serve.null_stages import Stage, launched
+from tests.serve.null_stages import Stage, launched, stage_calls
 
 JobMaker = Callable[..., NewJob]
 SOON = timedelta(seconds=0.2)
@@ -68,12 +69,16 @@ def turns() -> dict[str, Turns]:
     return {name: Turns(1) for name in ("c", "b", "a")}
 
 
+@pytest.fixture
+def calls(database: Database, stages: Stages, turns: dict[str, Turns]) -> StageCalls:
+    return stage_calls(database, stages, turns)
+
+
 @pytest_asyncio.fixture
 async def workflow(
-    database: Database, database_url: str, blobs: BlobStore, stages: Stages, turns: dict[str, Turns]
+    database: Database, database_url: str, blobs: BlobStore, stages: Stages, calls: StageCalls
 ) -> AsyncIterator[JobWorkflow]:
-    scripted: dict[str, Stage] = {**stages}
-    async with launched(database, database_url, blobs, scripted, turns=turns) as workflow:
+    async with launched(database, database_url, blobs, stages, calls=calls) as workflow:
         yield workflow
 
 
@@ -164,13 +169,13 @@ async def test_a_size_too_large_for_the_replicas_fails_with_a_reason_and_the_nex
 
 
 async def test_jobs_of_a_stage_that_does_not_start_fail_those_under_way_too(
-    runner: Runner, make_job: JobMaker, stages: Stages
+    runner: Runner, make_job: JobMaker, stages: Stages, calls: StageCalls
 ) -> None:
     stages["b"].is_slow = True
     under_way, waiting = make_job(), make_job()
     handles = [await runner.start(job) for job in (under_way, waiting)]
     await stages["b"].working.wait()
-    runner.workflow.set_outages({"b"})
+    calls.set_outages({"b"})
     for handle in handles:
         await handle.get_result()
     later = await runner.end(make_job())
@@ -180,22 +185,24 @@ async def test_jobs_of_a_stage_that_does_not_start_fail_those_under_way_too(
     assert stages["b"].calls == 1
 
 
-async def test_a_stage_that_starts_again_serves_again(runner: Runner, make_job: JobMaker) -> None:
-    runner.workflow.set_outages({"c"})
+async def test_a_stage_that_starts_again_serves_again(
+    runner: Runner, make_job: JobMaker, calls: StageCalls
+) -> None:
+    calls.set_outages({"c"})
     assert code(await runner.end(make_job())) == "cannot_be_served"
-    runner.workflow.set_outages(set())
+    calls.set_outages(set())
     assert (await runner.end(make_job())).state == "succeeded"
 
 
 async def test_a_job_cancelled_during_an_outage_is_cancelled(
-    runner: Runner, make_job: JobMaker, stages: Stages, database: Database
+    runner: Runner, make_job: JobMaker, stages: Stages, calls: StageCalls, database: Database
 ) -> None:
     stages["c"].is_slow = True
     job = make_job()
     handle = await runner.start(job)
     await stages["c"].working.wait()
     assert database.finish_job(job.id, "cancelled")
-    runner.workflow.set_outages({"c"})
+    calls.set_outages({"c"})
     await handle.get_result()
     assert runner.job(job).state == "cancelled"
 
@@ -226,3 +233,33 @@ async def test_a_stage_is_not_called_again_because_its_progress_cannot_be_writte
 
     monkeypatch.setattr(database, "start_job", stay_locked)
     assert (await runner.end(make_job())).state == "succeeded"
+
+
+async def test_a_store_that_is_away_for_a_while_costs_no_job_and_repeats_no_stage(
+    runner: Runner,
+    make_job: JobMaker,
+    stages: Stages,
+    blobs: BlobStore,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    put, finish_job, failures = blobs.put, database.finish_job, iter([True] * 3)
+
+    async def put_at_last(key: str, data: bytes) -> None:
+        if next(failures, False):
+            raise NotReady("the store does not answer")
+        await put(key, data)
+
+    ends = iter([True])
+
+    def finish_at_last(*args: Any) -> bool:
+        if next(ends, False):
+            raise NotReady("the database does not answer")
+        return finish_job(*args)
+
+    monkeypatch.setattr("serve.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(blobs, "put", put_at_last)
+    monkeypatch.setattr(database, "finish_job", finish_at_last)
+    assert (await runner.end(make_job())).state == "succeeded"
+    assert [stage.calls for stage in stages.values()] == [1, 1, 1]
+    assert next(failures, None) is next(ends, None) is None

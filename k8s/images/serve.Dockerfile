@@ -25,6 +25,8 @@ RUN pip install --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^t
 COPY pyproject.toml README.md LICENSE ./
 COPY cascade_core/ cascade_core/
 COPY serve/ serve/
+# The command `cascade` lists the bot's commands; what they need is not installed here.
+COPY bot/ bot/
 RUN pip install --constraint constraints.txt .
 
 FROM ${PYTHON_IMAGE}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 import tomllib
 from importlib.metadata import PackageNotFoundError, distribution
 
@@ -29,9 +31,13 @@ def test_what_is_copied_is_there_and_sent_to_the_build(file: str) -> None:
 
 
 @for_each_file
-def test_what_pyproject_needs_to_build_is_copied(file: str) -> None:
+def test_what_pyproject_names_is_copied(file: str) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    assert {project["readme"], "LICENSE", "constraints.txt"} <= set(copied_from_context(file))
+    named = {project["readme"], "LICENSE", "constraints.txt"}
+    # `cascade` loads every command that is registered, so its package must be there.
+    for entries in (project["scripts"], *project["entry-points"].values()):
+        named |= {entry.partition(".")[0] for entry in entries.values()}
+    assert named <= set(copied_from_context(file))
 
 
 def test_nothing_else_is_sent_to_the_build() -> None:
@@ -107,3 +113,37 @@ def test_the_bots_packages_are_few_and_pinned() -> None:
     assert not found & {"torch", "ray", "diffusers", "transformers", "numpy", "sqlalchemy", "dbos"}
     pins = (ROOT / "constraints.txt").read_text().lower().replace("_", "-").replace(".", "-")
     assert {name for name in found if f"\n{name}==" not in pins} == set()
+
+
+_PROGRAM = """
+import sys
+from importlib.metadata import packages_distributions
+
+ALLOWED = set(sys.argv[1].split(","))
+OWNERS = packages_distributions()
+
+
+class OnlyThese:
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        owners = {o.lower().replace("_", "-").replace(".", "-") for o in OWNERS.get(top, ())}
+        if owners and not owners & ALLOWED and top not in ("bot", "cascade_core", "serve"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+
+sys.meta_path.insert(0, OnlyThese())
+sys.argv = ["cascade", *sys.argv[2:]]
+import bot.run
+from serve.cli.main import run
+
+run()
+"""
+
+
+def test_the_bots_command_starts_with_its_packages_alone() -> None:
+    (arguments,) = of("bot.Dockerfile", "CMD")
+    allowed = ",".join(with_dependencies(BOT_REQUIREMENTS))
+    # Its modules are all imported first, as --help alone would need few of them.
+    command = [sys.executable, "-c", _PROGRAM, allowed, *json.loads(arguments), "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

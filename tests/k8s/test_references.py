@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import subprocess
 import sys
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 from ray._private import ray_constants
 
+import bot.health as bot_health
+import bot.settings as bot_settings
 from serve.settings import Settings, load_settings
 from tests.k8s.manifests import (
     OVERLAYS,
@@ -42,6 +45,7 @@ OTHER_VARIABLES = {
     "REDIS_PASSWORD",
 }
 """What obstore, huggingface_hub and the Redis container read."""
+PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
 A_URL = "postgresql://user:secret@database/cascade"
 
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
@@ -85,7 +89,6 @@ def test_the_service_knows_each_of_its_variables_and_accepts_their_values(
 def test_the_bot_knows_each_of_its_variables_and_accepts_their_values(
     overlay: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bot_settings = pytest.importorskip("bot.settings")
     known = {bot_settings.variable(name) for name in bot_settings.Settings.model_fields}
     ((pod, container),) = ours(overlay, "cascade-bot")
     variables = environment(overlay, container)
@@ -95,6 +98,8 @@ def test_the_bot_knows_each_of_its_variables_and_accepts_their_values(
     settings = bot_settings.load_settings()
     assert settings.http_port == container["ports"][0]["containerPort"]
     assert settings.http_host == "0.0.0.0"
+    asked = {container[probe]["httpGet"]["path"] for probe in PROBES if probe in container}
+    assert asked <= set(re.findall(r'add_get\("(.+?)"', inspect.getsource(bot_health)))
     assert pod.spec["terminationGracePeriodSeconds"] > settings.grace_s
 
 
@@ -107,7 +112,8 @@ def test_the_bot_asks_the_service_that_kuberay_makes(overlay: str) -> None:
 
 
 def test_commands_are_commands_of_the_image(overlay: str) -> None:
-    for arguments in {tuple(c.get("args", ())) for _, c in ours(overlay, "cascade-serve")} - {()}:
+    containers = [*ours(overlay, "cascade-serve"), *ours(overlay, "cascade-bot")]
+    for arguments in {tuple(container.get("args", ())) for _, container in containers} - {()}:
         words = [word for word in arguments if not word.startswith("-")]
         command = [sys.executable, "-m", "serve.cli.main", *words, "--help"]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
@@ -133,7 +139,7 @@ def test_probes_services_and_monitors_name_ports_that_are_there(overlay: str) ->
     for pod in pods(overlay):
         for container in pod.containers:
             named = {port["name"] for port in container.get("ports", [])}
-            for kind in ("livenessProbe", "readinessProbe", "startupProbe"):
+            for kind in PROBES:
                 for probe in (container.get(kind, {}).get(how) for how in ("httpGet", "tcpSocket")):
                     assert probe is None or probe["port"] in named
     for selector, ports in [

@@ -107,7 +107,9 @@ class CascadeBot(commands.AutoShardedBot):
             return
         for task in list(self._background):
             task.cancel()
-        await self.courier.close(self._settings.grace_s)
+        grace_s = self._settings.grace_s / 2
+        await self._desk.close(grace_s)
+        await self.courier.close(grace_s)
         await super().close()
 
     def connection(self) -> Connection:

@@ -17,7 +17,12 @@ from cascade_core.errors import CascadeError, NotReady, SettingsInvalid
 _HINT = "cascade bot needs discord.py: pip install 'cascade-serve[bot]', or make install"
 _BAD_USAGE, _FAILED, _UNREACHABLE = 2, 1, 3
 
-app = typer.Typer(help="The Discord bot.", no_args_is_help=True)
+app = typer.Typer(
+    help="The Discord bot.",
+    no_args_is_help=True,
+    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.command()

@@ -60,6 +60,14 @@ class Desk:
         self._metrics = metrics
         self._model: ModelInfo | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
+        self._placing: set[asyncio.Task[Any]] = set()
+        self._is_closed = False
+
+    async def close(self, grace_s: float) -> None:
+        """Take no more orders; those being placed may be finished."""
+        self._is_closed = True
+        if self._placing:
+            await asyncio.wait(self._placing, timeout=grace_s)
 
     def talk(self, interaction: Interaction) -> Talk:
         """Begin to answer an interaction."""
@@ -83,6 +91,16 @@ class Desk:
             make: makes the order from what its orderer likes.
             private: what they said about it; None: nothing.
         """
+        task = asyncio.current_task()
+        if self._is_closed or task is None:
+            raise NotReady("the bot is stopping")
+        self._placing.add(task)
+        try:
+            await self._place(talk, make, private)
+        finally:
+            self._placing.discard(task)
+
+    async def _place(self, talk: Talk, make: MakeOrder, private: bool | None) -> None:
         seen = self.people.seen(talk.user)
         wish = private if private is not None or seen is None else seen.private
         # Who may want to be alone is answered alone first; it is made public if they do not.

@@ -38,10 +38,11 @@ async def fitted(
     Args:
         images: names without their endings, and PNG bytes.
         limit_bytes: of one file.
-        shrink: halve the limit so many times; for when Discord refused what should have fit.
+        shrink: halve what they take so many times; for when Discord refused what should have fit.
     """
-    share = MAX_REQUEST_BYTES // max(1, len(images))
-    limit = min(limit_bytes, share) >> shrink
+    limit = min(limit_bytes, MAX_REQUEST_BYTES // max(1, len(images)))
+    if shrink:
+        limit = min(limit, max(len(data) for _, data in images)) >> shrink
     return [await asyncio.to_thread(fit, name, data, limit) for name, data in images]
 
 

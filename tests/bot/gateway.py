@@ -64,6 +64,7 @@ class Service:
         self._port = 0
         self._server: uvicorn.Server | None = None
         self._serving: asyncio.Task[None] | None = None
+        self._key = ""
 
     @property
     def app(self) -> FastAPI:
@@ -76,9 +77,11 @@ class Service:
         return f"http://127.0.0.1:{self._port}"
 
     def make_key(self) -> str:
-        """Make the kind of key that a bot has."""
-        _, token = KeyStore(self.database).create("bot", ["read", "create", "trusted"], 0)
-        return token
+        """Return the kind of key that a bot has, the same one each time."""
+        if not self._key:
+            store = KeyStore(self.database)
+            _, self._key = store.create("bot", ["read", "create", "trusted"], 0)
+        return self._key
 
     async def start(self) -> None:
         """Begin to answer."""

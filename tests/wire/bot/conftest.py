@@ -70,12 +70,12 @@ class Stage:
         """Order a picture; returns the job's id and its live message."""
         asked = await self.alice.slash(self.channel, "imagine", prompt=prompt, **options)
         job_id = await self.submitted()
-        return job_id, await asked.reply(lambda m: "Cancel" in m.buttons)
+        return job_id, await asked.reply(lambda m: has_button(m, "cancel"))
 
     async def finished(self, job_id: str, message: Message) -> Message:
         """Bring a job to its good end and wait for its pictures in a message."""
         await self.service.succeed(job_id)
-        await self.fake.wait_for(lambda: "Re-roll" in message.buttons, 20)
+        await self.fake.wait_for(lambda: has_button(message, "reroll"), 20)
         return message
 
     async def picture(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
@@ -87,6 +87,13 @@ class Stage:
         """Return a picture's bytes as the service has them."""
         image = self.service.door.images(job_id)[index]
         return await self.service.door.blobs.get(f"images/{image.id}.png")
+
+
+def has_button(message: Message, action: str) -> bool:
+    """Say whether a message has a button that does something, whatever its language."""
+    return any(
+        one.get("custom_id", "").startswith(f"v1:{action}:") for one in message.buttons.values()
+    )
 
 
 @pytest.fixture

@@ -1,0 +1,232 @@
+"""Who asks, where, and in which language: installs, channels, rules, shards, commands."""
+
+from __future__ import annotations
+
+import pytest
+
+from cascade_core.errors import Internal
+from tests.wire.bot.conftest import Stage, StartBot
+from tests.wire.fake_discord.messages import Upload
+from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.server import FakeDiscord
+
+MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
+
+
+async def test_commands_are_put_in_place_once_and_again_only_when_they_changed(
+    fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    def puts() -> int:
+        return len(fake.traffic.requests("PUT", "/commands$"))
+
+    bot = await start_bot()
+    names = {name for _, name in fake.commands[None]}
+    assert names >= {"imagine", "show", "gallery", "queue", "settings", "admin", "Vary details"}
+    await bot.terminate()
+    assert puts() == 1
+    again = await start_bot()
+    await again.terminate()
+    assert puts() == 1
+    await start_bot(BOT_GUILDS=fake.guild().id)
+    await fake.wait_for(lambda: puts() == 2)
+
+
+@pytest.mark.usefixtures("bot")
+async def test_private_answers_follow_the_person_and_public_ones_the_place(
+    stage: Stage, fake: FakeDiscord
+) -> None:
+    assert stage.channel.guild is not None
+    stage.channel.guild.locale = "fr"
+    anna = stage.alice = fake.person("anna", stage.channel.guild, locale="de")
+    _, public = await stage.picture()
+    assert {"Varier les détails", "Relancer"} <= public.buttons.keys()
+    assert "Graine" in public.text
+    answer = await (await anna.slash(stage.channel, "gallery")).reply()
+    assert "Deine Bilder" in answer.text
+
+
+@pytest.mark.usefixtures("bot")
+async def test_in_direct_messages_with_the_bot_everything_works(stage: Stage) -> None:
+    stage.channel = stage.fake.dm(stage.alice)
+    job_id, message = await stage.picture()
+    assert list(message.files.values()) == [await stage.bytes_of(job_id)]
+
+
+@pytest.mark.usefixtures("bot")
+async def test_an_app_of_ones_own_works_where_the_bot_is_no_member(stage: Stage) -> None:
+    bea = stage.fake.person("bea", has_app=True)
+    cem = stage.fake.person("cem")
+    stage.alice, stage.channel = bea, stage.fake.private_channel(bea, cem)
+    job_id, message = await stage.picture()
+    clicked = await bea.click(message, "Vary details")
+    varied_id = await stage.submitted()
+    await stage.finished(varied_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
+    assert message.files
+    assert job_id != varied_id
+
+
+@pytest.mark.usefixtures("bot")
+async def test_an_app_of_ones_own_brings_a_late_picture_as_a_direct_message(stage: Stage) -> None:
+    bea = stage.fake.person("bea", has_app=True)
+    stage.alice, stage.channel = bea, stage.fake.private_channel(bea, stage.fake.person("cem"))
+    job_id, _ = await stage.imagine()
+    stage.fake.let_pass(16 * 60)
+    await stage.service.succeed(job_id)
+    direct = await bea.sees(stage.fake.dm(bea), lambda m: "Re-roll" in m.buttons, 20)
+    assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
+
+
+@pytest.mark.usefixtures("bot")
+async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> None:
+    await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
+    job_id, message = await stage.picture()
+    assert message.receiver == stage.alice.user
+    assert list(message.files.values()) == [await stage.bytes_of(job_id)]
+
+
+@pytest.mark.usefixtures("bot")
+async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
+    stage: Stage,
+) -> None:
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    told = await (await boss.slash(stage.channel, "admin limits", images=2, steps=10)).reply()
+    assert "Pictures at a time: 2. Steps: 10" in told.text
+    await (await boss.slash(stage.channel, "admin blocklist", add="Cat, two words")).reply()
+    adult = {"add": "nude", "age_restricted": True}
+    await (await boss.slash(stage.channel, "admin blocklist", **adult)).reply()
+
+    async def refused(prompt: str, **options: object) -> str:
+        asked = await stage.alice.slash(stage.channel, "imagine", prompt=prompt, **options)
+        answer = await asked.reply(lambda m: "Cancel" not in m.buttons)
+        assert answer.receiver == stage.alice.user
+        return answer.text
+
+    assert "“cat”" in await refused("a CAT on a mat")
+    assert "“two words”" in await refused("these two, words")
+    assert "age-restricted" in await refused("a nude statue")
+    assert "2 pictures at a time" in await refused("a fox", count=3)
+    assert "10 steps" in await refused("a fox", steps=11)
+    assert stage.service.submitted.empty()
+    await stage.picture("concatenate")
+    stage.channel = stage.fake.channel(boss_guild(stage), "adults", is_nsfw=True)
+    await stage.picture("a nude statue")
+
+
+def boss_guild(stage: Stage) -> object:
+    guild = stage.channel.guild
+    assert guild is not None
+    return guild
+
+
+@pytest.mark.usefixtures("bot")
+async def test_pictures_are_made_in_the_allowed_channels_only(stage: Stage) -> None:
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    art = stage.fake.channel(boss_guild(stage), "art")  # type: ignore[arg-type]
+    told = await (await boss.slash(stage.channel, "admin channels", allow=art)).reply()
+    assert f"<#{art.id}>" in told.text
+    refused = await (await stage.alice.slash(stage.channel, "imagine", prompt="a fox")).reply()
+    assert f"<#{art.id}>" in refused.text
+    stage.channel = art
+    await stage.picture()
+
+
+@pytest.mark.usefixtures("bot")
+async def test_the_status_tells_replicas_queue_and_errors(stage: Stage) -> None:
+    job_id, _ = await stage.imagine()
+    stage.service.door.finish(job_id, "failed", Internal("x"))
+    await stage.imagine("a second")
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    told = (await (await boss.slash(stage.channel, "admin status")).reply()).text
+    for fact in ("Ready.", "StageC 1", "1 wait", "100 %"):
+        assert fact in told
+
+
+@pytest.mark.usefixtures("bot")
+async def test_a_failed_job_is_told_with_a_reference_and_another_try(stage: Stage) -> None:
+    job_id, message = await stage.imagine()
+    stage.service.door.finish(job_id, "failed", Internal("the secret cause"))
+    await stage.fake.wait_for(lambda: "Try again" in message.buttons)
+    assert job_id in message.text
+    assert "secret" not in message.text
+    await stage.alice.click(message, "Try again")
+    assert await stage.submitted() != job_id
+
+
+@pytest.mark.usefixtures("bot")
+async def test_a_gallery_is_paged_through_and_brings_pictures_up(stage: Stage) -> None:
+    for number in range(5):
+        await stage.picture(f"fox {number}", private=True)
+    asked = await stage.alice.slash(stage.channel, "gallery")
+    page = await asked.reply()
+    assert [f"fox {number}" in page.text for number in range(5)] == [False, True, True, True, True]
+    assert len(page.files) == 4
+    await stage.alice.click(page, "Older")
+    await stage.fake.wait_for(lambda: "page 2" in page.text)
+    assert "fox 0" in page.text
+    shown = await (await stage.alice.click(page, "Show 1")).reply(lambda m: bool(m.files))
+    assert "fox 0" in shown.text
+    assert "Vary details" in shown.buttons
+    await stage.alice.click(page, "Newer")
+    await stage.fake.wait_for(lambda: "page 1" in page.text)
+
+
+@pytest.mark.usefixtures("bot")
+async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> None:
+    job_id, message = await stage.imagine("a slow fox")
+    panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
+    assert "a slow fox" in panel.text
+    await stage.alice.click(panel, "Cancel")
+    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
+    await stage.fake.wait_for(lambda: "Cancelled" in message.text)
+    job = stage.service.database.job(job_id)
+    assert job is not None
+    assert job.state == "cancelled"
+
+
+@pytest.mark.usefixtures("bot")
+async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: Stage) -> None:
+    job_id, _ = await stage.picture()
+    image_id = stage.service.door.images(job_id)[0].id
+    for wanted in (job_id, image_id):
+        shown = await (await stage.alice.slash(stage.channel, "show", id=wanted)).reply()
+        assert list(shown.files.values()) == [await stage.bytes_of(job_id)]
+    mallory = stage.fake.person("mallory", stage.channel.guild)
+    refused = await (await mallory.slash(stage.channel, "show", id=job_id)).reply()
+    assert "no such picture of yours" in refused.text
+    assert refused.receiver == mallory.user
+
+
+@pytest.mark.usefixtures("bot")
+async def test_the_menus_know_messages_of_the_bot_and_files_that_it_made(stage: Stage) -> None:
+    job_id, message = await stage.picture()
+    told = await (await stage.alice.menu(message, "Image info")).reply()
+    assert job_id in told.text
+    data = await stage.bytes_of(job_id)
+    posted = await stage.alice.say(stage.channel, "look", Upload("mine.png", data, "image/png"))
+    varied = await stage.alice.menu(posted, "Vary details")
+    varied_id = await stage.submitted()
+    await stage.finished(varied_id, await varied.reply(lambda m: "Cancel" in m.buttons))
+    other = await stage.alice.say(stage.channel, "nothing here")
+    refused = await (await stage.alice.menu(other, "Image info")).reply()
+    assert "no picture of mine" in refused.text
+
+
+async def test_two_shards_serve_their_servers(
+    stage: Stage, fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    fake.gateway.shard_count = 2
+    guilds = [fake.guild(f"guild {number}", shard=number) for number in range(2)]
+    await start_bot()
+    for guild in guilds:
+        stage.channel, stage.alice = fake.channel(guild), fake.person(f"of {guild.name}", guild)
+        await stage.picture()
+
+
+@pytest.mark.usefixtures("bot")
+async def test_prompts_are_suggested_and_mention_nobody(stage: Stage) -> None:
+    await stage.picture("@everyone <@1> look", aspect="wide")  # the model is known from here on
+    typed = await stage.alice.autocomplete(stage.channel, "imagine", "prompt", prompt="ring")
+    await stage.fake.wait_for(lambda: typed.choices is not None)
+    assert [choice["value"] for choice in typed.choices or []] == ["a blue ring"]
+    everywhere = stage.fake.messages.of_channel(stage.channel)
+    assert all(message.calls == set() for message in everywhere)

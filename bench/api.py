@@ -19,7 +19,8 @@ from ray import serve as ray_serve
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from bench.load import ask, closed_loop, http_session, until_idle
-from bench.null_service import NULL_JOB, null_service
+from bench.null_service import null_service
+from bench.null_stages import NULL_JOB
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 
 CLIENTS = (1, 2, 4, 8, 16, 32)

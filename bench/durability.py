@@ -18,7 +18,8 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 
 from bench.load import ask, closed_loop, http_session
-from bench.null_service import NULL_JOB, null_service
+from bench.null_service import null_service
+from bench.null_stages import NULL_JOB
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
 from serve.claims import make_claim

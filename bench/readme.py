@@ -19,6 +19,8 @@ NAMES = (
     "soak",
     "chaos",
     "chaos_postgresql",
+    "autoscale",
+    "autoscale_live",
 )
 
 
@@ -27,7 +29,8 @@ def performance_section() -> str:
     parts = [
         "`make bench` measures each figure with its baseline in the same run and writes "
         "`bench/results/` and this section. Some take many minutes and are run apart, then "
-        "`python -m bench.readme`: `python -m bench.recovery`, `bench.soak` and `bench.chaos`."
+        "`python -m bench.readme`: `python -m bench.recovery`, `bench.soak`, `bench.chaos`, "
+        "`bench.autoscale` and `bench.autoscale --calibrate`."
     ]
     # Those run apart are shown from their first run on.
     for name in (name for name in NAMES if (RESULTS_DIR / f"{name}.json").exists()):

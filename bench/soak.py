@@ -25,7 +25,8 @@ import aiohttp
 import psutil
 
 from bench.load import TIMEOUT_S, ask, http_session, until_idle
-from bench.null_service import NULL_JOB, null_service, processes, resident_mb
+from bench.null_service import null_service, processes, resident_mb
+from bench.null_stages import NULL_JOB
 from bench.stats import late_growth, machine, percentiles, percentiles_ms, summary, write_result
 from serve.settings import Settings
 from serve.tables import jobs, open_engine

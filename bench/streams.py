@@ -20,7 +20,8 @@ import aiohttp
 import psutil
 
 from bench.load import ask, http_session
-from bench.null_service import NULL_JOB, null_service, processes, resident_mb
+from bench.null_service import null_service, processes, resident_mb
+from bench.null_stages import NULL_JOB
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.db import Database
 

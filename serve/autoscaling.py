@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from cascade_core.errors import SettingsInvalid
 
 STAGES = ("c", "b", "a")
-RATE_WINDOWS_S = (10, 120)
+RATE_WINDOWS_S = (10, 300)
 """The short one sees a burst within seconds, the long one keeps the average of a noisy stream."""
 
 Peaks = list[tuple[float, int]]
@@ -42,9 +42,9 @@ class Sizing:
 
     gpu_budget: float
     gpus: Mapping[str, float] = field(default_factory=lambda: {"c": 1.0, "b": 1.0, "a": 0.0})
-    max_wait_s: float = 5.0
-    utilization: float = 0.7
-    hold_s: float = 90.0
+    max_wait_s: float = 3.0
+    utilization: float = 0.5
+    hold_s: float = 50.0
 
     def __post_init__(self) -> None:
         if set(self.gpus) != set(STAGES):
@@ -105,14 +105,13 @@ def plan(
 
 
 def _wanted(sizing: Sizing, load: StageLoad) -> int:
-    """Return the replicas that keep up with what arrives and soon finish what is open."""
+    """Return the replicas that keep up with what arrives, or soon finish what is open."""
     rate = max(load.arriving)
     if load.seconds_per_work is None:
         count = 1 if rate > 0 or load.open_work > 0 else 0
     else:
-        steady = rate / sizing.utilization
-        catching_up = load.open_work / sizing.max_wait_s
-        count = math.ceil((steady + catching_up) * load.seconds_per_work - _TOLERANCE)
+        needed = max(rate / sizing.utilization, load.open_work / sizing.max_wait_s)
+        count = math.ceil(needed * load.seconds_per_work - _TOLERANCE)
     return max(load.floor, min(load.cap, count))
 
 

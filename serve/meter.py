@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -10,17 +11,31 @@ _KEPT = 0.9
 
 
 class WorkMeter:
-    """Sets the time a replica was busy against the images it finished; for one event loop.
+    """Sets the time a replica was taken up against the images it finished; for one event loop.
 
-    Images that share steps share the time, so the figures hold for the batches there are now.
+    A replica is taken up by its model, or by images that hold their places in it without the model,
+    such as those whose files are being encoded: whichever is more. Images that share steps share
+    the time, so the figures hold for the batches there are now.
 
     Args:
         busy_s: seconds that the model's thread has worked until now.
+        rows: how many images the replica works on at a time.
+        clock: seconds, monotonic.
     """
 
-    def __init__(self, busy_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        busy_s: Callable[[], float],
+        rows: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._busy_s = busy_s
+        self._rows = rows
+        self._clock = clock
         self._counted_s = busy_s()
+        self._looked_s = clock()
+        self._held_s = 0.0
+        self._open_images = 0
         self._open_work = 0.0
         self._seconds = self._work = self._images = 0.0
 
@@ -31,19 +46,11 @@ class WorkMeter:
         Args:
             work: see `serve.line.stage_work`.
         """
-
-        def finished() -> None:
-            busy_s = self._busy_s()
-            self._seconds = _KEPT * self._seconds + busy_s - self._counted_s
-            self._work = _KEPT * self._work + work
-            self._images = _KEPT * self._images + 1
-            self._counted_s = busy_s
-
-        self._open_work += work
+        self._change(1, work)
         try:
-            yield finished
+            yield lambda: self._finish(work)
         finally:
-            self._open_work -= work
+            self._change(-1, -work)
 
     def stats(self) -> dict[str, float]:
         """Return seconds per unit of work and per image, and of all open work; 0 if unknown."""
@@ -53,3 +60,20 @@ class WorkMeter:
             "seconds_per_image": self._seconds / self._images if self._images else 0.0,
             "queued_s": max(0.0, self._open_work) * per_work,
         }
+
+    def _finish(self, work: float) -> None:
+        self._change(0, 0.0)
+        busy_s = self._busy_s()
+        spent_s = max(busy_s - self._counted_s, self._held_s)
+        self._counted_s, self._held_s = busy_s, 0.0
+        self._seconds = _KEPT * self._seconds + spent_s
+        self._work = _KEPT * self._work + work
+        self._images = _KEPT * self._images + 1
+
+    def _change(self, images: int, work: float) -> None:
+        now_s = self._clock()
+        share = min(self._open_images, self._rows) / self._rows
+        self._held_s += share * (now_s - self._looked_s)
+        self._looked_s = now_s
+        self._open_images += images
+        self._open_work += work

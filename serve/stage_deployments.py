@@ -53,7 +53,7 @@ class _StageDeployment:
         self._device = device
         self._replica = StageReplica(stage, max_rows)
         self._metrics = StageMetrics(name)
-        self._meter = WorkMeter(self._replica.busy_s)
+        self._meter = WorkMeter(self._replica.busy_s, max_rows)
 
     async def _stream(
         self, task: Any, work: float, previews: int, finish: Callable[[Any], bytes]
@@ -62,8 +62,8 @@ class _StageDeployment:
             async for message in self._replica.run(task, previews):
                 if message["type"] == "done":
                     request.done(message["seconds"])
-                    finished()
                     message["result"] = await asyncio.to_thread(finish, message["result"])
+                    finished()
                 yield message
 
     def max_rows(self) -> int:

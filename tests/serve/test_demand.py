@@ -33,7 +33,7 @@ def test_vary_details_arrives_at_b_and_a_only() -> None:
 
 def test_work_costs_what_the_model_took_for_the_last_images() -> None:
     busy_s = 7.0  # the warm-up
-    meter = WorkMeter(lambda: busy_s)
+    meter = WorkMeter(lambda: busy_s, 2, lambda: 0.0)
     assert meter.stats()["seconds_per_work"] == 0.0
     for _ in range(2):
         with meter.image(4.0) as finished:
@@ -48,7 +48,7 @@ def test_work_costs_what_the_model_took_for_the_last_images() -> None:
 
 def test_images_that_share_steps_share_their_cost() -> None:
     busy_s = 0.0
-    meter = WorkMeter(lambda: busy_s)
+    meter = WorkMeter(lambda: busy_s, 2, lambda: 0.0)
     with meter.image(1.0) as first, meter.image(1.0) as second:
         busy_s = 3.0
         first()
@@ -59,9 +59,21 @@ def test_images_that_share_steps_share_their_cost() -> None:
 
 def test_the_cost_of_work_follows_a_change_within_some_images() -> None:
     busy_s = 0.0
-    meter = WorkMeter(lambda: busy_s)
+    meter = WorkMeter(lambda: busy_s, 2, lambda: 0.0)
     for seconds in [1.0] * 50 + [3.0] * 30:
         with meter.image(1.0) as finished:
             busy_s += seconds
             finished()
     assert meter.stats()["seconds_per_work"] == pytest.approx(3.0, rel=0.05)
+
+
+def test_an_image_whose_file_takes_longer_than_its_model_costs_the_place_it_holds() -> None:
+    busy_s = now_s = 0.0
+    meter = WorkMeter(lambda: busy_s, 2, lambda: now_s)
+    with meter.image(1.0) as first, meter.image(1.0) as second:
+        busy_s = 0.2
+        now_s = 3.0
+        first()
+        second()
+    # Two places for three seconds: such a replica makes an image in one and a half.
+    assert meter.stats()["seconds_per_image"] == pytest.approx(1.5, rel=0.1)

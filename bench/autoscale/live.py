@@ -1,0 +1,183 @@
+"""The whole service on this machine's Ray, scaled by the policy on logical GPUs.
+
+Gateway, Jobs, turns, policy and Serve are the real ones; stages take fixed times instead of running
+models, so that a dozen replicas fit on two cores.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import ray
+from ray import serve as ray_serve
+from ray.serve import Application
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ServeDeploySchema
+
+from bench.autoscale.timed_stages import (
+    TIMED_JOB,
+    TimedStageA,
+    TimedStageB,
+    TimedStageC,
+    timed_work,
+)
+from bench.autoscale.traces import Arrival
+from serve.app import AppArgs, build_with
+from serve.autoscaling import STAGES, Sizing
+from serve.autoscaling_policy import DEPLOYMENTS, JOBS
+from serve.demand import open_work_key
+from serve.local import APP_NAME
+from serve.settings import ENV_PREFIX, Settings, load_settings
+
+GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
+CAP = {"c": 4, "b": 3, "a": 3}
+FLOOR = {"c": 1, "b": 1, "a": 1}
+SIZING: dict[str, Any] = {"gpu_budget": 6, "gpus": GPUS, "hold_s": 15}
+SAMPLE_S = 0.5
+_LOGICAL_CPUS = 16
+_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What was seen at one moment.
+
+    Attributes:
+        at_s: since the first sample.
+        running, starting: replicas by stage.
+        open_images: images accepted for a stage that it has not done yet.
+    """
+
+    at_s: float
+    running: dict[str, int]
+    starting: dict[str, int]
+    open_images: dict[str, float]
+
+
+@dataclass(slots=True)
+class Live:
+    """A service that runs, and what it was seen to do.
+
+    Attributes:
+        url: of the gateway.
+        samples: in order of time.
+    """
+
+    url: str
+    samples: list[Sample] = field(default_factory=list)
+    _began_s: float = field(default_factory=time.monotonic)
+
+    def now_s(self) -> float:
+        """Return seconds on the clock of the samples."""
+        return time.monotonic() - self._began_s
+
+    async def watch(self) -> None:
+        """Take samples until cancelled."""
+        jobs = ray_serve.get_deployment_handle(JOBS, APP_NAME)
+        while True:
+            status = await asyncio.to_thread(ray_serve.status)
+            stats = await jobs.record_autoscaling_stats.remote()
+            self.samples.append(_sample(self.now_s(), status, stats))
+            await asyncio.sleep(SAMPLE_S)
+
+    async def play(self, arrivals: Sequence[Arrival]) -> list[float]:
+        """Send the jobs of a trace at their times; returns their latencies from then."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT_S) as http:
+            latent_id = (await _finished(http, TIMED_JOB))["images"][0]["latent_id"]
+            began_s = time.monotonic()
+
+            async def send(arrival: Arrival) -> float:
+                await asyncio.sleep(max(0.0, began_s + arrival.at_s - time.monotonic()))
+                is_new = arrival.kind == "generate"
+                body = TIMED_JOB if is_new else {"kind": arrival.kind, "latent_id": latent_id}
+                await _finished(http, {**body, "n": arrival.images})
+                return time.monotonic() - began_s - arrival.at_s
+
+            return list(await asyncio.gather(*map(send, arrivals)))
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Build the service with timed stages, from the environment's settings and `AppArgs`."""
+    stages = (TimedStageC, TimedStageB, TimedStageA)
+    return build_with(load_settings(), AppArgs.model_validate(args), stages)
+
+
+@contextmanager
+def live_service(settings: Settings) -> Iterator[Live]:
+    """Run the service in a Ray cluster of its own, with as many logical GPUs as the budget."""
+    Sizing(**SIZING)
+    os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    ray.init(
+        address="local",
+        num_cpus=_LOGICAL_CPUS,
+        num_gpus=int(SIZING["gpu_budget"]),
+        include_dashboard=False,
+        object_store_memory=2**28,
+        log_to_driver=False,
+        logging_level="ERROR",
+    )
+    try:
+        ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
+        # A policy for a whole application comes by config only; this is what a deploy calls.
+        config = ServeDeploySchema(applications=[_application(settings)])
+        _get_global_client().deploy_apps(config, _blocking=True)
+        yield Live(f"http://{settings.http_host}:{settings.http_port}")
+    finally:
+        ray_serve.shutdown()
+        ray.shutdown()
+
+
+def _application(settings: Settings) -> dict[str, Any]:
+    chosen = settings.model_dump(include=settings.model_fields_set, mode="json")
+    variables = {ENV_PREFIX + name.upper(): str(value) for name, value in chosen.items()}
+    fast = {"metrics_interval_s": 1, "look_back_period_s": 5}
+    fast |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
+    args: dict[str, Any] = {
+        f"stage_{stage}": {
+            "num_cpus": 0.1,
+            "num_gpus": GPUS[stage],
+            "autoscaling": fast | {"min_replicas": FLOOR[stage], "max_replicas": CAP[stage]},
+        }
+        for stage in STAGES
+    }
+    args["jobs"] = {"autoscaling": fast | {"min_replicas": 1, "max_replicas": 1}}
+    return {
+        "name": APP_NAME,
+        "route_prefix": "/",
+        "import_path": "bench.autoscale.live:build",
+        "args": args,
+        "runtime_env": {"env_vars": variables},
+        "autoscaling_policy": {
+            "policy_function": "serve.autoscaling_policy:PipelinePolicy",
+            "policy_kwargs": SIZING,
+        },
+    }
+
+
+def _sample(at_s: float, status: Any, stats: dict[str, float]) -> Sample:
+    deployments = status.applications[APP_NAME].deployments
+    states = {stage: deployments[name].replica_states for stage, name in DEPLOYMENTS.items()}
+    return Sample(
+        at_s=at_s,
+        running={stage: int(found.get("RUNNING", 0)) for stage, found in states.items()},
+        starting={stage: int(found.get("STARTING", 0)) for stage, found in states.items()},
+        open_images={stage: stats[open_work_key(stage)] / timed_work(stage) for stage in STAGES},
+    )
+
+
+async def _finished(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
+    answer = await http.post("/v1/jobs", json=body, headers={"Prefer": "wait=300"})
+    answer.raise_for_status()
+    job: dict[str, Any] = answer.json()
+    if job["state"] != "succeeded":
+        raise RuntimeError(f"a job ended as {job['state']}: {job['error']}")
+    return job

@@ -1,0 +1,36 @@
+"""Replicas and queues of a live run over time, as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+from bench.autoscale.live import Sample
+from bench.stats import RESULTS_DIR
+from serve.autoscaling import STAGES
+
+PLOT = RESULTS_DIR / "autoscale_live.svg"
+_COLOURS = {"c": "tab:blue", "b": "tab:orange", "a": "tab:green"}
+
+
+def write(samples: Sequence[Sample], path: Path = PLOT) -> None:
+    """Draw replicas above open images, one line per stage; dashed with those that start."""
+    mpl.rcParams["svg.hashsalt"] = "cascade"
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    replicas, queue = figure.subplots(2, sharex=True)
+    at_s = [sample.at_s for sample in samples]
+    for stage in STAGES:
+        colour, name = _COLOURS[stage], f"Stage {stage.upper()}"
+        running = [sample.running[stage] for sample in samples]
+        wanted = [sample.running[stage] + sample.starting[stage] for sample in samples]
+        replicas.step(at_s, running, where="post", color=colour, label=name)
+        replicas.step(at_s, wanted, where="post", color=colour, linestyle=":")
+        queue.plot(at_s, [sample.open_images[stage] for sample in samples], color=colour)
+    replicas.set_ylabel("replicas (dotted: with those that start)")
+    replicas.legend()
+    queue.set_ylabel("images still to be done")
+    queue.set_xlabel("seconds")
+    figure.savefig(path, metadata={"Date": None})

@@ -1,0 +1,44 @@
+"""The policy at work on real Ray: stages grow and shrink by themselves, each for its own work."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from os import environ
+from pathlib import Path
+
+import pytest
+
+from tests.ray.client import free_port
+from tests.ray.scaling_bursts import PHASES
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
+    data_dir = tmp_path_factory.mktemp("data")
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.ray.scaling_bursts", str(data_dir), str(free_port())],
+        cwd=ROOT,
+        env=environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    # Reached only if all jobs succeeded and all stages were at one replica again.
+    found: dict[str, dict[str, int]] = json.loads((data_dir / PHASES).read_text())
+    return found
+
+
+def test_a_wave_of_variations_grows_stage_b_and_not_c(phases: dict[str, dict[str, int]]) -> None:
+    assert phases["vary_details"]["b"] > 1
+    assert phases["vary_details"]["c"] == 1
+
+
+def test_a_burst_of_new_pictures_grows_every_stage(phases: dict[str, dict[str, int]]) -> None:
+    assert phases["generate"]["c"] > 1
+    assert phases["generate"]["c"] >= phases["generate"]["b"]

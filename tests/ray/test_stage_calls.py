@@ -104,7 +104,8 @@ async def test_a_request_that_kills_its_replica_twice_is_failed_and_the_next_one
 async def test_a_stored_latent_is_drawn_small_for_checkers(
     service: ServiceClient, running: Running
 ) -> None:
-    job = service.finished(service.create(prompt="a red circle", seed=3, steps=4)["id"])
+    prompt = "a large red circle in the center on a white background"
+    job = service.finished(service.create(prompt=prompt, seed=3)["id"])
     stored = service.http.get(f"/v1/latents/{job['images'][0]['latent_id']}").content
     handle = ray_serve.get_deployment_handle("StageC", APP_NAME)
     drawn = await StageClient("c", handle, method="preview").call(stored, on_message=ignore)

@@ -234,7 +234,10 @@ async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[ht
     """A client over a real socket: the in-process transport cannot stream or disconnect."""
     port = listener.getsockname()[1]
     # Ray Serve insists on the lifespan, too; by default uvicorn goes on when its start fails.
-    config = uvicorn.Config(app, log_level="error", ws="none", lifespan="on")
+    # A client that a failed test left behind must not keep the server, and so the run, up.
+    config = uvicorn.Config(
+        app, log_level="error", ws="none", lifespan="on", timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:

@@ -28,8 +28,9 @@ from serve.demand import Demand
 from serve.executors import BEAT_S, Executors
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
+from serve.job_counts import count_jobs
 from serve.log import configure_logging
-from serve.metrics import JobMetrics, RefusalMetrics
+from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import adopt, start_stranded
@@ -43,6 +44,7 @@ from serve.workflow import JobWorkflow
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
+COUNT_EVERY_S = 10.0
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ class Jobs:
         self._database = Database(settings.database_url)
         self._database.create_tables()
         self._metrics = JobMetrics()
+        self._queue_metrics = QueueMetrics()
         self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
@@ -81,8 +84,11 @@ class Jobs:
         checkpoint = open_checkpoint(settings.model_source(), components=())
         previewer = StageClient("c", stage_c, method="preview")
         moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
-        clients = {name: StageClient(name, handle) for name, handle in self._handles.items()}
-        self._calls = StageCalls(self._database, clients, self._turns)
+        clients = {
+            name: StageClient(name, handle, on_failure=self._queue_metrics.failed)
+            for name, handle in self._handles.items()
+        }
+        self._calls = StageCalls(self._database, clients, self._turns, self._queue_metrics)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
@@ -105,6 +111,7 @@ class Jobs:
         self._tasks = [
             asyncio.create_task(_every(BEAT_S, self._beat)),
             asyncio.create_task(_every(FLEET_EVERY_S, self._look_at_fleet)),
+            asyncio.create_task(_every(COUNT_EVERY_S, self._count_jobs)),
         ]
         if _rank() == 0:
             upkeep = Upkeep(self._database, blobs, settings)
@@ -167,8 +174,9 @@ class Jobs:
         return len(open_ids)
 
     def check_health(self) -> None:
-        """Publish how many jobs were started here and are open."""
-        self._metrics.open_jobs(len(self._ended))
+        """Publish what waits here for each stage."""
+        for stage, turns in self._turns.items():
+            self._queue_metrics.waiting(stage, turns.waiting_calls, turns.waiting_cost)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Offer the open work of each stage, and how fast it arrives, to an autoscaling policy."""
@@ -193,6 +201,9 @@ class Jobs:
         await loop.run_in_executor(self._beating, self._executors.beat, self._name)
         if _rank() == 0:  # after the sign of life, which may move deadlines on
             await loop.run_in_executor(self._beating, end_ownerless, self._database)
+
+    async def _count_jobs(self) -> None:
+        self._metrics.open_jobs(await asyncio.to_thread(count_jobs, self._database))
 
     async def _look_at_fleet(self) -> None:
         """Follow the stages as they grow, shrink and fail; rank 0 also rescues jobs."""

@@ -1,17 +1,28 @@
-"""Our Prometheus metrics; Serve tags each with deployment, replica and application."""
+"""Records the metrics of `serve.metric_definitions`; Ray exports them to Prometheus."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from typing import Literal
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any, Literal
 
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from cascade_core.errors import CascadeError
+from serve import metric_definitions as definitions
+from serve.metric_definitions import Metric
+from serve.records import OPEN_STATES
 
-LATENCY_BUCKETS_S = [0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320]
+HandoffPart = Literal["encode", "store", "fetch"]
+
+
+def _recorder(metric: Metric) -> Any:
+    """Return Ray's object for a metric."""
+    if metric.kind == "histogram":
+        return Histogram(metric.name, metric.help, list(metric.buckets), tag_keys=metric.labels)
+    kind = Counter if metric.kind == "counter" else Gauge
+    return kind(metric.name, metric.help, tag_keys=metric.labels)
 
 
 class _Request:
@@ -26,28 +37,31 @@ class _Request:
 
 
 class StageMetrics:
-    """Latency, queue and errors of one stage replica."""
+    """Latency, queue, speed, cost and errors of one stage replica.
 
-    def __init__(self, stage: str) -> None:
-        self._service = Histogram(
-            "cascade_stage_service_seconds",
-            "Seconds on the model per image.",
-            LATENCY_BUCKETS_S,
-            tag_keys=("stage",),
-        )
-        self._latency = Histogram(
-            "cascade_stage_latency_seconds",
-            "Seconds in the replica per image, waiting included.",
-            LATENCY_BUCKETS_S,
-            tag_keys=("stage",),
-        )
-        self._errors = Counter(
-            "cascade_stage_errors", "Failed images by error code.", tag_keys=("stage", "code")
-        )
-        self._rows = Gauge("cascade_stage_rows_running", "Images under way.", tag_keys=("stage",))
-        self._waiting = Gauge("cascade_stage_rows_waiting", "Images waiting.", tag_keys=("stage",))
-        for metric in (self._service, self._latency, self._errors, self._rows, self._waiting):
-            metric.set_default_tags({"stage": stage})
+    Args:
+        stage: ``c``, ``b`` or ``a``.
+        hour_price: what an hour of the replica costs; 0: unknown.
+    """
+
+    def __init__(self, stage: str, hour_price: float = 0.0) -> None:
+        self._stage = {"stage": stage}
+        self._service = _recorder(definitions.STAGE_SERVICE)
+        self._latency = _recorder(definitions.STAGE_LATENCY)
+        self._errors = _recorder(definitions.STAGE_ERRORS)
+        self._busy = _recorder(definitions.STAGE_BUSY)
+        self._counted_busy_s = 0.0
+        self._gpu_memory = _recorder(definitions.STAGE_GPU_MEMORY)
+        self._price = _recorder(definitions.STAGE_HOUR_PRICE)
+        self._hour_price = hour_price
+        self._handoff = _HandoffMetrics()
+        self._gauges = {
+            "rows_running": _recorder(definitions.STAGE_ROWS_RUNNING),
+            "rows_waiting": _recorder(definitions.STAGE_ROWS_WAITING),
+            "seconds_per_step": _recorder(definitions.STAGE_STEP),
+            "seconds_per_image": _recorder(definitions.STAGE_SECONDS_PER_IMAGE),
+            "seconds_per_work": _recorder(definitions.STAGE_SECONDS_PER_WORK),
+        }
 
     @contextmanager
     def request(self) -> Iterator[_Request]:
@@ -57,51 +71,105 @@ class StageMetrics:
         try:
             yield request
         except CascadeError as error:
-            self._errors.inc(tags={"code": error.code})
+            self._errors.inc(tags=self._stage | {"code": error.code})
             raise
         finally:
-            self._latency.observe(time.monotonic() - started_s)
+            self._latency.observe(time.monotonic() - started_s, tags=self._stage)
             if request.model_s is not None:
-                self._service.observe(request.model_s)
+                self._service.observe(request.model_s, tags=self._stage)
 
-    def rows(self, stats: Mapping[str, float]) -> None:
-        """Publish how many images are under way and waiting."""
-        self._rows.set(stats["rows_running"])
-        self._waiting.set(stats["rows_waiting"])
+    def encoding(self) -> AbstractContextManager[None]:
+        """Measure how long the block takes to encode what the stage made."""
+        return self._handoff.timed(self._stage["stage"], "encode")
+
+    def publish(
+        self, stats: Mapping[str, float], busy_s: float, gpu_memory_bytes: int | None
+    ) -> None:
+        """Publish how the replica does now.
+
+        Args:
+            stats: of :class:`serve.replica.StageReplica` and :class:`serve.meter.WorkMeter`.
+            busy_s: seconds that the model's thread has worked until now.
+            gpu_memory_bytes: what this process holds; None without a GPU.
+        """
+        for name, gauge in self._gauges.items():
+            gauge.set(stats[name], tags=self._stage)
+        self._price.set(self._hour_price, tags=self._stage)
+        if busy_s > self._counted_busy_s:
+            self._busy.inc(busy_s - self._counted_busy_s, tags=self._stage)
+            self._counted_busy_s = busy_s
+        if gpu_memory_bytes is not None:
+            self._gpu_memory.set(gpu_memory_bytes, tags=self._stage)
+
+
+class _HandoffMetrics:
+    """Size and seconds of what stages hand on."""
+
+    def __init__(self) -> None:
+        self._bytes = _recorder(definitions.HANDOFF_BYTES)
+        self._seconds = _recorder(definitions.HANDOFF_SECONDS)
+
+    def size(self, stage: str, size_bytes: int) -> None:
+        """Note how large is what a stage made."""
+        self._bytes.observe(size_bytes, tags={"stage": stage})
+
+    @contextmanager
+    def timed(self, stage: str, part: HandoffPart) -> Iterator[None]:
+        """Measure the block, if it succeeds."""
+        started_s = time.monotonic()
+        yield
+        took_s = time.monotonic() - started_s
+        self._seconds.observe(took_s, tags={"stage": stage, "part": part})
+
+
+class QueueMetrics:
+    """The line of one Jobs replica before each stage, and the calls that failed."""
+
+    def __init__(self) -> None:
+        self._calls = _recorder(definitions.QUEUE_CALLS)
+        self._work = _recorder(definitions.QUEUE_WORK)
+        self._wait = _recorder(definitions.QUEUE_WAIT)
+        self._failures = _recorder(definitions.CALL_FAILURES)
+
+    def waiting(self, stage: str, calls: int, work: float) -> None:
+        """Publish how many calls wait for their turn, and their work."""
+        self._calls.set(calls, tags={"stage": stage})
+        self._work.set(work, tags={"stage": stage})
+
+    def waited(self, stage: str, wait_s: float) -> None:
+        """Note how long a call waited for its turn."""
+        self._wait.observe(wait_s, tags={"stage": stage})
+
+    def failed(self, stage: str, code: str) -> None:
+        """Count a try that failed."""
+        self._failures.inc(tags={"stage": stage, "code": code})
 
 
 class JobMetrics:
-    """Jobs by end state, their latency, and how many are open."""
+    """Jobs by state, their latency, and what they hand from stage to stage."""
 
     def __init__(self) -> None:
-        self._ended = Counter("cascade_jobs", "Finished jobs.", tag_keys=("kind", "state", "code"))
-        self._latency = Histogram(
-            "cascade_job_latency_seconds",
-            "Seconds from acceptance to the end.",
-            LATENCY_BUCKETS_S,
-            tag_keys=("kind",),
-        )
-        self._open = Gauge("cascade_jobs_open", "Jobs queued or running in this replica.")
+        self.handoff = _HandoffMetrics()
+        self._ended = _recorder(definitions.JOBS)
+        self._latency = _recorder(definitions.JOB_LATENCY)
+        self._open = _recorder(definitions.JOBS_OPEN)
 
     def ended(self, kind: str, state: str, code: str, latency_s: float) -> None:
         """Count a job that reached its end state."""
         self._ended.inc(tags={"kind": kind, "state": state, "code": code})
         self._latency.observe(latency_s, tags={"kind": kind})
 
-    def open_jobs(self, count: int) -> None:
-        """Publish how many jobs this replica has under way."""
-        self._open.set(count)
+    def open_jobs(self, counts: Mapping[str, int]) -> None:
+        """Publish how many jobs of the whole service are open, by state."""
+        for state in OPEN_STATES:
+            self._open.set(counts.get(state, 0), tags={"state": state})
 
 
 class RefusalMetrics:
     """What the checkers refused."""
 
     def __init__(self) -> None:
-        self._refused = Counter(
-            "cascade_refusals",
-            "Prompts and compositions (previews) that a checker refused.",
-            tag_keys=("rule", "at"),
-        )
+        self._refused = _recorder(definitions.REFUSALS)
 
     def refused(self, rule: str, at: Literal["prompt", "preview"]) -> None:
         """Count a refusal."""

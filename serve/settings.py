@@ -65,6 +65,8 @@ class Settings(BaseSettings):
         keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
         keep_events_days: how long after a job's end its events, previews and workflow records are
             kept; 0: for ever.
+        hour_price_c, hour_price_b, hour_price_a: what an hour of one replica of the stage costs, in
+            any currency, for the metrics; 0: unknown.
     """
 
     model_config = SettingsConfigDict(
@@ -109,6 +111,9 @@ class Settings(BaseSettings):
     keep_days: Annotated[float, Field(ge=0)] = 0.0
     keep_gb: Annotated[float, Field(ge=0)] = 0.0
     keep_events_days: Annotated[float, Field(ge=0)] = 7.0
+    hour_price_c: Annotated[float, Field(ge=0)] = 0.0
+    hour_price_b: Annotated[float, Field(ge=0)] = 0.0
+    hour_price_a: Annotated[float, Field(ge=0)] = 0.0
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from serve.capacity import Capacity
 from serve.db import Database
 from serve.deaths import count_death
 from serve.line import stage_work
+from serve.metrics import QueueMetrics
 from serve.patience import until_ready
 from serve.records import OpenJob
 from serve.stage_client import OnMessage, StageClient, StageResult
@@ -25,12 +27,18 @@ class StageCalls:
         database: where deaths of replicas are counted.
         stages: the clients of stages ``c``, ``b`` and ``a``.
         turns: in which order calls get to each stage.
+        metrics: notes how long calls wait for their turn.
     """
 
     def __init__(
-        self, database: Database, stages: dict[str, StageClient], turns: dict[str, Turns]
+        self,
+        database: Database,
+        stages: dict[str, StageClient],
+        turns: dict[str, Turns],
+        metrics: QueueMetrics,
     ) -> None:
         self._database = database
+        self._metrics = metrics
         self._stages = stages
         self._turns = turns
         self._capacity = Capacity()
@@ -91,7 +99,9 @@ class StageCalls:
             return await until_ready(partial(asyncio.to_thread, count))
 
         self._capacity.check(stage, job.request)
+        asked_s = time.monotonic()
         async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
+            self._metrics.waited(stage, time.monotonic() - asked_s)
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
             client = self._stages[stage]
             try:

@@ -32,6 +32,7 @@ for a device that hangs long before."""
 logger = logging.getLogger(__name__)
 
 OnMessage = Callable[[Message], Awaitable[None]]
+OnFailure = Callable[[str, str], None]
 OnDeath = Callable[[], Awaitable[int]]
 """Notes that a replica was lost while it had the call; returns how many have been."""
 
@@ -51,11 +52,19 @@ class StageClient:
         name: ``c``, ``b`` or ``a``.
         handle: the stage's deployment.
         method: which of its methods to call.
+        on_failure: told the stage and the error's code of every try that failed.
     """
 
-    def __init__(self, name: str, handle: DeploymentHandle, method: str = "run") -> None:
+    def __init__(
+        self,
+        name: str,
+        handle: DeploymentHandle,
+        method: str = "run",
+        on_failure: OnFailure | None = None,
+    ) -> None:
         self.name = name
         self._method = method
+        self._on_failure = on_failure
         self._handle = handle.options(stream=True)
 
     async def call(
@@ -77,6 +86,8 @@ class StageClient:
                 return await self._once(*args, on_message=on_message)
             except Exception as error:
                 ours = _translated(error, self.name)
+                if self._on_failure is not None:
+                    self._on_failure(self.name, ours.code)
                 is_refused = isinstance(ours, NotReady)
                 tries += not is_refused
                 if isinstance(ours, StageLost):

@@ -52,7 +52,7 @@ class _StageDeployment:
         self._checkpoint = checkpoint
         self._device = device
         self._replica = StageReplica(stage, max_rows)
-        self._metrics = StageMetrics(name)
+        self._metrics = StageMetrics(name, getattr(settings, f"hour_price_{name}"))
         self._meter = WorkMeter(self._replica.busy_s, max_rows)
 
     async def _stream(
@@ -62,7 +62,8 @@ class _StageDeployment:
             async for message in self._replica.run(task, previews):
                 if message["type"] == "done":
                     request.done(message["seconds"])
-                    message["result"] = await asyncio.to_thread(finish, message["result"])
+                    with self._metrics.encoding():
+                        message["result"] = await asyncio.to_thread(finish, message["result"])
                     finished()
                 yield message
 
@@ -73,11 +74,16 @@ class _StageDeployment:
     def check_health(self) -> None:
         """Fail when the device hangs, so that Serve replaces this replica."""
         self._replica.check_health()
-        self._metrics.rows(self._replica.stats())
+        stats = self._replica.stats() | self._meter.stats()
+        self._metrics.publish(stats, self._replica.busy_s(), self._gpu_memory_bytes())
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Offer rows, what work costs here and what is open to an autoscaling policy."""
         return self._replica.stats() | self._meter.stats()
+
+    def _gpu_memory_bytes(self) -> int | None:
+        """The allocator's own count, which asks nothing of a device that may hang."""
+        return torch.cuda.memory_reserved() if self._device.startswith("cuda") else None
 
 
 class StageC(_StageDeployment):

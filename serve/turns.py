@@ -34,6 +34,11 @@ class Turns:
         self._arrivals = itertools.count()
 
     @property
+    def waiting_calls(self) -> int:
+        """How many calls wait."""
+        return sum(not turn.done() for _, _, _, turn in self._waiting)
+
+    @property
     def waiting_cost(self) -> float:
         """The cost of all waiting calls, in the unit of :meth:`turn`."""
         return sum(cost for _, _, cost, turn in self._waiting if not turn.done())

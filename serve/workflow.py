@@ -60,7 +60,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
         gate: what Stage C composed passes it before Stage B.
-        metrics: counts ended jobs.
+        metrics: counts ended jobs and measures hand-offs.
         on_end: called with the job's id after it reached its end state.
     """
 
@@ -126,7 +126,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
         latent = StageCLatent.decode(data)
-        await self._keep(store.latent_key(latent_id), data)
+        await self._keep("c", store.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
@@ -138,11 +138,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Expand the stored latent; returns the model's seconds."""
         job = await self._open(job_id)
         latent_key = store.latent_key(job.images[index].latent_id)
-        latent = await self._known(latent_key, "this latent")
+        latent = await self._known("c", latent_key, "this latent")
         await self._pass_gate(job, index, latent)
         request = job.request.for_image(index).to_dict()
         data, seconds = await self._call(job_id, index, "b", latent, request)
-        await self._keep(store.handoff_key(job_id, index), data)
+        await self._keep("b", store.handoff_key(job_id, index), data)
         await self._sql(self._database.add_cost, job_id, "b", seconds)
         return seconds
 
@@ -154,9 +154,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         if image.ready_at is not None:
             return 0.0
         handoff_key = store.handoff_key(job_id, index)
-        latent = await self._known(handoff_key, "the Stage B latent of this job")
+        latent = await self._known("b", handoff_key, "the Stage B latent of this job")
         data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
-        await self._keep(store.image_key(image.id, job.request.format), data)
+        await self._keep("a", store.image_key(image.id, job.request.format), data)
         await self._sql(self._database.save_image, image.id, len(data), seconds)
         await self._blobs.delete(handoff_key)
         return seconds
@@ -265,11 +265,14 @@ class JobWorkflow(DBOSConfiguredInstance):
             result = await self._calls.call(job, index, stage, args, on_message)
             return result.data, result.seconds
 
-    async def _known(self, key: str, what: str) -> bytes:
-        return await until_ready(partial(self._blobs.get_known, key, what))
+    async def _known(self, stage: str, key: str, what: str) -> bytes:
+        with self._metrics.handoff.timed(stage, "fetch"):
+            return await until_ready(partial(self._blobs.get_known, key, what))
 
-    async def _keep(self, key: str, data: bytes) -> None:
-        await until_ready(partial(self._blobs.put, key, data))
+    async def _keep(self, stage: str, key: str, data: bytes) -> None:
+        self._metrics.handoff.size(stage, len(data))
+        with self._metrics.handoff.timed(stage, "store"):
+            await until_ready(partial(self._blobs.put, key, data))
 
     async def _sql(
         self,

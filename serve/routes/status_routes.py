@@ -6,17 +6,15 @@ import asyncio
 from datetime import timedelta
 
 from fastapi import APIRouter
-from sqlalchemy import func, select
 
 from cascade_core.errors import CascadeError
 from serve.access import Reader
-from serve.db import Database
-from serve.records import OPEN_STATES, TERMINAL_STATES, utc_now
+from serve.job_counts import count_jobs
+from serve.records import TERMINAL_STATES
 from serve.routes.service_routes import READY_TIMEOUT_S
 from serve.routes.shared import Needs, secured
 from serve.schemas import EndedJobs, Status
 from serve.services import JobsDoor
-from serve.tables import jobs
 
 PERIOD = timedelta(hours=1)
 
@@ -27,7 +25,7 @@ router = APIRouter(tags=["service"])
 async def get_status(services: Needs, _caller: Reader) -> Status:
     """Return running replicas by deployment, open jobs, and how those of the last hour ended."""
     replicas, counts = await asyncio.gather(
-        _replicas(services.jobs), asyncio.to_thread(_counts, services.database)
+        _replicas(services.jobs), asyncio.to_thread(count_jobs, services.database, PERIOD)
     )
     ended = EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES})
     return Status(
@@ -44,12 +42,3 @@ async def _replicas(jobs_door: JobsDoor) -> dict[str, int] | None:
             return await jobs_door.replicas()
     except (TimeoutError, CascadeError):
         return None
-
-
-def _counts(database: Database) -> dict[str, int]:
-    is_recent = jobs.c.finished_at >= utc_now() - PERIOD
-    query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
-    with database.reading() as connection:
-        found = list(connection.execute(query.where(jobs.c.state.in_(OPEN_STATES))))
-        found += connection.execute(query.where(jobs.c.state.in_(TERMINAL_STATES), is_recent))
-        return {state: count for state, count in found}

@@ -15,14 +15,19 @@ from tests.k8s.rayservice_schema import DERIVED, derived, whole
 
 KUBERNETES = "1.37"
 CRD = ROOT.parent / "shared" / "data" / "kuberay" / "ray.io_rayservices.v1.7.0.yaml"
-POD_MONITOR = Path(__file__).parent / "schemas" / "podmonitor.json"
+SCHEMAS = Path(__file__).parent / "schemas"
+OWN_SCHEMAS = {
+    "RayService": DERIVED,
+    "PodMonitor": SCHEMAS / "podmonitor.json",
+    "PrometheusRule": SCHEMAS / "prometheusrule.json",
+}
 
 needs_crd = pytest.mark.skipif(not CRD.exists(), reason=f"KubeRay's CRD is not at {CRD}")
 
 
 def check(manifest: Manifest) -> None:
     """Raise ValidationError for a field that is unknown, missing or of the wrong type."""
-    own = {"RayService": DERIVED, "PodMonitor": POD_MONITOR}.get(manifest["kind"])
+    own = OWN_SCHEMAS.get(manifest["kind"])
     if own is None:
         kubernetes_validate.validate(manifest, KUBERNETES, strict=True)
     else:
@@ -35,7 +40,9 @@ def test_every_manifest_fits_its_schema(overlay: str) -> None:
         check(manifest)
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "NetworkPolicy", "PodMonitor", "RayService"])
+@pytest.mark.parametrize(
+    "kind", ["Deployment", "NetworkPolicy", "PodMonitor", "PrometheusRule", "RayService"]
+)
 def test_a_mistyped_field_is_found(kind: str) -> None:
     manifest = copy.deepcopy(next(m for m in built("prod") if m["kind"] == kind))
     manifest["spec"]["podSelectr"] = {}

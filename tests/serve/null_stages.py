@@ -19,7 +19,7 @@ from serve.db import Database
 from serve.demand import Demand
 from serve.gate import Gate
 from serve.jobs import launch_dbos
-from serve.metrics import JobMetrics, RefusalMetrics
+from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator
 from serve.records import Job, NewJob
 from serve.stage_calls import StageCalls
@@ -74,7 +74,8 @@ def stage_calls(
 ) -> StageCalls:
     """Return the way to stages, one image at a time."""
     clients = {name: cast(StageClient, stage) for name, stage in stages.items()}
-    return StageCalls(database, clients, turns or {name: Turns(1) for name in clients})
+    turns = turns or {name: Turns(1) for name in clients}
+    return StageCalls(database, clients, turns, QueueMetrics())
 
 
 @asynccontextmanager

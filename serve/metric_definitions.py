@@ -1,0 +1,176 @@
+"""Every metric of the service, defined once: recorders, dashboard and alerts refer to these.
+
+Knows nothing of Ray, so that what only needs the names starts fast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+Kind = Literal["counter", "gauge", "histogram"]
+
+LATENCY_BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320)
+HANDOFF_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
+SIZE_BUCKETS_BYTES: Final = (8_192, 32_768, 131_072, 524_288, 1_048_576, 2_097_152, 4_194_304)
+
+_SUFFIXES: Final = {
+    "counter": ("_total",),
+    "gauge": ("",),
+    "histogram": ("_bucket", "_count", "_sum"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric; Ray Serve adds the labels ``deployment``, ``replica`` and ``application``.
+
+    Attributes:
+        name: ends in its unit, if it has one; Ray puts ``ray_`` in front of it.
+        help: one sentence.
+        buckets: upper bounds, of a histogram of ours.
+    """
+
+    name: str
+    kind: Kind
+    help: str
+    labels: tuple[str, ...] = ()
+    buckets: tuple[float, ...] = ()
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """The names that Prometheus knows it by."""
+        return tuple(f"ray_{self.name}{suffix}" for suffix in _SUFFIXES[self.kind])
+
+
+STAGE_SERVICE = Metric(
+    name="cascade_stage_service_seconds",
+    kind="histogram",
+    help="Seconds on the model per image.",
+    labels=("stage",),
+    buckets=LATENCY_BUCKETS_S,
+)
+STAGE_LATENCY = Metric(
+    name="cascade_stage_latency_seconds",
+    kind="histogram",
+    help="Seconds in the replica per image, waiting included.",
+    labels=("stage",),
+    buckets=LATENCY_BUCKETS_S,
+)
+STAGE_ERRORS = Metric(
+    name="cascade_stage_errors",
+    kind="counter",
+    help="Failed images by error code.",
+    labels=("stage", "code"),
+)
+STAGE_ROWS_RUNNING = Metric(
+    name="cascade_stage_rows_running", kind="gauge", help="Images under way.", labels=("stage",)
+)
+STAGE_ROWS_WAITING = Metric(
+    name="cascade_stage_rows_waiting",
+    kind="gauge",
+    help="Images waiting in the replica.",
+    labels=("stage",),
+)
+STAGE_STEP = Metric(
+    name="cascade_stage_step_seconds",
+    kind="gauge",
+    help="Seconds per step, averaged over the last ones.",
+    labels=("stage",),
+)
+STAGE_BUSY = Metric(
+    name="cascade_stage_busy_seconds",
+    kind="counter",
+    help="Seconds that the model's thread has worked.",
+    labels=("stage",),
+)
+STAGE_SECONDS_PER_IMAGE = Metric(
+    name="cascade_stage_image_seconds",
+    kind="gauge",
+    help="Seconds of the replica per image, lately; images that share steps share the time.",
+    labels=("stage",),
+)
+STAGE_SECONDS_PER_WORK = Metric(
+    name="cascade_stage_work_seconds",
+    kind="gauge",
+    help="Seconds of the replica per unit of work, lately.",
+    labels=("stage",),
+)
+STAGE_GPU_MEMORY = Metric(
+    name="cascade_stage_gpu_memory_bytes",
+    kind="gauge",
+    help="GPU memory that the replica holds; nothing without a GPU.",
+    labels=("stage",),
+)
+STAGE_HOUR_PRICE = Metric(
+    name="cascade_stage_hour_price",
+    kind="gauge",
+    help="What an hour of the replica costs, as set; 0 if unknown.",
+    labels=("stage",),
+)
+QUEUE_CALLS = Metric(
+    name="cascade_queue_calls",
+    kind="gauge",
+    help="Calls of this Jobs replica that wait for their turn at a stage.",
+    labels=("stage",),
+)
+QUEUE_WORK = Metric(
+    name="cascade_queue_work",
+    kind="gauge",
+    help="Their work; times the stage's seconds per unit of work it is the seconds that wait.",
+    labels=("stage",),
+)
+QUEUE_WAIT = Metric(
+    name="cascade_queue_wait_seconds",
+    kind="histogram",
+    help="Seconds that a call waited for its turn at a stage.",
+    labels=("stage",),
+    buckets=LATENCY_BUCKETS_S,
+)
+CALL_FAILURES = Metric(
+    name="cascade_call_failures",
+    kind="counter",
+    help="Tries of calls to a stage that failed, by error code; most are tried again.",
+    labels=("stage", "code"),
+)
+HANDOFF_BYTES = Metric(
+    name="cascade_handoff_bytes",
+    kind="histogram",
+    help="Size of what a stage made: a latent, of Stage A the image.",
+    labels=("stage",),
+    buckets=SIZE_BUCKETS_BYTES,
+)
+HANDOFF_SECONDS = Metric(
+    name="cascade_handoff_seconds",
+    kind="histogram",
+    help="Seconds to encode, store or fetch what a stage made.",
+    labels=("stage", "part"),
+    buckets=HANDOFF_BUCKETS_S,
+)
+JOBS = Metric(
+    name="cascade_jobs",
+    kind="counter",
+    help="Finished jobs.",
+    labels=("kind", "state", "code"),
+)
+JOB_LATENCY = Metric(
+    name="cascade_job_latency_seconds",
+    kind="histogram",
+    help="Seconds from acceptance to the end.",
+    labels=("kind",),
+    buckets=LATENCY_BUCKETS_S,
+)
+JOBS_OPEN = Metric(
+    name="cascade_jobs_open",
+    kind="gauge",
+    help="Open jobs of the whole service by state; each Jobs replica tells the same.",
+    labels=("state",),
+)
+REFUSALS = Metric(
+    name="cascade_refusals",
+    kind="counter",
+    help="Prompts and compositions (previews) that a checker refused.",
+    labels=("rule", "at"),
+)
+
+METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

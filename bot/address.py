@@ -59,7 +59,7 @@ class Address:
 
     def delivered_state(self) -> dict[str, Any]:
         """Return the client state after delivery: out of the inbox, and without the token."""
-        kept = ("channel_id", "message_id", "guild_id")
+        kept = ("channel_id", "message_id", "guild_id", "spoiler", "of")
         return {"delivered": {name: getattr(self, name) for name in kept}}
 
     @classmethod
@@ -70,8 +70,17 @@ class Address:
         if not isinstance(body, dict) or not names <= body.keys():
             return None
         values = {name: body[name] for name in names}
-        of = values["of"]
-        return cls(**values | {"of": (str(of[0]), int(of[1])) if of else None})
+        return cls(**values | {"of": _picture(values["of"])})
+
+
+def shown_before(state: Mapping[str, Any]) -> tuple[bool, tuple[str, int] | None]:
+    """Return whether a delivered job's pictures are hidden, and which picture they vary."""
+    kept = state.get("delivered") or state.get("address") or {}
+    return bool(kept.get("spoiler")), _picture(kept.get("of"))
+
+
+def _picture(value: Any) -> tuple[str, int] | None:
+    return (str(value[0]), int(value[1])) if value else None
 
 
 def inbox_of(application_id: int) -> str:

@@ -131,12 +131,17 @@ class Courier:
                 self._metrics.delivered("lost")
 
     async def _carry(self, job: Job, address: Address) -> None:
+        if not job.is_terminal:
+            await self._follow(job, address)
+        await self._deliver(job.id, address)
+
+    async def _follow(self, job: Job, address: Address) -> None:
+        """Keep the message up to date until the job has ended."""
         self._load.enter(address.channel_id)
         coalescer = self._coalescer(job, address)
         try:
             snapshot = Snapshot.of(job, time.time())
-            if not job.is_terminal:
-                coalescer.show(snapshot)
+            coalescer.show(snapshot)
             with suppress(NotFound):
                 async for event in self._client.follow(job.id):
                     snapshot = snapshot.after(event, time.time())
@@ -144,7 +149,6 @@ class Courier:
             await coalescer.finish()
         finally:
             self._load.leave(address.channel_id)
-        await self._deliver(job.id, address)
 
     def _coalescer(self, job: Job, address: Address) -> Coalescer:
         voice = Voice(self._texts, address.locale)

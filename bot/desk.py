@@ -174,7 +174,8 @@ def _address(talk: Talk, order: Order) -> Address:
     return Address(
         application_id=interaction.application_id,
         token=interaction.token,
-        token_until=interaction.created_at.timestamp() + TOKEN_S,
+        # By this machine's clock, which need not agree with Discord's.
+        token_until=talk.began_at + TOKEN_S,
         channel_id=interaction.channel_id or 0,
         message_id=talk.message_id or 0,
         user_id=talk.user_id,
@@ -190,9 +191,9 @@ def _address(talk: Talk, order: Order) -> Address:
 
 
 def _will_arrive(job: Job, address: Address) -> bool:
-    """Tell whether a job will probably be done while its message can still be edited."""
+    """Tell whether a job will probably be done while it can still be brought to who asked."""
     return (
-        address.bot_may_edit
+        address.reachable
         or job.eta_s is None
         or job.eta_s < address.token_until - time.time() - (TOKEN_S - _SAFE_S)
     )

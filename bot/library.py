@@ -10,6 +10,7 @@ from io import BytesIO
 import discord
 
 from bot import custom_ids
+from bot.address import shown_before
 from bot.client import CascadeClient
 from bot.delivery import custom_ids_of
 from bot.files import MAX_REQUEST_BYTES, thumbnail
@@ -50,9 +51,14 @@ class Library:
         """
         if not job.images:
             raise Refusal.because("picture_gone")
-        limit_bytes = talk.interaction.filesize_limit
+        spoiler, of = shown_before(job.client_state)
         return await self._results.pictures(
-            job, talk.voice, limit_bytes, choose_to_delete=choose_to_delete
+            job,
+            talk.voice,
+            talk.interaction.filesize_limit,
+            spoiler=spoiler,
+            of=of,
+            choose_to_delete=choose_to_delete,
         )
 
     async def info(self, job: Job, voice: Voice, limit_bytes: int) -> Layout:
@@ -107,7 +113,8 @@ class Library:
             Refusal: it shows none.
             NotFound: what it shows is not there for who asked.
         """
-        is_ours = message.author.id == talk.interaction.application_id
+        me = talk.interaction.client.user
+        is_ours = me is not None and message.author.id == me.id
         for text in custom_ids_of(message.components) if is_ours else ():
             known = custom_ids.parse(text)
             if known is not None and known.action in ("vary", "info"):
@@ -142,7 +149,8 @@ async def _image_id_in(attachment: discord.Attachment) -> str | None:
     if attachment.size > _MAX_UPLOAD_BYTES or not attachment.filename.lower().endswith(".png"):
         return None
     try:
-        info = read_png_info(BytesIO(await attachment.read()))
+        file = BytesIO(await attachment.read())
+        info = await asyncio.to_thread(read_png_info, file)
     except InvalidRequest:
         return None
     image_id = (info or {}).get("image_id")

@@ -51,6 +51,7 @@ class Talk:
     Attributes:
         voice: in the language of who asked.
         is_private: the held answer is for them alone.
+        began_at: Unix time of the interaction's receipt.
     """
 
     def __init__(self, interaction: Interaction, texts: Texts, metrics: Metrics) -> None:
@@ -61,6 +62,8 @@ class Talk:
         self._texts = texts
         self._metrics = metrics
         self._state: str = "fresh"
+        self._public_message: discord.WebhookMessage | None = None
+        self.began_at = time.time()
         self._began_s = time.monotonic()
         interaction.extras[_TALK] = self
 
@@ -142,18 +145,20 @@ class Talk:
 
     async def go_public(self, layout: Layout) -> None:
         """Give the held private answer back and begin a public one."""
-        await self.delete_message()
-        message = await self.interaction.followup.send(view=layout, wait=True)
+        message = await self._say_apart(layout, private=False)
         self.message_id, self.is_private = message.id, message.flags.ephemeral
+        self._public_message = message
 
     async def refuse(self, error: BaseException) -> None:
         """Tell who asked, and nobody else, what went wrong."""
         words = sentence(error, self.voice, current_reference())
         layout = notice(words, QUIET_COLOUR if isinstance(error, Refusal) else FAILED_COLOUR)
+        if self._public_message is not None:
+            await self._public_message.delete()
         if self._state == "held" and not self.is_private:
-            await self.delete_message()
-            self._state = "quiet"
-        await self.say(layout)
+            await self._say_apart(layout, private=True)
+        else:
+            await self.say(layout)
 
     async def fail(self, error: BaseException, name: str) -> None:
         """End an interaction that ran into an error: log it, count it, tell it."""
@@ -171,6 +176,17 @@ class Talk:
             await self.refuse(error)
         except (discord.DiscordException, TooLate) as second:
             logger.warning("%s could not be answered: %r", name, second)
+
+    async def _say_apart(self, layout: Layout, *, private: bool) -> discord.WebhookMessage:
+        """Answer by a message of its own, and take away the one that was held."""
+        # As long as it says nothing, the next message would take its place, and be as it is.
+        await self.interaction.edit_original_response(view=notice("…"))
+        message = await self.interaction.followup.send(
+            view=layout, files=attachments(layout), ephemeral=private, wait=True
+        )
+        await self.delete_message()
+        self._state = "said"
+        return message
 
     async def _first(self, answering: Any) -> Any:
         try:

@@ -59,15 +59,18 @@ class Pictures(commands.Cog):
             self._tree.remove_command(menu.name, type=menu.type)
 
     @app_commands.command(description="Bring up one of your pictures with its buttons")
-    @app_commands.describe(id="The id of a picture or job, see Info")
+    @app_commands.describe(
+        id="The id of a picture or job, see Info", private="Show it to you alone"
+    )
     async def show(
         self,
         interaction: Interaction,
         id: Range[str, 1, 64],  # noqa: A002 - what people see
+        private: bool = False,
     ) -> None:
         """Show a picture again."""
         talk = self._desk.talk(interaction)
-        await talk.hold(private=False)
+        await talk.hold(private=private)
         job = await self._library.find(id, talk.user)
         await talk.say(await self._library.picture(job, talk))
 

@@ -122,7 +122,6 @@ def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
                 CustomId("vary", job.id, str(index)),
                 voice("button.vary_one", number=index + 1),
                 "✨",
-                ButtonStyle.primary,
             )
             for index in indices
         )

@@ -1,0 +1,116 @@
+"""The bot in simcord: Discord as other people have modelled it, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest_asyncio
+import simcord
+
+from bot.app import CascadeBot
+from bot.client import CascadeClient
+from bot.metrics import Metrics
+from bot.settings import load_settings
+from bot.texts import Texts
+from tests.bot.gateway import Service, running_service
+
+SETTLE_S = 15.0
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    """The gateway; it makes whatever is asked for at once."""
+    async with running_service(tmp_path) as service:
+        service.door.on_submit = service.door.run
+        yield service
+
+
+def new_bot(client: CascadeClient) -> CascadeBot:
+    return CascadeBot(load_settings(token="t", sync=False), client, Texts.load(), Metrics())
+
+
+@asynccontextmanager
+async def discord_with_bot(service: Service) -> AsyncIterator[tuple[Any, CascadeClient]]:
+    client = CascadeClient(service.url, service.make_key(), budget_s=5.0)
+    bot = new_bot(client)
+    async with simcord.run(bot, shard_count=1, strict_sync=False, settle_timeout=SETTLE_S) as env:
+        bot.begin()
+        yield env, client
+    await client.close()
+
+
+def words(components: list[dict[str, Any]]) -> str:
+    found = []
+    for part in components:
+        found.append(part.get("content", ""))
+        found.append(words(part.get("components", [])))
+    return "\n".join(filter(None, found))
+
+
+async def until_delivered(channel: Any, count: int = 1) -> Any:
+    """Wait until so many messages of the channel have pictures; returns the newest one."""
+    async with asyncio.timeout(SETTLE_S):
+        while True:
+            done = [m for m in channel.history() if has_button(m, "reroll")]
+            if len(done) >= count:
+                return done[-1]
+            await asyncio.sleep(0.02)
+
+
+def has_button(message: Any, action: str) -> bool:
+    return f"v1:{action}:" in str([part.to_dict() for part in message.components])
+
+
+async def test_imagine_vary_edit_and_info(service: Service) -> None:
+    async with discord_with_bot(service) as (env, _client):
+        channel = env.create_guild().create_text_channel("general")
+        alice = channel.guild.add_member(env.create_user("alice"))
+        await alice.slash(channel, "imagine", prompt="a red fox", private=False)
+        message = await until_delivered(channel)
+        assert (await message.attachments[0].read()).startswith(b"\x89PNG")
+        await alice.click(message, label="Vary details")
+        varied = await until_delivered(channel, 2)
+        assert "New details in" in words([part.to_dict() for part in varied.components])
+        opened = await alice.click(message, label="Edit")
+        assert "a red fox" in str(opened.modal)
+        await alice.submit_modal(opened, {"prompt": "a blue fox", "seed": "9"})
+        edited = await until_delivered(channel, 3)
+        assert "a blue fox" in words([part.to_dict() for part in edited.components])
+        told = await alice.click(message, label="Info")
+        assert told.ephemeral
+        assert "12 to compose" in words(told.response.components)
+
+
+async def test_buttons_work_in_a_new_bot_and_suggestions_come(service: Service) -> None:
+    async with discord_with_bot(service) as (env, client):
+        channel = env.create_guild().create_text_channel("general")
+        alice = channel.guild.add_member(env.create_user("alice"))
+        await alice.slash(channel, "imagine", prompt="a red fox", aspect="wide", private=False)
+        message = await until_delivered(channel)
+        offered = await alice.autocomplete(channel, "imagine", "prompt", "ring")
+        assert [choice["value"] for choice in offered] == ["a blue ring"]
+        reborn = new_bot(client)
+        await env.restart_bot(reborn)
+        reborn.begin()
+        await alice.click(message, label="Re-roll")
+        again = await until_delivered(channel, 2)
+        assert again.id != message.id
+
+
+async def test_menus_and_rules_keep_to_rights(service: Service) -> None:
+    async with discord_with_bot(service) as (env, _client):
+        channel = env.create_guild().create_text_channel("general")
+        alice = channel.guild.add_member(env.create_user("alice"))
+        mallory = channel.guild.add_member(env.create_user("mallory"))
+        await alice.slash(channel, "imagine", prompt="a red fox", private=False)
+        message = await until_delivered(channel)
+        told = await mallory.context_menu(channel, "Image info", message)
+        assert "a red fox" in words(told.response.components)
+        refused = await mallory.click(message, label="Vary details")
+        assert refused.ephemeral
+        assert "somebody else" in words(refused.response.components)
+        assert len([m for m in channel.history() if has_button(m, "reroll")]) == 1

@@ -17,9 +17,9 @@ EDIT_TIMEOUT_S = 8.0
 GRACE_FOR_LAST_S = 1.5
 """How long the result waits for an edit that is already on its way."""
 _SMALLEST_MOVE = 0.1
-# How much of the whole each stage is, for one bar over all three; roughly as their seconds go.
-_BEGINS = {"c": 0.0, "b": 0.6, "a": 0.95}
-_ENDS = {"c": 0.6, "b": 0.95, "a": 1.0}
+# Where in a picture's work each stage begins and ends, roughly as their seconds go.
+_SPANS = {"c": (0.0, 0.6), "b": (0.6, 0.95), "a": (0.95, 1.0)}
+_SPANS_OF_VARIATION = {"b": (0.0, 0.9), "a": (0.9, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Snapshot:
         position: jobs ahead of it, while it waits.
         done_at: Unix time when it will probably be done; None when unknown.
         stage: at work now; None before the first.
-        fraction: of the whole work, 0 to 1.
+        done: of each picture's work, 0 to 1.
         preview: path of the newest preview.
     """
 
@@ -41,14 +41,26 @@ class Snapshot:
     steps: int = 0
     index: int = 0
     n: int = 1
-    fraction: float = 0.0
+    done: tuple[float, ...] = (0.0,)
+    is_variation: bool = False
     preview: str = ""
+
+    @property
+    def fraction(self) -> float:
+        """Return how much of the whole work is done, 0 to 1."""
+        return sum(self.done) / len(self.done)
 
     @classmethod
     def of(cls, job: Job, now_s: float) -> Self:
         """Return what a job shows when it is looked at for the first time."""
         done_at = None if job.eta_s is None else round(now_s + job.eta_s)
-        return cls(position=job.position, done_at=done_at, n=job.request.n)
+        return cls(
+            position=job.position,
+            done_at=done_at,
+            n=job.request.n,
+            done=(0.0,) * job.request.n,
+            is_variation=job.request.kind != "generate",
+        )
 
     def after(self, event: JobEvent, now_s: float) -> Snapshot:
         """Return what is shown after an event."""
@@ -57,10 +69,12 @@ class Snapshot:
             eta_s = data.get("eta_s")
             done_at = None if eta_s is None else round(now_s + eta_s)
             return replace(self, position=data.get("position"), done_at=done_at)
-        if event.type != "progress" or data["stage"] not in _BEGINS:
+        spans = _SPANS_OF_VARIATION if self.is_variation else _SPANS
+        if event.type != "progress" or data["stage"] not in spans:
             return self
         stage, step, steps, index = data["stage"], data["step"], data["steps"], data["index"]
-        inside = _BEGINS[stage] + (_ENDS[stage] - _BEGINS[stage]) * step / max(1, steps)
+        begin, end = spans[stage]
+        inside = begin + (end - begin) * step / max(1, steps)
         return replace(
             self,
             position=None,
@@ -68,8 +82,10 @@ class Snapshot:
             step=step,
             steps=steps,
             index=index,
-            # Pictures of one job are made side by side; the bar never goes back.
-            fraction=max(self.fraction, inside),
+            done=tuple(
+                max(before, inside) if number == index else before
+                for number, before in enumerate(self.done)
+            ),
             preview=data.get("preview_url", self.preview),
         )
 

@@ -7,6 +7,7 @@ is settled by that first word; this class knows how to change it afterwards.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from typing import Any, Self
@@ -23,6 +24,8 @@ from cascade_core.errors import CascadeError
 
 Interaction = discord.Interaction[Any]
 
+ANSWER_TIMEOUT_S = 40.0
+"""discord.py waits out any 429, however long; nobody waits for an answer as long as that."""
 _TOO_LATE = (10062, 10015, 40060)
 """Unknown interaction, unknown webhook, answered already: nobody listens here any more."""
 
@@ -123,13 +126,14 @@ class Talk:
     async def say(self, layout: Layout) -> None:
         """Answer with a message: the one that was held, or one for them alone."""
         files = attachments(layout)
-        if self._state == "fresh":
-            response = self.interaction.response
-            await self._first(response.send_message(view=layout, files=files, ephemeral=True))
-        elif self._state == "held":
-            await self.interaction.edit_original_response(view=layout, attachments=files)
-        else:
-            await self.interaction.followup.send(view=layout, files=files, ephemeral=True)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            if self._state == "fresh":
+                response = self.interaction.response
+                await self._first(response.send_message(view=layout, files=files, ephemeral=True))
+            elif self._state == "held":
+                await self.interaction.edit_original_response(view=layout, attachments=files)
+            else:
+                await self.interaction.followup.send(view=layout, files=files, ephemeral=True)
         self._state = "said"
 
     async def change_message(self, layout: Layout) -> None:
@@ -145,7 +149,8 @@ class Talk:
 
     async def go_public(self, layout: Layout) -> None:
         """Give the held private answer back and begin a public one."""
-        message = await self._say_apart(layout, private=False)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            message = await self._say_apart(layout, private=False)
         self.message_id, self.is_private = message.id, message.flags.ephemeral
         self._public_message = message
 
@@ -153,12 +158,13 @@ class Talk:
         """Tell who asked, and nobody else, what went wrong."""
         words = sentence(error, self.voice, current_reference())
         layout = notice(words, QUIET_COLOUR if isinstance(error, Refusal) else FAILED_COLOUR)
-        if self._public_message is not None:
-            await self._public_message.delete()
-        if self._state == "held" and not self.is_private:
-            await self._say_apart(layout, private=True)
-        else:
-            await self.say(layout)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            if self._public_message is not None:
+                await self._public_message.delete()
+            if self._state == "held" and not self.is_private:
+                await self._say_apart(layout, private=True)
+            else:
+                await self.say(layout)
 
     async def fail(self, error: BaseException, name: str) -> None:
         """End an interaction that ran into an error: log it, count it, tell it."""
@@ -174,7 +180,7 @@ class Talk:
             logger.error("%s failed", name, exc_info=error)
         try:
             await self.refuse(error)
-        except (discord.DiscordException, TooLate) as second:
+        except (discord.DiscordException, TooLate, TimeoutError) as second:
             logger.warning("%s could not be answered: %r", name, second)
 
     async def _say_apart(self, layout: Layout, *, private: bool) -> discord.WebhookMessage:

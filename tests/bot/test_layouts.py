@@ -114,7 +114,7 @@ async def test_the_live_message_shows_place_stage_bar_and_time(voice: Voice) -> 
 
     assert "3 ahead · done <t:99:R>" in shown(Snapshot(position=3, done_at=99))
     assert "Waiting" in shown(Snapshot(position=0))
-    working = shown(Snapshot(stage="b", step=2, steps=10, index=1, n=4, fraction=0.5, done_at=9))
+    working = shown(Snapshot(stage="b", step=2, steps=10, index=1, n=4, done=(0.5,) * 4, done_at=9))
     assert "▰▰▰▰▰▰▱▱▱▱▱▱  50 %" in working
     assert "Adding details 2/10 · 2/4 · done <t:9:R>" in working
 

@@ -13,7 +13,7 @@ from bot.progress import Coalescer, LiveLoad, Snapshot
 from bot.records import JobEvent
 from tests.bot.conftest import JobMaker
 
-COMPOSING = Snapshot(stage="c", step=5, steps=20, fraction=0.15)
+COMPOSING = Snapshot(stage="c", step=5, steps=20, done=(0.15,))
 
 
 class Clock:
@@ -67,7 +67,7 @@ async def until(done: Callable[[], bool]) -> None:
 async def test_the_latest_wins_and_edits_keep_their_distance(clock: Clock) -> None:
     screen = Screen(clock)
     coalescer = Coalescer(screen.edit, lambda: 2.0, screen.count, clock)
-    snapshots = [replace(COMPOSING, fraction=step / 10) for step in range(10)]
+    snapshots = [replace(COMPOSING, done=(step / 10,)) for step in range(10)]
     coalescer.show(snapshots[0])
     await until(lambda: len(screen.shown) == 1)
     for snapshot in snapshots[1:]:
@@ -98,8 +98,8 @@ async def test_what_nobody_would_notice_is_not_shown(clock: Clock) -> None:
     screen = Screen(clock)
     coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
     coalescer.began_with(COMPOSING)
-    coalescer.show(replace(COMPOSING, step=6, fraction=0.2))
-    coalescer.show(replace(COMPOSING, step=9, fraction=0.26))
+    coalescer.show(replace(COMPOSING, step=6, done=(0.2,)))
+    coalescer.show(replace(COMPOSING, step=9, done=(0.26,)))
     await until(lambda: len(screen.shown) == 1)
     assert screen.shown[0][1].step == 9
 
@@ -181,9 +181,17 @@ def test_a_snapshot_follows_the_events_and_its_bar_never_goes_back(make_job: Job
     step = event("progress", stage="c", step=10, steps=20, index=0, preview_url="/v1/p")
     snapshot = snapshot.after(step, 1001.0)
     assert (snapshot.position, snapshot.stage, snapshot.preview) == (None, "c", "/v1/p")
-    assert snapshot.fraction == pytest.approx(0.3)
+    assert snapshot.fraction == pytest.approx(0.15)  # half of Stage C of one of two pictures
     detail = snapshot.after(event("progress", stage="b", step=1, steps=2, index=0), 1002.0)
     other = detail.after(event("progress", stage="c", step=1, steps=20, index=1), 1003.0)
-    assert other.fraction == detail.fraction > snapshot.fraction
+    assert other.fraction > detail.fraction > snapshot.fraction
+    late = other.after(event("progress", stage="c", step=11, steps=20, index=0), 1003.5)
+    assert late.fraction == other.fraction
     assert other.preview == "/v1/p"
     assert other.after(event("image", index=0), 1004.0) == other
+
+
+def test_the_bar_of_a_variation_begins_at_its_beginning(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(kind="vary_details", latent_id="LAT0"), 0.0)
+    first = snapshot.after(event("progress", stage="b", step=1, steps=10, index=0), 0.0)
+    assert first.fraction == pytest.approx(0.09)

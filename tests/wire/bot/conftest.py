@@ -96,6 +96,26 @@ def has_button(message: Message, action: str) -> bool:
     )
 
 
+def of_bot(stage: Stage) -> list[Message]:
+    """Every message that the bot has sent and that is still there."""
+    everywhere = [
+        message for c in stage.fake.channels for message in stage.fake.messages.of_channel(c)
+    ]
+    return [m for m in everywhere if m.author == stage.fake.bot and not m.is_deleted]
+
+
+async def in_inbox(stage: Stage) -> list[str]:
+    jobs, _ = stage.service.database.list_jobs(inbox=f"discord.{stage.fake.bot.id}")
+    return [job.id for job in jobs]
+
+
+async def delivered(stage: Stage) -> None:
+    """Wait until nothing is in the bot's inbox."""
+    async with asyncio.timeout(20):
+        while await in_inbox(stage):  # noqa: ASYNC110 - the service has no event for this
+            await asyncio.sleep(0.02)
+
+
 @pytest.fixture
 def stage(service: Service, fake: FakeDiscord, channel: Channel, alice: Person) -> Stage:
     return Stage(service, fake, channel, alice)

@@ -2,39 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
 
-from tests.wire.bot.conftest import Stage, StartBot
+from tests.wire.bot.conftest import Stage, StartBot, delivered, of_bot
 from tests.wire.bot_process import BotProcess
-from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.permissions import Permission
 
 WEBHOOK = r"/webhooks/\d+/[^/]+/messages/"
 TOO_LARGE: dict[str, Any] = {"message": "Request entity too large", "code": 40005}
-
-
-def of_bot(stage: Stage) -> list[Message]:
-    """Every message that the bot has sent and that is still there."""
-    everywhere = [
-        message for c in stage.fake.channels for message in stage.fake.messages.of_channel(c)
-    ]
-    return [m for m in everywhere if m.author == stage.fake.bot and not m.is_deleted]
-
-
-async def in_inbox(stage: Stage) -> list[str]:
-    jobs, _ = stage.service.database.list_jobs(inbox=f"discord.{stage.fake.bot.id}")
-    return [job.id for job in jobs]
-
-
-async def delivered(stage: Stage) -> None:
-    """Wait until nothing is in the bot's inbox."""
-    async with asyncio.timeout(20):
-        while await in_inbox(stage):  # noqa: ASYNC110 - the service has no event for this
-            await asyncio.sleep(0.02)
 
 
 async def test_what_finished_while_the_bot_was_dead_is_delivered_once(

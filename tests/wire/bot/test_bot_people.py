@@ -131,6 +131,17 @@ def boss_guild(stage: Stage) -> object:
 
 
 @pytest.mark.usefixtures("bot")
+async def test_rules_are_safe_even_where_discord_lets_everybody_at_the_command(
+    stage: Stage,
+) -> None:
+    stage.fake.commands[None][1, "admin"]["default_member_permissions"] = None
+    asked = await stage.alice.slash(stage.channel, "admin limits", images=1)
+    refused = await asked.reply()
+    assert "may manage this server" in refused.text
+    assert refused.receiver == stage.alice.user
+
+
+@pytest.mark.usefixtures("bot")
 async def test_pictures_are_made_in_the_allowed_channels_only(stage: Stage) -> None:
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     art = stage.fake.channel(boss_guild(stage), "art")  # type: ignore[arg-type]

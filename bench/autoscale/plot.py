@@ -7,6 +7,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from bench.autoscale.live import Sample
 from bench.stats import RESULTS_DIR
@@ -29,8 +30,10 @@ def write(samples: Sequence[Sample], path: Path = PLOT) -> None:
         replicas.step(at_s, running, where="post", color=colour, label=name)
         replicas.step(at_s, wanted, where="post", color=colour, linestyle=":")
         queue.plot(at_s, [sample.open_images[stage] for sample in samples], color=colour)
-    replicas.set_ylabel("replicas (dotted: with those that start)")
+    replicas.set_ylabel("replicas")
+    replicas.set_title("dotted: with those that start", fontsize="small", loc="left")
     replicas.legend()
+    replicas.yaxis.set_major_locator(MaxNLocator(integer=True))
     queue.set_ylabel("images still to be done")
     queue.set_xlabel("seconds")
     figure.savefig(path, metadata={"Date": None})

@@ -28,7 +28,12 @@ def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_
     ours = [image for image in images if "cascade-" in image]
     assert len(ours) > 1
     assert all("image: REGISTRY/cascade-" in image for image in ours)
-    (settings,) = [m for m in manifests if m["kind"] == "ConfigMap"]
+    (settings,) = [
+        manifest
+        for manifest in manifests
+        if manifest["kind"] == "ConfigMap"
+        and manifest["metadata"]["name"].startswith("cascade-settings")
+    ]
     assert settings["data"]["CASCADE_BLOB_URL"] == "s3://BUCKET"
     assert settings["data"]["CASCADE_DEVICE"] == "cuda"
     (service,) = [m for m in manifests if m["kind"] == "RayService"]

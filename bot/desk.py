@@ -101,14 +101,13 @@ class Desk:
             self._placing.discard(task)
 
     async def _place(self, talk: Talk, make: MakeOrder, private: bool | None) -> None:
-        seen = self.people.seen(talk.user)
-        wish = private if private is not None or seen is None else seen.private
+        wish = self.people.likes_private(talk.user) if private is None else private
         # Who may want to be alone is answered alone first; it is made public if they do not.
         await talk.hold(private=wish is not False)
         order = await make(await self.people.of(talk.user))
         await self._check(talk, order)
         job_id = str(ULID())
-        if talk.is_private and not order.private and wish is None:
+        if talk.is_private and not order.private and private is None and wish is not False:
             voice = talk.public_voice()
             await talk.go_public(layouts.live(voice, job_id, order.prompt, Snapshot()))
         address = _address(talk, order)

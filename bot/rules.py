@@ -18,6 +18,9 @@ MAX_WORD_CHARS = 60
 MAX_CHANNELS = 100
 _FRESH_S = 60.0
 _REMEMBERED = 50_000
+_PRIVATE_LIST = "private_people"
+_MAX_LISTED = 400
+"""Of about 30 characters each; the service keeps 16 KB under one name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,7 +142,7 @@ class Rules:
 
 
 class People:
-    """Everybody's defaults; remembered once seen, so that a first answer can be private.
+    """Everybody's defaults; those who like to be answered alone are known from the start.
 
     Args:
         client: of the service, which keeps them.
@@ -148,10 +151,19 @@ class People:
     def __init__(self, client: CascadeClient) -> None:
         self._client = client
         self._seen: OrderedDict[str, Defaults] = OrderedDict()
+        self._private: frozenset[str] | None = None
 
-    def seen(self, user: str) -> Defaults | None:
-        """Return somebody's defaults without asking anybody; None: not known here."""
-        return self._seen.get(user)
+    async def learn(self) -> None:
+        """Hear who likes to be answered alone; where those are too many, each is asked for."""
+        value = await self._client.preference(_PRIVATE_LIST)
+        self._set_private((value or {}).get("users", []))
+
+    def likes_private(self, user: str) -> bool | None:
+        """Tell whether somebody likes to be answered alone; asks nobody. None: not known here."""
+        seen = self._seen.get(user)
+        if seen is not None:
+            return seen.private
+        return None if self._private is None else user in self._private
 
     async def of(self, user: str) -> Defaults:
         """Return somebody's defaults."""
@@ -163,8 +175,26 @@ class People:
 
     async def change(self, user: str, defaults: Defaults) -> None:
         """Keep somebody's defaults."""
+        # On the list first and off it last: whatever fails in between shows nothing to others.
+        if defaults.private:
+            await self._list(user, True)
         await self._client.set_preference("defaults", defaults.to_value(), user)
+        if not defaults.private:
+            await self._list(user, False)
         self._remember(user, defaults)
+
+    async def _list(self, user: str, is_private: bool) -> None:
+        value = await self._client.preference(_PRIVATE_LIST)
+        before = (value or {}).get("users", [])
+        if before is None or (user in before) == is_private:
+            return
+        after = [*before, user] if is_private else [one for one in before if one != user]
+        kept = after if len(after) <= _MAX_LISTED else None
+        await self._client.set_preference(_PRIVATE_LIST, {"users": kept})
+        self._set_private(kept)
+
+    def _set_private(self, users: list[str] | None) -> None:
+        self._private = None if users is None else frozenset(users)
 
     def _remember(self, user: str, defaults: Defaults) -> None:
         self._seen[user] = defaults

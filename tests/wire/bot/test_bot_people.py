@@ -84,6 +84,20 @@ async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> No
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
 
 
+async def test_after_a_restart_others_still_see_nothing_of_who_likes_it_private(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bob = stage.fake.person("bob", stage.channel.guild)
+    bot = await start_bot()
+    await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
+    await bot.kill()
+    await start_bot(BOT_SYNC="false")
+    for _ in range(2):
+        _, message = await stage.picture()
+        assert message.receiver == stage.alice.user
+    assert bob.messages(stage.channel) == []
+
+
 @pytest.mark.usefixtures("bot")
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
     stage: Stage,
@@ -93,7 +107,7 @@ async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_a
     answer = await asked.reply(lambda m: "too big" in m.text)
     assert answer.receiver == stage.alice.user
     bob = stage.fake.person("bob", stage.channel.guild)
-    assert bob.messages(stage.channel) == []
+    await stage.fake.wait_for(lambda: bob.messages(stage.channel) == [])
 
 
 @pytest.mark.usefixtures("bot")

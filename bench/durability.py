@@ -98,7 +98,7 @@ async def _cost(direct: DeploymentHandle) -> dict[str, Any]:
 
     async def durable() -> None:
         claim = make_claim({}, owner, None, "")
-        job_id = await jobs.submit.remote(request, None, owner, claim)
+        job_id = await jobs.submit.remote(request, None, owner, claim, {})
         await jobs.wait.remote(job_id, 60.0)
 
     async def plain() -> None:

@@ -30,7 +30,7 @@ class NullStageC:
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._starts: deque[tuple[int, float]] = deque(maxlen=1000)
 
-    async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
+    async def run(self, request: dict[str, Any], *_context: Any) -> AsyncIterator[Message]:
         """Make the latent of a one-image request."""
         self._starts.append((request["seed"], time.time()))
         yield Message(type="started")

@@ -163,6 +163,7 @@ class Database:
                     idempotency_key=job.claim.key,
                     body_digest=job.claim.body,
                     work=work,
+                    context=job.context or None,
                 )
             )
             connection.execute(insert(images), planned_values(job))
@@ -184,7 +185,7 @@ class Database:
 
     def open_job(self, job_id: str) -> OpenJob | None:
         """Return what an open job needs to run; None if it has ended or is unknown."""
-        names = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.created_at)
+        names = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.created_at, jobs.c.context)
         query = select(*names).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         planned = select(images).where(images.c.job_id == job_id).order_by(images.c.index)
         with self.reading() as connection:
@@ -194,7 +195,8 @@ class Database:
             rows = connection.execute(planned).mappings()
             request = GenerationRequest.from_dict(row["request"])
             owner = JobOwner(row["owner"], row["user"])
-            return OpenJob(job_id, request, owner, row["created_at"], tuple(map(image_from, rows)))
+            found = tuple(map(image_from, rows))
+            return OpenJob(job_id, request, owner, row["created_at"], found, row["context"] or {})
 
     def list_jobs(
         self,

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from serve import docs_page, http_errors
 from serve.event_log import EventLog
@@ -16,7 +17,7 @@ from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
 from serve.held import HeldRequests
 from serve.keys import KeyStore
-from serve.middleware import RequestMiddleware
+from serve.middleware import PROBES, RequestMiddleware
 from serve.routes import (
     image_routes,
     job_routes,
@@ -66,6 +67,13 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         # A redirect is answered with an address made from the request's own Host header.
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
+        telemetry=TelemetryConfig(
+            metrics=False,
+            logs=False,
+            operation_spans=False,
+            auto_configure=False,
+            exclude=lambda scope: scope.get("path") in PROBES,
+        ),
     )
     app.state.services = services
     app.state.hub = hub

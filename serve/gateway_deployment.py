@@ -26,6 +26,7 @@ from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner
 from serve.settings import Settings
 from serve.store import BlobStore
+from serve.tracing import configure_tracing, pack_context
 
 SUBMIT_TRIES, RETRY_PAUSE_S = 3, 1.0
 
@@ -52,7 +53,7 @@ class HandleDoor:
             NotReady: the service is draining, or the process that runs jobs dies again and again.
             IdempotencyMismatch: the claim was made for another request.
         """
-        arguments = (request.to_dict(), client_state, owner, claim)
+        arguments = (request.to_dict(), client_state, owner, claim, pack_context())
         for attempt in range(1, SUBMIT_TRIES + 1):
             try:
                 job_id: str = await self._jobs.submit.remote(*arguments)
@@ -110,6 +111,7 @@ class Gateway:
 
     def __init__(self, settings: Settings, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
+        configure_tracing(settings, "gateway")
         database = Database(settings.database_url)
         database.create_tables()
         if not KeyStore(database).all():

@@ -38,6 +38,7 @@ from serve.settings import Settings
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
 from serve.store import BlobStore
+from serve.tracing import Context, configure_tracing
 from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
@@ -65,6 +66,7 @@ class Jobs:
         stage_a: DeploymentHandle,
     ) -> None:
         configure_logging(settings)
+        configure_tracing(settings, "jobs")
         self._database = Database(settings.database_url)
         self._database.create_tables()
         self._metrics = JobMetrics()
@@ -123,6 +125,7 @@ class Jobs:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         claim: Claim,
+        context: Context,
     ) -> str:
         """Record a job and start it; returns its id once nothing can lose it any more.
 
@@ -135,7 +138,8 @@ class Jobs:
         """
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
-        job = _new_job(GenerationRequest.from_dict(request), client_state, owner, claim)
+        made = GenerationRequest.from_dict(request)
+        job = _new_job(made, client_state, owner, claim, context)
         # Serve cancels this call when the client leaves; what was recorded must be started, too.
         return await asyncio.shield(self._accept(job))
 
@@ -291,6 +295,7 @@ def _new_job(
     client_state: dict[str, Any] | None,
     owner: JobOwner,
     claim: Claim,
+    context: Context,
 ) -> NewJob:
     images = []
     for index in range(request.n):
@@ -310,4 +315,5 @@ def _new_job(
         client_state=client_state,
         owner=owner,
         images=tuple(images),
+        context=context,
     )

@@ -1,4 +1,4 @@
-"""One log line per event, as text or JSON, with the ids of job, request and API key in each."""
+"""One log line per event, as text or JSON, with the ids of job, request, key and trace in each."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from serve.settings import Settings
 
 _HANDLER_NAME = "cascade"
 _OWN_LOGGERS = ("serve", "cascade_core")
+ID_NAMES = ("request_id", "job_id", "key_id", "trace_id")
 _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
 
 # What would let a prompt or a header forge a line, move the cursor or reorder the text.
@@ -39,16 +40,24 @@ def configure_logging(settings: Settings) -> None:
 
 @contextmanager
 def log_context(
-    job_id: str | None = None, request_id: str | None = None, key_id: str | None = None
+    job_id: str | None = None,
+    request_id: str | None = None,
+    key_id: str | None = None,
+    trace_id: str | None = None,
 ) -> Iterator[None]:
     """Add ids to every record logged inside, also in tasks and threads started from here."""
-    given = {"job_id": job_id, "request_id": request_id, "key_id": key_id}
+    given = {"job_id": job_id, "request_id": request_id, "key_id": key_id, "trace_id": trace_id}
     merged = current_context() | {name: value for name, value in given.items() if value}
     token = _context.set(merged)
     try:
         yield
     finally:
         _context.reset(token)
+
+
+def adopt_context(ids: dict[str, str]) -> None:
+    """Add ids to every record that the present task logs from now on."""
+    _context.set(current_context() | ids)
 
 
 def current_context() -> dict[str, str]:

@@ -9,6 +9,7 @@ import time
 from dataclasses import dataclass
 from http import HTTPStatus
 
+from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
@@ -18,6 +19,7 @@ from ulid import ULID
 from cascade_core.errors import Internal
 from serve.http_errors import error_body, error_response
 from serve.log import log_context
+from serve.tracing import trace_id
 
 REQUEST_ID_HEADER = "x-request-id"
 
@@ -35,7 +37,7 @@ UPLOAD_LIMITS = {"/v1/images/variations": BodyLimit(16 * 1024 * 1024, 120.0)}
 """Routes that take files; the largest PNG of ours, 2048 px of noise, has 13 MB."""
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_PROBES = ("/healthz", "/readyz")
+PROBES = ("/healthz", "/readyz")
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,11 @@ class RequestMiddleware:
             request_id = str(ULID())
         answer = _Answer(send, request_id)
         started_s = time.perf_counter()
-        with log_context(request_id=request_id):
+        span = trace.get_current_span()
+        span.set_attribute("cascade.request_id", request_id)
+        if scope["query_string"]:
+            span.set_attribute("url.query", "hidden")  # signatures of links, names of users
+        with log_context(request_id=request_id, trace_id=trace_id()):
             limit = UPLOAD_LIMITS.get(scope["path"], JSON_LIMIT)
             if _claimed_bytes(headers) > limit.size_bytes:
                 status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
@@ -74,7 +80,7 @@ class RequestMiddleware:
                 await self._serve(scope, _Body(receive, limit, answer).receive, answer)
             took_ms = (time.perf_counter() - started_s) * 1000
             # Probes come every few seconds and would bury everything else.
-            is_routine = scope["path"] in _PROBES and answer.status == HTTPStatus.OK
+            is_routine = scope["path"] in PROBES and answer.status == HTTPStatus.OK
             level = logging.DEBUG if is_routine else logging.INFO
             line = "%s %s -> %d in %.1f ms"
             logger.log(level, line, scope["method"], scope["path"], answer.status, took_ms)

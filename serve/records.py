@@ -88,6 +88,7 @@ class NewJob:
 
     Attributes:
         client_state: small JSON that the client gets back with the job.
+        context: ids and trace of the request that made it, see `serve.tracing`.
     """
 
     claim: Claim
@@ -95,6 +96,7 @@ class NewJob:
     client_state: dict[str, Any] | None
     owner: JobOwner
     images: tuple[PlannedImage, ...]
+    context: dict[str, str] = field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -137,13 +139,18 @@ class ImageRow:
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """What it takes to run a job: its request and all its images, finished or planned."""
+    """What it takes to run a job: its request and all its images, finished or planned.
+
+    Attributes:
+        context: see :class:`NewJob`.
+    """
 
     id: str
     request: GenerationRequest
     owner: JobOwner
     created_at: datetime
     images: tuple[ImageRow, ...]
+    context: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

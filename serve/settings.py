@@ -65,6 +65,7 @@ class Settings(BaseSettings):
         keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
         keep_events_days: how long after a job's end its events, previews and workflow records are
             kept; 0: for ever.
+        otlp_endpoint: base URL of a collector that takes OpenTelemetry over HTTP; empty: none.
         hour_price_c, hour_price_b, hour_price_a: what an hour of one replica of the stage costs, in
             any currency, for the metrics; 0: unknown.
     """
@@ -114,6 +115,7 @@ class Settings(BaseSettings):
     hour_price_c: Annotated[float, Field(ge=0)] = 0.0
     hour_price_b: Annotated[float, Field(ge=0)] = 0.0
     hour_price_a: Annotated[float, Field(ge=0)] = 0.0
+    otlp_endpoint: str = ""
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
@@ -140,7 +142,7 @@ class Settings(BaseSettings):
             raise ValueError("must be an import path such as package.module:factory")
         return value
 
-    @field_validator("public_url")
+    @field_validator("public_url", "otlp_endpoint")
     @classmethod
     def _web_address(cls, value: str) -> str:
         parts = urlsplit(value)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
+
+from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from serve.capacity import Capacity
@@ -18,6 +21,8 @@ from serve.patience import until_ready
 from serve.records import OpenJob
 from serve.stage_client import OnMessage, StageClient, StageResult
 from serve.turns import Turns
+
+logger = logging.getLogger(__name__)
 
 
 class StageCalls:
@@ -101,15 +106,22 @@ class StageCalls:
         self._capacity.check(stage, job.request)
         asked_s = time.monotonic()
         async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
-            self._metrics.waited(stage, time.monotonic() - asked_s)
+            began_s = time.monotonic()
+            self._metrics.waited(stage, began_s - asked_s)
+            trace.get_current_span().add_event("its turn")
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
             client = self._stages[stage]
             try:
-                return await client.call(*args, on_message=on_message, on_death=on_death)
+                result = await client.call(*args, on_message=on_message, on_death=on_death)
             except StageLost:
                 # Each of its images would take replicas along; the next has its turn right after.
                 self.give_up(job.id)
                 raise
+            logger.info(
+                "stage %s, image %d: %.2f s for its turn, %.2f s for the call, %.2f s on the model",
+                *(stage, index, began_s - asked_s, time.monotonic() - began_s, result.seconds),
+            )
+            return result
 
     async def _stoppable(
         self, job_id: str, stage: str, work: Coroutine[Any, Any, StageResult]

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from opentelemetry import trace
 from ray.exceptions import RayActorError, RayError, RayTaskError
 from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
 from cascade_core.errors import CannotBeServed, CascadeError, Internal, NotReady, StageLost
 from serve.replica import STALL_LIMIT_S, Message
+from serve.tracing import pack_context
 
 MAX_TRIES = 3
 """Calls to a stage until a retryable failure is the last. A replica that ran out of memory refuses
@@ -51,7 +53,7 @@ class StageClient:
     Args:
         name: ``c``, ``b`` or ``a``.
         handle: the stage's deployment.
-        method: which of its methods to call.
+        method: which of its methods to call; it also gets the context of the call.
         on_failure: told the stage and the error's code of every try that failed.
     """
 
@@ -95,10 +97,11 @@ class StageClient:
                 if not ours.retryable or tries == MAX_TRIES or deaths >= MAX_DEATHS:
                     raise ours from error
                 logger.warning("stage %s: try %d failed: %s", self.name, tries, ours.code)
+                trace.get_current_span().add_event("try failed", {"code": ours.code})
             await asyncio.sleep(REFUSED_PAUSE_S if is_refused else RETRY_PAUSE_S * tries)
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
-        stream = getattr(self._handle, self._method).remote(*args)
+        stream = getattr(self._handle, self._method).remote(*args, pack_context())
         silence_s = None  # until it begins it may wait for a replica, which may have to start
         try:
             while True:

@@ -8,6 +8,7 @@ pays for its own stage only.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import torch
 
 from cascade_core.checkpoint import Checkpoint, open_checkpoint
-from cascade_core.errors import ModelUnavailable
+from cascade_core.errors import CascadeError, ModelUnavailable
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images import ImageInfo, encode_image, encode_preview
 from cascade_core.layout import STAGE_COMPONENTS
@@ -29,6 +30,9 @@ from serve.meter import WorkMeter
 from serve.metrics import StageMetrics
 from serve.replica import Message, StageReplica
 from serve.settings import Settings
+from serve.tracing import Context, configure_tracing, replica_span
+
+logger = logging.getLogger(__name__)
 
 MAX_ROWS_CPU, MAX_ROWS_CUDA = 1, 4
 """Images per step. On a CPU a batch gains next to nothing; at 1024 px one image fills an H100, so a
@@ -42,6 +46,7 @@ class _StageDeployment:
 
     def __init__(self, name: str, settings: Settings, load: Loader) -> None:
         configure_logging(settings)
+        configure_tracing(settings, f"stage-{name}")
         torch.set_num_threads(settings.torch_threads)
         device = settings.device
         if device == "auto":
@@ -49,6 +54,7 @@ class _StageDeployment:
         checkpoint = open_checkpoint(settings.model_source(), STAGE_COMPONENTS[name])
         stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
+        self._name = name
         self._checkpoint = checkpoint
         self._device = device
         self._replica = StageReplica(stage, max_rows)
@@ -56,16 +62,33 @@ class _StageDeployment:
         self._meter = WorkMeter(self._replica.busy_s, max_rows)
 
     async def _stream(
-        self, task: Any, work: float, previews: int, finish: Callable[[Any], bytes]
+        self,
+        task: Any,
+        work: float,
+        previews: int,
+        finish: Callable[[Any], bytes],
+        context: Context,
     ) -> AsyncIterator[Message]:
-        with self._metrics.request() as request, self._meter.image(work) as finished:
-            async for message in self._replica.run(task, previews):
-                if message["type"] == "done":
-                    request.done(message["seconds"])
-                    with self._metrics.encoding():
-                        message["result"] = await asyncio.to_thread(finish, message["result"])
-                    finished()
-                yield message
+        with (
+            replica_span(f"replica of stage {self._name}", context) as span,
+            self._metrics.request() as request,
+            self._meter.image(work) as finished,
+        ):
+            try:
+                async for message in self._replica.run(task, previews):
+                    if message["type"] == "started":
+                        span.add_event("on the model")
+                    if message["type"] == "done":
+                        request.done(message["seconds"])
+                        finished()
+                        span.add_event("off the model")
+                        logger.info("made in %.2f s on the model", message["seconds"])
+                        with self._metrics.encoding():
+                            message["result"] = await asyncio.to_thread(finish, message["result"])
+                    yield message
+            except CascadeError as error:
+                logger.warning("failed: %s: %s", error.code, error.message)
+                raise
 
     def max_rows(self) -> int:
         """Return how many images this replica works on at a time."""
@@ -97,18 +120,23 @@ class StageC(_StageDeployment):
         self._previews = settings.previews
         self._limit = PromptLimit.load(self._checkpoint)
 
-    async def run(self, request: dict[str, Any]) -> AsyncIterator[Message]:
+    async def run(
+        self, request: dict[str, Any], context: Context | None = None
+    ) -> AsyncIterator[Message]:
         """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
         task = GenerationRequest.from_dict(request)
         work = stage_work("c", task)
-        async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
+        stream = self._stream(task, work, self._previews, _encoded, context or {})
+        async for message in stream:
             yield message
             # Not before: a caller expects the first message when the work begins, and then more.
             if message["type"] == "started":
                 for warning in self._limit.warnings(task):
                     yield Message(type="warning", text=warning)
 
-    async def preview(self, latent: bytes) -> AsyncIterator[Message]:
+    async def preview(
+        self, latent: bytes, _context: Context | None = None
+    ) -> AsyncIterator[Message]:
         """Draw a stored latent small, for checkers; ``done`` carries a WebP file.
 
         Raises:
@@ -140,13 +168,15 @@ class StageB(_StageDeployment):
         load = partial(Model.load, with_previews=self._previews > 0)
         super().__init__("b", settings, load)
 
-    async def run(self, latent: bytes, request: dict[str, Any]) -> AsyncIterator[Message]:
+    async def run(
+        self, latent: bytes, request: dict[str, Any], context: Context | None = None
+    ) -> AsyncIterator[Message]:
         """Expand a stored Stage C latent as ``request`` says; ``done`` carries the wire form."""
         from cascade_core.stages.stage_b import StageBTask
 
         task = StageBTask(StageCLatent.decode(latent), GenerationRequest.from_dict(request))
         work = stage_work("b", task.request)
-        async for message in self._stream(task, work, self._previews, lambda made: made.encode()):
+        async for message in self._stream(task, work, self._previews, _encoded, context or {}):
             yield message
 
 
@@ -158,11 +188,17 @@ class StageA(_StageDeployment):
 
         super().__init__("a", settings, Model.load)
 
-    async def run(self, latent: bytes, image_id: str, latent_id: str) -> AsyncIterator[Message]:
+    async def run(
+        self, latent: bytes, image_id: str, latent_id: str, context: Context | None = None
+    ) -> AsyncIterator[Message]:
         """Decode a Stage B latent; ``done`` carries the encoded image."""
         task = StageBLatent.decode(latent)
         request = task.request
         info = ImageInfo(image_id=image_id, latent_id=latent_id, request=request, model=task.model)
         finish = partial(encode_image, image_format=request.format, info=info)
-        async for message in self._stream(task, stage_work("a", request), 0, finish):
+        async for message in self._stream(task, stage_work("a", request), 0, finish, context or {}):
             yield message
+
+
+def _encoded(latent: StageCLatent | StageBLatent) -> bytes:
+    return latent.encode()

@@ -81,6 +81,7 @@ jobs = Table(
     Column("work", Float, nullable=False, server_default="0"),
     Column("deadline_at", UtcDateTime),
     Column("deaths", JSON(none_as_null=True)),
+    Column("context", JSON(none_as_null=True)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     Index("jobs_by_state", "state", "kind", "id"),
     Index("jobs_by_user", "user", "id"),

@@ -28,9 +28,9 @@ from serve.tables import UtcDateTime, events, images, jobs, latents, lock_events
 FORMAT = 1
 _ABOUT = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
-_NOT_MOVED = {"idempotency_key", "body_digest", "deaths"}
-"""What matters only where the request was made: what tells a repeated one from a new one, and what
-happened to replicas."""
+_NOT_MOVED = {"idempotency_key", "body_digest", "deaths", "context"}
+"""What matters only where the request was made: what tells a repeated one from a new one, what
+happened to replicas, and where its log and trace are."""
 _PAGE = 100
 _ID = r"[A-Za-z0-9_-]{1,64}"
 _BLOB_NAME = re.compile(rf"jobs/{_ID}/(?P<key>(images|latents)/{_ID}\.[a-z]{{1,8}})")

@@ -42,6 +42,7 @@ from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_calls import StageCalls
 from serve.store import BlobStore
+from serve.tracing import Context, span, unpacked_context
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +90,12 @@ class JobWorkflow(DBOSConfiguredInstance):
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
         """Bring one job to exactly one end state."""
-        with log_context(job_id=job_id):
+        context = await self._context(job_id)
+        with (
+            log_context(job_id=job_id),
+            unpacked_context(context),
+            span("job", job_id=job_id),
+        ):
             state: JobState = "succeeded"
             error = None
             try:
@@ -109,7 +115,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     @DBOS.workflow()
     async def run_image(self, job_id: str, index: int) -> None:
         """Make one of several images; a child workflow, so that images overtake each other."""
-        with log_context(job_id=job_id):
+        with log_context(job_id=job_id), unpacked_context(await self._context(job_id)):
             await self._run_image(job_id, index)
 
     @DBOS.step()
@@ -224,13 +230,22 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await self._sql(self._database.finish_job, job_id, state, error)
-        logger.info("job %s", state)
         self._calls.forget(job_id)
-        job = self._open_jobs.pop(job_id, None)
-        if job is not None:
+        job, code = self._open_jobs.pop(job_id, None), (error or {}).get("code", "")
+        outcome = f"{state} ({code})" if code else state
+        if job is None:
+            logger.info("job %s", outcome)
+        else:
             latency_s = (utc_now() - job.created_at).total_seconds()
-            self._metrics.ended(job.request.kind, state, (error or {}).get("code", ""), latency_s)
+            logger.info("job %s after %.2f s", outcome, latency_s)
+            self._metrics.ended(job.request.kind, state, code, latency_s)
         self._on_end(job_id)
+
+    async def _context(self, job_id: str) -> Context:
+        """Return the ids and the trace of the request that made the job, if it can go on."""
+        with suppress(CascadeError):  # running it fails likewise, and tells
+            return (await self._open(job_id)).context
+        return {}
 
     async def _open(self, job_id: str) -> OpenJob:
         """Return the job as it was when this process took it up; Cancelled if it has ended."""
@@ -262,16 +277,17 @@ class JobWorkflow(DBOSConfiguredInstance):
             job = self._open_jobs.get(job_id)
             if job is None or self._calls.is_given_up(job_id):  # since the step began
                 raise Cancelled("the job was cancelled")
-            result = await self._calls.call(job, index, stage, args, on_message)
+            with span(f"stage {stage}", image=index):
+                result = await self._calls.call(job, index, stage, args, on_message)
             return result.data, result.seconds
 
     async def _known(self, stage: str, key: str, what: str) -> bytes:
-        with self._metrics.handoff.timed(stage, "fetch"):
+        with self._metrics.handoff.timed(stage, "fetch"), span(f"fetch from stage {stage}"):
             return await until_ready(partial(self._blobs.get_known, key, what))
 
     async def _keep(self, stage: str, key: str, data: bytes) -> None:
         self._metrics.handoff.size(stage, len(data))
-        with self._metrics.handoff.timed(stage, "store"):
+        with self._metrics.handoff.timed(stage, "store"), span(f"store of stage {stage}"):
             await until_ready(partial(self._blobs.put, key, data))
 
     async def _sql(

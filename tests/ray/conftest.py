@@ -10,6 +10,7 @@ import pytest
 
 from serve.local import Running, start
 from serve.settings import Settings
+from tests.collector import Collector, collecting
 from tests.ray.client import ServiceClient, free_port
 
 
@@ -20,7 +21,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+def collector() -> Iterator[Collector]:
+    with collecting() as collector:
+        yield collector
+
+
+@pytest.fixture(scope="session")
+def settings(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> Settings:
     data_dir: Path = tmp_path_factory.mktemp("data")
     return Settings(
         data_dir=data_dir,
@@ -29,6 +36,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
         drain_s=5.0,
         # Tests ask for the same pictures and want to see Stage C at work.
         reuse_latents=False,
+        otlp_endpoint=collector.url,
     )
 
 

@@ -88,7 +88,7 @@ class ScriptedDeployment:
     def __init__(self, log: str) -> None:
         self._replica = StageReplica(ScriptedStage(Path(log)), max_rows=1)
 
-    async def run(self, task: dict[str, Any]) -> AsyncIterator[Message]:
+    async def run(self, task: dict[str, Any], *_context: Any) -> AsyncIterator[Message]:
         async for message in self._replica.run(task):
             yield message
 

@@ -19,6 +19,7 @@ from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.weights import Placement
 from serve import metric_definitions as m
+from tests.collector import Collector
 from tests.ray.client import ServiceClient
 
 PROMPT = "a large red circle in the center on a white background"
@@ -131,3 +132,23 @@ def test_metrics_count_what_was_served(service: ServiceClient) -> None:
             return
         threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
     raise AssertionError("the metrics never appeared")
+
+
+def test_a_trace_goes_from_the_request_through_the_job_to_every_stage(
+    service: ServiceClient, collector: Collector
+) -> None:
+    trace = "0af7651916cd43dd8448eb211c80319c"
+    headers = {"traceparent": f"00-{trace}-b7ad6b7169203331-01"}
+    body = {"prompt": PROMPT, "seed": 1, "steps": 2}
+    job = service.http.post("/v1/jobs", json=body, headers=headers).json()
+    service.finished(job["id"])
+    missing = {
+        ("cascade-gateway", "POST /v1/jobs"),
+        ("cascade-jobs", "job"),
+        *(("cascade-jobs", f"stage {stage}") for stage in "cba"),
+        *((f"cascade-stage-{stage}", f"replica of stage {stage}") for stage in "cba"),
+    }
+    while missing:  # each process sends every few seconds
+        process, span = collector.spans.get(timeout=30)
+        if span.trace_id.hex() == trace:
+            missing.discard((process, span.name))

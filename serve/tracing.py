@@ -1,0 +1,109 @@
+"""OpenTelemetry traces, and what one process tells the next about a call: its ids and its trace.
+
+FastAPI makes the span of an HTTP request and goes on with its client's trace; those of jobs and
+stages are ours. Without a collector nothing is recorded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from opentelemetry import context as otel_context
+from opentelemetry import trace
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
+
+from serve.log import ID_NAMES, adopt_context, current_context, log_context
+from serve.settings import Settings
+
+TRACEPARENT: Final = "traceparent"
+_NAME: Final = "cascade"
+
+Context = dict[str, str]
+"""Log ids and ``traceparent`` (W3C Trace Context) of a call; small, and stored with a job."""
+
+
+def configure_tracing(settings: Settings, process: str) -> None:
+    """Send this process's spans to the collector, if one is set; the first call counts.
+
+    Args:
+        settings: ``otlp_endpoint`` is the collector's base URL (OTLP over HTTP). The standard
+            ``OTEL_*`` variables choose the rest, such as sampling and headers.
+        process: what the process is, for ``service.name``.
+    """
+    if not settings.otlp_endpoint:
+        return
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    if isinstance(trace.get_tracer_provider(), TracerProvider):
+        return
+    provider = TracerProvider(resource=Resource.create({"service.name": f"cascade-{process}"}))
+    exporter = OTLPSpanExporter(endpoint=f"{settings.otlp_endpoint.rstrip('/')}/v1/traces")
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+
+
+@contextmanager
+def span(name: str, **attributes: str | float) -> Iterator[trace.Span]:
+    """Make the block a span of the trace that is under way; an error marks it as failed."""
+    named = {f"{_NAME}.{key}": value for key, value in attributes.items()}
+    with trace.get_tracer(_NAME).start_as_current_span(name, attributes=named) as opened:
+        yield opened
+
+
+@contextmanager
+def replica_span(name: str, context: Context) -> Iterator[trace.Span]:
+    """Open a span of another process's call in a task that serves it alone.
+
+    The call's ids are in all that this task logs from now on. Nothing is put back at the end: an
+    asynchronous generator that is closed may end elsewhere than it began.
+    """
+    adopt_context(_ids(context))
+    opened = trace.get_tracer(_NAME).start_span(name, _parent(context))
+    try:
+        yield opened
+    except Exception as error:
+        opened.record_exception(error)
+        opened.set_status(trace.StatusCode.ERROR)
+        raise
+    finally:
+        opened.end()
+
+
+def pack_context() -> Context:
+    """Return what another process needs to know about the present call."""
+    carrier: Context = {}
+    TraceContextTextMapPropagator().inject(carrier)
+    found = {TRACEPARENT: carrier[TRACEPARENT]} if TRACEPARENT in carrier else {}
+    return current_context() | found
+
+
+@contextmanager
+def unpacked_context(context: Context) -> Iterator[None]:
+    """Go on with another process's call; a trace that is under way here already is kept."""
+    parent = None if trace.get_current_span().get_span_context().is_valid else _parent(context)
+    token = None if parent is None else otel_context.attach(parent)
+    try:
+        with log_context(**_ids(context)):
+            yield
+    finally:
+        if token is not None:
+            otel_context.detach(token)
+
+
+def trace_id() -> str:
+    """Return the id of the trace that is under way, as logs and tracing tools show it, or none."""
+    found = trace.get_current_span().get_span_context()
+    return trace.format_trace_id(found.trace_id) if found.is_valid else ""
+
+
+def _ids(context: Context) -> dict[str, str]:
+    return {name: context[name] for name in ID_NAMES if name in context}
+
+
+def _parent(context: Context) -> otel_context.Context:
+    return TraceContextTextMapPropagator().extract(context)

@@ -136,6 +136,10 @@ class ServiceClient:
         """Return what the service says about its model."""
         return self._json("GET", "/v1/models")
 
+    def status(self) -> dict[str, Any]:
+        """Return how busy the service is."""
+        return self._json("GET", "/v1/status")
+
     def unready_reason(self) -> str:
         """Return why the service is not ready; empty when it is."""
         try:

@@ -20,6 +20,7 @@ from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, fail
 from serve.cli.suggestions import suggestions
+from serve.cli.top import top
 from serve.cli.transfer import export, import_
 from serve.cli.up import up
 
@@ -79,6 +80,7 @@ app.command()(up)
 app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
 app.add_typer(jobs_app, name="jobs")
+app.command()(top)
 app.add_typer(keys_app, name="keys")
 app.command()(config)
 app.command()(models)

@@ -1,0 +1,67 @@
+"""``cascade top``: what the service does now, again and again."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from serve.cli import options
+from serve.cli.options import DEFAULT_URL
+from serve.cli.output import CliError
+
+if TYPE_CHECKING:
+    from serve.cli.client import ServiceClient
+    from serve.cli.top_frame import Snapshot
+
+EVERY_S = 2.0
+_LATEST_JOBS = 200
+"""The most that the service lists at once: what rates and seconds per image are made of."""
+_SHOWN_JOBS = 10
+
+Once = Annotated[bool, typer.Option("--once", help="Print one frame and end.")]
+
+
+def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
+    """Watch stages, line and jobs; of other people's jobs only with an admin's key."""
+    from rich.console import Console
+    from rich.live import Live
+
+    from serve.cli.client import ServiceClient
+    from serve.cli.top_frame import frame, lost_frame
+
+    console = Console(highlight=False)
+    with ServiceClient(url) as client:
+        shown = frame(look(client))
+        if once:
+            console.print(shown)
+            return
+        with Live(shown, console=console, screen=True, auto_refresh=False) as live:
+            while True:
+                try:
+                    time.sleep(EVERY_S)
+                    shown = frame(look(client))
+                except KeyboardInterrupt:
+                    return
+                except CliError as error:  # it may come back
+                    live.update(lost_frame(shown, error.message), refresh=True)
+                else:
+                    live.update(shown, refresh=True)
+
+
+def look(client: ServiceClient) -> Snapshot:
+    """Ask the service how it does."""
+    from serve.cli.top_frame import Snapshot
+
+    return Snapshot(
+        url=client.url,
+        at=datetime.now(UTC),
+        status=client.status(),
+        unready=client.unready_reason(),
+        running=client.jobs("running", _SHOWN_JOBS),
+        queued=client.jobs("queued", 1),
+        succeeded=client.jobs("succeeded", _LATEST_JOBS),
+        failed=client.jobs("failed", 3),
+    )

@@ -1,0 +1,171 @@
+"""One frame of ``cascade top``, from what the HTTP API told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+RATE_OVER = timedelta(minutes=10)
+_STAGES = ("c", "b", "a")
+_STATE_STYLES = {"failed": "red", "queued": "yellow"}
+
+Job = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the service told.
+
+    Attributes:
+        status: of ``/v1/status``.
+        unready: why it is not ready; empty: it is.
+        running: the newest jobs that run.
+        queued: the last job in line, if any.
+        succeeded: as many of the latest as could be had.
+        failed: the latest.
+    """
+
+    url: str
+    at: datetime
+    status: Mapping[str, Any]
+    unready: str
+    running: list[Job]
+    queued: list[Job]
+    succeeded: list[Job]
+    failed: list[Job]
+
+
+def frame(seen: Snapshot) -> RenderableType:
+    """Return what to show, for 80 columns and more."""
+    return Group(
+        _head(seen),
+        Text(),
+        _counts(seen),
+        Text(),
+        _stages(seen),
+        Text(),
+        _running(seen.running, seen.at),
+        *_errors(seen.failed),
+    )
+
+
+def lost_frame(last: RenderableType, reason: str) -> RenderableType:
+    """Return the last frame with the reason why there is no newer one."""
+    return Group(Text(reason, style="bold red"), last)
+
+
+def _head(seen: Snapshot) -> RenderableType:
+    head = Table.grid(expand=True)
+    head.add_column(ratio=1, no_wrap=True)
+    head.add_column(justify="right", no_wrap=True)
+    is_ready = Text(f"  {seen.unready}", "bold red") if seen.unready else Text("  ready", "green")
+    head.add_row(Text(seen.url, "bold") + is_ready, Text(f"{seen.at:%H:%M:%S} UTC", "dim"))
+    return head
+
+
+def _counts(seen: Snapshot) -> Text:
+    status, line = seen.status, Text()
+    for state in ("queued", "running"):
+        line.append(f"{status[state]} {state}   ", _STATE_STYLES.get(state, ""))
+    eta_s = seen.queued[0]["eta_s"] if seen.queued else None
+    if eta_s is not None:
+        line.append(f"the last in line is done in about {_duration(eta_s)}")
+    ended = status["last_hour"]
+    line.append("\nlast hour  ", "dim")
+    line.append(f"{ended['succeeded']} done  ")
+    line.append(f"{ended['failed']} failed  ", "red" if ended["failed"] else "")
+    line.append(f"{ended['cancelled']} cancelled")
+    return line
+
+
+def _stages(seen: Snapshot) -> Table:
+    table = Table(box=None, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stage", min_width=8)
+    for title in ("replicas", "jobs there", "s/image", "images/min"):
+        table.add_column(title, justify="right")
+    replicas = seen.status["replicas"]
+    there = Counter(job["stage"] for job in seen.running)
+    recent = [job for job in seen.succeeded if _age(job["finished_at"], seen.at) < RATE_OVER]
+    for stage in _STAGES:
+        seconds, images = _passed(stage, recent)
+        table.add_row(
+            stage.upper(),
+            _replicas(replicas, f"Stage{stage.upper()}"),
+            str(there[stage]),
+            f"{seconds / images:.2f}" if images else "-",
+            f"{images / _minutes(seen.succeeded, recent, seen.at):.1f}" if images else "-",
+        )
+    for name in ("Jobs", "Gateway"):
+        table.add_row(name, _replicas(replicas, name), "", "", "")
+    return table
+
+
+def _replicas(replicas: Mapping[str, int] | None, name: str) -> Text:
+    count = (replicas or {}).get(name)
+    return Text("?" if count is None else str(count), "dim" if count == 0 else "")
+
+
+def _passed(stage: str, jobs: Iterable[Job]) -> tuple[float, int]:
+    """Return the model's seconds and the images of those jobs that passed a stage."""
+    passed = [job for job in jobs if job["cost"][f"{stage}_s"] > 0]
+    seconds = sum(float(job["cost"][f"{stage}_s"]) for job in passed)
+    return seconds, sum(len(job["images"]) for job in passed)
+
+
+def _minutes(listed: list[Job], recent: list[Job], now: datetime) -> float:
+    """Return over how many minutes ``recent`` are: less than the window if the list is full."""
+    if len(recent) < len(listed) or not recent:
+        return RATE_OVER.total_seconds() / 60
+    oldest = max(_age(job["finished_at"], now) for job in recent)
+    return max(1.0, oldest.total_seconds() / 60)
+
+
+def _running(jobs: list[Job], now: datetime) -> Table:
+    table = Table.grid(expand=True, padding=(0, 2, 0, 0))
+    for _ in ("id", "step", "pictures", "age"):
+        table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
+    for job in jobs:
+        request, progress = job["request"], job["progress"]
+        stage = (job["stage"] or "").upper()
+        step = f"{stage} {progress['step']}/{progress['steps']}" if progress else stage
+        age = _duration(_age(job["started_at"], now).total_seconds())
+        pictures = f"{len(job['images'])}/{request['n']}"
+        prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
+        table.add_row(job["id"], step, pictures, age, Text(_one_line(prompt)))
+    if not jobs:
+        table.add_row(Text("no job runs", "dim"))
+    return table
+
+
+def _errors(jobs: list[Job]) -> list[Text]:
+    lines = [Text("\nlast errors", "dim")] if jobs else []
+    for job in jobs:
+        error = job["error"] or {}
+        at = f"{datetime.fromisoformat(job['finished_at']):%H:%M:%S}"
+        lines.append(Text.assemble(f"{job['id']}  {at}  ", (str(error.get("code", "")), "red")))
+        lines.append(Text(f"  {_one_line(str(error.get('message', '')))}"))
+    return lines
+
+
+def _one_line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def _age(at: str, now: datetime) -> timedelta:
+    return max(timedelta(0), now - datetime.fromisoformat(at))
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02} min"
+    return f"{minutes} min {rest:02} s" if minutes else f"{rest} s"

@@ -19,6 +19,7 @@ from serve.settings import Settings
 
 TRACEPARENT: Final = "traceparent"
 _NAME: Final = "cascade"
+_tracer = trace.get_tracer(_NAME)  # follows the provider that is set later
 
 Context = dict[str, str]
 """Log ids and ``traceparent`` (W3C Trace Context) of a call; small, and stored with a job."""
@@ -51,7 +52,7 @@ def configure_tracing(settings: Settings, process: str) -> None:
 def span(name: str, **attributes: str | float) -> Iterator[trace.Span]:
     """Make the block a span of the trace that is under way; an error marks it as failed."""
     named = {f"{_NAME}.{key}": value for key, value in attributes.items()}
-    with trace.get_tracer(_NAME).start_as_current_span(name, attributes=named) as opened:
+    with _tracer.start_as_current_span(name, attributes=named) as opened:
         yield opened
 
 
@@ -63,7 +64,7 @@ def replica_span(name: str, context: Context) -> Iterator[trace.Span]:
     asynchronous generator that is closed may end elsewhere than it began.
     """
     adopt_context(_ids(context))
-    opened = trace.get_tracer(_NAME).start_span(name, _parent(context))
+    opened = _tracer.start_span(name, _parent(context))
     try:
         yield opened
     except Exception as error:

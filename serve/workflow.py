@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
+from opentelemetry.trace import StatusCode
 
 from cascade_core.errors import (
     Cancelled,
@@ -94,7 +95,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         with (
             log_context(job_id=job_id),
             unpacked_context(context),
-            span("job", job_id=job_id),
+            span("job", job_id=job_id) as opened,
         ):
             state: JobState = "succeeded"
             error = None
@@ -110,6 +111,9 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Exception:
                 logger.exception("job failed unexpectedly")
                 state, error = "failed", Internal("the job failed unexpectedly").to_dict()
+            opened.set_attribute("cascade.state", state)
+            if error is not None:
+                opened.set_status(StatusCode.ERROR, error["code"])
             await self._end(job_id, state, error)
 
     @DBOS.workflow()

@@ -233,6 +233,7 @@ async def test_a_failed_stage_is_marked_and_the_log_names_the_code(
     assert (await run()).state == "failed"
     found = spans(exporter)
     assert found["stage b"].status.status_code is trace.StatusCode.ERROR
+    assert found["job"].status.description == "cannot_be_served"
     assert found["stage c"].status.is_ok or found["stage c"].status.is_unset
     assert any("job failed (cannot_be_served)" in record["message"] for record in records)
 

@@ -9,19 +9,19 @@ from bench.stats import RESULTS_DIR
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
-NAMES = (
-    "service",
-    "handoff",
-    "api",
-    "durability",
-    "streams",
-    "recovery",
-    "soak",
-    "chaos",
-    "chaos_postgresql",
-    "autoscale",
-    "autoscale_live",
-)
+TITLES = {
+    "service": "One picture, idle",
+    "handoff": "Hand-offs",
+    "api": "The HTTP API, with stages that cost nothing",
+    "durability": "What durability costs",
+    "streams": "A thousand event streams",
+    "recovery": "From a kill to the next finished job",
+    "soak": "Ten times too much",
+    "chaos": "Killing at random, on SQLite",
+    "chaos_postgresql": "Killing at random, on PostgreSQL",
+    "autoscale": "Autoscaling, simulated",
+    "autoscale_live": "Autoscaling, simulator against a live run",
+}
 
 
 def performance_section() -> str:
@@ -33,7 +33,7 @@ def performance_section() -> str:
         "`bench.autoscale` and `bench.autoscale --calibrate`."
     ]
     # Those run apart are shown from their first run on.
-    for name in (name for name in NAMES if (RESULTS_DIR / f"{name}.json").exists()):
+    for name in (name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()):
         result = json.loads((RESULTS_DIR / f"{name}.json").read_text())
         machine = result["machine"]
         load = machine["load_average_before"][0]
@@ -41,7 +41,7 @@ def performance_section() -> str:
             f"*{machine['taken_at'][:10]}, {machine['cores']} {machine['architecture']} cores, "
             f"{machine['device']}, load average {load} before the run.*"
         )
-        parts += [(RESULTS_DIR / f"{name}.md").read_text().strip(), taken]
+        parts += [f"### {TITLES[name]}", (RESULTS_DIR / f"{name}.md").read_text().strip(), taken]
     return "\n\n".join(parts)
 
 

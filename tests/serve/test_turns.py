@@ -185,3 +185,15 @@ def test_a_user_who_was_away_gets_no_credit_for_it() -> None:
         assert [name.split()[0] for name in order] == ["new", "old", "new", "old", "new", "old"]
 
     run(scenario)
+
+
+def test_what_waits_is_counted_without_what_runs_or_was_cancelled() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        for name, cost in (("a", 1.0), ("b", 2.0), ("c", 4.0)):
+            await stage.call(name, "one", cost)
+        assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (2, 6.0)
+        await stage.cancel("b")
+        assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (1, 4.0)
+
+    run(scenario)

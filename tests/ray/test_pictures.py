@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import ray
 from PIL import Image
+from prometheus_client.parser import text_string_to_metric_families
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.handoff import StageCLatent
@@ -125,13 +126,30 @@ def test_metrics_count_what_was_served(service: ServiceClient) -> None:
     url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
     # Nothing failed, nothing was refused, there is no GPU.
     unseen = (m.STAGE_ERRORS, m.CALL_FAILURES, m.REFUSALS, m.STAGE_GPU_MEMORY)
-    names = {name for metric in m.METRICS if metric not in unseen for name in metric.series}
+    expected = {
+        (name, stage)
+        for metric in m.METRICS
+        if metric not in unseen
+        for name in metric.series
+        for stage in ("cba" if "stage" in metric.labels else ("",))
+    }
     for _ in range(300):
-        lines = httpx.get(url).text.splitlines()
-        if names <= {line.partition("{")[0] for line in lines}:
-            return
+        families = text_string_to_metric_families(httpx.get(url).text)
+        samples = [sample for family in families for sample in family.samples]
+        seen = {(sample.name, sample.labels.get("stage", "")) for sample in samples}
+        if expected <= seen:
+            break
         threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
-    raise AssertionError("the metrics never appeared")
+    assert expected <= seen
+    by_series = {series: metric for metric in m.METRICS for series in metric.series}
+    ours = [sample for sample in samples if sample.name in by_series]
+    assert all(set(by_series[sample.name].labels) <= sample.labels.keys() for sample in ours)
+    totals = {name: sum(s.value for s in ours if s.name == name) for name in by_series}
+    for metric in (m.JOBS, m.STAGE_BUSY):
+        assert totals[metric.series[0]] > 0
+    for metric in (m.STAGE_SERVICE, m.QUEUE_WAIT, m.HANDOFF_BYTES, m.JOB_LATENCY):
+        assert totals[metric.series[1]] >= 1
+        assert totals[metric.series[2]] > 0
 
 
 def test_a_trace_goes_from_the_request_through_the_job_to_every_stage(

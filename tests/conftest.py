@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from cascade_core.pipeline import CascadePipeline
     from tests.private_postgres import PrivatePostgres
     from tests.tiny_model import TinyModel
+    from tests.wire.fake_discord.oracle import Oracle
 
 
 @pytest.fixture
@@ -47,6 +49,17 @@ def s3_server() -> Iterator[str]:
 
     with running() as url:
         yield url
+
+
+@pytest.fixture(scope="session")
+def oracle() -> Oracle | None:
+    """Discord's OpenAPI document; None, with a notice, where it is not at hand."""
+    from tests.wire.fake_discord.oracle import NOTICE, load
+
+    found = load()
+    if found is None:
+        warnings.warn(NOTICE, stacklevel=1)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from tests.wire.fake_discord.server import FakeDiscord
@@ -90,3 +90,28 @@ async def running_bot(
     finally:
         await bot.kill()
         print(f"log of {' '.join(command)}:", *bot.log, sep="\n")
+
+
+StartBot = Callable[..., Awaitable[BotProcess]]
+
+
+@asynccontextmanager
+async def starting_bots(
+    fake: FakeDiscord, service_url: str, api_key: str = ""
+) -> AsyncIterator[StartBot]:
+    """Give what starts the product's bot, with more variables if need be.
+
+    It is online and its commands are in place when it is returned.
+    """
+    usual = {"CASCADE_URL": service_url, "CASCADE_API_KEY": api_key, "BOT_HTTP_PORT": "0"}
+    usual |= {"BOT_LOG_LEVEL": "DEBUG", "BOT_GRACE_S": "5"}
+    async with AsyncExitStack() as stack:
+
+        async def start(**more: str) -> BotProcess:
+            bot = await stack.enter_async_context(running_bot(fake, "bot", env=usual | more))
+            await bot.online()
+            if more.get("BOT_SYNC") != "false":
+                await fake.wait_for(lambda: bool(fake.commands), 20)
+            return bot
+
+        yield start

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import warnings
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,11 +13,11 @@ from discord.ext import commands
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from tests.wire.fake_discord import oracle as oracle_module
 from tests.wire.fake_discord.oracle import Oracle
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel, Guild
+from tests.wire.judged import judged_discord
 from tests.wire.raw_api import RawApi
 from tests.wire.run_bot import point_at
 from tests.wire.small_bot import SmallBot
@@ -26,23 +25,10 @@ from tests.wire.small_bot import SmallBot
 StartBot = Callable[..., Awaitable[SmallBot]]
 
 
-@pytest.fixture(scope="session")
-def oracle() -> Oracle | None:
-    """Discord's OpenAPI document; None, with a notice, where it is not at hand."""
-    found = oracle_module.load()
-    if found is None:
-        warnings.warn(oracle_module.NOTICE, stacklevel=1)
-    return found
-
-
 @pytest.fixture
 async def fake(oracle: Oracle | None) -> AsyncIterator[FakeDiscord]:
-    """An emulated Discord; in the end everything that was said has to agree with the document."""
-    async with FakeDiscord() as running:
+    async with judged_discord(oracle) as running:
         yield running
-    assert running.traffic.breakdowns == []
-    assert running.traffic.requests(status=501) == []
-    assert oracle is None or oracle.findings(running.traffic) == []
 
 
 @pytest.fixture

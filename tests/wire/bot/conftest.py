@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,13 +11,12 @@ from typing import Any
 import pytest
 
 from tests.bot.gateway import Service, running_service
-from tests.wire.bot_process import BotProcess, running_bot
+from tests.wire.bot_messages import has_button
+from tests.wire.bot_process import BotProcess, StartBot, starting_bots
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel
-
-StartBot = Callable[..., Awaitable[BotProcess]]
 
 
 @pytest.fixture
@@ -31,18 +29,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 @pytest.fixture
 async def start_bot(fake: FakeDiscord, service: Service) -> AsyncIterator[StartBot]:
     """Starts the bot; it is online and its commands are in place when it is returned."""
-    key = service.make_key()
-    async with AsyncExitStack() as stack:
-
-        async def start(**more: str) -> BotProcess:
-            env = {"CASCADE_URL": service.url, "CASCADE_API_KEY": key, "BOT_HTTP_PORT": "0"}
-            env |= {"BOT_LOG_LEVEL": "DEBUG", "BOT_GRACE_S": "5"} | more
-            bot = await stack.enter_async_context(running_bot(fake, "bot", env=env))
-            await bot.online()
-            if more.get("BOT_SYNC") != "false":
-                await fake.wait_for(lambda: bool(fake.commands), 20)
-            return bot
-
+    async with starting_bots(fake, service.url, service.make_key()) as start:
         yield start
 
 
@@ -87,21 +74,6 @@ class Stage:
         """Return a picture's bytes as the service has them."""
         image = self.service.door.images(job_id)[index]
         return await self.service.door.blobs.get(f"images/{image.id}.png")
-
-
-def has_button(message: Message, action: str) -> bool:
-    """Say whether a message has a button that does something, whatever its language."""
-    return any(
-        one.get("custom_id", "").startswith(f"v1:{action}:") for one in message.buttons.values()
-    )
-
-
-def of_bot(stage: Stage) -> list[Message]:
-    """Every message that the bot has sent and that is still there."""
-    everywhere = [
-        message for c in stage.fake.channels for message in stage.fake.messages.of_channel(c)
-    ]
-    return [m for m in everywhere if m.author == stage.fake.bot and not m.is_deleted]
 
 
 async def in_inbox(stage: Stage) -> list[str]:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from httpx import AsyncClient
 
-from tests.wire.bot.conftest import Stage, StartBot, delivered, of_bot
-from tests.wire.bot_process import BotProcess
+from tests.wire.bot.conftest import Stage, delivered
+from tests.wire.bot_messages import of_bot
+from tests.wire.bot_process import BotProcess, StartBot
 from tests.wire.fake_discord.permissions import Permission
 
 WEBHOOK = r"/webhooks/\d+/[^/]+/messages/"
@@ -29,7 +30,7 @@ async def test_what_finished_while_the_bot_was_dead_is_delivered_once(
         assert list(message.files.values()) == [await stage.bytes_of(job_id)]
     await stage.finished(*jobs[2])
     await delivered(stage)
-    assert len(of_bot(stage)) == 3
+    assert len(of_bot(stage.fake)) == 3
 
 
 async def test_a_delivery_that_was_not_noted_is_not_delivered_as_a_second_message(
@@ -44,7 +45,7 @@ async def test_a_delivery_that_was_not_noted_is_not_delivered_as_a_second_messag
     await set_state(stage, job_id, state)
     await start_bot()
     await delivered(stage)
-    assert of_bot(stage) == [message]
+    assert of_bot(stage.fake) == [message]
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
 
 
@@ -121,7 +122,7 @@ async def test_a_deleted_message_is_not_written_again(stage: Stage) -> None:
     await mod.delete(message)
     await stage.service.succeed(job_id)
     await delivered(stage)
-    assert of_bot(stage) == []
+    assert of_bot(stage.fake) == []
 
 
 @pytest.mark.usefixtures("bot")
@@ -191,7 +192,7 @@ async def test_a_stop_brings_live_messages_to_rest_and_the_next_start_goes_on(
     assert "restarts" in message.text
     await start_bot()
     await stage.finished(job_id, message)
-    assert of_bot(stage) == [message]
+    assert of_bot(stage.fake) == [message]
 
 
 @pytest.mark.parametrize("how", ["drop", "reconnect", "invalidate"])

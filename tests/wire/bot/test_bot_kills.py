@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.bot.conftest import Stage, StartBot, delivered, has_button, of_bot
+from tests.wire.bot.conftest import Stage, delivered
+from tests.wire.bot_messages import has_button, of_bot
+from tests.wire.bot_process import StartBot
 
 EDIT = r"/webhooks/\d+/[^/]+/messages/"
 SEND = r"^/channels/\d+/messages$"
@@ -27,7 +29,7 @@ async def test_killed_in_the_edit_that_shows_the_result(
     await start_bot()
     await stage.fake.wait_for(lambda: has_button(message, "reroll"), 20)
     await delivered(stage)
-    assert of_bot(stage) == [message]
+    assert of_bot(stage.fake) == [message]
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
 
 
@@ -62,4 +64,4 @@ async def test_killed_right_after_the_order_was_placed(stage: Stage, start_bot: 
     await start_bot()
     message = await asked.reply(lambda m: has_button(m, "reroll"), 20)
     await delivered(stage)
-    assert of_bot(stage) == [message]
+    assert of_bot(stage.fake) == [message]

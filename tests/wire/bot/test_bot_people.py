@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cascade_core.errors import Internal, InvalidRequest
-from tests.wire.bot.conftest import Stage, StartBot
+from tests.wire.bot.conftest import Stage
+from tests.wire.bot_process import StartBot
 from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord

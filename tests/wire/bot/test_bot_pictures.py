@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.wire.bot.conftest import Stage, StartBot
-from tests.wire.bot_process import BotProcess
+from tests.wire.bot.conftest import Stage
+from tests.wire.bot_process import BotProcess, StartBot
 from tests.wire.fake_discord.permissions import Permission
 
 

@@ -1,0 +1,26 @@
+"""What the bot's messages tell those who look at their buttons."""
+
+from __future__ import annotations
+
+from tests.wire.fake_discord.messages import Message
+from tests.wire.fake_discord.server import FakeDiscord
+
+
+def has_button(message: Message, action: str) -> bool:
+    """Say whether a message has a button that does something, whatever its language."""
+    return any(one.startswith(f"v1:{action}:") for one in _custom_ids(message))
+
+
+def job_of(message: Message) -> str:
+    """Return the id of the job that a message is about."""
+    return next(one.split(":")[2] for one in _custom_ids(message) if one.startswith("v1:"))
+
+
+def of_bot(fake: FakeDiscord) -> list[Message]:
+    """Every message that the bot has sent and that is still there."""
+    everywhere = [message for c in fake.channels for message in fake.messages.of_channel(c)]
+    return [m for m in everywhere if m.author == fake.bot and not m.is_deleted]
+
+
+def _custom_ids(message: Message) -> list[str]:
+    return [one.get("custom_id", "") for one in message.buttons.values()]

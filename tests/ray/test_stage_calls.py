@@ -97,7 +97,7 @@ async def test_a_request_that_kills_its_replica_twice_is_failed_and_the_next_one
 ) -> None:
     with pytest.raises(StageLost):
         await client.call({"name": "poison", "steps": 2, "dies": True}, on_message=ignore)
-    assert entries(log).count(("poison", "begin")) == 2
+    assert entries(log).count(("poison", "admit")) == 2
     assert (await client.call({"name": "next", "steps": 1}, on_message=ignore)).data == b"next"
 
 

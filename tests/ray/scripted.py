@@ -53,8 +53,8 @@ class ScriptedStage:
     def advance(self, rows: Sequence[ScriptedRow]) -> None:
         for row in rows:
             self._write(row.name, "begin")
-            # Not in the first step: a request that its replica has not yet confirmed is sent again by
-            # Serve itself, and nobody learns of that death.
+            # Not in the first step: Serve itself sends a request again that its replica has not yet
+            # confirmed, and nobody learns of that death.
             if row.dies and row.step == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             if row.breaks:

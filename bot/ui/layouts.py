@@ -116,16 +116,9 @@ def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
         vary = CustomId("vary", job.id, str(indices[0]))
         yield row(button(vary, voice("button.vary"), "✨", ButtonStyle.primary), *again)
         return
-    yield row(
-        *(
-            button(
-                CustomId("vary", job.id, str(index)),
-                voice("button.vary_one", number=index + 1),
-                "✨",
-            )
-            for index in indices
-        )
-    )
+    # Numbers alone, so that four of them stand side by side on a phone in every language.
+    yield text(small(f"✨ {voice('button.vary')}"))
+    yield row(*(button(CustomId("vary", job.id, str(index)), str(index + 1)) for index in indices))
     yield row(*again)
 
 

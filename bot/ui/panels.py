@@ -24,10 +24,12 @@ def info(
     voice: Voice, job: Job, files: Sequence[tuple[str, bytes]], links: Sequence[str]
 ) -> Layout:
     """Return all there is to know about a job's pictures, with the original files."""
-    originals = [f"[{number}]({link})" for number, link in enumerate(links, 1)]
+    label = voice("info.original")
+    names = [label] if len(links) == 1 else [f"{label} {n}" for n in range(1, len(links) + 1)]
     lines = [f"### {voice('info.title')}", *_facts(voice, job)]
-    if originals:
-        lines.append(_fact(voice("info.original"), " ".join(originals)))
+    if links:
+        named = zip(names, links, strict=True)
+        lines.append(" · ".join(f"[{name}]({link})" for name, link in named))
     shown: list[Any] = [ui.File(f"attachment://{name}") for name, _ in files]
     return Layout(box([text("\n".join(lines))]), *shown, files=files)
 
@@ -48,10 +50,7 @@ def gallery_page(
     ]
     title = f"### {voice('gallery.title', page=page + 1)}"
     shown = gallery([name for name, _ in thumbnails], [job.request.prompt for job in jobs])
-    showing = [
-        button(CustomId("show", job.id), voice("button.show_one", number=number), "🖼️")
-        for number, job in enumerate(jobs, 1)
-    ]
+    showing = [button(CustomId("show", job.id), str(number)) for number, job in enumerate(jobs, 1)]
     newer, older = CustomId("page", str(page - 1)), CustomId("page", str(page + 1))
     turning = [
         button(
@@ -64,8 +63,9 @@ def gallery_page(
     ]
     return Layout(
         box([text(title), shown, text("\n".join(lines))]),
+        text(small(f"🖼️ {voice('gallery.show')}")),
         row(*showing),
-        row(*turning),
+        *([row(*turning)] if page or more else ()),
         files=thumbnails,
     )
 

@@ -44,18 +44,24 @@ CHECKPOINT = Checkpoint(
 class Service:
     """A gateway that can be stopped and started again on its port, with what it knows kept."""
 
-    def __init__(self, folder: Path, **settings: Any) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        checkpoint: Checkpoint = CHECKPOINT,
+        door: type[MemoryDoor] = MemoryDoor,
+        **settings: Any,
+    ) -> None:
         chosen = Settings(data_dir=folder, **settings)
         self.database = Database(chosen.database_url)
         self.database.create_tables()
-        self.door = MemoryDoor(self.database, BlobStore(chosen.blob_url), CHECKPOINT)
+        self.door = door(self.database, BlobStore(chosen.blob_url), checkpoint)
         self.submitted: asyncio.Queue[str] = asyncio.Queue()
         self.door.on_submit = self.submitted.put
         services = Services(
             chosen,
             self.database,
             self.door.blobs,
-            CHECKPOINT,
+            checkpoint,
             self.door,
             Moderator((), lambda *_: None),
         )

@@ -43,7 +43,7 @@ async def test_the_answer_is_begun_within_a_second_while_the_service_is_away(sta
 @pytest.mark.usefixtures("bot")
 async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
-    clicked = await stage.alice.click(message, "Vary 2")
+    clicked = await stage.alice.click(message, "2")
     varied_id = await stage.submitted()
     varied = stage.service.database.job(varied_id)
     assert varied is not None

@@ -1,0 +1,109 @@
+"""The real service without Ray: gateway, durable workflow and the three stages in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+from unittest.mock import patch
+
+from dbos import DBOS, SetWorkflowID
+from ulid import ULID
+
+from cascade_core.checkpoint import open_checkpoint
+from cascade_core.request import GenerationRequest
+from cascade_core.stages import stage_b, stage_c
+from serve.records import Claim, JobOwner
+from serve.settings import Settings
+from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.stage_deployments import StageA, StageB, StageC
+from serve.workflow import JobWorkflow
+from tests.bot.gateway import Service, running_service
+from tests.serve.memory_door import MemoryDoor, plan
+from tests.serve.null_stages import Stage, launched
+
+PUBLIC_URL = "https://pictures.example.org"
+
+
+@dataclass
+class Pace:
+    """How long each step of Stages C and B is held, so that people can follow a small model."""
+
+    hold_s: float = 0.0
+
+
+@contextmanager
+def _held(kind: type[Any], pace: Pace) -> Iterator[None]:
+    advance = kind.advance
+
+    def held(stage: Any, rows: Sequence[Any]) -> None:
+        time.sleep(pace.hold_s)
+        advance(stage, rows)
+
+    with patch.object(kind, "advance", held):
+        yield
+
+
+class StudioDoor(MemoryDoor):
+    """Runs jobs as the Jobs deployment does."""
+
+    workflow: JobWorkflow
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        owner: JobOwner,
+        claim: Claim,
+    ) -> str:
+        job = plan(claim, request, client_state, owner)
+        images = (
+            replace(image, id=str(ULID()), latent_id=request.latent_id or str(ULID()))
+            for image in job.images
+        )
+        job = replace(job, images=tuple(images))
+        earlier_id = await asyncio.to_thread(self.database.insert_job, job)
+        if earlier_id is None:
+            with SetWorkflowID(job.id):
+                await DBOS.start_workflow_async(self.workflow.run, job.id)
+        return earlier_id or job.id
+
+    async def cancel(self, job_id: str) -> bool:
+        is_first = await asyncio.to_thread(self.database.finish_job, job_id, "cancelled")
+        self.workflow.cancel(job_id)
+        return is_first
+
+
+class _Replica:
+    """A stage's replica, called as over a deployment's handle."""
+
+    def __init__(self, deployment: StageC | StageB | StageA) -> None:
+        self._deployment = deployment
+
+    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+        async for message in self._deployment.run(*args):
+            if message["type"] == "done":
+                return StageResult(message["result"], message["seconds"])
+            await on_message(message)
+        raise AssertionError("the stage ended without a result")
+
+
+@asynccontextmanager
+async def running_studio(folder: Path, pace: Pace) -> AsyncIterator[Service]:
+    """Run the service with the demo model until the block is left."""
+    settings = Settings(data_dir=folder, public_url=PUBLIC_URL, device="cpu")
+    kinds = {"c": StageC, "b": StageB, "a": StageA}
+    stages = {name: cast(Stage, _Replica(kind(settings))) for name, kind in kinds.items()}
+    checkpoint = open_checkpoint(settings.model_source(), components=())
+    more: dict[str, Any] = {"checkpoint": checkpoint, "door": StudioDoor, "public_url": PUBLIC_URL}
+    async with running_service(folder, **more) as service:
+        door = cast(StudioDoor, service.door)
+        door.states = dict.fromkeys(("Gateway", "Jobs", "StageC", "StageB", "StageA"), "ready")
+        dbos_url = f"sqlite:///{folder / 'workflows.db'}"
+        async with launched(service.database, dbos_url, door.blobs, stages) as door.workflow:
+            with _held(stage_c.StageC, pace), _held(stage_b.StageB, pace):
+                yield service

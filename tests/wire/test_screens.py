@@ -1,0 +1,86 @@
+"""The bot's messages as Chromium draws them, in the page that README's pictures are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import BytesIO
+
+import pytest
+from PIL import Image
+
+from bot.files import PictureFile
+from bot.progress import Snapshot
+from bot.records import ServiceStatus
+from bot.rules import Defaults, GuildRules
+from bot.texts import Texts, Voice
+from bot.ui import layouts, panels
+from bot.ui.modals import EditForm
+from bot.ui.parts import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
+from tests.bot.conftest import JOB_ID, job_like
+from tests.wire.screens import chromium
+from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, page
+
+_PROMPT = "a <b>red</b> fox"
+_HEIGHT_PX = 5000
+_BLURPLE = 0x5865F2
+_COLOURS = (0xC81E1E, 0x1EC81E, 0x1E1EC8, 0xC8C81E, 0x1EC8C8)
+
+
+def _file(colour: int) -> tuple[str, bytes]:
+    file = BytesIO()
+    Image.new("RGB", (64, 64), f"#{colour:06x}").save(file, "PNG")
+    return f"{colour:06x}.png", file.getvalue()
+
+
+def _layouts(voice: Voice) -> Iterator[Layout]:
+    preview, *four = map(_file, _COLOURS)
+    job = job_like(4, prompt=_PROMPT, negative_prompt="text")
+    yield layouts.live(voice, JOB_ID, _PROMPT, Snapshot(position=2, done_at=1060))
+    yield layouts.live(voice, JOB_ID, _PROMPT, Snapshot(stage="c", step=9, steps=20), preview)
+    yield layouts.finished(voice, job, [PictureFile(*file, False) for file in four])
+    one = job_like(1, prompt=_PROMPT)
+    yield layouts.finished(voice, one, [PictureFile(*preview, True)], original_s=9.0)
+    yield layouts.ended(voice, job_like(state="failed"), "no")
+    yield layouts.ended(voice, job_like(state="cancelled"), "no")
+    yield panels.info(voice, job, four, ["https://pictures.example.org/1"])
+    yield panels.gallery_page(voice, 0, [one], [preview], more=True)
+    yield panels.queue(voice, [job_like(state="queued")], None, 1000)
+    yield panels.settings(voice, Defaults())
+    yield panels.rules(voice, GuildRules(words=("cat",), channels=(7,)))
+    ended = {"succeeded": 9, "failed": 1}
+    yield panels.status(voice, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
+    yield notice(voice("refused.not_admin"), FAILED_COLOUR)
+
+
+def _shown() -> list[str]:
+    voice = Voice(Texts.load(), "en")
+    names = {"7": "art"}
+    shown = [
+        message_html(Seen(one.to_components(), dict(one.files), 1000.0, channels=names))
+        for one in _layouts(voice)
+    ]
+    form = EditForm(voice, JOB_ID, layouts.FormValues(_PROMPT, "", "7", "256x256"))
+    return [*shown, modal_html(form.to_dict())]
+
+
+async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() -> None:
+    queued, composing, four, *others = _shown()
+    assert "2 ahead · done <time>in 1 minute</time>" in queued
+    assert "<b>a &lt;b&gt;red&lt;/b&gt; fox</b>" in composing
+    assert "Composing 9/20" in composing
+    assert four.count("<img ") == 4
+    assert "🎲 Re-roll</button>" in four
+    assert "<span class=mention>#art</span>" in "".join(others)
+    assert "<label>Prompt<i> *</i></label>" in others[-1]
+
+
+async def test_every_kind_of_message_is_drawn_by_chromium_on_a_phone() -> None:
+    if chromium.find() is None:
+        pytest.skip(chromium.NOTICE)
+    drawn = chromium.draw(page(_shown(), phone=True), PHONE_PX, _HEIGHT_PX)
+    assert drawn.size == (PHONE_PX, _HEIGHT_PX)
+    assert 2500 < chromium.trimmed(drawn).height < _HEIGHT_PX
+    pixels = {colour: count for count, colour in drawn.getcolors(1 << 24) or []}
+    for colour in (*_COLOURS, WORKING_COLOUR, FAILED_COLOUR, QUIET_COLOUR, _BLURPLE):
+        rgb = (colour >> 16, colour >> 8 & 255, colour & 255)
+        assert pixels.get(rgb, 0) > 60, f"#{colour:06x} is nowhere to be seen"

@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from cascade_core.checkpoint import open_checkpoint
-from cascade_core.errors import CascadeError, NotReady
+from cascade_core.errors import CascadeError, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.fleet import readiness, running_replicas
@@ -24,6 +24,7 @@ from serve.log import configure_logging
 from serve.metrics import RefusalMetrics
 from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner
+from serve.refusals import RecentRefusals
 from serve.settings import Settings
 from serve.store import BlobStore
 from serve.tracing import configure_tracing, pack_context
@@ -38,6 +39,7 @@ class HandleDoor:
 
     def __init__(self, jobs: DeploymentHandle) -> None:
         self._jobs = jobs
+        self._refusals = RecentRefusals()
         self._cancelling: set[asyncio.Task[bool]] = set()
 
     async def submit(
@@ -52,7 +54,9 @@ class HandleDoor:
         Raises:
             NotReady: the service is draining, or the process that runs jobs dies again and again.
             IdempotencyMismatch: the claim was made for another request.
+            RateLimited: too many jobs are open.
         """
+        self._refusals.check(owner)
         arguments = (request.to_dict(), client_state, owner, claim, pack_context())
         for attempt in range(1, SUBMIT_TRIES + 1):
             try:
@@ -63,6 +67,8 @@ class HandleDoor:
                     raise NotReady("the job service restarts; try again") from error
                 await asyncio.sleep(RETRY_PAUSE_S)
             except RayTaskError as error:
+                if isinstance(error.cause, RateLimited):
+                    self._refusals.note(owner, error.cause)
                 if isinstance(error.cause, CascadeError):
                     raise error.cause from error
                 raise

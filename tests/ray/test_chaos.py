@@ -38,7 +38,7 @@ def on_postgres(
 def test_under_random_kills_every_job_ends_once_with_the_right_pixels(
     running: Running, settings: Settings, service: ServiceClient
 ) -> None:
-    check_nothing_is_lost(running, settings, service, kills=6)
+    check_nothing_is_lost(running, settings, service, kills=4)
 
 
 def test_under_random_kills_nothing_is_lost_on_postgresql_either(

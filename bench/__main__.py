@@ -10,4 +10,4 @@ if __name__ == "__main__":
     api.main()
     durability.main()
     streams.main()
-    readme.update_readme()
+    readme.update()

@@ -1,13 +1,15 @@
-"""Copy the results' tables into README, between its markers; no figure is typed by hand."""
+"""Copy the results into README and into bench/README.md; no figure is typed by hand."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from bench.stats import RESULTS_DIR
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README, PAGE = ROOT / "README.md", ROOT / "bench" / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 TITLES = {
     "service": "One picture, idle",
@@ -22,36 +24,127 @@ TITLES = {
     "autoscale": "Autoscaling, simulated",
     "autoscale_live": "Autoscaling, simulator against a live run",
 }
+Row = tuple[str, str, str]
+PREAMBLE = """# Benchmarks
+
+`make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
+this page and README's summary. Some take many minutes and are run apart, then
+`python -m bench.readme`: `python -m bench.recovery`, `bench.soak`, `bench.chaos`,
+`bench.autoscale` and `bench.autoscale --calibrate`."""
 
 
 def performance_section() -> str:
-    """Return the section between the markers, made from ``results/``."""
-    parts = [
-        "`make bench` measures each figure with its baseline in the same run and writes "
-        "`bench/results/` and this section. Some take many minutes and are run apart, then "
-        "`python -m bench.readme`: `python -m bench.recovery`, `bench.soak`, `bench.chaos`, "
-        "`bench.autoscale` and `bench.autoscale --calibrate`."
+    """Return README's summary: figures with their targets, from ``results/``."""
+    rows = [*_latencies(), *_disturbances(), *_autoscaling()]
+    lines = ["| what | measured | target |", "|---|---|---|"]
+    lines += [f"| {what} | {value} | {target} |" for what, value, target in rows]
+    where = "Demo model. Tables, spread and what was not measured: [bench/](bench/README.md)."
+    return "\n".join(lines) + f"\n\n{where} {_taken(_result('service'))}"
+
+
+def _latencies() -> list[Row]:
+    service, handoff, durability = (_result(name) for name in ("service", "handoff", "durability"))
+    in_process_vary = f"{service['in_process_vary_over_generate']:.2f}"
+    c_to_b, b_to_a = (
+        f"{handoff['rows'][name]['encode_decode_s']['median'] * 1e3:.2f} ms"
+        for name in ("Stage C to B", "Stage B to A")
+    )
+    queued_ms = {
+        cut: f"{durability['queued_s']['accepted_to_stage_c'][cut] * 1e3:.0f} ms"
+        for cut in ("p50", "p95")
+    }
+    return [
+        (
+            "HTTP request to picture, over the same in process",
+            f"{service['http_over_in_process']:.2f}",
+            "<= 1.15",
+        ),
+        (
+            f"*Vary details* over a full generation (in process: {in_process_vary})",
+            f"{service['vary_over_generate']:.2f}",
+            "<= 0.35",
+        ),
+        ("hand-off C to B; B to A", f"{c_to_b}; {b_to_a}", "<= 0.2 ms; 1 ms"),
+        (
+            "accepted until Stage C starts, idle, p50; p95",
+            f"{queued_ms['p50']}; {queued_ms['p95']}",
+            "p95 <= 50 ms",
+        ),
     ]
+
+
+def _disturbances() -> list[Row]:
+    runs = [_result("chaos"), _result("chaos_postgresql")]
+    kills = sum(sum(run["kills"].values()) for run in runs)
+    jobs = sum(sum(run["jobs"].values()) for run in runs)
+    bad = sum(run["lost"] + run["wrong_pixels"] for run in runs)
+    next_s = [process["next_s"]["median"] for process in _result("recovery")["victims"].values()]
+    refused_s = _result("soak")["phases"]["overload"]["refused_s"]
+    return [
+        (
+            f"{kills} processes killed at random: of {jobs} jobs, lost, answered twice or wrong",
+            str(bad),
+            "0",
+        ),
+        (
+            "from a kill to the next finished job, least to most by process",
+            f"{min(next_s):.0f} to {max(next_s):.0f} s",
+            "",
+        ),
+        (
+            "429 under ten times too many requests, p50; p95",
+            f"{refused_s['p50'] * 1e3:.0f} ms; {refused_s['p95']:.1f} s",
+            "",
+        ),
+    ]
+
+
+def _autoscaling() -> list[Row]:
+    policies = _result("autoscale")["traces"]["bursty"]["policies"]
+    ours, serves = policies["ours"], policies["Serve, defaults"]
+    return [
+        (
+            "bursty load, simulated: jobs in time; GPU-hours over those of Serve's defaults",
+            f"{ours['slo_attainment']:.1%}; {ours['gpu_s'] / serves['gpu_s']:.2f}",
+            ">= 97%; <= 0.60",
+        ),
+        (
+            "the simulator's p95 against a live run",
+            f"{_result('autoscale_live')['error']:+.0%}",
+            "within 20%",
+        ),
+    ]
+
+
+def page() -> str:
+    """Return bench/README.md: every result's table, and the machine that it was taken on."""
+    parts = [PREAMBLE]
     # Those run apart are shown from their first run on.
     for name in (name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()):
-        result = json.loads((RESULTS_DIR / f"{name}.json").read_text())
-        machine = result["machine"]
-        load = machine["load_average_before"][0]
-        taken = (
-            f"*{machine['taken_at'][:10]}, {machine['cores']} {machine['architecture']} cores, "
-            f"{machine['device']}, load average {load} before the run.*"
-        )
-        parts += [f"### {TITLES[name]}", (RESULTS_DIR / f"{name}.md").read_text().strip(), taken]
-    return "\n\n".join(parts)
+        table = (RESULTS_DIR / f"{name}.md").read_text().strip()
+        parts += [f"## {TITLES[name]}", table, _taken(_result(name))]
+    return "\n\n".join(parts) + "\n"
 
 
-def update_readme() -> None:
-    """Rewrite README's performance section."""
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
+def update() -> None:
+    """Rewrite README's summary and the page."""
+    before, rest = README.read_text().split(BEGIN)
     after = rest.split(END)[1]
     README.write_text(f"{before}{BEGIN}\n{performance_section()}\n{END}{after}")
+    PAGE.write_text(page())
+
+
+def _result(name: str) -> Any:
+    return json.loads((RESULTS_DIR / f"{name}.json").read_text())
+
+
+def _taken(result: Any) -> str:
+    machine = result["machine"]
+    return (
+        f"*{machine['taken_at'][:10]}, {machine['cores']} {machine['architecture']} cores, "
+        f"{machine['device']}, load average {machine['load_average_before'][0]} before the run.*"
+    )
 
 
 if __name__ == "__main__":
-    update_readme()
+    update()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from bench.readme import BEGIN, END, performance_section
+from bench.readme import BEGIN, END, PAGE, page, performance_section
 from bot.settings import Settings as BotSettings
 from bot.settings import variable
 from serve.settings import ENV_PREFIX, Settings
@@ -14,9 +14,10 @@ ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 
 
-def test_the_performance_section_is_what_was_measured() -> None:
+def test_the_figures_shown_are_those_measured() -> None:
     shown = README.split(BEGIN)[1].split(END)[0].strip()
     assert shown == performance_section().strip()
+    assert PAGE.read_text() == page()
 
 
 def test_every_setting_is_explained_and_no_other() -> None:

@@ -14,7 +14,7 @@ from ray.exceptions import RayActorError, RayTaskError
 from ray.serve.handle import DeploymentHandle
 
 from cascade_core.checkpoint import open_checkpoint
-from cascade_core.errors import CascadeError, NotReady, RateLimited
+from cascade_core.errors import CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.fleet import readiness, running_replicas
@@ -56,8 +56,11 @@ class HandleDoor:
             IdempotencyMismatch: the claim was made for another request.
             RateLimited: too many jobs are open.
         """
-        self._refusals.check(owner)
         arguments = (request.to_dict(), client_state, owner, claim, pack_context())
+        with self._refusals.asking(owner):
+            return await self._submit(arguments)
+
+    async def _submit(self, arguments: tuple[Any, ...]) -> str:
         for attempt in range(1, SUBMIT_TRIES + 1):
             try:
                 job_id: str = await self._jobs.submit.remote(*arguments)
@@ -67,8 +70,6 @@ class HandleDoor:
                     raise NotReady("the job service restarts; try again") from error
                 await asyncio.sleep(RETRY_PAUSE_S)
             except RayTaskError as error:
-                if isinstance(error.cause, RateLimited):
-                    self._refusals.note(owner, error.cause)
                 if isinstance(error.cause, CascadeError):
                     raise error.cause from error
                 raise

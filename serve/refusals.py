@@ -7,7 +7,8 @@ would wait behind them.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from cascade_core.errors import RateLimited
@@ -15,10 +16,12 @@ from serve.records import JobOwner
 
 HOLD_S: Final = 1.0
 """As long as the shortest Retry-After: who comes back as told is never held up by this."""
+KEEP_S: Final = 60.0
+"""For so long, one request at a time finds out whether a refused user may send jobs again."""
 
 
 class RecentRefusals:
-    """Remembers for each user what was refused within the last second.
+    """Remembers for each user what was refused, until a job of theirs is accepted.
 
     Args:
         clock: seconds, monotonic.
@@ -26,24 +29,42 @@ class RecentRefusals:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._recent: dict[str, tuple[float, RateLimited]] = {}
+        self._refused: dict[str, tuple[float, RateLimited]] = {}
+        self._asking: set[str] = set()
 
-    def note(self, owner: JobOwner, refusal: RateLimited) -> None:
-        """Remember that a user was refused now."""
-        now_s = self._clock()
-        self._recent = {
-            user: (at_s, earlier)
-            for user, (at_s, earlier) in self._recent.items()
-            if now_s - at_s < HOLD_S
-        }
-        self._recent[owner.turns] = (now_s, refusal)
-
-    def check(self, owner: JobOwner) -> None:
-        """Refuse again who was refused a moment ago.
+    @contextmanager
+    def asking(self, owner: JobOwner) -> Iterator[None]:
+        """Ask for one job in this block, and remember whether it was refused.
 
         Raises:
-            RateLimited: says the same as then.
+            RateLimited: refused in the block; or, before it, as within the last second, or since
+                another request of the refused user is still being answered.
         """
-        at_s, refusal = self._recent.get(owner.turns, (0.0, None))
-        if refusal is not None and self._clock() - at_s < HOLD_S:
+        user = owner.turns
+        at_s, refusal = self._refused.get(user, (0.0, None))
+        age_s = self._clock() - at_s
+        if refusal is None or age_s >= KEEP_S:
+            with self._noting(user):
+                yield
+            return
+        if age_s < HOLD_S or user in self._asking:
             raise RateLimited(refusal.message, refusal.field, refusal.retry_after_s)
+        self._asking.add(user)
+        try:
+            with self._noting(user):
+                yield
+        finally:
+            self._asking.discard(user)
+
+    @contextmanager
+    def _noting(self, user: str) -> Iterator[None]:
+        try:
+            yield
+        except RateLimited as refusal:
+            now_s = self._clock()
+            fresh = {
+                name: entry for name, entry in self._refused.items() if now_s - entry[0] < KEEP_S
+            }
+            self._refused = fresh | {user: (now_s, refusal)}
+            raise
+        self._refused.pop(user, None)

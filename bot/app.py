@@ -12,7 +12,7 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import custom_ids
+from bot import custom_ids, options
 from bot.client import CascadeClient
 from bot.cogs.admin import Admin
 from bot.cogs.imagine import Imagine
@@ -39,11 +39,17 @@ logger = logging.getLogger(__name__)
 
 
 class Tree(app_commands.CommandTree["CascadeBot"]):
-    """Gives every command a reference."""
+    """Gives every command a reference, and lets none run with values that it does not take."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Let everybody through; each command is a task of its own, which is marked here."""
+        """Let everybody through; each command is a task of its own, which is marked here.
+
+        Raises:
+            discord.app_commands.AppCommandError: see :func:`bot.options.check`.
+        """
         refer_to(reference_of(interaction))
+        if interaction.type is discord.InteractionType.application_command:
+            options.check(interaction)
         return True
 
 
@@ -203,8 +209,9 @@ class CascadeBot(commands.AutoShardedBot):
     async def _on_command_error(self, interaction: Interaction, error: Any) -> None:
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         command = interaction.command
+        name = command.qualified_name if command else "unknown"
         talk = Talk.of(interaction, self._texts, self._metrics)
-        await talk.fail(cause, command.qualified_name if command else "unknown")
+        await talk.fail(options.refusal(cause, talk.voice) or cause, name)
 
     async def _recover(self) -> None:
         found = await self.courier.recover(self.application_id or 0)

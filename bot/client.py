@@ -22,7 +22,6 @@ from bot.log import current_reference
 from bot.records import TERMINAL_STATES, Job, JobEvent, JobPage, JobState, ModelInfo, ServiceStatus
 from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, RateLimited, from_dict
 
-BUDGET_S = 20.0
 EVENT_SILENCE_S = 60.0
 """A live stream sends a keep-alive comment more often than this; silence means it is broken."""
 _PAUSES_S = (0.25, 1.0, 2.0, 4.0)
@@ -51,7 +50,7 @@ class CascadeClient:
         url: str,
         api_key: str = "",
         *,
-        budget_s: float = BUDGET_S,
+        budget_s: float = 20.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._budget_s = budget_s

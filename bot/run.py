@@ -56,7 +56,7 @@ async def run_bot(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     token, metrics = settings.read_token(), Metrics()
-    client = CascadeClient(settings.url, settings.read_api_key())
+    client = client_of(settings)
     bot = CascadeBot(settings, client, Texts.load(), metrics)
     health = Health(client, metrics, bot.connection)
     try:
@@ -70,6 +70,16 @@ async def run_bot(settings: Settings) -> None:
         await client.close()
 
 
+def client_of(settings: Settings) -> CascadeClient:
+    """Return a connection to the settings' service.
+
+    Raises:
+        SettingsInvalid: the key cannot be read.
+    """
+    key = settings.read_api_key()
+    return CascadeClient(settings.url, key, budget_s=settings.service_timeout_s)
+
+
 async def sync_commands(settings: Settings) -> int:
     """Put the commands in place and return how many there are.
 
@@ -78,7 +88,7 @@ async def sync_commands(settings: Settings) -> int:
         CascadeError: the service does not answer.
     """
     token = settings.read_token()
-    client = CascadeClient(settings.url, settings.read_api_key())
+    client = client_of(settings)
     try:
         async with CascadeBot(settings, client, Texts.load(), Metrics()) as bot:
             await log_in(bot, token)

@@ -30,6 +30,7 @@ class Settings(BaseSettings):
     Attributes:
         token: of the Discord application's bot; or in a file.
         url, api_key: the service and a trusted key for it; the key may be in a file.
+        service_timeout_s: how long a request to the service may take, with its repetitions.
         http_host, http_port: where health and metrics are answered; port 0 turns them off.
         sync: put changed commands in place at start.
         guilds: put the commands into these servers only, at once; for development.
@@ -50,6 +51,7 @@ class Settings(BaseSettings):
     url: str = Field("http://127.0.0.1:8000", validation_alias=AliasChoices("CASCADE_URL"))
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("CASCADE_API_KEY"))
     api_key_file: Path | None = Field(None, validation_alias=AliasChoices("CASCADE_API_KEY_FILE"))
+    service_timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
     http_host: str = "127.0.0.1"
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8100
     sync: bool = True

@@ -65,6 +65,10 @@ class Voice:
         """Return a sentence, see :meth:`Texts.say`."""
         return self._texts.say(key, self.locale, **values)
 
+    def find(self, key: str) -> str | None:
+        """Return a sentence if there is one in exactly this language; else None."""
+        return self._texts.translation(key, self.locale)
+
 
 def _language(locale: str) -> str:
     """Return ``de`` of ``de`` and ``en`` of ``en-GB``."""

@@ -41,8 +41,13 @@ def key_of(context: app_commands.TranslationContextTypes) -> str:
         return f"choice.{getattr(data, 'value', None)}"
     what = "name" if context.location in _NAMES else "description"
     if isinstance(data, app_commands.Parameter):
-        return f"command.{_path(data.command)}.{data.name}.{what}"
+        return option_key(data, what)
     return f"command.{_path(data)}.{what}"
+
+
+def option_key(option: app_commands.Parameter, what: str) -> str:
+    """Return the key of an option's ``name`` or ``description``."""
+    return f"command.{_path(option.command)}.{option.name}.{what}"
 
 
 def _path(command: object) -> str:

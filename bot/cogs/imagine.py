@@ -86,6 +86,6 @@ class Imagine(commands.Cog):
         return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
 
     async def _size(self, aspect: Any) -> tuple[int | None, int | None]:
-        if aspect not in ASPECTS:
+        if aspect is None:
             return None, None
         return orders.size_of(aspect, await self._desk.model())

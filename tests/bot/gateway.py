@@ -91,6 +91,7 @@ class Service:
 
     async def start(self) -> None:
         """Begin to answer."""
+        await self.stop()
         self._listener = socket.create_server(("127.0.0.1", self._port))
         self._port = self._listener.getsockname()[1]
         config = uvicorn.Config(self._app, log_level="error", ws="none", lifespan="off")
@@ -98,13 +99,19 @@ class Service:
         self._serving = asyncio.create_task(self._server.serve(sockets=[self._listener]))
 
     async def stop(self) -> None:
-        """Break every connection and answer no more."""
-        if self._server is None or self._serving is None or self._listener is None:
-            return
-        self._server.should_exit = self._server.force_exit = True
-        await self._serving
-        self._listener.close()
-        self._server = None
+        """Break every connection and take none."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = self._server.force_exit = True
+            await self._serving
+            self._server = None
+        if self._listener is not None:
+            self._listener.close()
+            self._listener = None
+
+    async def hang(self) -> None:
+        """Break every connection, and take new ones without ever answering."""
+        await self.stop()
+        self._listener = socket.create_server(("127.0.0.1", self._port))
 
     async def succeed(self, job_id: str) -> None:
         """Bring a job to its good end."""

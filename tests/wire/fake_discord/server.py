@@ -96,9 +96,7 @@ class FakeDiscord:
         error: BaseException | None,
         at: TracebackType | None,
     ) -> None:
-        for fault in self.faults.all:
-            if fault.released is not None:
-                fault.release()
+        self.faults.clear()
         await self.gateway.drop(None)
         await self._runner.cleanup()
 

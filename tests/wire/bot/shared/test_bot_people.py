@@ -6,33 +6,15 @@ import pytest
 
 from cascade_core.errors import Internal, InvalidRequest
 from tests.wire.bot.conftest import Stage
-from tests.wire.bot_process import StartBot
 from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
+
 MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
 
 
-async def test_commands_are_put_in_place_once_and_again_only_when_they_changed(
-    fake: FakeDiscord, start_bot: StartBot
-) -> None:
-    def puts() -> int:
-        return len(fake.traffic.requests("PUT", "/commands$"))
-
-    bot = await start_bot()
-    names = {name for _, name in fake.commands[None]}
-    assert names >= {"imagine", "show", "gallery", "queue", "settings", "admin", "Vary details"}
-    await bot.terminate()
-    assert puts() == 1
-    again = await start_bot()
-    await again.terminate()
-    assert puts() == 1
-    await start_bot(BOT_GUILDS=fake.guild().id)
-    await fake.wait_for(lambda: puts() == 2)
-
-
-@pytest.mark.usefixtures("bot")
 async def test_private_answers_follow_the_person_and_public_ones_the_place(
     stage: Stage, fake: FakeDiscord
 ) -> None:
@@ -46,14 +28,12 @@ async def test_private_answers_follow_the_person_and_public_ones_the_place(
     assert "Deine Bilder" in answer.text
 
 
-@pytest.mark.usefixtures("bot")
 async def test_in_direct_messages_with_the_bot_everything_works(stage: Stage) -> None:
     stage.channel = stage.fake.dm(stage.alice)
     job_id, message = await stage.picture()
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
 
 
-@pytest.mark.usefixtures("bot")
 async def test_an_app_of_ones_own_works_where_the_bot_is_no_member(stage: Stage) -> None:
     bea = stage.fake.person("bea", has_app=True)
     cem = stage.fake.person("cem")
@@ -66,7 +46,6 @@ async def test_an_app_of_ones_own_works_where_the_bot_is_no_member(stage: Stage)
     assert job_id != varied_id
 
 
-@pytest.mark.usefixtures("bot")
 async def test_an_app_of_ones_own_brings_a_late_picture_as_a_direct_message(stage: Stage) -> None:
     bea = stage.fake.person("bea", has_app=True)
     stage.alice, stage.channel = bea, stage.fake.private_channel(bea, stage.fake.person("cem"))
@@ -77,7 +56,6 @@ async def test_an_app_of_ones_own_brings_a_late_picture_as_a_direct_message(stag
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
 
 
-@pytest.mark.usefixtures("bot")
 async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> None:
     await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
     job_id, message = await stage.picture()
@@ -85,21 +63,6 @@ async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> No
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
 
 
-async def test_after_a_restart_others_still_see_nothing_of_who_likes_it_private(
-    stage: Stage, start_bot: StartBot
-) -> None:
-    bob = stage.fake.person("bob", stage.channel.guild)
-    bot = await start_bot()
-    await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
-    await bot.kill()
-    await start_bot(BOT_SYNC="false")
-    for _ in range(2):
-        _, message = await stage.picture()
-        assert message.receiver == stage.alice.user
-    assert bob.messages(stage.channel) == []
-
-
-@pytest.mark.usefixtures("bot")
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
     stage: Stage,
 ) -> None:
@@ -111,7 +74,6 @@ async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_a
     await stage.fake.wait_for(lambda: bob.messages(stage.channel) == [])
 
 
-@pytest.mark.usefixtures("bot")
 async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     stage: Stage,
 ) -> None:
@@ -145,18 +107,17 @@ def boss_guild(stage: Stage) -> object:
     return guild
 
 
-@pytest.mark.usefixtures("bot")
 async def test_rules_are_safe_even_where_discord_lets_everybody_at_the_command(
-    stage: Stage,
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage.fake.commands[None][1, "admin"]["default_member_permissions"] = None
+    admin = stage.fake.commands[None][1, "admin"]
+    monkeypatch.setitem(admin, "default_member_permissions", None)
     asked = await stage.alice.slash(stage.channel, "admin limits", images=1)
     refused = await asked.reply()
     assert "may manage this server" in refused.text
     assert refused.receiver == stage.alice.user
 
 
-@pytest.mark.usefixtures("bot")
 async def test_pictures_are_made_in_the_allowed_channels_only(stage: Stage) -> None:
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     art = stage.fake.channel(boss_guild(stage), "art")  # type: ignore[arg-type]
@@ -168,18 +129,6 @@ async def test_pictures_are_made_in_the_allowed_channels_only(stage: Stage) -> N
     await stage.picture()
 
 
-@pytest.mark.usefixtures("bot")
-async def test_the_status_tells_replicas_queue_and_errors(stage: Stage) -> None:
-    job_id, _ = await stage.imagine()
-    stage.service.door.finish(job_id, "failed", Internal("x"))
-    await stage.imagine("a second")
-    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
-    told = (await (await boss.slash(stage.channel, "admin status")).reply()).text
-    for fact in ("Ready.", "StageC 1", "Waiting: 1", "100 %"):
-        assert fact in told
-
-
-@pytest.mark.usefixtures("bot")
 async def test_a_failed_job_is_told_with_a_reference_and_another_try(stage: Stage) -> None:
     job_id, message = await stage.imagine()
     stage.service.door.finish(job_id, "failed", Internal("the secret cause"))
@@ -190,7 +139,6 @@ async def test_a_failed_job_is_told_with_a_reference_and_another_try(stage: Stag
     assert await stage.submitted() != job_id
 
 
-@pytest.mark.usefixtures("bot")
 async def test_a_gallery_is_paged_through_and_brings_pictures_up(stage: Stage) -> None:
     for number in range(5):
         await stage.picture(f"fox {number}", private=True)
@@ -208,7 +156,6 @@ async def test_a_gallery_is_paged_through_and_brings_pictures_up(stage: Stage) -
     await stage.fake.wait_for(lambda: "page 1" in page.text)
 
 
-@pytest.mark.usefixtures("bot")
 async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> None:
     job_id, message = await stage.imagine("a slow fox")
     panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
@@ -221,7 +168,6 @@ async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> N
     assert job.state == "cancelled"
 
 
-@pytest.mark.usefixtures("bot")
 async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: Stage) -> None:
     job_id, _ = await stage.picture()
     image_id = stage.service.door.images(job_id)[0].id
@@ -235,7 +181,6 @@ async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: S
     assert refused.receiver == mallory.user
 
 
-@pytest.mark.usefixtures("bot")
 async def test_the_menus_know_messages_of_the_bot_and_files_that_it_made(stage: Stage) -> None:
     job_id, message = await stage.picture()
     told = await (await stage.alice.menu(message, "Image info")).reply()
@@ -250,18 +195,6 @@ async def test_the_menus_know_messages_of_the_bot_and_files_that_it_made(stage: 
     assert "no picture of mine" in refused.text
 
 
-async def test_two_shards_serve_their_servers(
-    stage: Stage, fake: FakeDiscord, start_bot: StartBot
-) -> None:
-    fake.gateway.shard_count = 2
-    guilds = [fake.guild(f"guild {number}", shard=number) for number in range(2)]
-    await start_bot()
-    for guild in guilds:
-        stage.channel, stage.alice = fake.channel(guild), fake.person(f"of {guild.name}", guild)
-        await stage.picture()
-
-
-@pytest.mark.usefixtures("bot")
 async def test_prompts_are_suggested_and_mention_nobody(stage: Stage) -> None:
     await stage.picture("@everyone <@1> look", aspect="wide")  # the model is known from here on
     typed = await stage.alice.autocomplete(stage.channel, "imagine", "prompt", prompt="ring")

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.wire.bot.conftest import Stage
-from tests.wire.bot_process import BotProcess, StartBot
+from tests.wire.bot_process import BotProcess
+from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.permissions import Permission
+
+pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
+
+MODERATES = Permission.MANAGE_MESSAGES | Permission.VIEW_CHANNEL
 
 
 async def test_a_prompt_becomes_a_live_message_and_then_the_very_bytes_of_the_service(
@@ -27,7 +34,6 @@ async def test_a_prompt_becomes_a_live_message_and_then_the_very_bytes_of_the_se
     assert bot.is_running
 
 
-@pytest.mark.usefixtures("bot")
 async def test_the_answer_is_begun_within_a_second_while_the_service_is_away(stage: Stage) -> None:
     await stage.service.stop()
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", private=True)
@@ -40,7 +46,29 @@ async def test_the_answer_is_begun_within_a_second_while_the_service_is_away(sta
     await stage.finished(job_id, message)
 
 
-@pytest.mark.usefixtures("bot")
+async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_it_takes(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Discord's client goes by the commands of an earlier version for a while."""
+    options = {o["name"]: o for o in stage.fake.commands[None][1, "imagine"]["options"]}
+    monkeypatch.delitem(options["aspect"], "choices")
+    monkeypatch.delitem(options["steps"], "max_value")
+    monkeypatch.setitem(options["seed"], "type", 3)
+    monkeypatch.delitem(options["seed"], "max_value")
+    german = stage.fake.person("anna", stage.channel.guild, locale="de")
+
+    async def refused(who: Person, **given: Any) -> str:
+        answer = await (await who.slash(stage.channel, "imagine", prompt="a fox", **given)).reply()
+        assert answer.receiver == who.user
+        return answer.text
+
+    told = await refused(stage.alice, aspect="hexagon")
+    assert "“hexagon” is not one of the values of `aspect`: square, landscape" in told
+    assert "`schritte` geht von 1 bis 100" in await refused(german, steps=100_000)
+    assert "reload Discord" in await refused(stage.alice, seed="seven")
+    assert stage.service.submitted.empty()
+
+
 async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
     clicked = await stage.alice.click(message, "2")
@@ -55,24 +83,6 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     assert message is not answer
 
 
-async def test_buttons_work_after_a_restart_of_bot_and_service(
-    stage: Stage, start_bot: StartBot
-) -> None:
-    first = await start_bot()
-    job_id, message = await stage.picture()
-    await first.kill()
-    await stage.service.stop()
-    await stage.service.start()
-    await start_bot()
-    clicked = await stage.alice.click(message, "Vary details")
-    varied_id = await stage.submitted()
-    varied = stage.service.database.job(varied_id)
-    assert varied is not None
-    assert varied.request.latent_id == stage.service.door.images(job_id)[0].latent_id
-    await stage.finished(varied_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
-
-
-@pytest.mark.usefixtures("bot")
 async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage: Stage) -> None:
     job_id, message = await stage.picture()
     stage.service.database.delete_image(stage.service.door.images(job_id)[0].id)
@@ -82,20 +92,50 @@ async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage
     assert stage.service.submitted.empty()
 
 
-@pytest.mark.usefixtures("bot")
 async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) -> None:
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
-    for label in ("Vary details", "Re-roll", "Edit", "Delete"):
-        clicked = await mallory.click(message, label)
-        answer = await clicked.reply()
+    job_id, live = await stage.imagine()
+    clicks = [(message, label) for label in ("Vary details", "Re-roll", "Edit", "Delete")]
+    for clicked_on, label in [*clicks, (live, "Cancel")]:
+        answer = await (await mallory.click(clicked_on, label)).reply()
         assert answer.receiver == mallory.user
         assert "somebody else" in answer.text or "moderator" in answer.text
     assert stage.service.submitted.empty()
     assert not message.is_deleted
+    assert stage.service.database.open_job_ids() == [job_id]
 
 
-@pytest.mark.usefixtures("bot")
+async def test_of_two_people_who_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
+    _, message = await stage.picture()
+    mallory = stage.fake.person("mallory", stage.channel.guild)
+    clicks = [await who.click(message, "Re-roll") for who in (mallory, stage.alice)]
+    assert "somebody else" in (await clicks[0].reply()).text
+    again = await clicks[1].reply(lambda m: "Cancel" in m.buttons)
+    await stage.finished(await stage.submitted(), again)
+    assert stage.service.submitted.empty()
+    mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
+    both = [await who.click(message, "Delete") for who in (stage.alice, mod)]
+    for one in both:
+        await one.acked()
+    await stage.fake.wait_for(lambda: message.is_deleted)
+    job_id, later = await stage.imagine("a later fox")
+    await stage.finished(job_id, later)
+    assert [one.followups for one in both] == [[], []]  # neither reads of an error
+
+
+async def test_nothing_is_ordered_by_an_interaction_that_discord_has_forgotten(
+    stage: Stage,
+) -> None:
+    gone = {"message": "Unknown interaction", "code": 10062}
+    forgotten = stage.fake.faults.add("POST", "/callback", status=404, body=gone)
+    await stage.alice.slash(stage.channel, "imagine", prompt="a lost fox")
+    await stage.fake.wait_for(lambda: forgotten.used == 1)
+    job_id, message = await stage.imagine("a kept fox")
+    assert stage.service.database.open_job_ids() == [job_id]
+    assert stage.alice.messages(stage.channel) == [message]
+
+
 async def test_a_double_click_makes_one_job(stage: Stage) -> None:
     _, message = await stage.picture()
     first = await stage.alice.click(message, "Re-roll")
@@ -107,17 +147,14 @@ async def test_a_double_click_makes_one_job(stage: Stage) -> None:
     assert stage.service.submitted.empty()
 
 
-@pytest.mark.usefixtures("bot")
 async def test_a_moderator_may_delete_and_the_picture_goes_with_its_message(stage: Stage) -> None:
     job_id, message = await stage.picture()
-    rights = Permission.MANAGE_MESSAGES | Permission.VIEW_CHANNEL
-    mod = stage.fake.person("mod", stage.channel.guild, rights)
+    mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
     await mod.click(message, "Delete")
     await stage.fake.wait_for(lambda: message.is_deleted)
     assert stage.service.door.images(job_id)[0].deleted_at is not None
 
 
-@pytest.mark.usefixtures("bot")
 async def test_one_of_several_pictures_can_be_deleted(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
     await stage.alice.click(message, "Delete")
@@ -128,7 +165,6 @@ async def test_one_of_several_pictures_can_be_deleted(stage: Stage) -> None:
     assert "Vary details" in message.buttons
 
 
-@pytest.mark.usefixtures("bot")
 async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None:
     job_id, message = await stage.picture(negative="text")
     clicked = await stage.alice.click(message, "Info")
@@ -139,7 +175,6 @@ async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None
         assert fact in answer.text
 
 
-@pytest.mark.usefixtures("bot")
 async def test_cancel_ends_the_job_and_offers_another_try(stage: Stage) -> None:
     job_id, message = await stage.imagine()
     await stage.alice.click(message, "Cancel")
@@ -150,30 +185,6 @@ async def test_cancel_ends_the_job_and_offers_another_try(stage: Stage) -> None:
     assert list(message.buttons) == ["Try again"]
 
 
-async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
-    stage: Stage, start_bot: StartBot
-) -> None:
-    first = await start_bot()
-    _, message = await stage.picture("a *red* fox", negative="blur_ry", seed=7)
-    opened = await (await stage.alice.click(message, "Edit")).acked()
-    assert opened.prefilled == {
-        "Prompt": "a *red* fox",
-        "Without": "blur_ry",
-        "Seed (empty: a new one)": "7",
-        "Size": "256x256",
-    }
-    await first.kill()
-    await start_bot()
-    submitted = await stage.alice.submit(opened, prompt="a blue fox", size="384x256", seed="8")
-    job_id = await stage.submitted()
-    job = stage.service.database.job(job_id)
-    assert job is not None
-    asked = (job.request.prompt, job.request.negative_prompt, job.request.width, job.request.seed)
-    assert asked == ("a blue fox", "blur_ry", 384, 8)
-    await stage.finished(job_id, await submitted.reply(lambda m: "Cancel" in m.buttons))
-
-
-@pytest.mark.usefixtures("bot")
 async def test_a_button_of_another_version_is_answered(stage: Stage) -> None:
     old = {"type": 2, "style": 2, "label": "Vary", "custom_id": "v0:vary:123"}
     payload = {"flags": 1 << 15, "components": [{"type": 1, "components": [old]}]}

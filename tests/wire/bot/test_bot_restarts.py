@@ -1,0 +1,199 @@
+"""What a bot does at its start, at its end, and after a restart; and what needs one of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from httpx import AsyncClient
+
+from cascade_core.errors import Internal
+from tests.wire.bot.conftest import Stage, delivered
+from tests.wire.bot_messages import of_bot
+from tests.wire.bot_process import StartBot
+from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.server import FakeDiscord
+
+MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
+
+
+async def test_what_finished_while_the_bot_was_dead_is_delivered_once(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    jobs = [await stage.imagine(f"fox {number}") for number in range(3)]
+    await bot.kill()
+    for job_id, _ in jobs[:2]:
+        await stage.service.succeed(job_id)
+    await start_bot()
+    for job_id, message in jobs[:2]:
+        await stage.fake.wait_for(lambda message=message: "Re-roll" in message.buttons, 20)  # type: ignore[misc]
+        assert list(message.files.values()) == [await stage.bytes_of(job_id)]
+    await stage.finished(*jobs[2])
+    await delivered(stage)
+    assert len(of_bot(stage.fake)) == 3
+
+
+async def set_state(stage: Stage, job_id: str, state: dict[str, Any] | None) -> None:
+    headers = {"authorization": f"Bearer {stage.service.make_key()}"}
+    async with AsyncClient(base_url=stage.service.url, headers=headers) as client:
+        answer = await client.patch(f"/v1/jobs/{job_id}", json={"client_state": state})
+        assert answer.is_success
+
+
+async def test_a_delivery_that_was_not_noted_is_not_delivered_as_a_second_message(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    job_id, message = await stage.imagine()
+    state = stage.service.database.job(job_id).client_state  # type: ignore[union-attr]
+    await stage.finished(job_id, message)
+    await delivered(stage)
+    await bot.kill()
+    await set_state(stage, job_id, state)
+    await start_bot()
+    await delivered(stage)
+    assert of_bot(stage.fake) == [message]
+    assert list(message.files.values()) == [await stage.bytes_of(job_id)]
+
+
+async def test_a_direct_message_that_was_sent_before_a_crash_is_not_sent_again(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    job_id, _ = await stage.imagine(private=True)
+    stage.fake.let_pass(16 * 60)
+    state = stage.service.database.job(job_id).client_state  # type: ignore[union-attr]
+    assert state is not None
+    await stage.service.succeed(job_id)
+    await delivered(stage)
+    await bot.kill()
+    await set_state(stage, job_id, state | {"claimed_at": 1.0})
+    await start_bot()
+    await delivered(stage)
+    assert len(stage.fake.messages.of_channel(stage.fake.dm(stage.alice))) == 1
+
+
+async def test_a_stop_brings_live_messages_to_rest_and_the_next_start_goes_on(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    job_id, message = await stage.imagine()
+    assert await bot.terminate() == 0
+    assert "restarts" in message.text
+    await start_bot()
+    await stage.finished(job_id, message)
+    assert of_bot(stage.fake) == [message]
+
+
+async def test_commands_are_put_in_place_once_and_again_only_when_they_changed(
+    fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    def puts() -> int:
+        return len(fake.traffic.requests("PUT", "/commands$"))
+
+    bot = await start_bot()
+    names = {name for _, name in fake.commands[None]}
+    assert names >= {"imagine", "show", "gallery", "queue", "settings", "admin", "Vary details"}
+    await bot.terminate()
+    assert puts() == 1
+    again = await start_bot()
+    await again.terminate()
+    assert puts() == 1
+    await start_bot(BOT_GUILDS=fake.guild().id)
+    await fake.wait_for(lambda: puts() == 2)
+
+
+async def test_after_a_restart_others_still_see_nothing_of_who_likes_it_private(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bob = stage.fake.person("bob", stage.channel.guild)
+    bot = await start_bot()
+    await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
+    await bot.kill()
+    await start_bot(BOT_SYNC="false")
+    for _ in range(2):
+        _, message = await stage.picture()
+        assert message.receiver == stage.alice.user
+    assert bob.messages(stage.channel) == []
+
+
+@pytest.mark.usefixtures("bot")
+async def test_the_status_tells_replicas_queue_and_errors(stage: Stage) -> None:
+    job_id, _ = await stage.imagine()
+    stage.service.door.finish(job_id, "failed", Internal("x"))
+    await stage.imagine("a second")
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    told = (await (await boss.slash(stage.channel, "admin status")).reply()).text
+    for fact in ("Ready.", "StageC 1", "Waiting: 1", "100 %"):
+        assert fact in told
+
+
+async def test_two_shards_serve_their_servers(
+    stage: Stage, fake: FakeDiscord, start_bot: StartBot
+) -> None:
+    fake.gateway.shard_count = 2
+    guilds = [fake.guild(f"guild {number}", shard=number) for number in range(2)]
+    await start_bot()
+    for guild in guilds:
+        stage.channel, stage.alice = fake.channel(guild), fake.person(f"of {guild.name}", guild)
+        await stage.picture()
+
+
+async def test_buttons_work_after_a_restart_of_bot_and_service(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    first = await start_bot()
+    job_id, message = await stage.picture()
+    await first.kill()
+    await stage.service.stop()
+    await stage.service.start()
+    await start_bot()
+    clicked = await stage.alice.click(message, "Vary details")
+    varied_id = await stage.submitted()
+    varied = stage.service.database.job(varied_id)
+    assert varied is not None
+    assert varied.request.latent_id == stage.service.door.images(job_id)[0].latent_id
+    await stage.finished(varied_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
+
+
+async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    first = await start_bot()
+    _, message = await stage.picture("a *red* fox", negative="blur_ry", seed=7)
+    opened = await (await stage.alice.click(message, "Edit")).acked()
+    assert opened.prefilled == {
+        "Prompt": "a *red* fox",
+        "Without": "blur_ry",
+        "Seed (empty: a new one)": "7",
+        "Size": "256x256",
+    }
+    await first.kill()
+    await start_bot()
+    submitted = await stage.alice.submit(opened, prompt="a blue fox", size="384x256", seed="8")
+    job_id = await stage.submitted()
+    job = stage.service.database.job(job_id)
+    assert job is not None
+    asked = (job.request.prompt, job.request.negative_prompt, job.request.width, job.request.seed)
+    assert asked == ("a blue fox", "blur_ry", 384, 8)
+    await stage.finished(job_id, await submitted.reply(lambda m: "Cancel" in m.buttons))
+
+
+async def test_a_service_that_hangs_is_answered_for_at_once_and_told_of_with_a_reference(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    await start_bot(BOT_SERVICE_TIMEOUT_S="1.5")
+    _, message = await stage.picture()
+    await stage.service.hang()
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
+    clicked = await stage.alice.click(message, "Vary details")
+    for one in (asked, clicked):
+        await one.acked()
+        assert one.ack_latency_s is not None
+        assert one.ack_latency_s < 1.0
+        answer = await one.reply(lambda m: "not available right now" in m.text)
+        assert answer.receiver == stage.alice.user
+        assert f"Reference: {int(one.id):X}" in answer.text
+    await stage.service.start()
+    await stage.picture("another fox")

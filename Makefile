@@ -31,8 +31,8 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
-test: install  ## run all tests
-	@$(BIN)/pytest
+test: install  ## run all tests, in two processes
+	@$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
 
 check: install  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

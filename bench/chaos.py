@@ -14,7 +14,6 @@ import argparse
 import io
 import logging
 import random
-import signal
 import tempfile
 import threading
 import time
@@ -32,23 +31,13 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from bench import processes
 from bench.stats import machine, summary, write_result
 from serve.local import start
 from serve.settings import Settings, load_settings
 from serve.tables import events, jobs, open_engine
 
 logger = logging.getLogger(__name__)
-
-VICTIMS = {
-    "StageC": "ServeReplica:cascade:StageC",
-    "StageB": "ServeReplica:cascade:StageB",
-    "StageA": "ServeReplica:cascade:StageA",
-    "Jobs": "ServeReplica:cascade:Jobs",
-    "Gateway": "ServeReplica:cascade:Gateway",
-    "controller": "ray::ServeController",
-    "proxy": "ray::ProxyActor",
-}
-"""What is killed, and how its process is called."""
 
 BODIES: tuple[dict[str, Any], ...] = (
     {"prompt": "a large red heart in the center on a white background", "seed": 1},
@@ -187,10 +176,10 @@ class Chaos:
 
     def _kill_one(self) -> str:
         time.sleep(self._rng.uniform(0.2, 3.0))
-        alive = {victim: pids for victim, mark in VICTIMS.items() if (pids := _pids(mark))}
-        victim = self._rng.choice(list(alive))
+        alive = list(processes.running())
+        victim = self._rng.choice(sorted({kind for kind, _ in alive}))
         with suppress(psutil.NoSuchProcess):
-            psutil.Process(self._rng.choice(alive[victim])).send_signal(signal.SIGKILL)
+            self._rng.choice([process for kind, process in alive if kind == victim]).kill()
         killed_s = time.monotonic()
         self.report.kills[victim] += 1
         client = Client(self._url)
@@ -248,14 +237,6 @@ def scratch_settings(folder: Path, database_url: str = "", port: int = 8765) -> 
     values: dict[str, Any] = {"data_dir": folder, "http_port": port, "blob_url": ""}
     values |= {"database_url": database_url, "dbos_url": database_url, "reuse_latents": False}
     return Settings(**(load_settings().model_dump() | values))
-
-
-def _pids(mark: str) -> list[int]:
-    return [
-        process.pid
-        for process in psutil.process_iter(["cmdline"])
-        if mark in " ".join(process.info["cmdline"] or ())
-    ]
 
 
 def _name(body: dict[str, Any]) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
-
-from bench.chaos import VICTIMS, scratch_settings
+from bench.chaos import scratch_settings
 from bench.null_stages import NullStage, NullStageC
 from serve.local import Running, start
 from serve.settings import Settings
@@ -34,17 +32,3 @@ def null_service(*, has_limits: bool = False) -> Iterator[tuple[Running, Setting
             yield running, settings
         finally:
             running.stop()
-
-
-def processes() -> dict[str, psutil.Process]:
-    """Return the service's processes by name, one of each."""
-    found = {}
-    for process in psutil.process_iter(["cmdline"]):
-        line = " ".join(process.info["cmdline"] or ())
-        found.update({name: process for name, mark in VICTIMS.items() if mark in line})
-    return found
-
-
-def resident_mb(process: psutil.Process) -> float:
-    """Return a process's resident memory."""
-    return float(process.memory_info().rss) / 2**20

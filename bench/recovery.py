@@ -20,8 +20,8 @@ from typing import Any
 
 import httpx
 
-from bench.chaos import BODIES, PATIENCE_S, TERMINAL, VICTIMS, scratch_settings
-from bench.null_service import processes
+from bench import processes
+from bench.chaos import BODIES, PATIENCE_S, TERMINAL, scratch_settings
 from bench.stats import machine, summary, write_result
 from serve.local import start
 
@@ -57,7 +57,7 @@ class Client:
 
     def until_whole(self) -> None:
         """Return when the service is ready and has all its processes."""
-        while set(processes()) != set(VICTIMS):
+        while set(processes.one_of_each()) != set(processes.KINDS):
             time.sleep(PAUSE_S)
         self._insist("GET", "/readyz")
 
@@ -80,7 +80,7 @@ def main() -> None:
         try:
             client = Client(running.url)
             undisturbed = [_undisturbed_s(client) for _ in range(UNDISTURBED + 1)][1:]
-            rows = {victim: _killed(running.url, victim, kills) for victim in VICTIMS}
+            rows = {victim: _killed(running.url, victim, kills) for victim in processes.KINDS}
         finally:
             running.stop()
     result = {"machine": where, "undisturbed_s": summary(undisturbed), "victims": rows}
@@ -106,7 +106,7 @@ def _kill(url: str, victim: str) -> tuple[float, float]:
     first.until_whole()
     under_way = first.accepted()
     first.until_running(under_way)
-    process = processes()[victim]
+    process = processes.one_of_each()[victim]
     killed_s = time.monotonic()
     process.send_signal(signal.SIGKILL)
     with ThreadPoolExecutor(2) as threads:

@@ -9,7 +9,6 @@ service is asked over HTTP from another process than the ones that work.
 from __future__ import annotations
 
 import argparse
-import re
 import socket
 import tempfile
 import time
@@ -20,6 +19,8 @@ import httpx
 import psutil
 import torch
 
+from bench import processes
+from bench.processes import resident_mb
 from bench.stats import machine, summary, write_result
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent
@@ -30,7 +31,6 @@ from cascade_core.weights import Placement
 from serve.local import Running, start
 from serve.settings import Settings, load_settings
 
-PROCESS_MARK = "ServeReplica:cascade:"
 TARGET_LATENCY_RATIO, TARGET_VARY_RATIO = 1.15, 0.35
 
 
@@ -57,12 +57,12 @@ class _Baseline:
     """Stages C, B and A in this process, one after the other."""
 
     def __init__(self, settings: Settings) -> None:
-        before_mb = _rss_mb(psutil.Process())
+        before_mb = resident_mb(psutil.Process())
         self.checkpoint = open_checkpoint(settings.model_source())
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         placement = Placement(device=device, dtype=settings.dtype)
         self.pipeline = CascadePipeline.load(self.checkpoint, placement)
-        self.rss_mb = _rss_mb(psutil.Process())
+        self.rss_mb = resident_mb(psutil.Process())
         self.loaded_mb = self.rss_mb - before_mb
 
     def request(self, **changes: Any) -> GenerationRequest:
@@ -142,15 +142,12 @@ def _post_s(http: httpx.Client, body: dict[str, Any]) -> tuple[float, dict[str, 
 def _memory_mb(baseline_mb: float) -> dict[str, float]:
     """Return resident memory per replica, and of the one process that holds all stages."""
     found: dict[str, float] = {"in-process pipeline (this process)": round(baseline_mb)}
-    for process in psutil.process_iter(["cmdline"]):
-        match = re.search(PROCESS_MARK + r"(\w+)", " ".join(process.info["cmdline"] or ()))
-        if match:
-            found[match[1]] = round(_rss_mb(process))
+    found |= {
+        kind: round(resident_mb(process))
+        for kind, process in processes.running()
+        if kind in processes.REPLICAS
+    }
     return found
-
-
-def _rss_mb(process: psutil.Process) -> float:
-    return float(process.memory_info().rss) / 2**20
 
 
 def _isolated(folder: Path) -> dict[str, Any]:

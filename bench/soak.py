@@ -24,9 +24,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from bench import processes
 from bench.load import TIMEOUT_S, ask, http_session, until_idle
-from bench.null_service import null_service, processes, resident_mb
+from bench.null_service import null_service
 from bench.null_stages import NULL_JOB
+from bench.processes import resident_mb
 from bench.stats import late_growth, machine, percentiles, percentiles_ms, summary, write_result
 from serve.settings import Settings
 from serve.tables import jobs, open_engine
@@ -66,7 +68,7 @@ class Memory:
     """Samples the resident memory of the service's processes."""
 
     def __init__(self) -> None:
-        self._processes = processes()
+        self._processes = processes.one_of_each()
         self.times_s: list[float] = []
         self.samples_mb: dict[str, list[float]] = {name: [] for name in self._processes}
 

@@ -19,9 +19,11 @@ from typing import Any
 import aiohttp
 import psutil
 
+from bench import processes
 from bench.load import ask, http_session
-from bench.null_service import null_service, processes, resident_mb
+from bench.null_service import null_service
 from bench.null_stages import NULL_JOB
+from bench.processes import resident_mb
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.db import Database
 
@@ -73,7 +75,7 @@ def main() -> None:
 
 
 async def _measure(url: str, database: Database, streams: int) -> dict[str, Any]:
-    found = processes()
+    found = processes.one_of_each()
     watched = {name: found[name] for name in WATCHED}
 
     def memory_mb() -> dict[str, float]:

@@ -18,6 +18,27 @@ if TYPE_CHECKING:
     from tests.wire.fake_discord.oracle import Oracle
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Share the tests out between processes: a module stays in one, and so does a cluster.
+
+    Tests on the shared Ray cluster, and those that start clusters of their own, mostly wait: they
+    come first, and the others run beside them.
+    """
+    rank = {"shared cluster": 0, "own clusters": 1}
+    groups = {item: _group(item) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: rank.get(groups[item], len(rank)))
+
+
+def _group(item: pytest.Item) -> str:
+    if "tests/ray/" in item.path.as_posix():
+        item.add_marker(pytest.mark.ray)
+    if item.get_closest_marker("ray") is None:
+        return item.path.as_posix()
+    return "shared cluster" if "running" in getattr(item, "fixturenames", ()) else "own clusters"
+
+
 @pytest.fixture
 def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make every connection and name look-up fail."""

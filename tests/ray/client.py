@@ -14,6 +14,8 @@ import httpx
 import psutil
 from httpx_sse import connect_sse
 
+from bench import processes
+
 TERMINAL = {"succeeded", "failed", "cancelled"}
 
 
@@ -90,12 +92,9 @@ class ServiceClient:
         raise AssertionError("the service did not become ready again")
 
 
-def replica_pid(deployment: str) -> int:
-    """Return the process id of the only running replica of a deployment."""
-    for process in psutil.process_iter(["cmdline"]):
-        if f"ServeReplica:cascade:{deployment}" in " ".join(process.info["cmdline"] or ()):
-            return int(process.pid)
-    raise LookupError(f"no replica of {deployment}")
+def replica_process(deployment: str) -> psutil.Process:
+    """Return the process of the only running replica of a deployment of the shared cluster."""
+    return processes.one_of_each()[deployment]
 
 
 def free_port() -> int:

@@ -14,12 +14,6 @@ from tests.collector import Collector, collecting
 from tests.ray.client import ServiceClient, free_port
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "tests/ray/" in item.path.as_posix():
-            item.add_marker(pytest.mark.ray)
-
-
 @pytest.fixture(scope="session")
 def collector() -> Iterator[Collector]:
     with collecting() as collector:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import psutil
 import pytest
 import pytest_asyncio
 
 from serve.local import Running
 from serve.settings import Settings
-from tests.ray.client import Event, ServiceClient, replica_pid
+from tests.ray.client import Event, ServiceClient, replica_process
 from tests.ray.deploying import deploy
 from tests.wire.bot_messages import has_button, job_of, of_bot
 from tests.wire.bot_process import BotProcess, StartBot, starting_bots
@@ -120,7 +119,7 @@ def standing_still(*deployments: str) -> Iterator[None]:
     """Stop the deployments' processes, and let them go on when the block is left."""
     with ExitStack() as stack:
         for deployment in deployments:
-            process = psutil.Process(replica_pid(deployment))
+            process = replica_process(deployment)
             process.send_signal(signal.SIGSTOP)
             stack.callback(process.send_signal, signal.SIGCONT)
         yield
@@ -201,7 +200,7 @@ async def test_a_bot_killed_while_a_job_runs_delivers_afterwards_and_once(scene:
 async def test_a_job_whose_owner_is_killed_arrives_once(scene: Scene) -> None:
     job_id, message = await scene.imagine(steps=LONG_STEPS)
     await scene.until_progress(job_id, "c")
-    psutil.Process(replica_pid("Jobs")).kill()
+    replica_process("Jobs").kill()
     await scene.arrived(job_id, message)
 
 

@@ -6,10 +6,9 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import psutil
 import pytest
 
-from tests.ray.client import ServiceClient, replica_pid
+from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
 SLOW = {"width": 512, "height": 512, "steps": 60, "decoder_steps": 60}
@@ -17,7 +16,7 @@ SLOW = {"width": 512, "height": 512, "steps": 60, "decoder_steps": 60}
 
 def kill(deployment: str) -> None:
     """SIGKILL the deployment's replica and wait until the process is gone."""
-    process = psutil.Process(replica_pid(deployment))
+    process = replica_process(deployment)
     process.send_signal(signal.SIGKILL)
     process.wait(timeout=10)
 

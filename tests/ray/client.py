@@ -8,11 +8,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import httpx
+import numpy as np
 import psutil
 from httpx_sse import connect_sse
+from PIL import Image
 
 from bench import processes
 
@@ -95,6 +98,35 @@ class ServiceClient:
 def replica_process(deployment: str) -> psutil.Process:
     """Return the process of the only running replica of a deployment of the shared cluster."""
     return processes.one_of_each()[deployment]
+
+
+def check_ended_well_and_once(service: ServiceClient, job_id: str) -> dict[str, Any]:
+    """Follow a job through restarts of the service; returns it.
+
+    It must succeed, end once and never go back to Stage C.
+    """
+    job = _follow_through_restarts(service, job_id)
+    assert job["state"] == "succeeded", job["error"]
+    events = list(service.events(job_id))
+    stages = [event.data["stage"] for event in events if event.type == "progress"]
+    assert "c" not in stages[stages.index("b") :]
+    assert [event.type for event in events if event.type in TERMINAL] == ["succeeded"]
+    return job
+
+
+def _follow_through_restarts(service: ServiceClient, job_id: str) -> dict[str, Any]:
+    while True:
+        try:
+            return service.finished(job_id)
+        except (AssertionError, httpx.HTTPError):  # the replica with our stream went away
+            service.wait_until_ready()
+
+
+def pixels(service: ServiceClient, image_id: str) -> np.ndarray[Any, Any]:
+    """Fetch a picture; returns its pixels, height x width x RGB."""
+    answer = service.http.get(f"/v1/images/{image_id}")
+    assert answer.status_code == 200
+    return np.asarray(Image.open(BytesIO(answer.content)))
 
 
 def free_port() -> int:

@@ -8,6 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.pipeline import CascadePipeline
+from cascade_core.weights import Placement
 from serve.local import Running, start
 from serve.settings import Settings
 from tests.collector import Collector, collecting
@@ -45,3 +48,9 @@ def running(settings: Settings) -> Iterator[Running]:
 def service(running: Running) -> Iterator[ServiceClient]:
     with httpx.Client(base_url=running.url, timeout=120) as http:
         yield ServiceClient(http)
+
+
+@pytest.fixture(scope="session")
+def pipeline() -> CascadePipeline:
+    placement = Placement(device="cpu", dtype="float32")
+    return CascadePipeline.load(open_checkpoint(ModelSource()), placement)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from serve.local import Running
 from serve.settings import Settings
-from tests.ray.client import TERMINAL, ServiceClient
+from tests.ray.client import ServiceClient, check_ended_well_and_once
 from tests.ray.deploying import deploy, deploy_config
 
 PROMPT = "a large white cross in the top left on a purple background"
@@ -27,23 +26,6 @@ def start_jobs(service: ServiceClient, seeds: range) -> list[str]:
     ids = [service.create(prompt=PROMPT, seed=seed, **SLOW)["id"] for seed in seeds]
     service.until(ids[0], "progress", "c")
     return ids
-
-
-def check_ended_well_and_once(service: ServiceClient, job_id: str) -> None:
-    job = follow_through_restarts(service, job_id)
-    assert job["state"] == "succeeded", job["error"]
-    events = list(service.events(job_id))
-    stages = [event.data["stage"] for event in events if event.type == "progress"]
-    assert "c" not in stages[stages.index("b") :]
-    assert [event.type for event in events if event.type in TERMINAL] == ["succeeded"]
-
-
-def follow_through_restarts(service: ServiceClient, job_id: str) -> dict[str, object]:
-    while True:
-        try:
-            return service.finished(job_id)
-        except (AssertionError, httpx.HTTPError):  # the replica with our stream went away
-            service.wait_until_ready()
 
 
 @pytest.mark.usefixtures("as_usual_afterwards")

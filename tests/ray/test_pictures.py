@@ -4,38 +4,22 @@ from __future__ import annotations
 
 import threading
 from io import BytesIO
-from typing import Any
 
 import httpx
 import numpy as np
-import pytest
 import ray
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.handoff import StageCLatent
 from cascade_core.images import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.weights import Placement
 from serve import metric_definitions as m
 from tests.collector import Collector
-from tests.ray.client import ServiceClient
+from tests.ray.client import ServiceClient, pixels
 
 PROMPT = "a large red circle in the center on a white background"
-
-
-@pytest.fixture(scope="module")
-def pipeline() -> CascadePipeline:
-    placement = Placement(device="cpu", dtype="float32")
-    return CascadePipeline.load(open_checkpoint(ModelSource()), placement)
-
-
-def pixels(service: ServiceClient, image_id: str) -> np.ndarray[Any, Any]:
-    answer = service.http.get(f"/v1/images/{image_id}")
-    assert answer.status_code == 200
-    return np.asarray(Image.open(BytesIO(answer.content)))
 
 
 def test_a_prompt_becomes_the_picture_of_the_in_process_pipeline(

@@ -9,13 +9,16 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
+import pytest
 
+from cascade_core.pipeline import CascadePipeline
+from cascade_core.request import GenerationRequest
 from tests.k8s.manifests import ROOT, serve_config
-from tests.ray.client import ServiceClient, free_port
+from tests.ray.client import ServiceClient, check_ended_well_and_once, free_port, pixels
 
 POOLS = {
     "Gateway": {"front"},
@@ -26,53 +29,127 @@ POOLS = {
 }
 
 
+class Cluster:
+    """The overlay's Ray cluster, in processes of its own.
+
+    Attributes:
+        pools: which pool each node belongs to, by node id.
+    """
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        where = self._answer()
+        self.dashboard: str = where["dashboard"]
+        self.pools: dict[str, str] = where["pools"]
+
+    def replace_node(self, pool: str) -> None:
+        """Kill the only node of a pool and start another, as KubeRay does with pods."""
+        assert self._process.stdin is not None
+        print(pool, file=self._process.stdin, flush=True)
+        self.pools = self._answer()["pools"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        answer: dict[str, Any] = next(
+            json.loads(line) for line in self._process.stdout if line.startswith("{")
+        )
+        return answer
+
+
 @contextmanager
-def cluster(overlay: str, instead: dict[str, str]) -> Iterator[dict[str, Any]]:
-    """Run the overlay's Ray cluster in processes of its own; gives where it is."""
+def cluster(overlay: str, instead: dict[str, str]) -> Iterator[Cluster]:
     command = [sys.executable, "-m", "tests.ray.rayservice_cluster", overlay, json.dumps(instead)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    # Ray asks for its token as soon as the home folder has one, from whatever cluster ran before.
-    without_token = os.environ | {"RAY_AUTH_MODE": "disabled"}
-    with subprocess.Popen(command, cwd=ROOT, env=without_token, **pipes) as process:
-        assert process.stdout is not None
-        yield next(json.loads(line) for line in process.stdout if line.startswith("{"))
+    variables = os.environ | {
+        # Ray asks for its token as soon as the home folder has one, whatever cluster it was for.
+        "RAY_AUTH_MODE": "disabled",
+        # A node is gone after five checks that failed; by default these are 3 s apart.
+        "RAY_health_check_period_ms": "500",
+    }
+    with subprocess.Popen(command, cwd=ROOT, env=variables, **pipes) as process:
+        yield Cluster(process)
 
 
-def deployed(dashboard: httpx.Client, config: dict[str, Any]) -> dict[str, Any]:
-    """Send the configuration as KubeRay does; returns the application once it runs."""
-    dashboard.put("/api/serve/applications/", json=config).raise_for_status()
-    for _ in range(1800):
-        state = dashboard.get("/api/serve/applications/").raise_for_status().json()
+class RayService:
+    """The service on that cluster."""
+
+    def __init__(self, cluster: Cluster, dashboard: httpx.Client, http: httpx.Client) -> None:
+        self.cluster = cluster
+        self.service = ServiceClient(http)
+        self._dashboard = dashboard
+
+    def deploy(self, config: dict[str, Any]) -> None:
+        """Send the configuration as KubeRay does; returns once the application runs."""
+        self._dashboard.put("/api/serve/applications/", json=config).raise_for_status()
+        for _ in range(1800):
+            application = self.application()
+            assert application.get("status") != "DEPLOY_FAILED", application["message"]
+            if application.get("status") == "RUNNING":
+                return
+            threading.Event().wait(0.1)
+        raise AssertionError(f"not running: {application}")
+
+    def application(self) -> dict[str, Any]:
+        """Return what Serve says of the application."""
+        state = self._dashboard.get("/api/serve/applications/").raise_for_status().json()
         application: dict[str, Any] = state["applications"].get("cascade", {})
-        assert application.get("status") != "DEPLOY_FAILED", application["message"]
-        if application.get("status") == "RUNNING":
-            return application
-        threading.Event().wait(0.1)
-    raise AssertionError(f"not running: {application}")
+        return application
+
+    def found(self) -> dict[str, set[str | None]]:
+        """Return in which pools each deployment's replicas run."""
+        return {
+            name: {
+                self.cluster.pools.get(replica["node_id"])
+                for replica in deployment["replicas"]
+                if replica["state"] == "RUNNING"
+            }
+            for name, deployment in self.application()["deployments"].items()
+        }
 
 
-def test_the_production_overlay_runs_and_each_stage_lands_in_its_pool(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def rayservice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService]:
+    data_dir = tmp_path_factory.mktemp("data")
     # What is not to be had here: GPUs, PostgreSQL's and S3's addresses, a port that is surely free.
     instead = {
         "CASCADE_DEVICE": "cpu",
-        "CASCADE_DATA_DIR": str(tmp_path),
-        "CASCADE_BLOB_URL": (tmp_path / "blobs").as_uri(),
+        "CASCADE_DATA_DIR": str(data_dir),
+        "CASCADE_BLOB_URL": (data_dir / "blobs").as_uri(),
     }
     config = serve_config("prod")
     config["http_options"]["port"] = free_port()
     url = f"http://127.0.0.1:{config['http_options']['port']}"
     with (
-        cluster("prod", instead) as where,
-        httpx.Client(base_url=where["dashboard"], timeout=60) as dashboard,
+        cluster("prod", instead) as nodes,
+        httpx.Client(base_url=nodes.dashboard, timeout=60) as dashboard,
         httpx.Client(base_url=url, timeout=120) as http,
     ):
-        application = deployed(dashboard, config)
-        found = {
-            name: {where["pools"][replica["node_id"]] for replica in deployment["replicas"]}
-            for name, deployment in application["deployments"].items()
-        }
-        assert found == POOLS
-        service = ServiceClient(http)
-        service.wait_until_ready()
-        job = service.finished(service.create(kind="generate", prompt="a red circle")["id"])
-        assert job["state"] == "succeeded"
+        rayservice = RayService(nodes, dashboard, http)
+        rayservice.deploy(config)
+        rayservice.service.wait_until_ready()
+        yield rayservice
+
+
+def test_the_production_overlay_runs_and_each_stage_lands_in_its_pool(
+    rayservice: RayService,
+) -> None:
+    assert rayservice.found() == POOLS
+    service = rayservice.service
+    job = service.finished(service.create(kind="generate", prompt="a red circle")["id"])
+    assert job["state"] == "succeeded"
+
+
+def test_a_gpu_node_that_vanishes_under_load_costs_no_job_and_no_finished_stage(
+    rayservice: RayService, pipeline: CascadePipeline
+) -> None:
+    service = rayservice.service
+    under_way = [
+        service.create(prompt="a blue ring", seed=seed, decoder_steps=60)["id"] for seed in range(3)
+    ]
+    service.until(under_way[0], "progress", "b")
+    rayservice.cluster.replace_node("gpu-small")
+    for job_id in under_way:
+        job = check_ended_well_and_once(service, job_id)
+        expected = pipeline.generate(GenerationRequest.from_dict(job["request"])).pixels_hwc
+        np.testing.assert_array_equal(pixels(service, job["images"][0]["id"]), expected)
+    assert rayservice.found() == POOLS

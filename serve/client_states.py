@@ -12,6 +12,7 @@ from sqlalchemy import select, update
 
 from cascade_core.errors import Conflict
 from serve.db import Database
+from serve.rows import inbox_of
 from serve.tables import jobs
 
 
@@ -37,4 +38,5 @@ def replace_client_state(
         current = connection.execute(query).scalar()
         if expected is not None and current != expected:
             raise Conflict("the job's client_state is another one by now", "expected")
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(client_state=state))
+        values = {"client_state": state, "inbox": inbox_of(state)}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))

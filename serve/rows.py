@@ -9,19 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    RowMapping,
-    Select,
-    Text,
-    case,
-    cast,
-    func,
-    or_,
-    select,
-    update,
-)
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
 from cascade_core.deadline import time_allowed_s
 from cascade_core.errors import DeadlineExceeded, RateLimited
@@ -39,7 +27,7 @@ from serve.records import (
     OpenLimits,
     utc_now,
 )
-from serve.tables import events, images, jobs, latents
+from serve.tables import MAX_INBOX_CHARS, events, images, jobs, latents
 
 _MEAN_OVER_JOBS = 20
 UNKNOWN_JOB_S = 5.0
@@ -146,14 +134,16 @@ def jobs_query(
     if owner is not None:
         query = query.where(jobs.c.owner == owner)
     if inbox is not None:
-        query = query.where(_inbox() == inbox)
+        query = query.where(jobs.c.inbox == inbox)
     return query if cursor is None else query.where(jobs.c.id < cursor)
 
 
-def _inbox() -> ColumnElement[str | None]:
-    # PostgreSQL keeps a NUL in JSON but cannot take any text out of that JSON.
-    has_nul = cast(jobs.c.client_state, Text).contains("\\u0000", autoescape=True)
-    return case((has_nul, None), else_=jobs.c.client_state["inbox"].as_string())
+def inbox_of(client_state: dict[str, Any] | None) -> str | None:
+    """Return the inbox that a client's state names; None: none that could be asked for."""
+    inbox = (client_state or {}).get("inbox")
+    # PostgreSQL keeps no NUL in text.
+    is_one = isinstance(inbox, str) and len(inbox) <= MAX_INBOX_CHARS and "\0" not in inbox
+    return inbox if is_one else None
 
 
 def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) -> None:

@@ -29,6 +29,7 @@ from sqlalchemy.types import TypeDecorator
 from cascade_core.errors import NotReady
 
 SQLITE_BUSY_TIMEOUT_MS = 10_000
+MAX_INBOX_CHARS = 64
 _POOL_SIZE = 4
 _EVENTS_LOCK = 0x4341_5343_0002
 
@@ -82,10 +83,12 @@ jobs = Table(
     Column("deadline_at", UtcDateTime),
     Column("deaths", JSON(none_as_null=True)),
     Column("context", JSON(none_as_null=True)),
+    Column("inbox", String(MAX_INBOX_CHARS)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     Index("jobs_by_state", "state", "kind", "id"),
     Index("jobs_by_user", "user", "id"),
     Index("jobs_by_owner", "owner", "id"),
+    Index("jobs_by_inbox", "inbox", "id"),
 )
 
 images = Table(

@@ -92,9 +92,10 @@ async def test_a_state_too_long_to_keep_is_refused_by_name(client: httpx.AsyncCl
     assert (answer.status_code, answer.json()["error"]["field"]) == (400, "client_state")
 
 
-async def test_odd_text_in_one_state_hides_no_other_job(client: httpx.AsyncClient) -> None:
-    await made(client, {"inbox": "\x00"})
-    await made(client, {"inbox": "bot", "note": "a\x00b"})
+async def test_odd_text_in_a_state_hides_no_job(client: httpx.AsyncClient) -> None:
+    for name in ("\x00", "x" * 65, 7, ["bot"]):
+        await made(client, {"inbox": name})
+    odd = await made(client, {"inbox": "bot", "note": "a\x00b"})
     plain = await made(client, {"inbox": "bot", "note": "100% \\ 'x'"})
-    assert await in_inbox(client, "bot") == [plain]
+    assert await in_inbox(client, "bot") == [plain, odd]
     assert (await client.get("/v1/jobs", params={"inbox": "\x00"})).status_code == 400

@@ -41,6 +41,7 @@ def fill_by_hand(database: Database, job: NewJob, latent: LatentRow) -> None:
         "kind": job.request.kind,
         "state": "queued",
         "request": job.request.to_dict(),
+        "client_state": job.client_state,
         "warnings": [],
         "created_at": utc_now(),
     }
@@ -80,7 +81,7 @@ def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
     database = Database(database_url)
     kind = "sqlite" if database_url.startswith("sqlite") else "postgresql"
     run_sql(database, (BEFORE_ALEMBIC / f"{kind}.sql").read_text())
-    job = make_job()
+    job = make_job(client_state={"inbox": "bot", "note": "a\x00b"})
     latent = latent_row(job)
     fill_by_hand(database, job, latent)
 
@@ -88,6 +89,7 @@ def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
 
     assert done.before == "0001"
     assert database.open_job_ids() == [job.id]
+    assert [found.id for found in database.list_jobs(inbox="bot")[0]] == [job.id]
     assert database.latent(latent.id) == latent
     assert database.save_image(job.images[0].id, 10)
     with database.reading() as connection:

@@ -19,7 +19,7 @@ from bot.orders import Order
 from bot.progress import Snapshot
 from bot.records import OPEN_STATES, Job, ModelInfo
 from bot.replies import Refusal
-from bot.rules import Defaults, People, Rules
+from bot.rules import Defaults, GuildRules, People, Rules
 from bot.talk import Interaction, Talk
 from bot.texts import Texts
 from bot.ui import layouts
@@ -118,10 +118,19 @@ class Desk:
         logger.info("placed job %s", job.id)
         self._courier.take(job, address)
 
-    async def _check(self, talk: Talk, order: Order) -> None:
+    async def check_place(self, talk: Talk, order: Order) -> GuildRules:
+        """Check an order, or a picture as if it were ordered, by the rules of where it is shown.
+
+        Raises:
+            Refusal: it may not be shown there.
+        """
         interaction = talk.interaction
         rules = await self.rules.of(interaction.guild_id)
         rules.check(order, channel_ids(interaction), is_adult_place(interaction))
+        return rules
+
+    async def _check(self, talk: Talk, order: Order) -> None:
+        rules = await self.check_place(talk, order)
         if rules.max_open:
             open_jobs = 0
             for state in OPEN_STATES:

@@ -14,7 +14,7 @@ from bot.cogs.imagine import ASPECT_CHOICES
 from bot.desk import Desk
 from bot.library import Library
 from bot.markdown import MAX_PROMPT_CHARS, one_line
-from bot.orders import Aspect
+from bot.orders import Aspect, Order
 from bot.talk import Interaction
 from bot.ui import panels
 from bot.ui.actions import Actions
@@ -66,12 +66,15 @@ class Pictures(commands.Cog):
         self,
         interaction: Interaction,
         id: Range[str, 1, 64],  # noqa: A002 - what people see
-        private: bool = False,
+        private: bool | None = None,
     ) -> None:
-        """Show a picture again."""
+        """Show a picture again, to everybody unless they like it private."""
         talk = self._desk.talk(interaction)
-        await talk.hold(private=private)
+        wish = self._desk.people.likes_private(talk.user) if private is None else private
+        await talk.hold(private=wish is not False)
         job = await self._library.find(id, talk.user)
+        if not talk.is_private:
+            await self._desk.check_place(talk, Order(prompt=job.request.prompt))
         await talk.say(await self._library.picture(job, talk))
 
     @app_commands.command(description="Look through your pictures")

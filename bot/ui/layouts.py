@@ -13,7 +13,7 @@ from typing import Any
 
 from discord import ButtonStyle
 
-from bot.custom_ids import CustomId
+from bot.custom_ids import Action, CustomId
 from bot.files import PictureFile
 from bot.markdown import escape, shorten, unescape
 from bot.progress import Snapshot
@@ -36,6 +36,12 @@ from bot.ui.parts import (
 _SHOWN_PROMPT_CHARS = 300
 _MAX_ALT_CHARS = 1024
 _WITHOUT = "🚫 "
+_ON_PICTURES: tuple[tuple[Action, str], ...] = (
+    ("reroll", "🎲"),
+    ("edit", "✏️"),
+    ("info", "ℹ️"),  # noqa: RUF001
+    ("delete", "🗑️"),
+)
 _SEED = re.compile(r"`(\d{1,10})`")
 _SIZE = re.compile(r"(\d{3,4})×(\d{3,4})")  # noqa: RUF001
 
@@ -105,18 +111,17 @@ def finished(
 
 def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons under a job's pictures."""
-    again = [
-        button(CustomId("reroll", job.id), voice("button.reroll"), "🎲"),
-        button(CustomId("edit", job.id), voice("button.edit"), "✏️"),
-        button(CustomId("info", job.id), voice("button.info"), "ℹ️"),  # noqa: RUF001
-        button(CustomId("delete", job.id), voice("button.delete"), "🗑️"),
-    ]
     indices = [image.index for image in job.images]
-    if len(indices) == 1:
+    is_one = len(indices) == 1
+    # Under several pictures numbers and words only: four stand side by side on a phone then.
+    again = [
+        button(CustomId(action, job.id), voice(f"button.{action}"), emoji if is_one else None)
+        for action, emoji in _ON_PICTURES
+    ]
+    if is_one:
         vary = CustomId("vary", job.id, str(indices[0]))
         yield row(button(vary, voice("button.vary"), "✨", ButtonStyle.primary), *again)
         return
-    # Numbers alone, so that four of them stand side by side on a phone in every language.
     yield text(small(f"✨ {voice('button.vary')}"))
     yield row(*(button(CustomId("vary", job.id, str(index)), str(index + 1)) for index in indices))
     yield row(*again)

@@ -16,7 +16,7 @@ from bot.ui.layouts import seconds
 from bot.ui.parts import Layout, bar, box, button, gallery, row, small, text
 
 _LINE_CHARS = 70
-_INFO_CHARS = 1000
+_INFO_CHARS = 1100
 _LIST_CHARS = 3000
 
 
@@ -155,9 +155,9 @@ def _facts(voice: Voice, job: Job) -> Iterator[str]:
     request, cost = job.request, job.cost
     if request.kind != "generate":
         yield small(voice("info.kind_vary"))
-    yield _fact(voice("info.prompt"), escape(shorten(request.prompt, _INFO_CHARS)))
+    yield _fact(voice("info.prompt"), shorten(escape(request.prompt), _INFO_CHARS))
     if request.negative_prompt:
-        yield _fact(voice("info.negative"), escape(shorten(request.negative_prompt, _INFO_CHARS)))
+        yield _fact(voice("info.negative"), shorten(escape(request.negative_prompt), _INFO_CHARS))
     yield _fact(voice("info.size"), f"{request.width}×{request.height}")  # noqa: RUF001
     for image in job.images:
         seeds = voice("info.seed_pair", seed=image.seed, decoder_seed=image.decoder_seed)
@@ -171,10 +171,9 @@ def _facts(voice: Voice, job: Job) -> Iterator[str]:
     if job.finished_at is not None:
         yield _fact(voice("info.made"), f"<t:{int(job.finished_at.timestamp())}:f>")
     for image in job.images:
-        yield small(
-            _numbered(voice("info.ids"), image.index, job) + f": `{image.id}` · `{image.latent_id}`"
-        )
-    yield small(f"`{job.id}`")
+        yield small(f"{_numbered(voice('info.picture_id'), image.index, job)} `{image.id}`")
+        yield small(f"{_numbered(voice('info.latent_id'), image.index, job)} `{image.latent_id}`")
+    yield small(f"{voice('info.job_id')} `{job.id}`")
 
 
 def _queue_line(voice: Voice, job: Job, now_s: float) -> str:

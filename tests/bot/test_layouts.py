@@ -14,7 +14,7 @@ from bot.files import PictureFile
 from bot.markdown import MAX_PROMPT_CHARS, one_line
 from bot.progress import Snapshot
 from bot.texts import Texts, Voice
-from bot.ui import layouts
+from bot.ui import layouts, panels
 from bot.ui.parts import Layout
 from tests.bot.conftest import JOB_ID, JobMaker, job_like
 
@@ -53,6 +53,7 @@ async def test_every_layout_keeps_to_discords_limits(
         layouts.live(voice, JOB_ID, long, Snapshot(position=3, done_at=1)),
         layouts.ended(voice, job, "no"),
         layouts.resting(voice, JOB_ID, long),
+        panels.info(voice, job, [], [f"https://pictures.example.org/{'x' * 200}"] * pictures),
     ]
     for layout in shown:
         everything = list(walk(layout.to_components()))

@@ -61,6 +61,10 @@ async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> No
     job_id, message = await stage.picture()
     assert message.receiver == stage.alice.user
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
+    shown = await (await stage.alice.slash(stage.channel, "show", id=job_id)).reply()
+    assert shown.receiver == stage.alice.user
+    asked = await stage.alice.slash(stage.channel, "show", id=job_id, private=False)
+    assert (await asked.reply()).receiver is None
 
 
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
@@ -97,8 +101,12 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     assert "10 steps" in await refused("a fox", steps=11)
     assert stage.service.submitted.empty()
     await stage.picture("concatenate")
-    stage.channel = stage.fake.channel(boss_guild(stage), "adults", is_nsfw=True)
-    await stage.picture("a nude statue")
+    adults = stage.fake.channel(boss_guild(stage), "adults", is_nsfw=True)
+    general, stage.channel = stage.channel, adults
+    job_id, _ = await stage.picture("a nude statue")
+    asked = await stage.alice.slash(general, "show", id=job_id)
+    assert "age-restricted" in (await asked.reply(lambda m: m.receiver is not None)).text
+    await (await stage.alice.slash(adults, "show", id=job_id)).reply(lambda m: bool(m.files))
 
 
 def boss_guild(stage: Stage) -> object:

@@ -171,7 +171,8 @@ async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None
     answer = await clicked.reply(lambda m: job_id in m.text)
     assert answer.receiver == stage.alice.user
     assert list(answer.files.values()) == [await stage.bytes_of(job_id)]
-    for fact in ("a red fox", "text", "256×256", "12 to compose", "composing"):  # noqa: RUF001
+    ids = [f"Picture `{stage.service.door.images(job_id)[0].id}`", f"Job `{job_id}`"]
+    for fact in (*ids, "a red fox", "text", "256×256", "12 to compose", "composing"):  # noqa: RUF001
         assert fact in answer.text
 
 

@@ -64,10 +64,15 @@ class Desk:
         self._is_closed = False
 
     async def close(self, grace_s: float) -> None:
-        """Take no more orders; those being placed may be finished."""
+        """Take no more orders; those being placed may be finished, or are told of the stop."""
         self._is_closed = True
-        if self._placing:
-            await asyncio.wait(self._placing, timeout=grace_s)
+        if not self._placing:
+            return
+        _, unfinished = await asyncio.wait(self._placing, timeout=grace_s / 2)
+        for task in unfinished:
+            task.cancel()
+        if unfinished:
+            await asyncio.wait(unfinished, timeout=grace_s / 2)
 
     def talk(self, interaction: Interaction) -> Talk:
         """Begin to answer an interaction."""
@@ -97,6 +102,8 @@ class Desk:
         self._placing.add(task)
         try:
             await self._place(talk, make, private)
+        except asyncio.CancelledError:
+            raise NotReady("the bot is stopping") from None
         finally:
             self._placing.discard(task)
 

@@ -180,6 +180,27 @@ async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
     await stage.finished(job_id, await submitted.reply(lambda m: "Cancel" in m.buttons))
 
 
+async def test_a_stop_leaves_nobody_waiting_for_an_order_that_the_service_has_not_taken(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot(BOT_GRACE_S="2")
+    await stage.service.hang()
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
+    await asked.acked()
+    assert await bot.terminate() == 0
+    answer = await asked.reply(lambda m: "try again in a minute" in m.text)
+    assert f"Reference: {int(asked.id):X}" in answer.text
+
+
+async def test_a_stop_waits_for_discord_no_longer_than_its_grace_period(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot(BOT_GRACE_S="1")
+    await stage.imagine()
+    stage.fake.faults.stall("PATCH", "/messages/", times=None)
+    assert await bot.terminate() == 0  # an edit may take 40 s, this waits for 20
+
+
 async def test_a_service_that_hangs_is_answered_for_at_once_and_told_of_with_a_reference(
     stage: Stage, start_bot: StartBot
 ) -> None:

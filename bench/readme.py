@@ -24,6 +24,10 @@ TITLES = {
     "autoscale": "Autoscaling, simulated",
     "autoscale_live": "Autoscaling, simulator against a live run",
 }
+BURSTY = {
+    "bursty": "bursty load",
+    "GenTD26, 25-28 Nov 2024, 24x": "days of a public trace that the policy was not tuned on",
+}
 Row = tuple[str, str, str]
 PREAMBLE = """# Benchmarks
 
@@ -100,20 +104,24 @@ def _disturbances() -> list[Row]:
 
 
 def _autoscaling() -> list[Row]:
-    policies = _result("autoscale")["traces"]["bursty"]["policies"]
-    ours, serves = policies["ours"], policies["Serve, defaults"]
+    traces = _result("autoscale")["traces"]
     return [
-        (
-            "bursty load, simulated: jobs in time; GPU-hours over those of Serve's defaults",
-            f"{ours['slo_attainment']:.1%}; {ours['gpu_s'] / serves['gpu_s']:.2f}",
-            ">= 97%; <= 0.60",
-        ),
+        *(_on_trace(traces[name]["policies"], said) for name, said in BURSTY.items()),
         (
             "the simulator's p95 against a live run",
             f"{_result('autoscale_live')['error']:+.0%}",
             "within 20%",
         ),
     ]
+
+
+def _on_trace(policies: Any, said: str) -> Row:
+    ours, serves = policies["ours"], policies["Serve, defaults"]
+    return (
+        f"{said}, simulated: jobs in time; GPU-hours over those of Serve's defaults",
+        f"{ours['slo_attainment']:.1%}; {ours['gpu_s'] / serves['gpu_s']:.2f}",
+        ">= 97%; <= 0.60",
+    )
 
 
 def page() -> str:

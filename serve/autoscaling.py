@@ -16,8 +16,11 @@ from dataclasses import dataclass, field
 from cascade_core.errors import SettingsInvalid
 
 STAGES = ("c", "b", "a")
-RATE_WINDOWS_S = (10, 300)
-"""The short one sees a burst within seconds, the long one keeps the average of a noisy stream."""
+RATE_WINDOWS_S = (10, 60, 300)
+"""The first sees a burst within seconds, the second carries from one to the next, the last keeps
+the average of a noisy stream."""
+POOLING_LOAD = 1.5
+"""Busy replicas from which on the spare ones grow with their square root."""
 
 Peaks = list[tuple[float, int]]
 """When how many replicas were wanted: later entries are lower. JSON-able."""
@@ -33,7 +36,8 @@ class Sizing:
         gpu_budget: GPUs that all stages together may take.
         gpus: GPUs per replica, by stage; 0 for a stage that runs on CPUs.
         max_wait_s: how soon accepted work should be done; shorter means more replicas in a burst.
-        utilization: share of its time that a replica should be busy with what arrives steadily.
+        utilization: share of its time that a replica should be busy with what arrives steadily;
+            a large stage is allowed more.
         hold_s: how long a replica is kept after it was last wanted.
 
     Raises:
@@ -42,9 +46,9 @@ class Sizing:
 
     gpu_budget: float
     gpus: Mapping[str, float] = field(default_factory=lambda: {"c": 1.0, "b": 1.0, "a": 0.0})
-    max_wait_s: float = 3.0
+    max_wait_s: float = 4.0
     utilization: float = 0.5
-    hold_s: float = 50.0
+    hold_s: float = 75.0
 
     def __post_init__(self) -> None:
         if set(self.gpus) != set(STAGES):
@@ -110,9 +114,20 @@ def _wanted(sizing: Sizing, load: StageLoad) -> int:
     if load.seconds_per_work is None:
         count = 1 if rate > 0 or load.open_work > 0 else 0
     else:
-        needed = max(rate / sizing.utilization, load.open_work / sizing.max_wait_s)
-        count = math.ceil(needed * load.seconds_per_work - _TOLERANCE)
+        steady = _with_spares(rate * load.seconds_per_work, sizing.utilization)
+        soon = load.open_work * load.seconds_per_work / sizing.max_wait_s
+        count = math.ceil(max(steady, soon) - _TOLERANCE)
     return max(load.floor, min(load.cap, count))
+
+
+def _with_spares(busy: float, utilization: float) -> float:
+    """Return the replicas for so many busy ones.
+
+    Chance evens out in a large stage: for the same waits its spare replicas need to grow with the
+    square root of its load only (Halfin and Whitt, 1981).
+    """
+    spare = busy * (1 / utilization - 1)
+    return busy + spare * math.sqrt(POOLING_LOAD / max(busy, POOLING_LOAD))
 
 
 def _with(peaks: Peaks, now_s: float, wanted: int, sizing: Sizing) -> Peaks:

@@ -36,6 +36,12 @@ class Running:
     url: str
     drain_s: float
 
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus fetches the metrics, on a port that Ray chose."""
+        (node,) = ray.nodes()
+        return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
+
     def drain_and_stop(self) -> int:
         """Refuse new jobs, wait for those under way, stop; returns how many are still open.
 

@@ -12,7 +12,6 @@ Kind = Literal["counter", "gauge", "histogram"]
 
 LATENCY_BUCKETS_S: Final = (0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 40, 80, 160, 320)
 HANDOFF_BUCKETS_S: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5, 15)
-SIZE_BUCKETS_BYTES: Final = (8_192, 32_768, 131_072, 524_288, 1_048_576, 2_097_152, 4_194_304)
 
 _SUFFIXES: Final = {
     "counter": ("_total",),
@@ -24,6 +23,9 @@ _SUFFIXES: Final = {
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
     """One metric; Ray Serve adds the labels ``deployment``, ``replica`` and ``application``.
+
+    Ray makes the ``_sum`` of a histogram up from the middles of its buckets: use quantiles, or
+    counters where a mean is wanted.
 
     Attributes:
         name: ends in its unit, if it has one; Ray puts ``ray_`` in front of it.
@@ -135,10 +137,9 @@ CALL_FAILURES = Metric(
 )
 HANDOFF_BYTES = Metric(
     name="cascade_handoff_bytes",
-    kind="histogram",
-    help="Size of what a stage made: a latent, of Stage A the image.",
+    kind="counter",
+    help="Size of all that a stage made: latents, of Stage A images.",
     labels=("stage",),
-    buckets=SIZE_BUCKETS_BYTES,
 )
 HANDOFF_SECONDS = Metric(
     name="cascade_handoff_seconds",

@@ -110,8 +110,8 @@ class _HandoffMetrics:
         self._seconds = _recorder(definitions.HANDOFF_SECONDS)
 
     def size(self, stage: str, size_bytes: int) -> None:
-        """Note how large is what a stage made."""
-        self._bytes.observe(size_bytes, tags={"stage": stage})
+        """Count how large is what a stage made."""
+        self._bytes.inc(size_bytes, tags={"stage": stage})
 
     @contextmanager
     def timed(self, stage: str, part: HandoffPart) -> Iterator[None]:

@@ -108,7 +108,9 @@ class StageCalls:
         async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
             began_s = time.monotonic()
             self._metrics.waited(stage, began_s - asked_s)
-            trace.get_current_span().add_event("its turn")
+            told = trace.get_current_span()
+            told.add_event("its turn")
+            told.set_attribute("cascade.turn_s", began_s - asked_s)
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
             client = self._stages[stage]
             try:
@@ -117,6 +119,7 @@ class StageCalls:
                 # Each of its images would take replicas along; the next has its turn right after.
                 self.give_up(job.id)
                 raise
+            told.set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its turn, %.2f s for the call, %.2f s on the model",
                 *(stage, index, began_s - asked_s, time.monotonic() - began_s, result.seconds),

@@ -82,12 +82,13 @@ class _StageDeployment:
                         request.done(message["seconds"])
                         finished()
                         span.add_event("off the model")
-                        logger.info("made in %.2f s on the model", message["seconds"])
+                        seconds = message["seconds"]
+                        logger.info("stage %s: made in %.2f s on the model", self._name, seconds)
                         with self._metrics.encoding():
                             message["result"] = await asyncio.to_thread(finish, message["result"])
                     yield message
             except CascadeError as error:
-                logger.warning("failed: %s: %s", error.code, error.message)
+                logger.warning("stage %s: failed: %s: %s", self._name, error.code, error.message)
                 raise
 
     def max_rows(self) -> int:

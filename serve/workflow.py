@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
@@ -37,7 +38,7 @@ from serve.gate import Gate
 from serve.job_warnings import add_warnings, copy_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
-from serve.metrics import JobMetrics
+from serve.metrics import HandoffPart, JobMetrics
 from serve.patience import until_ready
 from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
@@ -286,13 +287,21 @@ class JobWorkflow(DBOSConfiguredInstance):
             return result.data, result.seconds
 
     async def _known(self, stage: str, key: str, what: str) -> bytes:
-        with self._metrics.handoff.timed(stage, "fetch"), span(f"fetch from stage {stage}"):
+        with self._handoff(stage, "fetch", key), span(f"fetch from stage {stage}"):
             return await until_ready(partial(self._blobs.get_known, key, what))
 
     async def _keep(self, stage: str, key: str, data: bytes) -> None:
         self._metrics.handoff.size(stage, len(data))
-        with self._metrics.handoff.timed(stage, "store"), span(f"store of stage {stage}"):
+        with self._handoff(stage, "store", key), span(f"store of stage {stage}"):
             await until_ready(partial(self._blobs.put, key, data))
+
+    @contextmanager
+    def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:
+        """Measure and log one way of what a stage made, to the store or from it."""
+        began_s = time.monotonic()
+        with self._metrics.handoff.timed(stage, part):
+            yield
+        logger.info("stage %s, %s: %.3f s to %s", stage, key, time.monotonic() - began_s, part)
 
     async def _sql(
         self,

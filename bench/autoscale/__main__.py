@@ -135,15 +135,16 @@ def _large() -> dict[str, Any]:
         floor={"c": 300, "b": 200, "a": 20},
         cap={"c": 700, "b": 500, "a": 50},
     )
-    arrivals = step(400.0, 900.0, 60.0, length_s=240.0)
+    low, high = 400.0, 900.0
+    arrivals = step(low, high, 60.0, length_s=240.0)
     policy = Ours(scenario, Sizing(1000.0, scenario.gpus))
     started_s = time.perf_counter()
     outcome = simulate(arrivals, scenario, policy)
     wall_s = time.perf_counter() - started_s
     gpus = (row["c"][0] + row["b"][0] for _, row in outcome.history)
-    return {"images": len(arrivals), "wall_s": wall_s, "most_gpus": max(gpus)} | figures(
-        outcome, scenario
-    )
+    found = {"low": low, "high": high, "images": len(arrivals)}
+    found |= {"wall_s": wall_s, "most_gpus": max(gpus)}
+    return found | figures(outcome, scenario)
 
 
 def _arguments() -> argparse.Namespace:

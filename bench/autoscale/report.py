@@ -98,7 +98,8 @@ def _step_table(step: Mapping[str, Any]) -> str:
 
 def _large_line(large: Mapping[str, Any]) -> str:
     return (
-        f"A fleet of {large['most_gpus']:.0f} GPUs, {large['images']} images: simulated in "
+        f"A fleet of {large['most_gpus']:.0f} GPUs, {large['images']} images, a step from "
+        f"{large['low']:.0f} to {large['high']:.0f} a second: simulated in "
         f"{large['wall_s']:.0f} s, {large['slo_attainment']:.1%} in time."
     )
 

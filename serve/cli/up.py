@@ -86,6 +86,10 @@ class Running(Protocol):
     def url(self) -> str:
         """Where it answers."""
 
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus fetches its metrics."""
+
     def drain_and_stop(self) -> int:
         """Let running jobs finish, then stop; returns how many are still open."""
 
@@ -96,6 +100,7 @@ def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
     stop = StopSignal()
     stop.install()
     typer.echo(f"ready   {running.url}  (docs: {running.url}/docs)")
+    typer.echo(f"metrics {running.metrics_url}")
     address = "" if running.url == DEFAULT_URL else f"--url {running.url} "
     typer.echo(f'try     cascade generate {address}"{suggestions(1)[0]}"')
     typer.echo("Ctrl-C stops.")

@@ -13,6 +13,7 @@ from cascade_core.errors import NotFound
 from cascade_core.request import GenerationRequest
 from serve.access import Caller
 from serve.forsaken import forsake
+from serve.log import log_context
 from serve.records import Claim, Job
 from serve.resolve import resolve_generate, resolve_vary
 from serve.routes.shared import check_id, check_sees
@@ -96,7 +97,8 @@ async def accept(
         if is_waiting:
             forsake(services, claim.job_id)
         raise
-    logger.info("accepted job %s", job_id)
+    with log_context(job_id=job_id):
+        logger.info("accepted job %s", job_id)
     return Accepted(job_id, is_new=job_id == claim.job_id)
 
 

@@ -20,6 +20,7 @@ from serve.cli.up import serve_until_stopped
 
 class Running:
     url = "http://127.0.0.1:8765"
+    metrics_url = "http://127.0.0.1:9999/metrics"
     def drain_and_stop(self):
         if "--hang" in sys.argv:
             print("draining hangs", flush=True)
@@ -49,6 +50,7 @@ def test_the_first_signal_drains_and_says_how_many_jobs_are_left(number: signal.
     with _process() as process:
         assert process.stdout is not None
         assert "http://127.0.0.1:8765/docs" in _read_until(process.stdout, "ready")
+        assert "http://127.0.0.1:9999/metrics" in _read_until(process.stdout, "metrics")
         assert "--url http://127.0.0.1:8765" in _read_until(process.stdout, "cascade generate")
         _read_until(process.stdout, "Ctrl-C stops")
         process.send_signal(number)

@@ -62,6 +62,17 @@ def test_every_series_and_label_of_a_panel_or_an_alert_exists(name: str) -> None
     assert {label.strip() for found in lists for label in found.split(",")} | {*matched} <= known
 
 
+def test_no_query_uses_the_sum_of_a_histogram_which_ray_makes_up() -> None:
+    shown = " ".join((*EXPRESSIONS.values(), (ROOT / "README.md").read_text()))
+    assert not re.findall(r"\bray_\w+_sum\b", shown)
+
+
+def test_every_series_of_ours_that_readme_names_exists() -> None:
+    named = set(re.findall(r"\bray_cascade_\w+", (ROOT / "README.md").read_text()))
+    assert "ray_cascade_stage_busy_seconds_total" in named
+    assert named - {"ray_cascade_"} <= BY_SERIES.keys()
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_of_ours_is_on_the_dashboard(metric: Metric) -> None:
     shown = " ".join(PANEL_EXPRESSIONS.values())

@@ -7,7 +7,6 @@ from io import BytesIO
 
 import httpx
 import numpy as np
-import ray
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -16,6 +15,8 @@ from cascade_core.images import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from serve import metric_definitions as m
+from serve.dashboard_panels import GPU_USE, RAY_METRICS
+from serve.local import Running
 from tests.collector import Collector
 from tests.ray.client import ServiceClient, pixels
 
@@ -104,34 +105,33 @@ def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> No
     assert "/v1/jobs" in service.http.get("/openapi.json").json()["paths"]
 
 
-def test_metrics_count_what_was_served(service: ServiceClient) -> None:
+def test_metrics_count_what_was_served(running: Running, service: ServiceClient) -> None:
     service.finished(service.create(prompt=PROMPT, seed=1, steps=2)["id"])
-    (node,) = ray.nodes()
-    url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
     # Nothing failed, nothing was refused, there is no GPU.
-    unseen = (m.STAGE_ERRORS, m.CALL_FAILURES, m.REFUSALS, m.STAGE_GPU_MEMORY)
+    unseen = (m.STAGE_ERRORS, m.CALL_FAILURES, m.REFUSALS, m.STAGE_GPU_MEMORY, GPU_USE)
+    shown = (*m.METRICS, *RAY_METRICS)
     expected = {
         (name, stage)
-        for metric in m.METRICS
+        for metric in shown
         if metric not in unseen
         for name in metric.series
         for stage in ("cba" if "stage" in metric.labels else ("",))
     }
     for _ in range(300):
-        families = text_string_to_metric_families(httpx.get(url).text)
+        families = text_string_to_metric_families(httpx.get(running.metrics_url).text)
         samples = [sample for family in families for sample in family.samples]
         seen = {(sample.name, sample.labels.get("stage", "")) for sample in samples}
         if expected <= seen:
             break
         threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
     assert expected <= seen
-    by_series = {series: metric for metric in m.METRICS for series in metric.series}
+    by_series = {series: metric for metric in shown for series in metric.series}
     ours = [sample for sample in samples if sample.name in by_series]
     assert all(set(by_series[sample.name].labels) <= sample.labels.keys() for sample in ours)
     totals = {name: sum(s.value for s in ours if s.name == name) for name in by_series}
-    for metric in (m.JOBS, m.STAGE_BUSY):
+    for metric in (m.JOBS, m.STAGE_BUSY, m.HANDOFF_BYTES):
         assert totals[metric.series[0]] > 0
-    for metric in (m.STAGE_SERVICE, m.QUEUE_WAIT, m.HANDOFF_BYTES, m.JOB_LATENCY):
+    for metric in (m.STAGE_SERVICE, m.QUEUE_WAIT, m.JOB_LATENCY):
         assert totals[metric.series[1]] >= 1
         assert totals[metric.series[2]] > 0
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -22,7 +23,7 @@ from serve.checker import Checker
 from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.keys import KeyScope, KeyStore
-from serve.log import TextFormatter
+from serve.log import JsonFormatter, TextFormatter
 from serve.moderation import Moderator
 from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
@@ -33,6 +34,7 @@ from tests.serve.memory_door import MemoryDoor, plan
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 JobMaker = Callable[..., NewJob]
 Bearer = Callable[..., dict[str, str]]
@@ -275,3 +277,36 @@ def log() -> Iterator[io.StringIO]:
     yield out
     root.removeHandler(handler)
     root.setLevel(before)
+
+
+@pytest.fixture(scope="session")
+def exporter() -> Iterator[InMemorySpanExporter]:
+    """The process's only one: OpenTelemetry takes a provider once."""
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+    from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+    exporter, provider = InMemorySpanExporter(), TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    trace.set_tracer_provider(provider)
+    yield exporter
+    provider.shutdown()
+
+
+@pytest.fixture
+def records() -> Iterator[list[dict[str, Any]]]:
+    """All that the service logs, as JSON lines."""
+    lines: list[dict[str, Any]] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(json.loads(JsonFormatter().format(record)))
+
+    handler, logger = Keep(), logging.getLogger("serve")
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel("INFO")
+    yield lines
+    logger.removeHandler(handler)
+    logger.setLevel(level)

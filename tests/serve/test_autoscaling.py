@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import pytest
 from hypothesis import given
@@ -113,8 +114,14 @@ def test_replicas_follow_the_measured_rates_and_no_fixed_ratio() -> None:
     sizing = Sizing(100, utilization=0.5, max_wait_s=1000)
     fast_b = pipeline(10.0)
     slow_b = fast_b | {"b": StageLoad((10.0, 10.0), 0.0, 0.5, 1, 1, 1000)}
-    assert plan(sizing, 0.0, fast_b, {})[0] == {"c": 9, "b": 5, "a": 1}
-    assert plan(sizing, 0.0, slow_b, {})[0]["b"] == 10
+    assert plan(sizing, 0.0, fast_b, {})[0] == {"c": 7, "b": 5, "a": 1}
+    assert plan(sizing, 0.0, slow_b, {})[0]["b"] == 8
+
+
+def test_a_small_stage_is_as_idle_as_asked_and_a_large_one_less_idle() -> None:
+    sizing = Sizing(1000, utilization=0.5, max_wait_s=1000)
+    busy = {rate: plan(sizing, 0.0, pipeline(rate), {})[0]["c"] for rate in (3.0, 100.0, 400.0)}
+    assert busy == {3.0: math.ceil(3 * 0.44 / 0.5), 100.0: 53, 400.0: 193}
 
 
 def test_later_stages_grow_while_the_work_is_still_at_the_first() -> None:
@@ -192,8 +199,8 @@ def test_rates_are_those_of_the_last_seconds_and_of_the_last_minutes() -> None:
     for second in range(300):
         now_s[0] = float(second)
         arrivals.add(2.0)
-    assert arrivals.rates() == (2.0, 2.0)
+    assert arrivals.rates() == (2.0, 2.0, 2.0)
     now_s[0] = 349.0
-    assert arrivals.rates() == (0.0, pytest.approx(2 * 250 / 300))
+    assert arrivals.rates() == (0.0, pytest.approx(2 * 10 / 60), pytest.approx(2 * 250 / 300))
     now_s[0] = 700.0
-    assert arrivals.rates() == (0.0, 0.0)
+    assert arrivals.rates() == (0.0, 0.0, 0.0)

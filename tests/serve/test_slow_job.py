@@ -1,0 +1,139 @@
+"""Why a job was slow stands in its trace, in its log and in the metrics, in each alone."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+
+from serve import metric_definitions as m
+from serve.db import Database
+from serve.metric_definitions import Metric
+from serve.records import NewJob
+from serve.store import BlobStore
+from serve.turns import Turns
+from tests.serve.null_stages import Stage, launched, run_to_end, stage_calls
+
+WAITED_S, STORED_S, MODEL_S = 40.0, 7.0, 0.25
+
+Figures = dict[tuple[str, str], float]
+"""Seconds by stage and by what they went into."""
+
+
+class Slow:
+    """A clock that stands still but where a job is held up: before Stage B and after it."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def line(self) -> Turns:
+        """Return turns that always come late."""
+
+        @asynccontextmanager
+        async def turn(user: str, cost: float) -> AsyncIterator[None]:
+            self.now_s += WAITED_S
+            async with Turns.turn(line, user, cost):
+                yield
+
+        line = Turns(1)
+        line.turn = turn  # type: ignore[method-assign]
+        return line
+
+    def store(self, blobs: BlobStore) -> BlobStore:
+        """Return a store that takes long for what Stage B made."""
+        put = blobs.put
+
+        async def put_slowly(key: str, data: bytes) -> None:
+            self.now_s += STORED_S if key.startswith("handoffs/") else 0.0
+            await put(key, data)
+
+        blobs.put = put_slowly  # type: ignore[method-assign]
+        return blobs
+
+
+@pytest.fixture
+def metrics(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, tuple[str, ...]]]:
+    """The sums of what is observed, by metric and labels, as Prometheus would have them."""
+    sums: Counter[tuple[str, tuple[str, ...]]] = Counter()
+
+    def recorder(metric: Metric) -> Any:
+        def add(value: float = 1.0, *, tags: dict[str, str]) -> None:
+            sums[metric.name, tuple(tags[name] for name in metric.labels)] += value  # type: ignore[assignment]
+
+        return SimpleNamespace(observe=add, inc=add, set=lambda *_, **__: None)
+
+    monkeypatch.setattr("serve.metrics._recorder", recorder)
+    return sums
+
+
+def of_log(lines: list[dict[str, Any]]) -> Figures:
+    found: Figures = {}
+    for line in lines:
+        if stage := re.match(r"stage (\w), ", line["message"]):
+            for seconds, what in re.findall(r"([\d.]+) s (?:for|on|to) ([\w ]+)", line["message"]):
+                found[stage[1], what] = float(seconds)
+    return found
+
+
+def of_trace(spans: tuple[ReadableSpan, ...]) -> Figures:
+    return {
+        (span.name[-1], name.removeprefix("cascade.")): value
+        for span in spans
+        for name, value in (span.attributes or {}).items()
+        if span.name.startswith("stage ") and isinstance(value, float)
+    }
+
+
+async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: Callable[..., NewJob],
+    exporter: InMemorySpanExporter,
+    records: list[dict[str, Any]],
+    metrics: Counter[tuple[str, tuple[str, ...]]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = Slow()
+    for module in ("serve.stage_calls", "serve.workflow", "serve.metrics"):
+        monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
+    stages = {name: Stage(name) for name in "cba"}
+    turns = {"c": Turns(1), "b": slow.line(), "a": Turns(1)}
+    calls = stage_calls(database, stages, turns)
+    exporter.clear()
+    async with launched(database, database_url, slow.store(blobs), stages, calls=calls) as workflow:
+        job = replace(make_job(), context={"request_id": "R1"})
+        assert (await run_to_end(workflow, database, job)).state == "succeeded"
+
+    assert all((line["job_id"], line["request_id"]) == (job.id, "R1") for line in records)
+    log = of_log(records)
+    assert log["b", "its turn"] == WAITED_S
+    assert log["b", "store"] == STORED_S
+    assert {log[stage, "the model"] for stage in "cba"} == {MODEL_S}
+    assert {(stage, "fetch") for stage in "cb"} <= log.keys()
+    assert sum(log.values()) == WAITED_S + STORED_S + 3 * MODEL_S
+
+    spans = exporter.get_finished_spans()
+    assert of_trace(spans) == {
+        (stage, name): seconds
+        for stage in "cba"
+        for name, seconds in (("turn_s", WAITED_S * (stage == "b")), ("model_s", MODEL_S))
+    }
+    (whole,) = [span for span in spans if span.name == "job"]
+    assert whole.attributes is not None
+    assert whole.attributes["cascade.job_id"] == job.id
+    parts = {span.name for span in spans if span.parent and span.parent == whole.context}
+    assert {"store of stage b", "fetch from stage b", "stage b"} <= parts
+
+    assert metrics[m.QUEUE_WAIT.name, ("b",)] == WAITED_S
+    assert metrics[m.HANDOFF_SECONDS.name, ("b", "store")] == STORED_S
+    observed = (m.QUEUE_WAIT.name, m.HANDOFF_SECONDS.name)
+    assert sum(s for (name, _), s in metrics.items() if name in observed) == WAITED_S + STORED_S

@@ -61,7 +61,10 @@ def _panel(panel: Panel, panel_id: int, place: dict[str, int]) -> dict[str, Any]
         "datasource": source,
         "gridPos": place,
         "fieldConfig": {"defaults": {"unit": panel.unit, "min": 0}, "overrides": []},
-        "options": {"legend": {"displayMode": "list"}, "tooltip": {"mode": "multi"}},
+        "options": {
+            "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True},
+            "tooltip": {"mode": "multi", "sort": "desc"},
+        },
         "targets": [
             {"refId": chr(ord("A") + number), "datasource": source, "expr": expr,
              "legendFormat": legend}

@@ -13,6 +13,9 @@ import pytest
 import ray.dashboard.modules.reporter.reporter_agent as ray_agent
 import ray.serve._private as ray_serve_private
 import yaml
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 
 from serve.dashboard import dashboard
 from serve.dashboard_panels import RAY_METRICS, ROWS
@@ -101,6 +104,29 @@ def test_the_committed_dashboard_is_what_the_definitions_make() -> None:
     committed = (ROOT / "k8s" / "monitoring" / "dashboard.json").read_text()
     assert committed == json.dumps(dashboard(), indent=1) + "\n", "run python -m serve.dashboard"
     assert json.loads(config_map("prod", "cascade-dashboard")["dashboard.json"]) == dashboard()
+
+
+def is_part(part: Any, whole: Any) -> bool:
+    if isinstance(part, dict):
+        return all(key in whole and is_part(value, whole[key]) for key, value in part.items())
+    if isinstance(part, list):
+        return len(part) == len(whole) and all(map(is_part, part, whole))
+    return bool(part == whole)
+
+
+def as_grafana_reads_it(model: dict[str, Any]) -> Any:
+    """What Grafana's own types keep of it: they drop a field that they do not know."""
+    register_default_plugins()
+    return json.loads(JSONEncoder().encode(Dashboard.from_json(model)))
+
+
+def test_grafana_knows_every_field_of_the_dashboard() -> None:
+    assert is_part(dashboard(), as_grafana_reads_it(dashboard()))
+    mistyped = dashboard()
+    for place in (mistyped, mistyped["panels"][1], mistyped["panels"][1]["targets"][0]):
+        place["tpyo"] = 1
+        assert not is_part(mistyped, as_grafana_reads_it(mistyped))
+        del place["tpyo"]
 
 
 def test_production_gets_the_alerts_as_they_are_tested() -> None:

@@ -44,6 +44,17 @@ def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_
             assert source == settings["metadata"]["name"]
 
 
+def test_what_an_upgrade_costs_is_what_the_overlays_say() -> None:
+    page = " ".join(README.split("**Upgrades.**")[1].split("**Scale to zero.**")[0].split())
+    whole = ray_service("prod")["spec"]
+    assert whole["upgradeStrategy"] == {"type": "NewCluster"}
+    assert "twice the GPUs until the old one is removed, five minutes later" in page
+    assert whole["rayClusterDeletionDelaySeconds"] == 5 * 60
+    stepwise = ray_service("prod-incremental")["spec"]["upgradeStrategy"]["clusterUpgradeOptions"]
+    assert f"in steps of {stepwise['stepSizePercent']} %" in page
+    assert f"{1 + stepwise['maxSurgePercent'] / 100} times the GPUs" in page
+
+
 def test_its_commands_name_what_the_manifests_make() -> None:
     page = README.split("## Running on Kubernetes")[1].split("\n## ")[0]
     service = ray_service("prod")["metadata"]["name"]

@@ -18,6 +18,7 @@ from tests.k8s.manifests import (
     pods,
     ray_pods,
     ray_service,
+    selects,
     serve_config,
 )
 
@@ -44,16 +45,20 @@ def most_replicas(sizes: DeploymentArgs) -> int:
 
 
 def test_pods_keep_to_the_restricted_standard(overlay: str) -> None:
+    confined = {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     for pod in pods(overlay):
         assert pod.spec["securityContext"]["runAsNonRoot"] is True
         assert pod.spec["securityContext"]["runAsUser"] > 0
         assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for container in pod.containers:
-            assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False,
-                "readOnlyRootFilesystem": True,
-                "capabilities": {"drop": ["ALL"]},
-            }
+            assert container["securityContext"] == confined
+    # KubeRay puts the autoscaler into the head's pod.
+    autoscaler = ray_service(overlay)["spec"]["rayClusterConfig"].get("autoscalerOptions")
+    assert autoscaler is None or autoscaler["securityContext"] == confined
     (namespace,) = of_kind(overlay, "Namespace")
     enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
     assert enforced == "restricted"
@@ -134,20 +139,47 @@ def variables(overlay: str, pod: Pod) -> dict[str, str | None]:
     return environment(overlay, pod.spec["containers"][0])
 
 
-def test_the_bot_is_never_there_twice(overlay: str) -> None:
+def test_the_bot_is_never_there_twice_and_is_looked_after(overlay: str) -> None:
     (bot,) = of_kind(overlay, "Deployment")
     assert bot["spec"]["replicas"] == 1
     assert bot["spec"]["strategy"] == {"type": "Recreate"}
+    (container,) = bot["spec"]["template"]["spec"]["containers"]
+    assert container.keys() >= {"livenessProbe", "readinessProbe", "startupProbe"}
 
 
-def test_only_the_gateway_can_be_reached_from_elsewhere(overlay: str) -> None:
-    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(overlay, "NetworkPolicy")}
-    assert policies["deny-all"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-    open_to_all = [
-        (name, [port["port"] for port in rule["ports"]])
-        for name, spec in policies.items()
-        for rule in spec.get("ingress", [])
-        if rule["from"] == [{"namespaceSelector": {}}]
-    ]
-    assert open_to_all == [("gateway", [serve_config(overlay)["http_options"]["port"]])]
-    assert all("from" in r for s in policies.values() for r in s.get("ingress", []))
+def test_a_job_migrates_the_database_that_the_service_uses(overlay: str) -> None:
+    (job,) = of_kind(overlay, "Job")
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["migrate"]
+    worker = ray_pods(overlay)[1].spec["containers"][0]
+    for name in ("CASCADE_DATABASE_URL", "CASCADE_DATA_DIR"):
+        found = [[e for e in c.get("env", []) if e["name"] == name] for c in (container, worker)]
+        assert found[0] == found[1]
+
+
+def test_production_grows_by_autoscaler_v2_and_the_laptop_not_at_all(overlay: str) -> None:
+    cluster = ray_service(overlay)["spec"]["rayClusterConfig"]
+    if overlay == "dev":
+        assert "enableInTreeAutoscaling" not in cluster
+        return
+    assert cluster["enableInTreeAutoscaling"] is True
+    assert cluster["autoscalerOptions"]["version"] == "v2"
+
+
+def test_gpu_pods_may_run_on_nodes_that_are_kept_for_gpus(overlay: str) -> None:
+    for group in groups(overlay)[1:]:
+        spec = group["template"]["spec"]
+        if GPU in spec["containers"][0]["resources"]["limits"]:
+            assert {"key": GPU, "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
+            assert spec["nodeSelector"]
+
+
+def test_no_pool_is_drained_of_its_last_pod_and_every_pool_can_be_drained_to_it(
+    overlay: str,
+) -> None:
+    budgets = [budget["spec"] for budget in of_kind(overlay, "PodDisruptionBudget")]
+    for group in groups(overlay)[1:]:
+        labels = group["template"]["metadata"]["labels"]
+        kept = [b["minAvailable"] for b in budgets if selects(b["selector"], labels)]
+        assert kept == ([] if overlay == "dev" else [1])
+        assert all(count <= group["minReplicas"] for count in kept)

@@ -6,7 +6,7 @@ import pytest
 
 from cascade_core.errors import Internal, InvalidRequest
 from tests.wire.bot.conftest import Stage
-from tests.wire.fake_discord.messages import Upload
+from tests.wire.fake_discord.messages import Upload, walk
 from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
@@ -67,6 +67,36 @@ async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> No
     assert (await asked.reply()).receiver is None
 
 
+async def test_what_somebody_has_set_holds_for_their_orders_unless_they_say_otherwise(
+    stage: Stage,
+) -> None:
+    likes = {"aspect": "wide", "negative": "text", "preview": False}
+    await (await stage.alice.slash(stage.channel, "settings", **likes)).reply()
+    job_id, message = await stage.imagine()
+    asked = stage.service.database.job(job_id).request  # type: ignore[union-attr]
+    assert asked.width > asked.height
+    assert asked.negative_prompt == "text"
+    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.fake.wait_for(lambda: "Composing" in message.text)
+    assert message.files == {}
+    says = {"aspect": "tall", "negative": "blur"}
+    job_id, _ = await stage.imagine("another fox", **says)
+    asked = stage.service.database.job(job_id).request  # type: ignore[union-attr]
+    assert asked.width < asked.height
+    assert asked.negative_prompt == "blur"
+
+
+async def test_what_is_hidden_stays_hidden_in_all_that_comes_of_it(stage: Stage) -> None:
+    _, message = await stage.picture(spoiler=True)
+    clicked = await stage.alice.click(message, "Vary details")
+    varied = await clicked.reply(lambda m: "Cancel" in m.buttons)
+    await stage.finished(await stage.submitted(), varied)
+    for one in (message, varied):
+        [shown] = [item for part in walk(one.components) for item in part.get("items", ())]
+        assert shown["spoiler"]
+        assert shown["description"] == "a red fox"
+
+
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
     stage: Stage,
 ) -> None:
@@ -82,8 +112,9 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     stage: Stage,
 ) -> None:
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
-    told = await (await boss.slash(stage.channel, "admin limits", images=2, steps=10)).reply()
-    assert "Pictures at a time: 2. Steps: 10" in told.text
+    limits = {"images": 2, "steps": 10, "under_way": 1}
+    told = await (await boss.slash(stage.channel, "admin limits", **limits)).reply()
+    assert "Pictures at a time: 2. Steps: 10. Under way per person: 1." in told.text
     await (await boss.slash(stage.channel, "admin blocklist", add="Cat, two words")).reply()
     adult = {"add": "nude", "age_restricted": True}
     await (await boss.slash(stage.channel, "admin blocklist", **adult)).reply()
@@ -107,6 +138,8 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     asked = await stage.alice.slash(general, "show", id=job_id)
     assert "age-restricted" in (await asked.reply(lambda m: m.receiver is not None)).text
     await (await stage.alice.slash(adults, "show", id=job_id)).reply(lambda m: bool(m.files))
+    await stage.imagine("a fox")
+    assert "under way, as many as this server allows" in await refused("another fox")
 
 
 def boss_guild(stage: Stage) -> object:

@@ -53,6 +53,7 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
     options = {o["name"]: o for o in stage.fake.commands[None][1, "imagine"]["options"]}
     monkeypatch.delitem(options["aspect"], "choices")
     monkeypatch.delitem(options["steps"], "max_value")
+    monkeypatch.delitem(options["negative"], "max_length")
     monkeypatch.setitem(options["seed"], "type", 3)
     monkeypatch.delitem(options["seed"], "max_value")
     german = stage.fake.person("anna", stage.channel.guild, locale="de")
@@ -65,6 +66,8 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
     told = await refused(stage.alice, aspect="hexagon")
     assert "“hexagon” is not one of the values of `aspect`: square, landscape" in told
     assert "`schritte` geht von 1 bis 100" in await refused(german, steps=100_000)
+    long = await refused(stage.alice, negative="x" * 1001)
+    assert "`negative` takes 1 to 1000 characters" in long
     assert "reload Discord" in await refused(stage.alice, seed="seven")
     assert stage.service.submitted.empty()
 

@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import copy
 import json
+import re
 from pathlib import Path
 
 import kubernetes_validate
 import pytest
 from jsonschema import Draft202012Validator, ValidationError
 
-from tests.k8s.manifests import OVERLAYS, ROOT, Manifest, built, ray_service
+from tests.k8s.manifests import (
+    OVERLAYS,
+    ROOT,
+    Manifest,
+    built,
+    environment,
+    pods,
+    ray_service,
+)
 from tests.k8s.rayservice_schema import DERIVED, derived, whole
 
 KUBERNETES = "1.37"
@@ -71,3 +80,8 @@ def test_names_are_unique_and_everything_lives_in_one_namespace(overlay: str) ->
 @pytest.mark.parametrize("overlay", OVERLAYS)
 def test_no_secret_is_in_the_manifests(overlay: str) -> None:
     assert all(manifest["kind"] != "Secret" for manifest in built(overlay))
+    for pod in pods(overlay):
+        for container in pod.containers:
+            for name, value in environment(overlay, container).items():
+                is_secret = re.search("TOKEN|PASSWORD|SECRET|_KEY|DATABASE_URL|DBOS_URL", name)
+                assert value is None or not is_secret, name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from cascade_core.errors import SettingsInvalid
+from serve import haproxy
 from serve.db import Database
 from serve.guard import is_loopback
 from serve.keys import KeyStore
@@ -15,8 +16,8 @@ def check_exposure(settings: Settings) -> str:
     """Return one sentence about who is answered.
 
     Raises:
-        SettingsInvalid: the service would listen beyond this machine and has no API keys. No
-            setting allows that.
+        SettingsInvalid: there are no API keys, and the service would listen beyond this machine or
+            could not tell who asks. No setting allows that.
         NotReady: the database does not answer.
         DatabaseNewer: a later release has migrated the database.
     """
@@ -33,5 +34,10 @@ def check_exposure(settings: Settings) -> str:
         raise SettingsInvalid(
             f"there are no API keys, so {settings.http_host} would let anybody in: make one with "
             f"'{MAKE_A_KEY}', or listen on 127.0.0.1"
+        )
+    if haproxy.is_on():
+        raise SettingsInvalid(
+            "there are no API keys, and behind HAProxy (RAY_SERVE_ENABLE_HA_PROXY) the service "
+            f"cannot tell who asks: make one with '{MAKE_A_KEY}'"
         )
     return f"this machine only, without keys (to let others in: {MAKE_A_KEY})"

@@ -84,7 +84,12 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
     docs_page.install(app)
-    app.add_middleware(GuardMiddleware, store=KeyStore(services.database), recheck_s=keep_alive_s)
+    app.add_middleware(
+        GuardMiddleware,
+        store=KeyStore(services.database),
+        recheck_s=keep_alive_s,
+        knows_clients=services.knows_clients,
+    )
     app.add_middleware(RequestMiddleware)
     for routes in (
         job_routes,

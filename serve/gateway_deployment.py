@@ -16,6 +16,7 @@ from ray.serve.handle import DeploymentHandle
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.request import GenerationRequest
+from serve import haproxy
 from serve.db import Database
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
@@ -122,7 +123,8 @@ class Gateway:
         database = Database(settings.database_url)
         database.create_tables()
         if not KeyStore(database).all():
-            logger.warning("no API keys: requests from this machine only are answered")
+            answered = "nobody is" if haproxy.is_on() else "requests from this machine only are"
+            logger.warning("no API keys: %s answered", answered)
         checkpoint = open_checkpoint(settings.model_source(), components=())
         self._services = Services(
             settings=settings,
@@ -131,6 +133,7 @@ class Gateway:
             checkpoint=checkpoint,
             jobs=HandleDoor(jobs),
             moderator=Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused),
+            knows_clients=not haproxy.is_on(),
         )
 
     def __serve_build_asgi_app__(self) -> FastAPI:

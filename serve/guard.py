@@ -37,6 +37,10 @@ _NO_KEYS = (
     "this server has no API keys yet, so it answers requests from its own machine only, sent to "
     "localhost; make one there with 'cascade keys create NAME'"
 )
+_NO_KEYS_BEHIND_PROXY = (
+    "this server has no API keys yet and cannot tell who asks; make one on its machine with "
+    "'cascade keys create NAME'"
+)
 
 logger = logging.getLogger(__name__)
 
@@ -97,10 +101,15 @@ class GuardMiddleware:
         app: the application inside.
         store: where the keys are.
         recheck_s: how often the key of an open request is looked at again.
+        knows_clients: requests come from the address of who asks; otherwise none is from this
+            machine.
     """
 
-    def __init__(self, app: ASGIApp, store: KeyStore, recheck_s: float) -> None:
+    def __init__(
+        self, app: ASGIApp, store: KeyStore, recheck_s: float, knows_clients: bool
+    ) -> None:
         self._app = app
+        self._knows_clients = knows_clients
         self._recheck_s = recheck_s
         self._ring = KeyRing(store)
         self._limiter = RateLimiter()
@@ -134,6 +143,8 @@ class GuardMiddleware:
         keys = await self._ring.keys()
         headers = Headers(scope=scope)
         if not keys:
+            if not self._knows_clients:
+                raise Unauthorized(_NO_KEYS_BEHIND_PROXY)
             if not _is_local(scope, headers):
                 raise Unauthorized(_NO_KEYS)
             return EVERYBODY

@@ -13,6 +13,7 @@ from ray import serve as ray_serve
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
+from serve import haproxy
 from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
 from serve.moderation import load_checkers
@@ -25,6 +26,7 @@ RAY_DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # A dead proxy is replaced after three checks; Ray's 10 s would keep everybody out for 20 s.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
+    haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
 }
 """For Ray's processes, where the environment says nothing else."""
 

@@ -59,6 +59,7 @@ class Services:
         jobs: the way to the jobs.
         moderator: asks the checkers about requests.
         waiters: which requests wait for which jobs.
+        knows_clients: requests come from the address of who asks, not from a proxy's.
     """
 
     settings: Settings
@@ -68,3 +69,4 @@ class Services:
     jobs: JobsDoor
     moderator: Moderator
     waiters: Waiters = field(default_factory=Waiters)
+    knows_clients: bool = True

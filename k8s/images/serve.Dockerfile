@@ -42,6 +42,7 @@ ENV PATH=/opt/cascade/bin:$PATH \
     OMP_NUM_THREADS=1 \
     RAY_USAGE_STATS_ENABLED=0 \
     RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=2 \
+    RAY_SERVE_HAPROXY_BINARY_PATH=/opt/cascade/bin/cascade-haproxy \
     HF_HOME=/opt/models \
     CASCADE_DATA_DIR=/data
 USER 10001

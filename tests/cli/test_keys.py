@@ -86,6 +86,16 @@ def test_without_keys_up_refuses_to_listen_beyond_this_machine(
     assert check_exposure(elsewhere) == "callers with an API key (1 valid)"
 
 
+def test_behind_haproxy_which_hides_who_asks_up_needs_a_key_first(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    with pytest.raises(SettingsInvalid, match="behind HAProxy"):
+        check_exposure(settings)
+    NOWHERE("keys", "create", "ann")
+    assert "1 valid" in check_exposure(settings)
+
+
 def test_no_setting_lets_the_service_listen_beyond_this_machine_without_keys(
     settings: Settings,
 ) -> None:

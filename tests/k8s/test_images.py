@@ -12,6 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
+from serve import haproxy
 from serve.settings import Settings
 from tests.k8s.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods
@@ -75,6 +76,14 @@ def test_its_entry_point_is_our_command(file: str) -> None:
     scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     (entry,) = of(file, "ENTRYPOINT")
     assert json.loads(entry)[0] in scripts
+
+
+def test_ray_runs_our_command_as_haproxy() -> None:
+    scripts = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+    variables = " ".join(of("serve.Dockerfile", "ENV")).split()
+    name = haproxy.COMMAND.name
+    assert f"{haproxy.BINARY_VARIABLE}=/opt/cascade/bin/{name}" in variables
+    assert scripts[name] == f"{haproxy.__name__}:{haproxy.main.__name__}"
 
 
 def test_the_image_of_ray_pods_has_what_kuberays_probes_run() -> None:

@@ -7,7 +7,6 @@ import base64
 import io
 from collections.abc import AsyncIterator
 
-import httpx
 import openai
 import pytest
 import pytest_asyncio
@@ -89,22 +88,6 @@ async def test_a_client_that_leaves_the_stream_cancels_its_job(
     await stream.close()
     job = await asyncio.to_thread(service.finished, first.to_dict()["job_id"])
     assert job["state"] == "cancelled"
-
-
-async def test_a_client_that_leaves_while_it_waits_cancels_its_job(service: ServiceClient) -> None:
-    known = await asyncio.to_thread(job_ids, service)
-    posting = asyncio.create_task(post_and_wait(service))
-    [job_id] = await asyncio.to_thread(service.wait_for_new_job, known)
-    posting.cancel()
-    await asyncio.gather(posting, return_exceptions=True)
-    job = await asyncio.to_thread(service.finished, job_id)
-    assert job["state"] == "cancelled"
-
-
-async def post_and_wait(service: ServiceClient) -> None:
-    body = {"prompt": PROMPT, "width": 512, "height": 512, **SLOW}
-    async with httpx.AsyncClient(base_url=service.http.base_url, timeout=120) as http:
-        await http.post("/v1/jobs", json=body, headers={"prefer": "wait=100"})
 
 
 def job_ids(service: ServiceClient) -> set[str]:

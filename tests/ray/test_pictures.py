@@ -84,20 +84,6 @@ def test_progress_names_stage_and_step_and_shows_previews(service: ServiceClient
     assert shown.format == "WEBP"
 
 
-def test_events_resume_after_the_last_one_seen(service: ServiceClient) -> None:
-    job = service.create(prompt=PROMPT, seed=6, steps=30)
-    seen = list(service.events(job["id"]))
-    resumed = list(service.events(job["id"], after=seen[1].id))
-    assert [event.id for event in resumed] == [event.id for event in seen[2:]]
-
-
-def test_prefer_wait_answers_with_the_finished_job(service: ServiceClient) -> None:
-    body = {"prompt": PROMPT, "seed": 1, "steps": 4}
-    answer = service.http.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"})
-    assert answer.status_code == 200
-    assert answer.json()["state"] == "succeeded"
-
-
 def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> None:
     assert service.http.get("/readyz").status_code == 200
     assert service.http.get("/healthz").status_code == 200

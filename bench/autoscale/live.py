@@ -1,7 +1,7 @@
 """The whole service on this machine's Ray, scaled by the policy on logical GPUs.
 
 Gateway, Jobs, turns, policy and Serve are the real ones; stages take fixed times instead of running
-models, so that a dozen replicas fit on two cores.
+models unless told otherwise, so that a dozen replicas fit on two cores.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +88,22 @@ class Live:
             self.samples.append(_sample(self.now_s(), status, stats))
             await asyncio.sleep(SAMPLE_S)
 
+    async def seen(
+        self,
+        watching: asyncio.Task[None],
+        condition: Callable[[Sample], bool],
+        deadline_s: float,
+    ) -> float:
+        """Return the seconds until a new sample of a running watch meets the condition."""
+        began_s, count = time.monotonic(), len(self.samples)
+        async with asyncio.timeout(deadline_s):
+            while not any(map(condition, self.samples[count:])):
+                if watching.done():
+                    watching.result()
+                count = len(self.samples)
+                await asyncio.sleep(0.2)
+        return time.monotonic() - began_s
+
     async def play(self, arrivals: Sequence[Arrival]) -> list[float]:
         """Send the jobs of a trace at their times; returns their latencies from then."""
         async with httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT_S) as http:
@@ -111,9 +127,23 @@ def build(args: dict[str, Any]) -> Application:
 
 
 @contextmanager
-def live_service(settings: Settings) -> Iterator[Live]:
-    """Run the service in a Ray cluster of its own, with as many logical GPUs as the budget."""
-    Sizing(**SIZING)
+def live_service(
+    settings: Settings,
+    *,
+    floor: Mapping[str, int] = FLOOR,
+    hold_s: float = SIZING["hold_s"],
+    import_path: str = f"{__name__}:build",
+) -> Iterator[Live]:
+    """Run the service in a Ray cluster of its own, with as many logical GPUs as the budget.
+
+    Args:
+        settings: of the service.
+        floor: fewest replicas by stage.
+        hold_s: how long a replica is kept after it was last wanted.
+        import_path: what builds the service; by default with timed stages.
+    """
+    sizing = SIZING | {"hold_s": hold_s}
+    Sizing(**sizing)
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
@@ -128,15 +158,21 @@ def live_service(settings: Settings) -> Iterator[Live]:
     try:
         ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
         # A policy for a whole application comes by config only; this is what a deploy calls.
-        config = ServeDeploySchema(applications=[_application(settings)])
+        application = _application(settings, floor) | {
+            "import_path": import_path,
+            "autoscaling_policy": {
+                "policy_function": "serve.autoscaling_policy:PipelinePolicy",
+                "policy_kwargs": sizing,
+            },
+        }
+        config = ServeDeploySchema(applications=[application])
         _get_global_client().deploy_apps(config, _blocking=True)
         yield Live(f"http://{settings.http_host}:{settings.http_port}")
     finally:
-        ray_serve.shutdown()
-        ray.shutdown()
+        ray.shutdown()  # Serve's own shutdown would first wait for every replica
 
 
-def _application(settings: Settings) -> dict[str, Any]:
+def _application(settings: Settings, floor: Mapping[str, int]) -> dict[str, Any]:
     chosen = settings.model_dump(include=settings.model_fields_set, mode="json")
     variables = {ENV_PREFIX + name.upper(): str(value) for name, value in chosen.items()}
     fast = {"metrics_interval_s": 1, "look_back_period_s": 5}
@@ -145,7 +181,7 @@ def _application(settings: Settings) -> dict[str, Any]:
         f"stage_{stage}": {
             "num_cpus": 0.1,
             "num_gpus": GPUS[stage],
-            "autoscaling": fast | {"min_replicas": FLOOR[stage], "max_replicas": CAP[stage]},
+            "autoscaling": fast | {"min_replicas": floor[stage], "max_replicas": CAP[stage]},
         }
         for stage in STAGES
     }
@@ -153,13 +189,8 @@ def _application(settings: Settings) -> dict[str, Any]:
     return {
         "name": APP_NAME,
         "route_prefix": "/",
-        "import_path": "bench.autoscale.live:build",
         "args": args,
         "runtime_env": {"env_vars": variables},
-        "autoscaling_policy": {
-            "policy_function": "serve.autoscaling_policy:PipelinePolicy",
-            "policy_kwargs": SIZING,
-        },
     }
 
 

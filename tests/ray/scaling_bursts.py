@@ -1,4 +1,4 @@
-"""A wave of variations, then a burst of new pictures, on a live service; writes what it did.
+"""A job for a service at rest, a wave of variations, a burst of new pictures; writes what it did.
 
 A process of its own, as an application-level policy needs a cluster of its own.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 from bench.autoscale.live import Live, Sample, live_service
@@ -21,32 +20,20 @@ PHASES = "phases.json"
 
 
 async def main(live: Live) -> dict[str, object]:
-    """Return the most replicas of each stage in each phase."""
+    """Return the most replicas of each stage in each phase; at rest, before any job, too."""
     watching = asyncio.create_task(live.watch())
-    phases: dict[str, object] = {}
+    await live.seen(watching, lambda _sample: True, DEADLINE_S)
+    phases: dict[str, object] = {"rest": most(live.samples)}
     for kind in ("vary_details", "generate"):
         began = len(live.samples)
-        jobs = asyncio.create_task(live.play([Arrival(0.0, kind, 1)] * 12))
+        jobs = asyncio.create_task(live.play([Arrival(0.0, kind, 1)] * 8))
         grows = "b" if kind == "vary_details" else "c"
-        await seen(live, watching, lambda sample, stage=grows: sample.running[stage] > 1)
+        await live.seen(watching, lambda sample, stage=grows: sample.running[stage] > 1, DEADLINE_S)
         await jobs
         phases[kind] = most(live.samples[began:])
-    await seen(live, watching, is_small)
+    await live.seen(watching, is_small, DEADLINE_S)
     watching.cancel()
     return phases
-
-
-async def seen(
-    live: Live, watching: asyncio.Task[None], condition: Callable[[Sample], bool]
-) -> None:
-    """Return when a new sample meets the condition."""
-    async with asyncio.timeout(DEADLINE_S):
-        count = len(live.samples)
-        while not any(map(condition, live.samples[count:])):
-            if watching.done():
-                watching.result()
-            count = len(live.samples)
-            await asyncio.sleep(0.2)
 
 
 def is_small(sample: Sample) -> bool:
@@ -70,5 +57,5 @@ if __name__ == "__main__":
         drain_s=5.0,
         reuse_latents=False,
     )
-    with live_service(settings) as live:
+    with live_service(settings, floor=dict.fromkeys(STAGES, 0), hold_s=4) as live:
         (settings.data_dir / PHASES).write_text(json.dumps(asyncio.run(main(live))))

@@ -34,6 +34,11 @@ def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]
     return found
 
 
+def test_a_job_wakes_the_stages_of_a_service_at_rest(phases: dict[str, dict[str, int]]) -> None:
+    # What follows goes on from the first job's latent.
+    assert phases["rest"] == {"c": 0, "b": 0, "a": 0}
+
+
 def test_a_wave_of_variations_grows_stage_b_and_not_c(phases: dict[str, dict[str, int]]) -> None:
     assert phases["vary_details"]["b"] > 1
     assert phases["vary_details"]["c"] == 1

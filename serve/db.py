@@ -170,7 +170,7 @@ class Database:
             )
             connection.execute(insert(images), planned_values(job))
             min_deadline_s = AT_LEAST_S if limits is None else limits.min_deadline_s
-            data = line_up(connection, job.id, work, min_deadline_s)
+            data = line_up(connection, job.id, job.request, min_deadline_s)
             _append(connection, job.id, "queued", data)
 
     def job(self, job_id: str) -> Job | None:

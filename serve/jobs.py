@@ -35,6 +35,7 @@ from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import adopt, start_stranded
 from serve.settings import Settings
+from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
 from serve.store import BlobStore
@@ -78,6 +79,7 @@ class Jobs:
         self._rows: dict[str, int] = {}
         self._demand = Demand()
         self._sleepers = Sleepers()
+        self._sleeping: set[str] | None = None  # not known yet
         self._outages = Outages()
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
@@ -220,6 +222,12 @@ class Jobs:
         failing = cannot_start(application)
         names = (n for n, handle in self._handles.items() if handle.deployment_name in failing)
         self._calls.set_outages(self._outages.lasting(names))
+        sleeping = {
+            n for n, handle in self._handles.items() if not running.get(handle.deployment_name)
+        }
+        if sleeping != self._sleeping:
+            await asyncio.to_thread(record_sleeping, self._database, sleeping)
+            self._sleeping = sleeping
         for name, handle in self._handles.items():
             deployment, turns = handle.deployment_name, self._turns[name]
             if name not in self._rows and running.get(deployment):

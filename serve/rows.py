@@ -15,7 +15,7 @@ from cascade_core.deadline import time_allowed_s
 from cascade_core.errors import DeadlineExceeded, RateLimited
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.line import Place, Waiting, places
+from serve.line import Place, Waiting, job_work, places, stages_of
 from serve.records import (
     OPEN_STATES,
     ImageRow,
@@ -27,7 +27,7 @@ from serve.records import (
     OpenLimits,
     utc_now,
 )
-from serve.tables import MAX_INBOX_CHARS, events, images, jobs, latents
+from serve.tables import MAX_INBOX_CHARS, events, images, jobs, latents, sleeping_stages
 
 _MEAN_OVER_JOBS = 20
 UNKNOWN_JOB_S = 5.0
@@ -44,7 +44,7 @@ def load_jobs(connection: Connection, rows: Sequence[Any]) -> list[Job]:
         for row in connection.execute(planned).mappings():
             by_job[row["job_id"]].append(image_from(row))
     is_any_open = any(row["state"] in OPEN_STATES for row in rows)
-    ahead = outlook(connection) if is_any_open else Outlook({}, 0, None)
+    ahead = outlook(connection) if is_any_open else Outlook({}, 0, None, "")
     return [_job_from(row, tuple(by_job[row["id"]]), ahead) for row in rows]
 
 
@@ -56,11 +56,13 @@ class Outlook:
         places: of the queued jobs.
         running: how many jobs are worked on at once.
         seconds_per_work: run time of a job by its work, lately; None if nothing is known.
+        sleeping: stages without a replica; how long one takes to start is anybody's guess.
     """
 
     places: dict[str, Place]
     running: int
     seconds_per_work: float | None
+    sleeping: str
 
     def queued_eta_s(self, job_id: str, work: float) -> float | None:
         """Return the seconds until a queued job is probably done; None when nothing is known."""
@@ -69,6 +71,10 @@ class Outlook:
             return None
         waiting_s = place.work_ahead * self.seconds_per_work / max(1, self.running)
         return round(waiting_s + work * self.seconds_per_work, 2)
+
+    def is_held_up(self, stages: str) -> bool:
+        """Tell whether one of the stages has to start first."""
+        return not set(stages).isdisjoint(self.sleeping)
 
     def running_eta_s(self, started_at: datetime, work: float) -> float | None:
         """Return the seconds until a running job is probably done."""
@@ -87,18 +93,20 @@ def outlook(connection: Connection) -> Outlook:
         for row in rows
     ]
     running = sum(job.is_running for job in waiting)
-    return Outlook(places(waiting), running, _seconds_per_work(connection))
+    sleeping = "".join(connection.execute(select(sleeping_stages.c.name)).scalars())
+    return Outlook(places(waiting), running, _seconds_per_work(connection), sleeping)
 
 
 def line_up(
-    connection: Connection, job_id: str, work: float, min_deadline_s: float
+    connection: Connection, job_id: str, request: GenerationRequest, min_deadline_s: float
 ) -> dict[str, Any]:
     """Give a job that was just recorded its deadline; returns where it stands."""
     ahead = outlook(connection)
-    eta_s = ahead.queued_eta_s(job_id, work)
+    eta_s = ahead.queued_eta_s(job_id, job_work(request))
     deadline_at = utc_now() + timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(deadline_at=deadline_at))
-    return {"position": ahead.places[job_id].position, "eta_s": eta_s}
+    told_s = None if ahead.is_held_up(stages_of(request)) else eta_s
+    return {"position": ahead.places[job_id].position, "eta_s": told_s}
 
 
 def _seconds_per_work(connection: Connection) -> float | None:
@@ -290,18 +298,19 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], ahead: Outlook) -> Job:
     is_running = row["state"] == "running"
     has_step = is_running and row["step"] is not None
     progress = {"step": row["step"], "steps": row["steps"], "index": row["image_index"]}
+    request = GenerationRequest.from_dict(row["request"])
     return Job(
         id=row["id"],
         state=row["state"],
         stage=row["stage"] if is_running else None,
         progress=progress if has_step else None,
         position=ahead.places[row["id"]].position if row["id"] in ahead.places else None,
-        eta_s=_eta_s(row, ahead),
+        eta_s=_eta_s(row, request, ahead),
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         deadline_at=row["deadline_at"],
-        request=GenerationRequest.from_dict(row["request"]),
+        request=request,
         client_state=row["client_state"],
         owner=JobOwner(row["owner"], row["user"]),
         images=planned,
@@ -311,7 +320,10 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], ahead: Outlook) -> Job:
     )
 
 
-def _eta_s(row: Row, ahead: Outlook) -> float | None:
+def _eta_s(row: Row, request: GenerationRequest, ahead: Outlook) -> float | None:
+    stages = stages_of(request)
+    if ahead.is_held_up(stages[stages.find(row["stage"]) :] if row["stage"] else stages):
+        return None
     if row["state"] == "queued":
         return ahead.queued_eta_s(row["id"], row["work"])
     if row["state"] == "running":

@@ -170,6 +170,12 @@ preferences = Table(
     Column("value", JSON, nullable=False),
 )
 
+sleeping_stages = Table(
+    "sleeping_stages",
+    metadata,
+    Column("name", String(8), primary_key=True),
+)
+
 server_secrets = Table(
     "server_secrets",
     metadata,

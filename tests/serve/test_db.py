@@ -17,6 +17,7 @@ from serve import tables
 from serve.db import Database
 from serve.event_log import EventLog
 from serve.records import NewJob, OpenLimits
+from serve.sleeping import record_sleeping
 
 JobMaker = Callable[..., NewJob]
 JOB_KEYS = {
@@ -307,6 +308,26 @@ def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
     assert EventLog(database).of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
     database.start_job(first)
     assert 0 < body(database, first)["eta_s"] <= 3.0
+
+
+def test_no_time_is_promised_while_a_stage_that_a_job_needs_has_to_start(
+    database: Database, make_job: JobMaker
+) -> None:
+    finished_after(database, add(database, make_job()), 2.0)
+    record_sleeping(database, {"c", "a"})
+    record_sleeping(database, {"c"})
+    new, varied = (
+        add(database, make_job()),
+        add(database, make_job(kind="vary_details", latent_id="x")),
+    )
+    assert EventLog(database).of_job(new)[0].data == {"position": 0, "eta_s": None}
+    assert body(database, new)["eta_s"] is None
+    assert body(database, varied)["eta_s"] is not None
+    database.start_job(new)
+    database.progress(new, "b", 1, 10, 0)
+    assert body(database, new)["eta_s"] is not None
+    record_sleeping(database, set())
+    assert body(database, add(database, make_job()))["eta_s"] is not None
 
 
 def test_the_pace_is_that_of_the_last_twenty_jobs(database: Database, make_job: JobMaker) -> None:

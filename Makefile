@@ -32,7 +32,7 @@ demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
 test: install  ## run all tests, in two processes
-	@$(BIN)/pytest --numprocesses 2 --dist loadgroup --no-loadscope-reorder
+	@$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
 check: install  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

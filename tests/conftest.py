@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import warnings
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from cascade_core.checkpoint import Checkpoint
@@ -17,26 +20,48 @@ if TYPE_CHECKING:
     from tests.tiny_model import TinyModel
     from tests.wire.fake_discord.oracle import Oracle
 
+# As in the service: with other numbers of threads torch rounds other pixels up. Read when torch is
+# imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+_OWN_CLUSTERS = (
+    "tests/ray/test_autoscaling.py",
+    "tests/ray/test_proxies.py::TestHAProxy",
+    "tests/ray/test_rayservice.py",
+    "tests/ray/test_start.py",
+    "tests/cli/test_demo.py",
+)
+
+
+class _Sharing(LoadScopeScheduling):
+    """How ``make test`` shares the tests out: a module stays in one process, and so do clusters.
+
+    xdist's own groups (3.8) do nothing with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _group(nodeid)
+
+
+def _group(nodeid: str) -> str:
+    if nodeid.startswith(_OWN_CLUSTERS):
+        return "own clusters"
+    return "shared cluster" if nodeid.startswith("tests/ray/") else nodeid.split("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Sharing:
+    return _Sharing(config, log)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Share the tests out between processes: a module stays in one, and so does a cluster.
-
-    Tests on the shared Ray cluster, and those that start clusters of their own, mostly wait: they
-    come first, and the others run beside them.
-    """
-    rank = {"shared cluster": 0, "own clusters": 1}
-    groups = {item: _group(item) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: rank.get(groups[item], len(rank)))
-
-
-def _group(item: pytest.Item) -> str:
-    if "tests/ray/" in item.path.as_posix():
-        item.add_marker(pytest.mark.ray)
-    if item.get_closest_marker("ray") is None:
-        return item.path.as_posix()
-    return "shared cluster" if "running" in getattr(item, "fixturenames", ()) else "own clusters"
+    """Begin with the tests on Ray, which mostly wait; the others run beside them."""
+    for item in items:
+        if item.nodeid.startswith("tests/ray/"):
+            item.add_marker(pytest.mark.ray)
+    ranks = {"shared cluster": 0, "own clusters": 1}
+    items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
 
 
 @pytest.fixture

@@ -1,13 +1,21 @@
-"""Cancel and kill -9 on real Ray: nothing accepted is lost, Stage C is never repeated."""
+"""Cancel, kill -9 and bad weights on real Ray: nothing accepted is lost, C is never repeated."""
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from pathlib import Path
 
 import pytest
+from ray import serve as ray_serve
 
+from cascade_core.checkpoint import DEMO_MODEL_DIR
+from serve.local import Running, why_not_running
+from serve.settings import Settings
+from serve.stage_deployments import StageB
 from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
@@ -92,3 +100,24 @@ def test_cancelling_twice_or_too_late_changes_nothing(service: ServiceClient) ->
     answer = service.http.delete(f"/v1/jobs/{job['id']}")
     assert answer.status_code == 200
     assert answer.json()["state"] == "succeeded"
+
+
+async def test_a_stage_with_damaged_weights_never_becomes_ready_and_says_why(
+    running: Running, settings: Settings, tmp_path: Path
+) -> None:
+    model = tmp_path / "damaged"
+    shutil.copytree(DEMO_MODEL_DIR, model)
+    weights = model / "decoder" / "diffusion_pytorch_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    damaged = settings.model_copy(update={"model": str(model)})
+    deployment = ray_serve.deployment(
+        StageB, name="StageB", max_constructor_retry_count=1, ray_actor_options={"num_cpus": 0}
+    )
+    with pytest.raises(RuntimeError):
+        await asyncio.to_thread(
+            ray_serve.run, deployment.bind(damaged), name="damaged", route_prefix="/damaged"
+        )
+    reason = why_not_running("damaged")
+    assert reason.startswith("StageB: ")
+    assert "decoder cannot be loaded" in reason
+    await asyncio.to_thread(ray_serve.delete, "damaged")

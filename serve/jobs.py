@@ -70,8 +70,7 @@ class Jobs:
         configure_tracing(settings, "jobs")
         self._database = Database(settings.database_url)
         self._database.create_tables()
-        self._metrics = JobMetrics()
-        self._queue_metrics = QueueMetrics()
+        self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
         self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}

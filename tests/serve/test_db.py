@@ -6,18 +6,15 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from cascade_core.errors import IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
-from serve import tables
 from serve.db import Database
 from serve.event_log import EventLog
 from serve.records import NewJob, OpenLimits
-from serve.sleeping import record_sleeping
+from tests.serve.recorded_jobs import add, body, finished_after
 
 JobMaker = Callable[..., NewJob]
 JOB_KEYS = {
@@ -45,30 +42,8 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
     return new_database_url(request.param)
 
 
-def add(database: Database, job: NewJob) -> str:
-    database.insert_job(job)
-    return job.id
-
-
-def body(database: Database, job_id: str) -> dict[str, Any]:
-    job = database.job(job_id)
-    assert job is not None
-    return job.to_json()
-
-
 def types(database: Database, job_id: str) -> list[str]:
     return [event.type for event in EventLog(database).of_job(job_id)]
-
-
-def finished_after(database: Database, job_id: str, seconds: float) -> None:
-    """Let a job have run this long, as if the clock had moved."""
-    database.start_job(job_id)
-    database.finish_job(job_id, "succeeded")
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    times = {"started_at": start, "finished_at": start + timedelta(seconds=seconds)}
-    with database._engine.begin() as connection:
-        change = update(tables.jobs).where(tables.jobs.c.id == job_id)
-        connection.execute(change.values(**times))
 
 
 def test_a_new_job_is_queued_with_exactly_the_documented_fields(
@@ -269,72 +244,6 @@ def test_jobs_are_listed_by_state_and_user(database: Database, make_job: JobMake
     assert [job.id for job in database.list_jobs("succeeded", "ann")[0]] == [done]
     assert database.list_jobs("failed") == ([], None)
     assert len(database.open_job_ids()) == 2
-
-
-def position(database: Database, job_id: str) -> int | None:
-    job = database.job(job_id)
-    assert job is not None
-    return job.position
-
-
-def test_the_position_counts_the_jobs_that_end_before(
-    database: Database, make_job: JobMaker
-) -> None:
-    ids = [add(database, make_job()) for _ in range(4)]
-    assert [position(database, job_id) for job_id in ids] == [0, 1, 2, 3]
-    database.start_job(ids[0])
-    assert [position(database, job_id) for job_id in ids] == [None, 1, 2, 3]
-    database.finish_job(ids[0], "succeeded")
-    assert position(database, ids[3]) == 2
-    assert EventLog(database).of_job(ids[3])[0].data == {"position": 3, "eta_s": None}
-
-
-def test_a_user_stands_behind_no_more_than_the_first_job_of_a_flood(
-    database: Database, make_job: JobMaker
-) -> None:
-    for _ in range(10):
-        add(database, make_job(user="flooder"))
-    assert position(database, add(database, make_job(user="other"))) == 1
-
-
-def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
-    database: Database, make_job: JobMaker
-) -> None:
-    for seconds in (2.0, 4.0):
-        finished_after(database, add(database, make_job()), seconds)
-    first, large = add(database, make_job()), add(database, make_job(n=4))
-    assert body(database, first)["eta_s"] == 3.0
-    assert body(database, large)["eta_s"] == 15.0
-    assert EventLog(database).of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
-    database.start_job(first)
-    assert 0 < body(database, first)["eta_s"] <= 3.0
-
-
-def test_no_time_is_promised_while_a_stage_that_a_job_needs_has_to_start(
-    database: Database, make_job: JobMaker
-) -> None:
-    finished_after(database, add(database, make_job()), 2.0)
-    record_sleeping(database, {"c", "a"})
-    record_sleeping(database, {"c"})
-    new, varied = (
-        add(database, make_job()),
-        add(database, make_job(kind="vary_details", latent_id="x")),
-    )
-    assert EventLog(database).of_job(new)[0].data == {"position": 0, "eta_s": None}
-    assert body(database, new)["eta_s"] is None
-    assert body(database, varied)["eta_s"] is not None
-    database.start_job(new)
-    database.progress(new, "b", 1, 10, 0)
-    assert body(database, new)["eta_s"] is not None
-    record_sleeping(database, set())
-    assert body(database, add(database, make_job()))["eta_s"] is not None
-
-
-def test_the_pace_is_that_of_the_last_twenty_jobs(database: Database, make_job: JobMaker) -> None:
-    finished_after(database, add(database, make_job()), 1000.0)
-    for _ in range(20):
-        finished_after(database, add(database, make_job()), 2.0)
-    assert body(database, add(database, make_job()))["eta_s"] == 2.0
 
 
 def test_a_job_over_a_users_limit_is_refused_until_one_ends(

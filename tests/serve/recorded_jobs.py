@@ -1,0 +1,36 @@
+"""Jobs in a database, for tests of what it tells of them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import update
+
+from serve import tables
+from serve.db import Database
+from serve.records import NewJob
+
+
+def add(database: Database, job: NewJob) -> str:
+    """Record a job; returns its id."""
+    database.insert_job(job)
+    return job.id
+
+
+def body(database: Database, job_id: str) -> dict[str, Any]:
+    """Return a job as clients see it."""
+    job = database.job(job_id)
+    assert job is not None
+    return job.to_json()
+
+
+def finished_after(database: Database, job_id: str, seconds: float) -> None:
+    """Let a job have run this long, as if the clock had moved."""
+    database.start_job(job_id)
+    database.finish_job(job_id, "succeeded")
+    start = datetime(2026, 1, 1, tzinfo=UTC)
+    times = {"started_at": start, "finished_at": start + timedelta(seconds=seconds)}
+    with database._engine.begin() as connection:
+        change = update(tables.jobs).where(tables.jobs.c.id == job_id)
+        connection.execute(change.values(**times))

@@ -45,11 +45,17 @@ class Tree(app_commands.CommandTree["CascadeBot"]):
         """Let everybody through; each command is a task of its own, which is marked here.
 
         Raises:
-            discord.app_commands.AppCommandError: see :func:`bot.options.check`.
+            discord.app_commands.AppCommandError: see :func:`bot.options.check`. discord.py answers
+                for this kind of error only: any other would leave the person without a word.
         """
         refer_to(reference_of(interaction))
         if interaction.type is discord.InteractionType.application_command:
-            options.check(interaction)
+            try:
+                options.check(interaction)
+            except app_commands.AppCommandError:
+                raise
+            except Exception as error:
+                raise app_commands.AppCommandError("the options cannot be checked") from error
         return True
 
 

@@ -8,9 +8,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import pytest_asyncio
 import simcord
 
+from bot import options
 from bot.app import CascadeBot
 from bot.client import CascadeClient
 from bot.metrics import Metrics
@@ -114,3 +116,18 @@ async def test_menus_and_rules_keep_to_rights(service: Service) -> None:
         assert refused.ephemeral
         assert "somebody else" in words(refused.response.components)
         assert len([m for m in channel.history() if has_button(m, "reroll")]) == 1
+
+
+async def test_a_fault_in_the_check_of_options_is_told_like_any_other(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(_: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(options, "check", stumble)
+    async with discord_with_bot(service) as (env, _client):
+        channel = env.create_guild().create_text_channel("general")
+        alice = channel.guild.add_member(env.create_user("alice"))
+        asked = await alice.slash(channel, "imagine", prompt="a red fox", private=False)
+        assert "Something went wrong on our side" in words(asked.response.components)
+        assert [type(fault.__cause__) for fault in env.errors] == [ZeroDivisionError]

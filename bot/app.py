@@ -152,7 +152,9 @@ class CascadeBot(commands.AutoShardedBot):
     async def sync_if_changed(self) -> None:
         """Put the commands in place unless just these are."""
         kept = await self._client.preference(self._sync_name())
-        if kept != {"hash": await self.commands_hash()}:
+        if kept == {"hash": await self.commands_hash()}:
+            logger.info("the commands in place are up to date")
+        else:
             logger.info("put %d commands in place", await self.sync())
 
     async def commands_hash(self) -> str:

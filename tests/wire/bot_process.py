@@ -24,6 +24,7 @@ class BotProcess:
     def __init__(self, fake: FakeDiscord, process: asyncio.subprocess.Process) -> None:
         self._fake, self._process = fake, process
         self.log: list[str] = []
+        self._line_read = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
 
     @property
@@ -39,6 +40,11 @@ class BotProcess:
         assert not ended.done(), f"the bot ended with {self._process.returncode}"
         ended.cancel()
         await online
+
+    async def logged(self, text: str, timeout_s: float = _END_S) -> None:
+        """Wait until a line of its log has this text."""
+        async with asyncio.timeout(timeout_s), self._line_read:
+            await self._line_read.wait_for(lambda: any(text in line for line in self.log))
 
     async def terminate(self) -> int:
         """Ask it to stop, as a supervisor does; returns its exit code."""
@@ -64,6 +70,8 @@ class BotProcess:
         assert self._process.stdout is not None
         async for line in self._process.stdout:
             self.log.append(line.decode(errors="replace").rstrip())
+            async with self._line_read:
+                self._line_read.notify_all()
 
 
 @asynccontextmanager

@@ -19,6 +19,8 @@ from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel
 from tests.wire.judged import judged_discord
 
+PUBLIC_URL = "https://pictures.example"
+
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def fake(oracle: Oracle | None) -> AsyncIterator[FakeDiscord]:
@@ -28,7 +30,8 @@ async def fake(oracle: Oracle | None) -> AsyncIterator[FakeDiscord]:
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
-    async with running_service(tmp_path_factory.mktemp("service")) as service:
+    folder = tmp_path_factory.mktemp("service")
+    async with running_service(folder, public_url=PUBLIC_URL) as service:
         yield service
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.wire.bot.conftest import Stage, delivered
+from tests.wire.bot.shared.conftest import PUBLIC_URL
 from tests.wire.bot_process import BotProcess
 from tests.wire.fake_discord.permissions import Permission
 
@@ -64,15 +67,20 @@ async def test_a_deleted_message_is_not_written_again(stage: Stage) -> None:
     assert stage.alice.messages(stage.channel) == []
 
 
-async def test_a_file_over_the_limit_is_sent_smaller(stage: Stage) -> None:
+async def test_a_file_over_the_limit_is_sent_smaller_with_a_link_to_the_original(
+    stage: Stage,
+) -> None:
     stage.alice.user.file_limit_bytes = 700
     assert stage.channel.guild is not None
     stage.channel.guild.file_limit_bytes = 700
     job_id, message = await stage.picture()
     [(name, data)] = message.files.items()
     assert name.endswith(".webp")
-    assert len(data) <= 700 < len(await stage.bytes_of(job_id))
-    assert "Sent smaller" in message.text
+    original = await stage.bytes_of(job_id)
+    assert len(data) <= 700 < len(original)
+    [link] = re.findall(rf"Sent smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
+    async with httpx.AsyncClient(base_url=stage.service.url) as anybody:
+        assert (await anybody.get(link)).content == original
 
 
 async def test_a_413_is_answered_with_a_smaller_file(stage: Stage) -> None:

@@ -221,6 +221,12 @@ class Database:
             found = load_jobs(connection, rows[:limit])
         return found, found[-1].id if len(rows) > limit else None
 
+    def is_open(self, job_id: str) -> bool:
+        """Tell whether a job is known and has not ended."""
+        query = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+        with self.reading() as connection:
+            return connection.execute(query).first() is not None
+
     def open_job_ids(self) -> list[str]:
         """Return the queued and running jobs, oldest first."""
         query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)

@@ -49,18 +49,16 @@ class Gate:
         return self._moderator.sees_previews
 
     async def check(self, job: OpenJob, index: int, latent: bytes) -> bytes | None:
-        """Have one image's composition checked.
+        """Have one image's composition checked; for when it is watched.
 
         Returns:
-            What may be shown of it, as WebP; None if nobody looked, or previews are turned off.
+            What may be shown of it, as WebP; None if previews are turned off.
 
         Raises:
             ContentRefused: a checker said no; names its rule.
             ModerationFailed: a checker failed or took too long.
             CascadeError: the latent could not be drawn.
         """
-        if not self.is_watched:
-            return None
         preview = (await self._previewer.call(latent, on_message=_ignore)).data
         await self._moderator.check_preview(preview, job.request.for_image(index), job.owner)
         return preview if self._shows_previews else None

@@ -15,6 +15,7 @@ from typing import Any
 from dbos import DBOS, DBOSConfig, SetWorkflowID
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
+from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from ulid import ULID
 
@@ -47,6 +48,13 @@ from serve.workflow import JobWorkflow
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
 COUNT_EVERY_S = 10.0
+
+_DBOS_PRAGMAS = (
+    "busy_timeout=30000",
+    "foreign_keys=ON",
+    "journal_mode=WAL",
+    "synchronous=NORMAL",
+)
 
 logger = logging.getLogger(__name__)
 
@@ -248,12 +256,10 @@ class Jobs:
         """Return when the job has ended, here or in another replica."""
         ended = self._ended.get(job_id, asyncio.Event())
         pause_s = FLEET_EVERY_S if job_id in self._ended else POLL_S
-        while True:
-            job = await asyncio.to_thread(self._database.job, job_id)
-            if job is None or job.is_terminal:
-                return
+        while await asyncio.to_thread(self._database.is_open, job_id):
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), pause_s)
+                return
 
 
 async def _every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
@@ -277,11 +283,11 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
     """
-    if make_url(database_url).get_backend_name() == "sqlite":
-        _use_wal(make_url(database_url).database or "")
+    is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
     config = DBOSConfig(
         name="cascade",
         system_database_url=database_url,
+        system_database_engine=_sqlite_engine(database_url) if is_sqlite else None,
         executor_id=executor_id,
         application_version="1",
         log_level="WARNING",
@@ -290,11 +296,21 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     DBOS.launch()
 
 
-def _use_wal(path: str) -> None:
-    """Let readers and the writer of an SQLite file not wait for each other; the file remembers."""
-    connection = sqlite3.connect(path)
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
+def _sqlite_engine(url: str) -> Engine:
+    """Return an engine as DBOS makes it, but whose readers and writer do not wait for each other.
+
+    Nor does anybody wait for the disk: a killed process loses nothing by that, and a power cut
+    takes no more than it takes of the jobs' own rows.
+    """
+    engine = create_engine(url)
+
+    @event.listens_for(engine, "connect")
+    def prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.isolation_level = "IMMEDIATE"
+        for pragma in _DBOS_PRAGMAS:
+            connection.execute(f"PRAGMA {pragma}")
+
+    return engine
 
 
 def _new_job(

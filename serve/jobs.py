@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,11 +11,9 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from dbos import DBOS, DBOSConfig, SetWorkflowID
+from dbos import DBOS, SetWorkflowID
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
-from sqlalchemy import Engine, create_engine, event
-from sqlalchemy.engine import make_url
 from ulid import ULID
 
 from cascade_core.checkpoint import open_checkpoint
@@ -44,17 +41,11 @@ from serve.tracing import Context, configure_tracing
 from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
+from serve.workflow_engine import launch_dbos
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
 COUNT_EVERY_S = 10.0
-
-_DBOS_PRAGMAS = (
-    "busy_timeout=30000",
-    "foreign_keys=ON",
-    "journal_mode=WAL",
-    "synchronous=NORMAL",
-)
 
 logger = logging.getLogger(__name__)
 
@@ -276,41 +267,6 @@ def _rank() -> int:
     """Return this replica's rank, which Serve may change when the deployment shrinks."""
     rank: int = ray_serve.get_replica_context().rank.rank
     return rank
-
-
-def launch_dbos(database_url: str, executor_id: str) -> None:
-    """Start DBOS in this process; it resumes what this executor left unfinished.
-
-    The application version is fixed, so that an upgrade resumes the jobs of the version before.
-    """
-    is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
-    config = DBOSConfig(
-        name="cascade",
-        system_database_url=database_url,
-        system_database_engine=_sqlite_engine(database_url) if is_sqlite else None,
-        executor_id=executor_id,
-        application_version="1",
-        log_level="WARNING",
-    )
-    DBOS(config=config)
-    DBOS.launch()
-
-
-def _sqlite_engine(url: str) -> Engine:
-    """Return an engine as DBOS makes it, but whose readers and writer do not wait for each other.
-
-    Nor does anybody wait for the disk: a killed process loses nothing by that, and a power cut
-    takes no more than it takes of the jobs' own rows.
-    """
-    engine = create_engine(url)
-
-    @event.listens_for(engine, "connect")
-    def prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.isolation_level = "IMMEDIATE"
-        for pragma in _DBOS_PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-
-    return engine
 
 
 def _new_job(

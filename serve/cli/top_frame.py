@@ -14,6 +14,7 @@ from rich.text import Text
 
 RATE_OVER = timedelta(minutes=10)
 _STAGES = ("c", "b", "a")
+_NEXT = {"c": "b", "b": "a"}
 _STATE_STYLES = {"failed": "red", "queued": "yellow"}
 
 Job = dict[str, Any]
@@ -91,7 +92,7 @@ def _stages(seen: Snapshot) -> Table:
     for title in ("replicas", "jobs there", "s/image", "images/min"):
         table.add_column(title, justify="right")
     replicas = seen.status["replicas"]
-    there = Counter(job["stage"] for job in seen.running)
+    there = Counter(_stage(job) for job in seen.running)
     recent = [job for job in seen.succeeded if _age(job["finished_at"], seen.at) < RATE_OVER]
     for stage in _STAGES:
         seconds, images = _passed(stage, recent)
@@ -133,16 +134,24 @@ def _running(jobs: list[Job], now: datetime) -> Table:
         table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
     for job in jobs:
-        request, progress = job["request"], job["progress"]
-        stage = (job["stage"] or "").upper()
-        step = f"{stage} {progress['step']}/{progress['steps']}" if progress else stage
+        request, progress, stage = job["request"], job["progress"], _stage(job)
+        is_stepping = progress and stage == job["stage"]
+        step = f"{progress['step']}/{progress['steps']}" if is_stepping else "waits"
         age = _duration(_age(job["started_at"], now).total_seconds())
         pictures = f"{len(job['images'])}/{request['n']}"
         prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
-        table.add_row(job["id"], step, pictures, age, Text(_one_line(prompt)))
+        at = f"{stage.upper()} {step}" if stage else ""
+        table.add_row(job["id"], at, pictures, age, Text(_one_line(prompt)))
     if not jobs:
         table.add_row(Text("no job runs", "dim"))
     return table
+
+
+def _stage(job: Job) -> str:
+    """Return the stage that a job is at, be it in line; of several pictures, the one told last."""
+    stage: str = job["stage"] or ""
+    is_done = job["request"]["n"] == 1 and stage in _NEXT and job["cost"][f"{stage}_s"] > 0
+    return _NEXT[stage] if is_done else stage
 
 
 def _errors(jobs: list[Job]) -> list[Text]:

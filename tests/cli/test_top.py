@@ -24,6 +24,7 @@ from tests.cli.scripted_server import ScriptedService
 from tests.serve.memory_door import MemoryDoor
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
+NOTHING_YET = {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0}
 LONG = "a lighthouse at dusk over a stormy sea, oil on canvas, very detailed, in the rain"
 
 
@@ -56,7 +57,10 @@ def snapshot(**changes: Any) -> Snapshot:
         "at": NOW,
         "status": {"replicas": replicas, "queued": 14, "running": 2, "last_hour": ended},
         "unready": "",
-        "running": [job(1), job(2, stage="b", kind="vary_details")],
+        "running": [
+            job(1, cost=NOTHING_YET),
+            job(2, cost=NOTHING_YET, stage="b", kind="vary_details"),
+        ],
         "queued": [job(3, eta_s=95.2)],
         "succeeded": [
             *(job(number, finished_at=ago(10 * number)) for number in range(10)),
@@ -108,6 +112,12 @@ def test_no_line_is_wider_than_the_terminal_and_ids_stay_whole(columns: int) -> 
         assert f"01KABCDEFGHJKMNPQRSTVWXY{number:02}" in text
     running = row(text, "01KABCDEFGHJKMNPQRSTVWXY01")
     assert running[1:7] == ["C", "3/20", "1/1", "1", "min", "15"]
+
+
+def test_a_job_whose_composition_is_done_is_in_line_for_stage_b() -> None:
+    text = rendered(frame(snapshot(running=[job(1, cost=NOTHING_YET | {"c_s": 0.4})])))
+    assert (row(text, "C")[2], row(text, "B")[2]) == ("0", "1")
+    assert row(text, "01KABCDEFGHJKMNPQRSTVWXY01")[1:3] == ["B", "waits"]
 
 
 def test_what_nobody_knows_is_shown_as_unknown() -> None:

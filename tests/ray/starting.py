@@ -33,16 +33,17 @@ def cascade_up(
         stderr=subprocess.STDOUT,
         text=True,
     )
+    children: list[psutil.Process] = []
     try:
         assert process.stdout is not None
         # Its own word, not /readyz: only then is it ready for signals, too.
         assert any(line.startswith("ready") for line in process.stdout)
+        children = psutil.Process(process.pid).children(recursive=True)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
             yield process, ServiceClient(http)
     finally:
-        if process.poll() is None:  # Ray's processes would go with it, HAProxy would stay
-            for child in psutil.Process(process.pid).children(recursive=True):
-                with suppress(psutil.NoSuchProcess):
-                    child.kill()
         process.kill()
         process.wait()
+        for child in children:  # Ray's agents would stay for minutes
+            with suppress(psutil.NoSuchProcess):
+                child.kill()

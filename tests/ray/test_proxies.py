@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 from PIL import Image
 
@@ -103,3 +104,10 @@ class TestHAProxy(Streams):
     @pytest.fixture
     def proxied(self, behind_haproxy: ServiceClient) -> ServiceClient:
         return behind_haproxy
+
+    def test_a_killed_service_leaves_no_haproxy_behind(self, behind_haproxy: ServiceClient) -> None:
+        assert behind_haproxy.http.get("/healthz").is_success
+        [haproxy] = [process for process in psutil.process_iter() if process.name() == "haproxy"]
+        [service] = [process for process in haproxy.parents() if "up" in process.cmdline()]
+        service.kill()
+        haproxy.wait(30)

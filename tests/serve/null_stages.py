@@ -18,7 +18,6 @@ from serve.checker import Checker
 from serve.db import Database
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.jobs import launch_dbos
 from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator
 from serve.records import Job, NewJob
@@ -27,6 +26,7 @@ from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.store import BlobStore
 from serve.turns import Turns
 from serve.workflow import JobWorkflow
+from serve.workflow_engine import launch_dbos
 from tests.serve.memory_door import PREVIEW
 
 

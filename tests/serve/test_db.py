@@ -225,6 +225,14 @@ def test_creating_tables_again_keeps_what_is_there(database: Database, make_job:
     assert database.open_job_ids() == [job_id]
 
 
+def test_a_job_is_open_until_it_ends(database: Database, make_job: JobMaker) -> None:
+    job_id = add(database, make_job())
+    assert database.is_open(job_id)
+    database.finish_job(job_id, "cancelled")
+    assert not database.is_open(job_id)
+    assert not database.is_open("unknown")
+
+
 def test_jobs_are_listed_newest_first_page_by_page(database: Database, make_job: JobMaker) -> None:
     ids = [add(database, make_job()) for _ in range(5)]
     first, cursor = database.list_jobs(limit=2)

@@ -1,0 +1,131 @@
+"""What a step costs besides the U-Net when 16 requests share it: choosing, gathering, telling.
+
+python -m bench.engine
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from itertools import pairwise
+from typing import Any
+
+import torch
+
+from bench.stats import machine, milliseconds, summary, write_result
+from cascade_core.checkpoint import open_checkpoint
+from cascade_core.engine import Event, Failed, Finished, StepEngine, Stepped
+from cascade_core.pipeline import CascadePipeline
+from cascade_core.request import GenerationRequest
+from cascade_core.stages.stage_a import StageA
+from cascade_core.stages.stage_b import StageB, StageBTask
+from cascade_core.stages.stage_c import StageC
+from cascade_core.text import TextEncoder
+from cascade_core.weights import Placement, load_schedule, load_unet
+from serve.settings import load_settings
+
+ROWS, STEPS = 16, 40
+MEASURED = range(5, 36)
+"""Steps between joining and leaving, when all rows are under way."""
+TARGET_SHARE = 0.05
+
+
+class TimedUnet:
+    """A U-Net and the seconds that its forward passes took until now."""
+
+    def __init__(self, unet: Any) -> None:
+        self._unet = unet
+        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
+        self.total_s = 0.0
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the U-Net and wait for its device."""
+        begun_s = time.perf_counter()
+        output = self._unet(*args, **kwargs)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize()
+        self.total_s += time.perf_counter() - begun_s
+        return output
+
+
+def main() -> None:
+    """Measure Stages C and B with the configured model and write the result."""
+    where, settings = machine(), load_settings()
+    torch.set_num_threads(settings.torch_threads)
+    checkpoint = open_checkpoint(settings.model_source())
+    device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
+    placement = Placement(device=device, dtype=settings.dtype)
+    prior, decoder = (
+        TimedUnet(load_unet(checkpoint, name, *placement.resolve()))
+        for name in ("prior", "decoder")
+    )
+    text = TextEncoder.load(checkpoint, *placement.resolve())
+    stage_c = StageC(checkpoint, prior, text, load_schedule(checkpoint, "prior_scheduler"), None)
+    stage_b = StageB(checkpoint, decoder, load_schedule(checkpoint, "decoder_scheduler"), None)
+    pipeline = CascadePipeline(stage_c, stage_b, StageA.load(checkpoint, placement))
+    request = GenerationRequest(
+        prompt="a lighthouse at dawn",
+        width=checkpoint.defaults.width,
+        height=checkpoint.defaults.height,
+        seed=1,
+        decoder_seed=1,
+        steps=STEPS,
+        decoder_steps=STEPS,
+    )
+    latent = pipeline.generate(request).latent
+    rows = {
+        "C": _measure(stage_c, prior, request),
+        "B": _measure(stage_b, decoder, StageBTask(latent, request)),
+    }
+    write_result("engine", {"machine": where, "rows": ROWS, "stages": rows}, _table(rows))
+
+
+def _measure(stage: Any, unet: TimedUnet, task: Any) -> dict[str, Any]:
+    """Return the seconds of each step of ``ROWS`` requests, and of the U-Net in it."""
+    engine = StepEngine(stage, ROWS)
+    marks: list[tuple[float, float]] = []
+    ended = threading.Semaphore(0)
+    failures: list[Exception] = []
+
+    def emit(event: Event) -> None:
+        if isinstance(event, Failed):
+            failures.append(event.error)
+        if isinstance(event, Finished | Failed):
+            ended.release()
+
+    def watch(event: Event) -> None:
+        if isinstance(event, Stepped) and event.step in MEASURED:
+            marks.append((time.perf_counter(), unet.total_s))
+        emit(event)
+
+    engine.start()
+    for callback in [watch, *[emit] * (ROWS - 1)]:
+        engine.submit(task, callback)
+    for _ in range(ROWS):
+        ended.acquire()
+    engine.close()
+    if failures:
+        raise failures[0]
+    steps = [(b[0] - a[0], b[1] - a[1]) for a, b in pairwise(marks)]
+    return {
+        "step_s": summary([whole_s for whole_s, _ in steps]),
+        "unet_s": summary([unet_s for _, unet_s in steps]),
+        "own_share": summary([1 - unet_s / whole_s for whole_s, unet_s in steps]),
+    }
+
+
+def _table(rows: dict[str, Any]) -> str:
+    lines = [
+        f"| a step of {ROWS} requests | in all | its U-Net | the rest | target |",
+        "|---|---|---|---|---|",
+    ]
+    for name, row in rows.items():
+        step, unet = milliseconds(row["step_s"]), milliseconds(row["unet_s"])
+        share = f"{row['own_share']['median']:.1%}"
+        lines.append(f"| Stage {name} | {step} | {unet} | {share} | {TARGET_SHARE:.0%} |")
+    note = "Medians (quartiles). The rest: choosing, gathering, the sampler's arithmetic, telling."
+    return "\n".join([*lines, "", note])
+
+
+if __name__ == "__main__":
+    main()

@@ -103,7 +103,12 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_combined(_model(), folder / "model")
-        model = {"model": str(folder / "model"), "max_rows": CLIENTS, "torch_threads": 1}
+        model = {
+            "model": str(folder / "model"),
+            "max_rows": CLIENTS,
+            "torch_threads": 1,
+            "device": "cpu",
+        }
         running = start(scratch_settings(folder / "data").model_copy(update=model))
         try:
             for path, pipeline in (("plain", Pipeline), ("batched", BatchedPipeline)):

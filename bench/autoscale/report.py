@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from statistics import mean
+from statistics import mean, median
 from typing import Any
 
 from bench.autoscale.simulator import Job, Outcome, Scenario
@@ -64,7 +64,8 @@ def reaction(outcome: Outcome, scenario: Scenario, step_s: float) -> dict[str, f
 def table(result: Mapping[str, Any]) -> str:
     """Return the whole result as Markdown."""
     parts = [_trace_table(name, trace) for name, trace in result["traces"].items()]
-    return "\n\n".join([*parts, _step_table(result["step"]), _large_line(result["large"])])
+    parts += [_more_table(result["more"]), _step_table(result["step"])]
+    return "\n\n".join([*parts, _large_line(result["large"])])
 
 
 def _trace_table(name: str, trace: Mapping[str, Any]) -> str:
@@ -82,6 +83,23 @@ def _trace_table(name: str, trace: Mapping[str, Any]) -> str:
             f"| {values['gpu_s'] / serve_gpu_s:.2f} | {values['oscillations_per_hour']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _more_table(traces: Sequence[Mapping[str, float]]) -> str:
+    def spread(name: str, form: str) -> str:
+        values = [trace[name] for trace in traces]
+        shown = (format(value, form) for value in (median(values), min(values), max(values)))
+        return "{} ({}-{})".format(*shown)
+
+    return "\n".join(
+        [
+            f"| {len(traces)} more traces made like the bursty one, median (least-most) | in time "
+            "| GPU-hours of Serve's |",
+            "|---|---|---|",
+            f"| Serve, defaults | {spread('serve_slo_attainment', '.1%')} | 1.00 |",
+            f"| ours | {spread('slo_attainment', '.1%')} | {spread('gpu_ratio', '.2f')} |",
+        ]
+    )
 
 
 def _step_table(step: Mapping[str, Any]) -> str:

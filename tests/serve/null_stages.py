@@ -72,10 +72,9 @@ class Previewer:
 def stage_calls(
     database: Database, stages: Mapping[str, Stage], turns: dict[str, Turns] | None = None
 ) -> StageCalls:
-    """Return the way to stages, one image at a time."""
-    clients = {name: cast(StageClient, stage) for name, stage in stages.items()}
-    turns = turns or {name: Turns(1) for name in clients}
-    return StageCalls(database, clients, turns, QueueMetrics())
+    """Return the way to stages, one image at a time; a test may exchange a stage later."""
+    turns = turns or {name: Turns(1) for name in stages}
+    return StageCalls(database, cast(dict[str, StageClient], stages), turns, QueueMetrics())
 
 
 @asynccontextmanager

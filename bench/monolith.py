@@ -280,7 +280,7 @@ def _table(result: dict[str, Any]) -> str:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--closed-s", type=float, default=45.0, help="of each closed loop")
-    parser.add_argument("--open-s", type=float, default=300.0, help="of each open loop")
+    parser.add_argument("--open-s", type=float, default=240.0, help="of each open loop")
     return parser.parse_args()
 
 

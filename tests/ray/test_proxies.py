@@ -107,7 +107,9 @@ class TestHAProxy(Streams):
 
     def test_a_killed_service_leaves_no_haproxy_behind(self, behind_haproxy: ServiceClient) -> None:
         assert behind_haproxy.http.get("/healthz").is_success
-        [haproxy] = [process for process in psutil.process_iter() if process.name() == "haproxy"]
-        [service] = [process for process in haproxy.parents() if "up" in process.cmdline()]
+        started = psutil.Process().children(recursive=True)
+        haproxies = [process for process in started if process.name() == "haproxy"]
+        [service] = [process for process in haproxies[0].parents() if "up" in process.cmdline()]
         service.kill()
-        haproxy.wait(30)
+        _, left = psutil.wait_procs(haproxies, 30)
+        assert left == []

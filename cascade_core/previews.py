@@ -13,12 +13,11 @@ from cascade_core.errors import ModelUnavailable
 from cascade_core.handoff import StageCLatent
 from cascade_core.layout import read_json
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import from_handoff, to_pixels
+from cascade_core.stages.tensors import from_handoff, to_preview
 
-Previewer = Callable[[torch.Tensor], Rgb]
-"""Turns a (1, 16, h, w) latent into (H, W, 3) uint8."""
+Previewer = Callable[[torch.Tensor], torch.Tensor]
+"""Turns a (1, 16, h, w) latent into (3, H, W) RGB, about 0 to 1."""
 
-_LONG_SIDE_PX = 192
 _CHANNELS = (512, 256, 128, 128)
 
 
@@ -34,14 +33,10 @@ class LinearPreviewer:
         self._weight = weight
         self._bias = bias
 
-    def __call__(self, latents_bchw: torch.Tensor) -> Rgb:
-        """Map every cell and enlarge the result to 192 px on its long side."""
-        latents = latents_bchw.float()
-        rgb = torch.einsum("rc,bchw->brhw", self._weight, latents) + self._bias.view(1, 3, 1, 1)
-        factor = max(1, _LONG_SIDE_PX // max(rgb.shape[2:]))
-        return to_pixels(
-            torch.nn.functional.interpolate(rgb, scale_factor=factor, mode="bilinear")[0]
-        )
+    def __call__(self, latents_bchw: torch.Tensor) -> torch.Tensor:
+        """Map every cell to a pixel."""
+        latents = latents_bchw[0].float()
+        return torch.einsum("rc,chw->rhw", self._weight, latents) + self._bias.view(3, 1, 1)
 
 
 class PublishedPreviewer(torch.nn.Module):
@@ -68,21 +63,23 @@ class PublishedPreviewer(torch.nn.Module):
         layers.append(torch.nn.Conv2d(fourth, 3, 1))
         self.blocks = torch.nn.Sequential(*layers)
 
-    def forward(self, latents_bchw: torch.Tensor) -> Rgb:
+    def forward(self, latents_bchw: torch.Tensor) -> torch.Tensor:
         """Draw the picture."""
-        return to_pixels(self.blocks(latents_bchw.float())[0])
+        rgb_chw: torch.Tensor = self.blocks(latents_bchw.float())[0]
+        return rgb_chw
 
 
 @torch.inference_mode()
 def preview_of(latent: StageCLatent, previewer: Previewer, device: torch.device) -> Rgb:
-    """Return a small picture of a finished Stage C latent.
+    """Return the preview of a finished Stage C latent.
 
     Args:
         latent: of the model that the previewer belongs to.
         previewer: what :func:`load_previewer` returned.
         device: where the previewer is.
     """
-    return previewer(from_handoff(latent.latents_chw, device, torch.float32)[None])
+    rgb_chw = previewer(from_handoff(latent.latents_chw, device, torch.float32)[None])
+    return to_preview(rgb_chw, latent.request.height, latent.request.width)
 
 
 def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:

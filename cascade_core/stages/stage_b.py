@@ -21,8 +21,9 @@ from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
     from_handoff,
+    preview_hw,
     to_handoff,
-    to_pixels,
+    to_preview,
 )
 from cascade_core.weights import (
     Placement,
@@ -32,8 +33,6 @@ from cascade_core.weights import (
     load_unet,
     model_ref,
 )
-
-_PREVIEW_CELLS = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,13 +143,16 @@ class StageB:
 
     @torch.inference_mode()
     def preview(self, row: StageBRow) -> Rgb | None:
-        """Return the predicted latent, averaged to at most 32x32 cells and decoded by Stage A."""
+        """Return the predicted latent as a preview: averaged to its few cells, then decoded."""
         if self._stage_a is None or row.last is None:
             return None
         clean = row.last.clean().to(self._dtype)
-        cells = ceil(max(clean.shape[2:]) / _PREVIEW_CELLS)
-        small = torch.nn.functional.avg_pool2d(clean, cells)
-        return to_pixels(decode(self._stage_a, small)[0])
+        height, width = row.request.height, row.request.width
+        rows, columns = preview_hw(height, width)
+        factor = self._geometry.stage_a_factor
+        cells_hw = ceil(rows / factor), ceil(columns / factor)
+        small = torch.nn.functional.adaptive_avg_pool2d(clean, cells_hw)
+        return to_preview(decode(self._stage_a, small)[0], height, width)
 
     def warm_up(self) -> None:
         """Run one small guided step on an empty latent."""

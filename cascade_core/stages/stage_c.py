@@ -16,7 +16,7 @@ from cascade_core.previews import Previewer, load_previewer
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
 from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import check_finite, to_handoff
+from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 from cascade_core.text import TextEncoder
 from cascade_core.weights import (
     Placement,
@@ -138,7 +138,8 @@ class StageC:
         """Return a small picture of the predicted latent, or None without a previewer."""
         if self._previewer is None or row.last is None:
             return None
-        return self._previewer(row.last.clean())
+        rgb_chw = self._previewer(row.last.clean())
+        return to_preview(rgb_chw, row.request.height, row.request.width)
 
     def warm_up(self) -> None:
         """Run one small guided step."""

@@ -9,6 +9,7 @@ from cascade_core.errors import ModelMismatch, NonFiniteLatent
 from cascade_core.handoff import ModelRef, Tensor
 from cascade_core.stages.base import Rgb
 
+PREVIEW_LONG_SIDE_PX = 192
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
@@ -40,6 +41,24 @@ def to_pixels(rgb_chw: torch.Tensor) -> Rgb:
     rgb_hwc = torch.nan_to_num(rgb_chw.float()).clamp(0, 1).permute(1, 2, 0)
     pixels: Rgb = (rgb_hwc * 255).round().to(torch.uint8).cpu().numpy()
     return pixels
+
+
+def preview_hw(height_px: int, width_px: int) -> tuple[int, int]:
+    """Return the (height, width) in pixels of every preview of an image of this size."""
+    scale = PREVIEW_LONG_SIDE_PX / max(height_px, width_px)
+    return round(height_px * scale), round(width_px * scale)
+
+
+def to_preview(rgb_chw: torch.Tensor, height_px: int, width_px: int) -> Rgb:
+    """Turn a small (3, h, w) picture into the preview of an image of a size in pixels.
+
+    Stages C and B both end here, so that all previews of an image have one size and the image's own
+    aspect, which a latent's rounded sides have not.
+    """
+    in_range = torch.nan_to_num(rgb_chw.float()).clamp(0, 1)[None]
+    size_hw = preview_hw(height_px, width_px)
+    resized = torch.nn.functional.interpolate(in_range, size_hw, mode="bilinear", antialias=True)
+    return to_pixels(resized[0])
 
 
 def check_origin(made_by: ModelRef, loaded: ModelRef) -> None:

@@ -16,7 +16,7 @@ from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import HandoffInvalid, ModelMismatch, NonFiniteLatent, Unsupported
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.pipeline import CascadePipeline
-from cascade_core.previews import LinearPreviewer
+from cascade_core.previews import LinearPreviewer, preview_of
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
@@ -194,7 +194,7 @@ def test_previews_show_what_the_last_step_predicts(
     while row.step < row.steps:
         previewing.advance([row])
         pictures.append(previewing.preview(row))
-    assert [picture.shape for picture in pictures if picture is not None] == [(126, 189, 3)] * 2
+    assert [picture.shape for picture in pictures if picture is not None] == [(128, 192, 3)] * 2
     assert not np.array_equal(pictures[0], pictures[1])
     assert np.array_equal(previewing.result(row).latents_chw.array, latent.latents_chw.array)
 
@@ -205,15 +205,35 @@ def test_stage_c_without_a_previewer_has_no_previews(tiny_pipeline: CascadePipel
     assert tiny_pipeline.stage_c.preview(row) is None
 
 
-def test_stage_b_previews_are_at_most_128_pixels_wide(
-    tiny_pipeline: CascadePipeline, latent: StageCLatent
+@pytest.mark.parametrize(("width", "height"), [(256, 256), (384, 256), (256, 640)])
+def test_every_preview_of_an_image_has_one_size_and_the_aspect_of_the_image(
+    tiny_checkpoint: Checkpoint, tiny_pipeline: CascadePipeline, width: int, height: int
 ) -> None:
-    row = tiny_pipeline.stage_b.admit(StageBTask(latent, REQUEST))
-    assert tiny_pipeline.stage_b.preview(row) is None
-    tiny_pipeline.stage_b.advance([row])
-    picture = tiny_pipeline.stage_b.preview(row)
-    assert picture is not None
-    assert (picture.shape, picture.dtype) == ((84, 128, 3), np.uint8)
+    request = replace(REQUEST, width=width, height=height)
+    stages = tiny_pipeline
+    painter = LinearPreviewer(torch.rand(3, 16), torch.zeros(3))
+    stage_c = StageC(
+        tiny_checkpoint,
+        stages.stage_c._unet,
+        stages.stage_c._text,
+        stages.stage_c._schedule,
+        painter,
+    )
+    c_row = stage_c.admit(request)
+    stage_c.advance([c_row])
+    latent = run(stage_c, request)
+    b_row = stages.stage_b.admit(StageBTask(latent, request))
+    assert stages.stage_b.preview(b_row) is None
+    stages.stage_b.advance([b_row])
+    shown = [
+        stage_c.preview(c_row),
+        preview_of(latent, painter, torch.device("cpu")),
+        stages.stage_b.preview(b_row),
+    ]
+    scale = 192 / max(width, height)
+    expected = (round(height * scale), round(width * scale), 3)
+    assert [one.shape for one in shown if one is not None] == [expected] * 3
+    assert all(one.dtype == np.uint8 for one in shown if one is not None)
 
 
 def test_a_preview_of_nan_is_a_picture_and_no_error(

@@ -86,6 +86,6 @@ def test_the_latent_of_an_encoded_picture_shows_its_colours_in_the_preview() -> 
     previewer = load_previewer(open_checkpoint(ModelSource()).previewer, torch.device("cpu"))
     assert previewer is not None
     for scene in SCENES:
-        rgb = previewer(encoder.encode(to_pixels(render(scene)[None])))
-        median = np.median(rgb.reshape(-1, 3), 0) / 255
+        rgb_chw = previewer(encoder.encode(to_pixels(render(scene)[None])))
+        median = np.median(rgb_chw.reshape(3, -1).numpy(), 1)
         assert nearest_colour(median) == scene.background

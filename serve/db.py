@@ -40,6 +40,7 @@ from serve.rows import (
     inbox_of,
     is_latent_needed,
     jobs_query,
+    last_event_data,
     latent_from,
     latent_values,
     line_up,
@@ -55,6 +56,7 @@ from serve.tables import events, images, jobs, latents, lock_events, open_engine
 __all__ = ["Database", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 
 Stage = Literal["c", "b", "a"]
+_INSERT_ATTEMPTS = 5
 
 
 class Database:
@@ -115,18 +117,20 @@ class Database:
         Raises:
             IdempotencyMismatch: the id or key was used for another request.
             RateLimited: more jobs are open than ``limits`` allow.
+            NotReady: also when the request's key changed hands in every attempt.
         """
-        earlier_id = self.accepted_before(job.claim)
-        if earlier_id is not None:
-            return earlier_id
-        if limits is not None:  # a flood of refusals does not take turns with those who write
-            with self.reading() as connection:
-                check_limits(connection, job.owner, limits)
-        try:
-            self._insert_job(job, limits)
-        except Conflict:  # the same request came in at the same time
-            return self.accepted_before(job.claim)
-        return None
+        for _ in range(_INSERT_ATTEMPTS):
+            earlier_id = self.accepted_before(job.claim)
+            if earlier_id is not None:
+                return earlier_id
+            if limits is not None:  # a flood of refusals does not take turns with those who write
+                with self.reading() as connection:
+                    check_limits(connection, job.owner, limits)
+            with suppress(Conflict):  # the same request came in at the same time
+                self._insert_job(job, limits)
+                return None
+            # It may have been given up since, which frees its key: then this one is new after all.
+        raise NotReady("the same request comes in and is given up again and again; try again")
 
     def accepted_before(self, claim: Claim) -> str | None:
         """Return the id of the job that the same request became before; None if it is new.
@@ -342,7 +346,10 @@ class Database:
             return DeletedImage(image, latent_id, preview_names(connection, image))
 
     def finish_job(self, job_id: str, state: JobState, error: dict[str, Any] | None = None) -> bool:
-        """End an open job and append its last event, which carries the whole job.
+        """End an open job and append its last event, which carries the job as it ended.
+
+        The event leaves out ``client_state``: it stays for ever, while clients keep there what
+        they take away later, such as a chat's token.
 
         Returns:
             True for exactly one caller; False when the job had ended already.
@@ -353,7 +360,7 @@ class Database:
                 return False
             job = self._load(connection, job_id)
             if job is not None:
-                _append(connection, job_id, state, {"job": job.to_json()})
+                _append(connection, job_id, state, last_event_data(job))
         return True
 
     def _load(self, connection: Connection, job_id: str) -> Job | None:

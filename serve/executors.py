@@ -13,12 +13,12 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, insert, select, update
+from sqlalchemy import Connection, delete, func, select
 
 from serve.db import Database
 from serve.deadlines import extend
 from serve.records import utc_now
-from serve.tables import executors, lock_events
+from serve.tables import executors, lock_events, upsert
 
 BEAT_S: Final = 1.0
 """How often a process shows that it lives."""
@@ -59,9 +59,7 @@ class Executors:
                 quiet = _quiet_for(connection)
                 if quiet > GONE_AFTER:
                     extend(connection, quiet)
-            alive = update(executors).where(executors.c.id == name).values(beat_at=utc_now())
-            if connection.execute(alive).rowcount == 0:
-                connection.execute(insert(executors).values(id=name, beat_at=utc_now()))
+            upsert(connection, executors, {"id": name, "beat_at": utc_now()})
 
     def gone(self, own_name: str) -> list[str]:
         """Return the executors that have not shown life for long.

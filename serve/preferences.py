@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import delete, func, select
 
 from cascade_core.errors import Conflict
 from serve.db import Database
 from serve.records import JobOwner
-from serve.tables import preferences
+from serve.tables import preferences, upsert
 
 MAX_PER_OWNER = 10_000
 
@@ -35,15 +35,13 @@ class Preferences:
         Raises:
             Conflict: the owner has too many names already.
         """
-        change = update(preferences).where(*_mine(owner), preferences.c.name == name)
-        count = select(func.count()).select_from(preferences).where(*_mine(owner))
+        others = (*_mine(owner), preferences.c.name != name)
+        count = select(func.count()).select_from(preferences).where(*others)
+        key = {"owner": owner.key_id or "", "user": owner.user or "", "name": name}
         with self._database.writing() as connection:
-            if connection.execute(change.values(value=value)).rowcount:
-                return
             if connection.execute(count).scalar_one() >= MAX_PER_OWNER:
                 raise Conflict(f"there are {MAX_PER_OWNER} preferences already; delete some")
-            key = {"owner": owner.key_id or "", "user": owner.user or "", "name": name}
-            connection.execute(insert(preferences).values(**key, value=value))
+            upsert(connection, preferences, key | {"value": value})
 
     def delete(self, owner: JobOwner, name: str) -> None:
         """Remove a value; it is no error if there is none."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -125,6 +125,11 @@ def _seconds_per_work(connection: Connection) -> float | None:
     return float(seconds / sum(work for _, _, work in latest))
 
 
+def last_event_data(job: Job) -> dict[str, Any]:
+    """Return what the event that ends a job's stream says: the job, without its client's state."""
+    return {"job": replace(job, client_state=None).to_json()}
+
+
 def jobs_query(
     *,
     state: JobState | None,
@@ -160,12 +165,16 @@ def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) ->
     Raises:
         RateLimited: says after how many seconds one of those in the way is probably done.
     """
-    own = (
+    _check_limit(connection, limits.per_user, "you have", *_of_owner(owner))
+    _check_limit(connection, limits.total, "there are")
+
+
+def _of_owner(owner: JobOwner) -> tuple[Any, Any]:
+    """Return the conditions of the jobs of one end user of one API key."""
+    return (
         jobs.c.owner.is_not_distinct_from(owner.key_id),
         jobs.c.user.is_not_distinct_from(owner.user),
     )
-    _check_limit(connection, limits.per_user, "you have", *own)
-    _check_limit(connection, limits.total, "there are")
 
 
 def _check_limit(connection: Connection, limit: int, whose: str, *conditions: Any) -> None:
@@ -213,9 +222,10 @@ def equal_latent(
 ) -> LatentRow | None:
     """Return a latent that Stage C would make again.
 
-    Only one of the same API key: how fast an answer comes must not tell what others drew.
+    Only one of the same API key and end user: how fast an answer comes, and what it costs, must not
+    tell what others drew.
     """
-    made_by_owner = select(jobs.c.id).where(jobs.c.owner.is_not_distinct_from(owner.key_id))
+    made_by_owner = select(jobs.c.id).where(*_of_owner(owner))
     query = select(latents).where(
         latents.c.content == latent_content(fingerprint, request),
         latents.c.deleted_at.is_(None),

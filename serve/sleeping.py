@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 
-from sqlalchemy import delete, insert
+from sqlalchemy import delete
 
 from serve.db import Database
-from serve.tables import sleeping_stages
+from serve.tables import sleeping_stages, upsert
 
 
 def record_sleeping(database: Database, stages: AbstractSet[str]) -> None:
@@ -21,5 +21,5 @@ def record_sleeping(database: Database, stages: AbstractSet[str]) -> None:
     """
     with database.writing() as connection:
         connection.execute(delete(sleeping_stages))
-        if stages:
-            connection.execute(insert(sleeping_stages), [{"name": name} for name in sorted(stages)])
+        for name in sorted(stages):  # another process may write the same in this moment
+            upsert(connection, sleeping_stages, {"name": name})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     make_url,
     text,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 from cascade_core.errors import NotReady
@@ -182,6 +185,22 @@ server_secrets = Table(
     Column("name", String(32), primary_key=True),
     Column("value", String(64), nullable=False),
 )
+
+
+def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None:
+    """Insert a row, or give the one with its primary key the row's other values, in one statement.
+
+    Two transactions that write the same new key at once both succeed; the later one's values stay.
+    """
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    made: Any = dialect.insert(table).values(**row)
+    key = list(table.primary_key)
+    others = {name: value for name, value in row.items() if not table.c[name].primary_key}
+    if others:
+        made = made.on_conflict_do_update(index_elements=key, set_=others)
+    else:
+        made = made.on_conflict_do_nothing(index_elements=key)
+    connection.execute(made)
 
 
 def open_engine(url: str) -> Engine:

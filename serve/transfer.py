@@ -21,7 +21,7 @@ from cascade_core.errors import InvalidRequest, NotFound
 from serve.archive import Write
 from serve.db import Database
 from serve.records import TERMINAL_STATES, utc_now
-from serve.rows import load_jobs
+from serve.rows import last_event_data, load_jobs
 from serve.store import BlobStore, image_key, latent_key
 from serve.tables import UtcDateTime, events, images, jobs, latents, lock_events
 
@@ -148,7 +148,7 @@ def _insert(database: Database, rows: Rows) -> int:
             # The event that ends a stream; the others were about a time that is over.
             query = select(jobs).where(jobs.c.id == row["id"])
             job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
-            last = {"job_id": job.id, "type": job.state, "data": {"job": job.to_json()}}
+            last = {"job_id": job.id, "type": job.state, "data": last_event_data(job)}
             lock_events(connection)
             connection.execute(insert(events).values(**last, at=utc_now()))
     return len(added)

@@ -9,10 +9,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from cascade_core.errors import IdempotencyMismatch, NotReady, RateLimited
+from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve.db import Database
 from serve.event_log import EventLog
+from serve.forsaken import _free_key
 from serve.records import NewJob, OpenLimits
 from tests.serve.recorded_jobs import add, body, finished_after
 
@@ -73,6 +74,52 @@ def test_the_same_job_inserted_twice_is_one_job(database: Database, make_job: Jo
     assert database.insert_job(job) is None
     assert database.insert_job(job) == job.id
     assert types(database, job.id) == ["queued"]
+
+
+def test_a_request_whose_twin_is_given_up_in_the_same_moment_is_recorded(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The twin's row was there when this one was inserted, and its key is free right after."""
+    twin, job = (
+        replace(job, claim=replace(job.claim, key="same")) for job in (make_job(), make_job())
+    )
+    insert = database._insert_job
+
+    def insert_behind_the_twin(job: NewJob, limits: OpenLimits | None) -> None:
+        monkeypatch.setattr(database, "_insert_job", insert)
+        insert(twin, None)
+        try:
+            insert(job, limits)
+        finally:
+            _free_key(database, twin.id)
+            database.finish_job(twin.id, "cancelled")
+
+    monkeypatch.setattr(database, "_insert_job", insert_behind_the_twin)
+    assert database.insert_job(job) is None
+    assert types(database, job.id) == ["queued"]
+
+
+def test_a_request_that_cannot_be_recorded_is_never_called_accepted(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taken(job: NewJob, limits: OpenLimits | None) -> None:
+        raise Conflict("this id is taken already")
+
+    monkeypatch.setattr(database, "_insert_job", taken)
+    with pytest.raises(NotReady):
+        database.insert_job(make_job())
+
+
+def test_the_last_event_leaves_out_what_the_client_keeps_with_the_job(
+    database: Database, make_job: JobMaker
+) -> None:
+    """It stays in the table for good, and a chat's token is in there."""
+    job_id = add(database, make_job(client_state={"address": {"token": "secret"}}))
+    database.finish_job(job_id, "succeeded")
+    last = EventLog(database).of_job(job_id)[-1]
+    shown = body(database, job_id)
+    assert shown.pop("client_state") == {"address": {"token": "secret"}}
+    assert last.data == {"job": shown}
 
 
 def test_the_id_of_another_request_is_refused(database: Database, make_job: JobMaker) -> None:

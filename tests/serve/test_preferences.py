@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import httpx
 import pytest
 
 from cascade_core.errors import Internal, NotReady
 from serve import preferences
+from serve.db import Database
+from serve.preferences import Preferences
+from serve.records import JobOwner
 from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
 
@@ -52,6 +57,21 @@ async def test_nobody_keeps_more_names_than_allowed(
     assert (await client.put("/v1/preferences/a", json={"value": {"n": 1}})).is_success
     full = await client.put("/v1/preferences/b", json={"value": {}})
     assert (full.status_code, full.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_values_put_under_a_new_name_at_the_same_time_are_all_taken(database: Database) -> None:
+    preferences_, owner = Preferences(database), JobOwner("bot", None)
+    starts = Barrier(4)
+
+    def put(number: int) -> None:
+        for name in range(20):
+            starts.wait()  # all of them, so that each name is new to all of them
+            preferences_.put(owner, f"name{name}", {"by": number})
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(put, range(4)))
+    values = [preferences_.get(owner, f"name{name}") or {} for name in range(20)]
+    assert all(value["by"] in range(4) for value in values)
 
 
 async def test_the_status_counts_open_jobs_and_how_others_ended(

@@ -107,12 +107,19 @@ async def test_what_a_stage_warns_of_is_in_the_job_once_and_goes_with_the_latent
     assert (await run(make_job(seed=98))).warnings == ()
 
 
-async def test_another_key_cannot_tell_that_its_request_was_drawn_before(
-    run: Run, make_job: JobMaker, stages: dict[str, Stage]
+@pytest.mark.parametrize(
+    "owners",
+    [
+        (JobOwner("ann", None), JobOwner("bob", None)),
+        (JobOwner("bot", "ann"), JobOwner("bot", "bob")),
+        (JobOwner("bot", "ann"), JobOwner("bot", None)),
+    ],
+    ids=["keys", "users of one key", "a user and the key itself"],
+)
+async def test_others_cannot_tell_that_a_request_was_drawn_before(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], owners: tuple[JobOwner, JobOwner]
 ) -> None:
-    first, second = [
-        await run(replace(make_job(), owner=JobOwner(key_id, None))) for key_id in ("ann", "bob")
-    ]
+    first, second = [await run(replace(make_job(), owner=owner)) for owner in owners]
     assert stages["c"].calls == 2
     assert (first.images[0].stage_c, second.images[0].stage_c) == ("ran", "ran")
 

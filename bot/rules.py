@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections import OrderedDict
 from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
 from typing import Any, Self
 
 from bot.client import CascadeClient
-from bot.markdown import one_line
+from bot.markdown import escape, one_line
 from bot.orders import ASPECTS, Aspect, Order
 from bot.replies import Refusal
+from cascade_core.word_filter import WordFilter, is_phrase
 
 MAX_WORDS = 200
 MAX_WORD_CHARS = 60
@@ -23,15 +24,16 @@ _MAX_LISTED = 400
 """Of about 30 characters each; the service keeps 16 KB under one name."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class GuildRules:
     """A server's rules; zero and empty mean no limit.
 
     Attributes:
         max_images, max_steps: for one order.
         max_open: jobs under way per person.
-        words: that no prompt may have.
-        adult_words: that prompts may have in age-restricted channels only.
+        words: that neither prompts nor negative prompts may have, see
+            :mod:`cascade_core.word_filter`.
+        adult_words: that they may have in age-restricted channels only.
         channels: where pictures may be made.
     """
 
@@ -60,21 +62,32 @@ class GuildRules:
             raise Refusal.because("too_many_images", most=self.max_images)
         if self.max_steps and (order.steps or 0) > self.max_steps:
             raise Refusal.because("too_many_steps", most=self.max_steps)
-        for word in self.words:
-            if has_word(order.prompt, word):
-                raise Refusal.because("blocked_word", word=word)
-        for word in () if is_adult else self.adult_words:
-            if has_word(order.prompt, word):
-                raise Refusal.because("adult_word", word=word)
+        for text in (order.prompt, order.negative_prompt):
+            found = self._blocked.first_in(text)
+            if found is not None:
+                raise Refusal.because("blocked_word", word=escape(self.words[found]))
+            found = None if is_adult else self._blocked_elsewhere.first_in(text)
+            if found is not None:
+                raise Refusal.because("adult_word", word=escape(self.adult_words[found]))
+
+    @cached_property
+    def _blocked(self) -> WordFilter:
+        return WordFilter(self.words)
+
+    @cached_property
+    def _blocked_elsewhere(self) -> WordFilter:
+        return WordFilter(self.adult_words)
 
     def with_words(self, add: str, remove: str, is_adult: bool) -> GuildRules:
         """Return the rules with words added and removed, each given with commas between.
+
+        What is added but has nothing to look for is left out.
 
         Raises:
             Refusal: there would be too many.
         """
         name = "adult_words" if is_adult else "words"
-        removed, added = words_of(remove), words_of(add)
+        removed, added = _parts(remove), words_of(add)
         rules = self
         for list_name in ("words", "adult_words"):
             kept = [word for word in getattr(rules, list_name) if word not in removed + added]
@@ -203,14 +216,12 @@ class People:
             self._seen.popitem(last=False)
 
 
-def has_word(prompt: str, word: str) -> bool:
-    """Tell whether a prompt has a word, or several in this order, whatever their case."""
-    pattern = r"\W+".join(map(re.escape, word.split()))
-    return re.search(rf"(?<!\w){pattern}(?!\w)", prompt, re.IGNORECASE) is not None
-
-
 def words_of(text: str) -> list[str]:
-    """Return the words of a list with commas between, each once."""
+    """Return the words and phrases of a list with commas between, each once."""
+    return list(filter(is_phrase, _parts(text)))
+
+
+def _parts(text: str) -> list[str]:
     parts = (one_line(part).lower()[:MAX_WORD_CHARS].strip() for part in text.split(","))
     return list(dict.fromkeys(filter(None, parts)))
 

@@ -74,7 +74,9 @@ class Pictures(commands.Cog):
         await talk.hold(private=wish is not False)
         job = await self._library.find(id, talk.user)
         if not talk.is_private:
-            await self._desk.check_place(talk, Order(prompt=job.request.prompt))
+            shown = job.request
+            order = Order(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
+            await self._desk.check_place(talk, order)
         await talk.say(await self._library.picture(job, talk))
 
     @app_commands.command(description="Look through your pictures")

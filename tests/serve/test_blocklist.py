@@ -64,6 +64,9 @@ def refusal(path: Path, rules: str, prompt: str) -> Refusal | None:
         ("暴力", "很暴力。"),
         ("เลือด", "ภาพเลือดมาก"),
         ("18", "at 18"),
+        ("red cat", "red cats"),
+        ("gore", "g o r e"),
+        ("gore", "g-o-r-e"),
     ],
 )
 def test_a_rule_finds_its_words_however_they_are_written(
@@ -76,10 +79,9 @@ def test_a_rule_finds_its_words_however_they_are_written(
     ("rule", "prompt"),
     [
         ("ass", "a class of grass"),
-        ("red cat", "red cats"),
+        ("red cat", "red cattle"),
         ("red cat", "a cat in red"),
         ("red cat", "redcat"),
-        ("gore", "g o r e"),
         ("gore", "goore"),
         ("ed", "a 3d render"),
         ("gore", ""),

@@ -127,6 +127,7 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
 
     assert "“cat”" in await refused("a CAT on a mat")
     assert "“two words”" in await refused("these two, words")
+    assert "“cat”" in await refused("a fox", negative="c-a-t-s")
     assert "age-restricted" in await refused("a nude statue")
     assert "2 pictures at a time" in await refused("a fox", count=3)
     assert "10 steps" in await refused("a fox", steps=11)

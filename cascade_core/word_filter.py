@@ -1,0 +1,218 @@
+"""Finds blocked words and phrases in a text, in time linear in its length.
+
+A phrase is found where its words stand as whole words, in its order, whatever is between them that
+is neither letter nor digit: ``red cat`` in ``Red-CAT!``. Capitals, accents, width and style of
+letters make no difference, nor do characters that are not seen, nor letters of other alphabets that
+look like Latin ones. A phrase of three letters or digits or more is also found
+
+- with digits and signs in place of letters (``c4t``, ``a$$``), but not in numbers;
+- with its letters apart, all of them by spaces or all by signs (``c a t``, ``c-a-t``);
+- in its regular English plural (``cats``, ``boxes``, ``ponies``). A phrase that ends in ``s`` takes
+  ``es`` only: ``bras`` is not found in ``brass``.
+
+Scripts that put no spaces between words have no borders of words: there a phrase is found anywhere.
+A phrase without letters and digits is looked for by its pictographs (emoji).
+
+Not found: other forms of a word, misspellings, doubled letters, words glued to others,
+translations.
+"""
+
+# ruff: noqa: RUF001 - other alphabets' letters are what this is about
+from __future__ import annotations
+
+import re
+import sys
+import unicodedata
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+
+MIN_VARIED_CHARS = 3
+"""Shorter phrases are found as they are only: ``3d`` would be a disguised ``ed``."""
+
+_INVISIBLE_CATEGORIES = {"Cf", "Cc", "Mn", "Me"}
+_INVISIBLE_LETTERS = "\u115f\u1160"
+_PICTOGRAPHS = "So"
+# Each letter stands before the Latin one that it looks like, in lower case or in capitals.
+_LOOK_ALIKES = (
+    "аa вb гr еe кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw һh ӏl үy ѵv "  # Cyrillic
+    "αa βb εe ζz ηh ιi κk μm νv οo ρp σo τt υy χx ωw "  # Greek
+    "օo սu հh ցg ıi łl øo đd ɑa ɡg"  # Armenian, Latin
+)
+_SQUARED = {first + n: chr(ord("a") + n) for first in (0x1F150, 0x1F170) for n in range(26)}
+_FOLDS = {ord(pair[0]): pair[1] for pair in _LOOK_ALIKES.split()} | _SQUARED
+# Greek letters whose capital and small form look like two different letters have a second reading.
+_DISGUISES = str.maketrans("013456789@$!|€Νημυ", "oieasgtbgasilennuu")
+_SIGNS = "@$!|€"
+_CHUNK = re.compile(rf"[\w{_SIGNS}]+|[^\w{_SIGNS}]+")
+# Scripts without spaces between words: each of their characters counts as a word.
+_UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\W_{_UNSPACED}]+")
+
+_NOTHING = sys.maxsize
+
+
+class WordFilter:
+    """Finds the first of many phrases that a text holds; see the module for what is found.
+
+    Args:
+        phrases: in order of preference. One for which :func:`is_phrase` is false is never found.
+    """
+
+    def __init__(self, phrases: Sequence[str]) -> None:
+        plain: list[tuple[Sequence[str], int]] = []
+        varied: list[tuple[Sequence[str], int]] = []
+        for number, phrase in enumerate(phrases):
+            folded = _folded(phrase)
+            words = _words(folded)
+            plain.append((words or _pictographs(folded), number))
+            for reading in (words, _words(_folded(_undisguised(phrase)))):
+                varied += [(form, number) for form in _forms(reading)]
+        self._plain = _SequenceFinder(plain)
+        self._varied = _SequenceFinder(varied)
+        self._apart = _SequenceFinder(("".join(form), number) for form, number in varied)
+
+    def first_in(self, text: str) -> int | None:
+        """Return the place in ``phrases`` of the first one that a text holds; None: it has none."""
+        plain = _folded(text)
+        found = min(map(self._plain.first_in, (_words(plain), _pictographs(plain))))
+        for reading in (plain, _folded(_undisguised(text))):
+            found = min(found, self._varied.first_in(_words(reading)))
+            for letters in _letters_apart(reading):
+                found = min(found, self._apart.first_in(letters))
+        return None if found == _NOTHING else found
+
+
+def is_phrase(text: str) -> bool:
+    """Return True if a text has a letter, a digit or a pictograph to look for."""
+    folded = _folded(text)
+    return bool(_words(folded) or _pictographs(folded))
+
+
+class _SequenceFinder:
+    """Finds the lowest number among the sequences that another sequence holds.
+
+    The automaton of Aho and Corasick (1975): a search takes at most two steps an element.
+    """
+
+    def __init__(self, numbered: Iterable[tuple[Sequence[str], int]]) -> None:
+        self._next: list[dict[str, int]] = [{}]
+        self._number = [_NOTHING]
+        for sequence, number in numbered:
+            if sequence:
+                self._add(sequence, number)
+        self._fallback = [0] * len(self._next)
+        self._link()
+
+    def first_in(self, sequence: Iterable[str]) -> int:
+        """Return the lowest number of a sequence that stands in this one, or ``_NOTHING``."""
+        node, found = 0, _NOTHING
+        for element in sequence:
+            node = self._step(node, element)
+            found = min(found, self._number[node])
+        return found
+
+    def _add(self, sequence: Sequence[str], number: int) -> None:
+        node = 0
+        for element in sequence:
+            child = self._next[node].setdefault(element, len(self._next))
+            if child == len(self._next):
+                self._next.append({})
+                self._number.append(_NOTHING)
+            node = child
+        self._number[node] = min(self._number[node], number)
+
+    def _link(self) -> None:
+        """Point each node to that of its longest proper suffix, shorter sequences first."""
+        nodes = deque(self._next[0].values())
+        while nodes:
+            node = nodes.popleft()
+            for element, child in self._next[node].items():
+                suffix = self._step(self._fallback[node], element)
+                self._fallback[child] = suffix
+                self._number[child] = min(self._number[child], self._number[suffix])
+                nodes.append(child)
+
+    def _step(self, node: int, element: str) -> int:
+        while node and element not in self._next[node]:
+            node = self._fallback[node]
+        return self._next[node].get(element, 0)
+
+
+def _forms(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Yield the forms in which a phrase is found when it is long enough to be varied."""
+    if sum(map(len, words)) < MIN_VARIED_CHARS:
+        return
+    yield words
+    for plural in _plurals(words[-1]):
+        yield [*words[:-1], plural]
+
+
+def _plurals(word: str) -> tuple[str, ...]:
+    if len(word) < MIN_VARIED_CHARS or not "a" <= word[-1] <= "z":
+        return ()
+    if word.endswith(("s", "x", "z", "ch", "sh")):
+        return (f"{word}es",)
+    if word.endswith("y") and word[-2] not in "aeiou":
+        return (f"{word[:-1]}ies",)
+    return (f"{word}s", f"{word}es") if word.endswith("o") else (f"{word}s",)
+
+
+def _folded(text: str) -> str:
+    """Return a text without capitals, accents, styles, look-alikes and what is not seen."""
+    # Marks go first: putting a long row of them in order would take quadratic time.
+    seen = "".join(filter(_is_seen, text))
+    plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", seen).casefold())
+    return "".join(filter(_is_seen, plain)).translate(_FOLDS)
+
+
+def _undisguised(text: str) -> str:
+    """Return a text with letters for the digits and signs that stand for them.
+
+    Numbers of several digits stay, and what ends or quotes a word goes: ``c4t!``, ``||c4t||``.
+    """
+    chunks = _CHUNK.findall(unicodedata.normalize("NFKD", "".join(filter(_is_seen, text))))
+    return "".join(
+        chunk if _is_number(chunk) else chunk.strip("!|").translate(_DISGUISES) for chunk in chunks
+    )
+
+
+def _is_number(chunk: str) -> bool:
+    digits = chunk.strip(_SIGNS)
+    return len(digits) > 1 and digits.isdecimal()
+
+
+def _is_seen(char: str) -> bool:
+    if char in _INVISIBLE_LETTERS:
+        return False
+    return char.isspace() or unicodedata.category(char) not in _INVISIBLE_CATEGORIES
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text)
+
+
+def _pictographs(text: str) -> list[str]:
+    return [char for char in text if unicodedata.category(char) == _PICTOGRAPHS]
+
+
+def _letters_apart(text: str) -> Iterator[list[str]]:
+    """Yield each row of single letters that are apart by spaces only, or by signs only.
+
+    The article in ``a S.S. ship`` is apart by a space, so it does not belong to ``S.S.``.
+    """
+    letters: list[str] = []
+    is_spaced, end = None, 0
+    for word in _WORD.finditer(text):
+        gap_is_spaced = any(map(str.isspace, text[end : word.start()]))
+        end = word.end()
+        if len(word[0]) == 1 and letters and is_spaced in (None, gap_is_spaced):
+            letters.append(word[0])
+            is_spaced = gap_is_spaced
+            continue
+        yield letters
+        last = letters[-1:]
+        letters, is_spaced = [], None
+        if len(word[0]) == 1:
+            letters = [*last, word[0]]
+            is_spaced = gap_is_spaced if last else None
+    yield letters

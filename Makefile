@@ -1,11 +1,20 @@
 # Everything works on a fresh clone: the targets that need the environment make it first.
 
-PYTHON ?= $(shell command -v python3.11 || command -v python3)
+SUITS := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	$$python -c '$(SUITS)' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-# torch first and by its exact pin: which build of it arrives (CPU or CUDA) is the package index's choice.
+DEVELOPMENT := $(VENV)/.development
 TORCH := $(shell grep '^torch==' constraints.txt)
+# Where torch comes from; empty: the package index, whose build for Linux brings the CUDA libraries.
+ifeq ($(origin TORCH_INDEX), undefined)
+TORCH_INDEX := $(shell test "$$(uname -s)" != Linux || nvidia-smi >/dev/null 2>&1 \
+	|| echo https://download.pytorch.org/whl/cpu)
+endif
+CPU_SIZE := up to 0.5 GB to download, 1.7 GB on disk, some minutes
+CUDA_SIZE := up to 3 GB to download, 6.5 GB on disk, many minutes
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
 export OMP_NUM_THREADS ?= 1
@@ -16,31 +25,41 @@ export OMP_NUM_THREADS ?= 1
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
-install: $(INSTALLED)  ## create .venv from the pinned constraints.txt
+install: $(INSTALLED)  ## create .venv with what running needs, at the versions of constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "$(PYTHON) is too old: Python 3.11 or newer is needed"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; if it is not in PATH: make PYTHON=FILE"; exit 1; }
+	@$(PYTHON) -c '$(SUITS)' || { echo "$(PYTHON) does not suit: Python 3.11, 3.12 or 3.13 is needed"; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "installing into $(VENV), this takes a few minutes the first time"
-	@$(PIP) $(TORCH)
+	@echo "installing into $(VENV): $(if $(findstring /cpu,$(TORCH_INDEX)),$(CPU_SIZE),$(CUDA_SIZE))"
+	@$(if $(TORCH_INDEX),$(TORCH_FROM_ITS_INDEX) ||) $(PIP) $(TORCH)
+	@$(PIP) --editable ".[bot]"
+	@touch $@
+
+# torch alone comes from there, so that nothing else can. An installed torch of this version stays.
+define TORCH_FROM_ITS_INDEX
+{ $(PIP) --no-deps --retries 1 --index-url $(TORCH_INDEX) $(TORCH) 2>/dev/null || { \
+	echo "$(TORCH_INDEX) cannot be used; the package index gives torch: $(CUDA_SIZE)"; false; }; }
+endef
+
+$(DEVELOPMENT): $(INSTALLED)
+	@echo "adding what tests and linters need"
 	@$(PIP) --editable ".[dev]"
 	@touch $@
 
 demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
-test: install  ## run all tests, in two processes
+test: $(DEVELOPMENT)  ## run all tests, in two processes
 	@$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder
 
-check: install  ## formatting, lint, types, import rules
+check: $(DEVELOPMENT)  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-format: install  ## format and fix what can be fixed
+format: $(DEVELOPMENT)  ## format and fix what can be fixed
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
@@ -50,7 +69,7 @@ up: install  ## serve until Ctrl-C
 bot: install  ## serve Discord until Ctrl-C; needs DISCORD_TOKEN
 	@$(BIN)/cascade bot run
 
-bench: install  ## run the benchmarks, write bench/results/
+bench: $(DEVELOPMENT)  ## run the benchmarks, write bench/results/
 	@$(BIN)/python -m bench
 
 clean:  ## remove the environment, caches and output

@@ -1,0 +1,157 @@
+"""``make install`` where pip's indexes are folders with a few tiny packages of the same names."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import ZipFile
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+# Builds the editable package itself, so that pip has to fetch no build tool.
+BACKEND = """
+from zipfile import ZipFile
+NAME = "cascade_serve-0.1.0"
+def _metadata():
+    yield "METADATA", "Metadata-Version: 2.1\\nName: cascade-serve\\nVersion: 0.1.0\\n"
+    yield "WHEEL", "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+    yield "RECORD", ""
+def build_editable(folder, config_settings=None, metadata_directory=None):
+    with ZipFile(f"{folder}/{NAME}-py3-none-any.whl", "w") as wheel:
+        for name, text in _metadata():
+            wheel.writestr(f"{NAME}.dist-info/{name}", text)
+    return f"{NAME}-py3-none-any.whl"
+"""
+PYPROJECT = """
+[build-system]
+requires = []
+build-backend = "backend"
+backend-path = ["."]
+"""
+
+
+@dataclass
+class Clone:
+    """A clone of the project in which only what ``make install`` reads is left."""
+
+    folder: Path
+    cpu_index: str
+    default_index: str
+
+    def install(self, *arguments: str, has_nvidia: bool = False) -> str:
+        """Run ``make install``; returns what it prints, its errors included."""
+        driver = self.folder / "bin" / "nvidia-smi"
+        driver.parent.mkdir(exist_ok=True)
+        driver.write_text(f"#!/bin/sh\nexit {0 if has_nvidia else 9}\n")
+        driver.chmod(0o755)
+        environment = {name: value for name, value in os.environ.items() if "PIP" not in name}
+        environment |= {
+            "PATH": f"{driver.parent}:{os.environ['PATH']}",
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_INDEX_URL": self.default_index,
+        }
+        done = subprocess.run(
+            ["make", "--directory", self.folder, "install", *arguments],
+            env=environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
+        return done.stdout
+
+    def use_cpu_index(self, url: str) -> None:
+        """Write another address of torch's CPU builds into the Makefile."""
+        makefile = self.folder / "Makefile"
+        makefile.write_text(makefile.read_text().replace(self.cpu_index, url))
+
+    @property
+    def torch(self) -> str | None:
+        """Which build of torch is installed."""
+        found = list(self.folder.glob(".venv/lib/python*/site-packages/torch_build.txt"))
+        return found[0].read_text() if found else None
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Clone:
+    folder = tmp_path / "clone"
+    folder.mkdir()
+    text = (ROOT / "Makefile").read_text()
+    cpu_index = _index(tmp_path / "cpu", "cpu")
+    public = "https://download.pytorch.org/whl/cpu"
+    assert public in text
+    (folder / "Makefile").write_text(text.replace(public, cpu_index))
+    shutil.copy(ROOT / "constraints.txt", folder)
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "backend.py").write_text(BACKEND)
+    return Clone(folder, cpu_index, _index(tmp_path / "default", "cuda"))
+
+
+def test_without_an_nvidia_driver_torch_comes_from_its_cpu_index_and_stays(clone: Clone) -> None:
+    said = clone.install()
+    assert clone.torch == "cpu", said
+    assert "0.5 GB to download" in said
+    assert (clone.folder / ".venv" / ".installed").exists()
+    (clone.folder / "constraints.txt").touch()
+    said = clone.install(has_nvidia=True)
+    assert clone.torch == "cpu", said
+
+
+def test_with_an_nvidia_driver_torch_comes_from_the_package_index(clone: Clone) -> None:
+    said = clone.install(has_nvidia=True)
+    assert clone.torch == "cuda", said
+    assert "3 GB to download" in said
+
+
+def test_an_index_that_cannot_be_reached_costs_one_sentence(clone: Clone) -> None:
+    clone.use_cpu_index("http://127.0.0.1:9/cpu")
+    said = clone.install()
+    assert clone.torch == "cuda", said
+    assert [line for line in said.splitlines() if "127.0.0.1:9" in line] == [
+        "http://127.0.0.1:9/cpu cannot be used; the package index gives torch: "
+        "up to 3 GB to download, 6.5 GB on disk, many minutes"
+    ]
+
+
+def test_a_named_index_is_used_whatever_the_machine_has(clone: Clone) -> None:
+    said = clone.install(f"TORCH_INDEX={clone.cpu_index}", has_nvidia=True)
+    assert clone.torch == "cpu", said
+
+
+@pytest.mark.parametrize("version", [(3, 10), (3, 14)])
+def test_other_pythons_are_refused_by_name(clone: Clone, version: tuple[int, int]) -> None:
+    other = clone.folder / "other-python"
+    script = f"import sys; sys.version_info = {version!r}; exec(sys.argv[2])"
+    other.write_text(f'#!/bin/sh\nexec python3 -c "{script}" "$@"\n')
+    other.chmod(0o755)
+    said = clone.install(f"PYTHON={other}")
+    assert f"{other} does not suit: Python 3.11, 3.12 or 3.13 is needed" in said
+    assert not (clone.folder / ".venv").exists()
+
+
+def _index(folder: Path, build: str) -> str:
+    """Write a package index that has torch alone; returns its URL."""
+    pin = next(
+        line
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line.startswith("torch==")
+    )
+    name = f"torch-{pin.removeprefix('torch==')}"
+    wheel = f"{name}-py3-none-any.whl"
+    project = folder / "torch"
+    project.mkdir(parents=True)
+    (project / "index.html").write_text(f'<a href="{wheel}">{wheel}</a>')
+    with ZipFile(project / wheel, "w") as archive:
+        version = pin.removeprefix("torch==")
+        metadata = f"Metadata-Version: 2.1\nName: torch\nVersion: {version}\n"
+        archive.writestr(f"{name}.dist-info/METADATA", metadata)
+        archive.writestr(
+            f"{name}.dist-info/WHEEL",
+            "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        )
+        archive.writestr(f"{name}.dist-info/RECORD", "")
+        archive.writestr("torch_build.txt", build)
+    return folder.as_uri()

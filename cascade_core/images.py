@@ -117,6 +117,17 @@ def read_info(data: bytes) -> dict[str, Any] | None:
     return parse_info(text)
 
 
+def check_image(data: bytes, image_format: ImageFormat) -> None:
+    """Check that a file begins as a picture of this format; its pixels are not decoded.
+
+    Raises:
+        InvalidRequest: another format, a damaged or too large file.
+    """
+    with _opened(data) as image:
+        if image.format != image_format.upper():
+            raise InvalidRequest(f"the image must be a {image_format.upper()} file", "image")
+
+
 def convert_image(data: bytes, image_format: ImageFormat, quality: int | None = None) -> bytes:
     """Return the picture in another format, with what is written inside it.
 

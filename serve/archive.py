@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from cascade_core.errors import InvalidRequest
 
-MAX_ENTRY_BYTES = 512 * 1024 * 1024
+MAX_ENTRY_BYTES = 64 * 1024 * 1024
+"""The largest picture is a quarter of it."""
 
 Write = Callable[[str, bytes], None]
 
@@ -19,16 +22,16 @@ Write = Callable[[str, bytes], None]
 def writing(path: Path) -> Iterator[Write]:
     """Open an archive to put entries into; one file appears only when it is complete.
 
-    A folder may be there already: entries of the same name are replaced.
+    A folder may be there already: entries of the same name are replaced. Only this user can read
+    what is written.
 
     Raises:
         OSError: it cannot be written.
     """
     if path.suffix != ".tar":
-        yield lambda name, data: _write_file(path / name, data)
+        yield lambda name, data: _write_file(path, name, data)
         return
-    part = path.with_name(f"{path.name}.part")
-    with tarfile.open(part, "w") as tar:
+    with _replacing(path) as file, tarfile.open(fileobj=file, mode="w") as tar:
 
         def write(name: str, data: bytes) -> None:
             info = tarfile.TarInfo(name)
@@ -36,36 +39,73 @@ def writing(path: Path) -> Iterator[Write]:
             tar.addfile(info, io.BytesIO(data))
 
         yield write
-    part.replace(path)
 
 
-def reading(path: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield the entries' names and bytes; nothing is unpacked onto the disk.
+def reading(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    """Yield names and bytes of the wanted entries; nothing is unpacked onto the disk.
 
-    A folder's come in the order of their names, a file's as they were written.
+    A folder's come in the order of their names, a file's as they were written. Links are never
+    followed.
+
+    Args:
+        path: the folder or the file.
+        is_wanted: tells by a name whether its entry is read.
 
     Raises:
-        InvalidRequest: the file is no tar archive, is damaged, or an entry is endless.
+        InvalidRequest: the file is no tar archive, is damaged, or a wanted entry is too large or no
+            plain file.
         OSError: it cannot be read.
     """
     if path.is_dir():
-        for file in sorted(path.rglob("*")):
-            if file.is_file():
-                yield file.relative_to(path).as_posix(), file.read_bytes()
+        yield from _in_folder(path, is_wanted)
         return
     try:
-        with tarfile.open(path) as tar:
+        # Uncompressed only: a few kilobytes of gzip may hold gigabytes.
+        with tarfile.open(path, "r:") as tar:
             for member in tar:
-                stream = tar.extractfile(member)
-                if stream is None:  # a folder or a link
-                    continue
-                if member.size > MAX_ENTRY_BYTES:
-                    raise InvalidRequest(f"{member.name} in {path} is too large")
-                yield member.name, stream.read()
-    except (tarfile.TarError, EOFError) as error:
+                if member.size < 0:  # tarfile would read the same entry for ever
+                    raise InvalidRequest(f"{path} is no complete tar archive")
+                name = member.name.removeprefix("./")
+                if is_wanted(name):
+                    _check(path, name, member.size, is_plain=member.isreg() and not member.sparse)
+                    stream = tar.extractfile(member)
+                    yield name, stream.read() if stream else b""
+    except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
         raise InvalidRequest(f"{path} is no complete tar archive") from error
 
 
-def _write_file(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
+def _in_folder(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+    for file in sorted(path.rglob("*")):  # enters no linked folder
+        name = file.relative_to(path).as_posix()
+        if is_wanted(name):
+            found = file.lstat()
+            _check(path, name, found.st_size, is_plain=file.is_file() and not file.is_symlink())
+            yield name, file.read_bytes()
+
+
+def _check(path: Path, name: str, size_bytes: int, *, is_plain: bool) -> None:
+    if not is_plain:
+        raise InvalidRequest(f"{name} in {path} is no plain file")
+    if size_bytes > MAX_ENTRY_BYTES:
+        raise InvalidRequest(f"{name} in {path} has more than {MAX_ENTRY_BYTES} bytes")
+
+
+def _write_file(root: Path, name: str, data: bytes) -> None:
+    path = root / name
+    for folder in reversed(Path(name).parents):  # the outermost is "."
+        (root / folder).mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _replacing(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file that appears when the block ends well, and leaves nothing when it does not."""
+    part = path.with_name(f"{path.name}.part")
+    part.unlink(missing_ok=True)
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            yield file
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)

@@ -29,6 +29,18 @@ def is_on() -> bool:
     return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
 
 
+def files_in(folder: Path) -> dict[str, str]:
+    """Return Ray's variables for HAProxy's files, which are in a folder open to all otherwise."""
+    own = folder / "haproxy"
+    return {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{own}/haproxy.cfg",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{own}/admin.sock",
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{own}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(own),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{own}/server-state",
+    }
+
+
 def main() -> None:
     """Become HAProxy without ``splice()``; the command ``cascade-haproxy``.
 

@@ -5,18 +5,21 @@ from __future__ import annotations
 import io
 import logging
 import os
-from contextlib import redirect_stdout
+import re
+from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import ray
 from ray import serve as ray_serve
 
 from cascade_core.checkpoint import open_checkpoint
-from cascade_core.errors import NotReady
-from serve import haproxy
+from cascade_core.errors import CascadeError, NotReady
+from serve import haproxy, ray_access
 from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
 from serve.moderation import load_checkers
+from serve.private_files import keep_files_private
 from serve.settings import Settings
 
 APP_NAME = "cascade"
@@ -29,6 +32,8 @@ RAY_DEFAULTS = {
     haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
 }
 """For Ray's processes, where the environment says nothing else."""
+_ADDITIONS = ("(Background on this error", "[SQL:", "[parameters:")
+"""Lines that SQLAlchemy puts below its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,8 @@ class Running:
         """Stop at once."""
         # Ray prints what happens to the actors it kills on the way down as if it were news.
         with redirect_stdout(io.StringIO()):
-            ray_serve.shutdown()
+            if ray.is_initialized():  # else Serve would start a cluster to look for itself
+                ray_serve.shutdown()
             ray.shutdown()
 
 
@@ -82,40 +88,81 @@ def start(
         SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
             checker cannot be had.
         ModelUnavailable: the configured model is not there.
-        NotReady: a deployment could not start; says which and why.
+        NotReady: Ray or a deployment could not start; says which and why.
     """
+    keep_files_private()  # Ray's processes inherit it
+    ray_access.check_mode(os.environ)
     check_exposure(settings)
     load_checkers(settings, open_checkpoint(settings.model_source()))
-    os.environ.update(RAY_DEFAULTS | os.environ)
-    ray.init(
-        address="local",
-        include_dashboard=False,
-        object_store_memory=OBJECT_STORE_BYTES,
-        log_to_driver=show_logs,
-        logging_level="WARNING" if show_logs else "ERROR",
-    )
+    temp_dir = ray_access.restrict(settings.data_dir)
+    os.environ.update(RAY_DEFAULTS | haproxy.files_in(temp_dir.parent) | os.environ)
+    running = Running(f"http://{settings.http_host}:{settings.http_port}", settings.drain_s)
+    try:
+        _start_ray(temp_dir, show_logs=show_logs)
+        ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
+        application = build_with(settings, args or AppArgs(), stages)
+        ray_serve.run(application, name=APP_NAME, route_prefix="/")
+    except BaseException as error:
+        reason = _why_not_started(error)
+        running.stop()
+        if isinstance(error, CascadeError) or not isinstance(error, Exception):
+            raise
+        message = f"{reason} (more in {temp_dir}/session_latest/logs)"
+        raise NotReady(message) from error
+    return running
+
+
+def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
+    for last_try in (False, True):
+        try:
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                object_store_memory=OBJECT_STORE_BYTES,
+                log_to_driver=show_logs,
+                logging_level="WARNING" if show_logs else "CRITICAL",
+                _temp_dir=str(temp_dir),
+            )
+            break
+        except Exception:
+            # Ray gives each of its processes 15 to 30 s to start, too few on a busy machine.
+            ray.shutdown()
+            if last_try:
+                raise
     if not show_logs:
         # A filter, as Serve sets the level of its logger itself when it starts.
         logging.getLogger("ray.serve").addFilter(lambda record: record.levelno >= logging.ERROR)
-    ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
-    try:
-        application = build_with(settings, args or AppArgs(), stages)
-        ray_serve.run(application, name=APP_NAME, route_prefix="/")
-    except RuntimeError as error:
-        reason = why_not_running(APP_NAME) or str(error)
-        Running("", 0.0).stop()
-        raise NotReady(reason) from error
-    return Running(f"http://{settings.http_host}:{settings.http_port}", settings.drain_s)
+
+
+def _why_not_started(error: BaseException) -> str:
+    if not ray.is_initialized():
+        return f"Ray did not start: {_first_line(error)}"
+    with suppress(Exception):  # Serve's controller may be what did not start
+        if reason := why_not_running(APP_NAME):
+            return reason
+    return f"Ray Serve did not start: {_first_line(error)}"
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def why_not_running(app_name: str) -> str:
-    """Return the last line of each failed deployment's message; empty if none failed."""
+    """Return each failed deployment's reason; empty if none failed."""
     application = ray_serve.status().applications.get(app_name)
     if application is None:
         return ""
     reasons = [
-        f"{name}: {overview.message.strip().splitlines()[-1]}"
+        f"{name}: {_last_words(overview.message)}"
         for name, overview in application.deployments.items()
         if overview.status.value == "DEPLOY_FAILED" and overview.message.strip()
     ]
     return "; ".join(reasons)
+
+
+def _last_words(message: str) -> str:
+    """Return the line of a traceback that says what was wrong."""
+    lines = [line for line in message.strip().splitlines() if not line.startswith(_ADDITIONS)]
+    last = (lines or message.strip().splitlines())[-1]
+    return re.sub(r"^cascade_core\.errors\.\w+: ", "", last)

@@ -55,7 +55,8 @@ def upgrade(engine: Engine) -> Migrated:
 
 def _upgrade(connection: Connection) -> Migrated:
     config = Config(attributes={"connection": connection})
-    config.set_main_option("script_location", str(Path(migrations.__file__).parent))
+    folder = str(Path(migrations.__file__).parent).replace("%", "%%")  # else an interpolation
+    config.set_main_option("script_location", folder)
     scripts = ScriptDirectory.from_config(config)
     before = MigrationContext.configure(connection).get_current_revision()
     if before is None and inspect(connection).has_table(jobs.name):

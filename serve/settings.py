@@ -8,7 +8,7 @@ from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -127,12 +127,18 @@ class Settings(BaseSettings):
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
-        return value.expanduser().absolute()
+        try:
+            str(value).encode()
+            return value.expanduser().absolute()
+        except UnicodeEncodeError as error:
+            raise ValueError("must be a path in UTF-8") from error
+        except RuntimeError as error:  # a user who is in no list of users, as in a container
+            raise ValueError("name a folder: this user has no home folder") from error
 
     @field_validator("blocklist")
     @classmethod
     def _absolute_text(cls, value: str) -> str:
-        return str(Path(value).expanduser().absolute()) if value else ""
+        return str(cls._absolute(Path(value))) if value else ""
 
     @field_validator("checker")
     @classmethod
@@ -245,4 +251,6 @@ def _problem(name: str, message: str) -> str:
 def _default_url(name: str, data_dir: Path) -> str:
     if name == "blob_url":
         return (data_dir / "blobs").as_uri() if data_dir.is_absolute() else ""
-    return f"sqlite:///{data_dir / ('dbos.db' if name == 'dbos_url' else 'cascade.db')}"
+    file = data_dir / ("dbos.db" if name == "dbos_url" else "cascade.db")
+    # A "?" or "%" in the folder's name would mean something else in a URL.
+    return f"sqlite:///{quote(str(file), safe='/ +')}"

@@ -215,7 +215,7 @@ def open_engine(url: str) -> Engine:
     if parsed.database:
         folder = Path(parsed.database).parent
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             message = f"the database's folder {folder} cannot be made: {error.strerror}"
             raise NotReady(message) from error

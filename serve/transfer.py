@@ -12,13 +12,15 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, cast, get_args
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select
+from sqlalchemy import JSON, Column, Connection, RowMapping, Table, insert, select
 
-from cascade_core.errors import InvalidRequest, NotFound
-from serve.archive import Write
+from cascade_core.errors import CascadeError, InvalidRequest, NotFound
+from cascade_core.images import check_image
+from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
+from serve.archive import MAX_ENTRY_BYTES, Write
 from serve.db import Database
 from serve.records import TERMINAL_STATES, utc_now
 from serve.rows import last_event_data, load_jobs
@@ -28,13 +30,19 @@ from serve.tables import UtcDateTime, events, images, jobs, latents, lock_events
 FORMAT = 1
 _ABOUT = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
-_NOT_MOVED = {"idempotency_key", "body_digest", "deaths", "context"}
+_NOT_MOVED = {"idempotency_key", "body_digest", "deaths", "context", "inbox"}
 """What matters only where the request was made: what tells a repeated one from a new one, what
-happened to replicas, and where its log and trace are."""
+happened to replicas, where its log and trace are, and which client awaits its outcome."""
+_ADDRESS = "address"
+"""Where in a chat the outcome goes, with a token for it: a part of the client state that is not
+moved, either."""
 _PAGE = 100
 _ID = r"[A-Za-z0-9_-]{1,64}"
-_BLOB_NAME = re.compile(rf"jobs/{_ID}/(?P<key>(images|latents)/{_ID}\.[a-z]{{1,8}})")
-_ROWS_NAME = re.compile(rf"jobs/{_ID}/rows\.json")
+_FORMATS: tuple[str, ...] = get_args(ImageFormat)
+_BLOB_NAME = re.compile(
+    rf"jobs/{_ID}/(?P<key>images/{_ID}\.(?P<format>{'|'.join(_FORMATS)})|latents/{_ID}\.msgpack)"
+)
+_ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{_ID})/rows\.json")
 
 Rows = dict[str, list[dict[str, Any]]]
 """The rows of one job, by the keys of ``_TABLES``."""
@@ -92,20 +100,27 @@ async def import_jobs(
     moved = Moved()
     is_ours = False
     for name, data in entries:
+        blob, rows = _BLOB_NAME.fullmatch(name), _ROWS_NAME.fullmatch(name)
         if name == _ABOUT:
             _check_format(data)
             is_ours = True
-        elif not is_ours:
+        elif (blob or rows) and not is_ours:
             break
-        elif _ROWS_NAME.fullmatch(name):
-            moved.jobs += _insert(database, _from_json(name, data))
-        elif (blob := _BLOB_NAME.fullmatch(name)) and not await blobs.exists(blob["key"]):
+        elif rows:
+            moved.jobs += _insert(database, _from_json(name, rows["job_id"], data), name)
+        elif blob and not await blobs.exists(blob["key"]):
+            _check_blob(name, blob["format"], data)
             await blobs.put(blob["key"], data)
             moved.files += 1
             moved.size_bytes += len(data)
     if not is_ours:
         raise InvalidRequest(f"this is no archive of cascade: it does not begin with {_ABOUT}")
     return moved
+
+
+def is_entry(name: str) -> bool:
+    """Return True if an entry of this name belongs into an archive."""
+    return name == _ABOUT or bool(_BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name))
 
 
 def _ended_jobs(database: Database) -> Iterator[Rows]:
@@ -138,60 +153,140 @@ def _keys(rows: Rows) -> list[str]:
     return keys + [latent_key(row["id"]) for row in kept]
 
 
-def _insert(database: Database, rows: Rows) -> int:
-    """Insert the rows whose ids are not there yet; returns how many jobs that are."""
+def _insert(database: Database, rows: Rows, name: str) -> int:
+    """Insert a job with its rows unless it is there; returns how many jobs that are."""
+    (job_row,) = rows["job"]
     with database.writing() as connection:
-        for name in ("images", "latents"):
-            _insert_new(connection, _TABLES[name], rows[name])
-        added = _insert_new(connection, jobs, rows["job"])
-        for row in added:
-            # The event that ends a stream; the others were about a time that is over.
-            query = select(jobs).where(jobs.c.id == row["id"])
-            job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
-            last = {"job_id": job.id, "type": job.state, "data": last_event_data(job)}
-            lock_events(connection)
-            connection.execute(insert(events).values(**last, at=utc_now()))
-    return len(added)
+        known = select(jobs.c.id).where(jobs.c.id == job_row["id"])
+        if connection.execute(known).first():
+            return 0
+        _check_latents(connection, rows, name)
+        for kind in ("images", "latents"):
+            _insert_new(connection, _TABLES[kind], rows[kind])
+        connection.execute(insert(jobs), rows["job"])
+        # The event that ends a stream; the others were about a time that is over.
+        query = select(jobs).where(jobs.c.id == job_row["id"])
+        job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
+        last = {"job_id": job.id, "type": job.state, "data": last_event_data(job)}
+        lock_events(connection)
+        connection.execute(insert(events).values(**last, at=utc_now()))
+    return 1
 
 
-def _insert_new(
-    connection: Connection, table: Table, rows: list[dict[str, Any]]
-) -> list[dict[str, Any]]:
+def _check_latents(connection: Connection, rows: Rows, name: str) -> None:
+    """Refuse a picture that claims another job's latent and is no variation of it."""
+    (job,) = rows["job"]
+    claimed = {row["latent_id"] for row in rows["images"]} - {job["request"].get("latent_id")}
+    query = select(latents.c.id).where(latents.c.id.in_(claimed), latents.c.job_id != job["id"])
+    if connection.execute(query).first():
+        raise _damaged(name)
+
+
+def _insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]) -> None:
     query = select(table.c.id).where(table.c.id.in_([row["id"] for row in rows]))
     known = set(connection.execute(query).scalars())
-    new = [row for row in rows if row["id"] not in known]
-    if new:
+    if new := [row for row in rows if row["id"] not in known]:
         connection.execute(insert(table), new)
-    return new
 
 
 def _plain(row: RowMapping) -> dict[str, Any]:
-    return {
+    plain = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row.items()
-        if name not in _NOT_MOVED
     }
+    return _moved(plain)
+
+
+def _moved(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without what is not moved."""
+    kept = {name: value for name, value in row.items() if name not in _NOT_MOVED}
+    state = kept.get("client_state")
+    if isinstance(state, dict):
+        kept["client_state"] = {name: state[name] for name in state if name != _ADDRESS}
+    return kept
 
 
 def _typed(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn the texts of times into times; an unknown column is a KeyError."""
-    times = {name for name in row if isinstance(table.c[name].type, UtcDateTime)}
-    return {
-        name: datetime.fromisoformat(value) if name in times and value else value
-        for name, value in row.items()
-    }
+    """Turn the texts of times into times; an unknown column or another type is an error."""
+    return {name: _value(table.c[name], value) for name, value in _moved(row).items()}
+
+
+def _value(column: Column[Any], value: Any) -> Any:
+    if value is None and column.nullable:
+        return None
+    if isinstance(column.type, JSON):
+        return value
+    if isinstance(column.type, UtcDateTime):
+        at = datetime.fromisoformat(value)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    wanted = column.type.python_type
+    is_number = wanted is float and type(value) is int
+    if type(value) is not wanted and not is_number:
+        raise TypeError(column.name)
+    if isinstance(value, str) and len(value) > _longest(column):
+        raise ValueError(column.name)
+    return value
+
+
+def _longest(column: Column[Any]) -> int:
+    return getattr(column.type, "length", None) or MAX_ENTRY_BYTES
 
 
 def _to_json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
-def _from_json(name: str, data: bytes) -> Rows:
+def _from_json(name: str, job_id: str, data: bytes) -> Rows:
     try:
         body = json.loads(data)
-        return {kind: [_typed(table, row) for row in body[kind]] for kind, table in _TABLES.items()}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidRequest(f"{name} in the archive is damaged or of a later release") from error
+        rows = {kind: [_typed(table, row) for row in body[kind]] for kind, table in _TABLES.items()}
+        _check(rows, job_id)
+    except (CascadeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _damaged(name) from error
+    return rows
+
+
+def _check(rows: Rows, job_id: str) -> None:
+    """Check what the service relies on in its own rows.
+
+    Raises:
+        ValueError, KeyError, InvalidRequest: it does not hold.
+    """
+    (job,) = rows["job"]
+    GenerationRequest.from_dict(job["request"])
+    for latent in rows["latents"]:
+        GenerationRequest.from_dict(latent["request"])
+    parts = rows["images"] + rows["latents"]
+    pictures = rows["images"]
+    ids = [row["id"] for row in parts] + [row["latent_id"] for row in pictures]
+    is_sound = (
+        job["id"] == job_id
+        and job["state"] in TERMINAL_STATES
+        and job["kind"] in get_args(Kind)
+        and isinstance(job["warnings"], list)
+        and isinstance(job["error"], dict | None)
+        and isinstance(job["client_state"], dict | None)
+        and len(pictures) <= MAX_IMAGES
+        and all(row["job_id"] == job_id for row in parts)
+        and all(row["format"] in _FORMATS for row in pictures)
+        and all(re.fullmatch(_ID, part_id) for part_id in ids)
+        and all(len({row["id"] for row in rows[kind]}) == len(rows[kind]) for kind in _TABLES)
+    )
+    if not is_sound:
+        raise ValueError
+
+
+def _check_blob(name: str, image_format: str | None, data: bytes) -> None:
+    """Refuse a picture that is none of its name's format; a latent is checked where it is used."""
+    if image_format:
+        try:
+            check_image(data, cast(ImageFormat, image_format))
+        except InvalidRequest as error:
+            raise InvalidRequest(f"{name} in the archive: {error.message}") from error
+
+
+def _damaged(name: str) -> InvalidRequest:
+    return InvalidRequest(f"{name} in the archive is damaged or of a later release")
 
 
 def _check_format(data: bytes) -> None:

@@ -27,6 +27,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 _OWN_CLUSTERS = (
     "tests/ray/test_autoscaling.py",
+    "tests/ray/test_local.py",
     "tests/ray/test_proxies.py::TestHAProxy",
     "tests/ray/test_rayservice.py",
     "tests/ray/test_start.py",

@@ -4,38 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, SettingsInvalid
 from cascade_core.layout import ALL_COMPONENTS
 from serve.cli.client import ServiceClient
+from serve.cli.findings import Finding
 from serve.cli.output import CliError
+from serve.cli.ray_checks import check_ray_access, check_ray_ports
+from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
 
 _MIN_PYTHON = (3, 11)
 _GIB = 1024**3
 _DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
 _SHM_WARNING_BYTES = _GIB // 4
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What a check found, and what to do about it."""
-
-    name: str
-    status: Literal["ok", "warning", "broken"]
-    detail: str
-    remedy: str = ""
 
 
 def run_checks(url: str) -> list[Finding]:
@@ -56,8 +48,11 @@ def run_checks(url: str) -> list[Finding]:
         check_access,
         check_moderation,
         check_blobs,
+        check_ray_access,
+        check_ray_ports,
     )
-    findings += [check(settings) for check in checks]
+    with private_files():
+        findings += [check(settings) for check in checks]
     server = check_server(url)
     return [*findings, check_port(settings, is_served=server.status == "ok"), server]
 
@@ -120,12 +115,15 @@ def check_data_dir(settings: Settings) -> Finding:
     """Check that the data folder can be made and written."""
     folder = settings.data_dir
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         detail = f"{folder} cannot be written: {error.strerror}"
         return Finding("data folder", "broken", detail, "set CASCADE_DATA_DIR to a folder of yours")
+    if not is_private(folder.resolve()):
+        detail = f"other users can read {folder}: prompts, pictures and the secrets of links"
+        return Finding("data folder", "warning", detail, f"chmod -R go= {shlex.quote(str(folder))}")
     return Finding("data folder", "ok", str(folder))
 
 

@@ -105,12 +105,14 @@ def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
 def _store() -> Iterator[KeyStore]:
     from serve.db import Database
     from serve.keys import KeyStore
+    from serve.private_files import private_files
     from serve.settings import load_settings
 
     database = Database(load_settings().database_url)
     try:
-        database.create_tables()
-        yield KeyStore(database)
+        with private_files():
+            database.create_tables()
+            yield KeyStore(database)
     finally:
         database.close()
 

@@ -8,10 +8,12 @@ import typer
 def migrate() -> None:
     """Bring the database to this release's schema; starting the service does the same."""
     from serve.db import Database
+    from serve.private_files import private_files
     from serve.settings import load_settings
 
     database = Database(load_settings().database_url)
-    done = database.create_tables()
+    with private_files():
+        done = database.create_tables()
     database.close()
     if done.before == done.after:
         typer.echo(f"{done.after}: nothing to do")

@@ -43,26 +43,28 @@ def export(path: To) -> None:
 def import_(path: From) -> None:
     """Add the jobs, images and latents of an export; what is there already stays as it is."""
     from serve import archive
-    from serve.transfer import import_jobs
+    from serve.transfer import import_jobs, is_entry
 
     with _stores() as (database, blobs):
-        moved = asyncio.run(import_jobs(database, blobs, archive.reading(path)))
+        moved = asyncio.run(import_jobs(database, blobs, archive.reading(path, is_entry)))
     _tell(moved, "added")
 
 
 @contextmanager
 def _stores() -> Iterator[tuple[Database, BlobStore]]:
     from serve.db import Database
+    from serve.private_files import private_files
     from serve.settings import load_settings
     from serve.store import BlobStore
 
     settings = load_settings()
     database = Database(settings.database_url)
-    database.create_tables()
     try:
-        yield database, BlobStore(settings.blob_url)
+        with private_files():
+            database.create_tables()
+            yield database, BlobStore(settings.blob_url)
     except OSError as error:
-        message = f"{error.filename}: {error.strerror}"
+        message = ": ".join(str(part) for part in (error.filename, error.strerror) if part)
         raise CliError(message, ExitCode.FAILED) from error
     finally:
         database.close()

@@ -57,8 +57,12 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from cascade_core.checkpoint import open_checkpoint
     from serve.cli.checks import check_port
     from serve.exposure import check_exposure
+    from serve.private_files import keep_files_private
+    from serve.ray_access import check_mode
     from serve.settings import load_settings
 
+    keep_files_private()
+    check_mode(os.environ)
     changes = {"http_host": host, "http_port": port}
     named = {name: value for name, value in changes.items() if value is not None}
     settings = load_settings().model_copy(update=named)

@@ -21,7 +21,7 @@ from serve.events import EventHub
 from serve.records import NewJob
 from serve.store import BlobStore, image_key, latent_key
 from serve.tables import images, jobs, latents
-from serve.transfer import Moved, export_jobs, import_jobs
+from serve.transfer import Moved, export_jobs, import_jobs, is_entry
 from tests.serve.memory_door import MemoryDoor
 
 JobMaker = Callable[..., NewJob]
@@ -115,10 +115,10 @@ async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
     made = await fill(here, checkpoint, make_job)
     exported = await export(here, tmp_path / "there")
     assert (exported.jobs, exported.files, exported.missing) == (3, 3, [])
-    added = await import_jobs(database, blobs, archive.reading(tmp_path / "there"))
+    added = await import_jobs(database, blobs, archive.reading(tmp_path / "there", is_entry))
     assert added == exported
     await export((database, blobs), tmp_path / "back.tar")
-    await import_jobs(*back, archive.reading(tmp_path / "back.tar"))
+    await import_jobs(*back, archive.reading(tmp_path / "back.tar", is_entry))
 
     assert rows(database) == rows(back[0]) == without(rows(here[0]), made[-1])
     first, variation = made[:2]
@@ -141,10 +141,10 @@ async def test_importing_again_changes_nothing(
     here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all.tar")
-    await import_jobs(*there, archive.reading(tmp_path / "all.tar"))
+    await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
     there[0].delete_image(first.images[0].id)
     before = rows(there[0])
-    assert await import_jobs(*there, archive.reading(tmp_path / "all.tar")) == Moved()
+    assert await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry)) == Moved()
     assert rows(there[0]) == before
 
 
@@ -160,7 +160,7 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     here = new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all")
-    await import_jobs(database, blobs, archive.reading(tmp_path / "all"))
+    await import_jobs(database, blobs, archive.reading(tmp_path / "all", is_entry))
 
     latent_id = first.images[0].latent_id
     body = {"kind": "vary_details", "latent_id": latent_id}
@@ -237,7 +237,7 @@ def test_a_torn_tar_file_is_refused(tmp_path: Path) -> None:
     for torn in (b"", whole[:5_000], b"no tar at all"):
         (tmp_path / "torn.tar").write_bytes(torn)
         with pytest.raises(InvalidRequest, match=r"torn\.tar"):
-            list(archive.reading(tmp_path / "torn.tar"))
+            list(archive.reading(tmp_path / "torn.tar", is_entry))
 
 
 def break_off(path: Path) -> None:

@@ -1,0 +1,118 @@
+"""Keeps this machine's Ray cluster to the user who started it: a token and a temp folder.
+
+Ray's processes listen on all addresses, and a request that carries the cluster's token may run any
+code. Ray's own defaults leave the token readable by every local user, and its folder open to them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+
+from cascade_core.errors import SettingsInvalid
+from serve.private_files import is_private
+
+MODE_VARIABLE = "RAY_AUTH_MODE"
+_TOKEN_NAME = "ray_token"
+_LONGEST_SOCKET_BYTES = 107
+"""Linux's limit for the path of a socket."""
+_LONGEST_BELOW = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
+_LONGEST_FOLDER_BYTES = _LONGEST_SOCKET_BYTES - len(_LONGEST_BELOW)
+
+
+def check_mode(environment: Mapping[str, str]) -> None:
+    """Refuse an environment that turns Ray's token off.
+
+    Raises:
+        SettingsInvalid: it does.
+    """
+    mode = environment.get(MODE_VARIABLE) or "token"
+    if mode.lower() != "token":
+        raise SettingsInvalid(
+            f"{MODE_VARIABLE} is {mode!r}, which lets anyone who reaches this machine run code in "
+            "Ray: unset it, the service makes a token of its own"
+        )
+
+
+def restrict(data_dir: Path) -> Path:
+    """Have the Ray cluster that this process starts next ask for a token.
+
+    Returns:
+        Ray's temp folder; only this user can enter the folder that holds it.
+
+    Raises:
+        SettingsInvalid: the environment turns the token off, or there is no place for the token or
+            for Ray's files.
+    """
+    check_mode(os.environ)
+    temp_dir = private_temp_dir() / "ray"
+    os.environ[MODE_VARIABLE] = "token"
+    os.environ["RAY_AUTH_TOKEN_PATH"] = str(make_token(data_dir))
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # another cluster's, which Ray would prefer
+    _forget_known_token()
+    return temp_dir
+
+
+def token_path(data_dir: Path) -> Path:
+    """Return where the token of the service's cluster is."""
+    return data_dir / _TOKEN_NAME
+
+
+def make_token(data_dir: Path) -> Path:
+    """Return the file with the cluster's token; made anew unless it is private and whole.
+
+    Raises:
+        SettingsInvalid: the folder cannot be written.
+    """
+    path = token_path(data_dir)
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if os.path.lexists(path) and not (is_private(path) and path.stat().st_size):
+            path.unlink()
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(secrets.token_hex(32))
+    except FileExistsError:
+        return path
+    except OSError as error:
+        message = f"{path}: Ray's token cannot be written there: {error.strerror}"
+        raise SettingsInvalid(message) from error
+    return path
+
+
+def private_temp_dir() -> Path:
+    """Return a folder below ``TMPDIR`` or ``/tmp`` that only this user can enter; it is made.
+
+    Raises:
+        SettingsInvalid: neither can hold one, or another user has made it.
+    """
+    reasons = []
+    for base in dict.fromkeys((Path(os.environ.get("TMPDIR") or "/tmp").absolute(), Path("/tmp"))):
+        folder = base / f"cascade-{os.getuid()}"
+        if len(os.fsencode(folder / "ray")) > _LONGEST_FOLDER_BYTES:
+            reasons.append(f"the path {base} is too long")
+            continue
+        try:
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            reasons.append(f"{folder}: {error.strerror}")
+            continue
+        if is_private(folder):
+            return folder
+        reasons.append(f"{folder} belongs to another user or is open to others")
+    raise SettingsInvalid(
+        f"there is no place for Ray's files ({'; '.join(reasons)}): set TMPDIR to a folder of "
+        "yours with a short path"
+    )
+
+
+def _forget_known_token() -> None:
+    """Let Ray read mode and token anew: it keeps them from when it was imported."""
+    from ray._raylet import (  # type: ignore[attr-defined]  # compiled, has no stubs
+        AuthenticationTokenLoader,
+        Config,
+    )
+
+    Config.initialize("")
+    AuthenticationTokenLoader.instance().reset_cache()

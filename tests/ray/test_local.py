@@ -1,0 +1,156 @@
+"""``cascade up`` as other users of the machine and its network meet it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from serve.cli.ray_checks import check_ray_access, check_ray_ports
+from serve.guard import is_loopback
+from serve.private_files import is_private
+from serve.ray_access import token_path
+from serve.settings import Settings
+from tests.ray.client import ServiceClient, free_port
+from tests.ray.starting import cascade_up
+
+_MAY_BE_OPEN = ("gcs_server", "raylet", "ray::")
+"""Names of processes whose ports Ray opens on all addresses, each asking for the token."""
+_ASKS_GCS = """
+import sys
+from ray._raylet import GcsClient
+from ray.exceptions import AuthenticationError
+try:
+    GcsClient(address=sys.argv[1])
+except AuthenticationError:
+    print("refused")
+"""
+
+
+@dataclass
+class Started:
+    """A running service and where it keeps its files."""
+
+    process: psutil.Process
+    service: ServiceClient
+    data_dir: Path
+    port: int
+
+    def processes(self) -> list[psutil.Process]:
+        return [self.process, *self.process.children(recursive=True)]
+
+    def listening(self) -> list[tuple[str, str, int]]:
+        """Return name, address and port of all that listens."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.NoSuchProcess):
+                found += [
+                    (process.name(), at.laddr.ip, at.laddr.port)
+                    for at in process.net_connections("inet")
+                    if at.status == psutil.CONN_LISTEN
+                ]
+        return found
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    """The service of a user without a home, whose temp folder has a long name."""
+    home = tmp_path_factory.mktemp("private")
+    data_dir, long = home / "new" / "da?ta #%41 é", home / ("x" * 70)
+    long.mkdir()
+    port = free_port()
+    variables = {"HOME": "/nonexistent", "TMPDIR": str(long), "RAY_AUTH_TOKEN": "another cluster's"}
+    before = os.umask(0o022)
+    try:
+        with cascade_up(data_dir, port, **variables) as (process, service):
+            service.finished(service.create(prompt="a red circle")["id"])
+            yield Started(psutil.Process(process.pid), service, data_dir, port)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=100)
+            assert process.returncode == 0
+    finally:
+        os.umask(before)
+
+
+def test_nothing_that_the_service_writes_can_be_read_by_others(
+    started: Started, tmp_path: Path
+) -> None:
+    written = [started.data_dir, *started.data_dir.rglob("*")]
+    assert [path for path in written if not is_private(path)] == []
+    names = {path.suffix for path in written}
+    assert {".db", ".png", ".msgpack", ".webp", ".db-wal"} <= names
+    for name in ("all.tar", "all"):
+        subprocess.run(
+            [sys.executable, "-m", "serve.cli.main", "export", str(tmp_path / name)],
+            env=os.environ | {"CASCADE_DATA_DIR": str(started.data_dir)},
+            check=True,
+            umask=0o022,
+        )
+    exported = list(tmp_path.rglob("*"))
+    assert len(exported) > 5
+    assert [path for path in exported if not is_private(path)] == []
+
+
+def test_rays_token_and_files_are_the_users_own(started: Started) -> None:
+    assert is_private(token_path(started.data_dir))
+    arguments = [word for process in started.processes() for word in process.cmdline()]
+    temp_dirs = [word.partition("=")[2] for word in arguments if word.startswith("--temp_dir=")]
+    assert temp_dirs
+    assert all(is_private(Path(folder).parent) for folder in temp_dirs)
+    assert token_path(started.data_dir).read_text() not in " ".join(arguments)
+
+
+def test_ray_refuses_callers_without_the_token(started: Started) -> None:
+    port = next(port for name, _, port in started.listening() if name == "gcs_server")
+    done = subprocess.run(
+        [sys.executable, "-c", _ASKS_GCS, f"127.0.0.1:{port}"],
+        env=os.environ | {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "a" * 64},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=200,
+    )
+    assert done.stdout == "refused\n", done.stderr
+
+
+def test_no_port_runs_a_job_of_a_caller_without_the_token(started: Started) -> None:
+    for _, address, port in started.listening():
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(address, address)
+        with suppress(httpx.TransportError):  # most speak gRPC only
+            url = f"http://{host}:{port}/api/job_agent/jobs/"
+            answer = httpx.post(url, json={"entrypoint": "id"}, timeout=10, trust_env=False)
+            assert answer.is_client_error, (url, answer.text)
+
+
+def test_only_rays_own_processes_listen_beyond_this_machine(started: Started) -> None:
+    beyond = {(name, port) for name, at, port in started.listening() if not is_loopback(at)}
+    own = started.process.name()
+    assert all(name.startswith(_MAY_BE_OPEN) or name == own for name, _ in beyond), beyond
+    # The API, Ray's dashboard and its client for scripts.
+    assert not {started.port, 8265, 10001} & {port for _, port in beyond}
+
+
+def test_doctor_names_the_open_ports_and_a_token_that_others_can_read(
+    started: Started, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("RAY_AUTH_MODE", raising=False)
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    settings = Settings(data_dir=started.data_dir)
+    assert check_ray_access(settings).status == "ok"
+    ports = check_ray_ports(settings)
+    assert ports.status == "warning"
+    assert any(str(port) in ports.detail for name, _, port in started.listening() if name)
+    token_path(started.data_dir).chmod(0o644)
+    try:
+        assert check_ray_access(settings).status == "warning"
+    finally:
+        token_path(started.data_dir).chmod(0o600)

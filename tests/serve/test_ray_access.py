@@ -1,0 +1,94 @@
+"""Ray's token and temp folder, before any Ray is started."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from cascade_core.errors import NotReady, SettingsInvalid
+from serve import local
+from serve.private_files import is_private
+from serve.ray_access import make_token, private_temp_dir, token_path
+from serve.settings import Settings
+
+
+@pytest.mark.parametrize("mode", ["disabled", "Disabled", "k8s"])
+def test_the_service_does_not_start_without_rays_token(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, mode: str
+) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", mode)
+    with pytest.raises(SettingsInvalid, match="RAY_AUTH_MODE"):
+        local.start(Settings(data_dir=tmp_path))
+
+
+def test_a_data_folder_keeps_its_token_and_only_its_user_can_read_it(tmp_path: Path) -> None:
+    folder = tmp_path / "new" / "data"
+    path = make_token(folder)
+    token = path.read_text()
+    assert len(token) == 64
+    assert is_private(path)
+    assert is_private(folder)
+    assert make_token(folder).read_text() == token
+
+
+@pytest.mark.parametrize("spoil", ["open", "empty", "link"])
+def test_a_token_that_others_may_know_is_replaced(tmp_path: Path, spoil: str) -> None:
+    path, known = token_path(tmp_path), "known"
+    path.write_text("" if spoil == "empty" else known)
+    path.chmod(0o644 if spoil == "open" else 0o600)
+    if spoil == "link":
+        path.rename(tmp_path / "elsewhere")
+        path.symlink_to(tmp_path / "elsewhere")
+    assert make_token(tmp_path).read_text() not in ("", known)
+    assert is_private(path)
+
+
+def test_a_data_folder_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(SettingsInvalid, match="cannot be written there"):
+        make_token(tmp_path / "file" / "data")
+
+
+def test_rays_temp_folder_is_private_and_short_whatever_tmpdir_says(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / ("x" * 70)))
+    folder = private_temp_dir()
+    assert folder.parent == Path("/tmp")
+    assert is_private(folder)
+
+
+def test_a_temp_folder_that_another_user_made_is_not_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = Path("/tmp") / f"t{os.getpid()}"
+    base.mkdir()
+    try:
+        monkeypatch.setenv("TMPDIR", str(base))
+        assert private_temp_dir().parent == base
+        private_temp_dir().chmod(0o777)
+        assert private_temp_dir().parent == Path("/tmp")
+        monkeypatch.setattr("serve.ray_access.is_private", lambda _: False)
+        with pytest.raises(SettingsInvalid, match="set TMPDIR"):
+            private_temp_dir()
+    finally:
+        (base / f"cascade-{os.getuid()}").rmdir()
+        base.rmdir()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("AF_UNIX path\nmore"), PermissionError(13, "Permission denied", "/x"), Exception()],
+)
+def test_what_ray_says_when_it_cannot_start_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+) -> None:
+    def fail(**_: object) -> None:
+        raise error
+
+    monkeypatch.setattr("ray.init", fail)
+    with pytest.raises(NotReady, match=r"Ray did not start: .*session_latest/logs") as caught:
+        local.start(Settings(data_dir=tmp_path))
+    assert "\n" not in caught.value.message

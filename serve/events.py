@@ -7,10 +7,12 @@ import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
 
 from sse_starlette import ServerSentEvent
 
 from serve.event_log import EventLog
+from serve.patience import until_ready
 from serve.records import TERMINAL_STATES, EventRow
 from serve.sse import KEEP_ALIVE_S, EventStream
 
@@ -45,7 +47,10 @@ class EventHub:
         return sum(len(streams) for streams in self._streams.values())
 
     async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
-        """Yield a job's events after an id, past ones first, and end after its last one."""
+        """Yield a job's events after an id, past ones first, and end after its last one.
+
+        While the database does not answer they wait: what has begun is not broken off.
+        """
         async with self._subscribed(job_id) as stream:
             while True:
                 # Subscribed first, replayed second: what happens in between comes twice, and the
@@ -84,7 +89,8 @@ class EventHub:
 
     async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
         while True:
-            batch = await asyncio.to_thread(self._log.of_job, job_id, after_id, _MAX_WAITING)
+            read = partial(asyncio.to_thread, self._log.of_job, job_id, after_id, _MAX_WAITING)
+            batch = await until_ready(read)
             for event in batch:
                 yield event
             if not batch:
@@ -107,7 +113,7 @@ class EventHub:
     async def _ensure_poller(self) -> None:
         async with self._starting:
             if self._poller is None:
-                after_id = await asyncio.to_thread(self._log.last_id)
+                after_id = await until_ready(partial(asyncio.to_thread, self._log.last_id))
                 self._poller = asyncio.create_task(self._poll(after_id))
 
     async def _poll(self, after_id: int) -> None:

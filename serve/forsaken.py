@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
+import logging
 from contextvars import Context
 
 from sqlalchemy import update
 
-from cascade_core.errors import NotReady
+from cascade_core.errors import CascadeError
 from serve.db import Database
 from serve.records import OPEN_STATES
 from serve.services import Services
 from serve.tables import jobs
 
 TRIES, PAUSE_S = 50, 0.2
+OUTAGE_TRIES, OUTAGE_PAUSE_S = 300, 2.0
+"""Ten minutes for a database or a job service that does not answer."""
+logger = logging.getLogger(__name__)
+
 _running: set[asyncio.Task[None]] = set()
 
 
@@ -30,18 +34,30 @@ def forsake(services: Services, job_id: str) -> None:
 
 
 async def _forsake(services: Services, job_id: str) -> None:
-    for _ in range(TRIES):
+    tries = outages = 0
+    while tries < TRIES and outages < OUTAGE_TRIES:
         if services.waiters.count(job_id):
             return
-        with suppress(NotReady):
-            # Before the end, so that who asks again in this moment gets a job that goes on.
-            await asyncio.to_thread(_free_key, services.database, job_id)
-            if await services.jobs.cancel(job_id):
+        try:
+            if await _end(services, job_id):
                 return
-            job = await asyncio.to_thread(services.database.job, job_id)
-            if job is not None and job.is_terminal:
-                return
-        await asyncio.sleep(PAUSE_S)
+        except CascadeError as error:
+            logger.warning("job %s, whose client has left, is not cancelled yet: %s", job_id, error)
+            outages += 1
+            await asyncio.sleep(OUTAGE_PAUSE_S)
+        else:
+            tries += 1
+            await asyncio.sleep(PAUSE_S)
+
+
+async def _end(services: Services, job_id: str) -> bool:
+    """Cancel a job; False if it is not there (yet)."""
+    # Before the end, so that who asks again in this moment gets a job that goes on.
+    await asyncio.to_thread(_free_key, services.database, job_id)
+    if await services.jobs.cancel(job_id):
+        return True
+    job = await asyncio.to_thread(services.database.job, job_id)
+    return job is not None and job.is_terminal
 
 
 def _free_key(database: Database, job_id: str) -> None:

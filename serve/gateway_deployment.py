@@ -10,16 +10,18 @@ from typing import Any
 
 from fastapi import FastAPI
 from ray import serve as ray_serve
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import TaskCancelledError
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatusOverview
 
 from cascade_core.checkpoint import open_checkpoint
-from cascade_core.errors import CascadeError, NotReady
+from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve import haproxy
 from serve.db import Database
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
+from serve.handle_errors import is_lost, translated
 from serve.keys import KeyStore
 from serve.log import configure_logging
 from serve.metrics import RefusalMetrics
@@ -65,15 +67,11 @@ class HandleDoor:
         for attempt in range(1, SUBMIT_TRIES + 1):
             try:
                 job_id: str = await self._jobs.submit.remote(*arguments)
-            except RayActorError as error:
+            except Exception as error:
                 # Whether the job was recorded is unknown; the claim makes asking again safe.
-                if attempt == SUBMIT_TRIES:
-                    raise NotReady("the job service restarts; try again") from error
+                if not is_lost(error) or attempt == SUBMIT_TRIES:
+                    raise _translated(error) from error
                 await asyncio.sleep(RETRY_PAUSE_S)
-            except RayTaskError as error:
-                if isinstance(error.cause, CascadeError):
-                    raise error.cause from error
-                raise
             else:
                 return job_id
         raise AssertionError("the loop returns or raises")
@@ -90,7 +88,10 @@ class HandleDoor:
     async def _cancel(self, job_id: str) -> bool:
         was_open: bool = await _asked(self._jobs.cancel.remote(job_id))
         if was_open:
-            await self._jobs.broadcast("stop_calls", job_id).results_async()
+            try:
+                await self._jobs.broadcast("stop_calls", job_id).results_async()
+            except Exception as error:  # it has ended all the same; its work stops a little later
+                logger.warning("stopping the work of job %s", job_id, exc_info=error)
         return was_open
 
     async def wait(self, job_id: str, timeout_s: float) -> None:
@@ -103,15 +104,11 @@ class HandleDoor:
 
     async def replicas(self) -> dict[str, int]:
         """Return how many replicas of each deployment answer."""
-        status = await asyncio.to_thread(ray_serve.status)
-        application = ray_serve.get_replica_context().app_name
-        return running_replicas(status.applications[application])
+        return running_replicas(await _application())
 
     async def ready(self) -> dict[str, str]:
         """Return each deployment's state: ``ready``, or why it is not."""
-        status = await asyncio.to_thread(ray_serve.status)
-        application = ray_serve.get_replica_context().app_name
-        return readiness(status.applications[application])
+        return readiness(await _application())
 
 
 class Gateway:
@@ -141,13 +138,29 @@ class Gateway:
         return create_app(self._services)
 
 
+async def _application() -> ApplicationStatusOverview:
+    """Return what Serve says of this application.
+
+    Raises:
+        NotReady: it says nothing.
+    """
+    try:
+        status = await asyncio.to_thread(ray_serve.status)
+        return status.applications[ray_serve.get_replica_context().app_name]
+    except Exception as error:  # of Ray, gRPC or none at all; while the head restarts, all occur
+        raise NotReady("the cluster does not say what runs") from error
+
+
 async def _asked(response: Any) -> Any:
-    """Await a handle's answer; our errors come out as themselves, a dead replica as NotReady."""
+    """Await a handle's answer; whatever fails is one of our errors."""
     try:
         return await response
-    except RayTaskError as error:
-        if isinstance(error.cause, CascadeError):
-            raise error.cause from error
-        raise
-    except RayActorError as error:
-        raise NotReady("the job service restarts; try again in a few seconds") from error
+    except Exception as error:
+        raise _translated(error) from error
+
+
+def _translated(error: Exception) -> CascadeError:
+    if isinstance(error, TaskCancelledError):
+        return Cancelled("the call was cancelled, as its client has left")
+    lost = NotReady("the job service restarts; try again in a few seconds")
+    return translated(error, lost, NotReady("the job service does not start"))

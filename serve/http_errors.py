@@ -71,6 +71,8 @@ TYPES: dict[int, str] = {
 ``server_error`` from 500 on."""
 
 RETRY_AFTER_S = 5
+REPAIR_S = 60
+"""Where trying again at once does not help, but somebody may be mending it."""
 _MAX_SHOWN_CHARS = 64
 _INVALID = "invalid_request_error"
 
@@ -87,13 +89,18 @@ def error_response(error: CascadeError, **extra: Any) -> JSONResponse:
     status = STATUS[error.code]
     # OpenAI's clients try again by themselves on 409 and from 500 on, unless told not to.
     headers = {"x-should-retry": "true" if error.retryable else "false"}
-    if error.retryable:
-        after_s = error.retry_after_s if isinstance(error, RateLimited) else RETRY_AFTER_S
-        headers["retry-after"] = str(math.ceil(after_s))
+    if error.retryable or status == HTTPStatus.SERVICE_UNAVAILABLE:
+        headers["retry-after"] = str(math.ceil(_retry_after_s(error)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     body = error_body(status, error.code, error.message, error.field)
     return JSONResponse(body | extra, status, headers)
+
+
+def _retry_after_s(error: CascadeError) -> float:
+    if isinstance(error, RateLimited):
+        return error.retry_after_s
+    return RETRY_AFTER_S if error.retryable else REPAIR_S
 
 
 def error_body(status: int, code: str, message: str, field: str | None = None) -> dict[str, Any]:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from opentelemetry import trace
-from ray.exceptions import RayActorError, RayError, RayTaskError
-from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
-from cascade_core.errors import CannotBeServed, CascadeError, Internal, NotReady, StageLost
+from cascade_core.errors import CannotBeServed, CascadeError, NotReady, StageLost
+from serve.handle_errors import translated
 from serve.replica import STALL_LIMIT_S, Message
 from serve.tracing import pack_context
 
@@ -126,15 +125,6 @@ async def _next(stream: AsyncIterator[Message], silence_s: float | None) -> Mess
 
 
 def _translated(error: Exception, stage: str) -> CascadeError:
-    """Turn what a handle raises into one of our errors."""
-    cause = error.cause if isinstance(error, RayTaskError) else error
-    if isinstance(cause, CascadeError):
-        return cause
-    if isinstance(error, RayActorError):
-        return StageLost("the replica died while it worked")
-    if isinstance(error, DeploymentUnavailableError):
-        return CannotBeServed(f"the replicas of stage {stage.upper()} do not start")
-    if isinstance(error, RayError) and not isinstance(error, RayTaskError):
-        return StageLost(f"the replica became unreachable: {type(error).__name__}")
-    logger.error("a stage failed unexpectedly", exc_info=error)
-    return Internal("a stage failed unexpectedly")
+    lost = StageLost("the replica died or became unreachable while it worked")
+    unavailable = CannotBeServed(f"the replicas of stage {stage.upper()} do not start")
+    return translated(error, lost, unavailable)

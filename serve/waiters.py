@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cascade_core.request import GenerationRequest
+
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The job that a request became; ``is_new``: now, and not when it came before."""
+    """The job that a request became.
+
+    Attributes:
+        is_new: it became one now, and not when it came before.
+        request: of a new job; None: it stands in the database.
+    """
 
     job_id: str
     is_new: bool
+    request: GenerationRequest | None = None
 
 
 @dataclass(slots=True)

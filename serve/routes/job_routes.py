@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
 from typing import Annotated
@@ -12,7 +13,7 @@ from typing import Annotated
 from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.errors import InvalidRequest, NotFound, NotReady
 from serve.access import Creator, Editor, Reader, Viewer, check_printable, check_user
 from serve.claims import make_claim
 from serve.client_states import replace_client_state
@@ -28,7 +29,13 @@ from serve.routes.shared import (
     hold_open,
     secured,
 )
-from serve.routes.submission import accept, find_job, resolve, wait_for_client
+from serve.routes.submission import (
+    accept,
+    find_job,
+    resolve,
+    unknown_outcome,
+    wait_for_client,
+)
 from serve.schemas import JobAnswer, JobBody, JobList, JobPatch
 from serve.store import preview_key_from_name
 
@@ -75,6 +82,7 @@ router = APIRouter(tags=["jobs"])
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
             HTTPStatus.UNPROCESSABLE_ENTITY,
             HTTPStatus.SERVICE_UNAVAILABLE,
+            HTTPStatus.GATEWAY_TIMEOUT,
         ),
     },
 )
@@ -96,6 +104,7 @@ async def create_job(
     asked = body.model_dump(mode="json", exclude={"id"})
     claim = make_claim(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
+    may_repeat = bool(body.id or idempotency_key)
     with hold_open(http_request) if wait_s else nullcontext():
         accepted = await accept(
             services,
@@ -103,14 +112,17 @@ async def create_job(
             body,
             claim,
             partial(resolve, services, caller, body),
-            may_repeat=bool(body.id or idempotency_key),
+            may_repeat=may_repeat,
             is_waiting=wait_s > 0,
         )
         job_id = accepted.job_id
-        if wait_s:
-            end = services.jobs.wait(job_id, wait_s)
-            await wait_for_client(services, http_request, accepted, end)
-    job = await find_job(services, caller, job_id)
+        try:
+            if wait_s:
+                end = services.jobs.wait(job_id, wait_s)
+                await wait_for_client(services, http_request, accepted, end)
+            job = await find_job(services, caller, job_id)
+        except NotReady as error:
+            return unknown_outcome(error, job_id, may_repeat=may_repeat)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
 
@@ -151,12 +163,14 @@ async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
 )
 async def change_job(services: Needs, caller: Editor, job_id: str, body: JobPatch) -> Response:
     """Give a job another `client_state` and return it; 409 if not the expected one is there."""
-    await find_job(services, caller, job_id)
+    job = await find_job(services, caller, job_id)
     if "client_state" in body.model_fields_set:
         await asyncio.to_thread(
             replace_client_state, services.database, job_id, body.client_state, body.expected
         )
-    return JSONResponse((await find_job(services, caller, job_id)).to_json())
+        # Not read again: should that fail, a second try would find the state changed already.
+        job = replace(job, client_state=body.client_state)
+    return JSONResponse(job.to_json())
 
 
 @router.delete(

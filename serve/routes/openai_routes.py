@@ -10,7 +10,13 @@ from typing import Annotated
 from fastapi import APIRouter, Form, Request
 from starlette.responses import JSONResponse, Response
 
-from cascade_core.errors import ContentRefused, InvalidRequest, NotFound
+from cascade_core.errors import (
+    CascadeError,
+    ContentRefused,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+)
 from cascade_core.png_info import read_png_info
 from cascade_core.request import GenerationRequest
 from serve.access import Caller, Creator
@@ -29,7 +35,13 @@ from serve.openai_images import (
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
 from serve.routes.shared import HeldOpen, IdempotencyKey, Needs, check_model, event_stream, secured
-from serve.routes.submission import accept, find_job, resolve, wait_for_client
+from serve.routes.submission import (
+    accept,
+    find_job,
+    resolve,
+    unknown_outcome,
+    wait_for_client,
+)
 from serve.services import Services
 from serve.share import ShareLinks
 from serve.waiters import Accepted
@@ -100,13 +112,15 @@ async def generate_images(
         is_waiting=True,
     )
     if not body.stream:
-        return await _answer(services, caller, http_request, accepted, output)
-    job = await find_job(services, caller, accepted.job_id)
+        repeats = bool(idempotency_key)
+        return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
+    # Not read for a new job: a client that left meanwhile would leave it running.
+    request = accepted.request or (await find_job(services, caller, accepted.job_id)).request
     state = http_request.app.state
     return ImageStream(
         services,
         state.hub,
-        job.request,
+        request,
         accepted,
         output,
         partial_images=body.partial_images or 0,
@@ -154,10 +168,10 @@ async def vary_image(
         may_repeat=bool(idempotency_key),
         is_waiting=True,
     )
-    job = await find_job(services, caller, accepted.job_id)
     url_of = None if form.response_format == "b64_json" else _url_of(services, http_request)
-    output = Output(job.request.format, url_of=url_of)
-    return await _answer(services, caller, http_request, accepted, output)
+    output = Output("png", url_of=url_of)
+    repeats = bool(idempotency_key)
+    return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
 
 
 def _url_of(services: Services, http_request: Request) -> UrlOf:
@@ -182,16 +196,28 @@ async def _answer(
     http_request: Request,
     accepted: Accepted,
     output: Output,
+    *,
+    may_repeat: bool,
 ) -> Response:
     """Wait for the job and return its images, or why there are none."""
     wait_s = services.settings.sync_wait_s
     job_id = accepted.job_id
     end = http_request.app.state.hub.ended(job_id, wait_s)
     await wait_for_client(services, http_request, accepted, end)
-    job = await find_job(services, caller, job_id)
-    error = failure(job, wait_s)
-    if error is not None:
-        return error_response(error, job_id=job_id)
-    answer = await images_answer(services, job, output)
+    try:
+        job = await find_job(services, caller, job_id)
+        error = failure(job, wait_s)
+        if error is not None:
+            return _failed(error, job_id, may_repeat=may_repeat)
+        answer = await images_answer(services, job, output)
+    except NotReady as error:
+        return unknown_outcome(error, job_id, may_repeat=may_repeat)
     headers = {"location": f"/v1/jobs/{job_id}"}
     return JSONResponse(answer.model_dump(exclude_none=True), headers=headers)
+
+
+def _failed(error: CascadeError, job_id: str, *, may_repeat: bool) -> Response:
+    response = error_response(error, job_id=job_id)
+    if may_repeat:  # the same key would find this very job again
+        response.headers["x-should-retry"] = "false"
+    return response

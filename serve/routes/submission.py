@@ -8,11 +8,13 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from fastapi import Request
+from starlette.responses import Response
 
-from cascade_core.errors import NotFound
+from cascade_core.errors import Cancelled, CascadeError, NotFound, NotReady, WaitTooLong
 from cascade_core.request import GenerationRequest
 from serve.access import Caller
 from serve.forsaken import forsake
+from serve.http_errors import error_response
 from serve.log import log_context
 from serve.records import Claim, Job
 from serve.resolve import resolve_generate, resolve_vary
@@ -93,13 +95,50 @@ async def accept(
     owner = caller.owner(body.user)
     try:
         job_id = await services.jobs.submit(request, body.client_state, owner, claim)
-    except asyncio.CancelledError:
+    except (asyncio.CancelledError, Cancelled):
         if is_waiting:
             forsake(services, claim.job_id)
         raise
+    except NotReady:
+        recorded_id = await _recorded_id(services, claim, may_repeat=may_repeat)
+        if recorded_id is None:
+            raise
+        job_id = recorded_id
     with log_context(job_id=job_id):
         logger.info("accepted job %s", job_id)
-    return Accepted(job_id, is_new=job_id == claim.job_id)
+    is_new = job_id == claim.job_id
+    return Accepted(job_id, is_new, request if is_new else None)
+
+
+async def _recorded_id(services: Services, claim: Claim, *, may_repeat: bool) -> str | None:
+    """Return the id of a job that was recorded although its submission failed; None if it was not.
+
+    Raises:
+        NotReady: the database does not answer.
+    """
+    try:
+        return await asyncio.to_thread(services.database.accepted_before, claim)
+    except NotReady:
+        # The client is asked to try again. Without a key it would then have two jobs.
+        if not may_repeat:
+            forsake(services, claim.job_id)
+        raise
+
+
+def unknown_outcome(error: NotReady, job_id: str, *, may_repeat: bool) -> Response:
+    """Return the answer for an accepted job of which the service cannot tell more now.
+
+    A client is only asked to try again if that finds its job; else it would make a second one.
+    """
+    if may_repeat:
+        shown: CascadeError = error
+    else:
+        message = f"job {job_id} is accepted, but cannot be shown now; see /v1/jobs/{job_id}"
+        shown = WaitTooLong(message)
+    logger.error("job %s is accepted, but cannot be shown", job_id, exc_info=error)
+    response = error_response(shown, job_id=job_id)
+    response.headers["location"] = f"/v1/jobs/{job_id}"
+    return response
 
 
 async def wait_for_client(

@@ -47,6 +47,7 @@ class MemoryDoor:
         self.model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self.states: dict[str, str] = {"StageC": "ready", "Jobs": "ready"}
         self.error: Exception | None = None
+        self.cancel_errors: list[CascadeError] = []
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
         self.waited_s: list[float] = []
         self.longest_wait_s = 0.05
@@ -71,6 +72,8 @@ class MemoryDoor:
         return job_id
 
     async def cancel(self, job_id: str) -> bool:
+        if self.cancel_errors:
+            raise self.cancel_errors.pop()
         return self.finish(job_id, "cancelled")
 
     async def wait(self, job_id: str, timeout_s: float) -> None:

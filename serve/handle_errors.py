@@ -1,0 +1,37 @@
+"""What Ray raises when a deployment is called, as errors of ours: the one place that knows."""
+
+from __future__ import annotations
+
+import logging
+
+from ray.exceptions import RayError, RayTaskError, TaskCancelledError
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
+
+from cascade_core.errors import CascadeError, Internal
+
+logger = logging.getLogger(__name__)
+
+
+def is_lost(error: Exception) -> bool:
+    """Return True if the replica died or became unreachable: what it did is not known."""
+    return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
+
+
+def translated(error: Exception, lost: CascadeError, unavailable: CascadeError) -> CascadeError:
+    """Return our error for what a handle raised.
+
+    Args:
+        error: raised by a call of a deployment.
+        lost: the replica died, or cannot take the call now.
+        unavailable: the deployment's replicas do not start.
+    """
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    if isinstance(cause, CascadeError):
+        return cause
+    if isinstance(cause, DeploymentUnavailableError):
+        return unavailable
+    # A task error is the failure of our own code there, whatever it had called.
+    if isinstance(error, RayError | RayServeException) and not isinstance(error, RayTaskError):
+        return lost
+    logger.error("a deployment failed unexpectedly", exc_info=error)
+    return Internal("a part of the service failed unexpectedly")

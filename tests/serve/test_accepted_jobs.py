@@ -1,0 +1,220 @@
+"""After a job is accepted: what fails then loses no job, and a second try makes no second one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import openai
+import pytest
+from openai import AsyncOpenAI
+
+from cascade_core.errors import Internal, NotReady
+from cascade_core.request import GenerationRequest
+from serve import events, forsaken, patience
+from serve.db import Database
+from serve.event_log import EventLog
+from serve.records import Claim, JobOwner
+from serve.services import Services
+from serve.store import BlobStore
+from tests.serve.attacker import in_our_form
+from tests.serve.memory_door import MemoryDoor
+from tests.serve.test_disconnect import ended
+from tests.serve.test_outages import lose_blobs
+
+
+@pytest.fixture(autouse=True)
+def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serve.guard.CACHE_S", 1e9)  # the guard itself needs the database, too
+    monkeypatch.setattr(forsaken, "PAUSE_S", 0.01)
+    monkeypatch.setattr(forsaken, "OUTAGE_PAUSE_S", 0.01)
+
+
+@pytest.fixture
+def blobs(tmp_path: Path) -> BlobStore:
+    return BlobStore((tmp_path / "blobs").as_uri())
+
+
+WAITING: list[tuple[str, dict[str, Any], dict[str, str]]] = [
+    ("/v1/jobs", {}, {}),
+    ("/v1/jobs", {}, {"prefer": "wait=5"}),
+    ("/v1/images/generations", {}, {}),
+]
+
+
+def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
+    """Let jobs be accepted, but not read again; returns what ends that."""
+    real = database.job
+
+    def fail(job_id: str) -> Any:
+        raise NotReady("the database does not answer")
+
+    async def run_and_break(job_id: str) -> None:
+        await door.run(job_id)
+        object.__setattr__(database, "job", fail)
+
+    door.on_submit = run_and_break
+    return lambda: object.__setattr__(database, "job", real)
+
+
+@pytest.mark.parametrize(("path", "body", "headers"), WAITING)
+async def test_without_a_key_nobody_is_asked_to_send_an_accepted_job_again(
+    live_client: httpx.AsyncClient,
+    door: MemoryDoor,
+    database: Database,
+    path: str,
+    body: dict[str, Any],
+    headers: dict[str, str],
+) -> None:
+    mend = break_reading(database, door)
+    answer = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
+    mend()
+    assert (answer.status_code, in_our_form(answer)["code"]) == (504, "timeout")
+    assert answer.headers["x-should-retry"] == "false"
+    assert "retry-after" not in answer.headers
+    job_id = answer.json()["job_id"]
+    assert answer.headers["location"] == f"/v1/jobs/{job_id}"
+    assert (await live_client.get(f"/v1/jobs/{job_id}")).json()["state"] == "succeeded"
+
+
+@pytest.mark.parametrize(("path", "body", "headers"), WAITING)
+async def test_with_a_key_a_second_try_after_an_outage_finds_the_accepted_job(
+    live_client: httpx.AsyncClient,
+    door: MemoryDoor,
+    database: Database,
+    path: str,
+    body: dict[str, Any],
+    headers: dict[str, str],
+) -> None:
+    mend = break_reading(database, door)
+    headers = headers | {"idempotency-key": "k"}
+    answer = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
+    assert (answer.status_code, in_our_form(answer)["code"]) == (503, "not_ready")
+    assert answer.headers["x-should-retry"] == "true"
+    job_id = answer.json()["job_id"]
+    mend()
+    again = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
+    assert again.is_success
+    assert again.headers["location"] == f"/v1/jobs/{job_id}"
+    assert len(database.list_jobs()[0]) == 1
+
+
+async def test_openais_client_makes_one_job_though_the_database_fails_after_it(
+    openai_client: AsyncOpenAI, door: MemoryDoor, database: Database
+) -> None:
+    mend = break_reading(database, door)
+    with pytest.raises(openai.InternalServerError):
+        await openai_client.with_options(max_retries=2).images.generate(prompt="x")
+    mend()
+    assert [job.state for job in database.list_jobs()[0]] == ["succeeded"]
+
+
+async def test_images_that_cannot_be_read_after_they_were_made_are_not_made_again(
+    openai_client: AsyncOpenAI, door: MemoryDoor, database: Database, services: Services
+) -> None:
+    async def run_and_break(job_id: str) -> None:
+        await door.run(job_id)
+        lose_blobs(services)
+
+    door.on_submit = run_and_break
+    with pytest.raises(openai.InternalServerError) as caught:
+        await openai_client.with_options(max_retries=2).images.generate(prompt="x")
+    assert caught.value.status_code == 504
+    assert len(database.list_jobs()[0]) == 1
+
+
+@pytest.mark.parametrize("options", [{}, {"stream": True}])
+async def test_a_wait_outlasts_a_database_that_is_away_for_a_moment(
+    openai_client: AsyncOpenAI, door: MemoryDoor, options: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
+    monkeypatch.setattr(events, "_RETRY_S", 0.01)
+    real, failures = EventLog._rows, iter(range(3))
+
+    def rows(log: EventLog, query: Any) -> Any:
+        if next(failures, None) is not None:
+            raise NotReady("the database does not answer")
+        return real(log, query)
+
+    monkeypatch.setattr(EventLog, "_rows", rows)
+    door.on_submit = door.run
+    answer: Any = await openai_client.images.generate(prompt="x", **options)
+    if options:
+        assert [event.type async for event in answer] == ["image_generation.completed"]
+    else:
+        assert len(answer.data) == 1
+    assert next(failures, None) is None
+
+
+async def test_a_job_whose_submission_broke_off_after_it_was_recorded_is_accepted(
+    client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    async def die(job_id: str) -> None:
+        raise NotReady("the job service restarts")
+
+    door.on_submit = die
+    answer = await client.post("/v1/jobs", json={"prompt": "x"})
+    assert answer.status_code == 202
+    assert answer.json()["id"] == door.database.open_job_ids()[0]
+
+
+@pytest.mark.parametrize("has_key", [False, True])
+async def test_a_job_of_unknown_fate_ends_unless_a_second_try_would_find_it(
+    client: httpx.AsyncClient,
+    door: MemoryDoor,
+    has_key: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    real = Database.accepted_before
+    job_ids: list[str] = []
+
+    def fail(database: Database, claim: Claim) -> str | None:
+        if job_ids:
+            raise NotReady("the database does not answer")
+        return real(database, claim)
+
+    async def die(job_id: str) -> None:
+        job_ids.append(job_id)
+        raise NotReady("the job service restarts")
+
+    monkeypatch.setattr(Database, "accepted_before", fail)
+    door.on_submit = die
+    headers = {"idempotency-key": "k"} if has_key else {}
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+    assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
+    if has_key:
+        monkeypatch.undo()
+        again = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
+        assert again.json()["id"] == job_ids[0]
+    else:
+        assert await ended(door, job_ids[0]) == "cancelled"
+
+
+async def test_a_client_that_left_takes_its_job_along_after_an_outage(
+    services: Services, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+) -> None:
+    job_id = await door.submit(make_request(), None, JobOwner(None, None), Claim("0", None, "d"))
+    door.cancel_errors = [NotReady("the job service restarts"), Internal("a bug")] * 30
+    forsaken.forsake(services, job_id)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
+    client: httpx.AsyncClient, door: MemoryDoor, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job_id = (await client.post("/v1/jobs", json={"prompt": "x", "client_state": {"a": 1}})).json()[
+        "id"
+    ]
+    real, reads = database.job, iter([True])
+
+    def once(job_id: str) -> Any:
+        if next(reads, False):
+            return real(job_id)
+        raise NotReady("the database does not answer")
+
+    monkeypatch.setattr(database, "job", once)
+    body = {"client_state": {"a": 2}, "expected": {"a": 1}}
+    answer = await client.patch(f"/v1/jobs/{job_id}", json=body)
+    assert (answer.status_code, answer.json()["client_state"]) == (200, {"a": 2})

@@ -10,14 +10,13 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, select, update
 
 from cascade_core.errors import DeadlineExceeded
 from serve.db import Database
-from serve.patience import until_ready
+from serve.patience import PatientDatabase
 from serve.records import OPEN_STATES, utc_now
 from serve.tables import jobs
 
@@ -37,13 +36,13 @@ def seconds_left(database: Database, job_id: str) -> float | None:
 
 
 @asynccontextmanager
-async def in_time(database: Database, job_id: str) -> AsyncIterator[None]:
+async def in_time(database: PatientDatabase, job_id: str) -> AsyncIterator[None]:
     """Stop what is in the block at the job's deadline.
 
     Raises:
         DeadlineExceeded: it was not done by then.
     """
-    left_s = await until_ready(partial(asyncio.to_thread, seconds_left, database, job_id))
+    left_s = await database.do(seconds_left, job_id)
     try:
         async with asyncio.timeout(left_s):
             yield

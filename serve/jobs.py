@@ -76,28 +76,27 @@ class Jobs:
         self._turns = {name: Turns(1) for name in self._handles}
         self._rows: dict[str, int] = {}
         self._demand = Demand()
-        self._sleepers = Sleepers()
+        self._sleepers, self._outages = Sleepers(), Outages()
         self._sleeping: set[str] | None = None  # not known yet
-        self._outages = Outages()
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
         )
         blobs = BlobStore(settings.blob_url)
         checkpoint = open_checkpoint(settings.model_source(), components=())
-        previewer = StageClient("c", stage_c, method="preview")
         moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
         clients = {
             name: StageClient(name, handle, on_failure=self._queue_metrics.failed)
             for name, handle in self._handles.items()
         }
-        self._calls = StageCalls(self._database, clients, self._turns, self._queue_metrics)
+        previewer, turns = StageClient("c", stage_c, "preview"), self._turns
+        self._calls = StageCalls(self._database, clients, previewer, turns, self._queue_metrics)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
             self._calls,
             self._demand,
             checkpoint.fingerprint if settings.reuse_latents else None,
-            Gate(moderator, previewer, settings.previews > 0, self._database, blobs),
+            Gate(moderator, settings.previews > 0, self._database, blobs),
             self._metrics,
             self._on_end,
         )

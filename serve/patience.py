@@ -1,19 +1,27 @@
-"""Reading and writing what a job has made: a store that is away for a while costs no job."""
+"""A job's view of the database and the blob store: one that is away for a while costs no job.
+
+What a job cannot go on without is tried until the store answers. What it can do without is tried
+once, and a failure is logged.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import Concatenate, ParamSpec, TypeVar
 
 from cascade_core.errors import NotReady
+from serve.db import Database
+from serve.store import BlobStore
 
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 10.0
 
 logger = logging.getLogger(__name__)
 
+Arguments = ParamSpec("Arguments")
 ResultT = TypeVar("ResultT")
 
 
@@ -27,3 +35,83 @@ async def until_ready(do: Callable[[], Awaitable[ResultT]]) -> ResultT:
             logger.warning("waiting for a store: %s", error)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
+
+
+async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
+    """Await something that a job can do without; None if a store did not answer.
+
+    Args:
+        do: what is tried.
+        what: names it in the log.
+    """
+    try:
+        return await do
+    except NotReady as error:
+        logger.warning("going on without %s: %s", what, error)
+        return None
+
+
+class PatientDatabase:
+    """Transactions of a job; each is safe to repeat.
+
+    Args:
+        database: whose methods, and functions that take it first, are run in threads.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def do(
+        self,
+        transaction: Callable[Concatenate[Database, Arguments], ResultT],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> ResultT:
+        """Run a transaction that the job cannot go on without."""
+        run = partial(asyncio.to_thread, transaction, self._database, *args, **kwargs)
+        return await until_ready(run)
+
+    async def try_once(
+        self,
+        transaction: Callable[Concatenate[Database, Arguments], ResultT],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> ResultT | None:
+        """Run a transaction that the job can do without; None if the database did not answer."""
+        run = asyncio.to_thread(transaction, self._database, *args, **kwargs)
+        return await tried_once(run, transaction.__name__)
+
+
+class PatientBlobs:
+    """Reads and writes of a job; each is safe to repeat.
+
+    Args:
+        blobs: where the bytes are.
+    """
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Write an object that the job cannot go on without."""
+        await until_ready(partial(self._blobs.put, key, data))
+
+    async def get_known(self, key: str, what: str) -> bytes:
+        """Read an object that the database says is there.
+
+        Raises:
+            Gone: it was lost; the message begins with ``what``.
+        """
+        return await until_ready(partial(self._blobs.get_known, key, what))
+
+    async def try_put(self, key: str, data: bytes) -> bool:
+        """Write an object that the job can do without; False if the store did not answer."""
+        return await tried_once(self._written(key, data), key) is True
+
+    async def try_delete(self, key: str) -> None:
+        """Remove an object; one that is left behind is removed by the next round of upkeep."""
+        await tried_once(self._blobs.delete(key), f"the removal of {key}")
+
+    async def _written(self, key: str, data: bytes) -> bool:
+        await self._blobs.put(key, data)
+        return True

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Coroutine
-from functools import partial
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 from opentelemetry import trace
@@ -15,11 +15,12 @@ from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLos
 from serve.capacity import Capacity
 from serve.db import Database
 from serve.deaths import count_death
-from serve.line import stage_work
+from serve.line import PREVIEW_WORK, stage_work
 from serve.metrics import QueueMetrics
-from serve.patience import until_ready
+from serve.patience import PatientDatabase
 from serve.records import OpenJob
-from serve.stage_client import OnMessage, StageClient, StageResult
+from serve.replica import Message
+from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.turns import Turns
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,7 @@ class StageCalls:
     Args:
         database: where deaths of replicas are counted.
         stages: the clients of stages ``c``, ``b`` and ``a``.
+        previewer: the client of Stage C that draws a latent small.
         turns: in which order calls get to each stage.
         metrics: notes how long calls wait for their turn.
     """
@@ -39,12 +41,14 @@ class StageCalls:
         self,
         database: Database,
         stages: dict[str, StageClient],
+        previewer: StageClient,
         turns: dict[str, Turns],
         metrics: QueueMetrics,
     ) -> None:
-        self._database = database
+        self._database = PatientDatabase(database)
         self._metrics = metrics
         self._stages = stages
+        self._previewer = previewer
         self._turns = turns
         self._capacity = Capacity()
         self._outages: set[str] = set()
@@ -61,13 +65,24 @@ class StageCalls:
             CannotBeServed: no replica can run it.
             CascadeError: the stage failed.
         """
-        work = self._in_turn(job, index, stage, args, on_message)
+        work = self._call(job, index, stage, args, on_message)
         try:
             result = await self._stoppable(job.id, stage, work)
         except OutOfMemory as error:
             raise self._capacity.ran_out(stage, job.request) from error
         self._capacity.ran(stage, job.request)
         return result
+
+    async def preview(self, job: OpenJob, index: int, latent: bytes) -> bytes:
+        """Draw a Stage C latent small, in turn with the calls of Stage C; returns a WebP file.
+
+        Raises:
+            Cancelled: the job was stopped meanwhile.
+            CannotBeServed: no replica of Stage C runs, and none can be started.
+            CascadeError: the latent could not be drawn.
+        """
+        work = self._preview(job, index, latent)
+        return (await self._stoppable(job.id, "c", work)).data
 
     def stop(self, job_id: str) -> None:
         """Stop the calls of a job; the replicas free their rows within one step."""
@@ -96,35 +111,55 @@ class StageCalls:
                 if stage in stages:
                     task.cancel()
 
-    async def _in_turn(
+    async def _call(
         self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
     ) -> StageResult:
-        async def on_death() -> int:
-            count = partial(count_death, self._database, job.id, f"{stage}{index}")
-            return await until_ready(partial(asyncio.to_thread, count))
-
         self._capacity.check(stage, job.request)
-        asked_s = time.monotonic()
-        async with self._turns[stage].turn(job.owner.turns, stage_work(stage, job.request)):
+        client, on_death = self._stages[stage], self._on_death(job, f"{stage}{index}")
+        async with self._turn(job, stage, stage_work(stage, job.request)) as turn_s:
             began_s = time.monotonic()
-            self._metrics.waited(stage, began_s - asked_s)
-            told = trace.get_current_span()
-            told.add_event("its turn")
-            told.set_attribute("cascade.turn_s", began_s - asked_s)
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
-            client = self._stages[stage]
-            try:
+            with self._sparing_replicas(job):
                 result = await client.call(*args, on_message=on_message, on_death=on_death)
-            except StageLost:
-                # Each of its images would take replicas along; the next has its turn right after.
-                self.give_up(job.id)
-                raise
-            told.set_attribute("cascade.model_s", result.seconds)
+            trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its turn, %.2f s for the call, %.2f s on the model",
-                *(stage, index, began_s - asked_s, time.monotonic() - began_s, result.seconds),
+                *(stage, index, turn_s, time.monotonic() - began_s, result.seconds),
             )
             return result
+
+    async def _preview(self, job: OpenJob, index: int, latent: bytes) -> StageResult:
+        on_death = self._on_death(job, f"preview{index}")
+        async with self._turn(job, "c", PREVIEW_WORK):
+            with self._sparing_replicas(job):
+                return await self._previewer.call(latent, on_message=_ignore, on_death=on_death)
+
+    @asynccontextmanager
+    async def _turn(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:
+        """Wait for a turn of the job's user at a stage; yields the seconds that took."""
+        asked_s = time.monotonic()
+        async with self._turns[stage].turn(job.owner.turns, work):
+            turn_s = time.monotonic() - asked_s
+            self._metrics.waited(stage, turn_s)
+            told = trace.get_current_span()
+            told.add_event("its turn")
+            told.set_attribute("cascade.turn_s", turn_s)
+            yield turn_s
+
+    @contextmanager
+    def _sparing_replicas(self, job: OpenJob) -> Iterator[None]:
+        """Stop a job's other images when one has taken replicas along, as each would do."""
+        try:
+            yield
+        except StageLost:  # inside its turn, as the next has its own right after
+            self.give_up(job.id)
+            raise
+
+    def _on_death(self, job: OpenJob, call: str) -> OnDeath:
+        async def on_death() -> int:
+            return await self._database.do(count_death, job.id, call)
+
+        return on_death
 
     async def _stoppable(
         self, job_id: str, stage: str, work: Coroutine[Any, Any, StageResult]
@@ -149,3 +184,7 @@ class StageCalls:
             del calls[task]
             if not calls:
                 self._running.pop(job_id, None)
+
+
+async def _ignore(_message: Message) -> None:
+    """Drawing a latent reports no progress."""

@@ -13,9 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
-from functools import partial
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from opentelemetry.trace import StatusCode
@@ -24,32 +22,29 @@ from cascade_core.errors import (
     Cancelled,
     CascadeError,
     ContentRefused,
+    Gone,
     Internal,
-    NotFound,
-    NotReady,
+    WireError,
 )
-from cascade_core.handoff import StageCLatent
-from cascade_core.request import GenerationRequest
+from cascade_core.handoff import StageBLatent, StageCLatent
 from serve import store
 from serve.db import Database
 from serve.deadlines import in_time
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.job_warnings import add_warnings, copy_warnings
+from serve.job_warnings import add_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import HandoffPart, JobMetrics
-from serve.patience import until_ready
+from serve.patience import PatientBlobs, PatientDatabase
 from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_calls import StageCalls
 from serve.store import BlobStore
+from serve.stored_latents import LatentReuse, drop_latent
 from serve.tracing import Context, span, unpacked_context
 
 logger = logging.getLogger(__name__)
-
-Arguments = ParamSpec("Arguments")
-ResultT = TypeVar("ResultT")
 
 
 @DBOS.dbos_class()
@@ -79,11 +74,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         on_end: Callable[[str], None],
     ) -> None:
         super().__init__("jobs")
-        self._database = database
-        self._blobs = blobs
+        self._database = PatientDatabase(database)
+        self._blobs = PatientBlobs(blobs)
+        self._latents = LatentReuse(database, blobs, reusable)
         self._calls = calls
         self._demand = demand
-        self._reusable = reusable
         self._gate = gate
         self._metrics = metrics
         self._on_end = on_end
@@ -106,7 +101,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Cancelled:
                 state = "cancelled"
             except ContentRefused as refusal:
-                await until_ready(partial(self._gate.wipe, job_id))
+                await self._gate.wipe(job_id)
                 state, error = "failed", refusal.to_dict()
             except CascadeError as failure:
                 state, error = "failed", failure.to_dict()
@@ -129,11 +124,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Make and store the Stage C latent; returns the model's seconds."""
         job = await self._open(job_id)
         latent_id = job.images[index].latent_id
-        if await self._sql(self._database.latent, latent_id) is not None:
+        if await self._database.do(Database.latent, latent_id) is not None:
             return 0.0
         request, seconds = job.request.for_image(index), 0.0
         use: StageCUse = "reused"
-        data = await self._equal_latent(request, job)
+        data = await self._latents.find(request, job)
         if data is None:
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
@@ -142,36 +137,53 @@ class JobWorkflow(DBOSConfiguredInstance):
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
-        await self._sql(self._database.save_latent, row, seconds, use)
+        await self._database.do(Database.save_latent, row, seconds, use)
         return seconds
 
     @DBOS.step()
     async def stage_b(self, job_id: str, index: int) -> float:
-        """Expand the stored latent; returns the model's seconds."""
+        """Expand the stored latent; returns the model's seconds.
+
+        Raises:
+            Gone: the stored latent is lost or damaged.
+        """
         job = await self._open(job_id)
         latent_key = store.latent_key(job.images[index].latent_id)
         latent = await self._known("c", latent_key, "this latent")
-        await self._pass_gate(job, index, latent)
         request = job.request.for_image(index).to_dict()
-        data, seconds = await self._call(job_id, index, "b", latent, request)
+        with _checked(StageCLatent.decode, latent, "this latent"):
+            await self._pass_gate(job, index, latent)
+            data, seconds = await self._call(job_id, index, "b", latent, request)
         await self._keep("b", store.handoff_key(job_id, index), data)
-        await self._sql(self._database.add_cost, job_id, "b", seconds)
+        await self._database.do(Database.add_cost, job_id, "b", seconds)
         return seconds
 
     @DBOS.step()
     async def stage_a(self, job_id: str, index: int) -> float:
-        """Decode to the picture and store it; returns the model's seconds."""
+        """Decode to the picture and store it; returns the model's seconds.
+
+        Raises:
+            Gone: the stored Stage B latent is lost or damaged.
+        """
         job = await self._open(job_id)
         image = job.images[index]
         if image.ready_at is not None:
             return 0.0
         handoff_key = store.handoff_key(job_id, index)
-        latent = await self._known("b", handoff_key, "the Stage B latent of this job")
-        data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
+        what = "the Stage B latent of this job"
+        latent = await self._known("b", handoff_key, what)
+        with _checked(StageBLatent.decode, latent, what):
+            data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
         await self._keep("a", store.image_key(image.id, job.request.format), data)
-        await self._sql(self._database.save_image, image.id, len(data), seconds)
-        await self._blobs.delete(handoff_key)
+        await self._database.do(Database.save_image, image.id, len(data), seconds)
+        await self._blobs.try_delete(handoff_key)
         return seconds
+
+    @DBOS.step()
+    async def drop_latent(self, job_id: str, index: int) -> None:
+        """Forget an image's Stage C latent, so that Stage C makes it anew."""
+        job = await self._open(job_id)
+        await self._database.do(drop_latent, job.images[index].latent_id)
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
@@ -203,9 +215,26 @@ class JobWorkflow(DBOSConfiguredInstance):
             if job.request.kind == "generate":
                 await self.stage_c(job_id, index)
                 done("c")
-            await self.stage_b(job_id, index)
+            await self._expand(job, index)
             done("b")
-            await self.stage_a(job_id, index)
+            try:
+                await self.stage_a(job_id, index)
+            except Gone as error:
+                logger.warning("stage B runs once more: %s", error)
+                await self._expand(job, index)
+                await self.stage_a(job_id, index)
+
+    async def _expand(self, job: OpenJob, index: int) -> None:
+        """Run Stage B; where its latent is lost or damaged and the job's own, Stage C before."""
+        try:
+            await self.stage_b(job.id, index)
+        except Gone as error:
+            if job.request.kind != "generate":
+                raise
+            logger.warning("stage C runs once more: %s", error)
+            await self.drop_latent(job.id, index)
+            await self.stage_c(job.id, index)
+            await self.stage_b(job.id, index)
 
     async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
         """Have a composition checked; one that is refused stops the job's other images, too."""
@@ -213,31 +242,17 @@ class JobWorkflow(DBOSConfiguredInstance):
             return
         try:
             async with in_time(self._database, job.id):
-                preview = await self._gate.check(job, index, latent)
+                preview = await self._calls.preview(self._still_open(job.id), index, latent)
+                await self._gate.check(job, index, preview)
         except ContentRefused:
             self._calls.give_up(job.id)
             raise
-        if preview is not None and job.request.kind == "generate":
+        if self._gate.shows_previews and job.request.kind == "generate":
             steps = job.request.steps
             await self._show(job.id, index, "c", steps, steps, preview)
 
-    async def _equal_latent(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
-        """Return the bytes of a stored latent that Stage C would make again; None if none is."""
-        if self._reusable is None:
-            return None
-        row = await asyncio.to_thread(
-            self._database.equal_latent, self._reusable, request, job.owner
-        )
-        if row is None:
-            return None
-        with suppress(NotFound):  # deleted in this moment
-            latent = StageCLatent.decode(await self._blobs.get(store.latent_key(row.id)))
-            await asyncio.to_thread(copy_warnings, self._database, row.job_id, job.id)
-            return replace(latent, request=request).encode()
-        return None
-
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
-        await self._sql(self._database.finish_job, job_id, state, error)
+        await self._database.do(Database.finish_job, job_id, state, error)
         self._calls.forget(job_id)
         self._begun.discard(job_id)
         job, code = self._open_jobs.pop(job_id, None), (error or {}).get("code", "")
@@ -260,10 +275,17 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return the job as it was when this process took it up; Cancelled if it has ended."""
         job = self._open_jobs.get(job_id)
         if job is None:
-            job = await self._sql(self._database.open_job, job_id)
+            job = await self._database.do(Database.open_job, job_id)
         if job is None or self._calls.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
+        return job
+
+    def _still_open(self, job_id: str) -> OpenJob:
+        """Return a job whose step has begun; Cancelled if the job has ended since."""
+        job = self._open_jobs.get(job_id)
+        if job is None or self._calls.is_given_up(job_id):
+            raise Cancelled("the job was cancelled")
         return job
 
     async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
@@ -277,27 +299,22 @@ class JobWorkflow(DBOSConfiguredInstance):
         """
 
         async def on_message(message: Message) -> None:
-            try:
-                await self._progress(job_id, index, stage, message)
-            except NotReady as error:  # no reason to do the work once more
-                logger.warning("progress of stage %s is not shown: %s", stage, error)
+            await self._progress(job_id, index, stage, message)
 
         async with in_time(self._database, job_id):
-            job = self._open_jobs.get(job_id)
-            if job is None or self._calls.is_given_up(job_id):  # since the step began
-                raise Cancelled("the job was cancelled")
+            job = self._still_open(job_id)
             with span(f"stage {stage}", image=index):
                 result = await self._calls.call(job, index, stage, args, on_message)
             return result.data, result.seconds
 
     async def _known(self, stage: str, key: str, what: str) -> bytes:
         with self._handoff(stage, "fetch", key), span(f"fetch from stage {stage}"):
-            return await until_ready(partial(self._blobs.get_known, key, what))
+            return await self._blobs.get_known(key, what)
 
     async def _keep(self, stage: str, key: str, data: bytes) -> None:
         self._metrics.handoff.size(stage, len(data))
         with self._handoff(stage, "store", key), span(f"store of stage {stage}"):
-            await until_ready(partial(self._blobs.put, key, data))
+            await self._blobs.put(key, data)
 
     @contextmanager
     def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:
@@ -307,23 +324,16 @@ class JobWorkflow(DBOSConfiguredInstance):
             yield
         logger.info("stage %s, %s: %.3f s to %s", stage, key, time.monotonic() - began_s, part)
 
-    async def _sql(
-        self,
-        do: Callable[Arguments, ResultT],
-        *args: Arguments.args,
-        **kwargs: Arguments.kwargs,
-    ) -> ResultT:
-        """Do a transaction that the job cannot go on without."""
-        return await until_ready(partial(asyncio.to_thread, do, *args, **kwargs))
-
     async def _progress(self, job_id: str, index: int, stage: str, message: Message) -> None:
+        """Note what a stage tells; a store that does not answer is no reason to do work again."""
         if message["type"] == "warning":
-            await asyncio.to_thread(add_warnings, self._database, job_id, [message["text"]])
+            await self._database.try_once(add_warnings, job_id, [message["text"]])
             return
         if message["type"] == "started":
             if job_id not in self._begun:
-                await asyncio.to_thread(self._database.start_job, job_id)
-                self._begun.add(job_id)
+                is_noted = await self._database.try_once(Database.start_job, job_id)
+                if is_noted is not None:
+                    self._begun.add(job_id)
             return
         preview = message.get("preview")
         if stage == "c" and self._gate.is_watched:
@@ -336,5 +346,23 @@ class JobWorkflow(DBOSConfiguredInstance):
         key = None
         if preview is not None:
             key = store.preview_key(job_id, index, stage, step)
-            await self._blobs.put(key, preview)
-        await asyncio.to_thread(self._database.progress, job_id, stage, step, steps, index, key)
+            if not await self._blobs.try_put(key, preview):
+                key = None
+        await self._database.try_once(Database.progress, job_id, stage, step, steps, index, key)
+
+
+@contextmanager
+def _checked(decode: Callable[[bytes], object], data: bytes, what: str) -> Iterator[None]:
+    """Tell a damaged input of a stage from a fault of the stage itself.
+
+    Raises:
+        Gone: the stage refused ``data``, and :mod:`cascade_core.handoff` refuses it, too.
+    """
+    try:
+        yield
+    except WireError:
+        try:
+            decode(data)
+        except WireError as error:
+            raise Gone(f"{what} is recorded, but its file in the store is damaged") from error
+        raise

@@ -12,7 +12,7 @@ from dbos import DBOS, SetWorkflowID
 from dbos._dbos import _get_or_create_dbos_registry
 
 from cascade_core.geometry import Geometry
-from cascade_core.handoff import ModelRef, StageCLatent, Tensor
+from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.db import Database
@@ -46,10 +46,11 @@ class Stage:
         return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
 
 
-def stage_c_latent(request: dict[str, Any]) -> bytes:
-    def zeros(*shape: int) -> Tensor:
-        return Tensor("float32", np.zeros(shape, np.float32))
+def zeros(*shape: int) -> Tensor:
+    return Tensor("float32", np.zeros(shape, np.float32))
 
+
+def stage_c_latent(request: dict[str, Any]) -> bytes:
     geometry = Geometry()
     return StageCLatent(
         latents_chw=zeros(16, *geometry.stage_c_hw(request["height"], request["width"])),
@@ -61,20 +62,40 @@ def stage_c_latent(request: dict[str, Any]) -> bytes:
     ).encode()
 
 
+def stage_b_latent(request: dict[str, Any]) -> bytes:
+    geometry = Geometry()
+    stage_c_hw = geometry.stage_c_hw(request["height"], request["width"])
+    return StageBLatent(
+        latents_chw=zeros(4, *geometry.stage_b_hw(stage_c_hw)),
+        geometry=geometry,
+        model=ModelRef("demo", "r1", "f1"),
+        request=GenerationRequest.from_dict(request),
+    ).encode()
+
+
 class Previewer:
     """Draws every latent alike."""
 
-    async def call(self, latent: bytes, *, on_message: OnMessage) -> StageResult:
+    def __init__(self) -> None:
+        self.calls = 0
+
+    async def call(self, latent: bytes, *, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+        self.calls += 1
         StageCLatent.decode(latent)
         return StageResult(PREVIEW, 0.0)
 
 
 def stage_calls(
-    database: Database, stages: Mapping[str, Stage], turns: dict[str, Turns] | None = None
+    database: Database,
+    stages: Mapping[str, Stage],
+    turns: dict[str, Turns] | None = None,
+    previewer: Previewer | None = None,
 ) -> StageCalls:
     """Return the way to stages, one image at a time; a test may exchange a stage later."""
     turns = turns or {name: Turns(1) for name in stages}
-    return StageCalls(database, cast(dict[str, StageClient], stages), turns, QueueMetrics())
+    clients = cast(dict[str, StageClient], stages)
+    drawer = cast(StageClient, previewer or Previewer())
+    return StageCalls(database, clients, drawer, turns, QueueMetrics())
 
 
 @asynccontextmanager
@@ -88,8 +109,7 @@ async def launched(
     calls: StageCalls | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
-    previewer = cast(StageClient, Previewer())
-    gate = Gate(Moderator(checkers, RefusalMetrics().refused), previewer, True, database, blobs)
+    gate = Gate(Moderator(checkers, RefusalMetrics().refused), True, database, blobs)
     workflow = JobWorkflow(
         database,
         blobs,

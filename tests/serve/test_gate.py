@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -18,9 +19,10 @@ from serve.event_log import EventLog
 from serve.records import Job, NewJob
 from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.store import BlobStore, latent_key
+from serve.turns import Turns
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW
-from tests.serve.null_stages import Stage, launched, run_to_end
+from tests.serve.null_stages import Previewer, Stage, launched, run_to_end, stage_calls
 
 JobMaker = Callable[..., NewJob]
 NUDITY = Refusal("nudity")
@@ -47,6 +49,20 @@ class Endless(Stage):
         self.begun.set()
         await asyncio.Event().wait()
         raise AssertionError("nobody sets it")
+
+
+class AskedTurns(Turns):
+    """Tells when a turn is asked for."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.asked = asyncio.Event()
+
+    @asynccontextmanager
+    async def turn(self, user: str, cost: float) -> AsyncIterator[None]:
+        self.asked.set()
+        async with super().turn(user, cost):
+            yield
 
 
 @pytest.fixture
@@ -201,6 +217,57 @@ async def test_a_variation_keeps_a_replica_of_stage_c_to_draw_what_is_checked(
     assert demand.stats()[open_work_key("c")] == 0
 
 
+async def test_a_preview_for_checkers_waits_for_its_turn_at_stage_c(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checker: Answering,
+    make_job: JobMaker,
+) -> None:
+    turns, previewer = {name: AskedTurns(1) for name in stages}, Previewer()
+    calls = stage_calls(database, stages, {**turns}, previewer)
+    async with (
+        launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
+        asyncio.timeout(TIMEOUT_S),
+    ):
+        latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
+        varied = make_job(kind="vary_details", latent_id=latent_id)
+        async with turns["c"].turn("another", 1.0):
+            turns["c"].asked.clear()
+            ending = asyncio.create_task(run_to_end(workflow, database, varied))
+            await turns["c"].asked.wait()
+            assert (previewer.calls, stages["b"].calls) == (1, 1)
+        assert (await ending).state == "succeeded"
+    assert (previewer.calls, stages["b"].calls) == (2, 2)
+
+
+async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checker: Answering,
+    make_job: JobMaker,
+) -> None:
+    turns = {name: AskedTurns(1) for name in stages}
+    calls = stage_calls(database, stages, {**turns})
+    async with (
+        launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
+        asyncio.timeout(TIMEOUT_S),
+    ):
+        latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
+        varied = make_job(kind="vary_details", latent_id=latent_id)
+        async with turns["c"].turn("another", 1.0):
+            turns["c"].asked.clear()
+            ending = asyncio.create_task(run_to_end(workflow, database, varied))
+            await turns["c"].asked.wait()
+            database.finish_job(varied.id, "cancelled")
+            workflow.cancel(varied.id)
+            assert (await ending).state == "cancelled"
+            assert turns["c"].waiting_calls == 0
+
+
 async def test_one_refused_image_fails_the_job_and_stops_the_others(
     run: Run,
     make_job: JobMaker,
@@ -221,11 +288,16 @@ async def test_one_refused_image_fails_the_job_and_stops_the_others(
 
 
 async def test_images_that_were_finished_before_one_is_refused_stay(
-    run: Run, make_job: JobMaker, checker: Answering, database: Database, blobs: BlobStore
+    run: Run,
+    make_job: JobMaker,
+    checker: Answering,
+    database: Database,
+    blobs: BlobStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job = make_job(n=2)
     is_first_ready = asyncio.Event()
-    finish = database.save_image
+    finish = Database.save_image
 
     def save_image(*args: Any) -> bool:
         is_new = finish(*args)
@@ -239,7 +311,7 @@ async def test_images_that_were_finished_before_one_is_refused_stay(
         return NUDITY
 
     loop = asyncio.get_running_loop()
-    database.save_image = save_image  # type: ignore[method-assign]
+    monkeypatch.setattr(Database, "save_image", save_image)
     checker.answer = refuse_second
     ended = await run(job)
     assert ended.state == "failed"

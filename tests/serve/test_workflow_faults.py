@@ -13,7 +13,7 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
-from cascade_core.errors import CascadeError, NotReady, OutOfMemory, StageLost
+from cascade_core.errors import CascadeError, OutOfMemory, StageLost
 from serve.db import Database
 from serve.deaths import count_death
 from serve.records import Job, NewJob, utc_now
@@ -223,43 +223,3 @@ async def test_a_job_that_replicas_died_of_takes_no_more_along_by_its_other_imag
     stages["b"].fails = StageLost("the replica died")
     assert code(await runner.end(make_job(n=4))) == "stage_lost"
     assert stages["b"].calls == 1
-
-
-async def test_a_stage_is_not_called_again_because_its_progress_cannot_be_written(
-    runner: Runner, make_job: JobMaker, database: Database, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stay_locked(job_id: str) -> bool:
-        raise NotReady("the database does not answer")
-
-    monkeypatch.setattr(database, "start_job", stay_locked)
-    assert (await runner.end(make_job())).state == "succeeded"
-
-
-async def test_a_store_that_is_away_for_a_while_costs_no_job_and_repeats_no_stage(
-    runner: Runner,
-    make_job: JobMaker,
-    stages: Stages,
-    blobs: BlobStore,
-    database: Database,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    put, finish_job, failures = blobs.put, database.finish_job, iter([True] * 3)
-
-    async def put_at_last(key: str, data: bytes) -> None:
-        if next(failures, False):
-            raise NotReady("the store does not answer")
-        await put(key, data)
-
-    ends = iter([True])
-
-    def finish_at_last(*args: Any) -> bool:
-        if next(ends, False):
-            raise NotReady("the database does not answer")
-        return finish_job(*args)
-
-    monkeypatch.setattr("serve.patience.FIRST_PAUSE_S", 0.001)
-    monkeypatch.setattr(blobs, "put", put_at_last)
-    monkeypatch.setattr(database, "finish_job", finish_at_last)
-    assert (await runner.end(make_job())).state == "succeeded"
-    assert [stage.calls for stage in stages.values()] == [1, 1, 1]
-    assert next(failures, None) is next(ends, None) is None

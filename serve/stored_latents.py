@@ -1,0 +1,81 @@
+"""Stored Stage C latents: used again for equal requests, and set aside when their file is bad."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import replace
+from functools import partial
+
+from sqlalchemy import delete, update
+
+from cascade_core.errors import NotFound, WireError
+from cascade_core.handoff import StageCLatent
+from cascade_core.request import GenerationRequest
+from serve.db import Database
+from serve.job_warnings import copy_warnings
+from serve.patience import tried_once
+from serve.records import LatentRow, OpenJob
+from serve.store import BlobStore, latent_key
+from serve.tables import latents
+
+logger = logging.getLogger(__name__)
+
+
+class LatentReuse:
+    """Finds the stored latent that Stage C would make again.
+
+    Args:
+        database, blobs: where latents are.
+        fingerprint: of the model whose latents may be used again; None: none may.
+    """
+
+    def __init__(self, database: Database, blobs: BlobStore, fingerprint: str | None) -> None:
+        self._database = database
+        self._blobs = blobs
+        self._fingerprint = fingerprint
+
+    async def find(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
+        """Return the wire form of an equal latent for a request of one image; None if none is.
+
+        The job also gets the warnings of the job that made the latent. The search only saves
+        Stage C's work, so a store that does not answer means None.
+        """
+        if self._fingerprint is None:
+            return None
+        search = self._search(self._fingerprint, request, job)
+        return await tried_once(search, "a search for an equal latent")
+
+    async def _search(
+        self, fingerprint: str, request: GenerationRequest, job: OpenJob
+    ) -> bytes | None:
+        look_up = partial(self._database.equal_latent, fingerprint, request, job.owner)
+        while (row := await asyncio.to_thread(look_up)) is not None:
+            data = await self._read(row, request)
+            if data is not None:
+                await asyncio.to_thread(copy_warnings, self._database, row.job_id, job.id)
+                return data
+            await asyncio.to_thread(_set_aside, self._database, row.id)
+        return None
+
+    async def _read(self, row: LatentRow, request: GenerationRequest) -> bytes | None:
+        """Return a latent with another request in it; None if its file is lost or damaged."""
+        try:
+            latent = StageCLatent.decode(await self._blobs.get(latent_key(row.id)))
+            return replace(latent, request=request).encode()
+        except (NotFound, WireError) as error:
+            logger.warning("latent %s is not used again: %s", row.id, error)
+            return None
+
+
+def drop_latent(database: Database, latent_id: str) -> None:
+    """Remove the row of a latent that is made anew."""
+    with database.writing() as connection:
+        connection.execute(delete(latents).where(latents.c.id == latent_id))
+
+
+def _set_aside(database: Database, latent_id: str) -> None:
+    """Keep a latent out of later searches."""
+    change = update(latents).where(latents.c.id == latent_id).values(content=None)
+    with database.writing() as connection:
+        connection.execute(change)

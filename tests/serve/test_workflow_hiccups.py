@@ -1,0 +1,287 @@
+"""Stores that do not answer for a moment, and files that were lost or damaged, cost no job."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from functools import partial, wraps
+from inspect import iscoroutinefunction
+from typing import Any
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from cascade_core.errors import NotReady
+from cascade_core.handoff import StageBLatent, StageCLatent
+from serve.db import Database
+from serve.records import Job, NewJob
+from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.store import BlobStore, latent_key
+from tests.serve.checkers import Answering
+from tests.serve.memory_door import PREVIEW
+from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
+
+JobMaker = Callable[..., NewJob]
+Run = Callable[[NewJob], Any]
+DAMAGED = b"damaged"
+
+
+class Decoding(Stage):
+    """A stage that shows a preview, and reads what it gets as a real one does."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+        await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
+        result = await super().call(*args, on_message=on_message, on_death=on_death)
+        if self.name == "c":
+            return result
+        if self.name == "b":
+            StageCLatent.decode(args[0])
+            return StageResult(stage_b_latent(args[1]), 0.25)
+        StageBLatent.decode(args[0])
+        return result
+
+
+@pytest.fixture
+def stages() -> dict[str, Stage]:
+    return {name: Decoding(name) for name in ("c", "b", "a")}
+
+
+@pytest_asyncio.fixture
+async def run(
+    database: Database, database_url: str, blobs: BlobStore, stages: dict[str, Stage]
+) -> AsyncIterator[Run]:
+    async with launched(database, database_url, blobs, stages) as workflow:
+        yield partial(run_to_end, workflow, database)
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Makes a method fail; returns the list of its calls that did."""
+    monkeypatch.setattr("serve.patience.FIRST_PAUSE_S", 0.001)
+
+    def make(of: type, method: str, times: int = 1000, key: str = "") -> list[str]:
+        works, failed = getattr(of, method), []
+
+        def check(args: tuple[Any, ...]) -> None:
+            if len(failed) < times and str(args[0]).startswith(key):
+                failed.append(str(args))
+                raise NotReady("it does not answer")
+
+        @wraps(works)
+        def call(self: Any, *args: Any) -> Any:
+            check(args)
+            return works(self, *args)
+
+        @wraps(works)
+        async def call_async(self: Any, *args: Any) -> Any:
+            check(args)
+            return await works(self, *args)
+
+        monkeypatch.setattr(of, method, call_async if iscoroutinefunction(works) else call)
+        return failed
+
+    return make
+
+
+def calls(stages: dict[str, Stage]) -> list[int]:
+    return [stage.calls for stage in stages.values()]
+
+
+@pytest.mark.parametrize(
+    ("of", "method", "key"),
+    [
+        (BlobStore, "put", "previews/"),
+        (BlobStore, "delete", "handoffs/"),
+        (Database, "equal_latent", ""),
+        (Database, "start_job", ""),
+        (Database, "progress", ""),
+    ],
+)
+async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
+    run: Run,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    fails: Callable[..., list[str]],
+    of: type,
+    method: str,
+    key: str,
+) -> None:
+    failed = fails(of, method, key=key)
+    ended = await run(make_job())
+    assert (ended.state, ended.error) == ("succeeded", None)
+    assert calls(stages) == [1, 1, 1]
+    assert failed
+
+
+@pytest.mark.parametrize(
+    ("of", "method", "key"),
+    [
+        (BlobStore, "put", "latents/"),
+        (BlobStore, "put", "handoffs/"),
+        (BlobStore, "put", "images/"),
+        (BlobStore, "get", ""),
+        (Database, "open_job", ""),
+        (Database, "latent", ""),
+        (Database, "save_latent", ""),
+        (Database, "add_cost", ""),
+        (Database, "save_image", ""),
+        (Database, "finish_job", ""),
+    ],
+)
+async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
+    run: Run,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    fails: Callable[..., list[str]],
+    of: type,
+    method: str,
+    key: str,
+) -> None:
+    failed = fails(of, method, times=3, key=key)
+    ended = await run(make_job())
+    assert (ended.state, ended.error) == ("succeeded", None)
+    assert calls(stages) == [1, 1, 1]
+    assert len(failed) == 3
+
+
+async def test_a_warning_that_cannot_be_written_costs_no_job(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stay_locked(*_: Any) -> None:
+        raise NotReady("it does not answer")
+
+    stages["c"].warning = "too long"
+    monkeypatch.setattr("serve.workflow.add_warnings", stay_locked)
+    assert (await run(make_job())).state == "succeeded"
+
+
+async def test_a_latent_is_made_anew_when_its_warnings_cannot_be_copied(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stay_locked(*_: Any) -> None:
+        raise NotReady("it does not answer")
+
+    await run(make_job())
+    monkeypatch.setattr("serve.stored_latents.copy_warnings", stay_locked)
+    ended = await run(make_job())
+    assert (ended.state, ended.images[0].stage_c) == ("succeeded", "ran")
+
+
+async def test_a_checked_preview_that_cannot_be_stored_costs_no_job(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    make_job: JobMaker,
+    fails: Callable[..., list[str]],
+) -> None:
+    failed = fails(BlobStore, "put", key="previews/")
+    async with launched(database, database_url, blobs, stages, [Answering()]) as workflow:
+        assert (await run_to_end(workflow, database, make_job(steps=12))).state == "succeeded"
+    assert any("-c-12.webp" in key for key in failed)
+
+
+async def test_a_damaged_latent_is_set_aside_and_its_successor_is_used_again(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore
+) -> None:
+    first = await run(make_job())
+    await blobs.put(latent_key(first.images[0].latent_id), DAMAGED)
+    later = [await run(make_job()) for _ in range(2)]
+    assert [(job.state, job.images[0].stage_c) for job in later] == [
+        ("succeeded", "ran"),
+        ("succeeded", "reused"),
+    ]
+    assert stages["c"].calls == 2
+
+
+async def test_a_lost_latent_is_set_aside_and_its_successor_is_used_again(
+    run: Run, make_job: JobMaker, blobs: BlobStore
+) -> None:
+    first = await run(make_job())
+    await blobs.delete(latent_key(first.images[0].latent_id))
+    assert [(await run(make_job())).images[0].stage_c for _ in range(2)] == ["ran", "reused"]
+
+
+async def test_a_variation_of_a_damaged_latent_fails_with_the_reason(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore
+) -> None:
+    latent_id = (await run(make_job())).images[0].latent_id
+    await blobs.put(latent_key(latent_id), DAMAGED)
+    ended = await run(make_job(kind="vary_details", latent_id=latent_id))
+    assert ended.error == {
+        "code": "gone",
+        "message": "this latent is recorded, but its file in the store is damaged",
+    }
+    assert stages["c"].calls == 1
+
+
+def after_first_put(
+    monkeypatch: pytest.MonkeyPatch, key: str, spoil: Callable[[BlobStore, str], Any]
+) -> None:
+    """Spoil the first object that is stored under keys which begin so, as a power cut may."""
+    put, spoilt = BlobStore.put, []
+
+    async def put_and_spoil(self: BlobStore, at: str, data: bytes) -> None:
+        await put(self, at, data)
+        if at.startswith(key) and not spoilt:
+            spoilt.append(at)
+            await spoil(self, at)
+
+    monkeypatch.setattr(BlobStore, "put", put_and_spoil)
+
+
+async def damage(blobs: BlobStore, key: str) -> None:
+    await blobs.put(key, DAMAGED)
+
+
+async def lose(blobs: BlobStore, key: str) -> None:
+    await blobs.delete(key)
+
+
+@pytest.mark.parametrize("spoil", [damage, lose])
+async def test_a_spoilt_latent_between_c_and_b_is_made_anew(
+    run: Run,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    blobs: BlobStore,
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[BlobStore, str], Any],
+) -> None:
+    after_first_put(monkeypatch, "latents/", spoil)
+    ended = await run(make_job())
+    assert ended.state == "succeeded"
+    assert (stages["c"].calls, stages["a"].calls) == (2, 1)
+    latent = StageCLatent.decode(await blobs.get(latent_key(ended.images[0].latent_id)))
+    assert np.isfinite(latent.latents_chw.array).all()
+    again = await run(make_job())
+    assert again.images[0].stage_c == "reused"
+
+
+@pytest.mark.parametrize("spoil", [damage, lose])
+async def test_a_spoilt_hand_off_between_b_and_a_is_made_anew(
+    run: Run,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    monkeypatch: pytest.MonkeyPatch,
+    spoil: Callable[[BlobStore, str], Any],
+) -> None:
+    after_first_put(monkeypatch, "handoffs/", spoil)
+    job = make_job()
+    assert (await run(job)).state == "succeeded"
+    assert (stages["c"].calls, stages["b"].calls) == (1, 2)
+
+
+async def test_a_hand_off_that_is_always_damaged_fails_its_job_after_one_more_try(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put = BlobStore.put
+
+    async def put_damaged(self: BlobStore, key: str, data: bytes) -> None:
+        await put(self, key, DAMAGED if key.startswith("handoffs/") else data)
+
+    monkeypatch.setattr(BlobStore, "put", put_damaged)
+    ended: Job = await run(make_job())
+    assert ended.error is not None
+    assert ended.error["code"] == "gone"
+    assert "damaged" in ended.error["message"]
+    assert (stages["c"].calls, stages["b"].calls) == (1, 2)

@@ -110,7 +110,7 @@ class CascadeBot(commands.AutoShardedBot):
         """Take up what was left unfinished, and do what has to wait for the service."""
         self._start(self._until_done(self._recover))
         self._start(self._until_done(self._learn_model))
-        self._start(self._until_done(self._desk.people.learn))
+        self._start(self._until_done(self._desk.people.adopt_private_list))
         if self._settings.sync:
             self._start(self._until_done(self.sync_if_changed))
 

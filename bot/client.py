@@ -165,6 +165,10 @@ class CascadeClient:
         path, body = f"/v1/preferences/{_segment(name)}", {"value": value}
         await self._json("PUT", path, params=_given(user=user), json=body)
 
+    async def delete_preference(self, name: str) -> None:
+        """Forget what is kept under a name."""
+        await self._send("DELETE", f"/v1/preferences/{_segment(name)}")
+
     async def model(self) -> ModelInfo:
         """Return what the service says about its model."""
         return ModelInfo.from_json((await self._json("GET", "/v1/models"))["data"][0])

@@ -17,9 +17,10 @@ from bot.ui.parts import Layout
 
 EDIT_TIMEOUT_S = 40.0
 """discord.py repeats a 5xx for 25 s and waits out any 429; this bounds both."""
-_HISTORY = 50
+UNKNOWN_MESSAGE = 10008
+"""Discord's code for a message that was deleted."""
 
-_UNKNOWN_MESSAGE = 10008
+_HISTORY = 50
 _TOO_LARGE = 40005
 _BLOCKED_BY_MODERATION = (200000, 200001, 240000)
 
@@ -124,7 +125,7 @@ class Postman:
 
 def meaning(error: discord.HTTPException) -> Outcome:
     """Return what an error of Discord means for a delivery."""
-    if error.code == _UNKNOWN_MESSAGE:
+    if error.code == UNKNOWN_MESSAGE:
         return Outcome.GONE
     if error.status == 413 or error.code == _TOO_LARGE:
         return Outcome.TOO_LARGE

@@ -88,33 +88,28 @@ class Desk:
             self._model = await self._client.model()
         return self._model
 
-    async def place(self, talk: Talk, make: MakeOrder, private: bool | None = None) -> None:
-        """Acknowledge, have an order made up, place it, and let its message live.
+    async def place(self, talk: Talk, make: MakeOrder) -> None:
+        """Have an order made up, acknowledge, place it, and let its message live.
 
         Args:
             talk: not acknowledged yet.
             make: makes the order from what its orderer likes.
-            private: what they said about it; None: nothing.
         """
         task = asyncio.current_task()
         if self._is_closed or task is None:
             raise NotReady("the bot is stopping")
         self._placing.add(task)
         try:
-            await self._place(talk, make, private)
+            await self._place(talk, make)
         except asyncio.CancelledError:
             raise NotReady("the bot is stopping") from None
         finally:
             self._placing.discard(task)
 
-    async def _place(self, talk: Talk, make: MakeOrder, private: bool | None) -> None:
-        wish = self.people.likes_private(talk.user) if private is None else private
-        # Who may want to be alone is answered alone first; it is made public if they do not.
-        await talk.hold(private=wish is not False)
-        order = await make(await self.people.of(talk.user))
-        await self._check(talk, order)
+    async def _place(self, talk: Talk, make: MakeOrder) -> None:
+        order = await talk.hold_when_ready(self._make(talk, make), lambda made: made.private)
         job_id = str(ULID())
-        if talk.is_private and not order.private and private is None and wish is not False:
+        if talk.is_undecided and not order.private:
             voice = talk.public_voice()
             await talk.go_public(layouts.live(voice, job_id, order.prompt, Snapshot()))
         address = _address(talk, order)
@@ -124,6 +119,11 @@ class Desk:
             raise Refusal.because("too_long_here")
         logger.info("placed job %s", job.id)
         self._courier.take(job, address)
+
+    async def _make(self, talk: Talk, make: MakeOrder) -> Order:
+        order = await make(await self.people.of(talk.user))
+        await self._check(talk, order)
+        return order
 
     async def check_place(self, talk: Talk, order: Order) -> GuildRules:
         """Check an order, or a picture as if it were ordered, by the rules of where it is shown.

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from typing import Any, Self
@@ -11,6 +10,7 @@ from typing import Any, Self
 from bot.client import CascadeClient
 from bot.markdown import escape, one_line
 from bot.orders import ASPECTS, Aspect, Order
+from bot.preferences import Preferences
 from bot.replies import Refusal
 from cascade_core.word_filter import WordFilter, is_phrase
 
@@ -18,10 +18,9 @@ MAX_WORDS = 200
 MAX_WORD_CHARS = 60
 MAX_CHANNELS = 100
 _FRESH_S = 60.0
-_REMEMBERED = 50_000
+_MOST_GUILDS = 5_000
+_MOST_PEOPLE = 50_000
 _PRIVATE_LIST = "private_people"
-_MAX_LISTED = 400
-"""Of about 30 characters each; the service keeps 16 KB under one name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +96,19 @@ class GuildRules:
             raise Refusal("admin.blocklist_full")
         return replace(rules, **{name: changed})  # type: ignore[arg-type]
 
+    def with_channels(self, allow: int | None, forbid: int | None) -> GuildRules:
+        """Return the rules with a channel on the list, and one off it.
+
+        Raises:
+            Refusal: there would be too many.
+        """
+        channels = [channel for channel in self.channels if channel not in (allow, forbid)]
+        if allow is not None:
+            channels.append(allow)
+        if len(channels) > MAX_CHANNELS:
+            raise Refusal("admin.channels_full", (("most", MAX_CHANNELS),))
+        return replace(self, channels=tuple(channels))
+
     @classmethod
     def from_value(cls, value: dict[str, Any] | None) -> Self:
         """Read what the service keeps."""
@@ -135,85 +147,59 @@ class Rules:
     """
 
     def __init__(self, client: CascadeClient) -> None:
-        self._client = client
-        self._known: dict[int, tuple[float, GuildRules]] = {}
+        async def load(guild_id: int) -> GuildRules:
+            return GuildRules.from_value(await client.preference(f"guild.{guild_id}"))
+
+        async def store(guild_id: int, rules: GuildRules) -> None:
+            await client.set_preference(f"guild.{guild_id}", rules.to_value())
+
+        self._kept = Preferences(load, store, fresh_s=_FRESH_S, most=_MOST_GUILDS)
 
     async def of(self, guild_id: int | None) -> GuildRules:
         """Return a server's rules; there are none outside of servers."""
-        if guild_id is None:
-            return GuildRules()
-        known = self._known.get(guild_id)
-        if known is None or time.monotonic() - known[0] > _FRESH_S:
-            value = await self._client.preference(f"guild.{guild_id}")
-            known = self._known[guild_id] = (time.monotonic(), GuildRules.from_value(value))
-        return known[1]
+        return GuildRules() if guild_id is None else await self._kept.get(guild_id)
 
-    async def change(self, guild_id: int, rules: GuildRules) -> None:
-        """Keep a server's rules."""
-        await self._client.set_preference(f"guild.{guild_id}", rules.to_value())
-        self._known[guild_id] = (time.monotonic(), rules)
+    async def change(self, guild_id: int, change: Callable[[GuildRules], GuildRules]) -> GuildRules:
+        """Change a server's rules, and return what they are now."""
+        return await self._kept.change(guild_id, change)
 
 
 class People:
-    """Everybody's defaults; those who like to be answered alone are known from the start.
+    """Everybody's defaults.
 
     Args:
         client: of the service, which keeps them.
     """
 
     def __init__(self, client: CascadeClient) -> None:
+        async def load(user: str) -> Defaults:
+            return Defaults.from_value(await client.preference("defaults", user))
+
+        async def store(user: str, defaults: Defaults) -> None:
+            await client.set_preference("defaults", defaults.to_value(), user)
+
         self._client = client
-        self._seen: OrderedDict[str, Defaults] = OrderedDict()
-        self._private: frozenset[str] | None = None
-
-    async def learn(self) -> None:
-        """Hear who likes to be answered alone; where those are too many, each is asked for."""
-        value = await self._client.preference(_PRIVATE_LIST)
-        self._set_private((value or {}).get("users", []))
-
-    def likes_private(self, user: str) -> bool | None:
-        """Tell whether somebody likes to be answered alone; asks nobody. None: not known here."""
-        seen = self._seen.get(user)
-        if seen is not None:
-            return seen.private
-        return None if self._private is None else user in self._private
+        self._kept = Preferences(load, store, most=_MOST_PEOPLE)
 
     async def of(self, user: str) -> Defaults:
         """Return somebody's defaults."""
-        found = self._seen.get(user)
-        if found is None:
-            found = Defaults.from_value(await self._client.preference("defaults", user))
-            self._remember(user, found)
-        return found
+        return await self._kept.get(user)
 
-    async def change(self, user: str, defaults: Defaults) -> None:
-        """Keep somebody's defaults."""
-        # On the list first and off it last: whatever fails in between shows nothing to others.
-        if defaults.private:
-            await self._list(user, True)
-        await self._client.set_preference("defaults", defaults.to_value(), user)
-        if not defaults.private:
-            await self._list(user, False)
-        self._remember(user, defaults)
+    async def change(self, user: str, change: Callable[[Defaults], Defaults]) -> Defaults:
+        """Change somebody's defaults, and return what they are now."""
+        return await self._kept.change(user, change)
 
-    async def _list(self, user: str, is_private: bool) -> None:
+    async def adopt_private_list(self) -> None:
+        """Note the wish of each person on the list that earlier versions kept, and drop the list.
+
+        Raises:
+            CascadeError: the service does not answer; to be tried again.
+        """
         value = await self._client.preference(_PRIVATE_LIST)
-        before = (value or {}).get("users", [])
-        if before is None or (user in before) == is_private:
-            return
-        after = [*before, user] if is_private else [one for one in before if one != user]
-        kept = after if len(after) <= _MAX_LISTED else None
-        await self._client.set_preference(_PRIVATE_LIST, {"users": kept})
-        self._set_private(kept)
-
-    def _set_private(self, users: list[str] | None) -> None:
-        self._private = None if users is None else frozenset(users)
-
-    def _remember(self, user: str, defaults: Defaults) -> None:
-        self._seen[user] = defaults
-        self._seen.move_to_end(user)
-        while len(self._seen) > _REMEMBERED:
-            self._seen.popitem(last=False)
+        for user in (value or {}).get("users") or ():
+            await self.change(user, lambda defaults: replace(defaults, private=True))
+        if value is not None:
+            await self._client.delete_preference(_PRIVATE_LIST)
 
 
 def words_of(text: str) -> list[str]:

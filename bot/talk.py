@@ -1,8 +1,8 @@
 """One interaction, from its acknowledgement to its last word.
 
-Discord wants an answer within three seconds, so the first thing is always an acknowledgement, and
-nothing that could take time comes before it. Whether an answer is public or for one person alone
-is settled by that first word; this class knows how to change it afterwards.
+Discord wants an answer within three seconds, so nothing that could take longer than
+:data:`PREPARE_S` comes before the acknowledgement. Whether an answer is public or for one person
+alone is settled by that first word; this class knows how to change it afterwards.
 """
 
 from __future__ import annotations
@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from typing import Any, Self
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, Self, TypeVar
 
 import discord
 
-from bot.delivery import attachments
+from bot.delivery import UNKNOWN_MESSAGE, attachments
 from bot.log import current_reference
 from bot.metrics import Metrics
 from bot.replies import Refusal, sentence
@@ -23,6 +25,10 @@ from bot.ui.parts import FAILED_COLOUR, QUIET_COLOUR, Layout, notice
 from cascade_core.errors import CascadeError
 
 Interaction = discord.Interaction[Any]
+Prepared = TypeVar("Prepared")
+
+PREPARE_S = 0.4
+"""How long an acknowledgement waits for what decides whether others may see the answer."""
 
 ANSWER_TIMEOUT_S = 40.0
 """discord.py waits out any 429, however long; nobody waits for an answer as long as that."""
@@ -54,6 +60,7 @@ class Talk:
     Attributes:
         voice: in the language of who asked.
         is_private: the held answer is for them alone.
+        is_undecided: it is so because it was not known in time whether others may see it.
         began_at: Unix time of the interaction's receipt.
     """
 
@@ -61,6 +68,7 @@ class Talk:
         self.interaction = interaction
         self.voice = Voice(texts, interaction.locale.value)
         self.is_private = True
+        self.is_undecided = False
         self.message_id: int | None = None
         self._texts = texts
         self._metrics = metrics
@@ -105,6 +113,30 @@ class Talk:
             self.message_id = done.message_id
         self._state = "held"
 
+    async def hold_when_ready(
+        self,
+        preparing: Coroutine[Any, Any, Prepared],
+        is_private: Callable[[Prepared], bool],
+    ) -> Prepared:
+        """Prepare an answer and acknowledge as it says, or privately if that takes long.
+
+        Until then nothing is shown, so an order that is refused is seen by nobody else.
+
+        Raises:
+            TooLate: Discord takes no answer any more.
+        """
+        task = asyncio.create_task(preparing)
+        try:
+            await asyncio.wait([task], timeout=PREPARE_S)
+            if task.done():
+                await self.hold(private=is_private(task.result()))
+            else:
+                await self.hold(private=True)
+                self.is_undecided = True
+            return await task
+        finally:
+            task.cancel()
+
     async def quietly(self) -> None:
         """Acknowledge: the message that was pressed on may change.
 
@@ -130,9 +162,7 @@ class Talk:
             if self._state == "fresh":
                 response = self.interaction.response
                 await self._first(response.send_message(view=layout, files=files, ephemeral=True))
-            elif self._state == "held":
-                await self.interaction.edit_original_response(view=layout, attachments=files)
-            else:
+            elif self._state != "held" or not await self._fill(layout):
                 await self.interaction.followup.send(view=layout, files=files, ephemeral=True)
         self._state = "said"
 
@@ -160,7 +190,8 @@ class Talk:
         layout = notice(words, QUIET_COLOUR if isinstance(error, Refusal) else FAILED_COLOUR)
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._public_message is not None:
-                await self._public_message.delete()
+                with suppress(discord.NotFound):
+                    await self._public_message.delete()
             if self._state == "held" and not self.is_private:
                 await self._say_apart(layout, private=True)
             else:
@@ -183,16 +214,27 @@ class Talk:
         except (discord.DiscordException, TooLate, TimeoutError) as second:
             logger.warning("%s could not be answered: %r", name, second)
 
+    async def _fill(self, layout: Layout) -> bool:
+        """Put an answer into the message that was held; False: it was deleted meanwhile."""
+        try:
+            await self.interaction.edit_original_response(
+                view=layout, attachments=attachments(layout)
+            )
+        except discord.NotFound as error:
+            if error.code != UNKNOWN_MESSAGE:
+                raise
+            return False
+        return True
+
     async def _say_apart(self, layout: Layout, *, private: bool) -> discord.WebhookMessage:
-        """Answer by a message of its own, and take away the one that was held."""
-        # As long as it says nothing, the next message would take its place, and be as it is.
-        await self.interaction.edit_original_response(view=notice("…"))
-        message = await self.interaction.followup.send(
-            view=layout, files=attachments(layout), ephemeral=private, wait=True
-        )
+        """Answer by a message of its own, in the place of the one that was held."""
+        # While that one is there and says nothing, the next message would take its place, and be
+        # as it is.
         await self.delete_message()
         self._state = "said"
-        return message
+        return await self.interaction.followup.send(
+            view=layout, files=attachments(layout), ephemeral=private, wait=True
+        )
 
     async def _first(self, answering: Any) -> Any:
         try:

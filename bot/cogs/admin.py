@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,7 +14,7 @@ from bot.client import CascadeClient
 from bot.desk import Desk
 from bot.orders import MAX_IMAGES
 from bot.replies import Refusal
-from bot.rules import MAX_CHANNELS, GuildRules
+from bot.rules import GuildRules
 from bot.talk import Interaction, Talk
 from bot.ui import panels
 from cascade_core.errors import NotReady
@@ -76,15 +77,9 @@ class Admin(
         under_way: Range[int, 0, _MAX_OPEN] | None = None,
     ) -> None:
         """Change the limits, and show the rules."""
-        talk, guild_id = await self._admit(interaction)
-        rules = await self._desk.rules.of(guild_id)
-        changed = replace(
-            rules,
-            max_images=rules.max_images if images is None else images,
-            max_steps=rules.max_steps if steps is None else steps,
-            max_open=rules.max_open if under_way is None else under_way,
-        )
-        await self._keep(talk, guild_id, rules, changed)
+        given = {"max_images": images, "max_steps": steps, "max_open": under_way}
+        chosen: dict[str, Any] = {name: most for name, most in given.items() if most is not None}
+        await self._change(interaction, lambda rules: replace(rules, **chosen))
 
     @app_commands.command(description="Words that prompts may not have")
     @app_commands.describe(
@@ -100,10 +95,9 @@ class Admin(
         age_restricted: bool = False,
     ) -> None:
         """Change the blocked words, and show the rules."""
-        talk, guild_id = await self._admit(interaction)
-        rules = await self._desk.rules.of(guild_id)
-        changed = rules.with_words(add or "", remove or "", age_restricted)
-        await self._keep(talk, guild_id, rules, changed)
+        await self._change(
+            interaction, lambda rules: rules.with_words(add or "", remove or "", age_restricted)
+        )
 
     @app_commands.command(description="Where pictures may be made")
     @app_commands.describe(
@@ -117,13 +111,7 @@ class Admin(
         forbid: Channel | None = None,
     ) -> None:
         """Change the channels, and show the rules."""
-        talk, guild_id = await self._admit(interaction)
-        rules = await self._desk.rules.of(guild_id)
-        kept = [channel for channel in rules.channels if channel != forbid]
-        if allow is not None and allow not in kept:
-            kept.append(allow)
-        changed = replace(rules, channels=tuple(kept[:MAX_CHANNELS]))
-        await self._keep(talk, guild_id, rules, changed)
+        await self._change(interaction, lambda rules: rules.with_channels(allow, forbid))
 
     @app_commands.command(description="How the picture service does")
     async def status(self, interaction: Interaction) -> None:
@@ -150,7 +138,8 @@ class Admin(
         await talk.hold(private=True)
         return talk, interaction.guild_id
 
-    async def _keep(self, talk: Talk, guild_id: int, before: GuildRules, after: GuildRules) -> None:
-        if after != before:
-            await self._desk.rules.change(guild_id, after)
-        await talk.say(panels.rules(talk.voice, after))
+    async def _change(
+        self, interaction: Interaction, change: Callable[[GuildRules], GuildRules]
+    ) -> None:
+        talk, guild_id = await self._admit(interaction)
+        await talk.say(panels.rules(talk.voice, await self._desk.rules.change(guild_id, change)))

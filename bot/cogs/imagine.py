@@ -74,7 +74,7 @@ class Imagine(commands.Cog):
                 preview=defaults.preview,
             )
 
-        await self._desk.place(self._desk.talk(interaction), make, private)
+        await self._desk.place(self._desk.talk(interaction), make)
 
     @imagine.autocomplete("prompt")
     async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:

@@ -10,11 +10,13 @@ from discord import app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
+from bot import orders
 from bot.cogs.imagine import ASPECT_CHOICES
 from bot.desk import Desk
 from bot.library import Library
 from bot.markdown import MAX_PROMPT_CHARS, one_line
-from bot.orders import Aspect, Order
+from bot.orders import Order
+from bot.records import Job
 from bot.talk import Interaction
 from bot.ui import panels
 from bot.ui.actions import Actions
@@ -70,14 +72,24 @@ class Pictures(commands.Cog):
     ) -> None:
         """Show a picture again, to everybody unless they like it private."""
         talk = self._desk.talk(interaction)
-        wish = self._desk.people.likes_private(talk.user) if private is None else private
-        await talk.hold(private=wish is not False)
-        job = await self._library.find(id, talk.user)
-        if not talk.is_private:
-            shown = job.request
-            order = Order(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
-            await self._desk.check_place(talk, order)
-        await talk.say(await self._library.picture(job, talk))
+
+        async def find() -> tuple[Job, bool]:
+            likes_private = (await self._desk.people.of(talk.user)).private
+            job = await self._library.find(id, talk.user)
+            is_private = likes_private if private is None else private
+            if not is_private:
+                shown = job.request
+                order = Order(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
+                await self._desk.check_place(talk, order)
+            orders.find_image(job, None)
+            return job, is_private
+
+        job, is_private = await talk.hold_when_ready(find(), lambda found: found[1])
+        layout = await self._library.picture(job, talk)
+        if talk.is_undecided and not is_private:
+            await talk.go_public(layout)
+        else:
+            await talk.say(layout)
 
     @app_commands.command(description="Look through your pictures")
     async def gallery(self, interaction: Interaction) -> None:
@@ -110,22 +122,16 @@ class Pictures(commands.Cog):
         preview: bool | None = None,
     ) -> None:
         """Change one's defaults, and show them."""
+        words = None if negative is None else one_line(negative)
+        if words in _NOTHING:
+            words = ""
         talk = self._desk.talk(interaction)
         await talk.hold(private=True)
-        before = await self._desk.people.of(talk.user)
-        after = before
-        if aspect is not None:
-            chosen: Aspect = aspect  # type: ignore[assignment]  # one of the choices
-            after = replace(after, aspect=chosen)
-        if negative is not None:
-            words = one_line(negative)
-            after = replace(after, negative="" if words in _NOTHING else words)
-        if private is not None:
-            after = replace(after, private=private)
-        if preview is not None:
-            after = replace(after, preview=preview)
-        if after != before:
-            await self._desk.people.change(talk.user, after)
+        given = {"aspect": aspect, "negative": words, "private": private, "preview": preview}
+        chosen: dict[str, Any] = {name: like for name, like in given.items() if like is not None}
+        after = await self._desk.people.change(
+            talk.user, lambda defaults: replace(defaults, **chosen)
+        )
         await talk.say(panels.settings(talk.voice, after))
 
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:

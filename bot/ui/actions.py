@@ -75,7 +75,7 @@ class Actions:
             job = await self._client.job(submitted.target, talk.user)
             return _edited(talk, job, values, defaults)
 
-        await self._desk.place(talk, make, self._privacy(talk))
+        await self._desk.place(talk, make)
 
     async def vary_in(self, talk: Talk, message: discord.Message) -> None:
         """Order other details of one's picture in a message, whoever posted it."""
@@ -84,7 +84,7 @@ class Actions:
             shown, index = await self._library.find_in(message, talk)
             job = await self._client.job(shown.id, talk.user)
             image = orders.find_image(job, index)
-            return orders.vary(job, image.index, _like(talk, defaults))
+            return orders.vary(job, image.index, _like(message, defaults))
 
         await self._desk.place(talk, make)
 
@@ -94,22 +94,22 @@ class Actions:
         async def make(defaults: Defaults) -> Order:
             job = await self._client.job(pressed.target, talk.user)
             image = orders.find_image(job, pressed.index)
-            return orders.vary(job, image.index, _like(talk, defaults))
+            return orders.vary(job, image.index, _like(talk.interaction.message, defaults))
 
-        await self._desk.place(talk, make, self._privacy(talk))
+        await self._desk.place(talk, make)
 
     async def _reroll(self, talk: Talk, pressed: CustomId) -> None:
         _check_owner(talk.interaction)
 
         async def make(defaults: Defaults) -> Order:
             job = await self._client.job(pressed.target, talk.user)
-            return orders.again(job, _like(talk, defaults))
+            return orders.again(job, _like(talk.interaction.message, defaults))
 
-        await self._desk.place(talk, make, self._privacy(talk))
+        await self._desk.place(talk, make)
 
     async def _edit(self, talk: Talk, pressed: CustomId) -> None:
         _check_owner(talk.interaction)
-        values = values_of(_components(talk.interaction))
+        values = values_of(_components(talk.interaction.message))
         await talk.open_form(EditForm(talk.voice, pressed.target, values))
 
     async def _info(self, talk: Talk, pressed: CustomId) -> None:
@@ -163,11 +163,6 @@ class Actions:
         page = int(pressed.target) if pressed.target.isdecimal() else 0
         await talk.change_message(await self._library.page(talk, page))
 
-    def _privacy(self, talk: Talk) -> bool | None:
-        """Return whether an answer must be private: as private as the message it belongs to."""
-        message = talk.interaction.message
-        return True if message is not None and message.flags.ephemeral else None
-
     def _is_second(self, interaction: Interaction, pressed: CustomId) -> bool:
         now_s = time.monotonic()
         message_id = interaction.message.id if interaction.message else 0
@@ -185,13 +180,13 @@ async def answer_expired(talk: Talk) -> None:
     await talk.say(notice(talk.voice("error.expired")))
 
 
-def _like(talk: Talk, defaults: Defaults) -> Order:
-    message = talk.interaction.message
+def _like(message: discord.Message | None, defaults: Defaults) -> Order:
+    """Return an order as private and as hidden as the message that it comes from."""
     is_ephemeral = message is not None and message.flags.ephemeral
     return Order(
         private=defaults.private or is_ephemeral,
         preview=defaults.preview,
-        spoiler=has_spoiler(_components(talk.interaction)),
+        spoiler=has_spoiler(_components(message)),
     )
 
 
@@ -200,7 +195,7 @@ def _edited(talk: Talk, job: Job, values: FormValues, defaults: Defaults) -> Ord
     size = orders.parse_size(values.size) or (request.width, request.height)
     is_generated = request.kind == "generate"
     return replace(
-        _like(talk, defaults),
+        _like(talk.interaction.message, defaults),
         prompt=orders.check_prompt(values.prompt),
         negative_prompt=one_line(values.negative_prompt),
         width=size[0],
@@ -212,8 +207,7 @@ def _edited(talk: Talk, job: Job, values: FormValues, defaults: Defaults) -> Ord
     )
 
 
-def _components(interaction: Interaction) -> list[dict[str, Any]]:
-    message = interaction.message
+def _components(message: discord.Message | None) -> list[dict[str, Any]]:
     return [] if message is None else [dict(part.to_dict()) for part in message.components]
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +11,10 @@ import pytest
 from bot import rules as rules_module
 from bot.orders import Order
 from bot.replies import Refusal, sentence
-from bot.rules import MAX_WORDS, Defaults, GuildRules, People, words_of
+from bot.rules import MAX_CHANNELS, MAX_WORDS, Defaults, GuildRules, People, Rules, words_of
 from bot.texts import Voice
 from bot.ui import panels
+from cascade_core.errors import NotReady
 
 
 def refusal(rules: GuildRules, order: Order, is_adult: bool = False) -> Refusal | None:
@@ -63,48 +66,110 @@ def test_rules_survive_their_way_through_the_service_and_unknown_ones_are_passed
 
 
 class Shelf:
-    """Keeps preferences as the service does."""
+    """Keeps preferences as the service does; each request takes a turn of the event loop."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str | None], dict[str, Any]] = {}
+        self.error: Exception | None = None
+        self.asked = 0
 
     async def preference(self, name: str, user: str | None = None) -> dict[str, Any] | None:
-        return self.kept.get((name, user))
+        self.asked += 1
+        found = self.kept.get((name, user))
+        await asyncio.sleep(0)
+        return found
 
     async def set_preference(
         self, name: str, value: dict[str, Any], user: str | None = None
     ) -> None:
+        await asyncio.sleep(0)
         self.kept[name, user] = value
+        if self.error is not None:
+            raise self.error
+
+    async def delete_preference(self, name: str) -> None:
+        del self.kept[name, None]
 
 
-async def test_who_likes_it_private_is_known_from_the_start() -> None:
+def private(defaults: Defaults) -> Defaults:
+    return replace(defaults, private=True)
+
+
+async def test_of_many_who_turn_private_at_once_each_wish_is_kept() -> None:
     shelf: Any = Shelf()
-    before = People(shelf)
-    assert before.likes_private("ann") is None
-    await before.change("ann", Defaults(private=True))
-    await before.change("bob", Defaults(aspect="wide"))
-    after = People(shelf)
-    assert after.likes_private("ann") is None
-    await after.learn()
-    assert [after.likes_private(user) for user in ("ann", "bob", "cem")] == [True, False, False]
-    await after.change("ann", Defaults())
-    again = People(shelf)
-    await again.learn()
-    assert again.likes_private("ann") is False
+    people, users = People(shelf), [f"discord:{number}" for number in range(5)]
+    await asyncio.gather(*(people.change(user, private) for user in users))
+    for known in (people, People(shelf)):
+        assert [(await known.of(user)).private for user in users] == [True] * 5
 
 
-async def test_a_list_that_is_full_makes_each_one_be_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(rules_module, "_MAX_LISTED", 1)
+async def test_a_wish_survives_other_changes_of_the_same_person_and_reads_on_their_way() -> None:
     shelf: Any = Shelf()
     people = People(shelf)
-    for user in ("ann", "bob"):
-        await people.change(user, Defaults(private=True))
-    fresh = People(shelf)
-    await fresh.learn()
-    assert fresh.likes_private("cem") is None
-    assert (await fresh.of("ann")).private
+    await asyncio.gather(
+        people.of("ann"),
+        people.change("ann", private),
+        people.change("ann", lambda defaults: replace(defaults, aspect="wide")),
+        people.of("ann"),
+    )
+    assert await people.of("ann") == Defaults(private=True, aspect="wide")
+    assert await People(shelf).of("ann") == Defaults(private=True, aspect="wide")
+
+
+async def test_a_change_that_may_have_been_kept_is_asked_for_again() -> None:
+    shelf: Any = Shelf()
+    people = People(shelf)
+    assert not (await people.of("ann")).private
+    shelf.error = NotReady("the service did not answer in time")
+    with pytest.raises(NotReady):
+        await people.change("ann", private)
+    assert (await people.of("ann")).private
+
+
+async def test_two_admins_who_change_rules_at_once_both_do() -> None:
+    shelf: Any = Shelf()
+    rules = Rules(shelf)
+    await asyncio.gather(
+        rules.change(7, lambda before: replace(before, max_images=2)),
+        rules.change(7, lambda before: before.with_words("cat", "", False)),
+    )
+    assert await Rules(shelf).of(7) == GuildRules(max_images=2, words=("cat",))
+
+
+async def test_the_list_of_private_people_of_earlier_versions_is_taken_over_once() -> None:
+    shelf: Any = Shelf()
+    shelf.kept["private_people", None] = {"users": ["ann", "bob"]}
+    shelf.kept["defaults", "bob"] = Defaults(aspect="wide").to_value()
+    await People(shelf).adopt_private_list()
+    assert await People(shelf).of("ann") == Defaults(private=True)
+    assert await People(shelf).of("bob") == Defaults(private=True, aspect="wide")
+    assert ("private_people", None) not in shelf.kept
+    await People(shelf).adopt_private_list()
+    shelf.kept["private_people", None] = {"users": None}  # there had been too many for a list
+    await People(shelf).adopt_private_list()
+
+
+async def test_rules_are_remembered_for_a_bounded_number_of_servers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rules_module, "_MOST_GUILDS", 2)
+    shelf: Any = Shelf()
+    rules = Rules(shelf)
+    for guild_id in (1, 2, 1, 3, 1):
+        await rules.of(guild_id)
+    assert shelf.asked == 3
+    await rules.of(2)
+    assert shelf.asked == 4
+
+
+def test_the_channel_after_the_last_one_is_refused_instead_of_dropped() -> None:
+    rules = GuildRules(channels=tuple(range(1, MAX_CHANNELS + 1)))
+    with pytest.raises(Refusal) as caught:
+        rules.with_channels(999, None)
+    assert caught.value == Refusal("admin.channels_full", (("most", MAX_CHANNELS),))
+    assert 999 in rules.with_channels(999, 1).channels
+    assert rules.with_channels(7, None).channels != ()
+    assert 7 not in rules.with_channels(None, 7).channels
 
 
 def test_a_word_is_on_one_list_and_lists_have_an_end() -> None:

@@ -220,3 +220,15 @@ async def test_a_service_that_hangs_is_answered_for_at_once_and_told_of_with_a_r
         assert f"Reference: {int(one.id):X}" in answer.text
     await stage.service.start()
     await stage.picture("another fox")
+
+
+async def test_an_answer_that_was_dismissed_while_it_was_awaited_is_given_anew(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    await start_bot(BOT_SERVICE_TIMEOUT_S="1.5")
+    await stage.service.hang()
+    asked = await (await stage.alice.slash(stage.channel, "gallery")).acked()
+    assert asked.original is not None
+    await stage.alice.delete(asked.original)
+    answer = await asked.reply(lambda m: "not available right now" in m.text)
+    assert answer.receiver == stage.alice.user

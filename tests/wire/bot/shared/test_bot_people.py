@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from cascade_core.errors import Internal, InvalidRequest
@@ -12,6 +14,7 @@ from tests.wire.fake_discord.server import FakeDiscord
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
 
+MODERATES = Permission.MANAGE_MESSAGES | Permission.VIEW_CHANNEL
 MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
 
 
@@ -104,8 +107,61 @@ async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_a
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
     answer = await asked.reply(lambda m: "too big" in m.text)
     assert answer.receiver == stage.alice.user
+    assert asked.original is not None
+    assert [shown.text for shown in asked.original.history if shown.text] == []
     bob = stage.fake.person("bob", stage.channel.guild)
     await stage.fake.wait_for(lambda: bob.messages(stage.channel) == [])
+
+
+async def test_others_see_nothing_of_an_order_that_the_rules_refuse(stage: Stage) -> None:
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    await (await boss.slash(stage.channel, "admin blocklist", add="cat")).reply()
+    _, message = await stage.picture("a fox")
+    await (await boss.slash(stage.channel, "admin limits", images=1)).reply()
+    opened = await (await stage.alice.click(message, "Edit")).acked()
+    refused = [
+        await stage.alice.slash(stage.channel, "imagine", prompt="a cat"),
+        await stage.alice.slash(stage.channel, "imagine", prompt="a fox", negative="a cat"),
+        await stage.alice.slash(stage.channel, "imagine", prompt="a fox", count=2),
+        await stage.alice.submit(opened, negative="cats"),
+    ]
+    for one in refused:
+        answer = await one.reply(lambda m: "This server" in m.text)
+        assert answer is one.original
+        assert answer.receiver == stage.alice.user
+
+
+async def test_an_answer_is_public_even_where_the_service_takes_long(stage: Stage) -> None:
+    await stage.service.stop()
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a slow fox")
+    await asked.acked()
+    assert asked.original is not None
+    assert asked.original.receiver == stage.alice.user
+    await stage.service.start()
+    message = await asked.reply(lambda m: "Cancel" in m.buttons)
+    assert message.receiver is None
+    await stage.finished(await stage.submitted(), message)
+    assert asked.replies == [message]
+
+
+async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_answer(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deleted = asyncio.Event()
+
+    async def refuse(*_args: object) -> str:
+        await deleted.wait()
+        raise InvalidRequest("too big", "width")
+
+    monkeypatch.setattr(stage.service.door, "submit", refuse)
+    mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
+    await stage.service.stop()
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a slow fox")
+    await asked.acked()
+    await stage.service.start()
+    await mod.delete(await asked.reply(lambda m: m.receiver is None))
+    deleted.set()
+    assert (await asked.reply(lambda m: "too big" in m.text)).receiver == stage.alice.user
 
 
 async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(

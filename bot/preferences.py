@@ -1,0 +1,77 @@
+"""Small values that the service keeps for the bot, remembered here for a while."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+from weakref import WeakValueDictionary
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Preferences(Generic[Key, Value]):
+    """One value a key; changes of the same value wait for each other, so that none is lost.
+
+    Args:
+        load: asks the service for a value.
+        store: has the service keep it.
+        fresh_s: how long a value is used before it is asked for again.
+        most: how many are remembered; those unused for longest go first.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[Key], Awaitable[Value]],
+        store: Callable[[Key, Value], Awaitable[None]],
+        *,
+        fresh_s: float = math.inf,
+        most: int,
+    ) -> None:
+        self._load = load
+        self._store = store
+        self._fresh_s = fresh_s
+        self._most = most
+        self._known: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
+        self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
+
+    async def get(self, key: Key) -> Value:
+        """Return a value.
+
+        Raises:
+            CascadeError: it is not known here, and the service does not answer.
+        """
+        async with self._lock(key):
+            known = self._known.get(key)
+            if known is None or time.monotonic() - known[0] > self._fresh_s:
+                return self._remember(key, await self._load(key))
+            self._known.move_to_end(key)
+            return known[1]
+
+    async def change(self, key: Key, change: Callable[[Value], Value]) -> Value:
+        """Change a value, and return what it is now.
+
+        Raises:
+            CascadeError: the service does not answer. Whether it was changed is unknown.
+        """
+        async with self._lock(key):
+            self._known.pop(key, None)
+            before = await self._load(key)
+            after = change(before)
+            if after != before:
+                await self._store(key, after)
+            return self._remember(key, after)
+
+    def _remember(self, key: Key, value: Value) -> Value:
+        self._known[key] = (time.monotonic(), value)
+        self._known.move_to_end(key)
+        while len(self._known) > self._most:
+            self._known.popitem(last=False)
+        return value
+
+    def _lock(self, key: Key) -> asyncio.Lock:
+        return self._locks.setdefault(key, asyncio.Lock())

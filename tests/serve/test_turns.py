@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serve.turns import Turns
+from serve.turns import REMEMBERED_USERS, Turns
 
 
 class Stage:
@@ -195,5 +195,101 @@ def test_what_waits_is_counted_without_what_runs_or_was_cancelled() -> None:
         assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (2, 6.0)
         await stage.cancel("b")
         assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (1, 4.0)
+
+    run(scenario)
+
+
+def test_calls_cancelled_while_they_wait_cost_their_user_nothing() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.call("first", "other")
+        for number in range(50):
+            await stage.call(f"doomed {number}", "ann")
+        for number in range(50):
+            await stage.cancel(f"doomed {number}")
+        await stage.call("ann", "ann")
+        for number in range(5):
+            await stage.call(f"bob {number}", "bob")
+        assert (await stage.end_all())[1] == "ann"
+
+    run(scenario)
+
+
+def test_a_call_behind_cancelled_ones_of_its_user_moves_up() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.call("first", "other")
+        for number in range(5):
+            await stage.call(f"doomed {number}", "ann")
+        await stage.call("ann", "ann")
+        for number in range(5):
+            await stage.call(f"bob {number}", "bob")
+        for number in range(5):
+            await stage.cancel(f"doomed {number}")
+        assert (await stage.end_all())[1:3] == ["ann", "bob 0"]
+
+    run(scenario)
+
+
+def test_calls_that_are_cancelled_while_nothing_runs_leave_no_user_behind() -> None:
+    async def scenario() -> None:
+        stage = Stage(width=0)
+        for number in range(3):
+            await stage.call(f"doomed {number}", f"user {number}")
+        for number in range(3):
+            await stage.cancel(f"doomed {number}")
+        assert stage.turns.remembered_users == 0
+
+    run(scenario)
+
+
+def test_users_are_forgotten_while_another_call_goes_on_and_nothing_waits() -> None:
+    async def scenario() -> None:
+        stage = Stage(width=2)
+        await stage.call("steady", "steady")
+        for number in range(3):
+            await stage.call(f"call {number}", f"user {number}")
+            await stage.end(f"call {number}")
+        assert stage.turns.remembered_users == 0
+
+    run(scenario)
+
+
+def test_the_table_of_users_stays_small_while_the_line_is_never_empty() -> None:
+    async def scenario() -> None:
+        turns = Turns(1)
+        waiting: list[asyncio.Task[None]] = []
+
+        async def one(user: str) -> None:
+            async with turns.turn(user, 1.0):
+                pass
+
+        async with turns.turn("first", 1.0):
+            for number in range(3 * REMEMBERED_USERS):
+                waiting.append(asyncio.create_task(one(f"user {number}")))
+            await settle()
+            assert turns.waiting_calls == 3 * REMEMBERED_USERS
+        largest = 0
+        while turns.waiting_calls:
+            largest = max(largest, turns.remembered_users - turns.waiting_calls)
+            await asyncio.sleep(0)
+        await asyncio.gather(*waiting)
+        assert REMEMBERED_USERS < largest <= 2 * REMEMBERED_USERS + 1
+
+    run(scenario)
+
+
+def test_heavy_users_are_remembered_while_many_others_come_and_go() -> None:
+    async def scenario() -> None:
+        stage = Stage()
+        await stage.call("heavy", "heavy", cost=100.0)
+        for number in range(3 * REMEMBERED_USERS):
+            stage.turns._ends[f"user {number}"] = 1.0
+        await stage.call("next", "light")
+        await stage.end("heavy")
+        await stage.call("heavy again", "heavy")
+        await stage.call("light again", "light")
+        await stage.end("next")
+        assert stage.started == ["heavy", "next", "light again"]
 
     run(scenario)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = ("dev", "prod", "prod-incremental")
+OVERLAYS = ("dev", "prod")
 
 Manifest = dict[str, Any]
 

@@ -12,6 +12,7 @@ from typing import Any
 
 MAX_NAME = 47
 UPGRADE_TYPES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")
+STEPWISE = "NewClusterWithIncrementalUpgrade"
 FAULT_TOLERANCE_VARIABLES = ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME")
 START_RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
 ALPHA_FIELDS = ("networkPolicy", "tlsOptions", "historyServerOptions")
@@ -29,7 +30,7 @@ def refusals(service: Manifest) -> list[str]:
     cluster = spec["rayClusterConfig"]
     return [
         *_name(service["metadata"]),
-        *_upgrade(spec.get("upgradeStrategy", {}), cluster),
+        *_upgrade(spec.get("upgradeStrategy", {})),
         *_groups(cluster),
         *_autoscaler(cluster),
         *_fault_tolerance(cluster),
@@ -37,27 +38,25 @@ def refusals(service: Manifest) -> list[str]:
     ]
 
 
+def serve_service_name(service: Manifest) -> str | None:
+    """Return the name of the Service before Ray Serve's proxies, or None if it has no lasting one.
+
+    After `BuildServeService` in `ray-operator/controllers/ray/common/service.go`: with a stepwise
+    upgrade it is named after the RayCluster, whose name the operator makes up anew each time.
+    """
+    if service["spec"].get("upgradeStrategy", {}).get("type") == STEPWISE:
+        return None
+    return f"{service['metadata']['name']}-serve-svc"
+
+
 def _name(metadata: Manifest) -> Iterator[str]:
     if len(metadata["name"]) > MAX_NAME or not _DNS_1035.fullmatch(metadata["name"]):
         yield f"the name must be a DNS label of at most {MAX_NAME} characters"
 
 
-def _upgrade(strategy: Manifest, cluster: Manifest) -> Iterator[str]:
-    kind = strategy.get("type", "NewCluster")
-    if kind not in UPGRADE_TYPES:
+def _upgrade(strategy: Manifest) -> Iterator[str]:
+    if strategy.get("type", "NewCluster") not in UPGRADE_TYPES:
         yield f"upgradeStrategy.type must be one of {', '.join(UPGRADE_TYPES)}"
-    if kind != "NewClusterWithIncrementalUpgrade":
-        return
-    options = strategy.get("clusterUpgradeOptions", {})
-    surge = options.get("maxSurgePercent", 100)
-    if not cluster.get("enableInTreeAutoscaling"):
-        yield "an incremental upgrade needs the autoscaler"
-    if not 0 <= options.get("stepSizePercent", -1) <= surge <= 100:
-        yield "0 <= stepSizePercent <= maxSurgePercent <= 100 does not hold"
-    if options.get("intervalSeconds", 0) <= 0:
-        yield "intervalSeconds must be positive"
-    if not options.get("gatewayClassName"):
-        yield "an incremental upgrade needs gatewayClassName"
 
 
 def _groups(cluster: Manifest) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import re
 import subprocess
@@ -30,6 +31,7 @@ from tests.k8s.manifests import (
     selects,
     serve_config,
 )
+from tests.k8s.operator_rules import STEPWISE, serve_service_name
 
 VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 OUR_IMAGES = {
@@ -105,10 +107,15 @@ def test_the_bot_knows_each_of_its_variables_and_accepts_their_values(
 
 def test_the_bot_asks_the_service_that_kuberay_makes(overlay: str) -> None:
     ((_, container),) = ours(overlay, "cascade-bot")
-    service = ray_service(overlay)["metadata"]["name"]
     port = serve_config(overlay)["http_options"]["port"]
     url = environment(overlay, container)["CASCADE_URL"]
-    assert url == f"http://{service}-serve-svc:{port}"
+    assert url == f"http://{serve_service_name(ray_service(overlay))}:{port}"
+
+
+def test_a_stepwise_upgrade_has_no_service_whose_name_a_client_could_know(overlay: str) -> None:
+    stepwise = copy.deepcopy(ray_service(overlay))
+    stepwise["spec"]["upgradeStrategy"] = {"type": STEPWISE}
+    assert serve_service_name(stepwise) is None
 
 
 def test_commands_are_commands_of_the_image(overlay: str) -> None:

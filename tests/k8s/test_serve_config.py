@@ -19,7 +19,7 @@ from tests.k8s.manifests import OVERLAYS, ROOT, serve_config
 PLAIN = "serve-config.yaml"
 
 for_each_config = pytest.mark.parametrize("name", [PLAIN, *OVERLAYS])
-for_each_policy = pytest.mark.parametrize("name", [PLAIN, "prod", "prod-incremental"])
+for_each_policy = pytest.mark.parametrize("name", [PLAIN, "prod"])
 
 
 def read(name: str) -> dict[str, Any]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
+from pathlib import Path
 
 from dbos import DBOS, DBOSConfig
+from dbos import error as dbos_error
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import SQLAlchemyError
+
+from cascade_core.errors import NotReady
 
 
 def launch_dbos(database_url: str, executor_id: str) -> None:
@@ -13,8 +18,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
     """
-    if make_url(database_url).get_backend_name() == "sqlite":
-        _use_wal(make_url(database_url).database or "")
+    _prepare_file(database_url)
     config = DBOSConfig(
         name="cascade",
         system_database_url=database_url,
@@ -26,8 +30,25 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     DBOS.launch()
 
 
-def _use_wal(path: str) -> None:
-    """Let readers and the writer of an SQLite file not wait for each other; the file remembers."""
-    connection = sqlite3.connect(path)
+def migrate_dbos(database_url: str) -> None:
+    """Bring DBOS' own tables to what the installed DBOS needs; launching it does the same.
+
+    Raises:
+        NotReady: the database does not answer, or refuses.
+    """
+    try:
+        _prepare_file(database_url)
+        DBOS.migrate(database_url)
+    except (SQLAlchemyError, dbos_error.DBOSException) as error:
+        raise NotReady(f"the workflow engine's database: {error}") from error
+
+
+def _prepare_file(database_url: str) -> None:
+    """Make an SQLite file whose readers and writer do not wait for each other; it remembers."""
+    url = make_url(database_url)
+    if url.get_backend_name() != "sqlite" or not url.database:
+        return
+    Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    connection = sqlite3.connect(url.database)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()

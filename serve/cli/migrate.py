@@ -1,4 +1,4 @@
-"""``cascade migrate``: bring the database to this release's schema before it is served."""
+"""``cascade migrate``: bring the databases to this release's schemas before it is served."""
 
 from __future__ import annotations
 
@@ -6,14 +6,17 @@ import typer
 
 
 def migrate() -> None:
-    """Bring the database to this release's schema; starting the service does the same."""
+    """Bring the databases to this release's schemas; starting the service does the same."""
     from serve.db import Database
     from serve.private_files import private_files
     from serve.settings import load_settings
+    from serve.workflow_engine import migrate_dbos
 
-    database = Database(load_settings().database_url)
+    settings = load_settings()
+    database = Database(settings.database_url)
     with private_files():
         done = database.create_tables()
+        migrate_dbos(settings.dbos_url)
     database.close()
     if done.before == done.after:
         typer.echo(f"{done.after}: nothing to do")

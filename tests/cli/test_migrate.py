@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import create_engine, inspect, text
 
 from serve.db import Database
 from tests.cli.cascade import Cascade
@@ -23,6 +23,24 @@ def test_migrate_tells_from_where_to_where(cascade: Cascade, database_url: str) 
     newest = Database(database_url).create_tables().after
     assert first.stdout == f"empty -> {newest}\n"
     assert second.stdout == f"{newest}: nothing to do\n"
+
+
+def test_migrate_makes_the_tables_of_the_workflow_engine_too(
+    cascade: Cascade, database_url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path / 'dbos.db'}"
+    monkeypatch.setenv("CASCADE_DBOS_URL", url)
+    assert cascade("migrate").exit_code == 0
+    assert "workflow_status" in inspect(create_engine(url)).get_table_names()
+
+
+def test_migrate_tells_that_the_database_of_the_workflow_engine_does_not_answer(
+    cascade: Cascade, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASCADE_DBOS_URL", "postgresql://cascade@127.0.0.1:1/cascade_dbos")
+    result = cascade("migrate")
+    assert result.exit_code == 1
+    assert "workflow engine's database" in result.stderr
 
 
 def test_migrate_refuses_a_database_of_a_later_release(cascade: Cascade, database_url: str) -> None:

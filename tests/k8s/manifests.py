@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sysconfig
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple
 
 import yaml
 
 ROOT = Path(__file__).parents[2]
 OVERLAYS = ("dev", "prod")
+COMPONENTS = tuple(sorted(path.name for path in (ROOT / "k8s" / "components").iterdir()))
 
 Manifest = dict[str, Any]
 
@@ -30,13 +33,35 @@ class Pod(NamedTuple):
         return [*self.spec.get("initContainers", []), *self.spec["containers"]]
 
 
+def kustomized(folder: Path) -> tuple[Manifest, ...]:
+    """Return the manifests that kustomize makes of a folder."""
+    command = [f"{sysconfig.get_path('scripts')}/kubectl", "kustomize", str(folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return tuple(yaml.safe_load_all(done.stdout))
+
+
 @cache
 def built(overlay: str) -> tuple[Manifest, ...]:
     """Return the manifests of an overlay; do not change them."""
-    command = [f"{sysconfig.get_path('scripts')}/kubectl", "kustomize", f"k8s/overlays/{overlay}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return tuple(yaml.safe_load_all(done.stdout))
+    return kustomized(ROOT / "k8s" / "overlays" / overlay)
+
+
+@cache
+def built_with(component: str) -> tuple[Manifest, ...]:
+    """Return the manifests of production with a component, as in an overlay of one's own."""
+    with TemporaryDirectory() as folder:
+        mine = {
+            "resources": [os.path.relpath(ROOT / "k8s" / "overlays" / "prod", folder)],
+            "components": [os.path.relpath(ROOT / "k8s" / "components" / component, folder)],
+        }
+        (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(mine))
+        return kustomized(Path(folder))
+
+
+def added_by(component: str) -> list[Manifest]:
+    """Return what a component adds to production."""
+    return [manifest for manifest in built_with(component) if manifest not in built("prod")]
 
 
 def of_kind(overlay: str, kind: str) -> list[Manifest]:

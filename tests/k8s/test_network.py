@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
+from ray.dashboard.consts import DASHBOARD_METRIC_PORT
 
 from tests.k8s.manifests import (
     OVERLAYS,
@@ -17,8 +19,17 @@ from tests.k8s.manifests import (
     serve_config,
 )
 
-PRIVATE = {"10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16"}
-NAMES, POSTGRESQL, HTTPS, OTLP, KUBERNETES = 53, 5432, 443, 4318, 6443
+PRIVATE = {
+    "0.0.0.0/0": {
+        "10.0.0.0/8",
+        "100.64.0.0/10",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+    },
+    "::/0": {"fc00::/7", "fe80::/10"},
+}
+NAMES, OPENSHIFTS, POSTGRESQL, HTTPS, OTLP, KUBERNETES = 53, 5353, 5432, 443, 4318, 6443
 
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -45,33 +56,59 @@ def the_bot(overlay: str) -> Pod:
     return bot
 
 
-def test_nothing_is_allowed_that_no_policy_names(overlay: str) -> None:
-    (deny,) = [p for p in of_kind(overlay, "NetworkPolicy") if p["metadata"]["name"] == "deny-all"]
-    assert deny["spec"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
+def test_nothing_of_ours_is_allowed_that_no_policy_names(overlay: str) -> None:
+    ours = {"matchLabels": {"app.kubernetes.io/part-of": "cascade"}}
+    policies = {p["metadata"]["name"]: p["spec"] for p in of_kind(overlay, "NetworkPolicy")}
+    assert policies["cascade-deny-all"] == {
+        "podSelector": ours,
+        "policyTypes": ["Ingress", "Egress"],
+    }
+    assert all(selects(ours, pod.labels) for pod in pods(overlay))
 
 
-def test_only_the_gateway_can_be_reached_from_elsewhere(overlay: str) -> None:
-    gateway = {serve_config(overlay)["http_options"]["port"]}
+def test_pods_of_others_in_the_namespace_are_left_alone(overlay: str) -> None:
+    database = {"cnpg.io/cluster": "cascade", "role": "primary"}
+    solver = {"acme.cert-manager.io/http01-solver": "true"}
+    for policy in of_kind(overlay, "NetworkPolicy"):
+        for stranger in (database, solver, {}):
+            assert not selects(policy["spec"]["podSelector"], stranger)
+
+
+def test_names_are_resolved_wherever_the_cluster_answers_them(overlay: str) -> None:
     for pod in pods(overlay):
+        (names,) = [rule for rule in rules(overlay, pod, "egress") if NAMES in ports(rule)]
+        assert "to" not in names
+        asked = {(entry["protocol"], entry["port"]) for entry in names["ports"]}
+        assert asked == {(how, port) for how in ("UDP", "TCP") for port in (NAMES, OPENSHIFTS)}
+
+
+def test_from_elsewhere_only_the_bot_kuberay_and_prometheus_are_let_in(overlay: str) -> None:
+    gateway = serve_config(overlay)["http_options"]["port"]
+    for pod in ray_pods(overlay):
         allowed = rules(overlay, pod, "ingress")
         assert all(rule["from"] for rule in allowed)
-        is_worker = pod.labels.get("ray.io/node-type") == "worker"
-        open_to_all = [ports(r) for r in allowed if r["from"] == [{"namespaceSelector": {}}]]
-        assert open_to_all == ([gateway] if is_worker else [])
+        is_worker = pod.labels["ray.io/node-type"] == "worker"
+        bot = {"podSelector": {"matchLabels": {"cascade/role": "bot"}}}
+        assert [ports(r) for r in allowed if r["from"] == [bot]] == (
+            [{gateway}] if is_worker else []
+        )
+        assert not any(peer.keys() == {"namespaceSelector"} and not peer["namespaceSelector"]
+                       for rule in allowed for peer in rule["from"])  # fmt: skip
 
 
 def test_the_bot_reaches_the_gateway_and_public_addresses_by_https_alone(overlay: str) -> None:
     gateway = serve_config(overlay)["http_options"]["port"]
     allowed = {
-        tuple(ports(rule)): rule["to"] for rule in rules(overlay, the_bot(overlay), "egress")
+        tuple(sorted(ports(rule))): rule.get("to")
+        for rule in rules(overlay, the_bot(overlay), "egress")
     }
-    assert allowed.keys() == {(NAMES,), (gateway,), (HTTPS,)}
-    (to,) = allowed[gateway,]
+    assert allowed.keys() == {(NAMES, OPENSHIFTS), (gateway,), (HTTPS,)}
+    (to,) = allowed[gateway,] or ()
     reached = [pod for pod in pods(overlay) if selects(to["podSelector"], pod.labels)]
     assert reached == ray_pods(overlay)[1:]
-    (outside,) = allowed[HTTPS,]
-    assert outside["ipBlock"]["cidr"] == "0.0.0.0/0"
-    assert set(outside["ipBlock"]["except"]) == PRIVATE
+    outside = {peer["ipBlock"]["cidr"]: peer["ipBlock"] for peer in allowed[HTTPS,] or ()}
+    assert outside.keys() == PRIVATE.keys()
+    assert all(set(outside[whole]["except"]) == PRIVATE[whole] for whole in PRIVATE)
 
 
 def test_ray_pods_reach_each_other_stores_the_collector_and_the_kubernetes_api(
@@ -82,7 +119,8 @@ def test_ray_pods_reach_each_other_stores_the_collector_and_the_kubernetes_api(
         inside = [rule["to"] for rule in allowed if "ports" not in rule]
         assert inside == [[{"podSelector": {"matchLabels": {"cascade/role": "ray"}}}]]
         outside = [ports(rule) for rule in allowed if "ports" in rule and "to" not in rule]
-        assert outside == [{POSTGRESQL, HTTPS, OTLP, KUBERNETES}]
+        assert {POSTGRESQL, HTTPS, OTLP, KUBERNETES} in outside
+        assert len(outside) == 2
 
 
 def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
@@ -91,6 +129,7 @@ def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
         assert options is None
         return
     (service,) = of_kind(overlay, "Service")
+    assert service["spec"]["selector"]["cascade/role"] == "redis"
     port = service["spec"]["ports"][0]["port"]
     assert options["redisAddress"] == f"{service['metadata']['name']}:{port}"
     (redis,) = [p for p in pods(overlay) if service["spec"]["selector"].items() <= p.labels.items()]
@@ -105,18 +144,31 @@ def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
 def test_prometheus_is_told_of_every_pod_with_metrics_and_let_in(overlay: str) -> None:
     if overlay == "dev":
         return
+    prometheus = {"app.kubernetes.io/name": "prometheus"}
+    watchers = [
+        {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}},
+        {"namespaceSelector": {}, "podSelector": {"matchLabels": prometheus}},
+    ]
     for pod in (*ray_pods(overlay), the_bot(overlay)):
         (monitor,) = [
             monitor["spec"]
             for monitor in of_kind(overlay, "PodMonitor")
             if selects(monitor["spec"]["selector"], pod.labels)
         ]
-        (endpoint,) = monitor["podMetricsEndpoints"]
+        asked = {endpoint["port"] for endpoint in monitor["podMetricsEndpoints"]}
         named = {p["name"]: p["containerPort"] for p in pod.spec["containers"][0]["ports"]}
-        watcher = {"kubernetes.io/metadata.name": "monitoring"}
-        let_in = [
-            ports(rule)
-            for rule in rules(overlay, pod, "ingress")
-            if rule["from"] == [{"namespaceSelector": {"matchLabels": watcher}}]
-        ]
-        assert any(named[endpoint["port"]] in found for found in let_in)
+        (let_in,) = [r for r in rules(overlay, pod, "ingress") if r["from"] == watchers]
+        fetched = {named[name] for name in asked & named.keys()}
+        assert fetched
+        assert fetched <= ports(let_in)
+        if pod.name == "head":
+            assert asked <= named.keys()
+            assert {AUTOSCALER_METRIC_PORT, DASHBOARD_METRIC_PORT} <= fetched
+
+
+def test_what_prometheus_is_told_can_be_found_by_a_stack_that_looks_for_its_release(
+    overlay: str,
+) -> None:
+    for kind in ("PodMonitor", "PrometheusRule"):
+        for manifest in of_kind(overlay, kind):
+            assert manifest["metadata"]["labels"]["release"] == "prometheus"

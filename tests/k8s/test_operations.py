@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+import os
+import tomllib
 from typing import Any
 
 import pytest
+import yaml
+from ray._private.node import Node
 from ray.serve._private.build_app import build_app
 
 from serve.app import AppArgs, DeploymentArgs, build
 from tests.k8s.manifests import (
     OVERLAYS,
+    ROOT,
     Pod,
     environment,
     groups,
@@ -23,6 +29,7 @@ from tests.k8s.manifests import (
 )
 
 GPU = "nvidia.com/gpu"
+VERSION = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
 
 pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 
@@ -59,9 +66,80 @@ def test_pods_keep_to_the_restricted_standard(overlay: str) -> None:
     # KubeRay puts the autoscaler into the head's pod.
     autoscaler = ray_service(overlay)["spec"]["rayClusterConfig"].get("autoscalerOptions")
     assert autoscaler is None or autoscaler["securityContext"] == confined
-    (namespace,) = of_kind(overlay, "Namespace")
+    namespace = yaml.safe_load((ROOT / "k8s" / "namespace.yaml").read_text())
     enforced = namespace["metadata"]["labels"]["pod-security.kubernetes.io/enforce"]
-    assert enforced == "restricted"
+    assert (namespace["metadata"]["name"], enforced) == ("cascade", "restricted")
+
+
+def test_deleting_an_overlay_leaves_the_namespace_with_its_secrets_and_volumes(
+    overlay: str,
+) -> None:
+    assert of_kind(overlay, "Namespace") == []
+
+
+def test_rays_ports_ask_for_a_token(overlay: str) -> None:
+    cluster = ray_service(overlay)["spec"]["rayClusterConfig"]
+    assert cluster["authOptions"] == {"mode": "token"}
+    assert tuple(map(int, cluster["rayVersion"].split("."))) >= (2, 52)
+    # The operator would leave a variable of ours as it is.
+    for pod in ray_pods(overlay):
+        for container in pod.containers:
+            assert not {v for v in environment(overlay, container) if v.startswith("RAY_AUTH")}
+
+
+def test_one_lost_node_never_takes_both_pods_of_gateway_and_jobs(overlay: str) -> None:
+    if overlay == "dev":
+        return
+    (front,) = [pod for pod in ray_pods(overlay) if pod.name == "front"]
+    by_key = {c["topologyKey"]: c for c in front.spec["topologySpreadConstraints"]}
+    assert by_key["kubernetes.io/hostname"]["whenUnsatisfiable"] == "DoNotSchedule"
+    assert by_key["topology.kubernetes.io/zone"]["whenUnsatisfiable"] == "ScheduleAnyway"
+    for constraint in by_key.values():
+        assert constraint["maxSkew"] == 1
+        assert selects(constraint["labelSelector"], front.labels)
+        # Else the second cluster of an upgrade could find no node.
+        assert constraint["matchLabelKeys"] == ["ray.io/cluster"]
+
+
+def test_what_all_depends_on_goes_first_and_keeps_apart_from_the_front(overlay: str) -> None:
+    if overlay == "dev":
+        return
+    (priority,) = of_kind(overlay, "PriorityClass")
+    assert priority["value"] > 0
+    assert "globalDefault" not in priority
+    first = {p.name for p in pods(overlay) if p.spec.get("priorityClassName")}
+    assert first == {"head", "front", "cascade-redis"}
+    (front,) = [pod for pod in ray_pods(overlay) if pod.name == "front"]
+    for pod in pods(overlay):
+        if pod.name in ("head", "cascade-redis"):
+            how = "preferredDuringSchedulingIgnoredDuringExecution"
+            (wish,) = pod.spec["affinity"]["podAntiAffinity"][how]
+            assert selects(wish["podAffinityTerm"]["labelSelector"], front.labels)
+
+
+def test_rays_object_store_fits_into_its_volume(overlay: str) -> None:
+    for group in groups(overlay):
+        (shm,) = [v for v in group["template"]["spec"]["volumes"] if v["name"] == "shm"]
+        assert shm["emptyDir"]["sizeLimit"] == "1Gi"
+        assert int(group["rayStartParams"]["object-store-memory"]) <= 2**29
+
+
+def test_rays_logs_are_bounded_well_below_the_pods_disk(
+    overlay: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for pod in ray_pods(overlay):
+        for name, value in variables(overlay, pod).items():
+            if name.startswith("RAY_ROTATION"):
+                monkeypatch.setenv(name, value or "")
+        source = inspect.getsource(Node.__init__)
+        assert "RAY_ROTATION_MAX_BYTES" in source
+        assert "RAY_ROTATION_BACKUP_COUNT" in source
+        bytes_per_log = int(os.environ["RAY_ROTATION_MAX_BYTES"]) * (
+            1 + int(os.environ["RAY_ROTATION_BACKUP_COUNT"])
+        )
+        # Some 40 logs of a busy pod: its own processes, and two of each worker.
+        assert 40 * bytes_per_log < 10 * 2**30
+        assert pod.spec["containers"][0]["resources"]["requests"]["ephemeral-storage"]
 
 
 def test_memory_is_promised_in_full(overlay: str) -> None:
@@ -152,9 +230,19 @@ def test_a_job_migrates_the_database_that_the_service_uses(overlay: str) -> None
     (container,) = job["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["migrate"]
     worker = ray_pods(overlay)[1].spec["containers"][0]
-    for name in ("CASCADE_DATABASE_URL", "CASCADE_DATA_DIR"):
+    for name in ("CASCADE_DATABASE_URL", "CASCADE_DBOS_URL", "CASCADE_DATA_DIR"):
         found = [[e for e in c.get("env", []) if e["name"] == name] for c in (container, worker)]
         assert found[0] == found[1]
+
+
+def test_the_migration_is_a_job_of_the_release_that_no_change_of_settings_touches(
+    overlay: str,
+) -> None:
+    (job,) = of_kind(overlay, "Job")
+    assert job["metadata"]["name"] == f"cascade-migrate-{VERSION}"
+    assert "ttlSecondsAfterFinished" not in job["spec"]
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert "envFrom" not in container
 
 
 def test_production_grows_by_autoscaler_v2_and_the_laptop_not_at_all(overlay: str) -> None:

@@ -10,16 +10,26 @@ from pathlib import Path
 
 import yaml
 
-from tests.k8s.manifests import OVERLAYS, ROOT, Pod, environment, ray_pods, ray_service
+from tests.k8s.manifests import (
+    COMPONENTS,
+    OVERLAYS,
+    ROOT,
+    Pod,
+    built,
+    environment,
+    ray_pods,
+    ray_service,
+)
 from tests.k8s.operator_rules import serve_service_name
 
 README = (ROOT / "README.md").read_text()
+PAGE = README.split("## Running on Kubernetes")[1].split("\n## ")[0]
 
 
 def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_path: Path) -> None:
     lines = README.split("`mine/kustomization.yaml`:\n")[1].split("\n    kubectl apply")[0]
-    prod = os.path.relpath(ROOT / "k8s" / "overlays" / "prod", tmp_path)
-    text = lines.replace("\n    ", "\n").replace("../k8s/overlays/prod", prod)
+    k8s = os.path.relpath(ROOT / "k8s", tmp_path)
+    text = lines.replace("\n    ", "\n").replace("../k8s", k8s)
     (tmp_path / "kustomization.yaml").write_text(text)
     command = [f"{sysconfig.get_path('scripts')}/kubectl", "kustomize", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -53,8 +63,28 @@ def test_what_an_upgrade_costs_is_what_the_overlays_say() -> None:
     assert whole["rayClusterDeletionDelaySeconds"] == 5 * 60
 
 
+def test_its_table_of_components_is_what_is_there() -> None:
+    assert set(re.findall(r"^\| `([a-z-]+)` \| ", PAGE, re.M)) == set(COMPONENTS)
+
+
+def test_its_namespace_is_the_one_that_the_overlays_are_for() -> None:
+    assert "kubectl apply -f k8s/namespace.yaml" in PAGE
+    assert (ROOT / "k8s" / "namespace.yaml").is_file()
+
+
+def test_logs_are_kept_as_far_as_it_says() -> None:
+    (most,) = re.findall(r"at most (\d+) MB for each process", README)
+    settings = next(
+        m["data"]
+        for m in built("prod")
+        if m["kind"] == "ConfigMap" and m["metadata"]["name"].startswith("cascade-settings")
+    )
+    kept = 1 + int(settings["RAY_ROTATION_BACKUP_COUNT"])
+    assert int(settings["RAY_ROTATION_MAX_BYTES"]) * kept == int(most) * 10**6
+
+
 def test_its_commands_name_what_the_manifests_make() -> None:
-    page = README.split("## Running on Kubernetes")[1].split("\n## ")[0]
+    page = PAGE
     service = ray_service("prod")["metadata"]["name"]
     assert f"kubectl wait rayservice/{service} " in page
     assert f"svc/{serve_service_name(ray_service('prod'))} 8000" in page

@@ -70,7 +70,8 @@ def test_images_are_ours_of_this_version_or_pinned(overlay: str) -> None:
             if name in OUR_IMAGES:
                 assert tag in OUR_IMAGES[name]
             else:
-                assert re.match(r"\d+\.\d+\.\d+", tag), container["image"]
+                # A minor version: its tag moves on to each release that mends something.
+                assert re.fullmatch(r"\d+\.\d+", tag), container["image"]
 
 
 def test_the_service_knows_each_of_its_variables_and_accepts_their_values(
@@ -80,7 +81,8 @@ def test_the_service_knows_each_of_its_variables_and_accepts_their_values(
     for _, container in ours(overlay, "cascade-serve"):
         variables = environment(overlay, container)
         of_ray = {name for name in variables if name.startswith("RAY_")}
-        assert all(hasattr(ray_constants, name) for name in of_ray)
+        of_logs = {"RAY_ROTATION_MAX_BYTES", "RAY_ROTATION_BACKUP_COUNT"}
+        assert all(hasattr(ray_constants, name) for name in of_ray - of_logs)
         assert variables.keys() - of_ray <= known
         with monkeypatch.context() as context:
             for name, value in variables.items():
@@ -138,7 +140,9 @@ def test_the_port_of_the_gateway_is_one_port_everywhere(overlay: str) -> None:
     assert port == Settings.model_fields["http_port"].default
     for pod in ray_pods(overlay):
         assert {"name": "serve", "containerPort": port} in pod.spec["containers"][0]["ports"]
-    (policy,) = [p for p in of_kind(overlay, "NetworkPolicy") if p["metadata"]["name"] == "gateway"]
+    (policy,) = [
+        p for p in of_kind(overlay, "NetworkPolicy") if p["metadata"]["name"] == "cascade-gateway"
+    ]
     assert [p["port"] for p in policy["spec"]["ingress"][0]["ports"]] == [port]
 
 
@@ -155,9 +159,14 @@ def test_probes_services_and_monitors_name_ports_that_are_there(overlay: str) ->
         *((m["spec"]["selector"], [e["port"] for e in m["spec"]["podMetricsEndpoints"]])
           for m in of_kind(overlay, "PodMonitor")),
     ]:  # fmt: skip
-        for pod in (pod for pod in pods(overlay) if selects(selector, pod.labels)):
-            named = {port["name"] for port in pod.spec["containers"][0]["ports"]}
-            assert set(ports) <= named
+        named = [
+            {port["name"] for port in pod.spec["containers"][0]["ports"]}
+            for pod in pods(overlay)
+            if selects(selector, pod.labels)
+        ]
+        # The head alone has some; each pod has one at least.
+        assert set(ports) <= set().union(*named)
+        assert all(found & set(ports) for found in named)
 
 
 def test_every_selector_finds_a_pod(overlay: str) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import pytest
+from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 # imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# The first draw builds tables of all of Unicode, and test machines are busy: no timing here.
+settings.register_profile(
+    "busy", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
 
 _OWN_CLUSTERS = (
     "tests/ray/test_autoscaling.py",

@@ -19,8 +19,7 @@ from bot.metrics import Metrics
 from bot.settings import load_settings
 from bot.texts import Texts
 from tests.bot.gateway import Service, running_service
-
-SETTLE_S = 15.0
+from tests.limits import HANG_S
 
 
 @pytest_asyncio.fixture
@@ -39,7 +38,7 @@ def new_bot(client: CascadeClient) -> CascadeBot:
 async def discord_with_bot(service: Service) -> AsyncIterator[tuple[Any, CascadeClient]]:
     client = CascadeClient(service.url, service.make_key(), budget_s=5.0)
     bot = new_bot(client)
-    async with simcord.run(bot, shard_count=1, strict_sync=False, settle_timeout=SETTLE_S) as env:
+    async with simcord.run(bot, shard_count=1, strict_sync=False, settle_timeout=HANG_S) as env:
         bot.begin()
         yield env, client
     await client.close()
@@ -55,7 +54,7 @@ def words(components: list[dict[str, Any]]) -> str:
 
 async def until_delivered(channel: Any, count: int = 1) -> Any:
     """Wait until so many messages of the channel have pictures; returns the newest one."""
-    async with asyncio.timeout(SETTLE_S):
+    async with asyncio.timeout(HANG_S):
         while True:
             done = [m for m in channel.history() if has_button(m, "reroll")]
             if len(done) >= count:

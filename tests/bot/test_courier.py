@@ -24,6 +24,7 @@ from bot.results import Results
 from bot.texts import Texts
 from bot.ui.parts import Layout
 from tests.bot.gateway import Service, running_service
+from tests.limits import HANG_S
 
 ADDRESS = Address(
     application_id=1,
@@ -104,7 +105,7 @@ class Office:
     async def deliver(self, job: Job, postman: ScriptedPostman, address: Address = ADDRESS) -> None:
         courier = self.courier(postman)
         courier.take(job, address)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await courier.settle(job.id)
 
     async def in_inbox(self) -> int:

@@ -12,6 +12,7 @@ from bot import progress
 from bot.progress import Coalescer, LiveLoad, Snapshot
 from bot.records import JobEvent
 from tests.bot.conftest import JobMaker
+from tests.limits import HANG_S
 
 COMPOSING = Snapshot(stage="c", step=5, steps=20, done=(0.15,))
 
@@ -59,7 +60,7 @@ class Screen:
 
 
 async def until(done: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         while not done():  # noqa: ASYNC110 - the clock is fake: these are turns of the loop
             await asyncio.sleep(0)
 
@@ -114,7 +115,7 @@ async def test_the_result_waits_neither_for_a_turn_nor_for_an_edit_that_hangs(
     coalescer.show(COMPOSING)
     await screen.begun.wait()
     coalescer.show(replace(COMPOSING, stage="b"))
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(HANG_S):
         await coalescer.finish()
     coalescer.show(replace(COMPOSING, stage="a"))
     screen.gate.set()

@@ -2,17 +2,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from cascade_core.engine import StepEngine
 from tests.cascade_core.model_folders import TEXT, UNET, write_part, write_tokenizer
 from tests.cascade_core.toy_stage import Engine, MakeEngine, ToyStage
-
-# The first draw builds tables of all of Unicode, and test machines are busy: no timing here.
-settings.register_profile(
-    "busy", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
-)
-settings.load_profile("busy")
 
 
 @pytest.fixture

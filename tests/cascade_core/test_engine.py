@@ -9,7 +9,6 @@ from cascade_core.errors import (
     SettingsInvalid,
 )
 from tests.cascade_core.toy_stage import (
-    PATIENCE_S,
     Listener,
     MakeEngine,
     Task,
@@ -17,6 +16,7 @@ from tests.cascade_core.toy_stage import (
     ToyStage,
     submit,
 )
+from tests.limits import HANG_S
 
 
 def test_events_come_in_order_and_end_once(make_engine: MakeEngine) -> None:
@@ -153,11 +153,11 @@ def test_closing_ends_everything_after_the_step_in_flight(
 
     def hold(rows: Sequence[ToyRow]) -> None:
         inside.set()
-        assert go_on.wait(PATIENCE_S)
+        assert go_on.wait(HANG_S)
 
     stage.on_step = hold
     engine.start()
-    assert inside.wait(PATIENCE_S)
+    assert inside.wait(HANG_S)
     closer = threading.Thread(target=engine.close)
     closer.start()
     while engine.is_alive():
@@ -165,7 +165,7 @@ def test_closing_ends_everything_after_the_step_in_flight(
     with pytest.raises(NotReady):
         engine.submit(Task("late"), Listener())
     go_on.set()
-    closer.join(PATIENCE_S)
+    closer.join(HANG_S)
 
     assert type(running.error()) is NotReady
     assert type(waiting.error()) is NotReady
@@ -204,7 +204,7 @@ def test_each_of_many_tasks_from_many_threads_ends_exactly_once(make_engine: Mak
     ended: list[list[Listener]] = [[], [], [], []]
 
     def client(number: int) -> None:
-        together.wait(PATIENCE_S)
+        together.wait(HANG_S)
         for index in range(25):
             task = Task(f"{number}-{index}", steps=1 + index % 4, bucket=(index % 3,))
             work, listener = submit(engine, task)
@@ -218,7 +218,7 @@ def test_each_of_many_tasks_from_many_threads_ends_exactly_once(make_engine: Mak
     for thread in clients:
         thread.start()
     for thread in clients:
-        thread.join(PATIENCE_S)
+        thread.join(HANG_S)
     engine.close()
 
     listeners = [listener for group in ended for listener in group]

@@ -6,7 +6,6 @@ import pytest
 
 from cascade_core.engine import Event, Failed, Finished, Stepped, Work
 from tests.cascade_core.toy_stage import (
-    PATIENCE_S,
     Listener,
     MakeEngine,
     Task,
@@ -14,6 +13,7 @@ from tests.cascade_core.toy_stage import (
     ToyStage,
     submit,
 )
+from tests.limits import HANG_S
 
 
 def test_cancelled_while_waiting_it_never_starts(make_engine: MakeEngine, stage: ToyStage) -> None:
@@ -52,7 +52,7 @@ def test_a_waiting_task_need_not_wait_for_a_free_row_to_be_cancelled(
 
     engine.start()
 
-    assert done.wait(PATIENCE_S)
+    assert done.wait(HANG_S)
     assert ends == ["queued", "long"]
 
 
@@ -67,11 +67,11 @@ def test_cancelled_during_a_step_it_never_runs_another(
     def hold(rows: Sequence[ToyRow]) -> None:
         if len(stage.batches) == during_step:
             inside.set()
-            assert go_on.wait(PATIENCE_S)
+            assert go_on.wait(HANG_S)
 
     stage.on_step = hold
     engine.start()
-    assert inside.wait(PATIENCE_S)
+    assert inside.wait(HANG_S)
     work.cancel()
     go_on.set()
 
@@ -191,7 +191,7 @@ def test_with_one_row_requests_never_overlap_although_they_are_cancelled(
     def hold(rows: Sequence[ToyRow]) -> None:
         if rows[0].step == 1:
             inside.release()
-            assert go_on.acquire(timeout=PATIENCE_S)
+            assert go_on.acquire(timeout=HANG_S)
 
     stage.on_step = hold
     for index in range(20):
@@ -203,7 +203,7 @@ def test_with_one_row_requests_never_overlap_although_they_are_cancelled(
 
         works.append(engine.submit(Task(str(index), steps=4), tell))
     for index, work in enumerate(works):
-        assert inside.acquire(timeout=PATIENCE_S)
+        assert inside.acquire(timeout=HANG_S)
         if index % 2:
             work.cancel()
         go_on.release()

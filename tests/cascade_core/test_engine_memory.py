@@ -12,7 +12,8 @@ from cascade_core import memory
 from cascade_core.engine import StepEngine
 from cascade_core.errors import NotReady, OutOfMemory, StageLost
 from cascade_core.memory import WORN_OUT_AFTER
-from tests.cascade_core.toy_stage import PATIENCE_S, MakeEngine, Task, ToyRow, ToyStage, submit
+from tests.cascade_core.toy_stage import MakeEngine, Task, ToyRow, ToyStage, submit
+from tests.limits import HANG_S
 
 BROKEN = torch.AcceleratorError("CUDA error: device-side assert triggered")
 
@@ -181,7 +182,7 @@ def test_who_was_cancelled_while_its_batch_was_halved_is_not_advanced_again(
     def step(batch: Sequence[ToyRow]) -> None:
         if len(batch) > 1:
             failed.set()
-            assert cancelled.wait(PATIENCE_S)
+            assert cancelled.wait(HANG_S)
             room_for(1)(batch)
 
     stage.on_step = step
@@ -189,7 +190,7 @@ def test_who_was_cancelled_while_its_batch_was_halved_is_not_advanced_again(
     _, stays = submit(engine, Task("stays", steps=1))
     work, leaves = submit(engine, Task("leaves", steps=1))
     engine.start()
-    assert failed.wait(PATIENCE_S)
+    assert failed.wait(HANG_S)
     work.cancel()
     cancelled.set()
 

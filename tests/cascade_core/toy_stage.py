@@ -10,8 +10,7 @@ import numpy as np
 from cascade_core.engine import Event, Failed, Finished, StepEngine, Work
 from cascade_core.errors import CascadeError
 from cascade_core.stages.base import Rgb
-
-PATIENCE_S = 20.0
+from tests.limits import HANG_S
 
 
 class OutOfMemoryError(RuntimeError):
@@ -88,7 +87,7 @@ class Listener:
         self._queue.put(event)
 
     def next(self) -> Event:
-        self.events.append(self._queue.get(timeout=PATIENCE_S))
+        self.events.append(self._queue.get(timeout=HANG_S))
         return self.events[-1]
 
     def end(self) -> Event:

@@ -13,8 +13,7 @@ from fastapi import FastAPI
 
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService, build_app
-
-_LIMIT_S = 20.0
+from tests.limits import HANG_S
 
 
 @pytest.fixture
@@ -46,11 +45,11 @@ def _serving(app: FastAPI) -> Iterator[str]:
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=0, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    deadline_s = time.monotonic() + _LIMIT_S
+    deadline_s = time.monotonic() + HANG_S
     while not server.started:
         assert thread.is_alive(), "the server did not start"
         assert time.monotonic() < deadline_s
         thread.join(0.01)
     yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
     server.should_exit = True
-    thread.join(_LIMIT_S)
+    thread.join(HANG_S)

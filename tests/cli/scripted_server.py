@@ -13,6 +13,8 @@ from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response, StreamingResponse
 from PIL import Image
 
+from tests.limits import HANG_S
+
 
 @dataclass
 class ScriptedService:
@@ -180,7 +182,7 @@ def _stream(service: ScriptedService, job_id: str, last: int) -> Iterator[str]:
         sent += 1
         if service.hold_open and kind == "progress":
             service.watched.set()
-            service.cancelled.wait(20)
+            service.cancelled.wait(HANG_S)
             return
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
+from tests.limits import HANG_S
 
 
 def test_generate_saves_every_picture_and_prints_ids_seeds_and_seconds(
@@ -167,9 +168,9 @@ def test_ctrl_c_cancels_the_job_and_says_so(service: ScriptedService, tmp_path: 
         # A run in the background of a shell ignores Ctrl-C, and its children with it.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
-        assert service.watched.wait(20)
+        assert service.watched.wait(HANG_S)
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=20)
+        _, said = process.communicate(timeout=HANG_S)
     assert process.returncode == 1
     assert service.jobs["JOB0"]["state"] == "cancelled"
     assert "job JOB0 was cancelled" in said

@@ -12,6 +12,7 @@ import pytest
 from serve.cli.suggestions import suggestions
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
+from tests.limits import HANG_S
 
 _HEAVY = ("torch", "ray", "diffusers", "transformers")
 
@@ -29,7 +30,7 @@ def _modules_after(*arguments: str) -> set[str]:
         capture_output=True,
         text=True,
         check=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     return set(done.stdout.rpartition("LOADED")[2].split())
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.cascade import Cascade
+from tests.limits import HANG_S
 
 _PROGRAM = """
 import sys, threading
@@ -54,7 +55,7 @@ def test_the_first_signal_drains_and_says_how_many_jobs_are_left(number: signal.
         assert "--url http://127.0.0.1:8765" in _read_until(process.stdout, "cascade generate")
         _read_until(process.stdout, "Ctrl-C stops")
         process.send_signal(number)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 0
     assert "up to 5 s" in rest
     assert "2 jobs go on at the next start" in rest
@@ -67,7 +68,7 @@ def test_the_second_signal_stops_at_once() -> None:
         process.send_signal(signal.SIGTERM)
         _read_until(process.stdout, "draining hangs")
         process.send_signal(signal.SIGTERM)
-        rest, _ = process.communicate(timeout=20)
+        rest, _ = process.communicate(timeout=HANG_S)
     assert process.returncode == 128 + signal.SIGTERM
     assert "stopping at once" in rest
 

@@ -17,6 +17,7 @@ from bot.log import referenced
 from bot.records import Job, JobEvent
 from cascade_core.errors import Conflict, InvalidRequest, NotFound, NotReady, Unauthorized
 from tests.bot.gateway import Service, running_service
+from tests.limits import HANG_S
 
 ANN, BOB = "discord:1", "discord:2"
 
@@ -158,7 +159,7 @@ async def test_a_shared_link_shows_the_picture_to_anybody(
     job = await ask(client)
     await service.succeed(job.id)
     link = await client.share((await client.job(job.id)).images[0].id, 60)
-    async with httpx.AsyncClient() as anybody:
+    async with httpx.AsyncClient(timeout=HANG_S) as anybody:
         assert (await anybody.get(link)).content.startswith(b"\x89PNG")
 
 
@@ -179,7 +180,7 @@ async def test_the_stream_of_events_survives_a_restart_of_the_service(
     await service.stop()
     await service.succeed(job.id)
     await service.start()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         await following
     types = [events.get_nowait().type for _ in range(events.qsize())]
     assert types == ["progress", "image", "succeeded"]

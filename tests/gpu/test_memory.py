@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from cascade_core.engine import StepEngine
-from tests.cascade_core.toy_stage import PATIENCE_S, Task, ToyRow, ToyStage, submit
+from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage, submit
+from tests.limits import HANG_S
 
 pytestmark = [
     pytest.mark.gpu,
@@ -76,5 +77,5 @@ def test_a_failed_gpu_is_not_used_again() -> None:
     codes = context.Queue()
     process = context.Process(target=fail_on_the_device, args=(codes,))
     process.start()
-    assert codes.get(timeout=6 * PATIENCE_S) == ["stage_lost", "not_ready"]
+    assert codes.get(timeout=HANG_S) == ["stage_lost", "not_ready"]
     process.join()

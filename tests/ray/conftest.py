@@ -14,6 +14,7 @@ from cascade_core.weights import Placement
 from serve.local import Running, start
 from serve.settings import Settings
 from tests.collector import Collector, collecting
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, free_port
 
 
@@ -46,7 +47,7 @@ def running(settings: Settings) -> Iterator[Running]:
 
 @pytest.fixture
 def service(running: Running) -> Iterator[ServiceClient]:
-    with httpx.Client(base_url=running.url, timeout=120) as http:
+    with httpx.Client(base_url=running.url, timeout=HANG_S) as http:
         yield ServiceClient(http)
 
 

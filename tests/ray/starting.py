@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient
 
 
@@ -39,7 +40,7 @@ def cascade_up(
         # Its own word, not /readyz: only then is it ready for signals, too.
         assert any(line.startswith("ready") for line in process.stdout)
         children = psutil.Process(process.pid).children(recursive=True)
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as http:
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as http:
             yield process, ServiceClient(http)
     finally:
         process.kill()

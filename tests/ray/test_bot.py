@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from serve.local import Running
 from serve.settings import Settings
+from tests.limits import HANG_S
 from tests.ray.client import Event, ServiceClient, replica_process
 from tests.ray.deploying import deploy
 from tests.wire.bot_messages import has_button, job_of, of_bot
@@ -31,7 +32,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 PROMPT = "a large red circle in the center on a white background"
 LONG_STEPS = 100
-PATIENCE_S = 60.0
 STAGES = ("StageC", "StageB", "StageA")
 
 
@@ -53,7 +53,7 @@ class Scene:
     async def imagine(self, **options: Any) -> tuple[str, Message]:
         """Order a picture; returns the job's id and its live message."""
         asked = await self.alice.slash(self.channel, "imagine", prompt=PROMPT, **options)
-        message = await asked.reply(lambda m: has_button(m, "cancel"), PATIENCE_S)
+        message = await asked.reply(lambda m: has_button(m, "cancel"), HANG_S)
         return job_of(message), message
 
     async def picture(self, **options: Any) -> tuple[dict[str, Any], Message]:
@@ -63,7 +63,7 @@ class Scene:
 
     async def arrived(self, job_id: str, message: Message) -> dict[str, Any]:
         """Wait for a job's pictures in its message, which must bring them once; returns the job."""
-        await self.fake.wait_for(lambda: has_button(message, "reroll"), PATIENCE_S)
+        await self.fake.wait_for(lambda: has_button(message, "reroll"), HANG_S)
         await self._delivered(job_id)
         job: dict[str, Any] = await asyncio.to_thread(self.service.job, job_id)
         originals = [await self.get(f"/v1/images/{image['id']}") for image in job["images"]]
@@ -77,7 +77,7 @@ class Scene:
 
     async def reply_with_picture(self, clicked: Interaction) -> dict[str, Any]:
         """Wait for the pictures that a click ordered; returns the job."""
-        message = await clicked.reply(lambda m: has_button(m, "reroll"), PATIENCE_S)
+        message = await clicked.reply(lambda m: has_button(m, "reroll"), HANG_S)
         return await self.arrived(job_of(message), message)
 
     async def get(self, path: str) -> bytes:
@@ -95,7 +95,7 @@ class Scene:
 
     async def _delivered(self, job_id: str) -> None:
         inbox = {"inbox": f"discord.{self.fake.bot.id}"}
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(HANG_S):
             while True:
                 answer = await asyncio.to_thread(self.service.http.get, "/v1/jobs", params=inbox)
                 if job_id not in [job["id"] for job in answer.json()["jobs"]]:
@@ -108,7 +108,7 @@ async def scene(running: Running, oracle: Oracle | None) -> AsyncIterator[Scene]
     async with judged_discord(oracle) as fake:
         guild = fake.guild()
         channel, alice = fake.channel(guild), fake.person("alice", guild)
-        with httpx.Client(base_url=running.url, timeout=120) as http:
+        with httpx.Client(base_url=running.url, timeout=HANG_S) as http:
             async with starting_bots(fake, running.url) as start_bot:
                 bot = await start_bot()
                 yield Scene(fake, ServiceClient(http), start_bot, bot, channel, alice)
@@ -146,8 +146,8 @@ async def test_a_prompt_shows_composition_and_details_and_then_the_bytes_of_the_
         job_id, message = await scene.imagine(steps=LONG_STEPS)
         await scene.until_progress(job_id, "c")
         with standing_still("StageC"):
-            await scene.fake.wait_for(lambda: "Composing" in message.text, PATIENCE_S)
-        await scene.fake.wait_for(lambda: "Adding details" in message.text, PATIENCE_S)
+            await scene.fake.wait_for(lambda: "Composing" in message.text, HANG_S)
+        await scene.fake.wait_for(lambda: "Adding details" in message.text, HANG_S)
         [(name, preview)] = message.files.items()
     job = await scene.arrived(job_id, message)
     assert job["images"][0]["stage_c"] == "ran"
@@ -180,7 +180,7 @@ async def test_cancel_ends_the_job_and_leaves_the_replica_to_the_next(scene: Sce
     job_id, message = await scene.imagine(steps=LONG_STEPS, count=4)
     await scene.until_progress(job_id, "c")
     await scene.alice.click(message, "Cancel")
-    await scene.fake.wait_for(lambda: "Cancelled" in message.text, PATIENCE_S)
+    await scene.fake.wait_for(lambda: "Cancelled" in message.text, HANG_S)
     assert list(message.buttons) == ["Try again"]
     await scene.picture()
     events = await scene.events(job_id)

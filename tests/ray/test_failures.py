@@ -16,6 +16,7 @@ from cascade_core.checkpoint import DEMO_MODEL_DIR
 from serve.local import Running, why_not_running
 from serve.settings import Settings
 from serve.stage_deployments import StageB
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
@@ -26,7 +27,7 @@ def kill(deployment: str) -> None:
     """SIGKILL the deployment's replica and wait until the process is gone."""
     process = replica_process(deployment)
     process.send_signal(signal.SIGKILL)
-    process.wait(timeout=10)
+    process.wait(timeout=HANG_S)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +77,7 @@ def test_who_waits_for_a_job_gets_it_even_if_the_waiting_process_dies(
         (job_id,) = service.wait_for_new_job(known)
         service.until(job_id, "progress", "c")
         kill("Jobs")
-        response = answer.result(timeout=60)
+        response = answer.result(timeout=HANG_S)
     assert response.status_code == 202
     assert response.json()["id"] == job_id
     assert service.finished(job_id)["state"] == "succeeded"

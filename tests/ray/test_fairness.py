@@ -11,6 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from serve.local import Running
 from serve.metric_definitions import QUEUE_CALLS
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
@@ -49,7 +50,9 @@ def _wait_until_waiting(running: Running, stage: str, calls: int) -> None:
     """Wait until this many calls wait for their turn at a stage, by the service's own metric."""
     waiting = None
     for _ in range(1200):
-        families = text_string_to_metric_families(httpx.get(running.metrics_url).text)
+        families = text_string_to_metric_families(
+            httpx.get(running.metrics_url, timeout=HANG_S).text
+        )
         waiting = {
             sample.labels["stage"]: sample.value
             for family in families

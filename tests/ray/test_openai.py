@@ -14,6 +14,7 @@ from openai import AsyncOpenAI
 from PIL import Image
 
 from serve.local import Running
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -24,7 +25,7 @@ SLOW = {"steps": 100, "decoder_steps": 100}
 @pytest_asyncio.fixture
 async def client(running: Running) -> AsyncIterator[AsyncOpenAI]:
     url = f"{running.url}/v1"
-    async with AsyncOpenAI(base_url=url, api_key="any", timeout=120, max_retries=0) as client:
+    async with AsyncOpenAI(base_url=url, api_key="any", timeout=HANG_S, max_retries=0) as client:
         yield client
 
 

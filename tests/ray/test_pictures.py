@@ -18,6 +18,7 @@ from serve import metric_definitions as m
 from serve.dashboard_panels import GPU_USE, RAY_METRICS
 from serve.local import Running
 from tests.collector import Collector
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, pixels
 
 PROMPT = "a large red circle in the center on a white background"
@@ -104,7 +105,9 @@ def test_metrics_count_what_was_served(running: Running, service: ServiceClient)
         for stage in ("cba" if "stage" in metric.labels else ("",))
     }
     for _ in range(300):
-        families = text_string_to_metric_families(httpx.get(running.metrics_url).text)
+        families = text_string_to_metric_families(
+            httpx.get(running.metrics_url, timeout=HANG_S).text
+        )
         samples = [sample for family in families for sample in family.samples]
         seen = {(sample.name, sample.labels.get("stage", "")) for sample in samples}
         if expected <= seen:
@@ -137,6 +140,6 @@ def test_a_trace_goes_from_the_request_through_the_job_to_every_stage(
         *((f"cascade-stage-{stage}", f"replica of stage {stage}") for stage in "cba"),
     }
     while missing:  # each process sends every few seconds
-        process, span = collector.spans.get(timeout=30)
+        process, span = collector.spans.get(timeout=HANG_S)
         if span.trace_id.hex() == trace:
             missing.discard((process, span.name))

@@ -17,6 +17,7 @@ from PIL import Image
 from serve.db import Database
 from serve.keys import KeyStore
 from serve.settings import Settings
+from tests.limits import HANG_S
 from tests.ray.client import Event, ServiceClient, free_port
 from tests.ray.starting import cascade_up
 
@@ -53,7 +54,7 @@ class Streams:
         known = {job["id"] for job in proxied.http.get("/v1/jobs").json()["jobs"]}
         body = {"prompt": PROMPT, **SLOW, **more}
         headers = {**proxied.http.headers, **headers}
-        async with httpx.AsyncClient(base_url=proxied.http.base_url, timeout=120) as http:
+        async with httpx.AsyncClient(base_url=proxied.http.base_url, timeout=HANG_S) as http:
             posting = asyncio.create_task(http.post(path, json=body, headers=headers))
             [job_id] = await asyncio.to_thread(proxied.wait_for_new_job, known)
             await asyncio.to_thread(proxied.until, job_id, "progress")

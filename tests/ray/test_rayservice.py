@@ -18,6 +18,7 @@ import pytest
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from tests.k8s.manifests import ROOT, serve_config
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, check_ended_well_and_once, free_port, pixels
 
 POOLS = {
@@ -121,8 +122,8 @@ def rayservice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService]
     url = f"http://127.0.0.1:{config['http_options']['port']}"
     with (
         cluster("prod", instead) as nodes,
-        httpx.Client(base_url=nodes.dashboard, timeout=60) as dashboard,
-        httpx.Client(base_url=url, timeout=120) as http,
+        httpx.Client(base_url=nodes.dashboard, timeout=HANG_S) as dashboard,
+        httpx.Client(base_url=url, timeout=HANG_S) as http,
     ):
         rayservice = RayService(nodes, dashboard, http)
         rayservice.deploy(config)

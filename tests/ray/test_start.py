@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.limits import HANG_S
 from tests.private_postgres import PrivatePostgres
 from tests.ray.client import free_port
 from tests.ray.starting import cascade_up
@@ -22,7 +23,7 @@ def test_what_a_stop_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> Non
         job_id = service.create(prompt=PROMPT, seed=1, **slow)["id"]
         service.until(job_id, "progress", "c")
         process.send_signal(signal.SIGINT)
-        output, _ = process.communicate(timeout=60)
+        output, _ = process.communicate(timeout=HANG_S)
         assert process.returncode == 0
         assert "1 jobs go on at the next start" in output
     with cascade_up(tmp_path, port) as (_, service):
@@ -47,6 +48,6 @@ def test_the_service_runs_on_postgresql_and_s3(
         assert varied["state"] == "succeeded", varied["error"]
         assert service.http.get(f"/v1/images/{varied['images'][0]['id']}").status_code == 200
         process.send_signal(signal.SIGINT)
-        process.communicate(timeout=60)
+        process.communicate(timeout=HANG_S)
         assert process.returncode == 0
     assert list(tmp_path.rglob("*.db")) == list(tmp_path.rglob("*.png")) == []

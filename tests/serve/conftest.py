@@ -28,6 +28,7 @@ from serve.moderation import Moderator
 from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
+from tests.limits import HANG_S
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket
 from tests.serve.memory_door import MemoryDoor, plan
@@ -242,7 +243,7 @@ async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[ht
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=10) as client:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as client:
         yield client
     server.should_exit = True
     await serving

@@ -21,6 +21,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from tests.limits import HANG_S
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.test_openapi import ROUTES
@@ -96,7 +97,7 @@ def documented(app: FastAPI) -> BaseSchema:
 
 def real_ids(server: Server) -> dict[str, str]:
     """Make an image; returns what it can be found by, named like the parameters of paths."""
-    answer = httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "x"}, timeout=60)
+    answer = httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "x"}, timeout=HANG_S)
     image = answer.json()["data"][0]
     ids = {name: image[name] for name in ("image_id", "latent_id")}
     more = {"job_id": answer.json()["job_id"], "name": "0-c-5.webp", "model_id": "demo"}

@@ -13,6 +13,7 @@ from fastapi import FastAPI
 
 from serve import keys as keys_module
 from serve.keys import KeyStore
+from tests.limits import HANG_S
 from tests.serve.attacker import OF_NOBODY, OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
@@ -189,7 +190,7 @@ async def test_a_stranger_cannot_make_the_service_read_a_body(
     reader, writer = await asyncio.open_connection("127.0.0.1", live_client.base_url.port)
     head = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write((head + "Content-Length: 60000\r\n\r\n{").encode())
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         answer = await reader.readuntil(b"\r\n")
     writer.close()
     assert b"401" in answer
@@ -215,7 +216,7 @@ async def test_a_flood_of_readiness_checks_costs_one(
 ) -> None:
     app.state.readiness = check = Check(wanted=20)
     asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await check.all_wait.wait()
     check.set_result({"only": "ready"})
     assert [(await answer).json()["checks"] for answer in asking] == [{"only": "ready"}] * 20

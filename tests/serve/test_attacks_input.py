@@ -11,6 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from tests.limits import HANG_S
 from tests.serve.attacker import OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
@@ -103,7 +104,7 @@ async def test_broken_headers_open_nothing(
     reader, writer = await asyncio.open_connection("127.0.0.1", live_client.base_url.port)
     head = f"GET /v1/jobs HTTP/1.1\r\nHost: localhost\r\n{lines.format(token=token)}\r\n"
     writer.write((head + "Connection: close\r\n\r\n").encode("latin-1"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         answer = await reader.read()
     writer.close()
     assert re.match(rb"HTTP/1.1 (400|401) ", answer), answer[:200]

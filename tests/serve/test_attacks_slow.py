@@ -18,10 +18,10 @@ from serve import middleware
 from serve.held import HeldRequests
 from serve.keys import KeyStore
 from serve.middleware import BodyLimit
+from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.memory_door import MemoryDoor
 
-TIMEOUT_S = 30.0
 STREAMS = 1000
 SMALL_BUFFER_BYTES = 4096
 JSON_HEAD = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
@@ -60,13 +60,13 @@ def stream_request(job_id: str, headers: dict[str, str] | None = None) -> str:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         while not is_so():  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def soon(awaitable: Awaitable[Any]) -> Any:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         return await awaitable
 
 

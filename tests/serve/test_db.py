@@ -15,6 +15,7 @@ from serve.db import Database
 from serve.event_log import EventLog
 from serve.forsaken import _free_key
 from serve.records import NewJob, OpenLimits
+from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, body, finished_after
 
 JobMaker = Callable[..., NewJob]
@@ -261,7 +262,7 @@ def test_processes_that_start_together_can_all_create_the_tables(
     for starter in starters:
         starter.start()
     for starter in starters:
-        starter.join(60)
+        starter.join(HANG_S)
     assert [starter.exitcode for starter in starters] == [0, 0, 0]
     assert Database(database_url).open_job_ids() == [job.id for job in jobs]
 

@@ -15,9 +15,8 @@ from cascade_core.request import GenerationRequest
 from serve.records import Claim, JobOwner
 from serve.routes.submission import wait_for_client
 from serve.waiters import Accepted, Waiters
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
-
-TIMEOUT_S = 10.0
 
 
 async def leave(task: asyncio.Task[Any]) -> None:
@@ -26,13 +25,13 @@ async def leave(task: asyncio.Task[Any]) -> None:
 
 
 async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         while not is_so():  # noqa: ASYNC110 - what is awaited has no event of its own
             await asyncio.sleep(0.01)
 
 
 async def ended(door: MemoryDoor, job_id: str) -> str:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
     job = door.database.job(job_id)
     assert job is not None
@@ -140,7 +139,7 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
     app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
 ) -> None:
     """Ray Serve tells a replica in this way that the client left."""
-    door.longest_wait_s = TIMEOUT_S
+    door.longest_wait_s = HANG_S
     job_id = await door.submit(
         make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
     )

@@ -15,10 +15,10 @@ from serve.db import Database
 from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.records import EventRow, NewJob
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 
 JobMaker = Callable[..., NewJob]
-TIMEOUT_S = 10.0
 
 
 async def create(client: httpx.AsyncClient, **body: Any) -> str:
@@ -33,7 +33,7 @@ def hub_of(app: FastAPI) -> EventHub:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
             await asyncio.sleep(0.01)
 
@@ -146,7 +146,7 @@ async def until_pinged(client: httpx.AsyncClient, job_id: str) -> None:
 
 async def test_an_idle_stream_is_kept_alive_by_comments(live_client: httpx.AsyncClient) -> None:
     job_id = await create(live_client)
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         await until_pinged(live_client, job_id)
 
 
@@ -212,7 +212,7 @@ async def test_nothing_is_lost_or_repeated_while_a_stream_starts(
         if step % 12 == 0:
             readers.append(asyncio.create_task(follow(hub, job.id)))
     database.finish_job(job.id, "succeeded")
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         seen = await asyncio.gather(*readers)
     everything = EventLog(database).of_job(job.id)
     assert len(everything) == 102
@@ -235,7 +235,7 @@ async def test_a_slow_client_misses_nothing(database: Database, make_job: JobMak
     waiting = next(iter(hub._streams[job.id]))
     await until(lambda: None in waiting._waiting._queue)  # type: ignore[attr-defined]
     database.finish_job(job.id, "succeeded")
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         rest = [event async for event in stream]
     assert [event.data.get("step") for event in rest] == [*range(2, 1202), None]
     assert rest[-1].id == last_id + 1
@@ -260,6 +260,6 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     with database._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE moved RENAME TO events")
     database.finish_job(job.id, "succeeded")
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         assert [event.type async for event in stream] == ["succeeded"]
     await hub.close()

@@ -20,13 +20,13 @@ from serve.records import Job, NewJob
 from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.store import BlobStore, latent_key
 from serve.turns import Turns
+from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW
 from tests.serve.null_stages import Previewer, Stage, launched, run_to_end, stage_calls
 
 JobMaker = Callable[..., NewJob]
 NUDITY = Refusal("nudity")
-TIMEOUT_S = 20.0
 
 
 class Showing(Stage):
@@ -95,7 +95,7 @@ async def run(
     async with launched(database, database_url, blobs, stages, [checker], demand) as workflow:
 
         async def run(job: NewJob) -> Job:
-            async with asyncio.timeout(TIMEOUT_S):
+            async with asyncio.timeout(HANG_S):
                 return await run_to_end(workflow, database, job)
 
         yield run
@@ -229,7 +229,7 @@ async def test_a_preview_for_checkers_waits_for_its_turn_at_stage_c(
     calls = stage_calls(database, stages, {**turns}, previewer)
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
-        asyncio.timeout(TIMEOUT_S),
+        asyncio.timeout(HANG_S),
     ):
         latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
         varied = make_job(kind="vary_details", latent_id=latent_id)
@@ -254,7 +254,7 @@ async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
     calls = stage_calls(database, stages, {**turns})
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
-        asyncio.timeout(TIMEOUT_S),
+        asyncio.timeout(HANG_S),
     ):
         latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
         varied = make_job(kind="vary_details", latent_id=latent_id)
@@ -307,7 +307,7 @@ async def test_images_that_were_finished_before_one_is_refused_stay(
     def refuse_second(seed: int) -> Refusal | None:
         if seed == 7:
             return None
-        asyncio.run_coroutine_threadsafe(is_first_ready.wait(), loop).result(TIMEOUT_S)
+        asyncio.run_coroutine_threadsafe(is_first_ready.wait(), loop).result(HANG_S)
         return NUDITY
 
     loop = asyncio.get_running_loop()
@@ -365,7 +365,7 @@ def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(
             await (await DBOS.retrieve_workflow_async(job.id)).get_result()
 
     for process in (interrupted, resumed):
-        asyncio.run(asyncio.wait_for(process(), TIMEOUT_S))
+        asyncio.run(asyncio.wait_for(process(), HANG_S))
     ended = database.job(job.id)
     assert ended is not None
     assert ended.error is not None

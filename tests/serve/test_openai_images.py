@@ -20,9 +20,8 @@ from cascade_core.images import read_info
 from serve import http_errors
 from serve.keys import KeyStore
 from serve.services import Services
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
-
-TIMEOUT_S = 10.0
 
 
 @pytest.fixture
@@ -299,7 +298,7 @@ async def test_a_client_that_leaves_cancels_its_job(
     job_id = await submitted.get()
     generating.cancel()
     await asyncio.gather(generating, return_exceptions=True)
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
     job = door.database.job(job_id)
     assert job is not None

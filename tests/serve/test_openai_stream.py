@@ -20,10 +20,10 @@ from PIL import Image
 from cascade_core.errors import NonFiniteLatent
 from cascade_core.request import GenerationRequest
 from serve.openai_stream import partial_previews
+from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import MemoryDoor
 
-TIMEOUT_S = 10.0
 C_MIDDLE, C_LAST, B_MIDDLE = ("c", 6), ("c", 9), ("b", 3)
 """Of the 12 and 6 steps that the tests' model takes, with three previews a stage at most."""
 
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_the_stream_cancels_its_job(
     events = await openai_client.images.generate(prompt="x", stream=True)
     job_id = await submitted.get()
     await events.close()
-    async with asyncio.timeout(TIMEOUT_S):
+    async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
     job = door.database.job(job_id)
     assert job is not None

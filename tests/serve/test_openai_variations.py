@@ -19,6 +19,7 @@ from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from serve.keys import KeyStore
 from serve.middleware import UPLOAD_LIMITS
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
@@ -220,7 +221,7 @@ async def test_an_upload_that_does_not_say_its_length_is_bounded_too(
             yield bytes(1024 * 1024)
 
     headers = {"content-type": "multipart/form-data; boundary=x"}
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         answer = await client.post(PATH, content=endless(), headers=headers)
     assert answer.status_code == 413
 

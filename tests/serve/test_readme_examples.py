@@ -17,6 +17,7 @@ from PIL import Image
 
 from serve.db import Database
 from serve.keys import KeyStore
+from tests.limits import HANG_S
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
 
@@ -66,7 +67,7 @@ class Stranger:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=HANG_S,
             check=False,
         )
         assert done.returncode == 0, f"{example}\n{done.stdout}\n{done.stderr}"

@@ -11,7 +11,8 @@ from PIL import Image
 
 from cascade_core.errors import NonFiniteLatent, NotReady
 from serve.replica import Message, StageReplica
-from tests.cascade_core.toy_stage import PATIENCE_S, Task, ToyRow, ToyStage
+from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage
+from tests.limits import HANG_S
 
 MakeReplica = Callable[[ToyStage], StageReplica]
 
@@ -65,7 +66,7 @@ async def test_closing_the_stream_frees_the_row_before_its_next_step(
     may_go_on = threading.Semaphore(1)
 
     def step_when_allowed(rows: Sequence[ToyRow]) -> None:
-        assert may_go_on.acquire(timeout=PATIENCE_S)
+        assert may_go_on.acquire(timeout=HANG_S)
 
     stage = ToyStage(on_step=step_when_allowed)
     replica = make_replica(stage)

@@ -29,6 +29,7 @@ from serve.stage_deployments import StageC
 from serve.store import BlobStore
 from serve.tracing import pack_context, unpacked_context
 from tests.collector import collecting
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.null_stages import Stage, launched, run_to_end
 
@@ -260,7 +261,7 @@ print(*sys.modules)
 def test_spans_reach_the_collector_with_the_name_of_their_process() -> None:
     with collecting() as collector:
         in_a_process_of_its_own(collector.url)
-        process, span = collector.spans.get(timeout=10)
+        process, span = collector.spans.get(timeout=HANG_S)
     assert (process, span.name) == ("cascade-stage-c", "work")
     assert (span.attributes[0].key, span.attributes[0].value.int_value) == ("cascade.image", 3)
 

@@ -19,6 +19,7 @@ from serve.records import NewJob, utc_now
 from serve.settings import Settings
 from serve.store import BlobStore, handoff_key, image_key, latent_key, preview_key
 from serve.upkeep import GRACE, Tidied, Upkeep
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.test_db_images import latent_row
 
@@ -193,7 +194,7 @@ async def test_a_round_that_fails_is_followed_by_the_next(
 
     monkeypatch.setattr(upkeep, "run_once", run_once)
     running = asyncio.create_task(upkeep.run_forever(every_s=0.001))
-    await asyncio.wait_for(second_round.wait(), 30)
+    await asyncio.wait_for(second_round.wait(), HANG_S)
     running.cancel()
 
 

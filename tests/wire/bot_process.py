@@ -10,10 +10,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
+from tests.limits import HANG_S
 from tests.wire.fake_discord.server import FakeDiscord
 
 ROOT = Path(__file__).parents[2]
-_END_S = 20.0
 _ACK_DEADLINE_S = 10.0
 _MAX_LINE_BYTES = 16 << 20
 
@@ -32,7 +32,7 @@ class BotProcess:
         """The process has not ended."""
         return self._process.returncode is None
 
-    async def online(self, timeout_s: float = _END_S) -> None:
+    async def online(self, timeout_s: float = HANG_S) -> None:
         """Wait until all its shards are connected, or fail as soon as it ends."""
         ended = asyncio.create_task(self._process.wait())
         online = asyncio.create_task(self._fake.online(timeout_s))
@@ -41,7 +41,7 @@ class BotProcess:
         ended.cancel()
         await online
 
-    async def logged(self, text: str, timeout_s: float = _END_S) -> None:
+    async def logged(self, text: str, timeout_s: float = HANG_S) -> None:
         """Wait until a line of its log has this text."""
         async with asyncio.timeout(timeout_s), self._line_read:
             await self._line_read.wait_for(lambda: any(text in line for line in self.log))
@@ -54,7 +54,7 @@ class BotProcess:
         """Kill it on the spot; returns its exit code."""
         return await self._end(signal.SIGKILL)
 
-    async def ended(self, timeout_s: float = _END_S) -> int:
+    async def ended(self, timeout_s: float = HANG_S) -> int:
         """Wait for its end; returns its exit code."""
         async with asyncio.timeout(timeout_s):
             code = await self._process.wait()
@@ -122,7 +122,7 @@ async def starting_bots(
             bot = await stack.enter_async_context(running_bot(fake, "bot", env=usual | more))
             await bot.online()
             if more.get("BOT_SYNC") != "false":
-                await fake.wait_for(lambda: bool(fake.commands), 20)
+                await fake.wait_for(lambda: bool(fake.commands))
             return bot
 
         yield start

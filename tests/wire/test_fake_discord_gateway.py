@@ -11,6 +11,7 @@ import aiohttp
 import discord
 import pytest
 
+from tests.limits import HANG_S
 from tests.wire.conftest import StartBot
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.server import FakeDiscord
@@ -117,7 +118,7 @@ async def test_intents_decide_what_a_bot_hears(
 
     listener = SmallBot(intents=discord.Intents(guilds=True, guild_messages=True))
     await start_bot(listener)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         hearing = asyncio.create_task(listener.wait_for("message"))
         await fake.wait_for(lambda: fake.traffic.events("GUILD_CREATE"))
         await alice.say(channel, "somebody listens")

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.bot.gateway import Service, running_service
+from tests.limits import HANG_S
 from tests.wire.bot_messages import has_button
 from tests.wire.bot_process import BotProcess, StartBot, starting_bots
 from tests.wire.fake_discord.messages import Message
@@ -50,7 +51,7 @@ class Stage:
 
     async def submitted(self) -> str:
         """Return the id of the next job that the service accepts."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             return await self.service.submitted.get()
 
     async def imagine(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
@@ -62,7 +63,7 @@ class Stage:
     async def finished(self, job_id: str, message: Message) -> Message:
         """Bring a job to its good end and wait for its pictures in a message."""
         await self.service.succeed(job_id)
-        await self.fake.wait_for(lambda: has_button(message, "reroll"), 20)
+        await self.fake.wait_for(lambda: has_button(message, "reroll"))
         return message
 
     async def picture(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
@@ -83,7 +84,7 @@ async def in_inbox(stage: Stage) -> list[str]:
 
 async def delivered(stage: Stage) -> None:
     """Wait until nothing is in the bot's inbox."""
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         while await in_inbox(stage):  # noqa: ASYNC110 - the service has no event for this
             await asyncio.sleep(0.02)
 

@@ -21,13 +21,13 @@ async def test_killed_in_the_edit_that_shows_the_result(
     held = stage.fake.faults.stall("PATCH", EDIT)
     held.after_effect, held.when = after_effect, lambda exchange: bool(exchange.files)
     await stage.service.succeed(job_id)
-    await stage.fake.wait_for(lambda: held.used == 1, 20)
+    await stage.fake.wait_for(lambda: held.used == 1)
     if after_effect:
-        await stage.fake.wait_for(lambda: has_button(message, "reroll"), 20)
+        await stage.fake.wait_for(lambda: has_button(message, "reroll"))
     await bot.kill()
     held.release()
     await start_bot()
-    await stage.fake.wait_for(lambda: has_button(message, "reroll"), 20)
+    await stage.fake.wait_for(lambda: has_button(message, "reroll"))
     await delivered(stage)
     assert of_bot(stage.fake) == [message]
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
@@ -44,9 +44,9 @@ async def test_killed_while_the_direct_message_is_sent(
     held.after_effect = after_effect
     direct = stage.fake.dm(stage.alice)
     await stage.service.succeed(job_id)
-    await stage.fake.wait_for(lambda: held.used == 1, 20)
+    await stage.fake.wait_for(lambda: held.used == 1)
     if after_effect:
-        await stage.alice.sees(direct, lambda m: has_button(m, "reroll"), 20)
+        await stage.alice.sees(direct, lambda m: has_button(m, "reroll"))
     await bot.kill()
     held.release()
     await start_bot()
@@ -62,6 +62,6 @@ async def test_killed_right_after_the_order_was_placed(stage: Stage, start_bot: 
     await bot.kill()
     await stage.service.succeed(job_id)
     await start_bot()
-    message = await asked.reply(lambda m: has_button(m, "reroll"), 20)
+    message = await asked.reply(lambda m: has_button(m, "reroll"))
     await delivered(stage)
     assert of_bot(stage.fake) == [message]

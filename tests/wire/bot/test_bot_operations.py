@@ -11,6 +11,7 @@ from sqlalchemy import update
 
 from serve.tables import jobs
 from tests.bot.gateway import Service
+from tests.limits import HANG_S
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_process import StartBot, running_bot
 from tests.wire.fake_discord.server import FakeDiscord
@@ -49,10 +50,10 @@ async def test_metrics_follow_what_goes_over_the_wire(
 ) -> None:
     await start_bot(BOT_HTTP_PORT=str(unused_tcp_port))
     await stage.fake.gateway.drop(4000)
-    await stage.fake.wait_for(lambda: bool(stage.fake.traffic.events("RESUMED")), 20)
+    await stage.fake.wait_for(lambda: bool(stage.fake.traffic.events("RESUMED")))
     job_id, message = await stage.imagine()
     await stage.service.door.show_preview(job_id, "c", 6)
-    await stage.fake.wait_for(lambda: bool(message.files), 10)
+    await stage.fake.wait_for(lambda: bool(message.files))
     await stage.finished(job_id, message)
     callback = "/api/v10/interactions/:id/:token/callback"
     counted = {
@@ -63,7 +64,7 @@ async def test_metrics_follow_what_goes_over_the_wire(
         'cascade_bot_gateway_events_total{event="resumed"}': 1,
     }
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_tcp_port}") as http:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while not counted.items() <= (await metrics(http)).items():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)  # the delivery is counted once the service knows of it
         assert (await metrics(http))['cascade_bot_edits_total{outcome="sent"}'] >= 1

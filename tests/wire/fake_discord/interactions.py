@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
 
+from tests.limits import HANG_S
 from tests.wire.fake_discord import modals
 from tests.wire.fake_discord.messages import Json, Message
 from tests.wire.fake_discord.world import Channel, Context, User
@@ -90,18 +91,18 @@ class Interaction:
         guild = self.channel.guild
         return max(self.user.file_limit_bytes, guild.file_limit_bytes if guild else 0)
 
-    async def acked(self, timeout_s: float = 10.0) -> Interaction:
+    async def acked(self, timeout_s: float = HANG_S) -> Interaction:
         """Wait for the first answer."""
         await self.fake.wait_for(lambda: self.ack is not None, timeout_s)
         return self
 
-    async def failed(self, timeout_s: float = 10.0) -> None:
+    async def failed(self, timeout_s: float = HANG_S) -> None:
         """Wait until the person reads that the interaction failed."""
         self.fake.announce_after(self.fake.rules.ack_deadline_s + 0.01)
         await self.fake.wait_for(lambda: self.is_overdue, timeout_s)
 
     async def reply(
-        self, predicate: Callable[[Message], Any] = lambda _: True, timeout_s: float = 10.0
+        self, predicate: Callable[[Message], Any] = lambda _: True, timeout_s: float = HANG_S
     ) -> Message:
         """Wait until a message that it made or changes meets a predicate and is not "thinking"."""
 

@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from tests.limits import HANG_S
 from tests.wire.fake_discord import client_side, modals
 from tests.wire.fake_discord.errors import ClientRefusesError
 from tests.wire.fake_discord.interactions import Interaction, Kind, owners_of
@@ -42,7 +43,7 @@ class Person:
         return [m for m in here if m.receiver in (None, self.user)]
 
     async def sees(
-        self, channel: Channel, predicate: Callable[[Message], Any], timeout_s: float = 10.0
+        self, channel: Channel, predicate: Callable[[Message], Any], timeout_s: float = HANG_S
     ) -> Message:
         """Wait until a message that meets a predicate is seen in a channel; the newest counts."""
 

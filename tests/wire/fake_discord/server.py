@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from aiohttp import web
 
+from tests.limits import HANG_S
 from tests.wire.fake_discord import routes_application, routes_channels, routes_interactions
 from tests.wire.fake_discord.changes import Changes
 from tests.wire.fake_discord.clock import Clock, Snowflakes
@@ -213,7 +214,7 @@ class FakeDiscord:
         self.clock.add(seconds)
         self.announce()
 
-    async def wait_for(self, predicate: Callable[[], T], timeout_s: float = 10.0) -> T:
+    async def wait_for(self, predicate: Callable[[], T], timeout_s: float = HANG_S) -> T:
         """Return the first true value of a predicate, asked again whenever something has happened.
 
         Raises:
@@ -221,7 +222,7 @@ class FakeDiscord:
         """
         return await self._changes.wait_for(predicate, timeout_s, self._describe)
 
-    async def online(self, timeout_s: float = 20.0) -> None:
+    async def online(self, timeout_s: float = HANG_S) -> None:
         """Wait until every shard of the application is connected and identified."""
 
         def is_online() -> bool:

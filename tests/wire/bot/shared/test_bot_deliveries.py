@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.limits import HANG_S
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot.shared.conftest import PUBLIC_URL
 from tests.wire.bot_process import BotProcess
@@ -79,7 +80,7 @@ async def test_a_file_over_the_limit_is_sent_smaller_with_a_link_to_the_original
     original = await stage.bytes_of(job_id)
     assert len(data) <= 700 < len(original)
     [link] = re.findall(rf"Sent smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
-    async with httpx.AsyncClient(base_url=stage.service.url) as anybody:
+    async with httpx.AsyncClient(base_url=stage.service.url, timeout=HANG_S) as anybody:
         assert (await anybody.get(link)).content == original
 
 
@@ -122,7 +123,7 @@ async def test_a_429_on_progress_does_not_keep_the_result_away(stage: Stage) -> 
     job_id, message = await stage.imagine()
     limited = stage.fake.faults.rate_limit("PATCH", WEBHOOK, 0.4)
     await stage.service.door.show_preview(job_id, "c", 6)
-    await stage.fake.wait_for(lambda: limited.used == 1, 10)
+    await stage.fake.wait_for(lambda: limited.used == 1)
     await stage.finished(job_id, message)
 
 
@@ -148,5 +149,5 @@ async def test_a_service_that_restarts_loses_no_job(stage: Stage) -> None:
     await stage.service.stop()
     await stage.service.succeed(job_id)
     await stage.service.start()
-    await stage.fake.wait_for(lambda: "Re-roll" in message.buttons, 20)
+    await stage.fake.wait_for(lambda: "Re-roll" in message.buttons)
     await delivered(stage)

@@ -23,7 +23,7 @@ async def test_a_prompt_becomes_a_live_message_and_then_the_very_bytes_of_the_se
     job_id = await stage.submitted()
     message = await asked.reply(lambda m: "Cancel" in m.buttons)
     await stage.service.door.show_preview(job_id, "c", 6)
-    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text, 10)
+    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     assert list(message.files) == ["preview-0-c-6.webp"]
     await stage.finished(job_id, message)
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]

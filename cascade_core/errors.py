@@ -57,6 +57,11 @@ class CascadeError(Exception):
     def __str__(self) -> str:
         return self.message
 
+    @property
+    def for_operator(self) -> str:
+        """The message with what only the operator may read, where something is known."""
+        return self.message
+
     def to_dict(self) -> dict[str, str]:
         """Return the JSON form: code, message and, where known, field."""
         body = {"code": self.code, "message": self.message}
@@ -175,10 +180,27 @@ class StageLost(CascadeError):
 
 
 class NotReady(CascadeError):
-    """The service is starting, draining or has no replica for a stage."""
+    """The service is starting, draining or has no replica for a stage, or a store does not answer.
+
+    Args:
+        message: one sentence for the person who made the request.
+        field: the request field at fault, if there is one.
+        reason: what the database, the disk or the cluster said. It may name hosts and paths, so
+            only the operator reads it: in the log, on the command line, as an admin.
+    """
 
     code = "not_ready"
     retryable = True
+
+    def __init__(self, message: str, field: str | None = None, reason: str = "") -> None:
+        super().__init__(message, field)
+        self.args = (message, field, reason)
+        self.reason = reason
+
+    @property
+    def for_operator(self) -> str:
+        """The message and the reason."""
+        return f"{self.message}: {self.reason}" if self.reason else self.message
 
 
 class RateLimited(CascadeError):

@@ -5,17 +5,15 @@ Every method is one transaction and blocks; call it from a thread.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from threading import Lock
+from contextlib import suppress
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Update, insert, or_, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Update, delete, insert, or_, select, update
 
 from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
+from serve.connections import Connections
 from serve.line import job_work
 from serve.records import (
     OPEN_STATES,
@@ -51,7 +49,7 @@ from serve.rows import (
 )
 from serve.schema import Migrated, upgrade
 from serve.store import preview_name
-from serve.tables import events, images, jobs, latents, lock_events, open_engine
+from serve.tables import events, images, jobs, latents, lock_events, sleeping_stages
 
 __all__ = ["Database", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 
@@ -59,23 +57,8 @@ Stage = Literal["c", "b", "a"]
 _INSERT_ATTEMPTS = 5
 
 
-class Database:
-    """The service's metadata.
-
-    Args:
-        url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
-
-    Raises:
-        NotReady: the database does not answer, or stayed locked too long (from every method); the
-            folder of a SQLite file cannot be made.
-    """
-
-    def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        # SQLite lets writers poll for their turn, so that one among many may wait for ever; those
-        # of this process wait in line here instead.
-        is_sqlite = self._engine.dialect.name == "sqlite"
-        self._writer: AbstractContextManager[Any] = Lock() if is_sqlite else nullcontext()
+class Database(Connections):
+    """The service's metadata; see :class:`serve.connections.Connections`."""
 
     def create_tables(self) -> Migrated:
         """Bring the tables to this release's schema; safe when several processes start at once.
@@ -83,30 +66,20 @@ class Database:
         Raises:
             DatabaseNewer: a later release has migrated the database already.
         """
-        with _translated():
+        with self.translated():
             return upgrade(self._engine)
-
-    def close(self) -> None:
-        """Close idle connections."""
-        self._engine.dispose()
 
     def probe(self) -> None:
         """Check that the database answers and has its tables."""
         with self.reading() as connection:
             connection.execute(select(jobs.c.id).limit(1)).first()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
-        """Run a transaction that only reads."""
-        with _translated(), self._engine.connect() as connection:
-            yield connection
-
-    @contextmanager
-    def writing(self) -> Iterator[Connection]:
-        """Run a transaction that writes; leaving the block commits it."""
-        with _translated(), self._writer, self._engine.connect() as connection:
-            yield connection.execution_options(writes=True)
-            connection.commit()
+    def probe_writing(self) -> None:
+        """Check that the database takes what is written: a file may be read-only, a disk full."""
+        probe = {"name": "probe"}
+        with self.writing() as connection:
+            connection.execute(insert(sleeping_stages).values(probe))
+            connection.execute(delete(sleeping_stages).where(sleeping_stages.c.name == "probe"))
 
     def insert_job(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
         """Accept a job with its planned images and append the event ``queued``.
@@ -366,16 +339,6 @@ class Database:
     def _load(self, connection: Connection, job_id: str) -> Job | None:
         rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())
         return load_jobs(connection, rows)[0] if rows else None
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except IntegrityError as error:
-        raise Conflict("this id is taken already") from error
-    except DBAPIError as error:
-        raise NotReady(f"the database does not answer ({type(error.orig).__name__})") from error
 
 
 def _append(connection: Connection, job_id: str, kind: str, data: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ class EventLog:
     """Reads the events of jobs; every method is one transaction and blocks."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     def of_job(self, job_id: str, after_id: int = 0, limit: int = 500) -> list[EventRow]:
         """Return a job's events after an id, oldest first."""
@@ -29,9 +29,9 @@ class EventLog:
 
     def last_id(self) -> int:
         """Return the newest event's id, 0 if there is none."""
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return connection.execute(select(func.max(events.c.id))).scalar() or 0
 
     def _rows(self, query: Any) -> list[EventRow]:
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [EventRow(**row) for row in connection.execute(query).mappings()]

@@ -71,7 +71,7 @@ class EventHub:
 
     async def has_events(self, job_id: str, after_id: int) -> bool:
         """Tell whether a job has events after an id."""
-        return bool(await asyncio.to_thread(self._log.of_job, job_id, after_id, 1))
+        return bool(await self._log.database.run(self._log.of_job, job_id, after_id, 1))
 
     async def ended(self, job_id: str, timeout_s: float) -> None:
         """Return when a job has ended, or after ``timeout_s``."""
@@ -89,7 +89,7 @@ class EventHub:
 
     async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
         while True:
-            read = partial(asyncio.to_thread, self._log.of_job, job_id, after_id, _MAX_WAITING)
+            read = partial(self._log.database.run, self._log.of_job, job_id, after_id, _MAX_WAITING)
             batch = await until_ready(read)
             for event in batch:
                 yield event
@@ -113,13 +113,13 @@ class EventHub:
     async def _ensure_poller(self) -> None:
         async with self._starting:
             if self._poller is None:
-                after_id = await until_ready(partial(asyncio.to_thread, self._log.last_id))
+                after_id = await until_ready(partial(self._log.database.run, self._log.last_id))
                 self._poller = asyncio.create_task(self._poll(after_id))
 
     async def _poll(self, after_id: int) -> None:
         while self._streams:
             try:
-                batch = await asyncio.to_thread(self._log.since, after_id, _BATCH)
+                batch = await self._log.database.run(self._log.since, after_id, _BATCH)
             except Exception as error:
                 # Whatever it is, ending here would leave the open streams hanging for ever.
                 logger.warning("events wait", exc_info=error)

@@ -30,7 +30,7 @@ class Executors:
     """The table of processes that run jobs; every method is one transaction and blocks."""
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     def take_name(
         self, rank: int, replica: str, pause: Callable[[float], None] = time.sleep
@@ -53,7 +53,7 @@ class Executors:
 
     def beat(self, name: str) -> None:
         """Show that an executor lives; if none did for long, deadlines move on by that time."""
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             if _quiet_for(connection) > GONE_AFTER:
                 lock_events(connection)  # those that start together shall move them on once
                 quiet = _quiet_for(connection)
@@ -68,17 +68,17 @@ class Executors:
         """
         quiet = executors.c.beat_at < utc_now() - GONE_AFTER
         query = select(executors.c.id).where(quiet, executors.c.id != own_name)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def forget(self, name: str) -> None:
         """Strike out an executor whose jobs others have, unless it lives again."""
         quiet = executors.c.beat_at < utc_now() - GONE_AFTER
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(delete(executors).where(executors.c.id == name, quiet))
 
     def _last_beat(self, name: str) -> datetime | None:
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             query = select(executors.c.beat_at).where(executors.c.id == name)
             found: datetime | None = connection.execute(query).scalar()
             return found

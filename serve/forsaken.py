@@ -53,10 +53,10 @@ async def _forsake(services: Services, job_id: str) -> None:
 async def _end(services: Services, job_id: str) -> bool:
     """Cancel a job; False if it is not there (yet)."""
     # Before the end, so that who asks again in this moment gets a job that goes on.
-    await asyncio.to_thread(_free_key, services.database, job_id)
+    await services.database.run(_free_key, services.database, job_id)
     if await services.jobs.cancel(job_id):
         return True
-    job = await asyncio.to_thread(services.database.job, job_id)
+    job = await services.database.run(services.database.job, job_id)
     return job is not None and job.is_terminal
 
 

@@ -117,7 +117,7 @@ class Gateway:
     def __init__(self, settings: Settings, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
-        database = Database(settings.database_url)
+        database = Database(settings.database_url, settings.database_connections)
         database.create_tables()
         if not KeyStore(database).all():
             answered = "nobody is" if haproxy.is_on() else "requests from this machine only are"

@@ -70,7 +70,8 @@ class KeyRing:
         async with self._reading:
             now_s = self._clock()
             if self._read_at_s is None or now_s - self._read_at_s >= CACHE_S:
-                self._keys = {key.id: key for key in await asyncio.to_thread(self._store.all)}
+                found = await self._store.database.run(self._store.all)
+                self._keys = {key.id: key for key in found}
                 self._read_at_s = now_s
             return self._keys
 
@@ -88,7 +89,7 @@ class KeyRing:
         if touched_at_s is None or now_s - touched_at_s >= TOUCH_EVERY_S:
             self._touched_at_s[key_id] = now_s
             with suppress(NotReady):
-                await asyncio.to_thread(self._store.touch, key_id)
+                await self._store.database.run(self._store.touch, key_id)
 
 
 class GuardMiddleware:

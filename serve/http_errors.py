@@ -117,7 +117,7 @@ async def _on_cascade_error(_request: Request, error: Exception) -> Response:
         raise error
     if STATUS[error.code] < HTTPStatus.INTERNAL_SERVER_ERROR:
         return error_response(error)
-    logger.error("%s: %s", error.code, error.message, exc_info=error)
+    logger.error("%s: %s", error.code, error.for_operator, exc_info=error)
     if STATUS[error.code] != HTTPStatus.INTERNAL_SERVER_ERROR:
         return error_response(error)
     return error_response(Internal("something went wrong here; the log has it under this id"))

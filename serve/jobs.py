@@ -46,6 +46,8 @@ from serve.workflow_engine import launch_dbos
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
 COUNT_EVERY_S = 10.0
+_OWN_THREADS = 3
+"""That use the database beside the others: one for signs of life, two that accept jobs."""
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,8 @@ class Jobs:
     ) -> None:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
-        self._database = Database(settings.database_url)
+        connections = settings.database_connections
+        self._database = Database(settings.database_url, connections, reserved=_OWN_THREADS)
         self._database.create_tables()
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
         self._ended: dict[str, asyncio.Event] = {}
@@ -107,7 +110,7 @@ class Jobs:
         # Likewise: a client must not wait for its answer behind the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
         replica = ray_serve.get_replica_context().replica_tag
-        self._name = await asyncio.to_thread(self._executors.take_name, _rank(), replica)
+        self._name = await self._database.run(self._executors.take_name, _rank(), replica)
         launch_dbos(settings.dbos_url, self._name)
         self._tasks = [
             asyncio.create_task(_every(BEAT_S, self._beat)),
@@ -144,7 +147,7 @@ class Jobs:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
-        if not await asyncio.to_thread(self._database.finish_job, job_id, "cancelled"):
+        if not await self._database.run(self._database.finish_job, job_id, "cancelled"):
             return False
         self._workflow.cancel(job_id)
         return True
@@ -169,7 +172,7 @@ class Jobs:
         Those are not lost: they go on when the service starts again.
         """
         deadline_s = time.monotonic() + timeout_s
-        while open_ids := await asyncio.to_thread(self._database.open_job_ids):
+        while open_ids := await self._database.run(self._database.open_job_ids):
             if time.monotonic() >= deadline_s:
                 logger.warning("%d jobs go on at the next start", len(open_ids))
                 break
@@ -206,7 +209,7 @@ class Jobs:
             await loop.run_in_executor(self._beating, end_ownerless, self._database)
 
     async def _count_jobs(self) -> None:
-        self._metrics.open_jobs(await asyncio.to_thread(count_jobs, self._database))
+        self._metrics.open_jobs(await self._database.run(count_jobs, self._database))
 
     async def _look_at_fleet(self) -> None:
         """Follow the stages as they grow, shrink and fail; rank 0 also rescues jobs."""
@@ -223,7 +226,7 @@ class Jobs:
             n for n, handle in self._handles.items() if not running.get(handle.deployment_name)
         }
         if sleeping != self._sleeping:
-            await asyncio.to_thread(record_sleeping, self._database, sleeping)
+            await self._database.run(record_sleeping, self._database, sleeping)
             self._sleeping = sleeping
         for name, handle in self._handles.items():
             deployment, turns = handle.deployment_name, self._turns[name]
@@ -246,7 +249,7 @@ class Jobs:
         """Return when the job has ended, here or in another replica."""
         ended = self._ended.get(job_id, asyncio.Event())
         pause_s = FLEET_EVERY_S if job_id in self._ended else POLL_S
-        while await asyncio.to_thread(self._database.is_open, job_id):
+        while await self._database.run(self._database.is_open, job_id):
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), pause_s)
                 return

@@ -74,7 +74,7 @@ class KeyStore:
     """
 
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     def create(
         self,
@@ -100,7 +100,7 @@ class KeyStore:
             "limits": {"requests_per_minute": requests_per_minute},
             "created_at": utc_now(),
         }
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(insert(api_keys).values(values))
         return self.get(key_id), f"csk_{key_id}_{secret}"
 
@@ -111,7 +111,7 @@ class KeyStore:
             NotFound: there is no such key.
         """
         query = select(api_keys).where(api_keys.c.id == key_id)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
             raise NotFound(f"there is no key {key_id}")
@@ -120,7 +120,7 @@ class KeyStore:
     def all(self) -> list[ApiKey]:
         """Return all keys, oldest first, revoked ones included."""
         query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             return [_key_from(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -130,14 +130,14 @@ class KeyStore:
             NotFound: there is no such key.
         """
         revoked = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(revoked.values(revoked_at=utc_now()))
         return self.get(key_id)
 
     def touch(self, key_id: str) -> None:
         """Note that a key was used now."""
         used = update(api_keys).where(api_keys.c.id == key_id)
-        with self._database.writing() as connection:
+        with self.database.writing() as connection:
             connection.execute(used.values(last_used_at=utc_now()))
 
 

@@ -133,7 +133,7 @@ async def images_answer(services: Services, job: Job, output: Output) -> ImagesA
             decoder_seed=image.decoder_seed,
         )
         if output.url_of:
-            shown.url = await asyncio.to_thread(output.url_of, image.id)
+            shown.url = await services.database.run(output.url_of, image.id)
         else:
             shown.b64_json = await image_b64(services, image.id, job.request, output)
         data.append(shown)
@@ -154,7 +154,7 @@ async def image_b64(
     try:
         data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
     except Gone as error:
-        image = await asyncio.to_thread(services.database.image, image_id)
+        image = await services.database.run(services.database.image, image_id)
         if image is not None and image.deleted_at is not None:
             raise Gone("this image was deleted") from error
         raise

@@ -159,7 +159,7 @@ class ImageStream(EventStream):
     async def _completed(self, event: EventRow) -> dict[str, Any]:
         data = event.data
         image = await image_b64(self._services, data["id"], self._request, self._output)
-        job = await asyncio.to_thread(self._services.database.job, self._job_id)
+        job = await self._services.database.run(self._services.database.job, self._job_id)
         return {
             "type": "image_generation.completed",
             "b64_json": image,

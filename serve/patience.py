@@ -32,7 +32,7 @@ async def until_ready(do: Callable[[], Awaitable[ResultT]]) -> ResultT:
         try:
             return await do()
         except NotReady as error:
-            logger.warning("waiting for a store: %s", error)
+            logger.warning("waiting for a store: %s", error.for_operator)
         await asyncio.sleep(pause_s)
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
@@ -47,7 +47,7 @@ async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
     try:
         return await do
     except NotReady as error:
-        logger.warning("going on without %s: %s", what, error)
+        logger.warning("going on without %s: %s", what, error.for_operator)
         return None
 
 
@@ -68,7 +68,7 @@ class PatientDatabase:
         **kwargs: Arguments.kwargs,
     ) -> ResultT:
         """Run a transaction that the job cannot go on without."""
-        run = partial(asyncio.to_thread, transaction, self._database, *args, **kwargs)
+        run = partial(self._database.run, transaction, self._database, *args, **kwargs)
         return await until_ready(run)
 
     async def try_once(
@@ -78,7 +78,7 @@ class PatientDatabase:
         **kwargs: Arguments.kwargs,
     ) -> ResultT | None:
         """Run a transaction that the job can do without; None if the database did not answer."""
-        run = asyncio.to_thread(transaction, self._database, *args, **kwargs)
+        run = self._database.run(transaction, self._database, *args, **kwargs)
         return await tried_once(run, transaction.__name__)
 
 

@@ -5,7 +5,6 @@ Both ways may be gone twice without harm: DBOS runs a workflow of one id once.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
@@ -24,7 +23,7 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         database: where the jobs are.
         start: starts a recorded job's workflow.
     """
-    queued = await asyncio.to_thread(database.queued_job_ids)
+    queued = await database.run(database.queued_job_ids)
     if not queued:
         return
     known = await DBOS.list_workflows_async(
@@ -37,11 +36,11 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
 
 async def adopt(executors: Executors, own_name: str) -> None:
     """Hand the workflows of processes that are gone to those that are there."""
-    for name in await asyncio.to_thread(executors.gone, own_name):
+    for name in await executors.database.run(executors.gone, own_name):
         pending = await DBOS.list_workflows_async(
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )
         for workflow in pending:
             logger.warning("adopting %s of %s, which is gone", workflow.workflow_id, name)
             await DBOS.resume_workflow_async(workflow.workflow_id)
-        await asyncio.to_thread(executors.forget, name)
+        await executors.database.run(executors.forget, name)

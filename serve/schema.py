@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,10 +49,22 @@ def upgrade(engine: Engine) -> Migrated:
     """
     if engine.dialect.name == "sqlite":
         _switch_to_wal(engine)
-    with engine.connect().execution_options(writes=True) as connection, connection.begin():
-        if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+    connecting = engine.connect().execution_options(writes=True)
+    with connecting as connection, connection.begin(), _in_turn(connection):
         return _upgrade(connection)
+
+
+@contextmanager
+def _in_turn(connection: Connection) -> Iterator[None]:
+    """Let one process at a time migrate, for as long as that takes; SQLite's writers do anyway."""
+    if connection.dialect.name == "sqlite":
+        yield
+        return
+    from serve.postgresql import unbounded
+
+    with unbounded(connection):
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
+        yield
 
 
 def _upgrade(connection: Connection) -> Migrated:

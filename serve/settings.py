@@ -20,6 +20,8 @@ from cascade_core.errors import SettingsInvalid
 logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "CASCADE_"
+CONNECTIONS = 8
+"""To the database, of one process."""
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 # No memory:// here: every replica is a process of its own and would see its own, empty store.
 BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
@@ -43,6 +45,8 @@ class Settings(BaseSettings):
         data_dir: home of the default database and blobs.
         database_url: jobs, images, latents and events (SQLAlchemy URL).
         dbos_url: the workflow engine's own tables.
+        database_connections: of each gateway process; one that runs jobs has as many, and its
+            workflow engine 6 more.
         blob_url: image and latent bytes (obstore URL).
         public_url: how clients reach the service, for links to shared images; empty: the address
             that the request was sent to.
@@ -91,6 +95,7 @@ class Settings(BaseSettings):
     data_dir: Path = Path("~/.local/share/cascade")
     database_url: str = ""
     dbos_url: str = ""
+    database_connections: Annotated[int, Field(ge=4, le=1000)] = CONNECTIONS
     blob_url: str = ""
     http_host: str = "127.0.0.1"
     public_url: str = ""

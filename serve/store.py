@@ -20,6 +20,7 @@ _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
 _PROBE_KEY = "probe"
 _LIST_CHUNK = 1000
+_MAX_REASON_CHARS = 300
 # obstore's own patience is three minutes, in which requests would pile up unanswered.
 _MAX_RETRIES, _RETRY_TIMEOUT = 3, timedelta(seconds=15)
 
@@ -47,7 +48,10 @@ class BlobStore:
     def __init__(self, url: str) -> None:
         if urlsplit(url).scheme == "file":
             self._folder: Path | None = Path(unquote(urlsplit(url).path))
-            self._store = LocalStore(self._folder, mkdir=True)
+            try:
+                self._store = LocalStore(self._folder, mkdir=True)
+            except (BaseError, OSError) as error:
+                raise _unreachable(error) from error
         else:
             self._folder = None
             self._store = from_url(
@@ -73,7 +77,7 @@ class BlobStore:
             return bytes(await result.bytes_async())
         except (NotFoundError, FileNotFoundError) as error:
             raise NotFound(f"nothing is stored under {key}") from error
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise _unreachable(error) from error
 
     async def get_known(self, key: str, what: str) -> bytes:
@@ -92,7 +96,7 @@ class BlobStore:
         try:
             async for chunk in obstore.list(self._store, folder, chunk_size=_LIST_CHUNK):
                 yield [BlobInfo(it["path"], it["size"], it["last_modified"]) for it in chunk]
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise _unreachable(error) from error
 
     async def delete(self, key: str) -> None:
@@ -101,7 +105,7 @@ class BlobStore:
             await obstore.delete_async(self._store, key)
         except (NotFoundError, FileNotFoundError):
             return
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise _unreachable(error) from error
 
     def delete_torn(self, before: datetime) -> int:
@@ -124,7 +128,7 @@ class BlobStore:
             await obstore.head_async(self._store, key)
         except (NotFoundError, FileNotFoundError, InvalidPathError):
             return False
-        except BaseError as error:
+        except (BaseError, OSError) as error:
             raise _unreachable(error) from error
         return True
 
@@ -187,4 +191,6 @@ def _part(name: str, value: str) -> str:
 
 
 def _unreachable(error: Exception) -> NotReady:
-    return NotReady(f"the blob store does not answer ({type(error).__name__})")
+    told = str(error).partition("\n\nDebug source")[0]  # what follows repeats it for programmers
+    reason = " ".join(told.split())[:_MAX_REASON_CHARS]
+    return NotReady("the blob store does not answer", reason=reason)

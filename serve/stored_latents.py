@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from functools import partial
@@ -50,12 +49,12 @@ class LatentReuse:
         self, fingerprint: str, request: GenerationRequest, job: OpenJob
     ) -> bytes | None:
         look_up = partial(self._database.equal_latent, fingerprint, request, job.owner)
-        while (row := await asyncio.to_thread(look_up)) is not None:
+        while (row := await self._database.run(look_up)) is not None:
             data = await self._read(row, request)
             if data is not None:
-                await asyncio.to_thread(copy_warnings, self._database, row.job_id, job.id)
+                await self._database.run(copy_warnings, self._database, row.job_id, job.id)
                 return data
-            await asyncio.to_thread(_set_aside, self._database, row.id)
+            await self._database.run(_set_aside, self._database, row.id)
         return None
 
     async def _read(self, row: LatentRow, request: GenerationRequest) -> bytes | None:

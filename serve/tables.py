@@ -1,10 +1,9 @@
-"""The schema, and how an engine is opened on SQLite or PostgreSQL."""
+"""The schema, and what SQL says differently on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from sqlalchemy import (
@@ -14,26 +13,18 @@ from sqlalchemy import (
     Connection,
     DateTime,
     Dialect,
-    Engine,
     Float,
     Index,
     Integer,
     MetaData,
     String,
     Table,
-    create_engine,
-    event,
-    make_url,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
-from cascade_core.errors import NotReady
-
-SQLITE_BUSY_TIMEOUT_MS = 10_000
 MAX_INBOX_CHARS = 64
-_POOL_SIZE = 4
 _EVENTS_LOCK = 0x4341_5343_0002
 
 
@@ -203,28 +194,6 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
     connection.execute(made)
 
 
-def open_engine(url: str) -> Engine:
-    """Open an engine; a SQLite file's folder is made if it is missing.
-
-    Raises:
-        NotReady: that folder cannot be made.
-    """
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        return create_engine(parsed, pool_size=_POOL_SIZE, pool_pre_ping=True)
-    if parsed.database:
-        folder = Path(parsed.database).parent
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            message = f"the database's folder {folder} cannot be made: {error.strerror}"
-            raise NotReady(message) from error
-    engine = create_engine(parsed, pool_size=_POOL_SIZE)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
 def lock_events(connection: Any) -> None:
     """Let event ids become visible in their order.
 
@@ -233,19 +202,3 @@ def lock_events(connection: Any) -> None:
     """
     if connection.dialect.name == "postgresql":
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_LOCK})
-
-
-def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # With None the driver opens no transactions by itself; _begin_sqlite does.
-    dbapi_connection.isolation_level = None
-    cursor = dbapi_connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
-    cursor.execute("PRAGMA synchronous=NORMAL")
-    cursor.close()
-
-
-def _begin_sqlite(connection: Any) -> None:
-    # A transaction that reads first and writes later fails at once when another process wrote in
-    # between, whatever busy_timeout says; so writers take the lock when they begin.
-    writes = connection.get_execution_options().get("writes", False)
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

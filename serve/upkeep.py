@@ -87,9 +87,9 @@ class Upkeep:
         """
         before = self._before(self._settings.keep_events_days)
         return Tidied(
-            images=await asyncio.to_thread(self._delete_images),
-            latents=await asyncio.to_thread(self._delete_latents),
-            events=await asyncio.to_thread(self._delete_events),
+            images=await self._database.run(self._delete_images),
+            latents=await self._database.run(self._delete_latents),
+            events=await self._database.run(self._delete_events),
             workflows=0 if before is None else await self._delete_workflows(before),
             blobs=await self._delete_blobs(),
         )
@@ -159,7 +159,7 @@ class Upkeep:
         strangers: list[str] = []
         for folder in FOLDERS:
             async for chunk in self._blobs.list_folder(folder):
-                found = await asyncio.to_thread(self._leftovers, folder, chunk)
+                found = await self._database.run(self._leftovers, folder, chunk)
                 await self._delete_keys(found.unneeded)
                 count += len(found.unneeded)
                 seen += len(chunk)

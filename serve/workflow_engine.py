@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from pathlib import Path
+from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
@@ -12,6 +13,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
 
+CONNECTIONS: Final = 5
+"""DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
+
 
 def launch_dbos(database_url: str, executor_id: str) -> None:
     """Start DBOS in this process; it resumes what this executor left unfinished.
@@ -19,9 +23,12 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
     """
     _prepare_file(database_url)
+    is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
     config = DBOSConfig(
         name="cascade",
         system_database_url=database_url,
+        sys_db_pool_size=CONNECTIONS,
+        db_engine_kwargs={} if is_sqlite else {"connect_args": _postgresql_parameters()},
         executor_id=executor_id,
         application_version="1",
         log_level="WARNING",
@@ -52,3 +59,10 @@ def _prepare_file(database_url: str) -> None:
     connection = sqlite3.connect(url.database)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
+
+
+def _postgresql_parameters() -> dict[str, Any]:
+    from serve import postgresql
+
+    parameters: dict[str, Any] = {"application_name": "cascade_dbos"}
+    return parameters | postgresql.CONNECTION

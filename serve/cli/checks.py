@@ -28,6 +28,8 @@ _MIN_PYTHON = (3, 11)
 _GIB = 1024**3
 _DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
 _SHM_WARNING_BYTES = _GIB // 4
+_OTHER_DATABASE = "check CASCADE_DATABASE_URL"
+_OTHER_STORE = "check CASCADE_BLOB_URL"
 
 
 def run_checks(url: str) -> list[Finding]:
@@ -154,7 +156,7 @@ def check_shared_memory(settings: Settings) -> Finding:
 
 
 def check_database(settings: Settings) -> Finding:
-    """Check that the database answers; tables that are missing are made."""
+    """Check that the database answers and takes a row; tables that are missing are made."""
     from serve.db import Database
     from serve.settings import hide_password
 
@@ -162,10 +164,12 @@ def check_database(settings: Settings) -> Finding:
     try:
         database = Database(settings.database_url)
         database.create_tables()
-        database.probe()
+        database.probe_writing()
         database.close()
+    except CascadeError as error:
+        return Finding("database", "broken", f"{where}: {error.for_operator}", _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("database", "broken", f"{where}: {error}", "check CASCADE_DATABASE_URL")
+        return Finding("database", "broken", f"{where}: {error}", _OTHER_DATABASE)
     return Finding("database", "ok", where)
 
 
@@ -177,8 +181,10 @@ def check_access(settings: Settings) -> Finding:
         return Finding("access", "ok", check_exposure(settings))
     except SettingsInvalid as error:
         return Finding("access", "broken", str(error), MAKE_A_KEY)
+    except CascadeError as error:
+        return Finding("access", "broken", error.for_operator, _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("access", "broken", str(error), "check CASCADE_DATABASE_URL")
+        return Finding("access", "broken", str(error), _OTHER_DATABASE)
 
 
 def check_moderation(settings: Settings) -> Finding:
@@ -201,8 +207,10 @@ def check_blobs(settings: Settings) -> Finding:
     where = hide_password(settings.blob_url)
     try:
         asyncio.run(BlobStore(settings.blob_url).probe())
+    except CascadeError as error:
+        return Finding("blob store", "broken", f"{where}: {error.for_operator}", _OTHER_STORE)
     except Exception as error:  # wrong credentials surface as each backend's own errors
-        return Finding("blob store", "broken", f"{where}: {error}", "check CASCADE_BLOB_URL")
+        return Finding("blob store", "broken", f"{where}: {error}", _OTHER_STORE)
     return Finding("blob store", "ok", where)
 
 

@@ -56,7 +56,7 @@ class _Group(TyperGroup):
             fail(error)
             raise typer.Exit(error.exit_code) from error
         except CascadeError as error:
-            fail(CliError(error.message))
+            fail(CliError(error.for_operator))
             raise typer.Exit(_exit_code(error)) from error
 
 

@@ -7,13 +7,16 @@ import signal
 import threading
 from collections.abc import Callable
 from types import FrameType
-from typing import Annotated, Protocol
+from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
 from serve.cli.options import DEFAULT_URL
 from serve.cli.output import CliError, ExitCode, note
 from serve.cli.suggestions import suggestions
+
+if TYPE_CHECKING:
+    from serve.cli.findings import Finding
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on; overrides CASCADE_HTTP_HOST.")
@@ -55,7 +58,7 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
     from cascade_core.checkpoint import open_checkpoint
-    from serve.cli.checks import check_port
+    from serve.cli.checks import check_blobs, check_data_dir, check_database, check_port
     from serve.exposure import check_exposure
     from serve.private_files import keep_files_private
     from serve.ray_access import check_mode
@@ -66,10 +69,10 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     changes = {"http_host": host, "http_port": port}
     named = {name: value for name, value in changes.items() if value is not None}
     settings = load_settings().model_copy(update=named)
+    for check in (check_data_dir, check_database, check_blobs):
+        _require(check(settings))
     answered = check_exposure(settings)
-    port_finding = check_port(settings, is_served=False)
-    if port_finding.status == "broken":
-        raise CliError(port_finding.detail, ExitCode.FAILED, port_finding.remedy)
+    _require(check_port(settings, is_served=False))
     if settings.model_source().is_hub:
         note(f"model {settings.model}: looking for its files, fetching what is missing")
     checkpoint = open_checkpoint(settings.model_source())
@@ -81,6 +84,12 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.local import start
 
     serve_until_stopped(lambda: start(settings, show_logs=logs), settings.drain_s)
+
+
+def _require(finding: Finding) -> None:
+    """Refuse to start where the doctor's check fails."""
+    if finding.status == "broken":
+        raise CliError(f"{finding.name}: {finding.detail}", ExitCode.FAILED, finding.remedy)
 
 
 class Running(Protocol):

@@ -75,7 +75,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
     """
     found = await _find(services, image_id)
     await check_sees(services, caller, "image", found.job_id)
-    deleted = await asyncio.to_thread(services.database.delete_image, image_id)
+    deleted = await services.database.run(services.database.delete_image, image_id)
     if deleted is None:
         raise NotFound("there is no such image")
     image = deleted.image
@@ -98,7 +98,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
 async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
     """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
     check_id("latent", latent_id)
-    row = await asyncio.to_thread(services.database.latent, latent_id)
+    row = await services.database.run(services.database.latent, latent_id)
     if row is None:
         raise NotFound("there is no such latent")
     await check_sees(services, caller, "latent", row.job_id)
@@ -140,7 +140,7 @@ async def image_response(
 async def _find(services: Services, image_id: str) -> ImageRow:
     """Return an image that may have been deleted."""
     check_id("image", image_id)
-    image = await asyncio.to_thread(services.database.image, image_id)
+    image = await services.database.run(services.database.image, image_id)
     if image is None:
         raise NotFound("there is no such image")
     return image

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from contextlib import nullcontext
 from dataclasses import replace
@@ -144,7 +143,7 @@ async def list_jobs(
     check_user(user)
     check_printable("inbox", inbox)
     owner = None if caller.is_admin else caller.key_id
-    found, next_cursor = await asyncio.to_thread(
+    found, next_cursor = await services.database.run(
         services.database.list_jobs, state, user, cursor, limit, owner, inbox
     )
     return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
@@ -165,7 +164,7 @@ async def change_job(services: Needs, caller: Editor, job_id: str, body: JobPatc
     """Give a job another `client_state` and return it; 409 if not the expected one is there."""
     job = await find_job(services, caller, job_id)
     if "client_state" in body.model_fields_set:
-        await asyncio.to_thread(
+        await services.database.run(
             replace_client_state, services.database, job_id, body.client_state, body.expected
         )
         # Not read again: should that fail, a second try would find the state changed already.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 
 from fastapi import APIRouter
@@ -26,7 +25,7 @@ router = APIRouter(tags=["preferences"])
 async def get_preference(services: Needs, caller: Viewer, name: str) -> Preference:
     """Return what the caller, or the end user it acts for, keeps under a name."""
     store = Preferences(services.database)
-    value = await asyncio.to_thread(store.get, _owner(caller), check_id("preference", name))
+    value = await services.database.run(store.get, _owner(caller), check_id("preference", name))
     if value is None:
         raise NotFound("there is no such preference")
     return Preference(name=name, value=value)
@@ -42,7 +41,7 @@ async def put_preference(
 ) -> Preference:
     """Keep a value under a name, in the place of what was there."""
     store = Preferences(services.database)
-    await asyncio.to_thread(store.put, _owner(caller), check_id("preference", name), body.value)
+    await services.database.run(store.put, _owner(caller), check_id("preference", name), body.value)
     return Preference(name=name, value=body.value)
 
 
@@ -58,7 +57,7 @@ async def put_preference(
 async def delete_preference(services: Needs, caller: Editor, name: str) -> Response:
     """Forget a value; forgetting it again is no error."""
     store = Preferences(services.database)
-    await asyncio.to_thread(store.delete, _owner(caller), check_id("preference", name))
+    await services.database.run(store.delete, _owner(caller), check_id("preference", name))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 

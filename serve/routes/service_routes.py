@@ -89,7 +89,7 @@ def _model(checkpoint: Checkpoint) -> Model:
 async def _checks(services: Services) -> dict[str, str]:
     checks, database, blobs = await asyncio.gather(
         _deployments(services.jobs),
-        _outcome("database", asyncio.to_thread(services.database.probe)),
+        _outcome("database", services.database.run(services.database.probe)),
         _outcome("blobs", services.blobs.probe()),
     )
     return checks | {"database": database, "blobs": blobs}
@@ -102,7 +102,7 @@ async def _deployments(jobs: JobsDoor) -> dict[str, str]:
     except TimeoutError:
         return {"jobs": f"no answer in {READY_TIMEOUT_S:g} s"}
     except CascadeError as error:
-        return {"jobs": error.message}
+        return {"jobs": error.for_operator}
     except Exception:
         logger.exception("asking the deployments failed")
         return {"jobs": "does not answer"}
@@ -115,7 +115,7 @@ async def _outcome(name: str, probe: Awaitable[None]) -> str:
     except TimeoutError:
         return f"no answer in {READY_TIMEOUT_S:g} s"
     except CascadeError as error:
-        return error.message
+        return error.for_operator
     except Exception:
         logger.exception("probing %s failed", name)
         return "does not answer"

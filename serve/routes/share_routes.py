@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from http import HTTPStatus
 
 from fastapi import APIRouter, Request
@@ -37,7 +36,7 @@ async def share_image(
     image = await find_image(services, caller, image_id)
     base_url = services.settings.public_url or str(request.base_url)
     links: ShareLinks = request.app.state.share_links
-    url, expires_at = await asyncio.to_thread(links.make, base_url, image.id, body.expires_in_s)
+    url, expires_at = await services.database.run(links.make, base_url, image.id, body.expires_in_s)
     return ShareAnswer(url=url, expires_at=iso_utc(expires_at) or "")
 
 
@@ -59,5 +58,5 @@ async def get_shared_image(
 ) -> Response:
     """Return an image by a link that `share` made."""
     links: ShareLinks = request.app.state.share_links
-    await asyncio.to_thread(links.check, image_id, expires, signature)
+    await services.database.run(links.check, image_id, expires, signature)
     return await image_response(services, await ready_image(services, image_id), image_format)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from contextlib import AbstractContextManager
@@ -78,7 +77,7 @@ async def check_sees(services: Services, caller: Caller, what: str, job_id: str)
     Raises:
         NotFound: it belongs to somebody else; the same answer as for what does not exist.
     """
-    owner = await asyncio.to_thread(services.database.owner_of, job_id)
+    owner = await services.database.run(services.database.owner_of, job_id)
     if not caller.sees(owner or JobOwner(None, None)):
         raise NotFound(f"there is no such {what}")
 

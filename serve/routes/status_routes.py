@@ -25,7 +25,7 @@ router = APIRouter(tags=["service"])
 async def get_status(services: Needs, _caller: Reader) -> Status:
     """Return running replicas by deployment, open jobs, and how those of the last hour ended."""
     replicas, counts = await asyncio.gather(
-        _replicas(services.jobs), asyncio.to_thread(count_jobs, services.database, PERIOD)
+        _replicas(services.jobs), services.database.run(count_jobs, services.database, PERIOD)
     )
     ended = EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES})
     return Status(

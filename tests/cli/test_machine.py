@@ -51,6 +51,29 @@ def test_config_names_every_wrong_variable_and_exits_2(
     assert "CASCADE_DTYPE" in result.stderr
 
 
+def test_the_doctor_says_why_a_database_cannot_be_used(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    file = tmp_path / "data" / "cascade.db"
+    file.write_bytes(bytes(range(256)) * 40)
+    found = _findings(cascade)
+    for name in ("database", "access"):
+        assert found[name]["status"] == "broken"
+        assert "file is not a database" in found[name]["detail"]
+
+
+def test_the_doctor_tries_to_write_to_the_database(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert _findings(cascade)["database"]["status"] == "ok"
+    file = tmp_path / "data" / "cascade.db"
+    environment.setenv("CASCADE_DATABASE_URL", f"sqlite:///file:{file}?mode=ro&uri=true")
+    found = _findings(cascade)["database"]
+    assert found["status"] == "broken"
+    assert "readonly database" in found["detail"]
+
+
 def test_models_shows_each_part_with_its_size_and_the_licence(cascade: Cascade) -> None:
     shown = json.loads(cascade("models", "--json").stdout)
     sizes = {part["name"]: part["size_bytes"] for part in shown["components"]}

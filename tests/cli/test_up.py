@@ -73,6 +73,31 @@ def test_the_second_signal_stops_at_once() -> None:
     assert "stopping at once" in rest
 
 
+@pytest.mark.parametrize("command", [("up",), ("keys", "list"), ("migrate",)])
+def test_a_file_that_is_no_database_is_refused_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, command: tuple[str, ...]
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path))
+    file = tmp_path / "cascade.db"
+    file.write_bytes(bytes(range(256)) * 40)
+    result = Cascade("http://127.0.0.1:1")(*command)
+    assert result.exit_code == 1
+    assert f"{file}: file is not a database" in result.stderr
+    assert "Traceback" not in result.output
+    assert result.stdout == ""
+
+
+def test_a_data_folder_that_cannot_be_made_is_named_before_anything_is_started(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "file" / "data"))
+    result = Cascade("http://127.0.0.1:1")("up")
+    assert result.exit_code == 1
+    assert "CASCADE_DATA_DIR" in result.stderr
+    assert result.stdout == ""
+
+
 def test_a_taken_port_is_named_before_anything_is_started(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -97,8 +97,17 @@ async def test_the_probe_finds_a_store_that_cannot_be_written(tmp_path: Path) ->
     (tmp_path / "blobs" / "probe").unlink()
     (tmp_path / "blobs").rmdir()
     (tmp_path / "blobs").write_text("a file where the folder was")
-    with pytest.raises(NotReady, match="blob store"):
+    with pytest.raises(NotReady, match="blob store") as caught:
         await blobs.probe()
+    assert "Not a directory" in caught.value.reason
+    assert "Not a directory" not in str(caught.value)
+
+
+def test_a_folder_that_cannot_be_made_is_not_ready(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotReady) as caught:
+        BlobStore((tmp_path / "file" / "blobs").as_uri())
+    assert "Not a directory" in caught.value.reason
 
 
 def test_keys_have_their_documented_form() -> None:

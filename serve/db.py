@@ -210,12 +210,6 @@ class Database(Connections):
         with self.reading() as connection:
             return list(connection.execute(query).scalars())
 
-    def queued_job_ids(self) -> list[str]:
-        """Return the queued jobs, oldest first."""
-        query = select(jobs.c.id).where(jobs.c.state == "queued").order_by(jobs.c.id)
-        with self.reading() as connection:
-            return list(connection.execute(query).scalars())
-
     def start_job(self, job_id: str) -> bool:
         """Move a job from queued to running; False if it is not queued."""
         change = (

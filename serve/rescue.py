@@ -13,24 +13,33 @@ from dbos import DBOS
 from serve.db import Database
 from serve.executors import Executors
 
+_FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
+
 logger = logging.getLogger(__name__)
 
 
 async def start_stranded(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
-    """Start queued jobs that have no workflow: recorded by a process that died right then.
+    """Start open jobs that no workflow works on, from our own records.
+
+    Their process died right after it recorded them, or their workflow failed without ending the
+    job: DBOS could not read its records. The steps look for what was made before.
 
     Args:
         database: where the jobs are.
         start: starts a recorded job's workflow.
     """
-    queued = await database.run(database.queued_job_ids)
-    if not queued:
+    open_ids = await database.run(database.open_job_ids)
+    if not open_ids:
         return
     known = await DBOS.list_workflows_async(
-        workflow_ids=queued, load_input=False, load_output=False
+        workflow_ids=open_ids, load_input=False, load_output=False
     )
-    for job_id in sorted(set(queued) - {workflow.workflow_id for workflow in known}):
-        logger.warning("taking up job %s, which nobody started", job_id)
+    failed = sorted(workflow.workflow_id for workflow in known if workflow.status in _FAILED)
+    if failed:
+        await DBOS.delete_workflows_async(failed, delete_children=True)
+    missing = set(open_ids) - {workflow.workflow_id for workflow in known}
+    for job_id in sorted(missing.union(failed)):
+        logger.warning("taking up job %s, which nobody works on", job_id)
         await start(job_id)
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
+from serve.workflow_serializer import JsonSerializer, refuse_pickles
 
 CONNECTIONS: Final = 5
 """DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
@@ -21,7 +22,9 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     """Start DBOS in this process; it resumes what this executor left unfinished.
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
+    What cannot be read is refused; :func:`serve.rescue.start_stranded` starts its job anew.
     """
+    refuse_pickles()
     _prepare_file(database_url)
     is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
     config = DBOSConfig(
@@ -31,6 +34,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
         db_engine_kwargs={} if is_sqlite else {"connect_args": _postgresql_parameters()},
         executor_id=executor_id,
         application_version="1",
+        serializer=JsonSerializer(),
         log_level="WARNING",
     )
     DBOS(config=config)

@@ -6,6 +6,7 @@ python -m serve.dashboard > k8s/monitoring/dashboard.json
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, Final
 
 from serve.dashboard_panels import ROWS, Panel
@@ -13,6 +14,7 @@ from serve.dashboard_panels import ROWS, Panel
 _PANEL_WIDTH: Final = 8
 _PANEL_HEIGHT: Final = 8
 _COLUMNS: Final = 3
+_SERIES: Final = re.compile(r"\b(ray_\w+)(?:\{([^}]*)\})?")
 
 
 def dashboard() -> dict[str, Any]:
@@ -37,6 +39,17 @@ def dashboard() -> dict[str, Any]:
             panels.append(_panel(panel, len(panels) + 1, at))
         y += -(-len(row) // _COLUMNS) * _PANEL_HEIGHT
     source = {"name": "datasource", "label": "Prometheus", "type": "datasource"}
+    namespace = {
+        "name": "namespace",
+        "label": "Namespace",
+        "type": "query",
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "query": "label_values(ray_cascade_jobs_open, namespace)",
+        "refresh": 2,  # when the time range changes
+        "includeAll": True,
+        "allValue": ".*",  # matches what has no namespace, too
+        "current": {"text": "All", "value": "$__all"},
+    }
     return {
         "uid": "cascade-serve",
         "title": "Cascade Serve",
@@ -46,9 +59,22 @@ def dashboard() -> dict[str, Any]:
         "graphTooltip": 1,  # one crosshair through all panels
         "refresh": "30s",
         "time": {"from": "now-3h", "to": "now"},
-        "templating": {"list": [source | {"query": "prometheus"}]},
+        "templating": {"list": [source | {"query": "prometheus"}, namespace]},
         "panels": panels,
     }
+
+
+def scoped(expr: str) -> str:
+    """Return a query of the chosen namespace's series and, of Ray Serve's, of our application's."""
+
+    def with_matchers(found: re.Match[str]) -> str:
+        matchers = ['namespace=~"$namespace"']
+        if found[1].startswith("ray_serve_"):
+            matchers.append('application="cascade"')
+        matchers += [found[2]] if found[2] else []
+        return f"{found[1]}{{{', '.join(matchers)}}}"
+
+    return _SERIES.sub(with_matchers, expr)
 
 
 def _panel(panel: Panel, panel_id: int, place: dict[str, int]) -> dict[str, Any]:
@@ -66,7 +92,7 @@ def _panel(panel: Panel, panel_id: int, place: dict[str, int]) -> dict[str, Any]
             "tooltip": {"mode": "multi", "sort": "desc"},
         },
         "targets": [
-            {"refId": chr(ord("A") + number), "datasource": source, "expr": expr,
+            {"refId": chr(ord("A") + number), "datasource": source, "expr": scoped(expr),
              "legendFormat": legend}
             for number, (expr, legend) in enumerate(panel.queries)
         ],

@@ -80,7 +80,10 @@ def shown_before(state: Mapping[str, Any]) -> tuple[bool, tuple[str, int] | None
 
 
 def _picture(value: Any) -> tuple[str, int] | None:
-    return (str(value[0]), int(value[1])) if value else None
+    try:
+        return (str(value[0]), int(value[1])) if value else None
+    except (TypeError, ValueError, LookupError):
+        return None
 
 
 def inbox_of(application_id: int) -> str:

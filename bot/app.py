@@ -245,6 +245,6 @@ class CascadeBot(commands.AutoShardedBot):
                 return
             except CascadeError as error:
                 logger.warning("%s waits: %s", do.__name__, error)
-            except discord.HTTPException:
-                logger.exception("%s failed", do.__name__)
+            except Exception:
+                logger.exception("%s failed and is tried again", do.__name__)
             await asyncio.sleep(_RETRY_S)

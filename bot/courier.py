@@ -13,6 +13,7 @@ import logging
 import time
 from contextlib import suppress
 from dataclasses import replace
+from itertools import count
 from typing import Any
 
 import discord
@@ -24,6 +25,7 @@ from bot.log import referenced
 from bot.metrics import Metrics
 from bot.progress import Coalescer, LiveLoad, Snapshot
 from bot.records import Job
+from bot.replies import means_gone
 from bot.results import Results
 from bot.texts import Texts, Voice
 from bot.ui import layouts
@@ -70,7 +72,7 @@ class Courier:
         """Follow a job from now on; returns at once, and does nothing if it is followed."""
         if job.id in self._tasks:
             return
-        task = asyncio.create_task(self._carry_safely(job, address), name=f"courier-{job.id}")
+        task = asyncio.create_task(self._carry_to_the_end(job, address), name=f"courier-{job.id}")
         self._tasks[job.id] = task
         self._live[job.id] = (job, address)
         task.add_done_callback(lambda _: self._forget(job.id))
@@ -110,7 +112,8 @@ class Courier:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                await asyncio.gather(*(self._rest(job, address) for job, address in live))
+                resting = (self._rest(job, address) for job, address in live)
+                await asyncio.gather(*resting, return_exceptions=True)
 
     async def _rest(self, job: Job, address: Address) -> None:
         voice = Voice(self._texts, address.locale)
@@ -121,31 +124,46 @@ class Courier:
         self._live.pop(job_id, None)
         self._metrics.live_jobs.set(len(self._tasks))
 
-    async def _carry_safely(self, job: Job, address: Address) -> None:
+    async def _carry_to_the_end(self, job: Job, address: Address) -> None:
+        """Deliver a job, however often that takes; a stop leaves it for the next start."""
         with referenced(job.id):
-            try:
-                await self._carry(job, address)
-            except Exception:
-                # It stays in the inbox, so the next start tries again.
-                logger.exception("job %s could not be delivered", job.id)
-                self._metrics.delivered("lost")
+            for failures in count():
+                try:
+                    await self._carry(job, address)
+                except Exception:
+                    logger.exception("job %s could not be delivered, it is tried again", job.id)
+                    await asyncio.sleep(_pause_s(failures))
+                else:
+                    return
 
     async def _carry(self, job: Job, address: Address) -> None:
         if not job.is_terminal:
             await self._follow(job, address)
-        await self._deliver(job.id, address)
+        try:
+            await self._deliver(job.id, address)
+        except NotFound:
+            await self._give_up(job, address)
+
+    async def _give_up(self, job: Job, address: Address) -> None:
+        """Say that the service no longer has a job; there is nothing to deliver then."""
+        voice = Voice(self._texts, address.locale)
+        await self._postman.edit(address, layouts.ended(voice, job, voice("ended.lost")))
+        self._metrics.delivered("lost")
+        logger.warning("the service no longer has job %s", job.id)
 
     async def _follow(self, job: Job, address: Address) -> None:
-        """Keep the message up to date until the job has ended."""
+        """Keep the message up to date until the job has ended, or its progress cannot be had."""
         self._load.enter(address.channel_id)
         coalescer = self._coalescer(job, address)
         try:
             snapshot = Snapshot.of(job, time.time())
             coalescer.show(snapshot)
-            with suppress(NotFound):
+            try:
                 async for event in self._client.follow(job.id):
                     snapshot = snapshot.after(event, time.time())
                     coalescer.show(snapshot)
+            except CascadeError as error:
+                logger.warning("the progress of job %s is not shown: %s", job.id, error)
             await coalescer.finish()
         finally:
             self._load.leave(address.channel_id)
@@ -180,14 +198,17 @@ class Courier:
         )
 
     async def _deliver(self, job_id: str, address: Address) -> None:
+        """Show a job's outcome.
+
+        Raises:
+            NotFound: the service no longer has the job.
+        """
         shrink = failures = 0
         while True:
             job = await self._outcome(job_id)
             if Address.from_state(job.client_state) is None:
                 return  # somebody has delivered it
-            outcome = await self._postman.edit(
-                address, await self._results.layout(job, address, shrink)
-            )
+            outcome = await self._show(job, address, shrink)
             if outcome is Outcome.TOO_LARGE and shrink < _MAX_SHRINK:
                 shrink += 1
                 continue
@@ -202,6 +223,19 @@ class Courier:
             await self._close_out(job, address, "deleted")
         else:
             await self._deliver_directly(job, address)
+
+    async def _show(self, job: Job, address: Address, shrink: int) -> Outcome:
+        try:
+            layout = await self._results.layout(job, address, shrink)
+        except CascadeError as error:
+            logger.info("the pictures of job %s cannot be had yet: %s", job.id, error)
+            return Outcome.LATER
+        if job.error is not None and means_gone(job.error) and not address.private:
+            # What was lost was made by one person; others need not read of it.
+            told = await self._postman.tell_apart(address, layout)
+            if told is Outcome.DONE:
+                return told
+        return await self._postman.edit(address, layout)
 
     async def _deliver_directly(self, job: Job, address: Address) -> None:
         """Bring an outcome that cannot be shown where it was asked for to who asked."""
@@ -263,13 +297,18 @@ class Courier:
             return
 
     async def _outcome(self, job_id: str) -> Job:
-        failures = 0
-        while True:
-            try:
-                return await self._client.job(job_id)
-            except (NotReady, RateLimited):
-                await asyncio.sleep(_pause_s(failures))
-                failures += 1
+        """Return a job once it has ended.
+
+        Raises:
+            NotFound: the service no longer has it.
+        """
+        for failures in count():
+            with suppress(NotReady, RateLimited):
+                job = await self._client.job(job_id)
+                if job.is_terminal:
+                    return job
+            await asyncio.sleep(_pause_s(failures))
+        raise AssertionError("an endless loop has ended")
 
 
 def _pause_s(failures: int) -> float:

@@ -32,7 +32,7 @@ class Outcome(Enum):
 
     DONE: it is shown. GONE: the message was deleted. UNREACHABLE: no right, no token, no such
     channel. REFUSED: Discord will not have this content. TOO_LARGE: smaller files may pass.
-    LATER: Discord does not answer well; the same again may pass.
+    LATER: Discord or the service does not answer well; the same again may pass.
     """
 
     DONE = "done"
@@ -78,6 +78,18 @@ class Postman:
         """Send a layout as a direct message; Discord drops a second one with the same nonce."""
         return await self._attempt(self._send_direct(user_id, layout, nonce))
 
+    async def tell_apart(self, address: Address, layout: Layout) -> Outcome:
+        """Show a layout to who asked alone, in the place of the message at an address.
+
+        That takes the interaction's token; without it the answer is UNREACHABLE.
+        """
+        if not address.has_token:
+            return Outcome.UNREACHABLE
+        outcome = await self._attempt(self._send_apart(address, layout))
+        if outcome is Outcome.DONE:
+            await self._attempt(_webhook(address, self._bot).delete_message(address.message_id))
+        return outcome
+
     async def has_direct(self, user_id: int, job_id: str) -> bool:
         """Tell whether one of the last direct messages to a user shows a job.
 
@@ -97,8 +109,14 @@ class Postman:
             yield self._edit_as_bot
 
     async def _edit_by_token(self, address: Address, layout: Layout) -> None:
-        webhook = discord.Webhook.partial(address.application_id, address.token, client=self._bot)
-        await webhook.edit_message(address.message_id, view=layout, attachments=attachments(layout))
+        await _webhook(address, self._bot).edit_message(
+            address.message_id, view=layout, attachments=attachments(layout)
+        )
+
+    async def _send_apart(self, address: Address, layout: Layout) -> None:
+        await _webhook(address, self._bot).send(
+            view=layout, files=attachments(layout), ephemeral=True
+        )
 
     async def _edit_as_bot(self, address: Address, layout: Layout) -> None:
         channel = self._bot.get_partial_messageable(address.channel_id)
@@ -121,6 +139,12 @@ class Postman:
             logger.info("Discord does not answer: %r", error)
             return Outcome.LATER
         return Outcome.DONE
+
+
+def _webhook(address: Address, bot: discord.Client) -> discord.Webhook:
+    webhook = discord.Webhook.partial(address.application_id, address.token, client=bot)
+    webhook.type = discord.WebhookType.application  # an interaction's, which partial() cannot know
+    return webhook
 
 
 def meaning(error: discord.HTTPException) -> Outcome:

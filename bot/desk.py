@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Any
 
 from ulid import ULID
@@ -23,9 +22,10 @@ from bot.rules import Defaults, GuildRules, People, Rules
 from bot.talk import Interaction, Talk
 from bot.texts import Texts
 from bot.ui import layouts
-from cascade_core.errors import CascadeError, NotReady
+from cascade_core.errors import CascadeError, NotReady, RateLimited
 
 _SAFE_S = TOKEN_S - 120
+_FORSAKE_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
 MakeOrder = Callable[[Defaults], Awaitable[Order]]
 
 logger = logging.getLogger(__name__)
@@ -115,7 +115,7 @@ class Desk:
         address = _address(talk, order)
         job = await self._submit(order, job_id, talk.user, address)
         if not _will_arrive(job, address):
-            await self._client.cancel(job.id)
+            self._forsake(job.id)
             raise Refusal.because("too_long_here")
         logger.info("placed job %s", job.id)
         self._courier.take(job, address)
@@ -152,14 +152,26 @@ class Desk:
             )
         except NotReady:
             # Whether it was accepted is unknown; nobody waits for it now.
-            task = asyncio.create_task(self._forsake(job_id))
-            self._cancelling.add(task)
-            task.add_done_callback(self._cancelling.discard)
+            self._forsake(job_id)
             raise
 
-    async def _forsake(self, job_id: str) -> None:
-        with suppress(CascadeError):
-            await self._client.cancel(job_id)
+    def _forsake(self, job_id: str) -> None:
+        """Cancel a job as soon as the service answers; returns at once."""
+        task = asyncio.create_task(self._cancel(job_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+
+    async def _cancel(self, job_id: str) -> None:
+        for pause_s in _FORSAKE_PAUSES_S:
+            try:
+                await self._client.cancel(job_id)
+            except (NotReady, RateLimited):
+                await asyncio.sleep(pause_s)
+            except CascadeError:
+                return
+            else:
+                return
+        logger.warning("job %s could not be cancelled, its outcome will be delivered", job_id)
 
 
 def channel_ids(interaction: Interaction) -> tuple[int, ...]:

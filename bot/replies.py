@@ -75,5 +75,10 @@ def sentence(error: BaseException, voice: Voice, reference: str) -> str:
     return _with_reference(voice(key, **values), voice, reference)
 
 
+def means_gone(error: CascadeError) -> bool:
+    """Return True if an error means that what a picture was to be made from is gone."""
+    return SENTENCES.get(error.code) == "error.gone"
+
+
 def _with_reference(text: str, voice: Voice, reference: str) -> str:
     return f"{text}\n-# {voice('error.reference', reference=reference)}" if reference else text

@@ -23,6 +23,7 @@ from bot.records import Job
 from bot.results import Results
 from bot.texts import Texts
 from bot.ui.parts import Layout
+from cascade_core.errors import Forbidden, NotReady
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
 
@@ -56,6 +57,9 @@ class ScriptedPostman:
     async def edit(self, _address: Address, layout: Layout) -> Outcome:
         self.edits.append(layout)
         return self._edits.pop(0) if len(self._edits) > 1 else self._edits[0]
+
+    async def tell_apart(self, _address: Address, _layout: Layout) -> Outcome:
+        return Outcome.UNREACHABLE
 
     async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> Outcome:
         self.directs.append((user_id, layout, nonce))
@@ -226,3 +230,88 @@ async def test_a_picture_deleted_before_its_delivery_is_told(office: Office) -> 
     postman = ScriptedPostman()
     await office.deliver(job, postman)
     assert "deleted" in str(postman.edits[-1].to_components())
+
+
+async def test_an_outage_while_the_pictures_are_fetched_only_delays_the_result(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, outages = office.client.image, iter([NotReady("no answer in time")] * 3)
+
+    async def image(image_id: str, user: str | None = None) -> bytes:
+        if (outage := next(outages, None)) is not None:
+            raise outage
+        return await real(image_id, user)
+
+    monkeypatch.setattr(office.client, "image", image)
+    postman = ScriptedPostman()
+    await office.deliver(await office.job(), postman)
+    assert postman.edits[-1].files[0][1].startswith(b"\x89PNG")
+    assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
+
+
+@pytest.mark.parametrize("where", ["_deliver", "_follow"])
+async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
+    office: Office, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    real, faults = getattr(Courier, where), iter([ZeroDivisionError(), KeyError("step")])
+
+    async def stumble(*args: Any) -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        await real(*args)
+
+    monkeypatch.setattr(Courier, where, stumble)
+    postman, job = ScriptedPostman(), await office.job(finished=where == "_deliver")
+    courier = office.courier(postman)
+    courier.take(job, ADDRESS)
+    if where == "_follow":
+        await office.service.succeed(job.id)
+    async with asyncio.timeout(20):
+        await courier.settle(job.id)
+    assert postman.edits[-1].files
+    assert await office.in_inbox() == 0
+
+
+async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_result_away(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def refuse(_job_id: str) -> AsyncIterator[Any]:
+        asked.set()
+        raise Forbidden("this key may not")
+        yield
+
+    monkeypatch.setattr(office.client, "follow", refuse)
+    postman, job = ScriptedPostman(), await office.job(finished=False)
+    courier = office.courier(postman)
+    courier.take(job, ADDRESS)
+    async with asyncio.timeout(20):
+        await asked.wait()
+        await office.service.succeed(job.id)
+        await courier.settle(job.id)
+    assert postman.edits[-1].files
+
+
+async def test_a_job_that_the_service_no_longer_has_is_told_and_ends_the_matter(
+    office: Office,
+) -> None:
+    job = replace(await office.job(), id=str(ULID()))
+    postman = ScriptedPostman()
+    await office.deliver(job, postman)
+    assert "no longer has this picture" in str(postman.edits[-1].to_components())
+    assert office.deliveries("lost") == 1
+
+
+async def test_a_job_with_a_strange_address_keeps_no_other_from_its_delivery(
+    office: Office,
+) -> None:
+    job, strange = [await office.job() for _ in range(2)]
+    state = ADDRESS.to_state()
+    state["address"]["of"] = [7]
+    await office.client.set_client_state(strange.id, state, ADDRESS.to_state())
+    courier = office.courier(ScriptedPostman())
+    assert await courier.recover(1) == 2
+    for one in (job, strange):
+        await courier.settle(one.id)
+    assert await office.in_inbox() == 0

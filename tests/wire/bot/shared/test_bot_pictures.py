@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from cascade_core.errors import Gone
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_process import BotProcess
 from tests.wire.fake_discord.people import Person
@@ -86,9 +87,23 @@ async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage
     job_id, message = await stage.picture()
     stage.service.database.delete_image(stage.service.door.images(job_id)[0].id)
     clicked = await stage.alice.click(message, "Vary details")
-    answer = await clicked.reply(lambda m: "deleted" in m.text)
+    answer = await clicked.reply(lambda m: "not available any more" in m.text)
     assert answer.receiver == stage.alice.user
     assert stage.service.submitted.empty()
+
+
+async def test_a_file_found_lost_while_a_picture_is_made_is_told_to_who_asked_alone(
+    stage: Stage,
+) -> None:
+    _, message = await stage.picture()
+    clicked = await stage.alice.click(message, "Vary details")
+    live = await clicked.reply(lambda m: "Cancel" in m.buttons)
+    stage.service.door.finish(await stage.submitted(), "failed", Gone("the latent's file is lost"))
+    answer = await clicked.reply(lambda m: "not available any more" in m.text)
+    assert answer.receiver == stage.alice.user
+    await stage.fake.wait_for(lambda: live.is_deleted)
+    bob = stage.fake.person("bob", stage.channel.guild)
+    assert bob.messages(stage.channel) == [message]
 
 
 async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) -> None:

@@ -20,6 +20,7 @@ from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import CascadeError, Internal, RateLimited
 from serve.log import current_context
+from serve.unavailable import RETRY_AFTER_S
 
 logger = logging.getLogger(__name__)
 
@@ -70,7 +71,6 @@ TYPES: dict[int, str] = {
 """OpenAI's names for kinds of errors; the others are ``invalid_request_error`` up to 499 and
 ``server_error`` from 500 on."""
 
-RETRY_AFTER_S = 5
 REPAIR_S = 60
 """Where trying again at once does not help, but somebody may be mending it."""
 _MAX_SHOWN_CHARS = 64

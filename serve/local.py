@@ -20,6 +20,7 @@ from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
 from serve.moderation import load_checkers
 from serve.private_files import keep_files_private
+from serve.proxy_middleware import CALLBACK, CALLBACK_VARIABLE
 from serve.settings import Settings
 
 APP_NAME = "cascade"
@@ -30,6 +31,7 @@ RAY_DEFAULTS = {
     # A dead proxy is replaced after three checks; Ray's 10 s would keep everybody out for 20 s.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
+    CALLBACK_VARIABLE: CALLBACK,
 }
 """For Ray's processes, where the environment says nothing else."""
 _ADDITIONS = ("(Background on this error", "[SQL:", "[parameters:")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -14,14 +13,13 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from ulid import ULID
 
 from cascade_core.errors import Internal
 from serve.http_errors import error_body, error_response
 from serve.log import log_context
+from serve.request_id import chosen_request_id
+from serve.response_headers import complete
 from serve.tracing import trace_id
-
-REQUEST_ID_HEADER = "x-request-id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +34,6 @@ JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
 UPLOAD_LIMITS = {"/v1/images/variations": BodyLimit(16 * 1024 * 1024, 120.0)}
 """Routes that take files; the largest PNG of ours, 2048 px of noise, has 13 MB."""
 
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 PROBES = ("/healthz", "/readyz")
 
 logger = logging.getLogger(__name__)
@@ -61,9 +58,7 @@ class RequestMiddleware:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        request_id = headers.get(REQUEST_ID_HEADER, "")
-        if not _REQUEST_ID.fullmatch(request_id):
-            request_id = str(ULID())
+        request_id = chosen_request_id(headers)
         answer = _Answer(send, request_id)
         started_s = time.perf_counter()
         span = trace.get_current_span()
@@ -107,7 +102,7 @@ class _Answer:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            MutableHeaders(scope=message)[REQUEST_ID_HEADER] = self._request_id
+            complete(MutableHeaders(scope=message), self._request_id)
         await self._send(message)
 
 

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from serve import haproxy
+from serve import haproxy, proxy_middleware
 from serve.settings import Settings
 from tests.k8s.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods
@@ -84,6 +84,13 @@ def test_ray_runs_our_command_as_haproxy() -> None:
     name = haproxy.COMMAND.name
     assert f"{haproxy.BINARY_VARIABLE}=/opt/cascade/bin/{name}" in variables
     assert scripts[name] == f"{haproxy.__name__}:{haproxy.main.__name__}"
+
+
+def test_rays_http_servers_run_our_callback() -> None:
+    variables = " ".join(of("serve.Dockerfile", "ENV")).split()
+    assert f"{proxy_middleware.CALLBACK_VARIABLE}={proxy_middleware.CALLBACK}" in variables
+    module, _, name = proxy_middleware.CALLBACK.rpartition(".")
+    assert (module, name) == (proxy_middleware.__name__, proxy_middleware.middlewares.__name__)
 
 
 def test_the_image_of_ray_pods_has_what_kuberays_probes_run() -> None:

@@ -17,7 +17,9 @@ from PIL import Image
 from serve.db import Database
 from serve.keys import KeyStore
 from serve.settings import Settings
+from tests import raw_http
 from tests.limits import HANG_S
+from tests.raw_http import BODIES, UPGRADES
 from tests.ray.client import Event, ServiceClient, free_port
 from tests.ray.starting import cascade_up
 
@@ -73,6 +75,61 @@ class Streams:
         [image] = answer.json()["images"]
         picture = proxied.http.get(f"/v1/images/{image['id']}")
         assert Image.open(BytesIO(picture.content)).size == (image["width"], image["height"])
+
+    @pytest.mark.parametrize("upgrade", UPGRADES)
+    def test_a_request_that_asks_for_another_protocol_is_one_request(
+        self, proxied: ServiceClient, upgrade: str
+    ) -> None:
+        headers = UPGRADES[upgrade] + header_lines(proxied)
+        for *request, word in BODIES:
+            for framing in ("length", "chunked"):
+                for waits in (False, True):
+                    refused, healthy = raw_http.upgrade_answers(
+                        proxied.http.base_url.port, tuple(request), headers, framing, waits=waits
+                    )
+                    assert refused.status == 400, (request, framing, waits)
+                    assert word in refused.error["message"]
+                    assert healthy.body == b'{"status":"ok"}'
+
+    @pytest.mark.parametrize("upgrade", UPGRADES)
+    def test_a_body_that_looks_like_a_request_is_never_run(
+        self, proxied: ServiceClient, upgrade: str
+    ) -> None:
+        hidden = f"GET /v1/status HTTP/1.1\r\nHost: localhost\r\n{header_lines(proxied)}\r\n"
+        request = ("POST", "/v1/jobs", "application/json", hidden)
+        headers = UPGRADES[upgrade] + header_lines(proxied)
+        refused, healthy = raw_http.upgrade_answers(
+            proxied.http.base_url.port, request, headers, "length", waits=True
+        )
+        assert (refused.status, healthy.body) == (400, b'{"status":"ok"}')
+
+    @pytest.mark.parametrize("path", ["/v1/models", "/v1/unknown", "/healthz"])
+    def test_an_answer_has_one_request_id(self, proxied: ServiceClient, path: str) -> None:
+        for sent in ({}, {"x-request-id": "mine"}, {"x-request-id": "not; harmless"}):
+            answer = proxied.http.get(path, headers=sent)
+            (request_id,) = answer.headers.get_list("x-request-id")
+            assert (request_id == "mine") == (sent == {"x-request-id": "mine"})
+            assert "harmless" not in request_id
+            if not answer.is_success:
+                assert answer.json()["error"]["request_id"] == request_id
+
+    def test_ray_tells_nobody_its_routes_and_everybody_its_health(
+        self, proxied: ServiceClient
+    ) -> None:
+        assert proxied.http.get("/-/healthz").status_code == 200
+        answer = proxied.http.get("/-/routes")
+        assert answer.status_code == 404
+        assert answer.json()["error"]["code"] == "not_found"
+
+    def test_a_client_cannot_set_rays_time_limit(self, proxied: ServiceClient) -> None:
+        answer = proxied.http.get("/readyz", headers={"x-request-timeout-seconds": "0.000001"})
+        assert answer.status_code == 200
+
+
+def header_lines(proxied: ServiceClient) -> str:
+    """The client's key as lines of a request by hand."""
+    key = proxied.http.headers.get("authorization")
+    return f"Authorization: {key}\r\n" if key else ""
 
 
 def progress(proxied: ServiceClient, job_id: str, after: int = 0) -> Iterator[Event]:

@@ -22,6 +22,7 @@ from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.db import Database
 from serve.gateway import Services, create_app
+from serve.http_protocol import HTTPProtocol
 from serve.keys import KeyScope, KeyStore
 from serve.log import JsonFormatter, TextFormatter
 from serve.moderation import Moderator
@@ -239,7 +240,11 @@ async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[ht
     # Ray Serve insists on the lifespan, too; by default uvicorn goes on when its start fails.
     # A client that a failed test left behind must not keep the server, and so the run, up.
     config = uvicorn.Config(
-        app, log_level="error", ws="none", lifespan="on", timeout_graceful_shutdown=5
+        app,
+        http=HTTPProtocol,
+        log_level="error",
+        lifespan="on",
+        timeout_graceful_shutdown=5,
     )
     server = uvicorn.Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -7,16 +7,20 @@ import socket
 import threading
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
+
+from serve.http_protocol import HTTPProtocol
 
 
 class Server:
     """The application in a thread, on a real port."""
 
-    def __init__(self, app: FastAPI, host: str = "127.0.0.1") -> None:
+    def __init__(self, app: ASGIApp, host: str = "127.0.0.1") -> None:
         self._listener = socket.create_server((host, 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        self.port: int = self._listener.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+        config = uvicorn.Config(app, http=HTTPProtocol, log_level="critical")
+        self._server = uvicorn.Server(config)
         serve = self._server.serve(sockets=[self._listener])
         self._thread = threading.Thread(target=asyncio.run, args=(serve,))
 

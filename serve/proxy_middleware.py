@@ -1,0 +1,169 @@
+"""What surrounds Ray Serve's own HTTP servers: its proxies, and gateway replicas behind HAProxy.
+
+Ray calls :func:`middlewares` in each such process (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``).
+Ray's own answers are plain text, 404 among them while it does not know the routes yet. Clients get
+ours instead: 503 in the form of all errors, which says whether trying again is safe.
+"""
+
+from __future__ import annotations
+
+import logging
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.middleware import Middleware
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from cascade_core.errors import Internal, InvalidRequest, NotFound, NotReady
+from serve import http_protocol
+from serve.http_errors import error_body, error_response
+from serve.log import log_context
+from serve.request_id import REQUEST_ID_HEADER, chosen_request_id
+from serve.response_headers import complete
+from serve.unavailable import LOST, LOST_AND_UNKNOWN, STARTING
+
+CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+CALLBACK = "serve.proxy_middleware.middlewares"
+
+ROUTES_PATH = "/-/routes"
+"""Where Ray tells everybody the names of its applications; nothing of ours asks for them."""
+RAYS_HEADERS = ("x-request-timeout-seconds", "x-request-disconnect-disabled")
+"""By which a client could shorten its own request, or keep it going when it has left."""
+HAS_NOT_RUN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, 503})
+"""Ray's answers to a request that no replica has got."""
+RAYS_STATUSES = HAS_NOT_RUN | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.INTERNAL_SERVER_ERROR}
+REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
+
+logger = logging.getLogger(__name__)
+
+
+def middlewares() -> list[Middleware]:
+    """Return Ray Serve's middlewares for this process, and set its HTTP protocol."""
+    http_protocol.make_default()
+    return [Middleware(ProxyMiddleware)]
+
+
+def interrupted(scope: Scope) -> JSONResponse:
+    """Return the answer to a request whose process ended while it may have been at work.
+
+    A client that tries a POST without ``Idempotency-Key`` again could get its pictures twice.
+    """
+    is_repeatable = scope["method"] in REPEATABLE or "idempotency-key" in Headers(scope=scope)
+    if is_repeatable:
+        return error_response(NotReady(LOST))
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    body = error_body(status, Internal.code, LOST_AND_UNKNOWN)
+    return JSONResponse(body, status, {"x-should-retry": "false"})
+
+
+class ProxyMiddleware:
+    """Gives a request its one id, and puts our answer where Ray gave one of its own.
+
+    Args:
+        app: Ray's proxy, or a gateway replica.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        scope = _in_origin_form(scope)
+        headers = MutableHeaders(scope=scope)
+        request_id = headers[REQUEST_ID_HEADER] = chosen_request_id(headers)
+        for name in RAYS_HEADERS:
+            del headers[name]
+        answer = _Answer(scope, receive, send, request_id)
+        with log_context(request_id=request_id):
+            refusal = _refusal(scope["path"])
+            if refusal is not None:
+                await answer.give(refusal)
+            else:
+                await self._serve(scope, receive, answer)
+
+    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        try:
+            await self._app(scope, receive, answer.send)
+        except Exception:
+            if answer.has_started:
+                raise
+            logger.exception("%s %s failed", scope["method"], scope["path"])
+        if not answer.has_started:  # Ray leaves a failed call without an answer
+            await answer.give(interrupted(scope))
+
+
+class _Answer:
+    """Passes an answer on, unless it is one that Ray made."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
+        self._scope, self._receive, self._send = scope, receive, send
+        self._request_id = request_id
+        self._is_replaced = False
+        self.has_started = False
+
+    async def send(self, message: Message) -> None:
+        if self._is_replaced:
+            return
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            if self._is_rays(message["status"], headers):
+                self._is_replaced = True
+                await self.give(self._instead_of(message["status"]))
+                return
+            self.has_started = True
+            headers[REQUEST_ID_HEADER] = self._request_id
+        await self._send(message)
+
+    async def give(self, response: JSONResponse) -> None:
+        """Send an answer of ours."""
+        self.has_started = True
+        complete(response.headers, self._request_id)
+        await response(self._scope, self._receive, self._send)
+
+    def _is_rays(self, status: int, headers: Headers) -> bool:
+        """Tell Ray's answers from an application's: they do not say how long they are."""
+        is_text = headers.get("content-type", "").startswith("text/plain")
+        is_health_check = self._scope["path"] == "/-/healthz"
+        is_rays = is_text and "content-length" not in headers and status in RAYS_STATUSES
+        return is_rays and not is_health_check
+
+    def _instead_of(self, status: int) -> JSONResponse:
+        if status in HAS_NOT_RUN:
+            return error_response(NotReady(STARTING))
+        return interrupted(self._scope)
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """Return the request as if its target had been a path; RFC 9112, 3.2.2, allows whole URLs.
+
+    The URL's host then counts, not the header's.
+    """
+    if scope["path"].startswith("/"):
+        return scope
+    try:
+        url = urlsplit(scope["raw_path"].decode("ascii"))
+    except ValueError:
+        return scope
+    if url.scheme not in ("http", "https") or not url.netloc:
+        return scope
+    path = url.path or "/"
+    headers = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    host = (b"host", url.netloc.encode("ascii"))
+    changed = {"path": unquote(path), "raw_path": path.encode("ascii"), "headers": [*headers, host]}
+    return {**scope, **changed}
+
+
+def _refusal(path: str) -> JSONResponse | None:
+    """Return the answer to a request that goes no further, or None."""
+    if path.rstrip("/") == ROUTES_PATH:
+        body = error_body(404, NotFound.code, "there is no such address; see /docs")
+        return JSONResponse(body, HTTPStatus.NOT_FOUND)
+    if path.startswith("/"):
+        return None
+    message = "the target of a request must be a path, or a URL with http:// or https://"
+    return JSONResponse(error_body(400, InvalidRequest.code, message), HTTPStatus.BAD_REQUEST)

@@ -1,0 +1,24 @@
+"""Headers of every answer."""
+
+from __future__ import annotations
+
+from starlette.datastructures import MutableHeaders
+
+from serve.request_id import REQUEST_ID_HEADER
+
+DEFAULT_HEADERS = {
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+    "cross-origin-resource-policy": "same-origin",
+    "cache-control": "no-store",
+}
+"""No answer is a page, may be framed, embedded by another site or kept, unless its route says so:
+pages, pictures and shared links set these headers themselves."""
+
+
+def complete(headers: MutableHeaders, request_id: str) -> None:
+    """Give an answer its one request id, and each default header that its route did not set."""
+    headers[REQUEST_ID_HEADER] = request_id
+    for name, value in DEFAULT_HEADERS.items():
+        headers.setdefault(name, value)

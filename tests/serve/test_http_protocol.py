@@ -1,0 +1,108 @@
+"""The HTTP servers' protocol, over raw sockets: requests that ask for another, and no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from serve.proxy_middleware import ProxyMiddleware
+from tests import raw_http
+from tests.raw_http import BODIES, UPGRADES, Connection
+from tests.serve.live_server import Server
+
+
+@pytest.fixture
+def port(app: FastAPI) -> Iterator[int]:
+    with Server(ProxyMiddleware(app)) as server:
+        yield server.port
+
+
+@pytest.fixture
+def connection(port: int) -> Iterator[Connection]:
+    connection = Connection(port)
+    yield connection
+    connection.close()
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_a_body_arrives_whole_although_its_request_asks_for_another_protocol(
+    port: int, upgrade: str
+) -> None:
+    for *request, word in BODIES:
+        for framing in ("length", "chunked"):
+            for waits in (False, True):
+                refused, healthy = raw_http.upgrade_answers(
+                    port, tuple(request), UPGRADES[upgrade], framing, waits=waits
+                )
+                assert refused.status == 400, (request, framing, waits)
+                assert word in refused.error["message"]
+                assert (healthy.status, healthy.body) == (200, b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_a_body_that_looks_like_a_request_is_never_run(port: int, upgrade: str) -> None:
+    hidden = "GET /v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = ("POST", "/v1/jobs", "application/json", hidden)
+    for waits in (False, True):
+        refused, healthy = raw_http.upgrade_answers(
+            port, request, UPGRADES[upgrade], "length", waits=waits
+        )
+        assert (refused.status, healthy.body) == (400, b'{"status":"ok"}')
+
+
+@pytest.mark.parametrize("upgrade", UPGRADES)
+def test_a_request_without_a_body_is_answered_as_if_it_had_not_asked(
+    connection: Connection, upgrade: str
+) -> None:
+    connection.send(f"GET /v1/models HTTP/1.1\r\nHost: localhost\r\n{UPGRADES[upgrade]}\r\n")
+    assert connection.answer().status == 200
+
+
+def length(headers: str, body: str = "") -> str:
+    return f"POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n\r\n{body}"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "hello\r\n\r\n",
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\nX: y\r\n\r\n",
+        "GET / HTTP/1.1\nHost: localhost\n\n",
+        length("Content-Length: 5\r\nTransfer-Encoding: chunked", "0\r\n\r\n"),
+        length("Content-Length: 5\r\nContent-Length: 6", "123456"),
+        length("Content-Length: +5", "12345"),
+        length("Transfer-Encoding: xchunked", "0\r\n\r\n"),
+        length("Transfer-Encoding: chunked", "zz\r\n"),
+    ],
+)
+def test_what_is_no_request_is_refused_in_our_form_and_ends_the_connection(
+    connection: Connection, text: str
+) -> None:
+    connection.send(text)
+    answer = connection.answer()
+    assert answer.status == 400
+    assert [answer.error["request_id"]] == answer.values("x-request-id")
+    assert answer.values("content-type") == ["application/json"]
+    assert answer.values("x-content-type-options") == ["nosniff"]
+    assert connection.is_over()
+
+
+@pytest.mark.parametrize("target", ["*", "localhost:80", "file:///etc/passwd", "http://"])
+def test_a_target_that_is_no_path_is_refused(connection: Connection, target: str) -> None:
+    connection.send(f"OPTIONS {target} HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    answer = connection.answer()
+    assert answer.status == 400
+    assert "must be a path" in answer.error["message"]
+
+
+def test_a_whole_url_as_target_means_its_path_on_its_host(port: int) -> None:
+    for host, status in (("localhost", 200), ("evil.example", 401)):
+        connection = Connection(port)
+        connection.send(f"GET http://{host}/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert connection.answer().status == status
+        connection.close()

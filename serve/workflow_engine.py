@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -31,7 +32,11 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
         name="cascade",
         system_database_url=database_url,
         sys_db_pool_size=CONNECTIONS,
-        db_engine_kwargs={} if is_sqlite else {"connect_args": _postgresql_parameters()},
+        db_engine_kwargs={
+            "connect_args": {"factory": _SqliteConnection}
+            if is_sqlite
+            else _postgresql_parameters()
+        },
         executor_id=executor_id,
         application_version="1",
         serializer=JsonSerializer(),
@@ -63,6 +68,25 @@ def _prepare_file(database_url: str) -> None:
     connection = sqlite3.connect(url.database)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
+
+
+class _SqliteConnection(sqlite3.Connection):
+    """Knows ``unixepoch('subsec')``, which SQLite answers with NULL before 3.42.
+
+    DBOS uses it from Python 3.12 on, also in the defaults of the tables that it makes; so an older
+    Python needs it, too, for a file that a newer one has made.
+    """
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        if sqlite3.sqlite_version_info < (3, 42):
+            self.create_function("unixepoch", 1, _unixepoch_s)
+
+
+def _unixepoch_s(modifier: str) -> float:
+    if modifier != "subsec":
+        raise ValueError(f"unixepoch({modifier!r}) is not known here")
+    return round(time.time(), 3)
 
 
 def _postgresql_parameters() -> dict[str, Any]:

@@ -24,7 +24,7 @@ from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
 
-_MIN_PYTHON = (3, 11)
+_PYTHONS = ((3, 11), (3, 12), (3, 13))
 _GIB = 1024**3
 _DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
 _SHM_WARNING_BYTES = _GIB // 4
@@ -62,8 +62,8 @@ def run_checks(url: str) -> list[Finding]:
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     """Check the interpreter's version."""
     text = ".".join(map(str, version))
-    if version[:2] < _MIN_PYTHON:
-        return Finding("python", "broken", f"{text} is too old", "use Python 3.11 or newer")
+    if version[:2] not in _PYTHONS:
+        return Finding("python", "broken", f"{text} does not suit", "use Python 3.11, 3.12 or 3.13")
     return Finding("python", "ok", text)
 
 

@@ -190,5 +190,7 @@ def test_a_taken_port_is_broken_unless_the_service_itself_has_it(tmp_path: Path)
 
 
 def test_an_old_python_is_broken() -> None:
-    assert check_python((3, 10, 12)).status == "broken"
-    assert check_python((3, 12, 0)).status == "ok"
+    for version in ((3, 10, 12), (3, 14, 0)):
+        assert check_python(version).status == "broken"
+    for version in ((3, 11, 0), (3, 12, 0), (3, 13, 9)):
+        assert check_python(version).status == "ok"

@@ -1,0 +1,65 @@
+"""DBOS on each Python and SQLite: a file that one has made is used by the others."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from types import SimpleNamespace
+
+import dbos._sys_db
+import dbos._sys_db_sqlite
+import pytest
+
+from serve.db import Database
+from serve.records import NewJob
+from serve.store import BlobStore
+from tests.serve.null_stages import Stage, launched, run_to_end
+
+JobMaker = Callable[..., NewJob]
+OF_311, OF_312 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
+
+
+@pytest.fixture
+def run_as(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[[tuple[int, int]], str]:
+    """Runs a job of two images as a version of Python would; returns how the job ended."""
+    made = dbos._sys_db_sqlite.sqlite_migrations
+
+    async def run() -> str:
+        stages = {name: Stage(name) for name in "cba"}
+        async with launched(database, database_url, blobs, stages) as workflow:
+            return (await run_to_end(workflow, database, make_job(n=2))).state
+
+    def run_as(version: tuple[int, int]) -> str:
+        sys_of = SimpleNamespace(version_info=version)
+        default = OF_312 if version >= (3, 12) else OF_311
+        migrations = [sql.replace(OF_311, default).replace(OF_312, default) for sql in made]
+        monkeypatch.setattr(dbos._sys_db, "sys", sys_of)
+        monkeypatch.setattr(dbos._sys_db_sqlite, "sqlite_migrations", migrations)
+        return asyncio.run(asyncio.wait_for(run(), 60))
+
+    return run_as
+
+
+@pytest.mark.parametrize("first", [(3, 11), (3, 13)])
+@pytest.mark.parametrize("second", [(3, 11), (3, 13)])
+def test_jobs_run_on_each_python_and_on_files_that_another_has_made(
+    run_as: Callable[[tuple[int, int]], str],
+    database_url: str,
+    first: tuple[int, int],
+    second: tuple[int, int],
+) -> None:
+    assert [run_as(first), run_as(second)] == ["succeeded", "succeeded"]
+    path = Path(database_url.removeprefix("sqlite:///"))
+    with closing(sqlite3.connect(path)) as connection:
+        query = "SELECT sql FROM sqlite_master WHERE name = 'workflow_input'"
+        made_with = connection.execute(query).fetchone()[0]
+    assert (OF_312 in made_with) == (first >= (3, 12))

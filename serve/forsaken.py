@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context
 
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError
 from serve.db import Database
+from serve.log import context_of_ids
 from serve.records import OPEN_STATES
 from serve.services import Services
 from serve.tables import jobs
@@ -28,7 +28,7 @@ def forsake(services: Services, job_id: str) -> None:
     Ray Serve cancels the request of such a client, again if it lingers; so this must not be part
     of it. The job may appear only in a moment, as its submission goes on.
     """
-    task = asyncio.create_task(_forsake(services, job_id), context=Context())
+    task = asyncio.create_task(_forsake(services, job_id), context=context_of_ids(job_id))
     _running.add(task)
     task.add_done_callback(_running.discard)
 
@@ -42,7 +42,7 @@ async def _forsake(services: Services, job_id: str) -> None:
             if await _end(services, job_id):
                 return
         except CascadeError as error:
-            logger.warning("job %s, whose client has left, is not cancelled yet: %s", job_id, error)
+            logger.warning("a job whose client has left is not cancelled yet: %s", error)
             outages += 1
             await asyncio.sleep(OUTAGE_PAUSE_S)
         else:

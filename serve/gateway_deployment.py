@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from contextvars import Context
 from typing import Any
 
 from fastapi import FastAPI
@@ -23,7 +22,7 @@ from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.handle_errors import is_lost, translated
 from serve.keys import KeyStore
-from serve.log import configure_logging
+from serve.log import configure_logging, context_of_ids
 from serve.metrics import RefusalMetrics
 from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner
@@ -80,7 +79,7 @@ class HandleDoor:
         """Cancel a job wherever it runs; False if it had already ended."""
         # In a context of its own: Serve cancels the calls of a request whose client has left, and
         # this one is what is left to be done then.
-        task = asyncio.create_task(self._cancel(job_id), context=Context())
+        task = asyncio.create_task(self._cancel(job_id), context=context_of_ids(job_id))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
         return await asyncio.shield(task)
@@ -91,7 +90,7 @@ class HandleDoor:
             try:
                 await self._jobs.broadcast("stop_calls", job_id).results_async()
             except Exception as error:  # it has ended all the same; its work stops a little later
-                logger.warning("stopping the work of job %s", job_id, exc_info=error)
+                logger.warning("stopping the work of a cancelled job", exc_info=error)
         return was_open
 
     async def wait(self, job_id: str, timeout_s: float) -> None:

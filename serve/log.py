@@ -6,7 +6,7 @@ import json
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 
 from serve.settings import Settings
@@ -63,6 +63,13 @@ def adopt_context(ids: dict[str, str]) -> None:
 def current_context() -> dict[str, str]:
     """Return the ids in force."""
     return _context.get() or {}
+
+
+def context_of_ids(job_id: str) -> Context:
+    """Return a context for a task that outlives its request: the ids in force, and a job's."""
+    context = Context()
+    context.run(_context.set, current_context() | {"job_id": job_id})
+    return context
 
 
 class TextFormatter(logging.Formatter):

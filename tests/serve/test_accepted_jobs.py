@@ -16,6 +16,7 @@ from cascade_core.request import GenerationRequest
 from serve import events, forsaken, patience
 from serve.db import Database
 from serve.event_log import EventLog
+from serve.log import log_context
 from serve.records import Claim, JobOwner
 from serve.services import Services
 from serve.store import BlobStore
@@ -199,6 +200,21 @@ async def test_a_client_that_left_takes_its_job_along_after_an_outage(
     door.cancel_errors = [NotReady("the job service restarts"), Internal("a bug")] * 30
     forsaken.forsake(services, job_id)
     assert await ended(door, job_id) == "cancelled"
+
+
+async def test_the_log_of_a_forsaken_job_has_the_ids_of_its_request(
+    services: Services,
+    door: MemoryDoor,
+    make_request: Callable[..., GenerationRequest],
+    records: list[dict[str, Any]],
+) -> None:
+    job_id = await door.submit(make_request(), None, JobOwner(None, None), Claim("0", None, "d"))
+    door.cancel_errors = [NotReady("the job service restarts")]
+    with log_context(request_id="R1", key_id="K1"):
+        forsaken.forsake(services, job_id)
+    assert await ended(door, job_id) == "cancelled"
+    (line,) = [line for line in records if "not cancelled yet" in line["message"]]
+    assert (line["request_id"], line["key_id"], line["job_id"]) == ("R1", "K1", job_id)
 
 
 async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(

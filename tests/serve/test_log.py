@@ -3,10 +3,18 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from contextvars import ContextVar
 
 import pytest
 
-from serve.log import JsonFormatter, TextFormatter, configure_logging, current_context, log_context
+from serve.log import (
+    JsonFormatter,
+    TextFormatter,
+    configure_logging,
+    context_of_ids,
+    current_context,
+    log_context,
+)
 from serve.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
@@ -79,3 +87,15 @@ def test_a_traceback_is_indented_below_its_record() -> None:
     assert lines[0].endswith("ERROR serve failed")
     assert all(line.startswith("  ") for line in lines[1:])
     assert "ValueError" in json.loads(JsonFormatter().format(record))["exception"]
+
+
+async def test_a_task_that_outlives_its_request_keeps_the_ids_and_nothing_else() -> None:
+    other: ContextVar[str] = ContextVar("other", default="")
+    other.set("of the request")
+
+    async def seen() -> tuple[dict[str, str], str]:
+        return current_context(), other.get()
+
+    with log_context(request_id="R1"):
+        task = asyncio.create_task(seen(), context=context_of_ids("J1"))
+    assert await task == ({"request_id": "R1", "job_id": "J1"}, "")

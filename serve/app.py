@@ -37,7 +37,8 @@ class DeploymentArgs(BaseModel):
     Attributes:
         num_replicas: a fixed number; ignored with ``autoscaling``.
         autoscaling: Ray Serve's autoscaling_config.
-        num_cpus, num_gpus: per replica; GPU shares must be 1/n, others strand capacity.
+        num_cpus, num_gpus: per replica; GPU shares must be 1/n, others strand capacity. A share
+            that is given bounds the part of the GPU's memory, too.
         label_selector: labels that a node must have.
         max_replicas_per_node: spreads replicas over nodes.
         graceful_shutdown_timeout_s: how long a replica that is to go may finish its requests; for
@@ -135,7 +136,9 @@ def _stage(
         # A replica that is no longer wanted takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
     )
-    return ray_serve.deployment(stage, name=name, **options).bind(settings)
+    shares_memory = args.num_gpus is not None and 0 < args.num_gpus < 1
+    share = [args.num_gpus] if shares_memory else []
+    return ray_serve.deployment(stage, name=name, **options).bind(settings, *share)
 
 
 def _gpu_shares(settings: Settings) -> dict[str, float]:

@@ -24,6 +24,7 @@ from cascade_core.previews import Previewer, load_previewer, preview_of
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
+from serve.gpu_memory import prepare_gpu_memory
 from serve.line import stage_work
 from serve.log import configure_logging
 from serve.meter import WorkMeter
@@ -42,15 +43,25 @@ Loader = Callable[[Checkpoint, Placement], Stage[Any, Any, Any]]
 
 
 class _StageDeployment:
-    """What the three have in common: device, replica, metrics, health."""
+    """What the three have in common: device, replica, metrics, health.
 
-    def __init__(self, name: str, settings: Settings, load: Loader) -> None:
+    Args:
+        name: ``c``, ``b`` or ``a``.
+        settings: which model, on which device.
+        load: makes the stage from its checkpoint.
+        gpu_share: of one GPU's memory; None: all that is free.
+    """
+
+    def __init__(
+        self, name: str, settings: Settings, load: Loader, gpu_share: float | None
+    ) -> None:
         configure_logging(settings)
         configure_tracing(settings, f"stage-{name}")
         torch.set_num_threads(settings.torch_threads)
         device = settings.device
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
+        prepare_gpu_memory(device, gpu_share)
         checkpoint = open_checkpoint(settings.model_source(), STAGE_COMPONENTS[name])
         stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
@@ -113,11 +124,11 @@ class _StageDeployment:
 class StageC(_StageDeployment):
     """Text to composition: the 16-channel latent that fixes what is where."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
         from cascade_core.stages.stage_c import StageC as Model
         from cascade_core.text import PromptLimit
 
-        super().__init__("c", settings, Model.load)
+        super().__init__("c", settings, Model.load, gpu_share)
         self._previews = settings.previews
         self._limit = PromptLimit.load(self._checkpoint)
 
@@ -162,12 +173,12 @@ class StageC(_StageDeployment):
 class StageB(_StageDeployment):
     """Composition to detail: the 4-channel latent that Stage A decodes."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
         from cascade_core.stages.stage_b import StageB as Model
 
         self._previews = min(settings.previews, 1)
         load = partial(Model.load, with_previews=self._previews > 0)
-        super().__init__("b", settings, load)
+        super().__init__("b", settings, load, gpu_share)
 
     async def run(
         self, latent: bytes, request: dict[str, Any], context: Context | None = None
@@ -184,10 +195,10 @@ class StageB(_StageDeployment):
 class StageA(_StageDeployment):
     """Detail to pixels, and pixels to a file; the encoding never runs on the model's thread."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
         from cascade_core.stages.stage_a import StageA as Model
 
-        super().__init__("a", settings, Model.load)
+        super().__init__("a", settings, Model.load, gpu_share)
 
     async def run(
         self, latent: bytes, image_id: str, latent_id: str, context: Context | None = None

@@ -18,7 +18,6 @@ from bot.records import OPEN_STATES, Job
 from bot.replies import Refusal
 from bot.results import Results
 from bot.talk import Talk
-from bot.texts import Voice
 from bot.ui import panels
 from bot.ui.parts import Layout
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
@@ -61,16 +60,36 @@ class Library:
             choose_to_delete=choose_to_delete,
         )
 
-    async def info(self, job: Job, voice: Voice, limit_bytes: int) -> Layout:
-        """Return all about a job's pictures, with their original files as far as they fit."""
+    async def info(self, job_id: str, talk: Talk) -> Layout:
+        """Return how a job's pictures were made, which everybody who sees them may know.
+
+        Their owner also gets the original files, as far as they fit, and links to them.
+        """
+        try:
+            job = await self._client.job(job_id, talk.user)
+        except NotFound:
+            return panels.info(talk.voice, await self._client.job(job_id), [], [])
         files, room_bytes = [], MAX_REQUEST_BYTES
         for image in job.images:
             with suppress(CascadeError):
                 data = await self._client.image(image.id)
-                if len(data) <= min(limit_bytes, room_bytes):
+                if len(data) <= min(talk.interaction.filesize_limit, room_bytes):
                     files.append((f"{image.id}.png", data))
                     room_bytes -= len(data)
-        return panels.info(voice, job, files, await self._results.links(job))
+        return panels.info(talk.voice, job, files, await self._results.links(job))
+
+    async def own(self, job_id: str, user: str) -> Job:
+        """Return somebody's job.
+
+        Raises:
+            Refusal: it is another person's.
+            NotFound: there is none.
+        """
+        try:
+            return await self._client.job(job_id, user)
+        except NotFound:
+            await self._client.job(job_id)
+            raise Refusal.because("not_yours") from None
 
     async def page(self, talk: Talk, page: int) -> Layout:
         """Return a page of somebody's pictures, newest first; pages count from 0."""
@@ -105,13 +124,13 @@ class Library:
             return await self._client.job(await self._client.job_of_image(wanted, user), user)
 
     async def find_in(self, message: discord.Message, talk: Talk) -> tuple[Job, int | None]:
-        """Return the job that a message shows, and which picture of it if that is clear.
+        """Return the job that a message shows, whoever's it is, and which picture if that is clear.
 
         Messages of the bot are known by their buttons, others by the PNG files of ours in them.
 
         Raises:
             Refusal: it shows none.
-            NotFound: what it shows is not there for who asked.
+            NotFound: the service does not have what it shows.
         """
         me = talk.interaction.client.user
         is_ours = me is not None and message.author.id == me.id
@@ -122,7 +141,7 @@ class Library:
         for attachment in message.attachments:
             image_id = await _image_id_in(attachment)
             if image_id is not None:
-                job = await self._client.job(await self._client.job_of_image(image_id, talk.user))
+                job = await self._client.job(await self._client.job_of_image(image_id))
                 return job, next((i.index for i in job.images if i.id == image_id), None)
         raise Refusal.because("no_picture_here")
 

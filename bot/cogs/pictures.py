@@ -144,5 +144,4 @@ class Pictures(commands.Cog):
         talk = self._desk.talk(interaction)
         await talk.hold(private=True)
         job, _ = await self._library.find_in(message, talk)
-        limit_bytes = interaction.filesize_limit
-        await talk.say(await self._library.info(job, talk.voice, limit_bytes))
+        await talk.say(await self._library.info(job.id, talk))

@@ -15,6 +15,7 @@ from typing import Any
 import discord
 
 from bot import orders
+from bot.address import Address
 from bot.client import CascadeClient
 from bot.custom_ids import CustomId
 from bot.desk import Desk
@@ -28,8 +29,12 @@ from bot.talk import Interaction, Talk
 from bot.ui.layouts import FormValues, has_spoiler, values_of
 from bot.ui.modals import EditForm, values_from
 from bot.ui.parts import notice
+from cascade_core.errors import NotFound
 
 _TWICE_S = 3.0
+_ONCE = ("vary", "reroll", "again", "erase")
+"""Done once when they are pressed twice in a row: what makes a job or deletes a picture."""
+
 Handler = Callable[[Talk, CustomId], Awaitable[None]]
 
 
@@ -61,8 +66,8 @@ class Actions:
         }
 
     async def press(self, talk: Talk, pressed: CustomId) -> None:
-        """Do what a button says; pressing it twice in a row does it once."""
-        if self._is_second(talk.interaction, pressed):
+        """Do what a button says."""
+        if pressed.action in _ONCE and self._is_second(talk.interaction, pressed):
             await talk.quietly()
             return
         await self._handlers[pressed.action](talk, pressed)
@@ -82,7 +87,7 @@ class Actions:
 
         async def make(defaults: Defaults) -> Order:
             shown, index = await self._library.find_in(message, talk)
-            job = await self._client.job(shown.id, talk.user)
+            job = await self._library.own(shown.id, talk.user)
             image = orders.find_image(job, index)
             return orders.vary(job, image.index, _like(message, defaults))
 
@@ -113,38 +118,65 @@ class Actions:
         await talk.open_form(EditForm(talk.voice, pressed.target, values))
 
     async def _info(self, talk: Talk, pressed: CustomId) -> None:
-        # Everybody who sees a picture may know how it was made.
         await talk.hold(private=True)
-        job = await self._client.job(pressed.target)
-        await talk.say(await self._library.info(job, talk.voice, talk.interaction.filesize_limit))
+        await talk.say(await self._library.info(pressed.target, talk))
 
     async def _delete(self, talk: Talk, pressed: CustomId) -> None:
-        user = _owner_or_moderator(talk)
+        _check_may_remove(talk.interaction)
         await talk.quietly()
-        job = await self._client.job(pressed.target, user)
-        if len(job.images) > 1:
+        job = await self._own_job(talk, pressed.target)
+        if job is None:
+            await talk.delete_message()
+            return
+        if job.state == "succeeded" and len(job.images) > 1:
             await talk.change_message(await self._library.picture(job, talk, choose_to_delete=True))
             return
         for image in job.images:
-            await self._client.delete_image(image.id, user)
+            await self._client.delete_image(image.id, talk.user)
         await talk.delete_message()
 
     async def _erase(self, talk: Talk, pressed: CustomId) -> None:
-        user = _owner_or_moderator(talk)
+        _check_may_remove(talk.interaction)
         await talk.quietly()
-        job = await self._client.job(pressed.target, user)
+        job = await self._own_job(talk, pressed.target)
+        if job is None:
+            if pressed.arg != "all":
+                raise Refusal.because("not_your_job")
+            await talk.delete_message()
+            return
         for image in job.images:
             if pressed.arg == "all" or image.index == pressed.index:
-                await self._client.delete_image(image.id, user)
-        left = await self._client.job(job.id, user)
+                await self._client.delete_image(image.id, talk.user)
+        left = await self._client.job(job.id, talk.user)
         if left.images:
             await talk.change_message(await self._library.picture(left, talk))
         else:
             await talk.delete_message()
 
+    async def _own_job(self, talk: Talk, job_id: str) -> Job | None:
+        """Return the job in a message that may be removed; None if only the message may be.
+
+        It is so for moderators: they decide what is seen here, and the picture stays its owner's.
+        And where the service no longer has the job.
+        """
+        if not _is_own(talk.interaction):
+            return None
+        try:
+            return await self._client.job(job_id, talk.user)
+        except NotFound:
+            return None
+
     async def _cancel(self, talk: Talk, pressed: CustomId) -> None:
-        user = _owner_or_moderator(talk)
+        _check_may_remove(talk.interaction)
         await talk.quietly()
+        user: str | None = talk.user
+        if not _is_own(talk.interaction):
+            # An id in a button is no proof that the job belongs to this message.
+            address = Address.from_state((await self._client.job(pressed.target)).client_state)
+            message = talk.interaction.message
+            if address is None or message is None or address.message_id != message.id:
+                raise Refusal.because("not_your_job")
+            user = None
         # The courier hears of it and changes the message.
         await self._client.cancel(pressed.target, user)
 
@@ -211,29 +243,30 @@ def _components(message: discord.Message | None) -> list[dict[str, Any]]:
     return [] if message is None else [dict(part.to_dict()) for part in message.components]
 
 
+def _is_own(interaction: Interaction) -> bool:
+    """Return True unless the message itself says that it belongs to another person."""
+    message = interaction.message
+    metadata = None if message is None else message.interaction_metadata
+    return metadata is None or metadata.user.id == interaction.user.id
+
+
 def _check_owner(interaction: Interaction) -> None:
     """Refuse a stranger at once, where the message itself says whose it is.
 
     Raises:
         Refusal: somebody else asked for this message. The service checks again.
     """
-    message = interaction.message
-    metadata = None if message is None else message.interaction_metadata
-    if metadata is not None and metadata.user.id != interaction.user.id:
+    if not _is_own(interaction):
         raise Refusal.because("not_yours")
 
 
-def _owner_or_moderator(talk: Talk) -> str | None:
-    """Return for whom the service is asked: nobody in particular if a moderator presses.
+def _check_may_remove(interaction: Interaction) -> None:
+    """Check that a message may be removed: by its owner, or by a moderator.
 
     Raises:
         Refusal: neither.
     """
-    interaction = talk.interaction
-    if interaction.guild_id is not None and interaction.permissions.manage_messages:
-        return None
-    try:
-        _check_owner(interaction)
-    except Refusal:
-        raise Refusal.because("not_your_job") from None
-    return talk.user
+    is_in_guild = interaction.guild_id is not None
+    is_moderator = is_in_guild and interaction.permissions.manage_messages
+    if not (is_moderator or _is_own(interaction)):
+        raise Refusal.because("not_your_job")

@@ -152,7 +152,10 @@ def ended(voice: Voice, job: Job, reason: str) -> Layout:
     colour = QUIET_COLOUR if job.state == "cancelled" else FAILED_COLOUR
     return Layout(
         box([text(f"**{_short(job.request.prompt)}**\n{reason}")], colour),
-        row(button(CustomId("reroll", job.id), voice("button.again"), "🔁")),
+        row(
+            button(CustomId("reroll", job.id), voice("button.again"), "🔁"),
+            button(CustomId("delete", job.id), voice("button.delete"), "🗑️"),
+        ),
     )
 
 

@@ -6,9 +6,10 @@ from typing import Any
 
 import pytest
 
-from cascade_core.errors import Gone
+from cascade_core.errors import Gone, Internal
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_process import BotProcess
+from tests.wire.fake_discord.messages import Message, Upload
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.permissions import Permission
 
@@ -161,12 +162,62 @@ async def test_a_double_click_makes_one_job(stage: Stage) -> None:
     assert stage.service.submitted.empty()
 
 
-async def test_a_moderator_may_delete_and_the_picture_goes_with_its_message(stage: Stage) -> None:
-    job_id, message = await stage.picture()
+@pytest.mark.parametrize("count", [1, 2])
+async def test_a_moderator_removes_the_message_and_the_picture_stays_its_owners(
+    stage: Stage, count: int
+) -> None:
+    job_id, message = await stage.picture(count=count)
+    shown = await (await stage.alice.slash(stage.channel, "show", id=job_id)).reply()
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
-    await mod.click(message, "Delete")
+    for one in (message, shown):
+        await mod.click(one, "Delete")
+        await stage.fake.wait_for(lambda one=one: one.is_deleted)  # type: ignore[misc]
+    assert [image.deleted_at for image in stage.service.door.images(job_id)] == [None] * count
+    again = await (await stage.alice.slash(stage.channel, "show", id=job_id)).reply()
+    assert len(again.files) == count
+
+
+async def test_a_moderator_chooses_none_of_the_pictures_that_an_owner_is_asked_about(
+    stage: Stage,
+) -> None:
+    job_id, message = await stage.picture(count=2)
+    await stage.alice.click(message, "Delete")
+    await stage.fake.wait_for(lambda: f"v1:erase:{job_id}:0" in ids_of(message))
+    mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
+    refused = await (await mod.click(message, f"v1:erase:{job_id}:0")).reply(lambda m: m.receiver)
+    assert "Only who asked" in refused.text
+    await mod.click(message, f"v1:erase:{job_id}:all")
     await stage.fake.wait_for(lambda: message.is_deleted)
-    assert stage.service.door.images(job_id)[0].deleted_at is not None
+    assert [image.deleted_at for image in stage.service.door.images(job_id)] == [None] * 2
+
+
+async def test_a_moderator_cancels_what_is_made_in_their_server_and_nothing_else(
+    stage: Stage,
+) -> None:
+    _, message = await stage.imagine()
+    mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
+    elsewhere = stage.fake.guild()
+    away = Stage(
+        stage.service,
+        stage.fake,
+        stage.fake.channel(elsewhere),
+        stage.fake.person("bob", elsewhere),
+    )
+    other_id, _ = await away.imagine("another's fox")
+    found = message.component(message.buttons["Cancel"]["custom_id"])
+    assert found is not None
+    own, found["custom_id"] = found["custom_id"], f"v1:cancel:{other_id}"
+    refused = await (await mod.click(message, "Cancel")).reply(lambda m: m.receiver == mod.user)
+    assert "Only who asked" in refused.text
+    assert other_id in stage.service.database.open_job_ids()
+    found["custom_id"] = own
+    await mod.click(message, "Cancel")
+    await stage.fake.wait_for(lambda: "Cancelled" in message.text)
+    assert stage.service.database.open_job_ids() == [other_id]
+
+
+def ids_of(message: Message) -> list[str]:
+    return [one.get("custom_id", "") for one in message.buttons.values()]
 
 
 async def test_one_of_several_pictures_can_be_deleted(stage: Stage) -> None:
@@ -190,6 +241,51 @@ async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None
         assert fact in answer.text
 
 
+async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_links(
+    stage: Stage,
+) -> None:
+    job_id, message = await stage.picture(spoiler=True)
+    bob = stage.fake.person("bob", stage.channel.guild)
+    data = await stage.bytes_of(job_id)
+    posted = await bob.say(stage.channel, "look", Upload("found.png", data, "image/png"))
+    asked = [
+        await bob.click(message, "Info"),
+        await bob.menu(message, "Image info"),
+        await bob.menu(posted, "Image info"),
+    ]
+    for one in asked:
+        told = await one.reply(lambda m: job_id in m.text)
+        assert "a red fox" in told.text
+        assert (told.files, "https://" in told.text) == ({}, False)
+    for on in (message, posted):
+        refused = await (await bob.menu(on, "Vary details")).reply()
+        assert "somebody else" in refused.text
+        assert refused.receiver == bob.user
+    assert stage.service.submitted.empty()
+
+
+async def test_presses_that_make_no_job_are_answered_each_time(stage: Stage) -> None:
+    _, message = await stage.picture()
+    for _ in range(2):
+        opened = await (await stage.alice.click(message, "Edit")).acked()
+        assert opened.modal is not None
+        await (await stage.alice.click(message, "Info")).reply(lambda m: bool(m.files))
+
+
+@pytest.mark.parametrize("state", ["failed", "cancelled"])
+async def test_a_message_without_pictures_can_be_removed_by_its_owner(
+    stage: Stage, state: Any
+) -> None:
+    job_id, message = await stage.imagine()
+    stage.service.door.finish(job_id, state, Internal("x") if state == "failed" else None)
+    await stage.fake.wait_for(lambda: "Delete" in message.buttons)
+    mallory = stage.fake.person("mallory", stage.channel.guild)
+    refused = await (await mallory.click(message, "Delete")).reply(lambda m: m.receiver)
+    assert "Only who asked" in refused.text
+    await stage.alice.click(message, "Delete")
+    await stage.fake.wait_for(lambda: message.is_deleted)
+
+
 async def test_cancel_ends_the_job_and_offers_another_try(stage: Stage) -> None:
     job_id, message = await stage.imagine()
     await stage.alice.click(message, "Cancel")
@@ -197,7 +293,7 @@ async def test_cancel_ends_the_job_and_offers_another_try(stage: Stage) -> None:
     job = stage.service.database.job(job_id)
     assert job is not None
     assert job.state == "cancelled"
-    assert list(message.buttons) == ["Try again"]
+    assert list(message.buttons) == ["Try again", "Delete"]
 
 
 async def test_a_button_of_another_version_is_answered(stage: Stage) -> None:

@@ -22,7 +22,7 @@ def test_the_demo_makes_two_pictures_from_one_latent_and_stops_the_service(tmp_p
         capture_output=True,
         text=True,
         check=False,
-        timeout=280,
+        timeout=880,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     pictures = sorted((tmp_path / "out" / "demo").glob("*/*.png"))

@@ -78,7 +78,7 @@ class ServiceClient:
 
     def wait_for_new_job(self, known: set[str]) -> set[str]:
         """Ask for the jobs until there are others than the known ones; returns those."""
-        for _ in range(600):
+        for _ in range(1200):
             new = {job["id"] for job in self.http.get("/v1/jobs").json()["jobs"]} - known
             if new:
                 return new
@@ -87,7 +87,7 @@ class ServiceClient:
 
     def wait_until_ready(self) -> None:
         """Ask /readyz until the service answers that it is ready."""
-        for _ in range(600):
+        for _ in range(1200):
             with suppress(httpx.TransportError):
                 if self.http.get("/readyz").status_code == 200:
                     return

@@ -15,7 +15,7 @@ from bench.autoscale.traces import Arrival
 from serve.autoscaling import STAGES
 from serve.settings import Settings
 
-DEADLINE_S = 120.0
+DEADLINE_S = 280.0
 PHASES = "phases.json"
 
 

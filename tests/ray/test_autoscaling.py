@@ -25,7 +25,7 @@ def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]
         env=environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=280,
+        timeout=880,
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]

@@ -104,7 +104,7 @@ def test_metrics_count_what_was_served(running: Running, service: ServiceClient)
         for name in metric.series
         for stage in ("cba" if "stage" in metric.labels else ("",))
     }
-    for _ in range(300):
+    for _ in range(1200):
         families = text_string_to_metric_families(
             httpx.get(running.metrics_url, timeout=HANG_S).text
         )

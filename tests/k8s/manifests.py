@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[2]
-OVERLAYS = ("dev", "prod")
+OVERLAYS = ("dev", "gpu-one", "prod")
+ONE_MACHINE = ("dev", "gpu-one")
 COMPONENTS = tuple(sorted(path.name for path in (ROOT / "k8s" / "components").iterdir()))
 
 Manifest = dict[str, Any]

@@ -9,6 +9,7 @@ from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
 from ray.dashboard.consts import DASHBOARD_METRIC_PORT
 
 from tests.k8s.manifests import (
+    ONE_MACHINE,
     OVERLAYS,
     Pod,
     of_kind,
@@ -125,7 +126,7 @@ def test_ray_pods_reach_each_other_stores_the_collector_and_the_kubernetes_api(
 
 def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
     options = ray_service(overlay)["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions")
-    if overlay == "dev":
+    if overlay in ONE_MACHINE:
         assert options is None
         return
     (service,) = of_kind(overlay, "Service")
@@ -142,7 +143,7 @@ def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
 
 
 def test_prometheus_is_told_of_every_pod_with_metrics_and_let_in(overlay: str) -> None:
-    if overlay == "dev":
+    if overlay in ONE_MACHINE:
         return
     prometheus = {"app.kubernetes.io/name": "prometheus"}
     watchers = [

@@ -15,6 +15,7 @@ from ray.serve._private.build_app import build_app
 
 from serve.app import AppArgs, DeploymentArgs, build
 from tests.k8s.manifests import (
+    ONE_MACHINE,
     OVERLAYS,
     ROOT,
     Pod,
@@ -88,7 +89,7 @@ def test_rays_ports_ask_for_a_token(overlay: str) -> None:
 
 
 def test_one_lost_node_never_takes_both_pods_of_gateway_and_jobs(overlay: str) -> None:
-    if overlay == "dev":
+    if overlay in ONE_MACHINE:
         return
     (front,) = [pod for pod in ray_pods(overlay) if pod.name == "front"]
     by_key = {c["topologyKey"]: c for c in front.spec["topologySpreadConstraints"]}
@@ -102,7 +103,7 @@ def test_one_lost_node_never_takes_both_pods_of_gateway_and_jobs(overlay: str) -
 
 
 def test_what_all_depends_on_goes_first_and_keeps_apart_from_the_front(overlay: str) -> None:
-    if overlay == "dev":
+    if overlay in ONE_MACHINE:
         return
     (priority,) = of_kind(overlay, "PriorityClass")
     assert priority["value"] > 0
@@ -178,7 +179,19 @@ def test_the_budget_is_what_the_groups_may_grow_to(overlay: str) -> None:
         * int(group["template"]["spec"]["containers"][0]["resources"]["limits"].get(GPU, 0))
         for group in groups(overlay)[1:]
     )
-    assert gpus == (policy["policy_kwargs"]["gpu_budget"] if policy else 0)
+    fixed = sum(sizes.num_gpus or 0 for sizes in arguments(overlay).values())
+    assert gpus == (policy["policy_kwargs"]["gpu_budget"] if policy else fixed)
+
+
+def test_stages_of_one_machine_share_its_only_gpu_and_its_volumes(overlay: str) -> None:
+    if overlay != "gpu-one":
+        return
+    stages = [sizes for name, sizes in arguments(overlay).items() if name.startswith("stage_")]
+    assert sum(sizes.num_gpus or 0 for sizes in stages) == 1
+    claims = of_kind(overlay, "PersistentVolumeClaim")
+    assert {mode for claim in claims for mode in claim["spec"]["accessModes"]} == {"ReadWriteOnce"}
+    # A second cluster beside the first would find no GPU.
+    assert ray_service(overlay)["spec"]["upgradeStrategy"] == {"type": "None"}
 
 
 def test_gpu_shares_are_stated_and_whole_fractions(overlay: str) -> None:
@@ -247,7 +260,7 @@ def test_the_migration_is_a_job_of_the_release_that_no_change_of_settings_touche
 
 def test_production_grows_by_autoscaler_v2_and_the_laptop_not_at_all(overlay: str) -> None:
     cluster = ray_service(overlay)["spec"]["rayClusterConfig"]
-    if overlay == "dev":
+    if overlay in ONE_MACHINE:
         assert "enableInTreeAutoscaling" not in cluster
         return
     assert cluster["enableInTreeAutoscaling"] is True
@@ -259,7 +272,7 @@ def test_gpu_pods_may_run_on_nodes_that_are_kept_for_gpus(overlay: str) -> None:
         spec = group["template"]["spec"]
         if GPU in spec["containers"][0]["resources"]["limits"]:
             assert {"key": GPU, "operator": "Exists", "effect": "NoSchedule"} in spec["tolerations"]
-            assert spec["nodeSelector"]
+            assert overlay in ONE_MACHINE or spec["nodeSelector"]
 
 
 def test_no_pool_is_drained_of_its_last_pod_and_every_pool_can_be_drained_to_it(
@@ -269,5 +282,5 @@ def test_no_pool_is_drained_of_its_last_pod_and_every_pool_can_be_drained_to_it(
     for group in groups(overlay)[1:]:
         labels = group["template"]["metadata"]["labels"]
         kept = [b["minAvailable"] for b in budgets if selects(b["selector"], labels)]
-        assert kept == ([] if overlay == "dev" else [1])
+        assert kept == ([] if overlay in ONE_MACHINE else [1])
         assert all(count <= group["minReplicas"] for count in kept)

@@ -7,6 +7,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.development
+AUDIT := $(VENV)/audit
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TORCH := $(shell grep '^torch==' constraints.txt)
 # Where torch comes from; empty: the package index, whose build for Linux brings the CUDA libraries.
 ifeq ($(origin TORCH_INDEX), undefined)
@@ -20,7 +22,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint
 export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test check format up bot bench clean
+.PHONY: help install demo test check format up bot images audit bench clean
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
@@ -68,6 +70,15 @@ up: install  ## serve until Ctrl-C
 
 bot: install  ## serve Discord until Ctrl-C; needs DISCORD_TOKEN
 	@$(BIN)/cascade bot run
+
+images: $(DEVELOPMENT)  ## build both images, for CPUs, and run them; by docker, podman, or buildah as root
+	@TORCH_INDEX=$(TORCH_INDEX) k8s/images/build.sh $(VERSION)
+	@$(BIN)/python -m tests.images.check $(VERSION)
+
+audit: $(INSTALLED)  ## look the pinned packages up among known vulnerabilities; needs the internet
+	@test -x $(AUDIT)/bin/pip-audit || { $(BIN)/python -m venv $(AUDIT) && \
+		$(AUDIT)/bin/python -m pip --disable-pip-version-check install -qq pip-audit==2.10.1; }
+	@$(BIN)/python -m tests.audit $(AUDIT)/bin/pip-audit
 
 bench: $(DEVELOPMENT)  ## run the benchmarks, write bench/results/
 	@$(BIN)/python -m bench

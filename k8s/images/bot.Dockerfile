@@ -2,7 +2,8 @@
 #
 #   docker build -f k8s/images/bot.Dockerfile -t cascade-bot:0.1.0 .
 
-ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+# A minor version: its tag moves on to each release of Python and Debian that mends something.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1

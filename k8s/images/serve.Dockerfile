@@ -5,13 +5,14 @@
 #       --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cpu .
 #
 # Without TORCH_INDEX the package index gives the CUDA build of torch, which brings the CUDA
-# libraries; nodes then need only NVIDIA's driver and container runtime. To bake a hub's weights
+# libraries (CUDA 13); nodes then need only NVIDIA's driver, 580 or newer, and container runtime. To bake a hub's weights
 # into the image, name them (and their licence must allow you to do so):
 #
 #       --build-arg CASCADE_MODEL=stabilityai/stable-cascade --build-arg CASCADE_MODEL_VARIANT=bf16 \
 #       --build-arg CASCADE_MODEL_REVISION=COMMIT --build-arg CASCADE_PRIOR_REVISION=COMMIT
 
-ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
+# A minor version: its tag moves on to each release of Python and Debian that mends something.
+ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build
 ARG TORCH_INDEX=""

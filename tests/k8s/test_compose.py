@@ -1,4 +1,4 @@
-"""The compose file names what is there, too."""
+"""The compose files name what is there, too."""
 
 from __future__ import annotations
 
@@ -11,14 +11,17 @@ import pytest
 import yaml
 from compose_spec import PyCompose
 
+import bot.settings as bot_settings
 from serve.settings import Settings, load_settings
+from tests.k8s.compose import COMPOSE, FILES, FOLDER, WITH_GPU
+from tests.k8s.dockerfiles import of
 from tests.k8s.manifests import ROOT
 from tests.k8s.test_references import OTHER_VARIABLES, OUR_IMAGES
 
-FOLDER = ROOT / "k8s" / "compose"
-COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "compose.yaml").read_text())
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = ("serve", "bot")
+
+for_each_variant = pytest.mark.parametrize("compose", [COMPOSE, WITH_GPU], ids=["cpu", "gpu"])
 
 
 def read(compose: dict[str, Any]) -> PyCompose:
@@ -26,22 +29,28 @@ def read(compose: dict[str, Any]) -> PyCompose:
     return PyCompose.from_yaml(yaml.safe_dump(compose))
 
 
-def test_compose_knows_each_of_its_keys() -> None:
-    assert set(read(COMPOSE).service_names()) == SERVICES.keys()
-    mistyped = COMPOSE | {"services": {"serve": SERVICES["serve"] | {"comand": "up"}}}
+@for_each_variant
+def test_compose_knows_each_of_its_keys(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    assert set(read(compose).service_names()) == services.keys()
+    mistyped = compose | {"services": {"serve": services["serve"] | {"comand": "up"}}}
     with pytest.raises(ValueError, match="comand"):
         read(mistyped)
 
 
-def test_images_are_ours_of_this_version_or_pinned() -> None:
-    for service in SERVICES.values():
+@for_each_variant
+def test_images_are_ours_of_this_version_or_a_version_that_is_kept_up(
+    compose: dict[str, Any],
+) -> None:
+    for service in compose["services"].values():
         name, _, tag = service["image"].rpartition(":")
-        assert tag in OUR_IMAGES[name] if name in OUR_IMAGES else re.search(r"\d+[.-]\d+", tag)
+        assert tag in OUR_IMAGES[name] if name in OUR_IMAGES else re.fullmatch(r"\d+", tag)
 
 
-def test_what_is_built_is_there() -> None:
+@for_each_variant
+def test_what_is_built_is_there(compose: dict[str, Any]) -> None:
     for name in OURS:
-        build = SERVICES[name]["build"]
+        build = compose["services"][name]["build"]
         context = (FOLDER / build["context"]).resolve()
         assert context == ROOT
         assert (context / build["dockerfile"]).is_file()
@@ -51,38 +60,101 @@ def test_what_is_built_is_there() -> None:
             )
 
 
+@for_each_variant
 def test_the_service_knows_each_of_its_variables_and_accepts_their_values(
-    monkeypatch: pytest.MonkeyPatch,
+    compose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    variables = SERVICES["serve"]["environment"]
+    variables = compose["services"]["serve"]["environment"]
     known = {f"CASCADE_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
-    assert variables.keys() - known == {"AWS_ENDPOINT_URL", "AWS_ALLOW_HTTP"}
+    of_logs = {"RAY_ROTATION_MAX_BYTES", "RAY_ROTATION_BACKUP_COUNT"}
+    assert variables.keys() - of_logs <= known
     for name, value in variables.items():
-        monkeypatch.setenv(name, re.sub(r"\$\{.*?\}", "secret", value))
+        with_defaults = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", value)
+        monkeypatch.setenv(name, re.sub(r"\$\{.*?\}", "secret", with_defaults))
     load_settings()
 
 
-def test_volumes_and_services_that_are_named_are_there() -> None:
-    for service in SERVICES.values():
-        assert set(service.get("depends_on", [])) <= SERVICES.keys()
+def test_the_bot_knows_each_of_its_variables() -> None:
+    known = {bot_settings.variable(name) for name in bot_settings.Settings.model_fields}
+    assert SERVICES["bot"]["environment"].keys() <= known
+    assert f":{bot_settings.Settings.model_fields['http_port'].default}/healthz" in str(
+        SERVICES["bot"]["healthcheck"]["test"]
+    )
+
+
+@for_each_variant
+def test_volumes_networks_and_services_that_are_named_are_there(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    for service in services.values():
+        assert set(service.get("depends_on", [])) <= services.keys()
+        assert set(service["networks"]) <= compose["networks"].keys()
         mounted = {volume.partition(":")[0] for volume in service.get("volumes", [])}
-        assert mounted <= COMPOSE["volumes"].keys()
-    hosts = set(re.findall(r"(?://|@)(\w+)(?=[:/]\w)", str(SERVICES))) - {"127", "cascade"}
-    assert hosts <= SERVICES.keys() | {"download"}
+        assert mounted <= compose["volumes"].keys()
+    hosts = set(re.findall(r"(?://|@)(\w+)(?=[:/]\w)", str(services))) - {"127", "cascade"}
+    assert hosts <= services.keys() | {"download"}
+
+
+def test_what_is_written_outside_of_tmp_is_on_a_volume() -> None:
+    folders = re.findall(
+        r"(?:HF_HOME|CASCADE_DATA_DIR)=(\S+)", " ".join(of("serve.Dockerfile", "ENV"))
+    )
+    assert set(folders) == {"/data", "/opt/models"}
+    written = {volume.partition(":")[2] for volume in WITH_GPU["services"]["serve"]["volumes"]}
+    assert written == set(folders)
+    # The demo model is part of the image, so nothing is fetched.
+    assert SERVICES["serve"]["environment"]["CASCADE_MODEL"] == "demo"
+    for name in OURS:
+        assert any(mount.partition(":")[0] == "/tmp" for mount in SERVICES[name]["tmpfs"])
+
+
+def test_the_database_is_reached_by_the_service_alone_and_reaches_nothing() -> None:
+    members = {
+        network: {name for name, service in SERVICES.items() if network in service["networks"]}
+        for network in COMPOSE["networks"]
+    }
+    assert members == {"stores": {"database", "serve"}, "clients": {"serve", "bot"}}
+    assert COMPOSE["networks"]["stores"]["internal"] is True
+
+
+def test_the_bot_is_started_when_it_is_asked_for() -> None:
+    assert {name for name, service in SERVICES.items() if service.get("profiles")} == {"bot"}
+
+
+@for_each_variant
+def test_every_service_tells_how_it_does_and_has_time_to_start(compose: dict[str, Any]) -> None:
+    for name, service in compose["services"].items():
+        assert service["healthcheck"]["test"][0] == "CMD"
+        assert name == "database" or service["healthcheck"]["start_period"].endswith("m")
 
 
 def test_secrets_are_asked_for_and_never_have_a_default() -> None:
-    asked = dict(re.findall(r"\$\{(\w+):?(.)", (FOLDER / "compose.yaml").read_text()))
-    example = dict(line.split("=") for line in (FOLDER / "example.env").read_text().split())
+    lines = (FOLDER / "example.env").read_text().splitlines()
+    example = dict(line.split("=") for line in lines if not line.startswith("#"))
+    asked: dict[str, str] = {}
+    for file in FILES:
+        asked |= dict(re.findall(r"\$\{(\w+):(\?|-\w*)", (FOLDER / file).read_text()))
     assert asked.keys() == example.keys()
     assert set(example.values()) == {""}
-    assert all(how in "?-" for how in asked.values())
+    assert {how for name, how in asked.items() if name != "CASCADE_MODEL"} == {"?", "-"}
+    assert asked["POSTGRES_PASSWORD"] == "?"
 
 
-def test_our_containers_are_confined() -> None:
+@for_each_variant
+def test_our_containers_are_confined(compose: dict[str, Any]) -> None:
     for name in OURS:
-        assert SERVICES[name]["read_only"] is True
-        assert SERVICES[name]["cap_drop"] == ["ALL"]
+        service = compose["services"][name]
+        assert service["read_only"] is True
+        assert service["init"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
+def test_the_gpu_variant_takes_the_cuda_build_and_a_gpu() -> None:
+    serve = WITH_GPU["services"]["serve"]
+    assert serve["image"].endswith("-cuda")
+    assert serve["build"]["args"]["TORCH_INDEX"] == ""
+    (device,) = serve["deploy"]["resources"]["reservations"]["devices"]
+    assert device["capabilities"] == ["gpu"]
 
 
 def test_commands_are_commands_of_the_image() -> None:

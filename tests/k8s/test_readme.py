@@ -63,6 +63,11 @@ def test_what_an_upgrade_costs_is_what_the_overlays_say() -> None:
     assert whole["rayClusterDeletionDelaySeconds"] == 5 * 60
 
 
+def test_it_names_every_overlay() -> None:
+    assert {name for name in OVERLAYS if f"`{name}`" not in PAGE} == set()
+    assert {path.name for path in (ROOT / "k8s" / "overlays").iterdir()} == set(OVERLAYS)
+
+
 def test_its_table_of_components_is_what_is_there() -> None:
     assert set(re.findall(r"^\| `([a-z-]+)` \| ", PAGE, re.M)) == set(COMPONENTS)
 

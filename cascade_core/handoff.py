@@ -256,7 +256,7 @@ def _geometry_from(body: object) -> Geometry:
 
 def _request_from(body: Any) -> GenerationRequest:
     try:
-        return GenerationRequest.from_dict(body)
+        return GenerationRequest.from_stored(body)
     except (InvalidRequest, Unsupported) as error:
         raise HandoffInvalid(f"its request is not usable: {error}") from error
 

@@ -103,17 +103,31 @@ class GenerationRequest:
         Raises:
             InvalidRequest: an unknown or missing field, or a value out of range.
         """
-        if not isinstance(body, dict):
-            raise InvalidRequest("a request must be a map of fields")
+        _check_map(body)
         unknown = sorted(
             str(name)[:40] for name in body.keys() - {field.name for field in fields(cls)}
         )
         if unknown:
             raise InvalidRequest(f"unknown field {unknown[0]!r}", unknown[0])
+        return cls.from_stored(body)
+
+    @classmethod
+    def from_stored(cls, body: dict[str, Any]) -> GenerationRequest:
+        """Rebuild from what was stored once; fields that a later release added are left out.
+
+        Raises:
+            InvalidRequest: a missing field, or a value out of range.
+        """
+        _check_map(body)
         for field in fields(cls):
             if field.default is MISSING and field.name not in body:
                 raise InvalidRequest(f"{field.name} is missing", field.name)
-        return cls(**body)
+        return cls(**{field.name: body[field.name] for field in fields(cls) if field.name in body})
+
+
+def _check_map(body: object) -> None:
+    if not isinstance(body, dict):
+        raise InvalidRequest("a request must be a map of fields")
 
 
 def check_side(name: str, value: object, max_side_px: int) -> None:

@@ -31,6 +31,7 @@ from serve.records import (
     StageCUse,
     utc_now,
 )
+from serve.release import RELEASE
 from serve.rows import (
     check_limits,
     equal_latent,
@@ -142,6 +143,7 @@ class Database(Connections):
                     idempotency_key=job.claim.key,
                     body_digest=job.claim.body,
                     work=work,
+                    release=RELEASE,
                     context=job.context or None,
                 )
             )
@@ -172,7 +174,7 @@ class Database(Connections):
             if row is None:
                 return None
             rows = connection.execute(planned).mappings()
-            request = GenerationRequest.from_dict(row["request"])
+            request = GenerationRequest.from_stored(row["request"])
             owner = JobOwner(row["owner"], row["user"])
             found = tuple(map(image_from, rows))
             return OpenJob(job_id, request, owner, row["created_at"], found, row["context"] or {})

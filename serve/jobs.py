@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -21,17 +20,17 @@ from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.capacity import Outages
 from serve.db import Database
-from serve.deadlines import end_ownerless
 from serve.demand import Demand
-from serve.executors import BEAT_S, Executors
+from serve.executors import Executors
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
 from serve.job_counts import count_jobs
 from serve.log import configure_logging
 from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator, load_checkers
+from serve.periodic import every
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
-from serve.rescue import adopt, start_stranded
+from serve.rescue import Recovery
 from serve.settings import Settings
 from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
@@ -103,23 +102,20 @@ class Jobs:
             self._metrics,
             self._on_end,
         )
-        self._executors = Executors(self._database)
-        # A thread of its own: under load the others are busy for longer than a sign of life may be
-        # late, and then the jobs would go to another replica although this one works on them.
-        self._beating = ThreadPoolExecutor(1, "beat")
-        # Likewise: a client must not wait for its answer behind the work of hundreds of jobs.
+        # A client must not wait for its answer behind the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
-        replica = ray_serve.get_replica_context().replica_tag
-        self._name = await self._database.run(self._executors.take_name, _rank(), replica)
-        launch_dbos(settings.dbos_url, self._name)
+        executors, replica = Executors(self._database), ray_serve.get_replica_context()
+        rank, tag = replica.rank.rank, replica.replica_tag
+        name = await self._database.run(executors.take_name, rank, tag)
+        launch_dbos(settings.dbos_url, name)
+        recovery = Recovery(executors, name, self._start)
+        upkeep = Upkeep(self._database, blobs, settings)
         self._tasks = [
-            asyncio.create_task(_every(BEAT_S, self._beat)),
-            asyncio.create_task(_every(FLEET_EVERY_S, self._look_at_fleet)),
-            asyncio.create_task(_every(COUNT_EVERY_S, self._count_jobs)),
+            *recovery.run(),
+            asyncio.create_task(every(FLEET_EVERY_S, self._look_at_fleet)),
+            asyncio.create_task(every(COUNT_EVERY_S, self._count_jobs)),
+            asyncio.create_task(upkeep.run_forever(lambda: recovery.leads)),
         ]
-        if _rank() == 0:
-            upkeep = Upkeep(self._database, blobs, settings)
-            self._tasks.append(asyncio.create_task(upkeep.run_forever()))
 
     async def submit(
         self,
@@ -202,20 +198,11 @@ class Jobs:
         with SetWorkflowID(job_id):
             await DBOS.start_workflow_async(self._workflow.run, job_id)
 
-    async def _beat(self) -> None:
-        loop = asyncio.get_running_loop()
-        await loop.run_in_executor(self._beating, self._executors.beat, self._name)
-        if _rank() == 0:  # after the sign of life, which may move deadlines on
-            await loop.run_in_executor(self._beating, end_ownerless, self._database)
-
     async def _count_jobs(self) -> None:
         self._metrics.open_jobs(await self._database.run(count_jobs, self._database))
 
     async def _look_at_fleet(self) -> None:
-        """Follow the stages as they grow, shrink and fail; rank 0 also rescues jobs."""
-        if _rank() == 0:
-            await start_stranded(self._database, self._start)
-            await adopt(self._executors, self._name)
+        """Follow the stages as they grow, shrink and fail."""
         status = await asyncio.to_thread(ray_serve.status)
         application = status.applications[ray_serve.get_replica_context().app_name]
         running = running_replicas(application)
@@ -253,22 +240,6 @@ class Jobs:
             with suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), pause_s)
                 return
-
-
-async def _every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
-    """Do something again and again for as long as this process lives."""
-    while True:
-        try:
-            await do()
-        except Exception:
-            logger.exception("%s failed; trying again", do.__name__)
-        await asyncio.sleep(pause_s)
-
-
-def _rank() -> int:
-    """Return this replica's rank, which Serve may change when the deployment shrinks."""
-    rank: int = ray_serve.get_replica_context().rank.rank
-    return rank
 
 
 def _new_job(

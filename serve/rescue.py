@@ -1,34 +1,95 @@
-"""Jobs that nobody works on: found and started again by the Jobs replica of rank 0.
+"""Jobs that no process works on: found and started again by the process that holds the lease.
 
-Both ways may be gone twice without harm: DBOS runs a workflow of one id once.
+All of it may be done twice without harm: DBOS runs a workflow of one id once.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Final
 
 from dbos import DBOS
+from sqlalchemy import select
 
 from serve.db import Database
-from serve.executors import Executors
+from serve.deadlines import end_ownerless
+from serve.executors import BEAT_S, Executors
+from serve.periodic import every
+from serve.records import OPEN_STATES, utc_now
+from serve.release import is_later
+from serve.tables import jobs
 
+STRANDED_AFTER: Final = timedelta(seconds=5)
+"""A younger job is about to be started by the process that accepted it."""
+RESCUE_EVERY_S: Final = 2.0
 _FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 logger = logging.getLogger(__name__)
+
+
+class Recovery:
+    """Shows that a process lives; with the lease, it takes up what others left and ends late jobs.
+
+    Args:
+        executors: the processes that run jobs.
+        name: this one's executor id.
+        start: starts a recorded job's workflow.
+    """
+
+    def __init__(
+        self, executors: Executors, name: str, start: Callable[[str], Awaitable[None]]
+    ) -> None:
+        self._executors = executors
+        self._name = name
+        self._start = start
+        self._leads = False
+        # A thread of its own: under load the others are busy for longer than a sign of life may be
+        # late, and then the jobs would go to another replica although this one works on them.
+        self._beating = ThreadPoolExecutor(1, "beat")
+
+    @property
+    def leads(self) -> bool:
+        """Return True while this process holds the lease on what one process does for all."""
+        return self._leads
+
+    def run(self) -> list[asyncio.Task[None]]:
+        """Begin; the tasks go on until they are cancelled."""
+        # Apart from each other, and from what asks Ray: nothing may hold up a sign of life.
+        return [
+            asyncio.create_task(every(BEAT_S, self._beat)),
+            asyncio.create_task(every(RESCUE_EVERY_S, self._rescue)),
+        ]
+
+    async def _beat(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._beating, self._show_life)
+
+    def _show_life(self) -> None:
+        self._leads = self._executors.beat(self._name)
+        if self._leads:  # after the sign of life, which may move deadlines on
+            end_ownerless(self._executors.database)
+
+    async def _rescue(self) -> None:
+        if self._leads:
+            await start_stranded(self._executors.database, self._start)
+            await adopt(self._executors, self._name)
 
 
 async def start_stranded(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
     """Start open jobs that no workflow works on, from our own records.
 
     Their process died right after it recorded them, or their workflow failed without ending the
-    job: DBOS could not read its records. The steps look for what was made before.
+    job: DBOS could not read its records. The steps look for what was made before. Jobs of a later
+    release are left to its processes.
 
     Args:
         database: where the jobs are.
         start: starts a recorded job's workflow.
     """
-    open_ids = await database.run(database.open_job_ids)
+    open_ids = await database.run(_stranded_candidates, database)
     if not open_ids:
         return
     known = await DBOS.list_workflows_async(
@@ -39,17 +100,42 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         await DBOS.delete_workflows_async(failed, delete_children=True)
     missing = set(open_ids) - {workflow.workflow_id for workflow in known}
     for job_id in sorted(missing.union(failed)):
-        logger.warning("taking up job %s, which nobody works on", job_id)
+        logger.warning("taking up job %s, which no process has started", job_id)
         await start(job_id)
 
 
 async def adopt(executors: Executors, own_name: str) -> None:
-    """Hand the workflows of processes that are gone to those that are there."""
-    for name in await executors.database.run(executors.gone, own_name):
+    """Hand the workflows of processes that are gone to those that are there.
+
+    Those of jobs of a later release are left to its processes.
+    """
+    for name in executors.gone(own_name):
         pending = await DBOS.list_workflows_async(
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )
-        for workflow in pending:
-            logger.warning("adopting %s of %s, which is gone", workflow.workflow_id, name)
-            await DBOS.resume_workflow_async(workflow.workflow_id)
-        await executors.database.run(executors.forget, name)
+        ids = [workflow.workflow_id for workflow in pending]
+        later = await executors.database.run(_of_later_releases, executors.database, ids)
+        for workflow_id in ids:
+            if workflow_id not in later:
+                logger.warning("adopting %s of %s, which is gone", workflow_id, name)
+                await DBOS.resume_workflow_async(workflow_id)
+        if not later:
+            await executors.database.run(executors.forget, name)
+
+
+def _stranded_candidates(database: Database) -> list[str]:
+    """Return the open jobs that should have been started by now, oldest first."""
+    is_old = jobs.c.created_at < utc_now() - STRANDED_AFTER
+    query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
+    with database.reading() as connection:
+        rows = connection.execute(query.order_by(jobs.c.id))
+        return [row.id for row in rows if not is_later(row.release)]
+
+
+def _of_later_releases(database: Database, workflow_ids: list[str]) -> set[str]:
+    """Return which workflows belong to jobs that a later release has accepted."""
+    job_ids = {workflow_id: workflow_id.partition("-")[0] for workflow_id in workflow_ids}
+    query = select(jobs.c.id, jobs.c.release).where(jobs.c.id.in_(set(job_ids.values())))
+    with database.reading() as connection:
+        later = {row.id for row in connection.execute(query) if is_later(row.release)}
+    return {workflow_id for workflow_id, job_id in job_ids.items() if job_id in later}

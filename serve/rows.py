@@ -197,7 +197,7 @@ def latent_from(row: Row) -> LatentRow:
     """Build a latent from its row."""
     model = ModelRef(row["model_id"], row["model_revision"], row["model_fingerprint"])
     names = ("id", "job_id", "index", "created_at", "deleted_at")
-    request = GenerationRequest.from_dict(row["request"])
+    request = GenerationRequest.from_stored(row["request"])
     return LatentRow(model=model, request=request, **{name: row[name] for name in names})
 
 
@@ -308,7 +308,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], ahead: Outlook) -> Job:
     is_running = row["state"] == "running"
     has_step = is_running and row["step"] is not None
     progress = {"step": row["step"], "steps": row["steps"], "index": row["image_index"]}
-    request = GenerationRequest.from_dict(row["request"])
+    request = GenerationRequest.from_stored(row["request"])
     return Job(
         id=row["id"],
         state=row["state"],

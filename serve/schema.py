@@ -13,11 +13,11 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect, text
+from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 
 from cascade_core.errors import DatabaseNewer
 from serve import migrations
-from serve.tables import jobs
+from serve.tables import jobs, schema_compatibility
 
 _BEFORE_REVISIONS = "0001"
 """The revision that equals the tables of releases that had no revisions yet."""
@@ -44,8 +44,11 @@ def upgrade(engine: Engine) -> Migrated:
     It is one transaction: it happens wholly or not at all. The tables of a release without
     revisions are taken over with their rows.
 
+    A later release's tables are left as they are and used, where that release says that this one
+    can read them.
+
     Raises:
-        DatabaseNewer: a later release has migrated the database already.
+        DatabaseNewer: a later release has migrated the database, and this one cannot read it.
     """
     if engine.dialect.name == "sqlite":
         _switch_to_wal(engine)
@@ -78,13 +81,28 @@ def _upgrade(connection: Connection) -> Migrated:
         command.stamp(config, before)
     known = [script.revision for script in scripts.walk_revisions()]  # newest first
     if before is not None and before not in known:
-        raise DatabaseNewer(
-            f"the database has revision {before}, this release knows up to {known[0]}; "
-            "use the release that migrated it, or a later one"
-        )
+        _check_readable(connection, before, known[0])
+        return Migrated(before, before)
     if before != known[0]:
         command.upgrade(config, known[0])
+        modules = [script.module for script in scripts.walk_revisions()]
+        readable_from = max(getattr(module, "readable_from", "") for module in modules)
+        connection.execute(delete(schema_compatibility))
+        connection.execute(insert(schema_compatibility).values(readable_from=readable_from))
     return Migrated(before, known[0])
+
+
+def _check_readable(connection: Connection, found: str, newest_known: str) -> None:
+    """Refuse a later release's tables, unless it has only added what this one can leave alone."""
+    readable_from = None
+    if inspect(connection).has_table(schema_compatibility.name):
+        query = select(schema_compatibility.c.readable_from)
+        readable_from = connection.execute(query).scalar()
+    if readable_from is None or newest_known < readable_from:
+        raise DatabaseNewer(
+            f"the database has revision {found}, this release knows up to {newest_known}; "
+            "use the release that migrated it, or a later one"
+        )
 
 
 def _switch_to_wal(engine: Engine) -> None:

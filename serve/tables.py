@@ -78,6 +78,7 @@ jobs = Table(
     Column("deaths", JSON(none_as_null=True)),
     Column("context", JSON(none_as_null=True)),
     Column("inbox", String(MAX_INBOX_CHARS)),
+    Column("release", String(32)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     Index("jobs_by_state", "state", "kind", "id"),
     Index("jobs_by_user", "user", "id"),
@@ -142,6 +143,20 @@ executors = Table(
     Column("beat_at", UtcDateTime, nullable=False),
 )
 
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String(64), primary_key=True),
+    Column("holder", String(64)),
+    Column("renewed_at", UtcDateTime),
+)
+
+schema_compatibility = Table(
+    "schema_compatibility",
+    metadata,
+    Column("readable_from", String(32), primary_key=True),
+)
+
 api_keys = Table(
     "api_keys",
     metadata,
@@ -192,6 +207,17 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
     else:
         made = made.on_conflict_do_nothing(index_elements=key)
     connection.execute(made)
+
+
+def database_now(connection: Connection) -> datetime:
+    """Return the time by the database's clock, which all processes share.
+
+    Those that share a SQLite file are on one machine and share its clock.
+    """
+    if connection.dialect.name == "sqlite":
+        return datetime.now(UTC)
+    now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return now.astimezone(UTC)
 
 
 def lock_events(connection: Any) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -24,6 +25,7 @@ from serve.tables import events, images, jobs, latents
 from serve.workflow_history import delete_workflows
 
 EVERY_S = 3600.0
+LOOK_S = 5.0
 GRACE = timedelta(hours=1)
 """Younger bytes are left alone: their row may be about to be written."""
 _BATCH = 500
@@ -69,15 +71,26 @@ class Upkeep:
         self._now = now
         self._delete_workflows = delete_workflows
 
-    async def run_forever(self, every_s: float = EVERY_S) -> None:
-        """Do a round now and every ``every_s`` seconds; one that fails is logged."""
+    async def run_forever(
+        self, is_wanted: Callable[[], bool], every_s: float = EVERY_S, look_s: float = LOOK_S
+    ) -> None:
+        """Do a round every ``every_s`` seconds; one that fails is logged.
+
+        Args:
+            is_wanted: tells whether this process does the rounds, which may change.
+            every_s: how long after one round the next begins.
+            look_s: how often it is looked whether a round is due.
+        """
+        due_at_s = time.monotonic()
         while True:
-            try:
-                done = await self.run_once()
-                logger.info("upkeep: %s", done)
-            except Exception:
-                logger.exception("upkeep failed; the next round tries again")
-            await asyncio.sleep(every_s)
+            if is_wanted() and time.monotonic() >= due_at_s:
+                try:
+                    done = await self.run_once()
+                    logger.info("upkeep: %s", done)
+                except Exception:
+                    logger.exception("upkeep failed; the next round tries again")
+                due_at_s = time.monotonic() + every_s
+            await asyncio.sleep(look_s)
 
     async def run_once(self) -> Tidied:
         """Do one round.

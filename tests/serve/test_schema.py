@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import insert, text
 
 from cascade_core.errors import DatabaseNewer, NotReady
-from serve import tables
+from serve import migrations, tables
 from serve.db import Database
 from serve.event_log import EventLog
 from serve.records import LatentRow, NewJob, utc_now
@@ -103,13 +104,62 @@ def test_the_upgrade_tells_what_it_found_and_left(database_url: str) -> None:
     assert second.before == second.after == first.after
 
 
-def test_a_database_of_a_later_release_is_refused_and_left_alone(database: Database) -> None:
-    run_sql(database, "UPDATE alembic_version SET version_num = '9999'")
+def revision(database: Database) -> str:
+    with database.reading() as connection:
+        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+
+
+def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_left_alone(
+    database: Database,
+) -> None:
+    run_sql(
+        database,
+        "UPDATE alembic_version SET version_num = '9999';"
+        "UPDATE schema_compatibility SET readable_from = '9998'",
+    )
     with pytest.raises(DatabaseNewer, match="9999"):
         database.create_tables()
-    with database.reading() as connection:
-        left = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
-    assert left == "9999"
+    assert revision(database) == "9999"
+
+
+def test_a_database_that_does_not_say_who_can_read_it_is_refused(database: Database) -> None:
+    run_sql(
+        database,
+        "UPDATE alembic_version SET version_num = '9999'; DELETE FROM schema_compatibility",
+    )
+    with pytest.raises(DatabaseNewer, match="9999"):
+        database.create_tables()
+
+
+def test_a_release_runs_on_a_later_one_s_database_that_only_adds_to_it(
+    database: Database, make_job: JobMaker
+) -> None:
+    """So that the release that serves can restart its processes while the next one starts."""
+    first = make_job()
+    database.insert_job(first)
+    run_sql(
+        database,
+        "ALTER TABLE jobs ADD COLUMN future VARCHAR(8);"
+        "CREATE TABLE futures (id INTEGER PRIMARY KEY);"
+        "UPDATE alembic_version SET version_num = '9999'",
+    )
+    done = database.create_tables()
+    assert (done.before, done.after) == ("9999", "9999")
+    second = make_job()
+    database.insert_job(second)
+    assert database.finish_job(first.id, "succeeded")
+    assert database.open_job_ids() == [second.id]
+    assert revision(database) == "9999"
+
+
+def test_every_revision_says_which_code_can_read_its_tables() -> None:
+    scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
+    for script in scripts.walk_revisions():
+        number = int(script.revision)
+        assert script.revision == f"{number:04}"  # they are compared as texts
+        if number >= 10:
+            assert f"{int(script.module.readable_from):04}" == script.module.readable_from
+            assert script.module.readable_from <= script.revision
 
 
 def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:

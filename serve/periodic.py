@@ -1,0 +1,19 @@
+"""Something done again and again for as long as a process lives."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+logger = logging.getLogger(__name__)
+
+
+async def every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
+    """Do something, wait, and do it again; a failure is logged and ends nothing."""
+    while True:
+        try:
+            await do()
+        except Exception:
+            logger.exception("%s failed; trying again", do.__name__)
+        await asyncio.sleep(pause_s)

@@ -13,6 +13,7 @@ import typer
 from bot.log import configure_logging
 from bot.settings import Settings, load_settings
 from cascade_core.errors import CascadeError, NotReady, SettingsInvalid
+from cascade_core.printable import lines
 
 _HINT = "cascade bot needs discord.py: pip install 'cascade-serve[bot]', or make install"
 _BAD_USAGE, _FAILED, _UNREACHABLE = 2, 1, 3
@@ -70,5 +71,5 @@ def _done(do: Callable[[Any, Settings], Coroutine[Any, Any, Any]]) -> Any:
 
 
 def _exit(message: str, code: int) -> typer.Exit:
-    typer.echo(f"error: {message}", err=True)
+    typer.echo(f"error: {lines(message)}", err=True)
     return typer.Exit(code)

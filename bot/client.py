@@ -20,7 +20,16 @@ import httpx_sse
 
 from bot.log import current_reference
 from bot.records import TERMINAL_STATES, Job, JobEvent, JobPage, JobState, ModelInfo, ServiceStatus
-from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, RateLimited, from_dict
+from cascade_core.errors import (
+    CascadeError,
+    Conflict,
+    NotFound,
+    NotReady,
+    RateLimited,
+    SettingsInvalid,
+    from_dict,
+)
+from cascade_core.service_url import NO_SOCKS, SOCKS_REMEDY, proxy_of
 
 EVENT_SILENCE_S = 60.0
 """A live stream sends a keep-alive comment more often than this; silence means it is broken."""
@@ -43,6 +52,9 @@ class CascadeClient:
         api_key: a trusted key; empty for a service without keys.
         budget_s: how long a request may take, with its repetitions.
         transport: how requests travel; None: over the network.
+
+    Raises:
+        SettingsInvalid: the environment names a proxy that cannot be used.
     """
 
     def __init__(
@@ -54,14 +66,25 @@ class CascadeClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._budget_s = budget_s
-        self._http = httpx.AsyncClient(
-            base_url=url,
-            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
-            timeout=httpx.Timeout(budget_s, connect=_CONNECT_S),
-            # Every live job holds a stream open, so their number must not be bounded here.
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-            transport=transport,
-        )
+        # Every live job holds a stream open, so their number must not be bounded here.
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
+        if proxy := proxy_of(url):
+            logger.info("the service is asked through the proxy %s", proxy)
+        else:
+            # A transport of its own asks no proxy.
+            transport = transport or httpx.AsyncHTTPTransport(limits=limits)
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=url,
+                headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+                timeout=httpx.Timeout(budget_s, connect=_CONNECT_S),
+                limits=limits,
+                transport=transport,
+            )
+        except ImportError as error:  # of httpx' part for SOCKS
+            raise SettingsInvalid(f"{proxy}: {NO_SOCKS}: {SOCKS_REMEDY}") from error
+        except ValueError as error:
+            raise SettingsInvalid(f"the proxy {proxy} is not an address: {error}") from error
 
     async def close(self) -> None:
         """Close all connections."""

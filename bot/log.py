@@ -10,14 +10,11 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Literal
 
+from cascade_core.printable import one_line
+
 _reference: ContextVar[str] = ContextVar("reference", default="")
 # They warn at every start: of intents that we do not want, of voice libraries that we do not need.
 _NEEDLESS = ("discord.state", "discord.client")
-# What would let a prompt forge a line, move the cursor or reorder the text.
-_ESCAPES = {
-    code: f"\\u{code:04x}"
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))
-}
 
 
 def configure_logging(style: Literal["text", "json"], level: str) -> None:
@@ -59,10 +56,10 @@ class TextFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
         reference = f" reference={current_reference()}" if current_reference() else ""
-        message = record.getMessage().translate(_ESCAPES)
+        message = one_line(record.getMessage())
         line = f"{_time(record)} {record.levelname} {record.name} {message}{reference}"
         trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
-        return "\n  ".join([line, *(text.translate(_ESCAPES) for text in trace)])
+        return "\n  ".join([line, *map(one_line, trace)])
 
 
 class JsonFormatter(logging.Formatter):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.service_url import checked_url
 
 _KEPT_AS_THEY_ARE = {"token": "DISCORD_TOKEN", "token_file": "DISCORD_TOKEN_FILE"}
 _SHARED = {
@@ -63,10 +63,10 @@ class Settings(BaseSettings):
     @field_validator("url")
     @classmethod
     def _web_address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.netloc:
-            raise ValueError("must be an address that starts with http:// or https://")
-        return value.rstrip("/")
+        try:
+            return checked_url(value)
+        except SettingsInvalid as error:
+            raise ValueError(error.message.removeprefix("CASCADE_URL ")) from error
 
     @field_validator("guilds")
     @classmethod

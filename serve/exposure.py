@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.service_url import is_loopback
 from serve import haproxy
 from serve.db import Database
-from serve.guard import is_loopback
 from serve.keys import KeyStore
 from serve.settings import Settings
 

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Mapping
 
 from ray.serve.schema import (
     ApplicationStatusOverview,
     DeploymentStatus,
+    DeploymentStatusOverview,
     DeploymentStatusTrigger,
 )
 
 JOBS = "Jobs"
 WAKE_AFTER_LOOKS = 3
+_MAX_REASON_CHARS = 300
+_BELOW_SQL_ERRORS = ("(Background on this error", "[SQL:", "[parameters:")
+"""How the lines begin that SQLAlchemy puts below its message."""
 
 
 def running_replicas(application: ApplicationStatusOverview) -> dict[str, int]:
@@ -57,9 +62,23 @@ def readiness(application: ApplicationStatusOverview) -> dict[str, str]:
     return {
         name: "ready"
         if running[name] > 0 or overview.status is DeploymentStatus.HEALTHY
-        else overview.message or str(overview.status.value).lower()
+        else reason(overview)
         for name, overview in application.deployments.items()
     }
+
+
+def reason(overview: DeploymentStatusOverview) -> str:
+    """Return in one line why a deployment does not run: Ray's message is long, or a traceback."""
+    lines = [line for line in overview.message.strip().splitlines() if _is_telling(line)]
+    if not lines:
+        return str(overview.status.value).lower()
+    if len(lines) == 1:
+        return str(lines[0].partition(". ")[0][:_MAX_REASON_CHARS])
+    return re.sub(r"^cascade_core\.errors\.\w+: ", "", lines[-1])[:_MAX_REASON_CHARS]
+
+
+def _is_telling(line: str) -> bool:
+    return bool(line.strip()) and not line.startswith(_BELOW_SQL_ERRORS)
 
 
 def cannot_start(application: ApplicationStatusOverview) -> set[str]:

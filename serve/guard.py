@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import logging
 import time
 from collections.abc import Callable
@@ -15,6 +14,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from cascade_core.errors import CascadeError, NotReady, Unauthorized
+from cascade_core.service_url import is_loopback
 from serve.access import EVERYBODY, SCOPE_ENTRY, Caller
 from serve.http_errors import error_response
 from serve.keys import ApiKey, KeyStore, find_valid
@@ -155,16 +155,6 @@ class GuardMiddleware:
         self._limiter.take(key.id, key.requests_per_minute)
         await self._ring.touch(key.id)
         return Caller(key.id, key.scopes)
-
-
-def is_loopback(host: str) -> bool:
-    """Tell whether an address, or the name ``localhost``, means this machine alone."""
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return host.lower() == "localhost"
-    mapped = getattr(address, "ipv4_mapped", None)
-    return bool((mapped or address).is_loopback)
 
 
 def _is_public(path: str) -> bool:

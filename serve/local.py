@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import logging
 import os
-import re
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from ray import serve as ray_serve
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
+from cascade_core.service_url import http_url
 from serve import haproxy, ray_access
 from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
+from serve.fleet import reason
 from serve.moderation import load_checkers
 from serve.private_files import keep_files_private
 from serve.proxy_middleware import CALLBACK, CALLBACK_VARIABLE
@@ -34,8 +35,6 @@ RAY_DEFAULTS = {
     CALLBACK_VARIABLE: CALLBACK,
 }
 """For Ray's processes, where the environment says nothing else."""
-_ADDITIONS = ("(Background on this error", "[SQL:", "[parameters:")
-"""Lines that SQLAlchemy puts below its message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,18 +97,18 @@ def start(
     load_checkers(settings, open_checkpoint(settings.model_source()))
     temp_dir = ray_access.restrict(settings.data_dir)
     os.environ.update(RAY_DEFAULTS | haproxy.files_in(temp_dir.parent) | os.environ)
-    running = Running(f"http://{settings.http_host}:{settings.http_port}", settings.drain_s)
+    running = Running(http_url(settings.http_host, settings.http_port), settings.drain_s)
     try:
         _start_ray(temp_dir, show_logs=show_logs)
         ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
         application = build_with(settings, args or AppArgs(), stages)
         ray_serve.run(application, name=APP_NAME, route_prefix="/")
     except BaseException as error:
-        reason = _why_not_started(error)
+        why = _why_not_started(error)
         running.stop()
         if isinstance(error, CascadeError) or not isinstance(error, Exception):
             raise
-        message = f"{reason} (more in {temp_dir}/session_latest/logs)"
+        message = f"{why} (more in {temp_dir}/session_latest/logs)"
         raise NotReady(message) from error
     return running
 
@@ -140,8 +139,8 @@ def _why_not_started(error: BaseException) -> str:
     if not ray.is_initialized():
         return f"Ray did not start: {_first_line(error)}"
     with suppress(Exception):  # Serve's controller may be what did not start
-        if reason := why_not_running(APP_NAME):
-            return reason
+        if why := why_not_running(APP_NAME):
+            return why
     return f"Ray Serve did not start: {_first_line(error)}"
 
 
@@ -156,15 +155,8 @@ def why_not_running(app_name: str) -> str:
     if application is None:
         return ""
     reasons = [
-        f"{name}: {_last_words(overview.message)}"
+        f"{name}: {reason(overview)}"
         for name, overview in application.deployments.items()
         if overview.status.value == "DEPLOY_FAILED" and overview.message.strip()
     ]
     return "; ".join(reasons)
-
-
-def _last_words(message: str) -> str:
-    """Return the line of a traceback that says what was wrong."""
-    lines = [line for line in message.strip().splitlines() if not line.startswith(_ADDITIONS)]
-    last = (lines or message.strip().splitlines())[-1]
-    return re.sub(r"^cascade_core\.errors\.\w+: ", "", last)

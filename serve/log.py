@@ -9,18 +9,13 @@ from contextlib import contextmanager
 from contextvars import Context, ContextVar
 from datetime import UTC, datetime
 
+from cascade_core.printable import one_line
 from serve.settings import Settings
 
 _HANDLER_NAME = "cascade"
 _OWN_LOGGERS = ("serve", "cascade_core")
 ID_NAMES = ("request_id", "job_id", "key_id", "trace_id")
 _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=None)
-
-# What would let a prompt or a header forge a line, move the cursor or reorder the text.
-_ESCAPES = {
-    code: f"\\u{code:04x}"
-    for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0x202A, 0x202F))
-}
 
 
 def configure_logging(settings: Settings) -> None:
@@ -77,11 +72,11 @@ class TextFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
-        ids = "".join(f" {name}={_escape(value)}" for name, value in current_context().items())
-        line = f"{_time(record)} {record.levelname} {record.name} {_escape(record.getMessage())}"
+        ids = "".join(f" {name}={one_line(value)}" for name, value in current_context().items())
+        line = f"{_time(record)} {record.levelname} {record.name} {one_line(record.getMessage())}"
         trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
         # Indented, so that no line of a traceback can pass for a record.
-        return "\n  ".join([line + ids, *map(_escape, trace)])
+        return "\n  ".join([line + ids, *map(one_line, trace)])
 
 
 class JsonFormatter(logging.Formatter):
@@ -103,7 +98,3 @@ class JsonFormatter(logging.Formatter):
 def _time(record: logging.LogRecord) -> str:
     at = datetime.fromtimestamp(record.created, UTC)
     return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def _escape(text: str) -> str:
-    return text.translate(_ESCAPES)

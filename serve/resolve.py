@@ -32,6 +32,8 @@ def resolve_generate(body: JobBody, defaults: ModelDefaults) -> GenerationReques
     """
     if body.prompt is None:
         raise InvalidRequest("prompt is missing", "prompt")
+    if not body.prompt.strip():
+        raise InvalidRequest("prompt must say what the picture shows", "prompt")
     given = _given(body)
     seed = given.get("seed", random_seed())
     filled = {

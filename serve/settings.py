@@ -7,7 +7,7 @@ import os
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -129,6 +129,11 @@ class Settings(BaseSettings):
     def _upper(cls, value: object) -> object:
         return value.upper() if isinstance(value, str) else value
 
+    @field_validator("http_host")
+    @classmethod
+    def _bare_host(cls, value: str) -> str:
+        return value.strip().removeprefix("[").removesuffix("]")
+
     @field_validator("data_dir")
     @classmethod
     def _absolute(cls, value: Path) -> Path:
@@ -187,12 +192,12 @@ class Settings(BaseSettings):
         )
 
     @classmethod
-    def _load(cls) -> Self:
-        return cls()
+    def _load(cls, **changes: Any) -> Self:
+        return cls(**changes)
 
 
-def load_settings() -> Settings:
-    """Read the environment; what looks like a setting and is none is logged.
+def load_settings(**changes: Any) -> Settings:
+    """Read the environment, over which ``changes`` win; what only looks like a setting is logged.
 
     Raises:
         SettingsInvalid: lists every variable that is wrong, one a line.
@@ -200,7 +205,7 @@ def load_settings() -> Settings:
     for warning in unknown_variables(os.environ):
         logger.warning(warning)
     try:
-        return Settings._load()
+        return Settings._load(**changes)
     except ValidationError as error:
         lines = [_problem(str(item["loc"][0]), item["msg"]) for item in error.errors()]
         raise SettingsInvalid("\n".join(lines)) from error

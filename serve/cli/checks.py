@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import shlex
 import shutil
@@ -17,14 +18,21 @@ from pathlib import Path
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, SettingsInvalid
 from cascade_core.layout import ALL_COMPONENTS
+from cascade_core.service_url import http_url
 from serve.cli.client import ServiceClient
 from serve.cli.findings import Finding
 from serve.cli.output import CliError
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
+from serve.startup import is_starting
 
 _PYTHONS = ((3, 11), (3, 12), (3, 13))
+_PORT_REMEDIES = {
+    errno.EADDRINUSE: "stop what listens there, or set CASCADE_HTTP_PORT",
+    errno.EADDRNOTAVAIL: "set CASCADE_HTTP_HOST to an address of this machine, such as 127.0.0.1",
+    errno.EACCES: "set CASCADE_HTTP_PORT to 1024 or more",
+}
 _GIB = 1024**3
 _DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
 _SHM_WARNING_BYTES = _GIB // 4
@@ -56,7 +64,8 @@ def run_checks(url: str) -> list[Finding]:
     with private_files():
         findings += [check(settings) for check in checks]
     server = check_server(url)
-    return [*findings, check_port(settings, is_served=server.status == "ok"), server]
+    is_ours = server.status == "ok" or is_starting(http_url(settings.http_host, settings.http_port))
+    return [*findings, check_port(settings, is_served=is_ours), server]
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
@@ -216,17 +225,24 @@ def check_blobs(settings: Settings) -> Finding:
 
 def check_port(settings: Settings, *, is_served: bool) -> Finding:
     """Check that the service could listen, unless it does already."""
-    where = f"{settings.http_host}:{settings.http_port}"
-    with socket.socket() as probe:
+    host, port = settings.http_host, settings.http_port
+    where = http_url(host, port).removeprefix("http://")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except (OSError, UnicodeError):  # a name with a part of over 63 characters
+        remedy = "set CASCADE_HTTP_HOST to an address of this machine, such as 127.0.0.1"
+        return Finding("port", "broken", f"there is no host named {host!r}", remedy)
+    with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((settings.http_host, settings.http_port))
+            probe.bind(address)
         except OSError as error:
             if is_served:
                 return Finding("port", "ok", f"{where} is taken by the service")
             detail = f"{where}: {os.strerror(error.errno or 0)}"
-            remedy = "stop what listens there, or set CASCADE_HTTP_PORT"
-            return Finding("port", "broken", detail, remedy)
+            return Finding("port", "broken", detail, _PORT_REMEDIES.get(error.errno or 0, ""))
     return Finding("port", "ok", f"{where} is free")
 
 
@@ -234,12 +250,10 @@ def check_server(url: str) -> Finding:
     """Check whether a service answers and is ready; none at all is no fault."""
     try:
         with ServiceClient(url) as client:
-            reason = client.unready_reason()
+            client.check_ready()
+            return Finding("server", "ok", f"{client.url} is ready")
     except CliError as error:
-        reason = error.message
-    if reason:
-        return Finding("server", "warning", reason, "cascade up, or set CASCADE_URL")
-    return Finding("server", "ok", f"{url} is ready")
+        return Finding("server", "warning", error.message, error.remedy)
 
 
 def _existing(folder: Path) -> Path:

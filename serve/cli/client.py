@@ -9,11 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Self
+from urllib.parse import urlsplit
 
 import httpx
 import httpx_sse
 
+from cascade_core.errors import SettingsInvalid
+from cascade_core.service_url import (
+    NO_SOCKS,
+    SOCKS_REMEDY,
+    checked_url,
+    proxy_of,
+    without_user,
+)
 from serve.cli.output import CliError, ExitCode
+from serve.startup import is_starting
 
 _TIMEOUT_S = 30.0
 _EVENT_SILENCE_S = 60.0
@@ -76,15 +86,27 @@ class ServiceClient:
     """
 
     def __init__(self, url: str, api_key: str = "") -> None:
-        self.url = url.rstrip("/")
+        try:
+            address = checked_url(url)
+        except SettingsInvalid as error:
+            raise CliError(error.message) from error
+        self.url = without_user(address)
+        self._proxy = proxy_of(address)
         key = (api_key or os.environ.get("CASCADE_API_KEY", "")).strip()
         if not _KEY.fullmatch(key):
             raise CliError("CASCADE_API_KEY is not an API key", remedy="copy it again, whole")
         headers = {"authorization": f"Bearer {key}"} if key else {}
+        # A transport of its own asks no proxy.
+        transport = None if self._proxy else httpx.HTTPTransport()
         try:
-            self._http = httpx.Client(base_url=self.url, headers=headers, timeout=_TIMEOUT_S)
+            self._http = httpx.Client(
+                base_url=address, headers=headers, timeout=_TIMEOUT_S, transport=transport
+            )
+        except ImportError as error:  # of httpx' part for SOCKS
+            raise CliError(f"{self._proxy}: {NO_SOCKS}", remedy=SOCKS_REMEDY) from error
         except (httpx.InvalidURL, ValueError) as error:
-            raise CliError(f"{url} is not an address: {error}") from error
+            about = f"the proxy {self._proxy}" if self._proxy else self.url
+            raise CliError(f"{about} is not an address: {error}") from error
 
     def __enter__(self) -> Self:
         return self
@@ -140,10 +162,18 @@ class ServiceClient:
         """Return how busy the service is."""
         return self._json("GET", "/v1/status")
 
+    def check_ready(self) -> None:
+        """Ask the service whether it is ready.
+
+        Raises:
+            CliError: it is not; says why.
+        """
+        self._send("GET", "/readyz")
+
     def unready_reason(self) -> str:
         """Return why the service is not ready; empty when it is."""
         try:
-            self._send("GET", "/readyz")
+            self.check_ready()
         except CliError as error:
             return error.message
         return ""
@@ -201,10 +231,18 @@ class ServiceClient:
     def _unreachable(self, error: Exception) -> Unreachable:
         if isinstance(error, httpx.TimeoutException):
             message = f"the server at {self.url} did not answer in {_TIMEOUT_S:g} s"
+        elif is_starting(self.url):
+            message = f"the service at {self.url} is starting"
+            return Unreachable(message, ExitCode.UNREACHABLE, "wait until cascade up says: ready")
         else:
             message = f"no server answers at {self.url}"
         remedy = "cascade up (or set CASCADE_URL, or use --local)"
-        return Unreachable(message, ExitCode.UNREACHABLE, remedy)
+        if self._proxy:
+            remedy = f"set NO_PROXY={urlsplit(self.url).hostname} to go without the proxy"
+        return Unreachable(message + self._way(), ExitCode.UNREACHABLE, remedy)
+
+    def _way(self) -> str:
+        return f" through the proxy {self._proxy}" if self._proxy else ""
 
     def _unauthorized(self, message: str) -> ApiError:
         remedy = "set CASCADE_API_KEY; whoever runs the server makes keys: cascade keys create NAME"
@@ -214,8 +252,11 @@ class ServiceClient:
         return ApiError(message, ExitCode.BAD_USAGE, remedy, HTTPStatus.UNAUTHORIZED)
 
     def _not_ours(self, answer: httpx.Response) -> CliError:
+        if is_starting(self.url):
+            message = f"the service at {self.url} is starting"
+            return Unreachable(message, ExitCode.UNREACHABLE, "wait until cascade up says: ready")
         message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
-        return Unreachable(message, ExitCode.UNREACHABLE, "check CASCADE_URL")
+        return Unreachable(message + self._way(), ExitCode.UNREACHABLE, "check CASCADE_URL")
 
     def _api_error(self, answer: httpx.Response) -> CliError:
         try:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import typer
-
 from serve.cli import options
-from serve.cli.output import console, print_json
+from serve.cli.output import cell, console, print_json, say
 
 
 def config(as_json: options.Json = False) -> None:
     """Show the settings and their source; passwords are hidden."""
     from rich.table import Table
-    from rich.text import Text
 
     from serve.settings import explain, load_settings
 
@@ -21,6 +18,6 @@ def config(as_json: options.Json = False) -> None:
         return
     table = Table("setting", "value", "source", box=None)
     for name, value, source in rows:
-        table.add_row(name, Text(value), source)
+        table.add_row(*map(cell, (name, value, source)))
     console().print(table)
-    typer.echo("\nThe command line itself reads CASCADE_URL and CASCADE_API_KEY.")
+    say("\nThe command line itself reads CASCADE_URL and CASCADE_API_KEY.")

@@ -13,10 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from cascade_core.checkpoint import DEMO_MODEL
-from serve.cli.output import CliError, ExitCode, console, print_outcome
+from serve.cli.output import CliError, ExitCode, console, print_outcome, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
@@ -39,22 +37,20 @@ def demo() -> None:
     url = f"http://127.0.0.1:{_free_port()}"
     with _server(url, home), ServiceClient(url) as client:
         _two_pictures(client, home)
-    typer.echo(f"demo done in {time.monotonic() - started_s:.0f} s; everything is in {home}")
-    typer.echo("next: cascade up (or make up), then cascade generate with a prompt of yours")
+    say(f"demo done in {time.monotonic() - started_s:.0f} s; everything is in {home}")
+    say("next: cascade up (or make up), then cascade generate with a prompt of yours")
 
 
 def _two_pictures(client: ServiceClient, home: Path) -> None:
     prompt = suggestions(1, model=DEMO_MODEL)[0]
-    typer.echo(f'\n1. generate "{prompt}"')
+    say(f'\n1. generate "{prompt}"')
     first = _run(client, {"kind": "generate", "prompt": prompt, "seed": _SEED}, home)
     latent_id = first["images"][0]["latent_id"]
-    typer.echo("\n2. vary details: the stored Stage C latent, a new decoder seed")
+    say("\n2. vary details: the stored Stage C latent, a new decoder seed")
     second = _run(client, {"kind": "vary_details", "latent_id": latent_id}, home)
     if second["images"][0]["latent_id"] != latent_id or second["cost"]["c_s"]:
         raise CliError("the second picture was not made from the stored latent", ExitCode.FAILED)
-    typer.echo(
-        f"\nStage C ran once: {first['cost']['c_s']:.2f} s in job 1, 0 s in job 2, same latent.\n"
-    )
+    say(f"\nStage C ran once: {first['cost']['c_s']:.2f} s in job 1, 0 s in job 2, same latent.\n")
 
 
 def _run(client: ServiceClient, body: dict[str, object], home: Path) -> dict[str, Any]:
@@ -104,7 +100,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
 
     started_s = time.monotonic()
     reason = "starting"
-    typer.echo(f"starting the service at {url} (log: {log})")
+    say(f"starting the service at {url} (log: {log})")
     with ServiceClient(url) as client, console(stderr=True).status("starting Ray and the stages"):
         while reason:
             if process.poll() is not None:
@@ -113,7 +109,7 @@ def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> 
                 raise _start_failure(f"not ready after {_START_LIMIT_S:g} s: {reason}", log)
             time.sleep(0.2)
             reason = client.unready_reason()
-    typer.echo(f"ready after {time.monotonic() - started_s:.1f} s")
+    say(f"ready after {time.monotonic() - started_s:.1f} s")
 
 
 def _start_failure(message: str, log: Path) -> CliError:
@@ -123,7 +119,7 @@ def _start_failure(message: str, log: Path) -> CliError:
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
-        typer.echo("stopping the service")
+        say("stopping the service")
         process.send_signal(signal.SIGTERM)
     try:
         process.wait(_STOP_LIMIT_S)

@@ -8,7 +8,7 @@ import typer
 
 from serve.cli import options
 from serve.cli.options import DEFAULT_URL
-from serve.cli.output import ExitCode, print_json
+from serve.cli.output import ExitCode, print_json, say
 
 _MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "broken": ("FAIL", "red")}
 
@@ -23,9 +23,9 @@ def doctor(as_json: options.Json = False, url: options.Url = DEFAULT_URL) -> Non
     else:
         for finding in findings:
             mark, colour = _MARKS[finding.status]
-            typer.secho(f"{mark}  ", fg=colour, nl=False)
-            typer.echo(f"{finding.name}: {finding.detail}")
+            say(f"{mark}  ", fg=colour, nl=False)
+            say(f"{finding.name}: {finding.detail}")
             if finding.remedy:
-                typer.echo(f"      -> {finding.remedy}")
+                say(f"      -> {finding.remedy}")
     if any(finding.status == "broken" for finding in findings):
         raise typer.Exit(ExitCode.FAILED)

@@ -9,7 +9,17 @@ import typer
 
 from serve.cli import options
 from serve.cli.options import DEFAULT_URL
-from serve.cli.output import console, print_json, seconds_per_stage
+from serve.cli.output import (
+    cell,
+    console,
+    local_time,
+    model_seconds,
+    print_json,
+    say,
+    seconds_per_stage,
+)
+
+_SHOWN_CHARS = 60
 
 jobs_app = typer.Typer(help="List, show and cancel jobs.", invoke_without_command=True)
 
@@ -73,45 +83,49 @@ def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFA
     if as_json:
         print_json(job)
     else:
-        typer.echo(f"job {job_id} is {job['state']}")
+        say(f"job {job_id} is {job['state']}")
 
 
 def _print_table(found: list[dict[str, Any]]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     if not found:
-        typer.echo('no jobs yet; try: cascade generate "a red circle"')
+        say('no jobs yet; try: cascade generate "a red circle"')
         return
-    table = Table("id", "state", "stage", "created", "pictures", "prompt", box=None)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in ("id", "state", "created", "images", "seconds"):
+        table.add_column(title, no_wrap=True)
+    table.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)
     for job in found:
-        request = job["request"]
+        request, place = job["request"], _place(job)
         prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
-        table.add_row(
+        values = (
             job["id"],
-            job["state"],
-            _place(job),
-            job["created_at"],
+            f"{job['state']}, {place}" if place else job["state"],
+            local_time(job["created_at"], "%Y-%m-%d %H:%M"),
             f"{len(job['images'])}/{request['n']}",
-            Text(prompt[:60]),
+            f"{model_seconds(job):.1f}",
+            prompt[:_SHOWN_CHARS],
         )
+        table.add_row(*map(cell, values))
     console().print(table)
 
 
 def _print_job(job: dict[str, Any]) -> None:
     request = job["request"]
     place = _place(job)
-    typer.echo(f"job {job['id']}: {job['state']}{', ' + place if place else ''}")
-    typer.echo(f"  {job['kind']}: {request['prompt']}")
-    typer.echo(f"  created {job['created_at']}, finished {job['finished_at'] or 'not yet'}")
+    finished = local_time(job["finished_at"]) if job["finished_at"] else "not yet"
+    say(f"job {job['id']}: {job['state']}{', ' + place if place else ''}")
+    say(f"  {job['kind']}: {request['prompt']}")
+    say(f"  created {local_time(job['created_at'])}, finished {finished}")
     if job.get("error"):
-        typer.echo(f"  {job['error'].get('message')} ({job['error'].get('code')})")
+        say(f"  {job['error'].get('message')} ({job['error'].get('code')})")
     for image in job["images"]:
-        typer.echo(
+        say(
             f"  image {image['id']}  latent {image['latent_id']}"
             f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
         )
-    typer.echo(f"  {seconds_per_stage(job)}")
+    say(f"  {seconds_per_stage(job)}")
 
 
 def _place(job: dict[str, Any]) -> str:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve.cli import options
-from serve.cli.output import console, note, print_json
+from serve.cli.output import cell, console, local_time, note, print_json, say
 
 if TYPE_CHECKING:
     from serve.keys import ApiKey, KeyStore
+
+_MINUTE = "%Y-%m-%d %H:%M"
 
 keys_app = typer.Typer(
     help="Make, list and revoke API keys, in the database that the settings name.",
@@ -69,7 +71,7 @@ def create(
         print_json(key.to_json() | {"key": token})
     else:
         note("This is the only time that it is shown; clients send it as CASCADE_API_KEY.")
-        typer.echo(token)
+        say(token)
     if is_first:
         note("From now on every client needs a key. Jobs made before belong to admin keys.")
 
@@ -84,7 +86,7 @@ def list_keys(as_json: options.Json = False) -> None:
     elif found:
         _print_table(found)
     else:
-        typer.echo("no keys: the service answers this machine only")
+        say("no keys: the service answers this machine only")
 
 
 @keys_app.command()
@@ -96,7 +98,7 @@ def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
     if as_json:
         print_json(key.to_json())
     else:
-        typer.echo(f"key {key.id} ({key.name}) is revoked")
+        say(f"key {key.id} ({key.name}) is revoked")
     if is_last:
         note("No valid key is left: the service refuses everybody until you make one.")
 
@@ -119,18 +121,19 @@ def _store() -> Iterator[KeyStore]:
 
 def _print_table(found: list[ApiKey]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
     table = Table("id", "name", "scopes", "per minute", "created", "last used", "state", box=None)
     for key in found:
         shown = key.to_json()
-        table.add_row(
+        used = shown["last_used_at"]
+        values = (
             key.id,
-            Text(key.name),
+            key.name,
             " ".join(shown["scopes"]),
-            str(key.requests_per_minute or "no limit"),
-            shown["created_at"][:16],
-            (shown["last_used_at"] or "never")[:16],
+            key.requests_per_minute or "no limit",
+            local_time(shown["created_at"], _MINUTE),
+            local_time(used, _MINUTE) if used else "never",
             "valid" if key.revoked_at is None else "revoked",
         )
+        table.add_row(*map(cell, values))
     console().print(table)

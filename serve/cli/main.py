@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoints, entry_points
-from typing import Any
+from importlib.metadata import EntryPoints, entry_points, version
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -18,7 +18,7 @@ from serve.cli.jobs import jobs_app
 from serve.cli.keys import keys_app
 from serve.cli.migrate import migrate
 from serve.cli.models import models
-from serve.cli.output import CliError, ExitCode, fail
+from serve.cli.output import CliError, ExitCode, accept_any_text, fail, say
 from serve.cli.suggestions import suggestions
 from serve.cli.top import top
 from serve.cli.transfer import export, import_
@@ -47,7 +47,12 @@ class _Group(TyperGroup):
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found
-        return next((get_command(p.load()) for p in _added() if p.name == cmd_name), None)
+        for point in _added():
+            if point.name == cmd_name:
+                added = get_command(point.load())
+                added.name = cmd_name  # else the list of commands shows none
+                return added
+        return None
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -72,10 +77,28 @@ class _WithPrompts(TyperCommand):
 app = typer.Typer(
     name="cascade",
     cls=_Group,
-    help="Stable Cascade as a service: stages C, B and A.",
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        say(f"cascade {version('cascade-serve')}")
+        raise typer.Exit
+
+
+Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version."),
+]
+
+
+@app.callback()
+def main(show_version: Version = False) -> None:
+    """Stable Cascade as a service: stages C, B and A."""
+
+
 app.command()(up)
 app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
@@ -93,6 +116,7 @@ app.command()(demo)
 
 def run() -> None:
     """Entry point of the ``cascade`` script."""
+    accept_any_text()
     app()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import typer
+from serve.cli.output import say
 
 
 def migrate() -> None:
@@ -19,6 +19,6 @@ def migrate() -> None:
         migrate_dbos(settings.dbos_url)
     database.close()
     if done.before == done.after:
-        typer.echo(f"{done.after}: nothing to do")
+        say(f"{done.after}: nothing to do")
     else:
-        typer.echo(f"{done.before or 'empty'} -> {done.after}")
+        say(f"{done.before or 'empty'} -> {done.after}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serve.cli import options
-from serve.cli.output import CliError, ExitCode, console, print_json
+from serve.cli.output import CliError, ExitCode, cell, console, print_json, say
 
 if TYPE_CHECKING:
     from cascade_core.checkpoint import Checkpoint
@@ -73,21 +73,21 @@ def _size_bytes(checkpoint: Checkpoint, name: str) -> int:
 
 def _print(found: dict[str, Any]) -> None:
     from rich.table import Table
-    from rich.text import Text
 
-    typer.echo(f"model    {found['id']}  {found['revision']}")
-    typer.echo(f"licence  {found['licence']}")
+    say(f"model    {found['id']}  {found['revision']}")
+    say(f"licence  {found['licence']}")
     if not found["is_commercial_use_allowed"]:
-        typer.secho("         NOT for commercial use or a public hosted service.", fg="yellow")
-    typer.echo(
+        say("         NOT for commercial use or a public hosted service.", fg="yellow")
+    say(
         f"pictures {found['width']}x{found['height']} px unless told otherwise, "
         f"sides up to {found['max_side']} px"
     )
     table = Table("part", "size", "where", box=None)
     for part in found["components"]:
-        table.add_row(part["name"], f"{part['size_bytes'] / _MB:,.2f} MB", Text(part["path"]))
+        size = f"{part['size_bytes'] / _MB:,.2f} MB"
+        table.add_row(*map(cell, (part["name"], size, part["path"])))
     console().print(table)
     if found["suggestions"]:
-        typer.echo("try")
+        say("try")
         for prompt in found["suggestions"]:
-            typer.echo(f'  cascade generate "{prompt}"')
+            say(f'  cascade generate "{prompt}"')

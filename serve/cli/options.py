@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -11,16 +12,35 @@ from cascade_core.request import (
     MAX_GUIDANCE_SCALE,
     MAX_IMAGES,
     MAX_SEED,
-    MAX_SIDE_PX,
     MAX_STEPS,
     MIN_SIDE_PX,
     ImageFormat,
 )
+from cascade_core.service_url import http_url
+from serve.cli.output import CliError
 
-DEFAULT_URL = "http://127.0.0.1:8000"
+DEFAULT_URL = ""
 DEFAULT_OUT = Path("out")
 
-Url = Annotated[str, typer.Option("--url", envvar="CASCADE_URL", help="Where the service answers.")]
+
+def chosen_url(value: str = "") -> str:
+    """Return where the service answers: as told, by ``CASCADE_URL``, or as ``cascade up`` would."""
+    port = os.environ.get("CASCADE_HTTP_PORT", "")
+    host = os.environ.get("CASCADE_HTTP_HOST", "").strip().strip("[]") or "127.0.0.1"
+    port_number = int(port) if port.isascii() and port.isdecimal() and int(port) else 8000
+    return value or os.environ.get("CASCADE_URL") or http_url(host, port_number)
+
+
+Url = Annotated[
+    str,
+    typer.Option(
+        "--url",
+        envvar="CASCADE_URL",
+        callback=chosen_url,
+        help="Where the service answers.",
+        show_default="http://127.0.0.1:8000",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without a server.")]
@@ -33,7 +53,8 @@ Format = Annotated[
 Side = Annotated[
     int | None,
     typer.Option(
-        min=MIN_SIDE_PX, max=MAX_SIDE_PX, help="Pixels, a multiple of 128.", show_default=False
+        help=f"Pixels, a multiple of 128, at least {MIN_SIDE_PX}; `cascade models` tells the most.",
+        show_default=False,
     ),
 ]
 Seed = Annotated[
@@ -68,5 +89,15 @@ DecoderGuidance = Annotated[
 
 
 def given(**values: object) -> dict[str, object]:
-    """Return the values that the user named; the server fills in the others."""
+    """Return the values that the user named; the server fills in the others.
+
+    Raises:
+        CliError: a text holds bytes that this system's encoding cannot read.
+    """
+    for name, value in values.items():
+        if isinstance(value, str) and not value.isascii():
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:
+                raise CliError(f"{name}: this is no text in UTF-8: {value}") from error
     return {name: value for name, value in values.items() if value is not None}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cascade_core.printable import lines, one_line
+
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 _PIPED_WIDTH = 200  # rich would fold tables at 80 columns when nobody looks
 _STAGE_TITLES = {"c": "C", "b": "B", "a": "A"}
@@ -55,19 +60,43 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=None if stream.isatty() else _PIPED_WIDTH, highlight=False)
 
 
+def accept_any_text() -> None:
+    r"""Have stdout and stderr show as ``\xe9`` what the terminal's encoding lacks, not raise."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def say(text: str = "", **style: Any) -> None:
+    """Print text, with what in it would steer the terminal shown as an escape.
+
+    Args:
+        text: what to print; of people's and servers' texts any character may come.
+        style: of ``typer.secho``.
+    """
+    typer.secho(lines(text), **style)
+
+
+def cell(value: object) -> Text:
+    """Return one cell of a table, in one line, with nothing in it that steers the terminal."""
+    from rich.text import Text
+
+    return Text(one_line(" ".join(str(value).split())))
+
+
 def note(text: str) -> None:
     """Say something that is not the result."""
-    typer.echo(text, err=True)
+    say(text, err=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, and nothing else, on stdout."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON document, and nothing else, on stdout; in ASCII, as any terminal takes it."""
+    typer.echo(json.dumps(value, indent=2))
 
 
 def fail(error: CliError) -> None:
     """Print the error and its remedy."""
-    typer.secho(f"error: {error.message}", err=True, fg="red")
+    say(f"error: {error.message}", err=True, fg="red")
     if error.remedy:
         note(f"  try: {error.remedy}")
 
@@ -75,15 +104,15 @@ def fail(error: CliError) -> None:
 def print_outcome(job: dict[str, Any], files: list[Path]) -> None:
     """Print the saved files, ids, seeds and seconds per stage of a finished job."""
     for image, file in zip(job["images"], files, strict=True):
-        typer.secho(str(file), bold=True)
-        typer.echo(f"  image {image['id']}  latent {image['latent_id']}")
-        typer.echo(
+        say(str(file), bold=True)
+        say(f"  image {image['id']}  latent {image['latent_id']}")
+        say(
             f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
             f"  {image['width']}x{image['height']}"
         )
     for warning in job.get("warnings") or []:
         note(f"warning: {warning}")
-    typer.echo(seconds_per_stage(job))
+    say(seconds_per_stage(job))
 
 
 def seconds_per_stage(job: dict[str, Any]) -> str:
@@ -93,6 +122,16 @@ def seconds_per_stage(job: dict[str, Any]) -> str:
         seconds = (job.get("cost") or {}).get(f"{stage}_s") or 0.0
         parts.append(f"{title} {seconds:.2f} s" if seconds else f"{title} not run")
     return ", ".join(parts)
+
+
+def model_seconds(job: dict[str, Any]) -> float:
+    """Return how long the stages' models worked on a job in all."""
+    return float(sum((job.get("cost") or {}).values()))
+
+
+def local_time(iso_utc: str, form: str = "%Y-%m-%d %H:%M:%S") -> str:
+    """Return a time of the API by this machine's clock."""
+    return datetime.fromisoformat(iso_utc).astimezone().strftime(form)
 
 
 def job_failure(job: dict[str, Any]) -> CliError:

@@ -12,6 +12,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from serve.cli.output import cell
+
 RATE_OVER = timedelta(minutes=10)
 _STAGES = ("c", "b", "a")
 _NEXT = {"c": "b", "b": "a"}
@@ -59,15 +61,19 @@ def frame(seen: Snapshot) -> RenderableType:
 
 def lost_frame(last: RenderableType, reason: str) -> RenderableType:
     """Return the last frame with the reason why there is no newer one."""
-    return Group(Text(reason, style="bold red"), last)
+    return Group(Text(str(cell(reason)), style="bold red"), last)
 
 
 def _head(seen: Snapshot) -> RenderableType:
     head = Table.grid(expand=True)
     head.add_column(ratio=1, no_wrap=True)
     head.add_column(justify="right", no_wrap=True)
-    is_ready = Text(f"  {seen.unready}", "bold red") if seen.unready else Text("  ready", "green")
-    head.add_row(Text(seen.url, "bold") + is_ready, Text(f"{seen.at:%H:%M:%S} UTC", "dim"))
+    is_ready = (
+        Text(f"  {cell(seen.unready)}", "bold red") if seen.unready else Text("  ready", "green")
+    )
+    head.add_row(
+        Text(str(cell(seen.url)), "bold") + is_ready, Text(f"{seen.at:%H:%M:%S} UTC", "dim")
+    )
     return head
 
 
@@ -141,7 +147,7 @@ def _running(jobs: list[Job], now: datetime) -> Table:
         pictures = f"{len(job['images'])}/{request['n']}"
         prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
         at = f"{stage.upper()} {step}" if stage else ""
-        table.add_row(job["id"], at, pictures, age, Text(_one_line(prompt)))
+        table.add_row(*map(cell, (job["id"], at, pictures, age, prompt)))
     if not jobs:
         table.add_row(Text("no job runs", "dim"))
     return table
@@ -159,13 +165,10 @@ def _errors(jobs: list[Job]) -> list[Text]:
     for job in jobs:
         error = job["error"] or {}
         at = f"{datetime.fromisoformat(job['finished_at']):%H:%M:%S}"
-        lines.append(Text.assemble(f"{job['id']}  {at}  ", (str(error.get("code", "")), "red")))
-        lines.append(Text(f"  {_one_line(str(error.get('message', '')))}"))
+        code = str(cell(error.get("code", "")))
+        lines.append(Text.assemble(str(cell(job["id"])), f"  {at}  ", (code, "red")))
+        lines.append(Text("  ") + cell(error.get("message", "")))
     return lines
-
-
-def _one_line(text: str) -> str:
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
 
 
 def _age(at: str, now: datetime) -> timedelta:

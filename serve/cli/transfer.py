@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve.cli.output import CliError, ExitCode, note
+from serve.cli.output import CliError, ExitCode, note, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,4 +72,4 @@ def _stores() -> Iterator[tuple[Database, BlobStore]]:
 
 def _tell(moved: Moved, verb: str) -> None:
     size_mb = moved.size_bytes / _MB
-    typer.echo(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB")
+    say(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
-from serve.cli.options import DEFAULT_URL
-from serve.cli.output import CliError, ExitCode, note
+from serve.cli.options import chosen_url
+from serve.cli.output import CliError, ExitCode, note, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
@@ -67,8 +67,9 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     keep_files_private()
     check_mode(os.environ)
     changes = {"http_host": host, "http_port": port}
-    named = {name: value for name, value in changes.items() if value is not None}
-    settings = load_settings().model_copy(update=named)
+    settings = load_settings(
+        **{name: value for name, value in changes.items() if value is not None}
+    )
     for check in (check_data_dir, check_database, check_blobs):
         _require(check(settings))
     answered = check_exposure(settings)
@@ -76,14 +77,19 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     if settings.model_source().is_hub:
         note(f"model {settings.model}: looking for its files, fetching what is missing")
     checkpoint = open_checkpoint(settings.model_source())
-    typer.echo(f"model   {checkpoint.id}  {checkpoint.revision}")
-    typer.echo(f"licence {checkpoint.licence}")
-    typer.echo(f"data    {settings.data_dir}")
-    typer.echo(f"answers {answered}")
-    typer.echo("starting Ray and the stages C, B and A ...")
+    say(f"model   {checkpoint.id}  {checkpoint.revision}")
+    say(f"licence {checkpoint.licence}")
+    say(f"data    {settings.data_dir}")
+    say(f"answers {answered}")
+    say("starting Ray and the stages C, B and A ...")
     from serve.local import start
+    from serve.startup import announced
 
-    serve_until_stopped(lambda: start(settings, show_logs=logs), settings.drain_s)
+    def start_announced() -> Running:
+        with announced(settings.data_dir, settings.http_port):
+            return start(settings, show_logs=logs)
+
+    serve_until_stopped(start_announced, settings.drain_s)
 
 
 def _require(finding: Finding) -> None:
@@ -112,11 +118,11 @@ def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
     running = start()
     stop = StopSignal()
     stop.install()
-    typer.echo(f"ready   {running.url}  (docs: {running.url}/docs)")
-    typer.echo(f"metrics {running.metrics_url}")
-    address = "" if running.url == DEFAULT_URL else f"--url {running.url} "
-    typer.echo(f'try     cascade generate {address}"{suggestions(1)[0]}"')
-    typer.echo("Ctrl-C stops.")
+    say(f"ready   {running.url}  (docs: {running.url}/docs)")
+    say(f"metrics {running.metrics_url}")
+    address = "" if running.url == chosen_url() else f"--url {running.url} "
+    say(f'try     cascade generate {address}"{suggestions(1)[0]}"')
+    say("Ctrl-C stops.")
     stop.wait()
     note(f"draining: running jobs get up to {drain_s:g} s; Ctrl-C again stops at once")
     left = running.drain_and_stop()

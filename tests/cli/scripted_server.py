@@ -33,6 +33,8 @@ class ScriptedService:
     restarts_left: int = 0
     hold_open: bool = False
     is_ready: bool = True
+    unready_reason: str = "stage C is starting"
+    warnings: list[str] = field(default_factory=list)
     authorization: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     resumed_from: list[str] = field(default_factory=list)
@@ -60,7 +62,7 @@ class ScriptedService:
             "finished_at": None,
             "request": {"prompt": "kept", "n": n, "format": "png"} | body,
             "images": [_image(job_id, index, latent) for index in range(n)],
-            "warnings": [],
+            "warnings": self.warnings,
             "error": None,
             "cost": {"c_s": 0.0 if is_vary else 0.5, "b_s": 0.25, "a_s": 0.125},
         }
@@ -164,7 +166,7 @@ def build_app(service: ScriptedService) -> FastAPI:
     def readyz() -> Response:
         if service.is_ready:
             return JSONResponse({"status": "ready"})
-        return _error(503, {"code": "not_ready", "message": "stage C is starting"})
+        return _error(503, {"code": "not_ready", "message": service.unready_reason})
 
     return app
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -55,3 +56,15 @@ def test_help_of_generate_shows_prompts_that_suit_the_model() -> None:
 
 def test_a_mistyped_command_is_bad_usage() -> None:
     assert Cascade("http://127.0.0.1:1")("genrate", "a red circle").exit_code == 2
+
+
+def test_every_command_has_a_name_in_the_list() -> None:
+    shown = Cascade("http://127.0.0.1:1")("--help").stdout
+    rows = [line.strip("│ ") for line in shown.splitlines() if line.startswith("│")]
+    assert any(row.startswith("bot ") for row in rows)
+    assert not [row for row in rows if row.startswith("The Discord bot")]
+
+
+def test_the_version_is_printed() -> None:
+    result = Cascade("http://127.0.0.1:1")("--version")
+    assert (result.exit_code, result.stdout) == (0, f"cascade {version('cascade-serve')}\n")

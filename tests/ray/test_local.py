@@ -15,8 +15,8 @@ import httpx
 import psutil
 import pytest
 
+from cascade_core.service_url import is_loopback
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
-from serve.guard import is_loopback
 from serve.private_files import is_private
 from serve.ray_access import token_path
 from serve.settings import Settings

@@ -20,6 +20,7 @@ from serve.fleet import (
     cannot_start,
     has_replicas,
     readiness,
+    reason,
     width,
 )
 
@@ -101,3 +102,32 @@ def test_a_stage_is_ready_when_work_would_run_also_when_it_is_scaled_to_zero(
     stage = DeploymentStatusOverview(status, trigger, replicas, message)
     application = ApplicationStatusOverview(ApplicationStatus.RUNNING, "", 0.0, {"StageC": stage})
     assert readiness(application) == {"StageC": expected}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Deployment 'StageC' has 1 replicas that wait. Resources required: {}, available: {}.",
+            "Deployment 'StageC' has 1 replicas that wait",
+        ),
+        (
+            "The deployment failed to start. Error:\nTraceback\n  File x\n"
+            "cascade_core.errors.NotReady: the database does not answer",
+            "the database does not answer",
+        ),
+        (
+            "failed. Error:\nsqlalchemy.exc.IntegrityError: NOT NULL failed\n[SQL: INSERT]\n"
+            "(Background on this error at: https://sqlalche.me/e/21/gkpj)",
+            "sqlalchemy.exc.IntegrityError: NOT NULL failed",
+        ),
+        ("x" * 1000, "x" * 300),
+        (" ", "unhealthy"),
+    ],
+    ids=["scheduling", "ours", "sql", "long", "none"],
+)
+def test_why_a_deployment_does_not_run_is_one_short_line(message: str, expected: str) -> None:
+    stage = DeploymentStatusOverview(
+        Status.UNHEALTHY, DeploymentStatusTrigger.UNSPECIFIED, {}, message
+    )
+    assert reason(stage) == expected

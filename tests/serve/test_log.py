@@ -68,7 +68,9 @@ async def test_tasks_and_threads_inherit_the_ids_and_do_not_mix_them() -> None:
     assert current_context() == {}
 
 
-@pytest.mark.parametrize("evil", ["\n", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\x00"])
+@pytest.mark.parametrize(
+    "evil", ["\n", "\r", "\x1b[2J", "\x85", "\u2028", "\u202e", "\u2066", "\u200f", "\x00"]
+)
 def test_a_message_cannot_forge_a_line_or_steer_the_terminal(evil: str) -> None:
     record = logging.LogRecord("serve", logging.INFO, "f", 1, f"a{evil}FORGED", None, None)
     for formatter in (TextFormatter(), JsonFormatter()):

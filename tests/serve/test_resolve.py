@@ -64,6 +64,9 @@ def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
 def test_a_prompt_is_needed(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="prompt is missing"):
         resolve_generate(JobBody(), checkpoint.defaults)
+    for empty in ("", " \n"):
+        with pytest.raises(InvalidRequest, match="prompt must say what the picture shows"):
+            resolve_generate(JobBody(prompt=empty), checkpoint.defaults)
 
 
 def test_sides_are_bounded_by_the_model(checkpoint: Checkpoint) -> None:

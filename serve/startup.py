@@ -1,0 +1,55 @@
+"""Tells clients on this machine that the service is starting, before anything listens."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cascade_core.errors import CascadeError
+from cascade_core.service_url import is_loopback
+
+_NAME = "starting"
+
+
+@contextmanager
+def announced(data_dir: Path, port: int) -> Iterator[None]:
+    """Say in the data folder that a service starts at a port, until the block or the process ends.
+
+    Two that start on one data folder take no turns; of them, the later is announced.
+    """
+    with (data_dir / _NAME).open("w") as file:
+        with suppress(BlockingIOError):
+            # A lock, as it goes with its process however that ends.
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file.write(str(port))
+        file.flush()
+        try:
+            yield
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(file.name)
+
+
+def is_starting(url: str) -> bool:
+    """Return True if an address is that of a service which starts on the settings' data folder."""
+    from serve.settings import load_settings
+
+    try:
+        parts = urlsplit(url)
+        data_dir = load_settings().data_dir
+        with (data_dir / _NAME).open() as file:
+            return is_loopback(parts.hostname or "") and _is_held(file.fileno(), parts.port or 80)
+    except (CascadeError, OSError):
+        return False
+
+
+def _is_held(descriptor: int, port: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return os.pread(descriptor, 16, 0) == str(port).encode()
+    return False

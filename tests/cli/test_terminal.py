@@ -1,0 +1,185 @@
+"""Text that a terminal should not obey or cannot carry, in every command that prints it."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serve.db import Database
+from serve.keys import KeyStore
+from serve.settings import Settings
+from serve.tables import api_keys
+from tests.cascade_core.test_printable import STEERING
+from tests.cli.cascade import Cascade
+from tests.cli.scripted_server import ScriptedService
+
+EVIL = "a\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e\u2066\u200f\u061c\rb é 👩\u200d🎨"
+
+
+def check_harmless(text: str) -> None:
+    """Fail if anything but line feeds could steer the terminal."""
+    assert set(text) & set(STEERING) <= {"\n"}, repr(text)
+    assert "pwned" in text
+
+
+@pytest.fixture
+def evil(service: ScriptedService, cascade: Cascade, tmp_path: Path) -> Cascade:
+    """The command line after a job of a hostile prompt has failed with a hostile sentence."""
+    service.job_error = {"code": "internal", "message": EVIL}
+    failed = cascade("generate", EVIL, "--out", str(tmp_path))
+    check_harmless(failed.stderr)
+    assert failed.exit_code == 1
+    return cascade
+
+
+@pytest.mark.parametrize("command", [["jobs"], ["jobs", "show", "JOB0"]])
+def test_a_hostile_prompt_does_not_steer_the_terminal(evil: Cascade, command: list[str]) -> None:
+    check_harmless(evil(*command).stdout)
+    shown = evil(*command, "--json").stdout
+    check_harmless(shown)
+    job = json.loads(shown)
+    assert (job[0] if isinstance(job, list) else job)["request"]["prompt"] == EVIL
+
+
+def test_a_hostile_server_does_not_steer_the_terminal(
+    service: ScriptedService, cascade: Cascade, tmp_path: Path
+) -> None:
+    service.refuse = (400, {"code": "invalid_value", "message": EVIL})
+    check_harmless(cascade("generate", "x", "--out", str(tmp_path)).stderr)
+
+
+def test_a_hostile_warning_or_id_does_not_steer_the_terminal(
+    service: ScriptedService, cascade: Cascade, tmp_path: Path
+) -> None:
+    service.warnings = [EVIL]
+    check_harmless(cascade("generate", "x", "--out", str(tmp_path)).stderr)
+    service.jobs["JOB0"]["id"] = EVIL
+    check_harmless(cascade("jobs").stdout)
+
+
+def test_a_hostile_reason_does_not_steer_the_doctors_terminal(
+    service: ScriptedService, cascade: Cascade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "0")
+    service.is_ready, service.unready_reason = False, EVIL
+    check_harmless(cascade("doctor").stdout)
+
+
+def test_a_hostile_key_label_does_not_steer_the_terminal(
+    cascade: Cascade, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path))
+    database = Database(Settings(data_dir=tmp_path).database_url)
+    database.create_tables()
+    key, _ = KeyStore(database).create("x", ["read"], 0)
+    with database.writing() as connection:  # as an older release let it in
+        connection.execute(api_keys.update().values(name=EVIL))
+    database.close()
+    check_harmless(cascade("keys", "list").stdout)
+    check_harmless(cascade("keys", "list", "--json").stdout)
+    check_harmless(cascade("keys", "revoke", key.id).stdout)
+
+
+def run(*arguments: str, url: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
+    """Run the command in a process of its own, as a shell does."""
+    return subprocess.run(
+        [sys.executable, "-m", "serve.cli.main", *map(os.fsencode, arguments)],
+        env=os.environ | {"CASCADE_URL": url, "PYTHONPATH": str(Path.cwd())} | variables,
+        capture_output=True,
+        check=False,
+        timeout=120,
+    )
+
+
+@pytest.mark.parametrize(
+    "variables",
+    [
+        {"PYTHONIOENCODING": "ascii"},
+        {"LC_ALL": "C", "TERM": "dumb"},
+        {"PYTHONIOENCODING": "latin-1", "NO_COLOR": "1", "COLUMNS": "20"},
+    ],
+    ids=["ascii", "C", "latin-1, narrow"],
+)
+def test_every_output_works_where_the_terminal_knows_few_characters(
+    service: ScriptedService,
+    cascade: Cascade,
+    tmp_path: Path,
+    variables: dict[str, str],
+) -> None:
+    cascade("generate", "naïve 👩\u200d🎨", "--out", str(tmp_path))
+    variables["CASCADE_DATA_DIR"] = str(tmp_path / "dätä")
+    out = str(tmp_path / "bïld")
+    for command in (
+        ["--help"],
+        ["generate", "--help"],
+        ["jobs"],
+        ["jobs", "--json"],
+        ["jobs", "show", "JOB0"],
+        ["config"],
+        ["config", "--json"],
+        ["keys", "create", "naïve"],
+        ["keys", "list"],
+        ["models"],
+        ["generate", "ein rötlicher Kreis", "--out", out],
+        ["generate", "ein rötlicher Kreis", "--out", out, "--json"],
+        ["export", str(tmp_path / "äll.tar")],
+    ):
+        done = run(*command, url=service.url, **variables)
+        assert done.returncode == 0, (command, done.stderr.decode(errors="replace"))
+        assert b"Traceback" not in done.stderr
+        if "--json" in command:
+            json.loads(done.stdout)
+
+
+def test_arguments_that_are_no_text_are_refused_in_one_sentence(
+    service: ScriptedService, tmp_path: Path
+) -> None:
+    for command in (
+        ["generate", "caf\udce9", "--out", str(tmp_path)],
+        ["generate", "x", "--negative", "caf\udce9", "--out", str(tmp_path)],
+        ["jobs", "show", "caf\udce9"],
+        ["vary", "caf\udce9"],
+        ["vary", "caf\udce9.png"],
+        ["jobs", "--url", "http://caf\udce9"],
+        ["keys", "create", "caf\udce9"],
+    ):
+        done = run(*command, url=service.url, CASCADE_DATA_DIR=str(tmp_path / "data"))
+        assert done.returncode == 2, (command, done.stderr)
+        assert b"Traceback" not in done.stderr
+        assert done.stderr.count(b"error: ") == 1, done.stderr
+
+
+def test_pictures_can_be_saved_in_a_folder_whose_name_is_no_text(
+    service: ScriptedService, tmp_path: Path
+) -> None:
+    out = os.fsdecode(bytes(tmp_path) + b"/caf\xe9 ?#%41")
+    for command in (["generate", "x", "--out", out], ["generate", "x", "--out", out, "--json"]):
+        done = run(*command, url=service.url)
+        assert done.returncode == 0, done.stderr
+    assert [file for file in json.loads(done.stdout)["files"] if os.path.exists(file)]
+
+
+@pytest.mark.parametrize("command", [["jobs"], ["jobs", "--json"], ["--help"], ["config"]])
+def test_a_reader_that_leaves_is_no_traceback(
+    service: ScriptedService, cascade: Cascade, tmp_path: Path, command: list[str]
+) -> None:
+    cascade("generate", "x", "--out", str(tmp_path))
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        [sys.executable, "-m", "serve.cli.main", *command],
+        env=os.environ | {"CASCADE_URL": service.url, "PYTHONPATH": str(Path.cwd())},
+        stdout=write,
+        stderr=subprocess.PIPE,
+        check=False,
+        timeout=120,
+    )
+    os.close(write)
+    assert b"Traceback" not in done.stderr, done.stderr.decode()
+    assert b"Exception" not in done.stderr, done.stderr.decode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -124,6 +125,8 @@ def _secret(value: SecretStr, path: Path | None, name: str) -> str:
     if value.get_secret_value() or path is None:
         return value.get_secret_value().strip()
     try:
-        return path.expanduser().read_text().strip()
+        return Path(os.path.expanduser(path)).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise SettingsInvalid(f"{name}: {path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsInvalid(f"{name}: {path} holds no text") from error

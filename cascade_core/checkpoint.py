@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
@@ -54,7 +55,7 @@ class ModelSource:
     @property
     def is_hub(self) -> bool:
         """Tell whether a part must be fetched by hub id; only then is the network used."""
-        return any(name and not _folder(name).is_dir() for name in (self.model, self.prior_model))
+        return any(name and not _is_dir(_folder(name)) for name in (self.model, self.prior_model))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,11 +136,14 @@ def open_checkpoint(
     Raises:
         ModelUnavailable: something is missing or unreadable; names it and the remedy.
     """
-    if source.is_hub:
-        # A pinned commit never changes: if all of it is cached, the network has nothing to add.
-        with suppress(ModelUnavailable):
-            return _open(source, components, cached_only=True)
-    return _open(source, components, cached_only=False)
+    try:
+        if source.is_hub:
+            # A pinned commit never changes: if all of it is cached, the network has nothing to add.
+            with suppress(ModelUnavailable):
+                return _open(source, components, cached_only=True)
+        return _open(source, components, cached_only=False)
+    except OSError as error:
+        raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
 
 
 def _open(source: ModelSource, components: Collection[str], cached_only: bool) -> Checkpoint:
@@ -171,7 +175,14 @@ def _open(source: ModelSource, components: Collection[str], cached_only: bool) -
 
 
 def _folder(name: str) -> Path:
-    return DEMO_MODEL_DIR if name == DEMO_MODEL else Path(name).expanduser()
+    return DEMO_MODEL_DIR if name == DEMO_MODEL else Path(os.path.expanduser(name))
+
+
+def _is_dir(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:  # a folder above it may not be entered, or the name is too long
+        raise ModelUnavailable(f"{folder}: {error.strerror}") from error
 
 
 def _open_roots(source: ModelSource, patterns: list[str], cached_only: bool) -> tuple[_Root, _Root]:
@@ -184,7 +195,7 @@ def _open_roots(source: ModelSource, patterns: list[str], cached_only: bool) -> 
         prior_name = f"{source.model.rstrip('/')}-prior"
     if prior_name == source.model:
         return decoder_root, decoder_root
-    if not (source.prior_model or decoder_root.commit or _folder(prior_name).is_dir()):
+    if not (source.prior_model or decoder_root.commit or _is_dir(_folder(prior_name))):
         raise ModelUnavailable(
             f"{decoder_root.path} has no prior folder and {_folder(prior_name)} does not exist: "
             "set the prior model to a folder or hub id with Stage C"
@@ -194,7 +205,7 @@ def _open_roots(source: ModelSource, patterns: list[str], cached_only: bool) -> 
 
 def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool) -> _Root:
     folder = _folder(name)
-    if folder.is_dir():
+    if _is_dir(folder):
         return _Root(name, folder, "")
     if name == DEMO_MODEL:
         raise ModelUnavailable(f"the embedded demo model is missing: {folder} does not exist")
@@ -270,7 +281,7 @@ def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
 
 def _find_previewer(source: ModelSource, prior_root: Path, decoder_root: Path) -> Path | None:
     if source.previewer:
-        configured = Path(source.previewer).expanduser()
+        configured = Path(os.path.expanduser(source.previewer))
         if not configured.is_file():
             raise ModelUnavailable(f"previewer {configured} does not exist")
         return configured

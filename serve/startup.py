@@ -19,12 +19,16 @@ _NAME = "starting"
 def announced(data_dir: Path, port: int) -> Iterator[None]:
     """Say in the data folder that a service starts at a port, until the block or the process ends.
 
-    Two that start on one data folder take no turns; of them, the later is announced.
+    Where another start holds the file, that one stays announced.
     """
-    with (data_dir / _NAME).open("w") as file:
-        with suppress(BlockingIOError):
+    with (data_dir / _NAME).open("a+") as file:
+        try:
             # A lock, as it goes with its process however that ends.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield
+            return
+        file.truncate(0)
         file.write(str(port))
         file.flush()
         try:

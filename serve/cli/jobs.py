@@ -17,6 +17,7 @@ from serve.cli.output import (
     print_json,
     say,
     seconds_per_stage,
+    table,
 )
 
 _SHOWN_CHARS = 60
@@ -87,15 +88,11 @@ def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFA
 
 
 def _print_table(found: list[dict[str, Any]]) -> None:
-    from rich.table import Table
-
     if not found:
         say('no jobs yet; try: cascade generate "a red circle"')
         return
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for title in ("id", "state", "created", "images", "seconds"):
-        table.add_column(title, no_wrap=True)
-    table.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)
+    shown = table("id", "state", "created", "images", "seconds")
+    shown.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)
     for job in found:
         request, place = job["request"], _place(job)
         prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
@@ -107,8 +104,8 @@ def _print_table(found: list[dict[str, Any]]) -> None:
             f"{model_seconds(job):.1f}",
             prompt[:_SHOWN_CHARS],
         )
-        table.add_row(*map(cell, values))
-    console().print(table)
+        shown.add_row(*map(cell, values))
+    console().print(shown)
 
 
 def _print_job(job: dict[str, Any]) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from serve.cli import options
-from serve.cli.output import cell, console, local_time, note, print_json, say
+from serve.cli.output import cell, console, local_time, note, print_json, say, table
 
 if TYPE_CHECKING:
     from serve.keys import ApiKey, KeyStore
@@ -120,9 +120,7 @@ def _store() -> Iterator[KeyStore]:
 
 
 def _print_table(found: list[ApiKey]) -> None:
-    from rich.table import Table
-
-    table = Table("id", "name", "scopes", "per minute", "created", "last used", "state", box=None)
+    rows = table("id", "name", "scopes", "per minute", "created", "last used", "state")
     for key in found:
         shown = key.to_json()
         used = shown["last_used_at"]
@@ -135,5 +133,5 @@ def _print_table(found: list[ApiKey]) -> None:
             local_time(used, _MINUTE) if used else "never",
             "valid" if key.revoked_at is None else "revoked",
         )
-        table.add_row(*map(cell, values))
-    console().print(table)
+        rows.add_row(*map(cell, values))
+    console().print(rows)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ulid import ULID
 
 from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images import ImageInfo, encode_image
 from cascade_core.request import GenerationRequest
@@ -42,11 +43,10 @@ def generate_here(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
 def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """Make new details from a saved Stage C latent."""
     make_folder(out)
-    latent_file = _latent_file(source)
-    latent = StageCLatent.decode(latent_file.read_bytes())
+    latent_id, latent = _saved_latent(source)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
-    row = LatentRow(latent_file.stem, "", 0, latent.model, latent.request)
+    row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": "vary_details", "latent_id": row.id} | body
     request = resolve_vary(JobBody(**named), row, checkpoint)
     run = _LocalRun(settings, checkpoint, request, out)
@@ -141,10 +141,15 @@ def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
         return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))
 
 
-def _latent_file(source: Path) -> Path:
-    file = source if source.suffix == LATENT_SUFFIX else source.with_suffix(LATENT_SUFFIX)
-    if not file.is_file():
-        raise CliError(
-            f"{file} does not exist", remedy="a .latent file saved by cascade generate --local"
-        )
-    return file
+def _saved_latent(source: Path) -> tuple[str, StageCLatent]:
+    """Return the id and the latent in a ``.latent`` file, or in the one beside a picture."""
+    remedy = "name a .latent file saved by cascade generate --local, or the picture beside it"
+    try:
+        file = source if source.suffix == LATENT_SUFFIX else source.with_suffix(LATENT_SUFFIX)
+        return file.stem, StageCLatent.decode(file.read_bytes())
+    except ValueError as error:  # "." and "/" have no name that could end in .latent
+        raise CliError(f"{source} is no file", remedy=remedy) from error
+    except OSError as error:
+        raise CliError(f"cannot read {file}: {error.strerror}", remedy=remedy) from error
+    except CascadeError as error:
+        raise CliError(f"{file} is no latent: {error.message}", remedy=remedy) from error

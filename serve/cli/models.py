@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serve.cli import options
-from serve.cli.output import CliError, ExitCode, cell, console, print_json, say
+from serve.cli.output import CliError, ExitCode, cell, console, print_json, say, table
 
 if TYPE_CHECKING:
     from cascade_core.checkpoint import Checkpoint
@@ -72,8 +72,6 @@ def _size_bytes(checkpoint: Checkpoint, name: str) -> int:
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.table import Table
-
     say(f"model    {found['id']}  {found['revision']}")
     say(f"licence  {found['licence']}")
     if not found["is_commercial_use_allowed"]:
@@ -82,11 +80,11 @@ def _print(found: dict[str, Any]) -> None:
         f"pictures {found['width']}x{found['height']} px unless told otherwise, "
         f"sides up to {found['max_side']} px"
     )
-    table = Table("part", "size", "where", box=None)
+    shown = table("part", "size", "where")
     for part in found["components"]:
         size = f"{part['size_bytes'] / _MB:,.2f} MB"
-        table.add_row(*map(cell, (part["name"], size, part["path"])))
-    console().print(table)
+        shown.add_row(*map(cell, (part["name"], size, part["path"])))
+    console().print(shown)
     if found["suggestions"]:
         say("try")
         for prompt in found["suggestions"]:

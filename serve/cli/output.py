@@ -16,6 +16,7 @@ from cascade_core.printable import lines, one_line
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 _PIPED_WIDTH = 200  # rich would fold tables at 80 columns when nobody looks
@@ -82,6 +83,16 @@ def cell(value: object) -> Text:
     from rich.text import Text
 
     return Text(one_line(" ".join(str(value).split())))
+
+
+def table(*titles: str) -> Table:
+    """Return an empty table without lines; :func:`cell` makes what goes into it."""
+    from rich.table import Table
+
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for title in titles:
+        made.add_column(title, no_wrap=True)
+    return made
 
 
 def note(text: str) -> None:

@@ -33,7 +33,7 @@ def check_ray_access(settings: Settings) -> Finding:
 def check_ray_ports(settings: Settings) -> Finding:
     """Name the ports of a running service's Ray that listen beyond this machine."""
     try:
-        ports = sorted(set(_open_ports(private_temp_dir() / "ray")))
+        ports = sorted(set(_open_ports(private_temp_dir() / "ray")) - {settings.http_port})
     except SettingsInvalid:  # the check before tells
         ports = []
     if not ports:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,8 @@ def write_whole(file: Path, data: bytes) -> None:
         draft.write_bytes(data)
         draft.replace(file)
     except OSError as error:
+        with suppress(OSError):
+            draft.unlink()
         raise CliError(f"cannot write {file}: {error.strerror}", ExitCode.FAILED) from error
 
 

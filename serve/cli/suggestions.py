@@ -19,9 +19,9 @@ def suggestions(limit: int = 3, model: str = "") -> list[str]:
         model: ``demo`` or a folder; empty: ``CASCADE_MODEL``.
     """
     model = model or os.environ.get("CASCADE_MODEL") or DEMO_MODEL
-    folder = DEMO_MODEL_DIR if model == DEMO_MODEL else Path(model).expanduser()
+    folder = DEMO_MODEL_DIR if model == DEMO_MODEL else Path(os.path.expanduser(model))
     try:
-        found = json.loads((folder / "cascade.json").read_text())["suggestions"]
+        found = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))["suggestions"]
         prompts = [str(prompt) for prompt in found][:limit]
     except (OSError, ValueError, KeyError, TypeError):
         prompts = []

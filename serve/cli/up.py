@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Protocol
 
@@ -17,6 +18,7 @@ from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
     from serve.cli.findings import Finding
+    from serve.settings import Settings
 
 Host = Annotated[
     str | None, typer.Option("--host", help="Address to listen on; overrides CASCADE_HTTP_HOST.")
@@ -57,12 +59,11 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
-    from cascade_core.checkpoint import open_checkpoint
-    from serve.cli.checks import check_blobs, check_data_dir, check_database, check_port
-    from serve.exposure import check_exposure
+    from serve.cli.checks import check_data_dir
     from serve.private_files import keep_files_private
     from serve.ray_access import check_mode
     from serve.settings import load_settings
+    from serve.startup import announced
 
     keep_files_private()
     check_mode(os.environ)
@@ -70,7 +71,28 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     settings = load_settings(
         **{name: value for name, value in changes.items() if value is not None}
     )
-    for check in (check_data_dir, check_database, check_blobs):
+    _require(check_data_dir(settings))
+    with ExitStack() as starting:
+        starting.enter_context(announced(settings.data_dir, settings.http_port))
+        _check_and_tell(settings)
+
+        def start_here() -> Running:
+            from serve.local import start
+
+            running = start(settings, show_logs=logs)
+            starting.close()
+            return running
+
+        serve_until_stopped(start_here, settings.drain_s)
+
+
+def _check_and_tell(settings: Settings) -> None:
+    """Refuse what cannot be served, and print what will be."""
+    from cascade_core.checkpoint import open_checkpoint
+    from serve.cli.checks import check_blobs, check_database, check_port
+    from serve.exposure import check_exposure
+
+    for check in (check_database, check_blobs):
         _require(check(settings))
     answered = check_exposure(settings)
     _require(check_port(settings, is_served=False))
@@ -82,14 +104,6 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     say(f"data    {settings.data_dir}")
     say(f"answers {answered}")
     say("starting Ray and the stages C, B and A ...")
-    from serve.local import start
-    from serve.startup import announced
-
-    def start_announced() -> Running:
-        with announced(settings.data_dir, settings.http_port):
-            return start(settings, show_logs=logs)
-
-    serve_until_stopped(start_announced, settings.drain_s)
 
 
 def _require(finding: Finding) -> None:

@@ -157,6 +157,9 @@ def test_a_service_that_starts_is_called_that_by_every_command(tmp_path: Path) -
             )
             assert result.exit_code == 3, result.output
             assert "is starting" in result.stderr
+        with announced(data_dir, 10):  # another one, which will find its port taken
+            pass
+        assert is_starting(url)
     assert not is_starting(url)
     assert "no server answers" in Cascade(url)("jobs").stderr
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cascade_core.checkpoint import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
 from cascade_core.images import read_info
 from tests.cli.cascade import Cascade
@@ -100,3 +102,52 @@ def test_a_picture_of_somebody_else_is_refused(cascade: Cascade, tmp_path: Path)
     result = cascade("vary", str(stranger), "--out", str(tmp_path))
     assert result.exit_code == 2
     assert "stranger.png" in result.stderr
+
+
+def test_folders_whose_names_mean_something_to_a_url_work(
+    local: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = tmp_path / "mo?del #1%41 é&a=b"
+    shutil.copytree(DEMO_MODEL_DIR, model)
+    (model / "cascade.json").unlink()
+    monkeypatch.setenv("CASCADE_MODEL", str(model))
+    assert local("models").exit_code == 0
+    job = _generate(local, tmp_path / "out?#%41 é")
+    [file] = job["files"]
+    info = read_info(Path(file).read_bytes())
+    assert info is not None
+    assert info["model"]["id"] == model.name
+    varied = local("vary", file, "--local", "--decoder-steps", "1", "--out", str(tmp_path / "#"))
+    assert varied.exit_code == 0, varied.output
+
+
+@pytest.mark.parametrize("source", ["", ".", "/", "x" * 300, "README.md"])
+def test_what_is_no_latent_file_is_one_sentence(
+    local: Cascade, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "README.latent").write_bytes(b"no latent")
+    result = local("vary", source, "--local", "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2, result.output
+    assert "error: " in result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+@pytest.mark.parametrize("model", ["/" + "x" * 300, "~nobody-of-this-name/model", "x" * 5000])
+@pytest.mark.parametrize("command", [["models"], ["generate", "x", "--local"], ["doctor"]])
+def test_a_model_folder_that_cannot_be_is_one_sentence(
+    local: Cascade,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    model: str,
+    command: list[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CASCADE_MODEL", model)
+    monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("CASCADE_HTTP_PORT", "0")
+    result = local(*command)
+    assert result.exit_code == 1, result.output
+    assert model[:60] in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert local("--help").exit_code == 0

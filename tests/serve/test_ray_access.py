@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,16 @@ from serve import local
 from serve.private_files import is_private
 from serve.ray_access import make_token, private_temp_dir, token_path
 from serve.settings import Settings
+
+
+@pytest.fixture(autouse=True)
+def restored_process() -> Iterator[None]:
+    """Take back what a start sets for Ray's processes."""
+    variables, umask = dict(os.environ), os.umask(0o022)
+    yield
+    os.umask(umask)
+    os.environ.clear()
+    os.environ.update(variables)
 
 
 @pytest.mark.parametrize("mode", ["disabled", "Disabled", "k8s"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -79,7 +80,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app.state.hub = hub
     settings = services.settings
     app.state.held = HeldRequests(settings.max_streams, settings.max_streams_per_key)
-    app.state.readiness = None
+    app.state.readiness, app.state.readiness_since_s = None, -math.inf
     app.state.share_links = ShareLinks(services.database)
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)

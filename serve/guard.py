@@ -23,6 +23,8 @@ from serve.rate import RateLimiter
 from serve.share import SHARED_FOLDER
 from serve.visit import Visit
 
+POLICY_VIOLATION = 1008
+"""A websocket's closing code; the service has none."""
 CACHE_S = 2.0
 """A key that is made or revoked is known within this time, without a query per request."""
 TOUCH_EVERY_S = 3600.0
@@ -31,11 +33,17 @@ GREETS_ADMINS = frozenset({"/readyz"})
 """Public, but with more to tell to an admin."""
 PUBLIC_FOLDERS = ("/docs/assets/", SHARED_FOLDER)
 """Links to shared images carry a signature instead."""
+FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
+"""And all whose names begin with ``x-forwarded-``."""
 
 _BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
 _NO_KEYS = (
     "this server has no API keys yet, so it answers requests from its own machine only, sent to "
     "localhost; make one there with 'cascade keys create NAME'"
+)
+_KEYLESS_REFUSES = (
+    "this server has no API keys yet, so it answers its own machine only, and the header {} says "
+    "that this request {}; make a key with 'cascade keys create NAME'"
 )
 _NO_KEYS_BEHIND_PROXY = (
     "this server has no API keys yet and cannot tell who asks; make one on its machine with "
@@ -117,6 +125,9 @@ class GuardMiddleware:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": POLICY_VIOLATION})
+            return
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -148,6 +159,8 @@ class GuardMiddleware:
                 raise Unauthorized(_NO_KEYS_BEHIND_PROXY)
             if not _is_local(scope, headers):
                 raise Unauthorized(_NO_KEYS)
+            _check_not_passed_on(headers)
+            _check_own_site(headers)
             return EVERYBODY
         key = find_valid(_bearer_token(headers), keys)
         if key is None:
@@ -167,12 +180,34 @@ def _is_local(scope: Scope, headers: Headers) -> bool:
     The name it was sent to counts, too: a web page elsewhere can let its own name point to
     127.0.0.1 and have the visitor's browser ask for it (DNS rebinding).
     """
-    client = scope.get("client")
+    client, hosts = scope.get("client"), headers.getlist("host")
+    if client is None or len(hosts) != 1:
+        return False
     try:
-        target = urlsplit(f"//{headers.get('host', '')}").hostname
+        target = urlsplit(f"//{hosts[0]}").hostname
     except ValueError:
         return False
-    return client is not None and is_loopback(client[0]) and is_loopback(target or "")
+    return is_loopback(client[0]) and is_loopback(target or "")
+
+
+def _check_not_passed_on(headers: Headers) -> None:
+    """Refuse what a reverse proxy on this machine passes on for others.
+
+    These headers also are the only ones by which uvicorn, told so by ``FORWARDED_ALLOW_IPS``, takes
+    another address for the client's.
+    """
+    for name in headers:
+        if name in FORWARDING_HEADERS or name.startswith("x-forwarded-"):
+            raise Unauthorized(_KEYLESS_REFUSES.format(name, "came through a proxy"))
+
+
+def _check_own_site(headers: Headers) -> None:
+    """Refuse what a web page of another site has a browser on this machine send."""
+    if not set(headers.getlist("sec-fetch-site")) <= {"none", "same-origin"}:
+        raise Unauthorized(_KEYLESS_REFUSES.format("sec-fetch-site", "comes from another site"))
+    for origin in headers.getlist("origin"):
+        if origin.lower().partition("://")[2] != headers["host"].lower():
+            raise Unauthorized(_KEYLESS_REFUSES.format("origin", "comes from another site"))
 
 
 def _bearer_token(headers: Headers) -> str:

@@ -15,7 +15,7 @@ from ray import serve as ray_serve
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.service_url import http_url
-from serve import haproxy, ray_access
+from serve import haproxy, open_files, ray_access
 from serve.app import STAGES, AppArgs, build_with
 from serve.exposure import check_exposure
 from serve.fleet import reason
@@ -91,7 +91,8 @@ def start(
         ModelUnavailable: the configured model is not there.
         NotReady: Ray or a deployment could not start; says which and why.
     """
-    keep_files_private()  # Ray's processes inherit it
+    keep_files_private()  # Ray's processes inherit it, and the limit of open files
+    open_files.raise_limit()
     ray_access.check_mode(os.environ)
     check_exposure(settings)
     load_checkers(settings, open_checkpoint(settings.model_source()))

@@ -19,6 +19,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, SettingsInvalid
 from cascade_core.layout import ALL_COMPONENTS
 from cascade_core.service_url import http_url
+from serve import open_files
 from serve.cli.client import ServiceClient
 from serve.cli.findings import Finding
 from serve.cli.output import CliError
@@ -54,6 +55,7 @@ def run_checks(url: str) -> list[Finding]:
         check_data_dir,
         check_disk,
         check_shared_memory,
+        check_open_files,
         check_database,
         check_access,
         check_moderation,
@@ -162,6 +164,16 @@ def check_shared_memory(settings: Settings) -> Finding:
         remedy = "in a container: --shm-size=1g"
         return Finding("shared memory", "warning", detail, remedy)
     return Finding("shared memory", "ok", detail)
+
+
+def check_open_files(settings: Settings, allowed: int | None = None) -> Finding:
+    """Check how many connections a proxy may hold open."""
+    allowed = open_files.allowed() if allowed is None else allowed
+    needed = open_files.needed(settings.max_streams)
+    if allowed >= needed:
+        return Finding("open files", "ok", f"up to {allowed}")
+    detail = f"up to {allowed}, and CASCADE_MAX_STREAMS={settings.max_streams} needs {needed}"
+    return Finding("open files", "warning", detail, "raise the hard limit (ulimit -Hn)")
 
 
 def check_database(settings: Settings) -> Finding:

@@ -22,6 +22,7 @@ from serve.services import JobsDoor, Services
 
 READY, NOT_READY = "ready", "not ready"
 READY_TIMEOUT_S = 5.0
+READINESS_KEPT_S = 2.0
 
 logger = logging.getLogger(__name__)
 router = APIRouter(tags=["service"])
@@ -49,10 +50,11 @@ async def healthz() -> Health:
 @router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(services: Needs, request: Request) -> Response:
     """Tell whether a job would run now; 503 names what is missing, and tells admins why."""
-    # Anybody may ask, and a check writes to the blob store: who asks meanwhile shares its outcome.
-    state = request.app.state
-    if state.readiness is None or state.readiness.done():
-        state.readiness = asyncio.create_task(_checks(services))
+    # Anybody may ask, and a check writes to the blob store: its outcome is shared for a while.
+    state, now_s = request.app.state, asyncio.get_running_loop().time()
+    is_old = now_s - state.readiness_since_s >= READINESS_KEPT_S
+    if state.readiness is None or (state.readiness.done() and is_old):
+        state.readiness, state.readiness_since_s = asyncio.create_task(_checks(services)), now_s
     checks = await asyncio.shield(state.readiness)
     caller: Caller | None = request.scope.get(SCOPE_ENTRY)
     if caller is None or not caller.is_admin:

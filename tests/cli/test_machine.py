@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from cascade_core.checkpoint import DEMO_MODEL_DIR
-from serve.cli.checks import check_port, check_python
+from serve import open_files
+from serve.cli.checks import check_open_files, check_port, check_python
 from serve.settings import Settings
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
@@ -194,3 +197,22 @@ def test_an_old_python_is_broken() -> None:
         assert check_python(version).status == "broken"
     for version in ((3, 11, 0), (3, 12, 0), (3, 13, 9)):
         assert check_python(version).status == "ok"
+
+
+def test_the_doctor_warns_of_a_limit_of_open_files_below_the_streams() -> None:
+    settings = Settings(max_streams=300)
+    assert check_open_files(settings, 300 + open_files.SPARE).status == "ok"
+    finding = check_open_files(settings, 299 + open_files.SPARE)
+    assert finding.status == "warning"
+    assert "CASCADE_MAX_STREAMS=300 needs 1324" in finding.detail
+    assert "ulimit" in finding.remedy
+
+
+def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
+    code = (
+        "import resource as r; from serve import open_files\n"
+        "hard = r.getrlimit(r.RLIMIT_NOFILE)[1]\n"
+        "r.setrlimit(r.RLIMIT_NOFILE, (64, hard)); open_files.raise_limit()\n"
+        "assert r.getrlimit(r.RLIMIT_NOFILE) == (hard, hard)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

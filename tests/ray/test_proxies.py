@@ -10,6 +10,7 @@ from itertools import islice
 from typing import Any
 
 import httpx
+import openai
 import psutil
 import pytest
 from PIL import Image
@@ -113,6 +114,30 @@ class Streams:
             if not answer.is_success:
                 assert answer.json()["error"]["request_id"] == request_id
 
+    def test_killed_proxies_and_gateways_never_deny_a_route_that_exists(
+        self, proxied: ServiceClient
+    ) -> None:
+        port, url = proxied.http.base_url.port, f"http://127.0.0.1:{proxied.http.base_url.port}/v1"
+        key = proxied.http.headers.get("authorization", "Bearer any").removeprefix("Bearer ")
+        with openai.OpenAI(base_url=url, api_key=key, max_retries=100) as client:
+            for find in (listener, proxy, gateway):
+                process = find(port)
+                process.kill()
+                process.wait(HANG_S)
+                # As fast as it gets, so that no moment of the start is missed.
+                for answer in answers_until_well(proxied):
+                    assert answer.status_code in (502, 503), answer.text
+                    assert answer.headers["retry-after"]
+                    assert answer.json()["error"]["code"] == "not_ready"
+                assert client.models.retrieve("demo").id == "demo"
+
+    def test_its_processes_may_open_as_many_files_as_the_machine_allows(
+        self, proxied: ServiceClient
+    ) -> None:
+        for process in (proxy(proxied.http.base_url.port), gateway(proxied.http.base_url.port)):
+            soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+            assert soft == hard
+
     def test_ray_tells_nobody_its_routes_and_everybody_its_health(
         self, proxied: ServiceClient
     ) -> None:
@@ -124,6 +149,44 @@ class Streams:
     def test_a_client_cannot_set_rays_time_limit(self, proxied: ServiceClient) -> None:
         answer = proxied.http.get("/readyz", headers={"x-request-timeout-seconds": "0.000001"})
         assert answer.status_code == 200
+
+
+def listener(port: int) -> psutil.Process:
+    """The process that clients reach: Ray's proxy, or HAProxy."""
+    [found] = {
+        connection.pid
+        for connection in psutil.net_connections("tcp4")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port
+    }
+    return psutil.Process(found)
+
+
+def proxy(port: int) -> psutil.Process:
+    """Ray's process that is the proxy, or has started HAProxy."""
+    found = listener(port)
+    return found.parents()[0] if found.name() == "haproxy" else found
+
+
+def gateway(port: int) -> psutil.Process:
+    """The gateway's replica behind this port."""
+    [found] = [
+        process
+        for process in proxy(port).parents()[0].children()
+        if "ServeReplica:cascade:Gateway" in " ".join(process.cmdline())
+    ]
+    return found
+
+
+def answers_until_well(proxied: ServiceClient) -> Iterator[httpx.Response]:
+    """Ask for a model again and again until it is shown; yields what was answered before."""
+    while True:
+        try:
+            answer = proxied.http.get("/v1/models/demo")
+        except httpx.TransportError:
+            continue
+        if answer.is_success:
+            return
+        yield answer
 
 
 def header_lines(proxied: ServiceClient) -> str:

@@ -110,10 +110,16 @@ async def test_behind_a_proxy_that_hides_who_asks_nobody_is_answered_without_a_k
         assert (await client.get("/healthz")).status_code == 200
 
 
+@pytest.mark.parametrize("trusted_proxies", [None, "*"])
 async def test_a_service_that_listens_everywhere_without_keys_answers_this_machine_only(
-    app: FastAPI,
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch, trusted_proxies: str | None
 ) -> None:
-    """As after `serve deploy` of a file with the host 0.0.0.0, where nothing else is checked."""
+    """As after `serve deploy` of a file with the host 0.0.0.0, where nothing else is checked.
+
+    Containers often set ``FORWARDED_ALLOW_IPS``, by which uvicorn believes ``x-forwarded-for``.
+    """
+    if trusted_proxies is not None:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", trusted_proxies)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         try:
             probe.connect(("192.0.2.1", 9))  # sends nothing, only asks for a route

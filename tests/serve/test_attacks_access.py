@@ -13,6 +13,8 @@ from fastapi import FastAPI
 
 from serve import keys as keys_module
 from serve.keys import KeyStore
+from serve.routes import service_routes
+from serve.store import BlobStore
 from tests.limits import HANG_S
 from tests.serve.attacker import OF_NOBODY, OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
@@ -221,3 +223,20 @@ async def test_a_flood_of_readiness_checks_costs_one(
     check.set_result({"only": "ready"})
     assert [(await answer).json()["checks"] for answer in asking] == [{"only": "ready"}] * 20
     assert "blobs" in (await client.get("/readyz")).json()["checks"]
+
+
+async def test_readiness_checks_in_a_row_cost_one(
+    client: httpx.AsyncClient, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probed: list[None] = []
+
+    async def probe() -> None:
+        probed.append(None)
+
+    monkeypatch.setattr(blobs, "probe", probe)
+    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 3600.0)
+    assert len({(await client.get("/readyz")).status_code for _ in range(10)}) == 1
+    assert len(probed) == 1
+    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
+    await client.get("/readyz")
+    assert len(probed) == 2

@@ -9,6 +9,7 @@ import pytest
 
 from cascade_core.errors import InvalidRequest, OutOfMemory
 from cascade_core.request import GenerationRequest
+from serve.routes import service_routes
 from tests.serve.memory_door import MemoryDoor
 
 NOT_THERE = [
@@ -217,7 +218,10 @@ async def test_the_service_is_alive_and_ready(client: httpx.AsyncClient) -> None
     assert ready.json()["checks"].keys() == {"StageC", "Jobs", "database", "blobs"}
 
 
-async def test_readyz_says_what_is_missing(client: httpx.AsyncClient, door: MemoryDoor) -> None:
+async def test_readyz_says_what_is_missing(
+    client: httpx.AsyncClient, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
     door.states["StageC"] = "loading the model"
     answer = await client.get("/readyz")
     assert answer.status_code == 503

@@ -10,6 +10,7 @@ from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
 from serve.http_errors import STATUS, error_body
 from serve.log import configure_logging
 from serve.middleware import JSON_LIMIT
+from serve.routes import service_routes
 from serve.settings import Settings
 from tests.serve.memory_door import MemoryDoor
 
@@ -212,8 +213,12 @@ async def test_our_own_failures_keep_their_details_in_the_log(
 
 
 async def test_each_request_is_logged_with_its_id_but_no_routine_probe(
-    client: httpx.AsyncClient, door: MemoryDoor, capsys: pytest.CaptureFixture[str]
+    client: httpx.AsyncClient,
+    door: MemoryDoor,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
     configure_logging(Settings())
     await client.get("/v1/models", headers={"x-request-id": "R1"})
     await client.get("/healthz")

@@ -8,19 +8,20 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from sqlalchemy import update
 
-from serve import tables
+from serve import connections
 from serve.db import Database
+from serve.tables import jobs
 
 
 def test_writers_of_one_process_wait_in_line_however_long_it_takes(
     new_database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tables, "SQLITE_BUSY_TIMEOUT_MS", 0)
+    monkeypatch.setattr(connections, "SQLITE_BUSY_TIMEOUT_MS", 0)
     database = Database(new_database_url("sqlite"))
     database.create_tables()
     with ThreadPoolExecutor(1) as thread:
         with database.writing() as connection:
-            connection.execute(update(tables.jobs).values(stage="c"))
+            connection.execute(update(jobs).values(stage="c"))
             waiting = thread.submit(database.start_job, "nothing")
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)

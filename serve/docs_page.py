@@ -6,11 +6,12 @@ import base64
 import hashlib
 import re
 from importlib.resources import files
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 _ASSETS = "/docs/assets"
 
@@ -18,7 +19,7 @@ _ASSETS = "/docs/assets"
 def install(app: FastAPI) -> None:
     """Serve Swagger UI at ``/docs`` from the files of the package fastapi-offline."""
     folder = str(files("fastapi_offline") / "static")
-    app.mount(_ASSETS, StaticFiles(directory=folder), name="docs_assets")
+    app.mount(_ASSETS, _Assets(directory=folder), name="docs_assets")
 
     page = get_swagger_ui_html(
         openapi_url=app.openapi_url or "",
@@ -33,6 +34,16 @@ def install(app: FastAPI) -> None:
     async def docs() -> HTMLResponse:
         """Return the page."""
         return page
+
+
+class _Assets(StaticFiles):
+    """Files that browsers may keep, unlike the answers of the API."""
+
+    def file_response(self, *args: Any, **more: Any) -> Response:
+        """Return a file's answer."""
+        response = super().file_response(*args, **more)
+        response.headers["cache-control"] = "public, max-age=3600"
+        return response
 
 
 def _policy(page: str) -> str:

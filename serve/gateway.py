@@ -12,13 +12,15 @@ from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
 from serve import docs_page, http_errors
+from serve.cors import NamedOrigins
 from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware
 from serve.held import HeldRequests
 from serve.keys import KeyStore
-from serve.middleware import PROBES, RequestMiddleware
+from serve.methods import MethodMiddleware
+from serve.middleware import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.routes import (
     image_routes,
     job_routes,
@@ -85,13 +87,6 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app.state.keep_alive_s = keep_alive_s
     http_errors.install(app)
     docs_page.install(app)
-    app.add_middleware(
-        GuardMiddleware,
-        store=KeyStore(services.database),
-        recheck_s=keep_alive_s,
-        knows_clients=services.knows_clients,
-    )
-    app.add_middleware(RequestMiddleware)
     for routes in (
         job_routes,
         image_routes,
@@ -102,7 +97,24 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         service_routes,
     ):
         app.include_router(routes.router)
+    _add_middlewares(app, services, keep_alive_s)
     return app
+
+
+def _add_middlewares(app: FastAPI, services: Services, keep_alive_s: float) -> None:
+    """Surround the routes, from the innermost middleware to the outermost."""
+    app.add_middleware(MethodMiddleware, routes=app.routes)
+    app.add_middleware(
+        GuardMiddleware,
+        store=KeyStore(services.database),
+        recheck_s=keep_alive_s,
+        knows_clients=services.knows_clients,
+    )
+    app.add_middleware(ErrorMiddleware)
+    origins = services.settings.allowed_origins
+    if origins:
+        app.add_middleware(NamedOrigins, origins=origins)
+    app.add_middleware(RequestMiddleware)
 
 
 class _Application(FastAPI):

@@ -73,6 +73,7 @@ TYPES: dict[int, str] = {
 
 REPAIR_S = 60
 """Where trying again at once does not help, but somebody may be mending it."""
+METHOD_NOT_ALLOWED = "this address does not take this method; see /docs"
 _MAX_SHOWN_CHARS = 64
 _INVALID = "invalid_request_error"
 
@@ -137,7 +138,7 @@ async def _on_http(_request: Request, error: Exception) -> Response:
     code = TRANSPORT_CODES.get(error.status_code, "invalid_value")
     message = {
         HTTPStatus.NOT_FOUND: "there is no such address; see /docs",
-        HTTPStatus.METHOD_NOT_ALLOWED: "this address does not take this method; see /docs",
+        HTTPStatus.METHOD_NOT_ALLOWED: METHOD_NOT_ALLOWED,
         HTTPStatus.BAD_REQUEST: "the body cannot be read as what its content-type says",
     }.get(HTTPStatus(error.status_code), str(error.detail))
     body = error_body(error.status_code, code, message)

@@ -11,11 +11,10 @@ from http import HTTPStatus
 from opentelemetry import trace
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_core.errors import Internal
-from serve.http_errors import error_body, error_response
+from serve.http_errors import error_response
 from serve.log import log_context
 from serve.request_id import chosen_request_id
 from serve.response_headers import complete
@@ -40,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
-    """Gives each request an id, bounds its body and turns what nobody caught into a 500.
+    """Gives each request an id, its answer the headers of every answer, and the log a line.
 
     The client's ``x-request-id`` is kept if it is harmless; it comes back in the answer and is in
     every log record of the request.
@@ -66,13 +65,7 @@ class RequestMiddleware:
         if scope["query_string"]:
             span.set_attribute("url.query", "hidden")  # signatures of links, names of users
         with log_context(request_id=request_id, trace_id=trace_id()):
-            limit = UPLOAD_LIMITS.get(scope["path"], JSON_LIMIT)
-            if _claimed_bytes(headers) > limit.size_bytes:
-                status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
-                body = error_body(status, "body_too_large", _too_large(limit))
-                await JSONResponse(body, status)(scope, receive, answer.send)
-            else:
-                await self._serve(scope, _Body(receive, limit, answer).receive, answer)
+            await self._app(scope, receive, answer.send)
             took_ms = (time.perf_counter() - started_s) * 1000
             # Probes come every few seconds and would bury everything else.
             is_routine = scope["path"] in PROBES and answer.status == HTTPStatus.OK
@@ -80,9 +73,29 @@ class RequestMiddleware:
             line = "%s %s -> %d in %.1f ms"
             logger.log(level, line, scope["method"], scope["path"], answer.status, took_ms)
 
-    async def _serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+
+class ErrorMiddleware:
+    """Bounds a request's body, and turns what nobody caught into a 500.
+
+    Args:
+        app: the application inside.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Started(send)
+        limit = UPLOAD_LIMITS.get(scope["path"], JSON_LIMIT)
+        has_body = scope["method"] not in ("GET", "HEAD")
+        claimed_bytes = _claimed_bytes(Headers(scope=scope)) if has_body else 0
+        body = _Body(receive, limit, claimed_bytes, answer)
         try:
-            await self._app(scope, receive, answer.send)
+            await self._app(scope, body.receive, answer.send)
         except Exception:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             if answer.status:
@@ -91,19 +104,30 @@ class RequestMiddleware:
             await error_response(error)(scope, receive, answer.send)
 
 
-class _Answer:
-    """Passes an answer on with its request id and remembers its status (0: none yet)."""
+class _Started:
+    """Passes an answer on and remembers its status (0: none yet)."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._request_id = request_id
         self.status = 0
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
-            complete(MutableHeaders(scope=message), self._request_id)
         await self._send(message)
+
+
+class _Answer(_Started):
+    """Completes an answer with its request id and the headers of every answer."""
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        super().__init__(send)
+        self._request_id = request_id
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            complete(MutableHeaders(scope=message), self._request_id)
+        await super().send(message)
 
 
 def _claimed_bytes(headers: Headers) -> int:
@@ -111,22 +135,26 @@ def _claimed_bytes(headers: Headers) -> int:
     return int(claimed) if claimed.isascii() and claimed.isdigit() and len(claimed) < 20 else 0
 
 
-def _too_large(limit: BodyLimit) -> str:
-    return f"the body may be at most {limit.size_bytes} bytes"
-
-
 class _Body:
-    """Stops reading a body that grows or takes longer than allowed, whatever its headers said."""
+    """Stops reading a body that is, or grows, larger or takes longer than allowed.
 
-    def __init__(self, receive: Receive, limit: BodyLimit, answer: _Answer) -> None:
+    Only a route that reads it is stopped: for others it does not matter.
+    """
+
+    def __init__(
+        self, receive: Receive, limit: BodyLimit, claimed_bytes: int, answer: _Started
+    ) -> None:
         self._receive = receive
         self._limit = limit
         self._answer = answer
         self._deadline_s = asyncio.get_running_loop().time() + limit.timeout_s
+        self._claimed_bytes = claimed_bytes
         self._seen_bytes = 0
         self._is_complete = False
 
     async def receive(self) -> Message:
+        if self._claimed_bytes > self._limit.size_bytes and not self._answer.status:
+            raise self._too_large()
         try:
             async with asyncio.timeout_at(None if self._is_complete else self._deadline_s):
                 message = await self._receive()
@@ -141,5 +169,9 @@ class _Body:
         self._seen_bytes += len(message.get("body", b""))
         self._is_complete = not message.get("more_body", False)
         if self._seen_bytes > self._limit.size_bytes:
-            raise HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, _too_large(self._limit))
+            raise self._too_large()
         return message
+
+    def _too_large(self) -> HTTPException:
+        message = f"the body may be at most {self._limit.size_bytes} bytes"
+        return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, message)

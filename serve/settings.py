@@ -48,6 +48,8 @@ class Settings(BaseSettings):
         database_connections: of each gateway process; one that runs jobs has as many, and its
             workflow engine 6 more.
         blob_url: image and latent bytes (obstore URL).
+        cors_origins: sites whose pages may ask the service from a browser, with a key, parted by
+            commas (``https://app.example``); empty: none.
         public_url: how clients reach the service, for links to shared images; empty: the address
             that the request was sent to.
         previews: preview pictures per stage and image; 0 turns them off.
@@ -99,6 +101,7 @@ class Settings(BaseSettings):
     blob_url: str = ""
     http_host: str = "127.0.0.1"
     public_url: str = ""
+    cors_origins: str = ""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
     previews: Annotated[int, Field(ge=0, le=20)] = 3
     previewer_path: str = ""
@@ -167,6 +170,20 @@ class Settings(BaseSettings):
             raise ValueError("must be an address that starts with http:// or https://")
         return value
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, value: str) -> str:
+        for origin in _listed(value):
+            scheme, _, host = origin.partition("://")
+            if scheme not in ("http", "https") or not host or set(host) & set("/?#*@"):
+                raise ValueError("must be origins such as https://app.example, parted by commas")
+        return value
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """The sites whose pages may ask the service from a browser."""
+        return frozenset(_listed(self.cors_origins))
+
     @field_validator(*_URL_FIELDS)
     @classmethod
     def _known_scheme(cls, value: str, info: ValidationInfo) -> str:
@@ -194,6 +211,10 @@ class Settings(BaseSettings):
     @classmethod
     def _load(cls, **changes: Any) -> Self:
         return cls(**changes)
+
+
+def _listed(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
 
 
 def load_settings(**changes: Any) -> Settings:

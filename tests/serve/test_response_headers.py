@@ -41,6 +41,12 @@ async def test_every_route_sends_them(
         check(await client.request(method, path.format(**things), **body_for(method)))
 
 
+async def test_the_docs_own_files_may_be_kept(client: httpx.AsyncClient) -> None:
+    answer = await client.get("/docs/assets/swagger-ui-bundle.js")
+    assert answer.headers["cache-control"] == "public, max-age=3600"
+    assert (await client.get("/docs")).headers["cache-control"] == "no-store"
+
+
 async def test_refusals_send_them(
     client: httpx.AsyncClient, live_client: httpx.AsyncClient, bearer: Bearer
 ) -> None:

@@ -163,3 +163,14 @@ def test_what_kubernetes_adds_for_a_service_is_no_mistake() -> None:
         "PATH",
     )
     assert unknown_variables(names) == []
+
+
+@pytest.mark.parametrize(
+    "value", ["*", "app.example", "https://", "https://app.example/", "https://*.example", "null"]
+)
+def test_origins_are_whole_sites(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CASCADE_CORS_ORIGINS", f"http://localhost:3000, {value}")
+    with pytest.raises(SettingsInvalid, match="CASCADE_CORS_ORIGINS"):
+        load_settings()
+    monkeypatch.setenv("CASCADE_CORS_ORIGINS", "http://localhost:3000, https://app.example,")
+    assert load_settings().allowed_origins == {"http://localhost:3000", "https://app.example"}

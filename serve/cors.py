@@ -1,0 +1,39 @@
+"""CORS: pages of the sites that a setting names may ask the service from a browser."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SHOWN_HEADERS = ("location", "retry-after", "x-request-id", "x-should-retry")
+"""Of an answer, what the scripts of such a page may read besides what browsers show anyway."""
+
+
+class NamedOrigins:
+    """Answers preflights of the named sites and marks answers for them; others get no such header.
+
+    Their requests need a key as ``Authorization: Bearer``: cookies are never allowed, and a service
+    without keys refuses them (`serve.guard`).
+
+    Args:
+        app: the application inside.
+        origins: such as ``https://app.example``.
+    """
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+        self._app = app
+        self._origins = origins
+        self._with_cors = CORSMiddleware(
+            app,
+            allow_origins=tuple(origins),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            allow_credentials=False,
+            expose_headers=SHOWN_HEADERS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        is_named = scope["type"] == "http" and Headers(scope=scope).get("origin") in self._origins
+        await (self._with_cors if is_named else self._app)(scope, receive, send)

@@ -93,7 +93,15 @@ class CascadeBot(commands.AutoShardedBot):
         self._metrics = metrics
         results = Results(client, texts)
         self.courier = Courier(client, Postman(self), results, texts, metrics)
-        self._desk = Desk(client, self.courier, Rules(client), People(client), texts, metrics)
+        self._desk = Desk(
+            client,
+            self.courier,
+            Rules(client),
+            People(client),
+            texts,
+            metrics,
+            settings.max_open_per_user,
+        )
         self._library = Library(client, results)
         self._actions = Actions(client, self._desk, self._library)
         self._background: set[asyncio.Task[None]] = set()

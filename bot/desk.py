@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any
 
 from ulid import ULID
@@ -22,7 +23,7 @@ from bot.rules import Defaults, GuildRules, People, Rules
 from bot.talk import Interaction, Talk
 from bot.texts import Texts
 from bot.ui import layouts
-from cascade_core.errors import CascadeError, NotReady, RateLimited
+from cascade_core.errors import CascadeError, InvalidRequest, NotReady, RateLimited
 
 _SAFE_S = TOKEN_S - 120
 _FORSAKE_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
@@ -41,6 +42,7 @@ class Desk:
         people: and what they like.
         texts: what is said.
         metrics: what is counted.
+        max_open: jobs that one person may have under way; 0: no limit.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Desk:
         people: People,
         texts: Texts,
         metrics: Metrics,
+        max_open: int,
     ) -> None:
         self._client = client
         self._courier = courier
@@ -58,9 +61,10 @@ class Desk:
         self.people = people
         self._texts = texts
         self._metrics = metrics
+        self._max_open = max_open
         self._model: ModelInfo | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._placing: set[asyncio.Task[Any]] = set()
+        self._placing: dict[asyncio.Task[Any], str] = {}  # for whom, the first one first
         self._is_closed = False
 
     async def close(self, grace_s: float) -> None:
@@ -98,16 +102,19 @@ class Desk:
         task = asyncio.current_task()
         if self._is_closed or task is None:
             raise NotReady("the bot is stopping")
-        self._placing.add(task)
+        self._placing[task] = talk.user
+        before = list(self._placing.values()).count(talk.user) - 1
         try:
-            await self._place(talk, make)
+            await self._place(talk, make, before)
         except asyncio.CancelledError:
             raise NotReady("the bot is stopping") from None
         finally:
-            self._placing.discard(task)
+            del self._placing[task]
 
-    async def _place(self, talk: Talk, make: MakeOrder) -> None:
-        order = await talk.hold_when_ready(self._make(talk, make), lambda made: made.private)
+    async def _place(self, talk: Talk, make: MakeOrder, before: int) -> None:
+        """Place an order; ``before``: how many of the same person are being placed already."""
+        making = self._make(talk, make, before)
+        order = await talk.hold_when_ready(making, lambda made: made.private)
         job_id = str(ULID())
         if talk.is_undecided and not order.private:
             voice = talk.public_voice()
@@ -120,9 +127,13 @@ class Desk:
         logger.info("placed job %s", job.id)
         self._courier.take(job, address)
 
-    async def _make(self, talk: Talk, make: MakeOrder) -> Order:
+    async def _make(self, talk: Talk, make: MakeOrder, before: int) -> Order:
         order = await make(await self.people.of(talk.user))
-        await self._check(talk, order)
+        rules = await self.check_place(talk, order)
+        if rules.max_steps and order.steps is None and order.latent_id is None:
+            default = (await self.model()).steps
+            order = replace(order, steps=min(default, rules.max_steps))
+        await self._check_open(talk.user, rules.max_open, before)
         return order
 
     async def check_place(self, talk: Talk, order: Order) -> GuildRules:
@@ -136,20 +147,28 @@ class Desk:
         rules.check(order, channel_ids(interaction), is_adult_place(interaction))
         return rules
 
-    async def _check(self, talk: Talk, order: Order) -> None:
-        rules = await self.check_place(talk, order)
-        if rules.max_open:
-            open_jobs = 0
-            for state in OPEN_STATES:
-                open_jobs += len((await self._client.jobs(user=talk.user, state=state)).jobs)
-            if open_jobs >= rules.max_open:
-                raise Refusal.because("too_many_open", most=rules.max_open)
+    async def _check_open(self, user: str, max_open_here: int, before: int) -> None:
+        most = min(filter(None, (max_open_here, self._max_open)), default=0)
+        if not most:
+            return
+        pages = await asyncio.gather(
+            *(self._client.jobs(user=user, state=state, limit=most) for state in OPEN_STATES)
+        )
+        if sum(len(page.jobs) for page in pages) + before >= most:
+            raise Refusal.because("too_many_open", most=most)
 
     async def _submit(self, order: Order, job_id: str, user: str, address: Address) -> Job:
         try:
             return await self._client.create_job(
                 order.to_body(), job_id=job_id, user=user, client_state=address.to_state()
             )
+        except InvalidRequest as error:
+            if error.field not in ("width", "height"):
+                raise
+            self._model = None  # it is another one than it was
+            model = await self.model()
+            sides = {"lowest": model.min_side, "highest": model.max_side}
+            raise Refusal.because("size", **sides, step=model.multiple_of) from error
         except NotReady:
             # Whether it was accepted is unknown; nobody waits for it now.
             self._forsake(job_id)

@@ -8,14 +8,22 @@ MAX_PROMPT_CHARS = 1000
 """Longest prompt taken from Discord; it must fit whole into an alt text, which has 1024."""
 
 _ZERO_WIDTH = "\u200b"
+_JOINING = frozenset(
+    "\u200c\u200d"  # letters of Persian and Indian scripts, and emoji, are put together by them
+    "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"  # Arabic, Syriac
+) | frozenset(map(chr, range(0xE0020, 0xE0080)))  # flags of regions
 _SPECIAL = re.compile(r"([\\*_`~|>\[\]()#<@:-])")
 _ESCAPED = re.compile(r"\\([\\*_`~|>\[\]()#<@:-])")
 
 
 def one_line(text: str) -> str:
-    """Return words without line breaks and doubled spaces, cut to what a prompt may have."""
-    printable = "".join(char for char in text if char.isprintable() or char.isspace())
-    return " ".join(printable.split())[:MAX_PROMPT_CHARS].strip()
+    """Return words without line breaks and doubled spaces, cut to what a prompt may have.
+
+    What cannot be seen is left out, but for what puts other characters together.
+    """
+    kept = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINING)
+    line = " ".join(kept.split())[:MAX_PROMPT_CHARS].strip()
+    return line if line.strip("".join(_JOINING) + " ") else ""
 
 
 def escape(text: str) -> str:

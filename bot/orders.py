@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bot.markdown import one_line
+from bot.markdown import escape, one_line
 from bot.records import Image, Job, ModelInfo
 from bot.replies import Refusal
 from cascade_core.request import MAX_SEED
@@ -158,7 +158,7 @@ def parse_size(text: str) -> tuple[int, int] | None:
         return None
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise Refusal.because("no_size", given=text.strip()[:20])
+        raise Refusal.because("no_size", given=escape(text.strip()[:20]))
     return int(found[1]), int(found[2])
 
 

@@ -162,6 +162,7 @@ class ModelInfo:
     Attributes:
         multiple_of, min_side, max_side: allowed sides in pixels.
         suggestions: prompts that suit it.
+        steps: of Stage C where nothing else is asked for.
     """
 
     id: str
@@ -172,6 +173,7 @@ class ModelInfo:
     min_side: int
     max_side: int
     suggestions: tuple[str, ...]
+    steps: int
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -182,6 +184,7 @@ class ModelInfo:
             licence=body["licence"],
             width=defaults["width"],
             height=defaults["height"],
+            steps=defaults["steps"],
             suggestions=tuple(body["suggestions"]),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )

@@ -35,6 +35,7 @@ class Settings(BaseSettings):
         http_host, http_port: where health and metrics are answered; port 0 turns them off.
         sync: put changed commands in place at start.
         guilds: put the commands into these servers only, at once; for development.
+        max_open_per_user: jobs that one person may have under way; 0: no limit.
         grace_s: how long live messages may be brought to rest after a stop.
     """
 
@@ -57,6 +58,7 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8100
     sync: bool = True
     guilds: str = ""
+    max_open_per_user: Annotated[int, Field(ge=0, le=10_000)] = 4
     grace_s: Annotated[float, Field(ge=0, le=600)] = 10.0
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -12,6 +12,7 @@ from bot import orders
 from bot.desk import Desk
 from bot.markdown import MAX_PROMPT_CHARS, one_line
 from bot.orders import ASPECTS, MAX_IMAGES, Order
+from bot.parameters import check_parameters
 from bot.rules import Defaults
 from bot.talk import Interaction
 from cascade_core.request import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
@@ -57,6 +58,8 @@ class Imagine(commands.Cog):
         private: bool | None = None,
     ) -> None:
         """Order a picture."""
+        talk = self._desk.talk(interaction)
+        check_parameters(talk.voice, prompt, negative or "")
 
         async def make(defaults: Defaults) -> Order:
             width, height = await self._size(aspect or defaults.aspect)
@@ -74,7 +77,7 @@ class Imagine(commands.Cog):
                 preview=defaults.preview,
             )
 
-        await self._desk.place(self._desk.talk(interaction), make)
+        await self._desk.place(talk, make)
 
     @imagine.autocomplete("prompt")
     async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:

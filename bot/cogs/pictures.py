@@ -16,6 +16,7 @@ from bot.desk import Desk
 from bot.library import Library
 from bot.markdown import MAX_PROMPT_CHARS, one_line
 from bot.orders import Order
+from bot.parameters import check_parameters
 from bot.records import Job
 from bot.talk import Interaction
 from bot.ui import panels
@@ -126,6 +127,7 @@ class Pictures(commands.Cog):
         if words in _NOTHING:
             words = ""
         talk = self._desk.talk(interaction)
+        check_parameters(talk.voice, words or "")
         await talk.hold(private=True)
         given = {"aspect": aspect, "negative": words, "private": private, "preview": preview}
         chosen: dict[str, Any] = {name: like for name, like in given.items() if like is not None}

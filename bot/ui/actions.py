@@ -22,6 +22,7 @@ from bot.desk import Desk
 from bot.library import Library
 from bot.markdown import one_line
 from bot.orders import Order
+from bot.parameters import check_parameters
 from bot.records import Job
 from bot.replies import Refusal
 from bot.rules import Defaults
@@ -75,6 +76,7 @@ class Actions:
     async def submit(self, talk: Talk, submitted: CustomId) -> None:
         """Order what the form says."""
         values = values_from(talk.interaction.data or {})
+        check_parameters(talk.voice, values.prompt, values.negative_prompt)
 
         async def make(defaults: Defaults) -> Order:
             job = await self._client.job(submitted.target, talk.user)

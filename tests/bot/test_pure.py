@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 from dataclasses import replace
 from io import BytesIO
 
@@ -18,6 +19,7 @@ from bot.custom_ids import CustomId
 from bot.files import MAX_REQUEST_BYTES, fit, fitted
 from bot.markdown import MAX_PROMPT_CHARS, escape, one_line, unescape
 from bot.orders import Order
+from bot.parameters import check_parameters
 from bot.records import ModelInfo
 from bot.replies import SENTENCES, Refusal, sentence
 from bot.settings import load_settings
@@ -26,7 +28,7 @@ from cascade_core.errors import InvalidRequest, RateLimited, SettingsInvalid, al
 from tests.bot.conftest import JOB_ID, JobMaker
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",))
+MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",), 20)
 
 
 def test_an_id_survives_its_way_through_a_button() -> None:
@@ -54,9 +56,70 @@ def test_escaped_words_come_back_as_they_were(words: str) -> None:
 @given(st.text(max_size=3000))
 def test_a_prompt_is_one_printable_line_of_bounded_length(words: str) -> None:
     prompt = one_line(words)
-    assert prompt.isprintable()
+    assert all(char.isprintable() or unicodedata.category(char) == "Cf" for char in prompt)
+    assert not set(prompt) & set("\u200b\u200e\u200f\u202e\u2066\ufeff")
     assert prompt == prompt.strip()
     assert len(prompt) <= MAX_PROMPT_CHARS
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "می\u200cخواهم",  # noqa: RUF001 - Persian: a letter that does not join the next
+        "क्\u200dष",  # Hindi: a half letter
+        "👩\u200d🚀 ❤\ufe0f 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+        "\u0600١٢",  # noqa: RUF001
+    ],
+)
+def test_what_scripts_and_emoji_are_put_together_by_reaches_the_model(words: str) -> None:
+    assert one_line(f" {words}\u200b\u202e ") == words
+
+
+def test_what_cannot_be_seen_alone_is_no_prompt() -> None:
+    with pytest.raises(Refusal):
+        orders.check_prompt(" \u200d\u200c ")
+
+
+@pytest.mark.parametrize(
+    ("text", "refused"),
+    [
+        ("a fox --ar 16:9", Refusal.because("parameter", given="--ar", option="aspect")),
+        ("a fox —ar 16:9", Refusal.because("parameter", given="--ar", option="aspect")),
+        ("--no dots", Refusal.because("parameter", given="--no", option="negative")),
+        ("a fox\n--N 4", Refusal.because("parameter", given="--N", option="count")),
+        ("a fox --chaos 50", Refusal.because("unknown_parameter", given="--chaos")),
+        ("a fox –stylize 5", Refusal.because("unknown_parameter", given="--stylize")),  # noqa: RUF001
+        ("a fox --anything", Refusal.because("unknown_parameter", given="--anything")),
+        ("a fox — running", None),
+        ("a fox —running", None),
+        ("a well--known fox -- running", None),
+        ("a --> b, --5, x-ar, -ar", None),
+    ],
+)
+def test_a_parameter_in_a_prompt_is_refused_by_name(
+    voice: Voice, text: str, refused: Refusal | None
+) -> None:
+    found = None
+    try:
+        check_parameters(voice, "", text)
+    except Refusal as error:
+        found = error
+    assert found == refused
+
+
+def test_the_option_that_replaces_a_parameter_is_named_in_the_persons_language(
+    texts: Texts,
+) -> None:
+    german = Voice(texts, "de")
+    with pytest.raises(Refusal) as caught:
+        check_parameters(german, "a fox --steps 5")
+    assert "`schritte`" in sentence(caught.value, german, "")
+
+
+def test_a_size_that_is_none_formats_nothing_where_it_is_told(voice: Voice) -> None:
+    with pytest.raises(Refusal) as caught:
+        orders.parse_size("[a](http://x)")
+    assert r"\[a\]" in sentence(caught.value, voice, "")
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,7 @@ async def test_what_is_hidden_stays_hidden_in_all_that_comes_of_it(stage: Stage)
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
     stage: Stage,
 ) -> None:
-    stage.service.door.error = InvalidRequest("too big", "width")
+    stage.service.door.error = InvalidRequest("too big", "seed")
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
     answer = await asked.reply(lambda m: "too big" in m.text)
     assert answer.receiver == stage.alice.user
@@ -111,6 +111,58 @@ async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_a
     assert [shown.text for shown in asked.original.history if shown.text] == []
     bob = stage.fake.person("bob", stage.channel.guild)
     await stage.fake.wait_for(lambda: bob.messages(stage.channel) == [])
+
+
+async def test_limits_hold_for_what_a_person_leaves_open_and_for_what_was_made_before_them(
+    stage: Stage,
+) -> None:
+    _, message = await stage.picture(count=2)
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    await (await boss.slash(stage.channel, "admin limits", steps=5)).reply()
+    job_id, _ = await stage.picture()
+    assert stage.service.database.job(job_id).request.steps == 5  # type: ignore[union-attr]
+    told = await (await stage.alice.click(message, "Re-roll")).reply()
+    assert "option `steps` of `/imagine`" in told.text
+    await (await boss.slash(stage.channel, "admin limits", steps=0, images=1)).reply()
+    opened = await (await stage.alice.click(message, "Edit")).acked()
+    told = await (await stage.alice.submit(opened)).reply()
+    assert "option `count` of `/imagine`" in told.text
+    assert stage.service.submitted.empty()
+
+
+async def test_a_size_that_the_model_cannot_do_is_answered_with_those_that_it_can(
+    stage: Stage,
+) -> None:
+    _, message = await stage.picture()
+    opened = await (await stage.alice.click(message, "Edit")).acked()
+    told = await (await stage.alice.submit(opened, size="1024x1024")).reply(lambda m: m.receiver)
+    assert "from 256 to 512 pixels here, in steps of 128" in told.text
+
+
+async def test_one_person_has_a_bounded_number_of_pictures_under_way(stage: Stage) -> None:
+    asked = [
+        await stage.alice.slash(stage.channel, "imagine", prompt=f"fox {number}")
+        for number in range(5)
+    ]
+    answers = [await one.reply() for one in asked]
+    assert ["At most 4 of your pictures" in one.text for one in answers].count(True) == 1
+    accepted = [await stage.submitted() for _ in range(4)]
+    assert sorted(stage.service.database.open_job_ids()) == sorted(accepted)
+
+
+async def test_a_parameter_in_a_prompt_or_form_is_refused_by_name(stage: Stage) -> None:
+    _, message = await stage.picture()
+    opened = await (await stage.alice.click(message, "Edit")).acked()
+    asked = [
+        await stage.alice.slash(stage.channel, "imagine", prompt="a fox --ar 16:9"),
+        await stage.alice.submit(opened, prompt="a fox —ar 16:9"),
+    ]
+    for one in asked:
+        told = await one.reply()
+        assert told.receiver == stage.alice.user
+        assert "`--ar` would be drawn" in told.text
+        assert "`aspect`" in told.text
+    assert stage.service.submitted.empty()
 
 
 async def test_others_see_nothing_of_an_order_that_the_rules_refuse(stage: Stage) -> None:
@@ -151,7 +203,7 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
 
     async def refuse(*_args: object) -> str:
         await deleted.wait()
-        raise InvalidRequest("too big", "width")
+        raise InvalidRequest("too big", "seed")
 
     monkeypatch.setattr(stage.service.door, "submit", refuse)
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
@@ -196,7 +248,7 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     assert "age-restricted" in (await asked.reply(lambda m: m.receiver is not None)).text
     await (await stage.alice.slash(adults, "show", id=job_id)).reply(lambda m: bool(m.files))
     await stage.imagine("a fox")
-    assert "under way, as many as this server allows" in await refused("another fox")
+    assert "At most 1 of your pictures" in await refused("another fox")
 
 
 def boss_guild(stage: Stage) -> object:

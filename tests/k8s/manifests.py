@@ -49,12 +49,14 @@ def built(overlay: str) -> tuple[Manifest, ...]:
 
 
 @cache
-def built_with(component: str) -> tuple[Manifest, ...]:
-    """Return the manifests of production with a component, as in an overlay of one's own."""
+def built_with(*components: str) -> tuple[Manifest, ...]:
+    """Return the manifests of production with components, as in an overlay of one's own."""
     with TemporaryDirectory() as folder:
         mine = {
             "resources": [os.path.relpath(ROOT / "k8s" / "overlays" / "prod", folder)],
-            "components": [os.path.relpath(ROOT / "k8s" / "components" / component, folder)],
+            "components": [
+                os.path.relpath(ROOT / "k8s" / "components" / name, folder) for name in components
+            ],
         }
         (Path(folder) / "kustomization.yaml").write_text(yaml.safe_dump(mine))
         return kustomized(Path(folder))

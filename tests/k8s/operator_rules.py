@@ -15,6 +15,7 @@ UPGRADE_TYPES = ("NewCluster", "NewClusterWithIncrementalUpgrade", "None")
 STEPWISE = "NewClusterWithIncrementalUpgrade"
 FAULT_TOLERANCE_VARIABLES = ("RAY_REDIS_ADDRESS", "REDIS_PASSWORD", "REDIS_USERNAME")
 START_RESOURCES = ("num-cpus", "num-gpus", "memory", "resources")
+FIRST_RAY_WITH_TOKENS = (2, 52, 0)
 ALPHA_FIELDS = ("networkPolicy", "tlsOptions", "historyServerOptions")
 """Their feature gates are off unless the operator was installed otherwise."""
 
@@ -34,6 +35,7 @@ def refusals(service: Manifest) -> list[str]:
         *_groups(cluster),
         *_autoscaler(cluster),
         *_fault_tolerance(cluster),
+        *_authentication(cluster),
         *(f"{name} needs a feature gate that is off" for name in ALPHA_FIELDS if name in cluster),
     ]
 
@@ -108,6 +110,16 @@ def _fault_tolerance(cluster: Manifest) -> Iterator[str]:
     for name in FAULT_TOLERANCE_VARIABLES:
         if name in variables:
             yield f"{name} beside gcsFaultToleranceOptions"
+
+
+def _authentication(cluster: Manifest) -> Iterator[str]:
+    options = cluster.get("authOptions", {})
+    if options.get("mode") == "token":
+        version = cluster.get("rayVersion", "0")
+        if tuple(int(part) for part in version.split(".")) < FIRST_RAY_WITH_TOKENS:
+            yield "authOptions.mode is token, which this Ray does not know"
+    if options.get("enableK8sTokenAuth"):
+        yield "tokens of Kubernetes are not for a RayService"
 
 
 def _head_variables(cluster: Manifest) -> dict[str, str | None]:

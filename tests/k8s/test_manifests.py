@@ -64,6 +64,12 @@ def test_every_component_adds_something_to_production_that_fits_its_schema(compo
         check(manifest)
 
 
+def test_all_components_can_be_had_at_once() -> None:
+    names = {(m["kind"], m["metadata"]["name"]) for m in built_with(*COMPONENTS)}
+    for component in COMPONENTS:
+        assert {(m["kind"], m["metadata"]["name"]) for m in added_by(component)} <= names
+
+
 @pytest.mark.parametrize("place", [(), ("spec",), ("spec", "rules", 0), ("spec", "listeners", 0)])
 def test_a_mistyped_field_of_the_gateway_is_found(place: tuple[str | int, ...]) -> None:
     kind = "HTTPRoute" if "rules" in place else "Gateway"

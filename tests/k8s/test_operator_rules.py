@@ -29,6 +29,8 @@ WORKER = f"{CLUSTER}/workerGroupSpecs/1"
         ("spec/upgradeStrategy/type", "Incremental", "type must be one of"),
         (f"{CLUSTER}/networkPolicy", {}, "feature gate"),
         (f"{CLUSTER}/gcsFaultToleranceOptions/backend", "rocksdb", "feature gate"),
+        (f"{CLUSTER}/rayVersion", "2.51.2", "does not know"),
+        (f"{CLUSTER}/authOptions/enableK8sTokenAuth", True, "not for a RayService"),
         (f"{HEAD}/headService", {"metadata": {"name": "head"}}, "no name"),
         (f"{HEAD}/rayStartParams/redis-password", "x", "rayStartParams"),
         (f"{HEAD}/template/spec/restartPolicy", "Always", "restartPolicy"),

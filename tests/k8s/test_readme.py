@@ -17,6 +17,7 @@ from tests.k8s.manifests import (
     Pod,
     built,
     environment,
+    kustomized,
     ray_pods,
     ray_service,
 )
@@ -53,6 +54,14 @@ def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_
         for container in pod.containers:
             source = container["envFrom"][0]["configMapRef"]["name"]
             assert source == settings["metadata"]["name"]
+
+
+def test_monitors_and_rules_get_the_label_of_ones_own_prometheus(tmp_path: Path) -> None:
+    (line,) = re.findall(r"add `(labels: .*?)` to your\s+overlay", README)
+    prod = os.path.relpath(ROOT / "k8s" / "overlays" / "prod", tmp_path)
+    (tmp_path / "kustomization.yaml").write_text(f"resources: [{prod}]\n{line}\n")
+    watched = [m for m in kustomized(tmp_path) if m["kind"] in ("PodMonitor", "PrometheusRule")]
+    assert [m["metadata"]["labels"]["release"] for m in watched] == ["NAME"] * 3
 
 
 def test_what_an_upgrade_costs_is_what_the_overlays_say() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 import threading
@@ -21,6 +22,9 @@ from tests.k8s.manifests import ROOT, serve_config
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, check_ended_well_and_once, free_port, pixels
 
+TOKEN = secrets.token_hex(32)
+SHOWS_TOKEN = {"x-ray-authorization": f"Bearer {TOKEN}"}
+"""The header that KubeRay's operator sends."""
 POOLS = {
     "Gateway": {"front"},
     "Jobs": {"front"},
@@ -62,8 +66,9 @@ def cluster(overlay: str, instead: dict[str, str]) -> Iterator[Cluster]:
     command = [sys.executable, "-m", "tests.ray.rayservice_cluster", overlay, json.dumps(instead)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     variables = os.environ | {
-        # Ray asks for its token as soon as the home folder has one, whatever cluster it was for.
-        "RAY_AUTH_MODE": "disabled",
+        # As KubeRay sets them for `authOptions`, which test_operations.py looks for.
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": TOKEN,
         # A node is gone after five checks that failed; by default these are 3 s apart.
         "RAY_health_check_period_ms": "500",
     }
@@ -122,7 +127,7 @@ def rayservice(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayService]
     url = f"http://127.0.0.1:{config['http_options']['port']}"
     with (
         cluster("prod", instead) as nodes,
-        httpx.Client(base_url=nodes.dashboard, timeout=HANG_S) as dashboard,
+        httpx.Client(base_url=nodes.dashboard, headers=SHOWS_TOKEN, timeout=HANG_S) as dashboard,
         httpx.Client(base_url=url, timeout=HANG_S) as http,
     ):
         rayservice = RayService(nodes, dashboard, http)
@@ -138,6 +143,21 @@ def test_the_production_overlay_runs_and_each_stage_lands_in_its_pool(
     service = rayservice.service
     job = service.finished(service.create(kind="generate", prompt="a red circle")["id"])
     assert job["state"] == "succeeded"
+
+
+def test_rays_dashboard_runs_nothing_and_shows_nothing_without_the_token(
+    rayservice: RayService,
+) -> None:
+    url = rayservice.cluster.dashboard
+    for headers in ({}, {"x-ray-authorization": "Bearer another"}):
+        with httpx.Client(base_url=url, headers=headers, timeout=HANG_S) as stranger:
+            run = stranger.post("/api/jobs/", json={"entrypoint": "id"})
+            shown = stranger.get("/api/serve/applications/")
+            assert run.status_code in (401, 403)
+            assert shown.status_code in (401, 403)
+            # What KubeRay's probes ask is told to all.
+            assert stranger.get("/api/gcs_healthz").status_code == 200
+            assert stranger.get("/api/healthz").status_code == 200
 
 
 def test_a_gpu_node_that_vanishes_under_load_costs_no_job_and_no_finished_stage(

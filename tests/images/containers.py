@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,6 +23,7 @@ HERE = Path(__file__).parent
 SHM_BYTES = 2**30
 
 
+@cache
 def engine() -> str:
     """Return ``docker``, ``podman`` or ``buildah``, the first that works here.
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from tests.k8s.manifests import OVERLAYS, ray_service
+from tests.k8s.manifests import COMPONENTS, OVERLAYS, built_with, ray_service
 
 DERIVED = Path(__file__).parent / "schemas" / "rayservice.json"
 
@@ -57,7 +57,8 @@ def whole(crd: Path) -> Schema:
 
 def derived(crd: Path) -> Schema:
     """Return the strict schema of the fields that the overlays use."""
-    return _used(whole(crd), [ray_service(overlay) for overlay in OVERLAYS])
+    with_components = next(m for m in built_with(*COMPONENTS) if m["kind"] == "RayService")
+    return _used(whole(crd), [*(ray_service(overlay) for overlay in OVERLAYS), with_components])
 
 
 def _used(schema: Schema, values: list[Any]) -> Schema:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.k8s.manifests import COMPONENTS, Manifest, added_by, ray_pods, ray_service, selects
+from serve.blocklist import Blocklist
+from tests.k8s.manifests import COMPONENTS, ROOT, Manifest, added_by, ray_pods, ray_service, selects
 from tests.k8s.manifests import serve_config as config
 from tests.k8s.operator_rules import serve_service_name
 
@@ -29,6 +30,26 @@ def test_an_ingress_component_opens_the_port_of_the_workers_and_no_other(compone
 def test_load_balancers_of_google_cloud_are_let_in_by_their_addresses() -> None:
     (rule,) = only("ingress-gke", "NetworkPolicy")["spec"]["ingress"]
     assert {p["ipBlock"]["cidr"] for p in rule["from"]} == {"35.191.0.0/16", "130.211.0.0/22"}
+
+
+def test_every_ray_pod_has_the_list_that_its_settings_name_and_sees_it_change() -> None:
+    (service,) = [m for m in added_by("blocklist") if m["kind"] == "RayService"]
+    maps = {m["metadata"]["name"]: m["data"] for m in added_by("blocklist") if "data" in m}
+    (settings,) = [data for name, data in maps.items() if name.startswith("cascade-settings")]
+    folder, _, file = settings["CASCADE_BLOCKLIST"].rpartition("/")
+    assert file in maps["cascade-blocklist"]
+    cluster = service["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        spec = group["template"]["spec"]
+        (mount,) = [m for m in spec["containers"][0]["volumeMounts"] if m["mountPath"] == folder]
+        assert "subPath" not in mount
+        volumes = {volume["name"]: volume for volume in spec["volumes"]}
+        assert volumes[mount["name"]]["configMap"] == {"name": "cascade-blocklist"}
+        assert spec["containers"][0]["envFrom"][0]["configMapRef"]["name"] in maps
+
+
+def test_the_list_as_it_comes_has_no_rule() -> None:
+    assert len(Blocklist(ROOT / "k8s" / "components" / "blocklist" / "blocklist.txt")) == 0
 
 
 def test_the_cloud_gives_tokens_to_gateway_and_jobs_alone() -> None:

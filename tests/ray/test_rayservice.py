@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from ray.dashboard.http_server_agent import PUBLIC_EXACT_PATHS
 
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
@@ -155,9 +156,9 @@ def test_rays_dashboard_runs_nothing_and_shows_nothing_without_the_token(
             shown = stranger.get("/api/serve/applications/")
             assert run.status_code in (401, 403)
             assert shown.status_code in (401, 403)
-            # What KubeRay's probes ask is told to all.
             assert stranger.get("/api/gcs_healthz").status_code == 200
-            assert stranger.get("/api/healthz").status_code == 200
+    # What KubeRay's probes ask the agent of each pod is told to all, too.
+    assert set(PUBLIC_EXACT_PATHS) == {"/api/healthz", "/api/local_raylet_healthz"}
 
 
 def test_a_gpu_node_that_vanishes_under_load_costs_no_job_and_no_finished_stage(

@@ -4,12 +4,38 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, Self
+from dataclasses import MISSING, asdict, dataclass, fields
+from typing import Any, Literal, Self, get_args
 
 TOKEN_S = 15 * 60
 """How long Discord takes answers to an interaction."""
 _TOKEN_MARGIN_S = 10.0
+
+Means = Literal["vary", "reroll", "again", "edit"]
+
+
+@dataclass(frozen=True, slots=True)
+class Credit:
+    """What a job came from, where a button made it: the client tells that of commands alone.
+
+    Attributes:
+        means: the button.
+        user_id: of the person who pressed it.
+        link: to the message that it was pressed on; empty where others could not open it.
+    """
+
+    means: Means
+    user_id: int
+    link: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """How a delivered job's pictures are shown; see :class:`Address` for ``of``."""
+
+    spoiler: bool = False
+    of: tuple[str, int] | None = None
+    credit: Credit | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +51,7 @@ class Address:
         locale: the language of this message.
         file_limit_bytes: the largest file that may be attached.
         of: the picture that is varied, as job id and index.
+        credit: what the job came from; None for a command.
     """
 
     application_id: int
@@ -41,6 +68,7 @@ class Address:
     locale: str
     file_limit_bytes: int
     of: tuple[str, int] | None = None
+    credit: Credit | None = None
 
     @property
     def has_token(self) -> bool:
@@ -59,29 +87,39 @@ class Address:
 
     def delivered_state(self) -> dict[str, Any]:
         """Return the client state after delivery: out of the inbox, and without the token."""
-        kept = ("channel_id", "message_id", "guild_id", "spoiler", "of")
-        return {"delivered": {name: getattr(self, name) for name in kept}}
+        kept = ("channel_id", "message_id", "guild_id", "spoiler", "of", "credit")
+        body = asdict(self)
+        return {"delivered": {name: body[name] for name in kept}}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:
         """Read a job's client state; None if no outcome is awaited, or it is not of this form."""
         body = state.get("address")
-        names = {field.name for field in fields(cls)}
-        if not isinstance(body, dict) or not names <= body.keys():
+        needed = {field.name for field in fields(cls) if field.default is MISSING}
+        if not isinstance(body, dict) or not needed <= body.keys():
             return None
-        values = {name: body[name] for name in names}
-        return cls(**values | {"of": _picture(values["of"])})
+        values = {field.name: body[field.name] for field in fields(cls) if field.name in body}
+        read = {"of": _picture(body.get("of")), "credit": _credit(body.get("credit"))}
+        return cls(**values | read)
 
 
-def shown_before(state: Mapping[str, Any]) -> tuple[bool, tuple[str, int] | None]:
-    """Return whether a delivered job's pictures are hidden, and which picture they vary."""
+def shown_before(state: Mapping[str, Any]) -> Shown:
+    """Return how a job's pictures were shown where they were delivered."""
     kept = state.get("delivered") or state.get("address") or {}
-    return bool(kept.get("spoiler")), _picture(kept.get("of"))
+    return Shown(bool(kept.get("spoiler")), _picture(kept.get("of")), _credit(kept.get("credit")))
 
 
 def _picture(value: Any) -> tuple[str, int] | None:
     try:
         return (str(value[0]), int(value[1])) if value else None
+    except (TypeError, ValueError, LookupError):
+        return None
+
+
+def _credit(value: Any) -> Credit | None:
+    try:
+        is_known = bool(value) and value["means"] in get_args(Means)
+        return Credit(value["means"], int(value["user_id"]), value["link"]) if is_known else None
     except (TypeError, ValueError, LookupError):
         return None
 

@@ -19,7 +19,17 @@ import httpx
 import httpx_sse
 
 from bot.log import current_reference
-from bot.records import TERMINAL_STATES, Job, JobEvent, JobPage, JobState, ModelInfo, ServiceStatus
+from bot.records import (
+    FOUND,
+    LOST,
+    TERMINAL_STATES,
+    Job,
+    JobEvent,
+    JobPage,
+    JobState,
+    ModelInfo,
+    ServiceStatus,
+)
 from cascade_core.errors import (
     CascadeError,
     Conflict,
@@ -35,7 +45,9 @@ EVENT_SILENCE_S = 60.0
 """A live stream sends a keep-alive comment more often than this; silence means it is broken."""
 _PAUSES_S = (0.25, 1.0, 2.0, 4.0)
 _CONNECT_S = 5.0
-_OVER = "over"
+_OVER, _OPENED = "over", "opened"
+_LOST_AFTER = 2
+"""Failures in a row: a connection that ends as connections do is back at once."""
 _TRY_AGAIN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
 _ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
@@ -211,18 +223,25 @@ class CascadeClient:
     async def follow(self, job_id: str) -> AsyncGenerator[JobEvent]:
         """Yield a job's events, past ones first, up to and with its end; reconnects by itself.
 
-        The events of a job that ended long ago may be gone; then nothing comes.
+        While the service does not answer, it yields one event ``LOST``, then one ``FOUND``. The
+        events of a job that ended long ago may be gone; then nothing comes.
 
         Raises:
             CascadeError: the service refuses; waiting would not help.
         """
-        last_id, failures = "", 0
+        last_id, failures, unopened, is_lost = "", 0, 0, False
         while True:
             try:
                 async with aclosing(self._events(job_id, last_id)) as events:
                     async for event in events:
                         if event.type == _OVER:
                             return
+                        if event.type == _OPENED:
+                            unopened = 0
+                            if is_lost:
+                                is_lost = False
+                                yield JobEvent("", FOUND, {})
+                            continue
                         last_id, failures = event.id or last_id, 0
                         yield event
                         if event.type in TERMINAL_STATES:
@@ -230,7 +249,10 @@ class CascadeClient:
             except (NotReady, RateLimited) as error:
                 logger.info("events of job %s wait: %s", job_id, error)
             await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
-            failures += 1
+            failures, unopened = failures + 1, unopened + 1
+            if unopened >= _LOST_AFTER and not is_lost:
+                is_lost = True
+                yield JobEvent("", LOST, {})
 
     async def _events(self, job_id: str, last_event_id: str) -> AsyncGenerator[JobEvent]:
         headers = _headers() | {"accept": "text/event-stream"}
@@ -246,6 +268,7 @@ class CascadeClient:
                 if answer.status_code != HTTPStatus.OK:
                     await answer.aread()
                     raise _error(answer)
+                yield JobEvent("", _OPENED, {})
                 async for event in httpx_sse.EventSource(answer).aiter_sse():
                     data = event.json() if event.data else {}
                     yield JobEvent(event.id, event.event, data)

@@ -117,7 +117,8 @@ class Courier:
 
     async def _rest(self, job: Job, address: Address) -> None:
         voice = Voice(self._texts, address.locale)
-        await self._postman.edit(address, layouts.resting(voice, job.id, job.request.prompt))
+        layout = layouts.resting(voice, job.id, job.request.prompt, address.credit)
+        await self._postman.edit(address, layout)
 
     def _forget(self, job_id: str) -> None:
         self._tasks.pop(job_id, None)
@@ -174,7 +175,7 @@ class Courier:
 
         async def edit(snapshot: Snapshot) -> bool:
             nonlocal shown_preview
-            path = snapshot.preview if address.preview else ""
+            path = snapshot.preview if address.preview and not snapshot.is_lost else ""
             if path and (shown_preview is None or shown_preview[0] != path):
                 with suppress(CascadeError):
                     name = f"preview-{path.rpartition('/')[2].rpartition('.')[0]}.webp"
@@ -186,6 +187,7 @@ class Courier:
                 snapshot,
                 shown_preview[1] if shown_preview else None,
                 address.spoiler,
+                address.credit,
             )
             outcome = await self._postman.edit(address, layout)
             self._metrics.edit("sent" if outcome is Outcome.DONE else "failed")

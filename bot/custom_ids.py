@@ -11,7 +11,19 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 Action = Literal[
-    "vary", "reroll", "edit", "info", "delete", "erase", "cancel", "show", "page", "queue", "drop"
+    "vary",
+    "reroll",
+    "again",
+    "edit",
+    "info",
+    "more",
+    "delete",
+    "erase",
+    "cancel",
+    "show",
+    "page",
+    "queue",
+    "drop",
 ]
 
 _VERSION = "v1"
@@ -25,7 +37,8 @@ class CustomId:
 
     Attributes:
         target: a job's id, or where a page begins.
-        arg: which picture of the job, by index; or empty.
+        arg: which picture of the job, by index; the seed that the Edit form was filled with; or
+            empty.
     """
 
     action: Action

@@ -11,7 +11,7 @@ from typing import Any
 
 from ulid import ULID
 
-from bot.address import TOKEN_S, Address
+from bot.address import TOKEN_S, Address, Credit
 from bot.client import CascadeClient
 from bot.courier import Courier
 from bot.metrics import Metrics
@@ -118,7 +118,10 @@ class Desk:
         job_id = str(ULID())
         if talk.is_undecided and not order.private:
             voice = talk.public_voice()
-            await talk.go_public(layouts.live(voice, job_id, order.prompt, Snapshot()))
+            credit = _credit(talk, order)
+            await talk.go_public(
+                layouts.live(voice, job_id, order.prompt, Snapshot(), credit=credit)
+            )
         address = _address(talk, order)
         job = await self._submit(order, job_id, talk.user, address)
         if not _will_arrive(job, address):
@@ -155,7 +158,7 @@ class Desk:
             *(self._client.jobs(user=user, state=state, limit=most) for state in OPEN_STATES)
         )
         if sum(len(page.jobs) for page in pages) + before >= most:
-            raise Refusal.because("too_many_open", most=most)
+            raise Refusal.because("too_many_open", count=most)
 
     async def _submit(self, order: Order, job_id: str, user: str, address: Address) -> Job:
         try:
@@ -233,7 +236,12 @@ def _address(talk: Talk, order: Order) -> Address:
         locale=voice.locale,
         file_limit_bytes=interaction.filesize_limit,
         of=order.of,
+        credit=_credit(talk, order),
     )
+
+
+def _credit(talk: Talk, order: Order) -> Credit | None:
+    return Credit(order.means, talk.user_id, order.source) if order.means else None
 
 
 def _will_arrive(job: Job, address: Address) -> bool:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image
 
-DEFAULT_LIMIT_BYTES = 10 * 1024 * 1024
 MAX_REQUEST_BYTES = 24 * 1024 * 1024
 """Discord takes 25 MiB in all, the rest of the form included."""
 _QUALITIES = (90, 75)
 _SMALLEST_SIDE_PX = 256
+_NAME_CHARS = 40
+_ARTICLE = re.compile(r"(a|an|the)-(?=.)")
 _THUMBNAIL = {"quality": 80, "method": 2}
 
 
@@ -28,6 +31,19 @@ class PictureFile:
     name: str
     data: bytes
     is_original: bool
+
+
+def picture_name(prompt: str, seed: int, decoder_seed: int) -> str:
+    """Return the name of a picture's file without its ending: ``large-red-heart_s7``.
+
+    In ASCII, for Discord changes other letters; details with a seed of their own are named, too.
+    """
+    plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
+    words = _ARTICLE.sub("", re.sub(r"[^a-z0-9]+", "-", plain).strip("-"), count=1)
+    if len(words) > _NAME_CHARS:
+        words = words[: _NAME_CHARS + 1].rpartition("-")[0] or words[:_NAME_CHARS]
+    details = "" if decoder_seed == seed else f"_d{decoder_seed}"
+    return f"{words or 'picture'}_s{seed}{details}"
 
 
 async def fitted(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from contextlib import suppress
 from io import BytesIO
 
@@ -13,7 +12,7 @@ from bot import custom_ids
 from bot.address import shown_before
 from bot.client import CascadeClient
 from bot.delivery import custom_ids_of
-from bot.files import MAX_REQUEST_BYTES, thumbnail
+from bot.files import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.records import OPEN_STATES, Job
 from bot.replies import Refusal
 from bot.results import Results
@@ -50,13 +49,13 @@ class Library:
         """
         if not job.images:
             raise Refusal.because("picture_gone")
-        spoiler, of = shown_before(job.client_state)
+        shown = shown_before(job.client_state)
         return await self._results.pictures(
             job,
             talk.voice,
             talk.interaction.filesize_limit,
-            spoiler=spoiler,
-            of=of,
+            spoiler=shown.spoiler,
+            credit=shown.credit,
             choose_to_delete=choose_to_delete,
         )
 
@@ -65,18 +64,23 @@ class Library:
 
         Their owner also gets the original files, as far as they fit, and links to them.
         """
+        model = None
+        with suppress(CascadeError):
+            model = await self._client.model()
         try:
             job = await self._client.job(job_id, talk.user)
         except NotFound:
-            return panels.info(talk.voice, await self._client.job(job_id), [], [])
+            return panels.info(talk.voice, await self._client.job(job_id), [], [], model)
         files, room_bytes = [], MAX_REQUEST_BYTES
         for image in job.images:
             with suppress(CascadeError):
                 data = await self._client.image(image.id)
                 if len(data) <= min(talk.interaction.filesize_limit, room_bytes):
-                    files.append((f"{image.id}.png", data))
+                    name = picture_name(job.request.prompt, image.seed, image.decoder_seed)
+                    files.append((f"{name}.png", data))
                     room_bytes -= len(data)
-        return panels.info(talk.voice, job, files, await self._results.links(job))
+        links = await self._results.links(job)
+        return panels.info(talk.voice, job, files, links, model, await self._original_s(job))
 
     async def own(self, job_id: str, user: str) -> Job:
         """Return somebody's job.
@@ -102,14 +106,27 @@ class Library:
 
     async def queue(self, talk: Talk) -> Layout:
         """Return what somebody has under way."""
-        found: list[Job] = []
-        for state in OPEN_STATES:
-            found += (await self._client.jobs(user=talk.user, state=state)).jobs
-        found.sort(key=lambda job: job.id)
+        found = await self.open_jobs(talk.user)
         status = None
         with suppress(CascadeError):
             status = await self._client.status()
-        return panels.queue(talk.voice, found[:_MAX_IN_QUEUE], status, time.time())
+        shown = found[:_MAX_IN_QUEUE]
+        return panels.queue(talk.voice, shown, len(found) - len(shown), status)
+
+    async def open_jobs(self, user: str) -> list[Job]:
+        """Return all jobs of a user that are queued or running, the oldest first."""
+        found: dict[str, Job] = {}
+        for state in OPEN_STATES:
+            cursor = None
+            while True:
+                page = await self._client.jobs(
+                    user=user, state=state, cursor=cursor, limit=_PAGE_OF_SERVICE
+                )
+                found |= {job.id: job for job in page.jobs}
+                cursor = page.next_cursor
+                if cursor is None:
+                    break
+        return [found[job_id] for job_id in sorted(found)]
 
     async def find(self, given: str, user: str) -> Job:
         """Return somebody's job by its own id or by that of one of its pictures.
@@ -157,6 +174,15 @@ class Library:
             if cursor is None:
                 break
         return found[:count]
+
+    async def _original_s(self, job: Job) -> float | None:
+        """Return the seconds of computing of the picture that a job varies."""
+        of = shown_before(job.client_state).of
+        if of is not None:
+            with suppress(CascadeError):
+                original = await self._client.job(of[0])
+                return original.cost.total_s / max(1, original.request.n)
+        return None
 
     async def _thumbnail(self, job: Job) -> tuple[str, bytes]:
         data = await self._client.image(job.images[0].id)

@@ -1,7 +1,7 @@
 """The options of a slash command, checked on our side before the command runs.
 
 Discord's client offers what was last put in place, which after an update may be older than this
-code, and discord.py looks neither at ranges nor at choices.
+code, and discord.py does not look at ranges.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
-from bot.markdown import escape, shorten
 from bot.replies import Refusal
 from bot.texts import Voice
 from bot.translator import option_key
@@ -23,7 +22,6 @@ _TYPES: dict[Kind, type | tuple[type, ...]] = {
     Kind.number: (int, float),
     Kind.boolean: bool,
 }
-_GIVEN_CHARS = 40
 _OUTDATED = (
     app_commands.CommandNotFound,
     app_commands.CommandSignatureMismatch,
@@ -32,7 +30,7 @@ _OUTDATED = (
 
 
 class WrongOption(app_commands.AppCommandError):
-    """A value is not among those that an option takes."""
+    """A value is out of the range of its option."""
 
     def __init__(self, option: app_commands.Parameter, value: Any) -> None:
         super().__init__(f"{option.display_name} cannot be {value!r}")
@@ -43,7 +41,7 @@ def check(interaction: discord.Interaction[Any]) -> None:
     """Check what was given for the options of a slash command.
 
     Raises:
-        WrongOption: the first value out of its range or choices.
+        WrongOption: the first value out of its range.
         discord.app_commands.CommandSignatureMismatch: one is of another type.
     """
     command = interaction.command
@@ -56,10 +54,9 @@ def check(interaction: discord.Interaction[Any]) -> None:
             continue
         if not isinstance(value, _TYPES[option.type]):
             raise app_commands.CommandSignatureMismatch(command)
-        choices = [choice.value for choice in option.choices]
         lowest, highest = _range(option)
         size: Any = len(value) if isinstance(value, str) else value
-        if (choices and value not in choices) or not lowest <= size <= highest:
+        if not lowest <= size <= highest:
             raise WrongOption(option, value)
 
 
@@ -71,10 +68,6 @@ def refusal(error: Exception, voice: Voice) -> Refusal | None:
         return None
     option = error.option
     name = voice.find(option_key(option, "name")) or option.display_name
-    if option.choices:
-        given = escape(shorten(str(error.value), _GIVEN_CHARS))
-        choices = ", ".join(voice(f"choice.{choice.value}") for choice in option.choices)
-        return Refusal.because("option_choice", option=name, given=given, choices=choices)
     lowest, highest = _range(option)
     key = "option_length" if option.type is Kind.string else "option_range"
     return Refusal.because(key, option=name, lowest=f"{lowest:.10g}", highest=f"{highest:.10g}")

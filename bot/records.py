@@ -12,6 +12,8 @@ from cascade_core.errors import CascadeError, from_dict
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
+LOST, FOUND = "lost", "found"
+"""Types of events of our own: the service does not answer, and it does again."""
 
 
 class _FromJson:
@@ -86,6 +88,7 @@ class Job:
         eta_s: seconds until it is probably done; None when unknown.
         images: the finished ones that were not deleted.
         error: why it failed.
+        warnings: what people should know about it although it goes on, in English.
     """
 
     id: str
@@ -103,6 +106,7 @@ class Job:
     error: CascadeError | None
     cost: Cost
     client_state: dict[str, Any]
+    warnings: tuple[str, ...] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -135,6 +139,7 @@ class Job:
             error=from_dict(error) if error else None,
             cost=Cost.from_json(body["cost"]),
             client_state=body.get("client_state") or {},
+            warnings=tuple(body.get("warnings") or ()),
         )
 
 

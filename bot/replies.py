@@ -1,12 +1,12 @@
-"""Every failure as one kind sentence with the reference under which the logs have it."""
+"""Every failure as one kind sentence; our own faults with the reference that the logs have."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
-from bot.markdown import escape
 from bot.texts import Voice
-from cascade_core.errors import CascadeError, InvalidRequest, RateLimited
+from cascade_core.errors import CascadeError, RateLimited
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Refusal(Exception):
 
 SENTENCES = {
     "invalid_value": "error.invalid",
-    "unsupported_combination": "error.invalid",
+    "unsupported_combination": "error.unsupported",
     "unauthorized": "error.setup",
     "forbidden": "error.setup",
     "not_found": "error.not_found",
@@ -58,21 +58,56 @@ SENTENCES = {
 """The sentence of each code of `cascade_core.errors`."""
 
 
+_PEOPLES = (
+    "invalid_value",
+    "unsupported_combination",
+    "not_found",
+    "gone",
+    "conflict",
+    "idempotency_mismatch",
+    "cancelled",
+    "moderation_blocked",
+    "model_mismatch",
+    "rate_limited",
+)
+"""Codes of what people can mend themselves."""
+FIELDS = (
+    "prompt",
+    "negative_prompt",
+    "width",
+    "height",
+    "n",
+    "seed",
+    "steps",
+    "guidance_scale",
+    "decoder_seed",
+    "decoder_steps",
+    "decoder_guidance_scale",
+)
+"""Fields of a request that people know by a name."""
+_RANGES = (
+    ("error.range", re.compile(r"between (?P<lowest>[\d.]+) and (?P<highest>[\d.]+)$")),
+    ("error.multiple", re.compile(r"a multiple of (?P<step>\d+),")),
+    ("error.length", re.compile(r"at most (?P<count>\d+) characters,")),
+)
+"""How :mod:`cascade_core.request` words the range of a field."""
+
+
+def is_fault(error: BaseException) -> bool:
+    """Return True if a failure is the service's or the bot's, not of what was asked for."""
+    if isinstance(error, Refusal):
+        return False
+    return not isinstance(error, CascadeError) or error.code not in _PEOPLES
+
+
 def sentence(error: BaseException, voice: Voice, reference: str) -> str:
-    """Return what to tell a person about a failure; a refusal needs no reference."""
+    """Return what to tell a person about a failure; only a fault of ours has a reference."""
     if isinstance(error, Refusal):
         return voice(error.key, **dict(error.values))
-    if not isinstance(error, CascadeError):
-        return _with_reference(voice("error.internal"), voice, reference)
-    values: dict[str, object] = {}
-    if isinstance(error, RateLimited):
-        values["seconds"] = max(1, round(error.retry_after_s))
-    if isinstance(error, InvalidRequest):
-        values["detail"] = escape(error.message)
-    key = SENTENCES.get(error.code, "error.internal")
-    if key == "error.invalid" and "detail" not in values:
-        values["detail"] = escape(error.message)
-    return _with_reference(voice(key, **values), voice, reference)
+    told = _told(error, voice) if isinstance(error, CascadeError) else voice("error.internal")
+    if not reference or not is_fault(error):
+        return told
+    return f"{told}\n-# {voice('error.reference', reference=reference)}"
 
 
 def means_gone(error: CascadeError) -> bool:
@@ -80,5 +115,22 @@ def means_gone(error: CascadeError) -> bool:
     return SENTENCES.get(error.code) == "error.gone"
 
 
-def _with_reference(text: str, voice: Voice, reference: str) -> str:
-    return f"{text}\n-# {voice('error.reference', reference=reference)}" if reference else text
+def _told(error: CascadeError, voice: Voice) -> str:
+    key = SENTENCES.get(error.code, "error.internal")
+    if key == "error.invalid":
+        return _invalid(error, voice)
+    if isinstance(error, RateLimited):
+        return voice(key, seconds=max(1, round(error.retry_after_s)))
+    return voice(key)
+
+
+def _invalid(error: CascadeError, voice: Voice) -> str:
+    """Return what is wrong with a value, with the field's name and range in the language."""
+    if error.field not in FIELDS:
+        return voice("error.unsupported")
+    field = voice(f"field.{error.field}")
+    for key, pattern in _RANGES:
+        if found := pattern.search(error.message):
+            values = {name: int(x) if x.isdecimal() else x for name, x in found.groupdict().items()}
+            return voice(key, field=field, **values)
+    return voice("error.invalid", field=field)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from contextlib import suppress
 from urllib.parse import urlsplit
 
-from bot.address import Address
+from bot.address import Address, Credit
 from bot.client import CascadeClient
-from bot.files import fitted
+from bot.files import fitted, picture_name
 from bot.records import Job
-from bot.replies import sentence
+from bot.replies import is_fault, sentence
 from bot.texts import Texts, Voice
 from bot.ui import layouts
 from bot.ui.parts import Layout
@@ -36,12 +35,13 @@ class Results:
         """Return the message of a job that has ended; files fit its address."""
         voice = Voice(self._texts, address.locale)
         if job.state == "cancelled":
-            return layouts.ended(voice, job, voice("ended.cancelled"))
+            return layouts.ended(voice, job, voice("ended.cancelled"), address.credit)
         if job.state != "succeeded":
-            reason = sentence(job.error or Internal("no reason given"), voice, job.id)
-            return layouts.ended(voice, job, reason)
+            error = job.error or Internal("no reason given")
+            reason = sentence(error, voice, job.id)
+            return layouts.ended(voice, job, reason, address.credit, is_fault=is_fault(error))
         return await self.pictures(
-            job, voice, address.file_limit_bytes, shrink, address.spoiler, address.of
+            job, voice, address.file_limit_bytes, shrink, address.spoiler, address.credit
         )
 
     async def pictures(
@@ -51,7 +51,7 @@ class Results:
         limit_bytes: int,
         shrink: int = 0,
         spoiler: bool = False,
-        of: tuple[str, int] | None = None,
+        credit: Credit | None = None,
         choose_to_delete: bool = False,
     ) -> Layout:
         """Return the message of a job that has succeeded, with what is left of its pictures.
@@ -62,7 +62,7 @@ class Results:
             limit_bytes: of one file.
             shrink: see :func:`bot.files.fitted`.
             spoiler: hide them until somebody looks.
-            of: the picture that this one varies, as job id and index.
+            credit: what the job came from.
             choose_to_delete: with buttons that ask which one.
         """
         try:
@@ -71,9 +71,11 @@ class Results:
             job = await self._client.job(job.id)
             found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
         if not found:
-            return layouts.ended(voice, job, voice("ended.gone"))
+            return layouts.ended(voice, job, voice("ended.gone"), credit)
+        prompt = job.request.prompt
         named = [
-            (f"{job.id}-{image.index}", data) for image, data in zip(job.images, found, strict=True)
+            (picture_name(prompt, image.seed, image.decoder_seed), data)
+            for image, data in zip(job.images, found, strict=True)
         ]
         files = await fitted(named, limit_bytes, shrink)
         are_original = all(file.is_original for file in files)
@@ -83,7 +85,7 @@ class Results:
             files,
             spoiler=spoiler,
             links=[] if are_original else await self.links(job),
-            original_s=await self._original_s(of),
+            credit=credit,
             choose_to_delete=choose_to_delete,
         )
 
@@ -96,13 +98,6 @@ class Results:
         except CascadeError:
             return []
         return [link for link in found if is_public(link)]
-
-    async def _original_s(self, of: tuple[str, int] | None) -> float | None:
-        if of is not None:
-            with suppress(CascadeError):
-                original = await self._client.job(of[0])
-                return original.cost.total_s / max(1, original.request.n)
-        return None
 
 
 def is_public(url: str) -> bool:

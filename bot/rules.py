@@ -58,9 +58,9 @@ class GuildRules:
             named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
             raise Refusal.because("channel", channels=named)
         if self.max_images and order.n > self.max_images:
-            raise Refusal.because("too_many_images", most=self.max_images)
+            raise Refusal.because("too_many_images", count=self.max_images)
         if self.max_steps and (order.steps or 0) > self.max_steps:
-            raise Refusal.because("too_many_steps", most=self.max_steps)
+            raise Refusal.because("too_many_steps", count=self.max_steps)
         for text in (order.prompt, order.negative_prompt):
             found = self._blocked.first_in(text)
             if found is not None:

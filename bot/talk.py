@@ -19,7 +19,7 @@ import discord
 from bot.delivery import UNKNOWN_MESSAGE, attachments
 from bot.log import current_reference
 from bot.metrics import Metrics
-from bot.replies import Refusal, sentence
+from bot.replies import Refusal, is_fault, sentence
 from bot.texts import Texts, Voice
 from bot.ui.parts import FAILED_COLOUR, QUIET_COLOUR, Layout, notice
 from cascade_core.errors import CascadeError
@@ -187,7 +187,7 @@ class Talk:
     async def refuse(self, error: BaseException) -> None:
         """Tell who asked, and nobody else, what went wrong."""
         words = sentence(error, self.voice, current_reference())
-        layout = notice(words, QUIET_COLOUR if isinstance(error, Refusal) else FAILED_COLOUR)
+        layout = notice(words, FAILED_COLOUR if is_fault(error) else QUIET_COLOUR)
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._public_message is not None:
                 with suppress(discord.NotFound):

@@ -8,6 +8,7 @@ from importlib.resources import files
 from typing import Self
 
 FALLBACK = "en"
+_ZERO_IS_SINGULAR = ("fr",)
 
 
 class Texts:
@@ -47,11 +48,18 @@ class Texts:
     def say(self, key: str, locale: str, **values: object) -> str:
         """Return a sentence in the language of a Discord locale, or in English.
 
+        A sentence with the forms ``one`` and ``other`` is chosen by the value ``count``.
+
         Raises:
             KeyError: there is no such sentence, or a value is missing.
         """
-        sentence = self.translation(key, locale) or self._by_language[FALLBACK][key]
-        return sentence.format(**values)
+        for language in (_language(locale), FALLBACK):
+            sentences = self._by_language.get(language, {})
+            form = _plural_form(language, values.get("count"))
+            sentence = sentences.get(key) or sentences.get(f"{key}.{form}")
+            if sentence is not None:
+                return sentence.format(**values)
+        raise KeyError(key)
 
 
 class Voice:
@@ -73,6 +81,12 @@ class Voice:
 def _language(locale: str) -> str:
     """Return ``de`` of ``de`` and ``en`` of ``en-GB``."""
     return locale.partition("-")[0].lower()
+
+
+def _plural_form(language: str, count: object) -> str:
+    """Return which form of a sentence goes with a number (CLDR's rules of these languages)."""
+    is_one = count == 1 or (count == 0 and language in _ZERO_IS_SINGULAR)
+    return "one" if is_one else "other"
 
 
 def _flat(tables: Mapping[str, object], prefix: str = "") -> dict[str, str]:

@@ -37,8 +37,6 @@ class CommandTranslator(app_commands.Translator):
 def key_of(context: app_commands.TranslationContextTypes) -> str:
     """Return the key under which the language files have a text."""
     data = context.data
-    if context.location is Location.choice_name:
-        return f"choice.{getattr(data, 'value', None)}"
     what = "name" if context.location in _NAMES else "description"
     if isinstance(data, app_commands.Parameter):
         return option_key(data, what)

@@ -2,23 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from bot import orders
+from bot.aspects import aspect_name, aspects_to_choose, parse_aspect
 from bot.desk import Desk
 from bot.markdown import MAX_PROMPT_CHARS, one_line
-from bot.orders import ASPECTS, MAX_IMAGES, Order
+from bot.orders import MAX_IMAGES, Aspect, Order
 from bot.parameters import check_parameters
 from bot.rules import Defaults
-from bot.talk import Interaction
+from bot.talk import Interaction, Talk
 from cascade_core.request import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
 
-ASPECT_CHOICES = [Choice(name=aspect, value=aspect) for aspect in ASPECTS]
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
+
+
+def aspect_choices(desk: Desk, interaction: Interaction, current: str) -> list[Choice[str]]:
+    """Return the shapes whose names hold what is typed so far, in the language of the person."""
+    voice, model = desk.talk(interaction).voice, desk.known_model()
+    named = {aspect: aspect_name(voice, aspect, model) for aspect in aspects_to_choose(model)}
+    wanted = current.casefold()
+    return [
+        Choice(name=name, value=aspect)
+        for aspect, name in named.items()
+        if wanted in name.casefold() or wanted == aspect
+    ]
+
+
+def chosen_aspect(talk: Talk, given: str | None) -> Aspect | None:
+    """Return the shape in the option ``aspect`` of a command.
+
+    Raises:
+        Refusal: there is no such shape.
+    """
+    name = talk.voice.find("command.imagine.aspect.name") or "aspect"
+    return parse_aspect(talk.voice, name, given)
 
 
 class Imagine(commands.Cog):
@@ -43,7 +63,6 @@ class Imagine(commands.Cog):
         spoiler="Hide it until somebody looks",
         private="Show it to you alone",
     )
-    @app_commands.choices(aspect=ASPECT_CHOICES)
     async def imagine(
         self,
         interaction: Interaction,
@@ -60,9 +79,10 @@ class Imagine(commands.Cog):
         """Order a picture."""
         talk = self._desk.talk(interaction)
         check_parameters(talk.voice, prompt, negative or "")
+        chosen = chosen_aspect(talk, aspect)
 
         async def make(defaults: Defaults) -> Order:
-            width, height = await self._size(aspect or defaults.aspect)
+            width, height = await self._size(chosen or defaults.aspect)
             return Order(
                 prompt=orders.check_prompt(prompt),
                 negative_prompt=one_line(defaults.negative if negative is None else negative),
@@ -88,7 +108,12 @@ class Imagine(commands.Cog):
         fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
         return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
 
-    async def _size(self, aspect: Any) -> tuple[int | None, int | None]:
+    @imagine.autocomplete("aspect")
+    async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Offer the shapes with the sizes that the model makes."""
+        return aspect_choices(self._desk, interaction, current)
+
+    async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
         if aspect is None:
             return None, None
         return orders.size_of(aspect, await self._desk.model())

@@ -7,11 +7,11 @@ from typing import Any
 
 import discord
 from discord import app_commands
-from discord.app_commands import Range
+from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from bot import orders
-from bot.cogs.imagine import ASPECT_CHOICES
+from bot.cogs.imagine import aspect_choices, chosen_aspect
 from bot.desk import Desk
 from bot.library import Library
 from bot.markdown import MAX_PROMPT_CHARS, one_line
@@ -113,7 +113,6 @@ class Pictures(commands.Cog):
         private="Show them to you alone",
         preview="Show previews while they are made",
     )
-    @app_commands.choices(aspect=ASPECT_CHOICES)
     async def settings(
         self,
         interaction: Interaction,
@@ -128,13 +127,19 @@ class Pictures(commands.Cog):
             words = ""
         talk = self._desk.talk(interaction)
         check_parameters(talk.voice, words or "")
+        shape = chosen_aspect(talk, aspect)
         await talk.hold(private=True)
-        given = {"aspect": aspect, "negative": words, "private": private, "preview": preview}
+        given = {"aspect": shape, "negative": words, "private": private, "preview": preview}
         chosen: dict[str, Any] = {name: like for name, like in given.items() if like is not None}
         after = await self._desk.people.change(
             talk.user, lambda defaults: replace(defaults, **chosen)
         )
-        await talk.say(panels.settings(talk.voice, after))
+        await talk.say(panels.settings(talk.voice, after, self._desk.known_model()))
+
+    @settings.autocomplete("aspect")
+    async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Offer the shapes with the sizes that the model makes."""
+        return aspect_choices(self._desk, interaction, current)
 
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
         """Vary the picture in a message."""

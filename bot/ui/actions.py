@@ -7,6 +7,7 @@ they raise to the log.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -15,23 +16,24 @@ from typing import Any
 import discord
 
 from bot import orders
-from bot.address import Address
+from bot.address import Address, shown_before
 from bot.client import CascadeClient
 from bot.custom_ids import CustomId
 from bot.desk import Desk
 from bot.library import Library
-from bot.markdown import one_line
-from bot.orders import Order
+from bot.orders import EditedValues, Order
 from bot.parameters import check_parameters
 from bot.records import Job
 from bot.replies import Refusal
 from bot.rules import Defaults
 from bot.talk import Interaction, Talk
-from bot.ui.layouts import FormValues, has_spoiler, values_of
+from bot.ui import panels
+from bot.ui.layouts import has_spoiler, shown_in
 from bot.ui.modals import EditForm, values_from
 from bot.ui.parts import notice
-from cascade_core.errors import NotFound
+from cascade_core.errors import NotFound, NotReady
 
+_FORM_S = 1.5
 _TWICE_S = 3.0
 _ONCE = ("vary", "reroll", "again", "erase")
 """Done once when they are pressed twice in a row: what makes a job or deletes a picture."""
@@ -56,8 +58,10 @@ class Actions:
         self._handlers: dict[str, Handler] = {
             "vary": self._vary,
             "reroll": self._reroll,
+            "again": self._again,
             "edit": self._edit,
             "info": self._info,
+            "more": self._more,
             "delete": self._delete,
             "erase": self._erase,
             "cancel": self._cancel,
@@ -75,12 +79,12 @@ class Actions:
 
     async def submit(self, talk: Talk, submitted: CustomId) -> None:
         """Order what the form says."""
-        values = values_from(talk.interaction.data or {})
+        values = values_from(talk.interaction.data or {}, submitted.arg)
         check_parameters(talk.voice, values.prompt, values.negative_prompt)
 
         async def make(defaults: Defaults) -> Order:
             job = await self._client.job(submitted.target, talk.user)
-            return _edited(talk, job, values, defaults)
+            return orders.edit(job, values, _like(talk.interaction.message, defaults))
 
         await self._desk.place(talk, make)
 
@@ -110,18 +114,50 @@ class Actions:
 
         async def make(defaults: Defaults) -> Order:
             job = await self._client.job(pressed.target, talk.user)
-            return orders.again(job, _like(talk.interaction.message, defaults))
+            return orders.reroll(job, _like(talk.interaction.message, defaults))
+
+        await self._desk.place(talk, make)
+
+    async def _again(self, talk: Talk, pressed: CustomId) -> None:
+        _check_owner(talk.interaction)
+
+        async def make(defaults: Defaults) -> Order:
+            job = await self._client.job(pressed.target, talk.user)
+            shown = shown_before(job.client_state)  # the message has no pictures to tell it
+            like = replace(_like(talk.interaction.message, defaults), spoiler=shown.spoiler)
+            return orders.again(job, shown.of, like)
 
         await self._desk.place(talk, make)
 
     async def _edit(self, talk: Talk, pressed: CustomId) -> None:
         _check_owner(talk.interaction)
-        values = values_of(_components(talk.interaction.message))
-        await talk.open_form(EditForm(talk.voice, pressed.target, values))
+        shown = shown_in(_components(talk.interaction.message))
+        values = shown.values
+        if shown.is_cut:
+            values = await self._uncut(values, pressed.target)
+        form = EditForm(talk.voice, pressed.target, values, shown.indices, not shown.is_variation)
+        await talk.open_form(form)
+
+    async def _uncut(self, values: EditedValues, job_id: str) -> EditedValues:
+        """Return values with the job's whole texts; a form has to open within three seconds.
+
+        Raises:
+            NotReady: the service does not answer in time.
+        """
+        try:
+            async with asyncio.timeout(_FORM_S):
+                request = (await self._client.job(job_id)).request
+        except TimeoutError as error:
+            raise NotReady("the service did not answer in time") from error
+        return replace(values, prompt=request.prompt, negative_prompt=request.negative_prompt)
 
     async def _info(self, talk: Talk, pressed: CustomId) -> None:
         await talk.hold(private=True)
         await talk.say(await self._library.info(pressed.target, talk))
+
+    async def _more(self, talk: Talk, pressed: CustomId) -> None:
+        await talk.hold(private=True)
+        await talk.say(panels.ids(talk.voice, await self._client.job(pressed.target)))
 
     async def _delete(self, talk: Talk, pressed: CustomId) -> None:
         _check_may_remove(talk.interaction)
@@ -184,7 +220,10 @@ class Actions:
 
     async def _drop(self, talk: Talk, pressed: CustomId) -> None:
         await talk.quietly()
-        await self._client.cancel(pressed.target, talk.user)
+        targets = [pressed.target]
+        if pressed.target == panels.ALL:
+            targets = [job.id for job in await self._library.open_jobs(talk.user)]
+        await asyncio.gather(*(self._client.cancel(job_id, talk.user) for job_id in targets))
         await talk.change_message(await self._library.queue(talk))
 
     async def _show(self, talk: Talk, pressed: CustomId) -> None:
@@ -221,24 +260,13 @@ def _like(message: discord.Message | None, defaults: Defaults) -> Order:
         private=defaults.private or is_ephemeral,
         preview=defaults.preview,
         spoiler=has_spoiler(_components(message)),
+        source="" if message is None else _link(message),
     )
 
 
-def _edited(talk: Talk, job: Job, values: FormValues, defaults: Defaults) -> Order:
-    request = job.request
-    size = orders.parse_size(values.size) or (request.width, request.height)
-    is_generated = request.kind == "generate"
-    return replace(
-        _like(talk.interaction.message, defaults),
-        prompt=orders.check_prompt(values.prompt),
-        negative_prompt=one_line(values.negative_prompt),
-        width=size[0],
-        height=size[1],
-        n=request.n,
-        seed=orders.parse_seed(values.seed),
-        steps=request.steps if is_generated else None,
-        guidance_scale=request.guidance_scale if is_generated else None,
-    )
+def _link(message: discord.Message) -> str:
+    """Return the link to a message; nothing for one that only one person sees."""
+    return "" if message.flags.ephemeral else message.jump_url
 
 
 def _components(message: discord.Message | None) -> list[dict[str, Any]]:

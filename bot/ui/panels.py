@@ -7,31 +7,63 @@ from typing import Any
 
 from discord import ui
 
+from bot.aspects import aspect_name, aspects_to_choose
 from bot.custom_ids import CustomId
 from bot.markdown import escape, shorten
-from bot.records import Job, ServiceStatus
+from bot.orders import size_of
+from bot.records import Job, ModelInfo, ServiceStatus
 from bot.rules import Defaults, GuildRules
 from bot.texts import Voice
 from bot.ui.layouts import seconds
-from bot.ui.parts import Layout, bar, box, button, gallery, row, small, text
+from bot.ui.parts import Layout, box, button, galleries, row, small, text
 
+ALL = "all"
+"""In the place of a job's id: all of a person's open jobs."""
 _LINE_CHARS = 70
-_INFO_CHARS = 1100
+_INFO_CHARS = 600
+_COMMAND_CHARS = 900
 _LIST_CHARS = 3000
 
 
 def info(
-    voice: Voice, job: Job, files: Sequence[tuple[str, bytes]], links: Sequence[str]
+    voice: Voice,
+    job: Job,
+    files: Sequence[tuple[str, bytes]],
+    links: Sequence[str],
+    model: ModelInfo | None = None,
+    original_s: float | None = None,
 ) -> Layout:
-    """Return all there is to know about a job's pictures, with the original files."""
+    """Return what people may want to know of a job's pictures, with the original files.
+
+    Args:
+        voice: the language.
+        job: with its pictures.
+        files: the originals, as far as they fit.
+        links: to the originals.
+        model: of the service; None where it is not known.
+        original_s: seconds of computing of the picture that this one varies.
+    """
     label = voice("info.original")
     names = [label] if len(links) == 1 else [f"{label} {n}" for n in range(1, len(links) + 1)]
-    lines = [f"### {voice('info.title')}", *_facts(voice, job)]
+    lines = [f"### {voice('info.title')}", *_facts(voice, job, original_s)]
     if links:
         named = zip(names, links, strict=True)
         lines.append(" · ".join(f"[{name}]({link})" for name, link in named))
+    command = _command(voice, job, model) if model else ""
+    if command and len(command) <= _COMMAND_CHARS and "```" not in command:
+        lines += [small(voice("info.command")), f"```\n{command}\n```"]
     shown: list[Any] = [ui.File(f"attachment://{name}") for name, _ in files]
-    return Layout(box([text("\n".join(lines))]), *shown, files=files)
+    more = row(button(CustomId("more", job.id), voice("button.more")))
+    return Layout(box([text("\n".join(lines))]), *shown, more, files=files)
+
+
+def ids(voice: Voice, job: Job) -> Layout:
+    """Return the ids by which a job and its pictures are known to the service."""
+    lines = [f"{voice('info.job_id')} `{job.id}`"]
+    for place, image in enumerate(job.images, 1):
+        lines.append(f"{_numbered(voice('info.picture_id'), place, job)} `{image.id}`")
+        lines.append(f"{_numbered(voice('info.latent_id'), place, job)} `{image.latent_id}`")
+    return Layout(box([text("\n".join(lines))]))
 
 
 def gallery_page(
@@ -49,8 +81,12 @@ def gallery_page(
         for number, job in enumerate(jobs, 1)
     ]
     title = f"### {voice('gallery.title', page=page + 1)}"
-    shown = gallery([name for name, _ in thumbnails], [job.request.prompt for job in jobs])
-    showing = [button(CustomId("show", job.id), str(number)) for number, job in enumerate(jobs, 1)]
+    alts = [f"{number}: {job.request.prompt}" for number, job in enumerate(jobs, 1)]
+    shown = galleries([name for name, _ in thumbnails], alts)
+    showing = [
+        button(CustomId("show", job.id), voice("button.show_one", number=number))
+        for number, job in enumerate(jobs, 1)
+    ]
     newer, older = CustomId("page", str(page - 1)), CustomId("page", str(page + 1))
     turning = [
         button(
@@ -62,7 +98,7 @@ def gallery_page(
         button(older, voice("button.older"), "▶️", disabled=not more),
     ]
     return Layout(
-        box([text(title), shown, text("\n".join(lines))]),
+        box([text(title), *shown, text("\n".join(lines))]),
         text(small(f"🖼️ {voice('gallery.show')}")),
         row(*showing),
         *([row(*turning)] if page or more else ()),
@@ -70,24 +106,36 @@ def gallery_page(
     )
 
 
-def queue(voice: Voice, jobs: Sequence[Job], status: ServiceStatus | None, now_s: float) -> Layout:
-    """Return what somebody has under way, each with a button to cancel it."""
+def queue(voice: Voice, jobs: Sequence[Job], more: int, status: ServiceStatus | None) -> Layout:
+    """Return a person's open jobs, each with a button to cancel it.
+
+    Args:
+        voice: the language.
+        jobs: the first ones.
+        more: how many there are besides.
+        status: of the service; None where it is not known.
+    """
     parts: list[Any] = [text(f"### {voice('queue.title')}")]
     if not jobs:
         parts.append(text(voice("queue.none")))
     for job in jobs:
-        cancel = button(CustomId("drop", job.id), voice("button.cancel"), "✖️")
-        parts.append(ui.Section(_queue_line(voice, job, now_s), accessory=cancel))
+        cancel = button(CustomId("drop", job.id), voice("button.cancel"))
+        parts.append(ui.Section(_queue_line(voice, job), accessory=cancel))
+    if more:
+        parts.append(text(voice("queue.more", count=more)))
     if status is not None:
         total = voice("queue.total", running=status.running, queued=status.queued)
         parts.append(text(small(total)))
-    return Layout(box(parts))
+    cancel_all = button(CustomId("drop", ALL), voice("button.cancel_all"))
+    return Layout(box(parts), *([row(cancel_all)] if len(jobs) > 1 else ()))
 
 
-def settings(voice: Voice, defaults: Defaults) -> Layout:
-    """Return somebody's defaults."""
+def settings(voice: Voice, defaults: Defaults, model: ModelInfo | None = None) -> Layout:
+    """Return a person's defaults; the shape with its size where the model is known."""
     yes_or_no = {True: voice("settings.yes"), False: voice("settings.no")}
-    aspect = voice(f"choice.{defaults.aspect}") if defaults.aspect else voice("settings.unset")
+    aspect = voice("settings.unset")
+    if defaults.aspect:
+        aspect = aspect_name(voice, defaults.aspect, model)
     lines = [
         f"### {voice('settings.title')}",
         _fact(voice("settings.aspect"), aspect),
@@ -128,19 +176,25 @@ def rules(voice: Voice, rules: GuildRules) -> Layout:
 
 
 def status(voice: Voice, found: ServiceStatus, problem: str) -> Layout:
-    """Return how the service does; ``problem`` is empty when it is ready."""
-    ready = (
-        voice("admin.status_not_ready", reason=escape(problem))
-        if problem
-        else voice("admin.status_ready")
-    )
+    """Return how the service is doing.
+
+    Args:
+        voice: the language.
+        found: what the service says of itself.
+        problem: what is not ready, as ``name: reason; …``; empty: all is. The reasons are for the
+            operator, who finds them at ``/readyz``.
+    """
+    ready = voice("admin.status_ready")
+    if problem:
+        names = [part.partition(":")[0] for part in problem.split("; ") if ":" in part]
+        missing = ", ".join(map(escape, names)) or voice("admin.status_unknown")
+        ready = voice("admin.status_not_ready", reason=missing)
     replicas = voice("admin.status_unknown")
     if found.replicas is not None:
         replicas = ", ".join(f"{escape(name)} {count}" for name, count in found.replicas.items())
     ended = found.ended
-    rate = voice(
-        "admin.status_errors", rate=round(100 * found.error_rate), count=sum(ended.values())
-    )
+    jobs = sum(ended.values())
+    rate = voice("admin.status_errors", rate=round(100 * found.error_rate), count=jobs)
     lines = [
         f"### {voice('admin.status_title')}",
         ready,
@@ -151,7 +205,7 @@ def status(voice: Voice, found: ServiceStatus, problem: str) -> Layout:
     return Layout(box([text("\n".join(lines))]))
 
 
-def _facts(voice: Voice, job: Job) -> Iterator[str]:
+def _facts(voice: Voice, job: Job, original_s: float | None) -> Iterator[str]:
     request, cost = job.request, job.cost
     if request.kind != "generate":
         yield small(voice("info.kind_vary"))
@@ -159,41 +213,68 @@ def _facts(voice: Voice, job: Job) -> Iterator[str]:
     if request.negative_prompt:
         yield _fact(voice("info.negative"), shorten(escape(request.negative_prompt), _INFO_CHARS))
     yield _fact(voice("info.size"), f"{request.width}×{request.height}")  # noqa: RUF001
-    for image in job.images:
-        seeds = voice("info.seed_pair", seed=image.seed, decoder_seed=image.decoder_seed)
-        yield _fact(_numbered(voice("info.seeds"), image.index, job), seeds)
+    for place, image in enumerate(job.images, 1):
+        key = "info.seed_one" if image.seed == image.decoder_seed else "info.seed_pair"
+        seeds = voice(key, seed=image.seed, decoder_seed=image.decoder_seed)
+        yield _fact(_numbered(voice("info.seeds"), place, job), seeds)
     steps = voice("info.steps_pair", steps=request.steps, decoder_steps=request.decoder_steps)
     yield _fact(voice("info.steps"), steps)
     yield _fact(voice("info.guidance"), f"{request.guidance_scale:g}")
+    if job.finished_at is not None:
+        took = "" if job.took_s is None else f" · {seconds(voice, job.took_s)}"
+        yield _fact(voice("info.made"), f"<t:{int(job.finished_at.timestamp())}:f>{took}")
     stages = {"c": cost.c_s, "b": cost.b_s, "a": cost.a_s}
     named = {name: seconds(voice, value_s) for name, value_s in stages.items()}
     yield _fact(voice("info.cost"), voice("info.cost_value", **named))
-    if job.finished_at is not None:
-        yield _fact(voice("info.made"), f"<t:{int(job.finished_at.timestamp())}:f>")
-    for image in job.images:
-        yield small(f"{_numbered(voice('info.picture_id'), image.index, job)} `{image.id}`")
-        yield small(f"{_numbered(voice('info.latent_id'), image.index, job)} `{image.latent_id}`")
-    yield small(f"{voice('info.job_id')} `{job.id}`")
+    if original_s is not None:
+        own, original = seconds(voice, cost.total_s), seconds(voice, original_s)
+        yield small(voice("info.varied", took=own, original=original))
 
 
-def _queue_line(voice: Voice, job: Job, now_s: float) -> str:
+def _command(voice: Voice, job: Job, model: ModelInfo) -> str:
+    """Return ``/imagine`` with the options that make a job's pictures again.
+
+    Empty where no command does: for other details of a picture, and for sizes of no shape.
+    """
+    request = job.request
+    size = (request.width, request.height)
+    shape = next((one for one in aspects_to_choose(model) if size_of(one, model) == size), None)
+    if request.kind != "generate" or request.decoder_seed != request.seed or shape is None:
+        return ""
+    values = {
+        "prompt": request.prompt,
+        "aspect": voice(f"choice.{shape}"),
+        "negative": request.negative_prompt,
+        "seed": request.seed,
+        "steps": request.steps,
+        "guidance": f"{request.guidance_scale:g}",
+        "count": request.n if request.n > 1 else "",
+    }
+    named = [
+        f"{voice.find(f'command.imagine.{option}.name') or option}: {value}"
+        for option, value in values.items()
+        if value != ""
+    ]
+    return " ".join([f"/{voice.find('command.imagine.name') or 'imagine'}", *named])
+
+
+def _queue_line(voice: Voice, job: Job) -> str:
     prompt = escape(shorten(job.request.prompt, _LINE_CHARS))
     facts = []
     if job.state == "running":
         facts.append(voice("queue.running"))
-        if job.progress is not None:
-            facts.append(bar(job.progress.step / max(1, job.progress.steps)))
     elif job.position:
         facts.append(voice("live.ahead", count=job.position))
     else:
         facts.append(voice("live.waiting"))
-    if job.eta_s is not None:
-        facts.append(voice("live.done", when=f"<t:{round(now_s + job.eta_s)}:R>"))
+    # Not as Discord's relative time: this message does not change, and the time would pass.
+    if job.eta_s is not None and job.eta_s >= 1:
+        facts.append(voice("queue.left", time=seconds(voice, round(job.eta_s))))
     return f"{prompt}\n{small(' · '.join(facts))}"
 
 
-def _numbered(label: str, index: int, job: Job) -> str:
-    return f"{label} {index + 1}" if job.request.n > 1 else label
+def _numbered(label: str, place: int, job: Job) -> str:
+    return f"{label} {place}" if len(job.images) > 1 else label
 
 
 def _fact(label: str, value: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 import discord
 from discord import ButtonStyle, ui
@@ -12,7 +12,8 @@ from bot.custom_ids import CustomId
 WORKING_COLOUR = 0x5B8DEF
 FAILED_COLOUR = 0xC4554D
 QUIET_COLOUR = 0x99A1AD
-_BAR_CELLS = 12
+_BAR_CELLS = 6
+"""Screen readers name each of them."""
 
 
 class Layout(ui.LayoutView):
@@ -81,10 +82,24 @@ def gallery(
     return ui.MediaGallery(*items)
 
 
-def bar(fraction: float) -> str:
-    """Return a bar of a progress between 0 and 1."""
-    done = round(_BAR_CELLS * min(1.0, max(0.0, fraction)))
-    return "▰" * done + "▱" * (_BAR_CELLS - done)
+def galleries(
+    names: Sequence[str], alt_texts: Sequence[str], spoiler: bool = False
+) -> Iterator[ui.MediaGallery[ui.LayoutView]]:
+    """Yield pictures in as many galleries as it takes for none to be cropped.
+
+    Of three in one gallery, Discord's client crops the first to a tall strip.
+    """
+    first = 1 if len(names) == 3 else 0
+    if first:
+        yield gallery(names[:first], alt_texts[:first], spoiler)
+    yield gallery(names[first:], alt_texts[first:], spoiler)
+
+
+def percent(fraction: float) -> str:
+    """Return a progress between 0 and 1 as percent with a bar: the number comes first."""
+    within = min(1.0, max(0.0, fraction))
+    done = round(_BAR_CELLS * within)
+    return f"{round(100 * within)} %  {'▰' * done}{'▱' * (_BAR_CELLS - done)}"
 
 
 def notice(content: str, colour: int | None = None) -> Layout:

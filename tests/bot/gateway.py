@@ -103,6 +103,8 @@ class Service:
         if self._server is not None and self._serving is not None:
             self._server.should_exit = self._server.force_exit = True
             await self._serving
+            for connection in list(self._server.server_state.connections):
+                connection.transport.abort()  # uvicorn leaves those open that are in use
             self._server = None
         if self._listener is not None:
             self._listener.close()

@@ -75,7 +75,9 @@ async def test_imagine_vary_edit_and_info(service: Service) -> None:
         assert (await message.attachments[0].read()).startswith(b"\x89PNG")
         await alice.click(message, label="Vary details")
         varied = await until_delivered(channel, 2)
-        assert "New details in" in words([part.to_dict() for part in varied.components])
+        told = words([part.to_dict() for part in varied.components])
+        link = f"https://discord.com/channels/{channel.guild.id}/{channel.id}/{message.id}"
+        assert f"by <@{alice.id}> · new details of [this]({link})" in told
         opened = await alice.click(message, label="Edit")
         assert "a red fox" in str(opened.modal)
         await alice.submit_modal(opened, {"prompt": "a blue fox", "seed": "9"})

@@ -10,7 +10,7 @@ import pytest
 
 from bot import progress
 from bot.progress import Coalescer, LiveLoad, Snapshot
-from bot.records import JobEvent
+from bot.records import FOUND, LOST, JobEvent
 from tests.bot.conftest import JobMaker
 from tests.limits import HANG_S
 
@@ -98,11 +98,43 @@ async def test_one_edit_is_on_its_way_at_a_time(clock: Clock) -> None:
 async def test_what_nobody_would_notice_is_not_shown(clock: Clock) -> None:
     screen = Screen(clock)
     coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
-    coalescer.began_with(COMPOSING)
+    coalescer.show(COMPOSING)
+    await until(lambda: len(screen.shown) == 1)
     coalescer.show(replace(COMPOSING, step=6, done=(0.2,)))
     coalescer.show(replace(COMPOSING, step=9, done=(0.26,)))
+    await until(lambda: len(screen.shown) == 2)
+    assert screen.shown[1][1].step == 9
+
+
+async def test_a_time_that_has_passed_is_taken_out_of_the_message(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=clock)
+    coalescer.show(replace(COMPOSING, done_at=120))
+    await until(lambda: len(screen.shown) == 2)
+    (_, first), (at_s, second) = screen.shown
+    assert (first.done_at, second.done_at) == (120, None)
+    assert at_s >= 120
+    assert second.step == first.step
+    await coalescer.finish()
+
+
+async def test_a_message_that_is_over_has_no_time_taken_out(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=lambda: 100.0)
+    coalescer.show(replace(COMPOSING, done_at=120))
     await until(lambda: len(screen.shown) == 1)
-    assert screen.shown[0][1].step == 9
+    await coalescer.finish()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(screen.shown) == 1
+
+
+def test_no_time_is_shown_that_is_past_or_would_be_when_it_is_read() -> None:
+    soon = replace(COMPOSING, done_at=1001)
+    assert soon.at(1000.2).done_at == 1003
+    assert soon.at(1001.0).done_at is None
+    assert soon.at(990.0).done_at == 1001
+    assert replace(soon, is_lost=True).at(990.0).done_at is None
 
 
 async def test_the_result_waits_neither_for_a_turn_nor_for_an_edit_that_hangs(
@@ -190,6 +222,26 @@ def test_a_snapshot_follows_the_events_and_its_bar_never_goes_back(make_job: Job
     assert late.fraction == other.fraction
     assert other.preview == "/v1/p"
     assert other.after(event("image", index=0), 1004.0) == other
+
+
+def test_the_time_follows_the_pace_of_the_job(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(state="running", eta_s=5.0), 1000.0)
+    snapshot = snapshot.after(event("progress", stage="c", step=1, steps=20, index=0), 1000.0)
+    assert snapshot.done_at == 1005  # no pace is known yet: the service's estimate
+    for step in range(2, 11):
+        at_s = 1000.0 + 10 * (step - 1)
+        snapshot = snapshot.after(event("progress", stage="c", step=step, steps=20, index=0), at_s)
+    # 3 % of the work every 10 s: after 30 % there are 70 % to come.
+    assert snapshot.done_at == pytest.approx(1090 + 90 * 0.7 / 0.27, abs=1)
+
+
+def test_a_service_that_does_not_answer_is_told_until_it_does(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(state="running", eta_s=50.0), 1000.0)
+    lost = snapshot.after(event(LOST), 1001.0)
+    assert lost.is_lost
+    assert lost.is_worth_an_edit(snapshot)
+    assert not lost.after(event(LOST), 1002.0).is_worth_an_edit(lost)
+    assert not lost.after(event(FOUND), 1003.0).is_lost
 
 
 def test_the_bar_of_a_variation_begins_at_its_beginning(make_job: JobMaker) -> None:

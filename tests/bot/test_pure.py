@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import time
 import unicodedata
-from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -14,21 +13,27 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bot import custom_ids, orders
-from bot.address import Address
+from bot.address import Address, Credit, shown_before
 from bot.custom_ids import CustomId
-from bot.files import MAX_REQUEST_BYTES, fit, fitted
+from bot.files import MAX_REQUEST_BYTES, fit, fitted, picture_name
 from bot.markdown import MAX_PROMPT_CHARS, escape, one_line, unescape
-from bot.orders import Order
 from bot.parameters import check_parameters
-from bot.records import ModelInfo
-from bot.replies import SENTENCES, Refusal, sentence
+from bot.replies import FIELDS, SENTENCES, Refusal, is_fault, sentence
 from bot.settings import load_settings
 from bot.texts import Texts, Voice
-from cascade_core.errors import InvalidRequest, RateLimited, SettingsInvalid, all_errors
-from tests.bot.conftest import JOB_ID, JobMaker
+from cascade_core.errors import (
+    ContentRefused,
+    InvalidRequest,
+    NotFound,
+    NotReady,
+    RateLimited,
+    SettingsInvalid,
+    all_errors,
+)
+from cascade_core.request import GenerationRequest
+from tests.bot.conftest import JOB_ID
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
-MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",), 20)
 
 
 def test_an_id_survives_its_way_through_a_button() -> None:
@@ -129,56 +134,25 @@ def test_nothing_in_a_prompt_formats_or_mentions(hostile: str) -> None:
     assert re.search(r"(?<!\\)[@<\[#>|]", escape(hostile)) is None
 
 
-def test_every_aspect_is_a_size_that_the_model_can_do() -> None:
-    sizes = {aspect: orders.size_of(aspect, MODEL) for aspect in orders.ASPECTS}
-    assert sizes["square"] == (1024, 1024)
-    assert sizes["landscape"] == sizes["portrait"][::-1]
-    assert len(set(sizes.values())) == len(sizes)
-    for width, height in sizes.values():
-        assert width % 128 == height % 128 == 0
-        assert 0.6 < width * height / 1024**2 < 1.5
-
-
-def test_a_small_model_still_tells_wide_from_square() -> None:
-    small = replace(MODEL, width=256, height=256, max_side=384)
-    assert orders.size_of("square", small) == (256, 256)
-    assert orders.size_of("wide", small) == (384, 256)
-    assert orders.size_of("tall", small) == (256, 384)
-
-
-def test_re_roll_asks_for_the_same_with_another_seed(make_job: JobMaker) -> None:
-    body = orders.again(make_job(negative_prompt="text", steps=33), Order()).to_body()
-    assert body["kind"] == "generate"
-    assert (body["prompt"], body["negative_prompt"]) == ("a red fox", "text")
-    assert (body["width"], body["height"], body["steps"]) == (1024, 768, 33)
-    assert body["seed"] != 7
-
-
-def test_vary_starts_from_the_latent_of_the_picture_that_was_meant(make_job: JobMaker) -> None:
-    body = orders.vary(make_job(pictures=2), 1, Order()).to_body()
-    assert body["kind"] == "vary_details"
-    assert body["latent_id"] == "LAT1"
-    assert not {"prompt", "width", "seed", "steps"} & body.keys()
-
-
-def test_varying_a_deleted_picture_is_refused(make_job: JobMaker) -> None:
-    job = make_job(pictures=2)
-    job = replace(job, images=job.images[:1])
-    with pytest.raises(Refusal):
-        orders.vary(job, 1, Order())
-
-
-def test_sizes_and_seeds_are_read_as_people_write_them() -> None:
-    assert orders.parse_size(" 1024 X 768 ") == (1024, 768)
-    assert orders.parse_size("") is None
-    assert orders.parse_seed(" 42 ") == 42
-    assert 0 <= orders.parse_seed("") < 2**32
-    for wrong in ("big", "1024", "1024x"):
-        with pytest.raises(Refusal):
-            orders.parse_size(wrong)
-    for wrong in ("-1", "x", str(2**32), "²"):
-        with pytest.raises(Refusal):
-            orders.parse_seed(wrong)
+@pytest.mark.parametrize(
+    ("prompt", "seeds", "name"),
+    [
+        ("a large red heart", (7, 7), "large-red-heart_s7"),
+        ("A Ünïcode / ..\\x!", (7, 99), "unicode-x_s7_d99"),
+        ("猫", (0, 0), "picture_s0"),
+        ("the", (1, 1), "the_s1"),
+        (
+            "one two three four five six seven eight nine",
+            (3, 3),
+            "one-two-three-four-five-six-seven-eight_s3",
+        ),
+        ("x" * 99, (3, 3), "x" * 40 + "_s3"),
+    ],
+)
+def test_a_file_is_named_after_what_it_shows(
+    prompt: str, seeds: tuple[int, int], name: str
+) -> None:
+    assert picture_name(prompt, *seeds) == name
 
 
 def noise_png(side_px: int) -> bytes:
@@ -230,6 +204,7 @@ def address(**changes: object) -> Address:
         "locale": "de",
         "file_limit_bytes": 10,
         "of": (JOB_ID, 1),
+        "credit": Credit("vary", 4, "https://discord.com/channels/1/2/3"),
     }
     return Address(**values | changes)  # type: ignore[arg-type]
 
@@ -238,6 +213,20 @@ def test_an_address_survives_its_way_through_the_service() -> None:
     state = address().to_state()
     assert state["inbox"] == "discord.1"
     assert Address.from_state(state) == address(token_until=state["address"]["token_until"])
+
+
+def test_an_address_of_an_earlier_version_is_still_one() -> None:
+    state = address().to_state()
+    del state["address"]["credit"]
+    found = Address.from_state(state)
+    assert found is not None
+    assert found.credit is None
+
+
+def test_what_a_picture_came_from_is_known_after_its_delivery() -> None:
+    shown = shown_before(address(spoiler=True).delivered_state())
+    assert (shown.spoiler, shown.of) == (True, (JOB_ID, 1))
+    assert shown.credit == Credit("vary", 4, "https://discord.com/channels/1/2/3")
 
 
 def test_after_delivery_neither_inbox_nor_token_are_left() -> None:
@@ -258,21 +247,66 @@ def test_a_private_message_is_out_of_reach_without_its_token() -> None:
 def test_every_error_of_the_service_has_a_sentence(voice: Voice) -> None:
     assert SENTENCES.keys() == all_errors().keys()
     for error_class in all_errors().values():
-        told = sentence(error_class("the *detail*", "n"), voice, "REF1")
-        assert "REF1" in told
+        error = error_class("the *detail*", "n")
+        told = sentence(error, voice, "REF1")
+        assert ("`REF1`" in told) == is_fault(error)
         assert "{" not in told
 
 
 def test_a_refusal_says_why_and_needs_no_reference(voice: Voice) -> None:
-    told = sentence(Refusal.because("too_many_steps", most=30), voice, "REF1")
+    told = sentence(Refusal.because("too_many_steps", count=30), voice, "REF1")
     assert "30" in told
     assert "REF1" not in told
 
 
 def test_errors_say_when_and_what(voice: Voice) -> None:
     assert "12 s" in sentence(RateLimited("x", None, 12.2), voice, "")
-    assert "n must be 1" in sentence(InvalidRequest("n must be 1", "n"), voice, "")
     assert "secret" not in sentence(ValueError("secret"), voice, "R")
+
+
+def test_what_people_can_mend_is_no_fault_of_ours() -> None:
+    for mistake in (InvalidRequest("x", "n"), NotFound("x"), ContentRefused("x"), Refusal("x")):
+        assert not is_fault(mistake)
+    assert is_fault(NotReady("x"))
+    assert is_fault(ValueError("x"))
+
+
+GOOD = {"prompt": "x", "width": 256, "height": 256, "seed": 0, "decoder_seed": 0}
+WRONG = {
+    "prompt": "x" * 2001,
+    "negative_prompt": "x" * 2001,
+    "width": 3000,
+    "height": 300,
+    "n": 99,
+    "seed": -1,
+    "steps": 0,
+    "guidance_scale": 99.0,
+    "decoder_seed": 2**40,
+    "decoder_steps": 101,
+    "decoder_guidance_scale": -1.0,
+}
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_a_wrong_value_is_told_with_name_and_range_in_the_language(
+    texts: Texts, field: str, language: str
+) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        GenerationRequest(**GOOD | {field: WRONG[field]})  # type: ignore[arg-type]
+    voice = Voice(texts, language)
+    told = sentence(caught.value, voice, "R")
+    assert told.startswith(voice(f"field.{field}"))
+    assert re.search(r"\d", told)
+    assert not re.search(r"must|whole|between", told)
+
+
+def test_an_unknown_complaint_of_the_service_is_no_english_in_another_language(
+    texts: Texts,
+) -> None:
+    german = Voice(texts, "de")
+    assert "weird" not in sentence(InvalidRequest("weird", "width"), german, "")
+    assert "weird" not in sentence(InvalidRequest("weird", "whatever"), german, "")
 
 
 def test_every_language_says_everything_with_the_same_values(texts: Texts) -> None:
@@ -284,6 +318,33 @@ def test_every_language_says_everything_with_the_same_values(texts: Texts) -> No
         assert sentences.keys() == english.keys(), language
         for key, words in sentences.items():
             assert set(PLACEHOLDER.findall(words)) == set(PLACEHOLDER.findall(english[key])), key
+
+
+@pytest.mark.parametrize(
+    ("locale", "count", "words"),
+    [
+        ("en-US", 1, "1 picture at"),
+        ("en-US", 2, "2 pictures at"),
+        ("en-US", 0, "0 pictures at"),
+        ("ja", 1, "1 picture at"),
+        ("de", 1, "1 Bild auf"),
+        ("de", 0, "0 Bilder auf"),
+        ("fr", 0, "0 image à"),
+        ("fr", 1, "1 image à"),
+        ("fr", 2, "2 images à"),
+    ],
+)
+def test_numbers_have_their_plural_forms(texts: Texts, locale: str, count: int, words: str) -> None:
+    assert words in texts.say("refused.too_many_images", locale, count=count)
+
+
+def test_every_sentence_with_plural_forms_has_both(texts: Texts) -> None:
+    for language in texts.languages:
+        keys = texts.keys(language)
+        forms = {key for key in keys if key.endswith((".one", ".other"))}
+        stems = {key.rpartition(".")[0] for key in forms}
+        assert forms == {f"{stem}.{form}" for stem in stems for form in ("one", "other")}
+        assert not stems & keys.keys()
 
 
 def test_an_unknown_language_is_answered_in_english(texts: Texts) -> None:

@@ -8,9 +8,11 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from bot.address import Credit
 from bot.files import PictureFile
+from bot.orders import EditedValues
 from bot.progress import Snapshot
-from bot.records import ServiceStatus
+from bot.records import ModelInfo, ServiceStatus
 from bot.rules import Defaults, GuildRules
 from bot.texts import Texts, Voice
 from bot.ui import layouts, panels
@@ -20,6 +22,8 @@ from tests.bot.conftest import JOB_ID, job_like
 from tests.wire.screens import chromium
 from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, page
 
+_CREDIT = Credit("vary", 4, "https://discord.com/channels/1/2/3")
+_MODEL = ModelInfo("demo", "Apache-2.0", 1024, 768, 128, 256, 1024, (), 20)
 _PROMPT = "a <b>red</b> fox"
 _HEIGHT_PX = 5000
 _BLURPLE = 0x5865F2
@@ -39,12 +43,12 @@ def _layouts(voice: Voice) -> Iterator[Layout]:
     yield layouts.live(voice, JOB_ID, _PROMPT, Snapshot(stage="c", step=9, steps=20), preview)
     yield layouts.finished(voice, job, [PictureFile(*file, False) for file in four])
     one = job_like(1, prompt=_PROMPT)
-    yield layouts.finished(voice, one, [PictureFile(*preview, True)], original_s=9.0)
-    yield layouts.ended(voice, job_like(state="failed"), "no")
+    yield layouts.finished(voice, one, [PictureFile(*preview, True)], credit=_CREDIT)
+    yield layouts.ended(voice, job_like(state="failed"), "no", is_fault=True)
     yield layouts.ended(voice, job_like(state="cancelled"), "no")
-    yield panels.info(voice, job, four, ["https://pictures.example.org/1"])
+    yield panels.info(voice, job, four, ["https://pictures.example.org/1"], _MODEL)
     yield panels.gallery_page(voice, 0, [one], [preview], more=True)
-    yield panels.queue(voice, [job_like(state="queued")], None, 1000)
+    yield panels.queue(voice, [job_like(state="queued")], 0, None)
     yield panels.settings(voice, Defaults())
     yield panels.rules(voice, GuildRules(words=("cat",), channels=(7,)))
     ended = {"succeeded": 9, "failed": 1}
@@ -54,12 +58,15 @@ def _layouts(voice: Voice) -> Iterator[Layout]:
 
 def _shown() -> list[str]:
     voice = Voice(Texts.load(), "en")
-    names = {"7": "art"}
+    names, users = {"7": "art"}, {"4": "alice"}
     shown = [
-        message_html(Seen(one.to_components(), dict(one.files), 1000.0, channels=names))
+        message_html(
+            Seen(one.to_components(), dict(one.files), 1000.0, channels=names, users=users)
+        )
         for one in _layouts(voice)
     ]
-    form = EditForm(voice, JOB_ID, layouts.FormValues(_PROMPT, "", "7", "256x256"))
+    values = EditedValues(prompt=_PROMPT, seed="7", size="256x256")
+    form = EditForm(voice, JOB_ID, values, (0, 2, 3))
     return [*shown, modal_html(form.to_dict())]
 
 
@@ -72,6 +79,9 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert " Re-roll</button>" in four
     assert "🎲 Re-roll</button>" in others[0]
     assert "<span class=mention>#art</span>" in "".join(others)
+    assert "by <span class=mention>@alice</span> · new details of <a>this</a>" in others[0]
+    assert "<pre>/imagine prompt: a &lt;b&gt;red&lt;/b&gt; fox" in "".join(others)
+    assert "<p>○ 1</p><p>○ 2</p><p>○ 3</p><p>○ All 3</p>" in others[-1]
     assert "<label>Prompt<i> *</i></label>" in others[-1]
 
 

@@ -6,6 +6,7 @@ import html
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import cycle
 
 _UNITS_S = ((86400, "day", "Tag"), (3600, "hour", "Stunde"), (60, "minute", "Minute"))
 _TOKEN = re.compile(
@@ -16,6 +17,7 @@ _TOKEN = re.compile(
     r"|\[(?P<label>[^\]]+)\]\((?P<url>\S+?)\)"
     r"|<t:(?P<time_s>\d+):(?P<style>[Rf])>"
     r"|<#(?P<channel>\d+)>"
+    r"|<@(?P<user>\d+)>"
 )
 
 
@@ -25,17 +27,27 @@ class Markdown:
     Args:
         now_s: seconds since 1970.
         locale: of the client; times are told in German or in English.
-        channels: names by id.
+        channels, users: names by id.
     """
 
-    def __init__(self, now_s: float, locale: str, channels: dict[str, str]) -> None:
+    def __init__(
+        self, now_s: float, locale: str, channels: dict[str, str], users: dict[str, str]
+    ) -> None:
         self._now_s = now_s
         self._is_german = locale.startswith("de")
         self._channels = channels
+        self._users = users
 
     def __call__(self, text: str) -> str:
         """Return the lines as HTML."""
-        return "".join(self._line(line) for line in text.splitlines())
+        parts = text.split("```")
+        return "".join(
+            f"<pre>{html.escape(part.strip())}</pre>" if is_code else self._lines(part)
+            for part, is_code in zip(parts, cycle((False, True)))
+        )
+
+    def _lines(self, text: str) -> str:
+        return "".join(map(self._line, text.strip("\n").splitlines()))
 
     def _line(self, line: str) -> str:
         for mark, tag in (("### ", "h3"), ("-# ", "small")):
@@ -60,6 +72,7 @@ class Markdown:
             "url": lambda: f"<a>{self._inline(found['label'])}</a>",
             "style": lambda: f"<time>{self._time(int(found['time_s']), found['style'])}</time>",
             "channel": lambda: f"<span class=mention>#{self._channels[found['channel']]}</span>",
+            "user": lambda: f"<span class=mention>@{self._users[found['user']]}</span>",
         }
         return show[kind]()
 

@@ -18,6 +18,7 @@ DESKTOP_PX, PHONE_PX = 640, 390
 """Windows in which the message column is as wide as on a desktop, and on a phone."""
 
 _CSS = (Path(__file__).parent / "style.css").read_text("utf-8")
+_RADIO = 21
 _ALONE = {"en": "Only you can see this", "de": "Nur du kannst diese Nachricht sehen"}
 
 
@@ -39,6 +40,7 @@ class Seen:
     is_private: bool = False
     locale: str = "en-US"
     channels: dict[str, str] = field(default_factory=dict)
+    users: dict[str, str] = field(default_factory=dict)
     pressed: str = ""
 
 
@@ -54,13 +56,23 @@ def seen(message: Message, locale: str = "en-US", pressed: str = "") -> Seen:
         message.is_ephemeral,
         locale,
         {channel.id: channel.name for channel in source.fake.channels},
+        {source.user.id: source.user.name},
         pressed,
     )
 
 
-def page(parts: Sequence[str], *, phone: bool = False, bottom: bool = False) -> str:
-    """Return a page of messages; ``bottom``: its window is full and shows the last ones."""
-    classes = f"{'phone' * phone} {'bottom' * bottom}"
+def page(
+    parts: Sequence[str], *, phone: bool = False, bottom: bool = False, light: bool = False
+) -> str:
+    """Return a page of messages.
+
+    Args:
+        parts: from top to bottom.
+        phone: as wide as on a phone.
+        bottom: its window is full and shows the last parts.
+        light: in the client's light theme.
+    """
+    classes = f"{'phone' * phone} {'bottom' * bottom} {'light' * light}"
     style = f"<meta charset=utf-8><style>{_CSS}</style>"
     return f"<!doctype html>{style}<main class='{classes}'>{''.join(parts)}</main>"
 
@@ -85,12 +97,20 @@ def modal_html(modal: Json) -> str:
     for label in modal["components"]:
         entry = label["component"]
         must = "<i> *</i>" if entry.get("required", True) else ""
-        size = "long" if entry["style"] == 2 else "short"
-        value = html.escape(entry.get("value") or "")
         fields.append(f"<label>{html.escape(label['label'])}{must}</label>")
-        fields.append(f"<div class='field {size}'>{value}</div>")
+        fields.append(_radio(entry) if entry["type"] == _RADIO else _field(entry))
     ends = "<div class=row><button>Cancel</button><button class=s1>Submit</button></div>"
     return f"<div class=modal><h2>{html.escape(modal['title'])}</h2>{''.join(fields)}{ends}</div>"
+
+
+def _field(entry: Json) -> str:
+    size = "long" if entry["style"] == 2 else "short"
+    return f"<div class='field {size}'>{html.escape(entry.get('value') or '')}</div>"
+
+
+def _radio(entry: Json) -> str:
+    options = "".join(f"<p>○ {html.escape(one['label'])}</p>" for one in entry["options"])
+    return f"<div class=radio>{options}</div>"
 
 
 def composer_html(command: str = "", **options: str) -> str:
@@ -117,7 +137,7 @@ class _View:
 
     def __init__(self, one: Seen) -> None:
         self._one = one
-        self._text = Markdown(one.now_s, one.locale, one.channels)
+        self._text = Markdown(one.now_s, one.locale, one.channels, one.users)
         self._kinds = {
             1: self._row,
             2: self._button,

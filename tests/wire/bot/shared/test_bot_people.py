@@ -103,12 +103,14 @@ async def test_what_is_hidden_stays_hidden_in_all_that_comes_of_it(stage: Stage)
 async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
     stage: Stage,
 ) -> None:
-    stage.service.door.error = InvalidRequest("too big", "seed")
+    wrong = "seed must be a whole number between 0 and 99"
+    stage.service.door.error = InvalidRequest(wrong, "seed")
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
-    answer = await asked.reply(lambda m: "too big" in m.text)
+    answer = await asked.reply(lambda m: "Seed: from 0 to 99." in m.text)
     assert answer.receiver == stage.alice.user
     assert asked.original is not None
     assert [shown.text for shown in asked.original.history if shown.text] == []
+    assert "report" not in answer.text
     bob = stage.fake.person("bob", stage.channel.guild)
     await stage.fake.wait_for(lambda: bob.messages(stage.channel) == [])
 
@@ -213,7 +215,8 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
     await stage.service.start()
     await mod.delete(await asked.reply(lambda m: m.receiver is None))
     deleted.set()
-    assert (await asked.reply(lambda m: "too big" in m.text)).receiver == stage.alice.user
+    told = await asked.reply(lambda m: "does not take this value" in m.text)
+    assert told.receiver == stage.alice.user
 
 
 async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
@@ -283,7 +286,7 @@ async def test_a_failed_job_is_told_with_a_reference_and_another_try(stage: Stag
     job_id, message = await stage.imagine()
     stage.service.door.finish(job_id, "failed", Internal("the secret cause"))
     await stage.fake.wait_for(lambda: "Try again" in message.buttons)
-    assert job_id in message.text
+    assert f"If you report this: `{job_id}`" in message.text
     assert "secret" not in message.text
     await stage.alice.click(message, "Try again")
     assert await stage.submitted() != job_id
@@ -299,7 +302,7 @@ async def test_a_gallery_is_paged_through_and_brings_pictures_up(stage: Stage) -
     await stage.alice.click(page, "Older")
     await stage.fake.wait_for(lambda: "page 2" in page.text)
     assert "fox 0" in page.text
-    shown = await (await stage.alice.click(page, "1")).reply(lambda m: bool(m.files))
+    shown = await (await stage.alice.click(page, "Show 1")).reply(lambda m: bool(m.files))
     assert "fox 0" in shown.text
     assert "Vary details" in shown.buttons
     await stage.alice.click(page, "Newer")
@@ -318,6 +321,22 @@ async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> N
     assert job.state == "cancelled"
 
 
+async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_own(
+    stage: Stage,
+) -> None:
+    bob = stage.fake.person("bob", stage.channel.guild)
+    asked = await bob.slash(stage.channel, "imagine", prompt="somebody else's fox")
+    kept_id = await stage.submitted()
+    await asked.reply(lambda m: "Cancel" in m.buttons)
+    for number in range(10):
+        await stage.imagine(f"fox {number}", private=True)
+    panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
+    assert "and 2 more" in panel.text
+    await stage.alice.click(panel, "Cancel all")
+    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text, 20)
+    assert stage.service.database.open_job_ids() == [kept_id]
+
+
 async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: Stage) -> None:
     job_id, _ = await stage.picture()
     image_id = stage.service.door.images(job_id)[0].id
@@ -334,7 +353,7 @@ async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: S
 async def test_the_menus_know_messages_of_the_bot_and_files_that_it_made(stage: Stage) -> None:
     job_id, message = await stage.picture()
     told = await (await stage.alice.menu(message, "Image info")).reply()
-    assert job_id in told.text
+    assert job_id in told.buttons["More"]["custom_id"]
     data = await stage.bytes_of(job_id)
     posted = await stage.alice.say(stage.channel, "look", Upload("mine.png", data, "image/png"))
     varied = await stage.alice.menu(posted, "Vary details")
@@ -350,5 +369,13 @@ async def test_prompts_are_suggested_and_mention_nobody(stage: Stage) -> None:
     typed = await stage.alice.autocomplete(stage.channel, "imagine", "prompt", prompt="ring")
     await stage.fake.wait_for(lambda: typed.choices is not None)
     assert [choice["value"] for choice in typed.choices or []] == ["a blue ring"]
+    anna = stage.fake.person("anna", stage.channel.guild, locale="de")
+    typed = await anna.autocomplete(stage.channel, "imagine", "aspect", aspect="")
+    await stage.fake.wait_for(lambda: typed.choices is not None)
+    assert [(choice["name"], choice["value"]) for choice in typed.choices or []] == [
+        ("quadratisch 1:1 (256×256)", "square"),  # noqa: RUF001
+        ("Querformat 3:2 (384×256)", "landscape"),  # noqa: RUF001
+        ("Hochformat 2:3 (256×384)", "portrait"),  # noqa: RUF001
+    ]
     everywhere = stage.fake.messages.of_channel(stage.channel)
     assert all(message.calls == set() for message in everywhere)

@@ -31,6 +31,7 @@ async def test_a_prompt_becomes_a_live_message_and_then_the_very_bytes_of_the_se
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
     assert r"a \*red\* fox" in message.text
     assert "Seed `7`" in message.text
+    assert list(message.files) == ["red-fox_s7.png"]
     assert bot.is_running
 
 
@@ -49,7 +50,6 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
 ) -> None:
     """Discord's client goes by the commands of an earlier version for a while."""
     options = {o["name"]: o for o in stage.fake.commands[None][1, "imagine"]["options"]}
-    monkeypatch.delitem(options["aspect"], "choices")
     monkeypatch.delitem(options["steps"], "max_value")
     monkeypatch.delitem(options["negative"], "max_length")
     monkeypatch.setitem(options["seed"], "type", 3)
@@ -72,7 +72,7 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
 
 async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
-    clicked = await stage.alice.click(message, "2")
+    clicked = await stage.alice.click(message, "V2")
     varied_id = await stage.submitted()
     varied = stage.service.database.job(varied_id)
     assert varied is not None
@@ -80,8 +80,14 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     assert varied.request.latent_id == stage.service.door.images(job_id)[1].latent_id
     answer = await clicked.reply(lambda m: "Cancel" in m.buttons)
     await stage.finished(varied_id, answer)
-    assert "New details in" in answer.text
     assert message is not answer
+    link = f"https://discord.com/channels/{stage.channel.guild.id}/{stage.channel.id}/{message.id}"  # type: ignore[union-attr]
+    line = f"by <@{stage.alice.user.id}> · new details of [this]({link})"
+    assert line in answer.text
+    assert line in next(filter(None, (one.text for one in answer.history)))
+    assert answer.calls == set()
+    edits = stage.fake.traffic.requests("PATCH", rf"/messages/{answer.id}$")
+    assert all(edit.json.get("allowed_mentions") == {"parse": []} for edit in edits)
 
 
 async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage: Stage) -> None:
@@ -223,22 +229,25 @@ def ids_of(message: Message) -> list[str]:
 async def test_one_of_several_pictures_can_be_deleted(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
     await stage.alice.click(message, "Delete")
-    await stage.fake.wait_for(lambda: "Delete 1" in message.buttons)
-    await stage.alice.click(message, "Delete 1")
+    await stage.fake.wait_for(lambda: "1" in message.buttons)
+    await stage.alice.click(message, "1")
     await stage.fake.wait_for(lambda: len(message.files) == 1)
     assert list(message.files.values()) == [await stage.bytes_of(job_id, 1)]
     assert "Vary details" in message.buttons
 
 
 async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None:
-    job_id, message = await stage.picture(negative="text")
-    clicked = await stage.alice.click(message, "Info")
-    answer = await clicked.reply(lambda m: job_id in m.text)
+    job_id, message = await stage.picture(negative="text", seed=7)
+    answer = await (await stage.alice.click(message, "Info")).reply(lambda m: bool(m.files))
     assert answer.receiver == stage.alice.user
-    assert list(answer.files.values()) == [await stage.bytes_of(job_id)]
-    ids = [f"Picture `{stage.service.door.images(job_id)[0].id}`", f"Job `{job_id}`"]
-    for fact in (*ids, "a red fox", "text", "256×256", "12 to compose", "composing"):  # noqa: RUF001
+    assert answer.files == {"red-fox_s7.png": await stage.bytes_of(job_id)}
+    command = "/imagine prompt: a red fox aspect: square negative: text seed: 7 steps: 12"
+    for fact in (command, "256×256", "12 to compose", "composing"):  # noqa: RUF001
         assert fact in answer.text
+    assert f"`{job_id}`" not in answer.text
+    more = await (await stage.alice.click(answer, "More")).reply(lambda m: job_id in m.text)
+    assert more.receiver == stage.alice.user
+    assert f"Picture `{stage.service.door.images(job_id)[0].id}`" in more.text
 
 
 async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_links(
@@ -254,8 +263,7 @@ async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_link
         await bob.menu(posted, "Image info"),
     ]
     for one in asked:
-        told = await one.reply(lambda m: job_id in m.text)
-        assert "a red fox" in told.text
+        told = await one.reply(lambda m: "a red fox" in m.text)
         assert (told.files, "https://" in told.text) == ({}, False)
     for on in (message, posted):
         refused = await (await bob.menu(on, "Vary details")).reply()

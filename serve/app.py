@@ -72,7 +72,6 @@ class DeploymentArgs(BaseModel):
         return {
             **size,
             "ray_actor_options": actor,
-            "max_constructor_retry_count": 2,
             "health_check_period_s": HEALTH_CHECK_PERIOD_S,
             **more,
             **chosen,
@@ -80,7 +79,13 @@ class DeploymentArgs(BaseModel):
 
 
 class AppArgs(BaseModel):
-    """Arguments of ``build`` in a Serve config file; everything else is ``CASCADE_*``."""
+    """Arguments of ``build`` in a Serve config file; everything else is ``CASCADE_*``.
+
+    Attributes:
+        constructor_tries: how often replicas of a deployment may fail to start before Serve gives
+            up until it is deployed again. Serve also counts three for each replica, unless
+            ``RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT`` says otherwise.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -89,6 +94,7 @@ class AppArgs(BaseModel):
     stage_c: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
     stage_b: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
     stage_a: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
+    constructor_tries: int = Field(20, ge=1)
 
 
 def build(args: AppArgs) -> Application:
@@ -110,13 +116,15 @@ def build_with(
     checkpoint = open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
     load_checkers(settings, checkpoint)
     gpu = _gpu_shares(settings)
-    stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings)
-    stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings)
-    stage_a = _stage("StageA", stages[2], args.stage_a, gpu["a"], settings)
+    tries = args.constructor_tries
+    stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings, tries)
+    stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings, tries)
+    stage_a = _stage("StageA", stages[2], args.stage_a, gpu["a"], settings, tries)
     # Room for short requests beside all that may be held open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,
         "graceful_shutdown_timeout_s": 10.0,
+        "max_constructor_retry_count": tries,
     }
     jobs = ray_serve.deployment(Jobs, name="Jobs", **args.jobs.options(**front))
     gateway = ray_serve.deployment(
@@ -126,7 +134,12 @@ def build_with(
 
 
 def _stage(
-    name: str, stage: type, args: DeploymentArgs, num_gpus: float, settings: Settings
+    name: str,
+    stage: type,
+    args: DeploymentArgs,
+    num_gpus: float,
+    settings: Settings,
+    constructor_tries: int,
 ) -> Application:
     # The engine takes rows in order; a short queue in the replica keeps it fed between two of them.
     ongoing = max(4, 2 * settings.max_rows)
@@ -135,6 +148,7 @@ def _stage(
         max_ongoing_requests=ongoing,
         # A replica that is no longer wanted takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
+        max_constructor_retry_count=constructor_tries,
     )
     shares_memory = args.num_gpus is not None and 0 < args.num_gpus < 1
     share = [args.num_gpus] if shares_memory else []

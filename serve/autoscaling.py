@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cascade_core.errors import SettingsInvalid
@@ -35,6 +35,8 @@ class Sizing:
     Attributes:
         gpu_budget: GPUs that all stages together may take.
         gpus: GPUs per replica, by stage; 0 for a stage that runs on CPUs.
+        pods: stages whose replicas lie together, one of each to a pod: such a pod takes the GPUs of
+            all of them, also while one is missing.
         max_wait_s: how soon accepted work should be done; shorter means more replicas in a burst.
         utilization: share of its time that a replica should be busy with what arrives steadily;
             a large stage is allowed more.
@@ -46,6 +48,7 @@ class Sizing:
 
     gpu_budget: float
     gpus: Mapping[str, float] = field(default_factory=lambda: {"c": 1.0, "b": 1.0, "a": 0.0})
+    pods: Sequence[Sequence[str]] = ()
     max_wait_s: float = 4.0
     utilization: float = 0.5
     hold_s: float = 75.0
@@ -53,12 +56,24 @@ class Sizing:
     def __post_init__(self) -> None:
         if set(self.gpus) != set(STAGES):
             raise SettingsInvalid(f"gpus must name {', '.join(STAGES)} and nothing else")
+        together = [stage for pod in self.pods for stage in pod]
+        if len(together) != len(set(together)) or not set(together) <= set(STAGES):
+            raise SettingsInvalid(f"pods must name each of {', '.join(STAGES)} at most once")
         if self.gpu_budget < 0 or any(share < 0 for share in self.gpus.values()):
             raise SettingsInvalid("gpu_budget and gpus must not be below 0")
         if self.max_wait_s <= 0 or self.hold_s < 0:
             raise SettingsInvalid("max_wait_s must be above 0 and hold_s must not be below 0")
         if not 0 < self.utilization <= 1:
             raise SettingsInvalid("utilization must be above 0 and at most 1")
+
+    def gpus_taken(self, replicas: Mapping[str, int]) -> float:
+        """Return the GPUs that so many replicas of each stage take."""
+        together = {stage for pod in self.pods for stage in pod}
+        pods = [*self.pods, *((stage,) for stage in replicas if stage not in together)]
+        return sum(
+            max(replicas.get(stage, 0) for stage in pod) * sum(self.gpus[stage] for stage in pod)
+            for pod in pods
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +153,17 @@ def _with(peaks: Peaks, now_s: float, wanted: int, sizing: Sizing) -> Peaks:
 
 def _grant(sizing: Sizing, granted: dict[str, int], wanted: Mapping[str, int]) -> None:
     """Raise ``granted`` towards ``wanted`` within the budget, the worst served stage first."""
-    left = sizing.gpu_budget - sum(granted[stage] * sizing.gpus[stage] for stage in granted)
     while short := [
         stage
         for stage in granted
-        if granted[stage] < wanted[stage] and sizing.gpus[stage] <= left + _TOLERANCE
+        if granted[stage] < wanted[stage] and _fits(sizing, granted | {stage: granted[stage] + 1})
     ]:
         stage = min(short, key=lambda name: granted[name] / wanted[name])
         granted[stage] += 1
-        left -= sizing.gpus[stage]
+
+
+def _fits(sizing: Sizing, replicas: Mapping[str, int]) -> bool:
+    return sizing.gpus_taken(replicas) <= sizing.gpu_budget + _TOLERANCE
 
 
 class Arrivals:

@@ -17,7 +17,6 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve import haproxy
-from serve.db import Database
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.handle_errors import is_lost, translated
@@ -28,7 +27,7 @@ from serve.moderation import Moderator, load_checkers
 from serve.records import Claim, JobOwner
 from serve.refusals import RecentRefusals
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.starting import open_stores, until_available
 from serve.tracing import configure_tracing, pack_context
 
 SUBMIT_TRIES, RETRY_PAUSE_S = 3, 1.0
@@ -116,16 +115,15 @@ class Gateway:
     def __init__(self, settings: Settings, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
-        database = Database(settings.database_url, settings.database_connections)
-        database.create_tables()
-        if not KeyStore(database).all():
+        database, blobs = open_stores(settings)
+        if not until_available(KeyStore(database).all):
             answered = "nobody is" if haproxy.is_on() else "requests from this machine only are"
             logger.warning("no API keys: %s answered", answered)
         checkpoint = open_checkpoint(settings.model_source(), components=())
         self._services = Services(
             settings=settings,
             database=database,
-            blobs=BlobStore(settings.blob_url),
+            blobs=blobs,
             checkpoint=checkpoint,
             jobs=HandleDoor(jobs),
             moderator=Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused),

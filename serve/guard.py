@@ -27,6 +27,8 @@ POLICY_VIOLATION = 1008
 """A websocket's closing code; the service has none."""
 CACHE_S = 2.0
 """A key that is made or revoked is known within this time, without a query per request."""
+GRACE_S = 60.0
+"""Keys that are known are taken for so long while the database does not answer."""
 TOUCH_EVERY_S = 3600.0
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 GREETS_ADMINS = frozenset({"/readyz"})
@@ -66,6 +68,8 @@ class KeyRing:
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
         self._read_at_s: float | None = None
+        self._tried_at_s: float | None = None
+        self._failure: NotReady | None = None
         self._reading = asyncio.Lock()
         self._touched_at_s: dict[str, float] = {}
 
@@ -73,15 +77,36 @@ class KeyRing:
         """Return all keys by id, revoked ones included.
 
         Raises:
-            NotReady: the database does not answer. Nobody is let in on old knowledge.
+            NotReady: the database does not answer, and the keys read last are too old.
         """
         async with self._reading:
             now_s = self._clock()
-            if self._read_at_s is None or now_s - self._read_at_s >= CACHE_S:
-                found = await self._store.database.run(self._store.all)
-                self._keys = {key.id: key for key in found}
-                self._read_at_s = now_s
+            if self._tried_at_s is None or now_s - self._tried_at_s >= CACHE_S:
+                await self._read(now_s)
+                self._tried_at_s = self._clock()
+            failure = self._failure
+            if failure is not None and not self._may_use_old_keys(now_s):
+                raise NotReady(failure.message, reason=failure.reason) from failure
             return self._keys
+
+    async def _read(self, now_s: float) -> None:
+        try:
+            found = await self._store.database.run(self._store.all)
+        except NotReady as error:
+            self._failure = error
+        else:
+            self._keys = {key.id: key for key in found}
+            self._read_at_s, self._failure = now_s, None
+
+    def _may_use_old_keys(self, now_s: float) -> bool:
+        """Return True if keys are known and were read a short while ago.
+
+        Nothing can be revoked while the database is away. Without any keys this machine is let in,
+        for which there has to be knowledge.
+        """
+        return bool(
+            self._keys and self._read_at_s is not None and now_s - self._read_at_s < GRACE_S
+        )
 
     async def is_valid(self, key_id: str) -> bool:
         """Tell whether a key has not been revoked, as far as the database can be asked."""

@@ -19,7 +19,6 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.capacity import Outages
-from serve.db import Database
 from serve.demand import Demand
 from serve.executors import Executors
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
@@ -28,6 +27,7 @@ from serve.job_counts import count_jobs
 from serve.log import configure_logging
 from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator, load_checkers
+from serve.patience import until_ready
 from serve.periodic import every
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import Recovery
@@ -35,12 +35,12 @@ from serve.settings import Settings
 from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
-from serve.store import BlobStore
+from serve.starting import open_stores, until_available
 from serve.tracing import Context, configure_tracing
 from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
-from serve.workflow_engine import launch_dbos
+from serve.workflow_engine import launch_dbos, migrate_dbos
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
@@ -68,9 +68,7 @@ class Jobs:
     ) -> None:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
-        connections = settings.database_connections
-        self._database = Database(settings.database_url, connections, reserved=_OWN_THREADS)
-        self._database.create_tables()
+        self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
         self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
@@ -83,7 +81,6 @@ class Jobs:
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
         )
-        blobs = BlobStore(settings.blob_url)
         checkpoint = open_checkpoint(settings.model_source(), components=())
         moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
         clients = {
@@ -106,7 +103,8 @@ class Jobs:
         self._accepting = ThreadPoolExecutor(2, "accept")
         executors, replica = Executors(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
-        name = await self._database.run(executors.take_name, rank, tag)
+        name = await until_ready(partial(self._database.run, executors.take_name, rank, tag))
+        await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(executors, name, self._start)
         upkeep = Upkeep(self._database, blobs, settings)

@@ -25,6 +25,8 @@ from serve.proxy_middleware import CALLBACK, CALLBACK_VARIABLE
 from serve.settings import Settings
 
 APP_NAME = "cascade"
+LOCAL_TRIES = 2
+"""A person watches the start on this machine and should soon learn why it fails."""
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Latents and pictures are at most a few MB each; Ray would otherwise take 30% of the memory."""
 RAY_DEFAULTS = {
@@ -102,7 +104,7 @@ def start(
     try:
         _start_ray(temp_dir, show_logs=show_logs)
         ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
-        application = build_with(settings, args or AppArgs(), stages)
+        application = build_with(settings, args or AppArgs(constructor_tries=LOCAL_TRIES), stages)
         ray_serve.run(application, name=APP_NAME, route_prefix="/")
     except BaseException as error:
         why = _why_not_started(error)

@@ -38,7 +38,7 @@ pytestmark = pytest.mark.parametrize("overlay", OVERLAYS)
 def arguments(overlay: str) -> dict[str, DeploymentArgs]:
     """Return the sizes of the deployments."""
     args = AppArgs.model_validate(serve_config(overlay)["applications"][0]["args"])
-    return {name: getattr(args, name) for name in AppArgs.model_fields}
+    return {name: size for name, size in args if isinstance(size, DeploymentArgs)}
 
 
 def group_of(overlay: str, sizes: DeploymentArgs) -> dict[str, Any]:

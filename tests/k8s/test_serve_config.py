@@ -14,6 +14,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
 from serve.app import AppArgs, DeploymentArgs, build
+from serve.autoscaling import Sizing
 from tests.k8s.manifests import OVERLAYS, ROOT, serve_config
 
 PLAIN = "serve-config.yaml"
@@ -38,7 +39,7 @@ def application(name: str) -> dict[str, Any]:
 
 def arguments(name: str) -> dict[str, DeploymentArgs]:
     args = AppArgs.model_validate(application(name)["args"])
-    return {field: getattr(args, field) for field in AppArgs.model_fields}
+    return {name: size for name, size in args if isinstance(size, DeploymentArgs)}
 
 
 def strict_schema() -> dict[str, Any]:
@@ -84,11 +85,19 @@ def test_the_autoscaling_policy_is_there_and_counts_the_gpus_that_the_stages_tak
     assert getattr(import_module(module), attribute)(**kwargs)
     stages = {stage: arguments(name)[f"stage_{stage}"] for stage in kwargs["gpus"]}
     assert kwargs["gpus"] == {stage: sizes.num_gpus for stage, sizes in stages.items()}
-    floors = [
-        (sizes.num_gpus or 0) * (sizes.autoscaling or {})["min_replicas"]
-        for sizes in stages.values()
-    ]
-    assert sum(floors) <= kwargs["gpu_budget"]
+    floors = {stage: (sizes.autoscaling or {})["min_replicas"] for stage, sizes in stages.items()}
+    assert Sizing(**kwargs).gpus_taken(floors) <= kwargs["gpu_budget"]
+
+
+@for_each_policy
+def test_stages_that_are_placed_one_to_a_pod_share_its_gpus_in_the_budget(name: str) -> None:
+    kwargs = application(name)["autoscaling_policy"]["policy_kwargs"]
+    placed: dict[str, list[str]] = {}
+    for stage in kwargs["gpus"]:
+        sizes = arguments(name)[f"stage_{stage}"]
+        if sizes.max_replicas_per_node == 1:
+            placed.setdefault(str(sizes.label_selector), []).append(stage)
+    assert sorted(map(sorted, kwargs.get("pods", []))) == sorted(map(sorted, placed.values()))
 
 
 @for_each_policy

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sqlite3
-from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -13,7 +11,6 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from cascade_core.errors import RateLimited
 from cascade_core.service_url import is_loopback
@@ -162,37 +159,6 @@ async def test_a_database_that_does_not_answer_lets_nobody_in(
         connection.execute(text("DROP TABLE api_keys"))
     answer = await client.get("/v1/models")
     assert (answer.status_code, code(answer)) == (503, "not_ready")
-
-
-def raising(database: Database, error: Exception) -> Callable[..., None]:
-    """Return what fails with a driver's error, as the database passes it on."""
-
-    def fail(*_: object) -> None:
-        with database.translated():
-            raise error
-
-    return fail
-
-
-async def test_only_the_operator_is_told_what_the_disk_said(
-    client: httpx.AsyncClient,
-    database: Database,
-    bearer: Bearer,
-    records: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    root, reader = bearer("admin"), bearer("read")
-    full = sqlite3.OperationalError("database or disk is full")
-    failing = OperationalError("INSERT", {}, full)
-    monkeypatch.setattr(database, "probe", raising(database, failing))
-    monkeypatch.setattr(database, "job", raising(database, failing))
-    stranger = (await client.get("/readyz")).text
-    told = (await client.get("/readyz", headers=root)).json()
-    answer = await client.get("/v1/jobs/01J0000000000000000000000X", headers=reader)
-    assert (answer.status_code, code(answer)) == (503, "not_ready")
-    assert "disk is full" not in stranger + answer.text
-    assert "disk is full" in told["checks"]["database"]
-    assert any("disk is full" in record["message"] for record in records)
 
 
 async def test_only_an_admin_is_told_why_the_service_is_not_ready(

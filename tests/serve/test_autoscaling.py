@@ -79,6 +79,27 @@ def test_the_budget_and_each_stages_bounds_are_kept(
         assert second[stage].floor <= count <= second[stage].cap
 
 
+@given(loads(), loads(), st.floats(5, 40))
+def test_the_budget_counts_the_gpus_of_pods_that_stages_share(
+    first: dict[str, StageLoad], second: dict[str, StageLoad], gpu_budget: float
+) -> None:
+    sizing = Sizing(gpu_budget, {"c": 1.0, "b": 0.5, "a": 0.5}, pods=[["b", "a"]])
+    _, peaks = plan(sizing, 0.0, first, {})
+    replicas, _ = plan(sizing, 1.0, second, peaks)
+    floors = max(second["b"].floor, second["a"].floor) + second["c"].floor
+    taken = replicas["c"] + max(replicas["b"], replicas["a"])
+    assert taken <= max(gpu_budget + 1e-6, floors)
+
+
+def test_variations_only_do_not_take_more_pods_than_the_budget() -> None:
+    """With shares of 0.5 a budget of 3 was overspent: one C and three Bs on GPUs of their own."""
+    busy = StageLoad((5.0,) * 3, 100.0, 1.0, target=1, floor=1, cap=3)
+    idle = StageLoad((0.0,) * 3, 0.0, 1.0, target=1, floor=1, cap=4)
+    sizing = Sizing(3, {"c": 1.0, "b": 0.5, "a": 0.5}, pods=[["b", "a"]])
+    replicas, _ = plan(sizing, 0.0, {"c": idle, "b": busy, "a": busy}, {})
+    assert replicas == {"c": 1, "b": 2, "a": 2}
+
+
 @given(loads(), st.floats(1, 5))
 def test_more_load_never_means_fewer_replicas(light: dict[str, StageLoad], factor: float) -> None:
     heavy = {
@@ -182,6 +203,8 @@ def test_at_first_what_runs_is_kept() -> None:
     [
         {"gpu_budget": -1},
         {"gpu_budget": 1, "gpus": {"c": 1}},
+        {"gpu_budget": 1, "pods": [["b", "x"]]},
+        {"gpu_budget": 1, "pods": [["b", "a"], ["b", "c"]]},
         {"gpu_budget": 1, "gpus": {"c": 1, "b": -1, "a": 0}},
         {"gpu_budget": 1, "max_wait_s": 0},
         {"gpu_budget": 1, "utilization": 1.5},

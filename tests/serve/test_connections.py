@@ -43,11 +43,11 @@ def opened(url: str, count: int = 4) -> Iterator[Database]:
 class Proxy:
     """Passes TCP connections on to a Unix socket until it is silenced."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, port: int = 0) -> None:
         self._path = path
         self._passes = threading.Event()
         self._passes.set()
-        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener = socket.create_server(("127.0.0.1", port))
         self.port = self._listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 

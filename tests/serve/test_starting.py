@@ -1,0 +1,70 @@
+"""A process whose database or store starts later than it waits, and says for what."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from cascade_core.errors import NotReady
+from serve import starting
+from serve.settings import Settings
+from serve.starting import open_stores, until_available
+from tests.ray.client import free_port
+from tests.serve.test_connections import Proxy
+
+
+async def test_a_process_waits_for_a_database_that_starts_later(
+    new_database_url: Callable[[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    records: list[dict[str, str]],
+) -> None:
+    url = urlsplit(new_database_url("postgresql"))
+    (folder,) = parse_qs(url.query)["host"]
+    port, waits = free_port(), Event()
+    settings = Settings(
+        data_dir=tmp_path, database_url=f"postgresql://cascade@127.0.0.1:{port}{url.path}"
+    )
+
+    def pause(_seconds: float) -> None:
+        waits.set()
+        time.sleep(0.05)
+
+    monkeypatch.setattr(starting, "until_available", lambda do: until_available(do, pause=pause))
+    starts = asyncio.create_task(asyncio.to_thread(open_stores, settings))
+    await asyncio.to_thread(waits.wait)
+    assert "refused" in records[0]["message"]
+    Proxy(Path(folder) / ".s.PGSQL.5432", port)
+    database, blobs = await starts
+    await database.run(database.probe)
+    await blobs.probe()
+    database.close()
+
+
+def test_a_process_waits_for_a_folder_that_is_there_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mount").touch()
+    settings = Settings(data_dir=tmp_path / "mount")
+
+    def mount(_seconds: float) -> None:
+        (tmp_path / "mount").unlink(missing_ok=True)
+
+    monkeypatch.setattr(starting, "until_available", lambda do: until_available(do, pause=mount))
+    database, _ = open_stores(settings)
+    database.probe()
+    database.close()
+
+
+def test_a_store_that_never_comes_ends_the_start_with_what_it_said() -> None:
+    def fail() -> None:
+        raise NotReady("the database does not answer", reason="connection refused")
+
+    with pytest.raises(NotReady, match="connection refused"):
+        until_available(fail, limit_s=0.0)

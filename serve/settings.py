@@ -135,7 +135,10 @@ class Settings(BaseSettings):
     @field_validator("http_host")
     @classmethod
     def _bare_host(cls, value: str) -> str:
-        return value.strip().removeprefix("[").removesuffix("]")
+        host = value.strip().removeprefix("[").removesuffix("]")
+        if not host or not host.isprintable() or set(host) & set(" /?#@"):
+            raise ValueError("must be the name or the address of this machine")
+        return host
 
     @field_validator("data_dir")
     @classmethod
@@ -193,6 +196,7 @@ class Settings(BaseSettings):
         allowed = BLOB_SCHEMES if name == "blob_url" else DATABASE_SCHEMES
         if value.partition("://")[0] not in allowed or "://" not in value:
             raise ValueError(f"must be a URL that starts with one of {', '.join(allowed)}")
+        _check_place(value)
         return value
 
     def model_source(self) -> ModelSource:
@@ -277,6 +281,24 @@ def hide_password(value: str) -> str:
 def _problem(name: str, message: str) -> str:
     # The value itself is left out: a mistyped URL may hold a password.
     return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}"
+
+
+def _check_place(url: str) -> None:
+    """Check that a database's or store's URL can be read, and names a file where it needs one.
+
+    Raises:
+        ValueError: it cannot, or does not.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError as error:  # whose words may hold the password
+        raise ValueError("must be a URL; % and [ in a password are written %25 and %5B") from error
+    if parts.scheme == "sqlite" and parts.path.lstrip("/") in ("", ":memory:"):
+        # Every process is to see one database.
+        raise ValueError("must name a file, such as sqlite:////var/lib/cascade/cascade.db")
+    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.path == "/"):
+        raise ValueError("must name a folder from the root on, such as file:///var/lib/cascade")
 
 
 def _default_url(name: str, data_dir: Path) -> str:

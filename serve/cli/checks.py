@@ -81,7 +81,10 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
 def check_ray() -> Finding:
     """Check that Ray Serve can be imported, in a process that may crash over it."""
     command = [sys.executable, "-W", "ignore", "-c", "import ray.serve"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+    except OSError as error:
+        return Finding("ray", "broken", f"{sys.executable}: {error.strerror}", "make install")
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
         return Finding("ray", "broken", f"cannot be imported: {reason}", "make install")
@@ -190,7 +193,7 @@ def check_database(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("database", "broken", f"{where}: {error.for_operator}", _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("database", "broken", f"{where}: {error}", _OTHER_DATABASE)
+        return Finding("database", "broken", f"{where}: {_first_line(error)}", _OTHER_DATABASE)
     return Finding("database", "ok", where)
 
 
@@ -205,7 +208,7 @@ def check_access(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("access", "broken", error.for_operator, _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("access", "broken", str(error), _OTHER_DATABASE)
+        return Finding("access", "broken", _first_line(error), _OTHER_DATABASE)
 
 
 def check_moderation(settings: Settings) -> Finding:
@@ -231,7 +234,7 @@ def check_blobs(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("blob store", "broken", f"{where}: {error.for_operator}", _OTHER_STORE)
     except Exception as error:  # wrong credentials surface as each backend's own errors
-        return Finding("blob store", "broken", f"{where}: {error}", _OTHER_STORE)
+        return Finding("blob store", "broken", f"{where}: {_first_line(error)}", _OTHER_STORE)
     return Finding("blob store", "ok", where)
 
 
@@ -266,6 +269,12 @@ def check_server(url: str) -> Finding:
             return Finding("server", "ok", f"{client.url} is ready")
     except CliError as error:
         return Finding("server", "warning", error.message, error.remedy)
+
+
+def _first_line(error: Exception) -> str:
+    """Return what a driver says, without the hints and statements that follow."""
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else type(error).__name__
 
 
 def _existing(folder: Path) -> Path:

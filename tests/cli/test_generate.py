@@ -174,3 +174,16 @@ def test_ctrl_c_cancels_the_job_and_says_so(service: ScriptedService, tmp_path: 
     assert process.returncode == 1
     assert service.jobs["JOB0"]["state"] == "cancelled"
     assert "job JOB0 was cancelled" in said
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600)])
+def test_saved_pictures_have_the_users_own_permissions(
+    cascade: Cascade, tmp_path: Path, umask: int, mode: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        assert cascade("generate", "a red circle", "--out", str(tmp_path / "new")).exit_code == 0
+    finally:
+        os.umask(before)
+    assert (tmp_path / "new").stat().st_mode & 0o777 == 0o777 & ~umask
+    assert {file.stat().st_mode & 0o777 for file in (tmp_path / "new").iterdir()} == {mode}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 import subprocess
@@ -14,6 +15,9 @@ import pytest
 from cascade_core.checkpoint import DEMO_MODEL_DIR
 from serve import open_files
 from serve.cli.checks import check_open_files, check_port, check_python
+from serve.cli.checks import check_port, check_python
+from serve.private_files import is_private
+from serve.ray_access import make_token
 from serve.settings import Settings
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
@@ -216,3 +220,55 @@ def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
         "assert r.getrlimit(r.RLIMIT_NOFILE) == (hard, hard)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_doctor_warns_of_a_data_folder_that_others_can_read(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir(mode=0o755)
+    (tmp_path / "data").chmod(0o755)
+    found = _findings(cascade)["data folder"]
+    assert found["status"] == "warning"
+    assert found["remedy"] == f"chmod -R go= {tmp_path / 'data'}"
+    (tmp_path / "data").chmod(0o700)
+    assert _findings(cascade)["data folder"]["status"] == "ok"
+
+
+def test_what_doctor_itself_writes_is_private(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = os.umask(0o022)
+    try:
+        _findings(cascade)
+        assert os.umask(0o022) == 0o022
+    finally:
+        os.umask(before)
+    written = [tmp_path / "data", *(tmp_path / "data").rglob("*")]
+    assert len(written) > 2
+    assert [path for path in written if not is_private(path)] == []
+
+
+def test_doctor_finds_rays_token_turned_off_and_one_that_others_can_read(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("RAY_AUTH_MODE", "disabled")
+    found = _findings(cascade)["ray access"]
+    assert found["status"] == "broken"
+    assert "RAY_AUTH_MODE" in found["detail"]
+    environment.delenv("RAY_AUTH_MODE")
+    make_token(tmp_path / "data").chmod(0o640)
+    found = _findings(cascade)["ray access"]
+    assert found["status"] == "warning"
+    assert str(tmp_path / "data" / "ray_token") in found["remedy"]
+
+
+def test_up_refuses_at_once_where_rays_token_is_turned_off(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("RAY_AUTH_MODE", "disabled")
+    before = os.umask(0o022)
+    result = cascade("up")
+    os.umask(before)
+    assert result.exit_code == 2
+    assert "unset it" in result.stderr
+    assert result.stdout == ""

@@ -19,6 +19,7 @@ from serve.gateway import Services, create_app
 from serve.moderation import Moderator
 from serve.settings import Settings
 from serve.store import BlobStore
+from tests.cascade_core.test_printable import STEERING
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
 from tests.serve.memory_door import MemoryDoor
@@ -173,3 +174,14 @@ def test_once_prints_one_frame_of_a_real_gateway(
 
 def test_a_server_that_is_away_at_the_start_exits_3(service: ScriptedService) -> None:
     assert Cascade("http://127.0.0.1:1")("top", "--once").exit_code == 3
+
+
+def test_hostile_text_does_not_steer_the_terminal() -> None:
+    evil = "a\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e\u2066\nb 👩\u200d🎨"
+    hostile = job(1, id=evil, request={"prompt": evil, "n": 1})
+    failed = job(2, finished_at=ago(60), error={"code": evil, "message": evil})
+    seen = snapshot(url=evil, unready=evil, running=[hostile], failed=[failed])
+    for text in (rendered(frame(seen), 300), rendered(lost_frame(frame(seen), evil), 300)):
+        assert set(text) & set(STEERING) <= {"\n"}
+        assert text.count("pwned") >= 5
+        assert "👩\u200d🎨" in text

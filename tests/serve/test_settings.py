@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
+from sqlalchemy import make_url
 
 from cascade_core.errors import SettingsInvalid
+from serve.db import Database
 from serve.settings import (
     OTHER_VARIABLES,
     Settings,
@@ -16,6 +18,7 @@ from serve.settings import (
     load_settings,
     unknown_variables,
 )
+from serve.store import BlobStore
 
 
 @pytest.fixture(autouse=True)
@@ -174,3 +177,42 @@ def test_origins_are_whole_sites(monkeypatch: pytest.MonkeyPatch, value: str) ->
         load_settings()
     monkeypatch.setenv("CASCADE_CORS_ORIGINS", "http://localhost:3000, https://app.example,")
     assert load_settings().allowed_origins == {"http://localhost:3000", "https://app.example"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("CASCADE_DATABASE_URL", "sqlite://"),
+        ("CASCADE_DATABASE_URL", "sqlite:///:memory:"),
+        ("CASCADE_DATABASE_URL", "postgresql://u:geheim@[::1"),
+        ("CASCADE_DATABASE_URL", "postgresql://u:geheim@h:port/x"),
+        ("CASCADE_DBOS_URL", "sqlite:///"),
+        ("CASCADE_BLOB_URL", "file://relative/x"),
+        ("CASCADE_BLOB_URL", "file:///"),
+        ("CASCADE_HTTP_HOST", "a b"),
+        ("CASCADE_HTTP_HOST", "http://x"),
+        ("CASCADE_HTTP_HOST", "[]"),
+        ("CASCADE_HTTP_HOST", "x\x1b[31m"),
+        ("CASCADE_DATA_DIR", "/caf\udce9"),
+        ("CASCADE_DATA_DIR", "~no-such-user/x"),
+    ],
+)
+def test_a_place_that_cannot_be_is_refused_with_its_name_and_without_its_secrets(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=f"^{name}: ") as caught:
+        load_settings()
+    assert "\n" not in caught.value.message
+    assert "geheim" not in caught.value.message
+
+
+@pytest.mark.parametrize("folder", ["da?ta", "da#ta", "da%41ta", "da ta", "dätä", "da&a=b", "[da]"])
+def test_a_data_folder_may_have_any_name(folder: str, tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path / folder)
+    for url in (settings.database_url, settings.dbos_url):
+        assert Path(make_url(url).database or "").parent == tmp_path / folder
+    Database(settings.database_url).create_tables()
+    BlobStore(settings.blob_url)
+    assert {path.name for path in (tmp_path / folder).iterdir()} >= {"cascade.db", "blobs"}
+    assert [path.name for path in tmp_path.iterdir()] == [folder]

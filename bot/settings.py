@@ -10,7 +10,7 @@ from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_vali
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade_core.errors import SettingsInvalid
-from cascade_core.service_url import checked_url
+from cascade_core.service_url import checked_url, default_url
 
 _KEPT_AS_THEY_ARE = {"token": "DISCORD_TOKEN", "token_file": "DISCORD_TOKEN_FILE"}
 _SHARED = {
@@ -50,7 +50,10 @@ class Settings(BaseSettings):
 
     token: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("DISCORD_TOKEN"))
     token_file: Path | None = Field(None, validation_alias=AliasChoices("DISCORD_TOKEN_FILE"))
-    url: str = Field("http://127.0.0.1:8000", validation_alias=AliasChoices("CASCADE_URL"))
+    url: str = Field(
+        default_factory=lambda: default_url(os.environ),
+        validation_alias=AliasChoices("CASCADE_URL"),
+    )
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("CASCADE_API_KEY"))
     api_key_file: Path | None = Field(None, validation_alias=AliasChoices("CASCADE_API_KEY_FILE"))
     service_timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from urllib.parse import urlsplit, urlunsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -21,6 +22,13 @@ def http_url(host: str, port: int) -> str:
     if address.is_unspecified:  # all addresses, of which a client needs one
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+
+
+def default_url(environment: Mapping[str, str]) -> str:
+    """Return where ``cascade up`` with these variables listens, for a client on its machine."""
+    host = environment.get("CASCADE_HTTP_HOST", "").strip().strip("[]") or "127.0.0.1"
+    port = environment.get("CASCADE_HTTP_PORT", "")
+    return http_url(host, int(port) if port.isascii() and port.isdecimal() and int(port) else 8000)
 
 
 def checked_url(value: str, name: str = "CASCADE_URL") -> str:

@@ -16,7 +16,7 @@ from cascade_core.request import (
     MIN_SIDE_PX,
     ImageFormat,
 )
-from cascade_core.service_url import http_url
+from cascade_core.service_url import default_url
 from serve.cli.output import CliError
 
 DEFAULT_URL = ""
@@ -25,10 +25,7 @@ DEFAULT_OUT = Path("out")
 
 def chosen_url(value: str = "") -> str:
     """Return where the service answers: as told, by ``CASCADE_URL``, or as ``cascade up`` would."""
-    port = os.environ.get("CASCADE_HTTP_PORT", "")
-    host = os.environ.get("CASCADE_HTTP_HOST", "").strip().strip("[]") or "127.0.0.1"
-    port_number = int(port) if port.isascii() and port.isdecimal() and int(port) else 8000
-    return value or os.environ.get("CASCADE_URL") or http_url(host, port_number)
+    return value or os.environ.get("CASCADE_URL") or default_url(os.environ)
 
 
 Url = Annotated[

@@ -105,6 +105,7 @@ def test_clients_ask_where_the_settings_say_that_the_service_listens(
 ) -> None:
     monkeypatch.setenv("CASCADE_HTTP_PORT", service.url.rpartition(":")[2])
     assert Cascade("")("jobs").exit_code == 0
+    assert load_bot_settings().url == service.url
     monkeypatch.setenv("CASCADE_HTTP_PORT", "9")
     monkeypatch.setenv("CASCADE_HTTP_HOST", "::1")
     assert "http://[::1]:9" in Cascade("")("jobs").stderr

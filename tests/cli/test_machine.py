@@ -15,7 +15,6 @@ import pytest
 from cascade_core.checkpoint import DEMO_MODEL_DIR
 from serve import open_files
 from serve.cli.checks import check_open_files, check_port, check_python
-from serve.cli.checks import check_port, check_python
 from serve.private_files import is_private
 from serve.ray_access import make_token
 from serve.settings import Settings

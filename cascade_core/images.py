@@ -128,24 +128,35 @@ def check_image(data: bytes, image_format: ImageFormat) -> None:
             raise InvalidRequest(f"the image must be a {image_format.upper()} file", "image")
 
 
-def convert_image(data: bytes, image_format: ImageFormat, quality: int | None = None) -> bytes:
+def convert_image(
+    data: bytes,
+    image_format: ImageFormat,
+    quality: int | None = None,
+    *,
+    keeps_info: bool = True,
+) -> bytes:
     """Return the picture in another format, with what is written inside it.
 
-    A file that has the format already comes back as it is, unless a quality is asked for.
+    A file that has the format already comes back as it is, unless a quality is asked for or nothing
+    may be left inside it.
 
     Args:
         data: the file.
         image_format: to convert to.
         quality: 0 to 100, for WebP and JPEG.
+        keeps_info: write into the new file what is written in this one.
 
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, a damaged or too large one.
     """
     with _opened(data) as image:
-        if image.format == image_format.upper() and quality is None:
+        if image.format == image_format.upper() and quality is None and keeps_info:
             return data
         options = {} if quality is None else {"quality": quality}
-        return _save(image.convert("RGB"), image_format, _texts_of(image), options)
+        texts = _texts_of(image) if keeps_info else _Texts()
+        bare = image.convert("RGB")
+        bare.info.clear()  # Pillow writes some of it by itself
+        return _save(bare, image_format, texts, options)
 
 
 def parameters_text(info: ImageInfo) -> str:

@@ -16,7 +16,7 @@ from serve.cors import NamedOrigins
 from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.examples import EXAMPLES
-from serve.guard import GuardMiddleware
+from serve.guard import GuardMiddleware, KeyRing
 from serve.held import HeldRequests
 from serve.keys import KeyStore
 from serve.methods import MethodMiddleware
@@ -59,6 +59,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         yield
         await hub.close()
+        services.conversions.close()
 
     app = _Application(
         title="Cascade Serve",
@@ -78,13 +79,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
             exclude=lambda scope: scope.get("path") in PROBES,
         ),
     )
-    app.state.services = services
-    app.state.hub = hub
-    settings = services.settings
-    app.state.held = HeldRequests(settings.max_streams, settings.max_streams_per_key)
-    app.state.readiness, app.state.readiness_since_s = None, -math.inf
-    app.state.share_links = ShareLinks(services.database)
-    app.state.keep_alive_s = keep_alive_s
+    _set_state(app, services, hub, keep_alive_s)
     http_errors.install(app)
     docs_page.install(app)
     for routes in (
@@ -115,6 +110,19 @@ def _add_middlewares(app: FastAPI, services: Services, keep_alive_s: float) -> N
     if origins:
         app.add_middleware(NamedOrigins, origins=origins)
     app.add_middleware(RequestMiddleware)
+
+
+def _set_state(app: FastAPI, services: Services, hub: EventHub, keep_alive_s: float) -> None:
+    """Put what the routes share where they find it."""
+    settings = services.settings
+    ring = KeyRing(KeyStore(services.database))
+    app.state.services = services
+    app.state.hub = hub
+    app.state.held = HeldRequests(settings.max_streams, settings.max_streams_per_key)
+    app.state.readiness, app.state.readiness_since_s = None, -math.inf
+    app.state.share_links = ShareLinks(services.database, ring.is_valid)
+    app.state.shared_limits = share_routes.SharedLimits(services.knows_clients)
+    app.state.keep_alive_s = keep_alive_s
 
 
 class _Application(FastAPI):

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from serve.records import OPEN_STATES
+from serve.store import BARE_MARK
 from serve.tables import images, jobs, latents
 
 Needs = dict[str, bool]
@@ -41,7 +42,7 @@ def find_leftovers(
         keys: what is stored in it.
         previews_since: previews of jobs that ended before this are not needed; None: all are.
     """
-    names = {key: PurePosixPath(key).stem for key in keys}
+    names = {key: PurePosixPath(key).stem.removesuffix(BARE_MARK) for key in keys}
     needs = FOLDERS[folder](connection, sorted(set(names.values())), previews_since)
     return Leftovers(
         unneeded=[key for key, name in names.items() if not needs.get(name, True)],

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from cascade_core.errors import (
@@ -27,7 +26,7 @@ from serve.store import image_key
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 
-UrlOf = Callable[[str], str]
+UrlOf = Callable[[str], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +67,8 @@ def vary_body(form: VariationForm, latent_id: str) -> JobBody:
     return JobBody(kind="vary_details", latent_id=latent_id, user=form.user, **values)
 
 
-def generate_output(body: ImagesBody, url_of: UrlOf) -> Output:
-    """Return how the images are wanted; ``url_of`` makes their addresses.
+def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:
+    """Return how the images are wanted; ``url_of`` makes their addresses if those are wanted.
 
     Raises:
         Unsupported: addresses together with what only bytes can have.
@@ -82,7 +81,7 @@ def generate_output(body: ImagesBody, url_of: UrlOf) -> Output:
         warnings.append("style is not used: describe it in the prompt")
     if image_format == "png" and body.output_compression not in (None, 100):
         warnings.append("output_compression is not used: PNG loses nothing")
-    if body.response_format != "url":
+    if url_of is None:
         return Output(image_format, body.output_compression, None, tuple(warnings))
     if body.stream:
         raise Unsupported("a stream carries the images itself: b64_json", "response_format")
@@ -133,7 +132,7 @@ async def images_answer(services: Services, job: Job, output: Output) -> ImagesA
             decoder_seed=image.decoder_seed,
         )
         if output.url_of:
-            shown.url = await services.database.run(output.url_of, image.id)
+            shown.url = await output.url_of(image.id)
         else:
             shown.b64_json = await image_b64(services, image.id, job.request, output)
         data.append(shown)
@@ -158,7 +157,7 @@ async def image_b64(
         if image is not None and image.deleted_at is not None:
             raise Gone("this image was deleted") from error
         raise
-    return await asyncio.to_thread(_as_b64, data, output)
+    return await services.conversions.run(_as_b64, data, output)
 
 
 def _as_b64(data: bytes, output: Output) -> str:

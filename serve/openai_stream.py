@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from collections import Counter
@@ -147,7 +146,8 @@ class ImageStream(EventStream):
             preview = await self._services.blobs.get(preview_key_from_name(self._job_id, name))
         except NotFound:
             return None
-        picture = await asyncio.to_thread(convert_image, preview, self._output.image_format)
+        convert = self._services.conversions.run
+        picture = await convert(convert_image, preview, self._output.image_format)
         self._counts[index] += 1
         return {
             "type": "image_generation.partial_image",

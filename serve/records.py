@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cascade_core.deadline import AT_LEAST_S
 from cascade_core.handoff import ModelRef
-from cascade_core.request import GenerationRequest
+from cascade_core.request import GenerationRequest, ImageFormat
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 StageCUse = Literal["ran", "reused", "stored"]
@@ -119,7 +119,7 @@ class ImageRow:
     decoder_seed: int
     width: int
     height: int
-    format: str
+    format: ImageFormat
     size_bytes: int | None
     seconds: float | None
     ready_at: datetime | None

@@ -268,17 +268,23 @@ class JobList(BaseModel):
 
 
 class ShareBody(BaseModel):
-    """How long the link works."""
+    """How long the link works, and what it shows."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
     expires_in_s: Annotated[int, Field(ge=1, le=MAX_SHARE_S)] = DEFAULT_SHARE_S
+    metadata: Literal["all", "none"] = Field(
+        "all", description="`none`: without the request and ids inside the file."
+    )
 
 
 class ShareAnswer(BaseModel):
     """A link that needs no API key; it takes ``&format=`` like the image itself."""
 
-    url: str
+    url: str = Field(
+        description="Without scheme and host where the service does not know its own address "
+        "(`CASCADE_PUBLIC_URL`)."
+    )
     expires_at: str
 
 

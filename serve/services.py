@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
+from serve.conversions import Conversions
 from serve.db import Database
 from serve.moderation import Moderator
 from serve.records import Claim, JobOwner
@@ -59,6 +60,7 @@ class Services:
         jobs: the way to the jobs.
         moderator: asks the checkers about requests.
         waiters: which requests wait for which jobs.
+        conversions: makes pictures in other formats.
         knows_clients: requests come from the address of who asks, not from a proxy's.
     """
 
@@ -69,4 +71,5 @@ class Services:
     jobs: JobsDoor
     moderator: Moderator
     waiters: Waiters = field(default_factory=Waiters)
+    conversions: Conversions = field(default_factory=Conversions)
     knows_clients: bool = True

@@ -51,7 +51,7 @@ class Settings(BaseSettings):
         cors_origins: sites whose pages may ask the service from a browser, with a key, parted by
             commas (``https://app.example``); empty: none.
         public_url: how clients reach the service, for links to shared images; empty: the address
-            that the request was sent to.
+            that the request was sent to, if it is this machine's or ``http_host``.
         previews: preview pictures per stage and image; 0 turns them off.
         previewer_path: the published Stage C previewer's weights, if used.
         torch_threads: per replica; two replicas with many threads on few cores are far slower.

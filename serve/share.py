@@ -1,88 +1,151 @@
 """Links to one image that work without an API key, until they expire.
 
-A link carries its expiry and an HMAC-SHA256 over image id and expiry. The secret is made on first
-use and kept in the database, so that all gateways agree and a restart changes nothing. Deleting the
-image ends its links; nothing else takes a single one back.
+A link carries its expiry, the id of the key that made it, and an HMAC-SHA256 over all that it says.
+The secret is made on first use and kept in the database, so that all gateways agree and a restart
+changes nothing. A link ends with its image and with its key; a new secret ends all of them.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from cascade_core.errors import Conflict, Forbidden
 from serve.db import Database
 from serve.tables import server_secrets
 
 SHARED_FOLDER = "/v1/shared/"
+SECRET_CACHE_S = 2.0
+"""Within this time a new secret is known to every process."""
 
+_VERSION = "share/v1"
 _SECRET_NAME = "share"
 _SECRET_BYTES = 32
 _MAX_EXPIRY_DIGITS = 12
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """What a link says, as it stands in its address.
+
+    Attributes:
+        expires: seconds since 1970.
+        key: the id of the API key that made it; empty: made without keys.
+        metadata: ``none``: the picture is shown without what is written inside.
+    """
+
+    image_id: str
+    expires: str
+    key: str = ""
+    metadata: str = ""
+
+    @property
+    def text(self) -> bytes:
+        """Return what is signed; no part of a link that was made here holds a line feed."""
+        parts = (_VERSION, self.image_id, self.expires, self.key, self.metadata)
+        return "\n".join(parts).encode("utf-8", "replace")
+
+
 class ShareLinks:
-    """Makes and checks links; every method blocks the first time, when it reads the secret.
+    """Makes and checks links.
 
     Args:
         database: where the secret is.
+        is_valid_key: tells whether an API key has not been revoked.
         clock: seconds since 1970.
     """
 
-    def __init__(self, database: Database, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        database: Database,
+        is_valid_key: Callable[[str], Awaitable[bool]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         self._database = database
+        self._is_valid_key = is_valid_key
         self._clock = clock
         self._secret = b""
+        self._read_at_s = -SECRET_CACHE_S
+        self._reading = asyncio.Lock()
 
-    def make(self, base_url: str, image_id: str, expires_in_s: int) -> tuple[str, datetime]:
-        """Return a link to an image, and when it expires.
+    async def make(
+        self, image_id: str, expires_in_s: int, key_id: str | None, *, has_metadata: bool = True
+    ) -> tuple[str, datetime]:
+        """Return the path and query of a link to an image, and when it expires.
 
         Args:
-            base_url: how clients reach the service.
             image_id: which image; that it may be shared is the caller's business.
             expires_in_s: seconds from now.
+            key_id: of the API key that asks; the link ends with it.
+            has_metadata: show what is written inside the picture, too.
         """
         expires = str(int(self._clock()) + expires_in_s)
-        query = urlencode({"expires": expires, "signature": self._sign(image_id, expires)})
-        url = f"{base_url.rstrip('/')}{SHARED_FOLDER}{image_id}?{query}"
-        return url, datetime.fromtimestamp(int(expires), UTC)
+        link = Link(
+            image_id=image_id,
+            expires=expires,
+            key=key_id or "",
+            metadata="" if has_metadata else "none",
+        )
+        said = {"expires": expires, "key": link.key, "metadata": link.metadata}
+        query = {name: value for name, value in said.items() if value}
+        query["signature"] = await self._sign(link)
+        expires_at = datetime.fromtimestamp(int(expires), UTC)
+        return f"{SHARED_FOLDER}{image_id}?{urlencode(query)}", expires_at
 
-    def check(self, image_id: str, expires: str, signature: str) -> None:
+    async def check(self, link: Link, signature: str) -> None:
         """Check that a link was made here and is still valid.
 
         Raises:
-            Forbidden: it was not, or it has expired.
+            Forbidden: it was not, it has expired, or its key was revoked.
+            NotReady: the database does not answer.
         """
-        wanted = self._sign(image_id, expires).encode()
+        wanted = (await self._sign(link)).encode()
         if not hmac.compare_digest(signature.encode("utf-8", "replace"), wanted):
             raise Forbidden("this link is not valid")
-        if len(expires) > _MAX_EXPIRY_DIGITS or int(expires) <= self._clock():
+        if len(link.expires) > _MAX_EXPIRY_DIGITS or int(link.expires) <= self._clock():
             raise Forbidden("this link has expired")
+        if link.key and not await self._is_valid_key(link.key):
+            raise Forbidden("this link has ended: the API key that made it was revoked")
 
-    def _sign(self, image_id: str, expires: str) -> str:
-        if not self._secret:
-            self._secret = _read_secret(self._database)
-        text = f"{image_id}\n{expires}".encode("utf-8", "replace")
-        return hmac.new(self._secret, text, hashlib.sha256).hexdigest()
+    async def _sign(self, link: Link) -> str:
+        async with self._reading:
+            if time.monotonic() - self._read_at_s >= SECRET_CACHE_S:
+                self._secret = await self._database.run(_read_secret, self._database)
+                self._read_at_s = time.monotonic()
+        return hmac.new(self._secret, link.text, hashlib.sha256).hexdigest()
+
+
+def end_all_links(database: Database) -> None:
+    """Replace the secret: no link that was made before is valid any more."""
+    _read_secret(database)
+    ours = server_secrets.c.name == _SECRET_NAME
+    with database.writing() as connection:
+        connection.execute(update(server_secrets).where(ours).values(value=_new_secret()))
 
 
 def _read_secret(database: Database) -> bytes:
     """Return the secret; whoever comes first makes it, and all others get that one."""
     query = select(server_secrets.c.value).where(server_secrets.c.name == _SECRET_NAME)
-    made = {"name": _SECRET_NAME, "value": secrets.token_hex(_SECRET_BYTES)}
     with database.reading() as connection:
         found = connection.execute(query).scalar()
     if found is None:
+        made = {"name": _SECRET_NAME, "value": _new_secret()}
         with suppress(Conflict), database.writing() as connection:
             connection.execute(insert(server_secrets).values(made))
         with database.reading() as connection:
             found = connection.execute(query).scalar_one()
     return bytes.fromhex(found)
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(_SECRET_BYTES)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import get_args
 from urllib.parse import unquote, urlsplit
 
 import obstore
@@ -15,9 +16,12 @@ from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cascade_core.errors import Gone, InvalidRequest, NotFound, NotReady
+from cascade_core.request import ImageFormat
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
+BARE_MARK = "~bare"
+"""After an image's id: without metadata. No id holds this sign."""
 _PROBE_KEY = "probe"
 _LIST_CHUNK = 1000
 _MAX_REASON_CHARS = 300
@@ -150,9 +154,18 @@ def latent_key(latent_id: str) -> str:
     return f"latents/{_part('latent_id', latent_id)}.msgpack"
 
 
-def image_key(image_id: str, image_format: str) -> str:
-    """Return where an image is kept."""
-    return f"images/{_part('image_id', image_id)}.{_part('format', image_format)}"
+def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
+    """Return where an image is kept; its copies in other formats and without metadata likewise."""
+    name = _part("image_id", image_id) + ("" if has_metadata else BARE_MARK)
+    return f"images/{name}.{_part('format', image_format)}"
+
+
+def image_keys(image_id: str) -> list[str]:
+    """Return every key under which an image and its copies may be kept."""
+    formats = get_args(ImageFormat)
+    return [
+        image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)
+    ]
 
 
 def handoff_key(job_id: str, index: int) -> str:

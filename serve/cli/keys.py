@@ -13,6 +13,7 @@ from serve.cli import options
 from serve.cli.output import cell, console, local_time, note, print_json, say, table
 
 if TYPE_CHECKING:
+    from serve.db import Database
     from serve.keys import ApiKey, KeyStore
 
 _MINUTE = "%Y-%m-%d %H:%M"
@@ -91,7 +92,10 @@ def list_keys(as_json: options.Json = False) -> None:
 
 @keys_app.command()
 def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
-    """Make a key worthless, within seconds on a running service; its jobs stay."""
+    """Make a key worthless with the links it made, within seconds on a running service.
+
+    Its jobs stay.
+    """
     with _store() as store:
         key = store.revoke(key_id)
         is_last = all(other.revoked_at is not None for other in store.all())
@@ -103,10 +107,27 @@ def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
         note("No valid key is left: the service refuses everybody until you make one.")
 
 
+@keys_app.command("end-links")
+def end_links() -> None:
+    """End every shared link to a picture, within seconds on a running service; keys stay."""
+    from serve.share import end_all_links
+
+    with _database() as database:
+        end_all_links(database)
+    typer.echo("no link that was made until now works any more")
+
+
 @contextmanager
 def _store() -> Iterator[KeyStore]:
-    from serve.db import Database
     from serve.keys import KeyStore
+
+    with _database() as database:
+        yield KeyStore(database)
+
+
+@contextmanager
+def _database() -> Iterator[Database]:
+    from serve.db import Database
     from serve.private_files import private_files
     from serve.settings import load_settings
 
@@ -114,7 +135,7 @@ def _store() -> Iterator[KeyStore]:
     try:
         with private_files():
             database.create_tables()
-            yield KeyStore(database)
+            yield database
     finally:
         database.close()
 

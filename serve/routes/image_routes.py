@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from cascade_core.errors import Gone, NotFound
-from cascade_core.images import convert_image
 from cascade_core.request import ImageFormat
 from serve.access import Caller, Editor, Viewer
+from serve.conversions import Metadata, Variant
 from serve.records import ImageRow
 from serve.routes.shared import Needs, check_id, check_sees, secured
 from serve.services import Services
-from serve.store import handoff_key, image_key, latent_key, preview_key_from_name
+from serve.store import handoff_key, image_keys, latent_key, preview_key_from_name
 
 MSGPACK = "application/vnd.msgpack"
 
@@ -28,6 +29,14 @@ _ID_HEADERS = {
 }
 LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
+OWN_CACHING = {
+    "cache-control": "private, max-age=86400, immutable",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+MetadataQuery = Annotated[
+    Metadata, Query(description="`none`: without the request and ids inside the file.")
+]
 FormatQuery = Annotated[
     ImageFormat | None,
     Query(alias="format", description="Converted to this; else the original bytes."),
@@ -45,18 +54,22 @@ router = APIRouter(tags=["images"])
             "content": IMAGE_CONTENT,
             "headers": _ID_HEADERS,
         },
-        **secured(HTTPStatus.BAD_REQUEST, *LOST),
+        304: {"description": "The client has it already (`If-None-Match`)"},
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *LOST),
     },
 )
 async def get_image(
     services: Needs,
     caller: Viewer,
     image_id: str,
+    request: Request,
     image_format: FormatQuery = None,
+    metadata: MetadataQuery = "all",
 ) -> Response:
     """Return an image, with its request and ids in its metadata."""
     image = await find_image(services, caller, image_id)
-    response = await image_response(services, image, image_format)
+    variant = Variant(image_format or image.format, metadata)
+    response = await image_response(services, request, image, variant, OWN_CACHING)
     response.headers["x-latent-id"] = image.latent_id
     response.headers["x-job-id"] = image.job_id
     return response
@@ -79,7 +92,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
     if deleted is None:
         raise NotFound("there is no such image")
     image = deleted.image
-    keys = [image_key(image.id, image.format), handoff_key(image.job_id, image.index)]
+    keys = [*image_keys(image.id), handoff_key(image.job_id, image.index)]
     keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
     if deleted.latent_id is not None:
         keys.append(latent_key(deleted.latent_id))
@@ -126,15 +139,34 @@ async def ready_image(services: Services, image_id: str) -> ImageRow:
 
 
 async def image_response(
-    services: Services, image: ImageRow, image_format: ImageFormat | None
+    services: Services,
+    request: Request,
+    image: ImageRow,
+    variant: Variant,
+    caching: Mapping[str, str],
 ) -> Response:
-    """Return the image's bytes, converted if a format is named that it does not have."""
-    data = await services.blobs.get_known(image_key(image.id, image.format), "this image")
-    shown = image_format or image.format
-    if image_format is not None and image_format != image.format:
-        data = await asyncio.to_thread(convert_image, data, image_format)
-    headers = {"content-disposition": f'inline; filename="{image.id}.{shown}"'}
-    return Response(data, media_type=f"image/{shown}", headers=headers)
+    """Return the image's bytes as they are wanted, or 304 if the client has them.
+
+    Raises:
+        NotReady: too many conversions are waiting, or the store does not answer.
+        Gone: the file was lost.
+    """
+    # The bytes under an id never change.
+    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}"'
+    headers = {"etag": etag, **caching}
+    if _has_already(request, etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    data = await services.conversions.stored(services.blobs, image, variant)
+    name = f"{image.id}.{variant.image_format}"
+    headers["content-disposition"] = f'inline; filename="{name}"'
+    return Response(data, media_type=f"image/{variant.image_format}", headers=headers)
+
+
+def _has_already(request: Request, etag: str) -> bool:
+    """Return True if ``If-None-Match`` names this tag (RFC 9110, 13.1.2)."""
+    known = ",".join(request.headers.getlist("if-none-match"))
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return etag in tags or tags == {"*"}
 
 
 async def _find(services: Services, image_id: str) -> ImageRow:

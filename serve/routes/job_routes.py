@@ -18,6 +18,7 @@ from serve.claims import make_claim
 from serve.client_states import replace_client_state
 from serve.events import sse_response
 from serve.records import TERMINAL_STATES, JobState
+from serve.routes.image_routes import OWN_CACHING
 from serve.routes.shared import (
     HeldOpen,
     IdempotencyKey,
@@ -234,7 +235,7 @@ async def get_preview(services: Needs, caller: Viewer, job_id: str, name: str) -
         data = await services.blobs.get(preview_key_from_name(job_id, name))
     except (InvalidRequest, NotFound) as error:
         raise NotFound("there is no such preview") from error
-    return Response(data, media_type="image/webp")
+    return Response(data, media_type="image/webp", headers=OWN_CACHING)
 
 
 def _wait_s(prefer: str) -> float:

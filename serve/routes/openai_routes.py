@@ -16,6 +16,7 @@ from cascade_core.errors import (
     InvalidRequest,
     NotFound,
     NotReady,
+    Unsupported,
 )
 from cascade_core.png_info import read_png_info
 from cascade_core.request import GenerationRequest
@@ -34,6 +35,7 @@ from serve.openai_images import (
 )
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
+from serve.public_address import public_address
 from serve.routes.shared import HeldOpen, IdempotencyKey, Needs, check_model, event_stream, secured
 from serve.routes.submission import (
     accept,
@@ -106,7 +108,10 @@ async def generate_images(
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
-    output = generate_output(body, _url_of(services, http_request))
+    url_of = None
+    if body.response_format == "url":
+        url_of = _url_of(services, caller, http_request)
+    output = generate_output(body, url_of)
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
     accepted = await accept(
         services,
@@ -152,6 +157,10 @@ async def vary_image(
     The file's pixels are not looked at, and no address in it is followed.
     """
     check_model(services, form.model)
+    url_of = None
+    if form.response_format != "b64_json":
+        url_of = _url_of(services, caller, http_request)
+    output = Output("png", url_of=url_of)
     job_body = vary_body(form, await _latent_id(form))
 
     async def prepare() -> GenerationRequest:
@@ -174,17 +183,29 @@ async def vary_image(
         may_repeat=bool(idempotency_key),
         is_waiting=True,
     )
-    url_of = None if form.response_format == "b64_json" else _url_of(services, http_request)
-    output = Output("png", url_of=url_of)
     repeats = bool(idempotency_key)
     return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
 
 
-def _url_of(services: Services, http_request: Request) -> UrlOf:
-    """Return what makes addresses that anybody can fetch for an hour, as OpenAI's."""
-    base_url = services.settings.public_url or str(http_request.base_url)
+def _url_of(services: Services, caller: Caller, http_request: Request) -> UrlOf:
+    """Return what makes addresses that anybody can fetch for an hour, as OpenAI's.
+
+    Raises:
+        Unsupported: the service does not know its own address.
+    """
+    base_url = public_address(services.settings, http_request)
+    if base_url is None:
+        message = (
+            "this service does not know under which address it is reached, and can give none: "
+            "ask for b64_json, or set CASCADE_PUBLIC_URL where it runs"
+        )
+        raise Unsupported(message, "response_format")
     links: ShareLinks = http_request.app.state.share_links
-    return lambda image_id: links.make(base_url, image_id, URL_EXPIRES_S)[0]
+
+    async def url_of(image_id: str) -> str:
+        return base_url + (await links.make(image_id, URL_EXPIRES_S, caller.key_id))[0]
+
+    return url_of
 
 
 async def _latent_id(form: VariationForm) -> str:

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import ipaddress
 from http import HTTPStatus
+from typing import Annotated
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from serve.access import Viewer
+from serve.conversions import Variant
+from serve.public_address import public_address
+from serve.rate import RateLimiter
 from serve.records import iso_utc
 from serve.routes.image_routes import (
     IMAGE_CONTENT,
@@ -19,9 +24,39 @@ from serve.routes.image_routes import (
 )
 from serve.routes.shared import Needs, errors, secured
 from serve.schemas import ShareAnswer, ShareBody
-from serve.share import SHARED_FOLDER, ShareLinks
+from serve.share import SHARED_FOLDER, Link, ShareLinks
+
+PER_IMAGE, PER_CLIENT = 1200, 300
+"""Requests per minute that a gateway process answers."""
+CACHING = {
+    "cache-control": "private, max-age=60",  # so long may a link outlive its end in a browser
+    "cross-origin-resource-policy": "cross-origin",
+}
 
 router = APIRouter(tags=["images"])
+
+
+class SharedLimits:
+    """How often shared images may be asked for, of which no API key keeps count.
+
+    Args:
+        knows_clients: requests come from the address of who asks, not from a proxy's.
+    """
+
+    def __init__(self, knows_clients: bool) -> None:
+        self._knows_clients = knows_clients
+        self._images = RateLimiter("this picture may be asked for {} times per minute")
+        self._clients = RateLimiter("you may ask for {} shared pictures per minute")
+
+    def take(self, image_id: str, address: str) -> None:
+        """Count one request.
+
+        Raises:
+            RateLimited: the image, or this client, was asked for or has asked too often.
+        """
+        if self._knows_clients:
+            self._clients.take(_household(address), PER_CLIENT)
+        self._images.take(image_id, PER_IMAGE)
 
 
 @router.post(
@@ -30,14 +65,25 @@ router = APIRouter(tags=["images"])
     responses=secured(HTTPStatus.BAD_REQUEST, *LOST),
 )
 async def share_image(
-    services: Needs, caller: Viewer, request: Request, image_id: str, body: ShareBody
+    services: Needs,
+    caller: Viewer,
+    request: Request,
+    image_id: str,
+    body: ShareBody | None = None,
 ) -> ShareAnswer:
-    """Make a link to an image that needs no API key, until it expires or the image is deleted."""
+    """Make a link to an image that needs no API key.
+
+    It ends when it expires, when the image is deleted, and when the key that made it is revoked.
+    """
+    wish = body or ShareBody()
     image = await find_image(services, caller, image_id)
-    base_url = services.settings.public_url or str(request.base_url)
     links: ShareLinks = request.app.state.share_links
-    url, expires_at = await services.database.run(links.make, base_url, image.id, body.expires_in_s)
-    return ShareAnswer(url=url, expires_at=iso_utc(expires_at) or "")
+    has_metadata = wish.metadata == "all"
+    path, expires_at = await links.make(
+        image.id, wish.expires_in_s, caller.key_id, has_metadata=has_metadata
+    )
+    base_url = public_address(services.settings, request) or ""
+    return ShareAnswer(url=base_url + path, expires_at=iso_utc(expires_at) or "")
 
 
 @router.get(
@@ -45,7 +91,14 @@ async def share_image(
     response_class=Response,
     responses={
         200: {"description": "The image", "content": IMAGE_CONTENT},
-        **errors(HTTPStatus.BAD_REQUEST, HTTPStatus.FORBIDDEN, *LOST),
+        304: {"description": "The client has it already (`If-None-Match`)"},
+        **errors(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.FORBIDDEN,
+            HTTPStatus.TOO_MANY_REQUESTS,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            *LOST,
+        ),
     },
 )
 async def get_shared_image(
@@ -53,10 +106,28 @@ async def get_shared_image(
     request: Request,
     image_id: str,
     expires: str = "",
+    key: str = "",
+    metadata: Annotated[str, Query(description="As the link has it.")] = "",
     signature: str = "",
     image_format: FormatQuery = None,
 ) -> Response:
     """Return an image by a link that `share` made."""
     links: ShareLinks = request.app.state.share_links
-    await services.database.run(links.check, image_id, expires, signature)
-    return await image_response(services, await ready_image(services, image_id), image_format)
+    limits: SharedLimits = request.app.state.shared_limits
+    link = Link(image_id=image_id, expires=expires, key=key, metadata=metadata)
+    await links.check(link, signature)
+    limits.take(image_id, request.client.host if request.client else "")
+    image = await ready_image(services, image_id)
+    variant = Variant(image_format or image.format, "none" if metadata else "all")
+    return await image_response(services, request, image, variant, CACHING)
+
+
+def _household(address: str) -> str:
+    """Return what one client may not change at will: of an IPv6 address, its network."""
+    try:
+        found = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
+        return str(ipaddress.ip_network((found, 64), strict=False))
+    return str(found)

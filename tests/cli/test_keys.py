@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from cascade_core.errors import SettingsInvalid
+from cascade_core.errors import Forbidden, SettingsInvalid
 from serve.db import Database
 from serve.exposure import check_exposure
 from serve.keys import KeyStore, find_valid
 from serve.settings import Settings, load_settings
+from serve.share import Link, ShareLinks
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
 
@@ -64,6 +66,21 @@ def test_a_revoked_key_stays_in_the_list(keys: KeyStore) -> None:
     assert listed[0]["revoked_at"] is not None
     assert "hash" not in listed[0]
     assert NOWHERE("keys", "revoke", shown["id"]).exit_code == 0
+
+
+async def test_all_shared_links_can_be_ended_at_once(settings: Settings) -> None:
+    database = Database(settings.database_url)
+    database.create_tables()
+
+    async def is_valid(key_id: str) -> bool:
+        return True
+
+    url, _ = await ShareLinks(database, is_valid).make("IMG1", 60, None)
+    said = parse_qs(urlsplit(url).query)
+    assert NOWHERE("keys", "end-links").exit_code == 0
+    link = Link(image_id="IMG1", expires=said["expires"][0])
+    with pytest.raises(Forbidden):
+        await ShareLinks(database, is_valid).check(link, said["signature"][0])
 
 
 @pytest.mark.parametrize("arguments", [["create", ""], ["create", "a\nb"], ["revoke", "nobody"]])

@@ -283,7 +283,7 @@ async def test_a_key_over_its_limit_is_told_when_to_come_back(
 
 def test_a_bucket_holds_a_minute_and_refills_at_its_rate() -> None:
     clock = Clock()
-    limiter = RateLimiter(clock)
+    limiter = RateLimiter(clock=clock)
 
     def take(count: int) -> None:
         for _ in range(count):

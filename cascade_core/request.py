@@ -23,6 +23,10 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: better refused here than failing
 # in the middle of the job.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Unicode's Cc without NUL, which nothing stores, tab, line feed and carriage return.
+_CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+# Zero-width non-joiner and joiner, and the tags of flags: invisible, but parts of words and emoji.
+_JOINING = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,6 +132,27 @@ class GenerationRequest:
 def _check_map(body: object) -> None:
     if not isinstance(body, dict):
         raise InvalidRequest("a request must be a map of fields")
+
+
+def check_new_text(name: str, value: str) -> None:
+    """Check a prompt that is sent now: what a terminal would obey is no description of a picture.
+
+    Format characters stay: scripts and emoji need them, and the model has seen them. Requests that
+    were stored before this rule are read all the same, so it is no part of them.
+
+    Raises:
+        InvalidRequest: it holds a control character other than tab and line breaks.
+    """
+    if found := _CONTROL.search(value):
+        code = f"U+{ord(found[0]):04X}"
+        message = f"{name} must not hold control characters but tabs and line breaks, got {code}"
+        raise InvalidRequest(message, name)
+
+
+def is_printable(text: str) -> bool:
+    """Return True if a name is one line that can be seen, joiners of scripts and emoji aside."""
+    visible = _JOINING.sub("", text)
+    return visible.isprintable() and bool(visible or not text)
 
 
 def check_side(name: str, value: object, max_side_px: int) -> None:

@@ -23,6 +23,7 @@ from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
 
 from cascade_core.errors import Forbidden, InvalidRequest
+from cascade_core.request import is_printable
 from serve.keys import KeyScope
 from serve.records import JobOwner
 
@@ -47,11 +48,13 @@ class Caller:
         key_id: the API key's id; None while the service has no keys.
         scopes: what it may do.
         user: the end user the request acts for; None: the key itself.
+        sees_unnamed: what was made without a key for no user is there, too, whatever ``user`` is.
     """
 
     key_id: str | None
     scopes: frozenset[KeyScope]
     user: str | None = None
+    sees_unnamed: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -71,7 +74,8 @@ class Caller:
         """Tell whether a job of this owner, with all it made, is there for the caller."""
         if not self.is_admin and (self.key_id is None or owner.key_id != self.key_id):
             return False
-        return self.user is None or owner.user == self.user
+        is_unnamed = self.sees_unnamed and owner == JobOwner(None, None)
+        return self.user is None or owner.user == self.user or is_unnamed
 
     def owner(self, user: str | None) -> JobOwner:
         """Return to whom a job belongs that the caller makes with this ``user``."""
@@ -85,6 +89,14 @@ class Caller:
         To a plain key the name is a label that restricts nothing.
         """
         return replace(self, user=user) if self._acts_for_users else self
+
+    def varying_for(self, user: str | None) -> Caller:
+        """Return the caller of a request whose body names this user and a picture to vary.
+
+        Without keys OpenAI's clients name any user, also beside a picture that was made for none;
+        it is this machine's, and so is whoever asks.
+        """
+        return replace(self.acting_for(user), sees_unnamed=self.key_id is None)
 
     @property
     def _acts_for_users(self) -> bool:
@@ -141,7 +153,7 @@ def check_printable(name: str, value: str | None) -> None:
     Raises:
         InvalidRequest: it has unprintable characters.
     """
-    if value is not None and not value.isprintable():
+    if value is not None and not is_printable(value):
         raise InvalidRequest(f"{name} must be printable text", name)
 
 

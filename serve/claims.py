@@ -25,7 +25,7 @@ def make_claim(
 
     Args:
         body: everything the client asked for, as JSON values.
-        owner: two owners may use the same key.
+        owner: two API keys, or two end users of one, may use the same key.
         job_id: the client's choice; None: a new id.
         key: the header ``Idempotency-Key``; empty: none.
 
@@ -40,9 +40,13 @@ def make_claim(
         raise InvalidRequest(message, "Idempotency-Key")
     return Claim(
         job_id=job_id or str(ULID()),
-        key=_digest([owner.key_id, key]) if key else None,
+        key=_digest([*_whose(owner), key]) if key else None,
         body=_digest([owner.key_id, body]),
     )
+
+
+def _whose(owner: JobOwner) -> list[str | None]:
+    return [owner.key_id] if owner.user is None else [owner.key_id, owner.user]
 
 
 def _check_id(job_id: str) -> None:

@@ -21,6 +21,7 @@ from starlette.responses import JSONResponse, Response
 from cascade_core.errors import CascadeError, Internal, RateLimited
 from serve.log import current_context
 from serve.unavailable import RETRY_AFTER_S
+from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
 
@@ -150,18 +151,13 @@ def _first_problem(problems: Sequence[dict[str, Any]]) -> tuple[str | None, str]
     problem = problems[0]
     where = [str(part) for part in problem["loc"]]
     if problem["type"] == "json_invalid":
-        return None, f"the body is not valid JSON: {problem['ctx']['error']}"
+        return None, f"the body is not valid JSON; the fault is near character {where[-1]}"
     if where == ["body"]:
         return None, "the body must be a JSON object, sent as application/json"
     field = _shown(".".join(where[1:]))
     if problem["type"] == "extra_forbidden":
         return field, f"unknown field {field!r}"
-    if problem["type"] == "missing":
-        return field, f"{field} is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    if problem["type"] == "value_error":
-        return field, f"{field} {message}"
-    return field, f"{field} must be {message}"
+    return field, describe(field, problem)
 
 
 def _shown(text: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import insert, select, update
 
 from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.request import is_printable
 from serve.db import Database
 from serve.records import iso_utc, utc_now
 from serve.tables import api_keys
@@ -87,7 +88,7 @@ class KeyStore:
         Raises:
             InvalidRequest: the name is empty, too long or not printable, or there is no scope.
         """
-        if not (name.strip() and name.isprintable() and len(name) <= MAX_NAME_CHARS):
+        if not (name.strip() and is_printable(name) and len(name) <= MAX_NAME_CHARS):
             raise InvalidRequest(f"name must be 1 to {MAX_NAME_CHARS} printable characters", "name")
         if not scopes:
             raise InvalidRequest("a key needs at least one scope", "scope")

@@ -30,7 +30,11 @@ class BodyLimit:
 
 
 JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
-UPLOAD_LIMITS = {"/v1/images/variations": BodyLimit(16 * 1024 * 1024, 120.0)}
+_UPLOAD_LIMIT = BodyLimit(16 * 1024 * 1024, 120.0)
+UPLOAD_LIMITS = {
+    "/v1/images/variations": _UPLOAD_LIMIT,
+    "/v1/images/edits": _UPLOAD_LIMIT,  # so that clients read why there are none
+}
 """Routes that take files; the largest PNG of ours, 2048 px of noise, has 13 MB."""
 
 PROBES = ("/healthz", "/readyz")

@@ -6,10 +6,10 @@ fields of our own are those of ``POST /v1/jobs``.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import UploadFile
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cascade_core.request import ImageFormat
 from serve.schemas import DecoderFields, DrawingFields, RequiredText, User
@@ -26,15 +26,32 @@ SizeText = Annotated[
 ]
 
 
+def _without_empty(values: Any) -> Any:
+    """Drop what a client sends empty: many send every field that they know, used or not."""
+    if not isinstance(values, dict):
+        return values
+    return {
+        name: value
+        for name, value in values.items()
+        if name == "prompt" or not (value is None or value == "")
+    }
+
+
 class ImagesBody(DrawingFields):
-    """What to draw, in OpenAI's words; absent values come from the model's defaults."""
+    """What to draw, in OpenAI's words; absent values come from the model's defaults.
+
+    A field that is null or empty counts as absent.
+    """
 
     model_config = ConfigDict(strict=True, extra="forbid")
+    _given = model_validator(mode="before")(_without_empty)
 
     prompt: RequiredText
     model: ModelId = None
     size: SizeText = None
-    response_format: Form | None = Field(None, description="`b64_json` if absent.")
+    response_format: Form | None = Field(
+        None, description="`b64_json` if absent, unless the service is set otherwise."
+    )
     output_format: ImageFormat | None = Field(None, description="`png` if absent.")
     output_compression: Annotated[
         int | None,
@@ -56,16 +73,22 @@ class ImagesBody(DrawingFields):
 
 
 class VariationForm(DecoderFields):
-    """An image of ours, to be drawn again with other details."""
+    """An image of ours, to be drawn again with other details.
+
+    A field that is empty counts as absent.
+    """
 
     model_config = ConfigDict(extra="forbid")
+    _given = model_validator(mode="before")(_without_empty)
 
     image: UploadFile = Field(description="A PNG file that this service made.")
     model: ModelId = None
     size: Annotated[
         str | None, Field(description="That of the image, if given; a variation keeps it.")
     ] = None
-    response_format: Form | None = Field(None, description="`url` if absent.")
+    response_format: Form | None = Field(
+        None, description="`url` if absent, unless the service is set otherwise."
+    )
     user: User = None
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from cascade_core.service_url import is_loopback
 from serve.access import SCOPE_ENTRY, Caller
-from serve.guard import is_loopback
 from serve.settings import Settings
 
 

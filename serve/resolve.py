@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
-from cascade_core.request import MAX_SEED, GenerationRequest, check_side
+from cascade_core.request import MAX_SEED, GenerationRequest, check_new_text, check_side
 from serve.records import LatentRow
 from serve.schemas import JobBody
 
@@ -34,6 +34,8 @@ def resolve_generate(body: JobBody, defaults: ModelDefaults) -> GenerationReques
         raise InvalidRequest("prompt is missing", "prompt")
     if not body.prompt.strip():
         raise InvalidRequest("prompt must say what the picture shows", "prompt")
+    for name, text in (("prompt", body.prompt), ("negative_prompt", body.negative_prompt or "")):
+        check_new_text(name, text)
     given = _given(body)
     seed = given.get("seed", random_seed())
     filled = {

@@ -23,6 +23,7 @@ from cascade_core.request import (
     MIN_SIDE_PX,
     ImageFormat,
     Kind,
+    is_printable,
 )
 from serve.records import JobState, StageCUse
 
@@ -39,7 +40,7 @@ def _shown(description: str, low: float, high: float, **more: Any) -> Any:
 
 
 def _printable(value: str | None) -> str | None:
-    if value is not None and not value.isprintable():
+    if value is not None and not is_printable(value):
         raise ValueError("must be printable text")
     return value
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
@@ -29,6 +30,7 @@ BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
 OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
 """Read by the command line and the bot."""
 
+_MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 
 
@@ -66,6 +68,10 @@ class Settings(BaseSettings):
         checker: import path of what makes a :class:`serve.checker.Checker`, asked after the
             blocklist; empty: none.
         sync_wait_s: how long a request of OpenAI's images API waits for its job.
+        model_aliases: further names under which clients may ask for the model, divided by commas;
+            for clients whose model name is fixed, such as ``dall-e-3``.
+        response_format: what OpenAI's routes answer to clients that do not say: ``b64_json`` or
+            ``url``; empty: ``b64_json`` for generations, ``url`` for variations.
         drain_s: how long running jobs may go on after the service was told to stop.
         keep_days: how long images are kept, with their latents; 0: for ever.
         keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
@@ -115,6 +121,8 @@ class Settings(BaseSettings):
     min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = AT_LEAST_S
     blocklist: str = ""
     checker: str = ""
+    model_aliases: str = ""
+    response_format: Literal["", "b64_json", "url"] = ""
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
     keep_days: Annotated[float, Field(ge=0)] = 0.0
@@ -164,6 +172,14 @@ class Settings(BaseSettings):
             raise ValueError("must be an import path such as package.module:factory")
         return value
 
+    @field_validator("model_aliases")
+    @classmethod
+    def _names(cls, value: str) -> str:
+        names = [name.strip() for name in value.split(",")] if value else []
+        if not all(_MODEL_NAME.fullmatch(name) for name in names):
+            raise ValueError("must be names of models, divided by commas")
+        return ",".join(names)
+
     @field_validator("public_url", "otlp_endpoint")
     @classmethod
     def _web_address(cls, value: str) -> str:
@@ -198,6 +214,10 @@ class Settings(BaseSettings):
             raise ValueError(f"must be a URL that starts with one of {', '.join(allowed)}")
         _check_place(value)
         return value
+
+    def model_names(self, model_id: str) -> list[str]:
+        """Return every name under which clients may ask for the model, its own first."""
+        return [model_id, *filter(None, self.model_aliases.split(","))]
 
     def model_source(self) -> ModelSource:
         """Return which model to open."""

@@ -161,10 +161,12 @@ async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
     response_model=JobAnswer,
     responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
-async def change_job(services: Needs, caller: Editor, job_id: str, body: JobPatch) -> Response:
+async def change_job(
+    services: Needs, caller: Editor, job_id: str, body: JobPatch | None = None
+) -> Response:
     """Give a job another `client_state` and return it; 409 if not the expected one is there."""
     job = await find_job(services, caller, job_id)
-    if "client_state" in body.model_fields_set:
+    if body is not None and "client_state" in body.model_fields_set:
         await services.database.run(
             replace_client_state, services.database, job_id, body.client_state, body.expected
         )

@@ -49,6 +49,10 @@ from serve.share import ShareLinks
 from serve.waiters import Accepted
 
 URL_EXPIRES_S = 3600
+_NO_LATENT = (
+    "what this image was made from is not there: it was deleted, is another service's, or belongs "
+    "to another API key or user"
+)
 
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
 _STREAM_EXAMPLE = """event: image_generation.partial_image
@@ -109,7 +113,7 @@ async def generate_images(
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
     url_of = None
-    if body.response_format == "url":
+    if _wants_urls(body, services.settings.response_format):
         url_of = _url_of(services, caller, http_request)
     output = generate_output(body, url_of)
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
@@ -139,6 +143,18 @@ async def generate_images(
     )
 
 
+@router.post("/v1/images/edits", status_code=HTTPStatus.NOT_FOUND, include_in_schema=False)
+async def edit_image(_caller: Creator, http_request: Request) -> Response:
+    """Tell OpenAI's clients that edits are not offered, once their files have arrived."""
+    async for _ in http_request.stream():
+        pass
+    message = (
+        "this service does not edit pictures; POST /v1/images/variations draws new details on "
+        "one of its own"
+    )
+    return error_response(NotFound(message))
+
+
 @router.post(
     "/v1/images/variations",
     response_model=ImagesAnswer,
@@ -158,7 +174,7 @@ async def vary_image(
     """
     check_model(services, form.model)
     url_of = None
-    if form.response_format != "b64_json":
+    if (form.response_format or services.settings.response_format) != "b64_json":
         url_of = _url_of(services, caller, http_request)
     output = Output("png", url_of=url_of)
     job_body = vary_body(form, await _latent_id(form))
@@ -167,7 +183,7 @@ async def vary_image(
         try:
             request = await resolve(services, caller, job_body)
         except NotFound as error:
-            raise NotFound("the latent of this image is not there", "image") from error
+            raise NotFound(_NO_LATENT, "image") from error
         except ContentRefused as error:
             raise ContentRefused(error.message, "image") from error
         check_same_size(form.size, request)
@@ -185,6 +201,12 @@ async def vary_image(
     )
     repeats = bool(idempotency_key)
     return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
+
+
+def _wants_urls(body: ImagesBody, default: str) -> bool:
+    if body.response_format is None and (body.stream or body.output_compression is not None):
+        return False  # the default is no wish, and addresses do not go with these
+    return (body.response_format or default) == "url"
 
 
 def _url_of(services: Services, caller: Caller, http_request: Request) -> UrlOf:

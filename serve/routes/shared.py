@@ -65,10 +65,12 @@ def check_model(services: Services, model_id: str | None) -> None:
     """Check that the model a client names, if any, is the one that is loaded.
 
     Raises:
-        NotFound: it is not.
+        NotFound: it is not; names the one that is.
     """
-    if model_id is not None and model_id != services.checkpoint.id:
-        raise NotFound("there is no such model; see /v1/models", "model")
+    loaded = services.checkpoint.id
+    if model_id is not None and model_id not in services.settings.model_names(loaded):
+        message = f"there is no such model; the one that is loaded here is {loaded!r}"
+        raise NotFound(message, "model")
 
 
 async def check_sees(services: Services, caller: Caller, what: str, job_id: str) -> None:

@@ -49,7 +49,7 @@ async def _resolved(services: Services, caller: Caller, body: JobBody) -> Genera
         latent_id = check_id("latent", body.latent_id)
         row = await services.database.run(services.database.latent, latent_id)
         if row is not None:
-            await check_sees(services, caller.acting_for(body.user), "latent", row.job_id)
+            await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
     return resolve_vary(body, row, services.checkpoint)
 
 

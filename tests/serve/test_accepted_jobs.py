@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,13 +18,13 @@ from cascade_core.request import GenerationRequest
 from serve import events, forsaken, patience
 from serve.db import Database
 from serve.event_log import EventLog
-from serve.log import log_context
 from serve.records import Claim, JobOwner
 from serve.services import Services
 from serve.store import BlobStore
 from tests.serve.attacker import in_our_form
 from tests.serve.memory_door import MemoryDoor
-from tests.serve.test_disconnect import ended
+from tests.serve.test_disconnect import ended, until
+from tests.serve.test_openai_variations import forged
 from tests.serve.test_outages import lose_blobs
 
 
@@ -38,6 +40,7 @@ def blobs(tmp_path: Path) -> BlobStore:
     return BlobStore((tmp_path / "blobs").as_uri())
 
 
+PATH = "/v1/images/generations"
 WAITING: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("/v1/jobs", {}, {}),
     ("/v1/jobs", {}, {"prefer": "wait=5"}),
@@ -202,21 +205,6 @@ async def test_a_client_that_left_takes_its_job_along_after_an_outage(
     assert await ended(door, job_id) == "cancelled"
 
 
-async def test_the_log_of_a_forsaken_job_has_the_ids_of_its_request(
-    services: Services,
-    door: MemoryDoor,
-    make_request: Callable[..., GenerationRequest],
-    records: list[dict[str, Any]],
-) -> None:
-    job_id = await door.submit(make_request(), None, JobOwner(None, None), Claim("0", None, "d"))
-    door.cancel_errors = [NotReady("the job service restarts")]
-    with log_context(request_id="R1", key_id="K1"):
-        forsaken.forsake(services, job_id)
-    assert await ended(door, job_id) == "cancelled"
-    (line,) = [line for line in records if "not cancelled yet" in line["message"]]
-    assert (line["request_id"], line["key_id"], line["job_id"]) == ("R1", "K1", job_id)
-
-
 async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
     client: httpx.AsyncClient, door: MemoryDoor, database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,3 +222,41 @@ async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
     body = {"client_state": {"a": 2}, "expected": {"a": 1}}
     answer = await client.patch(f"/v1/jobs/{job_id}", json=body)
     assert (answer.status_code, answer.json()["client_state"]) == (200, {"a": 2})
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", PATH, PATH + "?stream", "/v1/images/variations"])
+async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
+    client: httpx.AsyncClient,
+    services: Services,
+    door: MemoryDoor,
+    database: Database,
+    path: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ray Serve cancels the request wherever it is; the in-process transport does the same."""
+    first = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
+    await door.run(first)
+    options: dict[str, Any] = {"json": {"prompt": "x"}, "headers": {"prefer": "wait=60"}}
+    if "stream" in path:
+        options["json"]["stream"] = True
+    if "variations" in path:
+        options = {"files": {"image": ("a.png", forged(door.images(first)[0].latent_id))}}
+    accepted: list[str] = []
+    reading, go_on, real = threading.Event(), threading.Event(), database.job
+
+    def slow(job_id: str) -> Any:
+        reading.set()
+        go_on.wait(10)
+        return real(job_id)
+
+    async def note(job_id: str) -> None:
+        accepted.append(job_id)
+
+    monkeypatch.setattr(database, "job", slow)
+    door.on_submit = note
+    door.longest_wait_s = 60.0
+    asking = asyncio.create_task(client.post(path, **options))
+    await until(lambda: reading.is_set() or bool(accepted and services.waiters.count(accepted[0])))
+    asking.cancel()
+    go_on.set()
+    assert await ended(door, accepted[0]) == "cancelled"

@@ -136,9 +136,9 @@ async def test_jobs_are_listed_by_state(client: httpx.AsyncClient, door: MemoryD
     ("params", "words"),
     [
         ({"state": "done"}, "state must be 'queued'"),
-        ({"limit": 0}, "limit must be greater than or equal to 1"),
-        ({"limit": 201}, "limit must be less than or equal to 200"),
-        ({"limit": "x"}, "limit must be a valid integer"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 201}, "limit must be at most 200"),
+        ({"limit": "x"}, "limit must be a whole number"),
         ({"cursor": "a/b"}, "cursor"),
         ({"user": "x" * 129}, "user"),
         ({"user": "\x00"}, "user must be printable"),

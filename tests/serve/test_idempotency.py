@@ -8,6 +8,7 @@ import httpx
 import pytest
 from ulid import ULID
 
+from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
 
 BODY = {"kind": "generate", "prompt": "a red circle"}
@@ -35,7 +36,7 @@ async def test_without_a_key_every_request_is_a_new_job(client: httpx.AsyncClien
     assert len(ids) == 3
 
 
-@pytest.mark.parametrize("change", [{"prompt": "a blue one"}, {"seed": 3}, {"user": "somebody"}])
+@pytest.mark.parametrize("change", [{"prompt": "a blue one"}, {"seed": 3}, {"client_state": {}}])
 async def test_the_same_key_with_another_body_is_a_conflict(
     client: httpx.AsyncClient, change: dict[str, object]
 ) -> None:
@@ -101,3 +102,19 @@ async def test_a_request_comes_again_after_its_latent_was_deleted(
     await client.delete(f"/v1/images/{image.id}")
     again = await client.post("/v1/jobs", json=vary, headers=headers)
     assert again.json()["id"] == first.json()["id"]
+
+
+async def test_end_users_of_one_trusted_key_have_idempotency_keys_of_their_own(
+    client: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    headers = bearer("create", "read", "trusted") | {"idempotency-key": "k1"}
+
+    async def created(user: str | None) -> str:
+        body = {"prompt": "x"} | ({"user": user} if user else {})
+        answer = await client.post("/v1/jobs", json=body, headers=headers)
+        assert answer.status_code == 202, answer.text
+        return str(answer.json()["id"])
+
+    first = [await created(user) for user in ("ann", "bob", None)]
+    assert len(set(first)) == 3
+    assert [await created(user) for user in ("ann", "bob", None)] == first

@@ -64,6 +64,7 @@ WITHOUT_DATABASE = {
     ("GET", "/docs"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model_id}"),
+    ("POST", "/v1/images/edits"),
 }
 RAY_ERRORS: dict[str, Exception] = {
     "not-starting": DeploymentUnavailableError(DeploymentID(name="Jobs")),

@@ -78,12 +78,6 @@ _ERRORS = secured(
 router = APIRouter(tags=["OpenAI"])
 
 
-@router.post("/v1/images/edits", include_in_schema=False)
-async def edit_images(_caller: Creator) -> Response:
-    """Say that edits are not offered; a client would take 405 for a mistake of its own."""
-    raise NotFound("images are not edited here; POST /v1/images/variations draws other details")
-
-
 @router.post(
     "/v1/images/generations",
     response_model=ImagesAnswer,

@@ -7,6 +7,8 @@ other, and RFC 9110, 7.8, lets a server ignore ``Upgrade``.
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from typing import Any
 
 import h11
@@ -47,6 +49,15 @@ class HTTPProtocol(H11Protocol):
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
         self.conn = _Connection(h11.SERVER, MAX_HEAD_BYTES)
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Send an answer's body without waiting until its headers are acknowledged (Nagle).
+
+        asyncio turns that off only where the listener names its protocol, which Ray's does not.
+        """
+        super().connection_made(transport)
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _should_upgrade(self) -> bool:
         """Answer every request as plain HTTP; the service has no websockets."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import socket
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 from fastapi import FastAPI
+from uvicorn import Config
+from uvicorn.server import ServerState
 
+from serve.http_protocol import HTTPProtocol
 from serve.proxy_middleware import ProxyMiddleware
 from tests import raw_http
 from tests.raw_http import BODIES, UPGRADES, Connection
@@ -90,6 +96,27 @@ def test_what_is_no_request_is_refused_in_our_form_and_ends_the_connection(
     assert answer.values("content-type") == ["application/json"]
     assert answer.values("x-content-type-options") == ["nosniff"]
     assert connection.is_over()
+
+
+async def test_a_body_does_not_wait_until_its_headers_are_acknowledged() -> None:
+    loop = asyncio.get_running_loop()
+    accepted: asyncio.Future[asyncio.Transport] = loop.create_future()
+
+    class Watched(HTTPProtocol):
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            super().connection_made(transport)
+            accepted.set_result(transport)
+
+    # As Ray makes it: with no number of a protocol, so that asyncio leaves it to us.
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        make = partial(Watched, Config(None), ServerState(), {})
+        server = await loop.create_server(make, sock=listener)
+        _, writer = await asyncio.open_connection(*listener.getsockname())
+        connection = (await accepted).get_extra_info("socket")
+        assert connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+        writer.close()
+        server.close()
 
 
 @pytest.mark.parametrize("target", ["*", "localhost:80", "file:///etc/passwd", "http://"])

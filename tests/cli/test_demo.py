@@ -18,7 +18,10 @@ def test_the_demo_makes_two_pictures_from_one_latent_and_stops_the_service(tmp_p
     done = subprocess.run(
         [sys.executable, "-m", "serve.cli.demo"],
         cwd=tmp_path,
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
+        env=os.environ
+        | {"PYTHONPATH": str(Path.cwd())}
+        # As behind a company's proxy, which knows nothing of this machine's own addresses.
+        | {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9"},
         capture_output=True,
         text=True,
         check=False,

@@ -63,12 +63,18 @@ class Started:
 
 @pytest.fixture(scope="module")
 def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
-    """The service of a user without a home, whose temp folder has a long name."""
+    """The service of a user without a home, with a long temp folder and proxies that are dead."""
     home = tmp_path_factory.mktemp("private")
     data_dir, long = home / "new" / "da?ta #%41 é", home / ("x" * 70)
     long.mkdir()
     port = free_port()
-    variables = {"HOME": "/nonexistent", "TMPDIR": str(long), "RAY_AUTH_TOKEN": "another cluster's"}
+    variables = {
+        "HOME": "/nonexistent",
+        "TMPDIR": str(long),
+        "RAY_AUTH_TOKEN": "another cluster's",
+        **{name: "http://127.0.0.1:9" for name in ("http_proxy", "HTTP_PROXY", "HTTPS_PROXY")},
+        "ALL_PROXY": "socks5://127.0.0.1:9",
+    }
     before = os.umask(0o022)
     try:
         with cascade_up(data_dir, port, **variables) as (process, service):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from ulid import ULID
 
+from bot.client import CascadeClient
 from cascade_core.errors import Internal, InvalidRequest
 from tests.wire.bot.conftest import Stage
 from tests.wire.fake_discord.messages import Upload, walk
@@ -328,8 +330,13 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
     asked = await bob.slash(stage.channel, "imagine", prompt="somebody else's fox")
     kept_id = await stage.submitted()
     await asked.reply(lambda m: "Cancel" in m.buttons)
-    for number in range(10):
-        await stage.imagine(f"fox {number}", private=True)
+    # As many as one bot lets nobody have under way: another one speaks for the same people.
+    another = CascadeClient(stage.service.url, stage.service.make_key())
+    for _ in range(10):
+        order, user = {"kind": "generate", "prompt": "a fox"}, f"discord:{stage.alice.user.id}"
+        await another.create_job(order, job_id=str(ULID()), user=user, client_state={})
+        await stage.submitted()
+    await another.close()
     panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
     assert "and 2 more" in panel.text
     await stage.alice.click(panel, "Cancel all")

@@ -48,7 +48,7 @@ async def _measure(folder: Path) -> dict[str, list[float]]:
         guild = fake.guild()
         channel, alice = fake.channel(guild), fake.person("alice", guild)
         async with starting_bots(fake, service.url, service.make_key()) as start_bot:
-            await start_bot(BOT_LOG_LEVEL="ERROR", BOT_MAX_OPEN_PER_USER="0")
+            await start_bot(BOT_LOG_LEVEL="ERROR", BOT_MAX_OPEN_PER_USER="200")
             picture = await _picture(service, fake, channel, alice)
             acked_s = {"well": await _acks(channel, alice, picture)}
             await service.stop()

@@ -12,6 +12,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import checked_url, default_url
 
+MAX_PAGE = 200
+"""The service lists as many jobs at a time, and the bot counts those of a person on one page."""
+
 _KEPT_AS_THEY_ARE = {"token": "DISCORD_TOKEN", "token_file": "DISCORD_TOKEN_FILE"}
 _SHARED = {
     "url": "CASCADE_URL",
@@ -61,7 +64,7 @@ class Settings(BaseSettings):
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8100
     sync: bool = True
     guilds: str = ""
-    max_open_per_user: Annotated[int, Field(ge=0, le=10_000)] = 4
+    max_open_per_user: Annotated[int, Field(ge=0, le=MAX_PAGE)] = 4
     grace_s: Annotated[float, Field(ge=0, le=600)] = 10.0
     log_format: Literal["text", "json"] = "text"
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -15,6 +15,7 @@ from ulid import ULID
 from bot.client import CascadeClient
 from bot.log import referenced
 from bot.records import FOUND, LOST, Job, JobEvent
+from bot.settings import MAX_PAGE
 from cascade_core.errors import Conflict, InvalidRequest, NotFound, NotReady, Unauthorized
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
@@ -133,6 +134,19 @@ async def test_pages_lead_to_the_last_job(client: CascadeClient) -> None:
         if cursor is None:
             break
     assert sorted(found) == sorted(made)
+
+
+async def test_a_preference_is_forgotten(client: CascadeClient) -> None:
+    await client.set_preference("private_people", {"users": []})
+    await client.delete_preference("private_people")
+    assert await client.preference("private_people") is None
+    await client.delete_preference("private_people")
+
+
+async def test_the_service_lists_as_many_jobs_as_a_person_may_have_under_way(
+    client: CascadeClient,
+) -> None:
+    assert (await client.jobs(user=ANN, state="queued", limit=MAX_PAGE)).jobs == ()
 
 
 async def test_preferences_model_status_and_readiness(

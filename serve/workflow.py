@@ -24,6 +24,7 @@ from cascade_core.errors import (
     ContentRefused,
     Gone,
     Internal,
+    NotReady,
     WireError,
 )
 from cascade_core.handoff import StageBLatent, StageCLatent
@@ -43,6 +44,7 @@ from serve.stage_calls import StageCalls
 from serve.store import BlobStore
 from serve.stored_latents import LatentReuse, drop_latent
 from serve.tracing import Context, span, unpacked_context
+from serve.workflow_serializer import ENGINE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +89,12 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
-        """Bring one job to exactly one end state."""
+        """Bring one job to exactly one end state.
+
+        Raises:
+            NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
+                :func:`serve.rescue.start_stranded` starts it anew.
+        """
         context = await self._context(job_id)
         with (
             log_context(job_id=job_id),
@@ -98,6 +105,10 @@ class JobWorkflow(DBOSConfiguredInstance):
             error = None
             try:
                 await self._run_images(job_id)
+            except (NotReady, *ENGINE_ERRORS):
+                logger.exception("the workflow engine failed; the job starts anew")
+                self._forget(job_id)
+                raise
             except Cancelled:
                 state = "cancelled"
             except ContentRefused as refusal:
@@ -253,9 +264,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await self._database.do(Database.finish_job, job_id, state, error)
-        self._calls.forget(job_id)
-        self._begun.discard(job_id)
-        job, code = self._open_jobs.pop(job_id, None), (error or {}).get("code", "")
+        job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
             logger.info("job %s", outcome)
@@ -264,6 +273,12 @@ class JobWorkflow(DBOSConfiguredInstance):
             logger.info("job %s after %.2f s", outcome, latency_s)
             self._metrics.ended(job.request.kind, state, code, latency_s)
         self._on_end(job_id)
+
+    def _forget(self, job_id: str) -> OpenJob | None:
+        """Drop what this process knows of a job that it no longer runs; returns the job."""
+        self._calls.forget(job_id)
+        self._begun.discard(job_id)
+        return self._open_jobs.pop(job_id, None)
 
     async def _context(self, job_id: str) -> Context:
         """Return the ids and the trace of the request that made the job, if it can go on."""

@@ -7,44 +7,72 @@ import logging
 from typing import Any, NoReturn
 
 from dbos import Serializer
+from dbos import error as dbos_error
 from dbos._serialization import DefaultSerializer
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from cascade_core.errors import CascadeError, Internal, from_dict
+from cascade_core.errors import CascadeError, Internal, NotReady, from_dict
+
+ENGINE_ERRORS = (dbos_error.DBOSException, DBAPIError, PoolTimeout)
+"""What the workflow engine raises for reasons of its own, in our steps and around them."""
 
 logger = logging.getLogger(__name__)
 
 
+class RecordUnreadable(dbos_error.DBOSException):
+    """A record of a workflow was not written by this service."""
+
+
 class JsonSerializer(Serializer):
-    """Ids, seconds, None and our errors; tuples come back as lists."""
+    """Arguments of workflows, ids, seconds, None and our errors; tuples come back as lists."""
 
     def name(self) -> str:
         """Return what each row says of how it was written."""
         return "cascade_json"
 
     def serialize(self, data: Any) -> str:
-        """Return a value or an error as JSON; an error that is not ours becomes Internal.
+        """Return a value or an error as JSON.
+
+        Errors of the engine become NotReady, others that are not ours Internal.
 
         Raises:
             TypeError, ValueError: JSON has no such value.
         """
         if isinstance(data, Exception):
-            unexpected = Internal("the job failed unexpectedly")
-            error = data if isinstance(data, CascadeError) else unexpected
-            return json.dumps({"error": error.to_dict()})
+            return json.dumps({"error": _ours(data).to_dict()})
         return json.dumps({"value": data}, allow_nan=False)
 
     def deserialize(self, serialized_data: str) -> Any:
         """Return what :meth:`serialize` was given.
 
         Raises:
-            ValueError: it is something else.
+            RecordUnreadable: it is something else.
         """
-        body = json.loads(serialized_data)
+        try:
+            body = json.loads(serialized_data)
+        except (ValueError, RecursionError) as error:
+            raise RecordUnreadable("a record of a workflow is no JSON") from error
         if isinstance(body, dict) and body.keys() == {"value"}:
-            return body["value"]
+            return _arguments(body["value"])
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             return from_dict(body["error"])
-        raise ValueError("this record of a workflow was not written by this service")
+        raise RecordUnreadable("a record of a workflow holds neither a value nor an error")
+
+
+def _arguments(value: Any) -> Any:
+    """Give the arguments of a workflow back as DBOS takes them, by position in a tuple."""
+    if isinstance(value, dict) and value.keys() == {"args", "kwargs"}:
+        return {"args": tuple(value["args"]), "kwargs": value["kwargs"]}
+    return value
+
+
+def _ours(error: Exception) -> CascadeError:
+    if isinstance(error, CascadeError):
+        return error
+    if isinstance(error, ENGINE_ERRORS):
+        return NotReady("the workflow engine failed")
+    return Internal("the job failed unexpectedly")
 
 
 def refuse_pickles() -> None:
@@ -57,4 +85,4 @@ def refuse_pickles() -> None:
 
 def _refuse(_serializer: DefaultSerializer, _serialized_data: str) -> NoReturn:
     logger.error("a record of a workflow is a pickle; it is not read")
-    raise ValueError("a record of a workflow is a pickle, which may run any code")
+    raise RecordUnreadable("a record of a workflow is a pickle, which may run any code")

@@ -71,7 +71,7 @@ class Scene:
         assert list(message.files.values()) == originals
         assert [m for m in of_bot(self.fake) if job_of(m) == job_id] == [message]
         uploads = [f for e in self.fake.traffic.rest for f in e.files.values()]
-        brought = [upload.content for upload in uploads if upload.filename.startswith(job_id)]
+        brought = [upload.content for upload in uploads if upload.content in originals]
         assert brought == originals
         return job
 
@@ -181,7 +181,7 @@ async def test_cancel_ends_the_job_and_leaves_the_replica_to_the_next(scene: Sce
     await scene.until_progress(job_id, "c")
     await scene.alice.click(message, "Cancel")
     await scene.fake.wait_for(lambda: "Cancelled" in message.text, HANG_S)
-    assert list(message.buttons) == ["Try again"]
+    assert list(message.buttons) == ["Try again", "Delete"]
     await scene.picture()
     events = await scene.events(job_id)
     assert [events[-1].type, events[-1].data["job"]["images"]] == ["cancelled", []]

@@ -125,6 +125,25 @@ async def test_numbers_are_places_also_after_a_deletion(voice: Voice, make_job: 
     assert "Picture 2 `IMG2`" in words(panels.ids(voice, job))
 
 
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+async def test_four_buttons_stand_side_by_side_on_a_phone(
+    texts: Texts, make_job: JobMaker, language: str
+) -> None:
+    """320 px have room for about 26 letters between the edges of four buttons."""
+    voice = Voice(texts, language)
+    job = make_job(4)
+    shown = [
+        layouts.finished(voice, job, files(4)),
+        layouts.finished(voice, job, files(4), choose_to_delete=True),
+        panels.gallery_page(
+            voice, 0, [replace(job, id=f"J{n}") for n in range(4)], [("x", b"")] * 4, False
+        ),
+    ]
+    rows = [part for one in shown for part in walk(one.to_components()) if part["type"] == 1]
+    for row in rows:
+        assert sum(len(one["label"]) for one in row["components"]) <= 26
+
+
 async def test_no_picture_of_three_is_cropped_to_a_strip(voice: Voice, make_job: JobMaker) -> None:
     shown = of_type(layouts.finished(voice, make_job(3), files(3)), GALLERY)
     assert [len(one["items"]) for one in shown] == [1, 2]

@@ -304,7 +304,7 @@ async def test_a_gallery_is_paged_through_and_brings_pictures_up(stage: Stage) -
     await stage.alice.click(page, "Older")
     await stage.fake.wait_for(lambda: "page 2" in page.text)
     assert "fox 0" in page.text
-    shown = await (await stage.alice.click(page, "Show 1")).reply(lambda m: bool(m.files))
+    shown = await (await stage.alice.click(page, "See 1")).reply(lambda m: bool(m.files))
     assert "fox 0" in shown.text
     assert "Vary details" in shown.buttons
     await stage.alice.click(page, "Newer")

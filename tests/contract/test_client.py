@@ -149,9 +149,7 @@ async def test_the_service_lists_as_many_jobs_as_a_person_may_have_under_way(
     assert (await client.jobs(user=ANN, state="queued", limit=MAX_PAGE)).jobs == ()
 
 
-async def test_preferences_model_status_and_readiness(
-    client: CascadeClient, service: Service
-) -> None:
+async def test_preferences_model_status_and_readiness(client: CascadeClient) -> None:
     assert await client.preference("defaults", ANN) is None
     await client.set_preference("defaults", {"aspect": "wide"}, ANN)
     assert await client.preference("defaults", ANN) == {"aspect": "wide"}
@@ -162,6 +160,11 @@ async def test_preferences_model_status_and_readiness(
     assert status.replicas == {"StageC": 1, "Jobs": 1}
     assert status.error_rate == 0.0
     await client.check()
+
+
+async def test_a_service_that_would_not_run_a_job_is_not_ready(
+    client: CascadeClient, service: Service
+) -> None:
     service.door.states["StageC"] = "starting"
     with pytest.raises(NotReady):
         await client.check()

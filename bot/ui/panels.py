@@ -269,7 +269,9 @@ def _queue_line(voice: Voice, job: Job) -> str:
         facts.append(voice("live.waiting"))
     # Not as Discord's relative time: this message does not change, and the time would pass.
     if job.eta_s is not None and job.eta_s >= 1:
-        facts.append(voice("queue.left", time=seconds(voice, round(job.eta_s))))
+        unit, length_s = ("minutes", 60) if job.eta_s >= 120 else ("seconds", 1)
+        left = voice(f"unit.{unit}", number=round(job.eta_s / length_s))
+        facts.append(voice("queue.left", time=left))
     return f"{prompt}\n{small(' · '.join(facts))}"
 
 

@@ -233,10 +233,11 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all(
 
 
 async def test_the_queue_tells_no_time_that_could_pass(voice: Voice, make_job: JobMaker) -> None:
-    jobs = [make_job(state="running", eta_s=40.2), make_job(state="running", eta_s=0.0)]
+    jobs = [make_job(state="running", eta_s=eta_s) for eta_s in (5.2, 570.0, 0.0)]
     told = words(panels.queue(voice, jobs, 0, None))
-    assert "about 40 s left" in told
-    assert told.count("left") == 1
+    assert "about 5 s left" in told
+    assert "about 10 min left" in told
+    assert told.count("left") == 2
     assert "<t:" not in told
 
 

@@ -12,16 +12,27 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast, get_args
 
-from sqlalchemy import JSON, Column, Connection, RowMapping, Table, insert, select
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Connection,
+    Integer,
+    RowMapping,
+    Table,
+    insert,
+    select,
+)
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
 from serve.archive import MAX_ENTRY_BYTES, Write
 from serve.db import Database
+from serve.line import job_work
 from serve.records import TERMINAL_STATES, utc_now
 from serve.rows import last_event_data, load_jobs
 from serve.store import BlobStore, image_key, latent_key
@@ -37,12 +48,25 @@ _ADDRESS = "address"
 """Where in a chat the outcome goes, with a token for it: a part of the client state that is not
 moved, either."""
 _PAGE = 100
+_LONGEST_JOB = timedelta(days=366)
+"""From acceptance to end; how long jobs took tells how long new ones will."""
+_MOST_SECONDS = 1e9
 _ID = r"[A-Za-z0-9_-]{1,64}"
 _FORMATS: tuple[str, ...] = get_args(ImageFormat)
 _BLOB_NAME = re.compile(
     rf"jobs/{_ID}/(?P<key>images/{_ID}\.(?P<format>{'|'.join(_FORMATS)})|latents/{_ID}\.msgpack)"
 )
 _ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{_ID})/rows\.json")
+
+_DAMAGE = (
+    CascadeError,
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    RecursionError,
+)
 
 Rows = dict[str, list[dict[str, Any]]]
 """The rows of one job, by the keys of ``_TABLES``."""
@@ -218,14 +242,26 @@ def _value(column: Column[Any], value: Any) -> Any:
         return value
     if isinstance(column.type, UtcDateTime):
         at = datetime.fromisoformat(value)
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     wanted = column.type.python_type
     is_number = wanted is float and type(value) is int
     if type(value) is not wanted and not is_number:
         raise TypeError(column.name)
-    if isinstance(value, str) and len(value) > _longest(column):
+    if isinstance(value, str):
+        fits = len(value) <= _longest(column) and "\0" not in value  # which PostgreSQL refuses
+    elif wanted is float:
+        fits = 0 <= value <= _MOST_SECONDS
+    else:
+        fits = -_bound(column) <= value < _bound(column)
+    if not fits:
         raise ValueError(column.name)
     return value
+
+
+def _bound(column: Column[Any]) -> int:
+    """Return the first whole number that a column cannot hold."""
+    is_big = isinstance(column.type, BigInteger)
+    return 2**63 if is_big or not isinstance(column.type, Integer) else 2**31
 
 
 def _longest(column: Column[Any]) -> int:
@@ -239,21 +275,23 @@ def _to_json(body: Any) -> bytes:
 def _from_json(name: str, job_id: str, data: bytes) -> Rows:
     try:
         body = json.loads(data)
+        # What JSON or UTF-8 cannot hold (NaN, 1e999, half a surrogate pair) could not be answered.
+        json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         rows = {kind: [_typed(table, row) for row in body[kind]] for kind, table in _TABLES.items()}
         _check(rows, job_id)
-    except (CascadeError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except _DAMAGE as error:
         raise _damaged(name) from error
     return rows
 
 
 def _check(rows: Rows, job_id: str) -> None:
-    """Check what the service relies on in its own rows.
+    """Check what the service relies on in its own rows, and count the job's work anew.
 
     Raises:
         ValueError, KeyError, InvalidRequest: it does not hold.
     """
     (job,) = rows["job"]
-    GenerationRequest.from_dict(job["request"])
+    request = GenerationRequest.from_dict(job["request"])
     for latent in rows["latents"]:
         GenerationRequest.from_dict(latent["request"])
     parts = rows["images"] + rows["latents"]
@@ -263,17 +301,39 @@ def _check(rows: Rows, job_id: str) -> None:
         job["id"] == job_id
         and job["state"] in TERMINAL_STATES
         and job["kind"] in get_args(Kind)
-        and isinstance(job["warnings"], list)
+        and _are_texts(job["warnings"])
         and isinstance(job["error"], dict | None)
+        and _are_texts(list((job["error"] or {}).values()))
         and isinstance(job["client_state"], dict | None)
+        and _is_span(job["created_at"], job["started_at"], job["finished_at"])
         and len(pictures) <= MAX_IMAGES
         and all(row["job_id"] == job_id for row in parts)
         and all(row["format"] in _FORMATS for row in pictures)
+        and all(0 <= row["index"] < MAX_IMAGES for row in parts)
         and all(re.fullmatch(_ID, part_id) for part_id in ids)
         and all(len({row["id"] for row in rows[kind]}) == len(rows[kind]) for kind in _TABLES)
     )
     if not is_sound:
         raise ValueError
+    if job["work"]:
+        job["work"] = job_work(request)
+
+
+def _are_texts(values: Any) -> bool:
+    """Return True if these are texts that a database can look into."""
+    return isinstance(values, list) and all(
+        value is None or (isinstance(value, str) and "\0" not in value) for value in values
+    )
+
+
+def _is_span(
+    created_at: datetime, started_at: datetime | None, finished_at: datetime | None
+) -> bool:
+    """Return True if a job can have taken from the first of these times to the last."""
+    if finished_at is None:
+        return False
+    times = (created_at, started_at or created_at, finished_at)
+    return max(times) - min(times) <= _LONGEST_JOB
 
 
 def _check_blob(name: str, image_format: str | None, data: bytes) -> None:

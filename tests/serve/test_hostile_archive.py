@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import math
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -236,6 +237,25 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
         ("latents", {"job_id": "OTHER"}),
         ("latents", {"id": "a/b"}),
         ("latents", {"request": {"prompt": 5}}),
+        ("job", {"client_state": {"a": math.nan}}),
+        ("job", {"client_state": {"a": "\ud800"}}),
+        ("job", {"warnings": [math.inf]}),
+        ("job", {"warnings": [5]}),
+        ("job", {"error": {"code": "\0"}}),
+        ("job", {"error": {"code": 5}}),
+        ("job", {"user": "\ud800"}),
+        ("job", {"label": "a\0b"}),
+        ("job", {"step": 2**31}),
+        ("job", {"c_s": math.inf}),
+        ("job", {"c_s": 1e308}),
+        ("job", {"a_s": -1.0}),
+        ("job", {"work": math.nan}),
+        ("job", {"finished_at": None}),
+        ("job", {"started_at": "1000-01-01T00:00:00"}),
+        ("job", {"created_at": "0001-01-01T00:00:00+14:00"}),
+        ("images", {"seed": 2**63}),
+        ("images", {"index": -1}),
+        ("latents", {"model_id": "\ud800"}),
     ],
 )
 async def test_rows_that_the_service_would_not_have_written_are_refused(
@@ -245,6 +265,17 @@ async def test_rows_that_the_service_would_not_have_written_are_refused(
         await import_jobs(there, store, changed(entries, table, change))
     with there.reading() as connection:
         assert not connection.execute(select(jobs)).all()
+
+
+async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_claims(
+    entries: Entries, there: Database, store: BlobStore
+) -> None:
+    times = {"created_at": "2026-01-01T00:00:00", "finished_at": "2026-01-01T00:00:10"}
+    times |= {"started_at": times["created_at"]}
+    await import_jobs(there, store, changed(entries, "job", {**times, "work": 1e-300}))
+    (row,) = json.loads(entries[-1][1])["job"]
+    with there.reading() as connection:
+        assert connection.execute(select(jobs.c.work)).scalars().all() == [row["work"]]
 
 
 async def test_a_picture_that_claims_another_jobs_latent_is_refused(

@@ -87,21 +87,23 @@ class Executors:
         self._watch(beats)
         return leads
 
-    def gone(self, own_name: str) -> list[str]:
+    def gone(self, own_name: str) -> dict[str, datetime]:
         """Return the executors whose sign of life has not changed for long, as of the last beat.
 
         The one that asks is not gone, however late its own sign of life is.
+
+        Returns:
+            By executor, that sign of life.
         """
         silent_since_s = self._looked_at_s - GONE_AFTER.total_seconds()
-        return [
-            name
-            for name, (_, since_s) in self._watched.items()
+        return {
+            name: beat_at
+            for name, (beat_at, since_s) in self._watched.items()
             if since_s <= silent_since_s and name != own_name
-        ]
+        }
 
-    def forget(self, name: str) -> None:
-        """Remove an executor whose jobs others have, unless it has shown life since."""
-        beat_at, _ = self._watched[name]
+    def forget(self, name: str, beat_at: datetime) -> None:
+        """Remove an executor whose jobs others have, unless it has shown life after ``beat_at``."""
         silent = delete(executors).where(executors.c.id == name, executors.c.beat_at == beat_at)
         with self.database.writing() as connection:
             connection.execute(silent)

@@ -109,7 +109,7 @@ async def adopt(executors: Executors, own_name: str) -> None:
 
     Those of jobs of a later release are left to its processes.
     """
-    for name in executors.gone(own_name):
+    for name, beat_at in executors.gone(own_name).items():
         pending = await DBOS.list_workflows_async(
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )
@@ -120,7 +120,7 @@ async def adopt(executors: Executors, own_name: str) -> None:
                 logger.warning("adopting %s of %s, which is gone", workflow_id, name)
                 await DBOS.resume_workflow_async(workflow_id)
         if not later:
-            await executors.database.run(executors.forget, name)
+            await executors.database.run(executors.forget, name, beat_at)
 
 
 def _stranded_candidates(database: Database) -> list[str]:

@@ -127,14 +127,19 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
         postgresql.bound(engine)
         return engine
     if parsed.database:
-        _make_folder(Path(parsed.database).parent)
+        make_folder(Path(parsed.database).parent)
     engine = create_engine(parsed, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the folder of a SQLite file, for this user alone.
+
+    Raises:
+        NotReady: it cannot be made.
+    """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

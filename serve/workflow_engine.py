@@ -13,6 +13,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
+from serve.connections import make_folder
 from serve.workflow_serializer import JsonSerializer, refuse_pickles
 
 CONNECTIONS: Final = 5
@@ -50,12 +51,13 @@ def migrate_dbos(database_url: str) -> None:
     """Bring DBOS' own tables to what the installed DBOS needs; launching it does the same.
 
     Raises:
-        NotReady: the database does not answer, or refuses.
+        NotReady: the database does not answer, or refuses; the folder of a SQLite file cannot be
+            made.
     """
     try:
         _prepare_file(database_url)
         DBOS.migrate(database_url)
-    except (SQLAlchemyError, dbos_error.DBOSException) as error:
+    except (SQLAlchemyError, sqlite3.Error, dbos_error.DBOSException) as error:
         raise NotReady(f"the workflow engine's database: {error}") from error
 
 
@@ -64,7 +66,7 @@ def _prepare_file(database_url: str) -> None:
     url = make_url(database_url)
     if url.get_backend_name() != "sqlite" or not url.database:
         return
-    Path(url.database).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(Path(url.database).parent)
     connection = sqlite3.connect(url.database)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()

@@ -43,6 +43,24 @@ def test_migrate_tells_that_the_database_of_the_workflow_engine_does_not_answer(
     assert "workflow engine's database" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("place", "reason"), [("file/dbos.db", "cannot be made"), ("file", "not a database")]
+)
+def test_migrate_tells_that_the_file_of_the_workflow_engine_cannot_be_used(
+    cascade: Cascade,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    place: str,
+    reason: str,
+) -> None:
+    (tmp_path / "file").write_text("no database")
+    monkeypatch.setenv("CASCADE_DBOS_URL", f"sqlite:///{tmp_path / place}")
+    result = cascade("migrate")
+    assert result.exit_code == 1
+    assert reason in result.stderr
+
+
 def test_migrate_refuses_a_database_of_a_later_release(cascade: Cascade, database_url: str) -> None:
     cascade("migrate")
     database = Database(database_url)

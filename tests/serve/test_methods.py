@@ -129,6 +129,14 @@ async def test_a_named_site_can_read_answers_and_errors_and_never_sends_cookies(
         assert "access-control-allow-credentials" not in answer.headers
 
 
+async def test_an_answer_that_a_browser_keeps_is_not_taken_for_one_to_a_named_sites_script(
+    open_to_a_site: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    key = bearer("read")
+    for headers in (key, key | {"origin": SITE}):
+        assert (await open_to_a_site.get("/v1/jobs", headers=headers)).headers["vary"] == "Origin"
+
+
 async def test_without_keys_a_named_site_is_refused(open_to_a_site: httpx.AsyncClient) -> None:
     answer = await open_to_a_site.get("/v1/jobs", headers={"origin": SITE})
     assert answer.status_code == 401

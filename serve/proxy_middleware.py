@@ -29,8 +29,16 @@ CALLBACK = "serve.proxy_middleware.middlewares"
 
 ROUTES_PATH = "/-/routes"
 """Where Ray tells everybody the names of its applications; nothing of ours asks for them."""
-RAYS_HEADERS = ("x-request-timeout-seconds", "x-request-disconnect-disabled")
-"""By which a client could shorten its own request, or keep it going when it has left."""
+RAYS_HEADERS = frozenset(
+    {
+        "x-request-timeout-seconds",
+        "x-request-disconnect-disabled",
+        "serve-multiplexed-model-id",
+        "x-session-id",
+    }
+)
+"""By which a client could shorten its own request, keep it going when it has left, or choose a
+replica and wait for it; Ray takes ``_`` for ``-`` in them, and fails where a value is no UTF-8."""
 HAS_NOT_RUN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, 503})
 """Ray's answers to a request that no replica has got."""
 RAYS_STATUSES = HAS_NOT_RUN | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.INTERNAL_SERVER_ERROR}
@@ -76,8 +84,9 @@ class ProxyMiddleware:
         scope = _in_origin_form(scope)
         headers = MutableHeaders(scope=scope)
         request_id = headers[REQUEST_ID_HEADER] = chosen_request_id(headers)
-        for name in RAYS_HEADERS:
-            del headers[name]
+        for name in set(headers):
+            if name.replace("_", "-") in RAYS_HEADERS:
+                del headers[name]
         answer = _Answer(scope, receive, send, request_id)
         with log_context(request_id=request_id):
             refusal = _refusal(scope["path"])

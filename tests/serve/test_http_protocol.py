@@ -9,6 +9,9 @@ from functools import partial
 
 import pytest
 from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
@@ -133,3 +136,22 @@ def test_a_whole_url_as_target_means_its_path_on_its_host(port: int) -> None:
         connection.send(f"GET http://{host}/v1/models HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.answer().status == status
         connection.close()
+
+
+@pytest.mark.parametrize("value", ["1", "\xff"])
+def test_no_header_of_a_client_tells_ray_how_to_serve_it(value: str) -> None:
+    seen: list[str] = []
+
+    async def ray(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend(Headers(scope=scope))
+        await JSONResponse({})(scope, receive, send)
+
+    names = ["X-Request-Timeout-Seconds", "X_Request_Disconnect_Disabled", "X-Session-Id"]
+    names += ["serve_multiplexed_model_id", "Serve-Multiplexed-Model-Id", "X-Mine"]
+    headers = "".join(f"{name}: {value}\r\n" for name in names)
+    with Server(ProxyMiddleware(ray)) as server:
+        connection = Connection(server.port)
+        connection.send(f"GET / HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n".encode("latin-1"))
+        assert connection.answer().status == 200
+        connection.close()
+    assert sorted(seen) == ["host", "x-mine", "x-request-id"]

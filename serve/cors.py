@@ -6,7 +6,14 @@ from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-SHOWN_HEADERS = ("location", "retry-after", "x-request-id", "x-should-retry")
+SHOWN_HEADERS = (
+    "location",
+    "retry-after",
+    "x-job-id",
+    "x-latent-id",
+    "x-request-id",
+    "x-should-retry",
+)
 """Of an answer, what the scripts of such a page may read besides what browsers show anyway."""
 
 

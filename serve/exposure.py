@@ -9,7 +9,7 @@ from serve.db import Database
 from serve.keys import KeyStore
 from serve.settings import Settings
 
-MAKE_A_KEY = "cascade keys create NAME --scope create --scope read"
+MAKE_A_KEY = "cascade keys create NAME"
 
 
 def check_exposure(settings: Settings) -> str:
@@ -32,12 +32,12 @@ def check_exposure(settings: Settings) -> str:
         return f"callers with an API key ({valid} valid)"
     if not is_loopback(settings.http_host):
         raise SettingsInvalid(
-            f"there are no API keys, so {settings.http_host} would let anybody in: make one with "
-            f"'{MAKE_A_KEY}', or listen on 127.0.0.1"
+            f"there are no API keys, so {settings.http_host} would let every client in: make one "
+            f"with '{MAKE_A_KEY}', or listen on 127.0.0.1"
         )
     if haproxy.is_on():
         raise SettingsInvalid(
             "there are no API keys, and behind HAProxy (RAY_SERVE_ENABLE_HA_PROXY) the service "
-            f"cannot tell who asks: make one with '{MAKE_A_KEY}'"
+            f"cannot tell this machine's requests from others: make one with '{MAKE_A_KEY}'"
         )
     return f"this machine only, without keys (to let others in: {MAKE_A_KEY})"

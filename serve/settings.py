@@ -106,9 +106,9 @@ class Settings(BaseSettings):
     database_connections: Annotated[int, Field(ge=4, le=1000)] = CONNECTIONS
     blob_url: str = ""
     http_host: str = "127.0.0.1"
-    public_url: str = ""
-    cors_origins: str = ""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    cors_origins: str = ""
+    public_url: str = ""
     previews: Annotated[int, Field(ge=0, le=20)] = 3
     previewer_path: str = ""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
@@ -278,11 +278,15 @@ def explain(settings: Settings) -> list[tuple[str, str, str]]:
     return [
         (
             ENV_PREFIX + name.upper(),
-            hide_password(str(getattr(settings, name))),
+            hide_password(_shown(getattr(settings, name))),
             "environment" if name in settings.model_fields_set else "default",
         )
         for name in Settings.model_fields
     ]
+
+
+def _shown(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def hide_password(value: str) -> str:

@@ -236,7 +236,7 @@ class ServiceClient:
             return Unreachable(message, ExitCode.UNREACHABLE, "wait until cascade up says: ready")
         else:
             message = f"no server answers at {self.url}"
-        remedy = "cascade up (or set CASCADE_URL, or use --local)"
+        remedy = "cascade up (or set CASCADE_URL; generate and vary also work with --local)"
         if self._proxy:
             remedy = f"set NO_PROXY={urlsplit(self.url).hostname} to go without the proxy"
         return Unreachable(message + self._way(), ExitCode.UNREACHABLE, remedy)
@@ -245,10 +245,10 @@ class ServiceClient:
         return f" through the proxy {self._proxy}" if self._proxy else ""
 
     def _unauthorized(self, message: str) -> ApiError:
-        remedy = "set CASCADE_API_KEY; whoever runs the server makes keys: cascade keys create NAME"
+        remedy = "set CASCADE_API_KEY; on the server, cascade keys create NAME makes a key"
         if "authorization" in self._http.headers:
             message = f"{self.url} does not know this API key, or it was revoked"
-            remedy = "check CASCADE_API_KEY, or ask whoever runs the server for a new key"
+            remedy = "check CASCADE_API_KEY, or ask the operator of the server for a new key"
         return ApiError(message, ExitCode.BAD_USAGE, remedy, HTTPStatus.UNAUTHORIZED)
 
     def _not_ours(self, answer: httpx.Response) -> CliError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
 
@@ -99,13 +100,21 @@ def vary(
 
         vary_here(Path(source), body, out, as_json=as_json)
         return
-    from serve.cli.client import ServiceClient
+    from serve.cli.client import ApiError, ServiceClient
     from serve.cli.submit import run_job
 
     with ServiceClient(url) as client:
         known = latent_in_file(Path(source)) or client.latent_of_image(source)
         body |= {"kind": "vary_details", "latent_id": known or source}
-        run_job(client, body, out, as_json=as_json)
+        try:
+            run_job(client, body, out, as_json=as_json)
+        except ApiError as error:
+            if known or error.status != HTTPStatus.NOT_FOUND:
+                raise
+            message = f"there is no image, latent or picture file {source}"
+            raise CliError(
+                message, remedy="look for its id with cascade jobs and cascade jobs show ID"
+            ) from error
 
 
 def latent_in_file(path: Path) -> str | None:

@@ -58,7 +58,7 @@ def list_jobs(
     if as_json:
         print_json(found)
     else:
-        _print_table(found)
+        _print_table(found, state)
 
 
 @jobs_app.command()
@@ -87,9 +87,10 @@ def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFA
         say(f"job {job_id} is {job['state']}")
 
 
-def _print_table(found: list[dict[str, Any]]) -> None:
+def _print_table(found: list[dict[str, Any]], state: State | None) -> None:
     if not found:
-        say('no jobs yet; try: cascade generate "a red circle"')
+        empty = 'no jobs yet; try: cascade generate "a red circle"'
+        say(f"no job is {state.value}" if state else empty)
         return
     shown = table("id", "state", "created", "images", "seconds")
     shown.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)

@@ -40,7 +40,9 @@ Scopes = Annotated[
         show_default=False,
     ),
 ]
-Admin = Annotated[bool, typer.Option("--admin", help="May do everything and see everybody's.")]
+Admin = Annotated[
+    bool, typer.Option("--admin", help="May do everything, with the things of all keys.")
+]
 Trusted = Annotated[
     bool, typer.Option("--trusted", help="Acts for end users, as a chat bot does, by 'user'.")
 ]
@@ -71,7 +73,7 @@ def create(
     if as_json:
         print_json(key.to_json() | {"key": token})
     else:
-        note("This is the only time that it is shown; clients send it as CASCADE_API_KEY.")
+        note("The key is shown this once; cascade and the bot read it from CASCADE_API_KEY.")
         say(token)
     if is_first:
         note("From now on every client needs a key. Jobs made before belong to admin keys.")
@@ -104,7 +106,7 @@ def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
     else:
         say(f"key {key.id} ({key.name}) is revoked")
     if is_last:
-        note("No valid key is left: the service refuses everybody until you make one.")
+        note("No valid key is left: the service refuses every client until you make one.")
 
 
 @keys_app.command("end-links")

@@ -19,6 +19,6 @@ def migrate() -> None:
         migrate_dbos(settings.dbos_url)
     database.close()
     if done.before == done.after:
-        say(f"{done.after}: nothing to do")
+        say(f"schema {done.after}: nothing to do")
     else:
-        say(f"{done.before or 'empty'} -> {done.after}")
+        say(f"schema {done.before or 'empty'} -> {done.after}")

@@ -35,7 +35,7 @@ Url = Annotated[
         envvar="CASCADE_URL",
         callback=chosen_url,
         help="Where the service answers.",
-        show_default="http://127.0.0.1:8000",
+        show_default="where cascade up listens",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]

@@ -124,7 +124,10 @@ def build_app(service: ScriptedService) -> FastAPI:
     async def create(request: Request) -> Response:
         if service.refuse:
             return _error(*service.refuse)
-        return JSONResponse(service.create(await request.json()), 202)
+        body = await request.json()
+        if not body.get("latent_id", "LAT-").startswith("LAT-"):
+            return _not_found()
+        return JSONResponse(service.create(body), 202)
 
     @app.get("/v1/jobs")
     def list_jobs(state: str = "") -> Response:

@@ -142,6 +142,13 @@ def test_vary_with_an_image_id_starts_from_the_latent_behind_it(
     assert service.bodies[0]["latent_id"] == "LAT-JOB0-0"
 
 
+def test_vary_of_what_is_not_there_names_it_and_all_that_it_could_be(cascade: Cascade) -> None:
+    result = cascade("vary", "nosuch")
+    assert result.exit_code == 2
+    assert "there is no image, latent or picture file nosuch" in result.stderr
+    assert "cascade jobs show" in result.stderr
+
+
 def test_the_api_key_is_sent_as_bearer_token(
     cascade: Cascade, service: ScriptedService, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -54,6 +54,13 @@ def test_help_of_generate_shows_prompts_that_suit_the_model() -> None:
     assert all(f'cascade generate "{prompt}"' in shown for prompt in suggestions())
 
 
+@pytest.mark.parametrize("command", ["generate", "vary", "jobs", "top", "doctor"])
+def test_help_names_no_address_that_settings_could_make_untrue(command: str) -> None:
+    shown = Cascade("http://127.0.0.1:1")(command, "--help").stdout
+    assert "where cascade up listens" in shown
+    assert "8000" not in shown
+
+
 def test_a_mistyped_command_is_bad_usage() -> None:
     assert Cascade("http://127.0.0.1:1")("genrate", "a red circle").exit_code == 2
 

@@ -33,6 +33,12 @@ def test_the_list_can_be_filtered_by_state(finished: Cascade) -> None:
     assert len(json.loads(finished("jobs", "--state", "succeeded", "--json").stdout)) == 1
 
 
+def test_an_empty_list_of_one_state_says_so_although_there_are_other_jobs(
+    finished: Cascade,
+) -> None:
+    assert finished("jobs", "--state", "failed").stdout == "no job is failed\n"
+
+
 def test_show_prints_images_and_seconds(finished: Cascade) -> None:
     shown = finished("jobs", "show", "JOB0").stdout
     assert "IMG-JOB0-0" in shown

@@ -60,7 +60,7 @@ def test_a_revoked_key_stays_in_the_list(keys: KeyStore) -> None:
     shown = json.loads(NOWHERE("keys", "create", "ann", "--json").stdout)
     revoked = NOWHERE("keys", "revoke", shown["id"])
     assert revoked.exit_code == 0
-    assert "refuses everybody" in revoked.stderr
+    assert "refuses every client" in revoked.stderr
     listed = json.loads(NOWHERE("keys", "list", "--json").stdout)
     assert [key["id"] for key in listed] == [shown["id"]]
     assert listed[0]["revoked_at"] is not None

@@ -21,8 +21,8 @@ def database_url(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
 def test_migrate_tells_from_where_to_where(cascade: Cascade, database_url: str) -> None:
     first, second = cascade("migrate"), cascade("migrate")
     newest = Database(database_url).create_tables().after
-    assert first.stdout == f"empty -> {newest}\n"
-    assert second.stdout == f"{newest}: nothing to do\n"
+    assert first.stdout == f"schema empty -> {newest}\n"
+    assert second.stdout == f"schema {newest}: nothing to do\n"
 
 
 def test_migrate_makes_the_tables_of_the_workflow_engine_too(

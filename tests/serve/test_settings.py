@@ -111,6 +111,7 @@ def test_explain_names_every_source_and_hides_passwords(monkeypatch: pytest.Monk
     shown = {name: (value, source) for name, value, source in explain(load_settings())}
     assert shown["CASCADE_DATABASE_URL"] == ("postgresql://me:***@db/cascade", "environment")
     assert shown["CASCADE_HTTP_PORT"] == ("8000", "default")
+    assert shown["CASCADE_REUSE_LATENTS"] == ("true", "default")
     assert len(shown) == len(Settings.model_fields)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
 from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import SettingsInvalid
+from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
 
@@ -252,8 +253,7 @@ def load_settings(**changes: Any) -> Settings:
     try:
         return Settings._load(**changes)
     except ValidationError as error:
-        lines = [_problem(str(item["loc"][0]), item["msg"]) for item in error.errors()]
-        raise SettingsInvalid("\n".join(lines)) from error
+        raise SettingsInvalid("\n".join(map(_problem, error.errors()))) from error
 
 
 def unknown_variables(environment: Collection[str]) -> list[str]:
@@ -302,9 +302,12 @@ def hide_password(value: str) -> str:
     return value
 
 
-def _problem(name: str, message: str) -> str:
+def _problem(problem: Mapping[str, Any]) -> str:
     # The value itself is left out: a mistyped URL may hold a password.
-    return f"{ENV_PREFIX}{name.upper()}: {message.removeprefix('Value error, ')}"
+    variable = f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}"
+    if problem["type"] == "value_error":
+        return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
+    return describe(variable, problem)
 
 
 def _check_place(url: str) -> None:

@@ -88,8 +88,8 @@ def test_all_problems_are_reported_together(monkeypatch: pytest.MonkeyPatch) -> 
         load_settings()
     message = str(caught.value)
     assert len(message.splitlines()) == 4
-    assert "CASCADE_HTTP_PORT: Input should be less than or equal to 65535" in message
-    assert "CASCADE_DEVICE: Input should be 'auto', 'cpu' or 'cuda'" in message
+    assert "CASCADE_HTTP_PORT must be at most 65535" in message
+    assert "CASCADE_DEVICE must be 'auto', 'cpu' or 'cuda'" in message
     assert "CASCADE_BLOB_URL: must be a URL that starts with one of file, s3" in message
     assert "CASCADE_DATABASE_URL: must be a URL that starts with one of sqlite" in message
     assert "secret" not in message

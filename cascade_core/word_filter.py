@@ -5,7 +5,8 @@ is neither letter nor digit: ``red cat`` in ``Red-CAT!``. Capitals, accents, wid
 letters make no difference, nor do characters that are not seen, nor letters of other alphabets that
 look like Latin ones. A phrase of three letters or digits or more is also found
 
-- with digits and signs in place of letters (``c4t``, ``a$$``), but not in numbers;
+- with digits, signs and look-alike capitals in place of letters (``c4t``, ``a$$``, ``heII``), but
+  not in numbers;
 - with its letters apart, all of them by spaces or all by signs (``c a t``, ``c-a-t``);
 - in its regular English plural (``cats``, ``boxes``, ``ponies``). A phrase that ends in ``s`` takes
   ``es`` only: ``bras`` is not found in ``brass``.
@@ -36,12 +37,15 @@ _PICTOGRAPHS = "So"
 _LOOK_ALIKES = (
     "аa вb гr еe кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw һh ӏl үy ѵv "  # Cyrillic
     "αa βb εe ζz ηh ιi κk μm νv οo ρp σo τt υy χx ωw "  # Greek
-    "օo սu հh ցg ıi łl øo đd ɑa ɡg"  # Armenian, Latin
+    "օo սu հh ցg ıi łl øo đd ɑa ɡg "  # Armenian, Latin
+    "ᴀa ʙb ᴄc ᴅd ᴇe ꜰf ɢg ʜh ɪi ᴊj ᴋk ʟl ᴍm ɴn ᴏo ᴘp ꞯq ʀr ꜱs ᴛt ᴜu ᴠv ᴡw ʏy ᴢz"  # small capitals
 )
 _SQUARED = {first + n: chr(ord("a") + n) for first in (0x1F150, 0x1F170) for n in range(26)}
 _FOLDS = {ord(pair[0]): pair[1] for pair in _LOOK_ALIKES.split()} | _SQUARED
 # Greek letters whose capital and small form look like two different letters have a second reading.
 _DISGUISES = str.maketrans("013456789@$!|€Νημυ", "oieasgtbgasilennuu")
+# One stands for an i or for an l, a capital i behind a small letter for an l only.
+_ELLS = re.compile("1|(?<=[a-z])I+")
 _SIGNS = "@$!|€"
 _CHUNK = re.compile(rf"[\w{_SIGNS}]+|[^\w{_SIGNS}]+")
 # Scripts without spaces between words: each of their characters counts as a word.
@@ -75,7 +79,7 @@ class WordFilter:
         """Return the place in ``phrases`` of the first one that a text holds; None: it has none."""
         plain = _folded(text)
         found = min(map(self._plain.first_in, (_words(plain), _pictographs(plain))))
-        for reading in (plain, _folded(_undisguised(text))):
+        for reading in {plain, *(_folded(_undisguised(text, ells=ells)) for ells in (False, True))}:
             found = min(found, self._varied.first_in(_words(reading)))
             for letters in _letters_apart(reading):
                 found = min(found, self._apart.first_in(letters))
@@ -165,15 +169,24 @@ def _folded(text: str) -> str:
     return "".join(filter(_is_seen, plain)).translate(_FOLDS)
 
 
-def _undisguised(text: str) -> str:
+def _undisguised(text: str, *, ells: bool = False) -> str:
     """Return a text with letters for the digits and signs that stand for them.
 
     Numbers of several digits stay, and what ends or quotes a word goes: ``c4t!``, ``||c4t||``.
+
+    Args:
+        text: what may be disguised.
+        ells: read what may be an l as one: ``1``, and ``I`` behind a small letter.
     """
     chunks = _CHUNK.findall(unicodedata.normalize("NFKD", "".join(filter(_is_seen, text))))
-    return "".join(
-        chunk if _is_number(chunk) else chunk.strip("!|").translate(_DISGUISES) for chunk in chunks
-    )
+    return "".join(chunk if _is_number(chunk) else _letters(chunk, ells) for chunk in chunks)
+
+
+def _letters(chunk: str, ells: bool) -> str:
+    chunk = chunk.strip("!|")
+    if ells:
+        chunk = _ELLS.sub(lambda found: "l" * len(found[0]), chunk)
+    return chunk.translate(_DISGUISES)
 
 
 def _is_number(chunk: str) -> bool:

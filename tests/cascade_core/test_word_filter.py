@@ -44,6 +44,10 @@ def has(phrase: str, text: str) -> bool:
         ("nude", "\u03b7ude"),  # Greek small eta
         ("gore", "g\u0585re"),  # Armenian oh
         ("cat", "ｃａｔ"),
+        ("sex cat", "ꜱᴇx ᴄᴀᴛ"),  # small capitals
+        ("hell", "he11"),
+        ("hell", "heII"),  # two capital i
+        ("doll", "d0lI"),
         ("cat", "🅲🅰🆃"),
         ("cat", "c\u200da\u00adt"),
         ("cat", "c4t!"),

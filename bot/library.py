@@ -16,6 +16,7 @@ from bot.files import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.records import OPEN_STATES, Job
 from bot.replies import Refusal
 from bot.results import Results
+from bot.settings import MAX_PAGE
 from bot.talk import Talk
 from bot.ui import panels
 from bot.ui.parts import Layout
@@ -26,7 +27,6 @@ _PER_PAGE = 4
 _THUMBNAIL_PX = 512
 _MAX_UPLOAD_BYTES = 32 * 1024 * 1024
 _MAX_IN_QUEUE = 8
-_PAGE_OF_SERVICE = 200
 
 
 class Library:
@@ -120,7 +120,7 @@ class Library:
             cursor = None
             while True:
                 page = await self._client.jobs(
-                    user=user, state=state, cursor=cursor, limit=_PAGE_OF_SERVICE
+                    user=user, state=state, cursor=cursor, limit=MAX_PAGE
                 )
                 found |= {job.id: job for job in page.jobs}
                 cursor = page.next_cursor
@@ -167,7 +167,7 @@ class Library:
         cursor = None
         while len(found) < count:
             page = await self._client.jobs(
-                user=user, state="succeeded", cursor=cursor, limit=min(count, _PAGE_OF_SERVICE)
+                user=user, state="succeeded", cursor=cursor, limit=min(count, MAX_PAGE)
             )
             found += [job for job in page.jobs if job.images]
             cursor = page.next_cursor

@@ -7,7 +7,6 @@ import re
 MAX_PROMPT_CHARS = 1000
 """Longest prompt taken from Discord; it must fit whole into an alt text, which has 1024."""
 
-_ZERO_WIDTH = "\u200b"
 _JOINING = frozenset(
     "\u200c\u200d"  # letters of Persian and Indian scripts, and emoji, are put together by them
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"  # Arabic, Syriac

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from fastapi import FastAPI
@@ -21,6 +20,7 @@ from serve.held import HeldRequests
 from serve.keys import KeyStore
 from serve.methods import MethodMiddleware
 from serve.middleware import PROBES, ErrorMiddleware, RequestMiddleware
+from serve.release import RELEASE
 from serve.routes import (
     image_routes,
     job_routes,
@@ -64,7 +64,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
     app = _Application(
         title="Cascade Serve",
         description=_DESCRIPTION,
-        version=_version(),
+        version=RELEASE,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
@@ -132,10 +132,3 @@ class _Application(FastAPI):
         for name, examples in EXAMPLES.items():
             document["components"]["schemas"][name]["examples"] = examples
         return document
-
-
-def _version() -> str:
-    try:
-        return version("cascade-serve")
-    except PackageNotFoundError:
-        return "0"

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from cascade_core.errors import Internal, NotFound, NotReady, SettingsInvalid
-from serve.request_id import REQUEST_ID_HEADER
+from serve.request_id import HARMLESS, REQUEST_ID_HEADER
 from serve.response_headers import DEFAULT_HEADERS
 from serve.unavailable import LOST, LOST_AND_UNKNOWN, RETRY_AFTER_S, STARTING
 
@@ -35,7 +35,7 @@ _DEFAULT_HEADERS = "\n".join(
 )
 _FRONTEND_RULES = f"""
     # As serve.proxy_middleware does it behind Ray's own proxy.
-    acl has_id req.hdr({REQUEST_ID_HEADER}) -m reg ^[A-Za-z0-9._-]{{1,64}}$
+    acl has_id req.hdr({REQUEST_ID_HEADER}) -m reg ^{HARMLESS}$
     acl has_one_id req.hdr_cnt({REQUEST_ID_HEADER}) eq 1
     http-request set-header {REQUEST_ID_HEADER} %[uuid] unless has_id has_one_id
     http-request set-var(txn.request_id) req.hdr({REQUEST_ID_HEADER})

@@ -8,10 +8,11 @@ from starlette.datastructures import Headers
 from ulid import ULID
 
 REQUEST_ID_HEADER = "x-request-id"
-_HARMLESS = re.compile(r"[A-Za-z0-9._-]{1,64}")
+HARMLESS = "[A-Za-z0-9._-]{1,64}"
+"""Ids of this form are kept, as a regular expression of Python and of HAProxy."""
 
 
 def chosen_request_id(headers: Headers) -> str:
     """Return the id that the client gave its request if it is harmless, else a new one."""
     request_id = headers.get(REQUEST_ID_HEADER, "")
-    return request_id if _HARMLESS.fullmatch(request_id) else str(ULID())
+    return request_id if re.fullmatch(HARMLESS, request_id) else str(ULID())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoints, entry_points, version
+from importlib.metadata import EntryPoints, entry_points
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +23,7 @@ from serve.cli.suggestions import suggestions
 from serve.cli.top import top
 from serve.cli.transfer import export, import_
 from serve.cli.up import up
+from serve.release import RELEASE
 
 _ADDED = "cascade.commands"
 """Entry points of this group are commands of rooms that this one knows nothing of."""
@@ -84,7 +85,7 @@ app = typer.Typer(
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        say(f"cascade {version('cascade-serve')}")
+        say(f"cascade {RELEASE}")
         raise typer.Exit
 
 

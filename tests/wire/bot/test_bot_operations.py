@@ -92,6 +92,7 @@ async def test_where_a_late_picture_could_not_be_brought_a_long_queue_is_refused
     asked = await bea.slash(elsewhere, "imagine", prompt="a late fox")
     refused = await asked.reply(lambda m: "long queue" in m.text)
     assert refused.receiver == bea.user
+    # The refusal does not wait for the job's cancellation.
+    await asyncio.wait_for(stage.service.door.ended(await stage.submitted()), HANG_S)
     assert stage.service.database.open_job_ids() == []
-    await stage.submitted()
     await stage.imagine("a fox that may be late")

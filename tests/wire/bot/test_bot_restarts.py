@@ -192,7 +192,7 @@ async def test_a_stop_leaves_nobody_waiting_for_an_order_that_the_service_has_no
     await asked.acked()
     assert await bot.terminate() == 0
     answer = await asked.reply(lambda m: "try again in a minute" in m.text)
-    assert f"Reference: {int(asked.id):X}" in answer.text
+    assert f"`{int(asked.id):X}`" in answer.text
 
 
 async def test_a_stop_waits_for_discord_no_longer_than_its_grace_period(
@@ -217,7 +217,7 @@ async def test_a_service_that_hangs_is_answered_for_at_once_and_told_of_with_a_r
         assert one.ack == Callback.DEFERRED_MESSAGE  # begun before anything was asked
         answer = await one.reply(lambda m: "not available right now" in m.text)
         assert answer.receiver == stage.alice.user
-        assert f"Reference: {int(one.id):X}" in answer.text
+        assert f"`{int(one.id):X}`" in answer.text
     await stage.service.start()
     await stage.picture("another fox")
 

@@ -72,7 +72,8 @@ def _head(seen: Snapshot) -> RenderableType:
         Text(f"  {cell(seen.unready)}", "bold red") if seen.unready else Text("  ready", "green")
     )
     head.add_row(
-        Text(str(cell(seen.url)), "bold") + is_ready, Text(f"{seen.at:%H:%M:%S} UTC", "dim")
+        Text(str(cell(seen.url)), "bold") + is_ready,
+        Text(f"{seen.at.astimezone():%H:%M:%S}", "dim"),
     )
     return head
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from io import StringIO
@@ -89,6 +90,15 @@ def row(text: str, name: str) -> list[str]:
     """Return the words of the line that begins with a name."""
     (line,) = [line.split() for line in text.splitlines() if line.startswith(f"{name} ")]
     return line
+
+
+def test_its_clock_is_this_machines_as_in_the_list_of_jobs(monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as there:
+        there.setenv("TZ", "Asia/Tokyo")
+        time.tzset()
+        shown = rendered(frame(snapshot()))
+    time.tzset()
+    assert "21:00:00" in shown.splitlines()[0]
 
 
 def test_stages_show_replicas_jobs_speed_and_rate_of_the_last_ten_minutes() -> None:

@@ -50,6 +50,7 @@ moved, either."""
 _PAGE = 100
 _LONGEST_JOB = timedelta(days=366)
 """From acceptance to end; how long jobs took tells how long new ones will."""
+_CLOCKS_DIFFER = timedelta(days=1)
 _MOST_SECONDS = 1e9
 _ID = r"[A-Za-z0-9_-]{1,64}"
 _FORMATS: tuple[str, ...] = get_args(ImageFormat)
@@ -305,8 +306,10 @@ def _check(rows: Rows, job_id: str) -> None:
         and isinstance(job["error"], dict | None)
         and _are_texts(list((job["error"] or {}).values()))
         and isinstance(job["client_state"], dict | None)
-        and _is_span(job["created_at"], job["started_at"], job["finished_at"])
+        and job["finished_at"] is not None
+        and _are_of_one_job(*_times(job), *(row["ready_at"] for row in pictures))
         and len(pictures) <= MAX_IMAGES
+        and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
         and all(row["job_id"] == job_id for row in parts)
         and all(row["format"] in _FORMATS for row in pictures)
         and all(0 <= row["index"] < MAX_IMAGES for row in parts)
@@ -326,14 +329,14 @@ def _are_texts(values: Any) -> bool:
     )
 
 
-def _is_span(
-    created_at: datetime, started_at: datetime | None, finished_at: datetime | None
-) -> bool:
-    """Return True if a job can have taken from the first of these times to the last."""
-    if finished_at is None:
-        return False
-    times = (created_at, started_at or created_at, finished_at)
-    return max(times) - min(times) <= _LONGEST_JOB
+def _times(job: dict[str, Any]) -> tuple[datetime | None, ...]:
+    return job["created_at"], job["started_at"], job["finished_at"]
+
+
+def _are_of_one_job(*times: datetime | None) -> bool:
+    """Return True if one job can have had all of these times, and has."""
+    known = [at for at in times if at is not None]
+    return max(known) - min(known) <= _LONGEST_JOB and max(known) <= utc_now() + _CLOCKS_DIFFER
 
 
 def _check_blob(name: str, image_format: str | None, data: bytes) -> None:

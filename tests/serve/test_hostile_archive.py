@@ -254,7 +254,11 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
         ("job", {"started_at": "1000-01-01T00:00:00"}),
         ("job", {"created_at": "0001-01-01T00:00:00+14:00"}),
         ("images", {"seed": 2**63}),
+        ("job", {"created_at": "9999-01-01T00:00:00", "finished_at": "9999-01-01T00:00:01"}),
         ("images", {"index": -1}),
+        ("images", {"size_bytes": 2**62}),
+        ("images", {"size_bytes": -1}),
+        ("images", {"ready_at": "9999-01-01T00:00:00"}),
         ("latents", {"model_id": "\ud800"}),
     ],
 )

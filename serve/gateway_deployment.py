@@ -24,10 +24,10 @@ from serve.keys import KeyStore
 from serve.log import configure_logging, context_of_ids
 from serve.metrics import RefusalMetrics
 from serve.moderation import Moderator, load_checkers
+from serve.open_stores import open_stores, until_available
 from serve.records import Claim, JobOwner
 from serve.refusals import RecentRefusals
 from serve.settings import Settings
-from serve.starting import open_stores, until_available
 from serve.tracing import configure_tracing, pack_context
 
 SUBMIT_TRIES, RETRY_PAUSE_S = 3, 1.0

@@ -27,6 +27,7 @@ from serve.job_counts import count_jobs
 from serve.log import configure_logging
 from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator, load_checkers
+from serve.open_stores import open_stores, until_available
 from serve.patience import until_ready
 from serve.periodic import every
 from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
@@ -35,7 +36,6 @@ from serve.settings import Settings
 from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
-from serve.starting import open_stores, until_available
 from serve.tracing import Context, configure_tracing
 from serve.turns import Turns
 from serve.upkeep import Upkeep

@@ -26,7 +26,7 @@ from serve.cli.output import CliError
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
-from serve.startup import is_starting
+from serve.start_marker import is_starting
 
 _PYTHONS = ((3, 11), (3, 12), (3, 13))
 _PORT_REMEDIES = {

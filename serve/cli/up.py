@@ -63,7 +63,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.private_files import keep_files_private
     from serve.ray_access import check_mode
     from serve.settings import load_settings
-    from serve.startup import announced
+    from serve.start_marker import announced
 
     keep_files_private()
     check_mode(os.environ)

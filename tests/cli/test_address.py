@@ -14,7 +14,7 @@ from bot.settings import load_settings as load_bot_settings
 from cascade_core.errors import SettingsInvalid
 from serve.cli.checks import check_port
 from serve.settings import Settings, load_settings
-from serve.startup import announced, is_starting
+from serve.start_marker import announced, is_starting
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
 
@@ -183,7 +183,7 @@ def test_doctor_calls_a_service_that_starts_that_and_its_port_taken_by_it(
 def test_a_start_that_was_killed_is_not_called_a_start(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     program = (
-        "import os, pathlib\nfrom serve.startup import announced\n"
+        "import os, pathlib\nfrom serve.start_marker import announced\n"
         f"with announced(pathlib.Path({str(tmp_path / 'data')!r}), 9):\n    os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=Path.cwd(), check=False)

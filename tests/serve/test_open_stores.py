@@ -12,9 +12,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cascade_core.errors import NotReady
-from serve import starting
+from serve import open_stores as module
+from serve.open_stores import open_stores, until_available
 from serve.settings import Settings
-from serve.starting import open_stores, until_available
 from tests.ray.client import free_port
 from tests.serve.test_connections import Proxy
 
@@ -36,7 +36,7 @@ async def test_a_process_waits_for_a_database_that_starts_later(
         waits.set()
         time.sleep(0.05)
 
-    monkeypatch.setattr(starting, "until_available", lambda do: until_available(do, pause=pause))
+    monkeypatch.setattr(module, "until_available", lambda do: until_available(do, pause=pause))
     starts = asyncio.create_task(asyncio.to_thread(open_stores, settings))
     await asyncio.to_thread(waits.wait)
     assert "refused" in records[0]["message"]
@@ -56,7 +56,7 @@ def test_a_process_waits_for_a_folder_that_is_there_later(
     def mount(_seconds: float) -> None:
         (tmp_path / "mount").unlink(missing_ok=True)
 
-    monkeypatch.setattr(starting, "until_available", lambda do: until_available(do, pause=mount))
+    monkeypatch.setattr(module, "until_available", lambda do: until_available(do, pause=mount))
     database, _ = open_stores(settings)
     database.probe()
     database.close()

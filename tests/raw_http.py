@@ -7,7 +7,8 @@ import socket
 from dataclasses import dataclass
 from typing import Any
 
-TIMEOUT_S = 60.0
+from tests.limits import HANG_S
+
 UPGRADES = {
     "h2c": "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABkAAQ\r\n",
     "tls": "Connection: upgrade\r\nUpgrade: TLS/1.2\r\n",
@@ -55,7 +56,7 @@ class Connection:
     """A connection to the service on this machine."""
 
     def __init__(self, port: int) -> None:
-        self._socket = socket.create_connection(("127.0.0.1", port), TIMEOUT_S)
+        self._socket = socket.create_connection(("127.0.0.1", port), HANG_S)
         self._file = self._socket.makefile("rb")
 
     def send(self, text: str | bytes) -> None:

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 
 from tests.k8s.manifests import other_pods
+from tests.limits import HANG_S
 
 SERVER = next((name for name in ("valkey", "redis") if shutil.which(f"{name}-server")), None)
 PASSWORD = "0123456789abcdef"
-PATIENCE_S = 60
 
 needs_server = pytest.mark.skipif(
     SERVER is None, reason="no Valkey or Redis (Debian: apt install redis-server)"
@@ -56,7 +56,7 @@ def running(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
     command = [*container()["command"], *(here(word, tmp_path) for word in container()["args"])]
     env = os.environ | {"REDIS_PASSWORD": PASSWORD}
     process = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
-    until = time.monotonic() + PATIENCE_S
+    until = time.monotonic() + HANG_S
     while not asked("readinessProbe", tmp_path):
         assert process.poll() is None
         assert time.monotonic() < until, "it never got ready"
@@ -84,7 +84,7 @@ def test_the_containers_first_process_is_the_server_and_ends_when_told_to(
     assert Path(f"/proc/{running.pid}/comm").read_text().startswith(f"{SERVER}-server")
     assert PASSWORD not in Path(f"/proc/{running.pid}/cmdline").read_text()
     running.send_signal(signal.SIGTERM)
-    assert running.wait(PATIENCE_S) == 0
+    assert running.wait(HANG_S) == 0
     assert any((tmp_path / "appendonlydir").iterdir())
 
 

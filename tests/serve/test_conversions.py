@@ -19,9 +19,8 @@ from serve.records import utc_now
 from serve.services import Services
 from serve.store import BlobStore
 from serve.upkeep import GRACE, Upkeep
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
-
-TIMEOUT_S = 30.0
 
 
 class Held:
@@ -39,7 +38,7 @@ class Held:
             self.running += 1
             self.most = max(self.most, self.running)
         self.begun.release()
-        self.free.wait(TIMEOUT_S)
+        self.free.wait(HANG_S)
         with self._lock:
             self.running -= 1
         return convert_image(*args, **kwargs)
@@ -70,7 +69,7 @@ async def test_a_hundred_who_want_one_picture_cost_one_conversion(
 ) -> None:
     url = await shared(client, (await made(client, door))[0])
     asking = [asyncio.create_task(client.get(url)) for _ in range(100)]
-    assert await asyncio.to_thread(held.begun.acquire, timeout=TIMEOUT_S)
+    assert await asyncio.to_thread(held.begun.acquire, timeout=HANG_S)
     held.free.set()
     answers = await asyncio.gather(*asking)
     assert {answer.status_code for answer in answers} == {200}
@@ -90,7 +89,7 @@ async def test_two_conversions_run_at_a_time_few_wait_and_all_else_goes_on(
     assert refused.status_code == 503
     assert int(refused.headers["retry-after"]) > 0
     for _ in range(conversions.THREADS):
-        assert await asyncio.to_thread(held.begun.acquire, timeout=TIMEOUT_S)
+        assert await asyncio.to_thread(held.begun.acquire, timeout=HANG_S)
     assert (await client.get("/v1/status")).status_code == 200
     assert (await client.get(f"/v1/images/{ids[0]}")).status_code == 200
     held.free.set()
@@ -111,7 +110,7 @@ async def test_a_conversion_goes_on_for_the_others_when_its_first_client_leaves(
         asyncio.create_task(services.conversions.stored(door.blobs, image, variant))
         for _ in range(2)
     )
-    assert await asyncio.to_thread(held.begun.acquire, timeout=TIMEOUT_S)
+    assert await asyncio.to_thread(held.begun.acquire, timeout=HANG_S)
     first.cancel()
     held.free.set()
     assert (await second)[:4] == b"RIFF"

@@ -24,15 +24,10 @@ from serve.proxy_middleware import ProxyMiddleware
 from serve.response_headers import DEFAULT_HEADERS
 from tests import raw_http
 from tests.raw_http import BODIES, UPGRADES
+from tests.ray.client import free_port
 from tests.serve.live_server import Server
 
 Start = Callable[[int | None], httpx.Client]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def configured(folder: Path, port: int, gateway_port: int | None) -> Path:

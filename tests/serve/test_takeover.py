@@ -14,9 +14,9 @@ import pytest
 
 from serve.db import Database
 from serve.records import NewJob
+from tests.limits import HANG_S
 
 JobMaker = Callable[..., NewJob]
-HANG_S = 180.0
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

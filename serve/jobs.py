@@ -41,6 +41,7 @@ from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
 from serve.workflow_engine import launch_dbos, migrate_dbos
+from serve.workflow_serializer import ENGINE_ERRORS
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
@@ -188,7 +189,11 @@ class Jobs:
         earlier_id = await loop.run_in_executor(self._accepting, insert)
         if earlier_id is not None:
             return earlier_id
-        await self._start(job.id)
+        try:
+            await self._start(job.id)
+        except ENGINE_ERRORS:  # the client has its job: `serve.rescue` starts it in a few seconds
+            logger.exception("job %s is accepted, but cannot be started yet", job.id)
+            self._ended.pop(job.id, None)
         return job.id
 
     async def _start(self, job_id: str) -> None:

@@ -25,6 +25,7 @@ from cascade_core.request import (
     Kind,
     is_printable,
 )
+from serve.json_depth import MAX_DEPTH, is_too_deep
 from serve.records import JobState, StageCUse
 
 MAX_CLIENT_STATE_BYTES = 4096
@@ -51,6 +52,8 @@ def _storable(max_bytes: int) -> Callable[[Value], Value]:
     def check(value: Value) -> Value:
         if value is None:
             return value
+        if is_too_deep(value):
+            raise ValueError(f"must not be nested more than {MAX_DEPTH} deep")
         try:
             size_bytes = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
         except (ValueError, RecursionError) as error:

@@ -32,6 +32,7 @@ from cascade_core.images import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
 from serve.archive import MAX_ENTRY_BYTES, Write
 from serve.db import Database
+from serve.json_depth import is_too_deep
 from serve.line import job_work
 from serve.records import TERMINAL_STATES, utc_now
 from serve.rows import last_event_data, load_jobs
@@ -306,6 +307,7 @@ def _check(rows: Rows, job_id: str) -> None:
         and isinstance(job["error"], dict | None)
         and _are_texts(list((job["error"] or {}).values()))
         and isinstance(job["client_state"], dict | None)
+        and not is_too_deep(job["client_state"])
         and job["finished_at"] is not None
         and _are_of_one_job(*_times(job), *(row["ready_at"] for row in pictures))
         and len(pictures) <= MAX_IMAGES

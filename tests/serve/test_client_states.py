@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import httpx
@@ -99,3 +100,22 @@ async def test_odd_text_in_a_state_hides_no_job(client: httpx.AsyncClient) -> No
     plain = await made(client, {"inbox": "bot", "note": "100% \\ 'x'"})
     assert await in_inbox(client, "bot") == [plain, odd]
     assert (await client.get("/v1/jobs", params={"inbox": "\x00"})).status_code == 400
+
+
+@pytest.mark.parametrize("depth", [65, 300, 680])
+async def test_values_nested_too_deep_to_be_answered_again_are_refused(
+    client: httpx.AsyncClient, depth: int
+) -> None:
+    value: dict[str, Any] = reduce(lambda inner, _: {"a": inner}, range(depth - 1), {})
+    job_id = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
+    answers = [
+        await client.post("/v1/jobs", json={"prompt": "x", "client_state": value}),
+        await client.patch(f"/v1/jobs/{job_id}", json={"client_state": value}),
+        await client.put("/v1/preferences/x", json={"value": value}),
+    ]
+    for answer in answers:
+        assert answer.status_code == 400
+        assert "nested" in answer.json()["error"]["message"]
+    fits = {"client_state": reduce(lambda inner, _: {"a": inner}, range(63), {})}
+    assert (await client.patch(f"/v1/jobs/{job_id}", json=fits)).status_code == 200
+    assert (await client.get("/v1/jobs")).json()["jobs"][0]["client_state"] == fits["client_state"]

@@ -9,6 +9,7 @@ import math
 import os
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -239,6 +240,7 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
         ("latents", {"request": {"prompt": 5}}),
         ("job", {"client_state": {"a": math.nan}}),
         ("job", {"client_state": {"a": "\ud800"}}),
+        ("job", {"client_state": reduce(lambda inner, _: {"a": inner}, range(400), {})}),
         ("job", {"warnings": [math.inf]}),
         ("job", {"warnings": [5]}),
         ("job", {"error": {"code": "\0"}}),

@@ -60,7 +60,7 @@ class Library:
         )
 
     async def info(self, job_id: str, talk: Talk) -> Layout:
-        """Return how a job's pictures were made, which everybody who sees them may know.
+        """Return how a job's pictures were made, which all who see them may know.
 
         Their owner also gets the original files, as far as they fit, and links to them.
         """
@@ -83,7 +83,7 @@ class Library:
         return panels.info(talk.voice, job, files, links, model, await self._original_s(job))
 
     async def own(self, job_id: str, user: str) -> Job:
-        """Return somebody's job.
+        """Return a job of this user.
 
         Raises:
             Refusal: it is another person's.
@@ -141,7 +141,7 @@ class Library:
             return await self._client.job(await self._client.job_of_image(wanted, user), user)
 
     async def find_in(self, message: discord.Message, talk: Talk) -> tuple[Job, int | None]:
-        """Return the job that a message shows, whoever's it is, and which picture if that is clear.
+        """Return the job that a message shows, of any user, and which picture if that is clear.
 
         Messages of the bot are known by their buttons, others by the PNG files of ours in them.
 

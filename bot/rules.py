@@ -165,7 +165,7 @@ class Rules:
 
 
 class People:
-    """Everybody's defaults.
+    """The defaults of all users.
 
     Args:
         client: of the service, which keeps them.
@@ -186,7 +186,7 @@ class People:
         return await self._kept.get(user)
 
     async def change(self, user: str, change: Callable[[Defaults], Defaults]) -> Defaults:
-        """Change somebody's defaults, and return what they are now."""
+        """Change a user's defaults, and return what they are now."""
         return await self._kept.change(user, change)
 
     async def adopt_private_list(self) -> None:

@@ -120,7 +120,7 @@ class Talk:
     ) -> Prepared:
         """Prepare an answer and acknowledge as it says, or privately if that takes long.
 
-        Until then nothing is shown, so an order that is refused is seen by nobody else.
+        Until then nothing is shown, so others do not see an order that is refused.
 
         Raises:
             TooLate: Discord takes no answer any more.

@@ -94,7 +94,7 @@ class Caller:
         """Return the caller of a request whose body names this user and a picture to vary.
 
         Without keys OpenAI's clients name any user, also beside a picture that was made for none;
-        it is this machine's, and so is whoever asks.
+        it is this machine's, and so is the client.
         """
         return replace(self.acting_for(user), sees_unnamed=self.key_id is None)
 

@@ -73,7 +73,7 @@ TYPES: dict[int, str] = {
 ``server_error`` from 500 on."""
 
 REPAIR_S = 60
-"""Where trying again at once does not help, but somebody may be mending it."""
+"""Where trying again at once does not help, but the operator may be mending it."""
 METHOD_NOT_ALLOWED = "this address does not take this method; see /docs"
 _MAX_SHOWN_CHARS = 64
 _INVALID = "invalid_request_error"

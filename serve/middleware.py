@@ -79,7 +79,7 @@ class RequestMiddleware:
 
 
 class ErrorMiddleware:
-    """Bounds a request's body, and turns what nobody caught into a 500.
+    """Bounds a request's body, and turns what was not caught into a 500.
 
     Args:
         app: the application inside.

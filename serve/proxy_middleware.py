@@ -28,7 +28,7 @@ CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 CALLBACK = "serve.proxy_middleware.middlewares"
 
 ROUTES_PATH = "/-/routes"
-"""Where Ray tells everybody the names of its applications; nothing of ours asks for them."""
+"""Where Ray tells any client the names of its applications; nothing of ours asks for them."""
 RAYS_HEADERS = frozenset(
     {
         "x-request-timeout-seconds",

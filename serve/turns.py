@@ -2,8 +2,8 @@
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996). Each user with waiting calls carries a tag:
 where the user's next work begins on a clock that counts work instead of seconds; the smallest tag
-goes next. So a user with a hundred calls waiting holds up nobody else's first one by more than
-what is under way. A call is charged when its turn comes: one that leaves before costs nothing.
+goes next. So a user with a hundred calls waiting holds up the first one of another by no more
+than what is under way. A call is charged when its turn comes: one that leaves before costs nothing.
 """
 
 from __future__ import annotations

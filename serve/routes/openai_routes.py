@@ -204,7 +204,7 @@ def _wants_urls(body: ImagesBody, default: str) -> bool:
 
 
 def _url_of(services: Services, caller: Caller, http_request: Request) -> UrlOf:
-    """Return what makes addresses that anybody can fetch for an hour, as OpenAI's.
+    """Return what makes addresses that need no key for an hour, as OpenAI's.
 
     Raises:
         Unsupported: the service does not know its own address.

@@ -50,7 +50,7 @@ async def healthz() -> Health:
 @router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(services: Needs, request: Request) -> Response:
     """Tell whether a job would run now; 503 names what is missing, and tells admins why."""
-    # Anybody may ask, and a check writes to the blob store: its outcome is shared for a while.
+    # No key is needed, and a check writes to the blob store: its outcome is shared for a while.
     state, now_s = request.app.state, asyncio.get_running_loop().time()
     is_old = now_s - state.readiness_since_s >= READINESS_KEPT_S
     if state.readiness is None or (state.readiness.done() and is_old):

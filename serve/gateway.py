@@ -53,7 +53,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         keep_alive_s: seconds between comments that keep idle event streams open; so long may a
             stream outlive its key.
     """
-    hub = EventHub(EventLog(services.database))
+    hub, ring = EventHub(EventLog(services.database)), KeyRing(KeyStore(services.database))
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -79,7 +79,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
             exclude=lambda scope: scope.get("path") in PROBES,
         ),
     )
-    _set_state(app, services, hub, keep_alive_s)
+    _set_state(app, services, hub, ring, keep_alive_s)
     http_errors.install(app)
     docs_page.install(app)
     for routes in (
@@ -92,16 +92,16 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         service_routes,
     ):
         app.include_router(routes.router)
-    _add_middlewares(app, services, keep_alive_s)
+    _add_middlewares(app, services, ring, keep_alive_s)
     return app
 
 
-def _add_middlewares(app: FastAPI, services: Services, keep_alive_s: float) -> None:
+def _add_middlewares(app: FastAPI, services: Services, ring: KeyRing, keep_alive_s: float) -> None:
     """Surround the routes, from the innermost middleware to the outermost."""
     app.add_middleware(MethodMiddleware, routes=app.routes)
     app.add_middleware(
         GuardMiddleware,
-        store=KeyStore(services.database),
+        ring=ring,
         recheck_s=keep_alive_s,
         knows_clients=services.knows_clients,
     )
@@ -112,10 +112,11 @@ def _add_middlewares(app: FastAPI, services: Services, keep_alive_s: float) -> N
     app.add_middleware(RequestMiddleware)
 
 
-def _set_state(app: FastAPI, services: Services, hub: EventHub, keep_alive_s: float) -> None:
+def _set_state(
+    app: FastAPI, services: Services, hub: EventHub, ring: KeyRing, keep_alive_s: float
+) -> None:
     """Put what the routes share where they find it."""
     settings = services.settings
-    ring = KeyRing(KeyStore(services.database))
     app.state.services = services
     app.state.hub = hub
     app.state.held = HeldRequests(settings.max_streams, settings.max_streams_per_key)

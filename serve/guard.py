@@ -133,19 +133,17 @@ class GuardMiddleware:
 
     Args:
         app: the application inside.
-        store: where the keys are.
+        ring: the keys.
         recheck_s: how often the key of an open request is looked at again.
         knows_clients: requests come from the address of who asks; otherwise none is from this
             machine.
     """
 
-    def __init__(
-        self, app: ASGIApp, store: KeyStore, recheck_s: float, knows_clients: bool
-    ) -> None:
+    def __init__(self, app: ASGIApp, ring: KeyRing, recheck_s: float, knows_clients: bool) -> None:
         self._app = app
         self._knows_clients = knows_clients
         self._recheck_s = recheck_s
-        self._ring = KeyRing(store)
+        self._ring = ring
         self._limiter = RateLimiter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -207,10 +207,12 @@ def _is_local(scope: Scope, headers: Headers) -> bool:
     if client is None or len(hosts) != 1:
         return False
     try:
-        target = urlsplit(f"//{hosts[0]}").hostname
+        target = urlsplit(f"//{hosts[0]}")
+        _ = target.port  # a ValueError where it is no number
     except ValueError:
         return False
-    return is_loopback(client[0]) and is_loopback(target or "")
+    is_host = target.netloc == hosts[0] and "@" not in hosts[0]
+    return is_host and is_loopback(client[0]) and is_loopback(target.hostname or "")
 
 
 def _check_not_passed_on(headers: Headers) -> None:

@@ -75,6 +75,16 @@ async def test_two_host_headers_open_nothing(client: httpx.AsyncClient) -> None:
         assert (await client.send(request)).status_code == 401
 
 
+@pytest.mark.parametrize("rest", ["/evil.example", "?evil.example", "#.evil.example", ":x"])
+async def test_a_host_header_that_only_begins_with_this_machine_opens_nothing(
+    client: httpx.AsyncClient, rest: str
+) -> None:
+    for host in (f"localhost{rest}", f"evil.example{rest}@localhost"):
+        answer = await client.get("/v1/jobs", headers={"host": host})
+        assert answer.status_code == 401
+    assert (await client.get("/v1/jobs", headers={"host": "[::1]:8000"})).status_code == 200
+
+
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 async def test_with_a_key_a_proxy_and_another_site_are_fine(
     client: httpx.AsyncClient, bearer: Bearer, name: str, value: str

@@ -125,7 +125,7 @@ def build_app(service: ScriptedService) -> FastAPI:
         if service.refuse:
             return _error(*service.refuse)
         body = await request.json()
-        if not body.get("latent_id", "LAT-").startswith("LAT-"):
+        if body.get("latent_id") == "nosuch":
             return _not_found()
         return JSONResponse(service.create(body), 202)
 

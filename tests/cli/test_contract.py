@@ -75,12 +75,12 @@ def test_vary_finds_the_latent_of_an_image_and_of_a_latent_id(
         assert varied["images"][0]["latent_id"] == image["latent_id"]
 
 
-def test_an_unknown_source_shows_the_gateways_sentence(
+def test_an_unknown_source_is_named_with_all_that_it_could_be(
     cascade_at_gateway: Cascade, tmp_path: Path
 ) -> None:
     result = cascade_at_gateway("vary", "NOPE", "--out", str(tmp_path))
     assert result.exit_code == 2
-    assert "there is no such latent" in result.stderr
+    assert "there is no image, latent or picture file NOPE" in result.stderr
 
 
 def test_a_value_the_gateway_refuses_names_the_field(

@@ -35,6 +35,7 @@ from serve.autoscaling import STAGES, Sizing
 from serve.autoscaling_policy import DEPLOYMENTS, JOBS
 from serve.demand import open_work_key
 from serve.local import APP_NAME
+from serve.records import OPEN_STATES
 from serve.settings import ENV_PREFIX, Settings, load_settings
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
@@ -209,6 +210,10 @@ async def _finished(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, 
     answer = await http.post("/v1/jobs", json=body, headers={"Prefer": "wait=300"})
     answer.raise_for_status()
     job: dict[str, Any] = answer.json()
+    while job["state"] in OPEN_STATES:  # it took longer than the service lets a request wait
+        await asyncio.sleep(SAMPLE_S)
+        answer = await http.get(f"/v1/jobs/{job['id']}")
+        job = answer.raise_for_status().json()
     if job["state"] != "succeeded":
         raise RuntimeError(f"a job ended as {job['state']}: {job['error']}")
     return job

@@ -24,7 +24,7 @@ NULL_JOB: dict[str, Any] = {"prompt": "null", "width": MIN_SIDE_PX, "height": MI
 class NullStageC:
     """Answers at once with zeros; a prompt ``hold 0.5`` takes it that many seconds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
         checkpoint = open_checkpoint(settings.model_source(), components=())
         self._geometry = checkpoint.geometry
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
@@ -62,7 +62,7 @@ class NullStageC:
 class NullStage:
     """Stage B or A that answers at once, always with the same small PNG."""
 
-    def __init__(self, _settings: Settings) -> None:
+    def __init__(self, _settings: Settings, _gpu_share: float | None = None) -> None:
         pixels_hwc = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
         self._result = encode_image(pixels_hwc, "png", None)
 

@@ -100,19 +100,19 @@ class _Timed:
 class TimedStageC(_Timed):
     """Stage C."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
         super().__init__("c", NullStageC(settings))
 
 
 class TimedStageB(_Timed):
     """Stage B."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
         super().__init__("b", NullStage(settings))
 
 
 class TimedStageA(_Timed):
     """Stage A."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
         super().__init__("a", NullStage(settings))

@@ -16,6 +16,8 @@ from serve.autoscaling import STAGES
 from serve.settings import Settings
 
 DEADLINE_S = 280.0
+JOBS = 24
+"""Of a wave: enough to last until a replica has started, on a busy machine, too."""
 PHASES = "phases.json"
 
 
@@ -26,7 +28,7 @@ async def main(live: Live) -> dict[str, object]:
     phases: dict[str, object] = {"rest": most(live.samples)}
     for kind in ("vary_details", "generate"):
         began = len(live.samples)
-        jobs = asyncio.create_task(live.play([Arrival(0.0, kind, 1)] * 8))
+        jobs = asyncio.create_task(live.play([Arrival(0.0, kind, 1)] * JOBS))
         grows = "b" if kind == "vary_details" else "c"
         await live.seen(watching, lambda sample, stage=grows: sample.running[stage] > 1, DEADLINE_S)
         await jobs

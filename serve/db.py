@@ -50,7 +50,7 @@ from serve.rows import (
 )
 from serve.schema import Migrated, upgrade
 from serve.store import preview_name
-from serve.tables import events, images, jobs, latents, lock_events, sleeping_stages
+from serve.tables import database_now, events, images, jobs, latents, lock_events, sleeping_stages
 
 __all__ = ["Database", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 
@@ -139,7 +139,7 @@ class Database(Connections):
                     user=job.owner.user,
                     label=job.owner.label,
                     warnings=[],
-                    created_at=utc_now(),
+                    created_at=database_now(connection),
                     idempotency_key=job.claim.key,
                     body_digest=job.claim.body,
                     work=work,

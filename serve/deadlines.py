@@ -1,6 +1,7 @@
-"""The deadlines of open jobs: kept, moved on after an outage, and enforced where nobody else does.
+"""The deadlines of open jobs: kept, moved on after an outage, enforced for jobs without a process.
 
 :mod:`serve.rows` sets them when jobs are accepted; the workflow keeps them while it calls a stage.
+They are times of the database's clock, as each process may be on a machine of its own.
 """
 
 from __future__ import annotations
@@ -9,20 +10,20 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from cascade_core.errors import DeadlineExceeded
 from serve.db import Database
 from serve.patience import PatientDatabase
-from serve.records import OPEN_STATES, utc_now
-from serve.tables import jobs
+from serve.records import OPEN_STATES
+from serve.tables import database_now, executors, jobs
 
 OWNERLESS_AFTER: Final = timedelta(seconds=60)
-"""Whoever runs a job ends it at its deadline; one that is open so long after it has lost its
-process and cannot be resumed."""
+"""The process that runs a job ends it at its deadline; a job that is open for so long after it has
+lost its process and cannot be resumed."""
 
 logger = logging.getLogger(__name__)
 
@@ -31,8 +32,10 @@ def seconds_left(database: Database, job_id: str) -> float | None:
     """Return the seconds until a job's deadline, below 0 after it; None if it has none."""
     with database.reading() as connection:
         query = select(jobs.c.deadline_at).where(jobs.c.id == job_id)
-        deadline_at = connection.execute(query).scalar()
-    return None if deadline_at is None else (deadline_at - utc_now()).total_seconds()
+        deadline_at: datetime | None = connection.execute(query).scalar()
+        if deadline_at is None:
+            return None
+        return (deadline_at - database_now(connection)).total_seconds()
 
 
 @asynccontextmanager
@@ -57,25 +60,49 @@ def deadline_exceeded() -> DeadlineExceeded:
     )
 
 
-def extend(connection: Connection, by: timedelta) -> None:
+def extend_all(connection: Connection, by: timedelta) -> None:
     """Move the deadlines of all open jobs on, as nothing could run them for that time."""
+    count = _extend(connection, by)
+    if count:
+        seconds = by.total_seconds()
+        logger.warning("no process ran jobs for %.0f s: %d deadlines moved on", seconds, count)
+
+
+def extend(database: Database, job_id: str, by: timedelta) -> None:
+    """Move one open job's deadline on, as it waited for the service itself for that time."""
+    with database.writing() as connection:
+        _extend(connection, by, jobs.c.id == job_id)
+
+
+def _extend(connection: Connection, by: timedelta, *conditions: ColumnElement[bool]) -> int:
+    """Move the deadlines of open jobs on; returns of how many.
+
+    One by one, as SQLite cannot add to the times that it keeps.
+    """
     query = select(jobs.c.id, jobs.c.deadline_at).where(
-        jobs.c.state.in_(OPEN_STATES), jobs.c.deadline_at.is_not(None)
+        jobs.c.state.in_(OPEN_STATES), jobs.c.deadline_at.is_not(None), *conditions
     )
     rows = list(connection.execute(query))
     for row in rows:
         later = update(jobs).where(jobs.c.id == row.id)
         connection.execute(later.values(deadline_at=row.deadline_at + by))
-    if rows:
-        seconds = by.total_seconds()
-        logger.warning("no process ran jobs for %.0f s: %d deadlines moved on", seconds, len(rows))
+    return len(rows)
 
 
 def end_ownerless(database: Database) -> None:
-    """Fail the open jobs that nobody ended at their deadline."""
-    late = jobs.c.deadline_at < utc_now() - OWNERLESS_AFTER
-    query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), late)
+    """Fail the open jobs that no process ended at their deadline.
+
+    Their deadlines are compared with the newest sign of life of any process: after an outage the
+    next one moves the deadlines on, and until then none of them has passed.
+    """
     with database.reading() as connection:
+        lived_at: datetime | None = connection.execute(
+            select(func.max(executors.c.beat_at))
+        ).scalar()
+        if lived_at is None:
+            return
+        late = jobs.c.deadline_at < lived_at - OWNERLESS_AFTER
+        query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), late)
         job_ids = list(connection.execute(query).scalars())
     for job_id in job_ids:
         if database.finish_job(job_id, "failed", deadline_exceeded().to_dict()):

@@ -19,7 +19,7 @@ from typing import Final
 from sqlalchemy import Connection, delete, func, or_, select, update
 
 from serve.db import Database
-from serve.deadlines import extend
+from serve.deadlines import extend_all
 from serve.release import RELEASE
 from serve.tables import database_now, executors, leases, lock_events, upsert
 
@@ -78,7 +78,7 @@ class Executors:
                 lock_events(connection)  # those that start together shall move them on once
                 quiet = _quiet_for(connection)
                 if quiet > GONE_AFTER:
-                    extend(connection, quiet)
+                    extend_all(connection, quiet)
             now = database_now(connection)
             upsert(connection, executors, {"id": name, "beat_at": now})
             leads = _take_lease(connection, name, now)
@@ -130,7 +130,11 @@ def _take_lease(connection: Connection, holder: str, now: datetime) -> bool:
     """Take or keep the lease of this release; False if another process keeps it."""
     name = f"jobs {RELEASE}"
     upsert(connection, leases, {"name": name})
-    is_old = or_(leases.c.renewed_at.is_(None), leases.c.renewed_at < now - GONE_AFTER)
+    is_old = or_(
+        leases.c.renewed_at.is_(None),
+        leases.c.renewed_at < now - GONE_AFTER,
+        leases.c.renewed_at > now + GONE_AFTER,  # the database's clock was set back
+    )
     is_free = or_(leases.c.holder == holder, is_old)
     renewed = update(leases).where(leases.c.name == name, is_free)
     return connection.execute(renewed.values(holder=holder, renewed_at=now)).rowcount == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
@@ -23,17 +24,27 @@ logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 ResultT = TypeVar("ResultT")
+OnWait = Callable[[float], Awaitable[object]]
+"""Called again and again during a wait, with the seconds since the last call."""
 
 
-async def until_ready(do: Callable[[], Awaitable[ResultT]]) -> ResultT:
+async def _not_told(_seconds: float) -> None:
+    pass
+
+
+async def until_ready(do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _not_told) -> ResultT:
     """Do something that is safe to repeat until it raises NotReady no more."""
     pause_s = FIRST_PAUSE_S
+    told_at_s = time.monotonic()
     while True:
         try:
             return await do()
         except NotReady as error:
             logger.warning("waiting for a store: %s", error.for_operator)
         await asyncio.sleep(pause_s)
+        now_s = time.monotonic()
+        await on_wait(now_s - told_at_s)
+        told_at_s = now_s
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
@@ -92,17 +103,17 @@ class PatientBlobs:
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
-    async def put(self, key: str, data: bytes) -> None:
+    async def put(self, key: str, data: bytes, on_wait: OnWait) -> None:
         """Write an object that the job cannot go on without."""
-        await until_ready(partial(self._blobs.put, key, data))
+        await until_ready(partial(self._blobs.put, key, data), on_wait)
 
-    async def get_known(self, key: str, what: str) -> bytes:
+    async def get_known(self, key: str, what: str, on_wait: OnWait) -> bytes:
         """Read an object that the database says is there.
 
         Raises:
             Gone: it was lost; the message begins with ``what``.
         """
-        return await until_ready(partial(self._blobs.get_known, key, what))
+        return await until_ready(partial(self._blobs.get_known, key, what), on_wait)
 
     async def try_put(self, key: str, data: bytes) -> bool:
         """Write an object that the job can do without; False if the store did not answer."""

@@ -19,9 +19,9 @@ from serve.db import Database
 from serve.deadlines import end_ownerless
 from serve.executors import BEAT_S, Executors
 from serve.periodic import every
-from serve.records import OPEN_STATES, utc_now
+from serve.records import OPEN_STATES
 from serve.release import is_later
-from serve.tables import jobs
+from serve.tables import database_now, jobs
 
 STRANDED_AFTER: Final = timedelta(seconds=5)
 """A younger job is about to be started by the process that accepted it."""
@@ -69,12 +69,12 @@ class Recovery:
 
     def _show_life(self) -> None:
         self._leads = self._executors.beat(self._name)
-        if self._leads:  # after the sign of life, which may move deadlines on
-            end_ownerless(self._executors.database)
 
     async def _rescue(self) -> None:
         if self._leads:
-            await start_stranded(self._executors.database, self._start)
+            database = self._executors.database
+            await database.run(end_ownerless, database)
+            await start_stranded(database, self._start)
             await adopt(self._executors, self._name)
 
 
@@ -125,9 +125,9 @@ async def adopt(executors: Executors, own_name: str) -> None:
 
 def _stranded_candidates(database: Database) -> list[str]:
     """Return the open jobs that should have been started by now, oldest first."""
-    is_old = jobs.c.created_at < utc_now() - STRANDED_AFTER
-    query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
     with database.reading() as connection:
+        is_old = jobs.c.created_at < database_now(connection) - STRANDED_AFTER
+        query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
         rows = connection.execute(query.order_by(jobs.c.id))
         return [row.id for row in rows if not is_later(row.release)]
 

@@ -27,7 +27,15 @@ from serve.records import (
     OpenLimits,
     utc_now,
 )
-from serve.tables import MAX_INBOX_CHARS, events, images, jobs, latents, sleeping_stages
+from serve.tables import (
+    MAX_INBOX_CHARS,
+    database_now,
+    events,
+    images,
+    jobs,
+    latents,
+    sleeping_stages,
+)
 
 _MEAN_OVER_JOBS = 20
 UNKNOWN_JOB_S = 5.0
@@ -103,7 +111,8 @@ def line_up(
     """Give a job that was just recorded its deadline; returns where it stands."""
     ahead = outlook(connection)
     eta_s = ahead.queued_eta_s(job_id, job_work(request))
-    deadline_at = utc_now() + timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
+    allowed = timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
+    deadline_at = database_now(connection) + allowed
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(deadline_at=deadline_at))
     told_s = None if ahead.is_held_up(stages_of(request)) else eta_s
     return {"position": ahead.places[job_id].position, "eta_s": told_s}

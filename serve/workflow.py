@@ -13,6 +13,8 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
@@ -30,7 +32,7 @@ from cascade_core.errors import (
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve import store
 from serve.db import Database
-from serve.deadlines import in_time
+from serve.deadlines import extend, in_time
 from serve.demand import Demand
 from serve.gate import Gate
 from serve.job_warnings import add_warnings
@@ -144,7 +146,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
         latent = StageCLatent.decode(data)
-        await self._keep("c", store.latent_key(latent_id), data)
+        await self._keep(job_id, "c", store.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
@@ -160,12 +162,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         """
         job = await self._open(job_id)
         latent_key = store.latent_key(job.images[index].latent_id)
-        latent = await self._known("c", latent_key, "this latent")
+        latent = await self._known(job_id, "c", latent_key, "this latent")
         request = job.request.for_image(index).to_dict()
         with _checked(StageCLatent.decode, latent, "this latent"):
             await self._pass_gate(job, index, latent)
             data, seconds = await self._call(job_id, index, "b", latent, request)
-        await self._keep("b", store.handoff_key(job_id, index), data)
+        await self._keep(job_id, "b", store.handoff_key(job_id, index), data)
         await self._database.do(Database.add_cost, job_id, "b", seconds)
         return seconds
 
@@ -182,10 +184,10 @@ class JobWorkflow(DBOSConfiguredInstance):
             return 0.0
         handoff_key = store.handoff_key(job_id, index)
         what = "the Stage B latent of this job"
-        latent = await self._known("b", handoff_key, what)
+        latent = await self._known(job_id, "b", handoff_key, what)
         with _checked(StageBLatent.decode, latent, what):
             data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
-        await self._keep("a", store.image_key(image.id, job.request.format), data)
+        await self._keep(job_id, "a", store.image_key(image.id, job.request.format), data)
         await self._database.do(Database.save_image, image.id, len(data), seconds)
         await self._blobs.try_delete(handoff_key)
         return seconds
@@ -322,14 +324,18 @@ class JobWorkflow(DBOSConfiguredInstance):
                 result = await self._calls.call(job, index, stage, args, on_message)
             return result.data, result.seconds
 
-    async def _known(self, stage: str, key: str, what: str) -> bytes:
+    async def _known(self, job_id: str, stage: str, key: str, what: str) -> bytes:
         with self._handoff(stage, "fetch", key), span(f"fetch from stage {stage}"):
-            return await self._blobs.get_known(key, what)
+            return await self._blobs.get_known(key, what, partial(self._extend, job_id))
 
-    async def _keep(self, stage: str, key: str, data: bytes) -> None:
+    async def _keep(self, job_id: str, stage: str, key: str, data: bytes) -> None:
         self._metrics.handoff.size(stage, len(data))
         with self._handoff(stage, "store", key), span(f"store of stage {stage}"):
-            await self._blobs.put(key, data)
+            await self._blobs.put(key, data, partial(self._extend, job_id))
+
+    async def _extend(self, job_id: str, seconds: float) -> None:
+        """Move the job's deadline on, as the blob store did not answer for that time."""
+        await self._database.try_once(extend, job_id, timedelta(seconds=seconds))
 
     @contextmanager
     def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:

@@ -11,7 +11,13 @@ from sqlalchemy import update
 
 from cascade_core.deadline import FACTOR, UNKNOWN_S
 from serve.db import Database
-from serve.deadlines import OWNERLESS_AFTER, deadline_exceeded, end_ownerless, seconds_left
+from serve.deadlines import (
+    OWNERLESS_AFTER,
+    deadline_exceeded,
+    end_ownerless,
+    extend,
+    seconds_left,
+)
 from serve.deaths import count_death
 from serve.executors import GONE_AFTER, Executors
 from serve.records import Job, NewJob, OpenLimits, utc_now
@@ -72,15 +78,15 @@ def test_a_deadline_follows_the_estimate_and_is_shown_with_the_job(
 ) -> None:
     end_after(database, accept(database, make_job()), 3.0)
     first, second = accept(database, make_job()), accept(database, make_job(n=2))
-    assert allowed_s(database, first) == pytest.approx(60 + FACTOR * 3, abs=1)
-    assert allowed_s(database, second) == pytest.approx(60 + FACTOR * 9, abs=1)
+    assert allowed_s(database, first) == pytest.approx(60 + FACTOR * 3, abs=20)
+    assert allowed_s(database, second) == pytest.approx(60 + FACTOR * 9, abs=20)
     assert str(load(database, first).to_json()["deadline_at"]).endswith("Z")
 
 
 def test_before_anything_was_measured_a_deadline_is_generous(
     database: Database, make_job: JobMaker
 ) -> None:
-    assert allowed_s(database, accept(database, make_job())) == pytest.approx(UNKNOWN_S, abs=1)
+    assert allowed_s(database, accept(database, make_job())) == pytest.approx(UNKNOWN_S, abs=20)
 
 
 def test_a_service_that_became_too_slow_for_its_deadlines_grants_more_time(
@@ -143,17 +149,62 @@ def test_the_deadline_of_an_ended_job_stays(database: Database, make_job: JobMak
     assert deadline(database, job_id) == before
 
 
-def test_a_job_that_nobody_ended_at_its_deadline_is_ended(
+def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     database: Database, make_job: JobMaker
 ) -> None:
     late, barely, early, without = (accept(database, make_job()) for _ in range(4))
     change(database, late, deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
     change(database, barely, deadline_at=utc_now() - OWNERLESS_AFTER / 2)
     change(database, without, deadline_at=None)
+    Executors(database).beat("jobs-0")
     end_ownerless(database)
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
     assert database.open_job_ids() == sorted([barely, early, without])
+
+
+def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
+    database: Database, make_job: JobMaker
+) -> None:
+    job_id = accept(database, make_job())
+    Executors(database).beat("jobs-0")
+    no_life_for(database, 30 * MINUTE)
+    change(database, job_id, deadline_at=utc_now() - 10 * MINUTE)
+    end_ownerless(database)
+    Executors(database).beat("jobs-0")
+    end_ownerless(database)
+    assert database.open_job_ids() == [job_id]
+
+
+def test_a_machine_whose_clock_is_wrong_accepts_jobs_with_right_times(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("db", "rows"):
+        monkeypatch.setattr(f"serve.{module}.utc_now", lambda: utc_now() + 300 * MINUTE)
+    job_id = accept(database, make_job())
+    assert load(database, job_id).created_at < utc_now() + MINUTE
+    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_S, abs=20)
+
+
+def test_the_time_left_is_told_by_the_clock_that_set_the_deadline(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database's, which is ahead here; on another machine it can be."""
+    for module in ("rows", "deadlines"):
+        ahead = utc_now() + 300 * MINUTE
+        monkeypatch.setattr(f"serve.{module}.database_now", lambda _connection, at=ahead: at)
+    left_s = seconds_left(database, accept(database, make_job()))
+    assert left_s == pytest.approx(UNKNOWN_S, abs=20)
+
+
+def test_a_job_gets_the_time_for_which_it_waited(database: Database, make_job: JobMaker) -> None:
+    waited, other, ended = (accept(database, make_job()) for _ in range(3))
+    database.finish_job(ended, "cancelled")
+    before = [deadline(database, job_id) for job_id in (waited, other, ended)]
+    for job_id in (waited, ended):
+        extend(database, job_id, MINUTE)
+    after = [deadline(database, job_id) for job_id in (waited, other, ended)]
+    assert after == [before[0] + MINUTE, before[1], before[2]]
 
 
 def test_the_time_left_is_none_without_a_deadline_and_negative_after_it(
@@ -161,7 +212,7 @@ def test_the_time_left_is_none_without_a_deadline_and_negative_after_it(
 ) -> None:
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() - MINUTE)
-    assert -62 < (seconds_left(database, job_id) or 0) < -59
+    assert -90 < (seconds_left(database, job_id) or 0) <= -60
     change(database, job_id, deadline_at=None)
     assert seconds_left(database, job_id) is None
 

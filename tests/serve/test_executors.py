@@ -206,6 +206,14 @@ def test_one_process_of_a_release_holds_the_lease_and_another_takes_it_when_that
     assert not executors.beat("jobs-0")
 
 
+def test_a_lease_taken_before_the_clock_of_the_database_was_set_back_does_not_last(
+    executors: Executors, other: Executors, age: Callable[[str, timedelta], None]
+) -> None:
+    assert executors.beat("jobs-0")
+    age("jobs-0", -10 * GONE_AFTER)
+    assert other.beat("jobs-1")
+
+
 def test_processes_of_two_releases_have_a_lease_each(
     executors: Executors, other: Executors, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
+from itertools import count
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import pytest_asyncio
 
+from cascade_core.deadline import UNKNOWN_S
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.db import Database
@@ -142,6 +145,25 @@ async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
     assert (ended.state, ended.error) == ("succeeded", None)
     assert calls(stages) == [1, 1, 1]
     assert len(failed) == 3
+
+
+@pytest.mark.parametrize(("method", "key"), [("put", "latents/"), ("get", "")])
+async def test_the_time_without_the_blob_store_does_not_count_against_the_deadline(
+    run: Run,
+    make_job: JobMaker,
+    fails: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    method: str,
+    key: str,
+) -> None:
+    clock = SimpleNamespace(monotonic=partial(next, count(step=100)))  # each look 100 s later
+    monkeypatch.setattr("serve.patience.time", clock)
+    fails(BlobStore, method, times=3, key=key)
+    ended = await run(make_job())
+    assert ended.state == "succeeded"
+    assert ended.deadline_at is not None
+    allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
+    assert allowed_s == pytest.approx(UNKNOWN_S + 3 * 100, abs=20)
 
 
 async def test_a_warning_that_cannot_be_written_costs_no_job(

@@ -17,6 +17,7 @@ from cascade_core.errors import CascadeError, NotReady
 from cascade_core.service_url import http_url
 from serve import haproxy, open_files, ray_access
 from serve.app import STAGES, AppArgs, build_with
+from serve.error_texts import first_line
 from serve.exposure import check_exposure
 from serve.fleet import reason
 from serve.moderation import load_checkers
@@ -140,16 +141,11 @@ def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
 
 def _why_not_started(error: BaseException) -> str:
     if not ray.is_initialized():
-        return f"Ray did not start: {_first_line(error)}"
+        return f"Ray did not start: {first_line(error)}"
     with suppress(Exception):  # Serve's controller may be what did not start
         if why := why_not_running(APP_NAME):
             return why
-    return f"Ray Serve did not start: {_first_line(error)}"
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    return f"Ray Serve did not start: {first_line(error)}"
 
 
 def why_not_running(app_name: str) -> str:

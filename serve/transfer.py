@@ -80,12 +80,14 @@ class Moved:
 
     Attributes:
         jobs, files: how many.
+        known_jobs: jobs of the archive that were there before.
         size_bytes: of the files.
         missing: keys that the database names and the store does not have.
     """
 
     jobs: int = 0
     files: int = 0
+    known_jobs: int = 0
     size_bytes: int = 0
     missing: list[str] = field(default_factory=list)
 
@@ -133,7 +135,10 @@ async def import_jobs(
         elif (blob or rows) and not is_ours:
             break
         elif rows:
-            moved.jobs += _insert(database, _from_json(name, rows["job_id"], data), name)
+            if _insert(database, _from_json(name, rows["job_id"], data), name):
+                moved.jobs += 1
+            else:
+                moved.known_jobs += 1
         elif blob and not await blobs.exists(blob["key"]):
             _check_blob(name, blob["format"], data)
             await blobs.put(blob["key"], data)
@@ -179,13 +184,13 @@ def _keys(rows: Rows) -> list[str]:
     return keys + [latent_key(row["id"]) for row in kept]
 
 
-def _insert(database: Database, rows: Rows, name: str) -> int:
-    """Insert a job with its rows unless it is there; returns how many jobs that are."""
+def _insert(database: Database, rows: Rows, name: str) -> bool:
+    """Insert a job with its rows; False if it is there already."""
     (job_row,) = rows["job"]
     with database.writing() as connection:
         known = select(jobs.c.id).where(jobs.c.id == job_row["id"])
         if connection.execute(known).first():
-            return 0
+            return False
         _check_latents(connection, rows, name)
         for kind in ("images", "latents"):
             _insert_new(connection, _TABLES[kind], rows[kind])
@@ -196,7 +201,7 @@ def _insert(database: Database, rows: Rows, name: str) -> int:
         last = {"job_id": job.id, "type": job.state, "data": last_event_data(job)}
         lock_events(connection)
         connection.execute(insert(events).values(**last, at=utc_now()))
-    return 1
+    return True
 
 
 def _check_latents(connection: Connection, rows: Rows, name: str) -> None:

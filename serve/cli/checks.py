@@ -12,8 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
+
+import httpx
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, SettingsInvalid
@@ -24,6 +27,7 @@ from serve.cli.client import ServiceClient
 from serve.cli.findings import Finding
 from serve.cli.output import CliError
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
+from serve.error_texts import first_line
 from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
 from serve.start_marker import is_starting
@@ -37,6 +41,7 @@ _PORT_REMEDIES = {
 _GIB = 1024**3
 _DISK_WARNING_BYTES, _DISK_BROKEN_BYTES = 2 * _GIB, _GIB // 5
 _SHM_WARNING_BYTES = _GIB // 4
+_OWN_ANSWER_S = 2.0
 _OTHER_DATABASE = "check CASCADE_DATABASE_URL"
 _OTHER_STORE = "check CASCADE_BLOB_URL"
 
@@ -66,8 +71,8 @@ def run_checks(url: str) -> list[Finding]:
     with private_files():
         findings += [check(settings) for check in checks]
     server = check_server(url)
-    is_ours = server.status == "ok" or is_starting(http_url(settings.http_host, settings.http_port))
-    return [*findings, check_port(settings, is_served=is_ours), server]
+    is_served = server.status == "ok" or is_starting(_address(settings))
+    return [*findings, check_port(settings, is_served=is_served), server]
 
 
 def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
@@ -193,7 +198,7 @@ def check_database(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("database", "broken", f"{where}: {error.for_operator}", _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("database", "broken", f"{where}: {_first_line(error)}", _OTHER_DATABASE)
+        return Finding("database", "broken", f"{where}: {first_line(error)}", _OTHER_DATABASE)
     return Finding("database", "ok", where)
 
 
@@ -208,7 +213,7 @@ def check_access(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("access", "broken", error.for_operator, _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError
-        return Finding("access", "broken", _first_line(error), _OTHER_DATABASE)
+        return Finding("access", "broken", first_line(error), _OTHER_DATABASE)
 
 
 def check_moderation(settings: Settings) -> Finding:
@@ -234,7 +239,7 @@ def check_blobs(settings: Settings) -> Finding:
     except CascadeError as error:
         return Finding("blob store", "broken", f"{where}: {error.for_operator}", _OTHER_STORE)
     except Exception as error:  # wrong credentials surface as each backend's own errors
-        return Finding("blob store", "broken", f"{where}: {_first_line(error)}", _OTHER_STORE)
+        return Finding("blob store", "broken", f"{where}: {first_line(error)}", _OTHER_STORE)
     return Finding("blob store", "ok", where)
 
 
@@ -261,6 +266,16 @@ def check_port(settings: Settings, *, is_served: bool) -> Finding:
     return Finding("port", "ok", f"{where} is free")
 
 
+def check_port_to_start(settings: Settings) -> Finding:
+    """Check that a new service could listen, and tell when the port is taken by one that runs."""
+    found = check_port(settings, is_served=False)
+    url = _address(settings)
+    if found.status == "broken" and _is_ours(url):
+        remedy = "stop it first, or start another with --port and a CASCADE_DATA_DIR of its own"
+        return Finding("port", "broken", f"the service is at {url} already", remedy)
+    return found
+
+
 def check_server(url: str) -> Finding:
     """Check whether a service answers and is ready; none at all is no fault."""
     try:
@@ -271,10 +286,16 @@ def check_server(url: str) -> Finding:
         return Finding("server", "warning", error.message, error.remedy)
 
 
-def _first_line(error: Exception) -> str:
-    """Return what a driver says, without the hints and statements that follow."""
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+def _is_ours(url: str) -> bool:
+    """Tell whether what listens at an address of this machine is the service."""
+    with suppress(httpx.HTTPError, ValueError):
+        answer = httpx.get(f"{url}/healthz", timeout=_OWN_ANSWER_S, trust_env=False)
+        return bool(answer.json() == {"status": "ok"})
+    return False
+
+
+def _address(settings: Settings) -> str:
+    return http_url(settings.http_host, settings.http_port)
 
 
 def _existing(folder: Path) -> Path:

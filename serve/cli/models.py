@@ -13,7 +13,7 @@ from serve.cli.output import CliError, ExitCode, cell, console, print_json, say,
 if TYPE_CHECKING:
     from cascade_core.checkpoint import Checkpoint
 
-_MB = 1_000_000
+_KB, _MB = 1000, 1_000_000
 
 Fetch = Annotated[bool, typer.Option("--fetch", help="Download a hub model's missing files.")]
 
@@ -71,6 +71,12 @@ def _size_bytes(checkpoint: Checkpoint, name: str) -> int:
     return sum(file.stat().st_size for file in files)
 
 
+def _size_text(size_bytes: int) -> str:
+    if size_bytes < _MB / 10:
+        return f"{size_bytes / _KB:,.1f} kB"
+    return f"{size_bytes / _MB:,.1f} MB"
+
+
 def _print(found: dict[str, Any]) -> None:
     say(f"model    {found['id']}  {found['revision']}")
     say(f"licence  {found['licence']}")
@@ -82,7 +88,7 @@ def _print(found: dict[str, Any]) -> None:
     )
     shown = table("part", "size", "where")
     for part in found["components"]:
-        size = f"{part['size_bytes'] / _MB:,.2f} MB"
+        size = _size_text(part["size_bytes"])
         shown.add_row(*map(cell, (part["name"], size, part["path"])))
     console().print(shown)
     if found["suggestions"]:

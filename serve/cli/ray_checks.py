@@ -14,6 +14,9 @@ from serve.private_files import is_private
 from serve.ray_access import check_mode, private_temp_dir, token_path
 from serve.settings import Settings
 
+_MOST_PORTS = 4
+"""A line has room for so many."""
+
 
 def check_ray_access(settings: Settings) -> Finding:
     """Check that Ray asks for a private token and has a place for its files."""
@@ -38,9 +41,10 @@ def check_ray_ports(settings: Settings) -> Finding:
         ports = []
     if not ports:
         return Finding("ray ports", "ok", "none is open beyond this machine")
+    some = ", ".join(map(str, ports[:_MOST_PORTS])) + (", ..." if ports[_MOST_PORTS:] else "")
     detail = (
-        f"{len(ports)} ports of Ray listen beyond this machine "
-        f"({', '.join(map(str, ports))}); all but the metrics ask for the token"
+        f"{len(ports)} ports of Ray listen beyond this machine ({some}); "
+        "all but the metrics ask for the token"
     )
     return Finding("ray ports", "warning", detail, "close them to the network with a firewall")
 

@@ -20,7 +20,15 @@ if TYPE_CHECKING:
 
 _MB = 1_000_000
 
-To = Annotated[Path, typer.Argument(metavar="DIR|FILE.tar", help="Where to write.")]
+
+def _named(text: str) -> Path:
+    """Refuse an empty path, such as that of a variable without a value: it would mean `.`."""
+    if not text:
+        raise typer.BadParameter("name a folder or a file that ends in .tar")
+    return Path(text)
+
+
+To = Annotated[Path, typer.Argument(metavar="DIR|FILE.tar", help="Where to write.", parser=_named)]
 From = Annotated[
     Path, typer.Argument(metavar="DIR|FILE.tar", help="What `cascade export` wrote.", exists=True)
 ]
@@ -72,4 +80,5 @@ def _stores() -> Iterator[tuple[Database, BlobStore]]:
 
 def _tell(moved: Moved, verb: str) -> None:
     size_mb = moved.size_bytes / _MB
-    say(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB")
+    known = f"; {moved.known_jobs} jobs were here already" if moved.known_jobs else ""
+    say(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB{known}")

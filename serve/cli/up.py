@@ -89,13 +89,13 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
 def _check_and_tell(settings: Settings) -> None:
     """Refuse what cannot be served, and print what will be."""
     from cascade_core.checkpoint import open_checkpoint
-    from serve.cli.checks import check_blobs, check_database, check_port
+    from serve.cli.checks import check_blobs, check_database, check_port_to_start
     from serve.exposure import check_exposure
 
     for check in (check_database, check_blobs):
         _require(check(settings))
     answered = check_exposure(settings)
-    _require(check_port(settings, is_served=False))
+    _require(check_port_to_start(settings))
     if settings.model_source().is_hub:
         note(f"model {settings.model}: looking for its files, fetching what is missing")
     checkpoint = open_checkpoint(settings.model_source())

@@ -165,6 +165,10 @@ def build_app(service: ScriptedService) -> FastAPI:
         headers = {"x-latent-id": image_id.replace("IMG-", "LAT-")}
         return Response(_png(), media_type="image/png", headers=headers)
 
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
     @app.get("/readyz")
     def readyz() -> Response:
         if service.is_ready:

@@ -10,11 +10,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cascade_core.checkpoint import DEMO_MODEL_DIR
 from serve import open_files
-from serve.cli.checks import check_open_files, check_port, check_python
+from serve.cli.checks import check_open_files, check_port, check_port_to_start, check_python
 from serve.private_files import is_private
 from serve.ray_access import make_token
 from serve.settings import Settings
@@ -193,6 +194,16 @@ def test_a_taken_port_is_broken_unless_the_service_itself_has_it(tmp_path: Path)
         settings = Settings(http_port=other.getsockname()[1], data_dir=tmp_path)
         assert check_port(settings, is_served=False).status == "broken"
         assert check_port(settings, is_served=True).status == "ok"
+
+
+def test_a_start_where_the_service_runs_already_is_told_that(
+    service: ScriptedService, tmp_path: Path
+) -> None:
+    port = httpx.URL(service.url).port
+    assert port is not None
+    found = check_port_to_start(Settings(http_port=port, data_dir=tmp_path))
+    assert found.status == "broken"
+    assert found.detail == f"the service is at {service.url} already"
 
 
 def test_an_old_python_is_broken() -> None:

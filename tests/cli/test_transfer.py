@@ -23,6 +23,16 @@ def test_what_was_exported_can_be_imported(cascade: Cascade, tmp_path: Path, nam
     assert imported.stdout == "added: 0 jobs, 0 files, 0.0 MB\n"
 
 
+def test_an_empty_path_does_not_export_into_the_current_folder(
+    cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refused = cascade("export", "")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "name a folder" in refused.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_another_file_is_neither_overwritten_nor_imported(cascade: Cascade, tmp_path: Path) -> None:
     other = tmp_path / "notes.txt"
     other.write_text("keep me")

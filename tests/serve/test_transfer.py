@@ -144,7 +144,8 @@ async def test_importing_again_changes_nothing(
     await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
     there[0].delete_image(first.images[0].id)
     before = rows(there[0])
-    assert await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry)) == Moved()
+    moved = await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
+    assert moved == Moved(known_jobs=3)
     assert rows(there[0]) == before
 
 

@@ -52,10 +52,14 @@ class ServiceClient:
         return job
 
     def events(self, job_id: str, after: int = 0) -> Iterator[Event]:
-        """Follow a job's events to its end."""
+        """Follow a job's events to its end; a service that says so is asked again later."""
         headers = {"Last-Event-ID": str(after)} if after else {}
         url = f"/v1/jobs/{job_id}/events"
         with connect_sse(self.http, "GET", url, headers=headers) as source:
+            if source.response.status_code == 503:
+                self.wait_until_ready()
+                yield from self.events(job_id, after)
+                return
             for event in source.iter_sse():
                 if not event.data:
                     continue  # httpx-sse makes an empty event of a keep-alive comment

@@ -22,7 +22,6 @@ Action = Literal[
     "cancel",
     "show",
     "page",
-    "queue",
     "drop",
 ]
 

@@ -18,7 +18,7 @@ import discord
 from bot import orders
 from bot.address import Address, shown_before
 from bot.client import CascadeClient
-from bot.custom_ids import CustomId
+from bot.custom_ids import Action, CustomId
 from bot.desk import Desk
 from bot.library import Library
 from bot.orders import EditedValues, Order
@@ -55,7 +55,7 @@ class Actions:
         self._desk = desk
         self._library = library
         self._pressed: dict[tuple[int, int, str], float] = {}
-        self._handlers: dict[str, Handler] = {
+        self._handlers: dict[Action, Handler] = {
             "vary": self._vary,
             "reroll": self._reroll,
             "again": self._again,
@@ -196,12 +196,17 @@ class Actions:
 
         It is so for moderators: they decide what is seen here, and the picture stays its owner's.
         And where the service no longer has the job.
+
+        Raises:
+            Refusal: neither the message nor the service says that it is this person's.
         """
         if not _is_own(talk.interaction):
             return None
         try:
             return await self._client.job(job_id, talk.user)
         except NotFound:
+            if not (_names_owner(talk.interaction) or _is_moderator(talk.interaction)):
+                raise Refusal.because("not_your_job") from None
             return None
 
     async def _cancel(self, talk: Talk, pressed: CustomId) -> None:
@@ -273,6 +278,17 @@ def _components(message: discord.Message | None) -> list[dict[str, Any]]:
     return [] if message is None else [dict(part.to_dict()) for part in message.components]
 
 
+def _names_owner(interaction: Interaction) -> bool:
+    """Return True where it is plain whose a message is: it says so, or one person alone sees it."""
+    message = interaction.message
+    is_named = message is not None and message.interaction_metadata is not None
+    return is_named or interaction.guild_id is None
+
+
+def _is_moderator(interaction: Interaction) -> bool:
+    return interaction.guild_id is not None and interaction.permissions.manage_messages
+
+
 def _is_own(interaction: Interaction) -> bool:
     """Return True unless the message itself says that it belongs to another person."""
     message = interaction.message
@@ -296,7 +312,5 @@ def _check_may_remove(interaction: Interaction) -> None:
     Raises:
         Refusal: neither.
     """
-    is_in_guild = interaction.guild_id is not None
-    is_moderator = is_in_guild and interaction.permissions.manage_messages
-    if not (is_moderator or _is_own(interaction)):
+    if not (_is_moderator(interaction) or _is_own(interaction)):
         raise Refusal.because("not_your_job")

@@ -6,6 +6,7 @@ import re
 import time
 import unicodedata
 from io import BytesIO
+from typing import Any, get_args
 
 import pytest
 from hypothesis import given
@@ -21,6 +22,7 @@ from bot.parameters import check_parameters
 from bot.replies import FIELDS, SENTENCES, Refusal, is_fault, sentence
 from bot.settings import load_settings
 from bot.texts import Texts, Voice
+from bot.ui.actions import Actions
 from cascade_core.errors import (
     ContentRefused,
     InvalidRequest,
@@ -42,6 +44,11 @@ def test_an_id_survives_its_way_through_a_button() -> None:
         assert len(str(given_id)) <= 100
     assert CustomId("vary", JOB_ID, "3").index == 3
     assert CustomId("info", JOB_ID).index is None
+
+
+def test_every_action_of_an_id_can_be_done() -> None:
+    nothing: Any = None
+    assert set(get_args(custom_ids.Action)) == set(Actions(nothing, nothing, nothing)._handlers)
 
 
 @pytest.mark.parametrize(

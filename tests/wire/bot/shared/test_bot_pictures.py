@@ -127,6 +127,25 @@ async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) ->
     assert stage.service.database.open_job_ids() == [job_id]
 
 
+@pytest.mark.parametrize("action", ["Delete", "erase"])
+async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_moderators_alone(
+    stage: Stage, action: str
+) -> None:
+    job_id, message = await stage.picture()
+    message.source = None
+    found = message.component(message.buttons["Delete"]["custom_id"])
+    assert found is not None
+    if action == "erase":
+        found["custom_id"] = f"v1:erase:{job_id}:all"
+    mallory = stage.fake.person("mallory", stage.channel.guild)
+    refused = await (await mallory.click(message, found["custom_id"])).reply(lambda m: m.receiver)
+    assert "Only who asked" in refused.text
+    assert not message.is_deleted
+    await stage.alice.click(message, found["custom_id"])
+    await stage.fake.wait_for(lambda: message.is_deleted)
+    assert stage.service.door.images(job_id)[0].deleted_at is not None
+
+
 async def test_of_two_people_who_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -126,12 +127,20 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
         engine = create_engine(parsed, pool_pre_ping=True, **pool)
         postgresql.bound(engine)
         return engine
-    if parsed.database:
-        make_folder(Path(parsed.database).parent)
+    if file := sqlite_file(parsed):
+        make_folder(file.parent)
     engine = create_engine(parsed, **pool)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file that a SQLite URL names, as a path or as SQLite's ``file:`` URI."""
+    name = url.database or ""
+    if name.startswith("file:"):
+        name = unquote(urlsplit(name).path)
+    return Path(name) if name and name != ":memory:" else None
 
 
 def make_folder(folder: Path) -> None:

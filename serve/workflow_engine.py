@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from pathlib import Path
 from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig
@@ -13,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
-from serve.connections import make_folder
+from serve.connections import make_folder, sqlite_file
 from serve.workflow_serializer import JsonSerializer, refuse_pickles
 
 CONNECTIONS: Final = 5
@@ -64,10 +63,11 @@ def migrate_dbos(database_url: str) -> None:
 def _prepare_file(database_url: str) -> None:
     """Make an SQLite file whose readers and writer do not wait for each other; it remembers."""
     url = make_url(database_url)
-    if url.get_backend_name() != "sqlite" or not url.database:
+    file = sqlite_file(url) if url.get_backend_name() == "sqlite" else None
+    if file is None:
         return
-    make_folder(Path(url.database).parent)
-    connection = sqlite3.connect(url.database)
+    make_folder(file.parent)
+    connection = sqlite3.connect(file)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.close()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import make_url, text
 
 from cascade_core.errors import NotReady
 from serve import connections, schema
@@ -217,3 +217,27 @@ async def test_no_more_connections_are_opened_than_were_asked_for(postgres_url: 
 def _sleep(database: Database) -> None:
     with database.reading() as connection:
         connection.execute(text("SELECT pg_sleep(0.05)"))
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("sqlite:////srv/a b/cascade.db", "/srv/a b/cascade.db"),
+        ("sqlite:///data/cascade.db", "data/cascade.db"),
+        ("sqlite:///file:/srv/cascade.db?mode=ro&uri=true", "/srv/cascade.db"),
+        ("sqlite:///file::memory:?uri=true", None),
+        ("sqlite://", None),
+    ],
+)
+def test_the_file_of_a_sqlite_url_is_known_in_both_of_its_forms(url: str, file: str | None) -> None:
+    assert connections.sqlite_file(make_url(url)) == (Path(file) if file else None)
+
+
+def test_a_uri_of_sqlite_makes_no_folder_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = Database(f"sqlite:///file:{tmp_path}/data/cascade.db?uri=true")
+    database.create_tables()
+    database.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]

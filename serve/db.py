@@ -214,13 +214,10 @@ class Database(Connections):
 
     def start_job(self, job_id: str) -> bool:
         """Move a job from queued to running; False if it is not queued."""
-        change = (
-            update(jobs)
-            .where(jobs.c.id == job_id, jobs.c.state == "queued")
-            .values(state="running", started_at=utc_now())
-        )
+        change = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued")
         with self.writing() as connection:
-            return connection.execute(change).rowcount == 1
+            values = {"state": "running", "started_at": database_now(connection)}
+            return connection.execute(change.values(values)).rowcount == 1
 
     def progress(
         self,
@@ -323,8 +320,8 @@ class Database(Connections):
         Returns:
             True for exactly one caller; False when the job had ended already.
         """
-        values = {"state": state, "error": error, "finished_at": utc_now()}
         with self.writing() as connection:
+            values = {"state": state, "error": error, "finished_at": database_now(connection)}
             if not _update_open(connection, job_id, values):
                 return False
             job = self._load(connection, job_id)

@@ -122,10 +122,11 @@ def _seconds_per_work(connection: Connection) -> float | None:
     # Those that ran into their deadline took at least as long: without them, a service that became
     # too slow for its own deadlines would never learn it.
     was_too_slow = jobs.c.error["code"].as_string() == DeadlineExceeded.code
+    # The clock was set back while a job ran, or an archive says so: it tells nothing of the pace,
+    # and a pace below 0 would put the deadlines of new jobs into the past.
+    is_known = jobs.c.started_at <= jobs.c.finished_at
     query = select(jobs.c.started_at, jobs.c.finished_at, jobs.c.work).where(
-        or_(jobs.c.state == "succeeded", was_too_slow),
-        jobs.c.work > 0,
-        jobs.c.started_at.is_not(None),
+        or_(jobs.c.state == "succeeded", was_too_slow), jobs.c.work > 0, is_known
     )
     latest = list(connection.execute(query.order_by(jobs.c.id.desc()).limit(_MEAN_OVER_JOBS)))
     if not latest:

@@ -176,6 +176,30 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     assert database.open_job_ids() == [job_id]
 
 
+def test_a_clock_that_was_set_back_while_a_job_ran_takes_no_time_from_later_ones(
+    database: Database, make_job: JobMaker
+) -> None:
+    end_after(database, accept(database, make_job()), -100.0)
+    job_id = accept(database, make_job())
+    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_S, abs=20)
+    assert load(database, job_id).eta_s is None
+    end_after(database, job_id, 3.0)
+    assert load(database, accept(database, make_job())).eta_s == 3.0
+
+
+def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.db.utc_now", lambda: utc_now() - 300 * MINUTE)
+    job_id = accept(database, make_job())
+    database.start_job(job_id)
+    database.finish_job(job_id, "succeeded")
+    job = load(database, job_id)
+    assert job.started_at is not None
+    assert job.finished_at is not None
+    assert job.created_at <= job.started_at <= job.finished_at
+
+
 def test_a_machine_whose_clock_is_wrong_accepts_jobs_with_right_times(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 ResultT = TypeVar("ResultT")
-OnWait = Callable[[float], Awaitable[object]]
-"""Called again and again during a wait, with the seconds since the last call."""
+OnWait = Callable[[float, float], Awaitable[object]]
+"""Called again and again during a wait: since when and until when, by ``time.monotonic``."""
 
 
-async def _not_told(_seconds: float) -> None:
+async def _not_told(_since_s: float, _until_s: float) -> None:
     pass
 
 
@@ -43,7 +43,7 @@ async def until_ready(do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _n
             logger.warning("waiting for a store: %s", error.for_operator)
         await asyncio.sleep(pause_s)
         now_s = time.monotonic()
-        await on_wait(now_s - told_at_s)
+        await on_wait(told_at_s, now_s)
         told_at_s = now_s
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 

@@ -88,6 +88,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
         self._begun: set[str] = set()
+        self._waited_until_s: dict[str, float] = {}
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -280,6 +281,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Drop what this process knows of a job that it no longer runs; returns the job."""
         self._calls.forget(job_id)
         self._begun.discard(job_id)
+        self._waited_until_s.pop(job_id, None)
         return self._open_jobs.pop(job_id, None)
 
     async def _context(self, job_id: str) -> Context:
@@ -333,9 +335,14 @@ class JobWorkflow(DBOSConfiguredInstance):
         with self._handoff(stage, "store", key), span(f"store of stage {stage}"):
             await self._blobs.put(key, data, partial(self._extend, job_id))
 
-    async def _extend(self, job_id: str, seconds: float) -> None:
-        """Move the job's deadline on, as the blob store did not answer for that time."""
-        await self._database.try_once(extend, job_id, timedelta(seconds=seconds))
+    async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
+        """Move the job's deadline on, as the blob store did not answer for that time.
+
+        Images of one job that wait at the same time move it on once.
+        """
+        since_s = max(since_s, self._waited_until_s.get(job_id, since_s))
+        self._waited_until_s[job_id] = until_s
+        await self._database.try_once(extend, job_id, timedelta(seconds=until_s - since_s))
 
     @contextmanager
     def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:

@@ -166,6 +166,21 @@ async def test_the_time_without_the_blob_store_does_not_count_against_the_deadli
     assert allowed_s == pytest.approx(UNKNOWN_S + 3 * 100, abs=20)
 
 
+async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_on_once(
+    run: Run,
+    make_job: JobMaker,
+    fails: Callable[..., list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    failed = fails(BlobStore, "put", times=8, key="latents/")
+    clock = SimpleNamespace(monotonic=lambda: 100.0 * len(failed))
+    monkeypatch.setattr("serve.patience.time", clock)
+    ended = await run(make_job(n=4))
+    assert ended.deadline_at is not None
+    allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
+    assert allowed_s == pytest.approx(UNKNOWN_S + 8 * 100, abs=20)
+
+
 async def test_a_warning_that_cannot_be_written_costs_no_job(
     run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:

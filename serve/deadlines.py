@@ -60,6 +60,18 @@ def deadline_exceeded() -> DeadlineExceeded:
     )
 
 
+def last_life(connection: Connection) -> datetime | None:
+    """Return when a process last showed that it runs jobs; None if that is not known.
+
+    A later time than now was written before the database's clock was set back.
+    """
+    past = executors.c.beat_at <= database_now(connection)
+    found: datetime | None = connection.execute(
+        select(func.max(executors.c.beat_at)).where(past)
+    ).scalar()
+    return found
+
+
 def extend_all(connection: Connection, by: timedelta) -> None:
     """Move the deadlines of all open jobs on, as nothing could run them for that time."""
     count = _extend(connection, by)
@@ -96,9 +108,7 @@ def end_ownerless(database: Database) -> None:
     next one moves the deadlines on, and until then none of them has passed.
     """
     with database.reading() as connection:
-        lived_at: datetime | None = connection.execute(
-            select(func.max(executors.c.beat_at))
-        ).scalar()
+        lived_at = last_life(connection)
         if lived_at is None:
             return
         late = jobs.c.deadline_at < lived_at - OWNERLESS_AFTER

@@ -16,10 +16,10 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, func, or_, select, update
+from sqlalchemy import Connection, delete, or_, select, update
 
 from serve.db import Database
-from serve.deadlines import extend_all
+from serve.deadlines import extend_all, last_life
 from serve.release import RELEASE
 from serve.tables import database_now, executors, leases, lock_events, upsert
 
@@ -141,6 +141,6 @@ def _take_lease(connection: Connection, holder: str, now: datetime) -> bool:
 
 
 def _quiet_for(connection: Connection) -> timedelta:
-    """Return the time since any executor showed life; 0 if none ever did."""
-    newest: datetime | None = connection.execute(select(func.max(executors.c.beat_at))).scalar()
+    """Return the time since any executor showed life; 0 if that is not known."""
+    newest = last_life(connection)
     return timedelta() if newest is None else database_now(connection) - newest

@@ -163,6 +163,18 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     assert database.open_job_ids() == sorted([barely, early, without])
 
 
+def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
+    database: Database, make_job: JobMaker
+) -> None:
+    Executors(database).beat("jobs-1")
+    no_life_for(database, -300 * MINUTE)
+    Executors(database).beat("jobs-0")
+    job_id = accept(database, make_job())
+    change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
+    end_ownerless(database)
+    assert database.open_job_ids() == [job_id]
+
+
 def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     database: Database, make_job: JobMaker
 ) -> None:

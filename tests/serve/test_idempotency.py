@@ -63,7 +63,15 @@ async def test_an_id_and_a_key_of_two_jobs_do_not_go_together(client: httpx.Asyn
 
 @pytest.mark.parametrize(
     "job_id",
-    ["", "1", "x" * 26, "01KA" + "U" * 22, str(ULID.from_timestamp(0)), "../../../etc/passwd"],
+    [
+        "",
+        "1",
+        "x" * 26,
+        "01KA" + "U" * 22,
+        str(ULID.from_timestamp(0)),
+        "7" + "Z" * 25,
+        "../../../etc/passwd",
+    ],
 )
 async def test_an_id_that_is_no_ulid_of_now_is_refused(
     client: httpx.AsyncClient, job_id: str

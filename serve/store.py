@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import chain
 from pathlib import Path
 from typing import get_args
 from urllib.parse import unquote, urlsplit
@@ -20,6 +21,7 @@ from cascade_core.request import ImageFormat
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
+_TORN_NAME = re.compile(r"[A-Za-z0-9_.~-]+#\d+")
 BARE_MARK = "~bare"
 """After an image's id: without metadata. No id holds this sign."""
 _PROBE_KEY = "probe"
@@ -112,16 +114,19 @@ class BlobStore:
         except (BaseError, OSError) as error:
             raise _unreachable(error) from error
 
-    def delete_torn(self, before: datetime) -> int:
-        """Delete what a process killed while it wrote left in a folder; returns how many files.
+    def delete_torn(self, folders: Iterable[str], before: datetime) -> int:
+        """Delete what a process killed while it wrote left in folders; returns how many files.
 
         obstore writes to ``<key>#<number>`` first and does not list that. Remote stores keep no
         such parts. This blocks.
         """
+        if self._folder is None:
+            return 0
         count = 0
-        for path in self._folder.rglob("*#*") if self._folder is not None else ():
+        for path in chain.from_iterable((self._folder / name).glob("*#*") for name in folders):
             with suppress(FileNotFoundError):  # complete in this moment
-                if path.stat().st_mtime < before.timestamp():
+                is_old = path.stat().st_mtime < before.timestamp()
+                if is_old and _TORN_NAME.fullmatch(path.name):
                     path.unlink()
                     count += 1
         return count

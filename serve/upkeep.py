@@ -167,7 +167,7 @@ class Upkeep:
                 return count
 
     async def _delete_blobs(self) -> int:
-        count = await asyncio.to_thread(self._blobs.delete_torn, self._now() - GRACE)
+        count = await asyncio.to_thread(self._blobs.delete_torn, FOLDERS, self._now() - GRACE)
         seen = 0
         strangers: list[str] = []
         for folder in FOLDERS:

@@ -166,6 +166,24 @@ async def test_a_file_that_a_kill_tore_goes_after_the_grace_period(
     assert not torn.exists()
 
 
+async def test_files_of_others_in_the_folder_of_the_store_stay(
+    database: Database, tmp_path: Path
+) -> None:
+    blobs = BlobStore((tmp_path / "blobs").as_uri())
+    theirs = [
+        tmp_path / "blobs" / name for name in ("photos/trip #1.jpg", "photos/trip#1", "#notes#")
+    ]
+    for file in theirs:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b"x")
+
+    def later() -> datetime:
+        return utc_now() + AFTER_GRACE
+
+    await Upkeep(database, blobs, Settings(), later, no_workflows).run_once()
+    assert all(file.exists() for file in theirs)
+
+
 async def test_the_store_of_another_database_is_left_alone(
     blobs: BlobStore, tidy: Round, caplog: pytest.LogCaptureFixture
 ) -> None:

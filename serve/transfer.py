@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import PurePosixPath
 from typing import Any, cast, get_args
 
 from sqlalchemy import (
@@ -140,6 +141,8 @@ async def import_jobs(
             else:
                 moved.known_jobs += 1
         elif blob and not await blobs.exists(blob["key"]):
+            if _is_copy(database, blob["key"]):
+                continue
             _check_blob(name, blob["format"], data)
             await blobs.put(blob["key"], data)
             moved.files += 1
@@ -344,6 +347,15 @@ def _are_of_one_job(*times: datetime | None) -> bool:
     """Return True if one job can have had all of these times, and has."""
     known = [at for at in times if at is not None]
     return max(known) - min(known) <= _LONGEST_JOB and max(known) <= utc_now() + _CLOCKS_DIFFER
+
+
+def _is_copy(database: Database, key: str) -> bool:
+    """Return True if a picture is here in another format: its copy is made from it alone."""
+    path = PurePosixPath(key)
+    query = select(images.c.format).where(images.c.id == path.stem)
+    with database.reading() as connection:
+        image_format = connection.execute(query).scalar()
+    return path.parts[0] == "images" and image_format not in (None, path.suffix.removeprefix("."))
 
 
 def _check_blob(name: str, image_format: str | None, data: bytes) -> None:

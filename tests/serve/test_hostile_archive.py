@@ -307,6 +307,19 @@ async def test_nothing_is_added_to_a_job_that_is_there(
         assert "MORE" not in connection.execute(select(images.c.id)).scalars().all()
 
 
+async def test_a_picture_that_is_there_gets_no_copy_in_another_format_from_an_archive(
+    entries: Entries, there: Database, store: BlobStore
+) -> None:
+    await import_jobs(there, store, entries)
+    (picture,) = (name for name, _ in entries if "/images/" in name)
+    file = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(file, "WEBP")
+    copy = picture.replace(".png", ".webp")
+    moved = await import_jobs(there, store, [ABOUT, (copy, file.getvalue())])
+    assert moved.files == 0
+    assert not await store.exists("images/" + copy.rpartition("/")[2])
+
+
 @pytest.mark.parametrize("data", [b"<script>alert(1)</script>", b"", b"\x89PNG\r\n\x1a\nshort"])
 async def test_what_is_no_picture_is_not_stored_as_one(
     there: Database, store: BlobStore, data: bytes

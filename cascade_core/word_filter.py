@@ -32,6 +32,8 @@ MIN_VARIED_CHARS = 3
 
 _INVISIBLE_CATEGORIES = {"Cf", "Cc", "Mn", "Me"}
 _INVISIBLE_LETTERS = "\u115f\u1160"
+# Unicode has all of these shown as nothing, those without a character today as well.
+_IGNORABLE = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _PICTOGRAPHS = "So"
 # Each letter stands before the Latin one that it looks like, in lower case or in capitals.
 _LOOK_ALIKES = (
@@ -195,7 +197,7 @@ def _is_number(chunk: str) -> bool:
 
 
 def _is_seen(char: str) -> bool:
-    if char in _INVISIBLE_LETTERS:
+    if char in _INVISIBLE_LETTERS or _IGNORABLE.match(char):
         return False
     return char.isspace() or unicodedata.category(char) not in _INVISIBLE_CATEGORIES
 

@@ -17,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.util import asbool
 
 from cascade_core.errors import Conflict, NotReady
 from serve.settings import CONNECTIONS
@@ -136,9 +137,9 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
 
 
 def sqlite_file(url: URL) -> Path | None:
-    """Return the file that a SQLite URL names, as a path or as SQLite's ``file:`` URI."""
+    """Return the file that a SQLite URL names, as a path or, with ``uri=true``, as SQLite's URI."""
     name = url.database or ""
-    if name.startswith("file:"):
+    if name.startswith("file:") and asbool(url.query.get("uri", False)):
         name = unquote(urlsplit(name).path)
     return Path(name) if name and name != ":memory:" else None
 

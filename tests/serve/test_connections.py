@@ -225,6 +225,7 @@ def _sleep(database: Database) -> None:
         ("sqlite:////srv/a b/cascade.db", "/srv/a b/cascade.db"),
         ("sqlite:///data/cascade.db", "data/cascade.db"),
         ("sqlite:///file:/srv/cascade.db?mode=ro&uri=true", "/srv/cascade.db"),
+        ("sqlite:///file:/srv/cascade.db?mode=ro", "file:/srv/cascade.db"),
         ("sqlite:///file::memory:?uri=true", None),
         ("sqlite://", None),
     ],
@@ -241,3 +242,13 @@ def test_a_uri_of_sqlite_makes_no_folder_of_its_name(
     database.create_tables()
     database.close()
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_path_that_looks_like_a_uri_can_be_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    database = Database("sqlite:///file:data/cascade.db")
+    database.create_tables()
+    database.close()
+    assert (tmp_path / "file:data" / "cascade.db").exists()

@@ -137,13 +137,18 @@ async def list_jobs(
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     inbox: Annotated[
         str | None,
-        Query(min_length=1, max_length=64, description="Only with this `client_state.inbox`."),
+        Query(
+            min_length=1,
+            max_length=64,
+            description="Only the caller's own with this `client_state.inbox`.",
+        ),
     ] = None,
 ) -> Response:
     """List the caller's jobs, an admin's key everybody's; newest first, page by page."""
     check_user(user)
     check_printable("inbox", inbox)
-    owner = None if caller.is_admin else caller.key_id
+    # A client delivers where a job of its inbox says: only its own key may have said so.
+    owner = caller.key_id if inbox or not caller.is_admin else None
     found, next_cursor = await services.database.run(
         services.database.list_jobs, state, user, cursor, limit, owner, inbox
     )

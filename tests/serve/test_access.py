@@ -200,6 +200,20 @@ async def test_a_key_lists_its_own_jobs_and_an_admin_all(
     assert await listed(client, root, user="x") == [of_ann["id"]]
 
 
+async def test_an_inbox_holds_the_jobs_of_its_own_key_alone_for_an_admin_too(
+    client: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    """A bot with an admin's key would deliver what another key addressed."""
+    ann, root = bearer("create", "read"), bearer("admin")
+    own = {}
+    for headers in (ann, root):
+        body = {"prompt": "x", "client_state": {"inbox": "bot"}}
+        answer = await client.post("/v1/jobs", json=body, headers=headers)
+        own[headers["authorization"]] = answer.json()["id"]
+    for headers in (ann, root):
+        assert await listed(client, headers, inbox="bot") == [own[headers["authorization"]]]
+
+
 @pytest.mark.usefixtures("fresh")
 async def test_jobs_from_before_the_first_key_are_for_admins_only(
     client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer

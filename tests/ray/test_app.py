@@ -38,6 +38,15 @@ def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
     assert found["StageA"].ray_actor_options["num_gpus"] == 0
 
 
+@pytest.mark.parametrize(("args", "tries"), [({}, 20), ({"constructor_tries": 3}, 3)])
+def test_a_start_that_fails_is_tried_again_as_often_as_was_asked_for(
+    settings: Settings, args: dict[str, Any], tries: int
+) -> None:
+    found = options(build_with(settings, AppArgs.model_validate(args)))
+    counts = [one._deployment_config.max_constructor_retry_count for one in found.values()]
+    assert counts == [tries] * 5
+
+
 def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
     found = options(build_with(settings.model_copy(update={"device": "cuda"}), AppArgs()))
     shares = [found[name].ray_actor_options["num_gpus"] for name in ("StageC", "StageB", "StageA")]

@@ -10,6 +10,7 @@ from threading import Event
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+from sqlalchemy import QueuePool
 
 from cascade_core.errors import NotReady
 from serve import open_stores as module
@@ -59,6 +60,16 @@ def test_a_process_waits_for_a_folder_that_is_there_later(
     monkeypatch.setattr(module, "until_available", lambda do: until_available(do, pause=mount))
     database, _ = open_stores(settings)
     database.probe()
+    database.close()
+
+
+def test_a_process_opens_as_many_connections_as_the_setting_says(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, database_connections=5)
+    database, _ = open_stores(settings, reserved=2)
+    pool = database._engine.pool
+    assert isinstance(pool, QueuePool)
+    assert (pool.size(), pool._max_overflow) == (5, 0)
+    assert database._threads._max_workers == 3
     database.close()
 
 

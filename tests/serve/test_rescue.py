@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy import update
 
 from serve.db import Database
+from serve.deadlines import OWNERLESS_AFTER
+from serve.executors import BEAT_S, GONE_AFTER, Executors
 from serve.records import NewJob, utc_now
 from serve.release import RELEASE, is_later
-from serve.rescue import STRANDED_AFTER, _of_later_releases, _stranded_candidates
-from serve.tables import jobs
+from serve.rescue import (
+    STRANDED_AFTER,
+    Recovery,
+    _of_later_releases,
+    _stranded_candidates,
+    adopt,
+)
+from serve.tables import jobs, leases
+from tests.serve.test_executors import Clock, beat_for
 
 JobMaker = Callable[..., NewJob]
 
@@ -49,6 +59,59 @@ def test_the_jobs_of_a_later_release_are_left_to_it(database: Database, make_job
     assert _stranded_candidates(database) == ids[:3]
     workflows = [*ids, f"{ids[3]}-0", f"{ids[2]}-1"]
     assert _of_later_releases(database, workflows) == {ids[3], f"{ids[3]}-0"}
+
+
+async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_ones(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+
+    async def start(job_id: str) -> None:
+        started.append(job_id)
+
+    async def no_workflows(**_: object) -> list[SimpleNamespace]:
+        return []
+
+    monkeypatch.setattr("serve.rescue.DBOS", SimpleNamespace(list_workflows_async=no_workflows))
+    late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
+    stranded = accepted(database, make_job())
+    Executors(database).beat("jobs-0")
+    recovery = Recovery(Executors(database), "jobs-1", start)
+    await recovery._beat()
+    await recovery._rescue()
+    assert (started, database.open_job_ids()) == ([], [late, stranded])
+    with database.writing() as connection:  # as if the process that held it were long gone
+        connection.execute(update(leases).values(renewed_at=None))
+    await recovery._beat()
+    await recovery._rescue()
+    assert (started, database.open_job_ids()) == ([stranded], [stranded])
+
+
+async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releases, resumed = (RELEASE, "99.0"), []
+    pending = [accepted(database, make_job(), release=release) for release in releases]
+
+    async def list_workflows(**_: object) -> list[SimpleNamespace]:
+        return [SimpleNamespace(workflow_id=job_id) for job_id in pending]
+
+    async def resume(workflow_id: str) -> None:
+        resumed.append(workflow_id)
+
+    engine = SimpleNamespace(list_workflows_async=list_workflows, resume_workflow_async=resume)
+    monkeypatch.setattr("serve.rescue.DBOS", engine)
+    executors = Executors(database, clock := Clock())
+    executors.beat("jobs-1")
+    beat_for(GONE_AFTER.total_seconds() + BEAT_S, clock, executors, "jobs-0")
+    await adopt(executors, "jobs-0")
+    assert resumed == pending[:1]
+    beat_for(BEAT_S, clock, executors, "jobs-0")
+    assert list(executors.gone("jobs-0")) == ["jobs-1"]  # its release still has to find it
+    pending.pop()
+    await adopt(executors, "jobs-0")
+    beat_for(BEAT_S, clock, executors, "jobs-0")
+    assert not executors.gone("jobs-0")
 
 
 @pytest.mark.parametrize(("release", "later"), [(None, False), (RELEASE, False), ("99.0", True)])

@@ -216,6 +216,29 @@ async def test_a_round_that_fails_is_followed_by_the_next(
     running.cancel()
 
 
+async def test_rounds_are_done_only_by_the_process_that_is_to_do_them(
+    database: Database, blobs: BlobStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, looks_before_round = 0, []
+    done = asyncio.Event()
+
+    def is_wanted() -> bool:
+        nonlocal looks
+        looks += 1
+        return looks > 3
+
+    async def run_once() -> None:
+        looks_before_round.append(looks)
+        done.set()
+
+    upkeep = Upkeep(database, blobs, Settings(), delete_workflows=no_workflows)
+    monkeypatch.setattr(upkeep, "run_once", run_once)
+    running = asyncio.create_task(upkeep.run_forever(is_wanted, look_s=0.001))
+    await asyncio.wait_for(done.wait(), HANG_S)
+    running.cancel()
+    assert looks_before_round == [4]
+
+
 async def test_images_go_with_latent_and_bytes_when_they_are_too_old(
     database: Database, blobs: BlobStore, finished: Round, tidy: Round
 ) -> None:

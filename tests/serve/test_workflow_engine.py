@@ -12,10 +12,13 @@ from types import SimpleNamespace
 import dbos._sys_db
 import dbos._sys_db_sqlite
 import pytest
+from dbos import DBOSConfig
 
+from serve import workflow_engine
 from serve.db import Database
 from serve.records import NewJob
 from serve.store import BlobStore
+from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched, run_to_end
 
 JobMaker = Callable[..., NewJob]
@@ -44,7 +47,7 @@ def run_as(
         migrations = [sql.replace(OF_311, default).replace(OF_312, default) for sql in made]
         monkeypatch.setattr(dbos._sys_db, "sys", sys_of)
         monkeypatch.setattr(dbos._sys_db_sqlite, "sqlite_migrations", migrations)
-        return asyncio.run(asyncio.wait_for(run(), 60))
+        return asyncio.run(asyncio.wait_for(run(), HANG_S))
 
     return run_as
 
@@ -63,3 +66,22 @@ def test_jobs_run_on_each_python_and_on_files_that_another_has_made(
         query = "SELECT sql FROM sqlite_master WHERE name = 'workflow_input'"
         made_with = connection.execute(query).fetchone()[0]
     assert (OF_312 in made_with) == (first >= (3, 12))
+
+
+def test_the_engine_opens_five_connections_of_its_pool(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """With its listener those are the six that README counts."""
+    configs: list[DBOSConfig] = []
+
+    class Engine:
+        def __init__(self, config: DBOSConfig) -> None:
+            configs.append(config)
+
+        @staticmethod
+        def launch() -> None:
+            pass
+
+    monkeypatch.setattr(workflow_engine, "DBOS", Engine)
+    workflow_engine.launch_dbos(f"sqlite:///{tmp_path / 'dbos.db'}", "jobs-0")
+    assert [config["sys_db_pool_size"] for config in configs] == [5]

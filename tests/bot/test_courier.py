@@ -266,7 +266,7 @@ async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
     courier.take(job, ADDRESS)
     if where == "_follow":
         await office.service.succeed(job.id)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         await courier.settle(job.id)
     assert postman.edits[-1].files
     assert await office.in_inbox() == 0
@@ -286,7 +286,7 @@ async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_resul
     postman, job = ScriptedPostman(), await office.job(finished=False)
     courier = office.courier(postman)
     courier.take(job, ADDRESS)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         await asked.wait()
         await office.service.succeed(job.id)
         await courier.settle(job.id)

@@ -17,6 +17,7 @@ from serve.tables import api_keys
 from tests.cascade_core.test_printable import STEERING
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
+from tests.limits import HANG_S
 
 EVIL = "a\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e\u2066\u200f\u061c\rb é 👩\u200d🎨"
 
@@ -93,7 +94,7 @@ def run(*arguments: str, url: str, **variables: str) -> subprocess.CompletedProc
         env=os.environ | {"CASCADE_URL": url, "PYTHONPATH": str(Path.cwd())} | variables,
         capture_output=True,
         check=False,
-        timeout=120,
+        timeout=HANG_S,
     )
 
 
@@ -178,7 +179,7 @@ def test_a_reader_that_leaves_is_no_traceback(
         stdout=write,
         stderr=subprocess.PIPE,
         check=False,
-        timeout=120,
+        timeout=HANG_S,
     )
     os.close(write)
     assert b"Traceback" not in done.stderr, done.stderr.decode()

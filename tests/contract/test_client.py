@@ -176,8 +176,8 @@ async def test_a_shared_link_shows_the_picture_to_anybody(
     job = await ask(client)
     await service.succeed(job.id)
     link = await client.share((await client.job(job.id)).images[0].id, 60)
-    async with httpx.AsyncClient(timeout=HANG_S) as anybody:
-        assert (await anybody.get(link)).content.startswith(b"\x89PNG")
+    async with httpx.AsyncClient(timeout=HANG_S) as stranger:
+        assert (await stranger.get(link)).content.startswith(b"\x89PNG")
 
 
 async def test_the_stream_of_events_survives_a_restart_of_the_service(
@@ -235,7 +235,7 @@ async def test_a_service_that_does_not_answer_is_told_once_and_so_is_its_return(
     await server.start()
     client = CascadeClient(f"http://127.0.0.1:{unused_tcp_port}")
     events = client.follow("JOB")
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         assert (await anext(events)).type == "queued"
         await server.stop()
         assert (await anext(events)).type == LOST

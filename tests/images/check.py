@@ -8,18 +8,17 @@ images` builds the images first.
 from __future__ import annotations
 
 import asyncio
-import socket
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import httpx
 
 from tests.images.containers import Confinement, Container, as_in_compose, engine
+from tests.ray.client import free_port
 from tests.wire.bot_messages import has_button
 from tests.wire.fake_discord.server import FakeDiscord
 
@@ -145,13 +144,6 @@ def wait_until(condition: Callable[[], bool], container: Container, log: Path) -
         assert time.monotonic() - start < PATIENCE_S, f"not in time:\n{log.read_text()}"
         time.sleep(0.2)
     return time.monotonic() - start
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address: tuple[str, Any] = server.getsockname()
-        return int(address[1])
 
 
 def say(what: str) -> None:

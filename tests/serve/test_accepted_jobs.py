@@ -21,6 +21,7 @@ from serve.event_log import EventLog
 from serve.records import Claim, JobOwner
 from serve.services import Services
 from serve.store import BlobStore
+from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.test_disconnect import ended, until
@@ -64,7 +65,7 @@ def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), WAITING)
-async def test_without_a_key_nobody_is_asked_to_send_an_accepted_job_again(
+async def test_without_a_key_no_client_is_asked_to_send_an_accepted_job_again(
     live_client: httpx.AsyncClient,
     door: MemoryDoor,
     database: Database,
@@ -246,7 +247,7 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
 
     def slow(job_id: str) -> Any:
         reading.set()
-        go_on.wait(10)
+        go_on.wait(HANG_S)
         return real(job_id)
 
     async def note(job_id: str) -> None:

@@ -26,9 +26,10 @@ from serve.records import NewJob
 from serve.store import BlobStore
 from serve.tables import images, jobs
 from serve.transfer import export_jobs, import_jobs, is_entry
+from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(HANG_S)
 
 ABOUT = ("cascade.json", b'{"format": 1}')
 PICTURE = "jobs/J/images/X.png"

@@ -340,7 +340,7 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
     panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
     assert "and 2 more" in panel.text
     await stage.alice.click(panel, "Cancel all")
-    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text, 20)
+    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
     assert stage.service.database.open_job_ids() == [kept_id]
 
 

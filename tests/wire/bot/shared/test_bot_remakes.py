@@ -112,11 +112,11 @@ async def test_the_message_says_once_that_the_service_is_away_and_tells_no_past_
 ) -> None:
     job_id, message = await stage.imagine()
     await stage.service.door.show_preview(job_id, "c", 6)
-    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text, 20)
+    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     await stage.service.stop()
-    await stage.fake.wait_for(lambda: "does not answer" in message.text, 30)
+    await stage.fake.wait_for(lambda: "does not answer" in message.text)
     assert "<t:" not in message.text
     assert list(message.files) == ["preview-0-c-6.webp"]
     await stage.service.start()
-    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text, 30)
+    await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     await stage.finished(job_id, message)

@@ -49,9 +49,9 @@ def performance_section() -> str:
     lines += [f"| {what} | {value} | {target} |" for what, value, target in rows]
     where = (
         "Demo model; under load, random weights in as many blocks as the published ones. Tables, "
-        "spread and what was not measured: [bench/](bench/README.md)."
+        "spread, dates and what was not measured: [bench/](bench/README.md)."
     )
-    return "\n".join(lines) + f"\n\n{where} {_taken(_result('service'))}"
+    return "\n".join(lines) + f"\n\n{where} *{_machine(_result('service'))}.*"
 
 
 def _latencies() -> list[Row]:
@@ -195,9 +195,14 @@ def _result(name: str) -> Any:
 def _taken(result: Any) -> str:
     machine = result["machine"]
     return (
-        f"*{machine['taken_at'][:10]}, {machine['cores']} {machine['architecture']} cores, "
-        f"{machine['device']}, load average {machine['load_average_before'][0]} before the run.*"
+        f"*{machine['taken_at'][:10]}, {_machine(result)}, "
+        f"load average {machine['load_average_before'][0]} before the run.*"
     )
+
+
+def _machine(result: Any) -> str:
+    machine = result["machine"]
+    return f"{machine['cores']} {machine['architecture']} cores, {machine['device']}"
 
 
 if __name__ == "__main__":

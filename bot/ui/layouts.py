@@ -1,7 +1,7 @@
 """The messages about pictures: while one is made, when it is there, when it is not.
 
-Pure: from values to components. :func:`values_of` reads back what the Edit form shows first, so
-that the form opens at once, without a request to the service.
+Pure: from values to components. :func:`shown_in` reads back what the Edit form shows first, so that
+the form opens at once; only for texts that are shown cut the service is asked.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def finished(
 
 
 def credited(voice: Voice, credit: Credit | None) -> Iterator[str]:
-    """Yield the line that says who pressed which button, with a link to the earlier message."""
+    """Yield the line that names the button and its presser, with a link to the earlier message."""
     if credit is not None:
         line = voice(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
         yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))

@@ -79,7 +79,7 @@ class Postman:
         return await self._attempt(self._send_direct(user_id, layout, nonce))
 
     async def tell_apart(self, address: Address, layout: Layout) -> Outcome:
-        """Show a layout to who asked alone, in the place of the message at an address.
+        """Show a layout to the asker alone, in the place of the message at an address.
 
         That takes the interaction's token; without it the answer is UNREACHABLE.
         """

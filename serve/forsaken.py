@@ -52,7 +52,7 @@ async def _forsake(services: Services, job_id: str) -> None:
 
 async def _end(services: Services, job_id: str) -> bool:
     """Cancel a job; False if it is not there (yet)."""
-    # Before the end, so that who asks again in this moment gets a job that goes on.
+    # Before the end, so that the same request in this moment gets a job that goes on.
     await services.database.run(_free_key, services.database, job_id)
     if await services.jobs.cancel(job_id):
         return True

@@ -1,4 +1,4 @@
-"""The doctor's checks of who else can reach Ray's processes and the files."""
+"""The doctor's checks of what other users can reach: Ray's processes and files."""
 
 from __future__ import annotations
 

@@ -95,7 +95,7 @@ def private(defaults: Defaults) -> Defaults:
     return replace(defaults, private=True)
 
 
-async def test_of_many_who_turn_private_at_once_each_wish_is_kept() -> None:
+async def test_each_wish_is_kept_when_many_people_turn_private_at_once() -> None:
     shelf: Any = Shelf()
     people, users = People(shelf), [f"discord:{number}" for number in range(5)]
     await asyncio.gather(*(people.change(user, private) for user in users))
@@ -126,7 +126,7 @@ async def test_a_change_that_may_have_been_kept_is_asked_for_again() -> None:
     assert (await people.of("ann")).private
 
 
-async def test_two_admins_who_change_rules_at_once_both_do() -> None:
+async def test_changes_of_the_rules_by_two_admins_at_once_are_both_kept() -> None:
     shelf: Any = Shelf()
     rules = Rules(shelf)
     await asyncio.gather(

@@ -138,7 +138,7 @@ class Streams:
             soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
             assert soft == hard
 
-    def test_ray_tells_nobody_its_routes_and_everybody_its_health(
+    def test_rays_routes_are_closed_and_its_health_is_open_to_all(
         self, proxied: ServiceClient
     ) -> None:
         assert proxied.http.get("/-/healthz").status_code == 200

@@ -184,7 +184,7 @@ async def test_where_nothing_need_be_said_no_body_is_needed(
 
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
-async def test_a_body_that_nobody_asked_for_does_no_harm(
+async def test_a_body_where_none_is_asked_for_does_no_harm(
     client: httpx.AsyncClient, running: MemoryDoor, method: str
 ) -> None:
     job_id = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
@@ -203,7 +203,7 @@ async def test_openais_client_reads_that_pictures_are_not_edited_here(
     assert (caught.value.code, caught.value.type) == ("not_found", "invalid_request_error")
 
 
-async def test_without_keys_a_picture_for_nobody_is_varied_for_any_user(
+async def test_without_keys_a_picture_for_no_user_is_varied_for_any_user(
     openai_client: AsyncOpenAI, running: MemoryDoor
 ) -> None:
     """OpenAI's clients send a `user` along whatever the picture was made for."""

@@ -165,7 +165,7 @@ def test_a_database_whose_connections_are_all_in_use_is_not_ready(
         assert not database.is_open("x")
 
 
-async def test_who_waits_too_long_for_a_connection_is_told_and_does_nothing_later(
+async def test_a_call_that_waits_too_long_for_a_connection_fails_and_does_nothing_later(
     either_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "_TURN_WAIT_S", 0.05)

@@ -64,7 +64,7 @@ async def shared(client: httpx.AsyncClient, image_id: str) -> str:
     return url + "&format=webp"
 
 
-async def test_a_hundred_who_want_one_picture_cost_one_conversion(
+async def test_a_hundred_requests_for_one_picture_cost_one_conversion(
     client: httpx.AsyncClient, door: MemoryDoor, held: Held
 ) -> None:
     url = await shared(client, (await made(client, door))[0])

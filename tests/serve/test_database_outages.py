@@ -1,4 +1,4 @@
-"""A database that is away: who is let in meanwhile, and who reads what it said."""
+"""A database that is away: which keys are taken meanwhile, and which caller reads what it said."""
 
 from __future__ import annotations
 

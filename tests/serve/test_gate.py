@@ -48,7 +48,7 @@ class Endless(Stage):
         self.calls += 1
         self.begun.set()
         await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("the event is never set")
 
 
 class AskedTurns(Turns):

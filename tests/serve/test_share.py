@@ -185,7 +185,7 @@ async def test_a_picture_can_be_shared_and_fetched_without_what_is_written_insid
         assert read_info(picture.content) is None
         assert b"secret" not in picture.content
         assert image_id.encode() not in picture.content
-    # Who has the link cannot ask for the rest.
+    # The link does not open the rest.
     assert (await client.get(url.replace("metadata=none", "metadata=all"))).status_code == 403
     assert (await client.get(url.replace("metadata=none", ""))).status_code == 403
     assert read_info((await client.get(f"/v1/images/{image_id}", headers=ann)).content)

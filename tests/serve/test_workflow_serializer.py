@@ -106,7 +106,7 @@ class Endless(Stage):
     async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
         self.begun.set()
         await asyncio.Event().wait()
-        raise AssertionError("nobody sets it")
+        raise AssertionError("the event is never set")
 
 
 class Failing(Stage):

@@ -1,4 +1,4 @@
-"""What one process does for all, which release accepted a job, and who may read the tables."""
+"""What one process does for all, which release accepted a job, and which may read the tables."""
 
 from __future__ import annotations
 

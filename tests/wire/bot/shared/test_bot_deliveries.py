@@ -80,8 +80,8 @@ async def test_a_file_over_the_limit_is_sent_smaller_with_a_link_to_the_original
     original = await stage.bytes_of(job_id)
     assert len(data) <= 700 < len(original)
     [link] = re.findall(rf"Sent smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
-    async with httpx.AsyncClient(base_url=stage.service.url, timeout=HANG_S) as anybody:
-        assert (await anybody.get(link)).content == original
+    async with httpx.AsyncClient(base_url=stage.service.url, timeout=HANG_S) as stranger:
+        assert (await stranger.get(link)).content == original
 
 
 async def test_a_413_is_answered_with_a_smaller_file(stage: Stage) -> None:

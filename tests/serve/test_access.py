@@ -313,6 +313,22 @@ def test_a_bucket_holds_a_minute_and_refills_at_its_rate() -> None:
         limiter.take("b", 0)
 
 
+def test_buckets_that_are_full_again_or_too_many_are_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve.rate.MAX_BUCKETS", 3)
+    clock = Clock()
+    limiter = RateLimiter(clock=clock)
+    for number in range(10):
+        limiter.take(f"name {number}", 1)
+    assert limiter._buckets.keys() == {"name 7", "name 8", "name 9"}
+    with pytest.raises(RateLimited):
+        limiter.take("name 7", 1)
+    clock.now_s += 60
+    limiter.take("new", 1)
+    assert limiter._buckets.keys() == {"new"}
+
+
 async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
     keys: KeyStore,
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -29,6 +30,8 @@ CACHE_S = 2.0
 """A key that is made or revoked is known within this time, without a query per request."""
 GRACE_S = 60.0
 """Keys that are known are taken for so long while the database does not answer."""
+READ_PATIENCE_S = 5.0
+"""A reading of the keys that takes longer is not waited for where the keys before it will do."""
 TOUCH_EVERY_S = 3600.0
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 GREETS_ADMINS = frozenset({"/readyz"})
@@ -68,9 +71,9 @@ class KeyRing:
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
         self._read_at_s: float | None = None
-        self._tried_at_s: float | None = None
+        self._began_at_s = -math.inf
         self._failure: NotReady | None = None
-        self._reading = asyncio.Lock()
+        self._reading: asyncio.Task[None] | None = None
         self._touched_at_s: dict[str, float] = {}
 
     async def keys(self) -> dict[str, ApiKey]:
@@ -79,15 +82,28 @@ class KeyRing:
         Raises:
             NotReady: the database does not answer, and the keys read last are too old.
         """
-        async with self._reading:
-            now_s = self._clock()
-            if self._tried_at_s is None or now_s - self._tried_at_s >= CACHE_S:
-                await self._read(now_s)
-                self._tried_at_s = self._clock()
-            failure = self._failure
-            if failure is not None and not self._may_use_old_keys(now_s):
-                raise NotReady(failure.message, reason=failure.reason) from failure
-            return self._keys
+        now_s = self._clock()
+        is_over = self._reading is None or self._reading.done()
+        if is_over and now_s - self._began_at_s >= CACHE_S:
+            self._began_at_s = now_s
+            self._reading = asyncio.create_task(self._read(now_s))
+        if self._reading is not None:
+            await self._wait_for(self._reading, now_s)
+        failure = self._failure
+        if failure is not None and not self._may_use_old_keys(now_s):
+            raise NotReady(failure.message, reason=failure.reason) from failure
+        return self._keys
+
+    async def _wait_for(self, reading: asyncio.Task[None], now_s: float) -> None:
+        """Wait for a reading, for a short time only where the answer is known without it.
+
+        A database that is silent would hold up every request otherwise.
+        """
+        is_known = self._failure is not None or self._may_use_old_keys(now_s)
+        left_s = max(0.0, self._began_at_s + READ_PATIENCE_S - now_s) if is_known else None
+        done, _ = await asyncio.wait({reading}, timeout=left_s)
+        for task in done:
+            task.result()
 
     async def _read(self, now_s: float) -> None:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from threading import Event
 from typing import Any
 
 import httpx
@@ -14,7 +15,8 @@ from sqlalchemy.exc import OperationalError
 from cascade_core.errors import NotReady
 from serve.db import Database
 from serve.guard import CACHE_S, GRACE_S, KeyRing
-from serve.keys import KeyStore
+from serve.keys import ApiKey, KeyStore
+from tests.limits import HANG_S
 from tests.serve.conftest import Bearer
 from tests.serve.test_access import Clock, code
 
@@ -38,6 +40,29 @@ async def test_known_keys_are_taken_for_a_while_when_the_database_does_not_answe
         connection.execute(text("ALTER TABLE away RENAME TO api_keys"))
     clock.now_s += CACHE_S
     assert await ring.keys() == known
+
+
+async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_known(
+    database: Database, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.create("ann", ["read"])
+    clock = Clock()
+    ring = KeyRing(keys, clock)
+    known, answers = await ring.keys(), Event()
+    read = keys.all
+
+    def read_late() -> list[ApiKey]:
+        answers.wait(HANG_S)
+        return read()
+
+    monkeypatch.setattr(keys, "all", read_late)
+    monkeypatch.setattr("serve.guard.READ_PATIENCE_S", 0.01)
+    clock.now_s += CACHE_S
+    assert [await ring.keys() for _ in range(3)] == [known] * 3
+    key, _ = keys.create("bob", ["read"])
+    answers.set()
+    monkeypatch.setattr("serve.guard.READ_PATIENCE_S", HANG_S)
+    assert key.id in await ring.keys()
 
 
 def raising(database: Database, error: Exception) -> Callable[..., None]:

@@ -19,7 +19,6 @@ import httpx
 import ray
 from ray import serve as ray_serve
 from ray.serve import Application
-from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
 from bench.autoscale.timed_stages import (
@@ -30,6 +29,7 @@ from bench.autoscale.timed_stages import (
     timed_work,
 )
 from bench.autoscale.traces import Arrival
+from bench.deploy import deploy_config
 from serve.app import AppArgs, build_with
 from serve.autoscaling import STAGES, Sizing
 from serve.autoscaling_policy import DEPLOYMENTS, JOBS
@@ -167,7 +167,7 @@ def live_service(
             },
         }
         config = ServeDeploySchema(applications=[application])
-        _get_global_client().deploy_apps(config, _blocking=True)
+        deploy_config(config)
         yield Live(f"http://{settings.http_host}:{settings.http_port}")
     finally:
         ray.shutdown()  # Serve's own shutdown would first wait for every replica

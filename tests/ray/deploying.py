@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 
 from ray import serve as ray_serve
-from ray.serve.context import _get_global_client
 from ray.serve.schema import ServeDeploySchema
 
+from bench.deploy import deploy_config
 from serve.app import AppArgs, build_with
 from serve.local import APP_NAME
 from serve.settings import ENV_PREFIX, Settings
@@ -18,7 +18,7 @@ def deploy(settings: Settings) -> None:
     ray_serve.run(build_with(settings, AppArgs()), name=APP_NAME, route_prefix="/")
 
 
-def deploy_config(settings: Settings, jobs_replicas: int) -> None:
+def deploy_with(settings: Settings, jobs_replicas: int) -> None:
     """Deploy as ``serve deploy`` does with a file; returns when it has taken effect.
 
     A change of the number of replicas leaves the others as they are.
@@ -36,4 +36,4 @@ def deploy_config(settings: Settings, jobs_replicas: int) -> None:
             }
         ]
     }
-    _get_global_client().deploy_apps(ServeDeploySchema(**config), _blocking=True)
+    deploy_config(ServeDeploySchema(**config))

@@ -9,7 +9,7 @@ import pytest
 from serve.local import Running
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
-from tests.ray.deploying import deploy, deploy_config
+from tests.ray.deploying import deploy, deploy_with
 
 PROMPT = "a large white cross in the top left on a purple background"
 SLOW = {"width": 384, "steps": 40, "decoder_steps": 40}
@@ -33,11 +33,11 @@ def test_a_rolling_update_and_a_change_of_the_number_of_jobs_replicas_lose_no_jo
     service: ServiceClient, settings: Settings
 ) -> None:
     under_way = start_jobs(service, range(3))
-    deploy_config(settings, jobs_replicas=2)
+    deploy_with(settings, jobs_replicas=2)
     for job_id in under_way:
         check_ended_well_and_once(service, job_id)
 
     under_way = start_jobs(service, range(10, 14))
-    deploy_config(settings, jobs_replicas=1)
+    deploy_with(settings, jobs_replicas=1)
     for job_id in under_way:
         check_ended_well_and_once(service, job_id)

@@ -20,6 +20,7 @@ from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.private_files import is_private
 from serve.ray_access import token_path
 from serve.settings import Settings
+from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, free_port
 from tests.ray.starting import cascade_up
 
@@ -81,7 +82,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             service.finished(service.create(prompt="a red circle")["id"])
             yield Started(psutil.Process(process.pid), service, data_dir, port)
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=100)
+            process.communicate(timeout=HANG_S)
             assert process.returncode == 0
     finally:
         os.umask(before)
@@ -123,7 +124,7 @@ def test_ray_refuses_callers_without_the_token(started: Started) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=200,
+        timeout=HANG_S,
     )
     assert done.stdout == "refused\n", done.stderr
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
+import os
+import sys
 from importlib.metadata import EntryPoints, entry_points
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -118,7 +121,28 @@ app.command()(demo)
 def run() -> None:
     """Entry point of the ``cascade`` script."""
     accept_any_text()
-    app()
+    try:
+        app()
+    except SystemExit as end:
+        if isinstance(end.code, int):
+            _end(end.code)
+        raise
+
+
+def _end(code: int) -> NoReturn:
+    """End the process without taking the interpreter apart.
+
+    The threads of obstore hand over their results in Python. One that is still at it while the
+    interpreter is taken apart aborts the process (exit status 134), although all was done.
+    """
+    atexit._run_exitfuncs()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except (OSError, ValueError):  # what reads it has gone, or it was closed
+            code = code or ExitCode.FAILED
+    os._exit(code)
 
 
 def _added() -> EntryPoints:

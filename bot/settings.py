@@ -97,7 +97,10 @@ class Settings(BaseSettings):
         """
         token = _secret(self.token, self.token_file, "DISCORD_TOKEN_FILE")
         if not token:
-            raise SettingsInvalid("DISCORD_TOKEN (or DISCORD_TOKEN_FILE) is missing")
+            raise SettingsInvalid(
+                "DISCORD_TOKEN (or DISCORD_TOKEN_FILE) is missing: take it from the page Bot of "
+                "your application at https://discord.com/developers/applications"
+            )
         return token
 
     def read_api_key(self) -> str:

@@ -12,7 +12,13 @@ from urllib.parse import urlsplit
 from cascade_core.errors import CascadeError
 from cascade_core.service_url import is_loopback
 
+WAIT_FOR_START = "wait until cascade up says: ready"
 _NAME = "starting"
+
+
+def starting(url: str) -> str:
+    """Return the sentence about a service that starts."""
+    return f"the service at {url} is starting"
 
 
 @contextmanager

@@ -30,7 +30,7 @@ from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.error_texts import first_line
 from serve.private_files import is_private, private_files
 from serve.settings import Settings, load_settings
-from serve.start_marker import is_starting
+from serve.start_marker import WAIT_FOR_START, is_starting, starting
 
 _PYTHONS = ((3, 11), (3, 12), (3, 13))
 _PORT_REMEDIES = {
@@ -274,6 +274,14 @@ def check_port_to_start(settings: Settings) -> Finding:
         remedy = "stop it first, or start another with --port and a CASCADE_DATA_DIR of its own"
         return Finding("port", "broken", f"the service is at {url} already", remedy)
     return found
+
+
+def check_no_start(settings: Settings) -> Finding:
+    """Check that no service of these settings is starting already; it does not listen yet."""
+    url = _address(settings)
+    if is_starting(url):
+        return Finding("port", "broken", starting(url), WAIT_FOR_START)
+    return Finding("port", "ok", f"nothing starts at {url}")
 
 
 def check_server(url: str) -> Finding:

@@ -23,7 +23,7 @@ from cascade_core.service_url import (
     without_user,
 )
 from serve.cli.output import CliError, ExitCode
-from serve.start_marker import is_starting
+from serve.start_marker import WAIT_FOR_START, is_starting, starting
 
 _TIMEOUT_S = 30.0
 _EVENT_SILENCE_S = 60.0
@@ -229,17 +229,19 @@ class ServiceClient:
             answer.close()
 
     def _unreachable(self, error: Exception) -> Unreachable:
+        if is_starting(self.url):
+            return self._starting()
+        message = f"no server answers at {self.url}"
+        remedy = "cascade up (or set CASCADE_URL; generate and vary also work with --local)"
         if isinstance(error, httpx.TimeoutException):
             message = f"the server at {self.url} did not answer in {_TIMEOUT_S:g} s"
-        elif is_starting(self.url):
-            message = f"the service at {self.url} is starting"
-            return Unreachable(message, ExitCode.UNREACHABLE, "wait until cascade up says: ready")
-        else:
-            message = f"no server answers at {self.url}"
-        remedy = "cascade up (or set CASCADE_URL; generate and vary also work with --local)"
+            remedy = "again later; if it stays so, check CASCADE_URL, or restart the server"
         if self._proxy:
             remedy = f"set NO_PROXY={urlsplit(self.url).hostname} to go without the proxy"
         return Unreachable(message + self._way(), ExitCode.UNREACHABLE, remedy)
+
+    def _starting(self) -> Unreachable:
+        return Unreachable(starting(self.url), ExitCode.UNREACHABLE, WAIT_FOR_START)
 
     def _way(self) -> str:
         return f" through the proxy {self._proxy}" if self._proxy else ""
@@ -253,8 +255,7 @@ class ServiceClient:
 
     def _not_ours(self, answer: httpx.Response) -> CliError:
         if is_starting(self.url):
-            message = f"the service at {self.url} is starting"
-            return Unreachable(message, ExitCode.UNREACHABLE, "wait until cascade up says: ready")
+            return self._starting()
         message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
         return Unreachable(message + self._way(), ExitCode.UNREACHABLE, "check CASCADE_URL")
 

@@ -68,6 +68,11 @@ def accept_any_text() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def counted(number: int, what: str) -> str:
+    """Return a number with the thing counted: ``1 job``, ``2 jobs``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def say(text: str = "", **style: Any) -> None:
     """Print text, with what in it would steer the terminal shown as an escape.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from serve.cli.output import CliError, ExitCode, note, say
+from serve.cli.output import CliError, ExitCode, counted, note, say
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,17 @@ def _named(text: str) -> Path:
     return Path(text)
 
 
+def _existing(text: str) -> Path:
+    path = _named(text)
+    if not path.exists():
+        raise typer.BadParameter(f"{text} does not exist")
+    return path
+
+
 To = Annotated[Path, typer.Argument(metavar="DIR|FILE.tar", help="Where to write.", parser=_named)]
 From = Annotated[
-    Path, typer.Argument(metavar="DIR|FILE.tar", help="What `cascade export` wrote.", exists=True)
+    Path,
+    typer.Argument(metavar="DIR|FILE.tar", help="What `cascade export` wrote.", parser=_existing),
 ]
 
 
@@ -45,7 +53,7 @@ def export(path: To) -> None:
         moved = asyncio.run(export_jobs(database, blobs, write))
     for key in moved.missing:
         note(f"missing from the store: {key}")
-    _tell(moved, "exported")
+    tell(moved, "exported")
 
 
 def import_(path: From) -> None:
@@ -55,7 +63,7 @@ def import_(path: From) -> None:
 
     with _stores() as (database, blobs):
         moved = asyncio.run(import_jobs(database, blobs, archive.reading(path, is_entry)))
-    _tell(moved, "added")
+    tell(moved, "added")
 
 
 @contextmanager
@@ -78,7 +86,12 @@ def _stores() -> Iterator[tuple[Database, BlobStore]]:
         database.close()
 
 
-def _tell(moved: Moved, verb: str) -> None:
+def tell(moved: Moved, verb: str) -> None:
+    """Print how much was written or added, and how many jobs were here already."""
     size_mb = moved.size_bytes / _MB
-    known = f"; {moved.known_jobs} jobs were here already" if moved.known_jobs else ""
-    say(f"{verb}: {moved.jobs} jobs, {moved.files} files, {size_mb:,.1f} MB{known}")
+    jobs, files = counted(moved.jobs, "job"), counted(moved.files, "file")
+    known = ""
+    if moved.known_jobs:
+        were = "was" if moved.known_jobs == 1 else "were"
+        known = f"; {counted(moved.known_jobs, 'job')} {were} here already"
+    say(f"{verb}: {jobs}, {files}, {size_mb:,.1f} MB{known}")

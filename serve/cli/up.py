@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from serve.cli.options import chosen_url
-from serve.cli.output import CliError, ExitCode, note, say
+from serve.cli.output import CliError, ExitCode, counted, note, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
-    from serve.cli.checks import check_data_dir
+    from serve.cli.checks import check_data_dir, check_no_start
     from serve.private_files import keep_files_private
     from serve.ray_access import check_mode
     from serve.settings import load_settings
@@ -71,7 +71,8 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     settings = load_settings(
         **{name: value for name, value in changes.items() if value is not None}
     )
-    _require(check_data_dir(settings))
+    for check in (check_data_dir, check_no_start):
+        _require(check(settings))
     with ExitStack() as starting:
         starting.enter_context(announced(settings.data_dir, settings.http_port))
         _check_and_tell(settings)
@@ -140,4 +141,5 @@ def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
     stop.wait()
     note(f"draining: running jobs get up to {drain_s:g} s; Ctrl-C again stops at once")
     left = running.drain_and_stop()
-    note(f"stopped; {left} jobs go on at the next start" if left else "stopped")
+    verb = "goes" if left == 1 else "go"
+    note(f"stopped; {counted(left, 'job')} {verb} on at the next start" if left else "stopped")

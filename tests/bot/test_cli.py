@@ -26,6 +26,7 @@ def test_without_a_token_one_sentence_says_so(command: str) -> None:
     result = CliRunner().invoke(app, [command])
     assert result.exit_code == 2
     assert "error: DISCORD_TOKEN" in result.stderr
+    assert "https://discord.com/developers/applications" in result.stderr
     assert "Traceback" not in result.output
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bot.client import CascadeClient
 from bot.settings import load_settings as load_bot_settings
-from cascade_core.errors import SettingsInvalid
+from cascade_core.errors import NotReady, SettingsInvalid
 from serve.cli.checks import check_port
 from serve.settings import Settings, load_settings
 from serve.start_marker import announced, is_starting
@@ -163,6 +163,45 @@ def test_a_service_that_starts_is_called_that_by_every_command(tmp_path: Path) -
         assert is_starting(url)
     assert not is_starting(url)
     assert "no server answers" in Cascade(url)("jobs").stderr
+
+
+def test_a_server_that_takes_long_is_called_starting_only_while_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray's proxy accepts connections some time before it answers."""
+    monkeypatch.setattr("serve.cli.client._TIMEOUT_S", 0.2)
+    (tmp_path / "data").mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        port = proxy.getsockname()[1]
+        ask = Cascade(f"http://127.0.0.1:{port}")
+        with announced(tmp_path / "data", port):
+            early = ask("jobs")
+        late = ask("jobs")
+    assert (early.exit_code, late.exit_code) == (3, 3)
+    assert "is starting" in early.stderr
+    assert "did not answer in 0.2 s" in late.stderr
+    assert "try: again later" in late.stderr
+
+
+@pytest.mark.parametrize("port_of_the_first", [9, 10])
+def test_up_refuses_to_start_what_starts_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port_of_the_first: int
+) -> None:
+    started: list[Settings] = []
+
+    def start(settings: Settings, **_: object) -> None:
+        started.append(settings)
+        raise NotReady("no Ray in this test")
+
+    monkeypatch.setattr("serve.local.start", start)
+    (tmp_path / "data").mkdir()
+    monkeypatch.setenv("CASCADE_HTTP_PORT", str(port_of_the_first))
+    with announced(tmp_path / "data", port_of_the_first):
+        result = Cascade("")("up", "--port", "9")
+    assert result.exit_code == 1
+    is_same = port_of_the_first == 9
+    assert ("the service at http://127.0.0.1:9 is starting" in result.stderr) == is_same
+    assert bool(started) != is_same
 
 
 def test_doctor_calls_a_service_that_starts_that_and_its_port_taken_by_it(

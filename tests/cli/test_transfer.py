@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from serve.cli.transfer import tell
+from serve.transfer import Moved
 from tests.cli.cascade import Cascade
 
 
@@ -31,6 +33,32 @@ def test_an_empty_path_does_not_export_into_the_current_folder(
     assert (refused.exit_code, refused.stdout) == (2, "")
     assert "name a folder" in refused.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_an_empty_path_does_not_import_the_current_folder(
+    cascade: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert cascade("export", str(tmp_path / "all")).exit_code == 0
+    monkeypatch.chdir(tmp_path / "all")
+    refused = cascade("import", "")
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "name a folder" in refused.stderr
+    absent = cascade("import", "absent.tar")
+    assert (absent.exit_code, absent.stdout) == (2, "")
+    assert "absent.tar does not exist" in absent.stderr
+
+
+@pytest.mark.parametrize(
+    ("moved", "told"),
+    [
+        (Moved(jobs=1, files=1, size_bytes=100_000), "added: 1 job, 1 file, 0.1 MB"),
+        (Moved(known_jobs=1), "added: 0 jobs, 0 files, 0.0 MB; 1 job was here already"),
+        (Moved(known_jobs=2), "added: 0 jobs, 0 files, 0.0 MB; 2 jobs were here already"),
+    ],
+)
+def test_one_is_not_many(moved: Moved, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    tell(moved, "added")
+    assert capsys.readouterr().out.strip() == told
 
 
 def test_another_file_is_neither_overwritten_nor_imported(cascade: Cascade, tmp_path: Path) -> None:

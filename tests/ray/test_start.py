@@ -25,7 +25,7 @@ def test_what_a_stop_interrupts_goes_on_at_the_next_start(tmp_path: Path) -> Non
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=HANG_S)
         assert process.returncode == 0
-        assert "1 jobs go on at the next start" in output
+        assert "1 job goes on at the next start" in output
     with cascade_up(tmp_path, port) as (_, service):
         job = service.finished(job_id)
         assert job["state"] == "succeeded", job["error"]

@@ -17,6 +17,7 @@ from serve.settings import Settings, load_settings
 from serve.start_marker import announced, is_starting
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
+from tests.ray.client import free_port
 
 _DEAD = "127.0.0.1:9"
 
@@ -183,10 +184,12 @@ def test_a_server_that_takes_long_is_called_starting_only_while_it_starts(
     assert "try: again later" in late.stderr
 
 
-@pytest.mark.parametrize("port_of_the_first", [9, 10])
+@pytest.mark.parametrize("is_same", [True, False])
 def test_up_refuses_to_start_what_starts_already(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, port_of_the_first: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_same: bool
 ) -> None:
+    port = free_port()
+    port_of_the_first = port if is_same else free_port()
     started: list[Settings] = []
 
     def start(settings: Settings, **_: object) -> None:
@@ -197,10 +200,9 @@ def test_up_refuses_to_start_what_starts_already(
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("CASCADE_HTTP_PORT", str(port_of_the_first))
     with announced(tmp_path / "data", port_of_the_first):
-        result = Cascade("")("up", "--port", "9")
+        result = Cascade("")("up", "--port", str(port))
     assert result.exit_code == 1
-    is_same = port_of_the_first == 9
-    assert ("the service at http://127.0.0.1:9 is starting" in result.stderr) == is_same
+    assert (f"the service at http://127.0.0.1:{port} is starting" in result.stderr) == is_same
     assert bool(started) != is_same
 
 

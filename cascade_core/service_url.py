@@ -9,6 +9,7 @@ from urllib.request import getproxies, proxy_bypass
 
 from cascade_core.errors import SettingsInvalid
 
+MAX_PORT = 65535
 NO_SOCKS = "a SOCKS proxy needs a package that is not installed"
 SOCKS_REMEDY = "pip install 'httpx[socks]', or unset ALL_PROXY"
 
@@ -25,10 +26,16 @@ def http_url(host: str, port: int) -> str:
 
 
 def default_url(environment: Mapping[str, str]) -> str:
-    """Return where ``cascade up`` with these variables listens, for a client on its machine."""
+    """Return where ``cascade up`` with these variables listens, for a client on its machine.
+
+    Raises:
+        SettingsInvalid: the port is none.
+    """
     host = environment.get("CASCADE_HTTP_HOST", "").strip().strip("[]") or "127.0.0.1"
-    port = environment.get("CASCADE_HTTP_PORT", "")
-    return http_url(host, int(port) if port.isascii() and port.isdecimal() and int(port) else 8000)
+    port = environment.get("CASCADE_HTTP_PORT", "").strip() or "0"
+    if not (port.isascii() and port.isdecimal() and len(port) < 6 and int(port) <= MAX_PORT):
+        raise SettingsInvalid(f"CASCADE_HTTP_PORT must be a whole number from 0 to {MAX_PORT}")
+    return http_url(host, int(port) or 8000)
 
 
 def checked_url(value: str, name: str = "CASCADE_URL") -> str:

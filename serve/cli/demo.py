@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade_core.checkpoint import DEMO_MODEL
-from serve.cli.output import CliError, ExitCode, console, print_outcome, say
+from serve.cli.output import CliError, ExitCode, console, own_command, print_outcome, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
@@ -40,7 +40,8 @@ def demo() -> None:
     with _server(url, home), ServiceClient(url) as client:
         _two_pictures(client, home)
     say(f"demo done in {time.monotonic() - started_s:.0f} s; everything is in {home}")
-    say("next: cascade up (or make up), then cascade generate with a prompt of yours")
+    command = own_command()
+    say(f"next: {command} up (or make up), then {command} generate with a prompt of yours")
 
 
 def _two_pictures(client: ServiceClient, home: Path) -> None:

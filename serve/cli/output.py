@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import shutil
 import sys
 from datetime import datetime
 from enum import IntEnum
@@ -66,6 +68,14 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def own_command() -> str:
+    """Return how the user can start this command: by name where PATH has it, else by its file."""
+    file = Path(sys.argv[0])
+    if shutil.which("cascade") or file.name != "cascade":
+        return "cascade"
+    return os.path.relpath(file)
 
 
 def counted(number: int, what: str) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 import typer
 
 from serve.cli.options import chosen_url
-from serve.cli.output import CliError, ExitCode, counted, note, say
+from serve.cli.output import CliError, ExitCode, counted, note, own_command, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
     say(f"ready   {running.url}  (docs: {running.url}/docs)")
     say(f"metrics {running.metrics_url}")
     address = "" if running.url == chosen_url() else f"--url {running.url} "
-    say(f'try     cascade generate {address}"{suggestions(1)[0]}"')
+    say(f'try     {own_command()} generate {address}"{suggestions(1)[0]}"')
     say("Ctrl-C stops.")
     stop.wait()
     note(f"draining: running jobs get up to {drain_s:g} s; Ctrl-C again stops at once")

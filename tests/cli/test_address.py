@@ -166,6 +166,16 @@ def test_a_service_that_starts_is_called_that_by_every_command(tmp_path: Path) -
     assert "no server answers" in Cascade(url)("jobs").stderr
 
 
+@pytest.mark.parametrize("port", ["99999", "-1", "eight"])
+def test_a_wrong_port_in_the_settings_is_named_by_every_command(
+    monkeypatch: pytest.MonkeyPatch, port: str
+) -> None:
+    monkeypatch.setenv("CASCADE_HTTP_PORT", port)
+    result = Cascade("")("jobs")
+    assert result.exit_code == 2
+    assert "CASCADE_HTTP_PORT must be a whole number from 0 to 65535" in result.stderr
+
+
 def test_a_server_that_takes_long_is_called_starting_only_while_it_starts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from serve.cli.output import own_command
 from serve.cli.suggestions import suggestions
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
@@ -75,3 +76,17 @@ def test_every_command_has_a_name_in_the_list() -> None:
 def test_the_version_is_printed() -> None:
     result = Cascade("http://127.0.0.1:1")("--version")
     assert (result.exit_code, result.stdout) == (0, f"cascade {version('cascade-serve')}\n")
+
+
+def test_a_command_that_path_does_not_have_is_named_by_its_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "bin" / "cascade"
+    file.parent.mkdir()
+    file.touch(mode=0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(file)])
+    monkeypatch.setenv("PATH", "")
+    assert own_command() == "bin/cascade"
+    monkeypatch.setenv("PATH", str(file.parent))
+    assert own_command() == "cascade"

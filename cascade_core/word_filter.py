@@ -39,7 +39,10 @@ _PICTOGRAPHS = "So"
 _LOOK_ALIKES = (
     "аa вb гr еe кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw һh ӏl үy ѵv "  # Cyrillic
     "αa βb εe ζz ηh ιi κk μm νv οo ρp σo τt υy χx ωw "  # Greek
-    "օo սu հh ցg ıi łl øo đd ɑa ɡg "  # Armenian, Latin
+    "օo սu հh ցg ıi łl øo đd ɑa ɡg ʋv ɗd ŧt ȼc ɇe ƀb "  # Armenian, Latin
+    "ⲁa ⲃb ⲉe ⲏh ⲓi ⲕk ⲙm ⲛn ⲟo ⲣp ⲥc ⲧt ⲩy ⲭx "  # Coptic
+    "Ꭺa Ᏼb Ꮯc Ꭰd Ꭼe Ꮐg Ꮋh Ꭵi Ꭻj Ꮶk Ꮮl Ꮇm Ꮲp Ꭱr Ꮢr Ꮪs Ꭲt Ꮩv Ꮃw Ꮓz "  # Cherokee
+    "ꓮa ꓐb ꓚc ꓓd ꓰe ꓝf ꓖg ꓧh ꓲi ꓙj ꓗk ꓡl ꓟm ꓠn ꓳo ꓑp ꓣr ꓢs ꓔt ꓴu ꓦv ꓪw ꓫx ꓬy ꓜz "  # Lisu
     "ᴀa ʙb ᴄc ᴅd ᴇe ꜰf ɢg ʜh ɪi ᴊj ᴋk ʟl ᴍm ɴn ᴏo ᴘp ꞯq ʀr ꜱs ᴛt ᴜu ᴠv ᴡw ʏy ᴢz"  # small capitals
 )
 _SQUARED = {first + n: chr(ord("a") + n) for first in (0x1F150, 0x1F170) for n in range(26)}

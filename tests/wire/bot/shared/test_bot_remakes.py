@@ -120,3 +120,4 @@ async def test_the_message_says_once_that_the_service_is_away_and_tells_no_past_
     await stage.service.start()
     await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     await stage.finished(job_id, message)
+    assert ["does not answer" in one.text for one in message.history].count(True) == 1

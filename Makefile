@@ -32,8 +32,8 @@ install: $(INSTALLED)  ## create .venv with what running needs, at the versions 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; if it is not in PATH: make PYTHON=FILE"; exit 1; }
 	@$(PYTHON) -c '$(SUITS)' || { echo "$(PYTHON) does not suit: Python 3.11, 3.12 or 3.13 is needed"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "installing into $(VENV): $(if $(findstring /cpu,$(TORCH_INDEX)),$(CPU_SIZE),$(CUDA_SIZE))"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(if $(TORCH_INDEX),$(TORCH_FROM_ITS_INDEX) ||) $(PIP) $(TORCH)
 	@$(PIP) --editable ".[bot]"
 	@touch $@

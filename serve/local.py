@@ -28,6 +28,8 @@ from serve.settings import Settings
 APP_NAME = "cascade"
 LOCAL_TRIES = 2
 """A person watches the start on this machine and should soon learn why it fails."""
+RAY_TRIES = 3
+"""Ray gives each of its processes 15 to 30 s to start, too few on a busy machine."""
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Latents and pictures are at most a few MB each; Ray would otherwise take 30% of the memory."""
 RAY_DEFAULTS = {
@@ -118,7 +120,7 @@ def start(
 
 
 def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
-    for last_try in (False, True):
+    for tries_left in reversed(range(RAY_TRIES)):
         try:
             ray.init(
                 address="local",
@@ -130,9 +132,8 @@ def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
             )
             break
         except Exception:
-            # Ray gives each of its processes 15 to 30 s to start, too few on a busy machine.
             ray.shutdown()
-            if last_try:
+            if not tries_left:
                 raise
     if not show_logs:
         # A filter, as Serve sets the level of its logger itself when it starts.

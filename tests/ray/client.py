@@ -60,6 +60,7 @@ class ServiceClient:
                 self.wait_until_ready()
                 yield from self.events(job_id, after)
                 return
+            assert source.response.status_code == 200, source.response.read().decode()
             for event in source.iter_sse():
                 if not event.data:
                     continue  # httpx-sse makes an empty event of a keep-alive comment
@@ -88,6 +89,14 @@ class ServiceClient:
                 return new
             threading.Event().wait(0.1)
         raise AssertionError("no new job appeared")
+
+    def wait_until_accepted(self, job_id: str) -> None:
+        """Ask for a job until the service knows it: a client that chose its id knows it before."""
+        for _ in range(1200):
+            if self.http.get(f"/v1/jobs/{job_id}").status_code == 200:
+                return
+            threading.Event().wait(0.1)
+        raise AssertionError(f"job {job_id} was not accepted")
 
     def wait_until_ready(self) -> None:
         """Ask /readyz until the service answers that it is ready."""

@@ -90,7 +90,8 @@ class Scene:
         return await asyncio.to_thread(lambda: list(self.service.events(job_id)))
 
     async def until_progress(self, job_id: str, stage: str) -> None:
-        """Wait until a job is at a stage's steps."""
+        """Wait until a job is at a stage's steps; the bot shows it before it is accepted."""
+        await asyncio.to_thread(self.service.wait_until_accepted, job_id)
         await asyncio.to_thread(self.service.until, job_id, "progress", stage)
 
     async def _delivered(self, job_id: str) -> None:

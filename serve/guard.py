@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -71,7 +70,7 @@ class KeyRing:
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
         self._read_at_s: float | None = None
-        self._began_at_s = -math.inf
+        self._began_at_s = 0.0
         self._failure: NotReady | None = None
         self._reading: asyncio.Task[None] | None = None
         self._touched_at_s: dict[str, float] = {}
@@ -83,27 +82,26 @@ class KeyRing:
             NotReady: the database does not answer, and the keys read last are too old.
         """
         now_s = self._clock()
-        is_over = self._reading is None or self._reading.done()
-        if is_over and now_s - self._began_at_s >= CACHE_S:
+        reading = self._reading
+        if reading is None or (reading.done() and now_s - self._began_at_s >= CACHE_S):
             self._began_at_s = now_s
-            self._reading = asyncio.create_task(self._read(now_s))
-        if self._reading is not None:
-            await self._wait_for(self._reading, now_s)
+            reading = self._reading = asyncio.create_task(self._read(now_s))
+        if not reading.done():
+            await asyncio.wait({reading}, timeout=self._patience_s(now_s))
+        if reading.done():
+            reading.result()
         failure = self._failure
         if failure is not None and not self._may_use_old_keys(now_s):
             raise NotReady(failure.message, reason=failure.reason) from failure
         return self._keys
 
-    async def _wait_for(self, reading: asyncio.Task[None], now_s: float) -> None:
-        """Wait for a reading, for a short time only where the answer is known without it.
+    def _patience_s(self, now_s: float) -> float | None:
+        """Return how long a request waits for a reading; None: to its end, as nothing is known.
 
         A database that is silent would hold up every request otherwise.
         """
         is_known = self._failure is not None or self._may_use_old_keys(now_s)
-        left_s = max(0.0, self._began_at_s + READ_PATIENCE_S - now_s) if is_known else None
-        done, _ = await asyncio.wait({reading}, timeout=left_s)
-        for task in done:
-            task.result()
+        return max(0.0, self._began_at_s + READ_PATIENCE_S - now_s) if is_known else None
 
     async def _read(self, now_s: float) -> None:
         try:

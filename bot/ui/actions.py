@@ -279,7 +279,7 @@ def _components(message: discord.Message | None) -> list[dict[str, Any]]:
 
 
 def _names_owner(interaction: Interaction) -> bool:
-    """Return True where it is plain whose a message is: it says so, or one person alone sees it."""
+    """Return True if the message names its person, or is a direct message."""
     message = interaction.message
     is_named = message is not None and message.interaction_metadata is not None
     return is_named or interaction.guild_id is None

@@ -295,7 +295,7 @@ def check_server(url: str) -> Finding:
 
 
 def _is_ours(url: str) -> bool:
-    """Tell whether what listens at an address of this machine is the service."""
+    """Return True if the service listens at an address of this machine."""
     with suppress(httpx.HTTPError, ValueError):
         answer = httpx.get(f"{url}/healthz", timeout=_OWN_ANSWER_S, trust_env=False)
         return bool(answer.json() == {"status": "ok"})

@@ -61,6 +61,7 @@ def test_a_process_waits_for_a_folder_that_is_there_later(
     database, _ = open_stores(settings)
     database.probe()
     database.close()
+    assert settings.data_dir.is_dir()
 
 
 def test_a_process_opens_as_many_connections_as_the_setting_says(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ async def test_a_round_that_fails_is_followed_by_the_next(
     monkeypatch.setattr(upkeep, "run_once", run_once)
     running = asyncio.create_task(upkeep.run_forever(lambda: True, every_s=0.001, look_s=0.001))
     await asyncio.wait_for(second_round.wait(), HANG_S)
+    assert not running.done()
     running.cancel()
 
 

@@ -48,6 +48,29 @@ async def until_ready(do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _n
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
+class WaitedTimes:
+    """The time that jobs have waited for a store; images of a job that wait together count once."""
+
+    def __init__(self) -> None:
+        self._spans: dict[str, tuple[float, float]] = {}
+
+    def add(self, job_id: str, since_s: float, until_s: float) -> float:
+        """Add a time that an image of a job has waited; returns its seconds that are new.
+
+        Images report in any order, so a report may begin before one that came earlier.
+        """
+        begin_s, end_s = self._spans.get(job_id, (until_s, until_s))
+        if since_s > end_s or until_s < begin_s:  # another outage
+            begin_s = end_s = since_s
+        longer = min(begin_s, since_s), max(end_s, until_s)
+        self._spans[job_id] = longer
+        return longer[1] - longer[0] - (end_s - begin_s)
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        self._spans.pop(job_id, None)
+
+
 async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
     """Await something that a job can do without; None if a store did not answer.
 

@@ -39,7 +39,7 @@ from serve.job_warnings import add_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.log import log_context
 from serve.metrics import HandoffPart, JobMetrics
-from serve.patience import PatientBlobs, PatientDatabase
+from serve.patience import PatientBlobs, PatientDatabase, WaitedTimes
 from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_calls import StageCalls
@@ -88,7 +88,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
         self._begun: set[str] = set()
-        self._waited_until_s: dict[str, float] = {}
+        self._waited = WaitedTimes()
 
     @DBOS.workflow()
     async def run(self, job_id: str) -> None:
@@ -281,7 +281,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Drop what this process knows of a job that it no longer runs; returns the job."""
         self._calls.forget(job_id)
         self._begun.discard(job_id)
-        self._waited_until_s.pop(job_id, None)
+        self._waited.forget(job_id)
         return self._open_jobs.pop(job_id, None)
 
     async def _context(self, job_id: str) -> Context:
@@ -340,9 +340,8 @@ class JobWorkflow(DBOSConfiguredInstance):
 
         Images of one job that wait at the same time move it on once.
         """
-        since_s = max(since_s, self._waited_until_s.get(job_id, since_s))
-        self._waited_until_s[job_id] = until_s
-        await self._database.try_once(extend, job_id, timedelta(seconds=until_s - since_s))
+        waited_s = self._waited.add(job_id, since_s, until_s)
+        await self._database.try_once(extend, job_id, timedelta(seconds=waited_s))
 
     @contextmanager
     def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:

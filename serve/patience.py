@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Concatenate, ParamSpec, TypeVar
 
@@ -52,23 +52,27 @@ class WaitedTimes:
     """The time that jobs have waited for a store; images of a job that wait together count once."""
 
     def __init__(self) -> None:
-        self._spans: dict[str, tuple[float, float]] = {}
+        self._spans: dict[str, list[tuple[float, float]]] = {}
 
     def add(self, job_id: str, since_s: float, until_s: float) -> float:
         """Add a time that an image of a job has waited; returns its seconds that are new.
 
-        Images report in any order, so a report may begin before one that came earlier.
+        Images report in any order, so a report may begin before earlier ones, or join two of them.
         """
-        begin_s, end_s = self._spans.get(job_id, (until_s, until_s))
-        if since_s > end_s or until_s < begin_s:  # another outage
-            begin_s = end_s = since_s
-        longer = min(begin_s, since_s), max(end_s, until_s)
-        self._spans[job_id] = longer
-        return longer[1] - longer[0] - (end_s - begin_s)
+        spans = self._spans.get(job_id, [])
+        apart = [span for span in spans if span[1] < since_s or span[0] > until_s]
+        joined = [span for span in spans if span not in apart] + [(since_s, until_s)]
+        whole = min(begin for begin, _ in joined), max(end for _, end in joined)
+        self._spans[job_id] = [*apart, whole]
+        return _length_s([*apart, whole]) - _length_s(spans)
 
     def forget(self, job_id: str) -> None:
         """Forget a job that has ended."""
         self._spans.pop(job_id, None)
+
+
+def _length_s(spans: Iterable[tuple[float, float]]) -> float:
+    return sum(end - begin for begin, end in spans)
 
 
 async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:

@@ -12,6 +12,7 @@ from serve.patience import WaitedTimes
         [(1.0, 4.0), (0.0, 3.0), (3.0, 8.0)],
         [(3.0, 8.0), (1.0, 4.0), (0.0, 3.0)],
         [(0.0, 8.0), (1.0, 2.0)],
+        [(0.0, 1.0), (2.0, 3.0), (1.0, 3.0), (0.0, 8.0)],
     ],
 )
 def test_time_that_images_of_a_job_wait_together_counts_once_in_any_order(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Event
@@ -16,6 +15,7 @@ from cascade_core.errors import NotReady
 from serve import open_stores as module
 from serve.open_stores import open_stores, until_available
 from serve.settings import Settings
+from tests.limits import HANG_S
 from tests.ray.client import free_port
 from tests.serve.test_connections import Proxy
 
@@ -28,20 +28,21 @@ async def test_a_process_waits_for_a_database_that_starts_later(
 ) -> None:
     url = urlsplit(new_database_url("postgresql"))
     (folder,) = parse_qs(url.query)["host"]
-    port, waits = free_port(), Event()
+    port, waits, is_there = free_port(), Event(), Event()
     settings = Settings(
         data_dir=tmp_path, database_url=f"postgresql://cascade@127.0.0.1:{port}{url.path}"
     )
 
     def pause(_seconds: float) -> None:
         waits.set()
-        time.sleep(0.05)
+        is_there.wait(HANG_S)
 
     monkeypatch.setattr(module, "until_available", lambda do: until_available(do, pause=pause))
     starts = asyncio.create_task(asyncio.to_thread(open_stores, settings))
     await asyncio.to_thread(waits.wait)
     assert "refused" in records[0]["message"]
     Proxy(Path(folder) / ".s.PGSQL.5432", port)
+    is_there.set()
     database, blobs = await starts
     await database.run(database.probe)
     await blobs.probe()

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -117,10 +118,20 @@ def code(job: Job) -> str:
 
 
 async def test_a_job_that_runs_into_its_deadline_fails_and_frees_its_replica(
-    runner: Runner, make_job: JobMaker, stages: Stages
+    runner: Runner, make_job: JobMaker, stages: Stages, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    deadlines: list[asyncio.Timeout] = []
+
+    def far_away(_left_s: float | None) -> asyncio.Timeout:
+        deadlines.append(asyncio.timeout(None))
+        return deadlines[-1]
+
+    monkeypatch.setattr("serve.deadlines.asyncio", SimpleNamespace(timeout=far_away))
     stages["b"].is_slow = True
-    ended = await runner.end(make_job(), SOON)
+    ending = asyncio.create_task(runner.end(make_job()))
+    await stages["b"].working.wait()
+    deadlines[-1].reschedule(0.0)
+    ended = await ending
     assert (ended.state, code(ended)) == ("failed", "deadline_exceeded")
     assert stages["b"].cancelled.is_set()
     assert stages["a"].calls == 0

@@ -9,10 +9,10 @@ from sqlalchemy import update
 
 from cascade_core.errors import CascadeError
 from serve.db import Database
-from serve.log import context_of_ids
 from serve.records import OPEN_STATES
 from serve.services import Services
 from serve.tables import jobs
+from serve.telemetry.log import context_of_ids
 
 TRIES, PAUSE_S = 50, 0.2
 OUTAGE_TRIES, OUTAGE_PAUSE_S = 300, 2.0

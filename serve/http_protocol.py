@@ -18,9 +18,9 @@ from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from serve.http_errors import error_body
-from serve.log import log_context
 from serve.request_id import REQUEST_ID_HEADER
 from serve.response_headers import DEFAULT_HEADERS
+from serve.telemetry.log import log_context
 
 MAX_HEAD_BYTES = 64 * 1024
 """Of a request's line and headers, as far as they have come; the bound of uvicorn."""

@@ -24,8 +24,6 @@ from serve.executors import Executors
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
 from serve.job_counts import count_jobs
-from serve.log import configure_logging
-from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator, load_checkers
 from serve.open_stores import open_stores, until_available
 from serve.patience import until_ready
@@ -36,7 +34,9 @@ from serve.settings import Settings
 from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
-from serve.tracing import Context, configure_tracing
+from serve.telemetry.log import configure_logging
+from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
+from serve.telemetry.tracing import Context, configure_tracing
 from serve.turns import Turns
 from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow

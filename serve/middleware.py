@@ -15,10 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_core.errors import Internal
 from serve.http_errors import error_response
-from serve.log import log_context
 from serve.request_id import chosen_request_id
 from serve.response_headers import complete
-from serve.tracing import trace_id
+from serve.telemetry.log import log_context
+from serve.telemetry.tracing import trace_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,7 +88,7 @@ class NewJob:
 
     Attributes:
         client_state: small JSON that the client gets back with the job.
-        context: ids and trace of the request that made it, see `serve.tracing`.
+        context: ids and trace of the request that made it, see `serve.telemetry.tracing`.
     """
 
     claim: Claim

@@ -16,11 +16,11 @@ from serve.capacity import Capacity
 from serve.db import Database
 from serve.deaths import count_death
 from serve.line import PREVIEW_WORK, stage_work
-from serve.metrics import QueueMetrics
 from serve.patience import PatientDatabase
 from serve.records import OpenJob
 from serve.replica import Message
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.telemetry.metrics import QueueMetrics
 from serve.turns import Turns
 
 logger = logging.getLogger(__name__)

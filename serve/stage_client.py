@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from cascade_core.errors import CannotBeServed, CascadeError, NotReady, StageLost
 from serve.handle_errors import translated
 from serve.replica import STALL_LIMIT_S, Message
-from serve.tracing import pack_context
+from serve.telemetry.tracing import pack_context
 
 MAX_TRIES = 3
 """Calls to a stage until a retryable failure is the last. A replica that ran out of memory refuses

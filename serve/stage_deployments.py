@@ -26,12 +26,12 @@ from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
 from serve.gpu_memory import prepare_gpu_memory
 from serve.line import stage_work
-from serve.log import configure_logging
 from serve.meter import WorkMeter
-from serve.metrics import StageMetrics
 from serve.replica import Message, StageReplica
 from serve.settings import Settings
-from serve.tracing import Context, configure_tracing, replica_span
+from serve.telemetry.log import configure_logging
+from serve.telemetry.metrics import StageMetrics
+from serve.telemetry.tracing import Context, configure_tracing, replica_span
 
 logger = logging.getLogger(__name__)
 

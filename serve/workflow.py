@@ -37,15 +37,15 @@ from serve.demand import Demand
 from serve.gate import Gate
 from serve.job_warnings import add_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
-from serve.log import log_context
-from serve.metrics import HandoffPart, JobMetrics
 from serve.patience import PatientBlobs, PatientDatabase, WaitedTimes
 from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_calls import StageCalls
 from serve.store import BlobStore
 from serve.stored_latents import LatentReuse, drop_latent
-from serve.tracing import Context, span, unpacked_context
+from serve.telemetry.log import log_context
+from serve.telemetry.metrics import HandoffPart, JobMetrics
+from serve.telemetry.tracing import Context, span, unpacked_context
 from serve.workflow_serializer import ENGINE_ERRORS
 
 logger = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.cog.plugins import register_default_plugins
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
-from serve.dashboard import dashboard, scoped
-from serve.dashboard_panels import RAY_METRICS, ROWS
-from serve.metric_definitions import METRICS, Metric
+from serve.telemetry.dashboard import dashboard, scoped
+from serve.telemetry.dashboard_panels import RAY_METRICS, ROWS
+from serve.telemetry.metric_definitions import METRICS, Metric
 from tests.k8s.manifests import ROOT, config_map, of_kind
 
 HERE = Path(__file__).parent
@@ -102,7 +102,8 @@ def test_the_installed_ray_has_the_metrics_of_its_own_that_are_shown(metric: Met
 
 def test_the_committed_dashboard_is_what_the_definitions_make() -> None:
     committed = (ROOT / "k8s" / "monitoring" / "dashboard.json").read_text()
-    assert committed == json.dumps(dashboard(), indent=1) + "\n", "run python -m serve.dashboard"
+    expected = json.dumps(dashboard(), indent=1) + "\n"
+    assert committed == expected, "run python -m serve.telemetry.dashboard"
     assert json.loads(config_map("prod", "cascade-dashboard")["dashboard.json"]) == dashboard()
 
 

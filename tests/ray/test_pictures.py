@@ -14,9 +14,9 @@ from cascade_core.handoff import StageCLatent
 from cascade_core.images import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from serve import metric_definitions as m
-from serve.dashboard_panels import GPU_USE, RAY_METRICS
 from serve.local import Running
+from serve.telemetry import metric_definitions as m
+from serve.telemetry.dashboard_panels import GPU_USE, RAY_METRICS
 from tests.collector import Collector
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, pixels

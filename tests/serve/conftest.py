@@ -24,11 +24,11 @@ from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.http_protocol import HTTPProtocol
 from serve.keys import KeyScope, KeyStore
-from serve.log import JsonFormatter, TextFormatter
 from serve.moderation import Moderator
 from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
 from serve.store import BlobStore
+from serve.telemetry.log import JsonFormatter, TextFormatter
 from tests.limits import HANG_S
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket

@@ -18,12 +18,12 @@ from serve.checker import Checker
 from serve.db import Database
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.moderation import Moderator
 from serve.records import Job, NewJob
 from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.store import BlobStore
+from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.turns import Turns
 from serve.workflow import JobWorkflow
 from serve.workflow_engine import launch_dbos

@@ -8,10 +8,10 @@ import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
 from serve.http_errors import STATUS, error_body
-from serve.log import configure_logging
 from serve.middleware import JSON_LIMIT
 from serve.routes import service_routes
 from serve.settings import Settings
+from serve.telemetry.log import configure_logging
 from tests.serve.memory_door import MemoryDoor
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")

@@ -14,11 +14,11 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serve import metric_definitions as m
 from serve.db import Database
-from serve.metric_definitions import Metric
 from serve.records import NewJob
 from serve.store import BlobStore
+from serve.telemetry import metric_definitions as m
+from serve.telemetry.metric_definitions import Metric
 from serve.turns import Turns
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_calls
 
@@ -70,7 +70,7 @@ def metrics(monkeypatch: pytest.MonkeyPatch) -> Counter[tuple[str, tuple[str, ..
 
         return SimpleNamespace(observe=add, inc=add, set=lambda *_, **__: None)
 
-    monkeypatch.setattr("serve.metrics._recorder", recorder)
+    monkeypatch.setattr("serve.telemetry.metrics._recorder", recorder)
     return sums
 
 
@@ -103,7 +103,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = Slow()
-    for module in ("serve.stage_calls", "serve.workflow", "serve.metrics"):
+    for module in ("serve.stage_calls", "serve.workflow", "serve.telemetry.metrics"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
     turns = {"c": Turns(1), "b": slow.line(), "a": Turns(1)}

@@ -14,8 +14,8 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from serve.log import ID_NAMES, adopt_context, current_context, log_context
 from serve.settings import Settings
+from serve.telemetry.log import ID_NAMES, adopt_context, current_context, log_context
 
 TRACEPARENT: Final = "traceparent"
 _NAME: Final = "cascade"

@@ -1,6 +1,6 @@
 """The Grafana dashboard, made from the metric definitions.
 
-python -m serve.dashboard > k8s/monitoring/dashboard.json
+python -m serve.telemetry.dashboard > k8s/monitoring/dashboard.json
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import re
 from typing import Any, Final
 
-from serve.dashboard_panels import ROWS, Panel
+from serve.telemetry.dashboard_panels import ROWS, Panel
 
 _PANEL_WIDTH: Final = 8
 _PANEL_HEIGHT: Final = 8

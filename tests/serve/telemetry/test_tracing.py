@@ -21,13 +21,13 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from cascade_core.errors import CascadeError, OutOfMemory
 from cascade_core.request import GenerationRequest
 from serve.db import Database
-from serve.log import current_context
 from serve.records import NewJob
 from serve.settings import Settings
 from serve.stage_client import StageResult
 from serve.stage_deployments import StageC
 from serve.store import BlobStore
-from serve.tracing import pack_context, unpacked_context
+from serve.telemetry.log import current_context
+from serve.telemetry.tracing import pack_context, unpacked_context
 from tests.collector import collecting
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
@@ -242,7 +242,7 @@ def in_a_process_of_its_own(endpoint: str) -> str:
     code = """
 import sys
 from serve.settings import Settings
-from serve.tracing import configure_tracing, span
+from serve.telemetry.tracing import configure_tracing, span
 configure_tracing(Settings(), "stage-c")
 with span("work", image=3):
     pass

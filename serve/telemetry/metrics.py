@@ -1,4 +1,4 @@
-"""Records the metrics of `serve.metric_definitions`; Ray exports them to Prometheus."""
+"""Records the metrics of `serve.telemetry.metric_definitions`; Ray exports them to Prometheus."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Literal
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from cascade_core.errors import CascadeError
-from serve import metric_definitions as definitions
-from serve.metric_definitions import Metric
 from serve.records import OPEN_STATES
+from serve.telemetry import metric_definitions as definitions
+from serve.telemetry.metric_definitions import Metric
 
 HandoffPart = Literal["encode", "store", "fetch"]
 

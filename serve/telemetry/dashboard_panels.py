@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from serve import metric_definitions as m
-from serve.metric_definitions import Metric
+from serve.telemetry import metric_definitions as m
+from serve.telemetry.metric_definitions import Metric
 
 HTTP_REQUESTS = Metric(
     name="serve_num_http_requests",

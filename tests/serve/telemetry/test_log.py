@@ -7,7 +7,8 @@ from contextvars import ContextVar
 
 import pytest
 
-from serve.log import (
+from serve.settings import Settings
+from serve.telemetry.log import (
     JsonFormatter,
     TextFormatter,
     configure_logging,
@@ -15,7 +16,6 @@ from serve.log import (
     current_context,
     log_context,
 )
-from serve.settings import Settings
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 

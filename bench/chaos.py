@@ -33,10 +33,10 @@ from PIL import Image
 
 from bench import processes
 from bench.stats import machine, summary, write_result
-from serve.connections import open_engine
 from serve.local import start
 from serve.settings import Settings, load_settings
-from serve.tables import events, jobs
+from serve.storage.connections import open_engine
+from serve.storage.schema.tables import events, jobs
 
 logger = logging.getLogger(__name__)
 

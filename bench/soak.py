@@ -30,9 +30,9 @@ from bench.null_service import null_service
 from bench.null_stages import NULL_JOB
 from bench.processes import resident_mb
 from bench.stats import late_growth, machine, percentiles, percentiles_ms, summary, write_result
-from serve.connections import open_engine
 from serve.settings import Settings
-from serve.tables import jobs
+from serve.storage.connections import open_engine
+from serve.storage.schema.tables import jobs
 
 STAGE_C_S = 0.25
 USERS = 20

@@ -25,7 +25,7 @@ from bench.null_service import null_service
 from bench.null_stages import NULL_JOB
 from bench.processes import resident_mb
 from bench.stats import machine, percentiles, percentiles_ms, write_result
-from serve.db import Database
+from serve.storage.database import Database
 
 JOBS = 10
 ROUNDS = 20

@@ -24,8 +24,8 @@ from fastapi.security import HTTPBearer
 
 from cascade_core.errors import Forbidden, InvalidRequest
 from cascade_core.request import is_printable
-from serve.keys import KeyScope
-from serve.records import JobOwner
+from serve.storage.credentials import KeyScope
+from serve.storage.records import JobOwner
 
 SCOPE_ENTRY = "cascade.caller"
 """Where `serve.guard` leaves the caller in the ASGI scope."""

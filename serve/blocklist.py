@@ -13,7 +13,7 @@ from cascade_core.errors import SettingsInvalid
 from cascade_core.request import GenerationRequest
 from cascade_core.word_filter import WordFilter, is_phrase
 from serve.checker import Refusal
-from serve.records import JobOwner
+from serve.storage.records import JobOwner
 
 _Field = Literal["prompt", "negative_prompt"]
 _FIELDS: tuple[_Field, ...] = ("prompt", "negative_prompt")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol, runtime_checkable
 
 from cascade_core.request import GenerationRequest
-from serve.records import JobOwner
+from serve.storage.records import JobOwner
 
 MAX_RULE_CHARS = 64
 

@@ -10,7 +10,7 @@ from typing import Any
 from ulid import ULID
 
 from cascade_core.errors import InvalidRequest
-from serve.records import Claim, JobOwner, utc_now
+from serve.storage.records import Claim, JobOwner, utc_now
 
 MAX_CLOCK_DIFFERENCE_S = 3600.0
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")

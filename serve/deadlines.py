@@ -1,7 +1,7 @@
 """The deadlines of open jobs: kept, moved on after an outage, enforced for jobs without a process.
 
-:mod:`serve.rows` sets them when jobs are accepted; the workflow keeps them while it calls a stage.
-They are times of the database's clock, as each process may be on a machine of its own.
+:mod:`serve.storage.rows` sets them when jobs are accepted; the workflow keeps them while it calls
+a stage. They are times of the database's clock, as each process may be on a machine of its own.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from cascade_core.errors import DeadlineExceeded
-from serve.db import Database
-from serve.patience import PatientDatabase
-from serve.records import OPEN_STATES
-from serve.tables import database_now, executors, jobs
+from serve.storage.database import Database
+from serve.storage.records import OPEN_STATES
+from serve.storage.retry import PatientDatabase
+from serve.storage.schema.tables import database_now, executors, jobs
 
 OWNERLESS_AFTER: Final = timedelta(seconds=60)
 """The process that runs a job ends it at its deadline; a job that is open for so long after it has

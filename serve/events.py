@@ -11,10 +11,10 @@ from functools import partial
 
 from sse_starlette import ServerSentEvent
 
-from serve.event_log import EventLog
-from serve.patience import until_ready
-from serve.records import TERMINAL_STATES, EventRow
 from serve.sse import KEEP_ALIVE_S, EventStream
+from serve.storage.events import EventLog
+from serve.storage.records import TERMINAL_STATES, EventRow
+from serve.storage.retry import until_ready
 
 POLL_S = 0.025
 """Adds half of itself to what a watching client waits; an idle poll takes 0.2 ms."""

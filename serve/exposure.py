@@ -5,9 +5,9 @@ from __future__ import annotations
 from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import is_loopback
 from serve import haproxy
-from serve.db import Database
-from serve.keys import KeyStore
 from serve.settings import Settings
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
 
 MAKE_A_KEY = "cascade keys create NAME"
 

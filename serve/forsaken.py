@@ -8,10 +8,10 @@ import logging
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError
-from serve.db import Database
-from serve.records import OPEN_STATES
 from serve.services import Services
-from serve.tables import jobs
+from serve.storage.database import Database
+from serve.storage.records import OPEN_STATES
+from serve.storage.schema.tables import jobs
 from serve.telemetry.log import context_of_ids
 
 TRIES, PAUSE_S = 50, 0.2

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from serve.db import Database
 from serve.moderation import Moderator
-from serve.patience import PatientBlobs, PatientDatabase
-from serve.records import OpenJob, utc_now
-from serve.store import BlobStore, latent_key
-from serve.tables import images, latents
+from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.database import Database
+from serve.storage.records import OpenJob, utc_now
+from serve.storage.retry import PatientBlobs, PatientDatabase
+from serve.storage.schema.tables import images, latents
 
 
 class Gate:

@@ -12,12 +12,10 @@ from fastapi.telemetry import TelemetryConfig
 
 from serve import docs_page, http_errors
 from serve.cors import NamedOrigins
-from serve.event_log import EventLog
 from serve.events import EventHub
 from serve.examples import EXAMPLES
 from serve.guard import GuardMiddleware, KeyRing
 from serve.held import HeldRequests
-from serve.keys import KeyStore
 from serve.methods import MethodMiddleware
 from serve.middleware import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.release import RELEASE
@@ -33,6 +31,8 @@ from serve.routes import (
 from serve.services import JobsDoor, Services
 from serve.share import ShareLinks
 from serve.sse import KEEP_ALIVE_S
+from serve.storage.credentials import KeyStore
+from serve.storage.events import EventLog
 
 __all__ = ["JobsDoor", "Services", "create_app"]
 

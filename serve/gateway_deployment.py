@@ -20,12 +20,12 @@ from serve import haproxy
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.handle_errors import is_lost, translated
-from serve.keys import KeyStore
 from serve.moderation import Moderator, load_checkers
-from serve.open_stores import open_stores, until_available
-from serve.records import Claim, JobOwner
 from serve.refusals import RecentRefusals
 from serve.settings import Settings
+from serve.storage.credentials import KeyStore
+from serve.storage.open_stores import open_stores, until_available
+from serve.storage.records import Claim, JobOwner
 from serve.telemetry.log import configure_logging, context_of_ids
 from serve.telemetry.metrics import RefusalMetrics
 from serve.telemetry.tracing import configure_tracing, pack_context

@@ -20,20 +20,20 @@ from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.capacity import Outages
 from serve.demand import Demand
-from serve.executors import Executors
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
-from serve.job_counts import count_jobs
 from serve.moderation import Moderator, load_checkers
-from serve.open_stores import open_stores, until_available
-from serve.patience import until_ready
 from serve.periodic import every
-from serve.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.rescue import Recovery
 from serve.settings import Settings
-from serve.sleeping import record_sleeping
 from serve.stage_calls import StageCalls
 from serve.stage_client import StageClient
+from serve.storage.job_counts import count_jobs
+from serve.storage.leases import Executors
+from serve.storage.open_stores import open_stores, until_available
+from serve.storage.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
+from serve.storage.retry import until_ready
+from serve.storage.sleeping import record_sleeping
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import Context, configure_tracing

@@ -10,9 +10,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from serve.records import OPEN_STATES
-from serve.store import BARE_MARK
-from serve.tables import images, jobs, latents
+from serve.storage.blobs.blob_store import BARE_MARK
+from serve.storage.records import OPEN_STATES
+from serve.storage.schema.tables import images, jobs, latents
 
 Needs = dict[str, bool]
 """By an object's name without its ending: is it needed? Names that no row explains are absent."""
@@ -101,4 +101,4 @@ FOLDERS: dict[str, Callable[[Connection, Sequence[str], datetime | None], Needs]
     "handoffs": _handoffs,
     "previews": _previews,
 }
-"""The folders of the blob store, see the keys in :mod:`serve.store`."""
+"""The folders of the blob store, see the keys in :mod:`serve.storage.blobs.blob_store`."""

@@ -15,8 +15,8 @@ from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvali
 from cascade_core.request import GenerationRequest
 from serve.blocklist import Blocklist
 from serve.checker import Checker, PreviewChecker, Refusal
-from serve.records import JobOwner
 from serve.settings import Settings
+from serve.storage.records import JobOwner
 
 TIME_LIMIT_S = 10.0
 """For one request or composition and all checkers together."""

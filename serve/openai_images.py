@@ -19,10 +19,10 @@ from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest, ImageFormat, check_side
 from serve.openai_schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
-from serve.records import Job
 from serve.schemas import DecoderFields, DrawingFields, JobBody
 from serve.services import Services
-from serve.store import image_key
+from serve.storage.blobs.blob_store import image_key
+from serve.storage.records import Job
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 

@@ -22,10 +22,10 @@ from serve.forsaken import forsake
 from serve.http_errors import STATUS, error_body
 from serve.openai_images import Output, image_b64, size_text
 from serve.openai_schemas import Usage
-from serve.records import EventRow
 from serve.services import Services
 from serve.sse import EventStream
-from serve.store import preview_key_from_name
+from serve.storage.blobs.blob_store import preview_key_from_name
+from serve.storage.records import EventRow
 from serve.waiters import Accepted
 
 

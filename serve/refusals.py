@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Final
 
 from cascade_core.errors import RateLimited
-from serve.records import JobOwner
+from serve.storage.records import JobOwner
 
 HOLD_S: Final = 1.0
 """As long as the shortest Retry-After: who comes back as told is never held up by this."""

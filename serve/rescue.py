@@ -15,13 +15,13 @@ from typing import Final
 from dbos import DBOS
 from sqlalchemy import select
 
-from serve.db import Database
 from serve.deadlines import end_ownerless
-from serve.executors import BEAT_S, Executors
 from serve.periodic import every
-from serve.records import OPEN_STATES
 from serve.release import is_later
-from serve.tables import database_now, jobs
+from serve.storage.database import Database
+from serve.storage.leases import BEAT_S, Executors
+from serve.storage.records import OPEN_STATES
+from serve.storage.schema.tables import database_now, jobs
 
 STRANDED_AFTER: Final = timedelta(seconds=5)
 """A younger job is about to be started by the process that accepted it."""

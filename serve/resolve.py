@@ -8,8 +8,8 @@ from dataclasses import replace
 from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
 from cascade_core.request import MAX_SEED, GenerationRequest, check_new_text, check_side
-from serve.records import LatentRow
 from serve.schemas import JobBody
+from serve.storage.records import LatentRow
 
 FIXED_BY_LATENT = (
     "prompt",

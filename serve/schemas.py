@@ -25,8 +25,8 @@ from cascade_core.request import (
     Kind,
     is_printable,
 )
-from serve.json_depth import MAX_DEPTH, is_too_deep
-from serve.records import JobState, StageCUse
+from serve.storage.json_depth import MAX_DEPTH, is_too_deep
+from serve.storage.records import JobState, StageCUse
 
 MAX_CLIENT_STATE_BYTES = 4096
 MAX_PREFERENCE_BYTES = 16 * 1024

@@ -7,12 +7,12 @@ from typing import Any, Protocol
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
-from serve.conversions import Conversions
-from serve.db import Database
 from serve.moderation import Moderator
-from serve.records import Claim, JobOwner
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.blobs.converted_images import Conversions
+from serve.storage.database import Database
+from serve.storage.records import Claim, JobOwner
 from serve.waiters import Waiters
 
 

@@ -15,8 +15,8 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
-from cascade_core.deadline import AT_LEAST_S
 from cascade_core.errors import SettingsInvalid
+from serve.storage.job_deadline import AT_LEAST_S
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)

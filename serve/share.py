@@ -21,8 +21,8 @@ from urllib.parse import urlencode
 from sqlalchemy import insert, select, update
 
 from cascade_core.errors import Conflict, Forbidden
-from serve.db import Database
-from serve.tables import server_secrets
+from serve.storage.database import Database
+from serve.storage.schema.tables import server_secrets
 
 SHARED_FOLDER = "/v1/shared/"
 SECRET_CACHE_S = 2.0

@@ -13,13 +13,13 @@ from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from serve.capacity import Capacity
-from serve.db import Database
-from serve.deaths import count_death
 from serve.line import PREVIEW_WORK, stage_work
-from serve.patience import PatientDatabase
-from serve.records import OpenJob
 from serve.replica import Message
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.storage.database import Database
+from serve.storage.deaths import count_death
+from serve.storage.records import OpenJob
+from serve.storage.retry import PatientDatabase
 from serve.telemetry.metrics import QueueMetrics
 from serve.turns import Turns
 

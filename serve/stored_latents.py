@@ -11,12 +11,12 @@ from sqlalchemy import delete, update
 from cascade_core.errors import NotFound, WireError
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
-from serve.db import Database
-from serve.job_warnings import copy_warnings
-from serve.patience import tried_once
-from serve.records import LatentRow, OpenJob
-from serve.store import BlobStore, latent_key
-from serve.tables import latents
+from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.database import Database
+from serve.storage.job_warnings import copy_warnings
+from serve.storage.records import LatentRow, OpenJob
+from serve.storage.retry import tried_once
+from serve.storage.schema.tables import latents
 
 logger = logging.getLogger(__name__)
 

@@ -32,13 +32,13 @@ from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
 from serve.archive import MAX_ENTRY_BYTES, Write
-from serve.db import Database
-from serve.json_depth import is_too_deep
 from serve.line import job_work
-from serve.records import TERMINAL_STATES, utc_now
-from serve.rows import last_event_data, load_jobs
-from serve.store import BlobStore, image_key, latent_key
-from serve.tables import UtcDateTime, events, images, jobs, latents, lock_events
+from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
+from serve.storage.database import Database
+from serve.storage.json_depth import is_too_deep
+from serve.storage.records import TERMINAL_STATES, utc_now
+from serve.storage.rows import last_event_data, load_jobs
+from serve.storage.schema.tables import UtcDateTime, events, images, jobs, latents, lock_events
 
 FORMAT = 1
 _ABOUT = "cascade.json"

@@ -30,18 +30,18 @@ from cascade_core.errors import (
     WireError,
 )
 from cascade_core.handoff import StageBLatent, StageCLatent
-from serve import store
-from serve.db import Database
 from serve.deadlines import extend, in_time
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.job_warnings import add_warnings
 from serve.line import PREVIEW_WORK, stage_work, stages_of
-from serve.patience import PatientBlobs, PatientDatabase, WaitedTimes
-from serve.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.replica import Message
 from serve.stage_calls import StageCalls
-from serve.store import BlobStore
+from serve.storage.blobs import blob_store as store
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.job_warnings import add_warnings
+from serve.storage.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
+from serve.storage.retry import PatientBlobs, PatientDatabase, WaitedTimes
 from serve.stored_latents import LatentReuse, drop_latent
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics

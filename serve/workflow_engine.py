@@ -12,7 +12,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
-from serve.connections import make_folder, sqlite_file
+from serve.storage.connections import make_folder, sqlite_file
 from serve.workflow_serializer import JsonSerializer, refuse_pickles
 
 CONNECTIONS: Final = 5
@@ -92,7 +92,7 @@ def _unixepoch_s(modifier: str) -> float:
 
 
 def _postgresql_parameters() -> dict[str, Any]:
-    from serve import postgresql
+    from serve.storage import postgresql
 
     parameters: dict[str, Any] = {"application_name": "cascade_dbos"}
     return parameters | postgresql.CONNECTION

@@ -35,8 +35,8 @@ from serve.autoscaling import STAGES, Sizing
 from serve.autoscaling_policy import DEPLOYMENTS, JOBS
 from serve.demand import open_work_key
 from serve.local import APP_NAME
-from serve.records import OPEN_STATES
 from serve.settings import ENV_PREFIX, Settings, load_settings
+from serve.storage.records import OPEN_STATES
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
 CAP = {"c": 4, "b": 3, "a": 3}

@@ -186,8 +186,8 @@ def check_open_files(settings: Settings, allowed: int | None = None) -> Finding:
 
 def check_database(settings: Settings) -> Finding:
     """Check that the database answers and takes a row; tables that are missing are made."""
-    from serve.db import Database
     from serve.settings import hide_password
+    from serve.storage.database import Database
 
     where = hide_password(settings.database_url)
     try:
@@ -231,7 +231,7 @@ def check_moderation(settings: Settings) -> Finding:
 def check_blobs(settings: Settings) -> Finding:
     """Check that the blob store takes, gives and removes."""
     from serve.settings import hide_password
-    from serve.store import BlobStore
+    from serve.storage.blobs.blob_store import BlobStore
 
     where = hide_password(settings.blob_url)
     try:

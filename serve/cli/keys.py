@@ -13,8 +13,8 @@ from serve.cli import options
 from serve.cli.output import cell, console, local_time, note, print_json, say, table
 
 if TYPE_CHECKING:
-    from serve.db import Database
-    from serve.keys import ApiKey, KeyStore
+    from serve.storage.credentials import ApiKey, KeyStore
+    from serve.storage.database import Database
 
 _MINUTE = "%Y-%m-%d %H:%M"
 
@@ -62,7 +62,7 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a key and show its secret, this once."""
-    from serve.keys import KeyScope
+    from serve.storage.credentials import KeyScope
 
     scopes: list[KeyScope] = [item.value for item in scope or Scope]
     scopes += ["admin"] if admin else []
@@ -121,7 +121,7 @@ def end_links() -> None:
 
 @contextmanager
 def _store() -> Iterator[KeyStore]:
-    from serve.keys import KeyStore
+    from serve.storage.credentials import KeyStore
 
     with _database() as database:
         yield KeyStore(database)
@@ -129,9 +129,9 @@ def _store() -> Iterator[KeyStore]:
 
 @contextmanager
 def _database() -> Iterator[Database]:
-    from serve.db import Database
     from serve.private_files import private_files
     from serve.settings import load_settings
+    from serve.storage.database import Database
 
     database = Database(load_settings().database_url)
     try:

@@ -15,10 +15,10 @@ from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
-from serve.records import LatentRow
 from serve.resolve import resolve_generate, resolve_vary
 from serve.schemas import JobBody
 from serve.settings import Settings, load_settings
+from serve.storage.records import LatentRow
 
 if TYPE_CHECKING:
     from cascade_core.pipeline import CascadePipeline, PictureResult

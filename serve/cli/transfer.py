@@ -14,8 +14,8 @@ from serve.cli.output import CliError, ExitCode, counted, note, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serve.db import Database
-    from serve.store import BlobStore
+    from serve.storage.blobs.blob_store import BlobStore
+    from serve.storage.database import Database
     from serve.transfer import Moved
 
 _MB = 1_000_000
@@ -68,10 +68,10 @@ def import_(path: From) -> None:
 
 @contextmanager
 def _stores() -> Iterator[tuple[Database, BlobStore]]:
-    from serve.db import Database
     from serve.private_files import private_files
     from serve.settings import load_settings
-    from serve.store import BlobStore
+    from serve.storage.blobs.blob_store import BlobStore
+    from serve.storage.database import Database
 
     settings = load_settings()
     database = Database(settings.database_url)

@@ -13,11 +13,16 @@ from starlette.responses import Response
 from cascade_core.errors import Gone, NotFound
 from cascade_core.request import ImageFormat
 from serve.access import Caller, Editor, Viewer
-from serve.conversions import Metadata, Variant
-from serve.records import ImageRow
 from serve.routes.shared import Needs, check_id, check_sees, secured
 from serve.services import Services
-from serve.store import handoff_key, image_keys, latent_key, preview_key_from_name
+from serve.storage.blobs.blob_store import (
+    handoff_key,
+    image_keys,
+    latent_key,
+    preview_key_from_name,
+)
+from serve.storage.blobs.converted_images import Metadata, Variant
+from serve.storage.records import ImageRow
 
 MSGPACK = "application/vnd.msgpack"
 

@@ -15,9 +15,7 @@ from starlette.responses import JSONResponse, Response
 from cascade_core.errors import InvalidRequest, NotFound, NotReady
 from serve.access import Creator, Editor, Reader, Viewer, check_printable, check_user
 from serve.claims import make_claim
-from serve.client_states import replace_client_state
 from serve.events import sse_response
-from serve.records import TERMINAL_STATES, JobState
 from serve.routes.image_routes import OWN_CACHING
 from serve.routes.shared import (
     HeldOpen,
@@ -37,7 +35,9 @@ from serve.routes.submission import (
     wait_for_client,
 )
 from serve.schemas import JobAnswer, JobBody, JobList, JobPatch
-from serve.store import preview_key_from_name
+from serve.storage.blobs.blob_store import preview_key_from_name
+from serve.storage.client_states import replace_client_state
+from serve.storage.records import TERMINAL_STATES, JobState
 
 MAX_WAIT_S = 120.0
 MAX_PAGE = 200

@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from cascade_core.errors import NotFound
 from serve.access import Caller, Editor, Viewer
-from serve.preferences import Preferences
-from serve.records import JobOwner
 from serve.routes.shared import Needs, check_id, secured
 from serve.schemas import Preference, PreferenceBody
+from serve.storage.preferences import Preferences
+from serve.storage.records import JobOwner
 
 router = APIRouter(tags=["preferences"])
 

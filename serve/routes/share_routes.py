@@ -10,10 +10,8 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from serve.access import Viewer
-from serve.conversions import Variant
 from serve.public_address import public_address
 from serve.rate import RateLimiter
-from serve.records import iso_utc
 from serve.routes.image_routes import (
     IMAGE_CONTENT,
     LOST,
@@ -25,6 +23,8 @@ from serve.routes.image_routes import (
 from serve.routes.shared import Needs, errors, secured
 from serve.schemas import ShareAnswer, ShareBody
 from serve.share import SHARED_FOLDER, Link, ShareLinks
+from serve.storage.blobs.converted_images import Variant
+from serve.storage.records import iso_utc
 
 PER_IMAGE, PER_CLIENT = 1200, 300
 """Requests per minute that a gateway process answers."""

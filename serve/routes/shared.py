@@ -13,9 +13,9 @@ from fastapi import Depends, Header, Request
 from cascade_core.errors import NotFound
 from serve.access import SCOPE_ENTRY, Caller
 from serve.held import HeldRequests
-from serve.records import JobOwner
 from serve.schemas import ErrorAnswer
 from serve.services import Services
+from serve.storage.records import JobOwner
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 

@@ -9,12 +9,12 @@ from fastapi import APIRouter
 
 from cascade_core.errors import CascadeError
 from serve.access import Reader
-from serve.job_counts import count_jobs
-from serve.records import TERMINAL_STATES
 from serve.routes.service_routes import READY_TIMEOUT_S
 from serve.routes.shared import Needs, secured
 from serve.schemas import EndedJobs, Status
 from serve.services import JobsDoor
+from serve.storage.job_counts import count_jobs
+from serve.storage.records import TERMINAL_STATES
 
 PERIOD = timedelta(hours=1)
 

@@ -15,11 +15,11 @@ from cascade_core.request import GenerationRequest
 from serve.access import Caller
 from serve.forsaken import forsake
 from serve.http_errors import error_response
-from serve.records import Claim, Job
 from serve.resolve import resolve_generate, resolve_vary
 from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services
+from serve.storage.records import Claim, Job
 from serve.telemetry.log import log_context
 from serve.waiters import Accepted
 

@@ -14,12 +14,12 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
-from serve.db import Database
 from serve.gateway import Services, create_app
-from serve.keys import KeyStore
 from serve.moderation import Moderator
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
 from tests.serve.memory_door import MemoryDoor
 
 CHECKPOINT = Checkpoint(

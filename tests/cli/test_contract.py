@@ -12,11 +12,11 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
-from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.moderation import Moderator
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
 from tests.cli.cascade import Cascade
 from tests.serve.memory_door import MemoryDoor
 

@@ -13,7 +13,7 @@ _PROGRAM = """
 import asyncio, sys, threading, time, types
 from asyncio.base_events import BaseEventLoop
 from serve.cli import main
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
 
 hand_over = BaseEventLoop.call_soon_threadsafe
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import create_engine, inspect, text
 
-from serve.db import Database
+from serve.storage.database import Database
 from tests.cli.cascade import Cascade
 
 

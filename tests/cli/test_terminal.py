@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from serve.db import Database
-from serve.keys import KeyStore
 from serve.settings import Settings
-from serve.tables import api_keys
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
+from serve.storage.schema.tables import api_keys
 from tests.cascade_core.test_printable import STEERING
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService

@@ -15,11 +15,11 @@ from rich.console import Console
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from serve.cli.top_frame import Snapshot, frame, lost_frame
-from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.moderation import Moderator
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
 from tests.cascade_core.test_printable import STEERING
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService

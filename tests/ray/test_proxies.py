@@ -15,9 +15,9 @@ import psutil
 import pytest
 from PIL import Image
 
-from serve.db import Database
-from serve.keys import KeyStore
 from serve.settings import Settings
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
 from tests import raw_http
 from tests.limits import HANG_S
 from tests.raw_http import BODIES, UPGRADES

@@ -11,7 +11,7 @@ from PIL import Image
 
 from cascade_core.request import GenerationRequest
 from serve.checker import Refusal
-from serve.records import JobOwner
+from serve.storage.records import JobOwner
 
 
 class ByUser:

@@ -20,14 +20,14 @@ from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
-from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.http_protocol import HTTPProtocol
-from serve.keys import KeyScope, KeyStore
 from serve.moderation import Moderator
-from serve.records import Claim, JobOwner, NewJob
 from serve.settings import Settings
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.credentials import KeyScope, KeyStore
+from serve.storage.database import Database
+from serve.storage.records import Claim, JobOwner, NewJob
 from serve.telemetry.log import JsonFormatter, TextFormatter
 from tests.limits import HANG_S
 from tests.private_postgres import PrivatePostgres

@@ -13,9 +13,9 @@ import sys
 
 from dbos import DBOS, SetWorkflowID
 
-from serve.db import Database
-from serve.executors import Executors
 from serve.rescue import Recovery
+from serve.storage.database import Database
+from serve.storage.leases import Executors
 from serve.workflow_engine import launch_dbos
 
 

@@ -14,9 +14,17 @@ from cascade_core.handoff import ModelRef
 from cascade_core.images import ImageInfo, encode_image, encode_preview
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Rgb
-from serve.db import Database
-from serve.records import Claim, ImageRow, JobOwner, JobState, LatentRow, NewJob, PlannedImage
-from serve.store import BlobStore, image_key, latent_key, preview_key
+from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key, preview_key
+from serve.storage.database import Database
+from serve.storage.records import (
+    Claim,
+    ImageRow,
+    JobOwner,
+    JobState,
+    LatentRow,
+    NewJob,
+    PlannedImage,
+)
 
 PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))
 

@@ -15,14 +15,14 @@ from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
-from serve.db import Database
 from serve.demand import Demand
 from serve.gate import Gate
 from serve.moderation import Moderator
-from serve.records import Job, NewJob
 from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import Job, NewJob
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.turns import Turns
 from serve.workflow import JobWorkflow

@@ -7,9 +7,9 @@ from typing import Any
 
 from sqlalchemy import update
 
-from serve import tables
-from serve.db import Database
-from serve.records import NewJob
+from serve.storage.database import Database
+from serve.storage.records import NewJob
+from serve.storage.schema import tables
 
 
 def add(database: Database, job: NewJob) -> str:

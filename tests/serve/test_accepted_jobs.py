@@ -15,12 +15,13 @@ from openai import AsyncOpenAI
 
 from cascade_core.errors import Internal, NotReady
 from cascade_core.request import GenerationRequest
-from serve import events, forsaken, patience
-from serve.db import Database
-from serve.event_log import EventLog
-from serve.records import Claim, JobOwner
+from serve import events, forsaken
 from serve.services import Services
-from serve.store import BlobStore
+from serve.storage import retry as patience
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import Claim, JobOwner
 from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
 from tests.serve.memory_door import MemoryDoor

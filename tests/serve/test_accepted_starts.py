@@ -10,11 +10,11 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from serve.db import Database
 from serve.jobs import Jobs
-from serve.records import NewJob
 from serve.rescue import start_stranded
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
 

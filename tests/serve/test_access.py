@@ -15,11 +15,11 @@ from sqlalchemy import text
 from cascade_core.errors import RateLimited
 from cascade_core.service_url import is_loopback
 from serve.access import Caller
-from serve.db import Database
 from serve.gateway import Services, create_app
 from serve.guard import TOUCH_EVERY_S, KeyRing
-from serve.keys import KeyStore, find_valid
 from serve.rate import RateLimiter
+from serve.storage.credentials import KeyStore, find_valid
+from serve.storage.database import Database
 from tests.serve.conftest import Bearer
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor

@@ -11,10 +11,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serve import keys as keys_module
-from serve.keys import KeyStore
 from serve.routes import service_routes
-from serve.store import BlobStore
+from serve.storage import credentials as keys_module
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.attacker import OF_NOBODY, OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer

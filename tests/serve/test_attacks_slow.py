@@ -16,8 +16,8 @@ from fastapi import FastAPI
 
 from serve import middleware
 from serve.held import HeldRequests
-from serve.keys import KeyStore
 from serve.middleware import BodyLimit
+from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.memory_door import MemoryDoor

@@ -14,7 +14,7 @@ from cascade_core.errors import SettingsInvalid
 from cascade_core.request import GenerationRequest
 from serve.blocklist import Blocklist
 from serve.checker import Refusal
-from serve.records import JobOwner
+from serve.storage.records import JobOwner
 
 NOBODY = JobOwner(None, None)
 LATIN = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12)

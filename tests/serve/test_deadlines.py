@@ -9,8 +9,6 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from cascade_core.deadline import FACTOR, UNKNOWN_S
-from serve.db import Database
 from serve.deadlines import (
     OWNERLESS_AFTER,
     deadline_exceeded,
@@ -18,10 +16,12 @@ from serve.deadlines import (
     extend,
     seconds_left,
 )
-from serve.deaths import count_death
-from serve.executors import GONE_AFTER, Executors
-from serve.records import Job, NewJob, OpenLimits, utc_now
-from serve.tables import executors, jobs
+from serve.storage.database import Database
+from serve.storage.deaths import count_death
+from serve.storage.job_deadline import FACTOR, UNKNOWN_S
+from serve.storage.leases import GONE_AFTER, Executors
+from serve.storage.records import Job, NewJob, OpenLimits, utc_now
+from serve.storage.schema.tables import executors, jobs
 
 JobMaker = Callable[..., NewJob]
 LIMITS = OpenLimits(total=100, per_user=100, min_deadline_s=60.0)
@@ -202,7 +202,7 @@ def test_a_clock_that_was_set_back_while_a_job_ran_takes_no_time_from_later_ones
 def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.db.utc_now", lambda: utc_now() - 300 * MINUTE)
+    monkeypatch.setattr("serve.storage.database.utc_now", lambda: utc_now() - 300 * MINUTE)
     job_id = accept(database, make_job())
     database.start_job(job_id)
     database.finish_job(job_id, "succeeded")

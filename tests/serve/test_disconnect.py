@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI, Request
 
 from cascade_core.request import GenerationRequest
-from serve.records import Claim, JobOwner
 from serve.routes.submission import wait_for_client
+from serve.storage.records import Claim, JobOwner
 from serve.waiters import Accepted, Waiters
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor

@@ -11,10 +11,10 @@ import httpx_sse
 import pytest
 from fastapi import FastAPI
 
-from serve.db import Database
-from serve.event_log import EventLog
 from serve.events import EventHub
-from serve.records import EventRow, NewJob
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import EventRow, NewJob
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 

@@ -13,12 +13,12 @@ from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import NotFound
 from serve.checker import Refusal
-from serve.db import Database
 from serve.demand import Demand, open_work_key
-from serve.event_log import EventLog
-from serve.records import Job, NewJob
 from serve.stage_client import OnDeath, OnMessage, StageResult
-from serve.store import BlobStore, latent_key
+from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import Job, NewJob
 from serve.turns import Turns
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering

@@ -20,8 +20,8 @@ from cascade_core.request import GenerationRequest
 from serve.blocklist import Blocklist
 from serve.checker import Checker, Refusal
 from serve.moderation import Moderator, load_checkers
-from serve.records import JobOwner
 from serve.settings import Settings
+from serve.storage.records import JobOwner
 from tests.serve.checkers import Answering, ByUser, Hanging
 from tests.serve.memory_door import PREVIEW, MemoryDoor
 

@@ -18,8 +18,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from cascade_core.errors import NotReady, OutOfMemory
 from cascade_core.images import read_info
 from serve import http_errors
-from serve.keys import KeyStore
 from serve.services import Services
+from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 

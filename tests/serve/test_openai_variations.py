@@ -17,8 +17,8 @@ from openai import AsyncOpenAI
 
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
-from serve.keys import KeyStore
 from serve.middleware import UPLOAD_LIMITS
+from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 

@@ -30,11 +30,11 @@ from cascade_core.errors import (
     OutOfMemory,
 )
 from serve import gateway_deployment
-from serve.db import Database
 from serve.gateway_deployment import HandleDoor
 from serve.services import JobsDoor, Services
-from serve.store import BlobStore
-from serve.tables import metadata
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.schema.tables import metadata
 from tests.serve.attacker import body_for, in_our_form, make_things, routes
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.test_openai_variations import forged

@@ -15,8 +15,8 @@ import pytest
 from fastapi import FastAPI
 from PIL import Image
 
-from serve.db import Database
-from serve.keys import KeyStore
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from cascade_core.errors import RateLimited
-from serve.records import JobOwner
 from serve.refusals import HOLD_S, RecentRefusals
+from serve.storage.records import JobOwner
 
 ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
 FULL = RateLimited("50 jobs are open", retry_after_s=7.0)

@@ -9,10 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from serve.db import Database
 from serve.deadlines import OWNERLESS_AFTER
-from serve.executors import BEAT_S, GONE_AFTER, Executors
-from serve.records import NewJob, utc_now
 from serve.release import RELEASE, is_later
 from serve.rescue import (
     STRANDED_AFTER,
@@ -21,8 +18,11 @@ from serve.rescue import (
     _stranded_candidates,
     adopt,
 )
-from serve.tables import jobs, leases
-from tests.serve.test_executors import Clock, beat_for
+from serve.storage.database import Database
+from serve.storage.leases import BEAT_S, GONE_AFTER, Executors
+from serve.storage.records import NewJob, utc_now
+from serve.storage.schema.tables import jobs, leases
+from tests.serve.storage.test_leases import Clock, beat_for
 
 JobMaker = Callable[..., NewJob]
 

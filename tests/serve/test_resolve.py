@@ -10,9 +10,9 @@ from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.records import LatentRow, utc_now
 from serve.resolve import FIXED_BY_LATENT, resolve_generate, resolve_vary
 from serve.schemas import JobBody
+from serve.storage.records import LatentRow, utc_now
 
 MODEL = ModelRef("demo", "r1", "f1")
 

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from cascade_core.errors import SettingsInvalid
-from serve.db import Database
 from serve.settings import (
     OTHER_VARIABLES,
     Settings,
@@ -18,7 +17,8 @@ from serve.settings import (
     load_settings,
     unknown_variables,
 )
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,10 @@ from fastapi import FastAPI
 
 from cascade_core.errors import Forbidden, RateLimited
 from cascade_core.images import read_info
-from serve.db import Database
-from serve.keys import KeyStore
 from serve.routes import share_routes
 from serve.share import Link, ShareLinks, end_all_links
+from serve.storage.credentials import KeyStore
+from serve.storage.database import Database
 from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
 

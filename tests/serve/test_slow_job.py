@@ -14,9 +14,9 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serve.db import Database
-from serve.records import NewJob
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.metric_definitions import Metric
 from serve.turns import Turns

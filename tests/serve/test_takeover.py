@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from serve.db import Database
-from serve.records import NewJob
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from tests.limits import HANG_S
 
 JobMaker = Callable[..., NewJob]

@@ -15,12 +15,12 @@ from sqlalchemy import select
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from serve import archive
-from serve.db import Database
-from serve.event_log import EventLog
 from serve.events import EventHub
-from serve.records import NewJob
-from serve.store import BlobStore, image_key, latent_key
-from serve.tables import images, jobs, latents
+from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import NewJob
+from serve.storage.schema.tables import images, jobs, latents
 from serve.transfer import Moved, export_jobs, import_jobs, is_entry
 from tests.serve.memory_door import MemoryDoor
 

@@ -12,16 +12,22 @@ from typing import Any
 import pytest
 
 from cascade_core.errors import NotReady
-from serve.db import Database
-from serve.event_log import EventLog
 from serve.events import EventHub
-from serve.records import NewJob, utc_now
 from serve.settings import Settings
-from serve.store import BlobStore, handoff_key, image_key, latent_key, preview_key
+from serve.storage.blobs.blob_store import (
+    BlobStore,
+    handoff_key,
+    image_key,
+    latent_key,
+    preview_key,
+)
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import NewJob, utc_now
 from serve.upkeep import GRACE, Tidied, Upkeep
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
-from tests.serve.test_db_images import latent_row
+from tests.serve.storage.test_images import latent_row
 
 JobMaker = Callable[..., NewJob]
 Round = Callable[..., Any]

@@ -15,9 +15,9 @@ import pytest
 from dbos import DBOSConfig
 
 from serve import workflow_engine
-from serve.db import Database
-from serve.records import NewJob
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched, run_to_end
 

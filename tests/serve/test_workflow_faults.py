@@ -15,13 +15,13 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
-from serve.db import Database
-from serve.deaths import count_death
-from serve.records import Job, NewJob, utc_now
 from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageResult
-from serve.store import BlobStore
-from serve.tables import jobs
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.deaths import count_death
+from serve.storage.records import Job, NewJob, utc_now
+from serve.storage.schema.tables import jobs
 from serve.turns import Turns
 from serve.workflow import JobWorkflow
 from tests.serve.null_stages import Stage, launched, stage_calls

@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 import pytest_asyncio
 
-from cascade_core.deadline import UNKNOWN_S
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
-from serve.db import Database
-from serve.records import Job, NewJob
 from serve.stage_client import OnDeath, OnMessage, StageResult
-from serve.store import BlobStore, latent_key
+from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.database import Database
+from serve.storage.job_deadline import UNKNOWN_S
+from serve.storage.records import Job, NewJob
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
@@ -60,7 +60,7 @@ async def run(
 @pytest.fixture
 def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
     """Makes a method fail; returns the list of its calls that did."""
-    monkeypatch.setattr("serve.patience.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("serve.storage.retry.FIRST_PAUSE_S", 0.001)
 
     def make(of: type, method: str, times: int = 1000, key: str = "") -> list[str]:
         works, failed = getattr(of, method), []
@@ -157,7 +157,7 @@ async def test_the_time_without_the_blob_store_does_not_count_against_the_deadli
     key: str,
 ) -> None:
     clock = SimpleNamespace(monotonic=partial(next, count(step=100)))  # each look 100 s later
-    monkeypatch.setattr("serve.patience.time", clock)
+    monkeypatch.setattr("serve.storage.retry.time", clock)
     fails(BlobStore, method, times=3, key=key)
     ended = await run(make_job())
     assert ended.state == "succeeded"
@@ -174,7 +174,7 @@ async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_
 ) -> None:
     failed = fails(BlobStore, "put", times=8, key="latents/")
     clock = SimpleNamespace(monotonic=lambda: 100.0 * len(failed))
-    monkeypatch.setattr("serve.patience.time", clock)
+    monkeypatch.setattr("serve.storage.retry.time", clock)
     ended = await run(make_job(n=4))
     assert ended.deadline_at is not None
     allowed_s = (ended.deadline_at - ended.created_at).total_seconds()

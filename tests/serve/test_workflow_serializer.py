@@ -17,11 +17,11 @@ from dbos._schemas.system_database import SystemSchema
 from sqlalchemy import Engine, create_engine, select, update
 
 from cascade_core.errors import CascadeError, Internal, NotReady, StageLost, all_errors
-from serve.db import Database
-from serve.records import NewJob
 from serve.rescue import start_stranded
 from serve.stage_client import OnDeath, OnMessage, StageResult
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from serve.workflow import JobWorkflow
 from serve.workflow_serializer import JsonSerializer, RecordUnreadable
 from tests.limits import HANG_S

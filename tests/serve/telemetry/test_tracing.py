@@ -20,12 +20,12 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cascade_core.errors import CascadeError, OutOfMemory
 from cascade_core.request import GenerationRequest
-from serve.db import Database
-from serve.records import NewJob
 from serve.settings import Settings
 from serve.stage_client import StageResult
 from serve.stage_deployments import StageC
-from serve.store import BlobStore
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.records import NewJob
 from serve.telemetry.log import current_context
 from serve.telemetry.tracing import pack_context, unpacked_context
 from tests.collector import collecting

@@ -9,7 +9,7 @@ from datetime import timedelta
 import httpx
 from sqlalchemy import update
 
-from serve.tables import jobs
+from serve.storage.schema.tables import jobs
 from tests.bot.gateway import Service
 from tests.limits import HANG_S
 from tests.wire.bot.conftest import Stage

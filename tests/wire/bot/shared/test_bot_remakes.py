@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.errors import Internal
 from cascade_core.request import GenerationRequest
-from serve.job_warnings import add_warnings
+from serve.storage.job_warnings import add_warnings
 from tests.wire.bot.conftest import Stage
 from tests.wire.fake_discord.messages import walk
 

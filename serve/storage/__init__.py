@@ -1,0 +1,1 @@
+"""What the service keeps: rows in SQL and bytes in a blob store."""

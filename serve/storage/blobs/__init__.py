@@ -1,0 +1,1 @@
+"""Bytes by key: pictures, latents, hand-offs and previews."""

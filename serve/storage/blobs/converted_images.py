@@ -1,0 +1,100 @@
+"""Stored pictures in another format or without what is written inside, made once and kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal, ParamSpec, TypeVar
+
+from cascade_core.errors import NotFound, NotReady
+from cascade_core.images import convert_image
+from cascade_core.request import ImageFormat
+from serve.storage.blobs.blob_store import BlobStore, image_key
+from serve.storage.records import ImageRow
+
+THREADS = 2
+MAX_CONVERSIONS = 16
+"""Under way and waiting, of different pictures; a picture of 2048 px takes 0.4 s of a CPU."""
+
+Metadata = Literal["all", "none"]
+
+Arguments = ParamSpec("Arguments")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """How a picture is wanted; ``metadata``: with or without its request and ids inside."""
+
+    image_format: ImageFormat
+    metadata: Metadata = "all"
+
+
+class Conversions:
+    """Converts in a few threads of its own, so that database calls need not wait for it.
+
+    Args:
+        threads: how many pictures are converted at once.
+        max_conversions: how many may be under way or waiting.
+    """
+
+    def __init__(self, threads: int = THREADS, max_conversions: int = MAX_CONVERSIONS) -> None:
+        self._pool = ThreadPoolExecutor(threads, "convert")
+        self._max_conversions = max_conversions
+        self._making: dict[str, asyncio.Task[bytes]] = {}
+
+    async def run(
+        self,
+        convert: Callable[Arguments, Result],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> Result:
+        """Run one conversion; it waits for its turn as long as it takes."""
+        call = asyncio.get_running_loop().run_in_executor
+        return await call(self._pool, lambda: convert(*args, **kwargs))
+
+    async def stored(self, blobs: BlobStore, image: ImageRow, variant: Variant) -> bytes:
+        """Return a picture's bytes; another variant than the stored one is kept beside it.
+
+        Raises:
+            NotReady: too many conversions are waiting, or the store does not answer.
+            Gone: the picture's file was lost.
+        """
+        original = image_key(image.id, image.format)
+        if variant == Variant(image.format):
+            return await blobs.get_known(original, "this image")
+        key = image_key(image.id, variant.image_format, has_metadata=variant.metadata == "all")
+        try:
+            return await blobs.get(key)
+        except NotFound:
+            return await self._made_once(blobs, original, key, variant)
+
+    def close(self) -> None:
+        """Start no more conversions."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def _made_once(
+        self, blobs: BlobStore, original: str, key: str, variant: Variant
+    ) -> bytes:
+        """Join the conversion that makes this object, or begin it."""
+        making = self._making.get(key)
+        if making is None:
+            if len(self._making) >= self._max_conversions:
+                raise NotReady("too many pictures are being converted; try again in a moment")
+            # Not part of the request that came first: others may have joined when it goes away.
+            making = asyncio.create_task(self._make(blobs, original, key, variant))
+            self._making[key] = making
+            making.add_done_callback(lambda _: self._making.pop(key))
+        return await asyncio.shield(making)
+
+    async def _make(self, blobs: BlobStore, original: str, key: str, variant: Variant) -> bytes:
+        with suppress(NotFound):  # made since the caller looked
+            return await blobs.get(key)
+        data = await blobs.get_known(original, "this image")
+        keeps = variant.metadata == "all"
+        made = await self.run(convert_image, data, variant.image_format, keeps_info=keeps)
+        await blobs.put(key, made)
+        return made

@@ -1,0 +1,173 @@
+"""A process's connections to the database: how many, and what waits for them where."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextvars import copy_context
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any, Final, ParamSpec, TypeVar
+from urllib.parse import unquote, urlsplit
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.util import asbool
+
+from cascade_core.errors import Conflict, NotReady
+from serve.settings import CONNECTIONS
+
+SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
+_CONNECTION_WAIT_S = 10.0
+_TURN_WAIT_S = 30.0
+_MAX_REASON_CHARS = 300
+_SILENT, _ALL_IN_USE = "the database does not answer", "all connections are in use"
+
+Arguments = ParamSpec("Arguments")
+ResultT = TypeVar("ResultT")
+
+
+class Connections:
+    """Runs transactions, at most as many at once as there are connections.
+
+    Args:
+        url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
+        connections: how many.
+        reserved: so many of them are for callers with threads of their own, not for :meth:`run`.
+
+    Raises:
+        NotReady: the database does not answer, or stayed locked too long (from every method); the
+            folder of a SQLite file cannot be made.
+    """
+
+    def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
+        self._engine = open_engine(url, connections)
+        # Not the process's default executor: a database that is silent would hold all its threads,
+        # and with them whatever else the process does there.
+        self._threads = ThreadPoolExecutor(max(1, connections - reserved), "database")
+        # SQLite lets writers poll for their turn, so that one among many may wait for ever; those
+        # of this process wait in line here instead.
+        self._is_sqlite = self._engine.dialect.name == "sqlite"
+        self._writer: AbstractContextManager[Any] = Lock() if self._is_sqlite else nullcontext()
+
+    def close(self) -> None:
+        """Close idle connections."""
+        self._engine.dispose()
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Run a transaction that only reads."""
+        with self.translated(), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Run a transaction that writes; leaving the block commits it."""
+        with self.translated(), self._writer, self._engine.connect() as connection:
+            yield connection.execution_options(writes=True)
+            connection.commit()
+
+    @contextmanager
+    def translated(self) -> Iterator[None]:
+        """Turn the errors of SQLAlchemy and of the drivers into ours."""
+        try:
+            yield
+        except IntegrityError as error:
+            raise Conflict("this id is taken already") from error
+        except PoolTimeoutError as error:
+            raise NotReady(_SILENT, reason=_ALL_IN_USE) from error
+        except (DBAPIError, sqlite3.Error) as error:
+            told = error.orig if isinstance(error, DBAPIError) else error
+            reason = " ".join(str(told).split())[:_MAX_REASON_CHARS]
+            file = self._engine.url.database if self._is_sqlite else ""
+            raise NotReady(_SILENT, reason=f"{file}: {reason}" if file else reason) from error
+
+    async def run(
+        self,
+        do: Callable[Arguments, ResultT],
+        *args: Arguments.args,
+        **kwargs: Arguments.kwargs,
+    ) -> ResultT:
+        """Do something with this database in a thread, when there is a connection for it.
+
+        Raises:
+            NotReady: the others have not made room in time; also whatever ``do`` raises.
+        """
+        work = self._threads.submit(copy_context().run, partial(do, *args, **kwargs))
+        result = asyncio.wrap_future(work)
+        try:
+            await asyncio.wait({result}, timeout=_TURN_WAIT_S)
+        except asyncio.CancelledError:
+            result.cancel()
+            raise
+        if not result.done() and work.cancel():
+            raise NotReady(_SILENT, reason=_ALL_IN_USE)
+        return await result
+
+
+def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
+    """Open an engine; a SQLite file's folder is made if it is missing.
+
+    Raises:
+        NotReady: that folder cannot be made.
+    """
+    parsed = make_url(url)
+    pool = {
+        "pool_size": connections,
+        "max_overflow": 0,
+        "pool_timeout": _CONNECTION_WAIT_S,
+    }
+    if parsed.get_backend_name() != "sqlite":
+        from serve.storage import postgresql
+
+        engine = create_engine(parsed, pool_pre_ping=True, **pool)
+        postgresql.bound(engine)
+        return engine
+    if file := sqlite_file(parsed):
+        make_folder(file.parent)
+    engine = create_engine(parsed, **pool)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def sqlite_file(url: URL) -> Path | None:
+    """Return the file that a SQLite URL names, as a path or, with ``uri=true``, as SQLite's URI."""
+    name = url.database or ""
+    if name.startswith("file:") and asbool(url.query.get("uri", False)):
+        name = unquote(urlsplit(name).path)
+    return Path(name) if name and name != ":memory:" else None
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a SQLite file, for this user alone.
+
+    Raises:
+        NotReady: it cannot be made.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        message = f"the database's folder {folder} cannot be made: {error.strerror}"
+        raise NotReady(message) from error
+
+
+def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
+    # With None the driver opens no transactions by itself; _begin_sqlite does.
+    dbapi_connection.isolation_level = None
+    cursor = dbapi_connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
+    cursor.execute("PRAGMA synchronous=NORMAL")
+    cursor.close()
+
+
+def _begin_sqlite(connection: Any) -> None:
+    # A transaction that reads first and writes later fails at once when another process wrote in
+    # between, whatever busy_timeout says; so writers take the lock when they begin.
+    writes = connection.get_execution_options().get("writes", False)
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

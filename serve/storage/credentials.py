@@ -1,0 +1,174 @@
+"""API keys: what they may do, how they are made, where they are kept.
+
+The secret is shown once and only its SHA-256 is stored. A slow password hash would add nothing: a
+secret of 256 random bits cannot be guessed, whatever one guess costs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, get_args
+
+from sqlalchemy import insert, select, update
+
+from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.request import is_printable
+from serve.storage.database import Database
+from serve.storage.records import iso_utc, utc_now
+from serve.storage.schema.tables import api_keys
+
+KeyScope = Literal["create", "read", "admin", "trusted"]
+"""``admin`` includes all others; ``trusted`` keys act for end users, see `serve.access`."""
+
+SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
+DEFAULT_REQUESTS_PER_MINUTE = 600
+MAX_NAME_CHARS = 128
+
+_SECRET_BYTES = 32
+_TOKEN = re.compile(r"csk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
+_NO_HASH = hashlib.sha256(b"").hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key as it is stored.
+
+    Attributes:
+        id: public part of the token; jobs name their owner by it.
+        secret_hash: SHA-256 of the secret part, hexadecimal.
+        requests_per_minute: 0 is no limit.
+        last_used_at: to within an hour.
+    """
+
+    id: str
+    name: str
+    secret_hash: str
+    scopes: frozenset[KeyScope]
+    requests_per_minute: int
+    created_at: datetime
+    last_used_at: datetime | None
+    revoked_at: datetime | None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what an operator may see: everything but the hash."""
+        return {
+            "id": self.id,
+            "name": self.name,
+            "scopes": [scope for scope in SCOPES if scope in self.scopes],
+            "requests_per_minute": self.requests_per_minute,
+            "created_at": iso_utc(self.created_at),
+            "last_used_at": iso_utc(self.last_used_at),
+            "revoked_at": iso_utc(self.revoked_at),
+        }
+
+
+class KeyStore:
+    """The keys in the database; every method blocks.
+
+    Keys are never deleted, only revoked: a service that has had a key stays closed without one.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def create(
+        self,
+        name: str,
+        scopes: Collection[KeyScope],
+        requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
+    ) -> tuple[ApiKey, str]:
+        """Make a key; returns it and its token, which nothing can show again.
+
+        Raises:
+            InvalidRequest: the name is empty, too long or not printable, or there is no scope.
+        """
+        if not (name.strip() and is_printable(name) and len(name) <= MAX_NAME_CHARS):
+            raise InvalidRequest(f"name must be 1 to {MAX_NAME_CHARS} printable characters", "name")
+        if not scopes:
+            raise InvalidRequest("a key needs at least one scope", "scope")
+        key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(_SECRET_BYTES)
+        values = {
+            "id": key_id,
+            "name": name,
+            "hash": _hashed(secret),
+            "scopes": [scope for scope in SCOPES if scope in scopes],
+            "limits": {"requests_per_minute": requests_per_minute},
+            "created_at": utc_now(),
+        }
+        with self.database.writing() as connection:
+            connection.execute(insert(api_keys).values(values))
+        return self.get(key_id), f"csk_{key_id}_{secret}"
+
+    def get(self, key_id: str) -> ApiKey:
+        """Return a key, also a revoked one.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        query = select(api_keys).where(api_keys.c.id == key_id)
+        with self.database.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        if row is None:
+            raise NotFound(f"there is no key {key_id}")
+        return _key_from(row)
+
+    def all(self) -> list[ApiKey]:
+        """Return all keys, oldest first, revoked ones included."""
+        query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+        with self.database.reading() as connection:
+            return [_key_from(row) for row in connection.execute(query).mappings()]
+
+    def revoke(self, key_id: str) -> ApiKey:
+        """Make a key worthless; doing it again is no error.
+
+        Raises:
+            NotFound: there is no such key.
+        """
+        revoked = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
+        with self.database.writing() as connection:
+            connection.execute(revoked.values(revoked_at=utc_now()))
+        return self.get(key_id)
+
+    def touch(self, key_id: str) -> None:
+        """Note that a key was used now."""
+        used = update(api_keys).where(api_keys.c.id == key_id)
+        with self.database.writing() as connection:
+            connection.execute(used.values(last_used_at=utc_now()))
+
+
+def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
+    """Return the key that a token opens; None if it is malformed, unknown, wrong or revoked.
+
+    All of those take the same work, so that nobody can find out which ids exist.
+    """
+    match = _TOKEN.fullmatch(token)
+    key_id, secret = match.groups() if match else ("", "")
+    key = keys.get(key_id)
+    stored = key.secret_hash if key else _NO_HASH
+    is_right = hmac.compare_digest(_hashed(secret), stored)
+    if key is None or key.revoked_at is not None or not is_right:
+        return None
+    return key
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _key_from(row: Any) -> ApiKey:
+    return ApiKey(
+        id=row["id"],
+        name=row["name"],
+        secret_hash=row["hash"],
+        scopes=frozenset(row["scopes"]),
+        requests_per_minute=int(row["limits"].get("requests_per_minute", 0)),
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        revoked_at=row["revoked_at"],
+    )

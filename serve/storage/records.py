@@ -1,0 +1,270 @@
+"""What the database holds, as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from cascade_core.handoff import ModelRef
+from cascade_core.request import GenerationRequest, ImageFormat
+from serve.storage.job_deadline import AT_LEAST_S
+
+JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+StageCUse = Literal["ran", "reused", "stored"]
+"""How an image got its Stage C latent: computed, copied from an equal one, or given."""
+OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
+TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
+
+
+def utc_now() -> datetime:
+    """Return the present, aware of its time zone."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedImage:
+    """An image that a job is going to make; its ids are given out before the work starts."""
+
+    id: str
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobOwner:
+    """To whom a job belongs, with its images and latents.
+
+    Attributes:
+        key_id: the API key that made it; None: nobody, for there were no keys.
+        user: the end user the key made it for, if it acts for users and named one.
+        label: what another key gave as ``user``: to list its jobs by, and nothing else, or it could
+            take many users' turns by naming many.
+    """
+
+    key_id: str | None
+    user: str | None
+    label: str | None = None
+
+    @property
+    def turns(self) -> str:
+        """Whose turns a job takes; nobody can name another's."""
+        return f"{self.key_id or ''}/{self.user or ''}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenLimits:
+    """How many jobs may be open, queued or running, and for how long.
+
+    Attributes:
+        min_deadline_s: see :func:`serve.storage.job_deadline.time_allowed_s`.
+    """
+
+    total: int
+    per_user: int
+    min_deadline_s: float = AT_LEAST_S
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """By what a request is recognised when it comes again, see :func:`serve.claims.make_claim`.
+
+    Attributes:
+        job_id: a ULID, so that ids sort by creation.
+        key: digest of the owner and its Idempotency-Key; None if it gave none.
+        body: digest of what was asked for, and by whom.
+    """
+
+    job_id: str
+    key: str | None
+    body: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewJob:
+    """A job to be accepted.
+
+    Attributes:
+        client_state: small JSON that the client gets back with the job.
+        context: ids and trace of the request that made it, see `serve.telemetry.tracing`.
+    """
+
+    claim: Claim
+    request: GenerationRequest
+    client_state: dict[str, Any] | None
+    owner: JobOwner
+    images: tuple[PlannedImage, ...]
+    context: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return self.claim.job_id
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """An image: planned until ``ready_at`` is set, gone once ``deleted_at`` is.
+
+    ``stage_c`` is set once its latent is there.
+    """
+
+    id: str
+    job_id: str
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+    width: int
+    height: int
+    format: ImageFormat
+    size_bytes: int | None
+    seconds: float | None
+    ready_at: datetime | None
+    deleted_at: datetime | None
+    stage_c: StageCUse | None
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether the image was made; it may have been deleted since."""
+        return self.ready_at is not None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the image as a job lists it."""
+        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height", "stage_c")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """What it takes to run a job: its request and all its images, finished or planned.
+
+    Attributes:
+        context: see :class:`NewJob`.
+    """
+
+    id: str
+    request: GenerationRequest
+    owner: JobOwner
+    created_at: datetime
+    images: tuple[ImageRow, ...]
+    context: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedImage:
+    """What a deletion covers, so that the caller can remove the bytes.
+
+    Attributes:
+        latent_id: the latent that goes with it; None while another image still needs it.
+        preview_names: names of the image's previews, see
+            :func:`serve.storage.blobs.blob_store.preview_name`.
+    """
+
+    image: ImageRow
+    latent_id: str | None
+    preview_names: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LatentRow:
+    """A stored Stage C latent; ``request`` is that of its one image (n = 1)."""
+
+    id: str
+    job_id: str
+    index: int
+    model: ModelRef
+    request: GenerationRequest
+    created_at: datetime = field(default_factory=utc_now)
+    deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EventRow:
+    """One thing that happened to a job; ``id`` grows over all jobs and is the SSE id."""
+
+    id: int
+    job_id: str
+    type: str
+    data: dict[str, Any]
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job as it stands.
+
+    Attributes:
+        progress: ``{step, steps, index}`` of the last step reported, while running.
+        position: open jobs ahead of it, while queued.
+        eta_s: seconds until it is probably done; None when unknown.
+        deadline_at: when it is given up if it has not ended; None: never.
+        images: all that are planned, by index; see :attr:`ImageRow.ready`.
+        cost_s: seconds spent in stages ``c``, ``b`` and ``a``.
+    """
+
+    id: str
+    state: JobState
+    stage: str | None
+    progress: dict[str, int] | None
+    position: int | None
+    eta_s: float | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    deadline_at: datetime | None
+    request: GenerationRequest
+    client_state: dict[str, Any] | None
+    owner: JobOwner
+    images: tuple[ImageRow, ...]
+    warnings: tuple[str, ...]
+    error: dict[str, Any] | None
+    cost_s: dict[str, float]
+
+    @property
+    def is_terminal(self) -> bool:
+        """Tell whether the job has ended."""
+        return self.state in TERMINAL_STATES
+
+    @property
+    def latency_s(self) -> float | None:
+        """Return the seconds from acceptance to the end; None while the job is open."""
+        if self.finished_at is None:
+            return None
+        return (self.finished_at - self.created_at).total_seconds()
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the job's HTTP form: of the images only those that can be had.
+
+        ``client_state`` is there only if the client gave one.
+        """
+        shown = [image for image in self.images if image.ready and image.deleted_at is None]
+        body = {
+            "id": self.id,
+            "kind": self.request.kind,
+            "state": self.state,
+            "stage": self.stage,
+            "progress": self.progress,
+            "position": self.position,
+            "eta_s": self.eta_s,
+            "created_at": iso_utc(self.created_at),
+            "started_at": iso_utc(self.started_at),
+            "finished_at": iso_utc(self.finished_at),
+            "deadline_at": iso_utc(self.deadline_at),
+            "request": self.request.to_dict(),
+            "images": [image.to_json() for image in shown],
+            "warnings": list(self.warnings),
+            "error": self.error,
+            "cost": {f"{stage}_s": round(self.cost_s[stage], 4) for stage in ("c", "b", "a")},
+        }
+        state = self.client_state
+        return body if state is None else body | {"client_state": state}
+
+
+def iso_utc(at: datetime | None) -> str | None:
+    """Return ISO 8601 in UTC with milliseconds, such as ``2026-01-31T12:00:00.000Z``."""
+    if at is None:
+        return None
+    return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

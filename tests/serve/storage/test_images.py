@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from cascade_core.handoff import ModelRef
+from serve.storage.database import Database
+from serve.storage.events import EventLog
+from serve.storage.records import LatentRow, NewJob
+
+JobMaker = Callable[..., NewJob]
+MODEL = ModelRef("demo", "1", "abc")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+def body(database: Database, job_id: str) -> dict[str, Any]:
+    job = database.job(job_id)
+    assert job is not None
+    return job.to_json()
+
+
+def types(database: Database, job_id: str) -> list[str]:
+    return [event.type for event in EventLog(database).of_job(job_id)]
+
+
+def latent_row(job: NewJob, index: int = 0) -> LatentRow:
+    request = job.request.for_image(index)
+    return LatentRow(job.images[index].latent_id, job.id, index, MODEL, request)
+
+
+def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> None:
+    job = make_job(n=2)
+    database.insert_job(job)
+    assert database.image(job.images[1].id) is None
+    assert database.save_image(job.images[1].id, 1234, 0.5)
+    assert not database.save_image(job.images[1].id, 1234, 0.5)
+    assert not database.save_image("nope", 1, 0.5)
+    assert types(database, job.id) == ["queued", "image"]
+    assert EventLog(database).of_job(job.id)[-1].data == {
+        "index": 1,
+        "id": job.images[1].id,
+        "latent_id": job.images[1].latent_id,
+        "seed": 8,
+        "decoder_seed": 8,
+        "url": f"/v1/images/{job.images[1].id}",
+    }
+    assert body(database, job.id)["images"] == [
+        {
+            "id": job.images[1].id,
+            "index": 1,
+            "latent_id": job.images[1].latent_id,
+            "seed": 8,
+            "decoder_seed": 8,
+            "width": 256,
+            "height": 256,
+            "stage_c": None,
+        }
+    ]
+
+
+def test_an_image_saved_by_racing_callers_is_told_once(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    barrier = threading.Barrier(4)
+
+    def save(_number: int) -> bool:
+        barrier.wait()
+        database.save_latent(latent_row(job))
+        return database.save_image(job.images[0].id, 10)
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(save, range(4))) == [False] * 3 + [True]
+    assert types(database, job.id) == ["queued", "image"]
+
+
+def test_planned_images_are_known_before_they_are_ready(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=3)
+    database.insert_job(job)
+    database.save_image(job.images[2].id, 10)
+    loaded = database.job(job.id)
+    assert loaded is not None
+    assert [image.id for image in loaded.images] == [image.id for image in job.images]
+    assert [image.ready for image in loaded.images] == [False, False, True]
+
+
+def test_an_image_that_comes_after_the_end_is_not_shown(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    database.finish_job(job.id, "cancelled")
+    assert not database.save_image(job.images[0].id, 10)
+    assert database.image(job.images[0].id) is None
+    assert types(database, job.id) == ["queued", "cancelled"]
+
+
+def test_a_latent_is_kept_once_with_all_it_was_made_from(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job()
+    database.insert_job(job)
+    row = latent_row(job)
+    database.save_latent(row)
+    database.save_latent(LatentRow(row.id, "other", 3, ModelRef("x", "y", "z"), row.request))
+    assert database.latent(row.id) == row
+    assert database.latent("nope") is None
+
+
+def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=2)
+    database.insert_job(job)
+    for index in range(2):
+        database.save_latent(latent_row(job, index))
+        key = f"previews/{job.id}-{index}-c-5.webp"
+        database.progress(job.id, "c", 5, 20, index, preview_key=key)
+        database.save_image(job.images[index].id, 10)
+    deleted = database.delete_image(job.images[0].id)
+    assert deleted is not None
+    assert deleted.latent_id == job.images[0].latent_id
+    assert deleted.preview_names == ("0-c-5.webp",)
+    image, latent = database.image(job.images[0].id), database.latent(deleted.latent_id)
+    assert image is not None
+    assert image.deleted_at is not None
+    assert latent is not None
+    assert latent.deleted_at is not None
+    assert [shown["index"] for shown in body(database, job.id)["images"]] == [1]
+    again = database.delete_image(job.images[0].id)
+    assert again is not None
+    assert again.latent_id == deleted.latent_id
+    assert database.image(job.images[0].id) == image
+    assert database.delete_image("nope") is None
+
+
+def test_deleting_a_variation_leaves_the_originals_latent(
+    database: Database, make_job: JobMaker
+) -> None:
+    original = make_job()
+    database.insert_job(original)
+    database.save_latent(latent_row(original))
+    database.save_image(original.images[0].id, 10)
+    latent_id = original.images[0].latent_id
+    variation = make_job(kind="vary_details", latent_id=latent_id)
+    database.insert_job(variation)
+    database.save_image(variation.images[0].id, 10)
+
+    deleted = database.delete_image(variation.images[0].id)
+    assert deleted is not None
+    assert deleted.latent_id is None
+    kept = database.latent(latent_id)
+    assert kept is not None
+    assert kept.deleted_at is None
+
+    deleted = database.delete_image(original.images[0].id)
+    assert deleted is not None
+    assert deleted.latent_id == latent_id

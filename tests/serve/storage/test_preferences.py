@@ -1,0 +1,92 @@
+"""Small values kept by name, and the route that tells how busy the service is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+
+import httpx
+import pytest
+
+from cascade_core.errors import Internal, NotReady
+from serve.storage import preferences
+from serve.storage.database import Database
+from serve.storage.preferences import Preferences
+from serve.storage.records import JobOwner
+from tests.serve.conftest import Bearer
+from tests.serve.memory_door import MemoryDoor
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+async def test_a_value_is_kept_replaced_and_forgotten(client: httpx.AsyncClient) -> None:
+    url = "/v1/preferences/guild.1"
+    assert (await client.get(url)).status_code == 404
+    for value in ({"words": ["a"]}, {"words": ["a", "b"]}):
+        put = await client.put(url, json={"value": value})
+        assert put.json() == {"name": "guild.1", "value": value}
+        assert (await client.get(url)).json() == put.json()
+    assert (await client.delete(url)).status_code == 204
+    assert (await client.delete(url)).status_code == 204
+    assert (await client.get(url)).status_code == 404
+
+
+async def test_every_key_and_end_user_has_names_of_its_own(
+    client: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    bot, other = bearer("create", "read", "trusted"), bearer("create", "read")
+    url = "/v1/preferences/defaults"
+    for query, number in (("", 0), ("?user=ann", 1), ("?user=bob", 2)):
+        put = await client.put(url + query, json={"value": {"n": number}}, headers=bot)
+        assert put.is_success
+    for query, number in (("", 0), ("?user=ann", 1), ("?user=bob", 2)):
+        assert (await client.get(url + query, headers=bot)).json()["value"] == {"n": number}
+    assert (await client.get(url, headers=other)).status_code == 404
+    assert (await client.get(url + "?user=ann", headers=other)).status_code == 403
+
+
+async def test_nobody_keeps_more_names_than_allowed(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preferences, "MAX_PER_OWNER", 1)
+    assert (await client.put("/v1/preferences/a", json={"value": {}})).is_success
+    assert (await client.put("/v1/preferences/a", json={"value": {"n": 1}})).is_success
+    full = await client.put("/v1/preferences/b", json={"value": {}})
+    assert (full.status_code, full.json()["error"]["code"]) == (409, "conflict")
+
+
+def test_values_put_under_a_new_name_at_the_same_time_are_all_taken(database: Database) -> None:
+    preferences_, owner = Preferences(database), JobOwner("bot", None)
+    starts = Barrier(4)
+
+    def put(number: int) -> None:
+        for name in range(20):
+            starts.wait()  # all of them, so that each name is new to all of them
+            preferences_.put(owner, f"name{name}", {"by": number})
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(put, range(4)))
+    values = [preferences_.get(owner, f"name{name}") or {} for name in range(20)]
+    assert all(value["by"] in range(4) for value in values)
+
+
+async def test_the_status_counts_open_jobs_and_how_others_ended(
+    client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    ids = [(await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"] for _ in range(5)]
+    await door.run(ids[0])
+    door.finish(ids[1], "failed", Internal("x"))
+    door.finish(ids[2], "cancelled")
+    await door.make_image(ids[3])
+    assert (await client.get("/v1/status")).json() == {
+        "replicas": {"StageC": 1, "Jobs": 1},
+        "queued": 1,
+        "running": 1,
+        "last_hour": {"succeeded": 1, "failed": 1, "cancelled": 1},
+    }
+    door.error = NotReady("away")
+    assert (await client.get("/v1/status")).json()["replicas"] is None

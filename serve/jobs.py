@@ -22,6 +22,7 @@ from serve.capacity import Outages
 from serve.demand import Demand
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
+from serve.maintenance.retention import Upkeep
 from serve.moderation import Moderator, load_checkers
 from serve.periodic import every
 from serve.rescue import Recovery
@@ -38,7 +39,6 @@ from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import Context, configure_tracing
 from serve.turns import Turns
-from serve.upkeep import Upkeep
 from serve.workflow import JobWorkflow
 from serve.workflow_engine import launch_dbos, migrate_dbos
 from serve.workflow_serializer import ENGINE_ERRORS

@@ -14,9 +14,9 @@ from serve.cli.output import CliError, ExitCode, counted, note, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from serve.maintenance.backup import Moved
     from serve.storage.blobs.blob_store import BlobStore
     from serve.storage.database import Database
-    from serve.transfer import Moved
 
 _MB = 1_000_000
 
@@ -44,8 +44,8 @@ From = Annotated[
 
 def export(path: To) -> None:
     """Write all ended jobs with their images and latents into a folder or a .tar file."""
-    from serve import archive
-    from serve.transfer import export_jobs
+    from serve.maintenance import archive
+    from serve.maintenance.backup import export_jobs
 
     if path.is_file() and path.suffix != ".tar":
         raise CliError(f"{path} is a file; name a folder or a file that ends in .tar")
@@ -58,8 +58,8 @@ def export(path: To) -> None:
 
 def import_(path: From) -> None:
     """Add the jobs, images and latents of an export; what is there already stays as it is."""
-    from serve import archive
-    from serve.transfer import import_jobs, is_entry
+    from serve.maintenance import archive
+    from serve.maintenance.backup import import_jobs, is_entry
 
     with _stores() as (database, blobs):
         moved = asyncio.run(import_jobs(database, blobs, archive.reading(path, is_entry)))

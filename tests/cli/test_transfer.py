@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve.cli.transfer import tell
-from serve.transfer import Moved
+from serve.maintenance.backup import Moved
 from tests.cli.cascade import Cascade
 
 

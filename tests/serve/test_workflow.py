@@ -14,10 +14,10 @@ import pytest_asyncio
 from dbos import DBOS
 
 from cascade_core.handoff import StageCLatent
+from serve.maintenance.workflow_history import delete_workflows
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database
 from serve.storage.records import JobOwner, NewJob, utc_now
-from serve.workflow_history import delete_workflows
 from tests.serve.null_stages import Stage, launched, run_to_end
 
 JobMaker = Callable[..., NewJob]

@@ -13,12 +13,12 @@ import pytest
 from fastapi import FastAPI
 
 from cascade_core.images import convert_image
+from serve.maintenance.retention import GRACE, Upkeep
 from serve.services import Services
 from serve.storage.blobs import converted_images as conversions
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import utc_now
-from serve.upkeep import GRACE, Upkeep
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 

@@ -13,6 +13,7 @@ import pytest
 
 from cascade_core.errors import NotReady
 from serve.events import EventHub
+from serve.maintenance.retention import GRACE, Tidied, Upkeep
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import (
     BlobStore,
@@ -24,7 +25,6 @@ from serve.storage.blobs.blob_store import (
 from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.records import NewJob, utc_now
-from serve.upkeep import GRACE, Tidied, Upkeep
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 from tests.serve.storage.test_images import latent_row
@@ -196,7 +196,7 @@ async def test_the_store_of_another_database_is_left_alone(
     theirs = {image_key(f"THEIRS{number}", "png") for number in range(21)}
     for key in theirs:
         await blobs.put(key, b"x")
-    with caplog.at_level(logging.ERROR, "serve.upkeep"):
+    with caplog.at_level(logging.ERROR, "serve.maintenance.retention"):
         assert (await tidy(AFTER_GRACE)).blobs == 0
     assert await keys(blobs) == theirs
     assert "CASCADE_BLOB_URL" in caplog.text

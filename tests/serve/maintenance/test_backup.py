@@ -14,14 +14,14 @@ from sqlalchemy import select
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
-from serve import archive
 from serve.events import EventHub
+from serve.maintenance import archive
+from serve.maintenance.backup import Moved, export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
-from serve.transfer import Moved, export_jobs, import_jobs, is_entry
 from tests.serve.memory_door import MemoryDoor
 
 JobMaker = Callable[..., NewJob]

@@ -16,13 +16,13 @@ from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select, update
 
-from serve.leftovers import FOLDERS, Leftovers, find_leftovers
+from serve.maintenance.orphans import FOLDERS, Leftovers, find_leftovers
+from serve.maintenance.workflow_history import delete_workflows
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
 from serve.storage.records import OPEN_STATES, TERMINAL_STATES, utc_now
 from serve.storage.schema.tables import events, images, jobs, latents
-from serve.workflow_history import delete_workflows
 
 EVERY_S = 3600.0
 LOOK_S = 5.0

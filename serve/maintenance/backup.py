@@ -31,8 +31,8 @@ from sqlalchemy import (
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
-from serve.archive import MAX_ENTRY_BYTES, Write
 from serve.line import job_work
+from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database
 from serve.storage.json_depth import is_too_deep

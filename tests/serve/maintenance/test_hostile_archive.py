@@ -20,12 +20,12 @@ from sqlalchemy import select
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from cascade_core.request import GenerationRequest
-from serve import archive
+from serve.maintenance import archive
+from serve.maintenance.backup import export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs
-from serve.transfer import export_jobs, import_jobs, is_entry
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 

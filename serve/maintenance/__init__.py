@@ -1,0 +1,1 @@
+"""Work on whole stores: retention, orphaned objects, backups."""

@@ -20,7 +20,7 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.layout import ALL_COMPONENTS
 from serve.gateway_deployment import Gateway
 from serve.jobs import Jobs
-from serve.moderation import load_checkers
+from serve.moderation.moderator import load_checkers
 from serve.settings import Settings, load_settings
 from serve.stage_deployments import StageA, StageB, StageC
 

@@ -36,8 +36,9 @@ class Checker(Protocol):
     """Looks at requests before they are accepted.
 
     Each process that needs one makes its own. Methods are called in threads, never in an event
-    loop, several at a time, and must answer within 10 s (``serve.moderation.TIME_LIMIT_S``). One
-    that raises or takes longer refuses nothing and allows nothing: the request fails.
+    loop, several at a time, and must answer within 10 s
+    (``serve.moderation.moderator.TIME_LIMIT_S``). One that raises or takes
+    longer refuses nothing and allows nothing: the request fails.
     """
 
     def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> Refusal | None:

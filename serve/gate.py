@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import select, update
 
-from serve.moderation import Moderator
+from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database
 from serve.storage.records import OpenJob, utc_now

@@ -20,7 +20,7 @@ from serve import haproxy
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.handle_errors import is_lost, translated
-from serve.moderation import Moderator, load_checkers
+from serve.moderation.moderator import Moderator, load_checkers
 from serve.refusals import RecentRefusals
 from serve.settings import Settings
 from serve.storage.credentials import KeyStore

@@ -23,7 +23,7 @@ from serve.demand import Demand
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
 from serve.maintenance.retention import Upkeep
-from serve.moderation import Moderator, load_checkers
+from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
 from serve.rescue import Recovery
 from serve.settings import Settings

@@ -20,7 +20,7 @@ from serve.app import STAGES, AppArgs, build_with
 from serve.error_texts import first_line
 from serve.exposure import check_exposure
 from serve.fleet import reason
-from serve.moderation import load_checkers
+from serve.moderation.moderator import load_checkers
 from serve.private_files import keep_files_private
 from serve.proxy_middleware import CALLBACK, CALLBACK_VARIABLE
 from serve.settings import Settings

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
-from serve.moderation import Moderator
+from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions

@@ -65,7 +65,7 @@ class Settings(BaseSettings):
             process holds open, in all and of one API key.
         min_deadline_s: every job may take this long, and ten times its estimate on top.
         blocklist: file of words and phrases that no prompt may hold, see
-            :class:`serve.blocklist.Blocklist`; empty: none.
+            :class:`serve.moderation.blocklist.Blocklist`; empty: none.
         checker: import path of what makes a :class:`serve.checker.Checker`, asked after the
             blocklist; empty: none.
         sync_wait_s: how long a request of OpenAI's images API waits for its job.

@@ -218,7 +218,7 @@ def check_access(settings: Settings) -> Finding:
 
 def check_moderation(settings: Settings) -> Finding:
     """Check that the blocklist and the checker can be had."""
-    from serve.moderation import load_checkers
+    from serve.moderation.moderator import load_checkers
 
     chosen = [value for value in (settings.blocklist, settings.checker) if value]
     try:

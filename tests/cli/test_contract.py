@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
 from serve.gateway import Services, create_app
-from serve.moderation import Moderator
+from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database

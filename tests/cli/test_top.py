@@ -16,7 +16,7 @@ from rich.console import Console
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from serve.cli.top_frame import Snapshot, frame, lost_frame
 from serve.gateway import Services, create_app
-from serve.moderation import Moderator
+from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database

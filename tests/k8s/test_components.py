@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve.blocklist import Blocklist
+from serve.moderation.blocklist import Blocklist
 from tests.k8s.manifests import COMPONENTS, ROOT, Manifest, added_by, ray_pods, ray_service, selects
 from tests.k8s.manifests import serve_config as config
 from tests.k8s.operator_rules import serve_service_name

@@ -17,7 +17,7 @@ from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.demand import Demand
 from serve.gate import Gate
-from serve.moderation import Moderator
+from serve.moderation.moderator import Moderator
 from serve.stage_calls import StageCalls
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.storage.blobs.blob_store import BlobStore

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from cascade_core.errors import SettingsInvalid
 from cascade_core.request import GenerationRequest
-from serve.blocklist import Blocklist
 from serve.checker import Refusal
+from serve.moderation.blocklist import Blocklist
 from serve.storage.records import JobOwner
 
 NOBODY = JobOwner(None, None)

@@ -13,8 +13,8 @@ from typing import Literal
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.request import GenerationRequest
-from serve.blocklist import Blocklist
 from serve.checker import Checker, PreviewChecker, Refusal
+from serve.moderation.blocklist import Blocklist
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 

@@ -17,9 +17,9 @@ from openai import AsyncOpenAI
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.request import GenerationRequest
-from serve.blocklist import Blocklist
 from serve.checker import Checker, Refusal
-from serve.moderation import Moderator, load_checkers
+from serve.moderation.blocklist import Blocklist
+from serve.moderation.moderator import Moderator, load_checkers
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 from tests.serve.checkers import Answering, ByUser, Hanging

@@ -1,0 +1,1 @@
+"""Asks checkers whether a prompt or a picture is allowed."""

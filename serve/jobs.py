@@ -18,8 +18,8 @@ from ulid import ULID
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
+from serve.autoscaling.demand import Demand
 from serve.capacity import Outages
-from serve.demand import Demand
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.gate import Gate
 from serve.maintenance.retention import Upkeep

@@ -30,8 +30,8 @@ from cascade_core.errors import (
     WireError,
 )
 from cascade_core.handoff import StageBLatent, StageCLatent
+from serve.autoscaling.demand import Demand
 from serve.deadlines import extend, in_time
-from serve.demand import Demand
 from serve.gate import Gate
 from serve.line import PREVIEW_WORK, stage_work, stages_of
 from serve.replica import Message

@@ -33,7 +33,7 @@ from bench.autoscale.traces import (
     step,
 )
 from bench.stats import machine, write_result
-from serve.autoscaling import Sizing
+from serve.autoscaling.policy import Sizing
 
 FLEET = Scenario(
     service_s={"c": 0.44, "b": 0.25, "a": 0.03},

@@ -26,7 +26,7 @@ from bench.autoscale.timed_stages import SECONDS
 from bench.autoscale.traces import Arrival
 from bench.chaos import scratch_settings
 from bench.stats import machine, write_result
-from serve.autoscaling import STAGES, Sizing
+from serve.autoscaling.policy import STAGES, Sizing
 
 TARGET_ERROR = 0.2
 _SOLO_JOBS = 5

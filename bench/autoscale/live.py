@@ -31,9 +31,9 @@ from bench.autoscale.timed_stages import (
 from bench.autoscale.traces import Arrival
 from bench.deploy import deploy_config
 from serve.app import AppArgs, build_with
-from serve.autoscaling import STAGES, Sizing
-from serve.autoscaling_policy import DEPLOYMENTS, JOBS
-from serve.demand import open_work_key
+from serve.autoscaling.demand import open_work_key
+from serve.autoscaling.policy import STAGES, Sizing
+from serve.autoscaling.serve_policy import DEPLOYMENTS, JOBS
 from serve.local import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 from serve.storage.records import OPEN_STATES
@@ -162,7 +162,7 @@ def live_service(
         application = _application(settings, floor) | {
             "import_path": import_path,
             "autoscaling_policy": {
-                "policy_function": "serve.autoscaling_policy:PipelinePolicy",
+                "policy_function": "serve.autoscaling.serve_policy:PipelinePolicy",
                 "policy_kwargs": sizing,
             },
         }

@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.autoscale.live import Sample
 from bench.stats import RESULTS_DIR
-from serve.autoscaling import STAGES
+from serve.autoscaling.policy import STAGES
 
 PLOT = RESULTS_DIR / "autoscale_live.svg"
 _COLOURS = {"c": "tab:blue", "b": "tab:orange", "a": "tab:green"}

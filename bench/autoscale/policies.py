@@ -17,7 +17,7 @@ from ray.serve.autoscaling_policy import (
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from bench.autoscale.simulator import STAGES_OF, Scenario, Stage
-from serve.autoscaling import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
+from serve.autoscaling.policy import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
 
 _RECORD_FACTOR = 0.2
 """Serve's RAY_SERVE_AUTOSCALING_METRIC_RECORD_INTERVAL_FACTOR."""
@@ -40,7 +40,7 @@ class Static:
 
 
 class Ours:
-    """`serve.autoscaling.plan`, fed as in Ray Serve.
+    """`serve.autoscaling.policy.plan`, fed as in Ray Serve.
 
     Jobs and stages record once a second and send once a second, so what the policy sees is about a
     second old. Jobs looks every two seconds which replicas are up.

@@ -8,7 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from bench.autoscale.simulator import Job, Outcome, Scenario
-from serve.autoscaling import STAGES
+from serve.autoscaling.policy import STAGES
 
 SLO_FACTOR = 3.0
 """A job is in time within this many times its latency on an idle machine."""

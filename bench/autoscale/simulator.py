@@ -18,7 +18,7 @@ from typing import Any, Protocol
 import simpy
 
 from bench.autoscale.traces import Arrival
-from serve.autoscaling import STAGES
+from serve.autoscaling.policy import STAGES
 
 STAGES_OF = {"generate": "cba", "vary_details": "ba"}
 TICK_S = 1.0

@@ -21,7 +21,7 @@ from bench.autoscale.calibrate import free_port
 from bench.autoscale.live import Live, Sample, live_service
 from bench.chaos import scratch_settings
 from bench.stats import machine, write_result
-from serve.autoscaling import RATE_WINDOWS_S, STAGES
+from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES
 
 HOLD_S = 15.0
 _DEADLINE_S = RATE_WINDOWS_S[-1] + HOLD_S + 120.0

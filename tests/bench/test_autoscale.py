@@ -24,7 +24,7 @@ from bench.autoscale.traces import (
     step,
     write_trace,
 )
-from serve.autoscaling import Sizing
+from serve.autoscaling.policy import Sizing
 
 ONE_EACH = {"c": 1, "b": 1, "a": 1}
 

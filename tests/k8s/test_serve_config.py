@@ -14,7 +14,7 @@ from ray.serve.config import AutoscalingConfig
 from ray.serve.schema import ServeDeploySchema
 
 from serve.app import AppArgs, DeploymentArgs, build
-from serve.autoscaling import Sizing
+from serve.autoscaling.policy import Sizing
 from tests.k8s.manifests import OVERLAYS, ROOT, serve_config
 
 PLAIN = "serve-config.yaml"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.autoscale.live import Live, Sample, live_service
 from bench.autoscale.traces import Arrival
-from serve.autoscaling import STAGES
+from serve.autoscaling.policy import STAGES
 from serve.settings import Settings
 
 DEADLINE_S = 280.0

@@ -14,8 +14,8 @@ from dbos._dbos import _get_or_create_dbos_registry
 from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
+from serve.autoscaling.demand import Demand
 from serve.checker import Checker
-from serve.demand import Demand
 from serve.gate import Gate
 from serve.moderation.moderator import Moderator
 from serve.stage_calls import StageCalls

@@ -12,8 +12,8 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import NotFound
+from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
-from serve.demand import Demand, open_work_key
 from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_core.errors import SettingsInvalid
-from serve.autoscaling import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
+from serve.autoscaling.policy import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
 
 SECONDS = {"c": 0.44, "b": 0.25, "a": 0.03}
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}

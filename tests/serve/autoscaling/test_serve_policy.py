@@ -12,8 +12,8 @@ from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
 from ray.serve.autoscaling_policy import _apply_app_level_autoscaling_config
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
-from serve.autoscaling_policy import PipelinePolicy
-from serve.demand import Demand
+from serve.autoscaling.demand import Demand
+from serve.autoscaling.serve_policy import PipelinePolicy
 
 WORK = {"c": 20.0, "b": 10.0, "a": 1.0}
 SIZING = {"gpu_budget": 20, "gpus": {"c": 1, "b": 0.5, "a": 0.25}}
@@ -168,7 +168,7 @@ def test_serves_wrapper_takes_a_quiet_stage_down_to_its_floor() -> None:
 
 def test_serve_can_send_the_policy_to_its_controller() -> None:
     named = AutoscalingPolicy(
-        policy_function="serve.autoscaling_policy:PipelinePolicy", policy_kwargs=SIZING
+        policy_function="serve.autoscaling.serve_policy:PipelinePolicy", policy_kwargs=SIZING
     )
     policy = named.get_policy()(**named.policy_kwargs)
     assert policy(application(Demand()))[0]

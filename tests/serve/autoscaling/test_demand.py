@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve.demand import Demand
+from serve.autoscaling.demand import Demand
 from serve.meter import WorkMeter
 
 

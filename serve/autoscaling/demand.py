@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from serve.autoscaling import RATE_WINDOWS_S, STAGES, Arrivals
+from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES, Arrivals
 
 
 def open_work_key(stage: str) -> str:

@@ -1,7 +1,7 @@
-"""Ray Serve's side of `serve.autoscaling`: named in a Serve config file, run by its controller.
+"""Ray Serve's side of `serve.autoscaling.policy`: a Serve config file names it.
 
     autoscaling_policy:
-      policy_function: serve.autoscaling_policy:PipelinePolicy
+      policy_function: serve.autoscaling.serve_policy:PipelinePolicy
       policy_kwargs: {gpu_budget: 8, gpus: {c: 1, b: 0.5, a: 0.5}}
 
 Serve calls it some ten times a second, so nothing here waits. It sees deployments that have an
@@ -15,8 +15,8 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
-from serve.autoscaling import RATE_WINDOWS_S, STAGES, Peaks, Sizing, StageLoad, plan
-from serve.demand import arriving_key, open_work_key
+from serve.autoscaling.demand import arriving_key, open_work_key
+from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES, Peaks, Sizing, StageLoad, plan
 
 JOBS = "Jobs"
 DEPLOYMENTS = {stage: f"Stage{stage.upper()}" for stage in STAGES}
@@ -29,7 +29,7 @@ class PipelinePolicy:
     """An application-level autoscaling policy; its state is in Serve's ``policy_state``.
 
     Args:
-        sizing: the arguments of :class:`serve.autoscaling.Sizing`.
+        sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`.
 
     Raises:
         SettingsInvalid: a value is outside its range.

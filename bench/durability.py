@@ -24,8 +24,8 @@ from bench.stats import machine, milliseconds, percentiles, summary, write_resul
 from cascade_core.request import GenerationRequest
 from serve.claims import make_claim
 from serve.local import APP_NAME
-from serve.replica import Message
 from serve.stage_client import StageClient
+from serve.stages.replica import Message
 from serve.storage.records import JobOwner
 
 REPEATS = 100

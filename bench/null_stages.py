@@ -15,8 +15,8 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images import encode_image
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
-from serve.replica import Message
 from serve.settings import Settings
+from serve.stages.replica import Message
 
 NULL_JOB: dict[str, Any] = {"prompt": "null", "width": MIN_SIDE_PX, "height": MIN_SIDE_PX}
 

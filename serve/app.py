@@ -3,7 +3,7 @@
     Gateway -> Jobs -> StageC, StageB, StageA
 
 ``build`` is what ``serve.run``, ``serve deploy`` files and tests use. Swapping a stage's model is
-one line here; a fourth stage is one class in `serve.stage_deployments`, one line here and one step
+one line here; a fourth stage is one class in `serve.stages.deployments`, one line here and one step
 in `serve.workflow`.
 """
 
@@ -22,7 +22,7 @@ from serve.gateway_deployment import Gateway
 from serve.jobs import Jobs
 from serve.moderation.moderator import load_checkers
 from serve.settings import Settings, load_settings
-from serve.stage_deployments import StageA, StageB, StageC
+from serve.stages.deployments import StageA, StageB, StageC
 
 HEALTH_CHECK_PERIOD_S = 2.0
 """Serve sees when it next looks that a process died, and replaces one that lost its device after

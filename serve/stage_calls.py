@@ -14,8 +14,8 @@ from opentelemetry import trace
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from serve.capacity import Capacity
 from serve.line import PREVIEW_WORK, stage_work
-from serve.replica import Message
 from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.stages.replica import Message
 from serve.storage.database import Database
 from serve.storage.deaths import count_death
 from serve.storage.records import OpenJob

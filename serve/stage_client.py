@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cascade_core.errors import CannotBeServed, CascadeError, NotReady, StageLost
 from serve.handle_errors import translated
-from serve.replica import STALL_LIMIT_S, Message
+from serve.stages.replica import STALL_LIMIT_S, Message
 from serve.telemetry.tracing import pack_context
 
 MAX_TRIES = 3

@@ -34,8 +34,8 @@ from serve.autoscaling.demand import Demand
 from serve.deadlines import extend, in_time
 from serve.gate import Gate
 from serve.line import PREVIEW_WORK, stage_work, stages_of
-from serve.replica import Message
 from serve.stage_calls import StageCalls
+from serve.stages.replica import Message
 from serve.storage.blobs import blob_store as store
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database

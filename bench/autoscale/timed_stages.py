@@ -10,9 +10,9 @@ from typing import Any
 from bench.null_stages import NULL_JOB, NullStage, NullStageC
 from cascade_core.request import GenerationRequest
 from serve.line import stage_work
-from serve.meter import WorkMeter
-from serve.replica import Message, StageReplica
 from serve.settings import Settings
+from serve.stages.replica import Message, StageReplica
+from serve.stages.work_meter import WorkMeter
 
 SECONDS = {"c": 1.6, "b": 0.8, "a": 0.5}
 TIMED_JOB: dict[str, Any] = NULL_JOB | {

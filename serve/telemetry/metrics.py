@@ -88,7 +88,8 @@ class StageMetrics:
         """Publish how the replica does now.
 
         Args:
-            stats: of :class:`serve.replica.StageReplica` and :class:`serve.meter.WorkMeter`.
+            stats: of :class:`serve.stages.replica.StageReplica` and
+                :class:`serve.stages.work_meter.WorkMeter`.
             busy_s: seconds that the model's thread has worked until now.
             gpu_memory_bytes: what this process holds; None without a GPU.
         """

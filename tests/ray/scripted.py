@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cascade_core.errors import CascadeError, from_dict
-from serve.replica import Message, StageReplica
+from serve.stages.replica import Message, StageReplica
 
 STEP_S = 0.05
 

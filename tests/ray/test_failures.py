@@ -15,7 +15,7 @@ from ray import serve as ray_serve
 from cascade_core.checkpoint import DEMO_MODEL_DIR
 from serve.local import Running, why_not_running
 from serve.settings import Settings
-from serve.stage_deployments import StageB
+from serve.stages.deployments import StageB
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from serve.autoscaling.demand import Demand
-from serve.meter import WorkMeter
+from serve.stages.work_meter import WorkMeter
 
 
 def test_an_image_is_open_work_at_each_stage_until_that_stage_is_done() -> None:

@@ -22,7 +22,7 @@ from cascade_core.errors import CascadeError, OutOfMemory
 from cascade_core.request import GenerationRequest
 from serve.settings import Settings
 from serve.stage_client import StageResult
-from serve.stage_deployments import StageC
+from serve.stages.deployments import StageC
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -225,7 +225,7 @@ async def test_a_stage_goes_on_with_trace_and_ids_of_the_job_that_calls_it(
     (span,) = exporter.get_finished_spans()
     assert (span.name, parent(span)) == ("replica of stage c", int(PARENT, 16))
     assert [event.name for event in span.events] == ["on the model", "off the model"]
-    (line,) = [line for line in records if line["logger"] == "serve.stage_deployments"]
+    (line,) = [line for line in records if line["logger"] == "serve.stages.deployments"]
     assert (line["request_id"], line["job_id"], line["trace_id"]) == ("R1", "J1", TRACE)
 
 

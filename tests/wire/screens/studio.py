@@ -19,7 +19,7 @@ from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
 from serve.settings import Settings
 from serve.stage_client import OnDeath, OnMessage, StageResult
-from serve.stage_deployments import StageA, StageB, StageC
+from serve.stages.deployments import StageA, StageB, StageC
 from serve.storage.records import Claim, JobOwner
 from serve.workflow import JobWorkflow
 from tests.bot.gateway import Service, running_service

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from cascade_core.errors import NonFiniteLatent, NotReady
-from serve.replica import Message, StageReplica
+from serve.stages.replica import Message, StageReplica
 from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage
 from tests.limits import HANG_S
 

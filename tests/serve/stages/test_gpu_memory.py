@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from serve.app import AppArgs, DeploymentArgs, build_with
-from serve.gpu_memory import CONTEXT_BYTES, prepare_gpu_memory
 from serve.settings import Settings
+from serve.stages.gpu_memory import CONTEXT_BYTES, prepare_gpu_memory
 
 GIB = 2**30
 

@@ -24,11 +24,11 @@ from cascade_core.previews import Previewer, load_previewer, preview_of
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.weights import Placement
-from serve.gpu_memory import prepare_gpu_memory
 from serve.line import stage_work
-from serve.meter import WorkMeter
-from serve.replica import Message, StageReplica
 from serve.settings import Settings
+from serve.stages.gpu_memory import prepare_gpu_memory
+from serve.stages.replica import Message, StageReplica
+from serve.stages.work_meter import WorkMeter
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import StageMetrics
 from serve.telemetry.tracing import Context, configure_tracing, replica_span

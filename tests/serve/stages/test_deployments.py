@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.request import GenerationRequest
 from serve.settings import Settings
-from serve.stage_deployments import StageC
+from serve.stages.deployments import StageC
 
 
 @pytest.mark.usefixtures("restored_loggers")

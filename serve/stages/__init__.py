@@ -1,0 +1,1 @@
+"""The GPU process: one replica of one stage."""

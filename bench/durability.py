@@ -23,8 +23,8 @@ from bench.null_stages import NULL_JOB
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
 from serve.claims import make_claim
+from serve.jobs.stage_client import StageClient
 from serve.local import APP_NAME
-from serve.stage_client import StageClient
 from serve.stages.replica import Message
 from serve.storage.records import JobOwner
 

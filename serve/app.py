@@ -4,7 +4,7 @@
 
 ``build`` is what ``serve.run``, ``serve deploy`` files and tests use. Swapping a stage's model is
 one line here; a fourth stage is one class in `serve.stages.deployments`, one line here and one step
-in `serve.workflow`.
+in `serve.jobs.workflow`.
 """
 
 # No `from __future__ import annotations` here: Ray Serve reads the type of build's argument and
@@ -19,7 +19,7 @@ from ray.serve import Application
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.layout import ALL_COMPONENTS
 from serve.gateway_deployment import Gateway
-from serve.jobs import Jobs
+from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
 from serve.settings import Settings, load_settings
 from serve.stages.deployments import StageA, StageB, StageC

@@ -70,7 +70,7 @@ def job_work(request: GenerationRequest) -> float:
 
 
 def places(open_jobs: Iterable[Waiting]) -> dict[str, Place]:
-    """Return the places of the queued jobs, as `serve.turns` will take them.
+    """Return the places of the queued jobs, as `serve.jobs.fair_queue` will take them.
 
     Users take turns by work: a job comes after what its user has open already, and then the
     older one first. Running jobs are ahead of all queued ones.

@@ -18,7 +18,7 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, or_, select, update
 
-from serve.deadlines import extend_all, last_life
+from serve.jobs.deadlines import extend_all, last_life
 from serve.release import RELEASE
 from serve.storage.database import Database
 from serve.storage.schema.tables import database_now, executors, leases, lock_events, upsert

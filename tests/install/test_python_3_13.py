@@ -27,8 +27,8 @@ TESTS = (
     "tests/serve/storage/test_database.py",
     "tests/serve/maintenance/test_hostile_archive.py",
     "tests/serve/test_settings.py",
-    "tests/serve/test_workflow.py",
-    "tests/serve/test_workflow_engine.py",
+    "tests/serve/jobs/test_workflow.py",
+    "tests/serve/jobs/test_dbos_runtime.py",
 )
 
 

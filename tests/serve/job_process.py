@@ -1,4 +1,4 @@
-"""A process that runs jobs as :class:`serve.jobs.Jobs` does, without Ray and stages.
+"""A process that runs jobs as :class:`serve.jobs.deployment.Jobs` does, without Ray and stages.
 
 Arguments: the database's URL, DBOS' URL, the executor id, and ``hang`` or ``finish``. With ``hang``
 its jobs never end; with ``finish`` they succeed at once. It prints ``ready`` after its first sign
@@ -13,10 +13,10 @@ import sys
 
 from dbos import DBOS, SetWorkflowID
 
-from serve.rescue import Recovery
+from serve.jobs.dbos_runtime import launch_dbos
+from serve.jobs.recovery import Recovery
 from serve.storage.database import Database
 from serve.storage.leases import Executors
-from serve.workflow_engine import launch_dbos
 
 
 async def main(url: str, dbos_url: str, name: str, mode: str) -> None:

@@ -16,17 +16,17 @@ from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.checker import Checker
-from serve.gate import Gate
+from serve.jobs.dbos_runtime import launch_dbos
+from serve.jobs.dispatcher import StageCalls
+from serve.jobs.fair_queue import Turns
+from serve.jobs.preview_check import Gate
+from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
-from serve.stage_calls import StageCalls
-from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import Job, NewJob
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
-from serve.turns import Turns
-from serve.workflow import JobWorkflow
-from serve.workflow_engine import launch_dbos
 from tests.serve.memory_door import PREVIEW
 
 

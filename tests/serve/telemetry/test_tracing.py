@@ -20,8 +20,8 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from cascade_core.errors import CascadeError, OutOfMemory
 from cascade_core.request import GenerationRequest
+from serve.jobs.stage_client import StageResult
 from serve.settings import Settings
-from serve.stage_client import StageResult
 from serve.stages.deployments import StageC
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -175,8 +175,9 @@ async def test_a_job_that_only_its_row_knows_stays_in_the_trace_of_its_request(
         (told,) = stage.told
         ids = {"request_id": "R1", "job_id": ended.id, "trace_id": TRACE}
         assert told == ids | {"traceparent": sent}
-    lines = [line for line in records if line["logger"] in ("serve.workflow", "serve.stage_calls")]
-    told_by_calls = [line["message"] for line in lines if line["logger"] == "serve.stage_calls"]
+    loggers = ("serve.jobs.workflow", "serve.jobs.dispatcher")
+    lines = [line for line in records if line["logger"] in loggers]
+    told_by_calls = [line["message"] for line in lines if line["logger"] == "serve.jobs.dispatcher"]
     assert [text.split(",")[0] for text in told_by_calls] == ["stage c", "stage b", "stage a"]
     assert all((r["request_id"], r["job_id"]) == ("R1", ended.id) for r in lines)
     assert lines[-1]["message"].startswith("job succeeded after ")

@@ -17,11 +17,11 @@ from ulid import ULID
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
+from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.workflow import JobWorkflow
 from serve.settings import Settings
-from serve.stage_client import OnDeath, OnMessage, StageResult
 from serve.stages.deployments import StageA, StageB, StageC
 from serve.storage.records import Claim, JobOwner
-from serve.workflow import JobWorkflow
 from tests.bot.gateway import Service, running_service
 from tests.serve.memory_door import MemoryDoor, plan
 from tests.serve.null_stages import Stage, launched

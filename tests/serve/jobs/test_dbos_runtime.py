@@ -14,7 +14,7 @@ import dbos._sys_db_sqlite
 import pytest
 from dbos import DBOSConfig
 
-from serve import workflow_engine
+from serve.jobs import dbos_runtime as workflow_engine
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob

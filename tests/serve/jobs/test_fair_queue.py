@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serve.turns import REMEMBERED_USERS, Turns
+from serve.jobs.fair_queue import REMEMBERED_USERS, Turns
 
 
 class Stage:

@@ -17,13 +17,13 @@ from dbos._schemas.system_database import SystemSchema
 from sqlalchemy import Engine, create_engine, select, update
 
 from cascade_core.errors import CascadeError, Internal, NotReady, StageLost, all_errors
-from serve.rescue import start_stranded
-from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.recovery import start_stranded
+from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.workflow import JobWorkflow
+from serve.jobs.workflow_serializer import JsonSerializer, RecordUnreadable
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
-from serve.workflow import JobWorkflow
-from serve.workflow_serializer import JsonSerializer, RecordUnreadable
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
 
@@ -40,7 +40,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 @pytest.fixture(autouse=True)
 def no_job_is_too_young(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of a test is about to start a job that it has recorded."""
-    monkeypatch.setattr("serve.rescue.STRANDED_AFTER", timedelta())
+    monkeypatch.setattr("serve.jobs.recovery.STRANDED_AFTER", timedelta())
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
-from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database
 from serve.storage.job_deadline import UNKNOWN_S
@@ -188,7 +188,7 @@ async def test_a_warning_that_cannot_be_written_costs_no_job(
         raise NotReady("it does not answer")
 
     stages["c"].warning = "too long"
-    monkeypatch.setattr("serve.workflow.add_warnings", stay_locked)
+    monkeypatch.setattr("serve.jobs.workflow.add_warnings", stay_locked)
     assert (await run(make_job())).state == "succeeded"
 
 
@@ -199,7 +199,7 @@ async def test_a_latent_is_made_anew_when_its_warnings_cannot_be_copied(
         raise NotReady("it does not answer")
 
     await run(make_job())
-    monkeypatch.setattr("serve.stored_latents.copy_warnings", stay_locked)
+    monkeypatch.setattr("serve.jobs.stored_latents.copy_warnings", stay_locked)
     ended = await run(make_job())
     assert (ended.state, ended.images[0].stage_c) == ("succeeded", "ran")
 

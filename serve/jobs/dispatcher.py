@@ -12,16 +12,16 @@ from typing import Any
 from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
-from serve.capacity import Capacity
+from serve.jobs.fair_queue import Turns
+from serve.jobs.size_limits import Capacity
+from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.line import PREVIEW_WORK, stage_work
-from serve.stage_client import OnDeath, OnMessage, StageClient, StageResult
 from serve.stages.replica import Message
 from serve.storage.database import Database
 from serve.storage.deaths import count_death
 from serve.storage.records import OpenJob
 from serve.storage.retry import PatientDatabase
 from serve.telemetry.metrics import QueueMetrics
-from serve.turns import Turns
 
 logger = logging.getLogger(__name__)
 

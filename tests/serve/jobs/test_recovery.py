@@ -9,15 +9,15 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from serve.deadlines import OWNERLESS_AFTER
-from serve.release import RELEASE, is_later
-from serve.rescue import (
+from serve.jobs.deadlines import OWNERLESS_AFTER
+from serve.jobs.recovery import (
     STRANDED_AFTER,
     Recovery,
     _of_later_releases,
     _stranded_candidates,
     adopt,
 )
+from serve.release import RELEASE, is_later
 from serve.storage.database import Database
 from serve.storage.leases import BEAT_S, GONE_AFTER, Executors
 from serve.storage.records import NewJob, utc_now
@@ -72,7 +72,8 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_one
     async def no_workflows(**_: object) -> list[SimpleNamespace]:
         return []
 
-    monkeypatch.setattr("serve.rescue.DBOS", SimpleNamespace(list_workflows_async=no_workflows))
+    no_engine = SimpleNamespace(list_workflows_async=no_workflows)
+    monkeypatch.setattr("serve.jobs.recovery.DBOS", no_engine)
     late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
     stranded = accepted(database, make_job())
     Executors(database).beat("jobs-0")
@@ -100,7 +101,7 @@ async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
         resumed.append(workflow_id)
 
     engine = SimpleNamespace(list_workflows_async=list_workflows, resume_workflow_async=resume)
-    monkeypatch.setattr("serve.rescue.DBOS", engine)
+    monkeypatch.setattr("serve.jobs.recovery.DBOS", engine)
     executors = Executors(database, clock := Clock())
     executors.beat("jobs-1")
     beat_for(GONE_AFTER.total_seconds() + BEAT_S, clock, executors, "jobs-0")

@@ -14,12 +14,12 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from serve.jobs.fair_queue import Turns
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.metric_definitions import Metric
-from serve.turns import Turns
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_calls
 
 WAITED_S, STORED_S, MODEL_S = 40.0, 7.0, 0.25
@@ -103,7 +103,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = Slow()
-    for module in ("serve.stage_calls", "serve.workflow", "serve.telemetry.metrics"):
+    for module in ("serve.jobs.dispatcher", "serve.jobs.workflow", "serve.telemetry.metrics"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
     turns = {"c": Turns(1), "b": slow.line(), "a": Turns(1)}

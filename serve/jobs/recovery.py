@@ -15,7 +15,7 @@ from typing import Final
 from dbos import DBOS
 from sqlalchemy import select
 
-from serve.deadlines import end_ownerless
+from serve.jobs.deadlines import end_ownerless
 from serve.periodic import every
 from serve.release import is_later
 from serve.storage.database import Database

@@ -15,15 +15,15 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
-from serve.stage_calls import StageCalls
-from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.dispatcher import StageCalls
+from serve.jobs.fair_queue import Turns
+from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.deaths import count_death
 from serve.storage.records import Job, NewJob, utc_now
 from serve.storage.schema.tables import jobs
-from serve.turns import Turns
-from serve.workflow import JobWorkflow
 from tests.serve.null_stages import Stage, launched, stage_calls
 
 JobMaker = Callable[..., NewJob]
@@ -126,7 +126,7 @@ async def test_a_job_that_runs_into_its_deadline_fails_and_frees_its_replica(
         deadlines.append(asyncio.timeout(None))
         return deadlines[-1]
 
-    monkeypatch.setattr("serve.deadlines.asyncio", SimpleNamespace(timeout=far_away))
+    monkeypatch.setattr("serve.jobs.deadlines.asyncio", SimpleNamespace(timeout=far_away))
     stages["b"].is_slow = True
     ending = asyncio.create_task(runner.end(make_job()))
     await stages["b"].working.wait()

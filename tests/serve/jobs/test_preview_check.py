@@ -14,12 +14,12 @@ from dbos import DBOS, SetWorkflowID
 from cascade_core.errors import NotFound
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
-from serve.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.fair_queue import Turns
+from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.records import Job, NewJob
-from serve.turns import Turns
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW

@@ -19,16 +19,20 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
-from serve.capacity import Outages
 from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
-from serve.gate import Gate
+from serve.jobs.dbos_runtime import launch_dbos, migrate_dbos
+from serve.jobs.dispatcher import StageCalls
+from serve.jobs.fair_queue import Turns
+from serve.jobs.preview_check import Gate
+from serve.jobs.recovery import Recovery
+from serve.jobs.size_limits import Outages
+from serve.jobs.stage_client import StageClient
+from serve.jobs.workflow import JobWorkflow
+from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.maintenance.retention import Upkeep
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
-from serve.rescue import Recovery
 from serve.settings import Settings
-from serve.stage_calls import StageCalls
-from serve.stage_client import StageClient
 from serve.storage.job_counts import count_jobs
 from serve.storage.leases import Executors
 from serve.storage.open_stores import open_stores, until_available
@@ -38,10 +42,6 @@ from serve.storage.sleeping import record_sleeping
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import Context, configure_tracing
-from serve.turns import Turns
-from serve.workflow import JobWorkflow
-from serve.workflow_engine import launch_dbos, migrate_dbos
-from serve.workflow_serializer import ENGINE_ERRORS
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
@@ -191,7 +191,7 @@ class Jobs:
             return earlier_id
         try:
             await self._start(job.id)
-        except ENGINE_ERRORS:  # the client has its job: `serve.rescue` starts it in a few seconds
+        except ENGINE_ERRORS:  # the client has its job; recovery starts it in a few seconds
             logger.exception("job %s is accepted, but cannot be started yet", job.id)
             self._ended.pop(job.id, None)
         return job.id

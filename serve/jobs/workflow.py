@@ -31,10 +31,12 @@ from cascade_core.errors import (
 )
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.autoscaling.demand import Demand
-from serve.deadlines import extend, in_time
-from serve.gate import Gate
+from serve.jobs.deadlines import extend, in_time
+from serve.jobs.dispatcher import StageCalls
+from serve.jobs.preview_check import Gate
+from serve.jobs.stored_latents import LatentReuse, drop_latent
+from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.line import PREVIEW_WORK, stage_work, stages_of
-from serve.stage_calls import StageCalls
 from serve.stages.replica import Message
 from serve.storage.blobs import blob_store as store
 from serve.storage.blobs.blob_store import BlobStore
@@ -42,11 +44,9 @@ from serve.storage.database import Database
 from serve.storage.job_warnings import add_warnings
 from serve.storage.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
 from serve.storage.retry import PatientBlobs, PatientDatabase, WaitedTimes
-from serve.stored_latents import LatentReuse, drop_latent
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics
 from serve.telemetry.tracing import Context, span, unpacked_context
-from serve.workflow_serializer import ENGINE_ERRORS
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
-                :func:`serve.rescue.start_stranded` starts it anew.
+                :func:`serve.jobs.recovery.start_stranded` starts it anew.
         """
         context = await self._context(job_id)
         with (

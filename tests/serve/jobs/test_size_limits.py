@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.errors import CannotBeServed, OutOfMemory
 from cascade_core.request import GenerationRequest
-from serve.capacity import FORGET_AFTER_S, OUTAGE_AFTER_S, Capacity, Outages
+from serve.jobs.size_limits import FORGET_AFTER_S, OUTAGE_AFTER_S, Capacity, Outages
 
 MakeRequest = Callable[..., GenerationRequest]
 

@@ -12,8 +12,8 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
+from serve.jobs.workflow_serializer import JsonSerializer, refuse_pickles
 from serve.storage.connections import make_folder, sqlite_file
-from serve.workflow_serializer import JsonSerializer, refuse_pickles
 
 CONNECTIONS: Final = 5
 """DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
@@ -23,7 +23,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     """Start DBOS in this process; it resumes what this executor left unfinished.
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
-    What cannot be read is refused; :func:`serve.rescue.start_stranded` starts its job anew.
+    What cannot be read is refused; :func:`serve.jobs.recovery.start_stranded` starts its job anew.
     """
     refuse_pickles()
     _prepare_file(database_url)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from serve.deadlines import (
+from serve.jobs.deadlines import (
     OWNERLESS_AFTER,
     deadline_exceeded,
     end_ownerless,

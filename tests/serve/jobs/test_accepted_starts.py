@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
-from serve.jobs import Jobs
-from serve.rescue import start_stranded
+from serve.jobs.deployment import Jobs
+from serve.jobs.recovery import start_stranded
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -26,7 +26,7 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
     make_job: Callable[..., NewJob],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serve.rescue.STRANDED_AFTER", timedelta())
+    monkeypatch.setattr("serve.jobs.recovery.STRANDED_AFTER", timedelta())
     job, stages = make_job(), {name: Stage(name) for name in ("c", "b", "a")}
     async with launched(database, database_url, blobs, stages) as workflow:
         jobs = object.__new__(Jobs)  # its constructor needs a replica of Ray Serve

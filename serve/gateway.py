@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
 
-from serve import docs_page, http_errors
+from serve import docs_page
 from serve.cors import NamedOrigins
 from serve.events import EventHub
 from serve.examples import EXAMPLES
@@ -19,6 +19,7 @@ from serve.held import HeldRequests
 from serve.methods import MethodMiddleware
 from serve.middleware import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.release import RELEASE
+from serve.responses import errors as http_errors
 from serve.routes import (
     image_routes,
     job_routes,

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from cascade_core.errors import CascadeError, NotReady, Unauthorized
 from cascade_core.service_url import is_loopback
 from serve.access import EVERYBODY, SCOPE_ENTRY, Caller
-from serve.http_errors import error_response
 from serve.rate import RateLimiter
+from serve.responses.errors import error_response
 from serve.share import SHARED_FOLDER
 from serve.storage.credentials import ApiKey, KeyStore, find_valid
 from serve.telemetry.log import log_context

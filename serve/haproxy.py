@@ -17,9 +17,9 @@ import sys
 from pathlib import Path
 
 from cascade_core.errors import Internal, NotFound, NotReady, SettingsInvalid
-from serve.request_id import HARMLESS, REQUEST_ID_HEADER
-from serve.response_headers import DEFAULT_HEADERS
-from serve.unavailable import LOST, LOST_AND_UNKNOWN, RETRY_AFTER_S, STARTING
+from serve.responses.headers import DEFAULT_HEADERS
+from serve.responses.request_id import HARMLESS, REQUEST_ID_HEADER
+from serve.responses.unavailable import LOST, LOST_AND_UNKNOWN, RETRY_AFTER_S, STARTING
 
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
 """What Ray starts as HAProxy."""

@@ -17,9 +17,9 @@ from ulid import ULID
 from uvicorn.config import HTTP_PROTOCOLS
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from serve.http_errors import error_body
-from serve.request_id import REQUEST_ID_HEADER
-from serve.response_headers import DEFAULT_HEADERS
+from serve.responses.errors import error_body
+from serve.responses.headers import DEFAULT_HEADERS
+from serve.responses.request_id import REQUEST_ID_HEADER
 from serve.telemetry.log import log_context
 
 MAX_HEAD_BYTES = 64 * 1024

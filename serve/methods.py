@@ -12,7 +12,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serve.http_errors import METHOD_NOT_ALLOWED, error_body
+from serve.responses.errors import METHOD_NOT_ALLOWED, error_body
 
 
 class MethodMiddleware:

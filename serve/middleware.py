@@ -14,9 +14,9 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_core.errors import Internal
-from serve.http_errors import error_response
-from serve.request_id import chosen_request_id
-from serve.response_headers import complete
+from serve.responses.errors import error_response
+from serve.responses.headers import complete
+from serve.responses.request_id import chosen_request_id
 from serve.telemetry.log import log_context
 from serve.telemetry.tracing import trace_id
 

@@ -19,9 +19,9 @@ from cascade_core.images import convert_image
 from cascade_core.request import GenerationRequest
 from serve.events import EventHub
 from serve.forsaken import forsake
-from serve.http_errors import STATUS, error_body
 from serve.openai_images import Output, image_b64, size_text
 from serve.openai_schemas import Usage
+from serve.responses.errors import STATUS, error_body
 from serve.services import Services
 from serve.sse import EventStream
 from serve.storage.blobs.blob_store import preview_key_from_name

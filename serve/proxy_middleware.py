@@ -18,11 +18,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_core.errors import Internal, InvalidRequest, NotFound, NotReady
 from serve import http_protocol
-from serve.http_errors import error_body, error_response
-from serve.request_id import REQUEST_ID_HEADER, chosen_request_id
-from serve.response_headers import complete
+from serve.responses.errors import error_body, error_response
+from serve.responses.headers import complete
+from serve.responses.request_id import REQUEST_ID_HEADER, chosen_request_id
+from serve.responses.unavailable import LOST, LOST_AND_UNKNOWN, STARTING
 from serve.telemetry.log import log_context
-from serve.unavailable import LOST, LOST_AND_UNKNOWN, STARTING
 
 CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 CALLBACK = "serve.proxy_middleware.middlewares"

@@ -22,7 +22,6 @@ from cascade_core.png_info import read_png_info
 from cascade_core.request import GenerationRequest
 from serve.access import Caller, Creator
 from serve.claims import make_claim
-from serve.http_errors import error_response
 from serve.openai_images import (
     Output,
     UrlOf,
@@ -36,6 +35,7 @@ from serve.openai_images import (
 from serve.openai_schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.openai_stream import ImageStream
 from serve.public_address import public_address
+from serve.responses.errors import error_response
 from serve.routes.shared import HeldOpen, IdempotencyKey, Needs, check_model, event_stream, secured
 from serve.routes.submission import (
     accept,

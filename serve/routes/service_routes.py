@@ -15,7 +15,7 @@ from cascade_core.errors import CascadeError, NotReady
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import MIN_SIDE_PX
 from serve.access import SCOPE_ENTRY, Caller, Reader
-from serve.http_errors import error_response
+from serve.responses.errors import error_response
 from serve.routes.shared import Needs, check_model, errors, secured
 from serve.schemas import Defaults, Health, Model, ModelList, Ready, Sizes
 from serve.services import JobsDoor, Services

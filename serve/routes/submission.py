@@ -14,8 +14,8 @@ from cascade_core.errors import Cancelled, CascadeError, NotFound, NotReady, Wai
 from cascade_core.request import GenerationRequest
 from serve.access import Caller
 from serve.forsaken import forsake
-from serve.http_errors import error_response
 from serve.resolve import resolve_generate, resolve_vary
+from serve.responses.errors import error_response
 from serve.routes.shared import check_id, check_sees
 from serve.schemas import JobBody
 from serve.services import Services

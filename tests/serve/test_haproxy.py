@@ -21,7 +21,7 @@ from starlette.types import Receive, Scope, Send
 from cascade_core.errors import SettingsInvalid
 from serve import haproxy
 from serve.proxy_middleware import ProxyMiddleware
-from serve.response_headers import DEFAULT_HEADERS
+from serve.responses.headers import DEFAULT_HEADERS
 from tests import raw_http
 from tests.limits import HANG_S
 from tests.raw_http import BODIES, UPGRADES

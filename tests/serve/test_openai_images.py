@@ -17,7 +17,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from cascade_core.errors import NotReady, OutOfMemory
 from cascade_core.images import read_info
-from serve import http_errors
+from serve.responses import errors as http_errors
 from serve.services import Services
 from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S

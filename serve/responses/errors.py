@@ -19,8 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import CascadeError, Internal, RateLimited
+from serve.responses.unavailable import RETRY_AFTER_S
 from serve.telemetry.log import current_context
-from serve.unavailable import RETRY_AFTER_S
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)

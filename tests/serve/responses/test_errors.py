@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
-from serve.http_errors import STATUS, error_body
 from serve.middleware import JSON_LIMIT
+from serve.responses.errors import STATUS, error_body
 from serve.routes import service_routes
 from serve.settings import Settings
 from serve.telemetry.log import configure_logging

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.datastructures import MutableHeaders
 
-from serve.request_id import REQUEST_ID_HEADER
+from serve.responses.request_id import REQUEST_ID_HEADER
 
 DEFAULT_HEADERS = {
     "x-content-type-options": "nosniff",

@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serve.request_id import REQUEST_ID_HEADER
-from serve.response_headers import DEFAULT_HEADERS
+from serve.responses.headers import DEFAULT_HEADERS
+from serve.responses.request_id import REQUEST_ID_HEADER
 from tests.limits import HANG_S
 from tests.serve.attacker import body_for, make_things, routes
 from tests.serve.conftest import Bearer

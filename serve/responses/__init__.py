@@ -1,0 +1,1 @@
+"""What the gateway and the proxies answer alike: errors, headers, request ids."""

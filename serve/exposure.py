@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import is_loopback
-from serve import haproxy
+from serve.proxies import haproxy
 from serve.settings import Settings
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database

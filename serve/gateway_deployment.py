@@ -16,11 +16,11 @@ from ray.serve.schema import ApplicationStatusOverview
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
-from serve import haproxy
 from serve.fleet import readiness, running_replicas
 from serve.gateway import Services, create_app
 from serve.handle_errors import is_lost, translated
 from serve.moderation.moderator import Moderator, load_checkers
+from serve.proxies import haproxy
 from serve.refusals import RecentRefusals
 from serve.settings import Settings
 from serve.storage.credentials import KeyStore

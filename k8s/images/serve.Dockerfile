@@ -44,7 +44,7 @@ ENV PATH=/opt/cascade/bin:$PATH \
     RAY_USAGE_STATS_ENABLED=0 \
     RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S=2 \
     RAY_SERVE_HAPROXY_BINARY_PATH=/opt/cascade/bin/cascade-haproxy \
-    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.proxy_middleware.middlewares \
+    RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH=serve.proxies.ray_proxy.middlewares \
     HF_HOME=/opt/models \
     CASCADE_DATA_DIR=/data
 USER 10001

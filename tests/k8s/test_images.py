@@ -12,7 +12,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from serve import haproxy, proxy_middleware
+from serve.proxies import haproxy
+from serve.proxies import ray_proxy as proxy_middleware
 from serve.settings import Settings
 from tests.k8s.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods

@@ -21,8 +21,8 @@ from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.gateway import Services, create_app
-from serve.http_protocol import HTTPProtocol
 from serve.moderation.moderator import Moderator
+from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.credentials import KeyScope, KeyStore

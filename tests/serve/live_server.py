@@ -9,7 +9,7 @@ import threading
 import uvicorn
 from starlette.types import ASGIApp
 
-from serve.http_protocol import HTTPProtocol
+from serve.proxies.http_protocol import HTTPProtocol
 
 
 class Server:

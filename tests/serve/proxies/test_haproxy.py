@@ -19,8 +19,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from cascade_core.errors import SettingsInvalid
-from serve import haproxy
-from serve.proxy_middleware import ProxyMiddleware
+from serve.proxies import haproxy
+from serve.proxies.ray_proxy import ProxyMiddleware
 from serve.responses.headers import DEFAULT_HEADERS
 from tests import raw_http
 from tests.limits import HANG_S
@@ -66,9 +66,9 @@ def start(tmp_path: Path) -> Iterator[Start]:
     def start(gateway_port: int | None) -> httpx.Client:
         port = free_port()
         path = configured(tmp_path, port, gateway_port)
-        command = [sys.executable, "-c", "from serve.haproxy import main; main()"]
+        command = [sys.executable, "-c", "from serve.proxies.haproxy import main; main()"]
         processes.append(
-            subprocess.Popen([*command, "-db", "-f", str(path)], cwd=Path(__file__).parents[2])
+            subprocess.Popen([*command, "-db", "-f", str(path)], cwd=Path(__file__).parents[3])
         )
         http = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S)
         while processes[-1].poll() is None:

@@ -15,8 +15,8 @@ from starlette.types import Receive, Scope, Send
 from uvicorn import Config
 from uvicorn.server import ServerState
 
-from serve.http_protocol import HTTPProtocol
-from serve.proxy_middleware import ProxyMiddleware
+from serve.proxies.http_protocol import HTTPProtocol
+from serve.proxies.ray_proxy import ProxyMiddleware
 from tests import raw_http
 from tests.raw_http import BODIES, UPGRADES, Connection
 from tests.serve.live_server import Server

@@ -34,7 +34,7 @@ _DEFAULT_HEADERS = "\n".join(
     for name, value in DEFAULT_HEADERS.items()
 )
 _FRONTEND_RULES = f"""
-    # As serve.proxy_middleware does it behind Ray's own proxy.
+    # As serve.proxies.ray_proxy does it behind Ray's own proxy.
     acl has_id req.hdr({REQUEST_ID_HEADER}) -m reg ^{HARMLESS}$
     acl has_one_id req.hdr_cnt({REQUEST_ID_HEADER}) eq 1
     http-request set-header {REQUEST_ID_HEADER} %[uuid] unless has_id has_one_id

@@ -17,7 +17,7 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from cascade_core.errors import Internal, InvalidRequest, NotFound, NotReady
-from serve import http_protocol
+from serve.proxies import http_protocol
 from serve.responses.errors import error_body, error_response
 from serve.responses.headers import complete
 from serve.responses.request_id import REQUEST_ID_HEADER, chosen_request_id
@@ -25,7 +25,7 @@ from serve.responses.unavailable import LOST, LOST_AND_UNKNOWN, STARTING
 from serve.telemetry.log import log_context
 
 CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-CALLBACK = "serve.proxy_middleware.middlewares"
+CALLBACK = "serve.proxies.ray_proxy.middlewares"
 
 ROUTES_PATH = "/-/routes"
 """Where Ray tells any client the names of its applications; nothing of ours asks for them."""

@@ -33,7 +33,7 @@ from PIL import Image
 
 from bench import processes
 from bench.stats import machine, summary, write_result
-from serve.local import start
+from serve.local.cluster import start
 from serve.settings import Settings, load_settings
 from serve.storage.connections import open_engine
 from serve.storage.schema.tables import events, jobs

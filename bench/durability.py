@@ -24,7 +24,7 @@ from bench.stats import machine, milliseconds, percentiles, summary, write_resul
 from cascade_core.request import GenerationRequest
 from serve.claims import make_claim
 from serve.jobs.stage_client import StageClient
-from serve.local import APP_NAME
+from serve.local.cluster import APP_NAME
 from serve.stages.replica import Message
 from serve.storage.records import JobOwner
 

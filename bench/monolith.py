@@ -36,7 +36,7 @@ from starlette.responses import Response
 from bench.chaos import scratch_settings
 from bench.load import ask, closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
-from serve.local import start
+from serve.local.cluster import start
 from tests.tiny_model import TinyModel, build_tiny_model, stock_combined, write_combined
 
 CLIENTS, ROUNDS = 16, 2

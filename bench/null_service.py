@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.chaos import scratch_settings
 from bench.null_stages import NullStage, NullStageC
-from serve.local import Running, start
+from serve.local.cluster import Running, start
 from serve.settings import Settings
 
 ANY_NUMBER = 100_000

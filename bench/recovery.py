@@ -23,7 +23,7 @@ import httpx
 from bench import processes
 from bench.chaos import BODIES, PATIENCE_S, TERMINAL, scratch_settings
 from bench.stats import machine, summary, write_result
-from serve.local import start
+from serve.local.cluster import start
 
 PAUSE_S = 0.05
 UNDISTURBED = 10

@@ -28,7 +28,7 @@ from cascade_core.images import ImageInfo, encode_image
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.weights import Placement
-from serve.local import Running, start
+from serve.local.cluster import Running, start
 from serve.settings import Settings, load_settings
 
 TARGET_LATENCY_RATIO, TARGET_VARY_RATIO = 1.15, 0.35

@@ -34,7 +34,7 @@ from serve.app import AppArgs, build_with
 from serve.autoscaling.demand import open_work_key
 from serve.autoscaling.policy import STAGES, Sizing
 from serve.autoscaling.serve_policy import DEPLOYMENTS, JOBS
-from serve.local import APP_NAME
+from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 from serve.storage.records import OPEN_STATES
 

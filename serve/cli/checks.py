@@ -22,15 +22,15 @@ from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, SettingsInvalid
 from cascade_core.layout import ALL_COMPONENTS
 from cascade_core.service_url import http_url
-from serve import open_files
 from serve.cli.client import ServiceClient
 from serve.cli.findings import Finding
 from serve.cli.output import CliError
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.error_texts import first_line
-from serve.private_files import is_private, private_files
+from serve.local import open_files
+from serve.local.private_files import is_private, private_files
+from serve.local.start_marker import WAIT_FOR_START, is_starting, starting
 from serve.settings import Settings, load_settings
-from serve.start_marker import WAIT_FOR_START, is_starting, starting
 
 _PYTHONS = ((3, 11), (3, 12), (3, 13))
 _PORT_REMEDIES = {

@@ -23,7 +23,7 @@ from cascade_core.service_url import (
     without_user,
 )
 from serve.cli.output import CliError, ExitCode
-from serve.start_marker import WAIT_FOR_START, is_starting, starting
+from serve.local.start_marker import WAIT_FOR_START, is_starting, starting
 
 _TIMEOUT_S = 30.0
 _EVENT_SILENCE_S = 60.0

@@ -129,7 +129,7 @@ def _store() -> Iterator[KeyStore]:
 
 @contextmanager
 def _database() -> Iterator[Database]:
-    from serve.private_files import private_files
+    from serve.local.private_files import private_files
     from serve.settings import load_settings
     from serve.storage.database import Database
 

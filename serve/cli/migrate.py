@@ -8,7 +8,7 @@ from serve.cli.output import say
 def migrate() -> None:
     """Bring the databases to this release's schemas; starting the service does the same."""
     from serve.jobs.dbos_runtime import migrate_dbos
-    from serve.private_files import private_files
+    from serve.local.private_files import private_files
     from serve.settings import load_settings
     from serve.storage.database import Database
 

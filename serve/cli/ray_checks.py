@@ -10,8 +10,8 @@ from pathlib import Path
 from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import is_loopback
 from serve.cli.findings import Finding
-from serve.private_files import is_private
-from serve.ray_access import check_mode, private_temp_dir, token_path
+from serve.local.private_files import is_private
+from serve.local.ray_access import check_mode, private_temp_dir, token_path
 from serve.settings import Settings
 
 _MOST_PORTS = 4

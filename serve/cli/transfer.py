@@ -68,7 +68,7 @@ def import_(path: From) -> None:
 
 @contextmanager
 def _stores() -> Iterator[tuple[Database, BlobStore]]:
-    from serve.private_files import private_files
+    from serve.local.private_files import private_files
     from serve.settings import load_settings
     from serve.storage.blobs.blob_store import BlobStore
     from serve.storage.database import Database

@@ -60,10 +60,10 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
     from serve.cli.checks import check_data_dir, check_no_start
-    from serve.private_files import keep_files_private
-    from serve.ray_access import check_mode
+    from serve.local.private_files import keep_files_private
+    from serve.local.ray_access import check_mode
+    from serve.local.start_marker import announced
     from serve.settings import load_settings
-    from serve.start_marker import announced
 
     keep_files_private()
     check_mode(os.environ)
@@ -78,7 +78,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         _check_and_tell(settings)
 
         def start_here() -> Running:
-            from serve.local import start
+            from serve.local.cluster import start
 
             running = start(settings, show_logs=logs)
             starting.close()

@@ -13,8 +13,8 @@ from bot.client import CascadeClient
 from bot.settings import load_settings as load_bot_settings
 from cascade_core.errors import NotReady, SettingsInvalid
 from serve.cli.checks import check_port
+from serve.local.start_marker import announced, is_starting
 from serve.settings import Settings, load_settings
-from serve.start_marker import announced, is_starting
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
 from tests.ray.client import free_port
@@ -206,7 +206,7 @@ def test_up_refuses_to_start_what_starts_already(
         started.append(settings)
         raise NotReady("no Ray in this test")
 
-    monkeypatch.setattr("serve.local.start", start)
+    monkeypatch.setattr("serve.local.cluster.start", start)
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("CASCADE_HTTP_PORT", str(port_of_the_first))
     with announced(tmp_path / "data", port_of_the_first):
@@ -234,7 +234,7 @@ def test_doctor_calls_a_service_that_starts_that_and_its_port_taken_by_it(
 def test_a_start_that_was_killed_is_not_called_a_start(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     program = (
-        "import os, pathlib\nfrom serve.start_marker import announced\n"
+        "import os, pathlib\nfrom serve.local.start_marker import announced\n"
         f"with announced(pathlib.Path({str(tmp_path / 'data')!r}), 9):\n    os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=Path.cwd(), check=False)

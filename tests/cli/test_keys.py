@@ -116,7 +116,7 @@ def test_behind_haproxy_which_hides_who_asks_up_needs_a_key_first(
 def test_no_setting_lets_the_service_listen_beyond_this_machine_without_keys(
     settings: Settings,
 ) -> None:
-    from serve.local import start
+    from serve.local.cluster import start
 
     assert "this machine only" in check_exposure(settings)
     with pytest.raises(SettingsInvalid, match="no API keys"):

@@ -14,10 +14,10 @@ import httpx
 import pytest
 
 from cascade_core.checkpoint import DEMO_MODEL_DIR
-from serve import open_files
 from serve.cli.checks import check_open_files, check_port, check_port_to_start, check_python
-from serve.private_files import is_private
-from serve.ray_access import make_token
+from serve.local import open_files
+from serve.local.private_files import is_private
+from serve.local.ray_access import make_token
 from serve.settings import Settings
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService

@@ -11,7 +11,7 @@ import pytest
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.weights import Placement
-from serve.local import Running, start
+from serve.local.cluster import Running, start
 from serve.settings import Settings
 from tests.collector import Collector, collecting
 from tests.limits import HANG_S

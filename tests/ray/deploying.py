@@ -9,7 +9,7 @@ from ray.serve.schema import ServeDeploySchema
 
 from bench.deploy import deploy_config
 from serve.app import AppArgs, build_with
-from serve.local import APP_NAME
+from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from bench.chaos import Chaos
-from serve.local import Running
+from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.private_postgres import PrivatePostgres
 from tests.ray.client import ServiceClient

@@ -13,7 +13,7 @@ import pytest
 from ray import serve as ray_serve
 
 from cascade_core.checkpoint import DEMO_MODEL_DIR
-from serve.local import Running, why_not_running
+from serve.local.cluster import Running, why_not_running
 from serve.settings import Settings
 from serve.stages.deployments import StageB
 from tests.limits import HANG_S

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from serve.local import Running
+from serve.local.cluster import Running
 from serve.telemetry.metric_definitions import QUEUE_CALLS
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from serve.local import Running
+from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
 from tests.ray.deploying import deploy, deploy_with

@@ -17,8 +17,8 @@ import pytest
 
 from cascade_core.service_url import is_loopback
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
-from serve.private_files import is_private
-from serve.ray_access import token_path
+from serve.local.private_files import is_private
+from serve.local.ray_access import token_path
 from serve.settings import Settings
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, free_port

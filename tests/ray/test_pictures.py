@@ -14,7 +14,7 @@ from cascade_core.handoff import StageCLatent
 from cascade_core.images import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from serve.local import Running
+from serve.local.cluster import Running
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.dashboard_panels import GPU_USE, RAY_METRICS
 from tests.collector import Collector

@@ -13,7 +13,7 @@ from ray import serve as ray_serve
 
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
 from serve.jobs.stage_client import StageClient
-from serve.local import APP_NAME, Running
+from serve.local.cluster import APP_NAME, Running
 from serve.stages.replica import Message
 from tests.ray.client import ServiceClient
 from tests.ray.scripted import ScriptedDeployment, entries

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cascade_core.errors import SettingsInvalid
-from serve.private_files import is_private
+from serve.local.private_files import is_private
 
 MODE_VARIABLE = "RAY_AUTH_MODE"
 _TOKEN_NAME = "ray_token"

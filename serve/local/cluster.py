@@ -15,13 +15,13 @@ from ray import serve as ray_serve
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.service_url import http_url
-from serve import open_files, ray_access
 from serve.app import STAGES, AppArgs, build_with
 from serve.error_texts import first_line
 from serve.exposure import check_exposure
 from serve.fleet import reason
+from serve.local import open_files, ray_access
+from serve.local.private_files import keep_files_private
 from serve.moderation.moderator import load_checkers
-from serve.private_files import keep_files_private
 from serve.proxies import haproxy
 from serve.proxies.ray_proxy import CALLBACK, CALLBACK_VARIABLE
 from serve.settings import Settings

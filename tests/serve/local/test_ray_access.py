@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from cascade_core.errors import NotReady, SettingsInvalid
-from serve import local
-from serve.private_files import is_private
-from serve.ray_access import make_token, private_temp_dir, token_path
+from serve.local import cluster as local
+from serve.local.private_files import is_private
+from serve.local.ray_access import make_token, private_temp_dir, token_path
 from serve.settings import Settings
 
 
@@ -81,7 +81,7 @@ def test_a_temp_folder_that_another_user_made_is_not_used(
         assert private_temp_dir().parent == base
         private_temp_dir().chmod(0o777)
         assert private_temp_dir().parent == Path("/tmp")
-        monkeypatch.setattr("serve.ray_access.is_private", lambda _: False)
+        monkeypatch.setattr("serve.local.ray_access.is_private", lambda _: False)
         with pytest.raises(SettingsInvalid, match="set TMPDIR"):
             private_temp_dir()
     finally:

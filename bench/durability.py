@@ -22,7 +22,7 @@ from bench.null_service import null_service
 from bench.null_stages import NULL_JOB
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
-from serve.claims import make_claim
+from serve.gateway.idempotency import make_claim
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import APP_NAME
 from serve.stages.replica import Message

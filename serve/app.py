@@ -18,7 +18,7 @@ from ray.serve import Application
 
 from cascade_core.checkpoint import open_checkpoint
 from cascade_core.layout import ALL_COMPONENTS
-from serve.gateway_deployment import Gateway
+from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
 from serve.settings import Settings, load_settings

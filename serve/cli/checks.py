@@ -204,7 +204,7 @@ def check_database(settings: Settings) -> Finding:
 
 def check_access(settings: Settings) -> Finding:
     """Check that the service would not listen beyond this machine without API keys."""
-    from serve.exposure import MAKE_A_KEY, check_exposure
+    from serve.gateway.auth.exposure import MAKE_A_KEY, check_exposure
 
     try:
         return Finding("access", "ok", check_exposure(settings))

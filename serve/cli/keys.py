@@ -112,7 +112,7 @@ def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
 @keys_app.command("end-links")
 def end_links() -> None:
     """End every shared link to a picture, within seconds on a running service; keys stay."""
-    from serve.share import end_all_links
+    from serve.gateway.auth.signed_links import end_all_links
 
     with _database() as database:
         end_all_links(database)

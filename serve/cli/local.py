@@ -15,8 +15,8 @@ from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
-from serve.resolve import resolve_generate, resolve_vary
-from serve.schemas import JobBody
+from serve.gateway.resolution import resolve_generate, resolve_vary
+from serve.gateway.schemas.bodies import JobBody
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
 

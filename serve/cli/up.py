@@ -91,7 +91,7 @@ def _check_and_tell(settings: Settings) -> None:
     """Refuse what cannot be served, and print what will be."""
     from cascade_core.checkpoint import open_checkpoint
     from serve.cli.checks import check_blobs, check_database, check_port_to_start
-    from serve.exposure import check_exposure
+    from serve.gateway.auth.exposure import check_exposure
 
     for check in (check_database, check_blobs):
         _require(check(settings))

@@ -17,8 +17,8 @@ from cascade_core.errors import CascadeError, NotReady
 from cascade_core.service_url import http_url
 from serve.app import STAGES, AppArgs, build_with
 from serve.error_texts import first_line
-from serve.exposure import check_exposure
 from serve.fleet import reason
+from serve.gateway.auth.exposure import check_exposure
 from serve.local import open_files, ray_access
 from serve.local.private_files import keep_files_private
 from serve.moderation.moderator import load_checkers

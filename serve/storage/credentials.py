@@ -24,7 +24,7 @@ from serve.storage.records import iso_utc, utc_now
 from serve.storage.schema.tables import api_keys
 
 KeyScope = Literal["create", "read", "admin", "trusted"]
-"""``admin`` includes all others; ``trusted`` keys act for end users, see `serve.access`."""
+"""``admin`` includes all others; ``trusted`` keys act for end users."""
 
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 DEFAULT_REQUESTS_PER_MINUTE = 600

@@ -69,7 +69,7 @@ class OpenLimits:
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """By what a request is recognised when it comes again, see :func:`serve.claims.make_claim`.
+    """The identity of a request that is sent again: its job id or key, and its body's digest.
 
     Attributes:
         job_id: a ULID, so that ids sort by creation.

@@ -39,7 +39,7 @@ def test_hand_offs_images_and_the_engine_load_no_torch() -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("serve.gateway", {"torch", "diffusers", "transformers", "discord"}),
+        ("serve.gateway.application", {"torch", "diffusers", "transformers", "discord"}),
         ("serve.cli.main", {"torch", "diffusers", "transformers", "ray", "discord"}),
         ("bot.client", {"torch", "numpy", "ray", "serve"}),
     ],

@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
-from serve.gateway import Services, create_app
+from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore

@@ -12,7 +12,7 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
-from serve.gateway import Services, create_app
+from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore

@@ -9,9 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cascade_core.errors import Forbidden, SettingsInvalid
-from serve.exposure import check_exposure
+from serve.gateway.auth.exposure import check_exposure
+from serve.gateway.auth.signed_links import Link, ShareLinks
 from serve.settings import Settings, load_settings
-from serve.share import Link, ShareLinks
 from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
 from tests.cli.cascade import Cascade

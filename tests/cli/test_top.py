@@ -15,7 +15,7 @@ from rich.console import Console
 
 from cascade_core.checkpoint import ModelSource, open_checkpoint
 from serve.cli.top_frame import Snapshot, frame, lost_frame
-from serve.gateway import Services, create_app
+from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore

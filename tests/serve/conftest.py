@@ -20,7 +20,7 @@ from cascade_core.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
-from serve.gateway import Services, create_app
+from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings

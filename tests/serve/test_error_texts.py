@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from serve.validation_messages import describe
 from tests.serve.attacker import in_our_form, make_things, routes
+from tests.serve.gateway.openai.test_variations import forged
 from tests.serve.memory_door import MemoryDoor
-from tests.serve.test_openai_variations import forged
 
 THEIR_WORDS = (
     "Input should",

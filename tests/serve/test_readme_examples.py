@@ -38,7 +38,7 @@ def examples(section: str) -> list[str]:
 
 @pytest.fixture
 def server(app: FastAPI, running: MemoryDoor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("serve.guard.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
     with Server(app) as server:
         yield server
 

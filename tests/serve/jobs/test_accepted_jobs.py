@@ -15,8 +15,9 @@ from openai import AsyncOpenAI
 
 from cascade_core.errors import Internal, NotReady
 from cascade_core.request import GenerationRequest
-from serve import events, forsaken
-from serve.services import Services
+from serve.gateway import abandoned_jobs as forsaken
+from serve.gateway import event_hub as events
+from serve.gateway.dependencies import Services
 from serve.storage import retry as patience
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -24,15 +25,16 @@ from serve.storage.events import EventLog
 from serve.storage.records import Claim, JobOwner
 from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
+from tests.serve.gateway.openai.test_variations import forged
+from tests.serve.gateway.test_disconnect import ended, until
+from tests.serve.gateway.test_outages import lose_blobs
 from tests.serve.memory_door import MemoryDoor
-from tests.serve.test_disconnect import ended, until
-from tests.serve.test_openai_variations import forged
-from tests.serve.test_outages import lose_blobs
 
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.guard.CACHE_S", 1e9)  # the guard itself needs the database, too
+    # the middleware itself needs the database, too
+    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 1e9)
     monkeypatch.setattr(forsaken, "PAUSE_S", 0.01)
     monkeypatch.setattr(forsaken, "OUTAGE_PAUSE_S", 0.01)
 

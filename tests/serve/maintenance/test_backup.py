@@ -14,7 +14,7 @@ from sqlalchemy import select
 
 from cascade_core.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
-from serve.events import EventHub
+from serve.gateway.event_hub import EventHub
 from serve.maintenance import archive
 from serve.maintenance.backup import Moved, export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from cascade_core.errors import NotReady
-from serve.events import EventHub
+from serve.gateway.event_hub import EventHub
 from serve.maintenance.retention import GRACE, Tidied, Upkeep
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import (

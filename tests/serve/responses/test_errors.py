@@ -7,9 +7,9 @@ import httpx
 import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
-from serve.middleware import JSON_LIMIT
+from serve.gateway.middleware.requests import JSON_LIMIT
+from serve.gateway.routes import service as service_routes
 from serve.responses.errors import STATUS, error_body
-from serve.routes import service_routes
 from serve.settings import Settings
 from serve.telemetry.log import configure_logging
 from tests.serve.memory_door import MemoryDoor

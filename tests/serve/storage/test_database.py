@@ -11,7 +11,7 @@ import pytest
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
-from serve.forsaken import _free_key
+from serve.gateway.abandoned_jobs import _free_key
 from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.records import NewJob, OpenLimits

@@ -13,12 +13,12 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from cascade_core.errors import NotReady
-from serve.guard import CACHE_S, GRACE_S, KeyRing
+from serve.gateway.auth.middleware import CACHE_S, GRACE_S, KeyRing
 from serve.storage.credentials import ApiKey, KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer
-from tests.serve.test_access import Clock, code
+from tests.serve.gateway.auth.test_access import Clock, code
 
 
 async def test_known_keys_are_taken_for_a_while_when_the_database_does_not_answer(
@@ -56,12 +56,12 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
         return read()
 
     monkeypatch.setattr(keys, "all", read_late)
-    monkeypatch.setattr("serve.guard.READ_PATIENCE_S", 0.01)
+    monkeypatch.setattr("serve.gateway.auth.middleware.READ_PATIENCE_S", 0.01)
     clock.now_s += CACHE_S
     assert [await ring.keys() for _ in range(3)] == [known] * 3
     key, _ = keys.create("bob", ["read"])
     answers.set()
-    monkeypatch.setattr("serve.guard.READ_PATIENCE_S", HANG_S)
+    monkeypatch.setattr("serve.gateway.auth.middleware.READ_PATIENCE_S", HANG_S)
     assert key.id in await ring.keys()
 
 

@@ -23,11 +23,11 @@ pytestmark = pytest.mark.usefixtures("restored_loggers")
 def test_ids_of_the_context_are_in_every_line(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="text"))
     with log_context(request_id="R1"), log_context(job_id="J1"):
-        logging.getLogger("serve.gateway").info("accepted %d", 3)
-    logging.getLogger("serve.gateway").info("later")
+        logging.getLogger("serve.gateway.application").info("accepted %d", 3)
+    logging.getLogger("serve.gateway.application").info("later")
     first, second = capsys.readouterr().err.splitlines()
-    assert first.endswith("INFO serve.gateway accepted 3 request_id=R1 job_id=J1")
-    assert second.endswith("INFO serve.gateway later")
+    assert first.endswith("INFO serve.gateway.application accepted 3 request_id=R1 job_id=J1")
+    assert second.endswith("INFO serve.gateway.application later")
 
 
 def test_json_lines_hold_time_level_message_and_ids(capsys: pytest.CaptureFixture[str]) -> None:

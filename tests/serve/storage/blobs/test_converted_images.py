@@ -13,8 +13,8 @@ import pytest
 from fastapi import FastAPI
 
 from cascade_core.images import convert_image
+from serve.gateway.dependencies import Services
 from serve.maintenance.retention import GRACE, Upkeep
-from serve.services import Services
 from serve.storage.blobs import converted_images as conversions
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database

@@ -1,0 +1,170 @@
+"""Who asks, and what they may see.
+
+A job belongs to the key that made it; its images and latents belong to the job. Everything of
+others is *not found*, never *forbidden*, so that no id is confirmed.
+
+    key        sees                     ``user`` on a request
+    ---        ----                     ---------------------
+    plain      what it made itself      a label of its jobs, nothing more
+    trusted    what it made itself      whom it acts for: with it, only that user's things
+    admin      everything               as for trusted
+    no keys    everything               as for trusted; only this machine can ask at all
+
+Jobs from before the first key belong to nobody: only admins see them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+from fastapi import Depends, Query, Request, Security
+from fastapi.security import HTTPBearer
+
+from cascade_core.errors import Forbidden, InvalidRequest
+from cascade_core.request import is_printable
+from serve.storage.credentials import KeyScope
+from serve.storage.records import JobOwner
+
+SCOPE_ENTRY = "cascade.caller"
+"""Where `serve.gateway.auth.middleware` leaves the caller in the ASGI scope."""
+
+_BEARER = Security(
+    HTTPBearer(
+        auto_error=False,
+        scheme_name="ApiKey",
+        description="`cascade keys create NAME` makes one. A server without any answers its own "
+        "machine only, without a key.",
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who sent a request.
+
+    Attributes:
+        key_id: the API key's id; None while the service has no keys.
+        scopes: what it may do.
+        user: the end user the request acts for; None: the key itself.
+        sees_unnamed: what was made without a key for no user is there, too, whatever ``user`` is.
+    """
+
+    key_id: str | None
+    scopes: frozenset[KeyScope]
+    user: str | None = None
+    sees_unnamed: bool = False
+
+    @property
+    def is_admin(self) -> bool:
+        """Tell whether everything is allowed."""
+        return "admin" in self.scopes
+
+    def require(self, scope: KeyScope) -> None:
+        """Check that a scope is granted.
+
+        Raises:
+            Forbidden: it is not.
+        """
+        if scope not in self.scopes and not self.is_admin:
+            raise Forbidden(f"this API key does not have the scope {scope!r}")
+
+    def sees(self, owner: JobOwner) -> bool:
+        """Tell whether a job of this owner, with all it made, is there for the caller."""
+        if not self.is_admin and (self.key_id is None or owner.key_id != self.key_id):
+            return False
+        is_unnamed = self.sees_unnamed and owner == JobOwner(None, None)
+        return self.user is None or owner.user == self.user or is_unnamed
+
+    def owner(self, user: str | None) -> JobOwner:
+        """Return to whom a job belongs that the caller makes with this ``user``."""
+        if self._acts_for_users:
+            return JobOwner(self.key_id, user)
+        return JobOwner(self.key_id, None, label=user)
+
+    def acting_for(self, user: str | None) -> Caller:
+        """Return the caller of a request whose body names this user.
+
+        To a plain key the name is a label that restricts nothing.
+        """
+        return replace(self, user=user) if self._acts_for_users else self
+
+    def varying_for(self, user: str | None) -> Caller:
+        """Return the caller of a request whose body names this user and a picture to vary.
+
+        Without keys OpenAI's clients name any user, also beside a picture that was made for none;
+        it is this machine's, and so is the client.
+        """
+        return replace(self.acting_for(user), sees_unnamed=self.key_id is None)
+
+    @property
+    def _acts_for_users(self) -> bool:
+        return self.is_admin or "trusted" in self.scopes
+
+
+EVERYBODY = Caller(None, frozenset({"admin"}))
+"""Whoever asks from this machine while there are no keys."""
+
+UserFilter = Annotated[
+    str | None,
+    Query(
+        min_length=1,
+        max_length=128,
+        description="Act for this end user: what is not theirs is not found. Needs a trusted key.",
+    ),
+]
+
+
+def _asks(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
+    async def check(request: Request, _shown_in_docs: object = _BEARER) -> Caller:
+        caller: Caller = request.scope[SCOPE_ENTRY]
+        caller.require(scope)
+        return caller
+
+    return check
+
+
+def _acts(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
+    asking = Depends(_asks(scope))
+
+    async def check(caller: Caller = asking, user: UserFilter = None) -> Caller:
+        if user is None:
+            return caller
+        check_user(user)
+        caller.require("trusted")
+        return replace(caller, user=user)
+
+    return check
+
+
+def check_user(user: str | None) -> None:
+    """Refuse a user's name that could not be one.
+
+    Raises:
+        InvalidRequest: it has unprintable characters.
+    """
+    check_printable("user", user)
+
+
+def check_printable(name: str, value: str | None) -> None:
+    """Refuse text that no client could mean, and that a database could not hold.
+
+    Raises:
+        InvalidRequest: it has unprintable characters.
+    """
+    if value is not None and not is_printable(value):
+        raise InvalidRequest(f"{name} must be printable text", name)
+
+
+Reader = Annotated[Caller, Depends(_asks("read"))]
+"""A route's parameter of this type: needs the scope ``read``."""
+
+Creator = Annotated[Caller, Depends(_asks("create"))]
+"""A route's parameter of this type: needs the scope ``create``."""
+
+Viewer = Annotated[Caller, Depends(_acts("read"))]
+"""Like Reader, for one thing that ``?user=`` may restrict to an end user's."""
+
+Editor = Annotated[Caller, Depends(_acts("create"))]
+"""Like Creator, for one thing that ``?user=`` may restrict to an end user's."""

@@ -1,0 +1,170 @@
+"""A job's events as they happen: one database poller for all open streams of the process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing, asynccontextmanager, suppress
+from functools import partial
+
+from sse_starlette import ServerSentEvent
+
+from serve.gateway.sse import KEEP_ALIVE_S, EventStream
+from serve.storage.events import EventLog
+from serve.storage.records import TERMINAL_STATES, EventRow
+from serve.storage.retry import until_ready
+
+POLL_S = 0.025
+"""Adds half of itself to what a watching client waits; an idle poll takes 0.2 ms."""
+_BATCH = 1000
+_MAX_WAITING = 100
+"""Events in memory for a client that reads slowly; also how many are read again at a time."""
+_RETRY_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class EventHub:
+    """Follows jobs for any number of streams; polls only while there is one.
+
+    Args:
+        log: where events are appended, by this or any other process.
+        poll_s: pause between looks.
+    """
+
+    def __init__(self, log: EventLog, poll_s: float = POLL_S) -> None:
+        self._log = log
+        self._poll_s = poll_s
+        self._streams: dict[str, set[_Stream]] = {}
+        self._poller: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    @property
+    def open_streams(self) -> int:
+        """Return how many streams are being followed."""
+        return sum(len(streams) for streams in self._streams.values())
+
+    async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
+        """Yield a job's events after an id, past ones first, and end after its last one.
+
+        While the database does not answer they wait: what has begun is not broken off.
+        """
+        async with self._subscribed(job_id) as stream:
+            while True:
+                # Subscribed first, replayed second: what happens in between comes twice, and the
+                # id tells. The other order would lose it.
+                async with aclosing(self._stored(job_id, after_id)) as stored:
+                    async for event in stored:
+                        yield event
+                        after_id = event.id
+                        if event.type in TERMINAL_STATES:
+                            return
+                while (event_or_gap := await stream.next()) is not None:
+                    if event_or_gap.id <= after_id:
+                        continue
+                    yield event_or_gap
+                    after_id = event_or_gap.id
+                    if event_or_gap.type in TERMINAL_STATES:
+                        return
+
+    async def has_events(self, job_id: str, after_id: int) -> bool:
+        """Tell whether a job has events after an id."""
+        return bool(await self._log.database.run(self._log.of_job, job_id, after_id, 1))
+
+    async def ended(self, job_id: str, timeout_s: float) -> None:
+        """Return when a job has ended, or after ``timeout_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s), aclosing(self.follow(job_id)) as events:
+                async for _ in events:
+                    pass
+
+    async def close(self) -> None:
+        """Stop polling."""
+        if self._poller is not None:
+            self._poller.cancel()
+            await asyncio.gather(self._poller, return_exceptions=True)
+            self._poller = None
+
+    async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
+        while True:
+            read = partial(self._log.database.run, self._log.of_job, job_id, after_id, _MAX_WAITING)
+            batch = await until_ready(read)
+            for event in batch:
+                yield event
+            if not batch:
+                return
+            after_id = batch[-1].id
+
+    @asynccontextmanager
+    async def _subscribed(self, job_id: str) -> AsyncIterator[_Stream]:
+        stream = _Stream()
+        self._streams.setdefault(job_id, set()).add(stream)
+        try:
+            await self._ensure_poller()
+            yield stream
+        finally:
+            streams = self._streams[job_id]
+            streams.discard(stream)
+            if not streams:
+                del self._streams[job_id]
+
+    async def _ensure_poller(self) -> None:
+        async with self._starting:
+            if self._poller is None:
+                after_id = await until_ready(partial(self._log.database.run, self._log.last_id))
+                self._poller = asyncio.create_task(self._poll(after_id))
+
+    async def _poll(self, after_id: int) -> None:
+        while self._streams:
+            try:
+                batch = await self._log.database.run(self._log.since, after_id, _BATCH)
+            except Exception as error:
+                # Whatever it is, ending here would leave the open streams hanging for ever.
+                logger.warning("events wait", exc_info=error)
+                await asyncio.sleep(_RETRY_S)
+                continue
+            for event in batch:
+                after_id = event.id
+                for stream in self._streams.get(event.job_id, ()):
+                    stream.offer(event)
+            if len(batch) < _BATCH:
+                await asyncio.sleep(self._poll_s)
+        self._poller = None
+
+
+class _Stream:
+    """Events on their way to one client; a client that reads too slowly gets a gap (None).
+
+    After a gap its events must be read from the database again, so a slow client costs no memory.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: asyncio.Queue[EventRow | None] = asyncio.Queue()
+
+    def offer(self, event: EventRow) -> None:
+        if self._waiting.qsize() < _MAX_WAITING:
+            self._waiting.put_nowait(event)
+            return
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+        self._waiting.put_nowait(None)
+
+    async def next(self) -> EventRow | None:
+        return await self._waiting.get()
+
+
+def sse_response(
+    hub: EventHub, job_id: str, after_id: int, keep_alive_s: float = KEEP_ALIVE_S
+) -> EventStream:
+    """Return a job's events as Server-Sent Events; the event's id resumes a broken stream."""
+    return EventStream(_messages(hub, job_id, after_id), keep_alive_s)
+
+
+async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator[ServerSentEvent]:
+    # aclosing: without it a stream that the client left stays subscribed until it is collected.
+    async with aclosing(hub.follow(job_id, after_id)) as events:
+        async for event in events:
+            data = json.dumps(event.data, separators=(",", ":"))
+            yield ServerSentEvent(data=data, event=event.type, id=str(event.id), sep="\n")

@@ -1,0 +1,49 @@
+"""CORS: pages of the sites that a setting names may ask the service from a browser."""
+
+from __future__ import annotations
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+SHOWN_HEADERS = (
+    "location",
+    "retry-after",
+    "x-job-id",
+    "x-latent-id",
+    "x-request-id",
+    "x-should-retry",
+)
+"""Of an answer, what the scripts of such a page may read besides what browsers show anyway."""
+
+
+class NamedOrigins:
+    """Answers preflights of the named sites and marks answers for them; others get no such header.
+
+    Their requests need a key as ``Authorization: Bearer``: cookies are never allowed, and a service
+    without keys refuses them (`serve.gateway.auth.middleware`).
+
+    Args:
+        app: the application inside.
+        origins: such as ``https://app.example``.
+    """
+
+    def __init__(self, app: ASGIApp, origins: frozenset[str]) -> None:
+        self._app = app
+        self._origins = origins
+        self._with_cors = CORSMiddleware(
+            app,
+            allow_origins=tuple(origins),
+            allow_methods=("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"),
+            allow_headers=("*",),
+            allow_credentials=False,
+            expose_headers=SHOWN_HEADERS,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
+        # An answer to a request of no site says that it varies, too: a browser that has shown a
+        # picture would else take it from its cache for a page's script, without permission.
+        is_other = origin is not None and origin not in self._origins
+        await (self._app if is_other else self._with_cors)(scope, receive, send)

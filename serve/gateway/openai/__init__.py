@@ -1,0 +1,1 @@
+"""OpenAI's images API on top of jobs."""

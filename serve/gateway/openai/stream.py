@@ -1,0 +1,189 @@
+"""A job's events as OpenAI streams images: pictures on the way, then each finished one."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Any
+
+from sse_starlette import ServerSentEvent
+from starlette.types import Receive, Scope, Send
+
+from cascade_core.batching import preview_steps
+from cascade_core.errors import Cancelled, CascadeError, NotFound
+from cascade_core.errors import from_dict as error_from_dict
+from cascade_core.images import convert_image
+from cascade_core.request import GenerationRequest
+from serve.gateway.abandoned_jobs import forsake
+from serve.gateway.dependencies import Services
+from serve.gateway.event_hub import EventHub
+from serve.gateway.openai.schemas import Usage
+from serve.gateway.openai.translation import Output, image_b64, size_text
+from serve.gateway.sse import EventStream
+from serve.gateway.waiting_clients import Accepted
+from serve.responses.errors import STATUS, error_body
+from serve.storage.blobs.blob_store import preview_key_from_name
+from serve.storage.records import EventRow
+
+
+def partial_previews(
+    request: GenerationRequest, partial_images: int, previews: int, *, is_watched: bool = False
+) -> frozenset[tuple[str, int]]:
+    """Return after which (stage, step) an image's partial images come.
+
+    The last preview of Stage C shows the composition, that of Stage B the details, the middle one
+    of Stage C the first idea: in this order they are worth waiting for.
+
+    Args:
+        request: the job's.
+        partial_images: how many there may be.
+        previews: how many each stage makes; Stage B never more than one.
+        is_watched: checkers look at compositions, so that Stage C's last one alone is shown.
+    """
+    if request.kind != "generate":
+        stage_c = []
+    elif is_watched:
+        stage_c = [request.steps][:previews]
+    else:
+        stage_c = sorted(preview_steps(request.steps, previews))
+    stage_b = preview_steps(request.decoder_steps, min(previews, 1))
+    middle = stage_c[(len(stage_c) - 1) // 2 :][:1]
+    ranked = [("c", step) for step in stage_c[-1:]]
+    ranked += [("b", step) for step in stage_b]
+    ranked += [("c", step) for step in middle]
+    return frozenset(list(dict.fromkeys(ranked))[:partial_images])
+
+
+class ImageStream(EventStream):
+    """Server-Sent Events of a job; a client that leaves takes the job along.
+
+    Args:
+        services, hub: where the job's events and bytes are.
+        request: what the job draws.
+        accepted: the job.
+        output: how the images are wanted.
+        partial_images: at most so many pictures on the way, of each image.
+        keep_alive_s: seconds between comments while nothing happens.
+    """
+
+    def __init__(
+        self,
+        services: Services,
+        hub: EventHub,
+        request: GenerationRequest,
+        accepted: Accepted,
+        output: Output,
+        *,
+        partial_images: int,
+        keep_alive_s: float,
+    ) -> None:
+        location = {"location": f"/v1/jobs/{accepted.job_id}"}
+        super().__init__(self._messages(), keep_alive_s, location)
+        self._services = services
+        self._hub = hub
+        self._job_id = accepted.job_id
+        self._accepted = accepted
+        self._is_over = False
+        self._request = request
+        self._output = output
+        self._wanted = partial_previews(
+            request,
+            partial_images,
+            services.settings.previews,
+            is_watched=services.moderator.sees_previews,
+        )
+        self._partials: set[tuple[int, str, int]] = set()
+        self._counts: Counter[int] = Counter()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the stream; a client that leaves before the end may take the job along."""
+        waiters = self._services.waiters
+        waiters.join(self._accepted)
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            if waiters.leave(self._accepted, is_answered=self._is_over):
+                forsake(self._services, self._job_id)
+
+    async def _messages(self) -> AsyncGenerator[ServerSentEvent]:
+        async with aclosing(self._hub.follow(self._job_id)) as events:
+            async for event in events:
+                body = await self._shown(event)
+                if body is not None:
+                    data = json.dumps(body, separators=(",", ":"))
+                    yield ServerSentEvent(data=data, event=body["type"], sep="\n")
+        self._is_over = True
+
+    async def _shown(self, event: EventRow) -> dict[str, Any] | None:
+        try:
+            return await self._translated(event)
+        except CascadeError as error:  # an image that was deleted, say
+            return self._error(error.to_dict())
+
+    async def _translated(self, event: EventRow) -> dict[str, Any] | None:
+        if event.type == "progress":
+            return await self._partial(event)
+        if event.type == "image":
+            return await self._completed(event)
+        if event.type == "failed":
+            return self._error(event.data["job"]["error"])
+        if event.type == "cancelled":
+            return self._error(Cancelled("the job was cancelled").to_dict())
+        return None
+
+    async def _partial(self, event: EventRow) -> dict[str, Any] | None:
+        data = event.data
+        index, stage, step = data["index"], data["stage"], data["step"]
+        is_wanted = (stage, step) in self._wanted and (index, stage, step) not in self._partials
+        if not is_wanted or "preview_url" not in data:
+            return None
+        self._partials.add((index, stage, step))  # a stage that is run again shows it again
+        name = data["preview_url"].rpartition("/")[2]
+        try:
+            preview = await self._services.blobs.get(preview_key_from_name(self._job_id, name))
+        except NotFound:
+            return None
+        convert = self._services.conversions.run
+        picture = await convert(convert_image, preview, self._output.image_format)
+        self._counts[index] += 1
+        return {
+            "type": "image_generation.partial_image",
+            "b64_json": base64.b64encode(picture).decode(),
+            "partial_image_index": self._counts[index] - 1,
+            **self._about(event, index),
+        }
+
+    async def _completed(self, event: EventRow) -> dict[str, Any]:
+        data = event.data
+        image = await image_b64(self._services, data["id"], self._request, self._output)
+        job = await self._services.database.run(self._services.database.job, self._job_id)
+        return {
+            "type": "image_generation.completed",
+            "b64_json": image,
+            **self._about(event, data["index"]),
+            "usage": Usage().model_dump(),
+            "image_id": data["id"],
+            "latent_id": data["latent_id"],
+            "seed": data["seed"],
+            "decoder_seed": data["decoder_seed"],
+            "warnings": [*(job.warnings if job else ()), *self._output.warnings],
+        }
+
+    def _about(self, event: EventRow, index: int) -> dict[str, Any]:
+        return {
+            "created_at": int(event.at.timestamp()),
+            "size": size_text(self._request),
+            "quality": "auto",
+            "background": "opaque",
+            "output_format": self._output.image_format,
+            "job_id": self._job_id,
+            "image_index": index,
+        }
+
+    def _error(self, body: dict[str, Any]) -> dict[str, Any]:
+        error = error_from_dict(body)
+        shown = error_body(STATUS[error.code], error.code, error.message, error.field)
+        return {"type": "error", **shown, "job_id": self._job_id}

@@ -1,0 +1,189 @@
+"""``/v1/images`` and ``/v1/latents``: the bytes that jobs made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
+
+from cascade_core.errors import Gone, NotFound
+from cascade_core.request import ImageFormat
+from serve.gateway.auth.permissions import Caller, Editor, Viewer
+from serve.gateway.dependencies import Services
+from serve.gateway.routes.route_parts import Needs, check_id, check_sees, secured
+from serve.storage.blobs.blob_store import (
+    handoff_key,
+    image_keys,
+    latent_key,
+    preview_key_from_name,
+)
+from serve.storage.blobs.converted_images import Metadata, Variant
+from serve.storage.records import ImageRow
+
+MSGPACK = "application/vnd.msgpack"
+
+_BINARY = {"schema": {"type": "string", "format": "binary"}}
+IMAGE_CONTENT = {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")}
+_ID_HEADERS = {
+    "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}},
+    "X-Job-Id": {"description": "The job that made it.", "schema": {"type": "string"}},
+}
+LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
+
+OWN_CACHING = {
+    "cache-control": "private, max-age=86400, immutable",
+    "cross-origin-resource-policy": "same-origin",
+}
+
+MetadataQuery = Annotated[
+    Metadata, Query(description="`none`: without the request and ids inside the file.")
+]
+FormatQuery = Annotated[
+    ImageFormat | None,
+    Query(alias="format", description="Converted to this; else the original bytes."),
+]
+
+router = APIRouter(tags=["images"])
+
+
+@router.get(
+    "/v1/images/{image_id}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "The image",
+            "content": IMAGE_CONTENT,
+            "headers": _ID_HEADERS,
+        },
+        304: {"description": "The client has it already (`If-None-Match`)"},
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *LOST),
+    },
+)
+async def get_image(
+    services: Needs,
+    caller: Viewer,
+    image_id: str,
+    request: Request,
+    image_format: FormatQuery = None,
+    metadata: MetadataQuery = "all",
+) -> Response:
+    """Return an image, with its request and ids in its metadata."""
+    image = await find_image(services, caller, image_id)
+    variant = Variant(image_format or image.format, metadata)
+    response = await image_response(services, request, image, variant, OWN_CACHING)
+    response.headers["x-latent-id"] = image.latent_id
+    response.headers["x-job-id"] = image.job_id
+    return response
+
+
+@router.delete(
+    "/v1/images/{image_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses={204: {"description": "Deleted"}, **secured(HTTPStatus.NOT_FOUND)},
+)
+async def delete_image(services: Needs, caller: Editor, image_id: str) -> Response:
+    """Delete an image with its previews and its latent; deleting it again is no error.
+
+    A variation's latent belongs to the image it was made from and stays with that one.
+    """
+    found = await _find(services, image_id)
+    await check_sees(services, caller, "image", found.job_id)
+    deleted = await services.database.run(services.database.delete_image, image_id)
+    if deleted is None:
+        raise NotFound("there is no such image")
+    image = deleted.image
+    keys = [*image_keys(image.id), handoff_key(image.job_id, image.index)]
+    keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
+    if deleted.latent_id is not None:
+        keys.append(latent_key(deleted.latent_id))
+    await asyncio.gather(*map(services.blobs.delete, keys))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+@router.get(
+    "/v1/latents/{latent_id}",
+    response_class=Response,
+    responses={
+        200: {"description": "The hand-off from Stage C to Stage B", "content": {MSGPACK: _BINARY}},
+        **secured(*LOST),
+    },
+)
+async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
+    """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
+    check_id("latent", latent_id)
+    row = await services.database.run(services.database.latent, latent_id)
+    if row is None:
+        raise NotFound("there is no such latent")
+    await check_sees(services, caller, "latent", row.job_id)
+    if row.deleted_at is not None:
+        raise Gone("this latent was deleted")
+    data = await services.blobs.get_known(latent_key(latent_id), "this latent")
+    return Response(data, media_type=MSGPACK)
+
+
+async def find_image(services: Services, caller: Caller, image_id: str) -> ImageRow:
+    """Return an image that is ready and there for the caller.
+
+    Raises:
+        NotFound: there is none under this id, or it is somebody else's.
+        Gone: it was deleted.
+    """
+    image = await _find(services, image_id)
+    await check_sees(services, caller, "image", image.job_id)
+    return _not_deleted(image)
+
+
+async def ready_image(services: Services, image_id: str) -> ImageRow:
+    """Return an image that is ready, whoever asks; raises like :func:`find_image`."""
+    return _not_deleted(await _find(services, image_id))
+
+
+async def image_response(
+    services: Services,
+    request: Request,
+    image: ImageRow,
+    variant: Variant,
+    caching: Mapping[str, str],
+) -> Response:
+    """Return the image's bytes as they are wanted, or 304 if the client has them.
+
+    Raises:
+        NotReady: too many conversions are waiting, or the store does not answer.
+        Gone: the file was lost.
+    """
+    # The bytes under an id never change.
+    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}"'
+    headers = {"etag": etag, **caching}
+    if _has_already(request, etag):
+        return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    data = await services.conversions.stored(services.blobs, image, variant)
+    name = f"{image.id}.{variant.image_format}"
+    headers["content-disposition"] = f'inline; filename="{name}"'
+    return Response(data, media_type=f"image/{variant.image_format}", headers=headers)
+
+
+def _has_already(request: Request, etag: str) -> bool:
+    """Return True if ``If-None-Match`` names this tag (RFC 9110, 13.1.2)."""
+    known = ",".join(request.headers.getlist("if-none-match"))
+    tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
+    return etag in tags or tags == {"*"}
+
+
+async def _find(services: Services, image_id: str) -> ImageRow:
+    """Return an image that may have been deleted."""
+    check_id("image", image_id)
+    image = await services.database.run(services.database.image, image_id)
+    if image is None:
+        raise NotFound("there is no such image")
+    return image
+
+
+def _not_deleted(image: ImageRow) -> ImageRow:
+    if image.deleted_at is not None:
+        raise Gone("this image was deleted")
+    return image

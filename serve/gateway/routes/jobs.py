@@ -1,0 +1,266 @@
+"""``/v1/jobs``: create, follow, list, cancel."""
+
+from __future__ import annotations
+
+import re
+from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
+from http import HTTPStatus
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Query, Request
+from starlette.responses import JSONResponse, Response
+
+from cascade_core.errors import InvalidRequest, NotFound, NotReady
+from serve.gateway.auth.permissions import (
+    Creator,
+    Editor,
+    Reader,
+    Viewer,
+    check_printable,
+    check_user,
+)
+from serve.gateway.event_hub import sse_response
+from serve.gateway.idempotency import make_claim
+from serve.gateway.routes.images import OWN_CACHING
+from serve.gateway.routes.route_parts import (
+    HeldOpen,
+    IdempotencyKey,
+    Needs,
+    check_id,
+    check_sees,
+    event_stream,
+    hold_open,
+    secured,
+)
+from serve.gateway.schemas.bodies import JobAnswer, JobBody, JobList, JobPatch
+from serve.gateway.submission import (
+    accept,
+    find_job,
+    resolve,
+    unknown_outcome,
+    wait_for_client,
+)
+from serve.storage.blobs.blob_store import preview_key_from_name
+from serve.storage.client_states import replace_client_state
+from serve.storage.records import TERMINAL_STATES, JobState
+
+MAX_WAIT_S = 120.0
+MAX_PAGE = 200
+_MAX_EVENT_ID_DIGITS = 18
+
+_WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
+_LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
+_STREAM_EXAMPLE = """id: 41
+event: queued
+data: {"position":0,"eta_s":null}
+
+id: 42
+event: progress
+data: {"stage":"c","step":1,"steps":20,"index":0}
+
+id: 43
+event: image
+data: {"index":0,"id":"01JX...","latent_id":"01JX...","seed":7,"decoder_seed":7,"url":"/v1/images/01JX..."}
+
+id: 44
+event: succeeded
+data: {"job":{"id":"01JX...","state":"succeeded"}}
+
+"""  # noqa: E501
+
+router = APIRouter(tags=["jobs"])
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=HTTPStatus.ACCEPTED,
+    response_model=JobAnswer,
+    responses={
+        200: {"model": JobAnswer, "description": "Ended in time", "headers": _LOCATION},
+        202: {"description": "Accepted", "headers": _LOCATION},
+        **secured(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.NOT_FOUND,
+            HTTPStatus.CONFLICT,
+            HTTPStatus.REQUEST_TIMEOUT,
+            HTTPStatus.GONE,
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            HTTPStatus.UNPROCESSABLE_ENTITY,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            HTTPStatus.GATEWAY_TIMEOUT,
+        ),
+    },
+)
+async def create_job(
+    services: Needs,
+    caller: Creator,
+    http_request: Request,
+    body: JobBody,
+    prefer: Annotated[
+        str, Header(description="`wait=30` answers the job's end if it comes in time.")
+    ] = "",
+    idempotency_key: IdempotencyKey = "",
+) -> Response:
+    """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
+
+    A client that closes the connection while it waits cancels the job, unless another request with
+    the same id or Idempotency-Key waits for it; the key can be used again then.
+    """
+    asked = body.model_dump(mode="json", exclude={"id"})
+    claim = make_claim(asked, caller.owner(body.user), body.id, idempotency_key)
+    wait_s = _wait_s(prefer)
+    may_repeat = bool(body.id or idempotency_key)
+    with hold_open(http_request) if wait_s else nullcontext():
+        accepted = await accept(
+            services,
+            caller,
+            body,
+            claim,
+            partial(resolve, services, caller, body),
+            may_repeat=may_repeat,
+            is_waiting=wait_s > 0,
+        )
+        job_id = accepted.job_id
+        try:
+            if wait_s:
+                end = services.jobs.wait(job_id, wait_s)
+                await wait_for_client(services, http_request, accepted, end)
+            job = await find_job(services, caller, job_id)
+        except NotReady as error:
+            return unknown_outcome(error, job_id, may_repeat=may_repeat)
+    status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
+    return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
+
+
+@router.get("/v1/jobs", response_model=JobList, responses=secured(HTTPStatus.BAD_REQUEST))
+async def list_jobs(
+    services: Needs,
+    caller: Reader,
+    state: JobState | None = None,
+    user: Annotated[str | None, Query(max_length=128)] = None,
+    cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = None,
+    limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
+    inbox: Annotated[
+        str | None,
+        Query(
+            min_length=1,
+            max_length=64,
+            description="Only the caller's own with this `client_state.inbox`.",
+        ),
+    ] = None,
+) -> Response:
+    """List the caller's jobs, an admin's key everybody's; newest first, page by page."""
+    check_user(user)
+    check_printable("inbox", inbox)
+    # A client delivers where a job of its inbox says: only its own key may have said so.
+    owner = caller.key_id if inbox or not caller.is_admin else None
+    found, next_cursor = await services.database.run(
+        services.database.list_jobs, state, user, cursor, limit, owner, inbox
+    )
+    return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
+
+
+@router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND))
+async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
+    """Return a job as it stands."""
+    return JSONResponse((await find_job(services, caller, job_id)).to_json())
+
+
+@router.patch(
+    "/v1/jobs/{job_id}",
+    response_model=JobAnswer,
+    responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def change_job(
+    services: Needs, caller: Editor, job_id: str, body: JobPatch | None = None
+) -> Response:
+    """Give a job another `client_state` and return it; 409 if not the expected one is there."""
+    job = await find_job(services, caller, job_id)
+    if body is not None and "client_state" in body.model_fields_set:
+        await services.database.run(
+            replace_client_state, services.database, job_id, body.client_state, body.expected
+        )
+        # Not read again: should that fail, a second try would find the state changed already.
+        job = replace(job, client_state=body.client_state)
+    return JSONResponse(job.to_json())
+
+
+@router.delete(
+    "/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND)
+)
+async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
+    """Cancel a job and return it; a job that had ended stays as it is."""
+    await find_job(services, caller, job_id)
+    await services.jobs.cancel(job_id)
+    return JSONResponse((await find_job(services, caller, job_id)).to_json())
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
+            "failed and cancelled, after which the stream ends",
+            "content": event_stream(
+                _STREAM_EXAMPLE, "queued", "progress", "image", *TERMINAL_STATES
+            ),
+        },
+        204: {"description": "The last event was seen already; do not connect again"},
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+    },
+)
+async def follow_job(
+    services: Needs,
+    caller: Viewer,
+    request: Request,
+    job_id: str,
+    _held: HeldOpen,
+    last_event_id: Annotated[
+        str, Header(description="Resume after this event; browsers send it by themselves.")
+    ] = "",
+) -> Response:
+    """Stream a job's events, past ones first; live ones follow within about 25 ms."""
+    after_id = _event_id(last_event_id)
+    job = await find_job(services, caller, job_id)
+    state = request.app.state
+    if job.is_terminal and not await state.hub.has_events(job_id, after_id):
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+    return sse_response(state.hub, job_id, after_id, state.keep_alive_s)
+
+
+@router.get(
+    "/v1/jobs/{job_id}/previews/{name}",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "A small WebP of the picture so far",
+            "content": {"image/webp": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        **secured(HTTPStatus.NOT_FOUND),
+    },
+)
+async def get_preview(services: Needs, caller: Viewer, job_id: str, name: str) -> Response:
+    """Return a preview; progress events carry its address."""
+    await check_sees(services, caller, "preview", check_id("preview", job_id))
+    try:
+        data = await services.blobs.get(preview_key_from_name(job_id, name))
+    except (InvalidRequest, NotFound) as error:
+        raise NotFound("there is no such preview") from error
+    return Response(data, media_type="image/webp", headers=OWN_CACHING)
+
+
+def _wait_s(prefer: str) -> float:
+    """Return how long the client wants to wait; 0 without a readable wish (RFC 7240)."""
+    wish = _WAIT.search(prefer)
+    return min(float(wish[1]), MAX_WAIT_S) if wish else 0.0
+
+
+def _event_id(text: str) -> int:
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_EVENT_ID_DIGITS):
+        raise InvalidRequest("Last-Event-ID must be the id of an event", "Last-Event-ID")
+    return int(text)

@@ -1,0 +1,65 @@
+"""``/v1/preferences``: small JSON values that a client keeps here by name."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import APIRouter
+from starlette.responses import Response
+
+from cascade_core.errors import NotFound
+from serve.gateway.auth.permissions import Caller, Editor, Viewer
+from serve.gateway.routes.route_parts import Needs, check_id, secured
+from serve.gateway.schemas.bodies import Preference, PreferenceBody
+from serve.storage.preferences import Preferences
+from serve.storage.records import JobOwner
+
+router = APIRouter(tags=["preferences"])
+
+
+@router.get(
+    "/v1/preferences/{name}",
+    response_model=Preference,
+    responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+)
+async def get_preference(services: Needs, caller: Viewer, name: str) -> Preference:
+    """Return what the caller, or the end user it acts for, keeps under a name."""
+    store = Preferences(services.database)
+    value = await services.database.run(store.get, _owner(caller), check_id("preference", name))
+    if value is None:
+        raise NotFound("there is no such preference")
+    return Preference(name=name, value=value)
+
+
+@router.put(
+    "/v1/preferences/{name}",
+    response_model=Preference,
+    responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
+async def put_preference(
+    services: Needs, caller: Editor, name: str, body: PreferenceBody
+) -> Preference:
+    """Keep a value under a name, in the place of what was there."""
+    store = Preferences(services.database)
+    await services.database.run(store.put, _owner(caller), check_id("preference", name), body.value)
+    return Preference(name=name, value=body.value)
+
+
+@router.delete(
+    "/v1/preferences/{name}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses={
+        204: {"description": "Deleted"},
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+    },
+)
+async def delete_preference(services: Needs, caller: Editor, name: str) -> Response:
+    """Forget a value; forgetting it again is no error."""
+    store = Preferences(services.database)
+    await services.database.run(store.delete, _owner(caller), check_id("preference", name))
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _owner(caller: Caller) -> JobOwner:
+    return JobOwner(caller.key_id, caller.user)

@@ -1,0 +1,1 @@
+"""The HTTP bodies, as OpenAPI shows them."""

@@ -1,0 +1,104 @@
+"""Requests that nobody thought of, made by schemathesis from the API's own document."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+
+import httpx
+import pytest
+import schemathesis
+from fastapi import FastAPI
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from schemathesis import BaseSchema, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    negative_data_rejection,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.limits import HANG_S
+from tests.serve.gateway.test_openapi import ROUTES
+from tests.serve.live_server import Server
+from tests.serve.memory_door import MemoryDoor
+
+EXAMPLES = 25
+WITHOUT_VALUES = {
+    ("get", path)
+    for path in ("/healthz", "/readyz", "/v1/status", "/v1/models", "/v1/models/{model_id}")
+}
+CHECKS = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_headers_conformance,
+    response_schema_conformance,
+]
+bounded = settings(
+    max_examples=EXAMPLES,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+@pytest.fixture
+def server(app: FastAPI, running: MemoryDoor) -> Iterator[Server]:
+    with Server(app) as server:
+        yield server
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ROUTES))
+def test_valid_requests_are_answered_as_the_document_says(
+    app: FastAPI, server: Server, method: str, path: str
+) -> None:
+    operation = documented(app)[path][method]
+    known = real_ids(server)
+
+    @bounded
+    @given(case=operation.as_strategy(), names=st.sets(st.sampled_from(sorted(known))))
+    def check(case: Case, names: set[str]) -> None:
+        case.path_parameters.update(
+            {name: known[name] for name in names & set(case.path_parameters)}
+        )
+        case.validate_response(case.call(base_url=server.url), checks=CHECKS)
+
+    check()
+
+
+@pytest.mark.parametrize(("method", "path"), sorted(ROUTES - WITHOUT_VALUES))
+def test_invalid_requests_are_refused_as_the_document_says(
+    app: FastAPI, server: Server, method: str, path: str
+) -> None:
+    operation = documented(app)[path][method]
+
+    @bounded
+    @given(case=operation.as_strategy(GenerationMode.NEGATIVE))
+    def check(case: Case) -> None:
+        response = case.call(base_url=server.url)
+        case.validate_response(response, checks=[*CHECKS, negative_data_rejection])
+
+    check()
+
+
+def documented(app: FastAPI) -> BaseSchema:
+    """Return the API without its security: who may do what is tested elsewhere."""
+    document = copy.deepcopy(app.openapi())
+    for item in document["paths"].values():
+        for operation in item.values():
+            operation.pop("security", None)
+    return schemathesis.openapi.from_dict(document)
+
+
+def real_ids(server: Server) -> dict[str, str]:
+    """Make an image; returns what it can be found by, named like the parameters of paths."""
+    answer = httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "x"}, timeout=HANG_S)
+    image = answer.json()["data"][0]
+    ids = {name: image[name] for name in ("image_id", "latent_id")}
+    more = {"job_id": answer.json()["job_id"], "name": "0-c-5.webp", "model_id": "demo"}
+    return ids | more

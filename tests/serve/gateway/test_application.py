@@ -1,0 +1,256 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import Any
+
+import httpx
+import pytest
+
+from cascade_core.errors import InvalidRequest, OutOfMemory
+from cascade_core.request import GenerationRequest
+from serve.gateway.routes import service as service_routes
+from tests.serve.memory_door import MemoryDoor
+
+NOT_THERE = [
+    "nope",
+    "..",
+    "a%2Fb",
+    "%2e%2e%2fetc",
+    "x" * 65,
+    "%00",
+    "%F0%9F%92%A9",
+    "a%0ab",
+    "a'--",
+]
+
+
+async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await client.post("/v1/jobs", json={"prompt": "a red circle"} | body)
+    assert answer.status_code == 202, answer.text
+    job: dict[str, Any] = answer.json()
+    return job
+
+
+async def made(client: httpx.AsyncClient, door: MemoryDoor, **body: Any) -> dict[str, Any]:
+    """Return a job that has succeeded."""
+    job_id = (await create(client, **body))["id"]
+    await door.run(job_id)
+    job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
+    return job
+
+
+def code(answer: httpx.Response) -> str:
+    text: str = answer.json()["error"]["code"]
+    return text
+
+
+async def test_a_job_is_accepted_with_every_value_decided(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/jobs", json={"prompt": "a red circle", "seed": 3})
+    assert answer.status_code == 202
+    job = answer.json()
+    assert answer.headers["location"] == f"/v1/jobs/{job['id']}"
+    assert (job["state"], job["kind"], job["position"]) == ("queued", "generate", 0)
+    assert (job["request"]["height"], job["request"]["steps"]) == (384, 12)
+    assert (job["request"]["seed"], job["request"]["decoder_seed"]) == (3, 3)
+    assert (await client.get(answer.headers["location"])).json() == job
+
+
+async def test_client_state_and_user_travel_with_the_job(client: httpx.AsyncClient) -> None:
+    job = await create(client, client_state={"channel": "1"}, user="ann")
+    assert job["client_state"] == {"channel": "1"}
+    listed = (await client.get("/v1/jobs", params={"user": "ann"})).json()["jobs"]
+    assert [item["id"] for item in listed] == [job["id"]]
+
+
+@pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=30", 'Wait="30"', "a; wait=30"])
+async def test_waiting_answers_the_ended_job(
+    client: httpx.AsyncClient, door: MemoryDoor, prefer: str
+) -> None:
+    door.on_submit = door.run
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": prefer})
+    assert answer.status_code == 200
+    assert answer.json()["state"] == "succeeded"
+    assert len(answer.json()["images"]) == 1
+    assert door.waited_s == [30.0]
+
+
+async def test_waiting_too_short_answers_202(client: httpx.AsyncClient, door: MemoryDoor) -> None:
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=1"})
+    assert answer.status_code == 202
+    assert answer.json()["state"] == "queued"
+    assert door.waited_s == [1.0]
+
+
+async def test_a_job_that_fails_while_waited_for_carries_its_error(
+    client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    async def fail(job_id: str) -> None:
+        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+
+    door.on_submit = fail
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=9"})
+    assert answer.status_code == 200
+    assert answer.json()["state"] == "failed"
+    assert answer.json()["error"] == {
+        "code": "out_of_memory",
+        "message": "the device ran out of memory",
+    }
+
+
+@pytest.mark.parametrize("prefer", ["respond-async", "wait=", "wait=soon", "await=30", "wait=0"])
+async def test_without_a_readable_wish_nobody_waits(
+    client: httpx.AsyncClient, door: MemoryDoor, prefer: str
+) -> None:
+    door.on_submit = door.run
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": prefer})
+    assert answer.status_code == 202
+    assert door.waited_s == []
+
+
+async def test_nobody_waits_longer_than_two_minutes(
+    client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=99999"})
+    assert door.waited_s == [120.0]
+
+
+async def test_jobs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) -> None:
+    ids = [(await create(client))["id"] for _ in range(3)]
+    first = (await client.get("/v1/jobs", params={"limit": 2})).json()
+    rest = (
+        await client.get("/v1/jobs", params={"limit": 2, "cursor": first["next_cursor"]})
+    ).json()
+    assert [job["id"] for job in first["jobs"] + rest["jobs"]] == ids[::-1]
+    assert rest["next_cursor"] is None
+
+
+async def test_jobs_are_listed_by_state(client: httpx.AsyncClient, door: MemoryDoor) -> None:
+    done = await made(client, door)
+    await create(client)
+    listed = (await client.get("/v1/jobs", params={"state": "succeeded"})).json()["jobs"]
+    assert listed == [done]
+
+
+@pytest.mark.parametrize(
+    ("params", "words"),
+    [
+        ({"state": "done"}, "state must be 'queued'"),
+        ({"limit": 0}, "limit must be at least 1"),
+        ({"limit": 201}, "limit must be at most 200"),
+        ({"limit": "x"}, "limit must be a whole number"),
+        ({"cursor": "a/b"}, "cursor"),
+        ({"user": "x" * 129}, "user"),
+        ({"user": "\x00"}, "user must be printable"),
+    ],
+)
+async def test_a_bad_filter_is_400_and_names_it(
+    client: httpx.AsyncClient, params: dict[str, Any], words: str
+) -> None:
+    answer = await client.get("/v1/jobs", params=params)
+    assert answer.status_code == 400
+    assert words in answer.json()["error"]["message"]
+    assert answer.json()["error"]["field"] == next(iter(params))
+
+
+async def test_cancelling_ends_the_job_and_again_changes_nothing(
+    client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    job = await create(client)
+    first = await client.delete(f"/v1/jobs/{job['id']}")
+    assert (first.status_code, first.json()["state"]) == (200, "cancelled")
+    assert (await client.delete(f"/v1/jobs/{job['id']}")).json() == first.json()
+    done = await made(client, door)
+    assert (await client.delete(f"/v1/jobs/{done['id']}")).json() == done
+
+
+@pytest.mark.parametrize("job_id", NOT_THERE)
+async def test_an_unknown_job_is_404(client: httpx.AsyncClient, job_id: str) -> None:
+    for method, path in (
+        ("GET", ""),
+        ("DELETE", ""),
+        ("GET", "/events"),
+        ("GET", "/previews/0-c-5.webp"),
+    ):
+        answer = await client.request(method, f"/v1/jobs/{job_id}{path}")
+        assert answer.status_code in {404, 405} if job_id == ".." else answer.status_code == 404
+        assert "code" in answer.json()["error"]
+
+
+async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/models")).json() == {
+        "object": "list",
+        "data": [
+            {
+                "id": "demo",
+                "object": "model",
+                "created": 0,
+                "owned_by": "cascade-serve",
+                "revision": "r1",
+                "fingerprint": "f1",
+                "licence": "Apache-2.0",
+                "defaults": {
+                    "width": 256,
+                    "height": 384,
+                    "steps": 12,
+                    "guidance_scale": 3.0,
+                    "decoder_steps": 6,
+                    "decoder_guidance_scale": 0.0,
+                },
+                "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
+                "suggestions": ["a red circle"],
+            }
+        ],
+    }
+
+
+async def test_the_defaults_shown_make_a_valid_request(client: httpx.AsyncClient) -> None:
+    defaults = (await client.get("/v1/models")).json()["data"][0]["defaults"]
+    GenerationRequest(prompt="x", seed=0, decoder_seed=0, **defaults)
+    assert (await create(client, **defaults))["request"]["steps"] == 12
+
+
+async def test_the_service_is_alive_and_ready(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/healthz")).json() == {"status": "ok"}
+    ready = await client.get("/readyz")
+    assert ready.status_code == 200
+    assert set(ready.json()["checks"].values()) == {"ready"}
+    assert ready.json()["checks"].keys() == {"StageC", "Jobs", "database", "blobs"}
+
+
+async def test_readyz_says_what_is_missing(
+    client: httpx.AsyncClient, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
+    door.states["StageC"] = "loading the model"
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert code(answer) == "not_ready"
+    assert answer.json()["error"]["message"] == "StageC: loading the model"
+    assert answer.json()["checks"]["Jobs"] == "ready"
+    door.error = InvalidRequest("no such application")
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert "jobs: no such application" in answer.json()["error"]["message"]
+    assert (await client.get("/healthz")).status_code == 200
+
+
+async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
+    client: httpx.AsyncClient, door: MemoryDoor, tmp_path: Any
+) -> None:
+    (folder,) = (tmp_path / "with space").iterdir()
+    folder.rmdir()
+    folder.write_text("a file where the folder was")
+    with door.database._engine.begin() as connection:
+        connection.exec_driver_sql("DROP TABLE jobs")
+    answer = await client.get("/readyz")
+    assert answer.status_code == 503
+    assert "database: the database does not answer" in answer.json()["error"]["message"]
+    assert "blobs: the blob store does not answer" in answer.json()["error"]["message"]
+
+
+def test_the_gateway_runs_on_a_machine_without_torch() -> None:
+    heavy = "{'torch', 'ray', 'diffusers', 'transformers', 'dbos'}"
+    code = f"import sys, serve.gateway.application; print(sorted({heavy} & sys.modules.keys()))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

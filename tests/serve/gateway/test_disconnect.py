@@ -1,0 +1,179 @@
+"""A client that leaves: one that waits takes its job along, one that only watches does not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI, Request
+
+from cascade_core.request import GenerationRequest
+from serve.gateway.submission import wait_for_client
+from serve.gateway.waiting_clients import Accepted, Waiters
+from serve.storage.records import Claim, JobOwner
+from tests.limits import HANG_S
+from tests.serve.memory_door import MemoryDoor
+
+
+async def leave(task: asyncio.Task[Any]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def until(is_so: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG_S):
+        while not is_so():  # noqa: ASYNC110 - what is awaited has no event of its own
+            await asyncio.sleep(0.01)
+
+
+async def ended(door: MemoryDoor, job_id: str) -> str:
+    async with asyncio.timeout(HANG_S):
+        await door.ended(job_id)
+    job = door.database.job(job_id)
+    assert job is not None
+    return job.state
+
+
+async def test_a_client_that_leaves_while_it_waits_cancels_the_job(
+    live_client: httpx.AsyncClient, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    body, headers = {"prompt": "x"}, {"prefer": "wait=60"}
+    posting = asyncio.create_task(live_client.post("/v1/jobs", json=body, headers=headers))
+    job_id = await submitted.get()
+    await leave(posting)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_client_that_left_gets_another_job_with_the_same_key(
+    live_client: httpx.AsyncClient, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"}, headers=headers)
+    posting = asyncio.create_task(asking())
+    first_id = await submitted.get()
+    await leave(posting)
+    assert await ended(door, first_id) == "cancelled"
+    again = asyncio.create_task(asking())
+    second_id = await submitted.get()
+    await door.run(second_id)
+    answer = (await again).json()
+    assert (answer["id"], answer["state"]) == (second_id, "succeeded")
+
+
+@pytest.mark.parametrize("path", ["/v1/jobs", "/v1/images/generations"])
+async def test_a_job_is_kept_while_another_request_with_its_key_waits(
+    live_client: httpx.AsyncClient,
+    app: FastAPI,
+    door: MemoryDoor,
+    submitted: asyncio.Queue[str],
+    path: str,
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    asking = partial(live_client.post, path, json={"prompt": "x"}, headers=headers)
+    first = asyncio.create_task(asking())
+    job_id = await submitted.get()
+    second, third = asyncio.create_task(asking()), asyncio.create_task(asking())
+    crowd_of = app.state.services.waiters.count
+    await until(lambda: crowd_of(job_id) == 3)
+    await leave(first)
+    await leave(second)
+    await until(lambda: crowd_of(job_id) == 1)
+    await door.run(job_id)
+    assert (await third).status_code == 200
+    assert await ended(door, job_id) == "succeeded"
+
+
+async def test_the_last_of_those_who_wait_takes_the_job_along(
+    live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k1"}
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"}, headers=headers)
+    first = asyncio.create_task(asking())
+    job_id = await submitted.get()
+    second = asyncio.create_task(asking())
+    await until(lambda: app.state.services.waiters.count(job_id) == 2)
+    await leave(first)
+    await leave(second)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_job_that_was_accepted_before_is_not_cancelled_by_who_waits_for_it_later(
+    live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
+) -> None:
+    headers = {"idempotency-key": "k1"}
+    asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"})
+    job_id = (await asking(headers=headers)).json()["id"]
+    waiting = asyncio.create_task(asking(headers=headers | {"prefer": "wait=60"}))
+    count = app.state.services.waiters.count
+    await until(lambda: count(job_id) == 1)
+    await leave(waiting)
+    await until(lambda: count(job_id) == 0)
+    await door.run(job_id)
+    assert await ended(door, job_id) == "succeeded"
+
+
+def test_a_job_promised_to_one_of_those_who_wait_goes_on() -> None:
+    waiters, job = Waiters(), Accepted("1", is_new=True)
+    waiters.join(job)
+    waiters.join(Accepted("1", is_new=False))
+    assert not waiters.leave(job, is_answered=True)
+    assert not waiters.leave(job, is_answered=False)
+    assert waiters.count("1") == 0
+
+
+async def test_a_client_that_leaves_the_events_of_a_job_does_not_cancel_it(
+    live_client: httpx.AsyncClient, door: MemoryDoor
+) -> None:
+    job_id = (await live_client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
+    async with live_client.stream("GET", f"/v1/jobs/{job_id}/events") as stream:
+        await anext(stream.aiter_bytes())
+    await door.run(job_id)
+    assert await ended(door, job_id) == "succeeded"
+
+
+async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
+    app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+) -> None:
+    """Ray Serve tells a replica in this way that the client left."""
+    door.longest_wait_s = HANG_S
+    job_id = await door.submit(
+        make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
+    )
+    is_waiting = asyncio.Event()
+
+    async def receive() -> dict[str, object]:
+        is_waiting.set()
+        return await asyncio.Future()
+
+    request = Request({"type": "http"}, receive)
+    end = door.wait(job_id, 60.0)
+    waiting = asyncio.create_task(
+        wait_for_client(app.state.services, request, Accepted(job_id, True), end)
+    )
+    await is_waiting.wait()
+    await leave(waiting)
+    assert await ended(door, job_id) == "cancelled"
+
+
+async def test_a_wait_that_breaks_cancels_the_job(
+    app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+) -> None:
+    """Ray Serve also cancels the call that the wait is made of."""
+    job_id = await door.submit(
+        make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
+    )
+
+    async def broken() -> None:
+        raise RuntimeError("the call was cancelled")
+
+    async def receive() -> dict[str, object]:
+        return await asyncio.Future()
+
+    request = Request({"type": "http"}, receive)
+    with pytest.raises(RuntimeError):
+        await wait_for_client(app.state.services, request, Accepted(job_id, True), broken())
+    assert await ended(door, job_id) == "cancelled"

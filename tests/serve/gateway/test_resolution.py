@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cascade_core.checkpoint import Checkpoint
+from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
+from cascade_core.handoff import ModelRef
+from cascade_core.request import GenerationRequest
+from serve.gateway.resolution import FIXED_BY_LATENT, resolve_generate, resolve_vary
+from serve.gateway.schemas.bodies import JobBody
+from serve.storage.records import LatentRow, utc_now
+
+MODEL = ModelRef("demo", "r1", "f1")
+
+
+@pytest.fixture
+def row(make_request: Callable[..., GenerationRequest]) -> LatentRow:
+    request = make_request(width=384, steps=9, decoder_steps=4, format="webp", seed=3)
+    return LatentRow("LAT1", "JOB1", 0, MODEL, request)
+
+
+def vary(checkpoint: Checkpoint, row: LatentRow | None, **given: Any) -> GenerationRequest:
+    body = JobBody.model_validate({"kind": "vary_details", "latent_id": "LAT1"} | given)
+    return resolve_vary(body, row, checkpoint)
+
+
+def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> None:
+    request = resolve_generate(JobBody(prompt="x", seed=5), checkpoint.defaults)
+    assert request.to_dict() == {
+        "kind": "generate",
+        "prompt": "x",
+        "negative_prompt": "",
+        "width": 256,
+        "height": 384,
+        "n": 1,
+        "seed": 5,
+        "steps": 12,
+        "guidance_scale": 3.0,
+        "decoder_seed": 5,
+        "decoder_steps": 6,
+        "decoder_guidance_scale": 0.0,
+        "latent_id": None,
+        "format": "png",
+    }
+
+
+def test_given_values_win(checkpoint: Checkpoint) -> None:
+    body = JobBody(prompt="x", seed=0, decoder_seed=9, width=512, guidance_scale=0.0, format="webp")
+    request = resolve_generate(body, checkpoint.defaults)
+    assert (request.seed, request.decoder_seed, request.width) == (0, 9, 512)
+    assert (request.guidance_scale, request.format) == (0.0, "webp")
+
+
+def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
+    made = [resolve_generate(JobBody(prompt="x"), checkpoint.defaults) for _ in range(8)]
+    assert len({request.seed for request in made}) == 8
+    assert all(request.seed == request.decoder_seed for request in made)
+
+
+def test_a_prompt_is_needed(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InvalidRequest, match="prompt is missing"):
+        resolve_generate(JobBody(), checkpoint.defaults)
+    for empty in ("", " \n"):
+        with pytest.raises(InvalidRequest, match="prompt must say what the picture shows"):
+            resolve_generate(JobBody(prompt=empty), checkpoint.defaults)
+
+
+def test_sides_are_bounded_by_the_model(checkpoint: Checkpoint) -> None:
+    with pytest.raises(InvalidRequest, match="width must be a whole number between 256 and 512"):
+        resolve_generate(JobBody(prompt="x", width=640), checkpoint.defaults)
+
+
+def test_generate_takes_no_latent(checkpoint: Checkpoint) -> None:
+    with pytest.raises(Unsupported) as caught:
+        resolve_generate(JobBody(prompt="x", latent_id="LAT1"), checkpoint.defaults)
+    assert caught.value.field == "latent_id"
+
+
+def test_a_variation_keeps_what_the_latent_fixes(checkpoint: Checkpoint, row: LatentRow) -> None:
+    request = vary(checkpoint, row, n=3, decoder_seed=11)
+    assert request.kind == "vary_details"
+    assert request.latent_id == "LAT1"
+    assert (request.n, request.decoder_seed, request.format) == (3, 11, "png")
+    for name in (*FIXED_BY_LATENT, "decoder_steps"):
+        assert getattr(request, name) == getattr(row.request, name)
+    assert vary(checkpoint, row, decoder_steps=20).decoder_steps == 20
+
+
+def test_variations_draw_new_details_each_time(checkpoint: Checkpoint, row: LatentRow) -> None:
+    assert len({vary(checkpoint, row).decoder_seed for _ in range(8)}) == 8
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("prompt", "x"),
+        ("negative_prompt", ""),
+        ("width", 256),
+        ("height", 256),
+        ("seed", 0),
+        ("steps", 1),
+        ("guidance_scale", 0.0),
+    ],
+)
+def test_a_variation_cannot_change_what_the_latent_fixes(
+    checkpoint: Checkpoint, row: LatentRow, name: str, value: object
+) -> None:
+    with pytest.raises(Unsupported) as caught:
+        vary(checkpoint, row, **{name: value})
+    assert caught.value.field == name
+
+
+def test_a_variation_needs_a_latent_that_is_there(checkpoint: Checkpoint, row: LatentRow) -> None:
+    with pytest.raises(Unsupported, match="needs latent_id"):
+        vary(checkpoint, None, latent_id=None)
+    with pytest.raises(NotFound):
+        vary(checkpoint, None)
+    with pytest.raises(Gone):
+        vary(checkpoint, replace(row, deleted_at=utc_now()))
+
+
+def test_a_latent_of_other_weights_is_refused(checkpoint: Checkpoint, row: LatentRow) -> None:
+    other = replace(row, model=ModelRef("demo", "r0", "f0"))
+    with pytest.raises(ModelMismatch, match="made by demo r0; demo r1 is loaded"):
+        vary(checkpoint, other)

@@ -12,25 +12,26 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot import custom_ids, options
-from bot.client import CascadeClient
-from bot.cogs.admin import Admin
-from bot.cogs.imagine import Imagine
-from bot.cogs.pictures import Pictures
-from bot.courier import Courier
-from bot.delivery import Postman
-from bot.desk import Desk
+from bot.commands import option_checks as options
+from bot.commands.admin import Admin
+from bot.commands.imagine import Imagine
+from bot.commands.pictures import Pictures
 from bot.health import Connection
-from bot.library import Library
-from bot.log import refer_to
-from bot.metrics import Metrics
-from bot.results import Results
-from bot.rules import People, Rules
+from bot.interactions.button_actions import Actions, answer_expired
+from bot.interactions.lookup import Library
+from bot.interactions.responder import Interaction, Talk, reference_of
+from bot.interactions.submission import Desk
+from bot.jobs.follower import Courier
+from bot.jobs.message_sender import Postman
+from bot.jobs.outcome import Results
+from bot.policy.guild_rules import People, Rules
+from bot.service.client import CascadeClient
 from bot.settings import Settings
-from bot.talk import Interaction, Talk, reference_of
-from bot.texts import Texts
-from bot.translator import CommandTranslator
-from bot.ui.actions import Actions, answer_expired
+from bot.telemetry.log import refer_to
+from bot.telemetry.metrics import Metrics
+from bot.text.catalog import Texts
+from bot.text.command_names import CommandTranslator
+from bot.views import custom_ids
 from cascade_core.errors import CascadeError
 
 _RETRY_S = 5.0
@@ -45,8 +46,9 @@ class Tree(app_commands.CommandTree["CascadeBot"]):
         """Let everybody through; each command is a task of its own, which is marked here.
 
         Raises:
-            discord.app_commands.AppCommandError: see :func:`bot.options.check`. discord.py answers
-                for this kind of error only: any other would leave the person without a word.
+            discord.app_commands.AppCommandError: see :func:`bot.commands.option_checks.check`.
+                discord.py answers for this kind of error only: any other would leave the person
+                without a word.
         """
         refer_to(reference_of(interaction))
         if interaction.type is discord.InteractionType.application_command:

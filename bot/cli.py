@@ -10,8 +10,8 @@ from typing import Any
 
 import typer
 
-from bot.log import configure_logging
 from bot.settings import Settings, load_settings
+from bot.telemetry.log import configure_logging
 from cascade_core.errors import CascadeError, NotReady, SettingsInvalid
 from cascade_core.printable import lines
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from bot.client import CascadeClient
-from bot.metrics import Metrics
+from bot.service.client import CascadeClient
+from bot.telemetry.metrics import Metrics
 from cascade_core.errors import CascadeError
 
 MAX_LAG_S = 5.0

@@ -11,11 +11,11 @@ import aiohttp
 import discord
 
 from bot.app import CascadeBot
-from bot.client import CascadeClient
 from bot.health import Health
-from bot.metrics import Metrics
+from bot.service.client import CascadeClient
 from bot.settings import Settings
-from bot.texts import Texts
+from bot.telemetry.metrics import Metrics
+from bot.text.catalog import Texts
 
 logger = logging.getLogger(__name__)
 

@@ -41,7 +41,7 @@ def test_hand_offs_images_and_the_engine_load_no_torch() -> None:
     [
         ("serve.gateway.application", {"torch", "diffusers", "transformers", "discord"}),
         ("serve.cli.main", {"torch", "diffusers", "transformers", "ray", "discord"}),
-        ("bot.client", {"torch", "numpy", "ray", "serve"}),
+        ("bot.service.client", {"torch", "numpy", "ray", "serve"}),
     ],
 )
 def test_front_doors_load_no_model_library(module: str, forbidden: set[str]) -> None:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.records import Cost, Image, Job, Request
-from bot.texts import Texts, Voice
+from bot.service.models import Cost, Image, Job, Request
+from bot.text.catalog import Texts, Voice
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB_ID = "01JXQ5W8T3M4N6P7R8S9T0V1W2"

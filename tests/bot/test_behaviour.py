@@ -12,12 +12,12 @@ import pytest
 import pytest_asyncio
 import simcord
 
-from bot import options
 from bot.app import CascadeBot
-from bot.client import CascadeClient
-from bot.metrics import Metrics
+from bot.commands import option_checks as options
+from bot.service.client import CascadeClient
 from bot.settings import load_settings
-from bot.texts import Texts
+from bot.telemetry.metrics import Metrics
+from bot.text.catalog import Texts
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
 

@@ -13,16 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from bot import custom_ids, orders
-from bot.address import Address, Credit, shown_before
-from bot.custom_ids import CustomId
-from bot.files import MAX_REQUEST_BYTES, fit, fitted, picture_name
-from bot.markdown import MAX_PROMPT_CHARS, escape, one_line, unescape
-from bot.parameters import check_parameters
-from bot.replies import FIELDS, SENTENCES, Refusal, is_fault, sentence
+from bot.interactions.button_actions import Actions
+from bot.jobs.destination import Address, Credit, shown_before
+from bot.policy import job_request as orders
+from bot.policy.prompt_parameters import check_parameters
 from bot.settings import load_settings
-from bot.texts import Texts, Voice
-from bot.ui.actions import Actions
+from bot.text.catalog import Texts, Voice
+from bot.text.error_messages import FIELDS, SENTENCES, Refusal, is_fault, sentence
+from bot.text.markdown import MAX_PROMPT_CHARS, escape, one_line, unescape
+from bot.views import custom_ids
+from bot.views.attachments import MAX_REQUEST_BYTES, fit, fitted, picture_name
+from bot.views.custom_ids import CustomId
 from cascade_core.errors import (
     ContentRefused,
     InvalidRequest,

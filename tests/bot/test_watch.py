@@ -11,10 +11,10 @@ import pytest
 import pytest_asyncio
 
 from bot import health as health_module
-from bot.client import CascadeClient
 from bot.health import Connection, Health
-from bot.metrics import Metrics, route_of
-from bot.results import is_public
+from bot.jobs.outcome import is_public
+from bot.service.client import CascadeClient
+from bot.telemetry.metrics import Metrics, route_of
 
 
 class World:

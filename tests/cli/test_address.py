@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.client import CascadeClient
+from bot.service.client import CascadeClient
 from bot.settings import load_settings as load_bot_settings
 from cascade_core.errors import NotReady, SettingsInvalid
 from serve.cli.checks import check_port

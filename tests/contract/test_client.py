@@ -12,10 +12,10 @@ import pytest
 import pytest_asyncio
 from ulid import ULID
 
-from bot.client import CascadeClient
-from bot.log import referenced
-from bot.records import FOUND, LOST, Job, JobEvent
+from bot.service.client import CascadeClient
+from bot.service.models import FOUND, LOST, Job, JobEvent
 from bot.settings import MAX_PAGE
+from bot.telemetry.log import referenced
 from cascade_core.errors import Conflict, InvalidRequest, NotFound, NotReady, Unauthorized
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S

@@ -19,7 +19,7 @@ TORCH = ("torch", "diffusers", "transformers")
 LINTERS = ("cascade-serve", "ruff", "mypy", "import-linter", "types-psutil")
 TESTS = (
     "tests/bot",
-    "--ignore=tests/bot/test_layouts.py",  # it asks the model's text encoder
+    "--ignore=tests/bot/views/test_picture_messages.py",  # it asks the model's text encoder
     "tests/contract",
     "tests/cascade_core/test_images.py",
     "tests/cascade_core/test_wire.py",

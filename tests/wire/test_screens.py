@@ -8,16 +8,17 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.address import Credit
-from bot.files import PictureFile
-from bot.orders import EditedValues
-from bot.progress import Snapshot
-from bot.records import ModelInfo, ServiceStatus
-from bot.rules import Defaults, GuildRules
-from bot.texts import Texts, Voice
-from bot.ui import layouts, panels
-from bot.ui.modals import EditForm
-from bot.ui.parts import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
+from bot.jobs.destination import Credit
+from bot.jobs.live_edits import Snapshot
+from bot.policy.guild_rules import Defaults, GuildRules
+from bot.policy.job_request import EditedValues
+from bot.service.models import ModelInfo, ServiceStatus
+from bot.text.catalog import Texts, Voice
+from bot.views import panels
+from bot.views import picture_messages as layouts
+from bot.views.attachments import PictureFile
+from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
+from bot.views.modals import EditForm
 from tests.bot.conftest import JOB_ID, job_like
 from tests.wire.screens import chromium
 from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, page

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from ulid import ULID
 
-from bot.client import CascadeClient
+from bot.service.client import CascadeClient
 from cascade_core.errors import Internal, InvalidRequest
 from tests.wire.bot.conftest import Stage
 from tests.wire.fake_discord.messages import Upload, walk

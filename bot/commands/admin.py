@@ -1,0 +1,145 @@
+"""``/admin``: a server's rules for pictures, and how the service does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from discord import AppCommandOptionType, ChannelType, app_commands
+from discord.app_commands import Range
+from discord.ext import commands
+
+from bot.interactions.responder import Interaction, Talk
+from bot.interactions.submission import Desk
+from bot.policy.guild_rules import GuildRules
+from bot.policy.job_request import MAX_IMAGES
+from bot.service.client import CascadeClient
+from bot.text.error_messages import Refusal
+from bot.views import panels
+from cascade_core.errors import NotReady
+from cascade_core.request import MAX_STEPS
+
+_MAX_OPEN = 100
+_MAX_LIST_CHARS = 2000
+
+
+class ChannelId(app_commands.Transformer):
+    """A channel that people write in, by its id: the bot keeps no channels in memory."""
+
+    @property
+    def type(self) -> AppCommandOptionType:
+        """Return what Discord asks for."""
+        return AppCommandOptionType.channel
+
+    @property
+    def channel_types(self) -> list[ChannelType]:
+        """Return which channels can be chosen; threads count as the one around them."""
+        return [ChannelType.text, ChannelType.news, ChannelType.voice, ChannelType.forum]
+
+    async def transform(self, _interaction: Interaction, value: Any, /) -> int:
+        """Return the channel's id."""
+        return int(value.id)
+
+
+Channel = app_commands.Transform[int, ChannelId]
+
+
+@app_commands.allowed_contexts(guilds=True, dms=False, private_channels=False)
+@app_commands.allowed_installs(guilds=True, users=False)
+@app_commands.default_permissions(manage_guild=True)
+class Admin(
+    commands.GroupCog, group_name="admin", group_description="Rules for pictures in this server"
+):
+    """What who manages a server decides; checked here again, whatever Discord let through.
+
+    Args:
+        client: of the service.
+        desk: knows the rules.
+    """
+
+    def __init__(self, client: CascadeClient, desk: Desk) -> None:
+        super().__init__()
+        self._client = client
+        self._desk = desk
+
+    @app_commands.command(description="How much one person may ask for")
+    @app_commands.describe(
+        images="Pictures at a time",
+        steps="Steps at most",
+        under_way="Jobs under way per person; 0: no limit",
+    )
+    async def limits(
+        self,
+        interaction: Interaction,
+        images: Range[int, 0, MAX_IMAGES] | None = None,
+        steps: Range[int, 0, MAX_STEPS] | None = None,
+        under_way: Range[int, 0, _MAX_OPEN] | None = None,
+    ) -> None:
+        """Change the limits, and show the rules."""
+        given = {"max_images": images, "max_steps": steps, "max_open": under_way}
+        chosen: dict[str, Any] = {name: most for name, most in given.items() if most is not None}
+        await self._change(interaction, lambda rules: replace(rules, **chosen))
+
+    @app_commands.command(description="Words that prompts may not have")
+    @app_commands.describe(
+        add="Words to block, separated by commas",
+        remove="Words to allow again, separated by commas",
+        age_restricted="Allow them in age-restricted channels",
+    )
+    async def blocklist(
+        self,
+        interaction: Interaction,
+        add: Range[str, 1, _MAX_LIST_CHARS] | None = None,
+        remove: Range[str, 1, _MAX_LIST_CHARS] | None = None,
+        age_restricted: bool = False,
+    ) -> None:
+        """Change the blocked words, and show the rules."""
+        await self._change(
+            interaction, lambda rules: rules.with_words(add or "", remove or "", age_restricted)
+        )
+
+    @app_commands.command(description="Where pictures may be made")
+    @app_commands.describe(
+        allow="Allow this channel; others are closed then",
+        forbid="Take this channel off the list",
+    )
+    async def channels(
+        self,
+        interaction: Interaction,
+        allow: Channel | None = None,
+        forbid: Channel | None = None,
+    ) -> None:
+        """Change the channels, and show the rules."""
+        await self._change(interaction, lambda rules: rules.with_channels(allow, forbid))
+
+    @app_commands.command(description="How the picture service does")
+    async def status(self, interaction: Interaction) -> None:
+        """Show replicas, queue and error rate."""
+        talk, _ = await self._admit(interaction)
+        problem = ""
+        try:
+            await self._client.check()
+        except NotReady as error:
+            problem = error.message
+        await talk.say(panels.status(talk.voice, await self._client.status(), problem))
+
+    async def _admit(self, interaction: Interaction) -> tuple[Talk, int]:
+        """Acknowledge, and let nobody past who may not manage the server.
+
+        Raises:
+            Refusal: they may not.
+        """
+        talk = self._desk.talk(interaction)
+        if interaction.guild_id is None:
+            raise Refusal.because("guild_only")
+        if not interaction.permissions.manage_guild:
+            raise Refusal.because("not_admin")
+        await talk.hold(private=True)
+        return talk, interaction.guild_id
+
+    async def _change(
+        self, interaction: Interaction, change: Callable[[GuildRules], GuildRules]
+    ) -> None:
+        talk, guild_id = await self._admit(interaction)
+        await talk.say(panels.rules(talk.voice, await self._desk.rules.change(guild_id, change)))

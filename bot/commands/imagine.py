@@ -1,0 +1,119 @@
+"""``/imagine``."""
+
+from __future__ import annotations
+
+from discord import app_commands
+from discord.app_commands import Choice, Range
+from discord.ext import commands
+
+from bot.interactions.responder import Interaction, Talk
+from bot.interactions.submission import Desk
+from bot.policy import job_request as orders
+from bot.policy.aspects import aspect_name, aspects_to_choose, parse_aspect
+from bot.policy.guild_rules import Defaults
+from bot.policy.job_request import MAX_IMAGES, Aspect, Order
+from bot.policy.prompt_parameters import check_parameters
+from bot.text.markdown import MAX_PROMPT_CHARS, one_line
+from cascade_core.request import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
+
+_MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
+
+
+def aspect_choices(desk: Desk, interaction: Interaction, current: str) -> list[Choice[str]]:
+    """Return the shapes whose names hold what is typed so far, in the language of the person."""
+    voice, model = desk.talk(interaction).voice, desk.known_model()
+    named = {aspect: aspect_name(voice, aspect, model) for aspect in aspects_to_choose(model)}
+    wanted = current.casefold()
+    return [
+        Choice(name=name, value=aspect)
+        for aspect, name in named.items()
+        if wanted in name.casefold() or wanted == aspect
+    ]
+
+
+def chosen_aspect(talk: Talk, given: str | None) -> Aspect | None:
+    """Return the shape in the option ``aspect`` of a command.
+
+    Raises:
+        Refusal: there is no such shape.
+    """
+    name = talk.voice.find("command.imagine.aspect.name") or "aspect"
+    return parse_aspect(talk.voice, name, given)
+
+
+class Imagine(commands.Cog):
+    """Makes pictures from words.
+
+    Args:
+        desk: takes the orders.
+    """
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    @app_commands.command(description="Make a picture from words")
+    @app_commands.describe(
+        prompt="What the picture should show",
+        aspect="Its shape",
+        negative="What it should not show",
+        seed="The same seed makes the same picture",
+        steps="More take longer and may add detail",
+        guidance="How closely to follow the prompt",
+        count="How many pictures",
+        spoiler="Hide it until somebody looks",
+        private="Show it to you alone",
+    )
+    async def imagine(
+        self,
+        interaction: Interaction,
+        prompt: Range[str, 1, MAX_PROMPT_CHARS],
+        aspect: str | None = None,
+        negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
+        seed: Range[int, 0, MAX_SEED] | None = None,
+        steps: Range[int, 1, MAX_STEPS] | None = None,
+        guidance: Range[float, 0.0, MAX_GUIDANCE_SCALE] | None = None,
+        count: Range[int, 1, MAX_IMAGES] = 1,
+        spoiler: bool = False,
+        private: bool | None = None,
+    ) -> None:
+        """Order a picture."""
+        talk = self._desk.talk(interaction)
+        check_parameters(talk.voice, prompt, negative or "")
+        chosen = chosen_aspect(talk, aspect)
+
+        async def make(defaults: Defaults) -> Order:
+            width, height = await self._size(chosen or defaults.aspect)
+            return Order(
+                prompt=orders.check_prompt(prompt),
+                negative_prompt=one_line(defaults.negative if negative is None else negative),
+                width=width,
+                height=height,
+                n=count,
+                seed=seed,
+                steps=steps,
+                guidance_scale=guidance,
+                spoiler=spoiler,
+                private=defaults.private if private is None else private,
+                preview=defaults.preview,
+            )
+
+        await self._desk.place(talk, make)
+
+    @imagine.autocomplete("prompt")
+    async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Offer prompts that suit the model; whatever is typed goes, too."""
+        model = self._desk.known_model()
+        wanted = current.casefold()
+        found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
+        fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
+        return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
+
+    @imagine.autocomplete("aspect")
+    async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Offer the shapes with the sizes that the model makes."""
+        return aspect_choices(self._desk, interaction, current)
+
+    async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
+        if aspect is None:
+            return None, None
+        return orders.size_of(aspect, await self._desk.model())

@@ -1,0 +1,1 @@
+"""From an interaction of Discord to a job, and back to its answer."""

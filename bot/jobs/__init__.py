@@ -1,0 +1,1 @@
+"""Follows jobs and delivers their outcome to Discord."""

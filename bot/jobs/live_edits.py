@@ -1,0 +1,253 @@
+"""Which of a job's many changes are worth an edit, and when: the latest wins, one at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from bot.service.models import FOUND, LOST, Job, JobEvent
+
+MIN_INTERVAL_S = 2.0
+MAX_INTERVAL_S = 15.0
+EDIT_TIMEOUT_S = 8.0
+GRACE_FOR_LAST_S = 1.5
+"""How long the result waits for an edit that is already on its way."""
+SOONEST_S = 3
+"""An estimate is never nearer than this: it would be in the past before it is read."""
+_SMALLEST_MOVE = 0.1
+# Where in a picture's work each stage begins and ends, roughly as their seconds go.
+_SPANS = {"c": (0.0, 0.6), "b": (0.6, 0.95), "a": (0.95, 1.0)}
+_SPANS_OF_VARIATION = {"b": (0.0, 0.9), "a": (0.9, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a live message shows of a job.
+
+    Attributes:
+        position: jobs ahead of it, while it waits.
+        done_at: Unix time when it will probably be done; None when unknown.
+        stage: at work now; None before the first.
+        done: of each picture's work, 0 to 1.
+        preview: path of the newest preview.
+        began: Unix time of the first step that was seen, and the fraction at that time.
+        is_lost: the service does not answer.
+    """
+
+    position: int | None = None
+    done_at: int | None = None
+    stage: Literal["c", "b", "a"] | None = None
+    step: int = 0
+    steps: int = 0
+    index: int = 0
+    n: int = 1
+    done: tuple[float, ...] = (0.0,)
+    is_variation: bool = False
+    preview: str = ""
+    began: tuple[float, float] | None = None
+    is_lost: bool = False
+
+    @property
+    def fraction(self) -> float:
+        """Return how much of the whole work is done, 0 to 1."""
+        return sum(self.done) / len(self.done)
+
+    @classmethod
+    def of(cls, job: Job, now_s: float) -> Self:
+        """Return what a job shows when it is looked at for the first time."""
+        done_at = None if job.eta_s is None else round(now_s + job.eta_s)
+        return cls(
+            position=job.position,
+            done_at=done_at,
+            n=job.request.n,
+            done=(0.0,) * job.request.n,
+            is_variation=job.request.kind != "generate",
+        )
+
+    def after(self, event: JobEvent, now_s: float) -> Snapshot:
+        """Return what is shown after an event."""
+        data = event.data
+        if event.type in (LOST, FOUND):
+            return replace(self, is_lost=event.type == LOST)
+        if event.type == "queued":
+            eta_s = data.get("eta_s")
+            done_at = None if eta_s is None else round(now_s + eta_s)
+            return replace(self, position=data.get("position"), done_at=done_at)
+        spans = _SPANS_OF_VARIATION if self.is_variation else _SPANS
+        if event.type != "progress" or data["stage"] not in spans:
+            return self
+        stage, step, steps, index = data["stage"], data["step"], data["steps"], data["index"]
+        begin, end = spans[stage]
+        inside = begin + (end - begin) * step / max(1, steps)
+        moved = replace(
+            self,
+            position=None,
+            stage=stage,
+            step=step,
+            steps=steps,
+            index=index,
+            done=tuple(
+                max(before, inside) if number == index else before
+                for number, before in enumerate(self.done)
+            ),
+            preview=data.get("preview_url", self.preview),
+        )
+        return moved._estimated(now_s)
+
+    def at(self, now_s: float) -> Snapshot:
+        """Return what is shown at a moment: no time that has passed, nor one that is too near."""
+        if self.done_at is None:
+            return self
+        if self.is_lost or self.done_at <= now_s:
+            return replace(self, done_at=None)
+        return replace(self, done_at=max(self.done_at, round(now_s) + SOONEST_S))
+
+    def is_worth_an_edit(self, shown: Snapshot | None) -> bool:
+        """Return True if people who see ``shown`` would notice the difference."""
+        if shown is None:
+            return True
+        return (
+            self.stage != shown.stage
+            or self.position != shown.position
+            or self.preview != shown.preview
+            or self.is_lost != shown.is_lost
+            or (self.done_at is None) != (shown.done_at is None)
+            or self.fraction - shown.fraction >= _SMALLEST_MOVE
+        )
+
+    def _estimated(self, now_s: float) -> Snapshot:
+        """Return this with the time at which the job is done if it goes on at its own pace.
+
+        Until it has moved far enough to have a pace, the service's estimate stays.
+        """
+        began_s, began_fraction = began = self.began or (now_s, self.fraction)
+        moved = self.fraction - began_fraction
+        if moved < _SMALLEST_MOVE:
+            return replace(self, began=began)
+        left_s = (now_s - began_s) * (1 - self.fraction) / moved
+        return replace(self, began=began, done_at=round(now_s + left_s))
+
+
+class LiveLoad:
+    """Counts live messages by channel: the more there are, the rarer each is edited."""
+
+    def __init__(self) -> None:
+        self._by_channel: dict[int, int] = {}
+
+    def enter(self, channel_id: int) -> None:
+        """Count one more."""
+        self._by_channel[channel_id] = self._by_channel.get(channel_id, 0) + 1
+
+    def leave(self, channel_id: int) -> None:
+        """Count one less."""
+        left = self._by_channel.get(channel_id, 1) - 1
+        if left > 0:
+            self._by_channel[channel_id] = left
+        else:
+            self._by_channel.pop(channel_id, None)
+
+    def interval_s(self, channel_id: int) -> float:
+        """Return the pause between two edits of one message."""
+        return min(MAX_INTERVAL_S, MIN_INTERVAL_S * self._by_channel.get(channel_id, 1))
+
+
+class Coalescer:
+    """Edits a live message: the latest snapshot wins, one edit is on its way at a time.
+
+    Never awaited by who reports progress; :meth:`finish` ends it before the result is shown.
+
+    Args:
+        edit: shows a snapshot; False: there will be nothing to edit any more.
+        interval_s: the pause between two edits, asked before each.
+        on_coalesced: called for each snapshot that was passed over.
+        clock: seconds that only grow.
+        unix_time: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        edit: Callable[[Snapshot], Awaitable[bool]],
+        interval_s: Callable[[], float],
+        on_coalesced: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+        unix_time: Callable[[], float] = time.time,
+    ) -> None:
+        self._edit = edit
+        self._interval_s = interval_s
+        self._on_coalesced = on_coalesced
+        self._clock = clock
+        self._unix_time = unix_time
+        self._newest: Snapshot | None = None
+        self._latest: Snapshot | None = None
+        self._shown: Snapshot | None = None
+        self._last_at_s: float | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._expiry: asyncio.Task[None] | None = None
+        self._is_over = self._is_editing = False
+
+    def show(self, snapshot: Snapshot) -> None:
+        """Have a snapshot shown as soon as its turn comes; returns at once."""
+        self._newest = snapshot
+        is_worth = snapshot.at(self._unix_time()).is_worth_an_edit(self._shown)
+        if self._is_over or not is_worth:
+            return
+        if self._latest is not None:
+            self._on_coalesced()
+        self._latest = snapshot
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run())
+
+    async def finish(self) -> None:
+        """Drop what waits; an edit on its way gets a moment, then it is cut off."""
+        self._is_over, self._latest = True, None
+        if self._expiry is not None:
+            self._expiry.cancel()
+        if self._task is None or self._task.done():
+            return
+        if self._is_editing:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(GRACE_FOR_LAST_S):
+                    await asyncio.shield(self._task)
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while self._latest is not None and not self._is_over:
+            await self._wait_for_turn()
+            snapshot, self._latest = self._latest, None
+            if snapshot is None or self._is_over:
+                return
+            snapshot = snapshot.at(self._unix_time())
+            self._last_at_s, self._is_editing = self._clock(), True
+            try:
+                async with asyncio.timeout(EDIT_TIMEOUT_S):
+                    self._is_over = not await self._edit(snapshot) or self._is_over
+                self._shown = snapshot
+                self._watch_time(snapshot)
+            except TimeoutError:
+                self._on_coalesced()
+            finally:
+                self._is_editing = False
+
+    def _watch_time(self, shown: Snapshot) -> None:
+        """Have the time taken out of the message once it has passed."""
+        if self._expiry is not None:
+            self._expiry.cancel()
+        self._expiry = None
+        if shown.done_at is not None and not self._is_over:
+            self._expiry = asyncio.create_task(self._expire(shown.done_at))
+
+    async def _expire(self, done_at: int) -> None:
+        await asyncio.sleep(max(0.0, done_at - self._unix_time()))
+        if self._newest is not None:
+            self.show(self._newest)
+
+    async def _wait_for_turn(self) -> None:
+        if self._last_at_s is not None:
+            wait_s = self._last_at_s + self._interval_s() - self._clock()
+            if wait_s > 0:
+                await asyncio.sleep(wait_s)

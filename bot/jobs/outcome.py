@@ -1,0 +1,111 @@
+"""The message of a job's outcome, with its pictures fetched and made to fit."""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from urllib.parse import urlsplit
+
+from bot.jobs.destination import Address, Credit
+from bot.service.client import CascadeClient
+from bot.service.models import Job
+from bot.text.catalog import Texts, Voice
+from bot.text.error_messages import is_fault, sentence
+from bot.views import picture_messages as layouts
+from bot.views.attachments import fitted, picture_name
+from bot.views.components import Layout
+from cascade_core.errors import CascadeError, Gone, Internal, NotFound
+
+LINK_S = 7 * 24 * 3600
+
+
+class Results:
+    """Makes the messages that show outcomes.
+
+    Args:
+        client: of the service.
+        texts: what they say.
+    """
+
+    def __init__(self, client: CascadeClient, texts: Texts) -> None:
+        self._client = client
+        self._texts = texts
+
+    async def layout(self, job: Job, address: Address, shrink: int = 0) -> Layout:
+        """Return the message of a job that has ended; files fit its address."""
+        voice = Voice(self._texts, address.locale)
+        if job.state == "cancelled":
+            return layouts.ended(voice, job, voice("ended.cancelled"), address.credit)
+        if job.state != "succeeded":
+            error = job.error or Internal("no reason given")
+            reason = sentence(error, voice, job.id)
+            return layouts.ended(voice, job, reason, address.credit, is_fault=is_fault(error))
+        return await self.pictures(
+            job, voice, address.file_limit_bytes, shrink, address.spoiler, address.credit
+        )
+
+    async def pictures(
+        self,
+        job: Job,
+        voice: Voice,
+        limit_bytes: int,
+        shrink: int = 0,
+        spoiler: bool = False,
+        credit: Credit | None = None,
+        choose_to_delete: bool = False,
+    ) -> Layout:
+        """Return the message of a job that has succeeded, with what is left of its pictures.
+
+        Args:
+            job: whose pictures.
+            voice: the language.
+            limit_bytes: of one file.
+            shrink: see :func:`bot.views.attachments.fitted`.
+            spoiler: hide them until somebody looks.
+            credit: what the job came from.
+            choose_to_delete: with buttons that ask which one.
+        """
+        try:
+            found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
+        except (Gone, NotFound):
+            job = await self._client.job(job.id)
+            found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
+        if not found:
+            return layouts.ended(voice, job, voice("ended.gone"), credit)
+        prompt = job.request.prompt
+        named = [
+            (picture_name(prompt, image.seed, image.decoder_seed), data)
+            for image, data in zip(job.images, found, strict=True)
+        ]
+        files = await fitted(named, limit_bytes, shrink)
+        are_original = all(file.is_original for file in files)
+        return layouts.finished(
+            voice,
+            job,
+            files,
+            spoiler=spoiler,
+            links=[] if are_original else await self.links(job),
+            credit=credit,
+            choose_to_delete=choose_to_delete,
+        )
+
+    async def links(self, job: Job) -> list[str]:
+        """Return links to a job's original files that people can open; none if there are none."""
+        try:
+            found = await asyncio.gather(
+                *(self._client.share(image.id, LINK_S) for image in job.images)
+            )
+        except CascadeError:
+            return []
+        return [link for link in found if is_public(link)]
+
+
+def is_public(url: str) -> bool:
+    """Tell whether an address might be opened from elsewhere than this machine."""
+    host = urlsplit(url).hostname or ""
+    if host == "localhost" or "." not in host + ("." if ":" in host else ""):
+        return False
+    try:
+        return ipaddress.ip_address(host).is_global
+    except ValueError:
+        return True

@@ -1,0 +1,1 @@
+"""What people may ask for and what they get by default; pure."""

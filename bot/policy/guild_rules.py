@@ -1,0 +1,221 @@
+"""What a server's admins allow, and what people like by default; kept in the service by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from typing import Any, Self
+
+from bot.policy.job_request import ASPECTS, Aspect, Order
+from bot.service.client import CascadeClient
+from bot.service.preferences import Preferences
+from bot.text.error_messages import Refusal
+from bot.text.markdown import escape, one_line
+from cascade_core.word_filter import WordFilter, is_phrase
+
+MAX_WORDS = 200
+MAX_WORD_CHARS = 60
+MAX_CHANNELS = 100
+_FRESH_S = 60.0
+_MOST_GUILDS = 5_000
+_MOST_PEOPLE = 50_000
+_PRIVATE_LIST = "private_people"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuildRules:
+    """A server's rules; zero and empty mean no limit.
+
+    Attributes:
+        max_images, max_steps: for one order.
+        max_open: jobs under way per person.
+        words: that neither prompts nor negative prompts may have, see
+            :mod:`cascade_core.word_filter`.
+        adult_words: that they may have in age-restricted channels only.
+        channels: where pictures may be made.
+    """
+
+    max_images: int = 0
+    max_steps: int = 0
+    max_open: int = 0
+    words: tuple[str, ...] = ()
+    adult_words: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+
+    def check(self, order: Order, channel_ids: tuple[int, ...], is_adult: bool) -> None:
+        """Check an order.
+
+        Args:
+            order: what is asked for.
+            channel_ids: where: the channel, and for a thread the channel around it.
+            is_adult: that channel is age-restricted.
+
+        Raises:
+            Refusal: the first rule that it breaks.
+        """
+        if self.channels and not set(channel_ids) & set(self.channels):
+            named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
+            raise Refusal.because("channel", channels=named)
+        if self.max_images and order.n > self.max_images:
+            raise Refusal.because("too_many_images", count=self.max_images)
+        if self.max_steps and (order.steps or 0) > self.max_steps:
+            raise Refusal.because("too_many_steps", count=self.max_steps)
+        for text in (order.prompt, order.negative_prompt):
+            found = self._blocked.first_in(text)
+            if found is not None:
+                raise Refusal.because("blocked_word", word=escape(self.words[found]))
+            found = None if is_adult else self._blocked_elsewhere.first_in(text)
+            if found is not None:
+                raise Refusal.because("adult_word", word=escape(self.adult_words[found]))
+
+    @cached_property
+    def _blocked(self) -> WordFilter:
+        return WordFilter(self.words)
+
+    @cached_property
+    def _blocked_elsewhere(self) -> WordFilter:
+        return WordFilter(self.adult_words)
+
+    def with_words(self, add: str, remove: str, is_adult: bool) -> GuildRules:
+        """Return the rules with words added and removed, each given with commas between.
+
+        What is added but has nothing to look for is left out.
+
+        Raises:
+            Refusal: there would be too many.
+        """
+        name = "adult_words" if is_adult else "words"
+        removed, added = _parts(remove), words_of(add)
+        rules = self
+        for list_name in ("words", "adult_words"):
+            kept = [word for word in getattr(rules, list_name) if word not in removed + added]
+            rules = replace(rules, **{list_name: tuple(kept)})  # type: ignore[arg-type]
+        changed = (*getattr(rules, name), *added)
+        if len(changed) > MAX_WORDS:
+            raise Refusal("admin.blocklist_full")
+        return replace(rules, **{name: changed})  # type: ignore[arg-type]
+
+    def with_channels(self, allow: int | None, forbid: int | None) -> GuildRules:
+        """Return the rules with a channel on the list, and one off it.
+
+        Raises:
+            Refusal: there would be too many.
+        """
+        channels = [channel for channel in self.channels if channel not in (allow, forbid)]
+        if allow is not None:
+            channels.append(allow)
+        if len(channels) > MAX_CHANNELS:
+            raise Refusal("admin.channels_full", (("most", MAX_CHANNELS),))
+        return replace(self, channels=tuple(channels))
+
+    @classmethod
+    def from_value(cls, value: dict[str, Any] | None) -> Self:
+        """Read what the service keeps."""
+        return cls(**{name: _tuple(item) for name, item in _known(cls, value).items()})
+
+    def to_value(self) -> dict[str, Any]:
+        """Return what the service keeps."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Defaults:
+    """What somebody's pictures are like unless they say otherwise."""
+
+    aspect: Aspect | None = None
+    negative: str = ""
+    private: bool = False
+    preview: bool = True
+
+    @classmethod
+    def from_value(cls, value: dict[str, Any] | None) -> Self:
+        """Read what the service keeps."""
+        found = cls(**_known(cls, value))
+        return found if found.aspect in ASPECTS else replace(found, aspect=None)
+
+    def to_value(self) -> dict[str, Any]:
+        """Return what the service keeps."""
+        return asdict(self)
+
+
+class Rules:
+    """The rules of all servers, each asked for again every minute.
+
+    Args:
+        client: of the service, which keeps them.
+    """
+
+    def __init__(self, client: CascadeClient) -> None:
+        async def load(guild_id: int) -> GuildRules:
+            return GuildRules.from_value(await client.preference(f"guild.{guild_id}"))
+
+        async def store(guild_id: int, rules: GuildRules) -> None:
+            await client.set_preference(f"guild.{guild_id}", rules.to_value())
+
+        self._kept = Preferences(load, store, fresh_s=_FRESH_S, most=_MOST_GUILDS)
+
+    async def of(self, guild_id: int | None) -> GuildRules:
+        """Return a server's rules; there are none outside of servers."""
+        return GuildRules() if guild_id is None else await self._kept.get(guild_id)
+
+    async def change(self, guild_id: int, change: Callable[[GuildRules], GuildRules]) -> GuildRules:
+        """Change a server's rules, and return what they are now."""
+        return await self._kept.change(guild_id, change)
+
+
+class People:
+    """The defaults of all users.
+
+    Args:
+        client: of the service, which keeps them.
+    """
+
+    def __init__(self, client: CascadeClient) -> None:
+        async def load(user: str) -> Defaults:
+            return Defaults.from_value(await client.preference("defaults", user))
+
+        async def store(user: str, defaults: Defaults) -> None:
+            await client.set_preference("defaults", defaults.to_value(), user)
+
+        self._client = client
+        self._kept = Preferences(load, store, most=_MOST_PEOPLE)
+
+    async def of(self, user: str) -> Defaults:
+        """Return somebody's defaults."""
+        return await self._kept.get(user)
+
+    async def change(self, user: str, change: Callable[[Defaults], Defaults]) -> Defaults:
+        """Change a user's defaults, and return what they are now."""
+        return await self._kept.change(user, change)
+
+    async def adopt_private_list(self) -> None:
+        """Note the wish of each person on the list that earlier versions kept, and drop the list.
+
+        Raises:
+            CascadeError: the service does not answer; to be tried again.
+        """
+        value = await self._client.preference(_PRIVATE_LIST)
+        for user in (value or {}).get("users") or ():
+            await self.change(user, lambda defaults: replace(defaults, private=True))
+        if value is not None:
+            await self._client.delete_preference(_PRIVATE_LIST)
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words and phrases of a list with commas between, each once."""
+    return list(filter(is_phrase, _parts(text)))
+
+
+def _parts(text: str) -> list[str]:
+    parts = (one_line(part).lower()[:MAX_WORD_CHARS].strip() for part in text.split(","))
+    return list(dict.fromkeys(filter(None, parts)))
+
+
+def _known(cls: type, value: dict[str, Any] | None) -> dict[str, Any]:
+    names = {field.name for field in fields(cls)}
+    return {name: item for name, item in (value or {}).items() if name in names}
+
+
+def _tuple(item: Any) -> Any:
+    return tuple(item) if isinstance(item, list) else item

@@ -1,0 +1,51 @@
+"""Parameters as other bots take them inside a prompt (``--ar 16:9``); here they are options.
+
+A word counts as one if it begins with two hyphens at the start of a text or after a space. Phones
+make one dash of two hyphens, but prose has dashes, too: behind a dash only names that other bots
+know count.
+"""
+
+from __future__ import annotations
+
+import re
+
+from bot.text.catalog import Voice
+from bot.text.error_messages import Refusal
+
+_FOUND = re.compile(r"(?<!\S)(--|[—–])([A-Za-z][\w-]*)")  # noqa: RUF001
+_GIVEN_CHARS = 20
+_OPTIONS = {
+    "aspect": "ar aspect w width h height",
+    "negative": "no neg negative",
+    "seed": "seed sameseed",
+    "steps": "steps",
+    "guidance": "cfg guidance scale",
+    "count": "n count repeat r",
+    "spoiler": "spoiler",
+    "private": "private stealth",
+}
+_OPTION_OF = {name: option for option, names in _OPTIONS.items() for name in names.split()}
+_OF_OTHERS = frozenset(
+    {"c", "chaos", "cref", "cw", "draft", "exp", "fast", "hd", "iw", "niji", "oref", "ow", "p"}
+    | {"personalize", "profile", "q", "quality", "raw", "relax", "s", "sref", "stop", "style"}
+    | {"stylize", "sv", "sw", "tile", "turbo", "v", "version", "video", "weird"}
+)
+
+
+def check_parameters(voice: Voice, *texts: str) -> None:
+    """Refuse texts with a parameter, which would be drawn into the picture.
+
+    Raises:
+        Refusal: names the first one, and the option of ``/imagine`` that does the same.
+    """
+    for text in texts:
+        for found in _FOUND.finditer(text):
+            name = found[2].lower()
+            if found[1] != "--" and name not in _OPTION_OF and name not in _OF_OTHERS:
+                continue
+            given = f"--{found[2][:_GIVEN_CHARS]}"
+            option = _OPTION_OF.get(name)
+            if option is None:
+                raise Refusal.because("unknown_parameter", given=given)
+            said = voice.find(f"command.imagine.{option}.name") or option
+            raise Refusal.because("parameter", given=given, option=said)

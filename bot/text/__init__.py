@@ -1,0 +1,1 @@
+"""The bot's sentences in every language."""

@@ -1,0 +1,311 @@
+"""The messages about pictures: while one is made, when it is there, when it is not.
+
+Pure: from values to components. :func:`shown_in` reads back what the Edit form shows first, so that
+the form opens at once; only for texts that are shown cut the service is asked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from discord import ButtonStyle
+
+from bot.jobs.destination import Credit
+from bot.jobs.live_edits import Snapshot
+from bot.policy.job_request import EditedValues
+from bot.service.models import Job
+from bot.text.catalog import Voice
+from bot.text.markdown import escape, shorten, unescape
+from bot.views import custom_ids
+from bot.views.attachments import PictureFile
+from bot.views.components import (
+    FAILED_COLOUR,
+    QUIET_COLOUR,
+    WORKING_COLOUR,
+    Layout,
+    box,
+    button,
+    galleries,
+    gallery,
+    percent,
+    row,
+    small,
+    text,
+)
+from bot.views.custom_ids import Action, CustomId
+
+_SHOWN_PROMPT_CHARS = 300
+_SHOWN_NEGATIVE_CHARS = 120
+_MAX_ALT_CHARS = 1024
+_WITHOUT = "🚫 "
+_ON_PICTURES: tuple[tuple[Action, str], ...] = (
+    ("reroll", "🎲"),
+    ("edit", "✏️"),
+    ("info", "ℹ️"),  # noqa: RUF001
+    ("delete", "🗑️"),
+)
+_SEED = re.compile(r"`(\d{1,10})`")
+_SIZE = re.compile(r"(\d{3,4})×(\d{3,4})")  # noqa: RUF001
+_UNREAD = re.compile(r"only the first (\d+) tokens of the (prompt|negative prompt) are used")
+"""A warning of :class:`cascade_core.text.PromptLimit`."""
+
+
+@dataclass(frozen=True, slots=True)
+class ShownPictures:
+    """What a message of finished pictures says of them.
+
+    Attributes:
+        indices: of those that are left.
+        is_variation: they are details of one composition.
+        is_cut: a text is shown shortened.
+    """
+
+    values: EditedValues
+    indices: tuple[int, ...]
+    is_variation: bool
+    is_cut: bool
+
+
+def live(
+    voice: Voice,
+    job_id: str,
+    prompt: str,
+    snapshot: Snapshot,
+    preview: tuple[str, bytes] | None = None,
+    spoiler: bool = False,
+    credit: Credit | None = None,
+) -> Layout:
+    """Return the message of a job in progress."""
+    lines = [*credited(voice, credit), f"**{_short(prompt)}**", *_state_lines(voice, snapshot)]
+    pictures = None
+    if preview:
+        pictures = gallery([preview[0]], [_alt(voice("live.preview_alt", prompt=prompt))], spoiler)
+    return Layout(
+        box([text("\n".join(lines)), pictures], WORKING_COLOUR),
+        row(button(CustomId("cancel", job_id), voice("button.cancel"))),
+        files=[preview] if preview else (),
+    )
+
+
+def finished(
+    voice: Voice,
+    job: Job,
+    files: Sequence[PictureFile],
+    *,
+    spoiler: bool = False,
+    links: Sequence[str] = (),
+    credit: Credit | None = None,
+    choose_to_delete: bool = False,
+) -> Layout:
+    """Return the message of a job that has succeeded.
+
+    Args:
+        voice: the language.
+        job: with at least one picture.
+        files: one for each of its pictures.
+        spoiler: hide the pictures until they are clicked on.
+        links: to the originals, where files are not the original bytes.
+        credit: what the job came from.
+        choose_to_delete: ask which picture to delete, in the place of the usual buttons.
+    """
+    shown = galleries([file.name for file in files], _alts(voice, job, len(files)), spoiler)
+    parts = [
+        *map(text, credited(voice, credit)),
+        *shown,
+        text("\n".join(_result_lines(voice, job, files, links))),
+    ]
+    return Layout(
+        box(parts),
+        *(delete_rows(voice, job) if choose_to_delete else result_rows(voice, job)),
+        files=[(file.name, file.data) for file in files],
+    )
+
+
+def credited(voice: Voice, credit: Credit | None) -> Iterator[str]:
+    """Yield the line that names the button and its presser, with a link to the earlier message."""
+    if credit is not None:
+        line = voice(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
+        yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))
+
+
+def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
+    """Yield the rows of buttons under a job's pictures, which are numbered by their places."""
+    indices = [image.index for image in job.images]
+    is_one = len(indices) == 1
+    # Under several pictures words only: four stand side by side on a phone then.
+    again = [
+        button(CustomId(action, job.id), voice(f"button.{action}"), emoji if is_one else None)
+        for action, emoji in _ON_PICTURES
+    ]
+    if is_one:
+        vary = CustomId("vary", job.id, str(indices[0]))
+        yield row(button(vary, voice("button.vary"), "✨", ButtonStyle.primary), *again)
+        return
+    yield text(small(f"✨ V1–V{len(indices)}: {voice('button.vary')}"))  # noqa: RUF001
+    yield row(
+        *(
+            button(CustomId("vary", job.id, str(index)), f"V{place}")
+            for place, index in enumerate(indices, 1)
+        )
+    )
+    yield row(*again)
+
+
+def delete_rows(voice: Voice, job: Job) -> Iterator[Any]:
+    """Yield the rows of buttons that ask which of a job's pictures to delete."""
+    danger = ButtonStyle.danger
+    yield text(voice("delete.which"))
+    yield row(
+        *(
+            button(CustomId("erase", job.id, str(image.index)), str(place), "🗑️", danger)
+            for place, image in enumerate(job.images, 1)
+        )
+    )
+    yield row(
+        button(CustomId("erase", job.id, "all"), voice("button.delete_all"), "🗑️", danger),
+        button(CustomId("erase", job.id, "none"), voice("button.cancel")),
+    )
+
+
+def ended(
+    voice: Voice, job: Job, reason: str, credit: Credit | None = None, *, is_fault: bool = False
+) -> Layout:
+    """Return the message of a job that made no picture; ``is_fault``: through a fault of ours."""
+    lines = [*credited(voice, credit), f"**{_short(job.request.prompt)}**", reason]
+    return Layout(
+        box([text("\n".join(lines))], FAILED_COLOUR if is_fault else QUIET_COLOUR),
+        row(
+            button(CustomId("again", job.id), voice("button.again"), "🔁"),
+            button(CustomId("delete", job.id), voice("button.delete"), "🗑️"),
+        ),
+    )
+
+
+def resting(voice: Voice, job_id: str, prompt: str, credit: Credit | None = None) -> Layout:
+    """Return the message of a job whose progress is not shown until the bot is back."""
+    lines = [*credited(voice, credit), f"**{_short(prompt)}**", small(voice("live.restarting"))]
+    cancel = button(CustomId("cancel", job_id), voice("button.cancel"))
+    return Layout(box([text("\n".join(lines))], QUIET_COLOUR), row(cancel))
+
+
+def shown_in(components: Sequence[Any]) -> ShownPictures:
+    """Read what a message that :func:`finished` made says, from its components."""
+    parts = list(_walk(components))
+    alts = [item.get("description") or "" for part in parts for item in part.get("items") or ()]
+    prompt = _without_number(alts[0], len(alts)) if alts else ""
+    negative = size = ""
+    seeds: list[str] = []
+    for words in _small_lines(parts):
+        if words.startswith(_WITHOUT):
+            negative = unescape(words.removeprefix(_WITHOUT))
+        elif found := _SIZE.search(words):
+            size, seeds = f"{found[1]}x{found[2]}", _SEED.findall(words)
+    values = EditedValues(
+        prompt=prompt, negative_prompt=negative, seed=seeds[0] if seeds else "", size=size
+    )
+    ids = (custom_ids.parse(str(part.get("custom_id") or "")) for part in parts)
+    varied = [one.index for one in ids if one is not None and one.action == "vary"]
+    return ShownPictures(
+        values,
+        indices=tuple(index for index in varied if index is not None),
+        is_variation=len(seeds) > 1,
+        is_cut=prompt.endswith("…") or negative.endswith("…"),
+    )
+
+
+def has_spoiler(components: Sequence[Any]) -> bool:
+    """Return True if a message hides its pictures, so that what comes of them is hidden, too."""
+    items = (item for part in _walk(components) for item in part.get("items") or ())
+    return any(item.get("spoiler") for item in items)
+
+
+def seconds(voice: Voice, value_s: float) -> str:
+    """Return a duration in words of the language."""
+    number = f"{value_s:.1f}" if value_s < 10 else f"{value_s:.0f}"
+    return voice("unit.seconds", number=number.replace(".", voice("unit.decimal_point")))
+
+
+def _state_lines(voice: Voice, snapshot: Snapshot) -> Iterator[str]:
+    done = "" if snapshot.done_at is None else voice("live.done", when=f"<t:{snapshot.done_at}:R>")
+    if snapshot.stage is not None:
+        yield percent(snapshot.fraction)
+    if snapshot.is_lost:
+        yield small(voice("live.lost"))
+        return
+    if snapshot.stage is None:
+        waiting = voice("live.waiting") if not snapshot.position else ""
+        ahead = voice("live.ahead", count=snapshot.position) if snapshot.position else ""
+        yield small(" · ".join(filter(None, (waiting, ahead, done))))
+        return
+    stage = voice(f"live.stage_{snapshot.stage}")
+    number = f"{snapshot.index + 1}/{snapshot.n}" if snapshot.n > 1 else ""
+    step = f"{snapshot.step}/{snapshot.steps}" if snapshot.steps > 1 else ""
+    yield small(" · ".join(filter(None, (f"{stage} {step}".strip(), number, done))))
+
+
+def _result_lines(
+    voice: Voice, job: Job, files: Sequence[PictureFile], links: Sequence[str]
+) -> Iterator[str]:
+    request, first = job.request, job.images[0]
+    yield _short(request.prompt)
+    if request.negative_prompt:
+        yield small(_WITHOUT + escape(shorten(request.negative_prompt, _SHOWN_NEGATIVE_CHARS)))
+    facts = [voice("result.seed", seed=first.seed)]
+    if first.decoder_seed != first.seed:
+        facts.append(voice("result.details", seed=first.decoder_seed))
+    yield small(" · ".join([*facts, f"{request.width}×{request.height}"]))  # noqa: RUF001
+    for warning in job.warnings:
+        yield small(f"⚠️ {_warning(voice, warning)}")
+    if not all(file.is_original for file in files):
+        named = [f"[{number}]({link})" for number, link in enumerate(links, 1)]
+        originals = [voice("result.originals"), *named] if named else []
+        yield small(" ".join([voice("result.smaller"), *originals]))
+
+
+def _warning(voice: Voice, warning: str) -> str:
+    found = _UNREAD.fullmatch(warning)
+    if found is None:
+        return escape(warning)
+    key = "result.unread" if found[2] == "prompt" else "result.unread_negative"
+    return voice(key, count=int(found[1]))
+
+
+def _alts(voice: Voice, job: Job, count: int) -> list[str]:
+    prompt = job.request.prompt
+    if count == 1:
+        return [_alt(prompt)]
+    return [
+        _alt(voice("result.alt", number=number, count=count, prompt=prompt))
+        for number in range(1, count + 1)
+    ]
+
+
+def _without_number(alt: str, count: int) -> str:
+    """Return the prompt in the alt text of the first of some pictures, in whatever language."""
+    if count > 1:
+        return re.sub(rf"^[^:\d]*1\b[^:\d]*{count}\b[^:\d]*: ", "", alt, count=1)
+    return alt
+
+
+def _short(prompt: str) -> str:
+    return escape(shorten(prompt, _SHOWN_PROMPT_CHARS))
+
+
+def _alt(words: str) -> str:
+    return shorten(words, _MAX_ALT_CHARS)
+
+
+def _small_lines(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    for part in parts:
+        for line in str(part.get("content") or "").splitlines():
+            if line.startswith(small("")):
+                yield line.removeprefix(small(""))
+
+
+def _walk(components: Sequence[Any]) -> Iterator[Mapping[str, Any]]:
+    for component in components:
+        yield component
+        yield from _walk(component.get("components") or ())

@@ -1,0 +1,116 @@
+"""The commands as Discord gets them."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest_asyncio
+
+from bot.app import CascadeBot
+from bot.service.client import CascadeClient
+from bot.settings import load_settings
+from bot.telemetry.metrics import Metrics
+from bot.text.catalog import Texts
+from bot.text.command_names import CommandTranslator
+
+SUBCOMMANDS = (1, 2)
+CHAT, MENU = 1, 3
+
+
+@pytest_asyncio.fixture
+async def bot(texts: Texts) -> AsyncIterator[CascadeBot]:
+    """A bot that nobody has connected."""
+    transport = httpx.MockTransport(lambda _: httpx.Response(503))
+    client = CascadeClient("http://x", transport=transport)
+    bot = CascadeBot(load_settings(token="t"), client, texts, Metrics())
+    await bot.setup_hook()
+    yield bot
+    await client.close()
+
+
+async def payloads(bot: CascadeBot, texts: Texts) -> list[dict[str, Any]]:
+    translator = CommandTranslator(texts)
+    found = [
+        await command.get_translated_payload(bot.tree, translator)
+        for command in bot.tree.get_commands()
+    ]
+    return json.loads(json.dumps(found))  # type: ignore[no-any-return]
+
+
+def parts(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield payload
+    for option in payload.get("options", []):
+        yield from parts(option)
+
+
+async def test_every_name_and_description_is_there_in_every_language(
+    bot: CascadeBot, texts: Texts
+) -> None:
+    for payload in await payloads(bot, texts):
+        for part in parts(payload):
+            for language in set(texts.languages) - {"en"}:
+                what = (payload["name"], part["name"], language)
+                names = part["name_localizations"]
+                assert language in names, what
+                if payload["type"] == CHAT:
+                    assert language in part["description_localizations"], what
+                for choice in part.get("choices") or []:
+                    assert language in choice["name_localizations"], what
+
+
+async def test_names_and_descriptions_are_what_discord_takes(bot: CascadeBot, texts: Texts) -> None:
+    for payload in await payloads(bot, texts):
+        for part in parts(payload):
+            names = [part["name"], *part["name_localizations"].values()]
+            if payload["type"] == MENU:
+                assert all(1 <= len(name) <= 32 for name in names)
+                continue
+            assert all(re.fullmatch(r"[\w-]{1,32}", name) for name in names), names
+            assert all(name == name.lower() for name in names), names
+            told = [part["description"], *part["description_localizations"].values()]
+            assert all(1 <= len(text) <= 100 for text in told), told
+
+
+async def test_no_translation_is_left_over(bot: CascadeBot, texts: Texts) -> None:
+    used: set[str] = set()
+
+    class Noting(CommandTranslator):
+        async def translate(self, string: Any, locale: Any, context: Any) -> str | None:
+            from bot.text.command_names import key_of
+
+            used.add(key_of(context))
+            return await super().translate(string, locale, context)
+
+    noting = Noting(texts)
+    for command in bot.tree.get_commands():
+        await command.get_translated_payload(bot.tree, noting)
+    for language in set(texts.languages) - {"en"}:
+        written = {key for key in texts.keys(language) if key.startswith("command.")}
+        assert written == {key for key in used if key.startswith("command.")}, language
+
+
+async def test_commands_work_everywhere_but_rules_in_servers_only(
+    bot: CascadeBot, texts: Texts
+) -> None:
+    by_name = {payload["name"]: payload for payload in await payloads(bot, texts)}
+    assert by_name.keys() == {
+        "imagine", "show", "gallery", "queue", "settings", "admin", "Vary details", "Image info",
+    }  # fmt: skip
+    for name, payload in by_name.items():
+        is_admin = name == "admin"
+        assert sorted(payload["contexts"]) == ([0] if is_admin else [0, 1, 2])
+        assert sorted(payload["integration_types"]) == ([0] if is_admin else [0, 1])
+    assert by_name["admin"]["default_member_permissions"] == 1 << 5  # Manage Server
+
+
+async def test_the_hash_follows_the_commands_and_where_they_go(
+    bot: CascadeBot, texts: Texts
+) -> None:
+    before = await bot.commands_hash()
+    assert await bot.commands_hash() == before
+    bot.tree.remove_command("queue")
+    assert await bot.commands_hash() != before

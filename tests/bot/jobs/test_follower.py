@@ -1,0 +1,317 @@
+"""Outcomes on their way, with a Discord that answers as a test says, and the real service."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from ulid import ULID
+
+from bot.jobs import follower as courier_module
+from bot.jobs.destination import Address
+from bot.jobs.follower import Courier
+from bot.jobs.message_sender import Outcome
+from bot.jobs.outcome import Results
+from bot.service.client import CascadeClient
+from bot.service.models import Job
+from bot.telemetry.metrics import Metrics
+from bot.text.catalog import Texts
+from bot.views.components import Layout
+from cascade_core.errors import Forbidden, NotReady
+from tests.bot.gateway import Service, running_service
+from tests.limits import HANG_S
+
+ADDRESS = Address(
+    application_id=1,
+    token="t",
+    token_until=2**40,
+    channel_id=2,
+    message_id=3,
+    user_id=4,
+    guild_id=5,
+    reachable=True,
+    private=False,
+    spoiler=False,
+    preview=True,
+    locale="en-US",
+    file_limit_bytes=10**7,
+)
+DONE, GONE, LATER = Outcome.DONE, Outcome.GONE, Outcome.LATER
+
+
+class ScriptedPostman:
+    """Answers with the outcomes it was given, the last one for ever."""
+
+    def __init__(self, *edits: Outcome, direct: tuple[Outcome, ...] = (DONE,)) -> None:
+        self._edits, self._direct = list(edits or (DONE,)), list(direct)
+        self.edits: list[Layout] = []
+        self.directs: list[tuple[int, Layout, str]] = []
+        self.arrived: set[str] = set()
+
+    async def edit(self, _address: Address, layout: Layout) -> Outcome:
+        self.edits.append(layout)
+        return self._edits.pop(0) if len(self._edits) > 1 else self._edits[0]
+
+    async def tell_apart(self, _address: Address, _layout: Layout) -> Outcome:
+        return Outcome.UNREACHABLE
+
+    async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> Outcome:
+        self.directs.append((user_id, layout, nonce))
+        return self._direct.pop(0) if len(self._direct) > 1 else self._direct[0]
+
+    async def has_direct(self, _user_id: int, job_id: str) -> bool:
+        return job_id in self.arrived
+
+
+@pytest.fixture(autouse=True)
+def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(courier_module, "_PAUSES_S", (0.0,))
+
+
+@pytest_asyncio.fixture
+async def service(tmp_path: Path) -> AsyncIterator[Service]:
+    async with running_service(tmp_path) as service:
+        yield service
+
+
+@pytest_asyncio.fixture
+async def client(service: Service) -> AsyncIterator[CascadeClient]:
+    client = CascadeClient(service.url, budget_s=5.0)
+    yield client
+    await client.close()
+
+
+class Office:
+    """A courier, its scripted postman, and a finished job to deliver."""
+
+    def __init__(self, client: CascadeClient, service: Service) -> None:
+        self.client, self.service = client, service
+        self.metrics, self._texts = Metrics(), Texts.load()
+
+    async def job(self, address: Address = ADDRESS, finished: bool = True) -> Job:
+        order: dict[str, Any] = {"kind": "generate", "prompt": "a fox"}
+        given: dict[str, Any] = {"user": "discord:4", "client_state": address.to_state()}
+        job = await self.client.create_job(order, job_id=str(ULID()), **given)
+        if finished:
+            await self.service.succeed(job.id)
+        return job
+
+    def courier(self, postman: ScriptedPostman) -> Courier:
+        results = Results(self.client, self._texts)
+        return Courier(self.client, postman, results, self._texts, self.metrics)  # type: ignore[arg-type]
+
+    async def deliver(self, job: Job, postman: ScriptedPostman, address: Address = ADDRESS) -> None:
+        courier = self.courier(postman)
+        courier.take(job, address)
+        async with asyncio.timeout(HANG_S):
+            await courier.settle(job.id)
+
+    async def in_inbox(self) -> int:
+        return len((await self.client.jobs(inbox="discord.1")).jobs)
+
+    def deliveries(self, way: str) -> float:
+        value = self.metrics.registry.get_sample_value("cascade_bot_deliveries_total", {"way": way})
+        return value or 0.0
+
+
+@pytest.fixture
+def office(client: CascadeClient, service: Service) -> Office:
+    return Office(client, service)
+
+
+async def test_a_storm_longer_than_any_retry_only_delays_the_result(office: Office) -> None:
+    postman = ScriptedPostman(*[LATER] * 12, DONE)
+    await office.deliver(await office.job(), postman)
+    assert postman.edits[-1].files[0][1].startswith(b"\x89PNG")
+    assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
+
+
+async def test_files_shrink_until_discord_takes_them(office: Office) -> None:
+    postman = ScriptedPostman(DONE, Outcome.TOO_LARGE, Outcome.TOO_LARGE, DONE)
+    await office.deliver(await office.job(), postman)
+    sizes = [len(layout.files[0][1]) for layout in postman.edits if layout.files]
+    assert sizes[-1] < sizes[-3]
+    assert await office.in_inbox() == 0
+
+
+async def test_a_message_that_was_deleted_ends_the_matter(office: Office) -> None:
+    postman = ScriptedPostman(GONE)
+    await office.deliver(await office.job(), postman)
+    assert (postman.directs, await office.in_inbox()) == ([], 0)
+    assert office.deliveries("deleted") == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.UNREACHABLE, Outcome.REFUSED])
+async def test_what_cannot_be_shown_there_comes_as_a_direct_message(
+    office: Office, outcome: Outcome
+) -> None:
+    job = await office.job()
+    postman = ScriptedPostman(outcome, direct=(LATER, DONE))
+    await office.deliver(job, postman)
+    assert [(user, nonce) for user, _, nonce in postman.directs] == [(4, job.id[1:])] * 2
+    assert len(postman.directs[0][2]) <= 25
+    assert (await office.in_inbox(), office.deliveries("direct")) == (0, 1)
+
+
+async def test_somebody_who_takes_no_direct_messages_keeps_the_picture_in_the_gallery(
+    office: Office,
+) -> None:
+    job = await office.job()
+    await office.deliver(job, ScriptedPostman(Outcome.UNREACHABLE, direct=(Outcome.UNREACHABLE,)))
+    assert (await office.in_inbox(), office.deliveries("lost")) == (0, 1)
+    assert (await office.client.job(job.id)).images
+
+
+async def test_two_bots_send_one_direct_message(office: Office) -> None:
+    job = await office.job()
+    postmen = [ScriptedPostman(Outcome.UNREACHABLE) for _ in range(2)]
+    await asyncio.gather(*(office.deliver(job, postman) for postman in postmen))
+    assert sum(len(postman.directs) for postman in postmen) == 1
+    assert await office.in_inbox() == 0
+
+
+@pytest.mark.parametrize("arrived", [True, False])
+async def test_after_a_crash_a_direct_message_is_sent_only_if_it_did_not_arrive(
+    office: Office, arrived: bool
+) -> None:
+    job = await office.job()
+    state = ADDRESS.to_state()
+    await office.client.set_client_state(job.id, state | {"claimed_at": time.time()}, state)
+    postman = ScriptedPostman(Outcome.UNREACHABLE)
+    if arrived:
+        postman.arrived.add(job.id)
+    await office.deliver(job, postman)
+    assert len(postman.directs) == (0 if arrived else 1)
+    assert await office.in_inbox() == 0
+
+
+async def test_a_restart_takes_up_every_job_in_the_inbox_once(office: Office) -> None:
+    jobs = [await office.job() for _ in range(3)]
+    await office.job(replace(ADDRESS, application_id=99))
+    postman = ScriptedPostman()
+    courier = office.courier(postman)
+    assert await courier.recover(1) == 3
+    assert await courier.recover(1) == 3
+    for job in jobs:
+        await courier.settle(job.id)
+    with_files = [layout for layout in postman.edits if layout.files]
+    assert len([layout for layout in with_files if layout.files[0][0].endswith(".png")]) == 3
+    assert await office.in_inbox() == 0
+
+
+async def test_what_was_delivered_is_not_delivered_again(office: Office) -> None:
+    job = await office.job()
+    await office.deliver(job, ScriptedPostman())
+    again = ScriptedPostman()
+    await office.deliver(await office.client.job(job.id), again)
+    assert not any(layout.files for layout in again.edits)
+
+
+async def test_a_stop_leaves_the_job_for_the_next_start(office: Office) -> None:
+    job = await office.job(finished=False)
+    postman = ScriptedPostman()
+    courier = office.courier(postman)
+    courier.take(job, ADDRESS)
+    await courier.close(5.0)
+    assert "restarts" in str(postman.edits[-1].to_components())
+    assert await office.in_inbox() == 1
+
+
+async def test_a_picture_deleted_before_its_delivery_is_told(office: Office) -> None:
+    job = await office.job()
+    image = (await office.client.job(job.id)).images[0]
+    await office.client.delete_image(image.id)
+    postman = ScriptedPostman()
+    await office.deliver(job, postman)
+    assert "deleted" in str(postman.edits[-1].to_components())
+
+
+async def test_an_outage_while_the_pictures_are_fetched_only_delays_the_result(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, outages = office.client.image, iter([NotReady("no answer in time")] * 3)
+
+    async def image(image_id: str, user: str | None = None) -> bytes:
+        if (outage := next(outages, None)) is not None:
+            raise outage
+        return await real(image_id, user)
+
+    monkeypatch.setattr(office.client, "image", image)
+    postman = ScriptedPostman()
+    await office.deliver(await office.job(), postman)
+    assert postman.edits[-1].files[0][1].startswith(b"\x89PNG")
+    assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
+
+
+@pytest.mark.parametrize("where", ["_deliver", "_follow"])
+async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
+    office: Office, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    real, faults = getattr(Courier, where), iter([ZeroDivisionError(), KeyError("step")])
+
+    async def stumble(*args: Any) -> None:
+        if (fault := next(faults, None)) is not None:
+            raise fault
+        await real(*args)
+
+    monkeypatch.setattr(Courier, where, stumble)
+    postman, job = ScriptedPostman(), await office.job(finished=where == "_deliver")
+    courier = office.courier(postman)
+    courier.take(job, ADDRESS)
+    if where == "_follow":
+        await office.service.succeed(job.id)
+    async with asyncio.timeout(HANG_S):
+        await courier.settle(job.id)
+    assert postman.edits[-1].files
+    assert await office.in_inbox() == 0
+
+
+async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_result_away(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = asyncio.Event()
+
+    async def refuse(_job_id: str) -> AsyncIterator[Any]:
+        asked.set()
+        raise Forbidden("this key may not")
+        yield
+
+    monkeypatch.setattr(office.client, "follow", refuse)
+    postman, job = ScriptedPostman(), await office.job(finished=False)
+    courier = office.courier(postman)
+    courier.take(job, ADDRESS)
+    async with asyncio.timeout(HANG_S):
+        await asked.wait()
+        await office.service.succeed(job.id)
+        await courier.settle(job.id)
+    assert postman.edits[-1].files
+
+
+async def test_a_job_that_the_service_no_longer_has_is_told_and_ends_the_matter(
+    office: Office,
+) -> None:
+    job = replace(await office.job(), id=str(ULID()))
+    postman = ScriptedPostman()
+    await office.deliver(job, postman)
+    assert "no longer has this picture" in str(postman.edits[-1].to_components())
+    assert office.deliveries("lost") == 1
+
+
+async def test_a_job_with_a_strange_address_keeps_no_other_from_its_delivery(
+    office: Office,
+) -> None:
+    job, strange = [await office.job() for _ in range(2)]
+    state = ADDRESS.to_state()
+    state["address"]["of"] = [7]
+    await office.client.set_client_state(strange.id, state, ADDRESS.to_state())
+    courier = office.courier(ScriptedPostman())
+    assert await courier.recover(1) == 2
+    for one in (job, strange):
+        await courier.settle(one.id)
+    assert await office.in_inbox() == 0

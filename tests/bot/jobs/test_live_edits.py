@@ -1,0 +1,250 @@
+"""Which changes become edits, and when; time is a fake clock's."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+
+import pytest
+
+from bot.jobs import live_edits as progress
+from bot.jobs.live_edits import Coalescer, LiveLoad, Snapshot
+from bot.service.models import FOUND, LOST, JobEvent
+from tests.bot.conftest import JobMaker
+from tests.limits import HANG_S
+
+COMPOSING = Snapshot(stage="c", step=5, steps=20, done=(0.15,))
+
+
+class Clock:
+    """Sleeping moves it on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now_s = 100.0
+        self._really_sleep = asyncio.sleep
+        monkeypatch.setattr(asyncio, "sleep", self._sleep)
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    async def _sleep(self, wait_s: float) -> None:
+        self.now_s += wait_s
+        await self._really_sleep(0)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+class Screen:
+    """What was shown, and when; edits wait while the gate is shut."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self.shown: list[tuple[float, Snapshot]] = []
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.begun = asyncio.Event()
+        self.coalesced = 0
+        self._clock = clock
+
+    async def edit(self, snapshot: Snapshot) -> bool:
+        self.begun.set()
+        await self.gate.wait()
+        self.shown.append((self._clock(), snapshot))
+        return True
+
+    def count(self) -> None:
+        self.coalesced += 1
+
+
+async def until(done: Callable[[], bool]) -> None:
+    async with asyncio.timeout(HANG_S):
+        while not done():  # noqa: ASYNC110 - the clock is fake: these are turns of the loop
+            await asyncio.sleep(0)
+
+
+async def test_the_latest_wins_and_edits_keep_their_distance(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 2.0, screen.count, clock)
+    snapshots = [replace(COMPOSING, done=(step / 10,)) for step in range(10)]
+    coalescer.show(snapshots[0])
+    await until(lambda: len(screen.shown) == 1)
+    for snapshot in snapshots[1:]:
+        coalescer.show(snapshot)
+    await until(lambda: len(screen.shown) == 2)
+    (first_s, _), (second_s, last) = screen.shown
+    assert second_s - first_s >= 2.0
+    assert last == snapshots[-1]
+    assert screen.coalesced == 8
+
+
+async def test_one_edit_is_on_its_way_at_a_time(clock: Clock) -> None:
+    screen = Screen(clock)
+    screen.gate.clear()
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock)
+    coalescer.show(COMPOSING)
+    await screen.begun.wait()
+    screen.begun.clear()
+    coalescer.show(replace(COMPOSING, stage="b"))
+    coalescer.show(replace(COMPOSING, stage="a"))
+    assert not screen.begun.is_set()
+    screen.gate.set()
+    await until(lambda: len(screen.shown) == 2)
+    assert [snapshot.stage for _, snapshot in screen.shown] == ["c", "a"]
+
+
+async def test_what_nobody_would_notice_is_not_shown(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
+    coalescer.show(COMPOSING)
+    await until(lambda: len(screen.shown) == 1)
+    coalescer.show(replace(COMPOSING, step=6, done=(0.2,)))
+    coalescer.show(replace(COMPOSING, step=9, done=(0.26,)))
+    await until(lambda: len(screen.shown) == 2)
+    assert screen.shown[1][1].step == 9
+
+
+async def test_a_time_that_has_passed_is_taken_out_of_the_message(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=clock)
+    coalescer.show(replace(COMPOSING, done_at=120))
+    await until(lambda: len(screen.shown) == 2)
+    (_, first), (at_s, second) = screen.shown
+    assert (first.done_at, second.done_at) == (120, None)
+    assert at_s >= 120
+    assert second.step == first.step
+    await coalescer.finish()
+
+
+async def test_a_message_that_is_over_has_no_time_taken_out(clock: Clock) -> None:
+    screen = Screen(clock)
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=lambda: 100.0)
+    coalescer.show(replace(COMPOSING, done_at=120))
+    await until(lambda: len(screen.shown) == 1)
+    await coalescer.finish()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert len(screen.shown) == 1
+
+
+def test_no_time_is_shown_that_is_past_or_would_be_when_it_is_read() -> None:
+    soon = replace(COMPOSING, done_at=1001)
+    assert soon.at(1000.2).done_at == 1003
+    assert soon.at(1001.0).done_at is None
+    assert soon.at(990.0).done_at == 1001
+    assert replace(soon, is_lost=True).at(990.0).done_at is None
+
+
+async def test_the_result_waits_neither_for_a_turn_nor_for_an_edit_that_hangs(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "GRACE_FOR_LAST_S", 0.01)
+    screen = Screen(clock)
+    screen.gate.clear()
+    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock)
+    coalescer.show(COMPOSING)
+    await screen.begun.wait()
+    coalescer.show(replace(COMPOSING, stage="b"))
+    async with asyncio.timeout(HANG_S):
+        await coalescer.finish()
+    coalescer.show(replace(COMPOSING, stage="a"))
+    screen.gate.set()
+    await asyncio.sleep(0)
+    assert screen.shown == []
+
+
+async def test_an_edit_that_takes_too_long_is_given_up_and_the_next_one_tried(
+    clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress, "EDIT_TIMEOUT_S", 0.01)
+    screen = Screen(clock)
+    screen.gate.clear()
+    coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
+    coalescer.show(COMPOSING)
+    await screen.begun.wait()
+    coalescer.show(replace(COMPOSING, stage="a"))
+    screen.begun.clear()
+    await screen.begun.wait()
+    screen.gate.set()
+    await until(lambda: bool(screen.shown))
+    assert screen.shown[0][1].stage == "a"
+
+
+async def test_a_message_that_is_gone_is_not_edited_again(clock: Clock) -> None:
+    edits: list[Snapshot] = []
+
+    async def edit(snapshot: Snapshot) -> bool:
+        edits.append(snapshot)
+        return False
+
+    shown: Callable[[Snapshot], Awaitable[bool]] = edit
+    coalescer = Coalescer(shown, lambda: 0.0, clock=clock)
+    coalescer.show(COMPOSING)
+    await until(lambda: bool(edits))
+    await coalescer.finish()
+    coalescer.show(replace(COMPOSING, stage="a"))
+    assert len(edits) == 1
+
+
+def test_messages_in_a_busy_channel_are_edited_less_often() -> None:
+    load = LiveLoad()
+    load.enter(1)
+    assert load.interval_s(1) == 2.0
+    for _ in range(3):
+        load.enter(1)
+    assert load.interval_s(1) == 8.0
+    assert load.interval_s(2) == 2.0
+    for _ in range(20):
+        load.enter(1)
+    assert load.interval_s(1) == 15.0
+    for _ in range(23):
+        load.leave(1)
+    assert load.interval_s(1) == 2.0
+
+
+def event(kind: str, **data: object) -> JobEvent:
+    return JobEvent("1", kind, data)
+
+
+def test_a_snapshot_follows_the_events_and_its_bar_never_goes_back(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(pictures=2, state="queued", eta_s=10.0, position=3), 1000.0)
+    assert (snapshot.position, snapshot.done_at, snapshot.n) == (3, 1010, 2)
+    step = event("progress", stage="c", step=10, steps=20, index=0, preview_url="/v1/p")
+    snapshot = snapshot.after(step, 1001.0)
+    assert (snapshot.position, snapshot.stage, snapshot.preview) == (None, "c", "/v1/p")
+    assert snapshot.fraction == pytest.approx(0.15)  # half of Stage C of one of two pictures
+    detail = snapshot.after(event("progress", stage="b", step=1, steps=2, index=0), 1002.0)
+    other = detail.after(event("progress", stage="c", step=1, steps=20, index=1), 1003.0)
+    assert other.fraction > detail.fraction > snapshot.fraction
+    late = other.after(event("progress", stage="c", step=11, steps=20, index=0), 1003.5)
+    assert late.fraction == other.fraction
+    assert other.preview == "/v1/p"
+    assert other.after(event("image", index=0), 1004.0) == other
+
+
+def test_the_time_follows_the_pace_of_the_job(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(state="running", eta_s=5.0), 1000.0)
+    snapshot = snapshot.after(event("progress", stage="c", step=1, steps=20, index=0), 1000.0)
+    assert snapshot.done_at == 1005  # no pace is known yet: the service's estimate
+    for step in range(2, 11):
+        at_s = 1000.0 + 10 * (step - 1)
+        snapshot = snapshot.after(event("progress", stage="c", step=step, steps=20, index=0), at_s)
+    # 3 % of the work every 10 s: after 30 % there are 70 % to come.
+    assert snapshot.done_at == pytest.approx(1090 + 90 * 0.7 / 0.27, abs=1)
+
+
+def test_a_service_that_does_not_answer_is_told_until_it_does(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(state="running", eta_s=50.0), 1000.0)
+    lost = snapshot.after(event(LOST), 1001.0)
+    assert lost.is_lost
+    assert lost.is_worth_an_edit(snapshot)
+    assert not lost.after(event(LOST), 1002.0).is_worth_an_edit(lost)
+    assert not lost.after(event(FOUND), 1003.0).is_lost
+
+
+def test_the_bar_of_a_variation_begins_at_its_beginning(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(kind="vary_details", latent_id="LAT0"), 0.0)
+    first = snapshot.after(event("progress", stage="b", step=1, steps=10, index=0), 0.0)
+    assert first.fraction == pytest.approx(0.09)

@@ -13,15 +13,15 @@ from typing import Any
 import torch
 
 from bench.stats import machine, milliseconds, summary, write_result
-from cascade_core.checkpoint import open_checkpoint
-from cascade_core.engine import Event, Failed, Finished, StepEngine, Stepped
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.weights import Placement, load_schedule, load_unet
+from cascade_core.conditioning.text import TextEncoder
+from cascade_core.engine.engine import Event, Failed, Finished, StepEngine, Stepped
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
 from cascade_core.stages.stage_c import StageC
-from cascade_core.text import TextEncoder
-from cascade_core.weights import Placement, load_schedule, load_unet
 from serve.settings import load_settings
 
 ROWS, STEPS = 16, 40

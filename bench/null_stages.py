@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
-from cascade_core.images import encode_image
+from cascade_core.images.image_files import encode_image
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
 from serve.settings import Settings
 from serve.stages.replica import Message

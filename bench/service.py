@@ -22,12 +22,12 @@ import torch
 from bench import processes
 from bench.processes import resident_mb
 from bench.stats import machine, summary, write_result
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.handoff import ModelRef, StageCLatent
-from cascade_core.images import ImageInfo, encode_image
+from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.weights import Placement
 from serve.local.cluster import Running, start
 from serve.settings import Settings, load_settings
 

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Rgb, Row, Stage
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
 from cascade_core.stages.stage_c import StageC
-from cascade_core.weights import Placement
 
 OnStep = Callable[[str, int, int], None]
 """Called after every step with stage name, steps done and steps in all."""

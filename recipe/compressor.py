@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cascade_core.latent_encoder import ChannelNorm, LatentEncoder, Residual
+from cascade_core.conditioning.latent_encoder import ChannelNorm, LatentEncoder, Residual
 from recipe.data import Group, GroupPicker, load_groups
 from recipe.device import mixed_precision, to_pixels
 from recipe.meaning import MAP_CHANNELS, MeaningTable, meaning_loss, summarise

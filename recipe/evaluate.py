@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from cascade_core.latent_encoder import LatentEncoder
+from cascade_core.conditioning.latent_encoder import LatentEncoder
 from recipe.captions import exact_caption
 from recipe.device import to_pixels
 from recipe.drawing import Picture, decode, draw, load_pipeline

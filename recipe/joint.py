@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from cascade_core.latent_encoder import LatentEncoder
+from cascade_core.conditioning.latent_encoder import LatentEncoder
 from recipe.compressor import CompressorPair, MeaningTeacher
 from recipe.compressor import checkpoint_of as compressor_checkpoint
 from recipe.data import load_chunks, load_groups

@@ -62,8 +62,8 @@ Common synonyms work too (disc, box, donut; turquoise, violet, crimson, golden; 
 big, tiny; above, below, left of). Example: *a large striped red heart in the center on a white
 background*. Good settings: 20 prior steps with guidance 2, 10 decoder steps without guidance.
 
-`latent_encoder/` holds the way back: `cascade_core.latent_encoder` makes the Stage C latent of a
-picture with it.
+`latent_encoder/` holds the way back: `cascade_core.conditioning.latent_encoder` makes the Stage C
+latent of a picture with it.
 """
 
 

@@ -16,8 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ray import serve as ray_serve
 from ray.serve import Application
 
-from cascade_core.checkpoint import open_checkpoint
-from cascade_core.layout import ALL_COMPONENTS
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.layout import ALL_COMPONENTS
 from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers

@@ -14,7 +14,7 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cascade_core.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
 from cascade_core.errors import SettingsInvalid
 from serve.storage.job_deadline import AT_LEAST_S
 from serve.validation_messages import describe
@@ -42,7 +42,8 @@ class Settings(BaseSettings):
 
     Attributes:
         model, prior_model, model_revision, prior_revision, model_variant, stage_c_size,
-            stage_b_size: which weights, see :class:`cascade_core.checkpoint.ModelSource`.
+            stage_b_size: which weights, see
+            :class:`cascade_core.checkpoints.checkpoint.ModelSource`.
         device, dtype: where and how the stages compute; ``auto`` picks CUDA with bfloat16 if there
             is a GPU.
         data_dir: home of the default database and blobs.

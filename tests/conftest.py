@@ -15,7 +15,7 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
-    from cascade_core.checkpoint import Checkpoint
+    from cascade_core.checkpoints.checkpoint import Checkpoint
     from cascade_core.pipeline import CascadePipeline
     from tests.private_postgres import PrivatePostgres
     from tests.tiny_model import TinyModel
@@ -137,7 +137,7 @@ def tiny_folder(tiny_model: TinyModel, tmp_path_factory: pytest.TempPathFactory)
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tiny_folder: Path) -> Checkpoint:
     """The opened random-weight model."""
-    from cascade_core.checkpoint import ModelSource, open_checkpoint
+    from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 
     return open_checkpoint(ModelSource(str(tiny_folder)))
 
@@ -145,7 +145,7 @@ def tiny_checkpoint(tiny_folder: Path) -> Checkpoint:
 @pytest.fixture(scope="session")
 def tiny_pipeline(tiny_checkpoint: Checkpoint) -> CascadePipeline:
     """The random-weight model, loaded from its folder in float32 on the CPU."""
+    from cascade_core.checkpoints.weights import Placement
     from cascade_core.pipeline import CascadePipeline
-    from cascade_core.weights import Placement
 
     return CascadePipeline.load(tiny_checkpoint, Placement("cpu"))

@@ -50,7 +50,7 @@ _ON_PICTURES: tuple[tuple[Action, str], ...] = (
 _SEED = re.compile(r"`(\d{1,10})`")
 _SIZE = re.compile(r"(\d{3,4})×(\d{3,4})")  # noqa: RUF001
 _UNREAD = re.compile(r"only the first (\d+) tokens of the (prompt|negative prompt) are used")
-"""A warning of :class:`cascade_core.text.PromptLimit`."""
+"""A warning of :class:`cascade_core.conditioning.text.PromptLimit`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ from typing import Any, Self
 
 import torch
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import Placement, free_cached_memory, load_stage_a, model_ref
 from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
@@ -20,7 +21,6 @@ from cascade_core.stages.tensors import (
     to_handoff,
     to_pixels,
 )
-from cascade_core.weights import Placement, free_cached_memory, load_stage_a, model_ref
 
 
 @dataclass(slots=True, eq=False)

@@ -9,12 +9,26 @@ from typing import Any, Self
 
 import torch
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import (
+    Placement,
+    free_cached_memory,
+    load_schedule,
+    load_stage_a,
+    load_unet,
+    model_ref,
+)
 from cascade_core.errors import HandoffInvalid
 from cascade_core.handoff import StageBLatent, StageCLatent
-from cascade_core.noise import NoiseStream
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
-from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
+from cascade_core.sampling.noise import NoiseStream
+from cascade_core.sampling.sampler import (
+    CosineSchedule,
+    SamplerRow,
+    advance,
+    is_guided,
+    make_timesteps,
+)
 from cascade_core.stages.base import Rgb
 from cascade_core.stages.stage_a import decode
 from cascade_core.stages.tensors import (
@@ -24,14 +38,6 @@ from cascade_core.stages.tensors import (
     preview_hw,
     to_handoff,
     to_preview,
-)
-from cascade_core.weights import (
-    Placement,
-    free_cached_memory,
-    load_schedule,
-    load_stage_a,
-    load_unet,
-    model_ref,
 )
 
 

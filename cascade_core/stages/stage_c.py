@@ -8,23 +8,29 @@ from typing import Any, Self
 
 import torch
 
-from cascade_core.checkpoint import Checkpoint
-from cascade_core.errors import Unsupported
-from cascade_core.handoff import StageCLatent
-from cascade_core.noise import NoiseStream
-from cascade_core.previews import Previewer, load_previewer
-from cascade_core.request import MIN_SIDE_PX, GenerationRequest
-from cascade_core.sampler import CosineSchedule, SamplerRow, advance, is_guided, make_timesteps
-from cascade_core.stages.base import Rgb
-from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
-from cascade_core.text import TextEncoder
-from cascade_core.weights import (
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import (
     Placement,
     free_cached_memory,
     load_schedule,
     load_unet,
     model_ref,
 )
+from cascade_core.conditioning.text import TextEncoder
+from cascade_core.errors import Unsupported
+from cascade_core.handoff import StageCLatent
+from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.sampling.noise import NoiseStream
+from cascade_core.sampling.sampler import (
+    CosineSchedule,
+    SamplerRow,
+    advance,
+    is_guided,
+    make_timesteps,
+)
+from cascade_core.stages.base import Rgb
+from cascade_core.stages.previews import Previewer, load_previewer
+from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 
 
 @dataclass(slots=True, eq=False, kw_only=True)

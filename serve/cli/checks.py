@@ -18,9 +18,9 @@ from pathlib import Path
 
 import httpx
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.layout import ALL_COMPONENTS
 from cascade_core.errors import CascadeError, SettingsInvalid
-from cascade_core.layout import ALL_COMPONENTS
 from cascade_core.service_url import http_url
 from serve.cli.client import ServiceClient
 from serve.cli.findings import Finding

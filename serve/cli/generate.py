@@ -126,7 +126,7 @@ def latent_in_file(path: Path) -> str | None:
     if path.suffix.lower() not in _PICTURE_SUFFIXES:
         return None
     from cascade_core.errors import CascadeError
-    from cascade_core.images import read_info
+    from cascade_core.images.image_files import read_info
 
     try:
         info = read_info(path.read_bytes())

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef, StageCLatent
-from cascade_core.images import ImageInfo, encode_image
+from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
@@ -62,7 +62,7 @@ class _LocalRun:
     def __init__(
         self, settings: Settings, checkpoint: Checkpoint, request: GenerationRequest, out: Path
     ) -> None:
-        from cascade_core.text import PromptLimit
+        from cascade_core.conditioning.text import PromptLimit
 
         self._pipeline = _load(settings, checkpoint)
         self._limit = PromptLimit.load(checkpoint)
@@ -134,8 +134,8 @@ def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
     with console(stderr=True).status(f"loading {checkpoint.id}"):
         import torch
 
+        from cascade_core.checkpoints.weights import Placement
         from cascade_core.pipeline import CascadePipeline
-        from cascade_core.weights import Placement
 
         torch.set_num_threads(settings.torch_threads)
         return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))

@@ -11,7 +11,7 @@ from serve.cli import options
 from serve.cli.output import CliError, ExitCode, cell, console, print_json, say, table
 
 if TYPE_CHECKING:
-    from cascade_core.checkpoint import Checkpoint
+    from cascade_core.checkpoints.checkpoint import Checkpoint
 
 _KB, _MB = 1000, 1_000_000
 
@@ -20,7 +20,7 @@ Fetch = Annotated[bool, typer.Option("--fetch", help="Download a hub model's mis
 
 def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
     """Show the configured model: its parts, their size on disk, its licence."""
-    from cascade_core.checkpoint import open_checkpoint
+    from cascade_core.checkpoints.checkpoint import open_checkpoint
     from cascade_core.errors import ModelUnavailable
     from serve.settings import load_settings
 

@@ -89,7 +89,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
 
 def _check_and_tell(settings: Settings) -> None:
     """Refuse what cannot be served, and print what will be."""
-    from cascade_core.checkpoint import open_checkpoint
+    from cascade_core.checkpoints.checkpoint import open_checkpoint
     from serve.cli.checks import check_blobs, check_database, check_port_to_start
     from serve.gateway.auth.exposure import check_exposure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.request import GenerationRequest
 from serve.gateway.waiting_clients import Waiters
 from serve.moderation.moderator import Moderator

@@ -13,7 +13,7 @@ from ray.exceptions import TaskCancelledError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.fleet import readiness, running_replicas

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from cascade_core.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
 from cascade_core.request import MAX_SEED, GenerationRequest, check_new_text, check_side
 from serve.gateway.schemas.bodies import JobBody

@@ -15,7 +15,7 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 from ulid import ULID
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand

@@ -12,7 +12,7 @@ from pathlib import Path
 import ray
 from ray import serve as ray_serve
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.service_url import http_url
 from serve.app import STAGES, AppArgs, build_with

@@ -29,7 +29,7 @@ from sqlalchemy import (
 )
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
-from cascade_core.images import check_image
+from cascade_core.images.image_files import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
 from serve.line import job_work
 from serve.maintenance.archive import MAX_ENTRY_BYTES, Write

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, PreviewChecker, Refusal

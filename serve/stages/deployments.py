@@ -15,15 +15,15 @@ from typing import Any
 
 import torch
 
-from cascade_core.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.checkpoints.layout import STAGE_COMPONENTS
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.errors import CascadeError, ModelUnavailable
 from cascade_core.handoff import StageBLatent, StageCLatent
-from cascade_core.images import ImageInfo, encode_image, encode_preview
-from cascade_core.layout import STAGE_COMPONENTS
-from cascade_core.previews import Previewer, load_previewer, preview_of
+from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
-from cascade_core.weights import Placement
+from cascade_core.stages.previews import Previewer, load_previewer, preview_of
 from serve.line import stage_work
 from serve.settings import Settings
 from serve.stages.gpu_memory import prepare_gpu_memory
@@ -125,8 +125,8 @@ class StageC(_StageDeployment):
     """Text to composition: the 16-channel latent that fixes what is where."""
 
     def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
+        from cascade_core.conditioning.text import PromptLimit
         from cascade_core.stages.stage_c import StageC as Model
-        from cascade_core.text import PromptLimit
 
         super().__init__("c", settings, Model.load, gpu_share)
         self._previews = settings.previews

@@ -15,9 +15,9 @@ from typing import Any, TypedDict
 import numpy as np
 import numpy.typing as npt
 
-from cascade_core.engine import Event, Failed, Finished, Started, StepEngine, Stepped
+from cascade_core.engine.engine import Event, Failed, Finished, Started, StepEngine, Stepped
 from cascade_core.errors import NotReady
-from cascade_core.images import encode_preview
+from cascade_core.images.image_files import encode_preview
 from cascade_core.stages.base import Stage
 
 PROGRESS_INTERVAL_S = 0.2

@@ -12,7 +12,7 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from cascade_core.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
 from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator

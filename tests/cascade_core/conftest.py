@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_core.engine import StepEngine
+from cascade_core.engine.engine import StepEngine
 from tests.cascade_core.model_folders import TEXT, UNET, write_part, write_tokenizer
 from tests.cascade_core.toy_stage import Engine, MakeEngine, ToyStage
 

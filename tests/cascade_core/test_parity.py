@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_b import StageBTask
 from cascade_core.stages.tensors import from_handoff
-from cascade_core.weights import Placement
 from tests.tiny_model import (
     TinyModel,
     build_tiny_model,

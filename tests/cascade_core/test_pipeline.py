@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.errors import ModelMismatch
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.weights import Placement
 
 REQUEST = GenerationRequest(
     prompt="a red cat",

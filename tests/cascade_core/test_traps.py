@@ -9,13 +9,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.weights import Placement
+from cascade_core.conditioning.text import TextEncoder
 from cascade_core.errors import InvalidRequest
 from cascade_core.geometry import Geometry
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.text import TextEncoder
-from cascade_core.weights import Placement
 from tests.tiny_model import (
     IMAGE_CHANNELS,
     MAX_TOKENS,

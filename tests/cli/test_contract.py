@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
 from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator

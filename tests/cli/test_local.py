@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from cascade_core.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
-from cascade_core.images import read_info
+from cascade_core.images.image_files import read_info
 from tests.cli.cascade import Cascade
 
 _FAST = ("--steps", "2", "--decoder-steps", "1")

@@ -13,7 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cascade_core.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from serve.cli.checks import check_open_files, check_port, check_port_to_start, check_python
 from serve.local import open_files
 from serve.local.private_files import is_private

@@ -13,7 +13,7 @@ import pytest
 from fastapi import FastAPI
 from rich.console import Console
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from serve.cli.top_frame import Snapshot, frame, lost_frame
 from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 import torch
 
-from cascade_core.engine import StepEngine
+from cascade_core.engine.engine import StepEngine
 from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage, submit
 from tests.limits import HANG_S
 

@@ -21,7 +21,7 @@ TESTS = (
     "tests/bot",
     "--ignore=tests/bot/views/test_picture_messages.py",  # it asks the model's text encoder
     "tests/contract",
-    "tests/cascade_core/test_images.py",
+    "tests/cascade_core/images/test_image_files.py",
     "tests/cascade_core/test_wire.py",
     "tests/cascade_core/test_word_filter.py",
     "tests/serve/storage/test_database.py",

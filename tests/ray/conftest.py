@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cascade_core.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.weights import Placement
 from cascade_core.pipeline import CascadePipeline
-from cascade_core.weights import Placement
 from serve.local.cluster import Running, start
 from serve.settings import Settings
 from tests.collector import Collector, collecting

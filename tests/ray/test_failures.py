@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from ray import serve as ray_serve
 
-from cascade_core.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from serve.local.cluster import Running, why_not_running
 from serve.settings import Settings
 from serve.stages.deployments import StageB

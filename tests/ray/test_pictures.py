@@ -11,7 +11,7 @@ from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
 
 from cascade_core.handoff import StageCLatent
-from cascade_core.images import read_info
+from cascade_core.images.image_files import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from serve.local.cluster import Running

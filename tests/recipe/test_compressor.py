@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from cascade_core.latent_encoder import LatentEncoder
+from cascade_core.conditioning.latent_encoder import LatentEncoder
 from recipe.compressor import MeaningDecoder
 from recipe.data import scene_masks
 from recipe.meaning import MAP_CHANNELS, MeaningTable, meaning_loss

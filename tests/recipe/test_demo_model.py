@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_core.checkpoint import DEMO_MODEL_DIR, ModelSource, open_checkpoint
-from cascade_core.latent_encoder import LatentEncoder
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR, ModelSource, open_checkpoint
+from cascade_core.checkpoints.weights import Placement
+from cascade_core.conditioning.latent_encoder import LatentEncoder
 from cascade_core.pipeline import CascadePipeline, PictureResult
-from cascade_core.previews import load_previewer
 from cascade_core.request import GenerationRequest
-from cascade_core.weights import Placement
+from cascade_core.stages.previews import load_previewer
 from recipe.captions import exact_caption
 from recipe.device import to_pixels
 from recipe.evaluate import held_out_scenes

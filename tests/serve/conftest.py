@@ -16,7 +16,7 @@ import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
 
-from cascade_core.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelDefaults
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker

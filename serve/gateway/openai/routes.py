@@ -18,7 +18,7 @@ from cascade_core.errors import (
     NotReady,
     Unsupported,
 )
-from cascade_core.png_info import read_png_info
+from cascade_core.images.png_metadata import read_png_info
 from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller, Creator
 from serve.gateway.auth.signed_links import ShareLinks

@@ -12,10 +12,10 @@ from typing import Any
 from sse_starlette import ServerSentEvent
 from starlette.types import Receive, Scope, Send
 
-from cascade_core.batching import preview_steps
+from cascade_core.engine.batching import preview_steps
 from cascade_core.errors import Cancelled, CascadeError, NotFound
 from cascade_core.errors import from_dict as error_from_dict
-from cascade_core.images import convert_image
+from cascade_core.images.image_files import convert_image
 from cascade_core.request import GenerationRequest
 from serve.gateway.abandoned_jobs import forsake
 from serve.gateway.dependencies import Services

@@ -16,7 +16,7 @@ from cascade_core.errors import (
     WaitTooLong,
 )
 from cascade_core.errors import from_dict as error_from_dict
-from cascade_core.images import convert_image
+from cascade_core.images.image_files import convert_image
 from cascade_core.request import GenerationRequest, ImageFormat, check_side
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm

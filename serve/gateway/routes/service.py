@@ -10,7 +10,7 @@ from http import HTTPStatus
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.request import MIN_SIDE_PX

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, ParamSpec, TypeVar
 
 from cascade_core.errors import NotFound, NotReady
-from cascade_core.images import convert_image
+from cascade_core.images.image_files import convert_image
 from cascade_core.request import ImageFormat
 from serve.storage.blobs.blob_store import BlobStore, image_key
 from serve.storage.records import ImageRow

@@ -21,8 +21,8 @@ from bot.views import panels
 from bot.views import picture_messages as layouts
 from bot.views.attachments import PictureFile
 from bot.views.components import Layout
+from cascade_core.conditioning.text import PromptLimit
 from cascade_core.request import GenerationRequest
-from cascade_core.text import PromptLimit
 from tests.bot.conftest import JOB_ID, JobMaker, job_like
 
 BUTTON, TEXT, GALLERY = 2, 10, 12

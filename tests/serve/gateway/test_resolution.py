@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from serve.gateway.event_hub import EventHub
 from serve.maintenance import archive

@@ -14,7 +14,7 @@ import openai
 import pytest
 from openai import AsyncOpenAI
 
-from cascade_core.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, Refusal

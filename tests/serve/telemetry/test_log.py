@@ -33,12 +33,12 @@ def test_ids_of_the_context_are_in_every_line(capsys: pytest.CaptureFixture[str]
 def test_json_lines_hold_time_level_message_and_ids(capsys: pytest.CaptureFixture[str]) -> None:
     configure_logging(Settings(log_format="json"))
     with log_context(job_id="J1"):
-        logging.getLogger("cascade_core.engine").warning('say "hi"\nthere')
+        logging.getLogger("cascade_core.engine.engine").warning('say "hi"\nthere')
     line = json.loads(capsys.readouterr().err)
     assert line.pop("time").endswith("Z")
     assert line == {
         "level": "WARNING",
-        "logger": "cascade_core.engine",
+        "logger": "cascade_core.engine.engine",
         "message": 'say "hi"\nthere',
         "job_id": "J1",
     }

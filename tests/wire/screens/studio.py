@@ -14,7 +14,7 @@ from unittest.mock import patch
 from dbos import DBOS, SetWorkflowID
 from ulid import ULID
 
-from cascade_core.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
 from serve.jobs.stage_client import OnDeath, OnMessage, StageResult

@@ -11,7 +11,7 @@ import pytest
 from fastapi import FastAPI
 
 from cascade_core.errors import Forbidden, RateLimited
-from cascade_core.images import read_info
+from cascade_core.images.image_files import read_info
 from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
 from serve.gateway.routes import shares as share_routes
 from serve.storage.credentials import KeyStore

@@ -16,7 +16,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from cascade_core.errors import NotReady, OutOfMemory
-from cascade_core.images import read_info
+from cascade_core.images.image_files import read_info
 from serve.gateway.dependencies import Services
 from serve.responses import errors as http_errors
 from serve.storage.credentials import KeyStore

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from cascade_core.images import convert_image
+from cascade_core.images.image_files import convert_image
 from serve.gateway.dependencies import Services
 from serve.maintenance.retention import GRACE, Upkeep
 from serve.storage.blobs import converted_images as conversions

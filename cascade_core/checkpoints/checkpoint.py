@@ -1,0 +1,294 @@
+"""Where a model's files are and what its configuration says; reads JSON, loads no weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Collection
+from contextlib import suppress
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cascade_core.checkpoints import layout
+from cascade_core.checkpoints.layout import ALL_COMPONENTS
+from cascade_core.checkpoints.layout import Size as Size
+from cascade_core.checkpoints.layout import Variant as Variant
+from cascade_core.errors import ModelUnavailable
+from cascade_core.geometry import Geometry
+
+DEMO_MODEL = "demo"
+DEMO_MODEL_DIR = Path(__file__).parents[1] / "demo_model"
+STABLE_CASCADE_LICENCE = (
+    "Stability AI Non-Commercial Research Community License: no commercial use of these weights"
+)
+UNSTATED_LICENCE = (
+    "not stated; the published Stable Cascade weights are for non-commercial use only"
+)
+
+_HUB_COMMIT_CHARS = 40
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSource:
+    """Which model to open, as configured.
+
+    Attributes:
+        model: ``demo``, a folder, or a hub id such as ``stabilityai/stable-cascade``.
+        prior_model: folder or hub id with Stage C; empty: the same folder if it holds a prior,
+            else ``<model>-prior``.
+        revision, prior_revision: pinned commits; needed for hub ids.
+        variant: ``bf16`` picks the ``*.bf16.safetensors`` files.
+        stage_c_size, stage_b_size: ``lite`` picks the smaller U-Nets.
+        previewer: the published previewer's weights; empty: look in the model's folders.
+    """
+
+    model: str = DEMO_MODEL
+    prior_model: str = ""
+    revision: str = ""
+    prior_revision: str = ""
+    variant: Variant = ""
+    stage_c_size: Size = "full"
+    stage_b_size: Size = "full"
+    previewer: str = ""
+
+    @property
+    def is_hub(self) -> bool:
+        """Tell whether a part must be fetched by hub id; only then is the network used."""
+        return any(name and not _is_dir(_folder(name)) for name in (self.model, self.prior_model))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDefaults:
+    """What a request gets where it names no value; a model folder's ``cascade.json`` overrides."""
+
+    width: int = 1024
+    height: int = 1024
+    max_side: int = 2048
+    steps: int = 20
+    guidance_scale: float = 4.0
+    decoder_steps: int = 10
+    decoder_guidance_scale: float = 0.0
+    suggestions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """An opened model: folders, configuration and identity.
+
+    Attributes:
+        id: ``demo``, the folder's name or the hub id.
+        revision: the pinned commit; for folders the first digits of the fingerprint.
+        fingerprint: equal means the same weights and configuration.
+        components: component name (``prior``, ``text_encoder``, ``tokenizer``, ``decoder``,
+            ``vqgan``, ``prior_scheduler``, ``decoder_scheduler``) to its folder.
+        variant: which weight files to read, see :class:`ModelSource`.
+        previewer: the published previewer's weights or ``preview.json``, where present.
+    """
+
+    id: str
+    revision: str
+    fingerprint: str
+    licence: str
+    geometry: Geometry
+    defaults: ModelDefaults
+    components: dict[str, Path] = field(repr=False)
+    variant: Variant = ""
+    previewer: Path | None = None
+
+    def component(self, name: str) -> Path:
+        """Return the folder of a component.
+
+        Raises:
+            ModelUnavailable: the model has no such component.
+        """
+        if name not in self.components:
+            raise ModelUnavailable(f"model {self.id} has no {name} folder")
+        return self.components[name]
+
+    def weight_files(self, name: str) -> tuple[Path, ...]:
+        """Return a component's safetensors files: one, or all shards.
+
+        Raises:
+            ModelUnavailable: the file is missing; names the path that was expected.
+        """
+        return layout.weight_files(self.component(name), self.variant)
+
+
+class _Root(NamedTuple):
+    """A folder, or a downloaded repository with its commit."""
+
+    name: str
+    path: Path
+    commit: str
+
+
+def open_checkpoint(
+    source: ModelSource, components: Collection[str] = ALL_COMPONENTS
+) -> Checkpoint:
+    """Find a model's files and read its configuration.
+
+    Args:
+        source: the model as configured.
+        components: whose weights are needed here, see ``layout.STAGE_COMPONENTS``; only these are
+            downloaded from a hub, and only these must exist.
+
+    Raises:
+        ModelUnavailable: something is missing or unreadable; names it and the remedy.
+    """
+    try:
+        if source.is_hub:
+            # A pinned commit never changes: if all of it is cached, the network has nothing to add.
+            with suppress(ModelUnavailable):
+                return _open(source, components, cached_only=True)
+        return _open(source, components, cached_only=False)
+    except OSError as error:
+        raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
+
+
+def _open(source: ModelSource, components: Collection[str], cached_only: bool) -> Checkpoint:
+    folders = layout.component_folders(source.stage_c_size, source.stage_b_size)
+    patterns = layout.hub_patterns(folders, components, source.variant)
+    prior_root, decoder_root = _open_roots(source, patterns, cached_only)
+    found = layout.find_components(folders, prior_root.path, decoder_root.path)
+    for name in components:
+        if name not in found:
+            root = prior_root if name in layout.PRIOR_COMPONENTS else decoder_root
+            raise ModelUnavailable(
+                f"{root.path} has no {' or '.join(folders[name])} folder: the model setting must "
+                "name a Stable Cascade model in diffusers layout"
+            )
+        layout.check_files(found[name], name, source.variant)
+    about = _read_optional(decoder_root.path / "cascade.json")
+    fingerprint = _fingerprint(source, prior_root, decoder_root, found)
+    return Checkpoint(
+        id=_identity(decoder_root, about),
+        revision=decoder_root.commit or fingerprint[:12],
+        fingerprint=fingerprint,
+        licence=_licence(decoder_root, about),
+        geometry=_read_geometry(prior_root.path, decoder_root.path, found),
+        defaults=_read_defaults(decoder_root.path / "cascade.json", about),
+        components=found,
+        variant=source.variant,
+        previewer=_find_previewer(source, prior_root.path, decoder_root.path),
+    )
+
+
+def _folder(name: str) -> Path:
+    return DEMO_MODEL_DIR if name == DEMO_MODEL else Path(os.path.expanduser(name))
+
+
+def _is_dir(folder: Path) -> bool:
+    try:
+        return folder.is_dir()
+    except OSError as error:  # a folder above it may not be entered, or the name is too long
+        raise ModelUnavailable(f"{folder}: {error.strerror}") from error
+
+
+def _open_roots(source: ModelSource, patterns: list[str], cached_only: bool) -> tuple[_Root, _Root]:
+    decoder_root = _open_root(source.model, source.revision, patterns, cached_only)
+    if source.prior_model:
+        prior_name = source.prior_model
+    elif source.model == DEMO_MODEL or layout.holds_prior(decoder_root.path):
+        prior_name = source.model
+    else:
+        prior_name = f"{source.model.rstrip('/')}-prior"
+    if prior_name == source.model:
+        return decoder_root, decoder_root
+    if not (source.prior_model or decoder_root.commit or _is_dir(_folder(prior_name))):
+        raise ModelUnavailable(
+            f"{decoder_root.path} has no prior folder and {_folder(prior_name)} does not exist: "
+            "set the prior model to a folder or hub id with Stage C"
+        )
+    return _open_root(prior_name, source.prior_revision, patterns, cached_only), decoder_root
+
+
+def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool) -> _Root:
+    folder = _folder(name)
+    if _is_dir(folder):
+        return _Root(name, folder, "")
+    if name == DEMO_MODEL:
+        raise ModelUnavailable(f"the embedded demo model is missing: {folder} does not exist")
+    if name.count("/") != 1 or name.startswith(("/", ".", "~")):
+        raise ModelUnavailable(f"model folder {folder} does not exist: name a folder or a hub id")
+    if len(revision) != _HUB_COMMIT_CHARS or not set(revision) <= set("0123456789abcdef"):
+        raise ModelUnavailable(
+            f"{name} is no folder here, and to fetch it from the hub its revision must be pinned "
+            f"to a full {_HUB_COMMIT_CHARS}-digit commit, got {revision!r}"
+        )
+    from cascade_core.checkpoints.hub import (
+        download,  # lazily: only a configured hub id may need the network
+    )
+
+    return _Root(name, download(name, revision, patterns, cached_only), revision)
+
+
+def _read_optional(path: Path) -> dict[str, Any]:
+    return layout.read_json(path) if path.is_file() else {}
+
+
+def _identity(root: _Root, about: dict[str, Any]) -> str:
+    if root.commit or root.name == DEMO_MODEL:
+        return root.name
+    return str(about.get("name") or root.path.resolve().name)
+
+
+def _licence(root: _Root, about: dict[str, Any]) -> str:
+    if root.name.startswith("stabilityai/"):
+        return STABLE_CASCADE_LICENCE
+    return str(about.get("licence") or UNSTATED_LICENCE)
+
+
+def _fingerprint(
+    source: ModelSource, prior_root: _Root, decoder_root: _Root, found: dict[str, Path]
+) -> str:
+    if not (prior_root.commit and decoder_root.commit):
+        return layout.fingerprint_files(found, source.variant)
+    # A stage's process downloads its own part only, so files could not identify the whole model.
+    chosen = (prior_root.name, prior_root.commit, decoder_root.name, decoder_root.commit)
+    sizes = (source.variant, source.stage_c_size, source.stage_b_size)
+    return hashlib.sha256("\n".join(chosen + sizes).encode()).hexdigest()
+
+
+def _read_geometry(prior_root: Path, decoder_root: Path, found: dict[str, Path]) -> Geometry:
+    """Read the three scales; keys that are absent have the published model's values."""
+    prior = _read_optional(prior_root / "model_index.json")
+    decoder = _read_optional(decoder_root / "model_index.json")
+    vqgan = layout.read_json(found["vqgan"] / "config.json") if "vqgan" in found else {}
+    default = Geometry()
+    try:
+        return Geometry(
+            resolution_multiple=float(
+                prior.get("resolution_multiple", default.resolution_multiple)
+            ),
+            latent_dim_scale=float(decoder.get("latent_dim_scale", default.latent_dim_scale)),
+            stage_a_factor=int(vqgan.get("up_down_scale_factor", 2)) ** int(vqgan.get("levels", 2)),
+        )
+    except (TypeError, ValueError) as error:
+        raise ModelUnavailable(f"{decoder_root} has a scale that is no number: {error}") from error
+
+
+def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
+    known = {item.name: item.default for item in fields(ModelDefaults)}
+    given = {name: about[name] for name in known if name in about}
+    if "suggestions" in given:
+        given["suggestions"] = tuple(map(str, given["suggestions"]))
+    for name, value in given.items():
+        if not isinstance(value, type(known[name])) and not (
+            isinstance(known[name], float) and isinstance(value, int)
+        ):
+            raise ModelUnavailable(f"{path}: {name} has the wrong type, got {value!r}")
+    return ModelDefaults(**given)
+
+
+def _find_previewer(source: ModelSource, prior_root: Path, decoder_root: Path) -> Path | None:
+    if source.previewer:
+        configured = Path(os.path.expanduser(source.previewer))
+        if not configured.is_file():
+            raise ModelUnavailable(f"previewer {configured} does not exist")
+        return configured
+    for name in (layout.PREVIEWER_FILE, "preview.json"):
+        for root in (decoder_root, prior_root):
+            if (root / name).is_file():
+                return root / name
+    return None

@@ -1,0 +1,250 @@
+"""From files to modules: dtype, device, and one loader per component.
+
+Each loader imports its model class when called, so that a process pays for its own stage only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import torch
+from safetensors import SafetensorError, safe_open
+
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.layout import read_json
+from cascade_core.errors import ModelUnavailable, SettingsInvalid
+from cascade_core.handoff import ModelRef
+from cascade_core.sampling.sampler import CosineSchedule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+_SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
+_STAGE_A_ENCODER = ("in_block", "down_blocks", "vquantizer")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where and in which precision a stage computes, as configured.
+
+    Attributes:
+        device: ``auto`` (CUDA if there is a GPU), ``cpu``, ``cuda`` or ``cuda:N``.
+        dtype: ``auto`` is bfloat16 on CUDA and float32 on a CPU.
+    """
+
+    device: str = "auto"
+    dtype: DtypeName = "auto"
+
+    def resolve(self) -> tuple[torch.device, torch.dtype]:
+        """Return the device and dtype to use.
+
+        Raises:
+            SettingsInvalid: unknown names, or CUDA without a GPU.
+        """
+        name = self.device
+        if name == "auto":
+            name = "cuda" if torch.cuda.is_available() else "cpu"
+        try:
+            device = torch.device(name)
+        except RuntimeError as error:
+            raise SettingsInvalid(f"device must be auto, cpu or cuda, got {name!r}") from error
+        if device.type == "cuda" and not torch.cuda.is_available():
+            raise SettingsInvalid(f"device is {name}, but torch sees no GPU here")
+        if self.dtype == "auto":
+            return device, torch.bfloat16 if device.type == "cuda" else torch.float32
+        return device, _dtype(self.dtype)
+
+
+def free_cached_memory(device: torch.device) -> None:
+    """Give back what torch keeps of a GPU's memory for later tensors."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+
+
+def model_ref(checkpoint: Checkpoint) -> ModelRef:
+    """Return what a latent made by this checkpoint says about its origin."""
+    return ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
+
+
+def load_unet(
+    checkpoint: Checkpoint, component: str, device: torch.device, dtype: torch.dtype
+) -> Any:
+    """Load a StableCascadeUNet.
+
+    Args:
+        checkpoint: where from.
+        component: ``prior`` (Stage C) or ``decoder`` (Stage B).
+        device: where to.
+        dtype: of all weights.
+
+    Raises:
+        SettingsInvalid: Stage C in float16.
+        ModelUnavailable: missing, unreadable or other weights.
+    """
+    if component == "prior" and dtype == torch.float16:
+        # Activations of its last block group exceed float16's range: diffusers#6970.
+        raise SettingsInvalid(
+            "Stage C cannot run in float16, it answers NaN: set dtype to bfloat16 or float32"
+        )
+    from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
+
+    return _load(checkpoint, component, StableCascadeUNet, device, dtype)
+
+
+def load_stage_a(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load the decoder half of Stage A's PaellaVQModel; its encoder and codebook are not needed.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or other weights.
+    """
+    # diffusers keeps this class under `deprecated`; the hub's model_index.json still says
+    # `wuerstchen`, which only matters to its pipelines.
+    from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
+
+    return _load(checkpoint, "vqgan", PaellaVQModel, device, dtype, drop=_STAGE_A_ENCODER)
+
+
+def load_text_encoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+    """Load the CLIPTextModelWithProjection.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or other weights.
+    """
+    from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()
+    folder = checkpoint.component("text_encoder")
+    checkpoint.weight_files("text_encoder")
+    with _as_unavailable(folder):
+        model, report = CLIPTextModelWithProjection.from_pretrained(
+            folder,
+            variant=checkpoint.variant or None,
+            dtype=dtype,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+        )
+    _check_keys(folder, report["missing_keys"], report["unexpected_keys"])
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model.to(device).eval().requires_grad_(False)
+
+
+def load_text_config(checkpoint: Checkpoint) -> Any:
+    """Load the CLIPTextConfig.
+
+    Raises:
+        ModelUnavailable: missing or unreadable.
+    """
+    from transformers.models.clip.configuration_clip import CLIPTextConfig
+
+    folder = checkpoint.component("text_encoder")
+    with _as_unavailable(folder):
+        return CLIPTextConfig.from_pretrained(folder, local_files_only=True)
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Any:
+    """Load the CLIPTokenizer.
+
+    Raises:
+        ModelUnavailable: missing or unreadable.
+    """
+    from transformers.models.clip.tokenization_clip import CLIPTokenizer
+
+    folder = checkpoint.component("tokenizer")
+    with _as_unavailable(folder):
+        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
+    """Read a noise schedule; a model without one has the published values.
+
+    Args:
+        checkpoint: where from.
+        component: ``prior_scheduler`` or ``decoder_scheduler``.
+
+    Raises:
+        ModelUnavailable: the model was trained for another kind of scheduler.
+    """
+    if component not in checkpoint.components:
+        return CosineSchedule()
+    path = checkpoint.component(component) / "scheduler_config.json"
+    config = read_json(path)
+    if config.get("_class_name", _SCHEDULER_CLASS) != _SCHEDULER_CLASS:
+        raise ModelUnavailable(f"{path} must be a {_SCHEDULER_CLASS}: no other one is supported")
+    return CosineSchedule(float(config.get("s", 0.008)), float(config.get("scaler", 1.0)))
+
+
+def _dtype(name: str) -> torch.dtype:
+    known = {
+        "float32": torch.float32,
+        "bfloat16": torch.bfloat16,
+        "float16": torch.float16,
+    }
+    if name not in known:
+        raise SettingsInvalid(f"dtype must be one of auto, {', '.join(known)}, got {name!r}")
+    return known[name]
+
+
+def _load(
+    checkpoint: Checkpoint,
+    component: str,
+    model_class: Any,
+    device: torch.device,
+    dtype: torch.dtype,
+    drop: tuple[str, ...] = (),
+) -> Any:
+    """Build a diffusers model without initialising it and fill it from its safetensors files."""
+    folder = checkpoint.component(component)
+    config = read_json(folder / "config.json")
+    if config.get("_class_name") != model_class.__name__:
+        raise ModelUnavailable(f"{folder} holds no {model_class.__name__}: see its config.json")
+    with _as_unavailable(folder):
+        with torch.device("meta"):
+            model = model_class.from_config(config)
+        for name in drop:
+            delattr(model, name)
+        state = _read_weights(checkpoint.weight_files(component), device, dtype, drop)
+        keys = model.load_state_dict(state, strict=False, assign=True)
+    _check_keys(folder, keys.missing_keys, keys.unexpected_keys)
+    return model.eval().requires_grad_(False)
+
+
+def _read_weights(
+    paths: tuple[Path, ...], device: torch.device, dtype: torch.dtype, drop: tuple[str, ...]
+) -> dict[str, torch.Tensor]:
+    state: dict[str, torch.Tensor] = {}
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
+                if not name.startswith(drop):
+                    # A copy: mapped files are not aligned, and CPU kernels then round differently.
+                    tensor = file.get_tensor(name)
+                    wanted = dtype if tensor.is_floating_point() else tensor.dtype
+                    state[name] = tensor.to(device, wanted, copy=True)
+    return state
+
+
+def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+    for what, names in (("lack", sorted(missing)), ("have unknown", sorted(unexpected))):
+        if names:
+            raise ModelUnavailable(
+                f"weights in {folder} {what} {names[0]} ({len(names)} such): they do not fit its "
+                "config.json"
+            )
+
+
+@contextmanager
+def _as_unavailable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ModelUnavailable(f"{folder} cannot be loaded: {reason}") from error

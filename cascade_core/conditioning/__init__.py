@@ -1,0 +1,1 @@
+"""What steers Stage C: embeddings of prompts, latents of pictures."""

@@ -1,0 +1,1 @@
+"""The step engine: one thread runs the rows of one stage."""

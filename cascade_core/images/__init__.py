@@ -1,0 +1,1 @@
+"""Pixels to image files and back, with metadata."""

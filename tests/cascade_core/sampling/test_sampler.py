@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from diffusers import DDPMWuerstchenScheduler
+
+from cascade_core.sampling.noise import NoiseStream
+from cascade_core.sampling.sampler import (
+    CosineSchedule,
+    SamplerRow,
+    advance,
+    is_guided,
+    make_timesteps,
+)
+
+SHAPE = (1, 4, 6, 6)
+
+
+def make_row(
+    seed: int = 0, steps: int = 4, scale: float = 0.0, dtype: torch.dtype = torch.float32
+) -> SamplerRow:
+    noise = NoiseStream(seed, SHAPE, dtype)
+    return SamplerRow(
+        latents_bchw=noise.draw(),
+        timesteps=make_timesteps(steps),
+        noise=noise,
+        cond={"shift": torch.full((1, 1, 1, 1), 0.5, dtype=dtype)},
+        uncond={"shift": torch.full((1, 1, 1, 1), -0.25, dtype=dtype)}
+        if is_guided(scale)
+        else None,
+        guidance_scale=scale,
+    )
+
+
+def fake_unet(
+    sample: torch.Tensor, timestep_ratio: torch.Tensor, shift: torch.Tensor, return_dict: bool
+) -> tuple[torch.Tensor]:
+    """Predict noise from sample, time and conditioning of each row alone."""
+    assert not return_dict
+    assert timestep_ratio.dtype == sample.dtype
+    return (sample * 0.7 + timestep_ratio.view(-1, 1, 1, 1) + shift,)
+
+
+def run_stock(row_seed: int, steps: int, scale: float, dtype: torch.dtype) -> torch.Tensor:
+    generator = torch.Generator("cpu").manual_seed(row_seed)
+    scheduler = DDPMWuerstchenScheduler()
+    scheduler.set_timesteps(steps)
+    latents = torch.randn(SHAPE, generator=generator, dtype=dtype)
+    row = make_row(row_seed, steps, max(scale, 2.0), dtype)
+    for t in scheduler.timesteps[:-1]:
+        ratio = t.expand(1).to(dtype)
+        predicted = fake_unet(latents, ratio, row.cond["shift"], False)[0]
+        if is_guided(scale):
+            without = fake_unet(latents, ratio, row.uncond["shift"], False)[0]  # type: ignore[index]
+            predicted = torch.lerp(without, predicted, scale)
+        latents = scheduler.step(predicted, ratio, latents, generator=generator).prev_sample
+    return latents
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("steps", "scale"), [(1, 0.0), (4, 5.3), (20, 1.0), (100, 2.7)])
+def test_every_step_equals_the_stock_scheduler_to_the_bit(
+    steps: int, scale: float, dtype: torch.dtype
+) -> None:
+    row = make_row(3, steps, scale, dtype)
+    while row.step < row.steps:
+        advance(fake_unet, CosineSchedule(), [row])
+    assert row.latents_bchw.dtype == dtype
+    assert torch.equal(row.latents_bchw, run_stock(3, steps, scale, dtype))
+
+
+def test_rows_at_different_times_and_scales_step_as_if_alone() -> None:
+    mixed = [(1, 3, 0.0), (2, 9, 4.0), (3, 5, 1.0), (4, 7, 6.5)]
+    rows = [make_row(*values) for values in mixed]
+    while running := [row for row in rows if row.step < row.steps]:
+        advance(fake_unet, CosineSchedule(), running)
+    for row, values in zip(rows, mixed, strict=True):
+        assert torch.equal(row.latents_bchw, run_stock(*values, torch.float32))
+
+
+def test_a_failing_step_leaves_every_row_as_it_was_and_can_be_repeated() -> None:
+    rows = [make_row(1, 3, 4.0), make_row(2, 5, 0.0)]
+    before = [row.latents_bchw for row in rows]
+
+    def fail(**_: Any) -> Any:
+        raise RuntimeError("out of memory")
+
+    with pytest.raises(RuntimeError):
+        advance(fail, CosineSchedule(), rows)
+    assert [row.step for row in rows] == [0, 0]
+    assert all(row.latents_bchw is old for row, old in zip(rows, before, strict=True))
+    while rows[0].step < rows[0].steps:
+        advance(fake_unet, CosineSchedule(), rows[:1])
+    assert torch.equal(rows[0].latents_bchw, run_stock(1, 3, 4.0, torch.float32))
+
+
+def test_timesteps_fall_evenly_from_one_to_zero() -> None:
+    assert make_timesteps(4).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
+
+
+def test_only_a_scale_above_one_guides() -> None:
+    assert [is_guided(scale) for scale in (0.0, 1.0, 1.01)] == [False, False, True]
+
+
+@pytest.mark.parametrize("scaler", [0.5, 1.0, 2.0])
+def test_the_schedule_follows_the_scheduler_configuration(scaler: float) -> None:
+    times = torch.linspace(0, 1, 17)
+    stock = DDPMWuerstchenScheduler(scaler=scaler, s=0.01)
+    expected = stock._alpha_cumprod(times, torch.device("cpu"))
+    assert torch.equal(CosineSchedule(0.01, scaler).alpha_bar(times), expected)
+
+
+def test_the_clean_prediction_undoes_added_noise() -> None:
+    torch.manual_seed(0)
+    clean, noise = torch.randn(SHAPE), torch.randn(SHAPE)
+    t = torch.tensor([0.5])
+    noisy = DDPMWuerstchenScheduler().add_noise(clean, noise, t)
+    row = make_row(steps=2)
+    row.step, row.latents_bchw = 1, noisy
+
+    def know_the_noise(**_: Any) -> tuple[torch.Tensor]:
+        return (noise,)
+
+    advance(know_the_noise, CosineSchedule(), [row])
+    assert row.last is not None
+    assert torch.allclose(row.last.clean(), clean, atol=1e-5)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from bench import acks, api, durability, engine, handoff, readme, service, streams
+from bench import readme
+from bench.engine import engine, handoff
+from bench.service import acks, api, durability, service, streams
 
 if __name__ == "__main__":
     handoff.main()

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.chaos import scratch_settings
-from bench.null_stages import NullStage, NullStageC
+from bench.engine.null_stages import NullStage, NullStageC
+from bench.service.chaos import scratch_settings
 from serve.local.cluster import Running, start
 from serve.settings import Settings
 

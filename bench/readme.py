@@ -38,8 +38,9 @@ PREAMBLE = """# Benchmarks
 
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
-`python -m bench.readme`: `python -m bench.monolith`, `bench.recovery`, `bench.soak`, `bench.chaos`,
-`bench.autoscale`, `bench.autoscale --calibrate` and `bench.autoscale --wake`."""
+`python -m bench.readme`: `python -m bench.engine.monolith`, `bench.service.recovery`,
+`bench.service.soak`, `bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate` and
+`bench.autoscale --wake`."""
 
 
 def performance_section() -> str:

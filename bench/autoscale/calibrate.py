@@ -24,7 +24,7 @@ from bench.autoscale.policies import Ours
 from bench.autoscale.simulator import Scenario, simulate
 from bench.autoscale.timed_stages import SECONDS
 from bench.autoscale.traces import Arrival
-from bench.chaos import scratch_settings
+from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from serve.autoscaling.policy import STAGES, Sizing
 

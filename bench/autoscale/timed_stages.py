@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.null_stages import NULL_JOB, NullStage, NullStageC
+from bench.engine.null_stages import NULL_JOB, NullStage, NullStageC
 from cascade_core.request import GenerationRequest
 from serve.line import stage_work
 from serve.settings import Settings

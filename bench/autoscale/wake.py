@@ -19,7 +19,7 @@ from httpx_sse import aconnect_sse
 
 from bench.autoscale.calibrate import free_port
 from bench.autoscale.live import Live, Sample, live_service
-from bench.chaos import scratch_settings
+from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES
 

@@ -1,4 +1,4 @@
-"""Processes of every kind are killed at random under load; the long run is bench.chaos."""
+"""Processes of every kind are killed at random under load; the long run is bench.service.chaos."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bench.chaos import Chaos
+from bench.service.chaos import Chaos
 from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.private_postgres import PrivatePostgres

@@ -111,7 +111,8 @@ async def starting_bots(
     """Give what starts the product's bot, with more variables if need be.
 
     It is online and its commands are in place when it is returned. Discord waits longer for it than
-    3 s: a busy machine would make tests of other things fail. ``bench.acks`` measures its answers.
+    3 s: a busy machine would make tests of other things fail. ``bench.service.acks`` measures its
+    answers.
     """
     fake.rules.ack_deadline_s = _ACK_DEADLINE_S
     usual = {"CASCADE_URL": service_url, "CASCADE_API_KEY": api_key, "BOT_HTTP_PORT": "0"}

@@ -1,9 +1,9 @@
 """How long clients wait for a job when a process is killed, against an undisturbed job.
 
-    python -m bench.recovery
+    python -m bench.service.recovery
 
 Each kind of process is killed a few times, one at a time, while one job is under way; the moment
-it is dead, another job is asked for. `bench.chaos` counts what many kills under load lose.
+it is dead, another job is asked for. `bench.service.chaos` counts what many kills under load lose.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import Any
 import httpx
 
 from bench import processes
-from bench.chaos import BODIES, PATIENCE_S, TERMINAL, scratch_settings
+from bench.service.chaos import BODIES, PATIENCE_S, TERMINAL, scratch_settings
 from bench.stats import machine, summary, write_result
 from serve.local.cluster import start
 
@@ -135,7 +135,7 @@ def _seconds(values: dict[str, float]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.recovery", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.service.recovery", description=__doc__)
     parser.add_argument("--kills", type=int, default=3, help="of each kind of process")
     return parser.parse_args()
 

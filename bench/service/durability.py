@@ -1,6 +1,6 @@
 """What it costs that a job is durable, and how long it is queued in an idle service.
 
-    python -m bench.durability
+    python -m bench.service.durability
 
 The same three stage calls, with stages that do nothing, once as a job (a recorded workflow, rows,
 events and blobs) and once from a plain deployment; both are asked through a handle, in turns.
@@ -17,9 +17,9 @@ from typing import Any
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 
-from bench.load import ask, closed_loop, http_session
+from bench.engine.null_stages import NULL_JOB
 from bench.null_service import null_service
-from bench.null_stages import NULL_JOB
+from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
 from serve.gateway.idempotency import make_claim

@@ -1,6 +1,6 @@
 """A thousand clients that watch jobs at once, against one.
 
-    python -m bench.streams
+    python -m bench.service.streams
 
 Jobs are held open; steps are noted in the database as the Jobs process does it, and each stream
 tells when it has got them. Meanwhile plain requests go on.
@@ -20,10 +20,10 @@ import aiohttp
 import psutil
 
 from bench import processes
-from bench.load import ask, http_session
+from bench.engine.null_stages import NULL_JOB
 from bench.null_service import null_service
-from bench.null_stages import NULL_JOB
 from bench.processes import resident_mb
+from bench.service.load import ask, http_session
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.storage.database import Database
 
@@ -206,7 +206,7 @@ def _table(result: dict[str, Any]) -> str:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.streams", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.service.streams", description=__doc__)
     parser.add_argument("--streams", type=int, default=1000)
     return parser.parse_args()
 

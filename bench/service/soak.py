@@ -1,6 +1,6 @@
 """Ten times more requests than the service can work on, for minutes, against half of what it can.
 
-    python -m bench.soak --minutes 4
+    python -m bench.service.soak --minutes 4
 
 Requests come at random moments at a fixed rate, whatever the answers are. Whatever was accepted
 must end well, the rest must be refused at once, and no process may go on growing: the run fails
@@ -25,10 +25,10 @@ import aiohttp
 import psutil
 
 from bench import processes
-from bench.load import TIMEOUT_S, ask, http_session, until_idle
+from bench.engine.null_stages import NULL_JOB
 from bench.null_service import null_service
-from bench.null_stages import NULL_JOB
 from bench.processes import resident_mb
+from bench.service.load import TIMEOUT_S, ask, http_session, until_idle
 from bench.stats import late_growth, machine, percentiles, percentiles_ms, summary, write_result
 from serve.settings import Settings
 from serve.storage.connections import open_engine
@@ -299,7 +299,7 @@ def _or_dash(show: Callable[[dict[str, float]], str], values: dict[str, float] |
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.soak", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.service.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=4.0, help="of each of the two phases")
     return parser.parse_args()
 

@@ -1,6 +1,6 @@
 """The idle service against the in-process pipeline: latency, Vary details, memory, start.
 
-    python -m bench.service
+    python -m bench.service.service
 
 Both make the same pictures with the same number of torch threads, in turns, PNG included; the
 service is asked over HTTP from another process than the ones that work.

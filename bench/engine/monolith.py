@@ -1,6 +1,6 @@
 """The service against what one would write first: a Ray Serve replica around diffusers' pipeline.
 
-    python -m bench.monolith
+    python -m bench.engine.monolith
 
 All answer the same HTTP requests with a PNG, in one Ray cluster, one replica per deployment, one
 torch thread each, in turns. The model has as many blocks as the published one, but so few channels
@@ -33,8 +33,8 @@ from ray import serve as ray_serve
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bench.chaos import scratch_settings
-from bench.load import ask, closed_loop, http_session
+from bench.service.chaos import scratch_settings
+from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
 from serve.local.cluster import start
 from tests.tiny_model import TinyModel, build_tiny_model, stock_combined, write_combined

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bench.soak import GROWTH_LIMIT_MB, find_faults
+from bench.service.soak import GROWTH_LIMIT_MB, find_faults
 
 
 def phases(**overload: Any) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How soon the bot answers people, with the service well, gone, and hanging.
 
-    python -m bench.acks
+    python -m bench.service.acks
 
 The real bot as its own process between the tests' emulated Discord and the real gateway; commands
 and clicks in turns, each from a person's action to the bot's first answer at Discord.

@@ -1,6 +1,6 @@
 """Kill processes of the service at random under load, and count what was lost.
 
-    python -m bench.chaos --kills 100
+    python -m bench.service.chaos --kills 100
 
 Clients keep jobs under way through all of it, each with an Idempotency-Key, and ask again when an
 answer fails to come, as a careful client would. In the end every accepted job must have ended once
@@ -209,7 +209,7 @@ class Chaos:
 
 def main() -> None:
     """Start a service of its own, disturb it, write the result; fail if anything was lost."""
-    parser = argparse.ArgumentParser(prog="python -m bench.chaos", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.service.chaos", description=__doc__)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--clients", type=int, default=3)
     parser.add_argument("--seed", type=int, default=0)

@@ -1,6 +1,6 @@
 """What a step costs besides the U-Net when 16 requests share it: choosing, gathering, telling.
 
-python -m bench.engine
+python -m bench.engine.engine
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What an HTTP request costs at rising concurrency, with stages that do nothing.
 
-    python -m bench.api
+    python -m bench.service.api
 
 Each request is compared with one of the same kind to a bare route, in the same cluster and behind
 the same proxy, that answers constants. Clients and service share this machine.
@@ -18,9 +18,9 @@ from fastapi import Body, FastAPI
 from ray import serve as ray_serve
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from bench.load import ask, closed_loop, http_session, until_idle
+from bench.engine.null_stages import NULL_JOB
 from bench.null_service import null_service
-from bench.null_stages import NULL_JOB
+from bench.service.load import ask, closed_loop, http_session, until_idle
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 
 CLIENTS = (1, 2, 4, 8, 16, 32)

@@ -1,6 +1,6 @@
 """What the hand-offs cost: encode and decode, full-size latents, against a bare copy of the bytes.
 
-python -m bench.handoff
+python -m bench.engine.handoff
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""Benchmarks of the step engine and of hand-offs."""

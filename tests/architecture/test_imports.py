@@ -23,14 +23,15 @@ def loaded_by(*modules: str) -> set[str]:
 
 
 def test_the_light_tiers_load_no_heavy_library() -> None:
-    light = ("request", "geometry", "wire", "errors", "checkpoint", "batching")
+    light = ("request", "geometry", "wire", "errors", "checkpoints.checkpoint", "engine.batching")
     loaded = loaded_by(*(f"cascade_core.{name}" for name in light))
 
     assert not loaded & {"torch", "numpy", "PIL", "diffusers", "transformers", "ray", "discord"}
 
 
 def test_hand_offs_images_and_the_engine_load_no_torch() -> None:
-    loaded = loaded_by(*(f"cascade_core.{name}" for name in ("handoff", "images", "engine")))
+    rooms = ("handoff", "images.image_files", "engine.engine")
+    loaded = loaded_by(*(f"cascade_core.{name}" for name in rooms))
 
     assert "numpy" in loaded
     assert not loaded & {"torch", "diffusers", "transformers", "ray", "discord"}

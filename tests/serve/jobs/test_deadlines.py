@@ -215,8 +215,8 @@ def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
 def test_a_machine_whose_clock_is_wrong_accepts_jobs_with_right_times(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("db", "rows"):
-        monkeypatch.setattr(f"serve.{module}.utc_now", lambda: utc_now() + 300 * MINUTE)
+    for module in ("database", "rows"):
+        monkeypatch.setattr(f"serve.storage.{module}.utc_now", lambda: utc_now() + 300 * MINUTE)
     job_id = accept(database, make_job())
     assert load(database, job_id).created_at < utc_now() + MINUTE
     assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_S, abs=20)
@@ -226,7 +226,7 @@ def test_the_time_left_is_told_by_the_clock_that_set_the_deadline(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database's, which is ahead here; on another machine it can be."""
-    for module in ("rows", "deadlines"):
+    for module in ("storage.rows", "jobs.deadlines"):
         ahead = utc_now() + 300 * MINUTE
         monkeypatch.setattr(f"serve.{module}.database_now", lambda _connection, at=ahead: at)
     left_s = seconds_left(database, accept(database, make_job()))

@@ -9,10 +9,11 @@ from typing import Any
 
 from bench.engine.null_stages import NULL_JOB, NullStage, NullStageC
 from cascade_core.request import GenerationRequest
-from serve.line import stage_work
+from serve.messages import StageMessage
 from serve.settings import Settings
-from serve.stages.replica import Message, StageReplica
+from serve.stages.replica import StageReplica
 from serve.stages.work_meter import WorkMeter
+from serve.workload import stage_work
 
 SECONDS = {"c": 1.6, "b": 0.8, "a": 0.5}
 TIMED_JOB: dict[str, Any] = NULL_JOB | {
@@ -78,7 +79,7 @@ class _Timed:
         self._replica = StageReplica(_Sleep(stage), max_rows=1)
         self._meter = WorkMeter(self._replica.busy_s, self._replica.max_rows)
 
-    async def run(self, *task: Any) -> AsyncIterator[Message]:
+    async def run(self, *task: Any) -> AsyncIterator[StageMessage]:
         """Take the time, then answer as the null stage does."""
         answers = [message async for message in self._null.run(*task)]
         with self._meter.image(self._work) as finished:

@@ -15,8 +15,8 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images.image_files import encode_image
 from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from serve.messages import StageMessage
 from serve.settings import Settings
-from serve.stages.replica import Message
 
 NULL_JOB: dict[str, Any] = {"prompt": "null", "width": MIN_SIDE_PX, "height": MIN_SIDE_PX}
 
@@ -30,12 +30,12 @@ class NullStageC:
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._starts: deque[tuple[int, float]] = deque(maxlen=1000)
 
-    async def run(self, request: dict[str, Any], *_context: Any) -> AsyncIterator[Message]:
+    async def run(self, request: dict[str, Any], *_context: Any) -> AsyncIterator[StageMessage]:
         """Make the latent of a one-image request."""
         self._starts.append((request["seed"], time.time()))
-        yield Message(type="started")
+        yield StageMessage(type="started")
         await asyncio.sleep(_hold_s(request["prompt"]))
-        yield Message(type="done", result=self._latent(request).encode(), seconds=0.0)
+        yield StageMessage(type="done", result=self._latent(request).encode(), seconds=0.0)
 
     def recent_starts(self) -> dict[int, float]:
         """Return when the last requests started, by seed, as seconds since the epoch."""
@@ -66,10 +66,10 @@ class NullStage:
         pixels_hwc = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
         self._result = encode_image(pixels_hwc, "png", None)
 
-    async def run(self, *_task: Any) -> AsyncIterator[Message]:
+    async def run(self, *_task: Any) -> AsyncIterator[StageMessage]:
         """Answer."""
-        yield Message(type="started")
-        yield Message(type="done", result=self._result, seconds=0.0)
+        yield StageMessage(type="started")
+        yield StageMessage(type="done", result=self._result, seconds=0.0)
 
     def max_rows(self) -> int:
         """Return how many requests are taken at a time."""

@@ -25,7 +25,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.idempotency import make_claim
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import APP_NAME
-from serve.stages.replica import Message
+from serve.messages import StageMessage
 from serve.storage.records import JobOwner
 
 REPEATS = 100
@@ -120,7 +120,7 @@ async def _cost(direct: DeploymentHandle) -> dict[str, Any]:
     return {"idle_s": idle, "busy_clients": BUSY_CLIENTS, "busy": busy}
 
 
-async def _ignore(_message: Message) -> None:
+async def _ignore(_message: StageMessage) -> None:
     pass
 
 

@@ -35,7 +35,7 @@ class Demand:
         """Count one image; gives what to call when a stage has done its part.
 
         Args:
-            work: of each stage that the image will pass, see `serve.line.stage_work`.
+            work: of each stage that the image will pass, see `serve.workload.stage_work`.
         """
         left = dict(work)
         for stage, amount in left.items():

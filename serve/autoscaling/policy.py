@@ -2,7 +2,7 @@
 
 A stage's own queue tells too late: Stage B's fills only after Stage C has been scaled up and has
 caught up. So all stages are sized at once, from what was accepted at the front. Work is counted as
-in `serve.line`; what a unit of it takes at a stage is measured there.
+in `serve.workload`; what a unit of it takes at a stage is measured there.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from serve.jobs.stage_client import StageClient
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.maintenance.retention import Upkeep
+from serve.messages import CallContext
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
 from serve.settings import Settings
@@ -41,7 +42,7 @@ from serve.storage.retry import until_ready
 from serve.storage.sleeping import record_sleeping
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
-from serve.telemetry.tracing import Context, configure_tracing
+from serve.telemetry.tracing import configure_tracing
 
 POLL_S = 0.05
 FLEET_EVERY_S = 2.0
@@ -122,7 +123,7 @@ class Jobs:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         claim: Claim,
-        context: Context,
+        context: CallContext,
     ) -> str:
         """Record a job and start it; returns its id once nothing can lose it any more.
 
@@ -250,7 +251,7 @@ def _new_job(
     client_state: dict[str, Any] | None,
     owner: JobOwner,
     claim: Claim,
-    context: Context,
+    context: CallContext,
 ) -> NewJob:
     images = []
     for index in range(request.n):

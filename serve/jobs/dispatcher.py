@@ -15,13 +15,13 @@ from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLos
 from serve.jobs.fair_queue import Turns
 from serve.jobs.size_limits import Capacity
 from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
-from serve.line import PREVIEW_WORK, stage_work
-from serve.stages.replica import Message
+from serve.messages import StageMessage
 from serve.storage.database import Database
 from serve.storage.deaths import count_death
 from serve.storage.records import OpenJob
 from serve.storage.retry import PatientDatabase
 from serve.telemetry.metrics import QueueMetrics
+from serve.workload import PREVIEW_WORK, stage_work
 
 logger = logging.getLogger(__name__)
 
@@ -186,5 +186,5 @@ class StageCalls:
                 self._running.pop(job_id, None)
 
 
-async def _ignore(_message: Message) -> None:
+async def _ignore(_message: StageMessage) -> None:
     """Drawing a latent reports no progress."""

@@ -13,7 +13,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cascade_core.errors import CannotBeServed, CascadeError, NotReady, StageLost
 from serve.handle_errors import translated
-from serve.stages.replica import STALL_LIMIT_S, Message
+from serve.messages import STALL_LIMIT_S, StageMessage
 from serve.telemetry.tracing import pack_context
 
 MAX_TRIES = 3
@@ -32,7 +32,7 @@ for a device that hangs long before."""
 
 logger = logging.getLogger(__name__)
 
-OnMessage = Callable[[Message], Awaitable[None]]
+OnMessage = Callable[[StageMessage], Awaitable[None]]
 OnFailure = Callable[[str, str], None]
 OnDeath = Callable[[], Awaitable[int]]
 """Notes that a replica was lost while it had the call; returns how many have been."""
@@ -114,7 +114,7 @@ class StageClient:
             raise
 
 
-async def _next(stream: AsyncIterator[Message], silence_s: float | None) -> Message:
+async def _next(stream: AsyncIterator[StageMessage], silence_s: float | None) -> StageMessage:
     try:
         async with asyncio.timeout(silence_s):
             return await anext(stream)

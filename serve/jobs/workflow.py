@@ -36,8 +36,7 @@ from serve.jobs.dispatcher import StageCalls
 from serve.jobs.preview_check import Gate
 from serve.jobs.stored_latents import LatentReuse, drop_latent
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
-from serve.line import PREVIEW_WORK, stage_work, stages_of
-from serve.stages.replica import Message
+from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_store as store
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -46,7 +45,8 @@ from serve.storage.records import JobState, LatentRow, OpenJob, StageCUse, utc_n
 from serve.storage.retry import PatientBlobs, PatientDatabase, WaitedTimes
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics
-from serve.telemetry.tracing import Context, span, unpacked_context
+from serve.telemetry.tracing import span, unpacked_context
+from serve.workload import PREVIEW_WORK, stage_work, stages_of
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +284,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._waited.forget(job_id)
         return self._open_jobs.pop(job_id, None)
 
-    async def _context(self, job_id: str) -> Context:
+    async def _context(self, job_id: str) -> CallContext:
         """Return the ids and the trace of the request that made the job, if it can go on."""
         with suppress(CascadeError):  # running it fails likewise, and tells
             return (await self._open(job_id)).context
@@ -317,7 +317,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             CascadeError: the stage failed.
         """
 
-        async def on_message(message: Message) -> None:
+        async def on_message(message: StageMessage) -> None:
             await self._progress(job_id, index, stage, message)
 
         async with in_time(self._database, job_id):
@@ -351,7 +351,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             yield
         logger.info("stage %s, %s: %.3f s to %s", stage, key, time.monotonic() - began_s, part)
 
-    async def _progress(self, job_id: str, index: int, stage: str, message: Message) -> None:
+    async def _progress(self, job_id: str, index: int, stage: str, message: StageMessage) -> None:
         """Note what a stage tells; a store that does not answer is no reason to do work again."""
         if message["type"] == "warning":
             await self._database.try_once(add_warnings, job_id, [message["text"]])

@@ -31,7 +31,6 @@ from sqlalchemy import (
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images.image_files import check_image
 from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
-from serve.line import job_work
 from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database
@@ -39,6 +38,7 @@ from serve.storage.json_depth import is_too_deep
 from serve.storage.records import TERMINAL_STATES, utc_now
 from serve.storage.rows import last_event_data, load_jobs
 from serve.storage.schema.tables import UtcDateTime, events, images, jobs, latents, lock_events
+from serve.workload import job_work
 
 FORMAT = 1
 _ABOUT = "cascade.json"

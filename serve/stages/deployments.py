@@ -24,14 +24,15 @@ from cascade_core.images.image_files import ImageInfo, encode_image, encode_prev
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Stage
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
-from serve.line import stage_work
+from serve.messages import CallContext, StageMessage
 from serve.settings import Settings
 from serve.stages.gpu_memory import prepare_gpu_memory
-from serve.stages.replica import Message, StageReplica
+from serve.stages.replica import StageReplica
 from serve.stages.work_meter import WorkMeter
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import StageMetrics
-from serve.telemetry.tracing import Context, configure_tracing, replica_span
+from serve.telemetry.tracing import configure_tracing, replica_span
+from serve.workload import stage_work
 
 logger = logging.getLogger(__name__)
 
@@ -78,8 +79,8 @@ class _StageDeployment:
         work: float,
         previews: int,
         finish: Callable[[Any], bytes],
-        context: Context,
-    ) -> AsyncIterator[Message]:
+        context: CallContext,
+    ) -> AsyncIterator[StageMessage]:
         with (
             replica_span(f"replica of stage {self._name}", context) as span,
             self._metrics.request() as request,
@@ -133,8 +134,8 @@ class StageC(_StageDeployment):
         self._limit = PromptLimit.load(self._checkpoint)
 
     async def run(
-        self, request: dict[str, Any], context: Context | None = None
-    ) -> AsyncIterator[Message]:
+        self, request: dict[str, Any], context: CallContext | None = None
+    ) -> AsyncIterator[StageMessage]:
         """Make the Stage C latent of a one-image request; ``done`` carries its wire form."""
         task = GenerationRequest.from_dict(request)
         work = stage_work("c", task)
@@ -144,17 +145,19 @@ class StageC(_StageDeployment):
             # Not before: a caller expects the first message when the work begins, and then more.
             if message["type"] == "started":
                 for warning in self._limit.warnings(task):
-                    yield Message(type="warning", text=warning)
+                    yield StageMessage(type="warning", text=warning)
 
     async def preview(
-        self, latent: bytes, _context: Context | None = None
-    ) -> AsyncIterator[Message]:
+        self, latent: bytes, _context: CallContext | None = None
+    ) -> AsyncIterator[StageMessage]:
         """Draw a stored latent small, for checkers; ``done`` carries a WebP file.
 
         Raises:
             ModelUnavailable: this model has no previewer.
         """
-        yield Message(type="done", result=await asyncio.to_thread(self._draw, latent), seconds=0.0)
+        yield StageMessage(
+            type="done", result=await asyncio.to_thread(self._draw, latent), seconds=0.0
+        )
 
     @cached_property
     def _previewer(self) -> Previewer:
@@ -181,8 +184,8 @@ class StageB(_StageDeployment):
         super().__init__("b", settings, load, gpu_share)
 
     async def run(
-        self, latent: bytes, request: dict[str, Any], context: Context | None = None
-    ) -> AsyncIterator[Message]:
+        self, latent: bytes, request: dict[str, Any], context: CallContext | None = None
+    ) -> AsyncIterator[StageMessage]:
         """Expand a stored Stage C latent as ``request`` says; ``done`` carries the wire form."""
         from cascade_core.stages.stage_b import StageBTask
 
@@ -201,8 +204,8 @@ class StageA(_StageDeployment):
         super().__init__("a", settings, Model.load, gpu_share)
 
     async def run(
-        self, latent: bytes, image_id: str, latent_id: str, context: Context | None = None
-    ) -> AsyncIterator[Message]:
+        self, latent: bytes, image_id: str, latent_id: str, context: CallContext | None = None
+    ) -> AsyncIterator[StageMessage]:
         """Decode a Stage B latent; ``done`` carries the encoded image."""
         task = StageBLatent.decode(latent)
         request = task.request

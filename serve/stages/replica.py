@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any, TypedDict
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -19,33 +19,10 @@ from cascade_core.engine.engine import Event, Failed, Finished, Started, StepEng
 from cascade_core.errors import NotReady
 from cascade_core.images.image_files import encode_preview
 from cascade_core.stages.base import Stage
+from serve.messages import STALL_LIMIT_S, StageMessage
 
 PROGRESS_INTERVAL_S = 0.2
 """Steps of a small model take milliseconds; a message each would cost more than the step."""
-
-STALL_LIMIT_S = 300.0
-"""A row under way for this long without a step means the device hangs: the replica is replaced."""
-
-
-class Message(TypedDict, total=False):
-    """What a stage replica tells its caller.
-
-    Attributes:
-        type: ``warning`` | ``started`` | ``step`` | ``done``.
-        text: what the client should know (``warning``).
-        step, steps: progress (``step``).
-        preview: a small WebP picture, or None (``step``).
-        result: the stage's result (``done``).
-        seconds: time on the model, from admission to the last step (``done``).
-    """
-
-    type: str
-    text: str
-    step: int
-    steps: int
-    preview: bytes | None
-    result: Any
-    seconds: float
 
 
 class StageReplica:
@@ -64,7 +41,7 @@ class StageReplica:
         self._engine = StepEngine(stage, max_rows)
         self._engine.start()
 
-    async def run(self, task: Any, previews: int = 0) -> AsyncIterator[Message]:
+    async def run(self, task: Any, previews: int = 0) -> AsyncIterator[StageMessage]:
         """Run one task; closing or cancelling the iterator frees its row within one step.
 
         Args:
@@ -93,7 +70,7 @@ class StageReplica:
                 if isinstance(event, Failed):
                     raise event.error
                 if isinstance(event, Finished):
-                    yield Message(type="done", result=event.result, seconds=event.seconds)
+                    yield StageMessage(type="done", result=event.result, seconds=event.seconds)
                     return
                 yield await _message(event)
         finally:
@@ -146,11 +123,11 @@ class _Throttle:
         return True
 
 
-async def _message(event: Started | Stepped) -> Message:
+async def _message(event: Started | Stepped) -> StageMessage:
     if isinstance(event, Started):
-        return Message(type="started")
+        return StageMessage(type="started")
     preview = await _encoded(event.preview)
-    return Message(type="step", step=event.step, steps=event.steps, preview=preview)
+    return StageMessage(type="step", step=event.step, steps=event.steps, preview=preview)
 
 
 async def _encoded(pixels_hwc: npt.NDArray[np.uint8] | None) -> bytes | None:

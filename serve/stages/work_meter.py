@@ -44,7 +44,7 @@ class WorkMeter:
         """Count an image as open; gives what to call when it is finished.
 
         Args:
-            work: see `serve.line.stage_work`.
+            work: see `serve.workload.stage_work`.
         """
         self._change(1, work)
         try:

@@ -12,7 +12,6 @@ from sqlalchemy import Connection, Update, delete, insert, or_, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.request import GenerationRequest
-from serve.line import job_work
 from serve.release import RELEASE
 from serve.storage.blobs.blob_store import preview_name
 from serve.storage.connections import Connections
@@ -59,6 +58,7 @@ from serve.storage.schema.tables import (
     sleeping_stages,
 )
 from serve.storage.schema.upgrade import Migrated, upgrade
+from serve.workload import job_work
 
 __all__ = ["Database", "ImageRow", "Job", "LatentRow", "NewJob", "PlannedImage"]
 

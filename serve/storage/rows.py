@@ -14,8 +14,8 @@ from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 from cascade_core.errors import DeadlineExceeded, RateLimited
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
-from serve.line import Place, Waiting, job_work, places, stages_of
 from serve.storage.job_deadline import time_allowed_s
+from serve.storage.queue_positions import Place, Waiting, places
 from serve.storage.records import (
     OPEN_STATES,
     ImageRow,
@@ -36,6 +36,7 @@ from serve.storage.schema.tables import (
     latents,
     sleeping_stages,
 )
+from serve.workload import job_work, stages_of
 
 _MEAN_OVER_JOBS = 20
 UNKNOWN_JOB_S = 5.0

@@ -14,15 +14,13 @@ from opentelemetry import context as otel_context
 from opentelemetry import trace
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+from serve.messages import CallContext
 from serve.settings import Settings
 from serve.telemetry.log import ID_NAMES, adopt_context, current_context, log_context
 
 TRACEPARENT: Final = "traceparent"
 _NAME: Final = "cascade"
 _tracer = trace.get_tracer(_NAME)  # follows the provider that is set later
-
-Context = dict[str, str]
-"""Log ids and ``traceparent`` (W3C Trace Context) of a call; small, and stored with a job."""
 
 
 def configure_tracing(settings: Settings, process: str) -> None:
@@ -57,7 +55,7 @@ def span(name: str, **attributes: str | float) -> Iterator[trace.Span]:
 
 
 @contextmanager
-def replica_span(name: str, context: Context) -> Iterator[trace.Span]:
+def replica_span(name: str, context: CallContext) -> Iterator[trace.Span]:
     """Open a span of another process's call in a task that serves it alone.
 
     The call's ids are in all that this task logs from now on. Nothing is put back at the end: an
@@ -75,16 +73,16 @@ def replica_span(name: str, context: Context) -> Iterator[trace.Span]:
         opened.end()
 
 
-def pack_context() -> Context:
+def pack_context() -> CallContext:
     """Return what another process needs to know about the present call."""
-    carrier: Context = {}
+    carrier: CallContext = {}
     TraceContextTextMapPropagator().inject(carrier)
     found = {TRACEPARENT: carrier[TRACEPARENT]} if TRACEPARENT in carrier else {}
     return current_context() | found
 
 
 @contextmanager
-def unpacked_context(context: Context) -> Iterator[None]:
+def unpacked_context(context: CallContext) -> Iterator[None]:
     """Go on with another process's call; a trace that is under way here already is kept."""
     parent = None if trace.get_current_span().get_span_context().is_valid else _parent(context)
     token = None if parent is None else otel_context.attach(parent)
@@ -102,9 +100,9 @@ def trace_id() -> str:
     return trace.format_trace_id(found.trace_id) if found.is_valid else ""
 
 
-def _ids(context: Context) -> dict[str, str]:
+def _ids(context: CallContext) -> dict[str, str]:
     return {name: context[name] for name in ID_NAMES if name in context}
 
 
-def _parent(context: Context) -> otel_context.Context:
+def _parent(context: CallContext) -> otel_context.Context:
     return TraceContextTextMapPropagator().extract(context)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from cascade_core.errors import CascadeError, from_dict
-from serve.stages.replica import Message, StageReplica
+from serve.messages import StageMessage
+from serve.stages.replica import StageReplica
 
 STEP_S = 0.05
 
@@ -90,7 +91,7 @@ class ScriptedDeployment:
     def __init__(self, log: str) -> None:
         self._replica = StageReplica(ScriptedStage(Path(log)), max_rows=1)
 
-    async def run(self, task: dict[str, Any], *_context: Any) -> AsyncIterator[Message]:
+    async def run(self, task: dict[str, Any], *_context: Any) -> AsyncIterator[StageMessage]:
         async for message in self._replica.run(task):
             yield message
 

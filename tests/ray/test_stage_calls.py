@@ -14,7 +14,7 @@ from ray import serve as ray_serve
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import APP_NAME, Running
-from serve.stages.replica import Message
+from serve.messages import StageMessage
 from tests.ray.client import ServiceClient
 from tests.ray.scripted import ScriptedDeployment, entries
 
@@ -39,7 +39,7 @@ async def client(running: Running, log: Path) -> AsyncIterator[StageClient]:
     await asyncio.to_thread(ray_serve.delete, "scripted")
 
 
-async def ignore(message: Message) -> None:
+async def ignore(message: StageMessage) -> None:
     return None
 
 
@@ -48,7 +48,7 @@ async def test_the_next_request_never_overlaps_a_cancelled_one(
 ) -> None:
     stepping = asyncio.Event()
 
-    async def on_message(message: Message) -> None:
+    async def on_message(message: StageMessage) -> None:
         if message["type"] == "step":
             stepping.set()
 

@@ -14,11 +14,11 @@ from ray.serve.exceptions import DeploymentUnavailableError
 from cascade_core.errors import CannotBeServed, NotReady, OutOfMemory, StageLost
 from serve.jobs import stage_client
 from serve.jobs.stage_client import MAX_DEATHS, MAX_TRIES, StageClient
-from serve.stages.replica import Message
+from serve.messages import StageMessage
 
-DONE = Message(type="done", result=b"latent", seconds=0.5)
-STARTED = Message(type="started")
-Try = list[Message | BaseException | asyncio.Event]
+DONE = StageMessage(type="done", result=b"latent", seconds=0.5)
+STARTED = StageMessage(type="started")
+Try = list[StageMessage | BaseException | asyncio.Event]
 """What a replica does with a call, in order: says something, fails, or waits."""
 
 
@@ -32,13 +32,13 @@ class Stream:
     def __aiter__(self) -> Stream:
         return self
 
-    async def __anext__(self) -> Message:
+    async def __anext__(self) -> StageMessage:
         return await anext(self._messages)
 
     def cancel(self) -> None:
         self.is_cancelled = True
 
-    async def _run(self, happens: Try) -> AsyncIterator[Message]:
+    async def _run(self, happens: Try) -> AsyncIterator[StageMessage]:
         for item in happens:
             if isinstance(item, BaseException):
                 raise item
@@ -81,7 +81,7 @@ def deaths() -> list[int]:
 
 @pytest.fixture
 def call(deaths: list[int]) -> Callable[[Handle], Any]:
-    async def on_message(message: Message) -> None:
+    async def on_message(message: StageMessage) -> None:
         return None
 
     async def on_death() -> int:

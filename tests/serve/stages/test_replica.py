@@ -10,7 +10,8 @@ import pytest
 from PIL import Image
 
 from cascade_core.errors import NonFiniteLatent, NotReady
-from serve.stages.replica import Message, StageReplica
+from serve.messages import StageMessage
+from serve.stages.replica import StageReplica
 from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage
 from tests.limits import HANG_S
 
@@ -30,7 +31,7 @@ def make_replica() -> Iterator[MakeReplica]:
         replica.close()
 
 
-async def messages(replica: StageReplica, task: Task, previews: int = 0) -> list[Message]:
+async def messages(replica: StageReplica, task: Task, previews: int = 0) -> list[StageMessage]:
     return [message async for message in replica.run(task, previews)]
 
 

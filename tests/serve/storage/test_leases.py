@@ -166,7 +166,9 @@ def test_all_show_life_by_one_clock(
     if database._engine.dialect.name == "sqlite":
         pytest.skip("those that share a file share a machine and its clock")
     for module in ("records", "schema.tables"):
-        monkeypatch.setattr(f"serve.storage.{module}.datetime", None)  # this process cannot tell the time
+        monkeypatch.setattr(
+            f"serve.storage.{module}.datetime", None
+        )  # this process cannot tell the time
     executors.beat("jobs-0")
     with database.reading() as connection:
         now = tables.database_now(connection)

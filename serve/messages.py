@@ -1,0 +1,37 @@
+"""What the processes of the service send each other: a stage's messages and a call's context.
+
+The processes that run jobs and those that run stages both import this module, and neither imports
+the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, TypedDict
+
+STALL_LIMIT_S: Final = 300.0
+"""The device of a replica hangs if a row is under way for so long without a step. Ray Serve then
+replaces the replica, and a caller that heard nothing for longer gives the call up."""
+
+CallContext = dict[str, str]
+"""Log ids and ``traceparent`` (W3C Trace Context) of a call; small, and stored with a job."""
+
+
+class StageMessage(TypedDict, total=False):
+    """What a stage's replica reports to its caller.
+
+    Attributes:
+        type: ``warning`` | ``started`` | ``step`` | ``done``.
+        text: what the client should know (``warning``).
+        step, steps: progress (``step``).
+        preview: a small WebP picture, or None (``step``).
+        result: the stage's result (``done``).
+        seconds: time on the model, from admission to the last step (``done``).
+    """
+
+    type: str
+    text: str
+    step: int
+    steps: int
+    preview: bytes | None
+    result: Any
+    seconds: float

@@ -22,10 +22,14 @@ from bench.null_service import null_service
 from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
+from serve.gateway.event_hub import EventHub
 from serve.gateway.idempotency import make_claim
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import APP_NAME
 from serve.messages import StageMessage
+from serve.settings import Settings
+from serve.storage.database import Database
+from serve.storage.events import EventLog
 from serve.storage.records import JobOwner
 
 REPEATS = 100
@@ -54,7 +58,7 @@ class Direct:
 def main() -> None:
     """Start the service, measure, stop it and write the result."""
     where = machine()
-    with null_service() as (running, _):
+    with null_service() as (running, settings):
         direct = ray_serve.run(
             ray_serve.deployment(
                 Direct, max_ongoing_requests=1000, ray_actor_options={"num_cpus": 0.1}
@@ -63,7 +67,7 @@ def main() -> None:
             route_prefix=None,
         )
         queued = asyncio.run(_queued(running.url))
-        cost = asyncio.run(_cost(direct))
+        cost = asyncio.run(_cost(direct, settings))
     result = {"machine": where, "queued_s": queued, **cost}
     write_result("durability", result, _table(result))
 
@@ -91,15 +95,17 @@ async def _queued(url: str) -> dict[str, dict[str, float]]:
     }
 
 
-async def _cost(direct: DeploymentHandle) -> dict[str, Any]:
+async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
     jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
     request = GenerationRequest(**NULL_JOB, seed=1, decoder_seed=1).to_dict()
     owner = JobOwner(None, None)
+    database = Database(settings.database_url)
+    hub = EventHub(EventLog(database))
 
     async def durable() -> None:
         claim = make_claim({}, owner, None, "")
         job_id = await jobs.submit.remote(request, None, owner, claim, {})
-        await jobs.wait.remote(job_id, 60.0)
+        await hub.wait_until_ended(job_id, 60.0)
 
     async def plain() -> None:
         await direct.run.remote(request)
@@ -117,6 +123,8 @@ async def _cost(direct: DeploymentHandle) -> dict[str, Any]:
     for name, flow in flows.items():
         values, took_s = await closed_loop(flow, BUSY_CLIENTS, BUSY_S)
         busy[name] = {"per_s": len(values) / took_s} | percentiles(values)
+    await hub.close()
+    database.close()
     return {"idle_s": idle, "busy_clients": BUSY_CLIENTS, "busy": busy}
 
 

@@ -38,10 +38,6 @@ class JobsDoor(Protocol):
         """Cancel a job; False if it had ended already."""
         ...
 
-    async def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has ended, or after ``timeout_s``."""
-        ...
-
     async def replicas(self) -> dict[str, int]:
         """Return how many replicas of each deployment answer."""
         ...

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextlib import suppress
 from typing import Any
 
 from fastapi import FastAPI
@@ -91,14 +90,6 @@ class HandleDoor:
             except Exception as error:  # it has ended all the same; its work stops a little later
                 logger.warning("stopping the work of a cancelled job", exc_info=error)
         return was_open
-
-    async def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has ended, after ``timeout_s``, or when nobody can tell.
-
-        The job is accepted, so its creator gets it, whatever happens to the process that waits.
-        """
-        with suppress(NotReady):
-            await _asked(self._jobs.wait.remote(job_id, timeout_s))
 
     async def replicas(self) -> dict[str, int]:
         """Return how many replicas of each deployment answer."""

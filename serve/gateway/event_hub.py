@@ -73,8 +73,11 @@ class EventHub:
         """Tell whether a job has events after an id."""
         return bool(await self._log.database.run(self._log.of_job, job_id, after_id, 1))
 
-    async def ended(self, job_id: str, timeout_s: float) -> None:
-        """Return when a job has ended, or after ``timeout_s``."""
+    async def wait_until_ended(self, job_id: str, timeout_s: float) -> None:
+        """Return once a job's last event is there, or after ``timeout_s``.
+
+        Every job that has ended has its last event: retention and backups keep it.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), aclosing(self.follow(job_id)) as events:
                 async for _ in events:

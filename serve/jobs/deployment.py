@@ -1,4 +1,4 @@
-"""The Jobs deployment: accepts, cancels, waits for and drains jobs; DBOS keeps them alive."""
+"""The Jobs deployment: accepts, cancels and drains jobs; DBOS keeps them alive."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import asyncio
 import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -72,7 +71,6 @@ class Jobs:
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
-        self._ended: dict[str, asyncio.Event] = {}
         self._is_draining = False
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
         self._turns = {name: Turns(1) for name in self._handles}
@@ -99,7 +97,6 @@ class Jobs:
             checkpoint.fingerprint if settings.reuse_latents else None,
             Gate(moderator, settings.previews > 0, self._database, blobs),
             self._metrics,
-            self._on_end,
         )
         # A client must not wait for its answer behind the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
@@ -152,12 +149,6 @@ class Jobs:
         """Stop the calls of a job that another replica of this deployment has cancelled."""
         self._workflow.cancel(job_id)
 
-    async def wait(self, job_id: str, timeout_s: float) -> None:
-        """Return when the job has ended, or after ``timeout_s``."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
-                await self._wait_until_ended(job_id)
-
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on; what runs goes on."""
         self._is_draining = True
@@ -194,11 +185,9 @@ class Jobs:
             await self._start(job.id)
         except ENGINE_ERRORS:  # the client has its job; recovery starts it in a few seconds
             logger.exception("job %s is accepted, but cannot be started yet", job.id)
-            self._ended.pop(job.id, None)
         return job.id
 
     async def _start(self, job_id: str) -> None:
-        self._ended[job_id] = asyncio.Event()
         with SetWorkflowID(job_id):
             await DBOS.start_workflow_async(self._workflow.run, job_id)
 
@@ -230,20 +219,6 @@ class Jobs:
             )
             wide = width(running, deployment, self._rows.get(name, 1))
             turns.set_width(0 if is_held else wide)
-
-    def _on_end(self, job_id: str) -> None:
-        ended = self._ended.pop(job_id, None)
-        if ended is not None:
-            ended.set()
-
-    async def _wait_until_ended(self, job_id: str) -> None:
-        """Return when the job has ended, here or in another replica."""
-        ended = self._ended.get(job_id, asyncio.Event())
-        pause_s = FLEET_EVERY_S if job_id in self._ended else POLL_S
-        while await self._database.run(self._database.is_open, job_id):
-            with suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), pause_s)
-                return
 
 
 def _new_job(

@@ -63,7 +63,6 @@ class JobWorkflow(DBOSConfiguredInstance):
         reusable: fingerprint of the model whose latents may be used again; None: none may.
         gate: what Stage C composed passes it before Stage B.
         metrics: counts ended jobs and measures hand-offs.
-        on_end: called with the job's id after it reached its end state.
     """
 
     def __init__(
@@ -75,7 +74,6 @@ class JobWorkflow(DBOSConfiguredInstance):
         reusable: str | None,
         gate: Gate,
         metrics: JobMetrics,
-        on_end: Callable[[str], None],
     ) -> None:
         super().__init__("jobs")
         self._database = PatientDatabase(database)
@@ -85,7 +83,6 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._demand = demand
         self._gate = gate
         self._metrics = metrics
-        self._on_end = on_end
         self._open_jobs: dict[str, OpenJob] = {}
         self._begun: set[str] = set()
         self._waited = WaitedTimes()
@@ -275,7 +272,6 @@ class JobWorkflow(DBOSConfiguredInstance):
             latency_s = (utc_now() - job.created_at).total_seconds()
             logger.info("job %s after %.2f s", outcome, latency_s)
             self._metrics.ended(job.request.kind, state, code, latency_s)
-        self._on_end(job_id)
 
     def _forget(self, job_id: str) -> OpenJob | None:
         """Drop what this process knows of a job that it no longer runs; returns the job."""

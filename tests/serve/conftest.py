@@ -222,7 +222,6 @@ def submitted(door: MemoryDoor) -> asyncio.Queue[str]:
     """The ids of accepted jobs, which run until somebody ends them."""
     ids: asyncio.Queue[str] = asyncio.Queue()
     door.on_submit = ids.put
-    door.longest_wait_s = 10.0
     return ids
 
 

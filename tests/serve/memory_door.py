@@ -57,8 +57,6 @@ class MemoryDoor:
         self.error: Exception | None = None
         self.cancel_errors: list[CascadeError] = []
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
-        self.waited_s: list[float] = []
-        self.longest_wait_s = 0.05
         self._ended: dict[str, asyncio.Event] = {}
 
     async def submit(
@@ -83,13 +81,6 @@ class MemoryDoor:
         if self.cancel_errors:
             raise self.cancel_errors.pop()
         return self.finish(job_id, "cancelled")
-
-    async def wait(self, job_id: str, timeout_s: float) -> None:
-        self.waited_s.append(timeout_s)
-        try:
-            await asyncio.wait_for(self._ended[job_id].wait(), min(timeout_s, self.longest_wait_s))
-        except TimeoutError:
-            return
 
     async def replicas(self) -> dict[str, int]:
         if self.error is not None:

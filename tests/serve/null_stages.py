@@ -118,7 +118,6 @@ async def launched(
         "f1",
         gate,
         JobMetrics(),
-        lambda _: None,
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")

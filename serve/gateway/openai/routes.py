@@ -252,7 +252,7 @@ async def _answer(
     """Wait for the job and return its images, or why there are none."""
     wait_s = services.settings.sync_wait_s
     job_id = accepted.job_id
-    end = http_request.app.state.hub.ended(job_id, wait_s)
+    end = http_request.app.state.hub.wait_until_ended(job_id, wait_s)
     await wait_for_client(services, http_request, accepted, end)
     try:
         job = await find_job(services, caller, job_id)

@@ -125,7 +125,7 @@ async def create_job(
         job_id = accepted.job_id
         try:
             if wait_s:
-                end = services.jobs.wait(job_id, wait_s)
+                end = http_request.app.state.hub.wait_until_ended(job_id, wait_s)
                 await wait_for_client(services, http_request, accepted, end)
             job = await find_job(services, caller, job_id)
         except NotReady as error:

@@ -139,7 +139,6 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
     app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
 ) -> None:
     """Ray Serve tells a replica in this way that the client left."""
-    door.longest_wait_s = HANG_S
     job_id = await door.submit(
         make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
     )
@@ -150,7 +149,7 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
         return await asyncio.Future()
 
     request = Request({"type": "http"}, receive)
-    end = door.wait(job_id, 60.0)
+    end = app.state.hub.wait_until_ended(job_id, 60.0)
     waiting = asyncio.create_task(
         wait_for_client(app.state.services, request, Accepted(job_id, True), end)
     )

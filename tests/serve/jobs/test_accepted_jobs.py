@@ -258,7 +258,6 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
 
     monkeypatch.setattr(database, "job", slow)
     door.on_submit = note
-    door.longest_wait_s = 60.0
     asking = asyncio.create_task(client.post(path, **options))
     await until(lambda: reading.is_set() or bool(accepted and services.waiters.count(accepted[0])))
     asking.cancel()

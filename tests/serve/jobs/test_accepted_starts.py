@@ -10,10 +10,12 @@ from datetime import timedelta
 import pytest
 from sqlalchemy import create_engine, text
 
+from serve.gateway.event_hub import EventHub
 from serve.jobs.deployment import Jobs
 from serve.jobs.recovery import start_stranded
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.events import EventLog
 from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
@@ -30,7 +32,7 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
     job, stages = make_job(), {name: Stage(name) for name in ("c", "b", "a")}
     async with launched(database, database_url, blobs, stages) as workflow:
         jobs = object.__new__(Jobs)  # its constructor needs a replica of Ray Serve
-        jobs._database, jobs._workflow, jobs._limits, jobs._ended = database, workflow, None, {}
+        jobs._database, jobs._workflow, jobs._limits = database, workflow, None
         jobs._accepting = ThreadPoolExecutor(1)
         engine = create_engine(database_url)
         with engine.begin() as connection:
@@ -40,7 +42,7 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
             connection.execute(text("ALTER TABLE away RENAME TO workflow_status"))
         async with asyncio.timeout(HANG_S):
             await start_stranded(database, jobs._start)
-            await jobs._wait_until_ended(job.id)
+            await EventHub(EventLog(database)).wait_until_ended(job.id, HANG_S)
         engine.dispose()
     ended = database.job(job.id)
     assert ended is not None

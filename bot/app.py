@@ -24,7 +24,8 @@ from bot.interactions.submission import Desk
 from bot.jobs.follower import Courier
 from bot.jobs.message_sender import Postman
 from bot.jobs.outcome import Results
-from bot.policy.guild_rules import People, Rules
+from bot.policy.guild_rules import Rules
+from bot.policy.user_defaults import People
 from bot.service.client import CascadeClient
 from bot.settings import Settings
 from bot.telemetry.log import refer_to

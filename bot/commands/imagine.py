@@ -10,9 +10,9 @@ from bot.interactions.responder import Interaction, Talk
 from bot.interactions.submission import Desk
 from bot.policy import job_request as orders
 from bot.policy.aspects import aspect_name, aspects_to_choose, parse_aspect
-from bot.policy.guild_rules import Defaults
 from bot.policy.job_request import MAX_IMAGES, Aspect, Order
 from bot.policy.prompt_parameters import check_parameters
+from bot.policy.user_defaults import Defaults
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
 from cascade_core.request import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
 

@@ -20,9 +20,9 @@ from bot.interactions.responder import Interaction, Talk
 from bot.interactions.submission import Desk
 from bot.jobs.destination import Address, shown_before
 from bot.policy import job_request as orders
-from bot.policy.guild_rules import Defaults
 from bot.policy.job_request import EditedValues, Order
 from bot.policy.prompt_parameters import check_parameters
+from bot.policy.user_defaults import Defaults
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.error_messages import Refusal

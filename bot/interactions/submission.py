@@ -11,18 +11,21 @@ from typing import Any
 
 from ulid import ULID
 
+from bot.interactions.location import channel_ids, is_adult_place
 from bot.interactions.responder import Interaction, Talk
-from bot.jobs.destination import TOKEN_S, Address, Credit
+from bot.jobs.destination import TOKEN_S, Address
 from bot.jobs.follower import Courier
-from bot.jobs.live_edits import Snapshot
-from bot.policy.guild_rules import Defaults, GuildRules, People, Rules
+from bot.policy.credit import Credit
+from bot.policy.guild_rules import GuildRules, Rules
 from bot.policy.job_request import Order
+from bot.policy.user_defaults import Defaults, People
 from bot.service.client import CascadeClient
 from bot.service.models import OPEN_STATES, Job, ModelInfo
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Texts
 from bot.text.error_messages import Refusal
 from bot.views import picture_messages as layouts
+from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, InvalidRequest, NotReady, RateLimited
 
 _SAFE_S = TOKEN_S - 120
@@ -194,24 +197,6 @@ class Desk:
             else:
                 return
         logger.warning("job %s could not be cancelled, its outcome will be delivered", job_id)
-
-
-def channel_ids(interaction: Interaction) -> tuple[int, ...]:
-    """Return the ids of where an interaction is: of the channel, and of the one around a thread."""
-    parent_id = getattr(interaction.channel, "parent_id", None)
-    return tuple(filter(None, (interaction.channel_id, parent_id)))
-
-
-def is_adult_place(interaction: Interaction) -> bool:
-    """Tell whether an interaction is in an age-restricted channel; where unknown, it is not."""
-    channel: Any = interaction.channel
-    is_nsfw = getattr(channel, "is_nsfw", None)
-    if is_nsfw is None:
-        return False
-    try:
-        return bool(is_nsfw())
-    except AttributeError:  # a thread whose parent is not in the cache
-        return bool(getattr(channel, "nsfw", False))
 
 
 def _address(talk: Talk, order: Order) -> Address:

@@ -5,28 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self
+
+from bot.policy.credit import Credit
 
 TOKEN_S = 15 * 60
 """How long Discord takes answers to an interaction."""
 _TOKEN_MARGIN_S = 10.0
-
-Means = Literal["vary", "reroll", "again", "edit"]
-
-
-@dataclass(frozen=True, slots=True)
-class Credit:
-    """What a job came from, where a button made it: the client tells that of commands alone.
-
-    Attributes:
-        means: the button.
-        user_id: of the person who pressed it.
-        link: to the message that it was pressed on; empty where others could not open it.
-    """
-
-    means: Means
-    user_id: int
-    link: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,27 +84,21 @@ class Address:
         if not isinstance(body, dict) or not needed <= body.keys():
             return None
         values = {field.name: body[field.name] for field in fields(cls) if field.name in body}
-        read = {"of": _picture(body.get("of")), "credit": _credit(body.get("credit"))}
+        read = {"of": _picture(body.get("of")), "credit": Credit.from_state(body.get("credit"))}
         return cls(**values | read)
 
 
 def shown_before(state: Mapping[str, Any]) -> Shown:
     """Return how a job's pictures were shown where they were delivered."""
     kept = state.get("delivered") or state.get("address") or {}
-    return Shown(bool(kept.get("spoiler")), _picture(kept.get("of")), _credit(kept.get("credit")))
+    return Shown(
+        bool(kept.get("spoiler")), _picture(kept.get("of")), Credit.from_state(kept.get("credit"))
+    )
 
 
 def _picture(value: Any) -> tuple[str, int] | None:
     try:
         return (str(value[0]), int(value[1])) if value else None
-    except (TypeError, ValueError, LookupError):
-        return None
-
-
-def _credit(value: Any) -> Credit | None:
-    try:
-        is_known = bool(value) and value["means"] in get_args(Means)
-        return Credit(value["means"], int(value["user_id"]), value["link"]) if is_known else None
     except (TypeError, ValueError, LookupError):
         return None
 

@@ -19,7 +19,7 @@ from typing import Any
 import discord
 
 from bot.jobs.destination import Address, inbox_of
-from bot.jobs.live_edits import Coalescer, LiveLoad, Snapshot
+from bot.jobs.live_edits import Coalescer, LiveLoad
 from bot.jobs.message_sender import Outcome, Postman
 from bot.jobs.outcome import Results
 from bot.service.client import CascadeClient
@@ -30,6 +30,7 @@ from bot.text.catalog import Texts, Voice
 from bot.text.error_messages import means_gone
 from bot.views import picture_messages as layouts
 from bot.views.components import Layout, box, text
+from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, RateLimited
 
 _PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)

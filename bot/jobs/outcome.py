@@ -6,7 +6,8 @@ import asyncio
 import ipaddress
 from urllib.parse import urlsplit
 
-from bot.jobs.destination import Address, Credit
+from bot.jobs.destination import Address
+from bot.policy.credit import Credit
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.catalog import Texts, Voice

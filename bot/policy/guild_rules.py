@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from bot.policy.job_request import ASPECTS, Aspect, Order
+from bot.policy.job_request import Order
 from bot.service.client import CascadeClient
-from bot.service.preferences import Preferences
+from bot.service.preferences import Preferences, known_fields
 from bot.text.error_messages import Refusal
 from bot.text.markdown import escape, one_line
 from cascade_core.word_filter import WordFilter, is_phrase
@@ -19,8 +19,6 @@ MAX_WORD_CHARS = 60
 MAX_CHANNELS = 100
 _FRESH_S = 60.0
 _MOST_GUILDS = 5_000
-_MOST_PEOPLE = 50_000
-_PRIVATE_LIST = "private_people"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,27 +110,7 @@ class GuildRules:
     @classmethod
     def from_value(cls, value: dict[str, Any] | None) -> Self:
         """Read what the service keeps."""
-        return cls(**{name: _tuple(item) for name, item in _known(cls, value).items()})
-
-    def to_value(self) -> dict[str, Any]:
-        """Return what the service keeps."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
-    """What somebody's pictures are like unless they say otherwise."""
-
-    aspect: Aspect | None = None
-    negative: str = ""
-    private: bool = False
-    preview: bool = True
-
-    @classmethod
-    def from_value(cls, value: dict[str, Any] | None) -> Self:
-        """Read what the service keeps."""
-        found = cls(**_known(cls, value))
-        return found if found.aspect in ASPECTS else replace(found, aspect=None)
+        return cls(**{name: _tuple(item) for name, item in known_fields(cls, value).items()})
 
     def to_value(self) -> dict[str, Any]:
         """Return what the service keeps."""
@@ -164,44 +142,6 @@ class Rules:
         return await self._kept.change(guild_id, change)
 
 
-class People:
-    """The defaults of all users.
-
-    Args:
-        client: of the service, which keeps them.
-    """
-
-    def __init__(self, client: CascadeClient) -> None:
-        async def load(user: str) -> Defaults:
-            return Defaults.from_value(await client.preference("defaults", user))
-
-        async def store(user: str, defaults: Defaults) -> None:
-            await client.set_preference("defaults", defaults.to_value(), user)
-
-        self._client = client
-        self._kept = Preferences(load, store, most=_MOST_PEOPLE)
-
-    async def of(self, user: str) -> Defaults:
-        """Return somebody's defaults."""
-        return await self._kept.get(user)
-
-    async def change(self, user: str, change: Callable[[Defaults], Defaults]) -> Defaults:
-        """Change a user's defaults, and return what they are now."""
-        return await self._kept.change(user, change)
-
-    async def adopt_private_list(self) -> None:
-        """Note the wish of each person on the list that earlier versions kept, and drop the list.
-
-        Raises:
-            CascadeError: the service does not answer; to be tried again.
-        """
-        value = await self._client.preference(_PRIVATE_LIST)
-        for user in (value or {}).get("users") or ():
-            await self.change(user, lambda defaults: replace(defaults, private=True))
-        if value is not None:
-            await self._client.delete_preference(_PRIVATE_LIST)
-
-
 def words_of(text: str) -> list[str]:
     """Return the words and phrases of a list with commas between, each once."""
     return list(filter(is_phrase, _parts(text)))
@@ -210,11 +150,6 @@ def words_of(text: str) -> list[str]:
 def _parts(text: str) -> list[str]:
     parts = (one_line(part).lower()[:MAX_WORD_CHARS].strip() for part in text.split(","))
     return list(dict.fromkeys(filter(None, parts)))
-
-
-def _known(cls: type, value: dict[str, Any] | None) -> dict[str, Any]:
-    names = {field.name for field in fields(cls)}
-    return {name: item for name, item in (value or {}).items() if name in names}
 
 
 def _tuple(item: Any) -> Any:

@@ -8,7 +8,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from bot.jobs.destination import Means
+from bot.policy.credit import Means
 from bot.service.models import Image, Job, ModelInfo
 from bot.text.error_messages import Refusal
 from bot.text.markdown import escape, one_line

@@ -7,7 +7,8 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
-from typing import Generic, TypeVar
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
 from weakref import WeakValueDictionary
 
 Key = TypeVar("Key")
@@ -75,3 +76,9 @@ class Preferences(Generic[Key, Value]):
 
     def _lock(self, key: Key) -> asyncio.Lock:
         return self._locks.setdefault(key, asyncio.Lock())
+
+
+def known_fields(cls: type, value: dict[str, Any] | None) -> dict[str, Any]:
+    """Return the items of a stored value that are fields of a dataclass."""
+    names = {field.name for field in fields(cls)}
+    return {name: item for name, item in (value or {}).items() if name in names}

@@ -8,8 +8,9 @@ from typing import Any
 from discord import ui
 
 from bot.policy.aspects import aspect_name, aspects_to_choose
-from bot.policy.guild_rules import Defaults, GuildRules
+from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import size_of
+from bot.policy.user_defaults import Defaults
 from bot.service.models import Job, ModelInfo, ServiceStatus
 from bot.text.catalog import Voice
 from bot.text.markdown import escape, shorten

@@ -13,8 +13,7 @@ from typing import Any
 
 from discord import ButtonStyle
 
-from bot.jobs.destination import Credit
-from bot.jobs.live_edits import Snapshot
+from bot.policy.credit import Credit
 from bot.policy.job_request import EditedValues
 from bot.service.models import Job
 from bot.text.catalog import Voice
@@ -36,6 +35,7 @@ from bot.views.components import (
     text,
 )
 from bot.views.custom_ids import Action, CustomId
+from bot.views.snapshot import Snapshot
 
 _SHOWN_PROMPT_CHARS = 300
 _SHOWN_NEGATIVE_CHARS = 120

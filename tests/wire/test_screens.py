@@ -8,10 +8,10 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.jobs.destination import Credit
-from bot.jobs.live_edits import Snapshot
-from bot.policy.guild_rules import Defaults, GuildRules
+from bot.policy.credit import Credit
+from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import EditedValues
+from bot.policy.user_defaults import Defaults
 from bot.service.models import ModelInfo, ServiceStatus
 from bot.text.catalog import Texts, Voice
 from bot.views import panels
@@ -19,6 +19,7 @@ from bot.views import picture_messages as layouts
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.modals import EditForm
+from bot.views.snapshot import Snapshot
 from tests.bot.conftest import JOB_ID, job_like
 from tests.wire.screens import chromium
 from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, page

@@ -1,4 +1,4 @@
-"""What a server's admins allow, and what people like."""
+"""What a server's admins allow."""
 
 from __future__ import annotations
 
@@ -9,20 +9,12 @@ from typing import Any
 import pytest
 
 from bot.policy import guild_rules as rules_module
-from bot.policy.guild_rules import (
-    MAX_CHANNELS,
-    MAX_WORDS,
-    Defaults,
-    GuildRules,
-    People,
-    Rules,
-    words_of,
-)
+from bot.policy.guild_rules import MAX_CHANNELS, MAX_WORDS, GuildRules, Rules, words_of
 from bot.policy.job_request import Order
 from bot.text.catalog import Voice
 from bot.text.error_messages import Refusal, sentence
 from bot.views import panels
-from cascade_core.errors import NotReady
+from tests.bot.preference_shelf import PreferenceShelf
 
 
 def refusal(rules: GuildRules, order: Order, is_adult: bool = False) -> Refusal | None:
@@ -68,74 +60,10 @@ def test_rules_survive_their_way_through_the_service_and_unknown_ones_are_passed
     rules = GuildRules(max_images=2, words=("a", "b"), channels=(1, 2))
     assert GuildRules.from_value(rules.to_value() | {"later": 1}) == rules
     assert GuildRules.from_value(None) == GuildRules()
-    defaults = Defaults(aspect="wide", private=True)
-    assert Defaults.from_value(defaults.to_value()) == defaults
-    assert Defaults.from_value({"aspect": "round"}) == Defaults()
-
-
-class Shelf:
-    """Keeps preferences as the service does; each request takes a turn of the event loop."""
-
-    def __init__(self) -> None:
-        self.kept: dict[tuple[str, str | None], dict[str, Any]] = {}
-        self.error: Exception | None = None
-        self.asked = 0
-
-    async def preference(self, name: str, user: str | None = None) -> dict[str, Any] | None:
-        self.asked += 1
-        found = self.kept.get((name, user))
-        await asyncio.sleep(0)
-        return found
-
-    async def set_preference(
-        self, name: str, value: dict[str, Any], user: str | None = None
-    ) -> None:
-        await asyncio.sleep(0)
-        self.kept[name, user] = value
-        if self.error is not None:
-            raise self.error
-
-    async def delete_preference(self, name: str) -> None:
-        del self.kept[name, None]
-
-
-def private(defaults: Defaults) -> Defaults:
-    return replace(defaults, private=True)
-
-
-async def test_each_wish_is_kept_when_many_people_turn_private_at_once() -> None:
-    shelf: Any = Shelf()
-    people, users = People(shelf), [f"discord:{number}" for number in range(5)]
-    await asyncio.gather(*(people.change(user, private) for user in users))
-    for known in (people, People(shelf)):
-        assert [(await known.of(user)).private for user in users] == [True] * 5
-
-
-async def test_a_wish_survives_other_changes_of_the_same_person_and_reads_on_their_way() -> None:
-    shelf: Any = Shelf()
-    people = People(shelf)
-    await asyncio.gather(
-        people.of("ann"),
-        people.change("ann", private),
-        people.change("ann", lambda defaults: replace(defaults, aspect="wide")),
-        people.of("ann"),
-    )
-    assert await people.of("ann") == Defaults(private=True, aspect="wide")
-    assert await People(shelf).of("ann") == Defaults(private=True, aspect="wide")
-
-
-async def test_a_change_that_may_have_been_kept_is_asked_for_again() -> None:
-    shelf: Any = Shelf()
-    people = People(shelf)
-    assert not (await people.of("ann")).private
-    shelf.error = NotReady("the service did not answer in time")
-    with pytest.raises(NotReady):
-        await people.change("ann", private)
-    assert (await people.of("ann")).private
 
 
 async def test_changes_of_the_rules_by_two_admins_at_once_are_both_kept() -> None:
-    shelf: Any = Shelf()
+    shelf: Any = PreferenceShelf()
     rules = Rules(shelf)
     await asyncio.gather(
         rules.change(7, lambda before: replace(before, max_images=2)),
@@ -144,24 +72,11 @@ async def test_changes_of_the_rules_by_two_admins_at_once_are_both_kept() -> Non
     assert await Rules(shelf).of(7) == GuildRules(max_images=2, words=("cat",))
 
 
-async def test_the_list_of_private_people_of_earlier_versions_is_taken_over_once() -> None:
-    shelf: Any = Shelf()
-    shelf.kept["private_people", None] = {"users": ["ann", "bob"]}
-    shelf.kept["defaults", "bob"] = Defaults(aspect="wide").to_value()
-    await People(shelf).adopt_private_list()
-    assert await People(shelf).of("ann") == Defaults(private=True)
-    assert await People(shelf).of("bob") == Defaults(private=True, aspect="wide")
-    assert ("private_people", None) not in shelf.kept
-    await People(shelf).adopt_private_list()
-    shelf.kept["private_people", None] = {"users": None}  # there had been too many for a list
-    await People(shelf).adopt_private_list()
-
-
 async def test_rules_are_remembered_for_a_bounded_number_of_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(rules_module, "_MOST_GUILDS", 2)
-    shelf: Any = Shelf()
+    shelf: Any = PreferenceShelf()
     rules = Rules(shelf)
     for guild_id in (1, 2, 1, 3, 1):
         await rules.of(guild_id)

@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 
 from bot.policy import job_request as orders
-from bot.policy.aspects import aspect_name, aspects_to_choose, parse_aspect
 from bot.policy.job_request import EditedValues, Order
 from bot.service.models import ModelInfo
-from bot.text.catalog import Texts, Voice
-from bot.text.error_messages import Refusal
+from bot.text.catalog import Voice
+from bot.text.error_messages import Refusal, sentence
 from tests.bot.conftest import JobMaker
 
 MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",), 20)
@@ -32,30 +31,6 @@ def test_a_small_model_still_tells_wide_from_square() -> None:
     assert orders.size_of("square", small) == (256, 256)
     assert orders.size_of("wide", small) == (384, 256)
     assert orders.size_of("tall", small) == (256, 384)
-
-
-def test_shapes_are_named_with_their_size_and_no_two_offered_make_the_same(texts: Texts) -> None:
-    small = replace(MODEL, width=256, height=256, max_side=512)
-    german = Voice(texts, "de")
-    named = [aspect_name(german, aspect, small) for aspect in aspects_to_choose(small)]
-    assert named == [
-        "quadratisch 1:1 (256×256)",  # noqa: RUF001
-        "Querformat 3:2 (384×256)",  # noqa: RUF001
-        "Hochformat 2:3 (256×384)",  # noqa: RUF001
-    ]
-    assert len(list(aspects_to_choose(MODEL))) == len(list(aspects_to_choose(None))) == 5
-    assert aspect_name(german, "wide", None) == "breit 16:9"
-
-
-def test_a_shape_that_is_typed_is_known_by_its_name_in_the_language_or_its_ratio(
-    texts: Texts,
-) -> None:
-    german = Voice(texts, "de")
-    for given_name in ("wide", "Breit", "16:9", "breit 16:9 (384×256)"):  # noqa: RUF001
-        assert parse_aspect(german, "form", given_name) == "wide"
-    assert parse_aspect(german, "form", None) is None
-    with pytest.raises(Refusal):
-        parse_aspect(german, "form", "hexagon")
 
 
 def test_re_roll_asks_for_the_same_with_another_seed(make_job: JobMaker) -> None:
@@ -167,3 +142,14 @@ def test_sizes_and_seeds_are_read_as_people_write_them() -> None:
     for wrong in ("-1", "x", str(2**32), "²"):
         with pytest.raises(Refusal):
             orders.parse_seed(wrong)
+
+
+def test_what_cannot_be_seen_alone_is_no_prompt() -> None:
+    with pytest.raises(Refusal):
+        orders.check_prompt(" \u200d\u200c ")
+
+
+def test_a_size_that_is_none_formats_nothing_where_it_is_told(voice: Voice) -> None:
+    with pytest.raises(Refusal) as caught:
+        orders.parse_size("[a](http://x)")
+    assert r"\[a\]" in sentence(caught.value, voice, "")

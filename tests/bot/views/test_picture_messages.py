@@ -11,8 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.jobs.destination import Credit
-from bot.jobs.live_edits import Snapshot
+from bot.policy.credit import Credit
 from bot.policy.job_request import size_of
 from bot.service.models import ModelInfo, ServiceStatus
 from bot.text.catalog import Texts, Voice
@@ -21,6 +20,7 @@ from bot.views import panels
 from bot.views import picture_messages as layouts
 from bot.views.attachments import PictureFile
 from bot.views.components import Layout
+from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
 from cascade_core.request import GenerationRequest
 from tests.bot.conftest import JOB_ID, JobMaker, job_like

@@ -1,0 +1,123 @@
+"""What a live message shows of a job, from the job's first state and the events after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Literal, Self
+
+from bot.service.models import FOUND, LOST, Job, JobEvent
+
+SOONEST_S = 3
+"""An estimate is never nearer than this: it would be in the past before it is read."""
+_SMALLEST_MOVE = 0.1
+# Where in a picture's work each stage begins and ends, roughly as their seconds go.
+_SPANS = {"c": (0.0, 0.6), "b": (0.6, 0.95), "a": (0.95, 1.0)}
+_SPANS_OF_VARIATION = {"b": (0.0, 0.9), "a": (0.9, 1.0)}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a live message shows of a job.
+
+    Attributes:
+        position: jobs ahead of it, while it waits.
+        done_at: Unix time when it will probably be done; None when unknown.
+        stage: at work now; None before the first.
+        done: of each picture's work, 0 to 1.
+        preview: path of the newest preview.
+        began: Unix time of the first step that was seen, and the fraction at that time.
+        is_lost: the service does not answer.
+    """
+
+    position: int | None = None
+    done_at: int | None = None
+    stage: Literal["c", "b", "a"] | None = None
+    step: int = 0
+    steps: int = 0
+    index: int = 0
+    n: int = 1
+    done: tuple[float, ...] = (0.0,)
+    is_variation: bool = False
+    preview: str = ""
+    began: tuple[float, float] | None = None
+    is_lost: bool = False
+
+    @property
+    def fraction(self) -> float:
+        """Return how much of the whole work is done, 0 to 1."""
+        return sum(self.done) / len(self.done)
+
+    @classmethod
+    def of(cls, job: Job, now_s: float) -> Self:
+        """Return what a job shows when it is looked at for the first time."""
+        done_at = None if job.eta_s is None else round(now_s + job.eta_s)
+        return cls(
+            position=job.position,
+            done_at=done_at,
+            n=job.request.n,
+            done=(0.0,) * job.request.n,
+            is_variation=job.request.kind != "generate",
+        )
+
+    def after(self, event: JobEvent, now_s: float) -> Snapshot:
+        """Return what is shown after an event."""
+        data = event.data
+        if event.type in (LOST, FOUND):
+            return replace(self, is_lost=event.type == LOST)
+        if event.type == "queued":
+            eta_s = data.get("eta_s")
+            done_at = None if eta_s is None else round(now_s + eta_s)
+            return replace(self, position=data.get("position"), done_at=done_at)
+        spans = _SPANS_OF_VARIATION if self.is_variation else _SPANS
+        if event.type != "progress" or data["stage"] not in spans:
+            return self
+        stage, step, steps, index = data["stage"], data["step"], data["steps"], data["index"]
+        begin, end = spans[stage]
+        inside = begin + (end - begin) * step / max(1, steps)
+        moved = replace(
+            self,
+            position=None,
+            stage=stage,
+            step=step,
+            steps=steps,
+            index=index,
+            done=tuple(
+                max(before, inside) if number == index else before
+                for number, before in enumerate(self.done)
+            ),
+            preview=data.get("preview_url", self.preview),
+        )
+        return moved._estimated(now_s)
+
+    def at(self, now_s: float) -> Snapshot:
+        """Return what is shown at a moment: no time that has passed, nor one that is too near."""
+        if self.done_at is None:
+            return self
+        if self.is_lost or self.done_at <= now_s:
+            return replace(self, done_at=None)
+        return replace(self, done_at=max(self.done_at, round(now_s) + SOONEST_S))
+
+    def is_worth_an_edit(self, shown: Snapshot | None) -> bool:
+        """Return True if people who see ``shown`` would notice the difference."""
+        if shown is None:
+            return True
+        return (
+            self.stage != shown.stage
+            or self.position != shown.position
+            or self.preview != shown.preview
+            or self.is_lost != shown.is_lost
+            or (self.done_at is None) != (shown.done_at is None)
+            or self.fraction - shown.fraction >= _SMALLEST_MOVE
+        )
+
+    def _estimated(self, now_s: float) -> Snapshot:
+        """Return this with the time at which the job is done if it goes on at its own pace.
+
+        Until it has moved far enough to have a pace, the service's estimate stays.
+        """
+        began_s, began_fraction = began = self.began or (now_s, self.fraction)
+        moved = self.fraction - began_fraction
+        if moved < _SMALLEST_MOVE:
+            return replace(self, began=began)
+        left_s = (now_s - began_s) * (1 - self.fraction) / moved
+        return replace(self, began=began, done_at=round(now_s + left_s))

@@ -1,0 +1,67 @@
+"""What a person's pictures are like by default."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from bot.policy.user_defaults import Defaults, People
+from cascade_core.errors import NotReady
+from tests.bot.preference_shelf import PreferenceShelf
+
+
+def test_defaults_survive_their_way_through_the_service_and_an_unknown_shape_is_dropped() -> None:
+    defaults = Defaults(aspect="wide", private=True)
+    assert Defaults.from_value(defaults.to_value()) == defaults
+    assert Defaults.from_value({"aspect": "round"}) == Defaults()
+
+
+def private(defaults: Defaults) -> Defaults:
+    return replace(defaults, private=True)
+
+
+async def test_each_wish_is_kept_when_many_people_turn_private_at_once() -> None:
+    shelf: Any = PreferenceShelf()
+    people, users = People(shelf), [f"discord:{number}" for number in range(5)]
+    await asyncio.gather(*(people.change(user, private) for user in users))
+    for known in (people, People(shelf)):
+        assert [(await known.of(user)).private for user in users] == [True] * 5
+
+
+async def test_a_wish_survives_other_changes_of_the_same_person_and_reads_on_their_way() -> None:
+    shelf: Any = PreferenceShelf()
+    people = People(shelf)
+    await asyncio.gather(
+        people.of("ann"),
+        people.change("ann", private),
+        people.change("ann", lambda defaults: replace(defaults, aspect="wide")),
+        people.of("ann"),
+    )
+    assert await people.of("ann") == Defaults(private=True, aspect="wide")
+    assert await People(shelf).of("ann") == Defaults(private=True, aspect="wide")
+
+
+async def test_a_change_that_may_have_been_kept_is_asked_for_again() -> None:
+    shelf: Any = PreferenceShelf()
+    people = People(shelf)
+    assert not (await people.of("ann")).private
+    shelf.error = NotReady("the service did not answer in time")
+    with pytest.raises(NotReady):
+        await people.change("ann", private)
+    assert (await people.of("ann")).private
+
+
+async def test_the_list_of_private_people_of_earlier_versions_is_taken_over_once() -> None:
+    shelf: Any = PreferenceShelf()
+    shelf.kept["private_people", None] = {"users": ["ann", "bob"]}
+    shelf.kept["defaults", "bob"] = Defaults(aspect="wide").to_value()
+    await People(shelf).adopt_private_list()
+    assert await People(shelf).of("ann") == Defaults(private=True)
+    assert await People(shelf).of("bob") == Defaults(private=True, aspect="wide")
+    assert ("private_people", None) not in shelf.kept
+    await People(shelf).adopt_private_list()
+    shelf.kept["private_people", None] = {"users": None}  # there had been too many for a list
+    await People(shelf).adopt_private_list()

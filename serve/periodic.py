@@ -15,5 +15,5 @@ async def every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
         try:
             await do()
         except Exception:
-            logger.exception("%s failed; trying again", do.__name__)
+            logger.exception("%s failed; trying again", do.__qualname__)
         await asyncio.sleep(pause_s)

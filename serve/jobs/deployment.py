@@ -18,14 +18,13 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
-from serve.fleet import Sleepers, cannot_start, has_replicas, running_replicas, width
 from serve.jobs.dbos_runtime import launch_dbos, migrate_dbos
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.fair_queue import Turns
 from serve.jobs.preview_check import Gate
 from serve.jobs.recovery import Recovery
-from serve.jobs.size_limits import Outages
 from serve.jobs.stage_client import StageClient
+from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.maintenance.retention import Upkeep
@@ -38,13 +37,11 @@ from serve.storage.leases import Executors
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import until_ready
-from serve.storage.sleeping import record_sleeping
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import configure_tracing
 
 POLL_S = 0.05
-FLEET_EVERY_S = 2.0
 COUNT_EVERY_S = 10.0
 _OWN_THREADS = 3
 """That use the database beside the others: one for signs of life, two that accept jobs."""
@@ -74,10 +71,7 @@ class Jobs:
         self._is_draining = False
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
         self._turns = {name: Turns(1) for name in self._handles}
-        self._rows: dict[str, int] = {}
         self._demand = Demand()
-        self._sleepers, self._outages = Sleepers(), Outages()
-        self._sleeping: set[str] | None = None  # not known yet
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
         )
@@ -106,10 +100,11 @@ class Jobs:
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(executors, name, self._start)
+        monitor = StageMonitor(self._database, self._handles, self._turns, self._calls.set_outages)
         upkeep = Upkeep(self._database, blobs, settings)
         self._tasks = [
             *recovery.run(),
-            asyncio.create_task(every(FLEET_EVERY_S, self._look_at_fleet)),
+            asyncio.create_task(every(LOOK_EVERY_S, monitor.look)),
             asyncio.create_task(every(COUNT_EVERY_S, self._count_jobs)),
             asyncio.create_task(upkeep.run_forever(lambda: recovery.leads)),
         ]
@@ -193,32 +188,6 @@ class Jobs:
 
     async def _count_jobs(self) -> None:
         self._metrics.open_jobs(await self._database.run(count_jobs, self._database))
-
-    async def _look_at_fleet(self) -> None:
-        """Follow the stages as they grow, shrink and fail."""
-        status = await asyncio.to_thread(ray_serve.status)
-        application = status.applications[ray_serve.get_replica_context().app_name]
-        running = running_replicas(application)
-        failing = cannot_start(application)
-        names = (n for n, handle in self._handles.items() if handle.deployment_name in failing)
-        self._calls.set_outages(self._outages.lasting(names))
-        sleeping = {
-            n for n, handle in self._handles.items() if not running.get(handle.deployment_name)
-        }
-        if sleeping != self._sleeping:
-            await self._database.run(record_sleeping, self._database, sleeping)
-            self._sleeping = sleeping
-        for name, handle in self._handles.items():
-            deployment, turns = handle.deployment_name, self._turns[name]
-            if name not in self._rows and running.get(deployment):
-                self._rows[name] = await handle.max_rows.remote()
-            is_held = self._sleepers.hold(
-                name,
-                has_replicas=has_replicas(application, deployment),
-                has_work=turns.waiting_cost > 0,
-            )
-            wide = width(running, deployment, self._rows.get(name, 1))
-            turns.set_width(0 if is_held else wide)
 
 
 def _new_job(

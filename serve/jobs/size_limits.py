@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,8 +12,6 @@ from cascade_core.request import GenerationRequest
 
 FORGET_AFTER_S: Final = 600.0
 """After this a size that was too large may be tried again: replicas and their neighbours change."""
-OUTAGE_AFTER_S: Final = 120.0
-"""A stage may fail to start for so long before its jobs do: what ails it may pass."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,26 +80,6 @@ class Capacity:
         rest = f"the largest that ran is {ran}" if ran else "none has run yet"
         message = f"no replica of stage {stage.upper()} has enough memory for {size} px; {rest}"
         return CannotBeServed(message, "width")
-
-
-class Outages:
-    """Stages that fail to start, told apart from those that stumble.
-
-    Args:
-        clock: seconds, monotonic.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._since_s: dict[str, float] = {}
-
-    def lasting(self, failing: Iterable[str]) -> set[str]:
-        """Return which of the stages that fail now have failed for long."""
-        now_s = self._clock()
-        self._since_s = {stage: self._since_s.get(stage, now_s) for stage in failing}
-        return {
-            stage for stage, since_s in self._since_s.items() if now_s - since_s >= OUTAGE_AFTER_S
-        }
 
 
 def _size(request: GenerationRequest) -> _Size:

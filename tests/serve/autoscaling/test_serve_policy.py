@@ -135,7 +135,7 @@ def test_serves_wrapper_wakes_a_sleeping_stage_with_as_many_as_it_takes(burst: D
 def test_serves_wrapper_does_not_grow_a_stage_at_zero_that_a_call_has_reached_already(
     burst: Demand,
 ) -> None:
-    """Why calls are held back for stages without replicas, see `serve.fleet.Sleepers`."""
+    """See `serve.jobs.stage_monitor.ColdStartHold` for why such calls are held back."""
     contexts = application(burst, running=0, target=1, floor=0, ongoing=1.0)
     for item in contexts.values():
         item.policy_state["seconds_per_work"] = 0.02

@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.errors import CannotBeServed, OutOfMemory
 from cascade_core.request import GenerationRequest
-from serve.jobs.size_limits import FORGET_AFTER_S, OUTAGE_AFTER_S, Capacity, Outages
+from serve.jobs.size_limits import FORGET_AFTER_S, Capacity
 
 MakeRequest = Callable[..., GenerationRequest]
 
@@ -85,20 +85,3 @@ def test_a_size_that_has_run_before_fails_for_one_job_only(
     error = capacity.ran_out("a", make_request(width=512, height=512))
     assert type(error) is OutOfMemory
     capacity.check("a", make_request(width=1024, height=1024))
-
-
-def test_an_outage_is_one_that_lasts(clock: Clock) -> None:
-    outages = Outages(clock)
-    assert outages.lasting({"b"}) == set()
-    clock.now_s = OUTAGE_AFTER_S - 1
-    assert outages.lasting({"b", "c"}) == set()
-    clock.now_s = OUTAGE_AFTER_S
-    assert outages.lasting({"b", "c"}) == {"b"}
-
-
-def test_a_stage_that_started_meanwhile_has_its_time_again(clock: Clock) -> None:
-    outages = Outages(clock)
-    outages.lasting({"b"})
-    outages.lasting(set())
-    clock.now_s = OUTAGE_AFTER_S
-    assert outages.lasting({"b"}) == set()

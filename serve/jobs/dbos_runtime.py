@@ -1,9 +1,10 @@
-"""DBOS, which records workflows and takes up what a process left unfinished."""
+"""Starts DBOS, which records workflows and resumes what a process left unfinished."""
 
 from __future__ import annotations
 
 import sqlite3
 import time
+from datetime import datetime
 from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig
@@ -17,13 +18,16 @@ from serve.storage.connections import make_folder, sqlite_file
 
 CONNECTIONS: Final = 5
 """DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
+_ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED"]
+_BATCH: Final = 500
 
 
 def launch_dbos(database_url: str, executor_id: str) -> None:
     """Start DBOS in this process; it resumes what this executor left unfinished.
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
-    What cannot be read is refused; :func:`serve.jobs.recovery.start_stranded` starts its job anew.
+    DBOS refuses records that it cannot read; :func:`serve.jobs.recovery.start_stranded` starts
+    their jobs anew.
     """
     refuse_pickles()
     _prepare_file(database_url)
@@ -47,11 +51,11 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
 
 
 def migrate_dbos(database_url: str) -> None:
-    """Bring DBOS' own tables to what the installed DBOS needs; launching it does the same.
+    """Upgrade DBOS' own tables to what the installed DBOS needs; launching it does the same.
 
     Raises:
-        NotReady: the database does not answer, or refuses; the folder of a SQLite file cannot be
-            made.
+        NotReady: the database does not answer or refuses, or the folder of a SQLite file cannot
+            be made.
     """
     try:
         _prepare_file(database_url)
@@ -60,8 +64,30 @@ def migrate_dbos(database_url: str) -> None:
         raise NotReady(f"the workflow engine's database: {error}") from error
 
 
+async def delete_workflows(before: datetime) -> int:
+    """Delete the records of workflows that ended before a time; returns how many.
+
+    DBOS would keep them forever. The jobs themselves stay in our own tables; nothing reads the
+    records of an ended one.
+    """
+    count = 0
+    while True:  # in small transactions, so that jobs can write in between
+        ended = await DBOS.list_workflows_async(
+            status=_ENDED,
+            completed_before=before.isoformat(),
+            limit=_BATCH,
+            load_input=False,
+            load_output=False,
+        )
+        if ended:
+            await DBOS.delete_workflows_async([workflow.workflow_id for workflow in ended])
+        count += len(ended)
+        if len(ended) < _BATCH:
+            return count
+
+
 def _prepare_file(database_url: str) -> None:
-    """Make an SQLite file whose readers and writer do not wait for each other; it remembers."""
+    """Make an SQLite file in WAL mode: its readers and its writer do not wait for each other."""
     url = make_url(database_url)
     file = sqlite_file(url) if url.get_backend_name() == "sqlite" else None
     if file is None:
@@ -73,10 +99,10 @@ def _prepare_file(database_url: str) -> None:
 
 
 class _SqliteConnection(sqlite3.Connection):
-    """Knows ``unixepoch('subsec')``, which SQLite answers with NULL before 3.42.
+    """Defines ``unixepoch('subsec')``, which SQLite answers with NULL before 3.42.
 
-    DBOS uses it from Python 3.12 on, also in the defaults of the tables that it makes; so an older
-    Python needs it, too, for a file that a newer one has made.
+    DBOS uses it from Python 3.12 on, also in the defaults of the tables that it makes. An older
+    Python therefore needs it, too, for a file that a newer one has made.
     """
 
     def __init__(self, *args: Any, **options: Any) -> None:

@@ -18,7 +18,7 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
-from serve.jobs.dbos_runtime import launch_dbos, migrate_dbos
+from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.fair_queue import Turns
 from serve.jobs.preview_check import Gate
@@ -101,7 +101,7 @@ class Jobs:
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(executors, name, self._start)
         monitor = StageMonitor(self._database, self._handles, self._turns, self._calls.set_outages)
-        upkeep = Upkeep(self._database, blobs, settings)
+        upkeep = Upkeep(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),
             asyncio.create_task(every(LOOK_EVERY_S, monitor.look)),

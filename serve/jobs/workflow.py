@@ -4,6 +4,9 @@ A step that finished is never repeated: its result is in the blob store and its 
 database, so a killed process resumes after the last finished step. Workflow rows hold ids and
 seconds; latents and pixels live in the blob store. A step may still run twice when a process dies
 between the two writes, so each first looks for what it would make.
+
+DBOS finds workflows and finished steps by their recorded names. The names are therefore written out
+here and never change; methods may.
 """
 
 from __future__ import annotations
@@ -48,10 +51,13 @@ from serve.telemetry.metrics import HandoffPart, JobMetrics
 from serve.telemetry.tracing import span, unpacked_context
 from serve.workload import PREVIEW_WORK, stage_work, stages_of
 
+INSTANCE_NAME = "jobs"
+"""DBOS records it with each workflow; it never changes."""
+
 logger = logging.getLogger(__name__)
 
 
-@DBOS.dbos_class()
+@DBOS.dbos_class("JobWorkflow")
 class JobWorkflow(DBOSConfiguredInstance):
     """Runs jobs through the three stages.
 
@@ -75,7 +81,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         gate: Gate,
         metrics: JobMetrics,
     ) -> None:
-        super().__init__("jobs")
+        super().__init__(INSTANCE_NAME)
         self._database = PatientDatabase(database)
         self._blobs = PatientBlobs(blobs)
         self._latents = LatentReuse(database, blobs, reusable)
@@ -87,7 +93,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._begun: set[str] = set()
         self._waited = WaitedTimes()
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="JobWorkflow.run")
     async def run(self, job_id: str) -> None:
         """Bring one job to exactly one end state.
 
@@ -124,13 +130,13 @@ class JobWorkflow(DBOSConfiguredInstance):
                 opened.set_status(StatusCode.ERROR, error["code"])
             await self._end(job_id, state, error)
 
-    @DBOS.workflow()
+    @DBOS.workflow(name="JobWorkflow.run_image")
     async def run_image(self, job_id: str, index: int) -> None:
         """Make one of several images; a child workflow, so that images overtake each other."""
         with log_context(job_id=job_id), unpacked_context(await self._context(job_id)):
             await self._run_image(job_id, index)
 
-    @DBOS.step()
+    @DBOS.step(name="JobWorkflow.stage_c")
     async def stage_c(self, job_id: str, index: int) -> float:
         """Make and store the Stage C latent; returns the model's seconds."""
         job = await self._open(job_id)
@@ -151,7 +157,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self._database.do(Database.save_latent, row, seconds, use)
         return seconds
 
-    @DBOS.step()
+    @DBOS.step(name="JobWorkflow.stage_b")
     async def stage_b(self, job_id: str, index: int) -> float:
         """Expand the stored latent; returns the model's seconds.
 
@@ -169,7 +175,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self._database.do(Database.add_cost, job_id, "b", seconds)
         return seconds
 
-    @DBOS.step()
+    @DBOS.step(name="JobWorkflow.stage_a")
     async def stage_a(self, job_id: str, index: int) -> float:
         """Decode to the picture and store it; returns the model's seconds.
 
@@ -190,7 +196,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self._blobs.try_delete(handoff_key)
         return seconds
 
-    @DBOS.step()
+    @DBOS.step(name="JobWorkflow.drop_latent")
     async def drop_latent(self, job_id: str, index: int) -> None:
         """Forget an image's Stage C latent, so that Stage C makes it anew."""
         job = await self._open(job_id)

@@ -17,7 +17,6 @@ from typing import Any
 from sqlalchemy import Select, delete, func, or_, select, update
 
 from serve.maintenance.orphans import FOLDERS, Leftovers, find_leftovers
-from serve.maintenance.workflow_history import delete_workflows
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
@@ -53,8 +52,9 @@ class Upkeep:
         database: whose rows say what is needed.
         blobs: the store that belongs to this database alone.
         settings: what is kept for how long.
+        delete_workflows: deletes the workflow engine's records of workflows that ended before a
+            time.
         now: the clock.
-        delete_workflows: deletes the records of workflows that ended before a time.
     """
 
     def __init__(
@@ -62,8 +62,8 @@ class Upkeep:
         database: Database,
         blobs: BlobStore,
         settings: Settings,
+        delete_workflows: Callable[[datetime], Awaitable[int]],
         now: Callable[[], datetime] = utc_now,
-        delete_workflows: Callable[[datetime], Awaitable[int]] = delete_workflows,
     ) -> None:
         self._database = database
         self._blobs = blobs

@@ -14,7 +14,7 @@ import dbos._sys_db_sqlite
 import pytest
 from dbos import DBOSConfig
 
-from serve.jobs import dbos_runtime as workflow_engine
+from serve.jobs import dbos_runtime
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -82,6 +82,6 @@ def test_the_engine_opens_five_connections_of_its_pool(
         def launch() -> None:
             pass
 
-    monkeypatch.setattr(workflow_engine, "DBOS", Engine)
-    workflow_engine.launch_dbos(f"sqlite:///{tmp_path / 'dbos.db'}", "jobs-0")
+    monkeypatch.setattr(dbos_runtime, "DBOS", Engine)
+    dbos_runtime.launch_dbos(f"sqlite:///{tmp_path / 'dbos.db'}", "jobs-0")
     assert [config["sys_db_pool_size"] for config in configs] == [5]

@@ -14,7 +14,7 @@ import pytest_asyncio
 from dbos import DBOS
 
 from cascade_core.handoff import StageCLatent
-from serve.maintenance.workflow_history import delete_workflows
+from serve.jobs.dbos_runtime import delete_workflows
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database
 from serve.storage.records import JobOwner, NewJob, utc_now

@@ -62,7 +62,7 @@ def tidy(database: Database, blobs: BlobStore) -> Round:
         def now() -> datetime:
             return utc_now() + later
 
-        return await Upkeep(database, blobs, Settings(**settings), now, no_workflows).run_once()
+        return await Upkeep(database, blobs, Settings(**settings), no_workflows, now).run_once()
 
     return tidy
 
@@ -162,13 +162,13 @@ async def test_a_file_that_a_kill_tore_goes_after_the_grace_period(
     torn = tmp_path / "blobs" / "images" / "torn.png#1"  # how obstore names what it still writes
     torn.write_bytes(b"x")
     settings = Settings()
-    assert (await Upkeep(database, blobs, settings, utc_now, no_workflows).run_once()).blobs == 0
+    assert (await Upkeep(database, blobs, settings, no_workflows, utc_now).run_once()).blobs == 0
     assert torn.exists()
 
     def later() -> datetime:
         return utc_now() + AFTER_GRACE
 
-    await Upkeep(database, blobs, settings, later, no_workflows).run_once()
+    await Upkeep(database, blobs, settings, no_workflows, later).run_once()
     assert not torn.exists()
 
 
@@ -186,7 +186,7 @@ async def test_files_of_others_in_the_folder_of_the_store_stay(
     def later() -> datetime:
         return utc_now() + AFTER_GRACE
 
-    await Upkeep(database, blobs, Settings(), later, no_workflows).run_once()
+    await Upkeep(database, blobs, Settings(), no_workflows, later).run_once()
     assert all(file.exists() for file in theirs)
 
 

@@ -146,7 +146,7 @@ async def test_copies_of_a_picture_that_is_gone_are_found_by_the_upkeep_and_othe
         return 0
 
     later: Callable[[], Any] = lambda: utc_now() + 2 * GRACE + timedelta(seconds=1)  # noqa: E731
-    await Upkeep(database, blobs, services.settings, later, no_workflows).run_once()
+    await Upkeep(database, blobs, services.settings, no_workflows, later).run_once()
     assert await stored(blobs) == {
         f"images/{kept}{rest}" for rest in (".png", ".webp", "~bare.png")
     }

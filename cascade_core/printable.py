@@ -1,6 +1,8 @@
-"""Text of strangers, made safe for a terminal and for a line of a log."""
+"""Text of clients: made safe for a terminal or a line of a log, or tested for being visible."""
 
 from __future__ import annotations
+
+import re
 
 _UNSAFE = (
     *range(0x20),  # C0: escape sequences, line feeds that forge a line
@@ -11,6 +13,8 @@ _UNSAFE = (
 )
 _ESCAPES = {code: f"\\u{code:04x}" for code in _UNSAFE}
 _ESCAPES_BUT_LINES = {code: _ESCAPES[code] for code in _UNSAFE if code != ord("\n")}
+# Zero-width non-joiner and joiner, and the tags of flags: invisible, but parts of words and emoji.
+_JOINING = re.compile("[\u200c\u200d\U000e0020-\U000e007f]")
 
 
 def one_line(text: str) -> str:
@@ -21,3 +25,9 @@ def one_line(text: str) -> str:
 def lines(text: str) -> str:
     """Return the text as :func:`one_line` does, but with its line feeds."""
     return text.translate(_ESCAPES_BUT_LINES)
+
+
+def is_printable(text: str) -> bool:
+    """Return True if a name is one line that can be seen, joiners of scripts and emoji aside."""
+    visible = _JOINING.sub("", text)
+    return visible.isprintable() and bool(visible or not text)

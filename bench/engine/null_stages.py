@@ -14,7 +14,8 @@ import numpy as np
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images.image_files import encode_image
-from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.operations.fields import MIN_SIDE_PX
+from cascade_core.request import GenerationRequest
 from serve.messages import StageMessage
 from serve.settings import Settings
 

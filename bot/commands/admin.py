@@ -18,7 +18,7 @@ from bot.service.client import CascadeClient
 from bot.text.error_messages import Refusal
 from bot.views import panels
 from cascade_core.errors import NotReady
-from cascade_core.request import MAX_STEPS
+from cascade_core.operations.fields import MAX_STEPS
 
 _MAX_OPEN = 100
 _MAX_LIST_CHARS = 2000

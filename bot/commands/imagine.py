@@ -14,7 +14,7 @@ from bot.policy.job_request import MAX_IMAGES, Aspect, Order
 from bot.policy.prompt_parameters import check_parameters
 from bot.policy.user_defaults import Defaults
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from cascade_core.request import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
+from cascade_core.operations.fields import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
 
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 

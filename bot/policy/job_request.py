@@ -12,7 +12,7 @@ from bot.policy.credit import Means
 from bot.service.models import Image, Job, ModelInfo
 from bot.text.error_messages import Refusal
 from bot.text.markdown import escape, one_line
-from cascade_core.request import MAX_SEED
+from cascade_core.operations.fields import MAX_SEED
 
 Aspect = Literal["square", "landscape", "portrait", "wide", "tall"]
 ASPECTS: dict[Aspect, float] = {

@@ -16,6 +16,7 @@ from cascade_core.checkpoints.layout import Size as Size
 from cascade_core.checkpoints.layout import Variant as Variant
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
+from cascade_core.model_defaults import ModelDefaults
 
 DEMO_MODEL = "demo"
 DEMO_MODEL_DIR = Path(__file__).parents[1] / "demo_model"
@@ -56,20 +57,6 @@ class ModelSource:
     def is_hub(self) -> bool:
         """Tell whether a part must be fetched by hub id; only then is the network used."""
         return any(name and not _is_dir(_folder(name)) for name in (self.model, self.prior_model))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelDefaults:
-    """What a request gets where it names no value; a model folder's ``cascade.json`` overrides."""
-
-    width: int = 1024
-    height: int = 1024
-    max_side: int = 2048
-    steps: int = 20
-    guidance_scale: float = 4.0
-    decoder_steps: int = 10
-    decoder_guidance_scale: float = 0.0
-    suggestions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

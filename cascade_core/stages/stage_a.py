@@ -12,7 +12,8 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import Placement, free_cached_memory, load_stage_a, model_ref
 from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
-from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.operations.fields import MIN_SIDE_PX
+from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Rgb
 from cascade_core.stages.tensors import (
     check_finite,

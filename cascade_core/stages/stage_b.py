@@ -20,7 +20,8 @@ from cascade_core.checkpoints.weights import (
 )
 from cascade_core.errors import HandoffInvalid
 from cascade_core.handoff import StageBLatent, StageCLatent
-from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.operations.fields import MIN_SIDE_PX
+from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
     CosineSchedule,

@@ -19,7 +19,8 @@ from cascade_core.checkpoints.weights import (
 from cascade_core.conditioning.text import TextEncoder
 from cascade_core.errors import Unsupported
 from cascade_core.handoff import StageCLatent
-from cascade_core.request import MIN_SIDE_PX, GenerationRequest
+from cascade_core.operations.fields import MIN_SIDE_PX
+from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
     CosineSchedule,

@@ -15,7 +15,7 @@ from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
-from serve.gateway.resolution import resolve_generate, resolve_vary
+from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.bodies import JobBody
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
@@ -32,7 +32,7 @@ def generate_here(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     make_folder(out)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
-    request = resolve_generate(JobBody(**body), checkpoint.defaults)
+    request = resolve_request(JobBody(**body), None, checkpoint)
     run = _LocalRun(settings, checkpoint, request, out)
     with StageProgress(request.n, GENERATE_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):
@@ -48,7 +48,7 @@ def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -
     checkpoint = open_checkpoint(settings.model_source())
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": "vary_details", "latent_id": row.id} | body
-    request = resolve_vary(JobBody(**named), row, checkpoint)
+    request = resolve_request(JobBody(**named), row, checkpoint)
     run = _LocalRun(settings, checkpoint, request, out)
     with StageProgress(request.n, VARY_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):

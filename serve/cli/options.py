@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cascade_core.request import (
+from cascade_core.operations.fields import (
     MAX_GUIDANCE_SCALE,
     MAX_IMAGES,
     MAX_SEED,

@@ -11,11 +11,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from cascade_core.errors import Cancelled, CascadeError, NotFound, NotReady, WaitTooLong
+from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 from serve.gateway.abandoned_jobs import forsake
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
-from serve.gateway.resolution import resolve_generate, resolve_vary
+from serve.gateway.resolution import resolve_request
 from serve.gateway.routes.route_parts import check_id, check_sees
 from serve.gateway.schemas.bodies import JobBody
 from serve.gateway.waiting_clients import Accepted
@@ -42,15 +43,13 @@ async def resolve(services: Services, caller: Caller, body: JobBody) -> Generati
 
 
 async def _resolved(services: Services, caller: Caller, body: JobBody) -> GenerationRequest:
-    if body.kind == "generate":
-        return resolve_generate(body, services.checkpoint.defaults)
     row = None
-    if body.latent_id is not None:
+    if OPERATIONS[body.kind].starts_from_latent and body.latent_id is not None:
         latent_id = check_id("latent", body.latent_id)
         row = await services.database.run(services.database.latent, latent_id)
         if row is not None:
             await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
-    return resolve_vary(body, row, services.checkpoint)
+    return resolve_request(body, row, services.checkpoint)
 
 
 async def find_job(services: Services, caller: Caller, job_id: str) -> Job:

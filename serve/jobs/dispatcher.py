@@ -12,6 +12,7 @@ from typing import Any
 from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
+from cascade_core.families.spec import PREVIEW_WORK
 from serve.jobs.fair_queue import Turns
 from serve.jobs.size_limits import Capacity
 from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
@@ -21,7 +22,7 @@ from serve.storage.deaths import count_death
 from serve.storage.records import OpenJob
 from serve.storage.retry import PatientDatabase
 from serve.telemetry.metrics import QueueMetrics
-from serve.workload import PREVIEW_WORK, stage_work
+from serve.workload import stage_work
 
 logger = logging.getLogger(__name__)
 

@@ -32,6 +32,7 @@ from cascade_core.errors import (
     NotReady,
     WireError,
 )
+from cascade_core.families.spec import PREVIEW_WORK
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadlines import extend, in_time
@@ -49,7 +50,7 @@ from serve.storage.retry import PatientBlobs, PatientDatabase, WaitedTimes
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics
 from serve.telemetry.tracing import span, unpacked_context
-from serve.workload import PREVIEW_WORK, stage_work, stages_of
+from serve.workload import stage_work, stages_of
 
 INSTANCE_NAME = "jobs"
 """DBOS records it with each workflow; it never changes."""

@@ -30,7 +30,9 @@ from sqlalchemy import (
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images.image_files import check_image
-from cascade_core.request import MAX_IMAGES, GenerationRequest, ImageFormat, Kind
+from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
+from cascade_core.operations.registry import Kind
+from cascade_core.request import GenerationRequest
 from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
 from serve.storage.database import Database

@@ -18,7 +18,7 @@ from typing import Any, Literal, get_args
 from sqlalchemy import insert, select, update
 
 from cascade_core.errors import InvalidRequest, NotFound
-from cascade_core.request import is_printable
+from cascade_core.printable import is_printable
 from serve.storage.database import Database
 from serve.storage.records import iso_utc, utc_now
 from serve.storage.schema.tables import api_keys

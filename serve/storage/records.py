@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cascade_core.handoff import ModelRef
-from cascade_core.request import GenerationRequest, ImageFormat
+from cascade_core.operations.fields import ImageFormat
+from cascade_core.request import GenerationRequest
 from serve.storage.job_deadline import AT_LEAST_S
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]

@@ -12,8 +12,9 @@ from typing import Any
 import uvicorn
 from fastapi import FastAPI
 
-from cascade_core.checkpoints.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.geometry import Geometry
+from cascade_core.model_defaults import ModelDefaults
 from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings

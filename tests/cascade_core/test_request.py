@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_core.errors import CascadeError, InvalidRequest, Unsupported
-from cascade_core.request import MAX_SEED, GenerationRequest, check_side
+from cascade_core.operations.fields import MAX_SEED, check_side
+from cascade_core.request import GenerationRequest
 
 BASE: dict[str, Any] = {
     "prompt": "a red circle",

@@ -16,8 +16,9 @@ import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI
 
-from cascade_core.checkpoints.checkpoint import Checkpoint, ModelDefaults
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.geometry import Geometry
+from cascade_core.model_defaults import ModelDefaults
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.gateway.application import Services, create_app

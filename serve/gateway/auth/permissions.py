@@ -23,7 +23,7 @@ from fastapi import Depends, Query, Request, Security
 from fastapi.security import HTTPBearer
 
 from cascade_core.errors import Forbidden, InvalidRequest
-from cascade_core.request import is_printable
+from cascade_core.printable import is_printable
 from serve.storage.credentials import KeyScope
 from serve.storage.records import JobOwner
 

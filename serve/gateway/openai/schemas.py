@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from cascade_core.request import ImageFormat
+from cascade_core.operations.fields import ImageFormat
 from serve.gateway.schemas.bodies import DecoderFields, DrawingFields, RequiredText, User
 
 MAX_PARTIAL_IMAGES = 3

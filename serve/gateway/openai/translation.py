@@ -17,7 +17,8 @@ from cascade_core.errors import (
 )
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images.image_files import convert_image
-from cascade_core.request import GenerationRequest, ImageFormat, check_side
+from cascade_core.operations.fields import ImageFormat, check_side
+from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.schemas.bodies import DecoderFields, DrawingFields, JobBody

@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from cascade_core.errors import Gone, NotFound
-from cascade_core.request import ImageFormat
+from cascade_core.operations.fields import ImageFormat
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import Services
 from serve.gateway.routes.route_parts import Needs, check_id, check_sees, secured

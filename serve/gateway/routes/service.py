@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.geometry import SIZE_MULTIPLE_PX
-from cascade_core.request import MIN_SIDE_PX
+from cascade_core.operations.fields import MIN_SIDE_PX
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller, Reader
 from serve.gateway.dependencies import JobsDoor, Services
 from serve.gateway.routes.route_parts import Needs, check_model, errors, secured

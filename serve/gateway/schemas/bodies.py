@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from cascade_core.geometry import SIZE_MULTIPLE_PX
-from cascade_core.request import (
+from cascade_core.operations.fields import (
     MAX_GUIDANCE_SCALE,
     MAX_IMAGES,
     MAX_PROMPT_CHARS,
@@ -22,9 +22,9 @@ from cascade_core.request import (
     MAX_STEPS,
     MIN_SIDE_PX,
     ImageFormat,
-    Kind,
-    is_printable,
 )
+from cascade_core.operations.registry import Kind
+from cascade_core.printable import is_printable
 from serve.storage.json_depth import MAX_DEPTH, is_too_deep
 from serve.storage.records import JobState, StageCUse
 

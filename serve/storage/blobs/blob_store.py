@@ -17,7 +17,7 @@ from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
 from obstore.store import LocalStore, from_url
 
 from cascade_core.errors import Gone, InvalidRequest, NotFound, NotReady
-from cascade_core.request import ImageFormat
+from cascade_core.operations.fields import ImageFormat
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
 _PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")

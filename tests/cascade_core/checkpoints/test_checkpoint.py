@@ -11,16 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cascade_core.checkpoints.checkpoint import (
-    DEMO_MODEL,
-    Checkpoint,
-    ModelDefaults,
-    ModelSource,
-    open_checkpoint,
-)
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.layout import STAGE_COMPONENTS
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
+from cascade_core.model_defaults import ModelDefaults
 from tests.cascade_core.model_folders import (
     PARTS,
     UNET,

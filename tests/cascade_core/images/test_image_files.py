@@ -23,7 +23,8 @@ from cascade_core.images.image_files import (
     parameters_text,
     read_info,
 )
-from cascade_core.request import GenerationRequest, ImageFormat
+from cascade_core.operations.fields import ImageFormat
+from cascade_core.request import GenerationRequest
 
 FORMATS: tuple[ImageFormat, ...] = ("png", "webp", "jpeg")
 every_format = pytest.mark.parametrize("image_format", FORMATS)

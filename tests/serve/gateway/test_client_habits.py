@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 
 from cascade_core.errors import SettingsInvalid
-from cascade_core.request import is_printable
+from cascade_core.printable import is_printable
 from serve.gateway.dependencies import Services
 from serve.settings import load_settings
 from tests.serve.attacker import in_our_form

@@ -9,7 +9,8 @@ import pytest
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
-from cascade_core.request import MAX_IMAGES, MAX_SEED, GenerationRequest
+from cascade_core.operations.fields import MAX_IMAGES, MAX_SEED
+from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.bodies import ResolvedRequest
 from tests.serve.attacker import OPEN_TO_ALL
 from tests.serve.memory_door import MemoryDoor

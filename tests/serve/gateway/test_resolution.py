@@ -9,8 +9,9 @@ import pytest
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
 from cascade_core.handoff import ModelRef
+from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
-from serve.gateway.resolution import FIXED_BY_LATENT, resolve_generate, resolve_vary
+from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.bodies import JobBody
 from serve.storage.records import LatentRow, utc_now
 
@@ -25,11 +26,11 @@ def row(make_request: Callable[..., GenerationRequest]) -> LatentRow:
 
 def vary(checkpoint: Checkpoint, row: LatentRow | None, **given: Any) -> GenerationRequest:
     body = JobBody.model_validate({"kind": "vary_details", "latent_id": "LAT1"} | given)
-    return resolve_vary(body, row, checkpoint)
+    return resolve_request(body, row, checkpoint)
 
 
 def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> None:
-    request = resolve_generate(JobBody(prompt="x", seed=5), checkpoint.defaults)
+    request = resolve_request(JobBody(prompt="x", seed=5), None, checkpoint)
     assert request.to_dict() == {
         "kind": "generate",
         "prompt": "x",
@@ -50,33 +51,33 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
 
 def test_given_values_win(checkpoint: Checkpoint) -> None:
     body = JobBody(prompt="x", seed=0, decoder_seed=9, width=512, guidance_scale=0.0, format="webp")
-    request = resolve_generate(body, checkpoint.defaults)
+    request = resolve_request(body, None, checkpoint)
     assert (request.seed, request.decoder_seed, request.width) == (0, 9, 512)
     assert (request.guidance_scale, request.format) == (0.0, "webp")
 
 
 def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
-    made = [resolve_generate(JobBody(prompt="x"), checkpoint.defaults) for _ in range(8)]
+    made = [resolve_request(JobBody(prompt="x"), None, checkpoint) for _ in range(8)]
     assert len({request.seed for request in made}) == 8
     assert all(request.seed == request.decoder_seed for request in made)
 
 
 def test_a_prompt_is_needed(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="prompt is missing"):
-        resolve_generate(JobBody(), checkpoint.defaults)
+        resolve_request(JobBody(), None, checkpoint)
     for empty in ("", " \n"):
         with pytest.raises(InvalidRequest, match="prompt must say what the picture shows"):
-            resolve_generate(JobBody(prompt=empty), checkpoint.defaults)
+            resolve_request(JobBody(prompt=empty), None, checkpoint)
 
 
 def test_sides_are_bounded_by_the_model(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="width must be a whole number between 256 and 512"):
-        resolve_generate(JobBody(prompt="x", width=640), checkpoint.defaults)
+        resolve_request(JobBody(prompt="x", width=640), None, checkpoint)
 
 
 def test_generate_takes_no_latent(checkpoint: Checkpoint) -> None:
     with pytest.raises(Unsupported) as caught:
-        resolve_generate(JobBody(prompt="x", latent_id="LAT1"), checkpoint.defaults)
+        resolve_request(JobBody(prompt="x", latent_id="LAT1"), None, checkpoint)
     assert caught.value.field == "latent_id"
 
 
@@ -85,7 +86,7 @@ def test_a_variation_keeps_what_the_latent_fixes(checkpoint: Checkpoint, row: La
     assert request.kind == "vary_details"
     assert request.latent_id == "LAT1"
     assert (request.n, request.decoder_seed, request.format) == (3, 11, "png")
-    for name in (*FIXED_BY_LATENT, "decoder_steps"):
+    for name in (*VARY_DETAILS.fixed_by_latent, "decoder_steps"):
         assert getattr(request, name) == getattr(row.request, name)
     assert vary(checkpoint, row, decoder_steps=20).decoder_steps == 20
 

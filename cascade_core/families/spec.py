@@ -1,0 +1,138 @@
+"""What a stage and a model family are: plain data that every process of the service reads.
+
+The models themselves are named by strings and imported in the process that runs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any, Final
+
+from cascade_core.operations.operation import Operation
+from cascade_core.operations.registry import OPERATIONS
+from cascade_core.request import GenerationRequest
+
+PREVIEW_WORK: Final = 0.01
+"""The work of drawing a kept output small for checkers: next to nothing, but it takes a replica."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageSpec:
+    """One stage of a family.
+
+    Attributes:
+        name: as in metrics, events and settings; lower-case letters and digits.
+        title: for people, such as ``C composing``.
+        model: ``module:class`` of the :class:`cascade_core.stages.base.Stage`.
+        output: ``module:class`` of the hand-off that it makes; empty if it makes pixels.
+        components: the parts of the checkpoint that it loads.
+        work: of one image of a request, in passes of a U-Net over a megapixel.
+        steps: of one image of a request.
+        max_previews: previews per image at most; 0 if it draws none.
+        share: part of a whole job that progress bars give it; shares of all stages sum to 1.
+        gpu_share: of a GPU that all stages share.
+        keeps_output: its output is stored for later jobs; the replica can draw it small.
+    """
+
+    name: str
+    title: str
+    model: str
+    output: str = ""
+    components: tuple[str, ...]
+    work: Callable[[GenerationRequest], float]
+    steps: Callable[[GenerationRequest], int]
+    max_previews: int = 0
+    share: float
+    gpu_share: float
+    keeps_output: bool = False
+
+    @property
+    def deployment(self) -> str:
+        """The name of its Ray Serve deployment, such as ``StageC``."""
+        return f"Stage{self.name.capitalize()}"
+
+    @property
+    def cost_key(self) -> str:
+        """The name of its seconds in a job's cost, such as ``c_s``."""
+        return f"{self.name}_s"
+
+    def model_class(self) -> Any:
+        """Import the class of its model."""
+        return _imported(self.model)
+
+    def output_class(self) -> Any:
+        """Import the class of its hand-off, which has ``decode`` and ``encode``."""
+        return _imported(self.output)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Family:
+    """Stages that make pictures together, each from the output of the one before.
+
+    Attributes:
+        name: as in settings.
+        stages: in order; the last one makes pixels, at most one keeps its output.
+
+    Raises:
+        ValueError: the stages do not fit together.
+    """
+
+    name: str
+    stages: tuple[StageSpec, ...]
+
+    def __post_init__(self) -> None:
+        if len({stage.name for stage in self.stages}) != len(self.stages):
+            raise ValueError(f"two stages of {self.name} have one name")
+        if not self.stages or any(bool(stage.output) for stage in self.stages[-1:]):
+            raise ValueError(f"the last stage of {self.name} must make pixels")
+        if not all(stage.output for stage in self.stages[:-1]):
+            raise ValueError(f"only the last stage of {self.name} may make pixels")
+        if sum(stage.keeps_output for stage in self.stages) > 1 or self.stages[-1].keeps_output:
+            raise ValueError(f"at most one stage of {self.name} may keep its output, not the last")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the stages, in order."""
+        return tuple(stage.name for stage in self.stages)
+
+    @property
+    def kept(self) -> StageSpec | None:
+        """The stage whose output is stored for later jobs, if any."""
+        return next((stage for stage in self.stages if stage.keeps_output), None)
+
+    @property
+    def operations(self) -> Mapping[str, Operation]:
+        """The kinds of job that these stages can do, by name."""
+        return {
+            name: operation
+            for name, operation in OPERATIONS.items()
+            if operation.route(self.stages)
+        }
+
+    def stage(self, name: str) -> StageSpec:
+        """Return a stage by its name.
+
+        Raises:
+            KeyError: there is none.
+        """
+        return {stage.name: stage for stage in self.stages}[name]
+
+    def before(self, stage: StageSpec) -> StageSpec | None:
+        """Return the stage whose output ``stage`` takes; None for the first."""
+        number = self.stages.index(stage)
+        return self.stages[number - 1] if number else None
+
+    def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
+        """Return the stages that each image of a request passes, in order."""
+        return request.operation.route(self.stages)
+
+    def work(self, request: GenerationRequest) -> float:
+        """Return the work of all images of a request at all stages that they pass."""
+        return request.n * sum(stage.work(request) for stage in self.route(request))
+
+
+def _imported(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(module), name)

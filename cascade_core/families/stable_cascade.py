@@ -1,0 +1,91 @@
+"""Stable Cascade: Stage C composes, Stage B adds details, Stage A decodes to pixels.
+
+Work is counted in passes of a U-Net over a megapixel. It only has to order jobs and to scale with
+the seconds they take, which are measured; so the weight of Stage B's passes is a round number
+between the published model's (1.5 of Stage C's, H100) and the demo model's (4, CPU).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cascade_core.families.spec import Family, StageSpec
+from cascade_core.operations.fields import MAX_STEPS
+from cascade_core.request import GenerationRequest
+
+STAGE_B_WEIGHT: Final = 2.0
+STAGE_A_PASSES: Final = 1.0
+"""One decoding by Stage A, in passes of Stage B."""
+
+
+def _stage_c_work(request: GenerationRequest) -> float:
+    return _megapixels(request) * request.steps * _passes(request.guidance_scale)
+
+
+def _stage_b_work(request: GenerationRequest) -> float:
+    passes = request.decoder_steps * _passes(request.decoder_guidance_scale)
+    return STAGE_B_WEIGHT * _megapixels(request) * passes
+
+
+def _stage_a_work(request: GenerationRequest) -> float:
+    return STAGE_B_WEIGHT * _megapixels(request) * STAGE_A_PASSES
+
+
+def _stage_c_steps(request: GenerationRequest) -> int:
+    return request.steps
+
+
+def _stage_b_steps(request: GenerationRequest) -> int:
+    return request.decoder_steps
+
+
+def _stage_a_steps(_request: GenerationRequest) -> int:
+    return 1
+
+
+def _megapixels(request: GenerationRequest) -> float:
+    return request.width * request.height / 1e6
+
+
+def _passes(guidance_scale: float) -> int:
+    """Guidance runs the net once more, without the prompt."""
+    return 2 if guidance_scale > 1 else 1
+
+
+STAGE_C: Final = StageSpec(
+    name="c",
+    title="C composing",
+    model="cascade_core.stages.stage_c:StageC",
+    output="cascade_core.handoff:StageCLatent",
+    components=("prior", "text_encoder", "tokenizer"),
+    work=_stage_c_work,
+    steps=_stage_c_steps,
+    max_previews=MAX_STEPS,
+    share=0.6,
+    gpu_share=0.5,
+    keeps_output=True,
+)
+STAGE_B: Final = StageSpec(
+    name="b",
+    title="B detailing",
+    model="cascade_core.stages.stage_b:StageB",
+    output="cascade_core.handoff:StageBLatent",
+    components=("decoder", "vqgan"),  # Stage A's small decoder draws its previews
+    work=_stage_b_work,
+    steps=_stage_b_steps,
+    max_previews=1,
+    share=0.35,
+    gpu_share=0.25,
+)
+STAGE_A: Final = StageSpec(
+    name="a",
+    title="A decoding",
+    model="cascade_core.stages.stage_a:StageA",
+    components=("vqgan",),
+    work=_stage_a_work,
+    steps=_stage_a_steps,
+    share=0.05,
+    gpu_share=0.25,
+)
+
+STABLE_CASCADE: Final = Family(name="stable_cascade", stages=(STAGE_C, STAGE_B, STAGE_A))

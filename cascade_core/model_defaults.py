@@ -1,0 +1,19 @@
+"""What a model suggests for the values that a request leaves open."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelDefaults:
+    """Defaults of requests, and the largest side; a model folder's ``cascade.json`` overrides."""
+
+    width: int = 1024
+    height: int = 1024
+    max_side: int = 2048
+    steps: int = 20
+    guidance_scale: float = 4.0
+    decoder_steps: int = 10
+    decoder_guidance_scale: float = 0.0
+    suggestions: tuple[str, ...] = ()

@@ -1,0 +1,162 @@
+"""The fields of a request with their limits, and the checks that hold them; no limit is elsewhere.
+
+Every check raises :class:`InvalidRequest`, which names the field and its range.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeGuard, get_args
+
+from cascade_core.errors import InvalidRequest
+from cascade_core.geometry import SIZE_MULTIPLE_PX
+
+ImageFormat = Literal["png", "webp", "jpeg"]
+
+MAX_PROMPT_CHARS = 2000
+MIN_SIDE_PX, MAX_SIDE_PX = 256, 2048
+MAX_IMAGES = 8
+MAX_SEED = 2**32 - 1
+MAX_STEPS = 100
+MAX_GUIDANCE_SCALE = 20.0
+
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+# Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: the request is refused before its
+# job fails on them.
+_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Unicode's Cc without NUL, which no store takes, tab, line feed and carriage return.
+_CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
+
+
+class Field(Protocol):
+    """The limits of one field."""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if the value is outside the limits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Text of at most so many characters that every store can hold."""
+
+    max_chars: int
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is no text, too long, or cannot be stored."""
+        if not isinstance(value, str):
+            raise InvalidRequest(f"{name} must be text", name)
+        if len(value) > self.max_chars:
+            raise InvalidRequest(
+                f"{name} must be at most {self.max_chars} characters, got {len(value)}", name
+            )
+        if _UNSTORABLE.search(value):
+            raise InvalidRequest(f"{name} must not hold NUL or half a surrogate pair", name)
+
+
+@dataclass(frozen=True, slots=True)
+class WholeNumber:
+    """A whole number from ``low`` to ``high`` that ``multiple_of`` divides."""
+
+    low: int
+    high: int
+    multiple_of: int = 1
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is no such number."""
+        if not _is_int(value) or not self.low <= value <= self.high:
+            message = f"{name} must be a whole number between {self.low} and {self.high}"
+            raise InvalidRequest(message, name)
+        if value % self.multiple_of:
+            message = f"{name} must be a multiple of {self.multiple_of}, got {value}"
+            raise InvalidRequest(message, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number from ``low`` to ``high``."""
+
+    low: float
+    high: float
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is no such number."""
+        # NaN fails every comparison, so it is out of any range.
+        if not (_is_int(value) or isinstance(value, float)) or not self.low <= value <= self.high:
+            message = f"{name} must be a number between {self.low:g} and {self.high:g}"
+            raise InvalidRequest(message, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of some words."""
+
+    words: tuple[str, ...]
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is none of them."""
+        if not isinstance(value, str) or value not in self.words:
+            raise InvalidRequest(f"{name} must be one of {', '.join(self.words)}", name)
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalId:
+    """The id of a stored thing, or None."""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is no id."""
+        if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
+            raise InvalidRequest(f"{name} must be 1 to 64 letters, digits, '_', '.' or '-'", name)
+
+
+FIELDS: Mapping[str, Field] = {
+    "format": Choice(get_args(ImageFormat)),
+    "prompt": Text(MAX_PROMPT_CHARS),
+    "negative_prompt": Text(MAX_PROMPT_CHARS),
+    "width": WholeNumber(MIN_SIDE_PX, MAX_SIDE_PX, SIZE_MULTIPLE_PX),
+    "height": WholeNumber(MIN_SIDE_PX, MAX_SIDE_PX, SIZE_MULTIPLE_PX),
+    "n": WholeNumber(1, MAX_IMAGES),
+    "seed": WholeNumber(0, MAX_SEED),
+    "decoder_seed": WholeNumber(0, MAX_SEED),
+    "steps": WholeNumber(1, MAX_STEPS),
+    "decoder_steps": WholeNumber(1, MAX_STEPS),
+    "guidance_scale": Number(0.0, MAX_GUIDANCE_SCALE),
+    "decoder_guidance_scale": Number(0.0, MAX_GUIDANCE_SCALE),
+    "latent_id": OptionalId(),
+}
+"""Every field that an operation may let a client choose."""
+
+
+def check_side(name: str, value: object, max_side_px: int) -> None:
+    """Check one side of an image in pixels against the model's largest.
+
+    Raises:
+        InvalidRequest: not a multiple of 128 between 256 and ``max_side_px``.
+    """
+    WholeNumber(MIN_SIDE_PX, max_side_px, SIZE_MULTIPLE_PX).check(name, value)
+
+
+def check_new_text(name: str, value: str) -> None:
+    """Check a prompt that is sent now: terminal control characters describe no picture.
+
+    Format characters stay: scripts and emoji need them, and the model has seen them. Stored
+    requests are older than this rule, so ``FIELDS`` does not hold it.
+
+    Raises:
+        InvalidRequest: it holds a control character other than tab and line breaks.
+    """
+    if found := _CONTROL.search(value):
+        code = f"U+{ord(found[0]):04X}"
+        message = f"{name} must not hold control characters but tabs and line breaks, got {code}"
+        raise InvalidRequest(message, name)
+
+
+def random_seed() -> int:
+    """Return a random seed."""
+    return secrets.randbelow(MAX_SEED + 1)
+
+
+def _is_int(value: object) -> TypeGuard[int]:
+    return isinstance(value, int) and not isinstance(value, bool)

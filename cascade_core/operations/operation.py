@@ -1,0 +1,78 @@
+"""What every kind of job answers: its fields, its route through the stages, its images' seeds."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Protocol, TypeVar
+
+from cascade_core.model_defaults import ModelDefaults
+
+
+class RoutedStage(Protocol):
+    """What a route depends on.
+
+    Attributes:
+        keeps_output: the stage's output is stored for later jobs.
+    """
+
+    @property
+    def keeps_output(self) -> bool: ...  # noqa: D102
+
+
+StageT = TypeVar("StageT", bound=RoutedStage)
+Values = Mapping[str, object]
+
+
+class Operation(ABC):
+    """One kind of job; `cascade_core.operations.registry` lists them all.
+
+    Attributes:
+        name: the ``kind`` of its jobs.
+        title: what its jobs make, for people.
+        fields: what a client may choose, see :data:`cascade_core.operations.fields.FIELDS`.
+        fixed_by_latent: what the stored latent decides; empty for jobs that start from none.
+        seeds: the fields to which image ``i`` of a job adds ``i``.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    fields: ClassVar[tuple[str, ...]]
+    fixed_by_latent: ClassVar[tuple[str, ...]] = ()
+    seeds: ClassVar[tuple[str, ...]]
+
+    @property
+    def starts_from_latent(self) -> bool:
+        """Return True if its jobs start from a stored latent and name it as ``latent_id``."""
+        return bool(self.fixed_by_latent)
+
+    @abstractmethod
+    def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
+        """Return those of a family's stages that each image passes, in order."""
+
+    @abstractmethod
+    def check(self, given: Values) -> None:
+        """Check which fields a client has given, before anything is looked up for it.
+
+        Args:
+            given: the client's values without ``kind``; each has the type of its field.
+
+        Raises:
+            InvalidRequest: a field is missing or empty.
+            Unsupported: a field does not go with this kind of job.
+        """
+
+    @abstractmethod
+    def complete(
+        self, given: Values, defaults: ModelDefaults, source: Values | None
+    ) -> dict[str, object]:
+        """Return every value of the request; seeds that were not given are random.
+
+        Args:
+            given: the client's values, which have passed :meth:`check`.
+            defaults: the model's.
+            source: the request that made the stored latent; None if it starts from none.
+
+        Raises:
+            InvalidRequest: a value is outside what this model can do.
+        """

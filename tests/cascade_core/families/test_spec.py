@@ -1,0 +1,90 @@
+"""Families as data: routes, work and names follow from the stages that a family lists."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cascade_core.families.spec import Family, StageSpec
+from cascade_core.request import GenerationRequest
+
+GENERATE = GenerationRequest(prompt="x", width=512, height=512, n=2, seed=1, decoder_seed=2)
+VARY = replace(GENERATE, kind="vary_details", latent_id="01J")
+
+
+def work(request: GenerationRequest) -> float:
+    return float(request.steps)
+
+
+def steps(request: GenerationRequest) -> int:
+    return request.steps
+
+
+def stage(name: str, output: str = "made.up:HandOff", **changes: Any) -> StageSpec:
+    values = {"title": name, "model": f"made.up:{name}", "components": (), "share": 0.5}
+    return StageSpec(name=name, work=work, steps=steps, gpu_share=0.5, output=output,
+                     **values | changes)  # fmt: skip
+
+
+FOUR = Family(
+    name="four",
+    stages=(stage("plan"), stage("c", keeps_output=True), stage("refine"), stage("a", "")),
+)
+TWO = Family(name="two", stages=(stage("base"), stage("decoder", "")))
+
+
+def route(family: Family, request: GenerationRequest) -> list[str]:
+    return [spec.name for spec in family.route(request)]
+
+
+def test_new_pictures_pass_every_stage_and_new_details_those_after_the_kept_output() -> None:
+    assert route(FOUR, GENERATE) == ["plan", "c", "refine", "a"]
+    assert route(FOUR, VARY) == ["refine", "a"]
+
+
+def test_a_family_that_keeps_nothing_cannot_vary_details() -> None:
+    assert TWO.kept is None
+    assert list(TWO.operations) == ["generate"]
+    assert list(FOUR.operations) == ["generate", "vary_details"]
+    assert route(TWO, GENERATE) == ["base", "decoder"]
+
+
+def test_each_stage_knows_the_one_before_it() -> None:
+    before = [FOUR.before(spec) for spec in FOUR.stages]
+    assert [spec and spec.name for spec in before] == [None, "plan", "c", "refine"]
+    assert FOUR.kept == FOUR.stage("c")
+
+
+def test_the_work_of_a_job_is_that_of_its_images_at_the_stages_they_pass() -> None:
+    assert FOUR.work(GENERATE) == 2 * 4 * GENERATE.steps
+    assert FOUR.work(VARY) == 2 * 2 * GENERATE.steps
+
+
+def test_names_of_deployments_and_costs_follow_from_the_stage() -> None:
+    assert [spec.deployment for spec in FOUR.stages] == [
+        "StagePlan", "StageC", "StageRefine", "StageA",
+    ]  # fmt: skip
+    assert [spec.cost_key for spec in TWO.stages] == ["base_s", "decoder_s"]
+
+
+def test_families_travel_to_other_processes() -> None:
+    assert pickle.loads(pickle.dumps(FOUR)) == FOUR
+
+
+@pytest.mark.parametrize(
+    "stages",
+    [
+        (),
+        (stage("a"),),
+        (stage("a", ""), stage("b", "")),
+        (stage("a"), stage("a", "")),
+        (stage("a", "", keeps_output=True),),
+        (stage("c", keeps_output=True), stage("b", keeps_output=True), stage("a", "")),
+    ],
+)
+def test_stages_that_do_not_fit_together_are_no_family(stages: tuple[StageSpec, ...]) -> None:
+    with pytest.raises(ValueError, match="broken"):
+        Family(name="broken", stages=stages)

@@ -12,25 +12,25 @@ import discord
 from discord import app_commands
 from discord.ext import commands
 
-from bot.commands import option_checks as options
+from bot.commands import option_checks
 from bot.commands.admin import Admin
 from bot.commands.imagine import Imagine
 from bot.commands.pictures import Pictures
 from bot.health import Connection
-from bot.interactions.button_actions import Actions, answer_expired
-from bot.interactions.lookup import Library
-from bot.interactions.responder import Interaction, Talk, reference_of
-from bot.interactions.submission import Desk
-from bot.jobs.follower import Courier
-from bot.jobs.message_sender import Postman
-from bot.jobs.outcome import Results
-from bot.policy.guild_rules import Rules
-from bot.policy.user_defaults import People
+from bot.interactions.button_actions import ButtonActions, answer_expired
+from bot.interactions.lookup import PictureLookup
+from bot.interactions.responder import Interaction, Responder, reference_of
+from bot.interactions.submission import Submission
+from bot.jobs.follower import JobFollower
+from bot.jobs.message_sender import MessageSender
+from bot.jobs.outcome import OutcomeMessages
+from bot.policy.guild_rules import GuildRulesStore
+from bot.policy.user_defaults import UserDefaultsStore
 from bot.service.client import CascadeClient
 from bot.settings import Settings
 from bot.telemetry.log import refer_to
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 from bot.text.command_names import CommandTranslator
 from bot.views import custom_ids
 from cascade_core.errors import CascadeError
@@ -54,7 +54,7 @@ class Tree(app_commands.CommandTree["CascadeBot"]):
         refer_to(reference_of(interaction))
         if interaction.type is discord.InteractionType.application_command:
             try:
-                options.check(interaction)
+                option_checks.check(interaction)
             except app_commands.AppCommandError:
                 raise
             except Exception as error:
@@ -68,12 +68,12 @@ class CascadeBot(commands.AutoShardedBot):
     Args:
         settings: what the operator chose.
         client: of the service.
-        texts: what is said.
+        catalog: what is said.
         metrics: what is counted.
     """
 
     def __init__(
-        self, settings: Settings, client: CascadeClient, texts: Texts, metrics: Metrics
+        self, settings: Settings, client: CascadeClient, catalog: Catalog, metrics: Metrics
     ) -> None:
         super().__init__(
             command_prefix=commands.when_mentioned,
@@ -92,36 +92,36 @@ class CascadeBot(commands.AutoShardedBot):
         )
         self._settings = settings
         self._client = client
-        self._texts = texts
+        self._catalog = catalog
         self._metrics = metrics
-        results = Results(client, texts)
-        self.courier = Courier(client, Postman(self), results, texts, metrics)
-        self._desk = Desk(
+        outcomes = OutcomeMessages(client, catalog)
+        self.follower = JobFollower(client, MessageSender(self), outcomes, catalog, metrics)
+        self._submission = Submission(
             client,
-            self.courier,
-            Rules(client),
-            People(client),
-            texts,
+            self.follower,
+            GuildRulesStore(client),
+            UserDefaultsStore(client),
+            catalog,
             metrics,
             settings.max_open_per_user,
         )
-        self._library = Library(client, results)
-        self._actions = Actions(client, self._desk, self._library)
+        self._lookup = PictureLookup(client, outcomes)
+        self._actions = ButtonActions(client, self._submission, self._lookup)
         self._background: set[asyncio.Task[None]] = set()
         self.tree.error(self._on_command_error)
 
     async def setup_hook(self) -> None:
         """Add the commands."""
-        await self.tree.set_translator(CommandTranslator(self._texts))
-        await self.add_cog(Imagine(self._desk))
-        await self.add_cog(Pictures(self.tree, self._desk, self._library, self._actions))
-        await self.add_cog(Admin(self._client, self._desk))
+        await self.tree.set_translator(CommandTranslator(self._catalog))
+        await self.add_cog(Imagine(self._submission))
+        await self.add_cog(Pictures(self.tree, self._submission, self._lookup, self._actions))
+        await self.add_cog(Admin(self._client, self._submission))
 
     def begin(self) -> None:
         """Take up what was left unfinished, and do what has to wait for the service."""
         self._start(self._until_done(self._recover))
         self._start(self._until_done(self._learn_model))
-        self._start(self._until_done(self._desk.people.adopt_private_list))
+        self._start(self._until_done(self._submission.user_defaults.migrate_private_list))
         if self._settings.sync:
             self._start(self._until_done(self.sync_if_changed))
 
@@ -132,8 +132,8 @@ class CascadeBot(commands.AutoShardedBot):
         for task in list(self._background):
             task.cancel()
         grace_s = self._settings.grace_s / 2
-        await self._desk.close(grace_s)
-        await self.courier.close(grace_s)
+        await self._submission.close(grace_s)
+        await self.follower.close(grace_s)
         await super().close()
 
     def connection(self) -> Connection:
@@ -170,7 +170,7 @@ class CascadeBot(commands.AutoShardedBot):
 
     async def commands_hash(self) -> str:
         """Return a digest of all commands in all languages, and of where they go."""
-        translator = CommandTranslator(self._texts)
+        translator = CommandTranslator(self._catalog)
         payloads = [
             await command.get_translated_payload(self.tree, translator)
             for command in self.tree.get_commands()
@@ -185,18 +185,18 @@ class CascadeBot(commands.AutoShardedBot):
         if not custom_ids.is_ours(custom_id):
             return
         refer_to(reference_of(interaction))
-        talk = self._desk.talk(interaction)
+        responder = self._submission.responder_for(interaction)
         known = custom_ids.parse(custom_id)
         name = known.action if known else "expired"
         try:
             if known is None:
-                await answer_expired(talk)
+                await answer_expired(responder)
             elif interaction.type is discord.InteractionType.modal_submit:
-                await self._actions.submit(talk, known)
+                await self._actions.submit_form(responder, known)
             else:
-                await self._actions.press(talk, known)
+                await self._actions.press(responder, known)
         except Exception as error:
-            await talk.fail(error, name)
+            await responder.handle_error(error, name)
         else:
             self._metrics.interaction(name, "done")
 
@@ -229,16 +229,18 @@ class CascadeBot(commands.AutoShardedBot):
         cause = error.original if isinstance(error, app_commands.CommandInvokeError) else error
         command = interaction.command
         name = command.qualified_name if command else "unknown"
-        talk = Talk.of(interaction, self._texts, self._metrics)
-        await talk.fail(options.refusal(cause, talk.voice) or cause, name)
+        responder = Responder.of(interaction, self._catalog, self._metrics)
+        await responder.handle_error(
+            option_checks.user_error(cause, responder.translate) or cause, name
+        )
 
     async def _recover(self) -> None:
-        found = await self.courier.recover(self.application_id or 0)
+        found = await self.follower.recover(self.application_id or 0)
         if found:
             logger.info("took up %d jobs again", found)
 
     async def _learn_model(self) -> None:
-        await self._desk.model()
+        await self._submission.model()
 
     def _sync_name(self) -> str:
         return f"commands.{self.application_id}"

@@ -15,7 +15,7 @@ from bot.health import Health
 from bot.service.client import CascadeClient
 from bot.settings import Settings
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ async def run_bot(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     token, metrics = settings.read_token(), Metrics()
     client = client_of(settings)
-    bot = CascadeBot(settings, client, Texts.load(), metrics)
+    bot = CascadeBot(settings, client, Catalog.load(), metrics)
     health = Health(client, metrics, bot.connection)
     try:
         async with bot:
@@ -90,7 +90,7 @@ async def sync_commands(settings: Settings) -> int:
     token = settings.read_token()
     client = client_of(settings)
     try:
-        async with CascadeBot(settings, client, Texts.load(), Metrics()) as bot:
+        async with CascadeBot(settings, client, Catalog.load(), Metrics()) as bot:
             await log_in(bot, token)
             return await bot.sync()
     finally:

@@ -10,12 +10,12 @@ from discord import AppCommandOptionType, ChannelType, app_commands
 from discord.app_commands import Range
 from discord.ext import commands
 
-from bot.interactions.responder import Interaction, Talk
-from bot.interactions.submission import Desk
+from bot.interactions.responder import Interaction, Responder
+from bot.interactions.submission import Submission
 from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import MAX_IMAGES
 from bot.service.client import CascadeClient
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 from bot.views import panels
 from cascade_core.errors import NotReady
 from cascade_core.operations.fields import MAX_STEPS
@@ -55,13 +55,13 @@ class Admin(
 
     Args:
         client: of the service.
-        desk: knows the rules.
+        submission: knows the rules.
     """
 
-    def __init__(self, client: CascadeClient, desk: Desk) -> None:
+    def __init__(self, client: CascadeClient, submission: Submission) -> None:
         super().__init__()
         self._client = client
-        self._desk = desk
+        self._submission = submission
 
     @app_commands.command(description="How much one person may ask for")
     @app_commands.describe(
@@ -116,30 +116,36 @@ class Admin(
     @app_commands.command(description="How the picture service does")
     async def status(self, interaction: Interaction) -> None:
         """Show replicas, queue and error rate."""
-        talk, _ = await self._admit(interaction)
+        responder, _ = await self._admit(interaction)
         problem = ""
         try:
             await self._client.check()
         except NotReady as error:
             problem = error.message
-        await talk.say(panels.status(talk.voice, await self._client.status(), problem))
+        await responder.send(
+            panels.status(responder.translate, await self._client.status(), problem)
+        )
 
-    async def _admit(self, interaction: Interaction) -> tuple[Talk, int]:
+    async def _admit(self, interaction: Interaction) -> tuple[Responder, int]:
         """Acknowledge, and let nobody past who may not manage the server.
 
         Raises:
-            Refusal: they may not.
+            UserError: they may not.
         """
-        talk = self._desk.talk(interaction)
+        responder = self._submission.responder_for(interaction)
         if interaction.guild_id is None:
-            raise Refusal.because("guild_only")
+            raise UserError.because("guild_only")
         if not interaction.permissions.manage_guild:
-            raise Refusal.because("not_admin")
-        await talk.hold(private=True)
-        return talk, interaction.guild_id
+            raise UserError.because("not_admin")
+        await responder.defer(private=True)
+        return responder, interaction.guild_id
 
     async def _change(
         self, interaction: Interaction, change: Callable[[GuildRules], GuildRules]
     ) -> None:
-        talk, guild_id = await self._admit(interaction)
-        await talk.say(panels.rules(talk.voice, await self._desk.rules.change(guild_id, change)))
+        responder, guild_id = await self._admit(interaction)
+        await responder.send(
+            panels.rules(
+                responder.translate, await self._submission.guild_rules.change(guild_id, change)
+            )
+        )

@@ -6,23 +6,25 @@ from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
-from bot.interactions.responder import Interaction, Talk
-from bot.interactions.submission import Desk
-from bot.policy import job_request as orders
+from bot.interactions.responder import Interaction, Responder
+from bot.interactions.submission import Submission
+from bot.policy import job_request
 from bot.policy.aspects import aspect_name, aspects_to_choose, parse_aspect
-from bot.policy.job_request import MAX_IMAGES, Aspect, Order
+from bot.policy.job_request import MAX_IMAGES, Aspect, JobRequest
 from bot.policy.prompt_parameters import check_parameters
-from bot.policy.user_defaults import Defaults
+from bot.policy.user_defaults import UserDefaults
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
 from cascade_core.operations.fields import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
 
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 
 
-def aspect_choices(desk: Desk, interaction: Interaction, current: str) -> list[Choice[str]]:
+def aspect_choices(
+    submission: Submission, interaction: Interaction, current: str
+) -> list[Choice[str]]:
     """Return the shapes whose names hold what is typed so far, in the language of the person."""
-    voice, model = desk.talk(interaction).voice, desk.known_model()
-    named = {aspect: aspect_name(voice, aspect, model) for aspect in aspects_to_choose(model)}
+    translate, model = submission.responder_for(interaction).translate, submission.known_model()
+    named = {aspect: aspect_name(translate, aspect, model) for aspect in aspects_to_choose(model)}
     wanted = current.casefold()
     return [
         Choice(name=name, value=aspect)
@@ -31,25 +33,25 @@ def aspect_choices(desk: Desk, interaction: Interaction, current: str) -> list[C
     ]
 
 
-def chosen_aspect(talk: Talk, given: str | None) -> Aspect | None:
+def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
     """Return the shape in the option ``aspect`` of a command.
 
     Raises:
-        Refusal: there is no such shape.
+        UserError: there is no such shape.
     """
-    name = talk.voice.find("command.imagine.aspect.name") or "aspect"
-    return parse_aspect(talk.voice, name, given)
+    name = responder.translate.find("command.imagine.aspect.name") or "aspect"
+    return parse_aspect(responder.translate, name, given)
 
 
 class Imagine(commands.Cog):
     """Makes pictures from words.
 
     Args:
-        desk: takes the orders.
+        submission: takes the job_request.
     """
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, submission: Submission) -> None:
+        self._submission = submission
 
     @app_commands.command(description="Make a picture from words")
     @app_commands.describe(
@@ -77,14 +79,14 @@ class Imagine(commands.Cog):
         private: bool | None = None,
     ) -> None:
         """Order a picture."""
-        talk = self._desk.talk(interaction)
-        check_parameters(talk.voice, prompt, negative or "")
-        chosen = chosen_aspect(talk, aspect)
+        responder = self._submission.responder_for(interaction)
+        check_parameters(responder.translate, prompt, negative or "")
+        chosen = chosen_aspect(responder, aspect)
 
-        async def make(defaults: Defaults) -> Order:
+        async def make(defaults: UserDefaults) -> JobRequest:
             width, height = await self._size(chosen or defaults.aspect)
-            return Order(
-                prompt=orders.check_prompt(prompt),
+            return JobRequest(
+                prompt=job_request.check_prompt(prompt),
                 negative_prompt=one_line(defaults.negative if negative is None else negative),
                 width=width,
                 height=height,
@@ -97,12 +99,12 @@ class Imagine(commands.Cog):
                 preview=defaults.preview,
             )
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
     @imagine.autocomplete("prompt")
     async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
         """Offer prompts that suit the model; whatever is typed goes, too."""
-        model = self._desk.known_model()
+        model = self._submission.known_model()
         wanted = current.casefold()
         found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
         fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
@@ -111,9 +113,9 @@ class Imagine(commands.Cog):
     @imagine.autocomplete("aspect")
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Offer the shapes with the sizes that the model makes."""
-        return aspect_choices(self._desk, interaction, current)
+        return aspect_choices(self._submission, interaction, current)
 
     async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
         if aspect is None:
             return None, None
-        return orders.size_of(aspect, await self._desk.model())
+        return job_request.size_of(aspect, await self._submission.model())

@@ -12,9 +12,9 @@ import discord
 from discord import AppCommandOptionType as Kind
 from discord import app_commands
 
-from bot.text.catalog import Voice
+from bot.text.catalog import Translator
 from bot.text.command_names import option_key
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 
 _TYPES: dict[Kind, type | tuple[type, ...]] = {
     Kind.string: str,
@@ -60,17 +60,17 @@ def check(interaction: discord.Interaction[Any]) -> None:
             raise WrongOption(option, value)
 
 
-def refusal(error: Exception, voice: Voice) -> Refusal | None:
+def user_error(error: Exception, translate: Translator) -> UserError | None:
     """Return the kind word for options that do not fit the command; None for other errors."""
     if isinstance(error, _OUTDATED):
-        return Refusal.because("command_changed")
+        return UserError.because("command_changed")
     if not isinstance(error, WrongOption):
         return None
     option = error.option
-    name = voice.find(option_key(option, "name")) or option.display_name
+    name = translate.find(option_key(option, "name")) or option.display_name
     lowest, highest = _range(option)
     key = "option_length" if option.type is Kind.string else "option_range"
-    return Refusal.because(key, option=name, lowest=f"{lowest:.10g}", highest=f"{highest:.10g}")
+    return UserError.because(key, option=name, lowest=f"{lowest:.10g}", highest=f"{highest:.10g}")
 
 
 def _range(option: app_commands.Parameter) -> tuple[float, float]:

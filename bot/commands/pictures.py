@@ -11,12 +11,12 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from bot.commands.imagine import aspect_choices, chosen_aspect
-from bot.interactions.button_actions import Actions
-from bot.interactions.lookup import Library
+from bot.interactions.button_actions import ButtonActions
+from bot.interactions.lookup import PictureLookup
 from bot.interactions.responder import Interaction
-from bot.interactions.submission import Desk
-from bot.policy import job_request as orders
-from bot.policy.job_request import Order
+from bot.interactions.submission import Submission
+from bot.policy import job_request
+from bot.policy.job_request import JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.service.models import Job
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
@@ -30,21 +30,21 @@ class Pictures(commands.Cog):
 
     Args:
         tree: where the message menus go.
-        desk: knows people and answers.
-        library: knows pictures.
+        submission: knows people and answers.
+        lookup: knows pictures.
         actions: varies them.
     """
 
     def __init__(
         self,
         tree: app_commands.CommandTree[Any],
-        desk: Desk,
-        library: Library,
-        actions: Actions,
+        submission: Submission,
+        lookup: PictureLookup,
+        actions: ButtonActions,
     ) -> None:
         self._tree = tree
-        self._desk = desk
-        self._library = library
+        self._submission = submission
+        self._lookup = lookup
         self._actions = actions
         self._menus = (
             app_commands.ContextMenu(name="Vary details", callback=self.vary_details),
@@ -72,39 +72,39 @@ class Pictures(commands.Cog):
         private: bool | None = None,
     ) -> None:
         """Show a picture again, to everybody unless they like it private."""
-        talk = self._desk.talk(interaction)
+        responder = self._submission.responder_for(interaction)
 
         async def find() -> tuple[Job, bool]:
-            likes_private = (await self._desk.people.of(talk.user)).private
-            job = await self._library.find(id, talk.user)
+            likes_private = (await self._submission.user_defaults.get(responder.user)).private
+            job = await self._lookup.find(id, responder.user)
             is_private = likes_private if private is None else private
             if not is_private:
                 shown = job.request
-                order = Order(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
-                await self._desk.check_place(talk, order)
-            orders.find_image(job, None)
+                request = JobRequest(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
+                await self._submission.check_rules(responder, request)
+            job_request.find_image(job, None)
             return job, is_private
 
-        job, is_private = await talk.hold_when_ready(find(), lambda found: found[1])
-        layout = await self._library.picture(job, talk)
-        if talk.is_undecided and not is_private:
-            await talk.go_public(layout)
+        job, is_private = await responder.defer_when_ready(find(), lambda found: found[1])
+        layout = await self._lookup.picture(job, responder)
+        if responder.is_undecided and not is_private:
+            await responder.switch_to_public(layout)
         else:
-            await talk.say(layout)
+            await responder.send(layout)
 
     @app_commands.command(description="Look through your pictures")
     async def gallery(self, interaction: Interaction) -> None:
         """Show the first page."""
-        talk = self._desk.talk(interaction)
-        await talk.hold(private=True)
-        await talk.say(await self._library.page(talk, 0))
+        responder = self._submission.responder_for(interaction)
+        await responder.defer(private=True)
+        await responder.send(await self._lookup.gallery_page(responder, 0))
 
     @app_commands.command(description="See what is under way, and cancel it")
     async def queue(self, interaction: Interaction) -> None:
         """Show one's open jobs."""
-        talk = self._desk.talk(interaction)
-        await talk.hold(private=True)
-        await talk.say(await self._library.queue(talk))
+        responder = self._submission.responder_for(interaction)
+        await responder.defer(private=True)
+        await responder.send(await self._lookup.queue(responder))
 
     @app_commands.command(description="What your pictures are like unless you say otherwise")
     @app_commands.describe(
@@ -125,30 +125,32 @@ class Pictures(commands.Cog):
         words = None if negative is None else one_line(negative)
         if words in _NOTHING:
             words = ""
-        talk = self._desk.talk(interaction)
-        check_parameters(talk.voice, words or "")
-        shape = chosen_aspect(talk, aspect)
-        await talk.hold(private=True)
+        responder = self._submission.responder_for(interaction)
+        check_parameters(responder.translate, words or "")
+        shape = chosen_aspect(responder, aspect)
+        await responder.defer(private=True)
         given = {"aspect": shape, "negative": words, "private": private, "preview": preview}
         chosen: dict[str, Any] = {name: like for name, like in given.items() if like is not None}
-        after = await self._desk.people.change(
-            talk.user, lambda defaults: replace(defaults, **chosen)
+        after = await self._submission.user_defaults.change(
+            responder.user, lambda defaults: replace(defaults, **chosen)
         )
-        await talk.say(panels.settings(talk.voice, after, self._desk.known_model()))
+        await responder.send(
+            panels.settings(responder.translate, after, self._submission.known_model())
+        )
 
     @settings.autocomplete("aspect")
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Offer the shapes with the sizes that the model makes."""
-        return aspect_choices(self._desk, interaction, current)
+        return aspect_choices(self._submission, interaction, current)
 
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
         """Vary the picture in a message."""
-        talk = self._desk.talk(interaction)
-        await self._actions.vary_in(talk, message)
+        responder = self._submission.responder_for(interaction)
+        await self._actions.vary_in_message(responder, message)
 
     async def image_info(self, interaction: Interaction, message: discord.Message) -> None:
         """Tell about the picture in a message."""
-        talk = self._desk.talk(interaction)
-        await talk.hold(private=True)
-        job, _ = await self._library.find_in(message, talk)
-        await talk.say(await self._library.info(job.id, talk))
+        responder = self._submission.responder_for(interaction)
+        await responder.defer(private=True)
+        job, _ = await self._lookup.find_in_message(message, responder)
+        await responder.send(await self._lookup.info(job.id, responder))

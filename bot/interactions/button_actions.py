@@ -15,17 +15,17 @@ from typing import Any
 
 import discord
 
-from bot.interactions.lookup import Library
-from bot.interactions.responder import Interaction, Talk
-from bot.interactions.submission import Desk
-from bot.jobs.destination import Address, shown_before
-from bot.policy import job_request as orders
-from bot.policy.job_request import EditedValues, Order
+from bot.interactions.lookup import PictureLookup
+from bot.interactions.responder import Interaction, Responder
+from bot.interactions.submission import Submission
+from bot.jobs.delivery_target import DeliveryTarget, presentation_of
+from bot.policy import job_request
+from bot.policy.job_request import EditedValues, JobRequest
 from bot.policy.prompt_parameters import check_parameters
-from bot.policy.user_defaults import Defaults
+from bot.policy.user_defaults import UserDefaults
 from bot.service.client import CascadeClient
 from bot.service.models import Job
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 from bot.views import panels
 from bot.views.components import notice
 from bot.views.custom_ids import Action, CustomId
@@ -38,22 +38,24 @@ _TWICE_S = 3.0
 _ONCE = ("vary", "reroll", "again", "erase")
 """Done once when they are pressed twice in a row: what makes a job or deletes a picture."""
 
-Handler = Callable[[Talk, CustomId], Awaitable[None]]
+Handler = Callable[[Responder, CustomId], Awaitable[None]]
 
 
-class Actions:
+class ButtonActions:
     """The buttons.
 
     Args:
         client: of the service.
-        desk: takes orders.
-        library: shows pictures that are there.
+        submission: takes job_request.
+        lookup: shows pictures that are there.
     """
 
-    def __init__(self, client: CascadeClient, desk: Desk, library: Library) -> None:
+    def __init__(
+        self, client: CascadeClient, submission: Submission, lookup: PictureLookup
+    ) -> None:
         self._client = client
-        self._desk = desk
-        self._library = library
+        self._submission = submission
+        self._lookup = lookup
         self._pressed: dict[tuple[int, int, str], float] = {}
         self._handlers: dict[Action, Handler] = {
             "vary": self._vary,
@@ -70,73 +72,79 @@ class Actions:
             "page": self._page,
         }
 
-    async def press(self, talk: Talk, pressed: CustomId) -> None:
+    async def press(self, responder: Responder, pressed: CustomId) -> None:
         """Do what a button says."""
-        if pressed.action in _ONCE and self._is_second(talk.interaction, pressed):
-            await talk.quietly()
+        if pressed.action in _ONCE and self._is_second(responder.interaction, pressed):
+            await responder.acknowledge()
             return
-        await self._handlers[pressed.action](talk, pressed)
+        await self._handlers[pressed.action](responder, pressed)
 
-    async def submit(self, talk: Talk, submitted: CustomId) -> None:
+    async def submit_form(self, responder: Responder, submitted: CustomId) -> None:
         """Order what the form says."""
-        values = values_from(talk.interaction.data or {}, submitted.arg)
-        check_parameters(talk.voice, values.prompt, values.negative_prompt)
+        values = values_from(responder.interaction.data or {}, submitted.arg)
+        check_parameters(responder.translate, values.prompt, values.negative_prompt)
 
-        async def make(defaults: Defaults) -> Order:
-            job = await self._client.job(submitted.target, talk.user)
-            return orders.edit(job, values, _like(talk.interaction.message, defaults))
+        async def make(defaults: UserDefaults) -> JobRequest:
+            job = await self._client.job(submitted.subject, responder.user)
+            return job_request.edit(job, values, _template(responder.interaction.message, defaults))
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
-    async def vary_in(self, talk: Talk, message: discord.Message) -> None:
+    async def vary_in_message(self, responder: Responder, message: discord.Message) -> None:
         """Order other details of one's picture in a message, whoever posted it."""
 
-        async def make(defaults: Defaults) -> Order:
-            shown, index = await self._library.find_in(message, talk)
-            job = await self._library.own(shown.id, talk.user)
-            image = orders.find_image(job, index)
-            return orders.vary(job, image.index, _like(message, defaults))
+        async def make(defaults: UserDefaults) -> JobRequest:
+            shown, index = await self._lookup.find_in_message(message, responder)
+            job = await self._lookup.own_job(shown.id, responder.user)
+            image = job_request.find_image(job, index)
+            return job_request.vary(job, image.index, _template(message, defaults))
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
-    async def _vary(self, talk: Talk, pressed: CustomId) -> None:
-        _check_owner(talk.interaction)
+    async def _vary(self, responder: Responder, pressed: CustomId) -> None:
+        _check_owner(responder.interaction)
 
-        async def make(defaults: Defaults) -> Order:
-            job = await self._client.job(pressed.target, talk.user)
-            image = orders.find_image(job, pressed.index)
-            return orders.vary(job, image.index, _like(talk.interaction.message, defaults))
+        async def make(defaults: UserDefaults) -> JobRequest:
+            job = await self._client.job(pressed.subject, responder.user)
+            image = job_request.find_image(job, pressed.index)
+            return job_request.vary(
+                job, image.index, _template(responder.interaction.message, defaults)
+            )
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
-    async def _reroll(self, talk: Talk, pressed: CustomId) -> None:
-        _check_owner(talk.interaction)
+    async def _reroll(self, responder: Responder, pressed: CustomId) -> None:
+        _check_owner(responder.interaction)
 
-        async def make(defaults: Defaults) -> Order:
-            job = await self._client.job(pressed.target, talk.user)
-            return orders.reroll(job, _like(talk.interaction.message, defaults))
+        async def make(defaults: UserDefaults) -> JobRequest:
+            job = await self._client.job(pressed.subject, responder.user)
+            return job_request.reroll(job, _template(responder.interaction.message, defaults))
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
-    async def _again(self, talk: Talk, pressed: CustomId) -> None:
-        _check_owner(talk.interaction)
+    async def _again(self, responder: Responder, pressed: CustomId) -> None:
+        _check_owner(responder.interaction)
 
-        async def make(defaults: Defaults) -> Order:
-            job = await self._client.job(pressed.target, talk.user)
-            shown = shown_before(job.client_state)  # the message has no pictures to tell it
-            like = replace(_like(talk.interaction.message, defaults), spoiler=shown.spoiler)
-            return orders.again(job, shown.of, like)
+        async def make(defaults: UserDefaults) -> JobRequest:
+            job = await self._client.job(pressed.subject, responder.user)
+            shown = presentation_of(job.client_state)  # the message has no pictures to tell it
+            template = replace(
+                _template(responder.interaction.message, defaults), spoiler=shown.spoiler
+            )
+            return job_request.again(job, shown.of, template)
 
-        await self._desk.place(talk, make)
+        await self._submission.submit(responder, make)
 
-    async def _edit(self, talk: Talk, pressed: CustomId) -> None:
-        _check_owner(talk.interaction)
-        shown = shown_in(_components(talk.interaction.message))
+    async def _edit(self, responder: Responder, pressed: CustomId) -> None:
+        _check_owner(responder.interaction)
+        shown = shown_in(_components(responder.interaction.message))
         values = shown.values
         if shown.is_cut:
-            values = await self._uncut(values, pressed.target)
-        form = EditForm(talk.voice, pressed.target, values, shown.indices, not shown.is_variation)
-        await talk.open_form(form)
+            values = await self._uncut(values, pressed.subject)
+        form = EditForm(
+            responder.translate, pressed.subject, values, shown.indices, not shown.is_variation
+        )
+        await responder.open_form(form)
 
     async def _uncut(self, values: EditedValues, job_id: str) -> EditedValues:
         """Return values with the job's whole texts; a form has to open within three seconds.
@@ -151,95 +159,101 @@ class Actions:
             raise NotReady("the service did not answer in time") from error
         return replace(values, prompt=request.prompt, negative_prompt=request.negative_prompt)
 
-    async def _info(self, talk: Talk, pressed: CustomId) -> None:
-        await talk.hold(private=True)
-        await talk.say(await self._library.info(pressed.target, talk))
+    async def _info(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.defer(private=True)
+        await responder.send(await self._lookup.info(pressed.subject, responder))
 
-    async def _more(self, talk: Talk, pressed: CustomId) -> None:
-        await talk.hold(private=True)
-        await talk.say(panels.ids(talk.voice, await self._client.job(pressed.target)))
+    async def _more(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.defer(private=True)
+        await responder.send(
+            panels.ids(responder.translate, await self._client.job(pressed.subject))
+        )
 
-    async def _delete(self, talk: Talk, pressed: CustomId) -> None:
-        _check_may_remove(talk.interaction)
-        await talk.quietly()
-        job = await self._own_job(talk, pressed.target)
+    async def _delete(self, responder: Responder, pressed: CustomId) -> None:
+        _check_may_remove(responder.interaction)
+        await responder.acknowledge()
+        job = await self._own_job(responder, pressed.subject)
         if job is None:
-            await talk.delete_message()
+            await responder.delete_message()
             return
         if job.state == "succeeded" and len(job.images) > 1:
-            await talk.change_message(await self._library.picture(job, talk, choose_to_delete=True))
+            await responder.edit_message(
+                await self._lookup.picture(job, responder, choose_to_delete=True)
+            )
             return
         for image in job.images:
-            await self._client.delete_image(image.id, talk.user)
-        await talk.delete_message()
+            await self._client.delete_image(image.id, responder.user)
+        await responder.delete_message()
 
-    async def _erase(self, talk: Talk, pressed: CustomId) -> None:
-        _check_may_remove(talk.interaction)
-        await talk.quietly()
-        job = await self._own_job(talk, pressed.target)
+    async def _erase(self, responder: Responder, pressed: CustomId) -> None:
+        _check_may_remove(responder.interaction)
+        await responder.acknowledge()
+        job = await self._own_job(responder, pressed.subject)
         if job is None:
             if pressed.arg != "all":
-                raise Refusal.because("not_your_job")
-            await talk.delete_message()
+                raise UserError.because("not_your_job")
+            await responder.delete_message()
             return
         for image in job.images:
             if pressed.arg == "all" or image.index == pressed.index:
-                await self._client.delete_image(image.id, talk.user)
-        left = await self._client.job(job.id, talk.user)
+                await self._client.delete_image(image.id, responder.user)
+        left = await self._client.job(job.id, responder.user)
         if left.images:
-            await talk.change_message(await self._library.picture(left, talk))
+            await responder.edit_message(await self._lookup.picture(left, responder))
         else:
-            await talk.delete_message()
+            await responder.delete_message()
 
-    async def _own_job(self, talk: Talk, job_id: str) -> Job | None:
+    async def _own_job(self, responder: Responder, job_id: str) -> Job | None:
         """Return the job in a message that may be removed; None if only the message may be.
 
         It is so for moderators: they decide what is seen here, and the picture stays its owner's.
         And where the service no longer has the job.
 
         Raises:
-            Refusal: neither the message nor the service says that it is this person's.
+            UserError: neither the message nor the service says that it is this person's.
         """
-        if not _is_own(talk.interaction):
+        if not _is_own(responder.interaction):
             return None
         try:
-            return await self._client.job(job_id, talk.user)
+            return await self._client.job(job_id, responder.user)
         except NotFound:
-            if not (_names_owner(talk.interaction) or _is_moderator(talk.interaction)):
-                raise Refusal.because("not_your_job") from None
+            if not (_names_owner(responder.interaction) or _is_moderator(responder.interaction)):
+                raise UserError.because("not_your_job") from None
             return None
 
-    async def _cancel(self, talk: Talk, pressed: CustomId) -> None:
-        _check_may_remove(talk.interaction)
-        await talk.quietly()
-        user: str | None = talk.user
-        if not _is_own(talk.interaction):
+    async def _cancel(self, responder: Responder, pressed: CustomId) -> None:
+        _check_may_remove(responder.interaction)
+        await responder.acknowledge()
+        user: str | None = responder.user
+        if not _is_own(responder.interaction):
             # An id in a button is no proof that the job belongs to this message.
-            address = Address.from_state((await self._client.job(pressed.target)).client_state)
-            message = talk.interaction.message
-            if address is None or message is None or address.message_id != message.id:
-                raise Refusal.because("not_your_job")
+            target = DeliveryTarget.from_state(
+                (await self._client.job(pressed.subject)).client_state
+            )
+            message = responder.interaction.message
+            if target is None or message is None or target.message_id != message.id:
+                raise UserError.because("not_your_job")
             user = None
-        # The courier hears of it and changes the message.
-        await self._client.cancel(pressed.target, user)
+        # The follower hears of it and changes the message.
+        await self._client.cancel(pressed.subject, user)
 
-    async def _drop(self, talk: Talk, pressed: CustomId) -> None:
-        await talk.quietly()
-        targets = [pressed.target]
-        if pressed.target == panels.ALL:
-            targets = [job.id for job in await self._library.open_jobs(talk.user)]
-        await asyncio.gather(*(self._client.cancel(job_id, talk.user) for job_id in targets))
-        await talk.change_message(await self._library.queue(talk))
+    async def _drop(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.acknowledge()
+        job_ids = [pressed.subject]
+        if pressed.subject == panels.ALL:
+            job_ids = [job.id for job in await self._lookup.open_jobs(responder.user)]
+        await asyncio.gather(*(self._client.cancel(job_id, responder.user) for job_id in job_ids))
+        await responder.edit_message(await self._lookup.queue(responder))
 
-    async def _show(self, talk: Talk, pressed: CustomId) -> None:
-        await talk.hold(private=True)
-        job = await self._client.job(pressed.target, talk.user)
-        await talk.say(await self._library.picture(job, talk))
+    async def _show(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.defer(private=True)
+        job = await self._client.job(pressed.subject, responder.user)
+        await responder.send(await self._lookup.picture(job, responder))
 
-    async def _page(self, talk: Talk, pressed: CustomId) -> None:
-        await talk.quietly()
-        page = int(pressed.target) if pressed.target.isdecimal() else 0
-        await talk.change_message(await self._library.page(talk, page))
+    async def _page(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.acknowledge()
+        page = int(pressed.subject) if pressed.subject.isdecimal() else 0
+        await responder.edit_message(await self._lookup.gallery_page(responder, page))
 
     def _is_second(self, interaction: Interaction, pressed: CustomId) -> bool:
         now_s = time.monotonic()
@@ -253,15 +267,15 @@ class Actions:
         return is_second
 
 
-async def answer_expired(talk: Talk) -> None:
+async def answer_expired(responder: Responder) -> None:
     """Answer a press on a button of another version."""
-    await talk.say(notice(talk.voice("error.expired")))
+    await responder.send(notice(responder.translate("error.expired")))
 
 
-def _like(message: discord.Message | None, defaults: Defaults) -> Order:
+def _template(message: discord.Message | None, defaults: UserDefaults) -> JobRequest:
     """Return an order as private and as hidden as the message that it comes from."""
     is_ephemeral = message is not None and message.flags.ephemeral
-    return Order(
+    return JobRequest(
         private=defaults.private or is_ephemeral,
         preview=defaults.preview,
         spoiler=has_spoiler(_components(message)),
@@ -300,17 +314,17 @@ def _check_owner(interaction: Interaction) -> None:
     """Refuse a stranger at once, where the message itself says whose it is.
 
     Raises:
-        Refusal: somebody else asked for this message. The service checks again.
+        UserError: somebody else asked for this message. The service checks again.
     """
     if not _is_own(interaction):
-        raise Refusal.because("not_yours")
+        raise UserError.because("not_yours")
 
 
 def _check_may_remove(interaction: Interaction) -> None:
     """Check that a message may be removed: by its owner, or by a moderator.
 
     Raises:
-        Refusal: neither.
+        UserError: neither.
     """
     if not (_is_moderator(interaction) or _is_own(interaction)):
-        raise Refusal.because("not_your_job")
+        raise UserError.because("not_your_job")

@@ -8,14 +8,14 @@ from io import BytesIO
 
 import discord
 
-from bot.interactions.responder import Talk
-from bot.jobs.destination import shown_before
+from bot.interactions.responder import Responder
+from bot.jobs.delivery_target import presentation_of
 from bot.jobs.message_sender import custom_ids_of
-from bot.jobs.outcome import Results
+from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
 from bot.service.models import OPEN_STATES, Job
 from bot.settings import MAX_PAGE
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 from bot.views import custom_ids, panels
 from bot.views.attachments import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.views.components import Layout
@@ -28,37 +28,39 @@ _MAX_UPLOAD_BYTES = 32 * 1024 * 1024
 _MAX_IN_QUEUE = 8
 
 
-class Library:
+class PictureLookup:
     """Shows what is there.
 
     Args:
         client: of the service.
-        results: makes the messages of finished jobs.
+        outcomes: makes the messages of finished jobs.
     """
 
-    def __init__(self, client: CascadeClient, results: Results) -> None:
+    def __init__(self, client: CascadeClient, outcomes: OutcomeMessages) -> None:
         self._client = client
-        self._results = results
+        self._outcomes = outcomes
 
-    async def picture(self, job: Job, talk: Talk, *, choose_to_delete: bool = False) -> Layout:
+    async def picture(
+        self, job: Job, responder: Responder, *, choose_to_delete: bool = False
+    ) -> Layout:
         """Return the message of a job's pictures as it is shown to who asked.
 
         Raises:
-            Refusal: there are none.
+            UserError: there are none.
         """
         if not job.images:
-            raise Refusal.because("picture_gone")
-        shown = shown_before(job.client_state)
-        return await self._results.pictures(
+            raise UserError.because("picture_gone")
+        shown = presentation_of(job.client_state)
+        return await self._outcomes.pictures(
             job,
-            talk.voice,
-            talk.interaction.filesize_limit,
+            responder.translate,
+            responder.interaction.filesize_limit,
             spoiler=shown.spoiler,
             credit=shown.credit,
             choose_to_delete=choose_to_delete,
         )
 
-    async def info(self, job_id: str, talk: Talk) -> Layout:
+    async def info(self, job_id: str, responder: Responder) -> Layout:
         """Return how a job's pictures were made, which all who see them may know.
 
         Their owner also gets the original files, as far as they fit, and links to them.
@@ -67,50 +69,52 @@ class Library:
         with suppress(CascadeError):
             model = await self._client.model()
         try:
-            job = await self._client.job(job_id, talk.user)
+            job = await self._client.job(job_id, responder.user)
         except NotFound:
-            return panels.info(talk.voice, await self._client.job(job_id), [], [], model)
+            return panels.info(responder.translate, await self._client.job(job_id), [], [], model)
         files, room_bytes = [], MAX_REQUEST_BYTES
         for image in job.images:
             with suppress(CascadeError):
                 data = await self._client.image(image.id)
-                if len(data) <= min(talk.interaction.filesize_limit, room_bytes):
+                if len(data) <= min(responder.interaction.filesize_limit, room_bytes):
                     name = picture_name(job.request.prompt, image.seed, image.decoder_seed)
                     files.append((f"{name}.png", data))
                     room_bytes -= len(data)
-        links = await self._results.links(job)
-        return panels.info(talk.voice, job, files, links, model, await self._original_s(job))
+        links = await self._outcomes.links(job)
+        return panels.info(
+            responder.translate, job, files, links, model, await self._original_s(job)
+        )
 
-    async def own(self, job_id: str, user: str) -> Job:
+    async def own_job(self, job_id: str, user: str) -> Job:
         """Return a job of this user.
 
         Raises:
-            Refusal: it is another person's.
+            UserError: it is another person's.
             NotFound: there is none.
         """
         try:
             return await self._client.job(job_id, user)
         except NotFound:
             await self._client.job(job_id)
-            raise Refusal.because("not_yours") from None
+            raise UserError.because("not_yours") from None
 
-    async def page(self, talk: Talk, page: int) -> Layout:
+    async def gallery_page(self, responder: Responder, page: int) -> Layout:
         """Return a page of somebody's pictures, newest first; pages count from 0."""
         first = page * _PER_PAGE
-        jobs = await self._with_pictures(talk.user, first + _PER_PAGE + 1)
+        jobs = await self._with_pictures(responder.user, first + _PER_PAGE + 1)
         shown = jobs[first : first + _PER_PAGE]
         pictures = await asyncio.gather(*(self._thumbnail(job) for job in shown))
         more = len(jobs) > first + _PER_PAGE
-        return panels.gallery_page(talk.voice, page, shown, pictures, more)
+        return panels.gallery_page(responder.translate, page, shown, pictures, more)
 
-    async def queue(self, talk: Talk) -> Layout:
+    async def queue(self, responder: Responder) -> Layout:
         """Return what somebody has under way."""
-        found = await self.open_jobs(talk.user)
+        found = await self.open_jobs(responder.user)
         status = None
         with suppress(CascadeError):
             status = await self._client.status()
         shown = found[:_MAX_IN_QUEUE]
-        return panels.queue(talk.voice, shown, len(found) - len(shown), status)
+        return panels.queue(responder.translate, shown, len(found) - len(shown), status)
 
     async def open_jobs(self, user: str) -> list[Job]:
         """Return all jobs of a user that are queued or running, the oldest first."""
@@ -139,27 +143,29 @@ class Library:
         except NotFound:
             return await self._client.job(await self._client.job_of_image(wanted, user), user)
 
-    async def find_in(self, message: discord.Message, talk: Talk) -> tuple[Job, int | None]:
+    async def find_in_message(
+        self, message: discord.Message, responder: Responder
+    ) -> tuple[Job, int | None]:
         """Return the job that a message shows, of any user, and which picture if that is clear.
 
         Messages of the bot are known by their buttons, others by the PNG files of ours in them.
 
         Raises:
-            Refusal: it shows none.
+            UserError: it shows none.
             NotFound: the service does not have what it shows.
         """
-        me = talk.interaction.client.user
+        me = responder.interaction.client.user
         is_ours = me is not None and message.author.id == me.id
         for text in custom_ids_of(message.components) if is_ours else ():
             known = custom_ids.parse(text)
             if known is not None and known.action in ("vary", "info"):
-                return await self._client.job(known.target), None
+                return await self._client.job(known.subject), None
         for attachment in message.attachments:
             image_id = await _image_id_in(attachment)
             if image_id is not None:
                 job = await self._client.job(await self._client.job_of_image(image_id))
                 return job, next((i.index for i in job.images if i.id == image_id), None)
-        raise Refusal.because("no_picture_here")
+        raise UserError.because("no_picture_here")
 
     async def _with_pictures(self, user: str, count: int) -> list[Job]:
         found: list[Job] = []
@@ -176,7 +182,7 @@ class Library:
 
     async def _original_s(self, job: Job) -> float | None:
         """Return the seconds of computing of the picture that a job varies."""
-        of = shown_before(job.client_state).of
+        of = presentation_of(job.client_state).of
         if of is not None:
             with suppress(CascadeError):
                 original = await self._client.job(of[0])

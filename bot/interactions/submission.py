@@ -12,38 +12,38 @@ from typing import Any
 from ulid import ULID
 
 from bot.interactions.location import channel_ids, is_adult_place
-from bot.interactions.responder import Interaction, Talk
-from bot.jobs.destination import TOKEN_S, Address
-from bot.jobs.follower import Courier
+from bot.interactions.responder import Interaction, Responder
+from bot.jobs.delivery_target import TOKEN_S, DeliveryTarget
+from bot.jobs.follower import JobFollower
 from bot.policy.credit import Credit
-from bot.policy.guild_rules import GuildRules, Rules
-from bot.policy.job_request import Order
-from bot.policy.user_defaults import Defaults, People
+from bot.policy.guild_rules import GuildRules, GuildRulesStore
+from bot.policy.job_request import JobRequest
+from bot.policy.user_defaults import UserDefaults, UserDefaultsStore
 from bot.service.client import CascadeClient
 from bot.service.models import OPEN_STATES, Job, ModelInfo
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
-from bot.text.error_messages import Refusal
-from bot.views import picture_messages as layouts
+from bot.text.catalog import Catalog
+from bot.text.error_messages import UserError
+from bot.views import picture_messages
 from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, InvalidRequest, NotReady, RateLimited
 
 _SAFE_S = TOKEN_S - 120
-_FORSAKE_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
-MakeOrder = Callable[[Defaults], Awaitable[Order]]
+_CANCEL_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
+MakeRequest = Callable[[UserDefaults], Awaitable[JobRequest]]
 
 logger = logging.getLogger(__name__)
 
 
-class Desk:
-    """Takes orders.
+class Submission:
+    """Takes job_request.
 
     Args:
         client: of the service.
-        courier: brings what is made.
-        rules: of servers.
-        people: and what they like.
-        texts: what is said.
+        follower: brings what is made.
+        guild_rules: the rules of servers.
+        user_defaults: the defaults of people.
+        catalog: what is said.
         metrics: what is counted.
         max_open: jobs that one person may have under way; 0: no limit.
     """
@@ -51,39 +51,39 @@ class Desk:
     def __init__(
         self,
         client: CascadeClient,
-        courier: Courier,
-        rules: Rules,
-        people: People,
-        texts: Texts,
+        follower: JobFollower,
+        guild_rules: GuildRulesStore,
+        user_defaults: UserDefaultsStore,
+        catalog: Catalog,
         metrics: Metrics,
         max_open: int,
     ) -> None:
         self._client = client
-        self._courier = courier
-        self.rules = rules
-        self.people = people
-        self._texts = texts
+        self._follower = follower
+        self.guild_rules = guild_rules
+        self.user_defaults = user_defaults
+        self._catalog = catalog
         self._metrics = metrics
         self._max_open = max_open
         self._model: ModelInfo | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._placing: dict[asyncio.Task[Any], str] = {}  # for whom, the first one first
+        self._submitting: dict[asyncio.Task[Any], str] = {}  # for whom, the first one first
         self._is_closed = False
 
     async def close(self, grace_s: float) -> None:
         """Take no more orders; those being placed may be finished, or are told of the stop."""
         self._is_closed = True
-        if not self._placing:
+        if not self._submitting:
             return
-        _, unfinished = await asyncio.wait(self._placing, timeout=grace_s / 2)
+        _, unfinished = await asyncio.wait(self._submitting, timeout=grace_s / 2)
         for task in unfinished:
             task.cancel()
         if unfinished:
             await asyncio.wait(unfinished, timeout=grace_s / 2)
 
-    def talk(self, interaction: Interaction) -> Talk:
+    def responder_for(self, interaction: Interaction) -> Responder:
         """Begin to answer an interaction."""
-        return Talk(interaction, self._texts, self._metrics)
+        return Responder(interaction, self._catalog, self._metrics)
 
     def known_model(self) -> ModelInfo | None:
         """Return the service's model if it was ever heard of; asks nobody."""
@@ -95,65 +95,65 @@ class Desk:
             self._model = await self._client.model()
         return self._model
 
-    async def place(self, talk: Talk, make: MakeOrder) -> None:
+    async def submit(self, responder: Responder, make: MakeRequest) -> None:
         """Have an order made up, acknowledge, place it, and let its message live.
 
         Args:
-            talk: not acknowledged yet.
+            responder: not acknowledged yet.
             make: makes the order from what its orderer likes.
         """
         task = asyncio.current_task()
         if self._is_closed or task is None:
             raise NotReady("the bot is stopping")
-        self._placing[task] = talk.user
-        before = list(self._placing.values()).count(talk.user) - 1
+        self._submitting[task] = responder.user
+        before = list(self._submitting.values()).count(responder.user) - 1
         try:
-            await self._place(talk, make, before)
+            await self._submit(responder, make, before)
         except asyncio.CancelledError:
             raise NotReady("the bot is stopping") from None
         finally:
-            del self._placing[task]
+            del self._submitting[task]
 
-    async def _place(self, talk: Talk, make: MakeOrder, before: int) -> None:
+    async def _submit(self, responder: Responder, make: MakeRequest, before: int) -> None:
         """Place an order; ``before``: how many of the same person are being placed already."""
-        making = self._make(talk, make, before)
-        order = await talk.hold_when_ready(making, lambda made: made.private)
+        making = self._make(responder, make, before)
+        request = await responder.defer_when_ready(making, lambda made: made.private)
         job_id = str(ULID())
-        if talk.is_undecided and not order.private:
-            voice = talk.public_voice()
-            credit = _credit(talk, order)
-            await talk.go_public(
-                layouts.live(voice, job_id, order.prompt, Snapshot(), credit=credit)
+        if responder.is_undecided and not request.private:
+            translate = responder.public_translator()
+            credit = _credit(responder, request)
+            await responder.switch_to_public(
+                picture_messages.live(translate, job_id, request.prompt, Snapshot(), credit=credit)
             )
-        address = _address(talk, order)
-        job = await self._submit(order, job_id, talk.user, address)
-        if not _will_arrive(job, address):
-            self._forsake(job.id)
-            raise Refusal.because("too_long_here")
+        target = _delivery_target(responder, request)
+        job = await self._create_job(request, job_id, responder.user, target)
+        if not _can_be_delivered(job, target):
+            self._cancel_later(job.id)
+            raise UserError.because("too_long_here")
         logger.info("placed job %s", job.id)
-        self._courier.take(job, address)
+        self._follower.follow(job, target)
 
-    async def _make(self, talk: Talk, make: MakeOrder, before: int) -> Order:
-        order = await make(await self.people.of(talk.user))
-        rules = await self.check_place(talk, order)
-        if rules.max_steps and order.steps is None and order.latent_id is None:
+    async def _make(self, responder: Responder, make: MakeRequest, before: int) -> JobRequest:
+        request = await make(await self.user_defaults.get(responder.user))
+        rules = await self.check_rules(responder, request)
+        if rules.max_steps and request.steps is None and request.latent_id is None:
             default = (await self.model()).steps
-            order = replace(order, steps=min(default, rules.max_steps))
-        await self._check_open(talk.user, rules.max_open, before)
-        return order
+            request = replace(request, steps=min(default, rules.max_steps))
+        await self._check_open_jobs(responder.user, rules.max_open, before)
+        return request
 
-    async def check_place(self, talk: Talk, order: Order) -> GuildRules:
-        """Check an order, or a picture as if it were ordered, by the rules of where it is shown.
+    async def check_rules(self, responder: Responder, request: JobRequest) -> GuildRules:
+        """Check an request, or a picture as if it were ordered, by the rules of where it is shown.
 
         Raises:
-            Refusal: it may not be shown there.
+            UserError: it may not be shown there.
         """
-        interaction = talk.interaction
-        rules = await self.rules.of(interaction.guild_id)
-        rules.check(order, channel_ids(interaction), is_adult_place(interaction))
+        interaction = responder.interaction
+        rules = await self.guild_rules.get(interaction.guild_id)
+        rules.check(request, channel_ids(interaction), is_adult_place(interaction))
         return rules
 
-    async def _check_open(self, user: str, max_open_here: int, before: int) -> None:
+    async def _check_open_jobs(self, user: str, max_open_here: int, before: int) -> None:
         most = min(filter(None, (max_open_here, self._max_open)), default=0)
         if not most:
             return
@@ -161,12 +161,14 @@ class Desk:
             *(self._client.jobs(user=user, state=state, limit=most) for state in OPEN_STATES)
         )
         if sum(len(page.jobs) for page in pages) + before >= most:
-            raise Refusal.because("too_many_open", count=most)
+            raise UserError.because("too_many_open", count=most)
 
-    async def _submit(self, order: Order, job_id: str, user: str, address: Address) -> Job:
+    async def _create_job(
+        self, request: JobRequest, job_id: str, user: str, target: DeliveryTarget
+    ) -> Job:
         try:
             return await self._client.create_job(
-                order.to_body(), job_id=job_id, user=user, client_state=address.to_state()
+                request.to_body(), job_id=job_id, user=user, client_state=target.to_state()
             )
         except InvalidRequest as error:
             if error.field not in ("width", "height"):
@@ -174,20 +176,20 @@ class Desk:
             self._model = None  # it is another one than it was
             model = await self.model()
             sides = {"lowest": model.min_side, "highest": model.max_side}
-            raise Refusal.because("size", **sides, step=model.multiple_of) from error
+            raise UserError.because("size", **sides, step=model.multiple_of) from error
         except NotReady:
             # Whether it was accepted is unknown; nobody waits for it now.
-            self._forsake(job_id)
+            self._cancel_later(job_id)
             raise
 
-    def _forsake(self, job_id: str) -> None:
+    def _cancel_later(self, job_id: str) -> None:
         """Cancel a job as soon as the service answers; returns at once."""
         task = asyncio.create_task(self._cancel(job_id))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
 
     async def _cancel(self, job_id: str) -> None:
-        for pause_s in _FORSAKE_PAUSES_S:
+        for pause_s in _CANCEL_PAUSES_S:
             try:
                 await self._client.cancel(job_id)
             except (NotReady, RateLimited):
@@ -199,40 +201,40 @@ class Desk:
         logger.warning("job %s could not be cancelled, its outcome will be delivered", job_id)
 
 
-def _address(talk: Talk, order: Order) -> Address:
-    interaction = talk.interaction
+def _delivery_target(responder: Responder, request: JobRequest) -> DeliveryTarget:
+    interaction = responder.interaction
     # In direct messages with the bot there is no server to be installed in, but it is there.
     is_member = interaction.is_guild_integration() and interaction.guild_id is not None
     is_dm = interaction.guild_id is None and interaction.context.dm_channel is True
-    voice = talk.voice if talk.is_private else talk.public_voice()
-    return Address(
+    translate = responder.translate if responder.is_private else responder.public_translator()
+    return DeliveryTarget(
         application_id=interaction.application_id,
         token=interaction.token,
         # By this machine's clock, which need not agree with Discord's.
-        token_until=talk.began_at + TOKEN_S,
+        token_until=responder.began_at + TOKEN_S,
         channel_id=interaction.channel_id or 0,
-        message_id=talk.message_id or 0,
-        user_id=talk.user_id,
+        message_id=responder.message_id or 0,
+        user_id=responder.user_id,
         guild_id=interaction.guild_id,
         reachable=is_member or is_dm,
-        private=talk.is_private,
-        spoiler=order.spoiler,
-        preview=order.preview,
-        locale=voice.locale,
+        private=responder.is_private,
+        spoiler=request.spoiler,
+        preview=request.preview,
+        locale=translate.locale,
         file_limit_bytes=interaction.filesize_limit,
-        of=order.of,
-        credit=_credit(talk, order),
+        of=request.of,
+        credit=_credit(responder, request),
     )
 
 
-def _credit(talk: Talk, order: Order) -> Credit | None:
-    return Credit(order.means, talk.user_id, order.source) if order.means else None
+def _credit(responder: Responder, request: JobRequest) -> Credit | None:
+    return Credit(request.means, responder.user_id, request.source) if request.means else None
 
 
-def _will_arrive(job: Job, address: Address) -> bool:
+def _can_be_delivered(job: Job, target: DeliveryTarget) -> bool:
     """Tell whether a job will probably be done while it can still be brought to who asked."""
     return (
-        address.reachable
+        target.reachable
         or job.eta_s is None
-        or job.eta_s < address.token_until - time.time() - (TOKEN_S - _SAFE_S)
+        or job.eta_s < target.token_until - time.time() - (TOKEN_S - _SAFE_S)
     )

@@ -18,17 +18,17 @@ from typing import Any
 
 import discord
 
-from bot.jobs.destination import Address, inbox_of
-from bot.jobs.live_edits import Coalescer, LiveLoad
-from bot.jobs.message_sender import Outcome, Postman
-from bot.jobs.outcome import Results
+from bot.jobs.delivery_target import DeliveryTarget, inbox_of
+from bot.jobs.edit_throttle import EditThrottle, LiveMessageCounts
+from bot.jobs.message_sender import MessageSender, SendResult
+from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.telemetry.log import referenced
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts, Voice
-from bot.text.error_messages import means_gone
-from bot.views import picture_messages as layouts
+from bot.text.catalog import Catalog, Translator
+from bot.text.error_messages import is_source_gone
+from bot.views import picture_messages
 from bot.views.components import Layout, box, text
 from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, RateLimited
@@ -36,46 +36,48 @@ from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, Rate
 _PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _MAX_SHRINK = 6
 _PAGE = 100
-_CLAIM = "claimed_at"
+_LOCKED_AT = "claimed_at"
 
 logger = logging.getLogger(__name__)
 
 
-class Courier:
+class JobFollower:
     """Brings what jobs make to where it was asked for.
 
     Args:
         client: of the service.
-        postman: of Discord.
-        results: makes the messages that show outcomes.
-        texts: what they say.
+        sender: of Discord.
+        outcomes: makes the messages that show outcomes.
+        catalog: what they say.
         metrics: counts edits and deliveries.
     """
 
     def __init__(
         self,
         client: CascadeClient,
-        postman: Postman,
-        results: Results,
-        texts: Texts,
+        sender: MessageSender,
+        outcomes: OutcomeMessages,
+        catalog: Catalog,
         metrics: Metrics,
     ) -> None:
         self._client = client
-        self._postman = postman
-        self._results = results
-        self._texts = texts
+        self._sender = sender
+        self._outcomes = outcomes
+        self._catalog = catalog
         self._metrics = metrics
-        self._load = LiveLoad()
+        self._live_messages = LiveMessageCounts()
         self._tasks: dict[str, asyncio.Task[None]] = {}
-        self._live: dict[str, tuple[Job, Address]] = {}
+        self._live: dict[str, tuple[Job, DeliveryTarget]] = {}
 
-    def take(self, job: Job, address: Address) -> None:
+    def follow(self, job: Job, target: DeliveryTarget) -> None:
         """Follow a job from now on; returns at once, and does nothing if it is followed."""
         if job.id in self._tasks:
             return
-        task = asyncio.create_task(self._carry_to_the_end(job, address), name=f"courier-{job.id}")
+        task = asyncio.create_task(
+            self._follow_until_delivered(job, target), name=f"follower-{job.id}"
+        )
         self._tasks[job.id] = task
-        self._live[job.id] = (job, address)
+        self._live[job.id] = (job, target)
         task.add_done_callback(lambda _: self._forget(job.id))
         self._metrics.live_jobs.set(len(self._tasks))
 
@@ -91,15 +93,15 @@ class Courier:
                 inbox=inbox_of(application_id), cursor=cursor, limit=_PAGE
             )
             for job in page.jobs:
-                address = Address.from_state(job.client_state)
-                if address is not None:
-                    self.take(job, address)
+                target = DeliveryTarget.from_state(job.client_state)
+                if target is not None:
+                    self.follow(job, target)
                     found += 1
             if page.next_cursor is None:
                 return found
             cursor = page.next_cursor
 
-    async def settle(self, job_id: str) -> None:
+    async def wait_until_delivered(self, job_id: str) -> None:
         """Wait until a job that is followed is delivered."""
         task = self._tasks.get(job_id)
         if task is not None:
@@ -113,94 +115,96 @@ class Courier:
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
-                resting = (self._rest(job, address) for job, address in live)
-                await asyncio.gather(*resting, return_exceptions=True)
+                paused = (self._show_paused(job, target) for job, target in live)
+                await asyncio.gather(*paused, return_exceptions=True)
 
-    async def _rest(self, job: Job, address: Address) -> None:
-        voice = Voice(self._texts, address.locale)
-        layout = layouts.resting(voice, job.id, job.request.prompt, address.credit)
-        await self._postman.edit(address, layout)
+    async def _show_paused(self, job: Job, target: DeliveryTarget) -> None:
+        translate = Translator(self._catalog, target.locale)
+        layout = picture_messages.paused(translate, job.id, job.request.prompt, target.credit)
+        await self._sender.edit(target, layout)
 
     def _forget(self, job_id: str) -> None:
         self._tasks.pop(job_id, None)
         self._live.pop(job_id, None)
         self._metrics.live_jobs.set(len(self._tasks))
 
-    async def _carry_to_the_end(self, job: Job, address: Address) -> None:
+    async def _follow_until_delivered(self, job: Job, target: DeliveryTarget) -> None:
         """Deliver a job, however often that takes; a stop leaves it for the next start."""
         with referenced(job.id):
             for failures in count():
                 try:
-                    await self._carry(job, address)
+                    await self._follow_once(job, target)
                 except Exception:
                     logger.exception("job %s could not be delivered, it is tried again", job.id)
                     await asyncio.sleep(_pause_s(failures))
                 else:
                     return
 
-    async def _carry(self, job: Job, address: Address) -> None:
+    async def _follow_once(self, job: Job, target: DeliveryTarget) -> None:
         if not job.is_terminal:
-            await self._follow(job, address)
+            await self._show_progress(job, target)
         try:
-            await self._deliver(job.id, address)
+            await self._deliver(job.id, target)
         except NotFound:
-            await self._give_up(job, address)
+            await self._report_missing(job, target)
 
-    async def _give_up(self, job: Job, address: Address) -> None:
+    async def _report_missing(self, job: Job, target: DeliveryTarget) -> None:
         """Say that the service no longer has a job; there is nothing to deliver then."""
-        voice = Voice(self._texts, address.locale)
-        await self._postman.edit(address, layouts.ended(voice, job, voice("ended.lost")))
+        translate = Translator(self._catalog, target.locale)
+        await self._sender.edit(
+            target, picture_messages.ended(translate, job, translate("ended.lost"))
+        )
         self._metrics.delivered("lost")
         logger.warning("the service no longer has job %s", job.id)
 
-    async def _follow(self, job: Job, address: Address) -> None:
+    async def _show_progress(self, job: Job, target: DeliveryTarget) -> None:
         """Keep the message up to date until the job has ended, or its progress cannot be had."""
-        self._load.enter(address.channel_id)
-        coalescer = self._coalescer(job, address)
+        self._live_messages.enter(target.channel_id)
+        throttle = self._edit_throttle(job, target)
         try:
             snapshot = Snapshot.of(job, time.time())
-            coalescer.show(snapshot)
+            throttle.show(snapshot)
             try:
-                async for event in self._client.follow(job.id):
+                async for event in self._client.events(job.id):
                     snapshot = snapshot.after(event, time.time())
-                    coalescer.show(snapshot)
+                    throttle.show(snapshot)
             except CascadeError as error:
                 logger.warning("the progress of job %s is not shown: %s", job.id, error)
-            await coalescer.finish()
+            await throttle.finish()
         finally:
-            self._load.leave(address.channel_id)
+            self._live_messages.leave(target.channel_id)
 
-    def _coalescer(self, job: Job, address: Address) -> Coalescer:
-        voice = Voice(self._texts, address.locale)
+    def _edit_throttle(self, job: Job, target: DeliveryTarget) -> EditThrottle:
+        translate = Translator(self._catalog, target.locale)
         shown_preview: tuple[str, tuple[str, bytes]] | None = None
 
         async def edit(snapshot: Snapshot) -> bool:
             nonlocal shown_preview
-            path = snapshot.preview if address.preview and not snapshot.is_lost else ""
+            path = snapshot.preview if target.preview and not snapshot.is_lost else ""
             if path and (shown_preview is None or shown_preview[0] != path):
                 with suppress(CascadeError):
                     name = f"preview-{path.rpartition('/')[2].rpartition('.')[0]}.webp"
                     shown_preview = (path, (name, await self._client.preview(path)))
-            layout = layouts.live(
-                voice,
+            layout = picture_messages.live(
+                translate,
                 job.id,
                 job.request.prompt,
                 snapshot,
                 shown_preview[1] if shown_preview else None,
-                address.spoiler,
-                address.credit,
+                target.spoiler,
+                target.credit,
             )
-            outcome = await self._postman.edit(address, layout)
-            self._metrics.edit("sent" if outcome is Outcome.DONE else "failed")
-            return outcome in (Outcome.DONE, Outcome.LATER)
+            outcome = await self._sender.edit(target, layout)
+            self._metrics.edit("sent" if outcome is SendResult.DONE else "failed")
+            return outcome in (SendResult.DONE, SendResult.LATER)
 
-        return Coalescer(
+        return EditThrottle(
             edit,
-            lambda: self._load.interval_s(address.channel_id),
+            lambda: self._live_messages.interval_s(target.channel_id),
             lambda: self._metrics.edit("coalesced"),
         )
 
-    async def _deliver(self, job_id: str, address: Address) -> None:
+    async def _deliver(self, job_id: str, target: DeliveryTarget) -> None:
         """Show a job's outcome.
 
         Raises:
@@ -208,86 +212,88 @@ class Courier:
         """
         shrink = failures = 0
         while True:
-            job = await self._outcome(job_id)
-            if Address.from_state(job.client_state) is None:
+            job = await self._wait_for_end(job_id)
+            if DeliveryTarget.from_state(job.client_state) is None:
                 return  # somebody has delivered it
-            outcome = await self._show(job, address, shrink)
-            if outcome is Outcome.TOO_LARGE and shrink < _MAX_SHRINK:
+            outcome = await self._show_outcome(job, target, shrink)
+            if outcome is SendResult.TOO_LARGE and shrink < _MAX_SHRINK:
                 shrink += 1
                 continue
-            if outcome is not Outcome.LATER:
+            if outcome is not SendResult.LATER:
                 break
             await asyncio.sleep(_pause_s(failures))
             failures += 1
-        if outcome is Outcome.DONE:
+        if outcome is SendResult.DONE:
             self._metrics.job_seconds.observe(time.time() - job.created_at.timestamp())
-            await self._close_out(job, address, "edited")
-        elif outcome is Outcome.GONE:
-            await self._close_out(job, address, "deleted")
+            await self._mark_delivered(job, target, "edited")
+        elif outcome is SendResult.GONE:
+            await self._mark_delivered(job, target, "deleted")
         else:
-            await self._deliver_directly(job, address)
+            await self._deliver_directly(job, target)
 
-    async def _show(self, job: Job, address: Address, shrink: int) -> Outcome:
+    async def _show_outcome(self, job: Job, target: DeliveryTarget, shrink: int) -> SendResult:
         try:
-            layout = await self._results.layout(job, address, shrink)
+            layout = await self._outcomes.outcome(job, target, shrink)
         except CascadeError as error:
             logger.info("the pictures of job %s cannot be had yet: %s", job.id, error)
-            return Outcome.LATER
-        if job.error is not None and means_gone(job.error) and not address.private:
+            return SendResult.LATER
+        if job.error is not None and is_source_gone(job.error) and not target.private:
             # What was lost was made by one person; others need not read of it.
-            told = await self._postman.tell_apart(address, layout)
-            if told is Outcome.DONE:
+            told = await self._sender.replace_privately(target, layout)
+            if told is SendResult.DONE:
                 return told
-        return await self._postman.edit(address, layout)
+        return await self._sender.edit(target, layout)
 
-    async def _deliver_directly(self, job: Job, address: Address) -> None:
+    async def _deliver_directly(self, job: Job, target: DeliveryTarget) -> None:
         """Bring an outcome that cannot be shown where it was asked for to who asked."""
-        was_claimed = _CLAIM in job.client_state
-        claimed = await self._claim(job)
+        was_claimed = _LOCKED_AT in job.client_state
+        claimed = await self._lock_delivery(job)
         if claimed is None:
             return
-        if was_claimed and await self._arrived(address.user_id, job.id):
-            await self._close_out(claimed, address, "direct")
+        if was_claimed and await self._was_sent(target.user_id, job.id):
+            await self._mark_delivered(claimed, target, "direct")
             return
         failures = 0
         while True:
-            layout = await self._direct_layout(claimed, address)
+            layout = await self._direct_layout(claimed, target)
             # Discord takes nonces of up to 25 characters; a ULID's first one never changes.
-            outcome = await self._postman.send_direct(address.user_id, layout, job.id[1:])
-            if outcome is not Outcome.LATER:
+            outcome = await self._sender.send_direct(target.user_id, layout, job.id[1:])
+            if outcome is not SendResult.LATER:
                 break
             await asyncio.sleep(_pause_s(failures))
             failures += 1
-        await self._close_out(claimed, address, "direct" if outcome is Outcome.DONE else "lost")
+        await self._mark_delivered(
+            claimed, target, "direct" if outcome is SendResult.DONE else "lost"
+        )
 
-    async def _direct_layout(self, job: Job, address: Address) -> Layout:
-        voice = Voice(self._texts, address.locale)
-        layout = await self._results.layout(job, address, 0)
-        note = box([text(voice("result.missed"))])
+    async def _direct_layout(self, job: Job, target: DeliveryTarget) -> Layout:
+        translate = Translator(self._catalog, target.locale)
+        layout = await self._outcomes.outcome(job, target, 0)
+        note = box([text(translate("result.missed"))])
         return Layout(note, *layout.children, files=layout.files)
 
-    async def _claim(self, job: Job) -> Job | None:
+    async def _lock_delivery(self, job: Job) -> Job | None:
         """Make the direct message of a job ours to send; None if another bot was first."""
-        state: dict[str, Any] = job.client_state | {_CLAIM: time.time()}
+        state: dict[str, Any] = job.client_state | {_LOCKED_AT: time.time()}
         try:
             await self._client.set_client_state(job.id, state, job.client_state)
         except Conflict:
             return None
         return replace(job, client_state=state)
 
-    async def _arrived(self, user_id: int, job_id: str) -> bool:
+    async def _was_sent(self, user_id: int, job_id: str) -> bool:
         try:
-            return await self._postman.has_direct(user_id, job_id)
+            return await self._sender.has_sent_direct(user_id, job_id)
         except discord.HTTPException:
             return False
 
-    async def _close_out(self, job: Job, address: Address, way: str) -> None:
+    async def _mark_delivered(self, job: Job, target: DeliveryTarget, way: str) -> None:
         """Take a job out of the inbox; the service may take its time to answer."""
         failures = 0
         while True:
             try:
                 await self._client.set_client_state(
-                    job.id, address.delivered_state(), job.client_state
+                    job.id, target.delivered_state(), job.client_state
                 )
             except (Conflict, NotFound):
                 return
@@ -299,7 +305,7 @@ class Courier:
             logger.info("delivered job %s: %s", job.id, way)
             return
 
-    async def _outcome(self, job_id: str) -> Job:
+    async def _wait_for_end(self, job_id: str) -> Job:
         """Return a job once it has ended.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import discord
 
-from bot.jobs.destination import Address
+from bot.jobs.delivery_target import DeliveryTarget
 from bot.views.components import Layout
 
 EDIT_TIMEOUT_S = 40.0
@@ -27,7 +27,7 @@ _BLOCKED_BY_MODERATION = (200000, 200001, 240000)
 logger = logging.getLogger(__name__)
 
 
-class Outcome(Enum):
+class SendResult(Enum):
     """How an attempt ended.
 
     DONE: it is shown. GONE: the message was deleted. UNREACHABLE: no right, no token, no such
@@ -48,7 +48,7 @@ def attachments(layout: Layout) -> list[discord.File]:
     return [discord.File(BytesIO(data), name) for name, data in layout.files]
 
 
-class Postman:
+class MessageSender:
     """Edits the messages that jobs live in, by token or as the bot, and sends direct messages.
 
     Args:
@@ -60,37 +60,37 @@ class Postman:
         self._bot = bot
         self._timeout_s = timeout_s
 
-    async def edit(self, address: Address, layout: Layout) -> Outcome:
-        """Show a layout in the message at an address; doing it again changes nothing.
+    async def edit(self, target: DeliveryTarget, layout: Layout) -> SendResult:
+        """Show a layout in the message at an target; doing it again changes nothing.
 
         Discord's tokens fail now and then inside their quarter of an hour, so where the bot may
         edit its message itself, it tries that next.
         """
-        outcome = Outcome.UNREACHABLE
-        for edit in self._ways(address):
-            this = await self._attempt(edit(address, layout))
-            if this in (Outcome.DONE, Outcome.TOO_LARGE, Outcome.LATER):
+        outcome = SendResult.UNREACHABLE
+        for edit in self._routes(target):
+            this = await self._attempt(edit(target, layout))
+            if this in (SendResult.DONE, SendResult.TOO_LARGE, SendResult.LATER):
                 return this
-            outcome = Outcome.GONE if Outcome.GONE in (this, outcome) else this
+            outcome = SendResult.GONE if SendResult.GONE in (this, outcome) else this
         return outcome
 
-    async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> Outcome:
+    async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> SendResult:
         """Send a layout as a direct message; Discord drops a second one with the same nonce."""
         return await self._attempt(self._send_direct(user_id, layout, nonce))
 
-    async def tell_apart(self, address: Address, layout: Layout) -> Outcome:
-        """Show a layout to the asker alone, in the place of the message at an address.
+    async def replace_privately(self, target: DeliveryTarget, layout: Layout) -> SendResult:
+        """Show a layout to the asker alone, in the place of the message at an target.
 
         That takes the interaction's token; without it the answer is UNREACHABLE.
         """
-        if not address.has_token:
-            return Outcome.UNREACHABLE
-        outcome = await self._attempt(self._send_apart(address, layout))
-        if outcome is Outcome.DONE:
-            await self._attempt(_webhook(address, self._bot).delete_message(address.message_id))
+        if not target.has_token:
+            return SendResult.UNREACHABLE
+        outcome = await self._attempt(self._send_private(target, layout))
+        if outcome is SendResult.DONE:
+            await self._attempt(_webhook(target, self._bot).delete_message(target.message_id))
         return outcome
 
-    async def has_direct(self, user_id: int, job_id: str) -> bool:
+    async def has_sent_direct(self, user_id: int, job_id: str) -> bool:
         """Tell whether one of the last direct messages to a user shows a job.
 
         Raises:
@@ -102,62 +102,62 @@ class Postman:
                 return True
         return False
 
-    def _ways(self, address: Address) -> Iterator[Any]:
-        if address.has_token:
+    def _routes(self, target: DeliveryTarget) -> Iterator[Any]:
+        if target.has_token:
             yield self._edit_by_token
-        if address.bot_may_edit:
+        if target.bot_may_edit:
             yield self._edit_as_bot
 
-    async def _edit_by_token(self, address: Address, layout: Layout) -> None:
-        await _webhook(address, self._bot).edit_message(
-            address.message_id, view=layout, attachments=attachments(layout)
+    async def _edit_by_token(self, target: DeliveryTarget, layout: Layout) -> None:
+        await _webhook(target, self._bot).edit_message(
+            target.message_id, view=layout, attachments=attachments(layout)
         )
 
-    async def _send_apart(self, address: Address, layout: Layout) -> None:
-        await _webhook(address, self._bot).send(
+    async def _send_private(self, target: DeliveryTarget, layout: Layout) -> None:
+        await _webhook(target, self._bot).send(
             view=layout, files=attachments(layout), ephemeral=True
         )
 
-    async def _edit_as_bot(self, address: Address, layout: Layout) -> None:
-        channel = self._bot.get_partial_messageable(address.channel_id)
-        message = channel.get_partial_message(address.message_id)
+    async def _edit_as_bot(self, target: DeliveryTarget, layout: Layout) -> None:
+        channel = self._bot.get_partial_messageable(target.channel_id)
+        message = channel.get_partial_message(target.message_id)
         await message.edit(view=layout, attachments=attachments(layout))
 
     async def _send_direct(self, user_id: int, layout: Layout, nonce: str) -> None:
         channel = await self._bot.create_dm(discord.Object(user_id))
         await channel.send(view=layout, files=attachments(layout), nonce=nonce)
 
-    async def _attempt(self, doing: Any) -> Outcome:
+    async def _attempt(self, doing: Any) -> SendResult:
         try:
             async with asyncio.timeout(self._timeout_s):
                 await doing
         except discord.HTTPException as error:
-            outcome = meaning(error)
+            outcome = result_of(error)
             logger.info("Discord answered %s/%s: %s", error.status, error.code, outcome.value)
             return outcome
         except (TimeoutError, aiohttp.ClientError, OSError, discord.DiscordException) as error:
             logger.info("Discord does not answer: %r", error)
-            return Outcome.LATER
-        return Outcome.DONE
+            return SendResult.LATER
+        return SendResult.DONE
 
 
-def _webhook(address: Address, bot: discord.Client) -> discord.Webhook:
-    webhook = discord.Webhook.partial(address.application_id, address.token, client=bot)
+def _webhook(target: DeliveryTarget, bot: discord.Client) -> discord.Webhook:
+    webhook = discord.Webhook.partial(target.application_id, target.token, client=bot)
     webhook.type = discord.WebhookType.application  # an interaction's, which partial() cannot know
     return webhook
 
 
-def meaning(error: discord.HTTPException) -> Outcome:
+def result_of(error: discord.HTTPException) -> SendResult:
     """Return what an error of Discord means for a delivery."""
     if error.code == UNKNOWN_MESSAGE:
-        return Outcome.GONE
+        return SendResult.GONE
     if error.status == 413 or error.code == _TOO_LARGE:
-        return Outcome.TOO_LARGE
+        return SendResult.TOO_LARGE
     if error.status == 429 or error.status >= 500:
-        return Outcome.LATER
+        return SendResult.LATER
     if error.code in _BLOCKED_BY_MODERATION or error.status == 400:
-        return Outcome.REFUSED
-    return Outcome.UNREACHABLE
+        return SendResult.REFUSED
+    return SendResult.UNREACHABLE
 
 
 def custom_ids_of(components: Sequence[Any]) -> Iterator[str]:

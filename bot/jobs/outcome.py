@@ -6,13 +6,13 @@ import asyncio
 import ipaddress
 from urllib.parse import urlsplit
 
-from bot.jobs.destination import Address
+from bot.jobs.delivery_target import DeliveryTarget
 from bot.policy.credit import Credit
 from bot.service.client import CascadeClient
 from bot.service.models import Job
-from bot.text.catalog import Texts, Voice
-from bot.text.error_messages import is_fault, sentence
-from bot.views import picture_messages as layouts
+from bot.text.catalog import Catalog, Translator
+from bot.text.error_messages import error_message, is_fault
+from bot.views import picture_messages
 from bot.views.attachments import fitted, picture_name
 from bot.views.components import Layout
 from cascade_core.errors import CascadeError, Gone, Internal, NotFound
@@ -20,35 +20,39 @@ from cascade_core.errors import CascadeError, Gone, Internal, NotFound
 LINK_S = 7 * 24 * 3600
 
 
-class Results:
+class OutcomeMessages:
     """Makes the messages that show outcomes.
 
     Args:
         client: of the service.
-        texts: what they say.
+        catalog: what they say.
     """
 
-    def __init__(self, client: CascadeClient, texts: Texts) -> None:
+    def __init__(self, client: CascadeClient, catalog: Catalog) -> None:
         self._client = client
-        self._texts = texts
+        self._catalog = catalog
 
-    async def layout(self, job: Job, address: Address, shrink: int = 0) -> Layout:
-        """Return the message of a job that has ended; files fit its address."""
-        voice = Voice(self._texts, address.locale)
+    async def outcome(self, job: Job, target: DeliveryTarget, shrink: int = 0) -> Layout:
+        """Return the message of a job that has ended; files fit its target."""
+        translate = Translator(self._catalog, target.locale)
         if job.state == "cancelled":
-            return layouts.ended(voice, job, voice("ended.cancelled"), address.credit)
+            return picture_messages.ended(
+                translate, job, translate("ended.cancelled"), target.credit
+            )
         if job.state != "succeeded":
             error = job.error or Internal("no reason given")
-            reason = sentence(error, voice, job.id)
-            return layouts.ended(voice, job, reason, address.credit, is_fault=is_fault(error))
+            reason = error_message(error, translate, job.id)
+            return picture_messages.ended(
+                translate, job, reason, target.credit, is_fault=is_fault(error)
+            )
         return await self.pictures(
-            job, voice, address.file_limit_bytes, shrink, address.spoiler, address.credit
+            job, translate, target.file_limit_bytes, shrink, target.spoiler, target.credit
         )
 
     async def pictures(
         self,
         job: Job,
-        voice: Voice,
+        translate: Translator,
         limit_bytes: int,
         shrink: int = 0,
         spoiler: bool = False,
@@ -59,7 +63,7 @@ class Results:
 
         Args:
             job: whose pictures.
-            voice: the language.
+            translate: the language.
             limit_bytes: of one file.
             shrink: see :func:`bot.views.attachments.fitted`.
             spoiler: hide them until somebody looks.
@@ -72,7 +76,7 @@ class Results:
             job = await self._client.job(job.id)
             found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
         if not found:
-            return layouts.ended(voice, job, voice("ended.gone"), credit)
+            return picture_messages.ended(translate, job, translate("ended.gone"), credit)
         prompt = job.request.prompt
         named = [
             (picture_name(prompt, image.seed, image.decoder_seed), data)
@@ -80,8 +84,8 @@ class Results:
         ]
         files = await fitted(named, limit_bytes, shrink)
         are_original = all(file.is_original for file in files)
-        return layouts.finished(
-            voice,
+        return picture_messages.finished(
+            translate,
             job,
             files,
             spoiler=spoiler,
@@ -102,7 +106,7 @@ class Results:
 
 
 def is_public(url: str) -> bool:
-    """Tell whether an address might be opened from elsewhere than this machine."""
+    """Tell whether an target might be opened from elsewhere than this machine."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or "." not in host + ("." if ":" in host else ""):
         return False

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from bot.policy.job_request import ASPECTS, Aspect, size_of
 from bot.service.models import ModelInfo
-from bot.text.catalog import Voice
-from bot.text.error_messages import Refusal
+from bot.text.catalog import Translator
+from bot.text.error_messages import UserError
 from bot.text.markdown import escape, shorten
 
 _RATIOS: dict[Aspect, str] = {
@@ -20,9 +20,9 @@ _RATIOS: dict[Aspect, str] = {
 _GIVEN_CHARS = 40
 
 
-def aspect_name(voice: Voice, aspect: Aspect, model: ModelInfo | None) -> str:
+def aspect_name(translate: Translator, aspect: Aspect, model: ModelInfo | None) -> str:
     """Return the name of a shape: ``wide 16:9 (384×256)``; no size where the model is unknown."""  # noqa: RUF002
-    name = f"{voice(f'choice.{aspect}')} {_RATIOS[aspect]}"
+    name = f"{translate(f'choice.{aspect}')} {_RATIOS[aspect]}"
     if model is None:
         return name
     width, height = size_of(aspect, model)
@@ -39,26 +39,30 @@ def aspects_to_choose(model: ModelInfo | None) -> Iterator[Aspect]:
             yield aspect
 
 
-def parse_aspect(voice: Voice, option: str, given: str | None) -> Aspect | None:
+def parse_aspect(translate: Translator, option: str, given: str | None) -> Aspect | None:
     """Return the shape that was chosen, or typed by its name; None where nothing was.
 
     Args:
-        voice: in the language of the person who chose.
+        translate: in the language of the person who chose.
         option: name of the option in that language.
         given: its value.
 
     Raises:
-        Refusal: there is no such shape.
+        UserError: there is no such shape.
     """
     if given is None:
         return None
     words = given.casefold().split()
     for aspect in ASPECTS:
-        if words and words[0] in (aspect, voice(f"choice.{aspect}").casefold(), _RATIOS[aspect]):
+        if words and words[0] in (
+            aspect,
+            translate(f"choice.{aspect}").casefold(),
+            _RATIOS[aspect],
+        ):
             return aspect
-    raise Refusal.because(
+    raise UserError.because(
         "option_choice",
         option=option,
         given=escape(shorten(given, _GIVEN_CHARS)),
-        choices=", ".join(voice(f"choice.{aspect}") for aspect in ASPECTS),
+        choices=", ".join(translate(f"choice.{aspect}") for aspect in ASPECTS),
     )

@@ -7,10 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Self
 
-from bot.policy.job_request import Order
+from bot.policy.job_request import JobRequest
 from bot.service.client import CascadeClient
 from bot.service.preferences import Preferences, known_fields
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line
 from cascade_core.word_filter import WordFilter, is_phrase
 
@@ -26,7 +26,7 @@ class GuildRules:
     """A server's rules; zero and empty mean no limit.
 
     Attributes:
-        max_images, max_steps: for one order.
+        max_images, max_steps: for one request.
         max_open: jobs under way per person.
         words: that neither prompts nor negative prompts may have, see
             :mod:`cascade_core.word_filter`.
@@ -41,31 +41,31 @@ class GuildRules:
     adult_words: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
 
-    def check(self, order: Order, channel_ids: tuple[int, ...], is_adult: bool) -> None:
-        """Check an order.
+    def check(self, request: JobRequest, channel_ids: tuple[int, ...], is_adult: bool) -> None:
+        """Check an request.
 
         Args:
-            order: what is asked for.
+            request: what is asked for.
             channel_ids: where: the channel, and for a thread the channel around it.
             is_adult: that channel is age-restricted.
 
         Raises:
-            Refusal: the first rule that it breaks.
+            UserError: the first rule that it breaks.
         """
         if self.channels and not set(channel_ids) & set(self.channels):
             named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
-            raise Refusal.because("channel", channels=named)
-        if self.max_images and order.n > self.max_images:
-            raise Refusal.because("too_many_images", count=self.max_images)
-        if self.max_steps and (order.steps or 0) > self.max_steps:
-            raise Refusal.because("too_many_steps", count=self.max_steps)
-        for text in (order.prompt, order.negative_prompt):
+            raise UserError.because("channel", channels=named)
+        if self.max_images and request.n > self.max_images:
+            raise UserError.because("too_many_images", count=self.max_images)
+        if self.max_steps and (request.steps or 0) > self.max_steps:
+            raise UserError.because("too_many_steps", count=self.max_steps)
+        for text in (request.prompt, request.negative_prompt):
             found = self._blocked.first_in(text)
             if found is not None:
-                raise Refusal.because("blocked_word", word=escape(self.words[found]))
+                raise UserError.because("blocked_word", word=escape(self.words[found]))
             found = None if is_adult else self._blocked_elsewhere.first_in(text)
             if found is not None:
-                raise Refusal.because("adult_word", word=escape(self.adult_words[found]))
+                raise UserError.because("adult_word", word=escape(self.adult_words[found]))
 
     @cached_property
     def _blocked(self) -> WordFilter:
@@ -81,7 +81,7 @@ class GuildRules:
         What is added but has nothing to look for is left out.
 
         Raises:
-            Refusal: there would be too many.
+            UserError: there would be too many.
         """
         name = "adult_words" if is_adult else "words"
         removed, added = _parts(remove), words_of(add)
@@ -91,20 +91,20 @@ class GuildRules:
             rules = replace(rules, **{list_name: tuple(kept)})  # type: ignore[arg-type]
         changed = (*getattr(rules, name), *added)
         if len(changed) > MAX_WORDS:
-            raise Refusal("admin.blocklist_full")
+            raise UserError("admin.blocklist_full")
         return replace(rules, **{name: changed})  # type: ignore[arg-type]
 
     def with_channels(self, allow: int | None, forbid: int | None) -> GuildRules:
         """Return the rules with a channel on the list, and one off it.
 
         Raises:
-            Refusal: there would be too many.
+            UserError: there would be too many.
         """
         channels = [channel for channel in self.channels if channel not in (allow, forbid)]
         if allow is not None:
             channels.append(allow)
         if len(channels) > MAX_CHANNELS:
-            raise Refusal("admin.channels_full", (("most", MAX_CHANNELS),))
+            raise UserError("admin.channels_full", (("most", MAX_CHANNELS),))
         return replace(self, channels=tuple(channels))
 
     @classmethod
@@ -117,7 +117,7 @@ class GuildRules:
         return asdict(self)
 
 
-class Rules:
+class GuildRulesStore:
     """The rules of all servers, each asked for again every minute.
 
     Args:
@@ -131,15 +131,15 @@ class Rules:
         async def store(guild_id: int, rules: GuildRules) -> None:
             await client.set_preference(f"guild.{guild_id}", rules.to_value())
 
-        self._kept = Preferences(load, store, fresh_s=_FRESH_S, most=_MOST_GUILDS)
+        self._preferences = Preferences(load, store, fresh_s=_FRESH_S, most=_MOST_GUILDS)
 
-    async def of(self, guild_id: int | None) -> GuildRules:
+    async def get(self, guild_id: int | None) -> GuildRules:
         """Return a server's rules; there are none outside of servers."""
-        return GuildRules() if guild_id is None else await self._kept.get(guild_id)
+        return GuildRules() if guild_id is None else await self._preferences.get(guild_id)
 
     async def change(self, guild_id: int, change: Callable[[GuildRules], GuildRules]) -> GuildRules:
         """Change a server's rules, and return what they are now."""
-        return await self._kept.change(guild_id, change)
+        return await self._preferences.change(guild_id, change)
 
 
 def words_of(text: str) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from bot.policy.credit import Means
 from bot.service.models import Image, Job, ModelInfo
-from bot.text.error_messages import Refusal
+from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line
 from cascade_core.operations.fields import MAX_SEED
 
@@ -29,7 +29,7 @@ _SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)  # no
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class JobRequest:
     """What is asked of the service, and how the outcome is shown.
 
     Attributes:
@@ -102,58 +102,62 @@ def check_prompt(text: str) -> str:
     """Return a prompt as it will be sent.
 
     Raises:
-        Refusal: nothing is left of it.
+        UserError: nothing is left of it.
     """
     prompt = one_line(text)
     if not prompt:
-        raise Refusal.because("empty_prompt")
+        raise UserError.because("empty_prompt")
     return prompt
 
 
-def vary(job: Job, index: int, like: Order) -> Order:
+def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
     """Return the order of other details for one picture of a job.
 
     Raises:
-        Refusal: the picture is gone.
+        UserError: the picture is gone.
     """
     image = find_image(job, index)
-    order = replace(_asking(job, "vary", like), latent_id=image.latent_id, of=(job.id, index))
-    return replace(order, n=1, steps=None)  # Stage C does not run, so no limit of its steps counts
+    request = replace(
+        _base_request(job, "vary", template), latent_id=image.latent_id, of=(job.id, index)
+    )
+    return replace(
+        request, n=1, steps=None
+    )  # Stage C does not run, so no limit of its steps counts
 
 
-def reroll(job: Job, like: Order) -> Order:
+def reroll(job: Job, template: JobRequest) -> JobRequest:
     """Return the order of what a job asked for, with another seed."""
-    return replace(_asking(job, "reroll", like), seed=new_seed())
+    return replace(_base_request(job, "reroll", template), seed=new_seed())
 
 
-def again(job: Job, of: tuple[str, int] | None, like: Order) -> Order:
+def again(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequest:
     """Return the order of exactly what a job asked for; ``of`` is the picture that it varies."""
-    request = job.request
-    order = _asking(job, "again", like)
-    order = replace(order, seed=request.seed, decoder_seed=request.decoder_seed)
-    if request.latent_id is None:
-        return order
-    return replace(order, latent_id=request.latent_id, of=of, steps=None)
+    earlier = job.request
+    request = _base_request(job, "again", template)
+    request = replace(request, seed=earlier.seed, decoder_seed=earlier.decoder_seed)
+    if earlier.latent_id is None:
+        return request
+    return replace(request, latent_id=earlier.latent_id, of=of, steps=None)
 
 
-def edit(job: Job, values: EditedValues, like: Order) -> Order:
+def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
     """Return the order of a job's picture as the Edit form has changed it.
 
     What was left as it was stays as it is in that picture: its seed, and with it its details.
 
     Raises:
-        Refusal: the picture is gone, or a value is none.
+        UserError: the picture is gone, or a value is none.
     """
-    request = job.request
-    order = _asking(job, "edit", like)
+    earlier = job.request
+    request = _base_request(job, "edit", template)
     first, count = _chosen(job, values.which)
     if values.seed.strip() and values.seed.strip() == values.filled_seed:
-        order = replace(order, seed=first.seed, decoder_seed=first.decoder_seed)
+        request = replace(request, seed=first.seed, decoder_seed=first.decoder_seed)
     else:
-        order = replace(order, seed=parse_seed(values.seed))
-    width, height = parse_size(values.size) or (request.width, request.height)
+        request = replace(request, seed=parse_seed(values.seed))
+    width, height = parse_size(values.size) or (earlier.width, earlier.height)
     return replace(
-        order,
+        request,
         prompt=check_prompt(values.prompt),
         negative_prompt=one_line(values.negative_prompt),
         width=width,
@@ -166,7 +170,7 @@ def _chosen(job: Job, which: str) -> tuple[Image, int]:
     """Return the first picture that is edited, and how many are from there on.
 
     Raises:
-        Refusal: it was deleted.
+        UserError: it was deleted.
     """
     if which.isdecimal():
         return find_image(job, int(which)), 1
@@ -176,21 +180,21 @@ def _chosen(job: Job, which: str) -> tuple[Image, int]:
     return first, count
 
 
-def _asking(job: Job, means: Means, like: Order) -> Order:
+def _base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
     """Return the order of what a job asked for, but for what makes it that very picture: seeds."""
-    request = job.request
+    earlier = job.request
     return replace(
-        like,
+        template,
         means=means,
-        prompt=request.prompt,
-        negative_prompt=request.negative_prompt,
-        width=request.width,
-        height=request.height,
-        n=request.n,
-        steps=request.steps,
-        guidance_scale=request.guidance_scale,
-        decoder_steps=request.decoder_steps,
-        decoder_guidance_scale=request.decoder_guidance_scale,
+        prompt=earlier.prompt,
+        negative_prompt=earlier.negative_prompt,
+        width=earlier.width,
+        height=earlier.height,
+        n=earlier.n,
+        steps=earlier.steps,
+        guidance_scale=earlier.guidance_scale,
+        decoder_steps=earlier.decoder_steps,
+        decoder_guidance_scale=earlier.decoder_guidance_scale,
     )
 
 
@@ -198,11 +202,11 @@ def find_image(job: Job, index: int | None) -> Image:
     """Return a picture of a job; without an index its first.
 
     Raises:
-        Refusal: it was deleted.
+        UserError: it was deleted.
     """
     images = job.images if index is None else tuple(filter(None, (job.image(index),)))
     if not images:
-        raise Refusal.because("picture_gone")
+        raise UserError.because("picture_gone")
     return images[0]
 
 
@@ -223,13 +227,13 @@ def parse_size(text: str) -> tuple[int, int] | None:
     """Read ``1024x768``; None where nothing is given.
 
     Raises:
-        Refusal: it is no size.
+        UserError: it is no size.
     """
     if not text.strip():
         return None
     found = _SIZE.fullmatch(text)
     if found is None:
-        raise Refusal.because("no_size", given=escape(text.strip()[:20]))
+        raise UserError.because("no_size", given=escape(text.strip()[:20]))
     return int(found[1]), int(found[2])
 
 
@@ -237,11 +241,11 @@ def parse_seed(text: str) -> int:
     """Read a seed; a new one where nothing is given.
 
     Raises:
-        Refusal: it is no seed.
+        UserError: it is no seed.
     """
     digits = text.strip()
     if not digits:
         return new_seed()
     if not (digits.isascii() and digits.isdigit() and int(digits) <= MAX_SEED):
-        raise Refusal.because("no_seed", highest=MAX_SEED)
+        raise UserError.because("no_seed", highest=MAX_SEED)
     return int(digits)

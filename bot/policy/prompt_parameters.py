@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 
-from bot.text.catalog import Voice
-from bot.text.error_messages import Refusal
+from bot.text.catalog import Translator
+from bot.text.error_messages import UserError
 
 _FOUND = re.compile(r"(?<!\S)(--|[—–])([A-Za-z][\w-]*)")  # noqa: RUF001
 _GIVEN_CHARS = 20
@@ -32,11 +32,11 @@ _OF_OTHERS = frozenset(
 )
 
 
-def check_parameters(voice: Voice, *texts: str) -> None:
+def check_parameters(translate: Translator, *texts: str) -> None:
     """Refuse texts with a parameter, which would be drawn into the picture.
 
     Raises:
-        Refusal: names the first one, and the option of ``/imagine`` that does the same.
+        UserError: names the first one, and the option of ``/imagine`` that does the same.
     """
     for text in texts:
         for found in _FOUND.finditer(text):
@@ -46,6 +46,6 @@ def check_parameters(voice: Voice, *texts: str) -> None:
             given = f"--{found[2][:_GIVEN_CHARS]}"
             option = _OPTION_OF.get(name)
             if option is None:
-                raise Refusal.because("unknown_parameter", given=given)
-            said = voice.find(f"command.imagine.{option}.name") or option
-            raise Refusal.because("parameter", given=given, option=said)
+                raise UserError.because("unknown_parameter", given=given)
+            said = translate.find(f"command.imagine.{option}.name") or option
+            raise UserError.because("parameter", given=given, option=said)

@@ -15,7 +15,7 @@ _PRIVATE_LIST = "private_people"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Defaults:
+class UserDefaults:
     """What somebody's pictures are like unless they say otherwise."""
 
     aspect: Aspect | None = None
@@ -34,7 +34,7 @@ class Defaults:
         return asdict(self)
 
 
-class People:
+class UserDefaultsStore:
     """The defaults of all users.
 
     Args:
@@ -42,24 +42,26 @@ class People:
     """
 
     def __init__(self, client: CascadeClient) -> None:
-        async def load(user: str) -> Defaults:
-            return Defaults.from_value(await client.preference("defaults", user))
+        async def load(user: str) -> UserDefaults:
+            return UserDefaults.from_value(await client.preference("defaults", user))
 
-        async def store(user: str, defaults: Defaults) -> None:
+        async def store(user: str, defaults: UserDefaults) -> None:
             await client.set_preference("defaults", defaults.to_value(), user)
 
         self._client = client
-        self._kept = Preferences(load, store, most=_MOST_PEOPLE)
+        self._preferences = Preferences(load, store, most=_MOST_PEOPLE)
 
-    async def of(self, user: str) -> Defaults:
+    async def get(self, user: str) -> UserDefaults:
         """Return somebody's defaults."""
-        return await self._kept.get(user)
+        return await self._preferences.get(user)
 
-    async def change(self, user: str, change: Callable[[Defaults], Defaults]) -> Defaults:
+    async def change(
+        self, user: str, change: Callable[[UserDefaults], UserDefaults]
+    ) -> UserDefaults:
         """Change a user's defaults, and return what they are now."""
-        return await self._kept.change(user, change)
+        return await self._preferences.change(user, change)
 
-    async def adopt_private_list(self) -> None:
+    async def migrate_private_list(self) -> None:
         """Note the wish of each person on the list that earlier versions kept, and drop the list.
 
         Raises:

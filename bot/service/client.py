@@ -103,10 +103,10 @@ class CascadeClient:
         await self._http.aclose()
 
     async def create_job(
-        self, order: Mapping[str, Any], *, job_id: str, user: str, client_state: dict[str, Any]
+        self, request: Mapping[str, Any], *, job_id: str, user: str, client_state: dict[str, Any]
     ) -> Job:
         """Have something made for a user; ``job_id`` is a ULID of now."""
-        body = {**order, "id": job_id, "user": user, "client_state": client_state}
+        body = {**request, "id": job_id, "user": user, "client_state": client_state}
         return Job.from_json(await self._json("POST", "/v1/jobs", json=body))
 
     async def job(self, job_id: str, user: str | None = None) -> Job:
@@ -220,7 +220,7 @@ class CascadeClient:
         """
         await self._send_once("GET", "/readyz", {})
 
-    async def follow(self, job_id: str) -> AsyncGenerator[JobEvent]:
+    async def events(self, job_id: str) -> AsyncGenerator[JobEvent]:
         """Yield a job's events, past ones first, up to and with its end; reconnects by itself.
 
         While the service does not answer, it yields one event ``LOST``, then one ``FOUND``. The
@@ -232,7 +232,7 @@ class CascadeClient:
         last_id, failures, unopened, is_lost = "", 0, 0, False
         while True:
             try:
-                async with aclosing(self._events(job_id, last_id)) as events:
+                async with aclosing(self._open_stream(job_id, last_id)) as events:
                     async for event in events:
                         if event.type == _OVER:
                             return
@@ -254,7 +254,7 @@ class CascadeClient:
                 is_lost = True
                 yield JobEvent("", LOST, {})
 
-    async def _events(self, job_id: str, last_event_id: str) -> AsyncGenerator[JobEvent]:
+    async def _open_stream(self, job_id: str, last_event_id: str) -> AsyncGenerator[JobEvent]:
         headers = _headers() | {"accept": "text/event-stream"}
         if last_event_id:
             headers["last-event-id"] = last_event_id

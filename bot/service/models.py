@@ -38,7 +38,7 @@ class Image(_FromJson):
 
 
 @dataclass(frozen=True, slots=True)
-class Request(_FromJson):
+class ResolvedRequest(_FromJson):
     """The request of a job, every value decided."""
 
     kind: str
@@ -101,7 +101,7 @@ class Job:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
-    request: Request
+    request: ResolvedRequest
     images: tuple[Image, ...]
     error: CascadeError | None
     cost: Cost
@@ -134,7 +134,7 @@ class Job:
             finished_at=_time(body["finished_at"]),
             created_at=datetime.fromisoformat(body["created_at"]),
             progress=Progress.from_json(progress) if progress else None,
-            request=Request.from_json(body["request"]),
+            request=ResolvedRequest.from_json(body["request"]),
             images=tuple(Image.from_json(image) for image in body["images"]),
             error=from_dict(error) if error else None,
             cost=Cost.from_json(body["cost"]),

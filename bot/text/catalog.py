@@ -11,7 +11,7 @@ FALLBACK = "en"
 _ZERO_IS_SINGULAR = ("fr",)
 
 
-class Texts:
+class Catalog:
     """All sentences in all languages.
 
     Args:
@@ -37,7 +37,7 @@ class Texts:
         """Return the languages, English first."""
         return (FALLBACK, *sorted(self._by_language.keys() - {FALLBACK}))
 
-    def keys(self, language: str) -> Mapping[str, str]:
+    def sentences(self, language: str) -> Mapping[str, str]:
         """Return a language's sentences by key."""
         return self._by_language[language]
 
@@ -45,7 +45,7 @@ class Texts:
         """Return a sentence if there is one in exactly this language; else None."""
         return self._by_language.get(_language(locale), {}).get(key)
 
-    def say(self, key: str, locale: str, **values: object) -> str:
+    def translate(self, key: str, locale: str, **values: object) -> str:
         """Return a sentence in the language of a Discord locale, or in English.
 
         A sentence with the forms ``one`` and ``other`` is chosen by the value ``count``.
@@ -62,20 +62,20 @@ class Texts:
         raise KeyError(key)
 
 
-class Voice:
+class Translator:
     """The sentences in one language: what a layout or an answer speaks with."""
 
-    def __init__(self, texts: Texts, locale: str) -> None:
-        self._texts = texts
+    def __init__(self, catalog: Catalog, locale: str) -> None:
+        self._catalog = catalog
         self.locale = locale
 
     def __call__(self, key: str, **values: object) -> str:
-        """Return a sentence, see :meth:`Texts.say`."""
-        return self._texts.say(key, self.locale, **values)
+        """Return a sentence, see :meth:`Catalog.translate`."""
+        return self._catalog.translate(key, self.locale, **values)
 
     def find(self, key: str) -> str | None:
         """Return a sentence if there is one in exactly this language; else None."""
-        return self._texts.translation(key, self.locale)
+        return self._catalog.translation(key, self.locale)
 
 
 def _language(locale: str) -> str:

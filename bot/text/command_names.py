@@ -11,7 +11,7 @@ from discord import app_commands
 from discord.app_commands import TranslationContextLocation as Location
 from discord.app_commands import locale_str
 
-from bot.text.catalog import FALLBACK, Texts
+from bot.text.catalog import FALLBACK, Catalog
 
 _NAMES = (Location.command_name, Location.group_name, Location.parameter_name)
 
@@ -19,8 +19,8 @@ _NAMES = (Location.command_name, Location.group_name, Location.parameter_name)
 class CommandTranslator(app_commands.Translator):
     """Finds the names and descriptions of commands; English ones are in the code."""
 
-    def __init__(self, texts: Texts) -> None:
-        self._texts = texts
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
 
     async def translate(
         self,
@@ -31,7 +31,7 @@ class CommandTranslator(app_commands.Translator):
         """Return a text in a language; None leaves the English one."""
         if locale.value.startswith(FALLBACK):
             return None
-        return self._texts.translation(key_of(context), locale.value)
+        return self._catalog.translation(key_of(context), locale.value)
 
 
 def key_of(context: app_commands.TranslationContextTypes) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bot.text.catalog import Voice
+from bot.text.catalog import Translator
 from cascade_core.errors import CascadeError, RateLimited
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal(Exception):
+class UserError(Exception):
     """The bot itself says no.
 
     Attributes:
@@ -22,12 +22,12 @@ class Refusal(Exception):
     values: tuple[tuple[str, object], ...] = ()
 
     @classmethod
-    def because(cls, key: str, **values: object) -> Refusal:
+    def because(cls, key: str, **values: object) -> UserError:
         """Make one from a sentence's key and values."""
-        return cls(f"refused.{key}", tuple(values.items()))
+        return cls(f"user_error.{key}", tuple(values.items()))
 
 
-SENTENCES = {
+MESSAGE_KEYS = {
     "invalid_value": "error.invalid",
     "unsupported_combination": "error.unsupported",
     "unauthorized": "error.setup",
@@ -58,7 +58,7 @@ SENTENCES = {
 """The sentence of each code of `cascade_core.errors`."""
 
 
-_PEOPLES = (
+_USER_CODES = (
     "invalid_value",
     "unsupported_combination",
     "not_found",
@@ -95,42 +95,46 @@ _RANGES = (
 
 def is_fault(error: BaseException) -> bool:
     """Return True if a failure is the service's or the bot's, not of what was asked for."""
-    if isinstance(error, Refusal):
+    if isinstance(error, UserError):
         return False
-    return not isinstance(error, CascadeError) or error.code not in _PEOPLES
+    return not isinstance(error, CascadeError) or error.code not in _USER_CODES
 
 
-def sentence(error: BaseException, voice: Voice, reference: str) -> str:
+def error_message(error: BaseException, translate: Translator, reference: str) -> str:
     """Return what to tell a person about a failure; only a fault of ours has a reference."""
-    if isinstance(error, Refusal):
-        return voice(error.key, **dict(error.values))
-    told = _told(error, voice) if isinstance(error, CascadeError) else voice("error.internal")
+    if isinstance(error, UserError):
+        return translate(error.key, **dict(error.values))
+    told = (
+        _service_error_message(error, translate)
+        if isinstance(error, CascadeError)
+        else translate("error.internal")
+    )
     if not reference or not is_fault(error):
         return told
-    return f"{told}\n-# {voice('error.reference', reference=reference)}"
+    return f"{told}\n-# {translate('error.reference', reference=reference)}"
 
 
-def means_gone(error: CascadeError) -> bool:
+def is_source_gone(error: CascadeError) -> bool:
     """Return True if an error means that what a picture was to be made from is gone."""
-    return SENTENCES.get(error.code) == "error.gone"
+    return MESSAGE_KEYS.get(error.code) == "error.gone"
 
 
-def _told(error: CascadeError, voice: Voice) -> str:
-    key = SENTENCES.get(error.code, "error.internal")
+def _service_error_message(error: CascadeError, translate: Translator) -> str:
+    key = MESSAGE_KEYS.get(error.code, "error.internal")
     if key == "error.invalid":
-        return _invalid(error, voice)
+        return _invalid_value_message(error, translate)
     if isinstance(error, RateLimited):
-        return voice(key, seconds=max(1, round(error.retry_after_s)))
-    return voice(key)
+        return translate(key, seconds=max(1, round(error.retry_after_s)))
+    return translate(key)
 
 
-def _invalid(error: CascadeError, voice: Voice) -> str:
+def _invalid_value_message(error: CascadeError, translate: Translator) -> str:
     """Return what is wrong with a value, with the field's name and range in the language."""
     if error.field not in FIELDS:
-        return voice("error.unsupported")
-    field = voice(f"field.{error.field}")
+        return translate("error.unsupported")
+    field = translate(f"field.{error.field}")
     for key, pattern in _RANGES:
         if found := pattern.search(error.message):
             values = {name: int(x) if x.isdecimal() else x for name, x in found.groupdict().items()}
-            return voice(key, field=field, **values)
-    return voice("error.invalid", field=field)
+            return translate(key, field=field, **values)
+    return translate("error.invalid", field=field)

@@ -35,13 +35,13 @@ class CustomId:
     """The parsed id of a button or a form.
 
     Attributes:
-        target: a job's id, or where a page begins.
+        subject: a job's id, or where a page begins.
         arg: which picture of the job, by index; the seed that the Edit form was filled with; or
             empty.
     """
 
     action: Action
-    target: str
+    subject: str
     arg: str = ""
 
     @property
@@ -50,7 +50,7 @@ class CustomId:
         return int(self.arg) if self.arg.isdecimal() else None
 
     def __str__(self) -> str:
-        return ":".join(filter(None, (_VERSION, self.action, self.target, self.arg)))
+        return ":".join(filter(None, (_VERSION, self.action, self.subject, self.arg)))
 
 
 def parse(text: str) -> CustomId | None:

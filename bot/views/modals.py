@@ -9,7 +9,7 @@ import discord
 from discord import ui
 
 from bot.policy.job_request import EditedValues
-from bot.text.catalog import Voice
+from bot.text.catalog import Translator
 from bot.text.markdown import MAX_PROMPT_CHARS
 from bot.views.custom_ids import CustomId
 
@@ -21,7 +21,7 @@ class EditForm(ui.Modal):
     """Asks for prompt, negative prompt, seed and size, filled with what they were.
 
     Args:
-        voice: the language.
+        translate: the language.
         job_id: of the pictures.
         values: what it is filled with.
         indices: of the job's pictures; of several, it asks first which one is meant.
@@ -30,17 +30,17 @@ class EditForm(ui.Modal):
 
     def __init__(
         self,
-        voice: Voice,
+        translate: Translator,
         job_id: str,
         values: EditedValues,
         indices: Sequence[int] = (),
         may_be_all: bool = True,
     ) -> None:
         custom_id = str(CustomId("edit", job_id, values.seed))
-        super().__init__(title=voice("modal.title"), custom_id=custom_id)
+        super().__init__(title=translate("modal.title"), custom_id=custom_id)
         if len(indices) > 1:
-            choice = _choice(voice, indices, may_be_all)
-            self.add_item(ui.Label(text=voice("modal.which"), component=choice))
+            choice = _choice(translate, indices, may_be_all)
+            self.add_item(ui.Label(text=translate("modal.which"), component=choice))
         long, short = discord.TextStyle.paragraph, discord.TextStyle.short
         fields = (
             ("prompt", values.prompt, long, MAX_PROMPT_CHARS, True),
@@ -56,7 +56,7 @@ class EditForm(ui.Modal):
                 required=is_required,
                 max_length=max_chars,
             )
-            self.add_item(ui.Label(text=voice(f"modal.{name}"), component=entry))
+            self.add_item(ui.Label(text=translate(f"modal.{name}"), component=entry))
         self.stop()  # so that discord.py keeps no copy, see the module's first line
 
 
@@ -73,14 +73,16 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
     )
 
 
-def _choice(voice: Voice, indices: Sequence[int], may_be_all: bool) -> ui.RadioGroup[ui.Modal]:
+def _choice(
+    translate: Translator, indices: Sequence[int], may_be_all: bool
+) -> ui.RadioGroup[ui.Modal]:
     """Return the question which picture is meant; nothing is chosen yet."""
     options = [
         discord.RadioGroupOption(label=str(number), value=str(index))
         for number, index in enumerate(indices, 1)
     ]
     if may_be_all:
-        label = voice("modal.all", count=len(indices))
+        label = translate("modal.all", count=len(indices))
         options.append(discord.RadioGroupOption(label=label, value="all"))
     return ui.RadioGroup(custom_id="which", options=options)
 

@@ -16,7 +16,7 @@ from discord import ButtonStyle
 from bot.policy.credit import Credit
 from bot.policy.job_request import EditedValues
 from bot.service.models import Job
-from bot.text.catalog import Voice
+from bot.text.catalog import Translator
 from bot.text.markdown import escape, shorten, unescape
 from bot.views import custom_ids
 from bot.views.attachments import PictureFile
@@ -70,7 +70,7 @@ class ShownPictures:
 
 
 def live(
-    voice: Voice,
+    translate: Translator,
     job_id: str,
     prompt: str,
     snapshot: Snapshot,
@@ -79,19 +79,25 @@ def live(
     credit: Credit | None = None,
 ) -> Layout:
     """Return the message of a job in progress."""
-    lines = [*credited(voice, credit), f"**{_short(prompt)}**", *_state_lines(voice, snapshot)]
+    lines = [
+        *credited(translate, credit),
+        f"**{_short(prompt)}**",
+        *_state_lines(translate, snapshot),
+    ]
     pictures = None
     if preview:
-        pictures = gallery([preview[0]], [_alt(voice("live.preview_alt", prompt=prompt))], spoiler)
+        pictures = gallery(
+            [preview[0]], [_alt(translate("live.preview_alt", prompt=prompt))], spoiler
+        )
     return Layout(
         box([text("\n".join(lines)), pictures], WORKING_COLOUR),
-        row(button(CustomId("cancel", job_id), voice("button.cancel"))),
+        row(button(CustomId("cancel", job_id), translate("button.cancel"))),
         files=[preview] if preview else (),
     )
 
 
 def finished(
-    voice: Voice,
+    translate: Translator,
     job: Job,
     files: Sequence[PictureFile],
     *,
@@ -103,7 +109,7 @@ def finished(
     """Return the message of a job that has succeeded.
 
     Args:
-        voice: the language.
+        translate: the language.
         job: with at least one picture.
         files: one for each of its pictures.
         spoiler: hide the pictures until they are clicked on.
@@ -111,40 +117,40 @@ def finished(
         credit: what the job came from.
         choose_to_delete: ask which picture to delete, in the place of the usual buttons.
     """
-    shown = galleries([file.name for file in files], _alts(voice, job, len(files)), spoiler)
+    shown = galleries([file.name for file in files], _alts(translate, job, len(files)), spoiler)
     parts = [
-        *map(text, credited(voice, credit)),
+        *map(text, credited(translate, credit)),
         *shown,
-        text("\n".join(_result_lines(voice, job, files, links))),
+        text("\n".join(_result_lines(translate, job, files, links))),
     ]
     return Layout(
         box(parts),
-        *(delete_rows(voice, job) if choose_to_delete else result_rows(voice, job)),
+        *(delete_rows(translate, job) if choose_to_delete else result_rows(translate, job)),
         files=[(file.name, file.data) for file in files],
     )
 
 
-def credited(voice: Voice, credit: Credit | None) -> Iterator[str]:
+def credited(translate: Translator, credit: Credit | None) -> Iterator[str]:
     """Yield the line that names the button and its presser, with a link to the earlier message."""
     if credit is not None:
-        line = voice(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
+        line = translate(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
         yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))
 
 
-def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
+def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons under a job's pictures, which are numbered by their places."""
     indices = [image.index for image in job.images]
     is_one = len(indices) == 1
     # Under several pictures words only: four stand side by side on a phone then.
     again = [
-        button(CustomId(action, job.id), voice(f"button.{action}"), emoji if is_one else None)
+        button(CustomId(action, job.id), translate(f"button.{action}"), emoji if is_one else None)
         for action, emoji in _ON_PICTURES
     ]
     if is_one:
         vary = CustomId("vary", job.id, str(indices[0]))
-        yield row(button(vary, voice("button.vary"), "✨", ButtonStyle.primary), *again)
+        yield row(button(vary, translate("button.vary"), "✨", ButtonStyle.primary), *again)
         return
-    yield text(small(f"✨ V1–V{len(indices)}: {voice('button.vary')}"))  # noqa: RUF001
+    yield text(small(f"✨ V1–V{len(indices)}: {translate('button.vary')}"))  # noqa: RUF001
     yield row(
         *(
             button(CustomId("vary", job.id, str(index)), f"V{place}")
@@ -154,10 +160,10 @@ def result_rows(voice: Voice, job: Job) -> Iterator[Any]:
     yield row(*again)
 
 
-def delete_rows(voice: Voice, job: Job) -> Iterator[Any]:
+def delete_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons that ask which of a job's pictures to delete."""
     danger = ButtonStyle.danger
-    yield text(voice("delete.which"))
+    yield text(translate("delete.which"))
     yield row(
         *(
             button(CustomId("erase", job.id, str(image.index)), str(place), "🗑️", danger)
@@ -165,29 +171,38 @@ def delete_rows(voice: Voice, job: Job) -> Iterator[Any]:
         )
     )
     yield row(
-        button(CustomId("erase", job.id, "all"), voice("button.delete_all"), "🗑️", danger),
-        button(CustomId("erase", job.id, "none"), voice("button.cancel")),
+        button(CustomId("erase", job.id, "all"), translate("button.delete_all"), "🗑️", danger),
+        button(CustomId("erase", job.id, "none"), translate("button.cancel")),
     )
 
 
 def ended(
-    voice: Voice, job: Job, reason: str, credit: Credit | None = None, *, is_fault: bool = False
+    translate: Translator,
+    job: Job,
+    reason: str,
+    credit: Credit | None = None,
+    *,
+    is_fault: bool = False,
 ) -> Layout:
     """Return the message of a job that made no picture; ``is_fault``: through a fault of ours."""
-    lines = [*credited(voice, credit), f"**{_short(job.request.prompt)}**", reason]
+    lines = [*credited(translate, credit), f"**{_short(job.request.prompt)}**", reason]
     return Layout(
         box([text("\n".join(lines))], FAILED_COLOUR if is_fault else QUIET_COLOUR),
         row(
-            button(CustomId("again", job.id), voice("button.again"), "🔁"),
-            button(CustomId("delete", job.id), voice("button.delete"), "🗑️"),
+            button(CustomId("again", job.id), translate("button.again"), "🔁"),
+            button(CustomId("delete", job.id), translate("button.delete"), "🗑️"),
         ),
     )
 
 
-def resting(voice: Voice, job_id: str, prompt: str, credit: Credit | None = None) -> Layout:
+def paused(translate: Translator, job_id: str, prompt: str, credit: Credit | None = None) -> Layout:
     """Return the message of a job whose progress is not shown until the bot is back."""
-    lines = [*credited(voice, credit), f"**{_short(prompt)}**", small(voice("live.restarting"))]
-    cancel = button(CustomId("cancel", job_id), voice("button.cancel"))
+    lines = [
+        *credited(translate, credit),
+        f"**{_short(prompt)}**",
+        small(translate("live.restarting")),
+    ]
+    cancel = button(CustomId("cancel", job_id), translate("button.cancel"))
     return Layout(box([text("\n".join(lines))], QUIET_COLOUR), row(cancel))
 
 
@@ -222,63 +237,65 @@ def has_spoiler(components: Sequence[Any]) -> bool:
     return any(item.get("spoiler") for item in items)
 
 
-def seconds(voice: Voice, value_s: float) -> str:
+def seconds(translate: Translator, value_s: float) -> str:
     """Return a duration in words of the language."""
     number = f"{value_s:.1f}" if value_s < 10 else f"{value_s:.0f}"
-    return voice("unit.seconds", number=number.replace(".", voice("unit.decimal_point")))
+    return translate("unit.seconds", number=number.replace(".", translate("unit.decimal_point")))
 
 
-def _state_lines(voice: Voice, snapshot: Snapshot) -> Iterator[str]:
-    done = "" if snapshot.done_at is None else voice("live.done", when=f"<t:{snapshot.done_at}:R>")
+def _state_lines(translate: Translator, snapshot: Snapshot) -> Iterator[str]:
+    done = (
+        "" if snapshot.done_at is None else translate("live.done", when=f"<t:{snapshot.done_at}:R>")
+    )
     if snapshot.stage is not None:
         yield percent(snapshot.fraction)
     if snapshot.is_lost:
-        yield small(voice("live.lost"))
+        yield small(translate("live.lost"))
         return
     if snapshot.stage is None:
-        waiting = voice("live.waiting") if not snapshot.position else ""
-        ahead = voice("live.ahead", count=snapshot.position) if snapshot.position else ""
+        waiting = translate("live.waiting") if not snapshot.position else ""
+        ahead = translate("live.ahead", count=snapshot.position) if snapshot.position else ""
         yield small(" · ".join(filter(None, (waiting, ahead, done))))
         return
-    stage = voice(f"live.stage_{snapshot.stage}")
+    stage = translate(f"live.stage_{snapshot.stage}")
     number = f"{snapshot.index + 1}/{snapshot.n}" if snapshot.n > 1 else ""
     step = f"{snapshot.step}/{snapshot.steps}" if snapshot.steps > 1 else ""
     yield small(" · ".join(filter(None, (f"{stage} {step}".strip(), number, done))))
 
 
 def _result_lines(
-    voice: Voice, job: Job, files: Sequence[PictureFile], links: Sequence[str]
+    translate: Translator, job: Job, files: Sequence[PictureFile], links: Sequence[str]
 ) -> Iterator[str]:
     request, first = job.request, job.images[0]
     yield _short(request.prompt)
     if request.negative_prompt:
         yield small(_WITHOUT + escape(shorten(request.negative_prompt, _SHOWN_NEGATIVE_CHARS)))
-    facts = [voice("result.seed", seed=first.seed)]
+    facts = [translate("result.seed", seed=first.seed)]
     if first.decoder_seed != first.seed:
-        facts.append(voice("result.details", seed=first.decoder_seed))
+        facts.append(translate("result.details", seed=first.decoder_seed))
     yield small(" · ".join([*facts, f"{request.width}×{request.height}"]))  # noqa: RUF001
     for warning in job.warnings:
-        yield small(f"⚠️ {_warning(voice, warning)}")
+        yield small(f"⚠️ {_warning(translate, warning)}")
     if not all(file.is_original for file in files):
         named = [f"[{number}]({link})" for number, link in enumerate(links, 1)]
-        originals = [voice("result.originals"), *named] if named else []
-        yield small(" ".join([voice("result.smaller"), *originals]))
+        originals = [translate("result.originals"), *named] if named else []
+        yield small(" ".join([translate("result.smaller"), *originals]))
 
 
-def _warning(voice: Voice, warning: str) -> str:
+def _warning(translate: Translator, warning: str) -> str:
     found = _UNREAD.fullmatch(warning)
     if found is None:
         return escape(warning)
     key = "result.unread" if found[2] == "prompt" else "result.unread_negative"
-    return voice(key, count=int(found[1]))
+    return translate(key, count=int(found[1]))
 
 
-def _alts(voice: Voice, job: Job, count: int) -> list[str]:
+def _alts(translate: Translator, job: Job, count: int) -> list[str]:
     prompt = job.request.prompt
     if count == 1:
         return [_alt(prompt)]
     return [
-        _alt(voice("result.alt", number=number, count=count, prompt=prompt))
+        _alt(translate("result.alt", number=number, count=count, prompt=prompt))
         for number in range(1, count + 1)
     ]
 

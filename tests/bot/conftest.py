@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.service.models import Cost, Image, Job, Request
-from bot.text.catalog import Texts, Voice
+from bot.service.models import Cost, Image, Job, ResolvedRequest
+from bot.text.catalog import Catalog, Translator
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB_ID = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
@@ -16,13 +16,13 @@ JobMaker = Callable[..., Job]
 
 
 @pytest.fixture(scope="session")
-def texts() -> Texts:
-    return Texts.load()
+def catalog() -> Catalog:
+    return Catalog.load()
 
 
 @pytest.fixture
-def voice(texts: Texts) -> Voice:
-    return Voice(texts, "en-GB")
+def translate(catalog: Catalog) -> Translator:
+    return Translator(catalog, "en-GB")
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "created_at": NOW,
         "started_at": NOW,
         "finished_at": NOW + timedelta(seconds=4),
-        "request": Request(**request),
+        "request": ResolvedRequest(**request),
         "images": images,
         "error": None,
         "cost": Cost(2.0, 1.5, 0.25),

@@ -13,11 +13,11 @@ import pytest_asyncio
 import simcord
 
 from bot.app import CascadeBot
-from bot.commands import option_checks as options
+from bot.commands import option_checks
 from bot.service.client import CascadeClient
 from bot.settings import load_settings
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
 
@@ -31,7 +31,7 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
 
 
 def new_bot(client: CascadeClient) -> CascadeBot:
-    return CascadeBot(load_settings(token="t", sync=False), client, Texts.load(), Metrics())
+    return CascadeBot(load_settings(token="t", sync=False), client, Catalog.load(), Metrics())
 
 
 @asynccontextmanager
@@ -125,7 +125,7 @@ async def test_a_fault_in_the_check_of_options_is_told_like_any_other(
     def stumble(_: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(options, "check", stumble)
+    monkeypatch.setattr(option_checks, "check", stumble)
     async with discord_with_bot(service) as (env, _client):
         channel = env.create_guild().create_text_channel("general")
         alice = channel.guild.add_member(env.create_user("alice"))

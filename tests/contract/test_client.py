@@ -53,7 +53,7 @@ async def test_a_job_is_accepted_followed_and_its_picture_fetched(
         {"inbox": "x"},
     )
     await service.succeed(job.id)
-    seen = [event async for event in client.follow(job.id)]
+    seen = [event async for event in client.events(job.id)]
     assert [event.type for event in seen] == [
         "queued", "progress", "image", "progress", "image", "succeeded",
     ]  # fmt: skip
@@ -187,7 +187,7 @@ async def test_the_stream_of_events_survives_a_restart_of_the_service(
     events: asyncio.Queue[JobEvent] = asyncio.Queue()
 
     async def follow() -> None:
-        async for event in client.follow(job.id):
+        async for event in client.events(job.id):
             await events.put(event)
 
     following = asyncio.create_task(follow())
@@ -234,7 +234,7 @@ async def test_a_service_that_does_not_answer_is_told_once_and_so_is_its_return(
     server = OneEventServer(unused_tcp_port)
     await server.start()
     client = CascadeClient(f"http://127.0.0.1:{unused_tcp_port}")
-    events = client.follow("JOB")
+    events = client.events("JOB")
     async with asyncio.timeout(HANG_S):
         assert (await anext(events)).type == "queued"
         await server.stop()

@@ -11,11 +11,10 @@ from PIL import Image
 from bot.policy.credit import Credit
 from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import EditedValues
-from bot.policy.user_defaults import Defaults
+from bot.policy.user_defaults import UserDefaults
 from bot.service.models import ModelInfo, ServiceStatus
-from bot.text.catalog import Texts, Voice
-from bot.views import panels
-from bot.views import picture_messages as layouts
+from bot.text.catalog import Catalog, Translator
+from bot.views import panels, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.modals import EditForm
@@ -38,37 +37,39 @@ def _file(colour: int) -> tuple[str, bytes]:
     return f"{colour:06x}.png", file.getvalue()
 
 
-def _layouts(voice: Voice) -> Iterator[Layout]:
+def _layouts(translate: Translator) -> Iterator[Layout]:
     preview, *four = map(_file, _COLOURS)
     job = job_like(4, prompt=_PROMPT, negative_prompt="text")
-    yield layouts.live(voice, JOB_ID, _PROMPT, Snapshot(position=2, done_at=1060))
-    yield layouts.live(voice, JOB_ID, _PROMPT, Snapshot(stage="c", step=9, steps=20), preview)
-    yield layouts.finished(voice, job, [PictureFile(*file, False) for file in four])
+    yield picture_messages.live(translate, JOB_ID, _PROMPT, Snapshot(position=2, done_at=1060))
+    yield picture_messages.live(
+        translate, JOB_ID, _PROMPT, Snapshot(stage="c", step=9, steps=20), preview
+    )
+    yield picture_messages.finished(translate, job, [PictureFile(*file, False) for file in four])
     one = job_like(1, prompt=_PROMPT)
-    yield layouts.finished(voice, one, [PictureFile(*preview, True)], credit=_CREDIT)
-    yield layouts.ended(voice, job_like(state="failed"), "no", is_fault=True)
-    yield layouts.ended(voice, job_like(state="cancelled"), "no")
-    yield panels.info(voice, job, four, ["https://pictures.example.org/1"], _MODEL)
-    yield panels.gallery_page(voice, 0, [one], [preview], more=True)
-    yield panels.queue(voice, [job_like(state="queued")], 0, None)
-    yield panels.settings(voice, Defaults())
-    yield panels.rules(voice, GuildRules(words=("cat",), channels=(7,)))
+    yield picture_messages.finished(translate, one, [PictureFile(*preview, True)], credit=_CREDIT)
+    yield picture_messages.ended(translate, job_like(state="failed"), "no", is_fault=True)
+    yield picture_messages.ended(translate, job_like(state="cancelled"), "no")
+    yield panels.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
+    yield panels.gallery_page(translate, 0, [one], [preview], more=True)
+    yield panels.queue(translate, [job_like(state="queued")], 0, None)
+    yield panels.settings(translate, UserDefaults())
+    yield panels.rules(translate, GuildRules(words=("cat",), channels=(7,)))
     ended = {"succeeded": 9, "failed": 1}
-    yield panels.status(voice, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
-    yield notice(voice("refused.not_admin"), FAILED_COLOUR)
+    yield panels.status(translate, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
+    yield notice(translate("user_error.not_admin"), FAILED_COLOUR)
 
 
 def _shown() -> list[str]:
-    voice = Voice(Texts.load(), "en")
+    translate = Translator(Catalog.load(), "en")
     names, users = {"7": "art"}, {"4": "alice"}
     shown = [
         message_html(
             Seen(one.to_components(), dict(one.files), 1000.0, channels=names, users=users)
         )
-        for one in _layouts(voice)
+        for one in _layouts(translate)
     ]
     values = EditedValues(prompt=_PROMPT, seed="7", size="256x256")
-    form = EditForm(voice, JOB_ID, values, (0, 2, 3))
+    form = EditForm(translate, JOB_ID, values, (0, 2, 3))
     return [*shown, modal_html(form.to_dict())]
 
 

@@ -14,7 +14,7 @@ from bot.app import CascadeBot
 from bot.service.client import CascadeClient
 from bot.settings import load_settings
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 from bot.text.command_names import CommandTranslator
 
 SUBCOMMANDS = (1, 2)
@@ -22,18 +22,18 @@ CHAT, MENU = 1, 3
 
 
 @pytest_asyncio.fixture
-async def bot(texts: Texts) -> AsyncIterator[CascadeBot]:
+async def bot(catalog: Catalog) -> AsyncIterator[CascadeBot]:
     """A bot that nobody has connected."""
     transport = httpx.MockTransport(lambda _: httpx.Response(503))
     client = CascadeClient("http://x", transport=transport)
-    bot = CascadeBot(load_settings(token="t"), client, texts, Metrics())
+    bot = CascadeBot(load_settings(token="t"), client, catalog, Metrics())
     await bot.setup_hook()
     yield bot
     await client.close()
 
 
-async def payloads(bot: CascadeBot, texts: Texts) -> list[dict[str, Any]]:
-    translator = CommandTranslator(texts)
+async def payloads(bot: CascadeBot, catalog: Catalog) -> list[dict[str, Any]]:
+    translator = CommandTranslator(catalog)
     found = [
         await command.get_translated_payload(bot.tree, translator)
         for command in bot.tree.get_commands()
@@ -48,11 +48,11 @@ def parts(payload: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 async def test_every_name_and_description_is_there_in_every_language(
-    bot: CascadeBot, texts: Texts
+    bot: CascadeBot, catalog: Catalog
 ) -> None:
-    for payload in await payloads(bot, texts):
+    for payload in await payloads(bot, catalog):
         for part in parts(payload):
-            for language in set(texts.languages) - {"en"}:
+            for language in set(catalog.languages) - {"en"}:
                 what = (payload["name"], part["name"], language)
                 names = part["name_localizations"]
                 assert language in names, what
@@ -62,8 +62,10 @@ async def test_every_name_and_description_is_there_in_every_language(
                     assert language in choice["name_localizations"], what
 
 
-async def test_names_and_descriptions_are_what_discord_takes(bot: CascadeBot, texts: Texts) -> None:
-    for payload in await payloads(bot, texts):
+async def test_names_and_descriptions_are_what_discord_takes(
+    bot: CascadeBot, catalog: Catalog
+) -> None:
+    for payload in await payloads(bot, catalog):
         for part in parts(payload):
             names = [part["name"], *part["name_localizations"].values()]
             if payload["type"] == MENU:
@@ -75,7 +77,7 @@ async def test_names_and_descriptions_are_what_discord_takes(bot: CascadeBot, te
             assert all(1 <= len(text) <= 100 for text in told), told
 
 
-async def test_no_translation_is_left_over(bot: CascadeBot, texts: Texts) -> None:
+async def test_no_translation_is_left_over(bot: CascadeBot, catalog: Catalog) -> None:
     used: set[str] = set()
 
     class Noting(CommandTranslator):
@@ -85,18 +87,18 @@ async def test_no_translation_is_left_over(bot: CascadeBot, texts: Texts) -> Non
             used.add(key_of(context))
             return await super().translate(string, locale, context)
 
-    noting = Noting(texts)
+    noting = Noting(catalog)
     for command in bot.tree.get_commands():
         await command.get_translated_payload(bot.tree, noting)
-    for language in set(texts.languages) - {"en"}:
-        written = {key for key in texts.keys(language) if key.startswith("command.")}
+    for language in set(catalog.languages) - {"en"}:
+        written = {key for key in catalog.sentences(language) if key.startswith("command.")}
         assert written == {key for key in used if key.startswith("command.")}, language
 
 
 async def test_commands_work_everywhere_but_rules_in_servers_only(
-    bot: CascadeBot, texts: Texts
+    bot: CascadeBot, catalog: Catalog
 ) -> None:
-    by_name = {payload["name"]: payload for payload in await payloads(bot, texts)}
+    by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
         "imagine", "show", "gallery", "queue", "settings", "admin", "Vary details", "Image info",
     }  # fmt: skip
@@ -108,7 +110,7 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 
 
 async def test_the_hash_follows_the_commands_and_where_they_go(
-    bot: CascadeBot, texts: Texts
+    bot: CascadeBot, catalog: Catalog
 ) -> None:
     before = await bot.commands_hash()
     assert await bot.commands_hash() == before

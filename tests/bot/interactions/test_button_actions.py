@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from bot.interactions.button_actions import Actions
+from bot.interactions.button_actions import ButtonActions
 from bot.views import custom_ids
 
 
 def test_every_action_of_an_id_can_be_done() -> None:
     nothing: Any = None
-    assert set(get_args(custom_ids.Action)) == set(Actions(nothing, nothing, nothing)._handlers)
+    assert set(get_args(custom_ids.Action)) == set(
+        ButtonActions(nothing, nothing, nothing)._handlers
+    )

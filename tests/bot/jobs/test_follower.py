@@ -13,21 +13,21 @@ import pytest
 import pytest_asyncio
 from ulid import ULID
 
-from bot.jobs import follower as courier_module
-from bot.jobs.destination import Address
-from bot.jobs.follower import Courier
-from bot.jobs.message_sender import Outcome
-from bot.jobs.outcome import Results
+from bot.jobs import follower as follower_module
+from bot.jobs.delivery_target import DeliveryTarget
+from bot.jobs.follower import JobFollower
+from bot.jobs.message_sender import SendResult
+from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.telemetry.metrics import Metrics
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 from bot.views.components import Layout
 from cascade_core.errors import Forbidden, NotReady
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
 
-ADDRESS = Address(
+TARGET = DeliveryTarget(
     application_id=1,
     token="t",
     token_until=2**40,
@@ -42,36 +42,36 @@ ADDRESS = Address(
     locale="en-US",
     file_limit_bytes=10**7,
 )
-DONE, GONE, LATER = Outcome.DONE, Outcome.GONE, Outcome.LATER
+DONE, GONE, LATER = SendResult.DONE, SendResult.GONE, SendResult.LATER
 
 
-class ScriptedPostman:
+class ScriptedSender:
     """Answers with the outcomes it was given, the last one for ever."""
 
-    def __init__(self, *edits: Outcome, direct: tuple[Outcome, ...] = (DONE,)) -> None:
+    def __init__(self, *edits: SendResult, direct: tuple[SendResult, ...] = (DONE,)) -> None:
         self._edits, self._direct = list(edits or (DONE,)), list(direct)
         self.edits: list[Layout] = []
         self.directs: list[tuple[int, Layout, str]] = []
         self.arrived: set[str] = set()
 
-    async def edit(self, _address: Address, layout: Layout) -> Outcome:
+    async def edit(self, _target: DeliveryTarget, layout: Layout) -> SendResult:
         self.edits.append(layout)
         return self._edits.pop(0) if len(self._edits) > 1 else self._edits[0]
 
-    async def tell_apart(self, _address: Address, _layout: Layout) -> Outcome:
-        return Outcome.UNREACHABLE
+    async def replace_privately(self, _target: DeliveryTarget, _layout: Layout) -> SendResult:
+        return SendResult.UNREACHABLE
 
-    async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> Outcome:
+    async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> SendResult:
         self.directs.append((user_id, layout, nonce))
         return self._direct.pop(0) if len(self._direct) > 1 else self._direct[0]
 
-    async def has_direct(self, _user_id: int, job_id: str) -> bool:
+    async def has_sent_direct(self, _user_id: int, job_id: str) -> bool:
         return job_id in self.arrived
 
 
 @pytest.fixture(autouse=True)
 def _no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(courier_module, "_PAUSES_S", (0.0,))
+    monkeypatch.setattr(follower_module, "_PAUSES_S", (0.0,))
 
 
 @pytest_asyncio.fixture
@@ -88,29 +88,31 @@ async def client(service: Service) -> AsyncIterator[CascadeClient]:
 
 
 class Office:
-    """A courier, its scripted postman, and a finished job to deliver."""
+    """A follower, its scripted sender, and a finished job to deliver."""
 
     def __init__(self, client: CascadeClient, service: Service) -> None:
         self.client, self.service = client, service
-        self.metrics, self._texts = Metrics(), Texts.load()
+        self.metrics, self._catalog = Metrics(), Catalog.load()
 
-    async def job(self, address: Address = ADDRESS, finished: bool = True) -> Job:
-        order: dict[str, Any] = {"kind": "generate", "prompt": "a fox"}
-        given: dict[str, Any] = {"user": "discord:4", "client_state": address.to_state()}
-        job = await self.client.create_job(order, job_id=str(ULID()), **given)
+    async def job(self, target: DeliveryTarget = TARGET, finished: bool = True) -> Job:
+        request: dict[str, Any] = {"kind": "generate", "prompt": "a fox"}
+        given: dict[str, Any] = {"user": "discord:4", "client_state": target.to_state()}
+        job = await self.client.create_job(request, job_id=str(ULID()), **given)
         if finished:
             await self.service.succeed(job.id)
         return job
 
-    def courier(self, postman: ScriptedPostman) -> Courier:
-        results = Results(self.client, self._texts)
-        return Courier(self.client, postman, results, self._texts, self.metrics)  # type: ignore[arg-type]
+    def follower(self, sender: ScriptedSender) -> JobFollower:
+        outcomes = OutcomeMessages(self.client, self._catalog)
+        return JobFollower(self.client, sender, outcomes, self._catalog, self.metrics)  # type: ignore[arg-type]
 
-    async def deliver(self, job: Job, postman: ScriptedPostman, address: Address = ADDRESS) -> None:
-        courier = self.courier(postman)
-        courier.take(job, address)
+    async def deliver(
+        self, job: Job, sender: ScriptedSender, target: DeliveryTarget = TARGET
+    ) -> None:
+        follower = self.follower(sender)
+        follower.follow(job, target)
         async with asyncio.timeout(HANG_S):
-            await courier.settle(job.id)
+            await follower.wait_until_delivered(job.id)
 
     async def in_inbox(self) -> int:
         return len((await self.client.jobs(inbox="discord.1")).jobs)
@@ -126,36 +128,36 @@ def office(client: CascadeClient, service: Service) -> Office:
 
 
 async def test_a_storm_longer_than_any_retry_only_delays_the_result(office: Office) -> None:
-    postman = ScriptedPostman(*[LATER] * 12, DONE)
-    await office.deliver(await office.job(), postman)
-    assert postman.edits[-1].files[0][1].startswith(b"\x89PNG")
+    sender = ScriptedSender(*[LATER] * 12, DONE)
+    await office.deliver(await office.job(), sender)
+    assert sender.edits[-1].files[0][1].startswith(b"\x89PNG")
     assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
 
 
 async def test_files_shrink_until_discord_takes_them(office: Office) -> None:
-    postman = ScriptedPostman(DONE, Outcome.TOO_LARGE, Outcome.TOO_LARGE, DONE)
-    await office.deliver(await office.job(), postman)
-    sizes = [len(layout.files[0][1]) for layout in postman.edits if layout.files]
+    sender = ScriptedSender(DONE, SendResult.TOO_LARGE, SendResult.TOO_LARGE, DONE)
+    await office.deliver(await office.job(), sender)
+    sizes = [len(layout.files[0][1]) for layout in sender.edits if layout.files]
     assert sizes[-1] < sizes[-3]
     assert await office.in_inbox() == 0
 
 
 async def test_a_message_that_was_deleted_ends_the_matter(office: Office) -> None:
-    postman = ScriptedPostman(GONE)
-    await office.deliver(await office.job(), postman)
-    assert (postman.directs, await office.in_inbox()) == ([], 0)
+    sender = ScriptedSender(GONE)
+    await office.deliver(await office.job(), sender)
+    assert (sender.directs, await office.in_inbox()) == ([], 0)
     assert office.deliveries("deleted") == 1
 
 
-@pytest.mark.parametrize("outcome", [Outcome.UNREACHABLE, Outcome.REFUSED])
+@pytest.mark.parametrize("outcome", [SendResult.UNREACHABLE, SendResult.REFUSED])
 async def test_what_cannot_be_shown_there_comes_as_a_direct_message(
-    office: Office, outcome: Outcome
+    office: Office, outcome: SendResult
 ) -> None:
     job = await office.job()
-    postman = ScriptedPostman(outcome, direct=(LATER, DONE))
-    await office.deliver(job, postman)
-    assert [(user, nonce) for user, _, nonce in postman.directs] == [(4, job.id[1:])] * 2
-    assert len(postman.directs[0][2]) <= 25
+    sender = ScriptedSender(outcome, direct=(LATER, DONE))
+    await office.deliver(job, sender)
+    assert [(user, nonce) for user, _, nonce in sender.directs] == [(4, job.id[1:])] * 2
+    assert len(sender.directs[0][2]) <= 25
     assert (await office.in_inbox(), office.deliveries("direct")) == (0, 1)
 
 
@@ -163,16 +165,18 @@ async def test_somebody_who_takes_no_direct_messages_keeps_the_picture_in_the_ga
     office: Office,
 ) -> None:
     job = await office.job()
-    await office.deliver(job, ScriptedPostman(Outcome.UNREACHABLE, direct=(Outcome.UNREACHABLE,)))
+    await office.deliver(
+        job, ScriptedSender(SendResult.UNREACHABLE, direct=(SendResult.UNREACHABLE,))
+    )
     assert (await office.in_inbox(), office.deliveries("lost")) == (0, 1)
     assert (await office.client.job(job.id)).images
 
 
 async def test_two_bots_send_one_direct_message(office: Office) -> None:
     job = await office.job()
-    postmen = [ScriptedPostman(Outcome.UNREACHABLE) for _ in range(2)]
-    await asyncio.gather(*(office.deliver(job, postman) for postman in postmen))
-    assert sum(len(postman.directs) for postman in postmen) == 1
+    senders = [ScriptedSender(SendResult.UNREACHABLE) for _ in range(2)]
+    await asyncio.gather(*(office.deliver(job, sender) for sender in senders))
+    assert sum(len(sender.directs) for sender in senders) == 1
     assert await office.in_inbox() == 0
 
 
@@ -181,45 +185,45 @@ async def test_after_a_crash_a_direct_message_is_sent_only_if_it_did_not_arrive(
     office: Office, arrived: bool
 ) -> None:
     job = await office.job()
-    state = ADDRESS.to_state()
+    state = TARGET.to_state()
     await office.client.set_client_state(job.id, state | {"claimed_at": time.time()}, state)
-    postman = ScriptedPostman(Outcome.UNREACHABLE)
+    sender = ScriptedSender(SendResult.UNREACHABLE)
     if arrived:
-        postman.arrived.add(job.id)
-    await office.deliver(job, postman)
-    assert len(postman.directs) == (0 if arrived else 1)
+        sender.arrived.add(job.id)
+    await office.deliver(job, sender)
+    assert len(sender.directs) == (0 if arrived else 1)
     assert await office.in_inbox() == 0
 
 
 async def test_a_restart_takes_up_every_job_in_the_inbox_once(office: Office) -> None:
     jobs = [await office.job() for _ in range(3)]
-    await office.job(replace(ADDRESS, application_id=99))
-    postman = ScriptedPostman()
-    courier = office.courier(postman)
-    assert await courier.recover(1) == 3
-    assert await courier.recover(1) == 3
+    await office.job(replace(TARGET, application_id=99))
+    sender = ScriptedSender()
+    follower = office.follower(sender)
+    assert await follower.recover(1) == 3
+    assert await follower.recover(1) == 3
     for job in jobs:
-        await courier.settle(job.id)
-    with_files = [layout for layout in postman.edits if layout.files]
+        await follower.wait_until_delivered(job.id)
+    with_files = [layout for layout in sender.edits if layout.files]
     assert len([layout for layout in with_files if layout.files[0][0].endswith(".png")]) == 3
     assert await office.in_inbox() == 0
 
 
 async def test_what_was_delivered_is_not_delivered_again(office: Office) -> None:
     job = await office.job()
-    await office.deliver(job, ScriptedPostman())
-    again = ScriptedPostman()
+    await office.deliver(job, ScriptedSender())
+    again = ScriptedSender()
     await office.deliver(await office.client.job(job.id), again)
     assert not any(layout.files for layout in again.edits)
 
 
 async def test_a_stop_leaves_the_job_for_the_next_start(office: Office) -> None:
     job = await office.job(finished=False)
-    postman = ScriptedPostman()
-    courier = office.courier(postman)
-    courier.take(job, ADDRESS)
-    await courier.close(5.0)
-    assert "restarts" in str(postman.edits[-1].to_components())
+    sender = ScriptedSender()
+    follower = office.follower(sender)
+    follower.follow(job, TARGET)
+    await follower.close(5.0)
+    assert "restarts" in str(sender.edits[-1].to_components())
     assert await office.in_inbox() == 1
 
 
@@ -227,9 +231,9 @@ async def test_a_picture_deleted_before_its_delivery_is_told(office: Office) -> 
     job = await office.job()
     image = (await office.client.job(job.id)).images[0]
     await office.client.delete_image(image.id)
-    postman = ScriptedPostman()
-    await office.deliver(job, postman)
-    assert "deleted" in str(postman.edits[-1].to_components())
+    sender = ScriptedSender()
+    await office.deliver(job, sender)
+    assert "deleted" in str(sender.edits[-1].to_components())
 
 
 async def test_an_outage_while_the_pictures_are_fetched_only_delays_the_result(
@@ -243,32 +247,32 @@ async def test_an_outage_while_the_pictures_are_fetched_only_delays_the_result(
         return await real(image_id, user)
 
     monkeypatch.setattr(office.client, "image", image)
-    postman = ScriptedPostman()
-    await office.deliver(await office.job(), postman)
-    assert postman.edits[-1].files[0][1].startswith(b"\x89PNG")
+    sender = ScriptedSender()
+    await office.deliver(await office.job(), sender)
+    assert sender.edits[-1].files[0][1].startswith(b"\x89PNG")
     assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
 
 
-@pytest.mark.parametrize("where", ["_deliver", "_follow"])
+@pytest.mark.parametrize("where", ["_deliver", "_show_progress"])
 async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
     office: Office, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    real, faults = getattr(Courier, where), iter([ZeroDivisionError(), KeyError("step")])
+    real, faults = getattr(JobFollower, where), iter([ZeroDivisionError(), KeyError("step")])
 
     async def stumble(*args: Any) -> None:
         if (fault := next(faults, None)) is not None:
             raise fault
         await real(*args)
 
-    monkeypatch.setattr(Courier, where, stumble)
-    postman, job = ScriptedPostman(), await office.job(finished=where == "_deliver")
-    courier = office.courier(postman)
-    courier.take(job, ADDRESS)
-    if where == "_follow":
+    monkeypatch.setattr(JobFollower, where, stumble)
+    sender, job = ScriptedSender(), await office.job(finished=where == "_deliver")
+    follower = office.follower(sender)
+    follower.follow(job, TARGET)
+    if where == "_show_progress":
         await office.service.succeed(job.id)
     async with asyncio.timeout(HANG_S):
-        await courier.settle(job.id)
-    assert postman.edits[-1].files
+        await follower.wait_until_delivered(job.id)
+    assert sender.edits[-1].files
     assert await office.in_inbox() == 0
 
 
@@ -282,24 +286,24 @@ async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_resul
         raise Forbidden("this key may not")
         yield
 
-    monkeypatch.setattr(office.client, "follow", refuse)
-    postman, job = ScriptedPostman(), await office.job(finished=False)
-    courier = office.courier(postman)
-    courier.take(job, ADDRESS)
+    monkeypatch.setattr(office.client, "events", refuse)
+    sender, job = ScriptedSender(), await office.job(finished=False)
+    follower = office.follower(sender)
+    follower.follow(job, TARGET)
     async with asyncio.timeout(HANG_S):
         await asked.wait()
         await office.service.succeed(job.id)
-        await courier.settle(job.id)
-    assert postman.edits[-1].files
+        await follower.wait_until_delivered(job.id)
+    assert sender.edits[-1].files
 
 
 async def test_a_job_that_the_service_no_longer_has_is_told_and_ends_the_matter(
     office: Office,
 ) -> None:
     job = replace(await office.job(), id=str(ULID()))
-    postman = ScriptedPostman()
-    await office.deliver(job, postman)
-    assert "no longer has this picture" in str(postman.edits[-1].to_components())
+    sender = ScriptedSender()
+    await office.deliver(job, sender)
+    assert "no longer has this picture" in str(sender.edits[-1].to_components())
     assert office.deliveries("lost") == 1
 
 
@@ -307,11 +311,11 @@ async def test_a_job_with_a_strange_address_keeps_no_other_from_its_delivery(
     office: Office,
 ) -> None:
     job, strange = [await office.job() for _ in range(2)]
-    state = ADDRESS.to_state()
+    state = TARGET.to_state()
     state["address"]["of"] = [7]
-    await office.client.set_client_state(strange.id, state, ADDRESS.to_state())
-    courier = office.courier(ScriptedPostman())
-    assert await courier.recover(1) == 2
+    await office.client.set_client_state(strange.id, state, TARGET.to_state())
+    follower = office.follower(ScriptedSender())
+    assert await follower.recover(1) == 2
     for one in (job, strange):
-        await courier.settle(one.id)
+        await follower.wait_until_delivered(one.id)
     assert await office.in_inbox() == 0

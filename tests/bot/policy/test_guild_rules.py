@@ -8,19 +8,19 @@ from typing import Any
 
 import pytest
 
-from bot.policy import guild_rules as rules_module
-from bot.policy.guild_rules import MAX_CHANNELS, MAX_WORDS, GuildRules, Rules, words_of
-from bot.policy.job_request import Order
-from bot.text.catalog import Voice
-from bot.text.error_messages import Refusal, sentence
+from bot.policy import guild_rules
+from bot.policy.guild_rules import MAX_CHANNELS, MAX_WORDS, GuildRules, GuildRulesStore, words_of
+from bot.policy.job_request import JobRequest
+from bot.text.catalog import Translator
+from bot.text.error_messages import UserError, error_message
 from bot.views import panels
 from tests.bot.preference_shelf import PreferenceShelf
 
 
-def refusal(rules: GuildRules, order: Order, is_adult: bool = False) -> Refusal | None:
+def refusal(rules: GuildRules, request: JobRequest, is_adult: bool = False) -> UserError | None:
     try:
-        rules.check(order, (1,), is_adult)
-    except Refusal as error:
+        rules.check(request, (1,), is_adult)
+    except UserError as error:
         return error
     return None
 
@@ -32,17 +32,19 @@ def refusal(rules: GuildRules, order: Order, is_adult: bool = False) -> Refusal 
 def test_a_blocked_word_is_refused_in_both_texts_however_it_is_written(
     prompt: str, negative_prompt: str
 ) -> None:
-    order = Order(prompt=prompt, negative_prompt=negative_prompt)
-    assert refusal(GuildRules(words=("cat",)), order) == Refusal.because("blocked_word", word="cat")
+    request = JobRequest(prompt=prompt, negative_prompt=negative_prompt)
+    assert refusal(GuildRules(words=("cat",)), request) == UserError.because(
+        "blocked_word", word="cat"
+    )
     adult = GuildRules(adult_words=("cat",))
-    assert refusal(adult, order) == Refusal.because("adult_word", word="cat")
-    assert refusal(adult, order, is_adult=True) is None
-    assert refusal(GuildRules(words=("bird",)), order) is None
+    assert refusal(adult, request) == UserError.because("adult_word", word="cat")
+    assert refusal(adult, request, is_adult=True) is None
+    assert refusal(GuildRules(words=("bird",)), request) is None
 
 
 def test_words_that_were_stored_before_are_safe_and_can_be_removed() -> None:
     stored = GuildRules.from_value({"words": ["!", "! ! ! ! ! ! a"]})
-    assert refusal(stored, Order(prompt="!" * 1000)) is None
+    assert refusal(stored, JobRequest(prompt="!" * 1000)) is None
     assert stored.with_words("", "!, ! ! ! ! ! ! a", False) == GuildRules()
 
 
@@ -50,10 +52,10 @@ def test_a_word_without_anything_to_look_for_is_not_taken() -> None:
     assert words_of("! !, ok, ***, Cat , 🍆, cat") == ["ok", "cat", "🍆"]
 
 
-def test_a_blocked_word_formats_nothing_where_it_is_told(voice: Voice) -> None:
-    found = refusal(GuildRules(words=("@everyone *x*",)), Order(prompt="everyone x"))
+def test_a_blocked_word_formats_nothing_where_it_is_told(translate: Translator) -> None:
+    found = refusal(GuildRules(words=("@everyone *x*",)), JobRequest(prompt="everyone x"))
     assert found is not None
-    assert r"\@everyone \*x\*" in sentence(found, voice, "")
+    assert r"\@everyone \*x\*" in error_message(found, translate, "")
 
 
 def test_rules_survive_their_way_through_the_service_and_unknown_ones_are_passed_over() -> None:
@@ -64,32 +66,32 @@ def test_rules_survive_their_way_through_the_service_and_unknown_ones_are_passed
 
 async def test_changes_of_the_rules_by_two_admins_at_once_are_both_kept() -> None:
     shelf: Any = PreferenceShelf()
-    rules = Rules(shelf)
+    rules = GuildRulesStore(shelf)
     await asyncio.gather(
         rules.change(7, lambda before: replace(before, max_images=2)),
         rules.change(7, lambda before: before.with_words("cat", "", False)),
     )
-    assert await Rules(shelf).of(7) == GuildRules(max_images=2, words=("cat",))
+    assert await GuildRulesStore(shelf).get(7) == GuildRules(max_images=2, words=("cat",))
 
 
 async def test_rules_are_remembered_for_a_bounded_number_of_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(rules_module, "_MOST_GUILDS", 2)
+    monkeypatch.setattr(guild_rules, "_MOST_GUILDS", 2)
     shelf: Any = PreferenceShelf()
-    rules = Rules(shelf)
+    rules = GuildRulesStore(shelf)
     for guild_id in (1, 2, 1, 3, 1):
-        await rules.of(guild_id)
+        await rules.get(guild_id)
     assert shelf.asked == 3
-    await rules.of(2)
+    await rules.get(2)
     assert shelf.asked == 4
 
 
 def test_the_channel_after_the_last_one_is_refused_instead_of_dropped() -> None:
     rules = GuildRules(channels=tuple(range(1, MAX_CHANNELS + 1)))
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(UserError) as caught:
         rules.with_channels(999, None)
-    assert caught.value == Refusal("admin.channels_full", (("most", MAX_CHANNELS),))
+    assert caught.value == UserError("admin.channels_full", (("most", MAX_CHANNELS),))
     assert 999 in rules.with_channels(999, 1).channels
     assert rules.with_channels(7, None).channels != ()
     assert 7 not in rules.with_channels(None, 7).channels
@@ -101,18 +103,20 @@ def test_a_word_is_on_one_list_and_lists_have_an_end() -> None:
     rules = rules.with_words("dog", "", True)
     assert (rules.words, rules.adult_words) == (("cat",), ("dog",))
     assert rules.with_words("", "dog,cat", False) == GuildRules()
-    with pytest.raises(Refusal):
+    with pytest.raises(UserError):
         rules.with_words(",".join(f"w{number}" for number in range(MAX_WORDS)), "", False)
 
 
 def test_a_thread_counts_as_the_channel_around_it() -> None:
     rules = GuildRules(channels=(7,))
-    rules.check(Order(prompt="x"), (99, 7), False)
-    with pytest.raises(Refusal):
-        rules.check(Order(prompt="x"), (99,), False)
+    rules.check(JobRequest(prompt="x"), (99, 7), False)
+    with pytest.raises(UserError):
+        rules.check(JobRequest(prompt="x"), (99,), False)
 
 
-async def test_a_full_blocklist_still_fits_into_a_message(voice: Voice) -> None:
+async def test_a_full_blocklist_still_fits_into_a_message(translate: Translator) -> None:
     words = tuple(f"{'w' * 50}{number}" for number in range(MAX_WORDS))
-    layout = panels.rules(voice, GuildRules(words=words, adult_words=words, channels=(1,) * 100))
+    layout = panels.rules(
+        translate, GuildRules(words=words, adult_words=words, channels=(1,) * 100)
+    )
     assert layout.content_length() <= 4000

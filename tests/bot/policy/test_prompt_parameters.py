@@ -5,20 +5,20 @@ from __future__ import annotations
 import pytest
 
 from bot.policy.prompt_parameters import check_parameters
-from bot.text.catalog import Texts, Voice
-from bot.text.error_messages import Refusal, sentence
+from bot.text.catalog import Catalog, Translator
+from bot.text.error_messages import UserError, error_message
 
 
 @pytest.mark.parametrize(
     ("text", "refused"),
     [
-        ("a fox --ar 16:9", Refusal.because("parameter", given="--ar", option="aspect")),
-        ("a fox —ar 16:9", Refusal.because("parameter", given="--ar", option="aspect")),
-        ("--no dots", Refusal.because("parameter", given="--no", option="negative")),
-        ("a fox\n--N 4", Refusal.because("parameter", given="--N", option="count")),
-        ("a fox --chaos 50", Refusal.because("unknown_parameter", given="--chaos")),
-        ("a fox –stylize 5", Refusal.because("unknown_parameter", given="--stylize")),  # noqa: RUF001
-        ("a fox --anything", Refusal.because("unknown_parameter", given="--anything")),
+        ("a fox --ar 16:9", UserError.because("parameter", given="--ar", option="aspect")),
+        ("a fox —ar 16:9", UserError.because("parameter", given="--ar", option="aspect")),
+        ("--no dots", UserError.because("parameter", given="--no", option="negative")),
+        ("a fox\n--N 4", UserError.because("parameter", given="--N", option="count")),
+        ("a fox --chaos 50", UserError.because("unknown_parameter", given="--chaos")),
+        ("a fox –stylize 5", UserError.because("unknown_parameter", given="--stylize")),  # noqa: RUF001
+        ("a fox --anything", UserError.because("unknown_parameter", given="--anything")),
         ("a fox — running", None),
         ("a fox —running", None),
         ("a well--known fox -- running", None),
@@ -26,20 +26,20 @@ from bot.text.error_messages import Refusal, sentence
     ],
 )
 def test_a_parameter_in_a_prompt_is_refused_by_name(
-    voice: Voice, text: str, refused: Refusal | None
+    translate: Translator, text: str, refused: UserError | None
 ) -> None:
     found = None
     try:
-        check_parameters(voice, "", text)
-    except Refusal as error:
+        check_parameters(translate, "", text)
+    except UserError as error:
         found = error
     assert found == refused
 
 
 def test_the_option_that_replaces_a_parameter_is_named_in_the_persons_language(
-    texts: Texts,
+    catalog: Catalog,
 ) -> None:
-    german = Voice(texts, "de")
-    with pytest.raises(Refusal) as caught:
+    german = Translator(catalog, "de")
+    with pytest.raises(UserError) as caught:
         check_parameters(german, "a fox --steps 5")
-    assert "`schritte`" in sentence(caught.value, german, "")
+    assert "`schritte`" in error_message(caught.value, german, "")

@@ -8,60 +8,60 @@ from typing import Any
 
 import pytest
 
-from bot.policy.user_defaults import Defaults, People
+from bot.policy.user_defaults import UserDefaults, UserDefaultsStore
 from cascade_core.errors import NotReady
 from tests.bot.preference_shelf import PreferenceShelf
 
 
 def test_defaults_survive_their_way_through_the_service_and_an_unknown_shape_is_dropped() -> None:
-    defaults = Defaults(aspect="wide", private=True)
-    assert Defaults.from_value(defaults.to_value()) == defaults
-    assert Defaults.from_value({"aspect": "round"}) == Defaults()
+    defaults = UserDefaults(aspect="wide", private=True)
+    assert UserDefaults.from_value(defaults.to_value()) == defaults
+    assert UserDefaults.from_value({"aspect": "round"}) == UserDefaults()
 
 
-def private(defaults: Defaults) -> Defaults:
+def private(defaults: UserDefaults) -> UserDefaults:
     return replace(defaults, private=True)
 
 
 async def test_each_wish_is_kept_when_many_people_turn_private_at_once() -> None:
     shelf: Any = PreferenceShelf()
-    people, users = People(shelf), [f"discord:{number}" for number in range(5)]
+    people, users = UserDefaultsStore(shelf), [f"discord:{number}" for number in range(5)]
     await asyncio.gather(*(people.change(user, private) for user in users))
-    for known in (people, People(shelf)):
-        assert [(await known.of(user)).private for user in users] == [True] * 5
+    for known in (people, UserDefaultsStore(shelf)):
+        assert [(await known.get(user)).private for user in users] == [True] * 5
 
 
 async def test_a_wish_survives_other_changes_of_the_same_person_and_reads_on_their_way() -> None:
     shelf: Any = PreferenceShelf()
-    people = People(shelf)
+    people = UserDefaultsStore(shelf)
     await asyncio.gather(
-        people.of("ann"),
+        people.get("ann"),
         people.change("ann", private),
         people.change("ann", lambda defaults: replace(defaults, aspect="wide")),
-        people.of("ann"),
+        people.get("ann"),
     )
-    assert await people.of("ann") == Defaults(private=True, aspect="wide")
-    assert await People(shelf).of("ann") == Defaults(private=True, aspect="wide")
+    assert await people.get("ann") == UserDefaults(private=True, aspect="wide")
+    assert await UserDefaultsStore(shelf).get("ann") == UserDefaults(private=True, aspect="wide")
 
 
 async def test_a_change_that_may_have_been_kept_is_asked_for_again() -> None:
     shelf: Any = PreferenceShelf()
-    people = People(shelf)
-    assert not (await people.of("ann")).private
+    people = UserDefaultsStore(shelf)
+    assert not (await people.get("ann")).private
     shelf.error = NotReady("the service did not answer in time")
     with pytest.raises(NotReady):
         await people.change("ann", private)
-    assert (await people.of("ann")).private
+    assert (await people.get("ann")).private
 
 
 async def test_the_list_of_private_people_of_earlier_versions_is_taken_over_once() -> None:
     shelf: Any = PreferenceShelf()
     shelf.kept["private_people", None] = {"users": ["ann", "bob"]}
-    shelf.kept["defaults", "bob"] = Defaults(aspect="wide").to_value()
-    await People(shelf).adopt_private_list()
-    assert await People(shelf).of("ann") == Defaults(private=True)
-    assert await People(shelf).of("bob") == Defaults(private=True, aspect="wide")
+    shelf.kept["defaults", "bob"] = UserDefaults(aspect="wide").to_value()
+    await UserDefaultsStore(shelf).migrate_private_list()
+    assert await UserDefaultsStore(shelf).get("ann") == UserDefaults(private=True)
+    assert await UserDefaultsStore(shelf).get("bob") == UserDefaults(private=True, aspect="wide")
     assert ("private_people", None) not in shelf.kept
-    await People(shelf).adopt_private_list()
+    await UserDefaultsStore(shelf).migrate_private_list()
     shelf.kept["private_people", None] = {"users": None}  # there had been too many for a list
-    await People(shelf).adopt_private_list()
+    await UserDefaultsStore(shelf).migrate_private_list()

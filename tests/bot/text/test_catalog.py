@@ -6,16 +6,16 @@ import re
 
 import pytest
 
-from bot.text.catalog import Texts
+from bot.text.catalog import Catalog
 
 PLACEHOLDER = re.compile(r"{(\w+)}")
 
 
-def test_every_language_says_everything_with_the_same_values(texts: Texts) -> None:
-    assert len(texts.languages) >= 3
-    english = texts.keys("en")
-    for language in texts.languages:
-        told = texts.keys(language).items()  # the commands' English is in the code
+def test_every_language_says_everything_with_the_same_values(catalog: Catalog) -> None:
+    assert len(catalog.languages) >= 3
+    english = catalog.sentences("en")
+    for language in catalog.languages:
+        told = catalog.sentences(language).items()  # the commands' English is in the code
         sentences = {key: words for key, words in told if not key.startswith("command.")}
         assert sentences.keys() == english.keys(), language
         for key, words in sentences.items():
@@ -36,19 +36,25 @@ def test_every_language_says_everything_with_the_same_values(texts: Texts) -> No
         ("fr", 2, "2 images à"),
     ],
 )
-def test_numbers_have_their_plural_forms(texts: Texts, locale: str, count: int, words: str) -> None:
-    assert words in texts.say("refused.too_many_images", locale, count=count)
+def test_numbers_have_their_plural_forms(
+    catalog: Catalog, locale: str, count: int, words: str
+) -> None:
+    assert words in catalog.translate("user_error.too_many_images", locale, count=count)
 
 
-def test_every_sentence_with_plural_forms_has_both(texts: Texts) -> None:
-    for language in texts.languages:
-        keys = texts.keys(language)
+def test_every_sentence_with_plural_forms_has_both(catalog: Catalog) -> None:
+    for language in catalog.languages:
+        keys = catalog.sentences(language)
         forms = {key for key in keys if key.endswith((".one", ".other"))}
         stems = {key.rpartition(".")[0] for key in forms}
         assert forms == {f"{stem}.{form}" for stem in stems for form in ("one", "other")}
         assert not stems & keys.keys()
 
 
-def test_an_unknown_language_is_answered_in_english(texts: Texts) -> None:
-    assert texts.say("button.cancel", "ja") == texts.say("button.cancel", "en-US") == "Cancel"
-    assert texts.say("button.cancel", "de") == "Abbrechen"
+def test_an_unknown_language_is_answered_in_english(catalog: Catalog) -> None:
+    assert (
+        catalog.translate("button.cancel", "ja")
+        == catalog.translate("button.cancel", "en-US")
+        == "Cancel"
+    )
+    assert catalog.translate("button.cancel", "de") == "Abbrechen"

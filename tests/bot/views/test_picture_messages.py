@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 from bot.policy.credit import Credit
 from bot.policy.job_request import size_of
 from bot.service.models import ModelInfo, ServiceStatus
-from bot.text.catalog import Texts, Voice
+from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from bot.views import panels
-from bot.views import picture_messages as layouts
+from bot.views import panels, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.components import Layout
 from bot.views.snapshot import Snapshot
@@ -58,22 +57,26 @@ def files(count: int, is_original: bool = True) -> list[PictureFile]:
 @pytest.mark.parametrize("pictures", [1, 2, 4])
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
 async def test_every_layout_keeps_to_discords_limits(
-    texts: Texts, make_job: JobMaker, pictures: int, language: str
+    catalog: Catalog, make_job: JobMaker, pictures: int, language: str
 ) -> None:
-    voice = Voice(texts, language)
+    translate = Translator(catalog, language)
     long = "*" * MAX_PROMPT_CHARS
     job = make_job(pictures, prompt=long, negative_prompt=long)
     shown = [
-        layouts.finished(voice, job, files(pictures, False), links=["http://x"], credit=CREDIT),
-        layouts.live(voice, JOB_ID, long, Snapshot(stage="c", n=4), ("a.webp", b"x"), True, CREDIT),
-        layouts.live(voice, JOB_ID, long, Snapshot(position=3, done_at=1)),
-        layouts.ended(voice, job, "no"),
-        layouts.resting(voice, JOB_ID, long),
-        panels.info(
-            voice, job, [], [f"https://pictures.example.org/{'x' * 200}"] * pictures, MODEL, 2.0
+        picture_messages.finished(
+            translate, job, files(pictures, False), links=["http://x"], credit=CREDIT
         ),
-        panels.ids(voice, job),
-        panels.queue(voice, [replace(job, id=f"{JOB_ID}{n}") for n in range(8)], 99, None),
+        picture_messages.live(
+            translate, JOB_ID, long, Snapshot(stage="c", n=4), ("a.webp", b"x"), True, CREDIT
+        ),
+        picture_messages.live(translate, JOB_ID, long, Snapshot(position=3, done_at=1)),
+        picture_messages.ended(translate, job, "no"),
+        picture_messages.paused(translate, JOB_ID, long),
+        panels.info(
+            translate, job, [], [f"https://pictures.example.org/{'x' * 200}"] * pictures, MODEL, 2.0
+        ),
+        panels.ids(translate, job),
+        panels.queue(translate, [replace(job, id=f"{JOB_ID}{n}") for n in range(8)], 99, None),
     ]
     for layout in shown:
         everything = list(walk(layout.to_components()))
@@ -87,9 +90,9 @@ async def test_every_layout_keeps_to_discords_limits(
 
 
 async def test_every_picture_has_an_alt_text_and_hides_behind_a_spoiler(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
-    layout = layouts.finished(voice, make_job(2), files(2), spoiler=True)
+    layout = picture_messages.finished(translate, make_job(2), files(2), spoiler=True)
     [shown] = of_type(layout, GALLERY)
     assert [item["description"] for item in shown["items"]] == [
         "Picture 1 of 2: a red fox",
@@ -103,41 +106,45 @@ async def test_every_picture_has_an_alt_text_and_hides_behind_a_spoiler(
     assert [name for name, _ in layout.files] == ["p0.png", "p1.png"]
 
 
-async def test_each_of_several_pictures_can_be_varied(voice: Voice, make_job: JobMaker) -> None:
+async def test_each_of_several_pictures_can_be_varied(
+    translate: Translator, make_job: JobMaker
+) -> None:
     job = make_job(3)
     job = replace(job, images=(job.images[0], job.images[2]))
-    buttons = of_type(layouts.finished(voice, job, files(2)), BUTTON)
+    buttons = of_type(picture_messages.finished(translate, job, files(2)), BUTTON)
     ids = [item["custom_id"] for item in buttons]
     assert ids[:2] == [f"v1:vary:{JOB_ID}:0", f"v1:vary:{JOB_ID}:2"]
     assert {one.split(":")[1] for one in ids} == {"vary", "reroll", "edit", "info", "delete"}
 
 
-async def test_numbers_are_places_also_after_a_deletion(voice: Voice, make_job: JobMaker) -> None:
+async def test_numbers_are_places_also_after_a_deletion(
+    translate: Translator, make_job: JobMaker
+) -> None:
     job = make_job(4)
     job = replace(job, images=(job.images[0], job.images[2], job.images[3]))
-    shown = layouts.finished(voice, job, files(3))
+    shown = picture_messages.finished(translate, job, files(3))
     assert [one["label"] for one in of_type(shown, BUTTON)][:3] == ["V1", "V2", "V3"]
-    asked = layouts.finished(voice, job, files(3), choose_to_delete=True)
+    asked = picture_messages.finished(translate, job, files(3), choose_to_delete=True)
     chosen = {one["label"]: one["custom_id"] for one in of_type(asked, BUTTON)}
     assert chosen["2"] == f"v1:erase:{JOB_ID}:2"
-    told = words(panels.info(voice, job, [], ["http://x"] * 3))
+    told = words(panels.info(translate, job, [], ["http://x"] * 3))
     assert "**Seed 2** `9`" in told
     assert "[Original file 2]" in told
-    assert "Picture 2 `IMG2`" in words(panels.ids(voice, job))
+    assert "Picture 2 `IMG2`" in words(panels.ids(translate, job))
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
 async def test_four_buttons_stand_side_by_side_on_a_phone(
-    texts: Texts, make_job: JobMaker, language: str
+    catalog: Catalog, make_job: JobMaker, language: str
 ) -> None:
     """320 px have room for about 26 letters between the edges of four buttons."""
-    voice = Voice(texts, language)
+    translate = Translator(catalog, language)
     job = make_job(4)
     shown = [
-        layouts.finished(voice, job, files(4)),
-        layouts.finished(voice, job, files(4), choose_to_delete=True),
+        picture_messages.finished(translate, job, files(4)),
+        picture_messages.finished(translate, job, files(4), choose_to_delete=True),
         panels.gallery_page(
-            voice, 0, [replace(job, id=f"J{n}") for n in range(4)], [("x", b"")] * 4, False
+            translate, 0, [replace(job, id=f"J{n}") for n in range(4)], [("x", b"")] * 4, False
         ),
     ]
     rows = [part for one in shown for part in walk(one.to_components()) if part["type"] == 1]
@@ -145,55 +152,57 @@ async def test_four_buttons_stand_side_by_side_on_a_phone(
         assert sum(len(one["label"]) for one in row["components"]) <= 26
 
 
-async def test_no_picture_of_three_is_cropped_to_a_strip(voice: Voice, make_job: JobMaker) -> None:
-    shown = of_type(layouts.finished(voice, make_job(3), files(3)), GALLERY)
+async def test_no_picture_of_three_is_cropped_to_a_strip(
+    translate: Translator, make_job: JobMaker
+) -> None:
+    shown = of_type(picture_messages.finished(translate, make_job(3), files(3)), GALLERY)
     assert [len(one["items"]) for one in shown] == [1, 2]
     alts = [item["description"] for one in shown for item in one["items"]]
     assert [alt[:12] for alt in alts] == ["Picture 1 of", "Picture 2 of", "Picture 3 of"]
 
 
 async def test_info_says_how_long_a_variation_took_against_the_original(
-    voice: Voice, texts: Texts, make_job: JobMaker
+    translate: Translator, catalog: Catalog, make_job: JobMaker
 ) -> None:
     job = make_job(kind="vary_details", latent_id="LAT0")
     assert "3.8 s; the original took 12 s" in words(
-        panels.info(voice, job, [], [], original_s=12.3)
+        panels.info(translate, job, [], [], original_s=12.3)
     )
-    german = panels.info(Voice(texts, "de"), job, [], [], original_s=6.5)
+    german = panels.info(Translator(catalog, "de"), job, [], [], original_s=6.5)
     assert "3,8 s; das Original brauchte 6,5 s" in words(german)
-    assert " s" not in words(layouts.finished(voice, job, files(1)))
+    assert " s" not in words(picture_messages.finished(translate, job, files(1)))
 
 
 async def test_a_variation_shows_both_seeds_and_the_form_gets_the_compositions(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
     job = make_job(kind="vary_details", latent_id="LAT0")
     job = replace(job, images=(replace(job.images[0], decoder_seed=2558506937),))
-    layout = layouts.finished(voice, job, files(1), credit=CREDIT)
+    layout = picture_messages.finished(translate, job, files(1), credit=CREDIT)
     assert "Seed `7` · details `2558506937` · 1024×768" in words(layout)  # noqa: RUF001
-    shown = layouts.shown_in(layout.to_components())
+    shown = picture_messages.shown_in(layout.to_components())
     assert shown.values.seed == "7"
     assert shown.is_variation
 
 
 async def test_the_person_who_pressed_is_named_with_a_link_to_the_picture(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
     job = make_job()
     line = "-# by <@4> · new details of [this](https://discord.com/channels/1/2/3)"
     for layout in (
-        layouts.finished(voice, job, files(1), credit=CREDIT),
-        layouts.live(voice, JOB_ID, "a fox", Snapshot(), credit=CREDIT),
-        layouts.ended(voice, job, "no", CREDIT),
-        layouts.resting(voice, JOB_ID, "a fox", CREDIT),
+        picture_messages.finished(translate, job, files(1), credit=CREDIT),
+        picture_messages.live(translate, JOB_ID, "a fox", Snapshot(), credit=CREDIT),
+        picture_messages.ended(translate, job, "no", CREDIT),
+        picture_messages.paused(translate, JOB_ID, "a fox", CREDIT),
     ):
         assert words(layout).splitlines()[0] == line
-    unlinked = layouts.finished(voice, job, files(1), credit=Credit("edit", 4))
+    unlinked = picture_messages.finished(translate, job, files(1), credit=Credit("edit", 4))
     assert words(unlinked).startswith("-# by <@4> · this, edited")
 
 
 async def test_what_the_model_did_not_read_is_said_in_the_language(
-    texts: Texts, make_job: JobMaker
+    catalog: Catalog, make_job: JobMaker
 ) -> None:
     limit = PromptLimit(ManyTokens(), 77)
     request = GenerationRequest(
@@ -205,7 +214,7 @@ async def test_what_the_model_did_not_read_is_said_in_the_language(
         decoder_seed=0,
     )
     job = replace(make_job(), warnings=(*limit.warnings(request), "something *new*"))
-    told = words(layouts.finished(Voice(texts, "de"), job, files(1)))
+    told = words(picture_messages.finished(Translator(catalog, "de"), job, files(1)))
     assert "nur die ersten 75 Tokens" in told
     assert "Von dem, was fehlen soll" in told
     assert "only the first" not in told
@@ -213,29 +222,31 @@ async def test_what_the_model_did_not_read_is_said_in_the_language(
 
 
 async def test_a_long_negative_prompt_is_shown_shortened_and_the_form_asks_for_the_whole(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
-    layout = layouts.finished(voice, make_job(negative_prompt="blur " * 60), files(1))
+    layout = picture_messages.finished(translate, make_job(negative_prompt="blur " * 60), files(1))
     [line] = [one for one in words(layout).splitlines() if "🚫" in one]
     assert len(line) < 130
-    assert layouts.shown_in(layout.to_components()).is_cut
+    assert picture_messages.shown_in(layout.to_components()).is_cut
 
 
 async def test_the_queue_says_how_many_more_there_are_and_cancels_all(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
     jobs = [replace(make_job(), id=f"{JOB_ID[:-1]}{n}", state="queued") for n in range(8)]
-    panel = panels.queue(voice, jobs, 6, None)
+    panel = panels.queue(translate, jobs, 6, None)
     assert "and 6 more" in words(panel)
     assert of_type(panel, BUTTON)[-1]["custom_id"] == "v1:drop:all"
-    one = panels.queue(voice, jobs[:1], 0, None)
+    one = panels.queue(translate, jobs[:1], 0, None)
     assert "more" not in words(one)
     assert "v1:drop:all" not in str(one.to_components())
 
 
-async def test_the_queue_tells_no_time_that_could_pass(voice: Voice, make_job: JobMaker) -> None:
+async def test_the_queue_tells_no_time_that_could_pass(
+    translate: Translator, make_job: JobMaker
+) -> None:
     jobs = [make_job(state="running", eta_s=eta_s) for eta_s in (5.2, 570.0, 0.0)]
-    told = words(panels.queue(voice, jobs, 0, None))
+    told = words(panels.queue(translate, jobs, 0, None))
     assert "about 5 s left" in told
     assert "about 10 min left" in told
     assert told.count("left") == 2
@@ -243,14 +254,14 @@ async def test_the_queue_tells_no_time_that_could_pass(voice: Voice, make_job: J
 
 
 async def test_info_offers_the_command_that_makes_the_picture_again(
-    texts: Texts, voice: Voice, make_job: JobMaker
+    catalog: Catalog, translate: Translator, make_job: JobMaker
 ) -> None:
     width, height = size_of("landscape", MODEL)
     job = make_job(width=width, height=height, negative_prompt="text", steps=33)
-    told = words(panels.info(voice, job, [], [], MODEL))
+    told = words(panels.info(translate, job, [], [], MODEL))
     command = "/imagine prompt: a red fox aspect: landscape negative: text seed: 7 steps: 33"
     assert f"```\n{command} guidance: 4\n```" in told
-    german = words(panels.info(Voice(texts, "de"), job, [], [], MODEL))
+    german = words(panels.info(Translator(catalog, "de"), job, [], [], MODEL))
     assert "/imagine prompt: a red fox seitenverhältnis: Querformat ohne: text" in german
     varied = make_job(width=width, height=height, kind="vary_details", latent_id="LAT0")
     for other in (
@@ -258,36 +269,40 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
         varied,
         make_job(width=width, height=height, prompt="a ``` b"),
     ):
-        assert "/imagine" not in words(panels.info(voice, other, [], [], MODEL))
+        assert "/imagine" not in words(panels.info(translate, other, [], [], MODEL))
 
 
-async def test_ids_are_behind_a_button_of_info(voice: Voice, make_job: JobMaker) -> None:
-    told = panels.info(voice, make_job(), [], [])
+async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:
+    told = panels.info(translate, make_job(), [], [])
     assert JOB_ID not in words(told)
     assert f"v1:more:{JOB_ID}" in str(told.to_components())
-    assert f"Job `{JOB_ID}`" in words(panels.ids(voice, make_job()))
+    assert f"Job `{JOB_ID}`" in words(panels.ids(translate, make_job()))
 
 
-async def test_a_status_that_is_not_ready_has_no_english_in_german(texts: Texts) -> None:
+async def test_a_status_that_is_not_ready_has_no_english_in_german(catalog: Catalog) -> None:
     found = ServiceStatus({}, 0, 0, {"succeeded": 0, "failed": 1})
-    told = words(panels.status(Voice(texts, "de"), found, "StageC: starting; database: no answer"))
+    told = words(
+        panels.status(Translator(catalog, "de"), found, "StageC: starting; database: no answer")
+    )
     assert "Nicht bereit: StageC, database" in told
     assert "starting" not in told
 
 
 async def test_a_smaller_file_comes_with_a_link_to_the_original(
-    voice: Voice, make_job: JobMaker
+    translate: Translator, make_job: JobMaker
 ) -> None:
     job = make_job()
-    assert "smaller" not in words(layouts.finished(voice, job, files(1)))
-    shrunk = layouts.finished(voice, job, files(1, False), links=["https://x.example/a"])
+    assert "smaller" not in words(picture_messages.finished(translate, job, files(1)))
+    shrunk = picture_messages.finished(
+        translate, job, files(1, False), links=["https://x.example/a"]
+    )
     assert "[1](https://x.example/a)" in words(shrunk)
-    assert "Original" not in words(layouts.finished(voice, job, files(1, False)))
+    assert "Original" not in words(picture_messages.finished(translate, job, files(1, False)))
 
 
-async def test_the_live_message_shows_place_stage_bar_and_time(voice: Voice) -> None:
+async def test_the_live_message_shows_place_stage_bar_and_time(translate: Translator) -> None:
     def shown(snapshot: Snapshot) -> str:
-        return words(layouts.live(voice, JOB_ID, "a fox", snapshot))
+        return words(picture_messages.live(translate, JOB_ID, "a fox", snapshot))
 
     assert "3 ahead · done <t:99:R>" in shown(Snapshot(position=3, done_at=99))
     assert "Composing" not in shown(Snapshot(stage="c", is_lost=True))
@@ -298,8 +313,10 @@ async def test_the_live_message_shows_place_stage_bar_and_time(voice: Voice) -> 
     assert "Adding details 2/10 · 2/4 · done <t:9:R>" in working
 
 
-async def test_a_layout_costs_no_memory_once_it_is_sent(voice: Voice, make_job: JobMaker) -> None:
-    assert layouts.finished(voice, make_job(), files(1)).is_finished()
+async def test_a_layout_costs_no_memory_once_it_is_sent(
+    translate: Translator, make_job: JobMaker
+) -> None:
+    assert picture_messages.finished(translate, make_job(), files(1)).is_finished()
 
 
 @given(
@@ -309,12 +326,14 @@ async def test_a_layout_costs_no_memory_once_it_is_sent(voice: Voice, make_job: 
     language=st.sampled_from(["en", "de", "fr"]),
 )
 async def test_the_edit_form_gets_back_what_the_message_was_made_of(
-    texts: Texts, prompt: str, negative: str, pictures: int, language: str
+    catalog: Catalog, prompt: str, negative: str, pictures: int, language: str
 ) -> None:
     prompt, negative = one_line(prompt) or "x", one_line(negative)
     job = job_like(pictures, prompt=prompt, negative_prompt=negative)
-    layout = layouts.finished(Voice(texts, language), job, files(pictures), credit=CREDIT)
-    shown = layouts.shown_in(layout.to_components())
+    layout = picture_messages.finished(
+        Translator(catalog, language), job, files(pictures), credit=CREDIT
+    )
+    shown = picture_messages.shown_in(layout.to_components())
     values = shown.values
     assert values.prompt == prompt
     assert values.negative_prompt == negative or shown.is_cut

@@ -15,8 +15,8 @@ _TOKEN_MARGIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
-    """How a delivered job's pictures are shown; see :class:`Address` for ``of``."""
+class Presentation:
+    """How a delivered job's pictures are shown; see :class:`DeliveryTarget` for ``of``."""
 
     spoiler: bool = False
     of: tuple[str, int] | None = None
@@ -24,7 +24,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Address:
+class DeliveryTarget:
     """The message that a job lives in, and how to reach it.
 
     Attributes:
@@ -88,10 +88,10 @@ class Address:
         return cls(**values | read)
 
 
-def shown_before(state: Mapping[str, Any]) -> Shown:
+def presentation_of(state: Mapping[str, Any]) -> Presentation:
     """Return how a job's pictures were shown where they were delivered."""
     kept = state.get("delivered") or state.get("address") or {}
-    return Shown(
+    return Presentation(
         bool(kept.get("spoiler")), _picture(kept.get("of")), Credit.from_state(kept.get("credit"))
     )
 

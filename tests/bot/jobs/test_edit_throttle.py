@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from bot.jobs import live_edits as progress
-from bot.jobs.live_edits import Coalescer, LiveLoad
+from bot.jobs import edit_throttle
+from bot.jobs.edit_throttle import EditThrottle, LiveMessageCounts
 from bot.views.snapshot import Snapshot
 from tests.limits import HANG_S
 
@@ -66,12 +66,12 @@ async def until(done: Callable[[], bool]) -> None:
 
 async def test_the_latest_wins_and_edits_keep_their_distance(clock: Clock) -> None:
     screen = Screen(clock)
-    coalescer = Coalescer(screen.edit, lambda: 2.0, screen.count, clock)
+    throttle = EditThrottle(screen.edit, lambda: 2.0, screen.count, clock)
     snapshots = [replace(COMPOSING, done=(step / 10,)) for step in range(10)]
-    coalescer.show(snapshots[0])
+    throttle.show(snapshots[0])
     await until(lambda: len(screen.shown) == 1)
     for snapshot in snapshots[1:]:
-        coalescer.show(snapshot)
+        throttle.show(snapshot)
     await until(lambda: len(screen.shown) == 2)
     (first_s, _), (second_s, last) = screen.shown
     assert second_s - first_s >= 2.0
@@ -82,12 +82,12 @@ async def test_the_latest_wins_and_edits_keep_their_distance(clock: Clock) -> No
 async def test_one_edit_is_on_its_way_at_a_time(clock: Clock) -> None:
     screen = Screen(clock)
     screen.gate.clear()
-    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock)
-    coalescer.show(COMPOSING)
+    throttle = EditThrottle(screen.edit, lambda: 2.0, clock=clock)
+    throttle.show(COMPOSING)
     await screen.begun.wait()
     screen.begun.clear()
-    coalescer.show(replace(COMPOSING, stage="b"))
-    coalescer.show(replace(COMPOSING, stage="a"))
+    throttle.show(replace(COMPOSING, stage="b"))
+    throttle.show(replace(COMPOSING, stage="a"))
     assert not screen.begun.is_set()
     screen.gate.set()
     await until(lambda: len(screen.shown) == 2)
@@ -96,33 +96,33 @@ async def test_one_edit_is_on_its_way_at_a_time(clock: Clock) -> None:
 
 async def test_what_nobody_would_notice_is_not_shown(clock: Clock) -> None:
     screen = Screen(clock)
-    coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
-    coalescer.show(COMPOSING)
+    throttle = EditThrottle(screen.edit, lambda: 0.0, clock=clock)
+    throttle.show(COMPOSING)
     await until(lambda: len(screen.shown) == 1)
-    coalescer.show(replace(COMPOSING, step=6, done=(0.2,)))
-    coalescer.show(replace(COMPOSING, step=9, done=(0.26,)))
+    throttle.show(replace(COMPOSING, step=6, done=(0.2,)))
+    throttle.show(replace(COMPOSING, step=9, done=(0.26,)))
     await until(lambda: len(screen.shown) == 2)
     assert screen.shown[1][1].step == 9
 
 
 async def test_a_time_that_has_passed_is_taken_out_of_the_message(clock: Clock) -> None:
     screen = Screen(clock)
-    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=clock)
-    coalescer.show(replace(COMPOSING, done_at=120))
+    throttle = EditThrottle(screen.edit, lambda: 2.0, clock=clock, unix_time=clock)
+    throttle.show(replace(COMPOSING, done_at=120))
     await until(lambda: len(screen.shown) == 2)
     (_, first), (at_s, second) = screen.shown
     assert (first.done_at, second.done_at) == (120, None)
     assert at_s >= 120
     assert second.step == first.step
-    await coalescer.finish()
+    await throttle.finish()
 
 
 async def test_a_message_that_is_over_has_no_time_taken_out(clock: Clock) -> None:
     screen = Screen(clock)
-    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock, unix_time=lambda: 100.0)
-    coalescer.show(replace(COMPOSING, done_at=120))
+    throttle = EditThrottle(screen.edit, lambda: 2.0, clock=clock, unix_time=lambda: 100.0)
+    throttle.show(replace(COMPOSING, done_at=120))
     await until(lambda: len(screen.shown) == 1)
-    await coalescer.finish()
+    await throttle.finish()
     for _ in range(5):
         await asyncio.sleep(0)
     assert len(screen.shown) == 1
@@ -131,16 +131,16 @@ async def test_a_message_that_is_over_has_no_time_taken_out(clock: Clock) -> Non
 async def test_the_result_waits_neither_for_a_turn_nor_for_an_edit_that_hangs(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "GRACE_FOR_LAST_S", 0.01)
+    monkeypatch.setattr(edit_throttle, "GRACE_FOR_LAST_S", 0.01)
     screen = Screen(clock)
     screen.gate.clear()
-    coalescer = Coalescer(screen.edit, lambda: 2.0, clock=clock)
-    coalescer.show(COMPOSING)
+    throttle = EditThrottle(screen.edit, lambda: 2.0, clock=clock)
+    throttle.show(COMPOSING)
     await screen.begun.wait()
-    coalescer.show(replace(COMPOSING, stage="b"))
+    throttle.show(replace(COMPOSING, stage="b"))
     async with asyncio.timeout(HANG_S):
-        await coalescer.finish()
-    coalescer.show(replace(COMPOSING, stage="a"))
+        await throttle.finish()
+    throttle.show(replace(COMPOSING, stage="a"))
     screen.gate.set()
     await asyncio.sleep(0)
     assert screen.shown == []
@@ -149,13 +149,13 @@ async def test_the_result_waits_neither_for_a_turn_nor_for_an_edit_that_hangs(
 async def test_an_edit_that_takes_too_long_is_given_up_and_the_next_one_tried(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(progress, "EDIT_TIMEOUT_S", 0.01)
+    monkeypatch.setattr(edit_throttle, "EDIT_TIMEOUT_S", 0.01)
     screen = Screen(clock)
     screen.gate.clear()
-    coalescer = Coalescer(screen.edit, lambda: 0.0, clock=clock)
-    coalescer.show(COMPOSING)
+    throttle = EditThrottle(screen.edit, lambda: 0.0, clock=clock)
+    throttle.show(COMPOSING)
     await screen.begun.wait()
-    coalescer.show(replace(COMPOSING, stage="a"))
+    throttle.show(replace(COMPOSING, stage="a"))
     screen.begun.clear()
     await screen.begun.wait()
     screen.gate.set()
@@ -171,16 +171,16 @@ async def test_a_message_that_is_gone_is_not_edited_again(clock: Clock) -> None:
         return False
 
     shown: Callable[[Snapshot], Awaitable[bool]] = edit
-    coalescer = Coalescer(shown, lambda: 0.0, clock=clock)
-    coalescer.show(COMPOSING)
+    throttle = EditThrottle(shown, lambda: 0.0, clock=clock)
+    throttle.show(COMPOSING)
     await until(lambda: bool(edits))
-    await coalescer.finish()
-    coalescer.show(replace(COMPOSING, stage="a"))
+    await throttle.finish()
+    throttle.show(replace(COMPOSING, stage="a"))
     assert len(edits) == 1
 
 
 def test_messages_in_a_busy_channel_are_edited_less_often() -> None:
-    load = LiveLoad()
+    load = LiveMessageCounts()
     load.enter(1)
     assert load.interval_s(1) == 2.0
     for _ in range(3):

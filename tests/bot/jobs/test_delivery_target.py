@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 
-from bot.jobs.destination import Address, shown_before
+from bot.jobs.delivery_target import DeliveryTarget, presentation_of
 from bot.policy.credit import Credit
 from tests.bot.conftest import JOB_ID
 
 
-def address(**changes: object) -> Address:
+def target(**changes: object) -> DeliveryTarget:
     values: dict[str, object] = {
         "application_id": 1,
         "token": "t" * 200,
@@ -27,39 +27,39 @@ def address(**changes: object) -> Address:
         "of": (JOB_ID, 1),
         "credit": Credit("vary", 4, "https://discord.com/channels/1/2/3"),
     }
-    return Address(**values | changes)  # type: ignore[arg-type]
+    return DeliveryTarget(**values | changes)  # type: ignore[arg-type]
 
 
 def test_an_address_survives_its_way_through_the_service() -> None:
-    state = address().to_state()
+    state = target().to_state()
     assert state["inbox"] == "discord.1"
-    assert Address.from_state(state) == address(token_until=state["address"]["token_until"])
+    assert DeliveryTarget.from_state(state) == target(token_until=state["address"]["token_until"])
 
 
 def test_an_address_of_an_earlier_version_is_still_one() -> None:
-    state = address().to_state()
+    state = target().to_state()
     del state["address"]["credit"]
-    found = Address.from_state(state)
+    found = DeliveryTarget.from_state(state)
     assert found is not None
     assert found.credit is None
 
 
 def test_what_a_picture_came_from_is_known_after_its_delivery() -> None:
-    shown = shown_before(address(spoiler=True).delivered_state())
+    shown = presentation_of(target(spoiler=True).delivered_state())
     assert (shown.spoiler, shown.of) == (True, (JOB_ID, 1))
     assert shown.credit == Credit("vary", 4, "https://discord.com/channels/1/2/3")
 
 
 def test_after_delivery_neither_inbox_nor_token_are_left() -> None:
-    state = address().delivered_state()
+    state = target().delivered_state()
     assert "inbox" not in state
     assert "ttt" not in str(state)
-    assert Address.from_state(state) is None
+    assert DeliveryTarget.from_state(state) is None
 
 
 def test_a_private_message_is_out_of_reach_without_its_token() -> None:
-    assert address().bot_may_edit
-    assert not address(private=True).bot_may_edit
-    assert not address(reachable=False).bot_may_edit
-    assert address().has_token
-    assert not address(token_until=time.time() + 5).has_token
+    assert target().bot_may_edit
+    assert not target(private=True).bot_may_edit
+    assert not target(reachable=False).bot_may_edit
+    assert target().has_token
+    assert not target(token_until=time.time() + 5).has_token

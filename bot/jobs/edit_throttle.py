@@ -16,7 +16,7 @@ GRACE_FOR_LAST_S = 1.5
 """How long the result waits for an edit that is already on its way."""
 
 
-class LiveLoad:
+class LiveMessageCounts:
     """Counts live messages by channel: the more there are, the rarer each is edited."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class LiveLoad:
         return min(MAX_INTERVAL_S, MIN_INTERVAL_S * self._by_channel.get(channel_id, 1))
 
 
-class Coalescer:
+class EditThrottle:
     """Edits a live message: the latest snapshot wins, one edit is on its way at a time.
 
     Never awaited by who reports progress; :meth:`finish` ends it before the result is shown.

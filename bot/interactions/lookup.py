@@ -13,7 +13,7 @@ from bot.jobs.delivery_target import presentation_of
 from bot.jobs.message_sender import custom_ids_of
 from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
-from bot.service.models import OPEN_STATES, Job
+from bot.service.models import Job
 from bot.settings import MAX_PAGE
 from bot.text.error_messages import UserError
 from bot.views import custom_ids, panels
@@ -21,6 +21,7 @@ from bot.views.attachments import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.views.components import Layout
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images.png_metadata import read_png_info
+from cascade_core.job_states import OPEN_STATES
 
 _PER_PAGE = 4
 _THUMBNAIL_PX = 512

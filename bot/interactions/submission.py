@@ -20,13 +20,14 @@ from bot.policy.guild_rules import GuildRules, GuildRulesStore
 from bot.policy.job_request import JobRequest
 from bot.policy.user_defaults import UserDefaults, UserDefaultsStore
 from bot.service.client import CascadeClient
-from bot.service.models import OPEN_STATES, Job, ModelInfo
+from bot.service.models import Job, ModelInfo
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog
 from bot.text.error_messages import UserError
 from bot.views import picture_messages
 from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, InvalidRequest, NotReady, RateLimited
+from cascade_core.job_states import OPEN_STATES
 
 _SAFE_S = TOKEN_S - 120
 _CANCEL_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
@@ -21,11 +20,9 @@ import httpx_sse
 from bot.service.models import (
     FOUND,
     LOST,
-    TERMINAL_STATES,
     Job,
     JobEvent,
     JobPage,
-    JobState,
     ModelInfo,
     ServiceStatus,
 )
@@ -39,17 +36,20 @@ from cascade_core.errors import (
     SettingsInvalid,
     from_dict,
 )
+from cascade_core.http_client import (
+    EVENT_SILENCE_S,
+    RETRYABLE_STATUSES,
+    is_id,
+    stream_headers,
+)
+from cascade_core.job_states import TERMINAL_STATES, JobState
 from cascade_core.service_url import NO_SOCKS, SOCKS_REMEDY, proxy_of
 
-EVENT_SILENCE_S = 60.0
-"""A live stream sends a keep-alive comment more often than this; silence means it is broken."""
 _PAUSES_S = (0.25, 1.0, 2.0, 4.0)
 _CONNECT_S = 5.0
 _OVER, _OPENED = "over", "opened"
 _LOST_AFTER = 2
 """Failures in a row: a connection that ends as connections do is back at once."""
-_TRY_AGAIN = (HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT)
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 logger = logging.getLogger(__name__)
 
@@ -255,9 +255,7 @@ class CascadeClient:
                 yield JobEvent("", LOST, {})
 
     async def _open_stream(self, job_id: str, last_event_id: str) -> AsyncGenerator[JobEvent]:
-        headers = _headers() | {"accept": "text/event-stream"}
-        if last_event_id:
-            headers["last-event-id"] = last_event_id
+        headers = _headers() | stream_headers(last_event_id)
         timeout = httpx.Timeout(EVENT_SILENCE_S, connect=_CONNECT_S)
         path = f"/v1/jobs/{_segment(job_id)}/events"
         try:
@@ -324,8 +322,8 @@ def _given(**values: str | None) -> dict[str, str]:
 
 
 def _segment(value: str) -> str:
-    """Refuse what would change the path, so that a slip cannot reach another route."""
-    if not _ID.fullmatch(value):
+    """Return an id as a part of a path; refuse what would reach another route."""
+    if not is_id(value):
         raise NotFound(f"{value[:64]!r} is not an id")
     return value
 
@@ -338,6 +336,6 @@ def _error(answer: httpx.Response) -> CascadeError:
     if isinstance(error, RateLimited):
         after_s = answer.headers.get("retry-after", "1")
         return RateLimited(error.message, error.field, float(after_s) if after_s.isdigit() else 1.0)
-    if answer.status_code in _TRY_AGAIN and not isinstance(error, NotReady):
+    if answer.status_code in RETRYABLE_STATUSES and not isinstance(error, NotReady):
         return NotReady(error.message)
     return error

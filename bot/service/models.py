@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Self
 
 from cascade_core.errors import CascadeError, from_dict
+from cascade_core.job_states import TERMINAL_STATES, JobState
 
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
-TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
-OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
 LOST, FOUND = "lost", "found"
 """Types of events of our own: the service does not answer, and it does again."""
 

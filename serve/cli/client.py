@@ -1,4 +1,4 @@
-"""The HTTP contract seen from a client; every failure becomes one sentence and an exit code."""
+"""A blocking client of the HTTP API; every failure becomes one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -15,6 +15,12 @@ import httpx
 import httpx_sse
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.http_client import (
+    EVENT_SILENCE_S,
+    RETRYABLE_STATUSES,
+    is_id,
+    stream_headers,
+)
 from cascade_core.service_url import (
     NO_SOCKS,
     SOCKS_REMEDY,
@@ -26,15 +32,7 @@ from serve.cli.output import CliError, ExitCode
 from serve.local.start_marker import WAIT_FOR_START, is_starting, starting
 
 _TIMEOUT_S = 30.0
-_EVENT_SILENCE_S = 60.0
-"""A live stream sends a keep-alive comment more often than this; silence means it is broken."""
-_TRY_AGAIN = (
-    HTTPStatus.BAD_GATEWAY,
-    HTTPStatus.SERVICE_UNAVAILABLE,
-    HTTPStatus.GATEWAY_TIMEOUT,
-)
 _KEY = re.compile(r"[!-~]*")
-_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,63}")
 
 
 class ApiError(CliError):
@@ -53,7 +51,7 @@ class ApiError(CliError):
 
 
 class Unreachable(CliError):
-    """Nothing answers at the address, or not yet; worth another try."""
+    """Nothing answers at the address, or not yet; a later try may succeed."""
 
 
 class StreamBroken(Exception):
@@ -155,15 +153,15 @@ class ServiceClient:
             raise
 
     def models(self) -> dict[str, Any]:
-        """Return what the service says about its model."""
+        """Return the loaded model's description."""
         return self._json("GET", "/v1/models")
 
     def status(self) -> dict[str, Any]:
-        """Return how busy the service is."""
+        """Return replicas, open jobs and how the jobs of the last hour ended."""
         return self._json("GET", "/v1/status")
 
     def check_ready(self) -> None:
-        """Ask the service whether it is ready.
+        """Check that the service is ready.
 
         Raises:
             CliError: it is not; says why.
@@ -184,11 +182,9 @@ class ServiceClient:
         Raises:
             StreamBroken: the connection broke or fell silent.
         """
-        headers = {"accept": "text/event-stream"}
-        if last_event_id:
-            headers["last-event-id"] = last_event_id
+        path = f"/v1/jobs/{_segment(job_id)}/events"
         try:
-            with self._stream(f"/v1/jobs/{_segment(job_id)}/events", headers) as answer:
+            with self._stream(path, stream_headers(last_event_id)) as answer:
                 for event in httpx_sse.EventSource(answer).iter_sse():
                     data = event.json() if event.data else {}
                     yield ServerEvent(event.id, event.event, data)
@@ -214,7 +210,7 @@ class ServiceClient:
 
     @contextmanager
     def _stream(self, path: str, headers: dict[str, str] | None = None) -> Iterator[httpx.Response]:
-        timeout = httpx.Timeout(_TIMEOUT_S, read=_EVENT_SILENCE_S)
+        timeout = httpx.Timeout(_TIMEOUT_S, read=EVENT_SILENCE_S)
         request = self._http.build_request("GET", path, headers=headers, timeout=timeout)
         try:
             answer = self._http.send(request, stream=True)
@@ -268,7 +264,7 @@ class ServiceClient:
         status = answer.status_code
         if status == HTTPStatus.UNAUTHORIZED:
             return self._unauthorized(message)
-        if status in _TRY_AGAIN:
+        if status in RETRYABLE_STATUSES:
             return Unreachable(message, ExitCode.UNREACHABLE, "cascade doctor, or wait")
         if answer.is_server_error:
             remedy = f"the server's log, request id {error.get('request_id', 'unknown')}"
@@ -277,7 +273,7 @@ class ServiceClient:
 
 
 def _segment(value: str) -> str:
-    """Refuse what would change the path, so that a slip cannot reach another route."""
-    if not _ID.fullmatch(value):
+    """Return an id as a part of a path; refuse what would reach another route."""
+    if not is_id(value):
         raise CliError(f"{value!r} is not an id")
     return value

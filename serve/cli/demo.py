@@ -1,4 +1,4 @@
-"""``cascade demo``: the whole way once, in a folder of its own, in under a minute."""
+"""``cascade demo``: starts a service, makes two pictures over HTTP and stops, in under a minute."""
 
 from __future__ import annotations
 
@@ -140,9 +140,3 @@ def _free_port() -> int:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
-
-
-if __name__ == "__main__":
-    from serve.cli.main import app
-
-    app(["demo"])

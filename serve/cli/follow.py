@@ -1,4 +1,4 @@
-"""Watching a job to its end: the event stream first, polling when the stream keeps breaking."""
+"""Follows a job to its end: by its event stream, or by polling if the stream keeps breaking."""
 
 from __future__ import annotations
 
@@ -6,27 +6,26 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from cascade_core.job_states import TERMINAL_STATES
 from serve.cli.client import ServerEvent, ServiceClient, StreamBroken, Unreachable
-
-TERMINAL_STATES = ("succeeded", "failed", "cancelled")
 
 _MAX_BREAKS_IN_A_ROW = 3
 _POLL_INTERVAL_S = 0.5
 _RECONNECT_S = 30.0
-"""A server that restarts keeps its jobs; wait this long for it before giving up."""
+"""How long a restarting server is waited for; it keeps its jobs."""
 
 
 class Watcher(Protocol):
-    """Somebody who wants to see how far a job is."""
+    """Receives a job's progress."""
 
     def queued(self, position: int, eta_s: float | None) -> None:
-        """Take the place in the queue."""
+        """Receive the position in the queue."""
 
     def step(self, stage: str, index: int, step: int, steps: int) -> None:
-        """Take one step of one picture."""
+        """Receive one step of one picture."""
 
     def picture(self, index: int) -> None:
-        """Take a finished picture."""
+        """Receive the index of a finished picture."""
 
 
 def follow(
@@ -35,10 +34,10 @@ def follow(
     watcher: Watcher,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Return the job once it is over, telling ``watcher`` on the way.
+    """Return the job once it has ended; ``watcher`` receives its progress.
 
-    A broken stream is resumed after the last event seen. Events are hints: the job itself is asked
-    before this returns.
+    A broken stream is resumed after the last event that was seen. The returned job is read from the
+    service, not taken from an event.
 
     Raises:
         Unreachable: the server went away and stayed away.

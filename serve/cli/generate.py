@@ -61,9 +61,9 @@ def generate(
         format=image_format,
     )
     if local:
-        from serve.cli.local import generate_here
+        from serve.cli.in_process import generate_in_process
 
-        generate_here(body, out, as_json=as_json)
+        generate_in_process(body, out, as_json=as_json)
         return
     from serve.cli.client import ServiceClient
     from serve.cli.submit import run_job
@@ -96,9 +96,9 @@ def vary(
         format=image_format,
     )
     if local:
-        from serve.cli.local import vary_here
+        from serve.cli.in_process import vary_in_process
 
-        vary_here(Path(source), body, out, as_json=as_json)
+        vary_in_process(Path(source), body, out, as_json=as_json)
         return
     from serve.cli.client import ApiError, ServiceClient
     from serve.cli.submit import run_job

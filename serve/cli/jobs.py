@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from typing import Annotated, Any
 
 import typer
 
+from cascade_core.job_states import JobState
 from serve.cli import options
 from serve.cli.options import DEFAULT_URL
 from serve.cli.output import (
@@ -25,17 +25,7 @@ _SHOWN_CHARS = 60
 jobs_app = typer.Typer(help="List, show and cancel jobs.", invoke_without_command=True)
 
 
-class State(StrEnum):
-    """A job's states."""
-
-    QUEUED = "queued"
-    RUNNING = "running"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-
-
-StateFilter = Annotated[State | None, typer.Option("--state", help="Only jobs in this state.")]
+StateFilter = Annotated[JobState | None, typer.Option("--state", help="Only jobs in this state.")]
 Limit = Annotated[int, typer.Option("--limit", min=1, max=200, help="How many, newest first.")]
 JobId = Annotated[str, typer.Argument(metavar="ID", help="The job's id.", show_default=False)]
 
@@ -54,7 +44,7 @@ def list_jobs(
     from serve.cli.client import ServiceClient
 
     with ServiceClient(url) as client:
-        found = client.jobs(state.value if state else None, limit)
+        found = client.jobs(state, limit)
     if as_json:
         print_json(found)
     else:
@@ -87,10 +77,10 @@ def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFA
         say(f"job {job_id} is {job['state']}")
 
 
-def _print_table(found: list[dict[str, Any]], state: State | None) -> None:
+def _print_table(found: list[dict[str, Any]], state: JobState | None) -> None:
     if not found:
         empty = 'no jobs yet; try: cascade generate "a red circle"'
-        say(f"no job is {state.value}" if state else empty)
+        say(f"no job is {state}" if state else empty)
         return
     shown = table("id", "state", "created", "images", "seconds")
     shown.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)

@@ -13,6 +13,7 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from cascade_core.errors import CascadeError, DatabaseNewer, ModelUnavailable, NotReady
+from serve.cli.backup import export, import_
 from serve.cli.config import config
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
@@ -24,7 +25,6 @@ from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, accept_any_text, fail, say
 from serve.cli.suggestions import suggestions
 from serve.cli.top import top
-from serve.cli.transfer import export, import_
 from serve.cli.up import up
 from serve.release import RELEASE
 

@@ -1,4 +1,4 @@
-"""From a request body to files on disk: submit, watch, cancel on Ctrl-C, save."""
+"""Submits a job, follows it, saves its pictures; Ctrl-C cancels it."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cascade_core.job_states import TERMINAL_STATES
 from serve.cli.client import ServiceClient
-from serve.cli.follow import TERMINAL_STATES, follow
+from serve.cli.follow import follow
 from serve.cli.output import (
     CliError,
     ExitCode,
@@ -43,7 +44,7 @@ def run_job(
 
 
 def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) -> dict[str, Any]:
-    """Return the job once it is over; Ctrl-C cancels it and waits for that."""
+    """Return the job once it has ended; Ctrl-C cancels it."""
     stages = VARY_STAGES if job["kind"] == "vary_details" else GENERATE_STAGES
     images = int(job["request"]["n"])
     try:
@@ -54,7 +55,7 @@ def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) ->
 
 
 def finish(job: dict[str, Any], files: list[Path], *, as_json: bool) -> None:
-    """Print a job that is over.
+    """Print a job that has ended.
 
     Raises:
         CliError: it did not succeed; pictures that were finished are printed before.
@@ -77,7 +78,7 @@ def save_image(client: ServiceClient, job_id: str, image: dict[str, Any], out: P
 
 
 def make_folder(out: Path) -> None:
-    """Make the output folder, before any work is spent.
+    """Make the output folder, before the job is submitted.
 
     Raises:
         CliError: it cannot be made or written.
@@ -91,7 +92,7 @@ def make_folder(out: Path) -> None:
 
 
 def write_whole(file: Path, data: bytes) -> None:
-    """Write a file that is there completely or not at all.
+    """Write a file so that it is complete or absent.
 
     Raises:
         CliError: the disk refuses.

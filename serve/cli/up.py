@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Protocol
 
 import typer
 
+from serve.cli.findings import require
 from serve.cli.options import chosen_url
-from serve.cli.output import CliError, ExitCode, counted, note, own_command, say
+from serve.cli.output import counted, note, own_command, say
 from serve.cli.suggestions import suggestions
 
 if TYPE_CHECKING:
-    from serve.cli.findings import Finding
     from serve.settings import Settings
 
 Host = Annotated[
@@ -59,7 +59,8 @@ Logs = Annotated[bool, typer.Option("--logs", help="Print the replicas' logs her
 
 def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
-    from serve.cli.checks import check_data_dir, check_no_start
+    from serve.cli.machine_checks import check_data_dir
+    from serve.cli.port_checks import check_no_start
     from serve.local.private_files import keep_files_private
     from serve.local.ray_access import check_mode
     from serve.local.start_marker import announced
@@ -72,7 +73,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         **{name: value for name, value in changes.items() if value is not None}
     )
     for check in (check_data_dir, check_no_start):
-        _require(check(settings))
+        require(check(settings))
     with ExitStack() as starting:
         starting.enter_context(announced(settings.data_dir, settings.http_port))
         _check_and_tell(settings)
@@ -90,13 +91,14 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
 def _check_and_tell(settings: Settings) -> None:
     """Refuse what cannot be served, and print what will be."""
     from cascade_core.checkpoints.checkpoint import open_checkpoint
-    from serve.cli.checks import check_blobs, check_database, check_port_to_start
+    from serve.cli.port_checks import check_port_to_start
+    from serve.cli.service_checks import check_blobs, check_database
     from serve.gateway.auth.exposure import check_exposure
 
     for check in (check_database, check_blobs):
-        _require(check(settings))
+        require(check(settings))
     answered = check_exposure(settings)
-    _require(check_port_to_start(settings))
+    require(check_port_to_start(settings))
     if settings.model_source().is_hub:
         note(f"model {settings.model}: looking for its files, fetching what is missing")
     checkpoint = open_checkpoint(settings.model_source())
@@ -105,12 +107,6 @@ def _check_and_tell(settings: Settings) -> None:
     say(f"data    {settings.data_dir}")
     say(f"answers {answered}")
     say("starting Ray and the stages C, B and A ...")
-
-
-def _require(finding: Finding) -> None:
-    """Refuse to start where the doctor's check fails."""
-    if finding.status == "broken":
-        raise CliError(f"{finding.name}: {finding.detail}", ExitCode.FAILED, finding.remedy)
 
 
 class Running(Protocol):

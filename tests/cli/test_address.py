@@ -12,7 +12,7 @@ import pytest
 from bot.service.client import CascadeClient
 from bot.settings import load_settings as load_bot_settings
 from cascade_core.errors import NotReady, SettingsInvalid
-from serve.cli.checks import check_port
+from serve.cli.port_checks import check_port
 from serve.local.start_marker import announced, is_starting
 from serve.settings import Settings, load_settings
 from tests.cli.cascade import Cascade

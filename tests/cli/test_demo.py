@@ -16,7 +16,7 @@ from tests.cli.cascade import Cascade
 @pytest.mark.ray
 def test_the_demo_makes_two_pictures_from_one_latent_and_stops_the_service(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "serve.cli.demo"],
+        [sys.executable, "-m", "serve.cli.main", "demo"],
         cwd=tmp_path,
         env=os.environ
         | {"PYTHONPATH": str(Path.cwd())}

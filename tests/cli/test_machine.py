@@ -14,7 +14,8 @@ import httpx
 import pytest
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
-from serve.cli.checks import check_open_files, check_port, check_port_to_start, check_python
+from serve.cli.machine_checks import check_open_files, check_python
+from serve.cli.port_checks import check_port, check_port_to_start
 from serve.local import open_files
 from serve.local.private_files import is_private
 from serve.local.ray_access import make_token
@@ -224,7 +225,7 @@ def test_the_doctor_warns_of_a_limit_of_open_files_below_the_streams() -> None:
 
 def test_the_limit_of_open_files_is_raised_as_far_as_allowed() -> None:
     code = (
-        "import resource as r; from serve import open_files\n"
+        "import resource as r; from serve.local import open_files\n"
         "hard = r.getrlimit(r.RLIMIT_NOFILE)[1]\n"
         "r.setrlimit(r.RLIMIT_NOFILE, (64, hard)); open_files.raise_limit()\n"
         "assert r.getrlimit(r.RLIMIT_NOFILE) == (hard, hard)"

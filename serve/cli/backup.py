@@ -1,4 +1,4 @@
-"""``cascade export`` and ``cascade import``: jobs, images and latents between deployments."""
+"""``cascade export`` and ``cascade import``: move jobs, images and latents between services."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MB = 1_000_000
 
 
 def _named(text: str) -> Path:
-    """Refuse an empty path, such as that of a variable without a value: it would mean `.`."""
+    """Refuse an empty path, such as that of an empty variable: it would mean `.`."""
     if not text:
         raise typer.BadParameter("name a folder or a file that ends in .tar")
     return Path(text)
@@ -53,17 +53,17 @@ def export(path: To) -> None:
         moved = asyncio.run(export_jobs(database, blobs, write))
     for key in moved.missing:
         note(f"missing from the store: {key}")
-    tell(moved, "exported")
+    print_report(moved, "exported")
 
 
 def import_(path: From) -> None:
-    """Add the jobs, images and latents of an export; what is there already stays as it is."""
+    """Add the jobs, images and latents of an export; existing jobs stay as they are."""
     from serve.maintenance import archive
     from serve.maintenance.backup import import_jobs, is_entry
 
     with _stores() as (database, blobs):
         moved = asyncio.run(import_jobs(database, blobs, archive.reading(path, is_entry)))
-    tell(moved, "added")
+    print_report(moved, "added")
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _stores() -> Iterator[tuple[Database, BlobStore]]:
         database.close()
 
 
-def tell(moved: Moved, verb: str) -> None:
+def print_report(moved: Moved, verb: str) -> None:
     """Print how much was written or added, and how many jobs were here already."""
     size_mb = moved.size_bytes / _MB
     jobs, files = counted(moved.jobs, "job"), counted(moved.files, "file")

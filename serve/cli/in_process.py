@@ -1,4 +1,4 @@
-"""``--local``: the three stages in this process, no server; jobs look as the server's do."""
+"""``--local``: runs the three stages in this process; its jobs look like the server's."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ LATENT_SUFFIX = ".latent"
 _EXTENSIONS = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 
-def generate_here(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """Make pictures; each one's Stage C latent is saved beside it."""
     make_folder(out)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
     request = resolve_request(JobBody(**body), None, checkpoint)
-    run = _LocalRun(settings, checkpoint, request, out)
+    run = _InProcessRun(settings, checkpoint, request, out)
     with StageProgress(request.n, GENERATE_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):
             run.generate(index, progress)
     finish(run.job(), run.files, as_json=as_json)
 
 
-def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """Make new details from a saved Stage C latent."""
     make_folder(out)
     latent_id, latent = _saved_latent(source)
@@ -49,15 +49,15 @@ def vary_here(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": "vary_details", "latent_id": row.id} | body
     request = resolve_request(JobBody(**named), row, checkpoint)
-    run = _LocalRun(settings, checkpoint, request, out)
+    run = _InProcessRun(settings, checkpoint, request, out)
     with StageProgress(request.n, VARY_STAGES, terminal_only=as_json) as progress:
         for index in range(request.n):
             run.vary(index, latent, progress)
     finish(run.job(), run.files, as_json=as_json)
 
 
-class _LocalRun:
-    """One job's worth of work in this process."""
+class _InProcessRun:
+    """One job that runs in this process."""
 
     def __init__(
         self, settings: Settings, checkpoint: Checkpoint, request: GenerationRequest, out: Path

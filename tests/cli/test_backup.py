@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serve.cli.transfer import tell
+from serve.cli.backup import print_report
 from serve.maintenance.backup import Moved
 from tests.cli.cascade import Cascade
 
@@ -57,7 +57,7 @@ def test_an_empty_path_does_not_import_the_current_folder(
     ],
 )
 def test_one_is_not_many(moved: Moved, told: str, capsys: pytest.CaptureFixture[str]) -> None:
-    tell(moved, "added")
+    print_report(moved, "added")
     assert capsys.readouterr().out.strip() == told
 
 

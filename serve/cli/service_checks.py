@@ -1,0 +1,95 @@
+"""The doctor's checks of what the service works with: model, stores, API keys, moderation."""
+
+from __future__ import annotations
+
+import asyncio
+
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.layout import ALL_COMPONENTS
+from cascade_core.errors import CascadeError, SettingsInvalid
+from serve.cli.findings import Finding
+from serve.error_texts import first_line
+from serve.settings import Settings
+
+_OTHER_DATABASE = "check CASCADE_DATABASE_URL"
+_OTHER_STORE = "check CASCADE_BLOB_URL"
+
+
+def check_model(settings: Settings) -> Finding:
+    """Check that every weight file is there and readable."""
+    source = settings.model_source()
+    if source.is_hub:
+        detail = f"{source.model} is fetched from the hub when the service starts"
+        return Finding("model", "ok", detail)
+    try:
+        checkpoint = open_checkpoint(source)
+        parts = [name for name in ALL_COMPONENTS if name != "tokenizer"]
+        files = [file for name in parts for file in checkpoint.weight_files(name)]
+        for file in files:
+            with file.open("rb") as stream:
+                stream.read(8)
+    except CascadeError as error:
+        return Finding("model", "broken", str(error), "correct CASCADE_MODEL; see cascade models")
+    except OSError as error:
+        remedy = "make the file readable for this user"
+        return Finding("model", "broken", f"{error.filename}: {error.strerror}", remedy)
+    return Finding("model", "ok", f"{checkpoint.id}, {len(files)} weight files are readable")
+
+
+def check_database(settings: Settings) -> Finding:
+    """Check that the database answers and takes a row; makes missing tables."""
+    from serve.settings import hide_password
+    from serve.storage.database import Database
+
+    where = hide_password(settings.database_url)
+    try:
+        database = Database(settings.database_url)
+        database.create_tables()
+        database.probe_writing()
+        database.close()
+    except CascadeError as error:
+        return Finding("database", "broken", f"{where}: {error.for_operator}", _OTHER_DATABASE)
+    except Exception as error:  # drivers raise anything, a missing one ImportError
+        return Finding("database", "broken", f"{where}: {first_line(error)}", _OTHER_DATABASE)
+    return Finding("database", "ok", where)
+
+
+def check_access(settings: Settings) -> Finding:
+    """Check that the service would not listen beyond this machine without API keys."""
+    from serve.gateway.auth.exposure import MAKE_A_KEY, check_exposure
+
+    try:
+        return Finding("access", "ok", check_exposure(settings))
+    except SettingsInvalid as error:
+        return Finding("access", "broken", str(error), MAKE_A_KEY)
+    except CascadeError as error:
+        return Finding("access", "broken", error.for_operator, _OTHER_DATABASE)
+    except Exception as error:  # drivers raise anything, a missing one ImportError
+        return Finding("access", "broken", first_line(error), _OTHER_DATABASE)
+
+
+def check_moderation(settings: Settings) -> Finding:
+    """Check that the blocklist and the checker can be loaded."""
+    from serve.moderation.moderator import load_checkers
+
+    chosen = [value for value in (settings.blocklist, settings.checker) if value]
+    try:
+        load_checkers(settings, open_checkpoint(settings.model_source(), components=()))
+    except CascadeError as error:
+        return Finding("moderation", "broken", str(error), "correct this variable")
+    return Finding("moderation", "ok", ", ".join(chosen) or "none; nothing is refused")
+
+
+def check_blobs(settings: Settings) -> Finding:
+    """Check that the blob store can be written, read and deleted from."""
+    from serve.settings import hide_password
+    from serve.storage.blobs.blob_store import BlobStore
+
+    where = hide_password(settings.blob_url)
+    try:
+        asyncio.run(BlobStore(settings.blob_url).probe())
+    except CascadeError as error:
+        return Finding("blob store", "broken", f"{where}: {error.for_operator}", _OTHER_STORE)
+    except Exception as error:  # wrong credentials surface as each backend's own errors
+        return Finding("blob store", "broken", f"{where}: {first_line(error)}", _OTHER_STORE)
+    return Finding("blob store", "ok", where)

@@ -15,7 +15,7 @@ from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLos
 from cascade_core.families.spec import PREVIEW_WORK
 from serve.jobs.fair_queue import Turns
 from serve.jobs.size_limits import Capacity
-from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import StageMessage
 from serve.storage.database import Database
 from serve.storage.deaths import count_death
@@ -116,12 +116,12 @@ class StageCalls:
         self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
     ) -> StageResult:
         self._capacity.check(stage, job.request)
-        client, on_death = self._stages[stage], self._on_death(job, f"{stage}{index}")
+        client, on_crash = self._stages[stage], self._on_crash(job, f"{stage}{index}")
         async with self._turn(job, stage, stage_work(stage, job.request)) as turn_s:
             began_s = time.monotonic()
             self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
             with self._sparing_replicas(job):
-                result = await client.call(*args, on_message=on_message, on_death=on_death)
+                result = await client.call(*args, on_message=on_message, on_crash=on_crash)
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its turn, %.2f s for the call, %.2f s on the model",
@@ -130,10 +130,10 @@ class StageCalls:
             return result
 
     async def _preview(self, job: OpenJob, index: int, latent: bytes) -> StageResult:
-        on_death = self._on_death(job, f"preview{index}")
+        on_crash = self._on_crash(job, f"preview{index}")
         async with self._turn(job, "c", PREVIEW_WORK):
             with self._sparing_replicas(job):
-                return await self._previewer.call(latent, on_message=_ignore, on_death=on_death)
+                return await self._previewer.call(latent, on_message=_ignore, on_crash=on_crash)
 
     @asynccontextmanager
     async def _turn(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:
@@ -156,11 +156,11 @@ class StageCalls:
             self.give_up(job.id)
             raise
 
-    def _on_death(self, job: OpenJob, call: str) -> OnDeath:
-        async def on_death() -> int:
+    def _on_crash(self, job: OpenJob, call: str) -> OnCrash:
+        async def on_crash() -> int:
             return await self._database.do(count_death, job.id, call)
 
-        return on_death
+        return on_crash
 
     async def _stoppable(
         self, job_id: str, stage: str, work: Coroutine[Any, Any, StageResult]

@@ -1,4 +1,4 @@
-"""Calling a stage from a job: progress, cancellation, and another try when a replica dies."""
+"""Calls a stage for a job: progress, cancellation, and another try when a replica dies."""
 
 from __future__ import annotations
 
@@ -18,42 +18,44 @@ from serve.telemetry.tracing import pack_context
 
 MAX_TRIES = 3
 """Calls to a stage until a retryable failure is the last. A replica that ran out of memory refuses
-that size for a while, so that the next try goes to another one if there is any."""
-MAX_DEATHS = 2
-"""Replicas that may die of one request; turns keep requests from waiting in a replica, so the one
-that is there when it dies may be the cause."""
+that size for a while, so that the next try goes to another replica if there is one."""
+MAX_CRASHES = 2
+"""Replicas that one request may crash. The fair queue keeps requests from waiting in a replica, so
+the request that is there when the replica crashes may be the cause."""
 RETRY_PAUSE_S = 0.5
-"""Time for the router to learn that a replica died; the next call then waits for its successor."""
+"""Time for the router to learn that a replica crashed; the next call then waits for the
+replacement."""
 REFUSED_PAUSE_S = 1.0
-"""Between calls while replicas refuse work: one that lost its device does until it is replaced."""
+"""Between calls while replicas refuse work, as a replica that lost its device does until it is
+replaced."""
 SILENCE_LIMIT_S = 2 * STALL_LIMIT_S
-"""Without a word for so long a call that had begun is lost: its replica would have been replaced
-for a device that hangs long before."""
+"""A call that had begun is lost after so long without a message: Serve replaces a replica whose
+device hangs long before."""
 
 logger = logging.getLogger(__name__)
 
 OnMessage = Callable[[StageMessage], Awaitable[None]]
 OnFailure = Callable[[str, str], None]
-OnDeath = Callable[[], Awaitable[int]]
-"""Notes that a replica was lost while it had the call; returns how many have been."""
+OnCrash = Callable[[], Awaitable[int]]
+"""Records that a replica was lost while it had the call; returns how many have been lost."""
 
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage gave and the seconds its model took."""
+    """What a stage returned and the seconds its model took."""
 
     data: bytes
     seconds: float
 
 
 class StageClient:
-    """One stage deployment as seen by a job.
+    """One stage deployment, as a job calls it.
 
     Args:
         name: ``c``, ``b`` or ``a``.
         handle: the stage's deployment.
-        method: which of its methods to call; it also gets the context of the call.
-        on_failure: told the stage and the error's code of every try that failed.
+        method: the method of the deployment to call; it also gets the context of the call.
+        on_failure: called with the stage and the error's code after each try that failed.
     """
 
     def __init__(
@@ -69,39 +71,47 @@ class StageClient:
         self._handle = handle.options(stream=True)
 
     async def call(
-        self, *args: Any, on_message: OnMessage, on_death: OnDeath | None = None
+        self, *args: Any, on_message: OnMessage, on_crash: OnCrash | None = None
     ) -> StageResult:
-        """Run the stage once to the end, with more tries on retryable failures.
+        """Run the stage once to the end; retry failures that are retryable.
 
         Cancelling this coroutine cancels the work on the replica, within one step. While replicas
-        refuse work (NotReady) it asks again; the job's deadline bounds that. Without ``on_death``
-        only the deaths of this very call count.
+        refuse work (NotReady) it asks again; the job's deadline bounds that. Without ``on_crash``
+        only the crashes during this very call count.
 
         Raises:
             CascadeError: the stage's own error after the last try; StageLost when two replicas
                 were lost while they had this request.
         """
-        tries = deaths = 0
+        tries = crashes = 0
         while True:
             try:
                 return await self._once(*args, on_message=on_message)
             except Exception as error:
-                ours = _translated(error, self.name)
-                if self._on_failure is not None:
-                    self._on_failure(self.name, ours.code)
-                is_refused = isinstance(ours, NotReady)
-                tries += not is_refused
-                if isinstance(ours, StageLost):
-                    deaths = await on_death() if on_death else deaths + 1
-                if not ours.retryable or tries == MAX_TRIES or deaths >= MAX_DEATHS:
-                    raise ours from error
-                logger.warning("stage %s: try %d failed: %s", self.name, tries, ours.code)
-                trace.get_current_span().add_event("try failed", {"code": ours.code})
-            await asyncio.sleep(REFUSED_PAUSE_S if is_refused else RETRY_PAUSE_S * tries)
+                failure, cause = self._failed(error), error
+            if isinstance(failure, StageLost):
+                crashes = await on_crash() if on_crash else crashes + 1
+            if isinstance(failure, NotReady):  # a refusal is no try
+                pause_s = REFUSED_PAUSE_S
+            else:
+                tries += 1
+                pause_s = RETRY_PAUSE_S * tries
+            if not failure.retryable or tries == MAX_TRIES or crashes >= MAX_CRASHES:
+                raise failure from cause
+            logger.warning("stage %s: try %d failed: %s", self.name, tries, failure.code)
+            trace.get_current_span().add_event("try failed", {"code": failure.code})
+            await asyncio.sleep(pause_s)
+
+    def _failed(self, error: Exception) -> CascadeError:
+        """Translate and report why a try failed."""
+        failure = _translated(error, self.name)
+        if self._on_failure is not None:
+            self._on_failure(self.name, failure.code)
+        return failure
 
     async def _once(self, *args: Any, on_message: OnMessage) -> StageResult:
         stream = getattr(self._handle, self._method).remote(*args, pack_context())
-        silence_s = None  # until it begins it may wait for a replica, which may have to start
+        silence_s = None  # before it begins it may wait for a replica, which may have to start
         try:
             while True:
                 message = await _next(stream, silence_s)
@@ -119,7 +129,7 @@ async def _next(stream: AsyncIterator[StageMessage], silence_s: float | None) ->
         async with asyncio.timeout(silence_s):
             return await anext(stream)
     except TimeoutError:
-        raise StageLost(f"the replica said nothing for {silence_s} s") from None
+        raise StageLost(f"the replica sent nothing for {silence_s} s") from None
     except StopAsyncIteration:
         raise StageLost("the replica ended without a result") from None
 

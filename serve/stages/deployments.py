@@ -1,8 +1,7 @@
 """The three stage classes that Ray Serve runs; `serve.app` makes deployments of them.
 
-Each is thin: bytes in, the stage's replica, bytes out. A fourth stage would be one more class here
-and one more line in `serve.app`. Models are imported where they are loaded, so that each process
-pays for its own stage only.
+Each decodes its input, runs it on the stage's replica and encodes the result. Models are imported
+where they are loaded, so that each process loads its own stage only.
 """
 
 from __future__ import annotations
@@ -37,20 +36,20 @@ from serve.workload import stage_work
 logger = logging.getLogger(__name__)
 
 MAX_ROWS_CPU, MAX_ROWS_CUDA = 1, 4
-"""Images per step. On a CPU a batch gains next to nothing; at 1024 px one image fills an H100, so a
-few rows only keep short requests from waiting behind long ones."""
+"""Images per step. A batch gains almost nothing on a CPU. One image of 1024 px fills an H100, so
+a few rows suffice: they keep short requests from waiting behind long ones."""
 
 Loader = Callable[[Checkpoint, Placement], Stage[Any, Any, Any]]
 
 
 class _StageDeployment:
-    """What the three have in common: device, replica, metrics, health.
+    """The common part of the three: device, replica, metrics, health.
 
     Args:
         name: ``c``, ``b`` or ``a``.
         settings: which model, on which device.
         load: makes the stage from its checkpoint.
-        gpu_share: of one GPU's memory; None: all that is free.
+        gpu_share: of one GPU's memory; None: all free memory.
     """
 
     def __init__(
@@ -108,22 +107,22 @@ class _StageDeployment:
         return self._replica.max_rows
 
     def check_health(self) -> None:
-        """Fail when the device hangs, so that Serve replaces this replica."""
+        """Fail if the device hangs, so that Serve replaces this replica."""
         self._replica.check_health()
         stats = self._replica.stats() | self._meter.stats()
         self._metrics.publish(stats, self._replica.busy_s(), self._gpu_memory_bytes())
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Offer rows, what work costs here and what is open to an autoscaling policy."""
+        """Report rows, seconds per work and open work to an autoscaling policy."""
         return self._replica.stats() | self._meter.stats()
 
     def _gpu_memory_bytes(self) -> int | None:
-        """The allocator's own count, which asks nothing of a device that may hang."""
+        """Return the allocator's own count: it needs no answer from a device that may hang."""
         return torch.cuda.memory_reserved() if self._device.startswith("cuda") else None
 
 
 class StageC(_StageDeployment):
-    """Text to composition: the 16-channel latent that fixes what is where."""
+    """Text to composition: a 16-channel latent."""
 
     def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
         from cascade_core.conditioning.text import PromptLimit
@@ -142,7 +141,7 @@ class StageC(_StageDeployment):
         stream = self._stream(task, work, self._previews, _encoded, context or {})
         async for message in stream:
             yield message
-            # Not before: a caller expects the first message when the work begins, and then more.
+            # Not before: the first message tells the caller that the work has begun.
             if message["type"] == "started":
                 for warning in self._limit.warnings(task):
                     yield StageMessage(type="warning", text=warning)
@@ -150,7 +149,7 @@ class StageC(_StageDeployment):
     async def preview(
         self, latent: bytes, _context: CallContext | None = None
     ) -> AsyncIterator[StageMessage]:
-        """Draw a stored latent small, for checkers; ``done`` carries a WebP file.
+        """Draw a small preview of a latent for checkers; ``done`` carries a WebP file.
 
         Raises:
             ModelUnavailable: this model has no previewer.
@@ -161,7 +160,7 @@ class StageC(_StageDeployment):
 
     @cached_property
     def _previewer(self) -> Previewer:
-        """A second one: the stage's own belongs to the model's thread."""
+        """A second previewer: the stage's own belongs to the model's thread."""
         previewer = load_previewer(self._checkpoint.previewer, torch.device(self._device))
         if previewer is None:
             raise ModelUnavailable(f"{self._checkpoint.id} has no previewer")
@@ -186,7 +185,7 @@ class StageB(_StageDeployment):
     async def run(
         self, latent: bytes, request: dict[str, Any], context: CallContext | None = None
     ) -> AsyncIterator[StageMessage]:
-        """Expand a stored Stage C latent as ``request`` says; ``done`` carries the wire form."""
+        """Make the Stage B latent of a stored Stage C latent; ``done`` carries the wire form."""
         from cascade_core.stages.stage_b import StageBTask
 
         task = StageBTask(StageCLatent.decode(latent), GenerationRequest.from_dict(request))
@@ -196,7 +195,7 @@ class StageB(_StageDeployment):
 
 
 class StageA(_StageDeployment):
-    """Detail to pixels, and pixels to a file; the encoding never runs on the model's thread."""
+    """Detail to pixels to a file; the encoding never runs on the model's thread."""
 
     def __init__(self, settings: Settings, gpu_share: float | None = None) -> None:
         from cascade_core.stages.stage_a import StageA as Model

@@ -1,4 +1,4 @@
-"""What a stage may take of the memory of a GPU that it shares with other stages."""
+"""Limits a stage's share of the memory of a GPU that it shares with other stages."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from typing import Any, Final
 import torch
 
 CONTEXT_BYTES: Final = 512 * 2**20
-"""What a process takes of a GPU beside torch's allocator: CUDA's own context and kernels."""
+"""Memory that a process takes beside torch's allocator: CUDA's own context and kernels."""
 _ALLOCATOR = "PYTORCH_ALLOC_CONF"
 
 
 def prepare_gpu_memory(device: str, share: float | None, cuda: Any = torch.cuda) -> None:
     """Set up torch's allocator, before anything is on the GPU.
 
-    Its blocks may grow, so that images of many sizes leave no holes; a ``PYTORCH_ALLOC_CONF`` of
-    the operator's counts instead. A process with a share keeps to it: its cache does not crowd out
-    the other stages, and it alone runs out of memory where the share is too small.
+    Its blocks may grow, so that images of many sizes leave no holes; an operator's
+    ``PYTORCH_ALLOC_CONF`` overrides that. A process with a share stays within it: its cache leaves
+    the other stages their memory, and only this process runs out of memory if the share is too
+    small.
 
     Args:
         device: ``cpu``, ``cuda`` or ``cuda:N``.
-        share: of one GPU; None: the process may take all of it.
-        cuda: stands in for :mod:`torch.cuda` in tests.
+        share: of one GPU; None: the process may take the whole GPU.
+        cuda: :mod:`torch.cuda`; tests give another.
     """
     placed = torch.device(device)
     if placed.type != "cuda":

@@ -1,7 +1,7 @@
-"""One stage in one process: load, warm up, then answer requests with a stream of messages.
+"""One stage in one process: loads, warms up, then answers requests with a stream of messages.
 
-Knows nothing of Ray, so it is tested without a cluster. What goes over the wire to the caller are
-small dicts: ``started``, ``step`` and, last, ``done``.
+Imports no Ray, so it is tested without a cluster. The caller receives small dicts: ``started``,
+``step`` and, last, ``done``.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from cascade_core.stages.base import Stage
 from serve.messages import STALL_LIMIT_S, StageMessage
 
 PROGRESS_INTERVAL_S = 0.2
-"""Steps of a small model take milliseconds; a message each would cost more than the step."""
+"""Steps of a small model take milliseconds; one message a step would cost more than the step."""
 
 
 class StageReplica:
-    """A warmed-up stage behind its step engine.
+    """A warmed-up stage and its step engine.
 
     Args:
         stage: loaded, not yet warmed up.
         max_rows: how many images may share one step.
 
     Raises:
-        CascadeError: the warm-up failed; such a replica must not be used.
+        CascadeError: the warm-up failed; the replica must not be used.
     """
 
     def __init__(self, stage: Stage[Any, Any, Any], max_rows: int) -> None:
@@ -45,21 +45,21 @@ class StageReplica:
         """Run one task; closing or cancelling the iterator frees its row within one step.
 
         Args:
-            task: what the stage admits.
-            previews: how many preview pictures to make on the way.
+            task: in the form that the stage admits.
+            previews: how many preview pictures to make meanwhile.
 
         Yields:
             ``started`` once, ``step`` at most every 0.2 s or with a preview, ``done`` last.
 
         Raises:
-            CascadeError: what the engine reports as the reason of failure.
+            CascadeError: the reason of failure that the engine reports.
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-        is_worth_telling = _Throttle(PROGRESS_INTERVAL_S)
+        is_due = _Throttle(PROGRESS_INTERVAL_S)
 
         def emit(event: Event) -> None:
-            if is_worth_telling(event):
+            if is_due(event):
                 with suppress(RuntimeError):  # the loop is gone when the replica shuts down
                     loop.call_soon_threadsafe(events.put_nowait, event)
 
@@ -86,15 +86,16 @@ class StageReplica:
         }
 
     def busy_s(self) -> float:
-        """Return for how many seconds the model's thread has worked until now."""
+        """Return how many seconds the model's thread has worked until now."""
         stats = self._engine.stats()
         return stats.stage_s + stats.own_s
 
     def check_health(self) -> None:
-        """Report a dead engine or a hanging device.
+        """Check that the engine is alive and the device does not hang.
 
         Raises:
-            NotReady: the model's thread ended, or rows are under way without a step for long.
+            NotReady: the model's thread ended, or rows have been under way for
+                :data:`serve.messages.STALL_LIMIT_S` without a step.
         """
         if not self._engine.is_alive():
             raise NotReady("the model's thread ended")
@@ -103,23 +104,26 @@ class StageReplica:
             raise NotReady(f"no step finished within {STALL_LIMIT_S:.0f} s")
 
     def close(self) -> None:
-        """Stop the engine; what is still under way fails with NotReady."""
+        """Stop the engine; tasks that are still under way fail with NotReady."""
         self._engine.close()
 
 
 class _Throttle:
-    """Decides on the model's thread, as waking the event loop for every step slows the model."""
+    """Drops steps that follow each other too fast; events with a preview always pass.
+
+    It decides on the model's thread, as waking the event loop at every step slows the model.
+    """
 
     def __init__(self, interval_s: float) -> None:
         self._interval_s = interval_s
-        self._told_s = 0.0
+        self._sent_s = 0.0
 
     def __call__(self, event: Event) -> bool:
         now_s = time.monotonic()
-        is_due = now_s - self._told_s >= self._interval_s
+        is_due = now_s - self._sent_s >= self._interval_s
         if isinstance(event, Stepped) and event.preview is None and not is_due:
             return False
-        self._told_s = now_s
+        self._sent_s = now_s
         return True
 
 

@@ -1,4 +1,4 @@
-"""What a unit of work costs one stage replica, measured on what it finished lately."""
+"""Measures how long a unit of work takes one stage replica, over the images it finished lately."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 _KEPT = 0.9
-"""Of the sums, per finished image: about the last ten count."""
+"""Share of the sums that remains at each finished image: about the last ten images count."""
 
 
 class WorkMeter:
-    """Sets the time a replica was taken up against the images it finished; for one event loop.
+    """Divides the time that a replica was busy by the images it finished; for one event loop.
 
-    A replica is taken up by its model, or by images that hold their places in it without the model,
-    such as those whose files are being encoded: whichever is more. Images that share steps share
-    the time, so the figures hold for the batches there are now.
+    A replica is busy while its model works, or while images occupy rows without the model, such as
+    images whose files are being encoded: the longer of both counts. Images that share steps share
+    the time, so the figures hold for the present batch sizes.
 
     Args:
-        busy_s: seconds that the model's thread has worked until now.
+        busy_s: returns the seconds that the model's thread has worked until now.
         rows: how many images the replica works on at a time.
         clock: seconds, monotonic.
     """
@@ -41,7 +41,7 @@ class WorkMeter:
 
     @contextmanager
     def image(self, work: float) -> Iterator[Callable[[], None]]:
-        """Count an image as open; gives what to call when it is finished.
+        """Count an image as open; yields a function to call when the image is finished.
 
         Args:
             work: see `serve.workload.stage_work`.
@@ -53,7 +53,7 @@ class WorkMeter:
             self._change(-1, -work)
 
     def stats(self) -> dict[str, float]:
-        """Return seconds per unit of work and per image, and of all open work; 0 if unknown."""
+        """Return seconds per unit of work, per image, and for all open work; 0 if unknown."""
         per_work = self._seconds / self._work if self._work else 0.0
         return {
             "seconds_per_work": per_work,

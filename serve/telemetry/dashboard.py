@@ -1,4 +1,4 @@
-"""The Grafana dashboard, made from the metric definitions.
+"""Builds the Grafana dashboard from the metric definitions.
 
 python -m serve.telemetry.dashboard > k8s/monitoring/dashboard.json
 """
@@ -33,8 +33,8 @@ def dashboard() -> dict[str, Any]:
             }
         )
         y += 1
-        for place, panel in enumerate(row):
-            x, line = place % _COLUMNS * _PANEL_WIDTH, place // _COLUMNS
+        for number, panel in enumerate(row):
+            x, line = number % _COLUMNS * _PANEL_WIDTH, number // _COLUMNS
             at = {"h": _PANEL_HEIGHT, "w": _PANEL_WIDTH, "x": x, "y": y + line * _PANEL_HEIGHT}
             panels.append(_panel(panel, len(panels) + 1, at))
         y += -(-len(row) // _COLUMNS) * _PANEL_HEIGHT
@@ -47,7 +47,7 @@ def dashboard() -> dict[str, Any]:
         "query": "label_values(ray_cascade_jobs_open, namespace)",
         "refresh": 2,  # when the time range changes
         "includeAll": True,
-        "allValue": ".*",  # matches what has no namespace, too
+        "allValue": ".*",  # matches series without a namespace, too
         "current": {"text": "All", "value": "$__all"},
     }
     return {
@@ -65,7 +65,7 @@ def dashboard() -> dict[str, Any]:
 
 
 def scoped(expr: str) -> str:
-    """Return a query of the chosen namespace's series and, of Ray Serve's, of our application's."""
+    """Return a query limited to the chosen namespace and, on Ray Serve's series, to our app."""
 
     def with_matchers(found: re.Match[str]) -> str:
         matchers = ['namespace=~"$namespace"']

@@ -1,7 +1,7 @@
-"""What the Grafana dashboard shows.
+"""The panels of the Grafana dashboard.
 
-Top to bottom it narrows a slow job down: is it the whole service, which stage, and there the line,
-the steps, the hand-off, too few replicas, or a replica that starts.
+From top to bottom they narrow a slow job down: the whole service or one stage; there the queue, the
+steps, the hand-off, too few replicas, or a replica that starts.
 """
 
 from __future__ import annotations
@@ -21,25 +21,26 @@ HTTP_REQUESTS = Metric(
 HTTP_LATENCY_MS = Metric(
     name="serve_http_request_latency_ms",
     kind="histogram",
-    help="From the request to the end of its answer; event streams last as long as their jobs.",
+    help="Milliseconds from the request to the end of its answer; event streams last as long as "
+    "their jobs.",
     labels=("route", "method", "application", "status_code"),
 )
 REPLICAS = Metric(
     name="serve_deployment_replica_healthy",
     kind="gauge",
-    help="Replicas that answer.",
+    help="Running replicas.",
     labels=("deployment", "application"),
 )
 TARGET_REPLICAS = Metric(
     name="serve_autoscaling_target_replicas",
     kind="gauge",
-    help="Replicas that the autoscaling policy wants.",
+    help="Replicas that the autoscaling policy asks for.",
     labels=("deployment", "application"),
 )
 STARTUP_MS = Metric(
     name="serve_replica_startup_latency_ms",
     kind="histogram",
-    help="From the wish for a replica to its first answer: node, image, weights, warm-up.",
+    help="Milliseconds until a new replica answers: node, image, weights, warm-up.",
     labels=("deployment", "application"),
 )
 GPU_USE = Metric(
@@ -63,9 +64,9 @@ class Panel:
     """One graph.
 
     Attributes:
-        unit: Grafana's name of it.
-        queries: PromQL and the legend of its lines.
-        why: what the operator learns from it.
+        unit: Grafana's name of the unit.
+        queries: PromQL, and the legend of its lines.
+        why: what the operator learns from the panel.
     """
 
     title: str
@@ -109,7 +110,7 @@ _FULL_COST = f"{_SPENDING} / 3600 / on (stage) {_rate(m.STAGE_SERVICE, 'stage', 
 _STORED = f'sum by (stage) (rate({m.HANDOFF_SECONDS.series[1]}{{part="store"}}[{_WINDOW}]))'
 _HANDOFF_SIZE = f"{_rate(m.HANDOFF_BYTES, 'stage')} / on (stage) {_STORED}"
 _STARTS = f"histogram_quantile(0.95, {_gauge('sum', STARTUP_MS, 'le, deployment')})"
-"""Of all starts that Serve's controller has seen: within a window there is hardly ever one."""
+"""Over all starts that Serve's controller has seen: a short window rarely contains one."""
 _BUSY_SHARE = f"avg by (stage) (rate({m.STAGE_BUSY.series[0]}[{_WINDOW}]))"
 
 ROWS: Final[dict[str, tuple[Panel, ...]]] = {
@@ -118,13 +119,13 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Open jobs",
             "short",
             ((_gauge("max", m.JOBS_OPEN, "state"), "{{state}}"),),
-            "Queued jobs that grow: more comes in than the stages can do.",
+            "If the queued jobs grow, more work arrives than the stages can do.",
         ),
         Panel(
             "Job latency",
             "s",
             _spread(m.JOB_LATENCY, "kind", "{{kind}}"),
-            "From acceptance to the end. If it rises, the rows below tell where.",
+            "From acceptance to the end. If it rises, the rows below show where.",
         ),
         Panel(
             "Jobs ended",
@@ -141,7 +142,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
                     "{{code}}",
                 ),
             ),
-            "By error code. deadline_exceeded: too slow; stage_lost: replicas die.",
+            "By error code. deadline_exceeded: too slow; stage_lost: replicas crash.",
         ),
         Panel(
             "Requests",
@@ -161,37 +162,37 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Seconds of waiting work",
             "s",
             ((_SECONDS_WAITING, "{{stage}}"),),
-            "How long one replica would need for what waits for each stage.",
+            "The time that one replica would need for the calls that wait for each stage.",
         ),
         Panel(
-            "Calls waiting for a turn",
+            "Calls waiting for a slot",
             "short",
             ((_gauge("sum", m.QUEUE_CALLS, "stage"), "{{stage}}"),),
-            "The line before each stage.",
+            "The queue of each stage.",
         ),
         Panel(
-            "Wait for a turn",
+            "Wait for a slot",
             "s",
             _spread(m.QUEUE_WAIT, "stage", "{{stage}}"),
-            "What the line costs a job. High: this stage needs replicas.",
+            "How long a job waits in the queue. If high, this stage needs more replicas.",
         ),
         Panel(
             "Service time",
             "s",
             _spread(m.STAGE_SERVICE, "stage", "{{stage}}"),
-            "On the model, per image. High with a normal step time: more steps are asked for.",
+            "On the model, per image. If high with a normal step time, clients ask for more steps.",
         ),
         Panel(
             "Step time",
             "s",
             ((_gauge("avg", m.STAGE_STEP, "stage"), "{{stage}}"),),
-            "High: larger pictures, fuller batches, or a slow device.",
+            "If high: larger pictures, fuller batches, or a slow device.",
         ),
         Panel(
             "Time in the replica",
             "s",
             _spread(m.STAGE_LATENCY, "stage", "{{stage}}"),
-            "Service time, and the wait for a place in the batch.",
+            "Service time, plus the wait for a row in the batch.",
         ),
         Panel(
             "Requests in flight",
@@ -206,7 +207,8 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Hand-off time, p95",
             "s",
             ((_quantile(0.95, m.HANDOFF_SECONDS, "stage, part"), "{{stage}} {{part}}"),),
-            "To encode, store and fetch what a stage made. High store, fetch: the blob store.",
+            "Time to encode, store and fetch a stage's result. If store or fetch is high, the "
+            "blob store is slow.",
         ),
         Panel(
             "Hand-off size, mean",
@@ -223,13 +225,13 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
                 (_gauge("sum", REPLICAS, "deployment"), "{{deployment}}"),
                 (_gauge("max", TARGET_REPLICAS, "deployment"), "{{deployment}} wanted"),
             ),
-            "Fewer than wanted for long: no GPUs, or they fail to start.",
+            "If there are fewer than wanted for long, GPUs are missing or replicas fail to start.",
         ),
         Panel(
             "Start of a replica, p95",
             "ms",
             ((_STARTS, "{{deployment}}"),),
-            "What a job waits that wakes a stage.",
+            "How long a job waits that starts a scaled-to-zero stage.",
         ),
         Panel(
             "Busy",
@@ -241,19 +243,19 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Failed images",
             "ops",
             ((_rate(m.STAGE_ERRORS, "stage, code"), "{{stage}} {{code}}"),),
-            "As the replicas see it.",
+            "As the replicas count them.",
         ),
         Panel(
             "Failed tries",
             "ops",
             ((_rate(m.CALL_FAILURES, "stage, code"), "{{stage}} {{code}}"),),
-            "As the jobs see it: replicas that died, too. Most are tried again.",
+            "As the jobs count them, lost replicas included. Most are tried again.",
         ),
         Panel(
             "Refusals",
             "ops",
             ((_rate(m.REFUSALS, "rule, at"), "{{rule}} at {{at}}"),),
-            "By the blocklist and the content checkers.",
+            "Requests that the blocklist or a content checker refused.",
         ),
     ),
     "GPUs and cost": (
@@ -261,13 +263,13 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "GPU memory",
             "bytes",
             ((_gauge("sum", m.STAGE_GPU_MEMORY, "stage, replica"), "{{stage}} {{replica}}"),),
-            "Held by each replica.",
+            "Memory that each replica holds.",
         ),
         Panel(
             "GPU use",
             "percent",
             ((_gauge("avg", GPU_USE, "ip, GpuIndex"), "{{ip}} GPU {{GpuIndex}}"),),
-            "As the driver tells.",
+            "As the driver reports it.",
         ),
         Panel(
             "Images",
@@ -279,7 +281,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Seconds per image",
             "s",
             ((_gauge("avg", m.STAGE_SECONDS_PER_IMAGE, "stage"), "{{stage}}"),),
-            "Of a replica; images of one batch share the time.",
+            "Time of one replica; images of one batch share it.",
         ),
         Panel(
             "Spending per hour",

@@ -1,4 +1,4 @@
-"""One log line per event, as text or JSON, with the ids of job, request, key and trace in each."""
+"""Log lines as text or JSON; each holds the ids of job, request, key and trace."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _context: ContextVar[dict[str, str] | None] = ContextVar("log_context", default=
 
 
 def configure_logging(settings: Settings) -> None:
-    """Send this product's records to stderr in the chosen format; calling it again replaces it."""
+    """Send this product's records to stderr in the chosen format; the last call counts."""
     handler = logging.StreamHandler()
     handler.name = _HANDLER_NAME
     handler.setFormatter(JsonFormatter() if settings.log_format == "json" else TextFormatter())
@@ -29,7 +29,7 @@ def configure_logging(settings: Settings) -> None:
             logger.removeHandler(old)
         logger.addHandler(handler)
         logger.setLevel(settings.log_level)
-        # Ray gives each replica a root handler of its own; a record should appear once.
+        # Ray gives each replica a root handler; a record should appear once.
         logger.propagate = False
 
 
@@ -40,7 +40,7 @@ def log_context(
     key_id: str | None = None,
     trace_id: str | None = None,
 ) -> Iterator[None]:
-    """Add ids to every record logged inside, also in tasks and threads started from here."""
+    """Add ids to every record logged in the block, and in tasks and threads started from it."""
     given = {"job_id": job_id, "request_id": request_id, "key_id": key_id, "trace_id": trace_id}
     merged = current_context() | {name: value for name, value in given.items() if value}
     token = _context.set(merged)
@@ -51,17 +51,17 @@ def log_context(
 
 
 def adopt_context(ids: dict[str, str]) -> None:
-    """Add ids to every record that the present task logs from now on."""
+    """Add ids to every record that the current task logs from now on."""
     _context.set(current_context() | ids)
 
 
 def current_context() -> dict[str, str]:
-    """Return the ids in force."""
+    """Return the ids that records get now."""
     return _context.get() or {}
 
 
 def context_of_ids(job_id: str) -> Context:
-    """Return a context for a task that outlives its request: the ids in force, and a job's."""
+    """Return a context for a task that outlives its request: the current ids, and a job's."""
     context = Context()
     context.run(_context.set, current_context() | {"job_id": job_id})
     return context
@@ -75,7 +75,7 @@ class TextFormatter(logging.Formatter):
         ids = "".join(f" {name}={one_line(value)}" for name, value in current_context().items())
         line = f"{_time(record)} {record.levelname} {record.name} {one_line(record.getMessage())}"
         trace = self.formatException(record.exc_info).split("\n") if record.exc_info else []
-        # Indented, so that no line of a traceback can pass for a record.
+        # Indented, so that a line of a traceback does not look like a record.
         return "\n  ".join([line + ids, *map(one_line, trace)])
 
 

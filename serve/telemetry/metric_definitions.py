@@ -1,6 +1,6 @@
 """Every metric of the service, defined once: recorders, dashboard and alerts refer to these.
 
-Knows nothing of Ray, so that what only needs the names starts fast.
+Imports no Ray, so that commands that only need the names start fast.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _SUFFIXES: Final = {
 class Metric:
     """One metric; Ray Serve adds the labels ``deployment``, ``replica`` and ``application``.
 
-    Ray makes the ``_sum`` of a histogram up from the middles of its buckets: use quantiles, or
-    counters where a mean is wanted.
+    Ray estimates the ``_sum`` of a histogram from the middles of its buckets: use quantiles, or
+    counters for a mean.
 
     Attributes:
         name: ends in its unit, if it has one; Ray puts ``ray_`` in front of it.
         help: one sentence.
-        buckets: upper bounds, of a histogram of ours.
+        buckets: upper bounds of a histogram.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Metric:
 
     @property
     def series(self) -> tuple[str, ...]:
-        """The names that Prometheus knows it by."""
+        """The names of its series in Prometheus."""
         return tuple(f"ray_{self.name}{suffix}" for suffix in _SUFFIXES[self.kind])
 
 
@@ -55,7 +55,7 @@ STAGE_SERVICE = Metric(
 STAGE_LATENCY = Metric(
     name="cascade_stage_latency_seconds",
     kind="histogram",
-    help="Seconds in the replica per image, waiting included.",
+    help="Seconds in the replica per image, including the wait.",
     labels=("stage",),
     buckets=LATENCY_BUCKETS_S,
 )
@@ -66,7 +66,10 @@ STAGE_ERRORS = Metric(
     labels=("stage", "code"),
 )
 STAGE_ROWS_RUNNING = Metric(
-    name="cascade_stage_rows_running", kind="gauge", help="Images under way.", labels=("stage",)
+    name="cascade_stage_rows_running",
+    kind="gauge",
+    help="Images that the replica works on.",
+    labels=("stage",),
 )
 STAGE_ROWS_WAITING = Metric(
     name="cascade_stage_rows_waiting",
@@ -77,7 +80,7 @@ STAGE_ROWS_WAITING = Metric(
 STAGE_STEP = Metric(
     name="cascade_stage_step_seconds",
     kind="gauge",
-    help="Seconds per step, averaged over the last ones.",
+    help="Seconds per step, averaged over the last steps.",
     labels=("stage",),
 )
 STAGE_BUSY = Metric(
@@ -89,62 +92,63 @@ STAGE_BUSY = Metric(
 STAGE_SECONDS_PER_IMAGE = Metric(
     name="cascade_stage_image_seconds",
     kind="gauge",
-    help="Seconds of the replica per image, lately; images that share steps share the time.",
+    help="Recent seconds of the replica per image; images that share steps share the time.",
     labels=("stage",),
 )
 STAGE_SECONDS_PER_WORK = Metric(
     name="cascade_stage_work_seconds",
     kind="gauge",
-    help="Seconds of the replica per unit of work, lately.",
+    help="Recent seconds of the replica per unit of work.",
     labels=("stage",),
 )
 STAGE_GPU_MEMORY = Metric(
     name="cascade_stage_gpu_memory_bytes",
     kind="gauge",
-    help="GPU memory that the replica holds; nothing without a GPU.",
+    help="GPU memory that the replica holds; absent without a GPU.",
     labels=("stage",),
 )
 STAGE_HOUR_PRICE = Metric(
     name="cascade_stage_hour_price",
     kind="gauge",
-    help="What an hour of the replica costs, as set; 0 if unknown.",
+    help="Price of an hour of the replica, as set; 0 if unknown.",
     labels=("stage",),
 )
 QUEUE_CALLS = Metric(
     name="cascade_queue_calls",
     kind="gauge",
-    help="Calls of this Jobs replica that wait for their turn at a stage.",
+    help="Calls of this Jobs replica that wait in the queue of a stage.",
     labels=("stage",),
 )
 QUEUE_WORK = Metric(
     name="cascade_queue_work",
     kind="gauge",
-    help="Their work; times the stage's seconds per unit of work it is the seconds that wait.",
+    help="Work of the waiting calls; multiplied by the stage's seconds per unit of work it is the "
+    "seconds of waiting work.",
     labels=("stage",),
 )
 QUEUE_WAIT = Metric(
     name="cascade_queue_wait_seconds",
     kind="histogram",
-    help="Seconds that a call waited for its turn at a stage.",
+    help="Seconds that a call waited in the queue of a stage.",
     labels=("stage",),
     buckets=LATENCY_BUCKETS_S,
 )
 CALL_FAILURES = Metric(
     name="cascade_call_failures",
     kind="counter",
-    help="Tries of calls to a stage that failed, by error code; most are tried again.",
+    help="Failed tries of calls to a stage, by error code; most are tried again.",
     labels=("stage", "code"),
 )
 HANDOFF_BYTES = Metric(
     name="cascade_handoff_bytes",
     kind="counter",
-    help="Size of all that a stage made: latents, of Stage A images.",
+    help="Bytes of a stage's results: latents, or images of Stage A.",
     labels=("stage",),
 )
 HANDOFF_SECONDS = Metric(
     name="cascade_handoff_seconds",
     kind="histogram",
-    help="Seconds to encode, store or fetch what a stage made.",
+    help="Seconds to encode, store or fetch a stage's result.",
     labels=("stage", "part"),
     buckets=HANDOFF_BUCKETS_S,
 )
@@ -164,7 +168,7 @@ JOB_LATENCY = Metric(
 JOBS_OPEN = Metric(
     name="cascade_jobs_open",
     kind="gauge",
-    help="Open jobs of the whole service by state; each Jobs replica tells the same.",
+    help="Open jobs of the whole service by state; each Jobs replica reports the same.",
     labels=("state",),
 )
 REFUSALS = Metric(

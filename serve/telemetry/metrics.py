@@ -26,13 +26,13 @@ def _recorder(metric: Metric) -> Any:
 
 
 class _Request:
-    """Collects what one request through a stage will report."""
+    """Measurements of one request through a stage."""
 
     def __init__(self) -> None:
         self.model_s: float | None = None
 
     def done(self, model_s: float) -> None:
-        """Note the seconds the model took."""
+        """Record the seconds that the model took."""
         self.model_s = model_s
 
 
@@ -79,19 +79,19 @@ class StageMetrics:
                 self._service.observe(request.model_s, tags=self._stage)
 
     def encoding(self) -> AbstractContextManager[None]:
-        """Measure how long the block takes to encode what the stage made."""
+        """Measure how long the block takes to encode the stage's result."""
         return self._handoff.timed(self._stage["stage"], "encode")
 
     def publish(
         self, stats: Mapping[str, float], busy_s: float, gpu_memory_bytes: int | None
     ) -> None:
-        """Publish how the replica does now.
+        """Publish the state of the replica.
 
         Args:
             stats: of :class:`serve.stages.replica.StageReplica` and
                 :class:`serve.stages.work_meter.WorkMeter`.
             busy_s: seconds that the model's thread has worked until now.
-            gpu_memory_bytes: what this process holds; None without a GPU.
+            gpu_memory_bytes: memory that this process holds; None without a GPU.
         """
         for name, gauge in self._gauges.items():
             gauge.set(stats[name], tags=self._stage)
@@ -104,14 +104,14 @@ class StageMetrics:
 
 
 class _HandoffMetrics:
-    """Size and seconds of what stages hand on."""
+    """Size and seconds of the hand-offs between stages."""
 
     def __init__(self) -> None:
         self._bytes = _recorder(definitions.HANDOFF_BYTES)
         self._seconds = _recorder(definitions.HANDOFF_SECONDS)
 
     def size(self, stage: str, size_bytes: int) -> None:
-        """Count how large is what a stage made."""
+        """Count the size of a stage's result."""
         self._bytes.inc(size_bytes, tags={"stage": stage})
 
     @contextmanager
@@ -124,7 +124,7 @@ class _HandoffMetrics:
 
 
 class QueueMetrics:
-    """The line of one Jobs replica before each stage, and the calls that failed."""
+    """The queues of one Jobs replica, one for each stage, and the calls that failed."""
 
     def __init__(self) -> None:
         self._calls = _recorder(definitions.QUEUE_CALLS)
@@ -133,12 +133,12 @@ class QueueMetrics:
         self._failures = _recorder(definitions.CALL_FAILURES)
 
     def waiting(self, stage: str, calls: int, work: float) -> None:
-        """Publish how many calls wait for their turn, and their work."""
+        """Publish how many calls wait in the queue of a stage, and their work."""
         self._calls.set(calls, tags={"stage": stage})
         self._work.set(work, tags={"stage": stage})
 
     def waited(self, stage: str, wait_s: float) -> None:
-        """Note how long a call waited for its turn."""
+        """Record how long a call waited for its slot."""
         self._wait.observe(wait_s, tags={"stage": stage})
 
     def failed(self, stage: str, code: str) -> None:
@@ -147,7 +147,7 @@ class QueueMetrics:
 
 
 class JobMetrics:
-    """Jobs by state, their latency, and what they hand from stage to stage."""
+    """Jobs by state, their latency, and their hand-offs from stage to stage."""
 
     def __init__(self) -> None:
         self.handoff = _HandoffMetrics()
@@ -167,7 +167,7 @@ class JobMetrics:
 
 
 class RefusalMetrics:
-    """What the checkers refused."""
+    """Refusals of the checkers."""
 
     def __init__(self) -> None:
         self._refused = _recorder(definitions.REFUSALS)

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces, and what one process tells the next about a call: its ids and its trace.
+"""OpenTelemetry traces, and the context of a call that one process sends the next.
 
-FastAPI makes the span of an HTTP request and goes on with its client's trace; those of jobs and
-stages are ours. Without a collector nothing is recorded.
+FastAPI makes the span of an HTTP request, in its client's trace; this module makes the spans of
+jobs and stages. Nothing is recorded without a collector.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from serve.telemetry.log import ID_NAMES, adopt_context, current_context, log_co
 
 TRACEPARENT: Final = "traceparent"
 _NAME: Final = "cascade"
-_tracer = trace.get_tracer(_NAME)  # follows the provider that is set later
+_tracer = trace.get_tracer(_NAME)  # uses the provider that is set later
 
 
 def configure_tracing(settings: Settings, process: str) -> None:
-    """Send this process's spans to the collector, if one is set; the first call counts.
+    """Send this process's spans to the collector, if one is set; later calls do nothing.
 
     Args:
         settings: ``otlp_endpoint`` is the collector's base URL (OTLP over HTTP). The standard
             ``OTEL_*`` variables choose the rest, such as sampling and headers.
-        process: what the process is, for ``service.name``.
+        process: name of the process, for ``service.name``.
     """
     if not settings.otlp_endpoint:
         return
@@ -48,7 +48,7 @@ def configure_tracing(settings: Settings, process: str) -> None:
 
 @contextmanager
 def span(name: str, **attributes: str | float) -> Iterator[trace.Span]:
-    """Make the block a span of the trace that is under way; an error marks it as failed."""
+    """Make the block a span of the current trace; an error marks it as failed."""
     named = {f"{_NAME}.{key}": value for key, value in attributes.items()}
     with _tracer.start_as_current_span(name, attributes=named) as opened:
         yield opened
@@ -56,10 +56,10 @@ def span(name: str, **attributes: str | float) -> Iterator[trace.Span]:
 
 @contextmanager
 def replica_span(name: str, context: CallContext) -> Iterator[trace.Span]:
-    """Open a span of another process's call in a task that serves it alone.
+    """Open a span of another process's call, in a task that serves only this call.
 
-    The call's ids are in all that this task logs from now on. Nothing is put back at the end: an
-    asynchronous generator that is closed may end elsewhere than it began.
+    All records that the task logs from now on hold the call's ids. The ids are not reset at the
+    end: a closed asynchronous generator may end in another context than it began in.
     """
     adopt_context(_ids(context))
     opened = _tracer.start_span(name, _parent(context))
@@ -74,7 +74,7 @@ def replica_span(name: str, context: CallContext) -> Iterator[trace.Span]:
 
 
 def pack_context() -> CallContext:
-    """Return what another process needs to know about the present call."""
+    """Return the context of the current call, for another process."""
     carrier: CallContext = {}
     TraceContextTextMapPropagator().inject(carrier)
     found = {TRACEPARENT: carrier[TRACEPARENT]} if TRACEPARENT in carrier else {}
@@ -83,7 +83,7 @@ def pack_context() -> CallContext:
 
 @contextmanager
 def unpacked_context(context: CallContext) -> Iterator[None]:
-    """Go on with another process's call; a trace that is under way here already is kept."""
+    """Continue another process's call in the block; a current trace is kept."""
     parent = None if trace.get_current_span().get_span_context().is_valid else _parent(context)
     token = None if parent is None else otel_context.attach(parent)
     try:
@@ -95,7 +95,7 @@ def unpacked_context(context: CallContext) -> Iterator[None]:
 
 
 def trace_id() -> str:
-    """Return the id of the trace that is under way, as logs and tracing tools show it, or none."""
+    """Return the id of the current trace, as logs and tracing tools show it; empty without one."""
     found = trace.get_current_span().get_span_context()
     return trace.format_trace_id(found.trace_id) if found.is_valid else ""
 

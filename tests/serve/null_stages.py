@@ -20,7 +20,7 @@ from serve.jobs.dbos_runtime import launch_dbos
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.fair_queue import Turns
 from serve.jobs.preview_check import Gate
-from serve.jobs.stage_client import OnDeath, OnMessage, StageClient, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_store import BlobStore
@@ -38,7 +38,7 @@ class Stage:
         self.calls = 0
         self.warning = ""
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
         if self.warning:
             await on_message({"type": "warning", "text": self.warning})
@@ -79,7 +79,7 @@ class Previewer:
     def __init__(self) -> None:
         self.calls = 0
 
-    async def call(self, latent: bytes, *, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, latent: bytes, *, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
         StageCLatent.decode(latent)
         return StageResult(PREVIEW, 0.0)

@@ -15,7 +15,7 @@ from cascade_core.errors import NotFound
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
 from serve.jobs.fair_queue import Turns
-from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database
 from serve.storage.events import EventLog
@@ -32,9 +32,9 @@ NUDITY = Refusal("nudity")
 class Showing(Stage):
     """Stage C with a preview on the way."""
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
-        return await super().call(*args, on_message=on_message, on_death=on_death)
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
 
 
 class Endless(Stage):
@@ -44,7 +44,7 @@ class Endless(Stage):
         super().__init__(name)
         self.begun = asyncio.Event()
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
         self.begun.set()
         await asyncio.Event().wait()

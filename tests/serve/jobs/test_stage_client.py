@@ -13,7 +13,7 @@ from ray.serve.exceptions import DeploymentUnavailableError
 
 from cascade_core.errors import CannotBeServed, NotReady, OutOfMemory, StageLost
 from serve.jobs import stage_client
-from serve.jobs.stage_client import MAX_DEATHS, MAX_TRIES, StageClient
+from serve.jobs.stage_client import MAX_CRASHES, MAX_TRIES, StageClient
 from serve.messages import StageMessage
 
 DONE = StageMessage(type="done", result=b"latent", seconds=0.5)
@@ -74,22 +74,22 @@ def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def deaths() -> list[int]:
-    """The deaths that were noted; holds those from before a restart at first."""
+def crashes() -> list[int]:
+    """The crashes that were noted; holds those from before a restart at first."""
     return []
 
 
 @pytest.fixture
-def call(deaths: list[int]) -> Callable[[Handle], Any]:
+def call(crashes: list[int]) -> Callable[[Handle], Any]:
     async def on_message(message: StageMessage) -> None:
         return None
 
-    async def on_death() -> int:
-        deaths.append(1)
-        return len(deaths)
+    async def on_crash() -> int:
+        crashes.append(1)
+        return len(crashes)
 
     def call(handle: Handle) -> Any:
-        return StageClient("b", handle).call(on_message=on_message, on_death=on_death)
+        return StageClient("b", handle).call(on_message=on_message, on_crash=on_crash)
 
     return call
 
@@ -97,15 +97,15 @@ def call(deaths: list[int]) -> Callable[[Handle], Any]:
 Call = Callable[[Handle], Any]
 
 
-async def test_a_request_that_loses_two_replicas_is_failed(call: Call, deaths: list[int]) -> None:
-    handle = Handle(*[[STARTED, RayActorError()]] * MAX_DEATHS, [STARTED, DONE])
+async def test_a_request_that_loses_two_replicas_is_failed(call: Call, crashes: list[int]) -> None:
+    handle = Handle(*[[STARTED, RayActorError()]] * MAX_CRASHES, [STARTED, DONE])
     with pytest.raises(StageLost):
         await call(handle)
-    assert len(handle.streams) == len(deaths) == MAX_DEATHS
+    assert len(handle.streams) == len(crashes) == MAX_CRASHES
 
 
-async def test_a_death_from_before_a_restart_counts(call: Call, deaths: list[int]) -> None:
-    deaths.append(1)
+async def test_a_crash_from_before_a_restart_counts(call: Call, crashes: list[int]) -> None:
+    crashes.append(1)
     handle = Handle([STARTED, RayActorError()], [STARTED, DONE])
     with pytest.raises(StageLost):
         await call(handle)
@@ -113,38 +113,38 @@ async def test_a_death_from_before_a_restart_counts(call: Call, deaths: list[int
 
 
 async def test_a_device_that_fails_in_its_step_counts_as_a_death(
-    call: Call, deaths: list[int]
+    call: Call, crashes: list[int]
 ) -> None:
     lost = StageLost("the device of stage b failed")
     assert (await call(Handle([STARTED, lost], [STARTED, DONE]))).data == b"latent"
-    assert len(deaths) == 1
+    assert len(crashes) == 1
 
 
 async def test_replicas_that_refuse_work_are_asked_again_until_one_takes_it(
-    call: Call, deaths: list[int]
+    call: Call, crashes: list[int]
 ) -> None:
     handle = Handle(*[[NotReady("replaced")]] * (5 * MAX_TRIES), [STARTED, DONE])
     assert (await call(handle)).data == b"latent"
-    assert deaths == []
+    assert crashes == []
 
 
 async def test_memory_that_runs_out_on_every_try_fails_the_call(
-    call: Call, deaths: list[int]
+    call: Call, crashes: list[int]
 ) -> None:
     handle = Handle(*[[STARTED, OutOfMemory("no room")]] * MAX_TRIES)
     with pytest.raises(OutOfMemory):
         await call(handle)
-    assert deaths == []
+    assert crashes == []
 
 
 async def test_a_replica_that_falls_silent_is_given_up_and_another_asked(
-    call: Call, deaths: list[int], monkeypatch: pytest.MonkeyPatch
+    call: Call, crashes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stage_client, "SILENCE_LIMIT_S", 0.01)
     handle = Handle([STARTED, asyncio.Event()], [STARTED, DONE])
     assert (await call(handle)).data == b"latent"
     assert [stream.is_cancelled for stream in handle.streams] == [True, False]
-    assert len(deaths) == 1
+    assert len(crashes) == 1
 
 
 async def test_a_call_may_wait_for_its_replica_as_long_as_it_takes(

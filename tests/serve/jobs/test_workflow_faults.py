@@ -17,7 +17,7 @@ from sqlalchemy import update
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.fair_queue import Turns
-from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -39,13 +39,13 @@ class FaultyStage(Stage):
         self.fails: CascadeError | None = None
         self.is_slow = False
         self.working, self.cancelled = asyncio.Event(), asyncio.Event()
-        self.deaths: list[int] = []
+        self.crashes: list[int] = []
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
-        result = await super().call(*args, on_message=on_message, on_death=on_death)
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         self.working.set()
         if isinstance(self.fails, StageLost):
-            self.deaths.append(await on_death())
+            self.crashes.append(await on_crash())
         if self.fails is not None:
             raise self.fails
         try:
@@ -224,7 +224,7 @@ async def test_deaths_of_replicas_are_noted_with_the_job(
     stages["b"].fails = StageLost("the replica died")
     job = make_job()
     assert code(await runner.end(job)) == "stage_lost"
-    assert stages["b"].deaths == [1]
+    assert stages["b"].crashes == [1]
     assert count_death(database, job.id, "b0") == 2
 
 

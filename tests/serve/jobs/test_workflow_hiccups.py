@@ -15,7 +15,7 @@ import pytest_asyncio
 
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
-from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore, latent_key
 from serve.storage.database import Database
 from serve.storage.job_deadline import UNKNOWN_S
@@ -32,9 +32,9 @@ DAMAGED = b"damaged"
 class Decoding(Stage):
     """A stage that shows a preview, and reads what it gets as a real one does."""
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
-        result = await super().call(*args, on_message=on_message, on_death=on_death)
+        result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         if self.name == "c":
             return result
         if self.name == "b":

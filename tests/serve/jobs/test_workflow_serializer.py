@@ -18,7 +18,7 @@ from sqlalchemy import Engine, create_engine, select, update
 
 from cascade_core.errors import CascadeError, Internal, NotReady, StageLost, all_errors
 from serve.jobs.recovery import start_stranded
-from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import JsonSerializer, RecordUnreadable
 from serve.storage.blobs.blob_store import BlobStore
@@ -103,7 +103,7 @@ class Endless(Stage):
         super().__init__(name)
         self.begun = asyncio.Event()
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.begun.set()
         await asyncio.Event().wait()
         raise AssertionError("the event is never set")
@@ -116,8 +116,8 @@ class Failing(Stage):
         super().__init__(name)
         self._error = error
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
-        result = await super().call(*args, on_message=on_message, on_death=on_death)
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         if self.calls == 1:
             raise self._error
         return result

@@ -17,7 +17,7 @@ from ulid import ULID
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
-from serve.jobs.stage_client import OnDeath, OnMessage, StageResult
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.settings import Settings
 from serve.stages.deployments import StageA, StageB, StageC
@@ -84,7 +84,7 @@ class _Replica:
     def __init__(self, deployment: StageC | StageB | StageA) -> None:
         self._deployment = deployment
 
-    async def call(self, *args: Any, on_message: OnMessage, on_death: OnDeath) -> StageResult:
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         async for message in self._deployment.run(*args):
             if message["type"] == "done":
                 return StageResult(message["result"], message["seconds"])

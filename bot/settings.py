@@ -31,15 +31,7 @@ def variable(name: str) -> str:
 class Settings(BaseSettings):
     """The bot's settings; an empty variable counts as absent.
 
-    Attributes:
-        token: of the Discord application's bot; or in a file.
-        url, api_key: the service and a trusted key for it; the key may be in a file.
-        service_timeout_s: how long a request to the service may take, with its repetitions.
-        http_host, http_port: where health and metrics are answered; port 0 turns them off.
-        sync: put changed commands in place at start.
-        guilds: put the commands into these servers only, at once; for development.
-        max_open_per_user: jobs that one person may have under way; 0: no limit.
-        grace_s: how long live messages may be brought to rest after a stop.
+    `docs.tables` copies the fields' docstrings into docs/discord-bot.md.
     """
 
     model_config = SettingsConfigDict(
@@ -49,25 +41,42 @@ class Settings(BaseSettings):
         frozen=True,
         populate_by_name=True,
         hide_input_in_errors=True,
+        use_attribute_docstrings=True,
     )
 
     token: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("DISCORD_TOKEN"))
+    """Token of the Discord application's bot."""
     token_file: Path | None = Field(None, validation_alias=AliasChoices("DISCORD_TOKEN_FILE"))
+    """File that holds the token, instead."""
     url: str = Field(
         default_factory=lambda: default_url(os.environ),
         validation_alias=AliasChoices("CASCADE_URL"),
     )
+    """Address of the service; absent: where `cascade up` listens."""
     api_key: SecretStr = Field(SecretStr(""), validation_alias=AliasChoices("CASCADE_API_KEY"))
+    """A trusted API key of the service."""
     api_key_file: Path | None = Field(None, validation_alias=AliasChoices("CASCADE_API_KEY_FILE"))
+    """File that holds the API key, instead."""
     service_timeout_s: Annotated[float, Field(ge=1, le=600)] = 20.0
+    """Seconds that the service may take to answer, repetitions included; then the bot tells the
+    user that the service does not answer."""
     http_host: str = "127.0.0.1"
+    """Address of `/healthz`, `/readyz` and `/metrics` (Prometheus)."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8100
+    """Port of the same; 0: none."""
     sync: bool = True
+    """Register changed commands at start; `cascade bot sync` does so at any time."""
     guilds: str = ""
+    """Ids of servers, separated by commas: register the commands in these servers only, at once
+    (for development)."""
     max_open_per_user: Annotated[int, Field(ge=0, le=MAX_PAGE)] = 4
+    """Most open jobs of one person; 0: no limit."""
     grace_s: Annotated[float, Field(ge=0, le=600)] = 10.0
+    """Seconds in which live messages are brought to rest after SIGTERM."""
     log_format: Literal["text", "json"] = "text"
+    """`json` for machines."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe records that are logged."""
 
     @field_validator("url")
     @classmethod

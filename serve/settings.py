@@ -38,50 +38,8 @@ _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 class Settings(BaseSettings):
     """The service's settings; every field is the variable ``CASCADE_<NAME>``.
 
-    An empty variable counts as absent. Empty URLs become files under ``data_dir``.
-
-    Attributes:
-        model, prior_model, model_revision, prior_revision, model_variant, stage_c_size,
-            stage_b_size: which weights, see
-            :class:`cascade_core.checkpoints.checkpoint.ModelSource`.
-        device, dtype: where and how the stages compute; ``auto`` picks CUDA with bfloat16 if there
-            is a GPU.
-        data_dir: home of the default database and blobs.
-        database_url: jobs, images, latents and events (SQLAlchemy URL).
-        dbos_url: the workflow engine's own tables.
-        database_connections: of each gateway process; one that runs jobs has as many, and its
-            workflow engine 6 more.
-        blob_url: image and latent bytes (obstore URL).
-        cors_origins: sites whose pages may ask the service from a browser, with a key, parted by
-            commas (``https://app.example``); empty: none.
-        public_url: how clients reach the service, for links to shared images; empty: the address
-            that the request was sent to, if it is this machine's or ``http_host``.
-        previews: preview pictures per stage and image; 0 turns them off.
-        previewer_path: the published Stage C previewer's weights, if used.
-        torch_threads: per replica; two replicas with many threads on few cores are far slower.
-        max_rows: most requests in one forward pass; 0 is 1 on a CPU and 4 on a GPU.
-        reuse_latents: use a stored Stage C latent again where the same one would be computed.
-        max_open_jobs, max_open_jobs_per_user: how many may be queued or running; more get a 429.
-        max_streams, max_streams_per_key: how many event streams and waiting requests one gateway
-            process holds open, in all and of one API key.
-        min_deadline_s: every job may take this long, and ten times its estimate on top.
-        blocklist: file of words and phrases that no prompt may hold, see
-            :class:`serve.moderation.blocklist.Blocklist`; empty: none.
-        checker: import path of what makes a :class:`serve.checker.Checker`, asked after the
-            blocklist; empty: none.
-        sync_wait_s: how long a request of OpenAI's images API waits for its job.
-        model_aliases: further names under which clients may ask for the model, divided by commas;
-            for clients whose model name is fixed, such as ``dall-e-3``.
-        response_format: what OpenAI's routes answer to clients that do not say: ``b64_json`` or
-            ``url``; empty: ``b64_json`` for generations, ``url`` for variations.
-        drain_s: how long running jobs may go on after the service was told to stop.
-        keep_days: how long images are kept, with their latents; 0: for ever.
-        keep_gb: how much space images may take, in 10^9 bytes, before the oldest go; 0: any.
-        keep_events_days: how long after a job's end its events, previews and workflow records are
-            kept; 0: for ever.
-        otlp_endpoint: base URL of a collector that takes OpenTelemetry over HTTP; empty: none.
-        hour_price_c, hour_price_b, hour_price_a: what an hour of one replica of the stage costs, in
-            any currency, for the metrics; 0: unknown.
+    An empty variable counts as absent. `docs.tables` copies the fields' docstrings into
+    docs/settings.md.
     """
 
     model_config = SettingsConfigDict(
@@ -91,51 +49,106 @@ class Settings(BaseSettings):
         frozen=True,
         validate_default=True,
         protected_namespaces=(),
+        use_attribute_docstrings=True,
     )
 
     model: str = DEMO_MODEL
+    """`demo`, a folder in diffusers layout, or a hub id, see docs/models.md."""
     prior_model: str = ""
+    """Folder or hub id of Stage C; empty: the model if it holds a prior, else `<model>-prior`."""
     model_revision: str = ""
+    """Full commit of the model's repository; needed for a hub id."""
     prior_revision: str = ""
+    """Full commit of Stage C's repository; needed for a hub id."""
     model_variant: Variant = ""
+    """`bf16` reads the `*.bf16.safetensors` files."""
     stage_c_size: Size = "full"
+    """`lite` picks the small U-Net."""
     stage_b_size: Size = "full"
+    """`lite` picks the small U-Net."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where the stages compute; `auto`: on a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Number type of the weights; `auto`: bfloat16 on a GPU, float32 on a CPU."""
     data_dir: Path = Path("~/.local/share/cascade")
+    """Folder of the default databases and blobs."""
     database_url: str = ""
+    """Jobs, images, latents and events: `sqlite://` or `postgresql://`; empty: SQLite in the data
+    folder."""
     dbos_url: str = ""
+    """The workflow engine's own tables; empty: SQLite in the data folder."""
     database_connections: Annotated[int, Field(ge=4, le=1000)] = CONNECTIONS
+    """Connections to PostgreSQL of each gateway process; a Jobs process has 6 more, see
+    docs/operations.md."""
     blob_url: str = ""
+    """Bytes of images and latents: `file://`, `s3://`, `gs://` or `az://`; empty: a folder in the
+    data folder."""
     http_host: str = "127.0.0.1"
+    """Address that the gateway listens on; beyond this machine only with API keys, see
+    docs/access.md."""
     http_port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port that the gateway listens on."""
     cors_origins: str = ""
+    """Sites whose pages may call the API from a browser, with a key: `https://app.example`,
+    separated by commas."""
     public_url: str = ""
+    """Address at which clients reach the service, for links to images; empty: the address of the
+    request, if that is this machine's or what the service listens on."""
     previews: Annotated[int, Field(ge=0, le=20)] = 3
+    """Previews of each image while Stage C runs (Stage B makes one); 0: no previews."""
     previewer_path: str = ""
+    """Weights of the published Stage C previewer; empty: those in the model's folders, if any."""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
+    """Threads of each replica; several replicas with many threads on few cores are far slower."""
     max_rows: Annotated[int, Field(ge=0, le=64)] = 0
+    """Most requests in one forward pass; 0: 1 on a CPU, 4 on a GPU."""
     reuse_latents: bool = True
+    """Use a stored Stage C latent again for an equal request of the same API key and end user
+    (`stage_c: reused`)."""
     max_open_jobs: Annotated[int, Field(ge=1, le=100_000)] = 500
+    """Most jobs queued or running; more get 429 with `Retry-After`."""
     max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
+    """The same for each API key, and for each end user of a trusted key."""
     max_streams: Annotated[int, Field(ge=1, le=100_000)] = 3000
+    """Most event streams and waiting requests of one gateway process; more get 503."""
     max_streams_per_key: Annotated[int, Field(ge=1, le=100_000)] = 1000
+    """The same of one API key; more get 429."""
     min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = AT_LEAST_S
+    """Seconds that every job may take, plus ten times its estimate; then the job fails."""
     blocklist: str = ""
+    """File of words and phrases that no prompt may hold, see docs/access.md."""
     checker: str = ""
+    """`package.module:factory` of your own content checker, see docs/access.md."""
     model_aliases: str = ""
+    """Further names of the model, for clients whose model name is fixed: `dall-e-3,gpt-image-1`."""
     response_format: Literal["", "b64_json", "url"] = ""
+    """What OpenAI's routes answer if the client does not say; empty: `b64_json` for generations,
+    `url` for variations."""
     sync_wait_s: Annotated[float, Field(gt=0, le=3600)] = 300.0
+    """Seconds that a request of OpenAI's images API waits for its job."""
     drain_s: Annotated[float, Field(ge=0, le=3600)] = 30.0
+    """Seconds that running jobs may go on after the service was told to stop."""
     keep_days: Annotated[float, Field(ge=0)] = 0.0
+    """Delete images of this age, with their latents; 0: never."""
     keep_gb: Annotated[float, Field(ge=0)] = 0.0
+    """Delete the oldest images when all take more than this many 10^9 bytes (copies in other
+    formats do not count); 0: never."""
     keep_events_days: Annotated[float, Field(ge=0)] = 7.0
+    """Delete events, previews and workflow records this long after the job's end; 0: never."""
     hour_price_c: Annotated[float, Field(ge=0)] = 0.0
+    """Price of an hour of one Stage C replica (its share of the GPU), in any currency, for the
+    cost per image on the dashboard; 0: unknown."""
     hour_price_b: Annotated[float, Field(ge=0)] = 0.0
+    """The same for Stage B."""
     hour_price_a: Annotated[float, Field(ge=0)] = 0.0
+    """The same for Stage A."""
     otlp_endpoint: str = ""
+    """Base URL of an OpenTelemetry collector (OTLP over HTTP): `http://collector:4318`; empty: no
+    traces."""
     log_format: Literal["text", "json"] = "text"
+    """`json` for machines."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Least severe records that are logged."""
 
     @field_validator("log_level", mode="before")
     @classmethod

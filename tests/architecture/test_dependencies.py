@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-OURS = {"cascade_core", "serve", "bot", "recipe", "bench", "tests"}
+OURS = {"cascade_core", "serve", "bot", "recipe", "bench", "docs", "tests"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
 distributions_of = cache(packages_distributions)
@@ -53,6 +53,7 @@ def imported(room: str) -> Iterator[tuple[str, str]]:
         ("recipe", names(PROJECT["dependencies"])),
         ("bot", names(PROJECT["dependencies"], EXTRAS["bot"])),
         ("bench", names(PROJECT["dependencies"], *EXTRAS.values())),
+        ("docs", names(PROJECT["dependencies"], *EXTRAS.values())),
         ("tests", names(PROJECT["dependencies"], *EXTRAS.values())),
     ],
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("cascade_core", "serve", "bot", "recipe", "bench", "tests")
+ROOMS = ("cascade_core", "serve", "bot", "recipe", "bench", "docs", "tests")
 MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 

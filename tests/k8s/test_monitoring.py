@@ -23,6 +23,7 @@ from serve.telemetry.metric_definitions import METRICS, Metric
 from tests.k8s.manifests import ROOT, config_map, of_kind
 
 HERE = Path(__file__).parent
+PAGES = " ".join(path.read_text() for path in (ROOT / "docs").glob("*.md"))
 ALERTS = yaml.safe_load((ROOT / "k8s" / "monitoring" / "alerts.yaml").read_text())["spec"]
 RULES = ALERTS["groups"][0]["rules"]
 PANEL_EXPRESSIONS = {
@@ -66,12 +67,12 @@ def test_every_series_and_label_of_a_panel_or_an_alert_exists(name: str) -> None
 
 
 def test_no_query_uses_the_sum_of_a_histogram_which_ray_makes_up() -> None:
-    shown = " ".join((*EXPRESSIONS.values(), (ROOT / "README.md").read_text()))
+    shown = " ".join((*EXPRESSIONS.values(), PAGES))
     assert not re.findall(r"\bray_\w+_sum\b", shown)
 
 
-def test_every_series_of_ours_that_readme_names_exists() -> None:
-    named = set(re.findall(r"\bray_cascade_\w+", (ROOT / "README.md").read_text()))
+def test_every_series_of_ours_that_a_page_names_exists() -> None:
+    named = set(re.findall(r"\bray_cascade_\w+", PAGES))
     assert "ray_cascade_stage_busy_seconds_total" in named
     assert named - {"ray_cascade_"} <= BY_SERIES.keys()
 

@@ -224,10 +224,10 @@ def test_volumes_claims_and_maps_are_there(overlay: str) -> None:
 
 
 def test_the_operators_page_tells_how_to_make_each_secret(overlay: str) -> None:
-    readme = (ROOT / "README.md").read_text().replace("\\\n", "")
+    page = (ROOT / "docs" / "kubernetes.md").read_text().replace("\\\n", "")
     told = {
         (name, key)
-        for name, rest in re.findall(r"create secret generic (\S+)(.*)", readme)
+        for name, rest in re.findall(r"create secret generic (\S+)(.*)", page)
         for key in re.findall(r"--from-literal=([^=\s]+)=", rest)
     }
     cluster = ray_service(overlay)["spec"]["rayClusterConfig"]

@@ -1,4 +1,4 @@
-"""The bot's messages as Chromium draws them, in the page that README's pictures are made of."""
+"""The bot's messages as Chromium draws them, as in docs/discord-bot.md."""
 
 from __future__ import annotations
 

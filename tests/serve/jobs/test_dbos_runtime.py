@@ -71,7 +71,7 @@ def test_jobs_run_on_each_python_and_on_files_that_another_has_made(
 def test_the_engine_opens_five_connections_of_its_pool(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """With its listener those are the six that README counts."""
+    """With its listener those are the six that docs/operations.md counts."""
     configs: list[DBOSConfig] = []
 
     class Engine:

@@ -1,7 +1,7 @@
-"""Makes README's pictures of the bot, and all others to look at, from one run of the real bot.
+"""Makes the pictures of docs/discord-bot.md, and others to look at, from one run of the real bot.
 
 ``python -m tests.wire.screens [FOLDER]``: everything goes to FOLDER (default ``out/screens``), and
-what README shows to ``bot/pictures``.
+what that page shows to ``bot/pictures``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tests.wire.screens.page import DESKTOP_PX, PHONE_PX
 from tests.wire.screens.story import record
 
 ROOT = Path(__file__).parents[3]
-IN_README = ("four", "edit", "german")
+ON_THE_PAGE = ("four", "edit", "german")
 
 
 def main(folder: Path) -> None:
@@ -34,7 +34,7 @@ def main(folder: Path) -> None:
     for name, parts in recording.screens.items():
         for width_px in (DESKTOP_PX, PHONE_PX):
             write_screen(folder / f"{name}-{width_px}.webp", parts, width_px)
-        if name in IN_README:
+        if name in ON_THE_PAGE:
             shutil.copy(folder / f"{name}-{PHONE_PX}.webp", kept / f"{name}.webp")
 
 

@@ -1,4 +1,4 @@
-"""The operators' page in README does what it says."""
+"""The pages for operators do what they say."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from tests.k8s.manifests import (
 )
 from tests.k8s.operator_rules import serve_service_name
 
-README = (ROOT / "README.md").read_text()
-PAGE = README.split("## Running on Kubernetes")[1].split("\n## ")[0]
+PAGE = (ROOT / "docs" / "kubernetes.md").read_text()
+OBSERVABILITY = (ROOT / "docs" / "observability.md").read_text()
 
 
 def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_path: Path) -> None:
-    lines = README.split("`mine/kustomization.yaml`:\n")[1].split("\n    kubectl apply")[0]
+    lines = PAGE.split("`mine/kustomization.yaml`:\n")[1].split("\n    kubectl apply")[0]
     k8s = os.path.relpath(ROOT / "k8s", tmp_path)
     text = lines.replace("\n    ", "\n").replace("../k8s", k8s)
     (tmp_path / "kustomization.yaml").write_text(text)
@@ -57,7 +57,7 @@ def test_the_overlay_of_ones_own_builds_and_reaches_every_image_and_setting(tmp_
 
 
 def test_monitors_and_rules_get_the_label_of_ones_own_prometheus(tmp_path: Path) -> None:
-    (line,) = re.findall(r"add `(labels: .*?)` to your\s+overlay", README)
+    (line,) = re.findall(r"add `(labels: .*?)` to your\s+overlay", OBSERVABILITY)
     prod = os.path.relpath(ROOT / "k8s" / "overlays" / "prod", tmp_path)
     (tmp_path / "kustomization.yaml").write_text(f"resources: [{prod}]\n{line}\n")
     watched = [m for m in kustomized(tmp_path) if m["kind"] in ("PodMonitor", "PrometheusRule")]
@@ -65,7 +65,7 @@ def test_monitors_and_rules_get_the_label_of_ones_own_prometheus(tmp_path: Path)
 
 
 def test_what_an_upgrade_costs_is_what_the_overlays_say() -> None:
-    page = " ".join(README.split("**Upgrades.**")[1].split("**Scale to zero.**")[0].split())
+    page = " ".join(PAGE.split("## Upgrades")[1].split("\n## ")[0].split())
     whole = ray_service("prod")["spec"]
     assert whole["upgradeStrategy"] == {"type": "NewCluster"}
     assert "twice the GPUs until the old one is removed, five minutes later" in page
@@ -87,7 +87,7 @@ def test_its_namespace_is_the_one_that_the_overlays_are_for() -> None:
 
 
 def test_logs_are_kept_as_far_as_it_says() -> None:
-    (most,) = re.findall(r"at most (\d+) MB for each process", README)
+    (most,) = re.findall(r"at most (\d+) MB for each\s+process", OBSERVABILITY)
     settings = next(
         m["data"]
         for m in built("prod")
@@ -98,12 +98,11 @@ def test_logs_are_kept_as_far_as_it_says() -> None:
 
 
 def test_its_commands_name_what_the_manifests_make() -> None:
-    page = PAGE
     service = ray_service("prod")["metadata"]["name"]
-    assert f"kubectl wait rayservice/{service} " in page
-    assert f"svc/{serve_service_name(ray_service('prod'))} 8000" in page
+    assert f"kubectl wait rayservice/{service} " in PAGE
+    assert f"svc/{serve_service_name(ray_service('prod'))} 8000" in PAGE
     # Keys are made where the database is: in the laptop's overlay, that is on the worker's volume.
-    found_command = re.search(r"pod -l (\S+)=(\S+) -o .* -c (\S+) --", page)
+    found_command = re.search(r"pod -l (\S+)=(\S+) -o .* -c (\S+) --", PAGE)
     assert found_command is not None
     key, value, container = found_command.groups()
     for overlay in OVERLAYS:

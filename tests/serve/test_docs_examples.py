@@ -1,4 +1,4 @@
-"""README's examples, copied and pasted by a stranger, against the API on a real port."""
+"""README's and docs' examples, copied and pasted by a stranger, against the API on a real port."""
 
 from __future__ import annotations
 
@@ -21,19 +21,23 @@ from tests.limits import HANG_S
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
 
-README = (Path(__file__).parents[2] / "README.md").read_text()
-PICTURES = {"picture.png": "PNG", "picture.webp": "WEBP", "circle.png": "PNG", "1.png": "PNG"}
+ROOT = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.skipif(
-    not (shutil.which("curl") and shutil.which("jq")), reason="README's examples use curl and jq"
+    not (shutil.which("curl") and shutil.which("jq")), reason="the examples use curl and jq"
 )
 
 
-def examples(section: str) -> list[str]:
-    """Return the indented blocks of a section, up to the next heading."""
-    text = re.split(r"^#", README.split(f"# {section}\n")[1], flags=re.MULTILINE)[0]
-    blocks = re.findall(r"(?:^(?:    .*)?\n)+", text, flags=re.MULTILINE)
+def examples(page: str, section: str) -> list[str]:
+    """Return the indented blocks of a page's section, up to the next heading."""
+    text = re.split(r"^#", (ROOT / page).read_text().split(f"# {section}\n")[1], flags=re.MULTILINE)
+    blocks = re.findall(r"(?:^(?:    .*)?\n)+", text[0], flags=re.MULTILINE)
     return [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks if block.strip()]
+
+
+def check_pictures(folder: Path, *names: str) -> None:
+    for name in names:
+        assert Image.open(folder / name).format == Path(name).suffix.removeprefix(".").upper()
 
 
 @pytest.fixture
@@ -76,7 +80,7 @@ class Stranger:
 
 def test_every_example_of_the_http_api_works_as_it_stands(server: Server, tmp_path: Path) -> None:
     stranger = Stranger(server, tmp_path)
-    create, job, use, python = examples("HTTP")
+    create, job, use, python = examples("docs/http-api.md", "A job from start to end")
     made = json.loads(stranger.run(create))
     shown_job, image = json.loads(re.sub(r"(, )?…", "", job)), made["images"][0]
     assert shown_job.keys() == made.keys()
@@ -85,12 +89,27 @@ def test_every_example_of_the_http_api_works_as_it_stands(server: Server, tmp_pa
     assert "event: succeeded" in shown
     assert '"kind":"vary_details"' in shown
     stranger.run(python)
-    openai, curl, httpx = examples("With an OpenAI client")
+    check_pictures(tmp_path, "picture.png", "picture.webp", "1.png")
+
+
+def test_every_example_of_openais_api_works_as_it_stands(server: Server, tmp_path: Path) -> None:
+    stranger = Stranger(server, tmp_path)
+    [openai] = examples("docs/openai.md", "From OpenAI's client")
+    curl, httpx = examples("docs/openai.md", "From curl and httpx")
     assert "image_generation.completed" in stranger.run(openai)
     assert '"url":"http' in stranger.run(curl)
     stranger.run(httpx)
-    for name, kind in PICTURES.items():
-        assert Image.open(tmp_path / name).format == kind
+    check_pictures(tmp_path, "circle.png")
+
+
+def test_every_example_of_readme_works_as_it_stands(server: Server, tmp_path: Path) -> None:
+    stranger = Stranger(server, tmp_path)
+    create, python = examples("README.md", "HTTP")
+    [openai] = examples("README.md", "OpenAI's client")
+    assert json.loads(stranger.run(create))["state"] == "succeeded"
+    stranger.run(python)
+    stranger.run(openai)
+    check_pictures(tmp_path, "0.png", "1.png")
 
 
 def test_every_example_of_keys_works_as_it_stands(
@@ -99,6 +118,6 @@ def test_every_example_of_keys_works_as_it_stands(
     _, token = keys.create("me", ["read"])
     url = database._engine.url.render_as_string(hide_password=False)
     stranger = Stranger(server, tmp_path, CASCADE_API_KEY=token, CASCADE_DATABASE_URL=url)
-    [example] = examples("Who may do what")
+    [example] = examples("docs/access.md", "API keys")
     assert '{"jobs":[]' in stranger.run(example)
     assert {key.name for key in keys.all()} == {"me", "ann", "chat-bot"}

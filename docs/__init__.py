@@ -1,0 +1,1 @@
+"""What people read; `docs.tables` writes the tables that come from the code."""

@@ -166,7 +166,7 @@ def _routes() -> Iterator[APIRoute]:
         for route in router.routes
         if isinstance(route, APIRoute) and route.include_in_schema
     ]
-    yield from sorted(found, key=lambda route: (route.path.removeprefix("/v1"), *route.methods))
+    yield from sorted(found, key=lambda route: route.path.removeprefix("/v1"))
 
 
 def _scope(route: APIRoute) -> str:

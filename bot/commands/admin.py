@@ -1,4 +1,4 @@
-"""``/admin``: a server's rules for pictures, and how the service does."""
+"""``/admin``: a server's rules for pictures, and the service's status."""
 
 from __future__ import annotations
 
@@ -25,16 +25,16 @@ _MAX_LIST_CHARS = 2000
 
 
 class ChannelId(app_commands.Transformer):
-    """A channel that people write in, by its id: the bot keeps no channels in memory."""
+    """A channel option that becomes the channel's id; the bot keeps no channels in memory."""
 
     @property
     def type(self) -> AppCommandOptionType:
-        """Return what Discord asks for."""
+        """Return the type of option that Discord shows."""
         return AppCommandOptionType.channel
 
     @property
     def channel_types(self) -> list[ChannelType]:
-        """Return which channels can be chosen; threads count as the one around them."""
+        """Return the channel types to choose from; a thread counts as its parent channel."""
         return [ChannelType.text, ChannelType.news, ChannelType.voice, ChannelType.forum]
 
     async def transform(self, _interaction: Interaction, value: Any, /) -> int:
@@ -51,11 +51,11 @@ Channel = app_commands.Transform[int, ChannelId]
 class Admin(
     commands.GroupCog, group_name="admin", group_description="Rules for pictures in this server"
 ):
-    """What who manages a server decides; checked here again, whatever Discord let through.
+    """The commands for people who manage a server; the bot checks the permission itself, too.
 
     Args:
-        client: of the service.
-        submission: knows the rules.
+        client: the service's client.
+        submission: has the stored rules.
     """
 
     def __init__(self, client: CascadeClient, submission: Submission) -> None:
@@ -113,10 +113,10 @@ class Admin(
         """Change the channels, and show the rules."""
         await self._change(interaction, lambda rules: rules.with_channels(allow, forbid))
 
-    @app_commands.command(description="How the picture service does")
+    @app_commands.command(description="How the picture service is doing")
     async def status(self, interaction: Interaction) -> None:
         """Show replicas, queue and error rate."""
-        responder, _ = await self._admit(interaction)
+        responder, _ = await self._check_and_defer(interaction)
         problem = ""
         try:
             await self._client.check()
@@ -126,11 +126,11 @@ class Admin(
             panels.status(responder.translate, await self._client.status(), problem)
         )
 
-    async def _admit(self, interaction: Interaction) -> tuple[Responder, int]:
-        """Acknowledge, and let nobody past who may not manage the server.
+    async def _check_and_defer(self, interaction: Interaction) -> tuple[Responder, int]:
+        """Check the permission and acknowledge; return the responder and the server's id.
 
         Raises:
-            UserError: they may not.
+            UserError: the person may not manage the server, or there is no server.
         """
         responder = self._submission.responder_for(interaction)
         if interaction.guild_id is None:
@@ -143,7 +143,7 @@ class Admin(
     async def _change(
         self, interaction: Interaction, change: Callable[[GuildRules], GuildRules]
     ) -> None:
-        responder, guild_id = await self._admit(interaction)
+        responder, guild_id = await self._check_and_defer(interaction)
         await responder.send(
             panels.rules(
                 responder.translate, await self._submission.guild_rules.change(guild_id, change)

@@ -1,4 +1,4 @@
-"""``/imagine``."""
+"""``/imagine``: makes pictures from a prompt."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 def aspect_choices(
     submission: Submission, interaction: Interaction, current: str
 ) -> list[Choice[str]]:
-    """Return the shapes whose names hold what is typed so far, in the language of the person."""
+    """Return the shapes whose names contain the typed text, in the person's language."""
     translate, model = submission.responder_for(interaction).translate, submission.known_model()
     named = {aspect: aspect_name(translate, aspect, model) for aspect in aspects_to_choose(model)}
     wanted = current.casefold()
@@ -34,7 +34,7 @@ def aspect_choices(
 
 
 def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
-    """Return the shape in the option ``aspect`` of a command.
+    """Return the shape given in the option ``aspect``.
 
     Raises:
         UserError: there is no such shape.
@@ -44,10 +44,10 @@ def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
 
 
 class Imagine(commands.Cog):
-    """Makes pictures from words.
+    """The command that makes pictures from words.
 
     Args:
-        submission: takes the job_request.
+        submission: submits the requests.
     """
 
     def __init__(self, submission: Submission) -> None:
@@ -62,7 +62,7 @@ class Imagine(commands.Cog):
         steps="More take longer and may add detail",
         guidance="How closely to follow the prompt",
         count="How many pictures",
-        spoiler="Hide it until somebody looks",
+        spoiler="Hide it behind a spoiler until it is clicked",
         private="Show it to you alone",
     )
     async def imagine(
@@ -78,7 +78,7 @@ class Imagine(commands.Cog):
         spoiler: bool = False,
         private: bool | None = None,
     ) -> None:
-        """Order a picture."""
+        """Submit a request for pictures."""
         responder = self._submission.responder_for(interaction)
         check_parameters(responder.translate, prompt, negative or "")
         chosen = chosen_aspect(responder, aspect)
@@ -103,7 +103,7 @@ class Imagine(commands.Cog):
 
     @imagine.autocomplete("prompt")
     async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
-        """Offer prompts that suit the model; whatever is typed goes, too."""
+        """Suggest prompts that suit the model; any other prompt is accepted, too."""
         model = self._submission.known_model()
         wanted = current.casefold()
         found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
@@ -112,7 +112,7 @@ class Imagine(commands.Cog):
 
     @imagine.autocomplete("aspect")
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
-        """Offer the shapes with the sizes that the model makes."""
+        """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
 
     async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:

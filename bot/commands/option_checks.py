@@ -1,7 +1,7 @@
-"""The options of a slash command, checked on our side before the command runs.
+"""Checks the options of a slash command before the command runs.
 
-Discord's client offers what was last put in place, which after an update may be older than this
-code, and discord.py does not look at ranges.
+After an update of the bot, Discord's client may still offer the earlier commands. discord.py does
+not check ranges.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _OUTDATED = (
 
 
 class WrongOption(app_commands.AppCommandError):
-    """A value is out of the range of its option."""
+    """A value is outside the range of its option."""
 
     def __init__(self, option: app_commands.Parameter, value: Any) -> None:
         super().__init__(f"{option.display_name} cannot be {value!r}")
@@ -38,11 +38,11 @@ class WrongOption(app_commands.AppCommandError):
 
 
 def check(interaction: discord.Interaction[Any]) -> None:
-    """Check what was given for the options of a slash command.
+    """Check the values of a slash command's options.
 
     Raises:
-        WrongOption: the first value out of its range.
-        discord.app_commands.CommandSignatureMismatch: one is of another type.
+        WrongOption: a value is outside its range; the first one is named.
+        discord.app_commands.CommandSignatureMismatch: a value has another type.
     """
     command = interaction.command
     if not isinstance(command, app_commands.Command):
@@ -61,7 +61,7 @@ def check(interaction: discord.Interaction[Any]) -> None:
 
 
 def user_error(error: Exception, translate: Translator) -> UserError | None:
-    """Return the kind word for options that do not fit the command; None for other errors."""
+    """Return the message for options that do not fit the command; None for other errors."""
     if isinstance(error, _OUTDATED):
         return UserError.because("command_changed")
     if not isinstance(error, WrongOption):

@@ -1,4 +1,4 @@
-"""Pictures that are there: ``/show``, ``/gallery``, ``/queue``, ``/settings``, message menus."""
+"""``/show``, ``/gallery``, ``/queue``, ``/settings`` and the message menus for pictures."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _NOTHING = ("-", "–", "—")  # noqa: RUF001
 
 
 class Pictures(commands.Cog):
-    """Brings up pictures, and what belongs to somebody.
+    """The commands about existing pictures and about a person's settings.
 
     Args:
-        tree: where the message menus go.
-        submission: knows people and answers.
-        lookup: knows pictures.
-        actions: varies them.
+        tree: takes the message menus.
+        submission: has the stored defaults, and makes responders.
+        lookup: finds jobs and pictures.
+        actions: varies pictures.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class Pictures(commands.Cog):
             self._tree.add_command(menu)
 
     async def cog_unload(self) -> None:
-        """Take them away."""
+        """Remove the message menus."""
         for menu in self._menus:
             self._tree.remove_command(menu.name, type=menu.type)
 
@@ -68,16 +68,16 @@ class Pictures(commands.Cog):
     async def show(
         self,
         interaction: Interaction,
-        id: Range[str, 1, 64],  # noqa: A002 - what people see
+        id: Range[str, 1, 64],  # noqa: A002 - the option's visible name
         private: bool | None = None,
     ) -> None:
-        """Show a picture again, to everybody unless they like it private."""
+        """Show a picture again, publicly unless the person prefers private pictures."""
         responder = self._submission.responder_for(interaction)
 
         async def find() -> tuple[Job, bool]:
-            likes_private = (await self._submission.user_defaults.get(responder.user)).private
+            prefers_private = (await self._submission.user_defaults.get(responder.user)).private
             job = await self._lookup.find(id, responder.user)
-            is_private = likes_private if private is None else private
+            is_private = prefers_private if private is None else private
             if not is_private:
                 shown = job.request
                 request = JobRequest(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
@@ -94,14 +94,14 @@ class Pictures(commands.Cog):
 
     @app_commands.command(description="Look through your pictures")
     async def gallery(self, interaction: Interaction) -> None:
-        """Show the first page."""
+        """Show the first page of the person's pictures."""
         responder = self._submission.responder_for(interaction)
         await responder.defer(private=True)
         await responder.send(await self._lookup.gallery_page(responder, 0))
 
-    @app_commands.command(description="See what is under way, and cancel it")
+    @app_commands.command(description="See your pictures in progress, and cancel them")
     async def queue(self, interaction: Interaction) -> None:
-        """Show one's open jobs."""
+        """Show the person's open jobs."""
         responder = self._submission.responder_for(interaction)
         await responder.defer(private=True)
         await responder.send(await self._lookup.queue(responder))
@@ -121,7 +121,7 @@ class Pictures(commands.Cog):
         private: bool | None = None,
         preview: bool | None = None,
     ) -> None:
-        """Change one's defaults, and show them."""
+        """Change the person's defaults, and show them."""
         words = None if negative is None else one_line(negative)
         if words in _NOTHING:
             words = ""
@@ -140,7 +140,7 @@ class Pictures(commands.Cog):
 
     @settings.autocomplete("aspect")
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
-        """Offer the shapes with the sizes that the model makes."""
+        """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
 
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
@@ -149,7 +149,7 @@ class Pictures(commands.Cog):
         await self._actions.vary_in_message(responder, message)
 
     async def image_info(self, interaction: Interaction, message: discord.Message) -> None:
-        """Tell about the picture in a message."""
+        """Show how the picture in a message was made."""
         responder = self._submission.responder_for(interaction)
         await responder.defer(private=True)
         job, _ = await self._lookup.find_in_message(message, responder)

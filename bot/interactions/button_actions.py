@@ -1,8 +1,7 @@
-"""What happens when somebody presses a button or submits the form.
+"""Handles presses on buttons and submissions of the Edit form.
 
 Presses are routed by their custom id alone, here, for messages of any age. discord.py's own views
-and dynamic items would drop ids that they do not know without a word to who pressed, and keep what
-they raise to the log.
+and dynamic items would ignore unknown ids without an answer, and would only log their errors.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ from cascade_core.errors import NotFound, NotReady
 _FORM_S = 1.5
 _TWICE_S = 3.0
 _ONCE = ("vary", "reroll", "again", "erase")
-"""Done once when they are pressed twice in a row: what makes a job or deletes a picture."""
+"""Actions that make a job or delete a picture: a second press within `_TWICE_S` is ignored."""
 
 Handler = Callable[[Responder, CustomId], Awaitable[None]]
 
 
 class ButtonActions:
-    """The buttons.
+    """The handlers of all buttons and of the Edit form.
 
     Args:
-        client: of the service.
-        submission: takes job_request.
-        lookup: shows pictures that are there.
+        client: the service's client.
+        submission: submits requests.
+        lookup: finds jobs and pictures.
     """
 
     def __init__(
@@ -73,14 +72,24 @@ class ButtonActions:
         }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:
-        """Do what a button says."""
+        """Handle a press on a button.
+
+        Raises:
+            UserError: the person may not do this, or the picture is gone.
+            CascadeError: the service refuses or does not answer.
+        """
         if pressed.action in _ONCE and self._is_second(responder.interaction, pressed):
             await responder.acknowledge()
             return
         await self._handlers[pressed.action](responder, pressed)
 
     async def submit_form(self, responder: Responder, submitted: CustomId) -> None:
-        """Order what the form says."""
+        """Submit the request that the Edit form describes.
+
+        Raises:
+            UserError: a value is not valid, or a rule forbids the request.
+            CascadeError: the service refuses or does not answer.
+        """
         values = values_from(responder.interaction.data or {}, submitted.arg)
         check_parameters(responder.translate, values.prompt, values.negative_prompt)
 
@@ -91,7 +100,7 @@ class ButtonActions:
         await self._submission.submit(responder, make)
 
     async def vary_in_message(self, responder: Responder, message: discord.Message) -> None:
-        """Order other details of one's picture in a message, whoever posted it."""
+        """Submit a variation of the person's own picture in a message of any author."""
 
         async def make(defaults: UserDefaults) -> JobRequest:
             shown, index = await self._lookup.find_in_message(message, responder)
@@ -127,7 +136,7 @@ class ButtonActions:
 
         async def make(defaults: UserDefaults) -> JobRequest:
             job = await self._client.job(pressed.subject, responder.user)
-            shown = presentation_of(job.client_state)  # the message has no pictures to tell it
+            shown = presentation_of(job.client_state)  # the message has no pictures
             template = replace(
                 _template(responder.interaction.message, defaults), spoiler=shown.spoiler
             )
@@ -147,7 +156,7 @@ class ButtonActions:
         await responder.open_form(form)
 
     async def _uncut(self, values: EditedValues, job_id: str) -> EditedValues:
-        """Return values with the job's whole texts; a form has to open within three seconds.
+        """Return values with the job's full prompts; a form must open within three seconds.
 
         Raises:
             NotReady: the service does not answer in time.
@@ -204,13 +213,13 @@ class ButtonActions:
             await responder.delete_message()
 
     async def _own_job(self, responder: Responder, job_id: str) -> Job | None:
-        """Return the job in a message that may be removed; None if only the message may be.
+        """Return the job of a message if the person owns it; None if only the message may go.
 
-        It is so for moderators: they decide what is seen here, and the picture stays its owner's.
-        And where the service no longer has the job.
+        A moderator may remove the message, but the picture stays its owner's. None also means that
+        the service no longer has the job.
 
         Raises:
-            UserError: neither the message nor the service says that it is this person's.
+            UserError: neither the message nor the service names this person as the owner.
         """
         if not _is_own(responder.interaction):
             return None
@@ -234,7 +243,7 @@ class ButtonActions:
             if target is None or message is None or target.message_id != message.id:
                 raise UserError.because("not_your_job")
             user = None
-        # The follower hears of it and changes the message.
+        # The follower gets the event and edits the message.
         await self._client.cancel(pressed.subject, user)
 
     async def _drop(self, responder: Responder, pressed: CustomId) -> None:
@@ -268,12 +277,12 @@ class ButtonActions:
 
 
 async def answer_expired(responder: Responder) -> None:
-    """Answer a press on a button of another version."""
+    """Answer a press on a button of another version of the bot."""
     await responder.send(notice(responder.translate("error.expired")))
 
 
 def _template(message: discord.Message | None, defaults: UserDefaults) -> JobRequest:
-    """Return an order as private and as hidden as the message that it comes from."""
+    """Return a request that is as private and as hidden as the message it comes from."""
     is_ephemeral = message is not None and message.flags.ephemeral
     return JobRequest(
         private=defaults.private or is_ephemeral,
@@ -284,7 +293,7 @@ def _template(message: discord.Message | None, defaults: UserDefaults) -> JobReq
 
 
 def _link(message: discord.Message) -> str:
-    """Return the link to a message; nothing for one that only one person sees."""
+    """Return the link to a message; empty for a message that only one person sees."""
     return "" if message.flags.ephemeral else message.jump_url
 
 
@@ -293,7 +302,7 @@ def _components(message: discord.Message | None) -> list[dict[str, Any]]:
 
 
 def _names_owner(interaction: Interaction) -> bool:
-    """Return True if the message names its person, or is a direct message."""
+    """Return True if the message names its owner, or is a direct message."""
     message = interaction.message
     is_named = message is not None and message.interaction_metadata is not None
     return is_named or interaction.guild_id is None
@@ -304,27 +313,27 @@ def _is_moderator(interaction: Interaction) -> bool:
 
 
 def _is_own(interaction: Interaction) -> bool:
-    """Return True unless the message itself says that it belongs to another person."""
+    """Return True unless the message names another person as its owner."""
     message = interaction.message
     metadata = None if message is None else message.interaction_metadata
     return metadata is None or metadata.user.id == interaction.user.id
 
 
 def _check_owner(interaction: Interaction) -> None:
-    """Refuse a stranger at once, where the message itself says whose it is.
+    """Refuse another person at once, where the message names its owner; the service checks again.
 
     Raises:
-        UserError: somebody else asked for this message. The service checks again.
+        UserError: the message belongs to another person.
     """
     if not _is_own(interaction):
         raise UserError.because("not_yours")
 
 
 def _check_may_remove(interaction: Interaction) -> None:
-    """Check that a message may be removed: by its owner, or by a moderator.
+    """Check that the person may remove a message.
 
     Raises:
-        UserError: neither.
+        UserError: the person is neither its owner nor a moderator.
     """
     if not (_is_moderator(interaction) or _is_own(interaction)):
         raise UserError.because("not_your_job")

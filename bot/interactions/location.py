@@ -1,4 +1,4 @@
-"""Where an interaction takes place: its channels, and whether they are age-restricted."""
+"""The channel in which an interaction takes place."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from bot.interactions.responder import Interaction
 
 
 def channel_ids(interaction: Interaction) -> tuple[int, ...]:
-    """Return the ids of where an interaction is: of the channel, and of the one around a thread."""
+    """Return the id of an interaction's channel; for a thread, also that of its parent channel."""
     parent_id = getattr(interaction.channel, "parent_id", None)
     return tuple(filter(None, (interaction.channel_id, parent_id)))
 
 
 def is_adult_place(interaction: Interaction) -> bool:
-    """Tell whether an interaction is in an age-restricted channel; where unknown, it is not."""
+    """Return True if an interaction is in an age-restricted channel; False where unknown."""
     channel: Any = interaction.channel
     is_nsfw = getattr(channel, "is_nsfw", None)
     if is_nsfw is None:
         return False
     try:
         return bool(is_nsfw())
-    except AttributeError:  # a thread whose parent is not in the cache
+    except AttributeError:  # the cache lacks the thread's parent
         return bool(getattr(channel, "nsfw", False))

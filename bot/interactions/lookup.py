@@ -1,4 +1,4 @@
-"""What is there already: pictures brought up again, galleries, queues, what they are made of."""
+"""Looks up jobs and pictures that exist: galleries, queues, and how a picture was made."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ _MAX_IN_QUEUE = 8
 
 
 class PictureLookup:
-    """Shows what is there.
+    """Finds jobs and pictures, and makes the messages that show them.
 
     Args:
-        client: of the service.
+        client: the service's client.
         outcomes: makes the messages of finished jobs.
     """
 
@@ -44,10 +44,15 @@ class PictureLookup:
     async def picture(
         self, job: Job, responder: Responder, *, choose_to_delete: bool = False
     ) -> Layout:
-        """Return the message of a job's pictures as it is shown to who asked.
+        """Return the message of a job's pictures, in the language of the person.
+
+        Args:
+            job: the job.
+            responder: the interaction that asks.
+            choose_to_delete: show buttons that ask which picture to delete.
 
         Raises:
-            UserError: there are none.
+            UserError: the job has no pictures left.
         """
         if not job.images:
             raise UserError.because("picture_gone")
@@ -62,9 +67,12 @@ class PictureLookup:
         )
 
     async def info(self, job_id: str, responder: Responder) -> Layout:
-        """Return how a job's pictures were made, which all who see them may know.
+        """Return how a job's pictures were made; any person who sees them may know.
 
         Their owner also gets the original files, as far as they fit, and links to them.
+
+        Raises:
+            NotFound: the service does not have the job.
         """
         model = None
         with suppress(CascadeError):
@@ -90,8 +98,8 @@ class PictureLookup:
         """Return a job of this user.
 
         Raises:
-            UserError: it is another person's.
-            NotFound: there is none.
+            UserError: it belongs to another person.
+            NotFound: the service does not have the job.
         """
         try:
             return await self._client.job(job_id, user)
@@ -100,7 +108,7 @@ class PictureLookup:
             raise UserError.because("not_yours") from None
 
     async def gallery_page(self, responder: Responder, page: int) -> Layout:
-        """Return a page of somebody's pictures, newest first; pages count from 0."""
+        """Return a page of the person's pictures, newest first; pages count from 0."""
         first = page * _PER_PAGE
         jobs = await self._with_pictures(responder.user, first + _PER_PAGE + 1)
         shown = jobs[first : first + _PER_PAGE]
@@ -109,7 +117,7 @@ class PictureLookup:
         return panels.gallery_page(responder.translate, page, shown, pictures, more)
 
     async def queue(self, responder: Responder) -> Layout:
-        """Return what somebody has under way."""
+        """Return the person's open jobs."""
         found = await self.open_jobs(responder.user)
         status = None
         with suppress(CascadeError):
@@ -133,10 +141,10 @@ class PictureLookup:
         return [found[job_id] for job_id in sorted(found)]
 
     async def find(self, given: str, user: str) -> Job:
-        """Return somebody's job by its own id or by that of one of its pictures.
+        """Return a user's job by its own id or by the id of one of its pictures.
 
         Raises:
-            NotFound: they have none of this id.
+            NotFound: the user has no job or picture with this id.
         """
         wanted = given.strip()
         try:
@@ -147,13 +155,14 @@ class PictureLookup:
     async def find_in_message(
         self, message: discord.Message, responder: Responder
     ) -> tuple[Job, int | None]:
-        """Return the job that a message shows, of any user, and which picture if that is clear.
+        """Return the job that a message shows, of any user, and the picture's index if known.
 
-        Messages of the bot are known by their buttons, others by the PNG files of ours in them.
+        The bot's own messages name the job in their buttons. Other messages name the picture in
+        the metadata of an attached PNG file.
 
         Raises:
-            UserError: it shows none.
-            NotFound: the service does not have what it shows.
+            UserError: the message shows no picture of this bot.
+            NotFound: the service does not have the picture.
         """
         me = responder.interaction.client.user
         is_ours = me is not None and message.author.id == me.id
@@ -182,7 +191,7 @@ class PictureLookup:
         return found[:count]
 
     async def _original_s(self, job: Job) -> float | None:
-        """Return the seconds of computing of the picture that a job varies."""
+        """Return the compute seconds of the picture that a job varies; None where unknown."""
         of = presentation_of(job.client_state).of
         if of is not None:
             with suppress(CascadeError):
@@ -196,7 +205,7 @@ class PictureLookup:
 
 
 async def _image_id_in(attachment: discord.Attachment) -> str | None:
-    """Return the picture's id in a PNG file of ours; None if it is no such file."""
+    """Return the picture's id from a PNG file's metadata; None if the service did not make it."""
     if attachment.size > _MAX_UPLOAD_BYTES or not attachment.filename.lower().endswith(".png"):
         return None
     try:

@@ -1,8 +1,8 @@
-"""One interaction, from its acknowledgement to its last word.
+"""Responds to one interaction: acknowledges it, then sends one answer or one error.
 
-Discord wants an answer within three seconds, so nothing that could take longer than
-:data:`PREPARE_S` comes before the acknowledgement. Whether an answer is public or for one person
-alone is settled by that first word; this class knows how to change it afterwards.
+Discord requires an acknowledgement within three seconds, so work that may take longer than
+:data:`PREPARE_S` comes after it. The acknowledgement also decides whether the answer is public or
+private; :meth:`Responder.switch_to_public` changes that afterwards.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import discord
 
@@ -28,39 +28,42 @@ Interaction = discord.Interaction[Any]
 Prepared = TypeVar("Prepared")
 
 PREPARE_S = 0.4
-"""How long an acknowledgement waits for what decides whether others may see the answer."""
+"""How long an acknowledgement waits for the decision whether the answer is private."""
 
 ANSWER_TIMEOUT_S = 40.0
-"""discord.py waits out any 429, however long; nobody waits for an answer as long as that."""
+"""discord.py waits for the end of any 429, however long; this bounds the wait for an answer."""
 _TOO_LATE = (10062, 10015, 40060)
-"""Unknown interaction, unknown webhook, answered already: nobody listens here any more."""
+"""Discord's codes for an unknown interaction, an unknown webhook, and one answered already."""
 
+ResponseState = Literal["new", "deferred", "acknowledged", "answered"]
+"""``deferred``: an answer was announced; ``acknowledged``: the pressed message may change."""
 _RESPONDER = "responder"
 
 logger = logging.getLogger(__name__)
 
 
 class InteractionExpired(Exception):
-    """Discord takes no answer to this interaction."""
+    """Discord no longer accepts an answer to this interaction."""
 
 
 def reference_of(interaction: Interaction) -> str:
-    """Return the short name under which people and logs speak of an interaction."""
+    """Return the short id of an interaction that people and logs refer to."""
     return f"{interaction.id:X}"
 
 
 class Responder:
-    """What is said in answer to one interaction.
+    """Sends the responses to one interaction.
 
     Args:
-        interaction: to be answered.
-        catalog: what there is to say.
-        metrics: measures the acknowledgement.
+        interaction: the interaction to respond to.
+        catalog: the bot's sentences.
+        metrics: measures the acknowledgement and counts outcomes.
 
     Attributes:
-        translate: in the language of who asked.
-        is_private: the held answer is for them alone.
-        is_undecided: it is so because it was not known in time whether others may see it.
+        translate: translates into the person's language.
+        is_private: only the person sees the deferred answer.
+        is_undecided: the answer is private only because the decision took too long.
+        message_id: of the deferred or public message; None while unknown.
         began_at: Unix time of the interaction's receipt.
     """
 
@@ -72,7 +75,7 @@ class Responder:
         self.message_id: int | None = None
         self._catalog = catalog
         self._metrics = metrics
-        self._state: str = "fresh"
+        self._state: ResponseState = "new"
         self._public_message: discord.WebhookMessage | None = None
         self.began_at = time.time()
         self._began_s = time.monotonic()
@@ -80,52 +83,52 @@ class Responder:
 
     @classmethod
     def of(cls, interaction: Interaction, catalog: Catalog, metrics: Metrics) -> Self:
-        """Return the responder that an interaction is in, or begin one."""
+        """Return the interaction's responder, or a new one."""
         responder: Self | None = interaction.extras.get(_RESPONDER)
         return responder or cls(interaction, catalog, metrics)
 
     @property
     def user_id(self) -> int:
-        """Return who asked."""
+        """Return the Discord id of the person."""
         return self.interaction.user.id
 
     @property
     def user(self) -> str:
-        """Return who asked, as the service knows them."""
+        """Return the person's name in the service."""
         return f"discord:{self.interaction.user.id}"
 
     def public_translator(self) -> Translator:
-        """Return the language of the place, for what everybody there sees."""
+        """Return the translator for messages that all people in the channel see."""
         locale = self.interaction.guild_locale
         return self.translate if locale is None else Translator(self._catalog, locale.value)
 
     async def defer(self, *, private: bool) -> None:
-        """Acknowledge: an answer will come, as a message of its own.
+        """Acknowledge by announcing an answer, which :meth:`send` fills in.
 
         Raises:
-            InteractionExpired: Discord takes no answer any more.
+            InteractionExpired: Discord no longer accepts an answer.
         """
-        done = await self._acknowledge_first(
+        done = await self._respond_first(
             self.interaction.response.defer(thinking=True, ephemeral=private)
         )
         self.is_private = private
         if done is not None:
-            # Where people may not use apps of their own in public, Discord makes it private.
+            # Where user-installed apps may not post publicly, Discord makes the answer private.
             self.is_private = private or done.is_ephemeral()
             self.message_id = done.message_id
-        self._state = "held"
+        self._state = "deferred"
 
     async def defer_when_ready(
         self,
         preparing: Coroutine[Any, Any, Prepared],
         is_private: Callable[[Prepared], bool],
     ) -> Prepared:
-        """Prepare an answer and acknowledge as it says, or privately if that takes long.
+        """Prepare a value, then defer as ``is_private`` says; defer privately if that takes long.
 
-        Until then nothing is shown, so others do not see an order that is refused.
+        Nothing is shown before, so other people do not see a request that is refused.
 
         Raises:
-            InteractionExpired: Discord takes no answer any more.
+            InteractionExpired: Discord no longer accepts an answer.
         """
         task = asyncio.create_task(preparing)
         try:
@@ -140,72 +143,72 @@ class Responder:
             task.cancel()
 
     async def acknowledge(self) -> None:
-        """Acknowledge: the message that was pressed on may change.
+        """Acknowledge without an answer; the pressed message may change afterwards.
 
         Raises:
-            InteractionExpired: Discord takes no answer any more.
+            InteractionExpired: Discord no longer accepts an answer.
         """
-        await self._acknowledge_first(self.interaction.response.defer())
-        self._state = "quiet"
+        await self._respond_first(self.interaction.response.defer())
+        self._state = "acknowledged"
 
     async def open_form(self, form: discord.ui.Modal) -> None:
         """Answer with a form.
 
         Raises:
-            InteractionExpired: Discord takes no answer any more.
+            InteractionExpired: Discord no longer accepts an answer.
         """
-        await self._acknowledge_first(self.interaction.response.send_modal(form))
-        self._state = "said"
+        await self._respond_first(self.interaction.response.send_modal(form))
+        self._state = "answered"
 
     async def send(self, layout: Layout) -> None:
-        """Answer with a message: the one that was held, or one for them alone."""
+        """Answer with the deferred message; without one, with a private message."""
         files = attachments(layout)
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
-            if self._state == "fresh":
+            if self._state == "new":
                 response = self.interaction.response
-                await self._acknowledge_first(
+                await self._respond_first(
                     response.send_message(view=layout, files=files, ephemeral=True)
                 )
-            elif self._state != "held" or not await self._fill_deferred(layout):
+            elif self._state != "deferred" or not await self._fill_deferred(layout):
                 await self.interaction.followup.send(view=layout, files=files, ephemeral=True)
-        self._state = "said"
+        self._state = "answered"
 
     async def edit_message(self, layout: Layout) -> None:
-        """Change the message that was pressed on."""
+        """Edit the pressed message."""
         await self.interaction.edit_original_response(view=layout, attachments=attachments(layout))
 
     async def delete_message(self) -> None:
-        """Delete the message that was pressed on, or the answer that was held."""
+        """Delete the pressed message, or the deferred answer."""
         try:
             await self.interaction.delete_original_response()
         except discord.NotFound:
-            logger.info("the message was deleted already")
+            logger.info("the message is deleted already")
 
     async def switch_to_public(self, layout: Layout) -> None:
-        """Give the held private answer back and begin a public one."""
+        """Replace the deferred private answer by a public message."""
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             message = await self._send_separately(layout, private=False)
         self.message_id, self.is_private = message.id, message.flags.ephemeral
         self._public_message = message
 
     async def send_error(self, error: BaseException) -> None:
-        """Tell who asked, and nobody else, what went wrong."""
-        words = error_message(error, self.translate, current_reference())
-        layout = notice(words, FAILED_COLOUR if is_fault(error) else QUIET_COLOUR)
+        """Send an error's message to the person alone."""
+        message = error_message(error, self.translate, current_reference())
+        layout = notice(message, FAILED_COLOUR if is_fault(error) else QUIET_COLOUR)
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             if self._public_message is not None:
                 with suppress(discord.NotFound):
                     await self._public_message.delete()
-            if self._state == "held" and not self.is_private:
+            if self._state == "deferred" and not self.is_private:
                 await self._send_separately(layout, private=True)
             else:
                 await self.send(layout)
 
     async def handle_error(self, error: BaseException, name: str) -> None:
-        """End an interaction that ran into an error: log it, count it, tell it."""
+        """Log and count the error that ended an interaction, and send its message."""
         if isinstance(error, InteractionExpired):
             self._metrics.interaction(name, "late")
-            logger.warning("%s came too late to be answered", name)
+            logger.warning("%s expired before its answer", name)
             return
         if isinstance(error, UserError | CascadeError):
             self._metrics.interaction(name, "refused")
@@ -219,7 +222,7 @@ class Responder:
             logger.warning("%s could not be answered: %r", name, second)
 
     async def _fill_deferred(self, layout: Layout) -> bool:
-        """Put an answer into the message that was held; False: it was deleted meanwhile."""
+        """Put an answer into the deferred message; return False if that was deleted meanwhile."""
         try:
             await self.interaction.edit_original_response(
                 view=layout, attachments=attachments(layout)
@@ -231,16 +234,16 @@ class Responder:
         return True
 
     async def _send_separately(self, layout: Layout, *, private: bool) -> discord.WebhookMessage:
-        """Answer by a message of its own, in the place of the one that was held."""
-        # While that one is there and says nothing, the next message would take its place, and be
-        # as it is.
+        """Answer with a new message in place of the deferred one."""
+        # Discord would use the next message to fill in the deferred one and keep its privacy, so
+        # the deferred one is deleted first.
         await self.delete_message()
-        self._state = "said"
+        self._state = "answered"
         return await self.interaction.followup.send(
             view=layout, files=attachments(layout), ephemeral=private, wait=True
         )
 
-    async def _acknowledge_first(self, answering: Any) -> Any:
+    async def _respond_first(self, answering: Any) -> Any:
         try:
             done = await answering
         except discord.InteractionResponded as error:

@@ -1,4 +1,4 @@
-"""Where orders are taken: from an interaction to a job whose message lives."""
+"""Submits what an interaction asks for as a job, and hands the job to the follower."""
 
 from __future__ import annotations
 
@@ -37,16 +37,16 @@ logger = logging.getLogger(__name__)
 
 
 class Submission:
-    """Takes job_request.
+    """Checks requests against rules and limits, and submits them to the service.
 
     Args:
-        client: of the service.
-        follower: brings what is made.
+        client: the service's client.
+        follower: keeps a job's message up to date and delivers its outcome.
         guild_rules: the rules of servers.
         user_defaults: the defaults of people.
-        catalog: what is said.
-        metrics: what is counted.
-        max_open: jobs that one person may have under way; 0: no limit.
+        catalog: the bot's sentences.
+        metrics: the bot's metrics.
+        max_open: open jobs allowed per person; 0: no limit.
     """
 
     def __init__(
@@ -68,11 +68,15 @@ class Submission:
         self._max_open = max_open
         self._model: ModelInfo | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
-        self._submitting: dict[asyncio.Task[Any], str] = {}  # for whom, the first one first
+        self._submitting: dict[asyncio.Task[Any], str] = {}  # task -> user, in order of arrival
         self._is_closed = False
 
     async def close(self, grace_s: float) -> None:
-        """Take no more orders; those being placed may be finished, or are told of the stop."""
+        """Accept no more requests; those in progress may finish, or fail with NotReady.
+
+        Args:
+            grace_s: seconds that the requests in progress get.
+        """
         self._is_closed = True
         if not self._submitting:
             return
@@ -83,25 +87,29 @@ class Submission:
             await asyncio.wait(unfinished, timeout=grace_s / 2)
 
     def responder_for(self, interaction: Interaction) -> Responder:
-        """Begin to answer an interaction."""
+        """Return a new responder for an interaction."""
         return Responder(interaction, self._catalog, self._metrics)
 
     def known_model(self) -> ModelInfo | None:
-        """Return the service's model if it was ever heard of; asks nobody."""
+        """Return the service's model if it is known already; sends no request."""
         return self._model
 
     async def model(self) -> ModelInfo:
-        """Return the service's model; it is asked for again only after a restart of the bot."""
+        """Return the service's model; the first call asks the service, later ones the memory."""
         if self._model is None:
             self._model = await self._client.model()
         return self._model
 
     async def submit(self, responder: Responder, make: MakeRequest) -> None:
-        """Have an order made up, acknowledge, place it, and let its message live.
+        """Make a request, acknowledge the interaction, submit a job and have it followed.
 
         Args:
-            responder: not acknowledged yet.
-            make: makes the order from what its orderer likes.
+            responder: of an interaction that is not acknowledged yet.
+            make: makes the request from the person's defaults.
+
+        Raises:
+            UserError: a rule or limit forbids the request.
+            NotReady: the bot is stopping, or the service does not answer.
         """
         task = asyncio.current_task()
         if self._is_closed or task is None:
@@ -116,8 +124,8 @@ class Submission:
             del self._submitting[task]
 
     async def _submit(self, responder: Responder, make: MakeRequest, before: int) -> None:
-        """Place an order; ``before``: how many of the same person are being placed already."""
-        making = self._make(responder, make, before)
+        """Submit a request; ``before``: earlier requests of this person still in progress."""
+        making = self._make_checked(responder, make, before)
         request = await responder.defer_when_ready(making, lambda made: made.private)
         job_id = str(ULID())
         if responder.is_undecided and not request.private:
@@ -131,10 +139,12 @@ class Submission:
         if not _can_be_delivered(job, target):
             self._cancel_later(job.id)
             raise UserError.because("too_long_here")
-        logger.info("placed job %s", job.id)
+        logger.info("submitted job %s", job.id)
         self._follower.follow(job, target)
 
-    async def _make(self, responder: Responder, make: MakeRequest, before: int) -> JobRequest:
+    async def _make_checked(
+        self, responder: Responder, make: MakeRequest, before: int
+    ) -> JobRequest:
         request = await make(await self.user_defaults.get(responder.user))
         rules = await self.check_rules(responder, request)
         if rules.max_steps and request.steps is None and request.latent_id is None:
@@ -144,7 +154,7 @@ class Submission:
         return request
 
     async def check_rules(self, responder: Responder, request: JobRequest) -> GuildRules:
-        """Check an request, or a picture as if it were ordered, by the rules of where it is shown.
+        """Check a request by the rules of the server and channel where it is shown.
 
         Raises:
             UserError: it may not be shown there.
@@ -174,17 +184,17 @@ class Submission:
         except InvalidRequest as error:
             if error.field not in ("width", "height"):
                 raise
-            self._model = None  # it is another one than it was
+            self._model = None  # the service has another model now
             model = await self.model()
             sides = {"lowest": model.min_side, "highest": model.max_side}
             raise UserError.because("size", **sides, step=model.multiple_of) from error
         except NotReady:
-            # Whether it was accepted is unknown; nobody waits for it now.
+            # The service may have accepted the job, but its message was never shown.
             self._cancel_later(job_id)
             raise
 
     def _cancel_later(self, job_id: str) -> None:
-        """Cancel a job as soon as the service answers; returns at once."""
+        """Cancel a job in the background, as soon as the service answers."""
         task = asyncio.create_task(self._cancel(job_id))
         self._cancelling.add(task)
         task.add_done_callback(self._cancelling.discard)
@@ -199,19 +209,19 @@ class Submission:
                 return
             else:
                 return
-        logger.warning("job %s could not be cancelled, its outcome will be delivered", job_id)
+        logger.warning("job %s was not cancelled: the service does not answer", job_id)
 
 
 def _delivery_target(responder: Responder, request: JobRequest) -> DeliveryTarget:
     interaction = responder.interaction
-    # In direct messages with the bot there is no server to be installed in, but it is there.
+    # Direct messages with the bot have no server, but the bot can edit its messages there.
     is_member = interaction.is_guild_integration() and interaction.guild_id is not None
     is_dm = interaction.guild_id is None and interaction.context.dm_channel is True
     translate = responder.translate if responder.is_private else responder.public_translator()
     return DeliveryTarget(
         application_id=interaction.application_id,
         token=interaction.token,
-        # By this machine's clock, which need not agree with Discord's.
+        # This machine's clock need not agree with Discord's, so it times the receipt.
         token_until=responder.began_at + TOKEN_S,
         channel_id=interaction.channel_id or 0,
         message_id=responder.message_id or 0,
@@ -233,7 +243,7 @@ def _credit(responder: Responder, request: JobRequest) -> Credit | None:
 
 
 def _can_be_delivered(job: Job, target: DeliveryTarget) -> bool:
-    """Tell whether a job will probably be done while it can still be brought to who asked."""
+    """Return True if the job will probably end while its outcome can still be delivered."""
     return (
         target.reachable
         or job.eta_s is None

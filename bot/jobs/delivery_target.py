@@ -1,4 +1,4 @@
-"""Where a job's outcome goes: all the bot must remember, kept with the job as its client state."""
+"""The message in which a job's outcome is delivered; stored by the service as client state."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any, Self
 from bot.policy.credit import Credit
 
 TOKEN_S = 15 * 60
-"""How long Discord takes answers to an interaction."""
+"""How long Discord accepts answers to an interaction."""
 _TOKEN_MARGIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Presentation:
-    """How a delivered job's pictures are shown; see :class:`DeliveryTarget` for ``of``."""
+    """How a job's pictures are shown; its attributes are those of :class:`DeliveryTarget`."""
 
     spoiler: bool = False
     of: tuple[str, int] | None = None
@@ -25,18 +25,23 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DeliveryTarget:
-    """The message that a job lives in, and how to reach it.
+    """A job's message, and what the bot needs to edit it.
 
     Attributes:
-        application_id, token, token_until: let us edit the message for a quarter of an hour after
-            the interaction (Unix time).
-        user_id: who asked.
-        reachable: the bot itself can edit the message later: it is a member of the server, or the
-            message is in its own direct messages.
-        locale: the language of this message.
-        file_limit_bytes: the largest file that may be attached.
+        application_id, token: the interaction's; they allow edits of the message.
+        token_until: Unix time at which the token expires, 15 minutes after the interaction.
+        channel_id, message_id: of the message.
+        user_id: the person who asked.
+        guild_id: the server; None in direct messages.
+        reachable: the bot can also edit the message without the token, because it is a member of
+            the server or the message is in its own direct messages.
+        private: only the person sees the message.
+        spoiler: the pictures are hidden until they are clicked.
+        preview: previews are shown during the job.
+        locale: the language of the message.
+        file_limit_bytes: the size limit of one attached file.
         of: the picture that is varied, as job id and index.
-        credit: what the job came from; None for a command.
+        credit: the button that the job came from; None for a command.
     """
 
     application_id: int
@@ -57,28 +62,28 @@ class DeliveryTarget:
 
     @property
     def has_token(self) -> bool:
-        """Tell whether the interaction's token still works."""
+        """Return True if the interaction's token is still valid."""
         return time.time() < self.token_until - _TOKEN_MARGIN_S
 
     @property
     def bot_may_edit(self) -> bool:
-        """Tell whether the message can be edited without the token: nobody's private one can."""
+        """Return True if the bot can edit the message without the token; False if private."""
         return self.reachable and not self.private
 
     def to_state(self) -> dict[str, Any]:
-        """Return the client state of a job whose outcome is awaited here."""
+        """Return the client state of a job whose outcome is not delivered yet."""
         body = asdict(self) | {"of": list(self.of) if self.of else None}
         return {"inbox": inbox_of(self.application_id), "address": body}
 
     def delivered_state(self) -> dict[str, Any]:
-        """Return the client state after delivery: out of the inbox, and without the token."""
+        """Return the client state after delivery: without the inbox and without the token."""
         kept = ("channel_id", "message_id", "guild_id", "spoiler", "of", "credit")
         body = asdict(self)
         return {"delivered": {name: body[name] for name in kept}}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Self | None:
-        """Read a job's client state; None if no outcome is awaited, or it is not of this form."""
+        """Read a job's client state; None if the outcome is delivered or the form is unknown."""
         body = state.get("address")
         needed = {field.name for field in fields(cls) if field.default is MISSING}
         if not isinstance(body, dict) or not needed <= body.keys():
@@ -89,7 +94,7 @@ class DeliveryTarget:
 
 
 def presentation_of(state: Mapping[str, Any]) -> Presentation:
-    """Return how a job's pictures were shown where they were delivered."""
+    """Return how a job's pictures are shown, from its client state before or after delivery."""
     kept = state.get("delivered") or state.get("address") or {}
     return Presentation(
         bool(kept.get("spoiler")), _picture(kept.get("of")), Credit.from_state(kept.get("credit"))
@@ -104,5 +109,5 @@ def _picture(value: Any) -> tuple[str, int] | None:
 
 
 def inbox_of(application_id: int) -> str:
-    """Return the inbox of one Discord application: two bots may share a service."""
+    """Return the name of an application's inbox; several bots may share a service."""
     return f"discord.{application_id}"

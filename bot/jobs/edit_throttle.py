@@ -1,4 +1,4 @@
-"""Which of a job's many changes are worth an edit, and when: the latest wins, one at a time."""
+"""Limits how often a live message is edited; the latest snapshot wins, one edit at a time."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ MIN_INTERVAL_S = 2.0
 MAX_INTERVAL_S = 15.0
 EDIT_TIMEOUT_S = 8.0
 GRACE_FOR_LAST_S = 1.5
-"""How long the result waits for an edit that is already on its way."""
+"""How long :meth:`EditThrottle.finish` waits for an edit in flight."""
 
 
 class LiveMessageCounts:
-    """Counts live messages by channel: the more there are, the rarer each is edited."""
+    """Counts live messages by channel; more messages make the edits of each one rarer."""
 
     def __init__(self) -> None:
         self._by_channel: dict[int, int] = {}
 
     def enter(self, channel_id: int) -> None:
-        """Count one more."""
+        """Count one more live message in a channel."""
         self._by_channel[channel_id] = self._by_channel.get(channel_id, 0) + 1
 
     def leave(self, channel_id: int) -> None:
-        """Count one less."""
+        """Count one live message less in a channel."""
         left = self._by_channel.get(channel_id, 1) - 1
         if left > 0:
             self._by_channel[channel_id] = left
@@ -35,21 +35,21 @@ class LiveMessageCounts:
             self._by_channel.pop(channel_id, None)
 
     def interval_s(self, channel_id: int) -> float:
-        """Return the pause between two edits of one message."""
+        """Return the seconds between two edits of one message."""
         return min(MAX_INTERVAL_S, MIN_INTERVAL_S * self._by_channel.get(channel_id, 1))
 
 
 class EditThrottle:
-    """Edits a live message: the latest snapshot wins, one edit is on its way at a time.
+    """Edits a live message with the latest snapshot, one edit at a time.
 
-    Never awaited by who reports progress; :meth:`finish` ends it before the result is shown.
+    :meth:`show` returns at once; :meth:`finish` ends the edits before the outcome is shown.
 
     Args:
-        edit: shows a snapshot; False: there will be nothing to edit any more.
-        interval_s: the pause between two edits, asked before each.
-        on_coalesced: called for each snapshot that was passed over.
-        clock: seconds that only grow.
-        unix_time: seconds since 1970.
+        edit: shows a snapshot; returns False if the message can no longer be edited.
+        interval_s: returns the seconds between two edits; called before each edit.
+        on_coalesced: called for each snapshot that is skipped.
+        clock: returns monotonic seconds.
+        unix_time: returns the Unix time in seconds.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class EditThrottle:
         self._is_over = self._is_editing = False
 
     def show(self, snapshot: Snapshot) -> None:
-        """Have a snapshot shown as soon as its turn comes; returns at once."""
+        """Show a snapshot at the next possible edit; returns at once."""
         self._newest = snapshot
         is_worth = snapshot.at(self._unix_time()).is_worth_an_edit(self._shown)
         if self._is_over or not is_worth:
@@ -86,7 +86,7 @@ class EditThrottle:
             self._task = asyncio.create_task(self._run())
 
     async def finish(self) -> None:
-        """Drop what waits; an edit on its way gets a moment, then it is cut off."""
+        """Drop the waiting snapshot; cancel an edit in flight after `GRACE_FOR_LAST_S`."""
         self._is_over, self._latest = True, None
         if self._expiry is not None:
             self._expiry.cancel()
@@ -101,7 +101,7 @@ class EditThrottle:
 
     async def _run(self) -> None:
         while self._latest is not None and not self._is_over:
-            await self._wait_for_turn()
+            await self._wait_for_interval()
             snapshot, self._latest = self._latest, None
             if snapshot is None or self._is_over:
                 return
@@ -111,14 +111,14 @@ class EditThrottle:
                 async with asyncio.timeout(EDIT_TIMEOUT_S):
                     self._is_over = not await self._edit(snapshot) or self._is_over
                 self._shown = snapshot
-                self._watch_time(snapshot)
+                self._schedule_expiry(snapshot)
             except TimeoutError:
                 self._on_coalesced()
             finally:
                 self._is_editing = False
 
-    def _watch_time(self, shown: Snapshot) -> None:
-        """Have the time taken out of the message once it has passed."""
+    def _schedule_expiry(self, shown: Snapshot) -> None:
+        """Remove the estimated time from the message once it has passed."""
         if self._expiry is not None:
             self._expiry.cancel()
         self._expiry = None
@@ -130,7 +130,7 @@ class EditThrottle:
         if self._newest is not None:
             self.show(self._newest)
 
-    async def _wait_for_turn(self) -> None:
+    async def _wait_for_interval(self) -> None:
         if self._last_at_s is not None:
             wait_s = self._last_at_s + self._interval_s() - self._clock()
             if wait_s > 0:

@@ -1,9 +1,10 @@
-"""Follows jobs and keeps their messages up to date, to the outcome and once only.
+"""Follows jobs: keeps their messages up to date and delivers each outcome once.
 
-What is to be delivered is in the service: a job stays in the bot's inbox there until its outcome is
-shown. A bot that is killed takes all of it up again. Showing an outcome is an edit, which may
-happen twice without anybody noticing; only a direct message could come twice, so before one is
-sent, the job is claimed, and what was claimed before is looked for.
+This is the outbox pattern. The service stores each job's delivery target in its client state and
+lists the job in the bot's inbox until its outcome is delivered, so a bot that was killed recovers
+every delivery at its next start. A delivery is an edit of a message, and a repeated edit does no
+harm. A direct message could arrive twice. Before the bot sends one, it therefore locks the job's
+delivery by compare-and-set; if an earlier run holds the lock, it first looks for its message.
 """
 
 from __future__ import annotations
@@ -37,18 +38,19 @@ _PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _MAX_SHRINK = 6
 _PAGE = 100
 _LOCKED_AT = "claimed_at"
+"""Key in a job's client state: Unix time at which a bot locked its delivery."""
 
 logger = logging.getLogger(__name__)
 
 
 class JobFollower:
-    """Brings what jobs make to where it was asked for.
+    """Follows jobs to their end and delivers their outcomes.
 
     Args:
-        client: of the service.
-        sender: of Discord.
+        client: the service's client.
+        sender: edits and sends messages in Discord.
         outcomes: makes the messages that show outcomes.
-        catalog: what they say.
+        catalog: the bot's sentences.
         metrics: counts edits and deliveries.
     """
 
@@ -70,7 +72,7 @@ class JobFollower:
         self._live: dict[str, tuple[Job, DeliveryTarget]] = {}
 
     def follow(self, job: Job, target: DeliveryTarget) -> None:
-        """Follow a job from now on; returns at once, and does nothing if it is followed."""
+        """Start to follow a job in the background; does nothing if it is followed already."""
         if job.id in self._tasks:
             return
         task = asyncio.create_task(
@@ -82,7 +84,7 @@ class JobFollower:
         self._metrics.live_jobs.set(len(self._tasks))
 
     async def recover(self, application_id: int) -> int:
-        """Take up every job whose outcome was not shown yet; returns how many there are.
+        """Follow every job in the inbox, whose outcome is not delivered yet; return their number.
 
         Raises:
             CascadeError: the service does not answer.
@@ -102,13 +104,17 @@ class JobFollower:
             cursor = page.next_cursor
 
     async def wait_until_delivered(self, job_id: str) -> None:
-        """Wait until a job that is followed is delivered."""
+        """Wait until the outcome of a followed job is delivered."""
         task = self._tasks.get(job_id)
         if task is not None:
             await asyncio.wait([task])
 
     async def close(self, grace_s: float) -> None:
-        """Stop following; live messages say that the bot will be back, as time allows."""
+        """Stop following; live messages then say that the bot restarts.
+
+        Args:
+            grace_s: seconds that the edits of all live messages get.
+        """
         live = list(self._live.values())
         for task in list(self._tasks.values()):
             task.cancel()
@@ -129,13 +135,13 @@ class JobFollower:
         self._metrics.live_jobs.set(len(self._tasks))
 
     async def _follow_until_delivered(self, job: Job, target: DeliveryTarget) -> None:
-        """Deliver a job, however often that takes; a stop leaves it for the next start."""
+        """Follow a job until its outcome is delivered; after a stop the next start goes on."""
         with referenced(job.id):
             for failures in count():
                 try:
                     await self._follow_once(job, target)
                 except Exception:
-                    logger.exception("job %s could not be delivered, it is tried again", job.id)
+                    logger.exception("the delivery of job %s failed and is retried", job.id)
                     await asyncio.sleep(_pause_s(failures))
                 else:
                     return
@@ -149,7 +155,7 @@ class JobFollower:
             await self._report_missing(job, target)
 
     async def _report_missing(self, job: Job, target: DeliveryTarget) -> None:
-        """Say that the service no longer has a job; there is nothing to deliver then."""
+        """Show that the service no longer has a job, so there is nothing to deliver."""
         translate = Translator(self._catalog, target.locale)
         await self._sender.edit(
             target, picture_messages.ended(translate, job, translate("ended.lost"))
@@ -158,7 +164,7 @@ class JobFollower:
         logger.warning("the service no longer has job %s", job.id)
 
     async def _show_progress(self, job: Job, target: DeliveryTarget) -> None:
-        """Keep the message up to date until the job has ended, or its progress cannot be had."""
+        """Keep the message up to date until the job ends or the service refuses its events."""
         self._live_messages.enter(target.channel_id)
         throttle = self._edit_throttle(job, target)
         try:
@@ -194,9 +200,9 @@ class JobFollower:
                 target.spoiler,
                 target.credit,
             )
-            outcome = await self._sender.edit(target, layout)
-            self._metrics.edit("sent" if outcome is SendResult.DONE else "failed")
-            return outcome in (SendResult.DONE, SendResult.LATER)
+            result = await self._sender.edit(target, layout)
+            self._metrics.edit("sent" if result is SendResult.DONE else "failed")
+            return result in (SendResult.DONE, SendResult.RETRY)
 
         return EditThrottle(
             edit,
@@ -205,7 +211,7 @@ class JobFollower:
         )
 
     async def _deliver(self, job_id: str, target: DeliveryTarget) -> None:
-        """Show a job's outcome.
+        """Deliver the outcome of a job that has ended.
 
         Raises:
             NotFound: the service no longer has the job.
@@ -214,19 +220,19 @@ class JobFollower:
         while True:
             job = await self._wait_for_end(job_id)
             if DeliveryTarget.from_state(job.client_state) is None:
-                return  # somebody has delivered it
-            outcome = await self._show_outcome(job, target, shrink)
-            if outcome is SendResult.TOO_LARGE and shrink < _MAX_SHRINK:
+                return  # another bot has delivered it
+            result = await self._show_outcome(job, target, shrink)
+            if result is SendResult.TOO_LARGE and shrink < _MAX_SHRINK:
                 shrink += 1
                 continue
-            if outcome is not SendResult.LATER:
+            if result is not SendResult.RETRY:
                 break
             await asyncio.sleep(_pause_s(failures))
             failures += 1
-        if outcome is SendResult.DONE:
+        if result is SendResult.DONE:
             self._metrics.job_seconds.observe(time.time() - job.created_at.timestamp())
             await self._mark_delivered(job, target, "edited")
-        elif outcome is SendResult.GONE:
+        elif result is SendResult.GONE:
             await self._mark_delivered(job, target, "deleted")
         else:
             await self._deliver_directly(job, target)
@@ -235,35 +241,36 @@ class JobFollower:
         try:
             layout = await self._outcomes.outcome(job, target, shrink)
         except CascadeError as error:
-            logger.info("the pictures of job %s cannot be had yet: %s", job.id, error)
-            return SendResult.LATER
+            logger.info("the pictures of job %s are not available yet: %s", job.id, error)
+            return SendResult.RETRY
         if job.error is not None and is_source_gone(job.error) and not target.private:
-            # What was lost was made by one person; others need not read of it.
-            told = await self._sender.replace_privately(target, layout)
-            if told is SendResult.DONE:
-                return told
+            # Only the person who asked needs to know that the source picture is gone.
+            result = await self._sender.replace_privately(target, layout)
+            if result is SendResult.DONE:
+                return result
         return await self._sender.edit(target, layout)
 
     async def _deliver_directly(self, job: Job, target: DeliveryTarget) -> None:
-        """Bring an outcome that cannot be shown where it was asked for to who asked."""
-        was_claimed = _LOCKED_AT in job.client_state
-        claimed = await self._lock_delivery(job)
-        if claimed is None:
+        """Deliver an outcome by direct message, because its message cannot be edited."""
+        was_locked = _LOCKED_AT in job.client_state
+        locked = await self._lock_delivery(job)
+        if locked is None:
             return
-        if was_claimed and await self._was_sent(target.user_id, job.id):
-            await self._mark_delivered(claimed, target, "direct")
+        if was_locked and await self._was_sent(target.user_id, job.id):
+            await self._mark_delivered(locked, target, "direct")
             return
         failures = 0
         while True:
-            layout = await self._direct_layout(claimed, target)
-            # Discord takes nonces of up to 25 characters; a ULID's first one never changes.
-            outcome = await self._sender.send_direct(target.user_id, layout, job.id[1:])
-            if outcome is not SendResult.LATER:
+            layout = await self._direct_layout(locked, target)
+            # Discord allows nonces of up to 25 characters. A ULID has 26, of which the first is
+            # always the same.
+            result = await self._sender.send_direct(target.user_id, layout, job.id[1:])
+            if result is not SendResult.RETRY:
                 break
             await asyncio.sleep(_pause_s(failures))
             failures += 1
         await self._mark_delivered(
-            claimed, target, "direct" if outcome is SendResult.DONE else "lost"
+            locked, target, "direct" if result is SendResult.DONE else "lost"
         )
 
     async def _direct_layout(self, job: Job, target: DeliveryTarget) -> Layout:
@@ -273,7 +280,7 @@ class JobFollower:
         return Layout(note, *layout.children, files=layout.files)
 
     async def _lock_delivery(self, job: Job) -> Job | None:
-        """Make the direct message of a job ours to send; None if another bot was first."""
+        """Lock a job's delivery by direct message; return None if another bot was first."""
         state: dict[str, Any] = job.client_state | {_LOCKED_AT: time.time()}
         try:
             await self._client.set_client_state(job.id, state, job.client_state)
@@ -287,8 +294,8 @@ class JobFollower:
         except discord.HTTPException:
             return False
 
-    async def _mark_delivered(self, job: Job, target: DeliveryTarget, way: str) -> None:
-        """Take a job out of the inbox; the service may take its time to answer."""
+    async def _mark_delivered(self, job: Job, target: DeliveryTarget, route: str) -> None:
+        """Take a job out of the inbox, retrying until the service answers."""
         failures = 0
         while True:
             try:
@@ -301,12 +308,12 @@ class JobFollower:
                 await asyncio.sleep(_pause_s(failures))
                 failures += 1
                 continue
-            self._metrics.delivered(way)
-            logger.info("delivered job %s: %s", job.id, way)
+            self._metrics.delivered(route)
+            logger.info("delivered job %s: %s", job.id, route)
             return
 
     async def _wait_for_end(self, job_id: str) -> Job:
-        """Return a job once it has ended.
+        """Wait for the end of a job and return it.
 
         Raises:
             NotFound: the service no longer has it.

@@ -1,10 +1,10 @@
-"""Messages on their way to Discord, and what its many answers mean for a delivery."""
+"""Edits and sends messages in Discord, and tells what Discord's answers mean for a delivery."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
 from enum import Enum
 from io import BytesIO
 from typing import Any
@@ -16,7 +16,7 @@ from bot.jobs.delivery_target import DeliveryTarget
 from bot.views.components import Layout
 
 EDIT_TIMEOUT_S = 40.0
-"""discord.py repeats a 5xx for 25 s and waits out any 429; this bounds both."""
+"""discord.py retries a 5xx for 25 s and waits for the end of any 429; this bounds both."""
 UNKNOWN_MESSAGE = 10008
 """Discord's code for a message that was deleted."""
 
@@ -28,11 +28,15 @@ logger = logging.getLogger(__name__)
 
 
 class SendResult(Enum):
-    """How an attempt ended.
+    """The result of an attempt to edit or send a message.
 
-    DONE: it is shown. GONE: the message was deleted. UNREACHABLE: no right, no token, no such
-    channel. REFUSED: Discord will not have this content. TOO_LARGE: smaller files may pass.
-    LATER: Discord or the service does not answer well; the same again may pass.
+    Attributes:
+        DONE: the message shows the layout.
+        GONE: the message was deleted.
+        UNREACHABLE: the bot lacks the permission, the token or the channel.
+        REFUSED: Discord does not accept this content.
+        TOO_LARGE: Discord may accept smaller files.
+        RETRY: Discord or the service does not answer; the same attempt may pass later.
     """
 
     DONE = "done"
@@ -40,20 +44,20 @@ class SendResult(Enum):
     UNREACHABLE = "unreachable"
     REFUSED = "refused"
     TOO_LARGE = "too_large"
-    LATER = "later"
+    RETRY = "retry"
 
 
 def attachments(layout: Layout) -> list[discord.File]:
-    """Return a layout's files, fresh: each attempt uses them up."""
+    """Return new file objects for a layout; each attempt consumes them."""
     return [discord.File(BytesIO(data), name) for name, data in layout.files]
 
 
 class MessageSender:
-    """Edits the messages that jobs live in, by token or as the bot, and sends direct messages.
+    """Edits the messages of jobs, by token or as the bot, and sends direct messages.
 
     Args:
-        bot: logged in.
-        timeout_s: for one attempt.
+        bot: a client that is logged in.
+        timeout_s: limit of one attempt.
     """
 
     def __init__(self, bot: discord.Client, timeout_s: float = EDIT_TIMEOUT_S) -> None:
@@ -61,40 +65,37 @@ class MessageSender:
         self._timeout_s = timeout_s
 
     async def edit(self, target: DeliveryTarget, layout: Layout) -> SendResult:
-        """Show a layout in the message at an target; doing it again changes nothing.
+        """Show a layout in a target's message; a repeated edit changes nothing.
 
-        Discord's tokens fail now and then inside their quarter of an hour, so where the bot may
-        edit its message itself, it tries that next.
+        A token sometimes fails before its 15 minutes are over. The bot then edits the message
+        with its own permissions, where it has them.
         """
-        outcome = SendResult.UNREACHABLE
+        result = SendResult.UNREACHABLE
         for edit in self._routes(target):
             this = await self._attempt(edit(target, layout))
-            if this in (SendResult.DONE, SendResult.TOO_LARGE, SendResult.LATER):
+            if this in (SendResult.DONE, SendResult.TOO_LARGE, SendResult.RETRY):
                 return this
-            outcome = SendResult.GONE if SendResult.GONE in (this, outcome) else this
-        return outcome
+            result = SendResult.GONE if SendResult.GONE in (this, result) else this
+        return result
 
     async def send_direct(self, user_id: int, layout: Layout, nonce: str) -> SendResult:
-        """Send a layout as a direct message; Discord drops a second one with the same nonce."""
+        """Send a layout as a direct message; Discord drops a second message with its nonce."""
         return await self._attempt(self._send_direct(user_id, layout, nonce))
 
     async def replace_privately(self, target: DeliveryTarget, layout: Layout) -> SendResult:
-        """Show a layout to the asker alone, in the place of the message at an target.
-
-        That takes the interaction's token; without it the answer is UNREACHABLE.
-        """
+        """Replace a target's message by a private one; UNREACHABLE without a valid token."""
         if not target.has_token:
             return SendResult.UNREACHABLE
-        outcome = await self._attempt(self._send_private(target, layout))
-        if outcome is SendResult.DONE:
+        result = await self._attempt(self._send_private(target, layout))
+        if result is SendResult.DONE:
             await self._attempt(_webhook(target, self._bot).delete_message(target.message_id))
-        return outcome
+        return result
 
     async def has_sent_direct(self, user_id: int, job_id: str) -> bool:
-        """Tell whether one of the last direct messages to a user shows a job.
+        """Return True if one of the last direct messages to a user shows a job.
 
         Raises:
-            discord.HTTPException: they cannot be read.
+            discord.HTTPException: the messages cannot be read.
         """
         channel = await self._bot.create_dm(discord.Object(user_id))
         async for message in channel.history(limit=_HISTORY):
@@ -127,34 +128,34 @@ class MessageSender:
         channel = await self._bot.create_dm(discord.Object(user_id))
         await channel.send(view=layout, files=attachments(layout), nonce=nonce)
 
-    async def _attempt(self, doing: Any) -> SendResult:
+    async def _attempt(self, attempt: Awaitable[Any]) -> SendResult:
         try:
             async with asyncio.timeout(self._timeout_s):
-                await doing
+                await attempt
         except discord.HTTPException as error:
-            outcome = result_of(error)
-            logger.info("Discord answered %s/%s: %s", error.status, error.code, outcome.value)
-            return outcome
+            result = result_of_error(error)
+            logger.info("Discord answered %s/%s: %s", error.status, error.code, result.value)
+            return result
         except (TimeoutError, aiohttp.ClientError, OSError, discord.DiscordException) as error:
             logger.info("Discord does not answer: %r", error)
-            return SendResult.LATER
+            return SendResult.RETRY
         return SendResult.DONE
 
 
 def _webhook(target: DeliveryTarget, bot: discord.Client) -> discord.Webhook:
     webhook = discord.Webhook.partial(target.application_id, target.token, client=bot)
-    webhook.type = discord.WebhookType.application  # an interaction's, which partial() cannot know
+    webhook.type = discord.WebhookType.application  # partial() does not set it for an interaction
     return webhook
 
 
-def result_of(error: discord.HTTPException) -> SendResult:
-    """Return what an error of Discord means for a delivery."""
+def result_of_error(error: discord.HTTPException) -> SendResult:
+    """Return the result that an error of Discord stands for."""
     if error.code == UNKNOWN_MESSAGE:
         return SendResult.GONE
     if error.status == 413 or error.code == _TOO_LARGE:
         return SendResult.TOO_LARGE
     if error.status == 429 or error.status >= 500:
-        return SendResult.LATER
+        return SendResult.RETRY
     if error.code in _BLOCKED_BY_MODERATION or error.status == 400:
         return SendResult.REFUSED
     return SendResult.UNREACHABLE

@@ -1,4 +1,4 @@
-"""The message of a job's outcome, with its pictures fetched and made to fit."""
+"""Makes the message of a job's outcome: fetches its pictures and fits them to size limits."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class OutcomeMessages:
     """Makes the messages that show outcomes.
 
     Args:
-        client: of the service.
-        catalog: what they say.
+        client: the service's client.
+        catalog: the bot's sentences.
     """
 
     def __init__(self, client: CascadeClient, catalog: Catalog) -> None:
@@ -33,7 +33,16 @@ class OutcomeMessages:
         self._catalog = catalog
 
     async def outcome(self, job: Job, target: DeliveryTarget, shrink: int = 0) -> Layout:
-        """Return the message of a job that has ended; files fit its target."""
+        """Return the message of a job that has ended.
+
+        Args:
+            job: a job in an end state.
+            target: its message; limits the size of files.
+            shrink: see :func:`bot.views.attachments.fitted`.
+
+        Raises:
+            CascadeError: the pictures cannot be fetched.
+        """
         translate = Translator(self._catalog, target.locale)
         if job.state == "cancelled":
             return picture_messages.ended(
@@ -59,16 +68,19 @@ class OutcomeMessages:
         credit: Credit | None = None,
         choose_to_delete: bool = False,
     ) -> Layout:
-        """Return the message of a job that has succeeded, with what is left of its pictures.
+        """Return the message of a job that has succeeded, with its remaining pictures.
 
         Args:
-            job: whose pictures.
-            translate: the language.
-            limit_bytes: of one file.
+            job: the job.
+            translate: translates into the message's language.
+            limit_bytes: size limit of one file.
             shrink: see :func:`bot.views.attachments.fitted`.
-            spoiler: hide them until somebody looks.
-            credit: what the job came from.
-            choose_to_delete: with buttons that ask which one.
+            spoiler: hide the pictures until they are clicked.
+            credit: the button that the job came from.
+            choose_to_delete: show buttons that ask which picture to delete.
+
+        Raises:
+            CascadeError: the pictures cannot be fetched.
         """
         try:
             found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
@@ -95,7 +107,7 @@ class OutcomeMessages:
         )
 
     async def links(self, job: Job) -> list[str]:
-        """Return links to a job's original files that people can open; none if there are none."""
+        """Return public links to a job's original files; empty if the service offers none."""
         try:
             found = await asyncio.gather(
                 *(self._client.share(image.id, LINK_S) for image in job.images)
@@ -106,7 +118,7 @@ class OutcomeMessages:
 
 
 def is_public(url: str) -> bool:
-    """Tell whether an target might be opened from elsewhere than this machine."""
+    """Return True if people on other machines may be able to open a URL."""
     host = urlsplit(url).hostname or ""
     if host == "localhost" or "." not in host + ("." if ":" in host else ""):
         return False

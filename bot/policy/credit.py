@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 Means = Literal["vary", "reroll", "again", "edit"]
+"""The buttons that make a job from an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Credit:
-    """What a job came from, where a button made it: the client tells that of commands alone.
+    """The button press that a job came from; Discord itself shows this for commands only.
 
     Attributes:
         means: the button.
-        user_id: of the person who pressed it.
-        link: to the message that it was pressed on; empty where others could not open it.
+        user_id: the person who pressed it.
+        link: to the pressed message; empty if other people cannot open it.
     """
 
     means: Means
@@ -24,7 +25,7 @@ class Credit:
 
     @classmethod
     def from_state(cls, value: Any) -> Self | None:
-        """Read a credit from a job's client state; None where there is none of this form."""
+        """Read a credit from a job's client state; None if the value is not a credit."""
         try:
             is_known = bool(value) and value["means"] in get_args(Means)
             return cls(value["means"], int(value["user_id"]), value["link"]) if is_known else None

@@ -50,9 +50,9 @@ class Metrics:
         """Count a progress edit: ``sent``, ``coalesced`` or ``failed``."""
         self._edits.labels(outcome).inc()
 
-    def delivered(self, way: str) -> None:
+    def delivered(self, route: str) -> None:
         """Count a delivery: ``edited``, ``direct``, ``deleted`` (nobody wants it) or ``lost``."""
-        self._deliveries.labels(way).inc()
+        self._deliveries.labels(route).inc()
 
     def interaction(self, name: str, end: str) -> None:
         """Count an interaction: ``done``, ``refused``, ``failed`` or ``late``."""

@@ -8,9 +8,9 @@ from typing import Literal, Self
 from bot.service.models import FOUND, LOST, Job, JobEvent
 
 SOONEST_S = 3
-"""An estimate is never nearer than this: it would be in the past before it is read."""
+"""An estimate is at least this far ahead; a nearer one would pass before people read it."""
 _SMALLEST_MOVE = 0.1
-# Where in a picture's work each stage begins and ends, roughly as their seconds go.
+# Fractions of a picture's work at which each stage begins and ends, roughly by their seconds.
 _SPANS = {"c": (0.0, 0.6), "b": (0.6, 0.95), "a": (0.95, 1.0)}
 _SPANS_OF_VARIATION = {"b": (0.0, 0.9), "a": (0.9, 1.0)}
 
@@ -20,12 +20,15 @@ class Snapshot:
     """What a live message shows of a job.
 
     Attributes:
-        position: jobs ahead of it, while it waits.
+        position: number of jobs ahead of it while it waits.
         done_at: Unix time when it will probably be done; None when unknown.
-        stage: at work now; None before the first.
-        done: of each picture's work, 0 to 1.
+        stage: the running stage; None before the first.
+        step, steps: the last step of the stage, and the number of its steps.
+        index, n: the picture in progress, and the number of pictures.
+        done: fraction of each picture's work that is done, 0 to 1.
+        is_variation: the job draws new details of an earlier picture.
         preview: path of the newest preview.
-        began: Unix time of the first step that was seen, and the fraction at that time.
+        began: Unix time of the first known step, and the fraction at that time.
         is_lost: the service does not answer.
     """
 
@@ -44,12 +47,12 @@ class Snapshot:
 
     @property
     def fraction(self) -> float:
-        """Return how much of the whole work is done, 0 to 1."""
+        """Return the fraction of the job's work that is done, 0 to 1."""
         return sum(self.done) / len(self.done)
 
     @classmethod
     def of(cls, job: Job, now_s: float) -> Self:
-        """Return what a job shows when it is looked at for the first time."""
+        """Return the first snapshot of a job."""
         done_at = None if job.eta_s is None else round(now_s + job.eta_s)
         return cls(
             position=job.position,
@@ -60,7 +63,7 @@ class Snapshot:
         )
 
     def after(self, event: JobEvent, now_s: float) -> Snapshot:
-        """Return what is shown after an event."""
+        """Return the snapshot after an event."""
         data = event.data
         if event.type in (LOST, FOUND):
             return replace(self, is_lost=event.type == LOST)
@@ -90,7 +93,7 @@ class Snapshot:
         return moved._estimated(now_s)
 
     def at(self, now_s: float) -> Snapshot:
-        """Return what is shown at a moment: no time that has passed, nor one that is too near."""
+        """Return the snapshot to show at a time, without an estimate that has passed."""
         if self.done_at is None:
             return self
         if self.is_lost or self.done_at <= now_s:
@@ -98,7 +101,7 @@ class Snapshot:
         return replace(self, done_at=max(self.done_at, round(now_s) + SOONEST_S))
 
     def is_worth_an_edit(self, shown: Snapshot | None) -> bool:
-        """Return True if people who see ``shown`` would notice the difference."""
+        """Return True if people who see ``shown`` would notice the change."""
         if shown is None:
             return True
         return (
@@ -111,9 +114,9 @@ class Snapshot:
         )
 
     def _estimated(self, now_s: float) -> Snapshot:
-        """Return this with the time at which the job is done if it goes on at its own pace.
+        """Return the snapshot with an estimate from the job's own pace so far.
 
-        Until it has moved far enough to have a pace, the service's estimate stays.
+        The service's estimate stays until enough work is done to know the pace.
         """
         began_s, began_fraction = began = self.began or (now_s, self.fraction)
         moved = self.fraction - began_fraction

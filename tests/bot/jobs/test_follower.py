@@ -42,7 +42,7 @@ TARGET = DeliveryTarget(
     locale="en-US",
     file_limit_bytes=10**7,
 )
-DONE, GONE, LATER = SendResult.DONE, SendResult.GONE, SendResult.LATER
+DONE, GONE, RETRY = SendResult.DONE, SendResult.GONE, SendResult.RETRY
 
 
 class ScriptedSender:
@@ -128,7 +128,7 @@ def office(client: CascadeClient, service: Service) -> Office:
 
 
 async def test_a_storm_longer_than_any_retry_only_delays_the_result(office: Office) -> None:
-    sender = ScriptedSender(*[LATER] * 12, DONE)
+    sender = ScriptedSender(*[RETRY] * 12, DONE)
     await office.deliver(await office.job(), sender)
     assert sender.edits[-1].files[0][1].startswith(b"\x89PNG")
     assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
@@ -154,7 +154,7 @@ async def test_what_cannot_be_shown_there_comes_as_a_direct_message(
     office: Office, outcome: SendResult
 ) -> None:
     job = await office.job()
-    sender = ScriptedSender(outcome, direct=(LATER, DONE))
+    sender = ScriptedSender(outcome, direct=(RETRY, DONE))
     await office.deliver(job, sender)
     assert [(user, nonce) for user, _, nonce in sender.directs] == [(4, job.id[1:])] * 2
     assert len(sender.directs[0][2]) <= 25

@@ -17,6 +17,7 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.checkpoints.weights import Placement, load_schedule, load_unet
 from cascade_core.conditioning.text import TextEncoder
 from cascade_core.engine.engine import Event, Failed, Finished, StepEngine, Stepped
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_a import StageA
@@ -62,7 +63,8 @@ def main() -> None:
     text = TextEncoder.load(checkpoint, *placement.resolve())
     stage_c = StageC(checkpoint, prior, text, load_schedule(checkpoint, "prior_scheduler"), None)
     stage_b = StageB(checkpoint, decoder, load_schedule(checkpoint, "decoder_scheduler"), None)
-    pipeline = CascadePipeline(stage_c, stage_b, StageA.load(checkpoint, placement))
+    stages = (stage_c, stage_b, StageA.load(checkpoint, placement))
+    pipeline = CascadePipeline(STABLE_CASCADE, {stage.name: stage for stage in stages})
     request = GenerationRequest(
         prompt="a lighthouse at dawn",
         width=checkpoint.defaults.width,
@@ -72,7 +74,7 @@ def main() -> None:
         steps=STEPS,
         decoder_steps=STEPS,
     )
-    latent = pipeline.generate(request).latent
+    latent = pipeline.run(request).latent
     rows = {
         "C": _measure(stage_c, prior, request),
         "B": _measure(stage_b, decoder, StageBTask(latent, request)),

@@ -82,13 +82,13 @@ class _Baseline:
 
     def generate_s(self, request: GenerationRequest) -> tuple[float, StageCLatent]:
         started_s = time.perf_counter()
-        picture = self.pipeline.generate(request)
+        picture = self.pipeline.run(request)
         self._encode(picture.pixels_hwc, request)
         return time.perf_counter() - started_s, picture.latent
 
     def vary_s(self, latent: StageCLatent, request: GenerationRequest) -> float:
         started_s = time.perf_counter()
-        picture = self.pipeline.vary(latent, request)
+        picture = self.pipeline.run(request, latent)
         self._encode(picture.pixels_hwc, request)
         return time.perf_counter() - started_s
 

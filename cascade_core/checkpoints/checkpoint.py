@@ -117,7 +117,7 @@ def open_checkpoint(
 
     Args:
         source: the model as configured.
-        components: whose weights are needed here, see ``layout.STAGE_COMPONENTS``; only these are
+        components: whose weights are needed here, see ``StageSpec.components``; only these are
             downloaded from a hub, and only these must exist.
 
     Raises:

@@ -13,15 +13,10 @@ from cascade_core.errors import ModelUnavailable
 Size = Literal["full", "lite"]
 Variant = Literal["", "bf16"]
 
-STAGE_COMPONENTS: Mapping[str, tuple[str, ...]] = {
-    "c": ("prior", "text_encoder", "tokenizer"),
-    "b": ("decoder", "vqgan"),
-    "a": ("vqgan",),
-}
-"""What each stage loads; Stage B needs Stage A's small decoder for its previews."""
+ALL_COMPONENTS = ("prior", "text_encoder", "tokenizer", "decoder", "vqgan")
+"""Every part with weights or a vocabulary, in the order in which a fingerprint reads them."""
 
-ALL_COMPONENTS = STAGE_COMPONENTS["c"] + STAGE_COMPONENTS["b"]
-PRIOR_COMPONENTS = (*STAGE_COMPONENTS["c"], "prior_scheduler")
+PRIOR_COMPONENTS = ("prior", "text_encoder", "tokenizer", "prior_scheduler")
 """Parts of the prior's folder; all others are in the decoder's."""
 
 PREVIEWER_FILE = "previewer.safetensors"

@@ -27,7 +27,8 @@ from cascade_core.errors import (
     SettingsInvalid,
     StageLost,
 )
-from cascade_core.stages.base import Rgb, Row, Stage
+from cascade_core.images.pixels import Rgb
+from cascade_core.stages.base import Row, Stage
 
 __all__ = [
     "EngineStats",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cascade_core.errors import CascadeError
-from cascade_core.stages.base import Rgb
+from cascade_core.images.pixels import Rgb
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-Rgb = npt.NDArray[np.uint8]
-"""A picture as (height, width, 3) RGB."""
+from cascade_core.images.pixels import Rgb
+from cascade_core.request import GenerationRequest
 
 
 class Row(Protocol):
@@ -42,7 +39,7 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
     A failed ``advance`` must leave every row as it was, so that the engine can try fewer at a time.
 
     Attributes:
-        name: ``c``, ``b`` or ``a``.
+        name: as in its :class:`cascade_core.families.spec.StageSpec`.
     """
 
     @property
@@ -73,3 +70,15 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
 
     def free_memory(self) -> None:
         """Give cached device memory back, for larger pieces and for others on the same device."""
+
+
+class RequestStage(Stage[Any, Any, Any], Protocol):
+    """A stage of a family: its class also has ``load(checkpoint, placement, *, with_previews)``."""
+
+    def make_task(self, source: Any, request: GenerationRequest) -> Any:
+        """Return what :meth:`admit` takes.
+
+        Args:
+            source: the hand-off of the stage before; None for the first stage.
+            request: of one image.
+        """

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from cascade_core.checkpoints.layout import read_json
 from cascade_core.errors import ModelUnavailable
 from cascade_core.handoff import StageCLatent
-from cascade_core.stages.base import Rgb
+from cascade_core.images.pixels import Rgb
 from cascade_core.stages.tensors import from_handoff, to_preview
 
 Previewer = Callable[[torch.Tensor], torch.Tensor]

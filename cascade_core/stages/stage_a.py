@@ -12,9 +12,9 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import Placement, free_cached_memory, load_stage_a, model_ref
 from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
+from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import Rgb
 from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
@@ -69,8 +69,10 @@ class StageA:
         self._dtype: torch.dtype = model.dtype
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """Load Stage A alone.
+    def load(
+        cls, checkpoint: Checkpoint, placement: Placement, *, with_previews: bool = True
+    ) -> Self:
+        """Load Stage A alone; it draws no previews either way.
 
         Raises:
             ModelUnavailable: files are missing or wrong.
@@ -78,6 +80,11 @@ class StageA:
         """
         device, dtype = placement.resolve()
         return cls(checkpoint, load_stage_a(checkpoint, device, dtype))
+
+    @staticmethod
+    def make_task(source: StageBLatent, _request: GenerationRequest) -> StageBLatent:
+        """Return the latent, which holds its request."""
+        return source
 
     @torch.inference_mode()
     def admit(self, task: StageBLatent) -> StageARow:

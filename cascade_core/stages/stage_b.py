@@ -20,6 +20,7 @@ from cascade_core.checkpoints.weights import (
 )
 from cascade_core.errors import HandoffInvalid
 from cascade_core.handoff import StageBLatent, StageCLatent
+from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
@@ -30,7 +31,6 @@ from cascade_core.sampling.sampler import (
     is_guided,
     make_timesteps,
 )
-from cascade_core.stages.base import Rgb
 from cascade_core.stages.stage_a import decode
 from cascade_core.stages.tensors import (
     check_finite,
@@ -86,7 +86,9 @@ class StageB:
         self._dtype: torch.dtype = unet.dtype
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, placement: Placement, with_previews: bool = True) -> Self:
+    def load(
+        cls, checkpoint: Checkpoint, placement: Placement, *, with_previews: bool = True
+    ) -> Self:
         """Load the decoder and, for previews, Stage A's decoder half; never a text encoder.
 
         Raises:
@@ -100,6 +102,11 @@ class StageB:
             load_schedule(checkpoint, "decoder_scheduler"),
             load_stage_a(checkpoint, device, dtype) if with_previews else None,
         )
+
+    @staticmethod
+    def make_task(source: StageCLatent, request: GenerationRequest) -> StageBTask:
+        """Return the latent and the request that says how to decode it."""
+        return StageBTask(source, request)
 
     @torch.inference_mode()
     def admit(self, task: StageBTask) -> StageBRow:

@@ -19,6 +19,7 @@ from cascade_core.checkpoints.weights import (
 from cascade_core.conditioning.text import TextEncoder
 from cascade_core.errors import Unsupported
 from cascade_core.handoff import StageCLatent
+from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
@@ -29,7 +30,6 @@ from cascade_core.sampling.sampler import (
     is_guided,
     make_timesteps,
 )
-from cascade_core.stages.base import Rgb
 from cascade_core.stages.previews import Previewer, load_previewer
 from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 
@@ -74,8 +74,10 @@ class StageC:
         self._dtype: torch.dtype = unet.dtype
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint, placement: Placement) -> Self:
-        """Load the text encoder and the prior, nothing else.
+    def load(
+        cls, checkpoint: Checkpoint, placement: Placement, *, with_previews: bool = True
+    ) -> Self:
+        """Load the text encoder, the prior and, for previews, the previewer.
 
         Raises:
             ModelUnavailable: files are missing or wrong.
@@ -87,17 +89,22 @@ class StageC:
             load_unet(checkpoint, "prior", device, dtype),
             TextEncoder.load(checkpoint, device, dtype),
             load_schedule(checkpoint, "prior_scheduler"),
-            load_previewer(checkpoint.previewer, device),
+            load_previewer(checkpoint.previewer, device) if with_previews else None,
         )
+
+    @staticmethod
+    def make_task(_source: None, request: GenerationRequest) -> GenerationRequest:
+        """Return the request: there is no stage before."""
+        return request
 
     @torch.inference_mode()
     def admit(self, task: GenerationRequest) -> StageCRow:
         """Encode both prompts and draw the initial noise.
 
         Raises:
-            Unsupported: a job of several images, or one that starts at Stage B.
+            Unsupported: a job of several images, or one that starts from a latent.
         """
-        if task.n != 1 or task.kind != "generate":
+        if task.n != 1 or task.operation.starts_from_latent:
             raise Unsupported("Stage C makes one new image at a time")
         text, pooled = self._text.encode(task.prompt)
         # Also without guidance: Stage B may guide when its details are varied later.

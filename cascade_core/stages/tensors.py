@@ -7,7 +7,7 @@ import torch
 
 from cascade_core.errors import ModelMismatch, NonFiniteLatent
 from cascade_core.handoff import ModelRef, Tensor
-from cascade_core.stages.base import Rgb
+from cascade_core.images.pixels import Rgb
 
 PREVIEW_LONG_SIDE_PX = 192
 _NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}

@@ -78,7 +78,7 @@ class _InProcessRun:
     def generate(self, index: int, progress: StageProgress) -> None:
         """Make picture ``index`` and save it with its latent."""
         self._warnings = self._limit.warnings(self._request)
-        result = self._pipeline.generate(
+        result = self._pipeline.run(
             self._request.for_image(index),
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
@@ -88,9 +88,9 @@ class _InProcessRun:
 
     def vary(self, index: int, latent: StageCLatent, progress: StageProgress) -> None:
         """Make picture ``index`` from a latent and save it."""
-        result = self._pipeline.vary(
-            latent,
+        result = self._pipeline.run(
             self._request.for_image(index),
+            latent,
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
         self._keep(index, str(self._request.latent_id), result)

@@ -15,9 +15,9 @@ from typing import Any
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from cascade_core.checkpoints.layout import STAGE_COMPONENTS
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.errors import CascadeError, ModelUnavailable
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.request import GenerationRequest
@@ -62,7 +62,7 @@ class _StageDeployment:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         prepare_gpu_memory(device, gpu_share)
-        checkpoint = open_checkpoint(settings.model_source(), STAGE_COMPONENTS[name])
+        checkpoint = open_checkpoint(settings.model_source(), STABLE_CASCADE.stage(name).components)
         stage = load(checkpoint, Placement(device=device, dtype=settings.dtype))
         max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
         self._name = name

@@ -79,10 +79,10 @@ def run_stock_decoder(
 
 
 def run_stage_b(pipeline: CascadePipeline, task: StageBTask) -> torch.Tensor:
-    row = pipeline.stage_b.admit(task)
+    row = pipeline.stages["b"].admit(task)
     while row.step < row.steps:
-        pipeline.stage_b.advance([row])
-    latent = pipeline.stage_b.result(row).latents_chw
+        pipeline.stages["b"].advance([row])
+    latent = pipeline.stages["b"].result(row).latents_chw
     return from_handoff(latent, torch.device("cpu"), row.latents_bchw.dtype)[None]
 
 
@@ -95,7 +95,7 @@ def test_latents_and_pixels_equal_the_stock_pipelines_to_the_bit(
     stage_b = run_stock_decoder(tiny_model, request, image_embeddings, "latent")
     picture = run_stock_decoder(tiny_model, request, image_embeddings, "pil")[0]
 
-    ours = tiny_pipeline.generate(request)
+    ours = tiny_pipeline.run(request)
 
     assert np.array_equal(ours.latent.latents_chw.array, image_embeddings[0].numpy())
     assert torch.equal(run_stage_b(tiny_pipeline, StageBTask(ours.latent, request)), stage_b)
@@ -127,18 +127,18 @@ def test_a_picture_equals_the_combined_pipeline_reseeded_between_its_stages(
         prior_callback_on_step_end=reseed_after_last_step,
     ).images[0]
 
-    assert np.array_equal(tiny_pipeline.generate(request).pixels_hwc, np.asarray(picture))
+    assert np.array_equal(tiny_pipeline.run(request).pixels_hwc, np.asarray(picture))
 
 
 def test_varied_details_equal_the_stock_decoder_with_the_new_seed(
     tiny_model: TinyModel, tiny_pipeline: CascadePipeline
 ) -> None:
-    latent = tiny_pipeline.generate(BASE).latent
+    latent = tiny_pipeline.run(BASE).latent
     varied = replace(BASE, kind="vary_details", latent_id="x", decoder_seed=99, decoder_steps=4)
     image_embeddings = run_stock_prior(tiny_model, BASE)
     picture = run_stock_decoder(tiny_model, varied, image_embeddings, "pil")[0]
 
-    assert np.array_equal(tiny_pipeline.vary(latent, varied).pixels_hwc, np.asarray(picture))
+    assert np.array_equal(tiny_pipeline.run(varied, latent).pixels_hwc, np.asarray(picture))
 
 
 def test_bfloat16_rounds_where_the_stock_pipelines_round(tiny_folder: Path) -> None:
@@ -150,7 +150,7 @@ def test_bfloat16_rounds_where_the_stock_pipelines_round(tiny_folder: Path) -> N
 
     checkpoint = open_checkpoint(ModelSource(str(tiny_folder)))
     pipeline = CascadePipeline.load(checkpoint, Placement("cpu", "bfloat16"))
-    ours = pipeline.generate(request)
+    ours = pipeline.run(request)
 
     assert ours.latent.latents_chw.dtype == "bfloat16"
     assert torch.equal(

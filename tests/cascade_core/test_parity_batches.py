@@ -63,59 +63,60 @@ def largest_difference(one: Any, other: Any) -> float:
 
 
 def test_stage_c_rows_do_not_depend_on_their_neighbours(tiny_pipeline: CascadePipeline) -> None:
-    together = run_staggered(tiny_pipeline.stage_c, MIXED)
+    together = run_staggered(tiny_pipeline.stages["c"], MIXED)
     for request, latent in zip(MIXED, together, strict=True):
         assert latent.request == request
-        alone = run_alone(tiny_pipeline.stage_c, request)
+        alone = run_alone(tiny_pipeline.stages["c"], request)
         assert largest_difference(latent, alone) < TOLERANCE
         assert np.array_equal(latent.pooled.array, alone.pooled.array)
 
 
 def test_stage_b_rows_do_not_depend_on_their_neighbours(tiny_pipeline: CascadePipeline) -> None:
     tasks = [_b_task(tiny_pipeline, request) for request in MIXED]
-    together = run_staggered(tiny_pipeline.stage_b, tasks)
+    together = run_staggered(tiny_pipeline.stages["b"], tasks)
     for task, latent in zip(tasks, together, strict=True):
         assert latent.request == task.request
-        assert largest_difference(latent, run_alone(tiny_pipeline.stage_b, task)) < TOLERANCE
+        assert largest_difference(latent, run_alone(tiny_pipeline.stages["b"], task)) < TOLERANCE
 
 
 def test_pixels_of_a_batch_are_within_two_levels_of_the_same_requests_alone(
     tiny_pipeline: CascadePipeline,
 ) -> None:
-    latents = run_staggered(tiny_pipeline.stage_c, MIXED)
+    latents = run_staggered(tiny_pipeline.stages["c"], MIXED)
     tasks = [StageBTask(latent, request) for latent, request in zip(latents, MIXED, strict=True)]
-    pictures = run_staggered(tiny_pipeline.stage_a, run_staggered(tiny_pipeline.stage_b, tasks))
+    details = run_staggered(tiny_pipeline.stages["b"], tasks)
+    pictures = run_staggered(tiny_pipeline.stages["a"], details)
     for request, pixels in zip(MIXED, pictures, strict=True):
-        alone = tiny_pipeline.generate(request).pixels_hwc
+        alone = tiny_pipeline.run(request).pixels_hwc
         assert np.abs(pixels.astype(int) - alone.astype(int)).max() <= 2
 
 
 def test_a_row_without_guidance_takes_no_unconditional_row(tiny_pipeline: CascadePipeline) -> None:
     rows_per_call: list[int] = []
-    prior = tiny_pipeline.stage_c._unet
+    prior = tiny_pipeline.stages["c"]._unet
 
     def count(_: Any, __: Any, arguments: dict[str, torch.Tensor]) -> None:
         rows_per_call.append(len(arguments["sample"]))
 
     hook = prior.register_forward_pre_hook(count, with_kwargs=True)
     try:
-        rows = [tiny_pipeline.stage_c.admit(request) for request in MIXED]
-        tiny_pipeline.stage_c.advance(rows)
-        tiny_pipeline.stage_c.advance(rows[1:2])
+        rows = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
+        tiny_pipeline.stages["c"].advance(rows)
+        tiny_pipeline.stages["c"].advance(rows[1:2])
     finally:
         hook.remove()
     assert rows_per_call == [len(MIXED) + 2, 1]
 
 
 def test_the_order_of_rows_in_a_batch_does_not_matter(tiny_pipeline: CascadePipeline) -> None:
-    forward = [tiny_pipeline.stage_c.admit(request) for request in MIXED]
-    backward = [tiny_pipeline.stage_c.admit(request) for request in MIXED]
-    tiny_pipeline.stage_c.advance(forward)
-    tiny_pipeline.stage_c.advance(backward[::-1])
+    forward = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
+    backward = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
+    tiny_pipeline.stages["c"].advance(forward)
+    tiny_pipeline.stages["c"].advance(backward[::-1])
     for one, other in zip(forward, backward, strict=True):
         assert torch.allclose(one.latents_bchw, other.latents_bchw, atol=TOLERANCE)
 
 
 def _b_task(pipeline: CascadePipeline, request: GenerationRequest) -> StageBTask:
-    latent: StageCLatent = run_alone(pipeline.stage_c, replace(request, steps=2))
+    latent: StageCLatent = run_alone(pipeline.stages["c"], replace(request, steps=2))
     return StageBTask(latent, request)

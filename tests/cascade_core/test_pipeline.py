@@ -24,7 +24,7 @@ REQUEST = GenerationRequest(
 
 def test_every_step_of_every_stage_is_reported_in_order(tiny_pipeline: CascadePipeline) -> None:
     seen: list[tuple[str, int, int]] = []
-    result = tiny_pipeline.generate(REQUEST, lambda *step: seen.append(step))
+    result = tiny_pipeline.run(REQUEST, on_step=lambda *step: seen.append(step))
     expected = [("c", 1, 3), ("c", 2, 3), ("c", 3, 3), ("b", 1, 2), ("b", 2, 2), ("a", 1, 1)]
     assert seen == expected
     assert result.seconds.keys() == {"c", "b", "a"}
@@ -32,7 +32,7 @@ def test_every_step_of_every_stage_is_reported_in_order(tiny_pipeline: CascadePi
 
 
 def test_the_same_request_gives_the_same_picture(tiny_pipeline: CascadePipeline) -> None:
-    one, other = tiny_pipeline.generate(REQUEST), tiny_pipeline.generate(REQUEST)
+    one, other = tiny_pipeline.run(REQUEST), tiny_pipeline.run(REQUEST)
     assert np.array_equal(one.pixels_hwc, other.pixels_hwc)
 
 
@@ -43,7 +43,7 @@ def test_what_the_request_says_changes_the_picture(
     change: dict[str, int | str], tiny_pipeline: CascadePipeline
 ) -> None:
     changed = replace(REQUEST, **change)  # type: ignore[arg-type]
-    one, other = tiny_pipeline.generate(REQUEST), tiny_pipeline.generate(changed)
+    one, other = tiny_pipeline.run(REQUEST), tiny_pipeline.run(changed)
     assert not np.array_equal(one.pixels_hwc, other.pixels_hwc)
     same_composition = np.array_equal(one.latent.latents_chw.array, other.latent.latents_chw.array)
     assert same_composition == ("decoder_seed" in change)
@@ -52,23 +52,23 @@ def test_what_the_request_says_changes_the_picture(
 def test_varying_with_the_same_decoder_seed_repeats_the_picture_without_stage_c(
     tiny_pipeline: CascadePipeline,
 ) -> None:
-    original = tiny_pipeline.generate(REQUEST)
+    original = tiny_pipeline.run(REQUEST)
     vary = replace(REQUEST, kind="vary_details", latent_id="x")
     seen: list[str] = []
-    repeated = tiny_pipeline.vary(original.latent, vary, lambda stage, *_: seen.append(stage))
+    repeated = tiny_pipeline.run(vary, original.latent, lambda stage, *_: seen.append(stage))
     assert np.array_equal(repeated.pixels_hwc, original.pixels_hwc)
     assert repeated.latent is original.latent
     assert seen == ["b", "b", "a"]
     assert repeated.seconds.keys() == {"b", "a"}
-    varied = tiny_pipeline.vary(original.latent, replace(vary, decoder_seed=9))
+    varied = tiny_pipeline.run(replace(vary, decoder_seed=9), original.latent)
     assert not np.array_equal(varied.pixels_hwc, original.pixels_hwc)
 
 
 def test_a_latent_of_another_model_cannot_be_varied(tiny_pipeline: CascadePipeline) -> None:
-    latent = tiny_pipeline.generate(REQUEST).latent
+    latent = tiny_pipeline.run(REQUEST).latent
     foreign = replace(latent, model=replace(latent.model, fingerprint="f"))
     with pytest.raises(ModelMismatch):
-        tiny_pipeline.vary(foreign, REQUEST)
+        tiny_pipeline.run(replace(REQUEST, kind="vary_details", latent_id="x"), foreign)
 
 
 def test_the_demo_model_paints_the_background_it_is_asked_for(no_network: None) -> None:
@@ -77,7 +77,7 @@ def test_the_demo_model_paints_the_background_it_is_asked_for(no_network: None) 
     defaults = checkpoint.defaults
 
     def corner(background: str) -> float:
-        picture = pipeline.generate(
+        picture = pipeline.run(
             GenerationRequest(
                 prompt=f"a large red circle in the center on a {background} background",
                 width=defaults.width,

@@ -9,7 +9,7 @@ import numpy as np
 
 from cascade_core.engine.engine import Event, Failed, Finished, StepEngine, Work
 from cascade_core.errors import CascadeError
-from cascade_core.stages.base import Rgb
+from cascade_core.images.pixels import Rgb
 from tests.limits import HANG_S
 
 

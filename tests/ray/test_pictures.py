@@ -29,7 +29,7 @@ def test_a_prompt_becomes_the_picture_of_the_in_process_pipeline(
 ) -> None:
     job = service.finished(service.create(prompt=PROMPT, seed=7)["id"])
     assert job["state"] == "succeeded", job["error"]
-    expected = pipeline.generate(GenerationRequest.from_dict(job["request"])).pixels_hwc
+    expected = pipeline.run(GenerationRequest.from_dict(job["request"])).pixels_hwc
     np.testing.assert_array_equal(pixels(service, job["images"][0]["id"]), expected)
     assert all(job["cost"][name] > 0 for name in ("c_s", "b_s", "a_s"))
 
@@ -48,7 +48,7 @@ def test_vary_details_keeps_the_latent_and_never_runs_stage_c(
     assert {event.data["stage"] for event in events if event.type == "progress"} <= {"b", "a"}
     stored = StageCLatent.decode(service.http.get(f"/v1/latents/{latent_id}").content)
     request = GenerationRequest.from_dict(varied["request"])
-    expected = pipeline.vary(stored, request).pixels_hwc
+    expected = pipeline.run(request, stored).pixels_hwc
     np.testing.assert_array_equal(pixels(service, varied["images"][0]["id"]), expected)
 
 

@@ -172,6 +172,6 @@ def test_a_gpu_node_that_vanishes_under_load_costs_no_job_and_no_finished_stage(
     rayservice.cluster.replace_node("gpu-small")
     for job_id in under_way:
         job = check_ended_well_and_once(service, job_id)
-        expected = pipeline.generate(GenerationRequest.from_dict(job["request"])).pixels_hwc
+        expected = pipeline.run(GenerationRequest.from_dict(job["request"])).pixels_hwc
         np.testing.assert_array_equal(pixels(service, job["images"][0]["id"]), expected)
     assert rayservice.found() == POOLS

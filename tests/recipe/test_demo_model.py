@@ -48,7 +48,7 @@ def requests() -> list[GenerationRequest]:
 
 @pytest.fixture(scope="module")
 def originals(pipeline: CascadePipeline, requests: list[GenerationRequest]) -> list[PictureResult]:
-    return [pipeline.generate(request) for request in requests]
+    return [pipeline.run(request) for request in requests]
 
 
 def right(pixels_hwc: np.ndarray, scene: Scene) -> list[bool]:
@@ -70,7 +70,7 @@ def test_vary_details_keeps_places_and_colours_and_changes_the_grain(
     grain = []
     for scene, request, original in zip(SCENES, requests, originals, strict=True):
         vary = replace(request, kind="vary_details", latent_id="x", decoder_seed=99)
-        varied = pipeline.vary(original.latent, vary)
+        varied = pipeline.run(vary, original.latent)
         assert right(varied.pixels_hwc, scene) == right(original.pixels_hwc, scene)
         assert mask_overlap(original.pixels_hwc, varied.pixels_hwc) > 0.75
         grain.append(grain_correlation(original.pixels_hwc, varied.pixels_hwc))

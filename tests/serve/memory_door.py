@@ -12,8 +12,8 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
+from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import Rgb
 from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key, preview_key
 from serve.storage.database import Database
 from serve.storage.records import (

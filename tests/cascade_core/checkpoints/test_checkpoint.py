@@ -12,8 +12,9 @@ from pathlib import Path
 import pytest
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSource, open_checkpoint
-from cascade_core.checkpoints.layout import STAGE_COMPONENTS
+from cascade_core.checkpoints.layout import ALL_COMPONENTS
 from cascade_core.errors import ModelUnavailable
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
 from tests.cascade_core.model_folders import (
@@ -24,7 +25,7 @@ from tests.cascade_core.model_folders import (
 
 
 def names(checkpoint: Checkpoint, root: Path) -> dict[str, str]:
-    found = {name: checkpoint.component(name) for stage in "cb" for name in STAGE_COMPONENTS[stage]}
+    found = {name: checkpoint.component(name) for name in ALL_COMPONENTS}
     return {name: str(path.relative_to(root)) for name, path in found.items()}
 
 
@@ -210,10 +211,10 @@ def test_a_stage_needs_only_its_own_components(combined: Path) -> None:
     for name in ("prior_prior", "prior_text_encoder", "prior_tokenizer"):
         shutil.rmtree(combined.parent / "b" / name)
     source = ModelSource(str(combined.parent / "b"), str(combined))
-    open_checkpoint(source, STAGE_COMPONENTS["b"])
+    open_checkpoint(source, STABLE_CASCADE.stage("b").components)
     for name in ("decoder", "vqgan"):
         shutil.rmtree(combined / name)
-    open_checkpoint(ModelSource(str(combined)), STAGE_COMPONENTS["c"])
+    open_checkpoint(ModelSource(str(combined)), STABLE_CASCADE.stage("c").components)
 
 
 def test_previewers_are_found_or_configured(combined: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from cascade_core.checkpoints.checkpoint import (
     ModelSource,
     open_checkpoint,
 )
-from cascade_core.checkpoints.layout import STAGE_COMPONENTS, component_folders, hub_patterns
+from cascade_core.checkpoints.layout import component_folders, hub_patterns
 from cascade_core.errors import ModelUnavailable
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 COMMIT, PRIOR_COMMIT = "a" * 40, "0123456789" * 4
 
@@ -55,7 +56,7 @@ def test_the_fingerprint_of_hub_models_is_that_of_their_commits(
     decoder = hub_cache / "models--stabilityai--stable-cascade" / "snapshots" / COMMIT
     for name in ("text_encoder", "tokenizer", "decoder_lite"):
         shutil.rmtree(decoder / name)
-    assert open_checkpoint(source, STAGE_COMPONENTS["b"]).fingerprint == whole
+    assert open_checkpoint(source, STABLE_CASCADE.stage("b").components).fingerprint == whole
     lite = open_checkpoint(replace(source, stage_c_size="lite")).fingerprint
     assert lite != whole
 
@@ -95,7 +96,9 @@ REPOSITORY = [
 
 
 def downloaded(stage: str, variant: Any, size: Any = "full") -> set[str]:
-    patterns = hub_patterns(component_folders(size, size), STAGE_COMPONENTS[stage], variant)
+    patterns = hub_patterns(
+        component_folders(size, size), STABLE_CASCADE.stage(stage).components, variant
+    )
     kept = filter_repo_objects(REPOSITORY, allow_patterns=patterns)
     return {name for name in kept if name.endswith(".safetensors")}
 

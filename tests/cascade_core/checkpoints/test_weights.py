@@ -255,17 +255,17 @@ def test_a_stages_process_loads_its_own_parts_only(
         for weights in (own_folder / name).glob("*.safetensors"):
             weights.unlink()
     code = f"""
-import importlib, socket, sys
+import socket, sys
 def refuse(*_):
     raise OSError("no network")
 socket.socket.connect = socket.getaddrinfo = refuse
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
-from cascade_core.checkpoints.layout import STAGE_COMPONENTS
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.checkpoints.weights import Placement
 for name in {stages!r}:
-    module = importlib.import_module(f"cascade_core.stages.stage_{{name}}")
-    stage = getattr(module, f"Stage{{name.upper()}}")
-    checkpoint = open_checkpoint(ModelSource({str(own_folder)!r}), STAGE_COMPONENTS[name])
+    stage = STABLE_CASCADE.stage(name).model_class()
+    components = STABLE_CASCADE.stage(name).components
+    checkpoint = open_checkpoint(ModelSource({str(own_folder)!r}), components)
     stage.load(checkpoint, Placement("cpu")).warm_up()
 loaded = [name for name in sys.modules if name.endswith({absent_module!r})]
 sys.exit(f"loaded {{loaded}}" if loaded else 0)

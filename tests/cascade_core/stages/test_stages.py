@@ -46,13 +46,13 @@ def run(stage: Any, task: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def latent(tiny_pipeline: CascadePipeline) -> StageCLatent:
-    result: StageCLatent = run(tiny_pipeline.stage_c, REQUEST)
+    result: StageCLatent = run(tiny_pipeline.stages["c"], REQUEST)
     return result
 
 
 @pytest.fixture(scope="module")
 def b_latent(tiny_pipeline: CascadePipeline, latent: StageCLatent) -> StageBLatent:
-    result: StageBLatent = run(tiny_pipeline.stage_b, StageBTask(latent, REQUEST))
+    result: StageBLatent = run(tiny_pipeline.stages["b"], StageBTask(latent, REQUEST))
     return result
 
 
@@ -81,7 +81,7 @@ def test_stage_c_hands_over_what_stage_b_needs(
 def test_the_negative_prompt_is_encoded_even_without_guidance(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
-    unguided = run(tiny_pipeline.stage_c, replace(REQUEST, guidance_scale=0.0))
+    unguided = run(tiny_pipeline.stages["c"], replace(REQUEST, guidance_scale=0.0))
     assert np.array_equal(unguided.negative_pooled.array, latent.negative_pooled.array)
 
 
@@ -89,7 +89,7 @@ def test_stage_b_goes_on_from_a_latent_that_travelled_as_bytes(
     tiny_pipeline: CascadePipeline, latent: StageCLatent, b_latent: StageBLatent
 ) -> None:
     travelled = StageCLatent.decode(latent.encode())
-    again = run(tiny_pipeline.stage_b, StageBTask(travelled, REQUEST))
+    again = run(tiny_pipeline.stages["b"], StageBTask(travelled, REQUEST))
     assert np.array_equal(again.latents_chw.array, b_latent.latents_chw.array)
     assert again.latents_chw.shape == (4, 64, 96)
 
@@ -97,24 +97,24 @@ def test_stage_b_goes_on_from_a_latent_that_travelled_as_bytes(
 def test_stage_a_turns_a_latent_that_travelled_as_bytes_into_pixels(
     tiny_pipeline: CascadePipeline, b_latent: StageBLatent
 ) -> None:
-    pixels = run(tiny_pipeline.stage_a, StageBLatent.decode(b_latent.encode()))
+    pixels = run(tiny_pipeline.stages["a"], StageBLatent.decode(b_latent.encode()))
     assert (pixels.shape, pixels.dtype) == ((256, 384, 3), np.uint8)
     assert pixels.std() > 1
 
 
 def test_rows_count_their_steps_and_tell_their_shape(tiny_pipeline: CascadePipeline) -> None:
-    row = tiny_pipeline.stage_c.admit(REQUEST)
+    row = tiny_pipeline.stages["c"].admit(REQUEST)
     assert (row.step, row.steps, row.bucket) == (0, 2, (16, 6, 9))
-    tiny_pipeline.stage_c.advance([row])
+    tiny_pipeline.stages["c"].advance([row])
     assert row.step == 1
 
 
 def test_stage_a_rows_have_one_step(tiny_pipeline: CascadePipeline, b_latent: StageBLatent) -> None:
-    row = tiny_pipeline.stage_a.admit(b_latent)
+    row = tiny_pipeline.stages["a"].admit(b_latent)
     assert (row.step, row.steps, row.bucket) == (0, 1, (4, 64, 96))
-    tiny_pipeline.stage_a.advance([row])
+    tiny_pipeline.stages["a"].advance([row])
     assert row.step == 1
-    assert tiny_pipeline.stage_a.preview(row) is None
+    assert tiny_pipeline.stages["a"].preview(row) is None
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_stage_c_takes_new_single_images_only(
     request_: GenerationRequest, tiny_pipeline: CascadePipeline
 ) -> None:
     with pytest.raises(Unsupported):
-        tiny_pipeline.stage_c.admit(request_)
+        tiny_pipeline.stages["c"].admit(request_)
 
 
 def test_latents_of_other_weights_are_refused(
@@ -132,23 +132,23 @@ def test_latents_of_other_weights_are_refused(
 ) -> None:
     other = replace(latent.model, id="other", revision="r2", fingerprint="f")
     with pytest.raises(ModelMismatch, match="made by other r2, the loaded model is tiny"):
-        tiny_pipeline.stage_b.admit(StageBTask(replace(latent, model=other), REQUEST))
+        tiny_pipeline.stages["b"].admit(StageBTask(replace(latent, model=other), REQUEST))
     with pytest.raises(ModelMismatch, match="made by other r2, the loaded model is tiny"):
-        tiny_pipeline.stage_a.admit(replace(b_latent, model=other))
+        tiny_pipeline.stages["a"].admit(replace(b_latent, model=other))
 
 
 def test_a_renamed_model_with_the_same_weights_is_accepted(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
     renamed = replace(latent, model=replace(latent.model, id="renamed"))
-    tiny_pipeline.stage_b.admit(StageBTask(renamed, REQUEST))
+    tiny_pipeline.stages["b"].admit(StageBTask(renamed, REQUEST))
 
 
 def test_a_request_of_another_size_is_refused(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
     with pytest.raises(HandoffInvalid, match="the latent is for 384x256 px"):
-        tiny_pipeline.stage_b.admit(StageBTask(latent, replace(REQUEST, width=256)))
+        tiny_pipeline.stages["b"].admit(StageBTask(latent, replace(REQUEST, width=256)))
 
 
 def test_latents_with_other_channels_are_refused(
@@ -156,31 +156,31 @@ def test_latents_with_other_channels_are_refused(
 ) -> None:
     thin = replace(latent, latents_chw=to_handoff(torch.zeros(8, 6, 9)))
     with pytest.raises(HandoffInvalid, match="channels"):
-        tiny_pipeline.stage_b.admit(StageBTask(thin, REQUEST))
+        tiny_pipeline.stages["b"].admit(StageBTask(thin, REQUEST))
     thin_b = replace(b_latent, latents_chw=to_handoff(torch.zeros(3, 64, 96)))
     with pytest.raises(HandoffInvalid, match="channels"):
-        tiny_pipeline.stage_a.admit(thin_b)
+        tiny_pipeline.stages["a"].admit(thin_b)
 
 
 def test_nan_is_an_error_and_never_a_picture(
     tiny_pipeline: CascadePipeline, latent: StageCLatent, b_latent: StageBLatent
 ) -> None:
-    stages = tiny_pipeline
-    with broken(stages.stage_c._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage C"):
-        run(stages.stage_c, REQUEST)
-    with broken(stages.stage_b._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage B"):
-        run(stages.stage_b, StageBTask(latent, REQUEST))
+    stages = tiny_pipeline.stages
+    with broken(stages["c"]._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage C"):
+        run(stages["c"], REQUEST)
+    with broken(stages["b"]._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage B"):
+        run(stages["b"], StageBTask(latent, REQUEST))
     with (
-        broken(stages.stage_a._model.out_block[0].bias),
+        broken(stages["a"]._model.out_block[0].bias),
         pytest.raises(NonFiniteLatent, match="Stage A"),
     ):
-        run(stages.stage_a, b_latent)
+        run(stages["a"], b_latent)
 
 
 def test_previews_show_what_the_last_step_predicts(
     tiny_checkpoint: Checkpoint, tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
-    stage_c = tiny_pipeline.stage_c
+    stage_c = tiny_pipeline.stages["c"]
     previewing = StageC(
         tiny_checkpoint,
         stage_c._unet,
@@ -200,9 +200,9 @@ def test_previews_show_what_the_last_step_predicts(
 
 
 def test_stage_c_without_a_previewer_has_no_previews(tiny_pipeline: CascadePipeline) -> None:
-    row = tiny_pipeline.stage_c.admit(REQUEST)
-    tiny_pipeline.stage_c.advance([row])
-    assert tiny_pipeline.stage_c.preview(row) is None
+    row = tiny_pipeline.stages["c"].admit(REQUEST)
+    tiny_pipeline.stages["c"].advance([row])
+    assert tiny_pipeline.stages["c"].preview(row) is None
 
 
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (384, 256), (256, 640)])
@@ -210,25 +210,25 @@ def test_every_preview_of_an_image_has_one_size_and_the_aspect_of_the_image(
     tiny_checkpoint: Checkpoint, tiny_pipeline: CascadePipeline, width: int, height: int
 ) -> None:
     request = replace(REQUEST, width=width, height=height)
-    stages = tiny_pipeline
+    stages = tiny_pipeline.stages
     painter = LinearPreviewer(torch.rand(3, 16), torch.zeros(3))
     stage_c = StageC(
         tiny_checkpoint,
-        stages.stage_c._unet,
-        stages.stage_c._text,
-        stages.stage_c._schedule,
+        stages["c"]._unet,
+        stages["c"]._text,
+        stages["c"]._schedule,
         painter,
     )
     c_row = stage_c.admit(request)
     stage_c.advance([c_row])
     latent = run(stage_c, request)
-    b_row = stages.stage_b.admit(StageBTask(latent, request))
-    assert stages.stage_b.preview(b_row) is None
-    stages.stage_b.advance([b_row])
+    b_row = stages["b"].admit(StageBTask(latent, request))
+    assert stages["b"].preview(b_row) is None
+    stages["b"].advance([b_row])
     shown = [
         stage_c.preview(c_row),
         preview_of(latent, painter, torch.device("cpu")),
-        stages.stage_b.preview(b_row),
+        stages["b"].preview(b_row),
     ]
     scale = 192 / max(width, height)
     expected = (round(height * scale), round(width * scale), 3)
@@ -239,10 +239,10 @@ def test_every_preview_of_an_image_has_one_size_and_the_aspect_of_the_image(
 def test_a_preview_of_nan_is_a_picture_and_no_error(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
-    row = tiny_pipeline.stage_b.admit(StageBTask(latent, REQUEST))
-    with broken(tiny_pipeline.stage_b._unet.clf[1].bias):
-        tiny_pipeline.stage_b.advance([row])
-    assert tiny_pipeline.stage_b.preview(row) is not None
+    row = tiny_pipeline.stages["b"].admit(StageBTask(latent, REQUEST))
+    with broken(tiny_pipeline.stages["b"]._unet.clf[1].bias):
+        tiny_pipeline.stages["b"].advance([row])
+    assert tiny_pipeline.stages["b"].preview(row) is not None
 
 
 def test_stage_b_without_previews_loads_no_stage_a(
@@ -257,9 +257,9 @@ def test_stage_b_without_previews_loads_no_stage_a(
 
 def test_every_stage_warms_up_and_has_its_name(tiny_pipeline: CascadePipeline) -> None:
     stages: tuple[StageC | StageB | StageA, ...] = (
-        tiny_pipeline.stage_c,
-        tiny_pipeline.stage_b,
-        tiny_pipeline.stage_a,
+        tiny_pipeline.stages["c"],
+        tiny_pipeline.stages["b"],
+        tiny_pipeline.stages["a"],
     )
     assert [stage.name for stage in stages] == ["c", "b", "a"]
     for stage in stages:
@@ -270,7 +270,7 @@ def test_a_stage_loaded_in_one_thread_runs_in_another(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
     found: list[StageCLatent] = []
-    thread = threading.Thread(target=lambda: found.append(run(tiny_pipeline.stage_c, REQUEST)))
+    thread = threading.Thread(target=lambda: found.append(run(tiny_pipeline.stages["c"], REQUEST)))
     thread.start()
     thread.join()
     assert np.array_equal(found[0].latents_chw.array, latent.latents_chw.array)

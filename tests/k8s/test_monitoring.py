@@ -77,6 +77,14 @@ def test_every_series_of_ours_that_a_page_names_exists() -> None:
     assert named - {"ray_cascade_"} <= BY_SERIES.keys()
 
 
+@pytest.mark.parametrize("page", ["docs/observability.md", "k8s/monitoring/runbook.md"])
+def test_every_panel_that_a_page_names_is_on_the_dashboard(page: str) -> None:
+    titles = {panel.title.partition(",")[0] for row in ROWS.values() for panel in row}
+    named = re.findall(r"(?<!\*)\*([A-Z][\w -]+)\*(?!\*)", (ROOT / page).read_text())
+    assert named
+    assert set(named) <= titles
+
+
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
 def test_every_metric_of_ours_is_on_the_dashboard(metric: Metric) -> None:
     shown = " ".join(PANEL_EXPRESSIONS.values())

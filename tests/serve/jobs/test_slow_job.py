@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -83,6 +84,12 @@ def of_log(lines: list[dict[str, Any]]) -> Figures:
     return found
 
 
+def documented() -> list[dict[str, Any]]:
+    """Return the lines of the log that the page for operators shows."""
+    page = (Path(__file__).parents[3] / "docs" / "observability.md").read_text()
+    return [{"message": text} for text in re.findall(r"^    \S+Z  (stage .*)$", page, re.MULTILINE)]
+
+
 def of_trace(spans: tuple[ReadableSpan, ...]) -> Figures:
     return {
         (span.name[-1], name.removeprefix("cascade.")): value
@@ -119,6 +126,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     assert log["b", "store"] == STORED_S
     assert {log[stage, "the model"] for stage in "cba"} == {MODEL_S}
     assert {(stage, "fetch") for stage in "cb"} <= log.keys()
+    assert {what for _, what in log} == {what for _, what in of_log(documented())}
     assert sum(log.values()) == WAITED_S + STORED_S + 3 * MODEL_S
 
     spans = exporter.get_finished_spans()

@@ -16,7 +16,6 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
 from cascade_core.errors import SettingsInvalid
-from serve.storage.job_deadline import AT_LEAST_S
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
@@ -24,6 +23,8 @@ logger = logging.getLogger(__name__)
 ENV_PREFIX = "CASCADE_"
 CONNECTIONS = 8
 """To the database, of one process."""
+MIN_DEADLINE_S = 900.0
+"""Granted to every job: short jobs wait for the same restarts as long ones."""
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
 # No memory:// here: every replica is a process of its own and would see its own, empty store.
 BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
@@ -113,7 +114,7 @@ class Settings(BaseSettings):
     """Most event streams and waiting requests of one gateway process; more get 503."""
     max_streams_per_key: Annotated[int, Field(ge=1, le=100_000)] = 1000
     """The same of one API key; more get 429."""
-    min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = AT_LEAST_S
+    min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = MIN_DEADLINE_S
     """Seconds that every job may take, plus ten times its estimate; then the job fails."""
     blocklist: str = ""
     """File of words and phrases that no prompt may hold, see docs/access.md."""

@@ -29,7 +29,6 @@ from serve.local.cluster import APP_NAME
 from serve.messages import StageMessage
 from serve.settings import Settings
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import JobOwner
 
 REPEATS = 100
@@ -100,7 +99,7 @@ async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
     request = GenerationRequest(**NULL_JOB, seed=1, decoder_seed=1).to_dict()
     owner = JobOwner(None, None)
     database = Database(settings.database_url)
-    hub = EventHub(EventLog(database))
+    hub = EventHub(database)
 
     async def durable() -> None:
         claim = make_claim({}, owner, None, "")

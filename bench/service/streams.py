@@ -142,7 +142,7 @@ async def _rounds(
         noted_s = {}
         for job_id in jobs:
             noted_s[job_id] = time.perf_counter()
-            await asyncio.to_thread(database.progress, job_id, "c", step, 1000, 0)
+            await asyncio.to_thread(database.jobs.record_progress, job_id, "c", step, 1000, 0)
         async with asyncio.timeout(PATIENCE_S):
             delays = [await watcher.seen_s(step) - noted_s[watcher.job_id] for watcher in watchers]
         each += delays

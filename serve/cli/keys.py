@@ -121,10 +121,8 @@ def end_links() -> None:
 
 @contextmanager
 def _store() -> Iterator[KeyStore]:
-    from serve.storage.credentials import KeyStore
-
     with _database() as database:
-        yield KeyStore(database)
+        yield database.keys
 
 
 @contextmanager

@@ -5,13 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from sqlalchemy import update
-
 from cascade_core.errors import CascadeError
 from serve.gateway.dependencies import Services
-from serve.storage.database import Database
-from serve.storage.records import OPEN_STATES
-from serve.storage.schema.tables import jobs
 from serve.telemetry.log import context_of_ids
 
 TRIES, PAUSE_S = 50, 0.2
@@ -53,14 +48,8 @@ async def _forsake(services: Services, job_id: str) -> None:
 async def _end(services: Services, job_id: str) -> bool:
     """Cancel a job; False if it is not there (yet)."""
     # Before the end, so that the same request in this moment gets a job that goes on.
-    await services.database.run(_free_key, services.database, job_id)
+    await services.database.run(services.database.jobs.release_idempotency_key, job_id)
     if await services.jobs.cancel(job_id):
         return True
-    job = await services.database.run(services.database.job, job_id)
+    job = await services.database.run(services.database.jobs.get, job_id)
     return job is not None and job.is_terminal
-
-
-def _free_key(database: Database, job_id: str) -> None:
-    is_open = jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
-    with database.writing() as connection:
-        connection.execute(update(jobs).where(*is_open).values(idempotency_key=None))

@@ -30,8 +30,6 @@ from serve.gateway.sse import KEEP_ALIVE_S
 from serve.gateway.stream_limiter import HeldRequests
 from serve.release import RELEASE
 from serve.responses import errors as http_errors
-from serve.storage.credentials import KeyStore
-from serve.storage.events import EventLog
 
 __all__ = ["JobsDoor", "Services", "create_app"]
 
@@ -52,7 +50,7 @@ def create_app(services: Services, *, keep_alive_s: float = KEEP_ALIVE_S) -> Fas
         keep_alive_s: seconds between comments that keep idle event streams open; so long may a
             stream outlive its key.
     """
-    hub, ring = EventHub(EventLog(services.database)), KeyRing(KeyStore(services.database))
+    hub, ring = EventHub(services.database), KeyRing(services.database)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

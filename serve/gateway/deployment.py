@@ -22,7 +22,6 @@ from serve.handle_errors import is_lost, translated
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.proxies import haproxy
 from serve.settings import Settings
-from serve.storage.credentials import KeyStore
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import Claim, JobOwner
 from serve.telemetry.log import configure_logging, context_of_ids
@@ -107,7 +106,7 @@ class Gateway:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
         database, blobs = open_stores(settings)
-        if not until_available(KeyStore(database).all):
+        if not until_available(database.keys.all):
             answered = "nobody is" if haproxy.is_on() else "requests from this machine only are"
             logger.warning("no API keys: %s answered", answered)
         checkpoint = open_checkpoint(settings.model_source(), components=())

@@ -12,9 +12,9 @@ from functools import partial
 from sse_starlette import ServerSentEvent
 
 from serve.gateway.sse import KEEP_ALIVE_S, EventStream
-from serve.storage.events import EventLog
+from serve.storage.database import Database
 from serve.storage.records import TERMINAL_STATES, EventRow
-from serve.storage.retry import until_ready
+from serve.storage.retry import retry_until_ready
 
 POLL_S = 0.025
 """Adds half of itself to what a watching client waits; an idle poll takes 0.2 ms."""
@@ -30,12 +30,12 @@ class EventHub:
     """Follows jobs for any number of streams; polls only while there is one.
 
     Args:
-        log: where events are appended, by this or any other process.
+        database: where events are appended, by this or any other process.
         poll_s: pause between looks.
     """
 
-    def __init__(self, log: EventLog, poll_s: float = POLL_S) -> None:
-        self._log = log
+    def __init__(self, database: Database, poll_s: float = POLL_S) -> None:
+        self._database = database
         self._poll_s = poll_s
         self._streams: dict[str, set[_Stream]] = {}
         self._poller: asyncio.Task[None] | None = None
@@ -71,7 +71,7 @@ class EventHub:
 
     async def has_events(self, job_id: str, after_id: int) -> bool:
         """Tell whether a job has events after an id."""
-        return bool(await self._log.database.run(self._log.of_job, job_id, after_id, 1))
+        return bool(await self._database.run(self._database.events.of_job, job_id, after_id, 1))
 
     async def wait_until_ended(self, job_id: str, timeout_s: float) -> None:
         """Return once a job's last event is there, or after ``timeout_s``.
@@ -92,8 +92,9 @@ class EventHub:
 
     async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
         while True:
-            read = partial(self._log.database.run, self._log.of_job, job_id, after_id, _MAX_WAITING)
-            batch = await until_ready(read)
+            events = self._database.events
+            read = partial(self._database.run, events.of_job, job_id, after_id, _MAX_WAITING)
+            batch = await retry_until_ready(read)
             for event in batch:
                 yield event
             if not batch:
@@ -116,13 +117,15 @@ class EventHub:
     async def _ensure_poller(self) -> None:
         async with self._starting:
             if self._poller is None:
-                after_id = await until_ready(partial(self._log.database.run, self._log.last_id))
+                after_id = await retry_until_ready(
+                    partial(self._database.run, self._database.events.last_id)
+                )
                 self._poller = asyncio.create_task(self._poll(after_id))
 
     async def _poll(self, after_id: int) -> None:
         while self._streams:
             try:
-                batch = await self._log.database.run(self._log.since, after_id, _BATCH)
+                batch = await self._database.run(self._database.events.since, after_id, _BATCH)
             except Exception as error:
                 # Whatever it is, ending here would leave the open streams hanging for ever.
                 logger.warning("events wait", exc_info=error)

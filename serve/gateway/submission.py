@@ -46,7 +46,7 @@ async def _resolved(services: Services, caller: Caller, body: JobBody) -> Genera
     row = None
     if OPERATIONS[body.kind].starts_from_latent and body.latent_id is not None:
         latent_id = check_id("latent", body.latent_id)
-        row = await services.database.run(services.database.latent, latent_id)
+        row = await services.database.run(services.database.images.latent, latent_id)
         if row is not None:
             await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
     return resolve_request(body, row, services.checkpoint)
@@ -58,7 +58,7 @@ async def find_job(services: Services, caller: Caller, job_id: str) -> Job:
     Raises:
         NotFound: there is none under this id, or it is somebody else's.
     """
-    job = await services.database.run(services.database.job, check_id("job", job_id))
+    job = await services.database.run(services.database.jobs.get, check_id("job", job_id))
     if job is None or not caller.sees(job.owner):
         raise NotFound("there is no such job")
     return job
@@ -87,7 +87,7 @@ async def accept(
     """
     # First of all: what this request needed then, a latent say, may be gone by now.
     if may_repeat:
-        earlier_id = await services.database.run(services.database.accepted_before, claim)
+        earlier_id = await services.database.run(services.database.jobs.accepted_before, claim)
         if earlier_id is not None:
             return Accepted(earlier_id, is_new=False)
     request = await prepare()
@@ -116,7 +116,7 @@ async def _recorded_id(services: Services, claim: Claim, *, may_repeat: bool) ->
         NotReady: the database does not answer.
     """
     try:
-        return await services.database.run(services.database.accepted_before, claim)
+        return await services.database.run(services.database.jobs.accepted_before, claim)
     except NotReady:
         # The client is asked to try again. Without a key it would then have two jobs.
         if not may_repeat:

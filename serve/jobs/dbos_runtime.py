@@ -9,12 +9,10 @@ from typing import Any, Final
 
 from dbos import DBOS, DBOSConfig
 from dbos import error as dbos_error
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import SQLAlchemyError
 
 from cascade_core.errors import NotReady
 from serve.jobs.workflow_serializer import JsonSerializer, refuse_pickles
-from serve.storage.connections import make_folder, sqlite_file
+from serve.storage.connections import SQL_ERRORS, is_sqlite, make_folder, sqlite_file
 
 CONNECTIONS: Final = 5
 """DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
@@ -31,14 +29,13 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     """
     refuse_pickles()
     _prepare_file(database_url)
-    is_sqlite = make_url(database_url).get_backend_name() == "sqlite"
     config = DBOSConfig(
         name="cascade",
         system_database_url=database_url,
         sys_db_pool_size=CONNECTIONS,
         db_engine_kwargs={
             "connect_args": {"factory": _SqliteConnection}
-            if is_sqlite
+            if is_sqlite(database_url)
             else _postgresql_parameters()
         },
         executor_id=executor_id,
@@ -60,7 +57,7 @@ def migrate_dbos(database_url: str) -> None:
     try:
         _prepare_file(database_url)
         DBOS.migrate(database_url)
-    except (SQLAlchemyError, sqlite3.Error, dbos_error.DBOSException) as error:
+    except (*SQL_ERRORS, dbos_error.DBOSException) as error:
         raise NotReady(f"the workflow engine's database: {error}") from error
 
 
@@ -88,8 +85,7 @@ async def delete_workflows(before: datetime) -> int:
 
 def _prepare_file(database_url: str) -> None:
     """Make an SQLite file in WAL mode: its readers and its writer do not wait for each other."""
-    url = make_url(database_url)
-    file = sqlite_file(url) if url.get_backend_name() == "sqlite" else None
+    file = sqlite_file(database_url)
     if file is None:
         return
     make_folder(file.parent)

@@ -32,11 +32,10 @@ from serve.messages import CallContext
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
 from serve.settings import Settings
-from serve.storage.job_counts import count_jobs
 from serve.storage.leases import Executors
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
-from serve.storage.retry import until_ready
+from serve.storage.retry import retry_until_ready
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import configure_tracing
@@ -96,7 +95,7 @@ class Jobs:
         self._accepting = ThreadPoolExecutor(2, "accept")
         executors, replica = Executors(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
-        name = await until_ready(partial(self._database.run, executors.take_name, rank, tag))
+        name = await retry_until_ready(partial(self._database.run, executors.take_name, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(executors, name, self._start)
@@ -135,7 +134,7 @@ class Jobs:
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
-        if not await self._database.run(self._database.finish_job, job_id, "cancelled"):
+        if not await self._database.run(self._database.jobs.finish, job_id, "cancelled"):
             return False
         self._workflow.cancel(job_id)
         return True
@@ -154,7 +153,7 @@ class Jobs:
         Those are not lost: they go on when the service starts again.
         """
         deadline_s = time.monotonic() + timeout_s
-        while open_ids := await self._database.run(self._database.open_job_ids):
+        while open_ids := await self._database.run(self._database.jobs.open_ids):
             if time.monotonic() >= deadline_s:
                 logger.warning("%d jobs go on at the next start", len(open_ids))
                 break
@@ -172,7 +171,7 @@ class Jobs:
 
     async def _accept(self, job: NewJob) -> str:
         loop = asyncio.get_running_loop()
-        insert = partial(self._database.insert_job, job, self._limits)
+        insert = partial(self._database.jobs.insert, job, self._limits)
         earlier_id = await loop.run_in_executor(self._accepting, insert)
         if earlier_id is not None:
             return earlier_id
@@ -187,7 +186,7 @@ class Jobs:
             await DBOS.start_workflow_async(self._workflow.run, job_id)
 
     async def _count_jobs(self) -> None:
-        self._metrics.open_jobs(await self._database.run(count_jobs, self._database))
+        self._metrics.open_jobs(await self._database.run(self._database.jobs.count))
 
 
 def _new_job(

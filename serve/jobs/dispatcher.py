@@ -18,9 +18,9 @@ from serve.jobs.size_limits import Capacity
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import StageMessage
 from serve.storage.database import Database
-from serve.storage.deaths import count_death
+from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob
-from serve.storage.retry import PatientDatabase
+from serve.storage.retry import RetryingDatabase
 from serve.telemetry.metrics import QueueMetrics
 from serve.workload import stage_work
 
@@ -46,7 +46,7 @@ class StageCalls:
         turns: dict[str, Turns],
         metrics: QueueMetrics,
     ) -> None:
-        self._database = PatientDatabase(database)
+        self._database = RetryingDatabase(database)
         self._metrics = metrics
         self._stages = stages
         self._previewer = previewer
@@ -158,7 +158,7 @@ class StageCalls:
 
     def _on_crash(self, job: OpenJob, call: str) -> OnCrash:
         async def on_crash() -> int:
-            return await self._database.do(count_death, job.id, call)
+            return await self._database.jobs.do(JobStore.count_crash, job.id, call)
 
         return on_crash
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
-
 from serve.moderation.moderator import Moderator
-from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.blobs.blob_keys import latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.records import OpenJob, utc_now
-from serve.storage.retry import PatientBlobs, PatientDatabase
-from serve.storage.schema.tables import images, latents
+from serve.storage.image_store import ImageStore
+from serve.storage.records import OpenJob
+from serve.storage.retry import RetryingBlobs, RetryingDatabase
 
 
 class Gate:
@@ -30,8 +29,8 @@ class Gate:
     ) -> None:
         self.shows_previews = shows_previews
         self._moderator = moderator
-        self._database = PatientDatabase(database)
-        self._blobs = PatientBlobs(blobs)
+        self._database = RetryingDatabase(database)
+        self._blobs = RetryingBlobs(blobs)
 
     @property
     def is_watched(self) -> bool:
@@ -49,16 +48,7 @@ class Gate:
 
     async def wipe(self, job_id: str) -> None:
         """Remove what a refused job leaves: its own latents that became no picture."""
-        for latent_id in await self._database.do(_mark_deleted, job_id):
+        for latent_id in await self._database.images.do(
+            ImageStore.discard_latents_without_image, job_id
+        ):
             await self._blobs.try_delete(latent_key(latent_id))
-
-
-def _mark_deleted(database: Database, job_id: str) -> list[str]:
-    unmade = select(images.c.latent_id).where(
-        images.c.job_id == job_id, images.c.ready_at.is_(None)
-    )
-    own = latents.c.job_id == job_id, latents.c.id.in_(unmade)
-    with database.writing() as connection:
-        ids = list(connection.execute(select(latents.c.id).where(*own)).scalars())
-        connection.execute(update(latents).where(*own).values(deleted_at=utc_now()))
-    return ids

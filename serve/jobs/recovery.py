@@ -13,15 +13,11 @@ from datetime import timedelta
 from typing import Final
 
 from dbos import DBOS
-from sqlalchemy import select
 
 from serve.jobs.deadlines import end_ownerless
 from serve.periodic import every
-from serve.release import is_later
 from serve.storage.database import Database
 from serve.storage.leases import BEAT_S, Executors
-from serve.storage.records import OPEN_STATES
-from serve.storage.schema.tables import database_now, jobs
 
 STRANDED_AFTER: Final = timedelta(seconds=5)
 """A younger job is about to be started by the process that accepted it."""
@@ -89,7 +85,7 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         database: where the jobs are.
         start: starts a recorded job's workflow.
     """
-    open_ids = await database.run(_stranded_candidates, database)
+    open_ids = await database.run(database.jobs.runnable_ids, STRANDED_AFTER)
     if not open_ids:
         return
     known = await DBOS.list_workflows_async(
@@ -114,7 +110,7 @@ async def adopt(executors: Executors, own_name: str) -> None:
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )
         ids = [workflow.workflow_id for workflow in pending]
-        later = await executors.database.run(_of_later_releases, executors.database, ids)
+        later = await _of_later_releases(executors.database, ids)
         for workflow_id in ids:
             if workflow_id not in later:
                 logger.warning("adopting %s of %s, which is gone", workflow_id, name)
@@ -123,19 +119,8 @@ async def adopt(executors: Executors, own_name: str) -> None:
             await executors.database.run(executors.forget, name, beat_at)
 
 
-def _stranded_candidates(database: Database) -> list[str]:
-    """Return the open jobs that should have been started by now, oldest first."""
-    with database.reading() as connection:
-        is_old = jobs.c.created_at < database_now(connection) - STRANDED_AFTER
-        query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
-        rows = connection.execute(query.order_by(jobs.c.id))
-        return [row.id for row in rows if not is_later(row.release)]
-
-
-def _of_later_releases(database: Database, workflow_ids: list[str]) -> set[str]:
+async def _of_later_releases(database: Database, workflow_ids: list[str]) -> set[str]:
     """Return which workflows belong to jobs that a later release has accepted."""
     job_ids = {workflow_id: workflow_id.partition("-")[0] for workflow_id in workflow_ids}
-    query = select(jobs.c.id, jobs.c.release).where(jobs.c.id.in_(set(job_ids.values())))
-    with database.reading() as connection:
-        later = {row.id for row in connection.execute(query) if is_later(row.release)}
+    later = await database.run(database.jobs.of_later_releases, set(job_ids.values()))
     return {workflow_id for workflow_id, job_id in job_ids.items() if job_id in later}

@@ -16,7 +16,6 @@ from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
 from serve.fleet import running_replicas
 from serve.jobs.fair_queue import Turns
 from serve.storage.database import Database
-from serve.storage.sleeping import record_sleeping
 
 LOOK_EVERY_S: Final = 2.0
 """How often :meth:`StageMonitor.look` is called."""
@@ -73,7 +72,7 @@ class StageMonitor:
     async def _record_scaled_to_zero(self, running: Mapping[str, int]) -> None:
         stages = {stage for stage, name in self._deployments.items() if not running.get(name)}
         if stages != self._scaled_to_zero:
-            await self._database.run(record_sleeping, self._database, stages)
+            await self._database.run(self._database.scaled_to_zero.record, stages)
             self._scaled_to_zero = stages
 
     async def _adapt_queue(

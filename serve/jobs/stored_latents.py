@@ -6,17 +6,14 @@ import logging
 from dataclasses import replace
 from functools import partial
 
-from sqlalchemy import delete, update
-
 from cascade_core.errors import NotFound, WireError
 from cascade_core.handoff import StageCLatent
 from cascade_core.request import GenerationRequest
-from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.blobs.blob_keys import latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_warnings import copy_warnings
 from serve.storage.records import LatentRow, OpenJob
-from serve.storage.retry import tried_once
-from serve.storage.schema.tables import latents
+from serve.storage.retry import try_once
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +40,18 @@ class LatentReuse:
         if self._fingerprint is None:
             return None
         search = self._search(self._fingerprint, request, job)
-        return await tried_once(search, "a search for an equal latent")
+        return await try_once(search, "a search for an equal latent")
 
     async def _search(
         self, fingerprint: str, request: GenerationRequest, job: OpenJob
     ) -> bytes | None:
-        look_up = partial(self._database.equal_latent, fingerprint, request, job.owner)
+        look_up = partial(self._database.images.find_equal_latent, fingerprint, request, job.owner)
         while (row := await self._database.run(look_up)) is not None:
             data = await self._read(row, request)
             if data is not None:
-                await self._database.run(copy_warnings, self._database, row.job_id, job.id)
+                await self._database.run(self._database.jobs.copy_warnings, row.job_id, job.id)
                 return data
-            await self._database.run(_set_aside, self._database, row.id)
+            await self._database.run(self._database.images.exclude_from_reuse, row.id)
         return None
 
     async def _read(self, row: LatentRow, request: GenerationRequest) -> bytes | None:
@@ -65,16 +62,3 @@ class LatentReuse:
         except (NotFound, WireError) as error:
             logger.warning("latent %s is not used again: %s", row.id, error)
             return None
-
-
-def drop_latent(database: Database, latent_id: str) -> None:
-    """Remove the row of a latent that is made anew."""
-    with database.writing() as connection:
-        connection.execute(delete(latents).where(latents.c.id == latent_id))
-
-
-def _set_aside(database: Database, latent_id: str) -> None:
-    """Keep a latent out of later searches."""
-    change = update(latents).where(latents.c.id == latent_id).values(content=None)
-    with database.writing() as connection:
-        connection.execute(change)

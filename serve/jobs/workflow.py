@@ -35,18 +35,20 @@ from cascade_core.errors import (
 from cascade_core.families.spec import PREVIEW_WORK
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.autoscaling.demand import Demand
-from serve.jobs.deadlines import extend, in_time
+from serve.jobs.deadlines import in_time
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.preview_check import Gate
-from serve.jobs.stored_latents import LatentReuse, drop_latent
+from serve.jobs.stored_latents import LatentReuse
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
-from serve.storage.blobs import blob_store as store
+from serve.storage.blobs import blob_keys
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_warnings import add_warnings
+from serve.storage.deadline_store import DeadlineStore
+from serve.storage.image_store import ImageStore
+from serve.storage.job_store import JobStore
 from serve.storage.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
-from serve.storage.retry import PatientBlobs, PatientDatabase, WaitedTimes
+from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics
 from serve.telemetry.tracing import span, unpacked_context
@@ -83,8 +85,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         metrics: JobMetrics,
     ) -> None:
         super().__init__(INSTANCE_NAME)
-        self._database = PatientDatabase(database)
-        self._blobs = PatientBlobs(blobs)
+        self._database = RetryingDatabase(database)
+        self._blobs = RetryingBlobs(blobs)
         self._latents = LatentReuse(database, blobs, reusable)
         self._calls = calls
         self._demand = demand
@@ -142,7 +144,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Make and store the Stage C latent; returns the model's seconds."""
         job = await self._open(job_id)
         latent_id = job.images[index].latent_id
-        if await self._database.do(Database.latent, latent_id) is not None:
+        if await self._database.images.do(ImageStore.latent, latent_id) is not None:
             return 0.0
         request, seconds = job.request.for_image(index), 0.0
         use: StageCUse = "reused"
@@ -151,11 +153,11 @@ class JobWorkflow(DBOSConfiguredInstance):
             data, seconds = await self._call(job_id, index, "c", request.to_dict())
             use = "ran"
         latent = StageCLatent.decode(data)
-        await self._keep(job_id, "c", store.latent_key(latent_id), data)
+        await self._keep(job_id, "c", blob_keys.latent_key(latent_id), data)
         row = LatentRow(
             id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
         )
-        await self._database.do(Database.save_latent, row, seconds, use)
+        await self._database.images.do(ImageStore.save_latent, row, seconds, use)
         return seconds
 
     @DBOS.step(name="JobWorkflow.stage_b")
@@ -166,14 +168,14 @@ class JobWorkflow(DBOSConfiguredInstance):
             Gone: the stored latent is lost or damaged.
         """
         job = await self._open(job_id)
-        latent_key = store.latent_key(job.images[index].latent_id)
+        latent_key = blob_keys.latent_key(job.images[index].latent_id)
         latent = await self._known(job_id, "c", latent_key, "this latent")
         request = job.request.for_image(index).to_dict()
         with _checked(StageCLatent.decode, latent, "this latent"):
             await self._pass_gate(job, index, latent)
             data, seconds = await self._call(job_id, index, "b", latent, request)
-        await self._keep(job_id, "b", store.handoff_key(job_id, index), data)
-        await self._database.do(Database.add_cost, job_id, "b", seconds)
+        await self._keep(job_id, "b", blob_keys.handoff_key(job_id, index), data)
+        await self._database.jobs.do(JobStore.add_cost, job_id, "b", seconds)
         return seconds
 
     @DBOS.step(name="JobWorkflow.stage_a")
@@ -187,13 +189,13 @@ class JobWorkflow(DBOSConfiguredInstance):
         image = job.images[index]
         if image.ready_at is not None:
             return 0.0
-        handoff_key = store.handoff_key(job_id, index)
+        handoff_key = blob_keys.handoff_key(job_id, index)
         what = "the Stage B latent of this job"
         latent = await self._known(job_id, "b", handoff_key, what)
         with _checked(StageBLatent.decode, latent, what):
             data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
-        await self._keep(job_id, "a", store.image_key(image.id, job.request.format), data)
-        await self._database.do(Database.save_image, image.id, len(data), seconds)
+        await self._keep(job_id, "a", blob_keys.image_key(image.id, job.request.format), data)
+        await self._database.images.do(ImageStore.save, image.id, len(data), seconds)
         await self._blobs.try_delete(handoff_key)
         return seconds
 
@@ -201,7 +203,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def drop_latent(self, job_id: str, index: int) -> None:
         """Forget an image's Stage C latent, so that Stage C makes it anew."""
         job = await self._open(job_id)
-        await self._database.do(drop_latent, job.images[index].latent_id)
+        await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
@@ -270,7 +272,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             await self._show(job.id, index, "c", steps, steps, preview)
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
-        await self._database.do(Database.finish_job, job_id, state, error)
+        await self._database.jobs.do(JobStore.finish, job_id, state, error)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
@@ -297,7 +299,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return the job as it was when this process took it up; Cancelled if it has ended."""
         job = self._open_jobs.get(job_id)
         if job is None:
-            job = await self._database.do(Database.open_job, job_id)
+            job = await self._database.jobs.do(JobStore.open_job, job_id)
         if job is None or self._calls.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
@@ -344,7 +346,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         Images of one job that wait at the same time move it on once.
         """
         waited_s = self._waited.add(job_id, since_s, until_s)
-        await self._database.try_once(extend, job_id, timedelta(seconds=waited_s))
+        await self._database.deadlines.try_once(
+            DeadlineStore.extend, job_id, timedelta(seconds=waited_s)
+        )
 
     @contextmanager
     def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:
@@ -357,11 +361,11 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _progress(self, job_id: str, index: int, stage: str, message: StageMessage) -> None:
         """Note what a stage tells; a store that does not answer is no reason to do work again."""
         if message["type"] == "warning":
-            await self._database.try_once(add_warnings, job_id, [message["text"]])
+            await self._database.jobs.try_once(JobStore.add_warnings, job_id, [message["text"]])
             return
         if message["type"] == "started":
             if job_id not in self._begun:
-                is_noted = await self._database.try_once(Database.start_job, job_id)
+                is_noted = await self._database.jobs.try_once(JobStore.start, job_id)
                 if is_noted is not None:
                     self._begun.add(job_id)
             return
@@ -375,10 +379,11 @@ class JobWorkflow(DBOSConfiguredInstance):
     ) -> None:
         key = None
         if preview is not None:
-            key = store.preview_key(job_id, index, stage, step)
+            key = blob_keys.preview_key(job_id, index, stage, step)
             if not await self._blobs.try_put(key, preview):
                 key = None
-        await self._database.try_once(Database.progress, job_id, stage, step, steps, index, key)
+        record = JobStore.record_progress
+        await self._database.jobs.try_once(record, job_id, stage, step, steps, index, key)
 
 
 @contextmanager

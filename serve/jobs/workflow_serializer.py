@@ -9,12 +9,11 @@ from typing import Any, NoReturn
 from dbos import Serializer
 from dbos import error as dbos_error
 from dbos._serialization import DefaultSerializer
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from cascade_core.errors import CascadeError, Internal, NotReady, from_dict
+from serve.storage.connections import CONNECTION_ERRORS
 
-ENGINE_ERRORS = (dbos_error.DBOSException, DBAPIError, PoolTimeout)
+ENGINE_ERRORS = (dbos_error.DBOSException, *CONNECTION_ERRORS)
 """What the workflow engine raises for reasons of its own, in our steps and around them."""
 
 logger = logging.getLogger(__name__)

@@ -33,13 +33,16 @@ from cascade_core.images.image_files import check_image
 from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
 from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
+from serve.json_depth import is_too_deep
 from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
-from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
+from serve.storage.blobs.blob_keys import image_key, latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.json_depth import is_too_deep
+from serve.storage.events import append_event
+from serve.storage.job_queries import load_jobs
+from serve.storage.job_store import last_event_data
 from serve.storage.records import TERMINAL_STATES, utc_now
-from serve.storage.rows import last_event_data, load_jobs
-from serve.storage.schema.tables import UtcDateTime, events, images, jobs, latents, lock_events
+from serve.storage.schema.tables import UtcDateTime, images, jobs, latents
 from serve.workload import job_work
 
 FORMAT = 1
@@ -203,9 +206,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
         # The event that ends a stream; the others were about a time that is over.
         query = select(jobs).where(jobs.c.id == job_row["id"])
         job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
-        last = {"job_id": job.id, "type": job.state, "data": last_event_data(job)}
-        lock_events(connection)
-        connection.execute(insert(events).values(**last, at=utc_now()))
+        append_event(connection, job.id, job.state, last_event_data(job))
     return True
 
 

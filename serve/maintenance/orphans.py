@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from serve.storage.blobs.blob_store import BARE_MARK
+from serve.storage.blobs.blob_keys import BARE_MARK
 from serve.storage.records import OPEN_STATES
 from serve.storage.schema.tables import images, jobs, latents
 

@@ -126,7 +126,7 @@ class Upkeep:
         with self._database.reading() as connection:
             ids = connection.execute(query).scalars().all()
         for image_id in ids:
-            self._database.delete_image(image_id)
+            self._database.images.delete(image_id)
         return len(ids)
 
     def _delete_latents(self) -> int:

@@ -15,13 +15,17 @@ from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.util import asbool
 
 from cascade_core.errors import Conflict, NotReady
 from serve.settings import CONNECTIONS
 
+CONNECTION_ERRORS: Final = (DBAPIError, PoolTimeoutError)
+"""Raised for a statement that the database refused or did not answer."""
+SQL_ERRORS: Final = (SQLAlchemyError, sqlite3.Error)
+"""Raised by SQLAlchemy and by the SQLite driver, for whatever reason."""
 SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
 _CONNECTION_WAIT_S = 10.0
 _TURN_WAIT_S = 30.0
@@ -122,7 +126,7 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
         "max_overflow": 0,
         "pool_timeout": _CONNECTION_WAIT_S,
     }
-    if parsed.get_backend_name() != "sqlite":
+    if not is_sqlite(parsed):
         from serve.storage import postgresql
 
         engine = create_engine(parsed, pool_pre_ping=True, **pool)
@@ -136,8 +140,19 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
     return engine
 
 
-def sqlite_file(url: URL) -> Path | None:
-    """Return the file that a SQLite URL names, as a path or, with ``uri=true``, as SQLite's URI."""
+def is_sqlite(url: URL | str) -> bool:
+    """Return True if a URL is one of SQLite."""
+    return make_url(url).get_backend_name() == "sqlite"
+
+
+def sqlite_file(url: URL | str) -> Path | None:
+    """Return the file of a SQLite URL; None if it names none, or another database.
+
+    The URL names it as a path or, with ``uri=true``, as SQLite's URI.
+    """
+    url = make_url(url)
+    if not is_sqlite(url):
+        return None
     name = url.database or ""
     if name.startswith("file:") and asbool(url.query.get("uri", False)):
         name = unquote(urlsplit(name).path)

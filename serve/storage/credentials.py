@@ -11,17 +11,18 @@ import hmac
 import re
 import secrets
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
 from sqlalchemy import insert, select, update
 
-from cascade_core.errors import InvalidRequest, NotFound
+from cascade_core.errors import Conflict, InvalidRequest, NotFound
 from cascade_core.printable import is_printable
-from serve.storage.database import Database
+from serve.storage.connections import Connections
 from serve.storage.records import iso_utc, utc_now
-from serve.storage.schema.tables import api_keys
+from serve.storage.schema.tables import api_keys, server_secrets
 
 KeyScope = Literal["create", "read", "admin", "trusted"]
 """``admin`` includes all others; ``trusted`` keys act for end users."""
@@ -74,8 +75,8 @@ class KeyStore:
     Keys are never deleted, only revoked: a service that has had a key stays closed without one.
     """
 
-    def __init__(self, database: Database) -> None:
-        self.database = database
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     def create(
         self,
@@ -101,7 +102,7 @@ class KeyStore:
             "limits": {"requests_per_minute": requests_per_minute},
             "created_at": utc_now(),
         }
-        with self.database.writing() as connection:
+        with self._connections.writing() as connection:
             connection.execute(insert(api_keys).values(values))
         return self.get(key_id), f"csk_{key_id}_{secret}"
 
@@ -112,7 +113,7 @@ class KeyStore:
             NotFound: there is no such key.
         """
         query = select(api_keys).where(api_keys.c.id == key_id)
-        with self.database.reading() as connection:
+        with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
         if row is None:
             raise NotFound(f"there is no key {key_id}")
@@ -121,7 +122,7 @@ class KeyStore:
     def all(self) -> list[ApiKey]:
         """Return all keys, oldest first, revoked ones included."""
         query = select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
-        with self.database.reading() as connection:
+        with self._connections.reading() as connection:
             return [_key_from(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, key_id: str) -> ApiKey:
@@ -131,15 +132,42 @@ class KeyStore:
             NotFound: there is no such key.
         """
         revoked = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.revoked_at.is_(None))
-        with self.database.writing() as connection:
+        with self._connections.writing() as connection:
             connection.execute(revoked.values(revoked_at=utc_now()))
         return self.get(key_id)
 
     def touch(self, key_id: str) -> None:
         """Note that a key was used now."""
         used = update(api_keys).where(api_keys.c.id == key_id)
-        with self.database.writing() as connection:
+        with self._connections.writing() as connection:
             connection.execute(used.values(last_used_at=utc_now()))
+
+
+class SecretStore:
+    """Secrets of the service itself, such as the one that signs links; every method blocks."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def get(self, name: str) -> bytes:
+        """Return a secret; it is made on first use, and all processes get the same one."""
+        query = select(server_secrets.c.value).where(server_secrets.c.name == name)
+        with self._connections.reading() as connection:
+            found = connection.execute(query).scalar()
+        if found is None:
+            made = {"name": name, "value": _new_secret()}
+            with suppress(Conflict), self._connections.writing() as connection:
+                connection.execute(insert(server_secrets).values(made))
+            with self._connections.reading() as connection:
+                found = connection.execute(query).scalar_one()
+        return bytes.fromhex(found)
+
+    def replace(self, name: str) -> None:
+        """Replace a secret by a new one."""
+        self.get(name)
+        change = update(server_secrets).where(server_secrets.c.name == name)
+        with self._connections.writing() as connection:
+            connection.execute(change.values(value=_new_secret()))
 
 
 def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
@@ -155,6 +183,10 @@ def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
     if key is None or key.revoked_at is not None or not is_right:
         return None
     return key
+
+
+def _new_secret() -> str:
+    return secrets.token_hex(_SECRET_BYTES)
 
 
 def _hashed(secret: str) -> str:

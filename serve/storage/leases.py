@@ -18,10 +18,11 @@ from typing import Final
 
 from sqlalchemy import Connection, delete, or_, select, update
 
-from serve.jobs.deadlines import extend_all, last_life
 from serve.release import RELEASE
 from serve.storage.database import Database
-from serve.storage.schema.tables import database_now, executors, leases, lock_events, upsert
+from serve.storage.deadline_store import extend_all, last_heartbeat
+from serve.storage.events import lock_events
+from serve.storage.schema.tables import database_now, executors, leases, upsert
 
 BEAT_S: Final = 1.0
 """How often a process shows that it lives."""
@@ -142,5 +143,5 @@ def _take_lease(connection: Connection, holder: str, now: datetime) -> bool:
 
 def _quiet_for(connection: Connection) -> timedelta:
     """Return the time since any executor showed life; 0 if that is not known."""
-    newest = last_life(connection)
+    newest = last_heartbeat(connection)
     return timedelta() if newest is None else database_now(connection) - newest

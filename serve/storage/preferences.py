@@ -7,26 +7,26 @@ from typing import Any
 from sqlalchemy import delete, func, select
 
 from cascade_core.errors import Conflict
-from serve.storage.database import Database
+from serve.storage.connections import Connections
 from serve.storage.records import JobOwner
 from serve.storage.schema.tables import preferences, upsert
 
 MAX_PER_OWNER = 10_000
 
 
-class Preferences:
+class PreferenceStore:
     """The preferences in the database; every method is one transaction and blocks.
 
     Each API key has its own, and a trusted one separate ones for each of its end users.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
 
     def get(self, owner: JobOwner, name: str) -> dict[str, Any] | None:
         """Return a value; None if there is none under this name."""
         query = select(preferences.c.value).where(*_mine(owner), preferences.c.name == name)
-        with self._database.reading() as connection:
+        with self._connections.reading() as connection:
             return connection.execute(query).scalar()
 
     def put(self, owner: JobOwner, name: str, value: dict[str, Any]) -> None:
@@ -38,14 +38,14 @@ class Preferences:
         others = (*_mine(owner), preferences.c.name != name)
         count = select(func.count()).select_from(preferences).where(*others)
         key = {"owner": owner.key_id or "", "user": owner.user or "", "name": name}
-        with self._database.writing() as connection:
+        with self._connections.writing() as connection:
             if connection.execute(count).scalar_one() >= MAX_PER_OWNER:
                 raise Conflict(f"there are {MAX_PER_OWNER} preferences already; delete some")
             upsert(connection, preferences, key | {"value": value})
 
     def delete(self, owner: JobOwner, name: str) -> None:
         """Remove a value; it is no error if there is none."""
-        with self._database.writing() as connection:
+        with self._connections.writing() as connection:
             connection.execute(delete(preferences).where(*_mine(owner), preferences.c.name == name))
 
 

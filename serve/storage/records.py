@@ -9,7 +9,7 @@ from typing import Any, Literal
 from cascade_core.handoff import ModelRef
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
-from serve.storage.job_deadline import AT_LEAST_S
+from serve.settings import MIN_DEADLINE_S
 
 JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 StageCUse = Literal["ran", "reused", "stored"]
@@ -60,12 +60,12 @@ class OpenLimits:
     """How many jobs may be open, queued or running, and for how long.
 
     Attributes:
-        min_deadline_s: see :func:`serve.storage.job_deadline.time_allowed_s`.
+        min_deadline_s: see :func:`serve.storage.admission.time_allowed_s`.
     """
 
     total: int
     per_user: int
-    min_deadline_s: float = AT_LEAST_S
+    min_deadline_s: float = MIN_DEADLINE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +161,7 @@ class DeletedImage:
     Attributes:
         latent_id: the latent that goes with it; None while another image still needs it.
         preview_names: names of the image's previews, see
-            :func:`serve.storage.blobs.blob_store.preview_name`.
+            :func:`serve.storage.blobs.blob_keys.preview_name`.
     """
 
     image: ImageRow

@@ -1,7 +1,7 @@
-"""A job's view of the database and the blob store: one that is away for a while costs no job.
+"""A job's access to the database and the blob store: an outage of either fails no job.
 
-What a job cannot go on without is tried until the store answers. What it can do without is tried
-once, and a failure is logged.
+What a job needs is retried until the store answers. What a job can do without is tried once, and a
+failure is logged.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import Concatenate, ParamSpec, TypeVar
+from typing import Concatenate, Generic, ParamSpec, TypeVar
 
 from cascade_core.errors import NotReady
 from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.connections import Connections
 from serve.storage.database import Database
 
 FIRST_PAUSE_S = 0.5
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 Arguments = ParamSpec("Arguments")
 ResultT = TypeVar("ResultT")
+StoreT = TypeVar("StoreT")
 OnWait = Callable[[float, float], Awaitable[object]]
 """Called again and again during a wait: since when and until when, by ``time.monotonic``."""
 
@@ -32,7 +34,9 @@ async def _not_told(_since_s: float, _until_s: float) -> None:
     pass
 
 
-async def until_ready(do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _not_told) -> ResultT:
+async def retry_until_ready(
+    do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _not_told
+) -> ResultT:
     """Do something that is safe to repeat until it raises NotReady no more."""
     pause_s = FIRST_PAUSE_S
     told_at_s = time.monotonic()
@@ -75,7 +79,7 @@ def _length_s(spans: Iterable[tuple[float, float]]) -> float:
     return sum(end - begin for begin, end in spans)
 
 
-async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
+async def try_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
     """Await something that a job can do without; None if a store did not answer.
 
     Args:
@@ -89,38 +93,49 @@ async def tried_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
         return None
 
 
-class PatientDatabase:
-    """Transactions of a job; each is safe to repeat.
+class RetryingStore(Generic[StoreT]):
+    """One of the database's stores, as a job uses it; each transaction is safe to repeat.
 
     Args:
-        database: whose methods, and functions that take it first, are run in threads.
+        connections: whose threads run the transactions.
+        store: whose methods are the transactions.
     """
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
+    def __init__(self, connections: Connections, store: StoreT) -> None:
+        self._connections = connections
+        self._store = store
 
     async def do(
         self,
-        transaction: Callable[Concatenate[Database, Arguments], ResultT],
+        method: Callable[Concatenate[StoreT, Arguments], ResultT],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> ResultT:
-        """Run a transaction that the job cannot go on without."""
-        run = partial(self._database.run, transaction, self._database, *args, **kwargs)
-        return await until_ready(run)
+        """Run a transaction that the job needs."""
+        run = partial(self._connections.run, method, self._store, *args, **kwargs)
+        return await retry_until_ready(run)
 
     async def try_once(
         self,
-        transaction: Callable[Concatenate[Database, Arguments], ResultT],
+        method: Callable[Concatenate[StoreT, Arguments], ResultT],
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> ResultT | None:
         """Run a transaction that the job can do without; None if the database did not answer."""
-        run = self._database.run(transaction, self._database, *args, **kwargs)
-        return await tried_once(run, transaction.__name__)
+        run = self._connections.run(method, self._store, *args, **kwargs)
+        return await try_once(run, method.__qualname__)
 
 
-class PatientBlobs:
+class RetryingDatabase:
+    """The stores of the database that a job uses."""
+
+    def __init__(self, database: Database) -> None:
+        self.jobs = RetryingStore(database, database.jobs)
+        self.images = RetryingStore(database, database.images)
+        self.deadlines = RetryingStore(database, database.deadlines)
+
+
+class RetryingBlobs:
     """Reads and writes of a job; each is safe to repeat.
 
     Args:
@@ -132,7 +147,7 @@ class PatientBlobs:
 
     async def put(self, key: str, data: bytes, on_wait: OnWait) -> None:
         """Write an object that the job cannot go on without."""
-        await until_ready(partial(self._blobs.put, key, data), on_wait)
+        await retry_until_ready(partial(self._blobs.put, key, data), on_wait)
 
     async def get_known(self, key: str, what: str, on_wait: OnWait) -> bytes:
         """Read an object that the database says is there.
@@ -140,15 +155,15 @@ class PatientBlobs:
         Raises:
             Gone: it was lost; the message begins with ``what``.
         """
-        return await until_ready(partial(self._blobs.get_known, key, what), on_wait)
+        return await retry_until_ready(partial(self._blobs.get_known, key, what), on_wait)
 
     async def try_put(self, key: str, data: bytes) -> bool:
         """Write an object that the job can do without; False if the store did not answer."""
-        return await tried_once(self._written(key, data), key) is True
+        return await try_once(self._written(key, data), key) is True
 
     async def try_delete(self, key: str) -> None:
         """Remove an object; one that is left behind is removed by the next round of upkeep."""
-        await tried_once(self._blobs.delete(key), f"the removal of {key}")
+        await try_once(self._blobs.delete(key), f"the removal of {key}")
 
     async def _written(self, key: str, data: bytes) -> bool:
         await self._blobs.put(key, data)

@@ -19,7 +19,6 @@ from serve.gateway.application import Services, create_app
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
-from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.memory_door import MemoryDoor
 
@@ -86,7 +85,7 @@ class Service:
     def make_key(self) -> str:
         """Return the kind of key that a bot has, the same one each time."""
         if not self._key:
-            store = KeyStore(self.database)
+            store = self.database.keys
             _, self._key = store.create("bot", ["read", "create", "trusted"], 0)
         return self._key
 

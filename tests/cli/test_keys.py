@@ -30,7 +30,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
 def keys(settings: Settings) -> KeyStore:
     database = Database(settings.database_url)
     database.create_tables()
-    return KeyStore(database)
+    return database.keys
 
 
 def test_a_key_is_shown_once_and_alone_on_stdout(keys: KeyStore) -> None:

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from serve.settings import Settings
-from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from serve.storage.schema.tables import api_keys
 from tests.cascade_core.test_printable import STEERING
@@ -78,7 +77,7 @@ def test_a_hostile_key_label_does_not_steer_the_terminal(
     monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path))
     database = Database(Settings(data_dir=tmp_path).database_url)
     database.create_tables()
-    key, _ = KeyStore(database).create("x", ["read"], 0)
+    key, _ = database.keys.create("x", ["read"], 0)
     with database.writing() as connection:  # as an older release let it in
         connection.execute(api_keys.update().values(name=EVIL))
     database.close()

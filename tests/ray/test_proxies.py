@@ -16,7 +16,6 @@ import pytest
 from PIL import Image
 
 from serve.settings import Settings
-from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests import raw_http
 from tests.limits import HANG_S
@@ -211,7 +210,7 @@ def behind_haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service
     data_dir = tmp_path_factory.mktemp("data")
     with closing(Database(Settings(data_dir=data_dir).database_url)) as database:
         database.create_tables()
-        _, token = KeyStore(database).create("tests", ["admin"])
+        _, token = database.keys.create("tests", ["admin"])
     haproxy = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",

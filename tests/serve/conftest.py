@@ -256,7 +256,7 @@ async def live_client(app: FastAPI, listener: socket.socket) -> AsyncIterator[ht
 
 @pytest.fixture
 def keys(database: Database) -> KeyStore:
-    return KeyStore(database)
+    return database.keys
 
 
 @pytest.fixture

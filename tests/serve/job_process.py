@@ -27,7 +27,7 @@ async def main(url: str, dbos_url: str, name: str, mode: str) -> None:
         print("running", flush=True)
         if mode == "hang":
             await asyncio.Event().wait()
-        await database.run(database.finish_job, job_id, "succeeded")
+        await database.run(database.jobs.finish, job_id, "succeeded")
 
     async def start(job_id: str) -> None:
         with SetWorkflowID(job_id):

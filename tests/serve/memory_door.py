@@ -14,7 +14,8 @@ from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
-from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key, preview_key
+from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import (
     Claim,
@@ -68,7 +69,7 @@ class MemoryDoor:
     ) -> str:
         if self.error is not None:
             raise self.error
-        earlier_id = self.database.insert_job(plan(claim, request, client_state, owner))
+        earlier_id = self.database.jobs.insert(plan(claim, request, client_state, owner))
         if earlier_id is not None:
             return earlier_id
         job_id = claim.job_id
@@ -97,37 +98,37 @@ class MemoryDoor:
 
     def finish(self, job_id: str, state: JobState, error: CascadeError | None = None) -> bool:
         body = error.to_dict() if error else None
-        is_first = self.database.finish_job(job_id, state, body)
+        is_first = self.database.jobs.finish(job_id, state, body)
         self._ended[job_id].set()
         return is_first
 
     def images(self, job_id: str) -> tuple[ImageRow, ...]:
-        job = self.database.job(job_id)
+        job = self.database.jobs.get(job_id)
         assert job is not None
         return job.images
 
     async def make_image(self, job_id: str, index: int = 0, model: ModelRef | None = None) -> None:
         """Do everything a job does for one image, with one preview."""
-        job = self.database.job(job_id)
+        job = self.database.jobs.get(job_id)
         assert job is not None
         image = job.images[index]
-        self.database.start_job(job_id)
+        self.database.jobs.start(job_id)
         await self.show_preview(job_id, "c", 5, index)
         if job.request.kind == "generate":
             await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
             request = job.request.for_image(index)
-            self.database.save_latent(
+            self.database.images.save_latent(
                 LatentRow(image.latent_id, job_id, index, model or self.model, request)
             )
         info = ImageInfo(image.id, image.latent_id, job.request.for_image(index), self.model)
         data = encode_image(pixels(job.request), job.request.format, info)
         await self.blobs.put(image_key(image.id, job.request.format), data)
-        self.database.save_image(image.id, len(data))
+        self.database.images.save(image.id, len(data))
 
     async def show_preview(self, job_id: str, stage: str, step: int, index: int = 0) -> None:
         preview = preview_key(job_id, index, stage, step)
         await self.blobs.put(preview, PREVIEW)
-        self.database.progress(job_id, stage, step, 12, index, preview)
+        self.database.jobs.record_progress(job_id, stage, step, 12, index, preview)
 
     async def run(self, job_id: str) -> None:
         """Bring a job to its good end."""

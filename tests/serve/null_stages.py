@@ -131,10 +131,10 @@ async def launched(
 
 async def run_to_end(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
     """Insert a job, bring it to its end and return it."""
-    database.insert_job(job)
+    database.jobs.insert(job)
     with SetWorkflowID(job.id):
         handle = await DBOS.start_workflow_async(workflow.run, job.id)
     await handle.get_result()
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     return ended

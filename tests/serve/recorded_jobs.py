@@ -14,21 +14,21 @@ from serve.storage.schema import tables
 
 def add(database: Database, job: NewJob) -> str:
     """Record a job; returns its id."""
-    database.insert_job(job)
+    database.jobs.insert(job)
     return job.id
 
 
 def body(database: Database, job_id: str) -> dict[str, Any]:
     """Return a job as clients see it."""
-    job = database.job(job_id)
+    job = database.jobs.get(job_id)
     assert job is not None
     return job.to_json()
 
 
 def finished_after(database: Database, job_id: str, seconds: float) -> None:
     """Let a job have run this long, as if the clock had moved."""
-    database.start_job(job_id)
-    database.finish_job(job_id, "succeeded")
+    database.jobs.start(job_id)
+    database.jobs.finish(job_id, "succeeded")
     start = datetime(2026, 1, 1, tzinfo=UTC)
     times = {"started_at": start, "finished_at": start + timedelta(seconds=seconds)}
     with database._engine.begin() as connection:

@@ -1,4 +1,4 @@
-"""The work of a job grows with what it asks for, and orders jobs."""
+"""The work of a job grows with what the stages compute."""
 
 from __future__ import annotations
 

@@ -6,7 +6,6 @@ from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import is_loopback
 from serve.proxies import haproxy
 from serve.settings import Settings
-from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 
 MAKE_A_KEY = "cascade keys create NAME"
@@ -24,7 +23,7 @@ def check_exposure(settings: Settings) -> str:
     database = Database(settings.database_url)
     try:
         database.create_tables()
-        keys = KeyStore(database).all()
+        keys = database.keys.all()
     finally:
         database.close()
     if keys:

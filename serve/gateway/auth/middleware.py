@@ -20,7 +20,8 @@ from serve.gateway.auth.revocable import Visit
 from serve.gateway.auth.signed_links import SHARED_FOLDER
 from serve.gateway.rate_limiter import RateLimiter
 from serve.responses.errors import error_response
-from serve.storage.credentials import ApiKey, KeyStore, find_valid
+from serve.storage.credentials import ApiKey, find_valid
+from serve.storage.database import Database
 from serve.telemetry.log import log_context
 
 POLICY_VIOLATION = 1008
@@ -61,12 +62,12 @@ class KeyRing:
     """The keys as this process knows them; read again every few seconds.
 
     Args:
-        store: where they are.
+        database: where they are.
         clock: seconds that only grow.
     """
 
-    def __init__(self, store: KeyStore, clock: Callable[[], float] = time.monotonic) -> None:
-        self._store = store
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
         self._clock = clock
         self._keys: dict[str, ApiKey] = {}
         self._read_at_s: float | None = None
@@ -105,7 +106,7 @@ class KeyRing:
 
     async def _read(self, now_s: float) -> None:
         try:
-            found = await self._store.database.run(self._store.all)
+            found = await self._database.run(self._database.keys.all)
         except NotReady as error:
             self._failure = error
         else:
@@ -136,7 +137,7 @@ class KeyRing:
         if touched_at_s is None or now_s - touched_at_s >= TOUCH_EVERY_S:
             self._touched_at_s[key_id] = now_s
             with suppress(NotReady):
-                await self._store.database.run(self._store.touch, key_id)
+                await self._database.run(self._database.keys.touch, key_id)
 
 
 class GuardMiddleware:

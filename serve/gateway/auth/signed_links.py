@@ -10,19 +10,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import hmac
-import secrets
 import time
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
-from sqlalchemy import insert, select, update
-
-from cascade_core.errors import Conflict, Forbidden
+from cascade_core.errors import Forbidden
 from serve.storage.database import Database
-from serve.storage.schema.tables import server_secrets
 
 SHARED_FOLDER = "/v1/shared/"
 SECRET_CACHE_S = 2.0
@@ -30,7 +25,6 @@ SECRET_CACHE_S = 2.0
 
 _VERSION = "share/v1"
 _SECRET_NAME = "share"
-_SECRET_BYTES = 32
 _MAX_EXPIRY_DIGITS = 12
 
 
@@ -120,32 +114,11 @@ class ShareLinks:
     async def _sign(self, link: Link) -> str:
         async with self._reading:
             if time.monotonic() - self._read_at_s >= SECRET_CACHE_S:
-                self._secret = await self._database.run(_read_secret, self._database)
+                self._secret = await self._database.run(self._database.secrets.get, _SECRET_NAME)
                 self._read_at_s = time.monotonic()
         return hmac.new(self._secret, link.text, hashlib.sha256).hexdigest()
 
 
 def end_all_links(database: Database) -> None:
     """Replace the secret: no link that was made before is valid any more."""
-    _read_secret(database)
-    ours = server_secrets.c.name == _SECRET_NAME
-    with database.writing() as connection:
-        connection.execute(update(server_secrets).where(ours).values(value=_new_secret()))
-
-
-def _read_secret(database: Database) -> bytes:
-    """Return the secret; whoever comes first makes it, and all others get that one."""
-    query = select(server_secrets.c.value).where(server_secrets.c.name == _SECRET_NAME)
-    with database.reading() as connection:
-        found = connection.execute(query).scalar()
-    if found is None:
-        made = {"name": _SECRET_NAME, "value": _new_secret()}
-        with suppress(Conflict), database.writing() as connection:
-            connection.execute(insert(server_secrets).values(made))
-        with database.reading() as connection:
-            found = connection.execute(query).scalar_one()
-    return bytes.fromhex(found)
-
-
-def _new_secret() -> str:
-    return secrets.token_hex(_SECRET_BYTES)
+    database.secrets.replace(_SECRET_NAME)

@@ -25,7 +25,7 @@ from serve.gateway.openai.translation import Output, image_b64, size_text
 from serve.gateway.sse import EventStream
 from serve.gateway.waiting_clients import Accepted
 from serve.responses.errors import STATUS, error_body
-from serve.storage.blobs.blob_store import preview_key_from_name
+from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.records import EventRow
 
 
@@ -159,7 +159,7 @@ class ImageStream(EventStream):
     async def _completed(self, event: EventRow) -> dict[str, Any]:
         data = event.data
         image = await image_b64(self._services, data["id"], self._request, self._output)
-        job = await self._services.database.run(self._services.database.job, self._job_id)
+        job = await self._services.database.run(self._services.database.jobs.get, self._job_id)
         return {
             "type": "image_generation.completed",
             "b64_json": image,

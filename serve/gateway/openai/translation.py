@@ -22,7 +22,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.schemas.bodies import DecoderFields, DrawingFields, JobBody
-from serve.storage.blobs.blob_store import image_key
+from serve.storage.blobs.blob_keys import image_key
 from serve.storage.records import Job
 
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
@@ -154,7 +154,7 @@ async def image_b64(
     try:
         data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
     except Gone as error:
-        image = await services.database.run(services.database.image, image_id)
+        image = await services.database.run(services.database.images.get, image_id)
         if image is not None and image.deleted_at is not None:
             raise Gone("this image was deleted") from error
         raise

@@ -15,12 +15,7 @@ from cascade_core.operations.fields import ImageFormat
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import Services
 from serve.gateway.routes.route_parts import Needs, check_id, check_sees, secured
-from serve.storage.blobs.blob_store import (
-    handoff_key,
-    image_keys,
-    latent_key,
-    preview_key_from_name,
-)
+from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
 from serve.storage.records import ImageRow
 
@@ -93,7 +88,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
     """
     found = await _find(services, image_id)
     await check_sees(services, caller, "image", found.job_id)
-    deleted = await services.database.run(services.database.delete_image, image_id)
+    deleted = await services.database.run(services.database.images.delete, image_id)
     if deleted is None:
         raise NotFound("there is no such image")
     image = deleted.image
@@ -116,7 +111,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
 async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
     """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
     check_id("latent", latent_id)
-    row = await services.database.run(services.database.latent, latent_id)
+    row = await services.database.run(services.database.images.latent, latent_id)
     if row is None:
         raise NotFound("there is no such latent")
     await check_sees(services, caller, "latent", row.job_id)
@@ -177,7 +172,7 @@ def _has_already(request: Request, etag: str) -> bool:
 async def _find(services: Services, image_id: str) -> ImageRow:
     """Return an image that may have been deleted."""
     check_id("image", image_id)
-    image = await services.database.run(services.database.image, image_id)
+    image = await services.database.run(services.database.images.get, image_id)
     if image is None:
         raise NotFound("there is no such image")
     return image

@@ -42,8 +42,7 @@ from serve.gateway.submission import (
     unknown_outcome,
     wait_for_client,
 )
-from serve.storage.blobs.blob_store import preview_key_from_name
-from serve.storage.client_states import replace_client_state
+from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.records import TERMINAL_STATES, JobState
 
 MAX_WAIT_S = 120.0
@@ -157,7 +156,7 @@ async def list_jobs(
     # A client delivers where a job of its inbox says: only its own key may have said so.
     owner = caller.key_id if inbox or not caller.is_admin else None
     found, next_cursor = await services.database.run(
-        services.database.list_jobs, state, user, cursor, limit, owner, inbox
+        services.database.jobs.page, state, user, cursor, limit, owner, inbox
     )
     return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
 
@@ -180,7 +179,7 @@ async def change_job(
     job = await find_job(services, caller, job_id)
     if body is not None and "client_state" in body.model_fields_set:
         await services.database.run(
-            replace_client_state, services.database, job_id, body.client_state, body.expected
+            services.database.jobs.replace_client_state, job_id, body.client_state, body.expected
         )
         # Not read again: should that fail, a second try would find the state changed already.
         job = replace(job, client_state=body.client_state)

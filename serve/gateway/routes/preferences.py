@@ -11,7 +11,6 @@ from cascade_core.errors import NotFound
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.routes.route_parts import Needs, check_id, secured
 from serve.gateway.schemas.bodies import Preference, PreferenceBody
-from serve.storage.preferences import Preferences
 from serve.storage.records import JobOwner
 
 router = APIRouter(tags=["preferences"])
@@ -24,7 +23,7 @@ router = APIRouter(tags=["preferences"])
 )
 async def get_preference(services: Needs, caller: Viewer, name: str) -> Preference:
     """Return what the caller, or the end user it acts for, keeps under a name."""
-    store = Preferences(services.database)
+    store = services.database.preferences
     value = await services.database.run(store.get, _owner(caller), check_id("preference", name))
     if value is None:
         raise NotFound("there is no such preference")
@@ -40,7 +39,7 @@ async def put_preference(
     services: Needs, caller: Editor, name: str, body: PreferenceBody
 ) -> Preference:
     """Keep a value under a name, in the place of what was there."""
-    store = Preferences(services.database)
+    store = services.database.preferences
     await services.database.run(store.put, _owner(caller), check_id("preference", name), body.value)
     return Preference(name=name, value=body.value)
 
@@ -56,7 +55,7 @@ async def put_preference(
 )
 async def delete_preference(services: Needs, caller: Editor, name: str) -> Response:
     """Forget a value; forgetting it again is no error."""
-    store = Preferences(services.database)
+    store = services.database.preferences
     await services.database.run(store.delete, _owner(caller), check_id("preference", name))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 

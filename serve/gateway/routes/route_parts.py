@@ -79,7 +79,7 @@ async def check_sees(services: Services, caller: Caller, what: str, job_id: str)
     Raises:
         NotFound: it belongs to somebody else; the same answer as for what does not exist.
     """
-    owner = await services.database.run(services.database.owner_of, job_id)
+    owner = await services.database.run(services.database.jobs.owner_of, job_id)
     if not caller.sees(owner or JobOwner(None, None)):
         raise NotFound(f"there is no such {what}")
 

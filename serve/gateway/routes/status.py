@@ -13,7 +13,6 @@ from serve.gateway.dependencies import JobsDoor
 from serve.gateway.routes.route_parts import Needs, secured
 from serve.gateway.routes.service import READY_TIMEOUT_S
 from serve.gateway.schemas.bodies import EndedJobs, Status
-from serve.storage.job_counts import count_jobs
 from serve.storage.records import TERMINAL_STATES
 
 PERIOD = timedelta(hours=1)
@@ -25,7 +24,7 @@ router = APIRouter(tags=["service"])
 async def get_status(services: Needs, _caller: Reader) -> Status:
     """Return running replicas by deployment, open jobs, and how those of the last hour ended."""
     replicas, counts = await asyncio.gather(
-        _replicas(services.jobs), services.database.run(count_jobs, services.database, PERIOD)
+        _replicas(services.jobs), services.database.run(services.database.jobs.count, PERIOD)
     )
     ended = EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES})
     return Status(

@@ -25,7 +25,7 @@ from cascade_core.operations.fields import (
 )
 from cascade_core.operations.registry import Kind
 from cascade_core.printable import is_printable
-from serve.storage.json_depth import MAX_DEPTH, is_too_deep
+from serve.json_depth import MAX_DEPTH, is_too_deep
 from serve.storage.records import JobState, StageCUse
 
 MAX_CLIENT_STATE_BYTES = 4096

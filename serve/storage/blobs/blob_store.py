@@ -9,21 +9,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import chain
 from pathlib import Path
-from typing import get_args
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError, InvalidPathError, NotFoundError
 from obstore.store import LocalStore, from_url
 
-from cascade_core.errors import Gone, InvalidRequest, NotFound, NotReady
-from cascade_core.operations.fields import ImageFormat
+from cascade_core.errors import Gone, NotFound, NotReady
 
-_SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
-_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
 _TORN_NAME = re.compile(r"[A-Za-z0-9_.~-]+#\d+")
-BARE_MARK = "~bare"
-"""After an image's id: without metadata. No id holds this sign."""
 _PROBE_KEY = "probe"
 _LIST_CHUNK = 1000
 _MAX_REASON_CHARS = 300
@@ -152,60 +146,6 @@ class BlobStore:
             await self.get(_PROBE_KEY)
         except NotFound as error:
             raise NotReady("the blob store does not keep what it is given") from error
-
-
-def latent_key(latent_id: str) -> str:
-    """Return where a Stage C latent is kept."""
-    return f"latents/{_part('latent_id', latent_id)}.msgpack"
-
-
-def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
-    """Return where an image is kept; its copies in other formats and without metadata likewise."""
-    name = _part("image_id", image_id) + ("" if has_metadata else BARE_MARK)
-    return f"images/{name}.{_part('format', image_format)}"
-
-
-def image_keys(image_id: str) -> list[str]:
-    """Return every key under which an image and its copies may be kept."""
-    formats = get_args(ImageFormat)
-    return [
-        image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)
-    ]
-
-
-def handoff_key(job_id: str, index: int) -> str:
-    """Return where a Stage B latent waits for Stage A."""
-    return f"handoffs/{_part('job_id', job_id)}-{int(index)}.msgpack"
-
-
-def preview_key(job_id: str, index: int, stage: str, step: int) -> str:
-    """Return where a preview is kept."""
-    return (
-        f"previews/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}-{int(step)}.webp"
-    )
-
-
-def preview_name(job_id: str, key: str) -> str:
-    """Return the last part of a preview's URL, ``<index>-<stage>-<step>.webp``, from its key."""
-    return key.removeprefix(f"previews/{job_id}-")
-
-
-def preview_key_from_name(job_id: str, name: str) -> str:
-    """Return the key of a preview from its job and the last part of its URL.
-
-    Raises:
-        InvalidRequest: not a name that :func:`preview_name` makes.
-    """
-    match = _PREVIEW_NAME.fullmatch(name)
-    if match is None:
-        raise InvalidRequest("no such preview", "name")
-    return preview_key(job_id, int(match["index"]), match["stage"], int(match["step"]))
-
-
-def _part(name: str, value: str) -> str:
-    if not _SAFE_PART.fullmatch(value):
-        raise InvalidRequest(f"{name} may hold letters, digits, '_', '.' and '-' only", name)
-    return value
 
 
 def _unreachable(error: Exception) -> NotReady:

@@ -12,7 +12,8 @@ from typing import Literal, ParamSpec, TypeVar
 from cascade_core.errors import NotFound, NotReady
 from cascade_core.images.image_files import convert_image
 from cascade_core.operations.fields import ImageFormat
-from serve.storage.blobs.blob_store import BlobStore, image_key
+from serve.storage.blobs.blob_keys import image_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.records import ImageRow
 
 THREADS = 2

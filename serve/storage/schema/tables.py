@@ -25,7 +25,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 MAX_INBOX_CHARS = 64
-_EVENTS_LOCK = 0x4341_5343_0002
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -218,13 +217,3 @@ def database_now(connection: Connection) -> datetime:
         return datetime.now(UTC)
     now: datetime = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
     return now.astimezone(UTC)
-
-
-def lock_events(connection: Any) -> None:
-    """Let event ids become visible in their order.
-
-    PostgreSQL gives out ids before commit, so without this a reader could see id 8 before id 7 and
-    never come back for 7. SQLite has one writer at a time anyway.
-    """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_LOCK})

@@ -160,7 +160,7 @@ async def test_a_hostile_body_is_a_clients_error(
     assert answer.status_code in {400, 422}, answer.text
     assert len(answer.content) < 2000
     in_our_form(answer)
-    assert door.database.list_jobs()[0] == []
+    assert door.database.jobs.page()[0] == []
 
 
 async def test_what_a_client_puts_into_its_own_state_forges_nothing(

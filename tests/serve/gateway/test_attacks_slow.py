@@ -143,7 +143,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     deaf.sendall(stream_request(job_id).encode())
     await until(lambda: app.state.hub.open_streams == 1)
     for step in range(1500):
-        door.database.progress(job_id, "c", step, 1500, 0)
+        door.database.jobs.record_progress(job_id, "c", step, 1500, 0)
     await until(lambda: app.state.hub.open_streams == 0)
     await until(lambda: app.state.held.count == 0)
     deaf.close()
@@ -161,7 +161,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     app.state.keep_alive_s = 5.0
     greedy, other = bearer("admin"), bearer("admin")
     job = make_job()
-    door.database.insert_job(job)
+    door.database.jobs.insert(job)
 
     request = stream_request(job.id, greedy)
     opened = await soon(asyncio.gather(*(send(live_client, request) for _ in range(STREAMS))))
@@ -181,7 +181,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     for _, gone in opened:
         vanish(gone)
     await until(lambda: app.state.held.count == 1)
-    door.database.finish_job(job.id, "cancelled")
+    door.database.jobs.finish(job.id, "cancelled")
     await soon(reader.readuntil(b"event: cancelled"))
     await until(lambda: app.state.held.count == 0)
     assert app.state.hub.open_streams == 0
@@ -234,7 +234,7 @@ async def test_a_wait_with_a_revoked_key_ends_and_takes_its_job_along(
     job_id = await submitted.get()
     keys.revoke(key.id)
     await soon(door.ended(job_id))
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
     await soon(posting)

@@ -126,7 +126,7 @@ async def test_fields_that_are_sent_empty_count_as_absent(
     answer = await client.post(PATH, json=body)
     assert answer.status_code == 200, answer.text
     assert answer.json()["warnings"] == []
-    job = running.database.job(answer.json()["job_id"])
+    job = running.database.jobs.get(answer.json()["job_id"])
     assert job is not None
     assert (job.request.n, job.owner.user, job.request.negative_prompt) == (1, None, "")
 
@@ -235,7 +235,7 @@ async def test_characters_that_scripts_and_emoji_need_reach_the_model(
     for path in ("/v1/jobs", PATH):
         answer = await client.post(path, json={"prompt": text, "negative_prompt": text})
         assert answer.is_success, answer.text
-        job = running.database.list_jobs()[0][0]
+        job = running.database.jobs.page()[0][0]
         assert (job.request.prompt, job.request.negative_prompt) == (text, text)
 
 
@@ -255,7 +255,7 @@ async def test_control_characters_are_refused_in_what_is_sent_now(
         error = in_our_form(answer)
         assert (answer.status_code, error["field"]) == (400, field), hex(code)
         assert "control characters" in error["message"] or "NUL" in error["message"]
-    assert door.database.list_jobs()[0] == []
+    assert door.database.jobs.page()[0] == []
 
 
 def test_a_job_from_before_that_rule_can_still_be_read(

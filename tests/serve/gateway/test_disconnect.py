@@ -33,7 +33,7 @@ async def until(is_so: Callable[[], bool]) -> None:
 async def ended(door: MemoryDoor, job_id: str) -> str:
     async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     return job.state
 

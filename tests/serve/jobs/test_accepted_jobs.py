@@ -22,6 +22,7 @@ from serve.storage import retry as patience
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import EventLog
+from serve.storage.job_store import JobStore
 from serve.storage.records import Claim, JobOwner
 from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
@@ -54,7 +55,7 @@ WAITING: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 
 def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
     """Let jobs be accepted, but not read again; returns what ends that."""
-    real = database.job
+    real = database.jobs.get
 
     def fail(job_id: str) -> Any:
         raise NotReady("the database does not answer")
@@ -106,7 +107,7 @@ async def test_with_a_key_a_second_try_after_an_outage_finds_the_accepted_job(
     again = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
     assert again.is_success
     assert again.headers["location"] == f"/v1/jobs/{job_id}"
-    assert len(database.list_jobs()[0]) == 1
+    assert len(database.jobs.page()[0]) == 1
 
 
 async def test_openais_client_makes_one_job_though_the_database_fails_after_it(
@@ -116,7 +117,7 @@ async def test_openais_client_makes_one_job_though_the_database_fails_after_it(
     with pytest.raises(openai.InternalServerError):
         await openai_client.with_options(max_retries=2).images.generate(prompt="x")
     mend()
-    assert [job.state for job in database.list_jobs()[0]] == ["succeeded"]
+    assert [job.state for job in database.jobs.page()[0]] == ["succeeded"]
 
 
 async def test_images_that_cannot_be_read_after_they_were_made_are_not_made_again(
@@ -130,7 +131,7 @@ async def test_images_that_cannot_be_read_after_they_were_made_are_not_made_agai
     with pytest.raises(openai.InternalServerError) as caught:
         await openai_client.with_options(max_retries=2).images.generate(prompt="x")
     assert caught.value.status_code == 504
-    assert len(database.list_jobs()[0]) == 1
+    assert len(database.jobs.page()[0]) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"stream": True}])
@@ -165,7 +166,7 @@ async def test_a_job_whose_submission_broke_off_after_it_was_recorded_is_accepte
     door.on_submit = die
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 202
-    assert answer.json()["id"] == door.database.open_job_ids()[0]
+    assert answer.json()["id"] == door.database.jobs.open_ids()[0]
 
 
 @pytest.mark.parametrize("has_key", [False, True])
@@ -175,19 +176,19 @@ async def test_a_job_of_unknown_fate_ends_unless_a_second_try_would_find_it(
     has_key: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    real = Database.accepted_before
+    real = JobStore.accepted_before
     job_ids: list[str] = []
 
-    def fail(database: Database, claim: Claim) -> str | None:
+    def fail(store: JobStore, claim: Claim) -> str | None:
         if job_ids:
             raise NotReady("the database does not answer")
-        return real(database, claim)
+        return real(store, claim)
 
     async def die(job_id: str) -> None:
         job_ids.append(job_id)
         raise NotReady("the job service restarts")
 
-    monkeypatch.setattr(Database, "accepted_before", fail)
+    monkeypatch.setattr(JobStore, "accepted_before", fail)
     door.on_submit = die
     headers = {"idempotency-key": "k"} if has_key else {}
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
@@ -215,14 +216,14 @@ async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
     job_id = (await client.post("/v1/jobs", json={"prompt": "x", "client_state": {"a": 1}})).json()[
         "id"
     ]
-    real, reads = database.job, iter([True])
+    real, reads = database.jobs.get, iter([True])
 
     def once(job_id: str) -> Any:
         if next(reads, False):
             return real(job_id)
         raise NotReady("the database does not answer")
 
-    monkeypatch.setattr(database, "job", once)
+    monkeypatch.setattr(database.jobs, "get", once)
     body = {"client_state": {"a": 2}, "expected": {"a": 1}}
     answer = await client.patch(f"/v1/jobs/{job_id}", json=body)
     assert (answer.status_code, answer.json()["client_state"]) == (200, {"a": 2})
@@ -246,7 +247,7 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
     if "variations" in path:
         options = {"files": {"image": ("a.png", forged(door.images(first)[0].latent_id))}}
     accepted: list[str] = []
-    reading, go_on, real = threading.Event(), threading.Event(), database.job
+    reading, go_on, real = threading.Event(), threading.Event(), database.jobs.get
 
     def slow(job_id: str) -> Any:
         reading.set()
@@ -256,7 +257,7 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
     async def note(job_id: str) -> None:
         accepted.append(job_id)
 
-    monkeypatch.setattr(database, "job", slow)
+    monkeypatch.setattr(database.jobs, "get", slow)
     door.on_submit = note
     asking = asyncio.create_task(client.post(path, **options))
     await until(lambda: reading.is_set() or bool(accepted and services.waiters.count(accepted[0])))

@@ -15,7 +15,6 @@ from serve.jobs.deployment import Jobs
 from serve.jobs.recovery import start_stranded
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
@@ -42,8 +41,8 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
             connection.execute(text("ALTER TABLE away RENAME TO workflow_status"))
         async with asyncio.timeout(HANG_S):
             await start_stranded(database, jobs._start)
-            await EventHub(EventLog(database)).wait_until_ended(job.id, HANG_S)
+            await EventHub(database).wait_until_ended(job.id, HANG_S)
         engine.dispose()
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert ended.state == "succeeded"

@@ -13,12 +13,9 @@ from serve.jobs.deadlines import (
     OWNERLESS_AFTER,
     deadline_exceeded,
     end_ownerless,
-    extend,
-    seconds_left,
 )
+from serve.storage.admission import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.database import Database
-from serve.storage.deaths import count_death
-from serve.storage.job_deadline import FACTOR, UNKNOWN_S
 from serve.storage.leases import GONE_AFTER, Executors
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs
@@ -39,7 +36,7 @@ def change(database: Database, job_id: str, **values: object) -> None:
 
 
 def load(database: Database, job_id: str) -> Job:
-    job = database.job(job_id)
+    job = database.jobs.get(job_id)
     assert job is not None
     return job
 
@@ -51,7 +48,7 @@ def deadline(database: Database, job_id: str) -> datetime:
 
 
 def accept(database: Database, job: NewJob) -> str:
-    database.insert_job(job, LIMITS)
+    database.jobs.insert(job, LIMITS)
     return job.id
 
 
@@ -73,20 +70,27 @@ def no_life_for(database: Database, time: timedelta) -> None:
         connection.execute(update(executors).values(beat_at=utc_now() - time))
 
 
+def set_process_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
+    for module in ("estimates", "events", "image_store", "job_queries"):
+        monkeypatch.setattr(f"serve.storage.{module}.utc_now", lambda: utc_now() + ahead)
+
+
 def test_a_deadline_follows_the_estimate_and_is_shown_with_the_job(
     database: Database, make_job: JobMaker
 ) -> None:
     end_after(database, accept(database, make_job()), 3.0)
     first, second = accept(database, make_job()), accept(database, make_job(n=2))
-    assert allowed_s(database, first) == pytest.approx(60 + FACTOR * 3, abs=20)
-    assert allowed_s(database, second) == pytest.approx(60 + FACTOR * 9, abs=20)
+    assert allowed_s(database, first) == pytest.approx(60 + DEADLINE_FACTOR * 3, abs=20)
+    assert allowed_s(database, second) == pytest.approx(60 + DEADLINE_FACTOR * 9, abs=20)
     assert str(load(database, first).to_json()["deadline_at"]).endswith("Z")
 
 
 def test_before_anything_was_measured_a_deadline_is_generous(
     database: Database, make_job: JobMaker
 ) -> None:
-    assert allowed_s(database, accept(database, make_job())) == pytest.approx(UNKNOWN_S, abs=20)
+    assert allowed_s(database, accept(database, make_job())) == pytest.approx(
+        UNKNOWN_DEADLINE_S, abs=20
+    )
 
 
 def test_a_service_that_became_too_slow_for_its_deadlines_grants_more_time(
@@ -96,14 +100,14 @@ def test_a_service_that_became_too_slow_for_its_deadlines_grants_more_time(
     before_s = allowed_s(database, accept(database, make_job()))
     end_after(database, accept(database, make_job()), 600.0, state="failed")
     end_after(database, accept(database, make_job()), 600.0, state="failed")
-    assert allowed_s(database, accept(database, make_job())) > before_s + FACTOR * 300
+    assert allowed_s(database, accept(database, make_job())) > before_s + DEADLINE_FACTOR * 300
 
 
 def test_deadlines_move_on_by_the_time_in_which_nothing_ran_jobs(
     database: Database, make_job: JobMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = accept(database, make_job()), accept(database, make_job())
-    database.start_job(first)
+    database.jobs.start(first)
     before = [deadline(database, job_id) for job_id in (first, second)]
     Executors(database).beat("jobs-0")
     no_life_for(database, 30 * MINUTE)
@@ -141,7 +145,7 @@ def test_deadlines_stay_while_any_process_runs_jobs(database: Database, make_job
 
 def test_the_deadline_of_an_ended_job_stays(database: Database, make_job: JobMaker) -> None:
     job_id = accept(database, make_job())
-    database.finish_job(job_id, "cancelled")
+    database.jobs.finish(job_id, "cancelled")
     before = deadline(database, job_id)
     Executors(database).beat("jobs-0")
     no_life_for(database, 30 * MINUTE)
@@ -160,7 +164,7 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     end_ownerless(database)
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
-    assert database.open_job_ids() == sorted([barely, early, without])
+    assert database.jobs.open_ids() == sorted([barely, early, without])
 
 
 def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
@@ -172,7 +176,7 @@ def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
     end_ownerless(database)
-    assert database.open_job_ids() == [job_id]
+    assert database.jobs.open_ids() == [job_id]
 
 
 def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
@@ -185,7 +189,7 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     end_ownerless(database)
     Executors(database).beat("jobs-0")
     end_ownerless(database)
-    assert database.open_job_ids() == [job_id]
+    assert database.jobs.open_ids() == [job_id]
 
 
 def test_a_clock_that_was_set_back_while_a_job_ran_takes_no_time_from_later_ones(
@@ -193,7 +197,7 @@ def test_a_clock_that_was_set_back_while_a_job_ran_takes_no_time_from_later_ones
 ) -> None:
     end_after(database, accept(database, make_job()), -100.0)
     job_id = accept(database, make_job())
-    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_S, abs=20)
+    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_DEADLINE_S, abs=20)
     assert load(database, job_id).eta_s is None
     end_after(database, job_id, 3.0)
     assert load(database, accept(database, make_job())).eta_s == 3.0
@@ -202,10 +206,10 @@ def test_a_clock_that_was_set_back_while_a_job_ran_takes_no_time_from_later_ones
 def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.storage.database.utc_now", lambda: utc_now() - 300 * MINUTE)
+    set_process_clock(monkeypatch, -300 * MINUTE)
     job_id = accept(database, make_job())
-    database.start_job(job_id)
-    database.finish_job(job_id, "succeeded")
+    database.jobs.start(job_id)
+    database.jobs.finish(job_id, "succeeded")
     job = load(database, job_id)
     assert job.started_at is not None
     assert job.finished_at is not None
@@ -215,30 +219,31 @@ def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
 def test_a_machine_whose_clock_is_wrong_accepts_jobs_with_right_times(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in ("database", "rows"):
-        monkeypatch.setattr(f"serve.storage.{module}.utc_now", lambda: utc_now() + 300 * MINUTE)
+    set_process_clock(monkeypatch, 300 * MINUTE)
     job_id = accept(database, make_job())
     assert load(database, job_id).created_at < utc_now() + MINUTE
-    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_S, abs=20)
+    assert allowed_s(database, job_id) == pytest.approx(UNKNOWN_DEADLINE_S, abs=20)
 
 
 def test_the_time_left_is_told_by_the_clock_that_set_the_deadline(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database's, which is ahead here; on another machine it can be."""
-    for module in ("storage.rows", "jobs.deadlines"):
+    for module in ("admission", "deadline_store"):
         ahead = utc_now() + 300 * MINUTE
-        monkeypatch.setattr(f"serve.{module}.database_now", lambda _connection, at=ahead: at)
-    left_s = seconds_left(database, accept(database, make_job()))
-    assert left_s == pytest.approx(UNKNOWN_S, abs=20)
+        monkeypatch.setattr(
+            f"serve.storage.{module}.database_now", lambda _connection, at=ahead: at
+        )
+    left_s = database.deadlines.seconds_left(accept(database, make_job()))
+    assert left_s == pytest.approx(UNKNOWN_DEADLINE_S, abs=20)
 
 
 def test_a_job_gets_the_time_for_which_it_waited(database: Database, make_job: JobMaker) -> None:
     waited, other, ended = (accept(database, make_job()) for _ in range(3))
-    database.finish_job(ended, "cancelled")
+    database.jobs.finish(ended, "cancelled")
     before = [deadline(database, job_id) for job_id in (waited, other, ended)]
     for job_id in (waited, ended):
-        extend(database, job_id, MINUTE)
+        database.deadlines.extend(job_id, MINUTE)
     after = [deadline(database, job_id) for job_id in (waited, other, ended)]
     assert after == [before[0] + MINUTE, before[1], before[2]]
 
@@ -248,25 +253,25 @@ def test_the_time_left_is_none_without_a_deadline_and_negative_after_it(
 ) -> None:
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() - MINUTE)
-    assert -90 < (seconds_left(database, job_id) or 0) <= -60
+    assert -90 < (database.deadlines.seconds_left(job_id) or 0) <= -60
     change(database, job_id, deadline_at=None)
-    assert seconds_left(database, job_id) is None
+    assert database.deadlines.seconds_left(job_id) is None
 
 
 def test_deaths_are_counted_by_call_and_outlive_the_process_that_saw_them(
     database: Database, database_url: str, make_job: JobMaker
 ) -> None:
     job_id, other = accept(database, make_job()), accept(database, make_job())
-    assert count_death(database, job_id, "b0") == 1
-    assert count_death(database, job_id, "b1") == 1
-    assert count_death(database, other, "b0") == 1
+    assert database.jobs.count_crash(job_id, "b0") == 1
+    assert database.jobs.count_crash(job_id, "b1") == 1
+    assert database.jobs.count_crash(other, "b0") == 1
     started_again = Database(database_url)
-    assert count_death(started_again, job_id, "b0") == 2
+    assert started_again.jobs.count_crash(job_id, "b0") == 2
     started_again.close()
 
 
 def test_deaths_at_the_same_time_are_all_counted(database: Database, make_job: JobMaker) -> None:
     job_id = accept(database, make_job())
     with ThreadPoolExecutor(4) as threads:
-        counts = threads.map(lambda _: count_death(database, job_id, "c0"), range(8))
+        counts = threads.map(lambda _: database.jobs.count_crash(job_id, "c0"), range(8))
         assert sorted(counts) == list(range(1, 9))

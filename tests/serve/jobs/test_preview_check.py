@@ -16,9 +16,10 @@ from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
 from serve.jobs.fair_queue import Turns
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
-from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.blobs.blob_keys import latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.events import EventLog
+from serve.storage.image_store import ImageStore
 from serve.storage.records import Job, NewJob
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
@@ -102,7 +103,7 @@ async def run(
 
 
 async def is_latent_there(latent_id: str, database: Database, blobs: BlobStore) -> bool:
-    row = database.latent(latent_id)
+    row = database.images.latent(latent_id)
     has_row = row is not None and row.deleted_at is None
     try:
         await blobs.get(latent_key(latent_id))
@@ -115,7 +116,7 @@ async def is_latent_there(latent_id: str, database: Database, blobs: BlobStore) 
 def shown(database: Database, job_id: str) -> list[tuple[str, int, bool]]:
     return [
         (event.data["stage"], event.data["step"], "preview_url" in event.data)
-        for event in EventLog(database).of_job(job_id)
+        for event in database.events.of_job(job_id)
         if event.type == "progress"
     ]
 
@@ -262,7 +263,7 @@ async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
             turns["c"].asked.clear()
             ending = asyncio.create_task(run_to_end(workflow, database, varied))
             await turns["c"].asked.wait()
-            database.finish_job(varied.id, "cancelled")
+            database.jobs.finish(varied.id, "cancelled")
             workflow.cancel(varied.id)
             assert (await ending).state == "cancelled"
             assert turns["c"].waiting_calls == 0
@@ -297,10 +298,10 @@ async def test_images_that_were_finished_before_one_is_refused_stay(
 ) -> None:
     job = make_job(n=2)
     is_first_ready = asyncio.Event()
-    finish = Database.save_image
+    save = ImageStore.save
 
     def save_image(*args: Any) -> bool:
-        is_new = finish(*args)
+        is_new = save(*args)
         loop.call_soon_threadsafe(is_first_ready.set)
         return is_new
 
@@ -311,7 +312,7 @@ async def test_images_that_were_finished_before_one_is_refused_stay(
         return NUDITY
 
     loop = asyncio.get_running_loop()
-    monkeypatch.setattr(Database, "save_image", save_image)
+    monkeypatch.setattr(ImageStore, "save", save_image)
     checker.answer = refuse_second
     ended = await run(job)
     assert ended.state == "failed"
@@ -350,7 +351,7 @@ def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(
     make_job: JobMaker,
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     checker.answer = lambda _seed: NUDITY
 
     async def interrupted() -> None:
@@ -366,7 +367,7 @@ def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(
 
     for process in (interrupted, resumed):
         asyncio.run(asyncio.wait_for(process(), HANG_S))
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert ended.error is not None
     assert (ended.state, ended.error["code"]) == ("failed", "moderation_blocked")

@@ -14,7 +14,6 @@ from serve.jobs.recovery import (
     STRANDED_AFTER,
     Recovery,
     _of_later_releases,
-    _stranded_candidates,
     adopt,
 )
 from serve.release import RELEASE, is_later
@@ -35,7 +34,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 def accepted(
     database: Database, job: NewJob, ago: timedelta = 2 * STRANDED_AFTER, **values: object
 ) -> str:
-    database.insert_job(job)
+    database.jobs.insert(job)
     change = update(jobs).where(jobs.c.id == job.id)
     with database.writing() as connection:
         connection.execute(change.values(created_at=utc_now() - ago, **values))
@@ -48,17 +47,19 @@ def test_an_open_job_is_stranded_only_after_some_seconds(
     old = accepted(database, make_job())
     accepted(database, make_job(), ago=timedelta())
     running = accepted(database, make_job())
-    database.start_job(running)
-    database.finish_job(accepted(database, make_job()), "cancelled")
-    assert _stranded_candidates(database) == [old, running]
+    database.jobs.start(running)
+    database.jobs.finish(accepted(database, make_job()), "cancelled")
+    assert database.jobs.runnable_ids(STRANDED_AFTER) == [old, running]
 
 
-def test_the_jobs_of_a_later_release_are_left_to_it(database: Database, make_job: JobMaker) -> None:
+async def test_the_jobs_of_a_later_release_are_left_to_it(
+    database: Database, make_job: JobMaker
+) -> None:
     releases = (None, "0.0.9", RELEASE, "99.0")
     ids = [accepted(database, make_job(), release=release) for release in releases]
-    assert _stranded_candidates(database) == ids[:3]
+    assert database.jobs.runnable_ids(STRANDED_AFTER) == ids[:3]
     workflows = [*ids, f"{ids[3]}-0", f"{ids[2]}-1"]
-    assert _of_later_releases(database, workflows) == {ids[3], f"{ids[3]}-0"}
+    assert await _of_later_releases(database, workflows) == {ids[3], f"{ids[3]}-0"}
 
 
 async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_ones(
@@ -80,12 +81,12 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_one
     recovery = Recovery(Executors(database), "jobs-1", start)
     await recovery._beat()
     await recovery._rescue()
-    assert (started, database.open_job_ids()) == ([], [late, stranded])
+    assert (started, database.jobs.open_ids()) == ([], [late, stranded])
     with database.writing() as connection:  # as if the process that held it were long gone
         connection.execute(update(leases).values(renewed_at=None))
     await recovery._beat()
     await recovery._rescue()
-    assert (started, database.open_job_ids()) == ([stranded], [stranded])
+    assert (started, database.jobs.open_ids()) == ([stranded], [stranded])
 
 
 async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
@@ -126,7 +127,7 @@ def test_a_job_whose_request_has_fields_of_a_later_release_can_be_read(
     job = make_job()
     request = job.request.to_dict() | {"added_later": [1]}
     job_id = accepted(database, job, request=request)
-    found, shown = database.open_job(job_id), database.job(job_id)
+    found, shown = database.jobs.open_job(job_id), database.jobs.get(job_id)
     assert found is not None
     assert shown is not None
     assert found.request == shown.request == job.request

@@ -57,15 +57,15 @@ def test_the_jobs_of_a_killed_process_end_in_another(
             wait_for(second, "ready")
             victim = first if killed == "jobs-0" else second
             job = make_job()
-            database.insert_job(job)
+            database.jobs.insert(job)
             assert victim.stdin is not None
             victim.stdin.write(f"{job.id}\n")
             victim.stdin.flush()
             wait_for(victim, "running")
             victim.kill()
             limit_s = time.monotonic() + HANG_S
-            while database.is_open(job.id) and time.monotonic() < limit_s:
+            while database.jobs.is_open(job.id) and time.monotonic() < limit_s:
                 time.sleep(0.2)
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert ended.state == "succeeded"

@@ -15,7 +15,8 @@ from dbos import DBOS
 
 from cascade_core.handoff import StageCLatent
 from serve.jobs.dbos_runtime import delete_workflows
-from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
+from serve.storage.blobs.blob_keys import image_key, latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import JobOwner, NewJob, utc_now
 from tests.serve.null_stages import Stage, launched, run_to_end
@@ -140,7 +141,7 @@ async def test_a_deleted_latent_is_not_used_again(
     run: Run, make_job: JobMaker, stages: dict[str, Stage], database: Database
 ) -> None:
     first = await run(make_job())
-    database.delete_image(first.images[0].id)
+    database.images.delete(first.images[0].id)
     assert (await run(make_job())).images[0].stage_c == "ran"
     assert stages["c"].calls == 2
 

@@ -21,7 +21,6 @@ from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.deaths import count_death
 from serve.storage.records import Job, NewJob, utc_now
 from serve.storage.schema.tables import jobs
 from tests.serve.null_stages import Stage, launched, stage_calls
@@ -91,7 +90,7 @@ class Runner:
     workflow: JobWorkflow
 
     async def start(self, job: NewJob, allowed: timedelta = HOUR) -> Any:
-        self.database.insert_job(job)
+        self.database.jobs.insert(job)
         mine = update(jobs).where(jobs.c.id == job.id)
         with self.database.writing() as connection:
             connection.execute(mine.values(deadline_at=utc_now() + allowed))
@@ -103,7 +102,7 @@ class Runner:
         return self.job(job)
 
     def job(self, job: NewJob) -> Job:
-        found = self.database.job(job.id)
+        found = self.database.jobs.get(job.id)
         assert found is not None
         return found
 
@@ -212,7 +211,7 @@ async def test_a_job_cancelled_during_an_outage_is_cancelled(
     job = make_job()
     handle = await runner.start(job)
     await stages["c"].working.wait()
-    assert database.finish_job(job.id, "cancelled")
+    assert database.jobs.finish(job.id, "cancelled")
     calls.set_outages({"c"})
     await handle.get_result()
     assert runner.job(job).state == "cancelled"
@@ -225,7 +224,7 @@ async def test_deaths_of_replicas_are_noted_with_the_job(
     job = make_job()
     assert code(await runner.end(job)) == "stage_lost"
     assert stages["b"].crashes == [1]
-    assert count_death(database, job.id, "b0") == 2
+    assert database.jobs.count_crash(job.id, "b0") == 2
 
 
 async def test_a_job_that_replicas_died_of_takes_no_more_along_by_its_other_images(

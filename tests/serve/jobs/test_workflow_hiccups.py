@@ -16,9 +16,12 @@ import pytest_asyncio
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
-from serve.storage.blobs.blob_store import BlobStore, latent_key
+from serve.storage.admission import UNKNOWN_DEADLINE_S
+from serve.storage.blobs.blob_keys import latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_deadline import UNKNOWN_S
+from serve.storage.image_store import ImageStore
+from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
 from tests.serve.checkers import Answering
 from tests.serve.memory_door import PREVIEW
@@ -95,9 +98,9 @@ def calls(stages: dict[str, Stage]) -> list[int]:
     [
         (BlobStore, "put", "previews/"),
         (BlobStore, "delete", "handoffs/"),
-        (Database, "equal_latent", ""),
-        (Database, "start_job", ""),
-        (Database, "progress", ""),
+        (ImageStore, "find_equal_latent", ""),
+        (JobStore, "start", ""),
+        (JobStore, "record_progress", ""),
     ],
 )
 async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
@@ -123,12 +126,12 @@ async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
         (BlobStore, "put", "handoffs/"),
         (BlobStore, "put", "images/"),
         (BlobStore, "get", ""),
-        (Database, "open_job", ""),
-        (Database, "latent", ""),
-        (Database, "save_latent", ""),
-        (Database, "add_cost", ""),
-        (Database, "save_image", ""),
-        (Database, "finish_job", ""),
+        (JobStore, "open_job", ""),
+        (ImageStore, "latent", ""),
+        (ImageStore, "save_latent", ""),
+        (JobStore, "add_cost", ""),
+        (ImageStore, "save", ""),
+        (JobStore, "finish", ""),
     ],
 )
 async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
@@ -163,7 +166,7 @@ async def test_the_time_without_the_blob_store_does_not_count_against_the_deadli
     assert ended.state == "succeeded"
     assert ended.deadline_at is not None
     allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
-    assert allowed_s == pytest.approx(UNKNOWN_S + 3 * 100, abs=20)
+    assert allowed_s == pytest.approx(UNKNOWN_DEADLINE_S + 3 * 100, abs=20)
 
 
 async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_on_once(
@@ -178,7 +181,7 @@ async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_
     ended = await run(make_job(n=4))
     assert ended.deadline_at is not None
     allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
-    assert allowed_s == pytest.approx(UNKNOWN_S + 8 * 100, abs=20)
+    assert allowed_s == pytest.approx(UNKNOWN_DEADLINE_S + 8 * 100, abs=20)
 
 
 async def test_a_warning_that_cannot_be_written_costs_no_job(
@@ -188,7 +191,7 @@ async def test_a_warning_that_cannot_be_written_costs_no_job(
         raise NotReady("it does not answer")
 
     stages["c"].warning = "too long"
-    monkeypatch.setattr("serve.jobs.workflow.add_warnings", stay_locked)
+    monkeypatch.setattr(JobStore, "add_warnings", stay_locked)
     assert (await run(make_job())).state == "succeeded"
 
 
@@ -199,7 +202,7 @@ async def test_a_latent_is_made_anew_when_its_warnings_cannot_be_copied(
         raise NotReady("it does not answer")
 
     await run(make_job())
-    monkeypatch.setattr("serve.jobs.stored_latents.copy_warnings", stay_locked)
+    monkeypatch.setattr(JobStore, "copy_warnings", stay_locked)
     ended = await run(make_job())
     assert (ended.state, ended.images[0].stage_c) == ("succeeded", "ran")
 

@@ -165,7 +165,7 @@ async def until_ended(database: Database, workflow: JobWorkflow, job: NewJob) ->
         with SetWorkflowID(job_id):
             await DBOS.start_workflow_async(workflow.run, job_id)
 
-    while await asyncio.to_thread(database.is_open, job.id):
+    while await asyncio.to_thread(database.jobs.is_open, job.id):
         await start_stranded(database, start)
         await asyncio.sleep(0.05)
 
@@ -186,7 +186,7 @@ def test_a_pickle_in_the_tables_runs_nothing_and_its_job_is_taken_up_from_our_ow
 ) -> None:
     stages = {name: Stage(name) for name in ("c", "b", "a")}
     job, touched = make_job(n=n), tmp_path / "touched"
-    database.insert_job(job)
+    database.jobs.insert(job)
 
     async def interrupted() -> None:
         endless = Endless("b")
@@ -202,7 +202,7 @@ def test_a_pickle_in_the_tables_runs_nothing_and_its_job_is_taken_up_from_our_ow
     asyncio.run(asyncio.wait_for(interrupted(), HANG_S))
     write_pickles(database_url, Touches(touched), says_so=says_so, in_steps_only=in_steps_only)
     asyncio.run(asyncio.wait_for(resumed(), HANG_S))
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert (ended.state, ended.error) == ("succeeded", None)
     assert [stages["c"].calls, stages["a"].calls] == [n, n]
@@ -218,7 +218,7 @@ async def test_nothing_that_a_job_leaves_in_the_tables_is_a_pickle(
     stages = {"c": Stage("c"), "b": Failing("b", StageLost("it died")), "a": Stage("a")}
     async with launched(database, database_url, blobs, stages) as workflow:
         for job in (failing, good):
-            database.insert_job(job)
+            database.jobs.insert(job)
             await until_ended(database, workflow, job)
     engine = tables_of(database_url)
     with engine.connect() as connection:
@@ -239,9 +239,9 @@ async def test_an_error_of_the_engine_starts_the_job_anew(
     }
     job = make_job(n=n)
     async with launched(database, database_url, blobs, stages) as workflow:
-        database.insert_job(job)
+        database.jobs.insert(job)
         await until_ended(database, workflow, job)
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert (ended.state, stages["c"].calls, stages["a"].calls) == ("succeeded", n, n)
 
@@ -252,8 +252,8 @@ async def test_an_error_of_a_child_workflow_keeps_its_code(
     stages = {"c": Stage("c"), "b": Failing("b", StageLost("it died")), "a": Stage("a")}
     job = make_job(n=2)
     async with launched(database, database_url, blobs, stages) as workflow:
-        database.insert_job(job)
+        database.jobs.insert(job)
         await until_ended(database, workflow, job)
-    ended = database.job(job.id)
+    ended = database.jobs.get(job.id)
     assert ended is not None
     assert ended.error == {"code": "stage_lost", "message": "it died"}

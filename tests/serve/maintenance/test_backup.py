@@ -17,9 +17,9 @@ from cascade_core.errors import InvalidRequest
 from serve.gateway.event_hub import EventHub
 from serve.maintenance import archive
 from serve.maintenance.backup import Moved, export_jobs, import_jobs, is_entry
-from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key
+from serve.storage.blobs.blob_keys import image_key, latent_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
 from tests.serve.memory_door import MemoryDoor
@@ -59,13 +59,13 @@ async def fill(stores: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> li
     variation = make_job(kind="vary_details", latent_id=first.images[0].latent_id, format="webp")
     failed, still_open = make_job(), make_job()
     for job in (first, variation, failed, still_open):
-        database.insert_job(job)
+        database.jobs.insert(job)
     for job in (first, variation):
         for image in job.images:
             await door.make_image(job.id, image.index)
-        database.finish_job(job.id, "succeeded")
-    database.finish_job(failed.id, "failed", {"code": "internal", "message": "no"})
-    database.delete_image(first.images[1].id)
+        database.jobs.finish(job.id, "succeeded")
+    database.jobs.finish(failed.id, "failed", {"code": "internal", "message": "no"})
+    database.images.delete(first.images[1].id)
     return [first, variation, failed, still_open]
 
 
@@ -142,7 +142,7 @@ async def test_importing_again_changes_nothing(
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all.tar")
     await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
-    there[0].delete_image(first.images[0].id)
+    there[0].images.delete(first.images[0].id)
     before = rows(there[0])
     moved = await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
     assert moved == Moved(known_jobs=3)
@@ -169,7 +169,7 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     assert answer.status_code == 202, answer.text
     assert answer.json()["request"]["prompt"] == first.request.prompt
     assert (await client.get(f"/v1/latents/{latent_id}")).content == b"latent bytes"
-    hub = EventHub(EventLog(database))
+    hub = EventHub(database)
     assert [event.type async for event in hub.follow(first.id)] == ["succeeded"]
     await hub.close()
 

@@ -172,9 +172,9 @@ async def exported(
     here.create_tables()
     state = {"inbox": "discord.1", "address": {"token": "geheim"}, "note": 1}
     job = make_job(user="ann", client_state=state)
-    here.insert_job(job)
+    here.jobs.insert(job)
     await MemoryDoor(here, store, checkpoint).make_image(job.id)
-    here.finish_job(job.id, "succeeded")
+    here.jobs.finish(job.id, "succeeded")
     entries: Entries = []
     await export_jobs(here, store, lambda name, data: entries.append((name, data)))
     here.close()

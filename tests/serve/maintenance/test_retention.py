@@ -15,15 +15,9 @@ from cascade_core.errors import NotReady
 from serve.gateway.event_hub import EventHub
 from serve.maintenance.retention import GRACE, Tidied, Upkeep
 from serve.settings import Settings
-from serve.storage.blobs.blob_store import (
-    BlobStore,
-    handoff_key,
-    image_key,
-    latent_key,
-    preview_key,
-)
+from serve.storage.blobs.blob_keys import handoff_key, image_key, latent_key, preview_key
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import NewJob, utc_now
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
@@ -73,10 +67,10 @@ def finished(database: Database, door: MemoryDoor, make_job: JobMaker) -> Round:
 
     async def finished(**changes: Any) -> NewJob:
         job = make_job(**changes)
-        database.insert_job(job)
+        database.jobs.insert(job)
         for index in range(job.request.n):
             await door.make_image(job.id, index)
-        database.finish_job(job.id, "succeeded")
+        database.jobs.finish(job.id, "succeeded")
         return job
 
     return finished
@@ -92,8 +86,8 @@ async def keys(blobs: BlobStore) -> set[str]:
 
 def is_deleted(database: Database, job: NewJob, index: int = 0) -> tuple[bool, bool]:
     """Tell whether an image and its latent are marked deleted."""
-    image = database.image(job.images[index].id)
-    latent = database.latent(job.images[index].latent_id)
+    image = database.images.get(job.images[index].id)
+    latent = database.images.latent(job.images[index].latent_id)
     assert image is not None
     assert latent is not None
     return image.deleted_at is not None, latent.deleted_at is not None
@@ -133,14 +127,14 @@ async def test_what_a_killed_process_left_goes_only_when_its_job_has_ended(
     database: Database, blobs: BlobStore, make_job: JobMaker, tidy: Round
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     image = job.images[0]
     written = {image_key(image.id, "png"), latent_key(image.latent_id), handoff_key(job.id, 0)}
     for key in written:
         await blobs.put(key, b"bytes whose row was never written")
     assert (await tidy(AFTER_GRACE)).blobs == 0
     assert await keys(blobs) == written
-    database.finish_job(job.id, "cancelled")
+    database.jobs.finish(job.id, "cancelled")
     assert (await tidy(AFTER_GRACE)).blobs == 3
     assert await keys(blobs) == set()
 
@@ -149,7 +143,7 @@ async def test_bytes_that_a_broken_off_deletion_left_go(
     database: Database, blobs: BlobStore, finished: Round, tidy: Round
 ) -> None:
     job = await finished()
-    database.delete_image(job.images[0].id)
+    database.images.delete(job.images[0].id)
     assert (await tidy(AFTER_GRACE)).blobs == 3
     assert await keys(blobs) == set()
 
@@ -261,7 +255,7 @@ async def test_the_oldest_images_go_when_all_take_too_much_space(
     database: Database, finished: Round, tidy: Round
 ) -> None:
     made = [await finished() for _ in range(4)]
-    sizes = [database.image(job.images[0].id).size_bytes for job in made]  # type: ignore[union-attr]
+    sizes = [database.images.get(job.images[0].id).size_bytes for job in made]  # type: ignore[union-attr]
     assert (await tidy(AFTER_GRACE, keep_gb=sum(sizes) / 1e9)).images == 0
     assert (await tidy(AFTER_GRACE, keep_gb=sum(sizes[2:]) / 1e9)).images == 2
     assert [is_deleted(database, job)[0] for job in made] == [True, True, False, False]
@@ -271,11 +265,11 @@ async def test_an_old_latent_without_a_picture_goes_once_its_job_has_ended(
     database: Database, blobs: BlobStore, make_job: JobMaker, tidy: Round
 ) -> None:
     job = make_job(n=2)
-    database.insert_job(job)
+    database.jobs.insert(job)
     await blobs.put(latent_key(job.images[0].latent_id), b"x")
-    database.save_latent(latent_row(job))
+    database.images.save_latent(latent_row(job))
     assert (await tidy(timedelta(days=2), keep_days=1)).latents == 0
-    database.finish_job(job.id, "failed", {"code": "internal", "message": "no"})
+    database.jobs.finish(job.id, "failed", {"code": "internal", "message": "no"})
     assert (await tidy(timedelta(days=2), keep_days=1)).latents == 1
     assert await keys(blobs) == set()
 
@@ -289,7 +283,7 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
     assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 0, 1)
     assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
     assert await blobs.exists(image_key(job.images[0].id, "png"))
-    hub = EventHub(EventLog(database))
+    hub = EventHub(database)
     assert [event.type async for event in hub.follow(job.id)] == ["succeeded"]
     await hub.close()
 
@@ -298,7 +292,7 @@ async def test_events_and_previews_of_an_open_job_stay(
     database: Database, blobs: BlobStore, door: MemoryDoor, make_job: JobMaker, tidy: Round
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     await door.make_image(job.id)
     assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))

@@ -73,7 +73,7 @@ async def test_a_refused_text_is_a_bad_request_that_names_the_rule_and_not_the_w
     assert (error["code"], error["field"]) == ("moderation_blocked", field)
     assert "'violence'" in error["message"]
     assert "gore" not in error["message"].lower()
-    assert door.database.list_jobs() == ([], None)
+    assert door.database.jobs.page() == ([], None)
 
 
 async def test_a_trusted_keys_end_users_are_known_to_the_checker(
@@ -158,7 +158,7 @@ async def test_a_list_that_cannot_be_read_lets_nothing_pass(
     assert answer.json()["error"]["code"] == "moderation_failed"
     assert "retry-after" in answer.headers
     assert str(path) not in answer.text
-    assert door.database.list_jobs() == ([], None)
+    assert door.database.jobs.page() == ([], None)
 
 
 async def test_refusals_are_counted_by_rule(make_request: RequestMaker, path: Path) -> None:

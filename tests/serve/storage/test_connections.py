@@ -16,10 +16,10 @@ from sqlalchemy import make_url, text
 from cascade_core.errors import NotReady
 from serve.storage import connections
 from serve.storage.database import Database
+from serve.storage.events import lock_events
 from serve.storage.postgresql import BoundedConnection
 from serve.storage.records import NewJob
 from serve.storage.schema import upgrade as schema
-from serve.storage.schema.tables import lock_events
 
 JobMaker = Callable[..., NewJob]
 
@@ -119,14 +119,14 @@ def test_a_lock_that_another_holds_is_waited_for_so_long_only(
     with opened(postgres_url) as holder:
         holder.create_tables()
         job = make_job()
-        holder.insert_job(job)
+        holder.jobs.insert(job)
         with (
             opened(postgres_url + "&options=-c%20lock_timeout=100ms") as database,
             holder.writing() as connection,
         ):
             lock_events(connection)
             with pytest.raises(NotReady) as caught:
-                database.finish_job(job.id, "cancelled")
+                database.jobs.finish(job.id, "cancelled")
             assert "lock timeout" in caught.value.reason
             assert "lock" not in str(caught.value)
 
@@ -162,8 +162,8 @@ def test_a_database_whose_connections_are_all_in_use_is_not_ready(
     with opened(either_url, 1) as database:
         database.create_tables()
         with database.reading(), pytest.raises(NotReady):
-            database.is_open("x")
-        assert not database.is_open("x")
+            database.jobs.is_open("x")
+        assert not database.jobs.is_open("x")
 
 
 async def test_a_call_that_waits_too_long_for_a_connection_fails_and_does_nothing_later(

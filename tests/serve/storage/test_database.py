@@ -11,9 +11,7 @@ import pytest
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
-from serve.gateway.abandoned_jobs import _free_key
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import NewJob, OpenLimits
 from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, body, finished_after
@@ -45,14 +43,14 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 
 
 def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in EventLog(database).of_job(job_id)]
+    return [event.type for event in database.events.of_job(job_id)]
 
 
 def test_a_new_job_is_queued_with_exactly_the_documented_fields(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     shown = body(database, job.id)
     assert shown.keys() == JOB_KEYS
     assert shown["state"] == "queued"
@@ -72,8 +70,8 @@ def test_client_state_comes_back_with_the_job(database: Database, make_job: JobM
 
 def test_the_same_job_inserted_twice_is_one_job(database: Database, make_job: JobMaker) -> None:
     job = make_job()
-    assert database.insert_job(job) is None
-    assert database.insert_job(job) == job.id
+    assert database.jobs.insert(job) is None
+    assert database.jobs.insert(job) == job.id
     assert types(database, job.id) == ["queued"]
 
 
@@ -84,19 +82,19 @@ def test_a_request_whose_twin_is_given_up_in_the_same_moment_is_recorded(
     twin, job = (
         replace(job, claim=replace(job.claim, key="same")) for job in (make_job(), make_job())
     )
-    insert = database._insert_job
+    insert = database.jobs._insert
 
     def insert_behind_the_twin(job: NewJob, limits: OpenLimits | None) -> None:
-        monkeypatch.setattr(database, "_insert_job", insert)
+        monkeypatch.setattr(database.jobs, "_insert", insert)
         insert(twin, None)
         try:
             insert(job, limits)
         finally:
-            _free_key(database, twin.id)
-            database.finish_job(twin.id, "cancelled")
+            database.jobs.release_idempotency_key(twin.id)
+            database.jobs.finish(twin.id, "cancelled")
 
-    monkeypatch.setattr(database, "_insert_job", insert_behind_the_twin)
-    assert database.insert_job(job) is None
+    monkeypatch.setattr(database.jobs, "_insert", insert_behind_the_twin)
+    assert database.jobs.insert(job) is None
     assert types(database, job.id) == ["queued"]
 
 
@@ -106,9 +104,9 @@ def test_a_request_that_cannot_be_recorded_is_never_called_accepted(
     def taken(job: NewJob, limits: OpenLimits | None) -> None:
         raise Conflict("this id is taken already")
 
-    monkeypatch.setattr(database, "_insert_job", taken)
+    monkeypatch.setattr(database.jobs, "_insert", taken)
     with pytest.raises(NotReady):
-        database.insert_job(make_job())
+        database.jobs.insert(make_job())
 
 
 def test_the_last_event_leaves_out_what_the_client_keeps_with_the_job(
@@ -116,8 +114,8 @@ def test_the_last_event_leaves_out_what_the_client_keeps_with_the_job(
 ) -> None:
     """It stays in the table for good, and a chat's token is in there."""
     job_id = add(database, make_job(client_state={"address": {"token": "secret"}}))
-    database.finish_job(job_id, "succeeded")
-    last = EventLog(database).of_job(job_id)[-1]
+    database.jobs.finish(job_id, "succeeded")
+    last = database.events.of_job(job_id)[-1]
     shown = body(database, job_id)
     assert shown.pop("client_state") == {"address": {"token": "secret"}}
     assert last.data == {"job": shown}
@@ -125,19 +123,19 @@ def test_the_last_event_leaves_out_what_the_client_keeps_with_the_job(
 
 def test_the_id_of_another_request_is_refused(database: Database, make_job: JobMaker) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     with pytest.raises(IdempotencyMismatch):
-        database.insert_job(replace(job, claim=replace(job.claim, body="another")))
+        database.jobs.insert(replace(job, claim=replace(job.claim, body="another")))
     assert types(database, job.id) == ["queued"]
 
 
 def test_an_unknown_job_is_none(database: Database) -> None:
-    assert database.job("nope") is None
+    assert database.jobs.get("nope") is None
 
 
 def test_times_come_back_aware_and_in_utc(database: Database, make_job: JobMaker) -> None:
     before = datetime.now(UTC)
-    job = database.job(add(database, make_job()))
+    job = database.jobs.get(add(database, make_job()))
     assert job is not None
     assert job.created_at.utcoffset() == timedelta(0)
     assert before <= job.created_at <= datetime.now(UTC)
@@ -145,9 +143,9 @@ def test_times_come_back_aware_and_in_utc(database: Database, make_job: JobMaker
 
 def test_only_a_queued_job_starts(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
-    assert database.start_job(job_id)
-    assert not database.start_job(job_id)
-    assert not database.start_job("nope")
+    assert database.jobs.start(job_id)
+    assert not database.jobs.start(job_id)
+    assert not database.jobs.start("nope")
     shown = body(database, job_id)
     assert (shown["state"], shown["position"]) == ("running", None)
     assert shown["started_at"] >= shown["created_at"]
@@ -155,12 +153,14 @@ def test_only_a_queued_job_starts(database: Database, make_job: JobMaker) -> Non
 
 def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
-    database.start_job(job_id)
-    database.progress(job_id, "c", 3, 20, 0, preview_key=f"previews/{job_id}-0-c-3.webp")
+    database.jobs.start(job_id)
+    database.jobs.record_progress(
+        job_id, "c", 3, 20, 0, preview_key=f"previews/{job_id}-0-c-3.webp"
+    )
     shown = body(database, job_id)
     assert shown["stage"] == "c"
     assert shown["progress"] == {"step": 3, "steps": 20, "index": 0}
-    event = EventLog(database).of_job(job_id)[-1]
+    event = database.events.of_job(job_id)[-1]
     assert event.type == "progress"
     assert event.data == {
         "stage": "c",
@@ -173,28 +173,28 @@ def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job:
 
 def test_progress_after_the_end_is_ignored(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
-    database.finish_job(job_id, "cancelled")
-    database.progress(job_id, "c", 1, 20, 0)
+    database.jobs.finish(job_id, "cancelled")
+    database.jobs.record_progress(job_id, "c", 1, 20, 0)
     assert types(database, job_id) == ["queued", "cancelled"]
     assert body(database, job_id)["stage"] is None
 
 
 def test_the_last_event_carries_the_whole_job(database: Database, make_job: JobMaker) -> None:
     job = make_job()
-    database.insert_job(job)
-    database.start_job(job.id)
-    database.progress(job.id, "a", 1, 1, 0)
-    database.save_image(job.images[0].id, 10)
-    database.add_cost(job.id, "c", 1.0)
-    database.add_cost(job.id, "c", 0.5)
-    database.add_cost(job.id, "b", 0.25)
-    assert database.finish_job(job.id, "succeeded")
+    database.jobs.insert(job)
+    database.jobs.start(job.id)
+    database.jobs.record_progress(job.id, "a", 1, 1, 0)
+    database.images.save(job.images[0].id, 10)
+    database.jobs.add_cost(job.id, "c", 1.0)
+    database.jobs.add_cost(job.id, "c", 0.5)
+    database.jobs.add_cost(job.id, "b", 0.25)
+    assert database.jobs.finish(job.id, "succeeded")
     shown = body(database, job.id)
-    assert EventLog(database).of_job(job.id)[-1].data == {"job": shown}
+    assert database.events.of_job(job.id)[-1].data == {"job": shown}
     assert shown["cost"] == {"c_s": 1.5, "b_s": 0.25, "a_s": 0}
     assert (shown["stage"], shown["progress"], shown["eta_s"]) == (None, None, None)
     assert len(shown["images"]) == 1
-    loaded = database.job(job.id)
+    loaded = database.jobs.get(job.id)
     assert loaded is not None
     assert loaded.latency_s is not None
     assert loaded.latency_s >= 0
@@ -203,9 +203,9 @@ def test_the_last_event_carries_the_whole_job(database: Database, make_job: JobM
 def test_a_failed_job_keeps_its_error(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
     error = {"code": "out_of_memory", "message": "the device ran out of memory"}
-    assert database.finish_job(job_id, "failed", error)
+    assert database.jobs.finish(job_id, "failed", error)
     assert body(database, job_id)["error"] == error
-    assert not database.finish_job(job_id, "succeeded")
+    assert not database.jobs.finish(job_id, "succeeded")
     assert body(database, job_id)["state"] == "failed"
 
 
@@ -218,7 +218,7 @@ def test_exactly_one_of_many_racing_callers_ends_a_job(
 
     def finish(other: Database) -> bool:
         barrier.wait()
-        return other.finish_job(job_id, "succeeded")
+        return other.jobs.finish(job_id, "succeeded")
 
     with ThreadPoolExecutor(8) as pool:
         assert sorted(pool.map(finish, databases)) == [False] * 7 + [True]
@@ -241,16 +241,16 @@ def test_writers_in_many_threads_do_not_lock_each_other_out(
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(work, ids))
     for job_id in ids:
-        steps = [event.data["step"] for event in EventLog(database).of_job(job_id, limit=50)[1:]]
+        steps = [event.data["step"] for event in database.events.of_job(job_id, limit=50)[1:]]
         assert steps == list(range(1, 26))
-    ordered = [event.id for event in EventLog(database).since(0)]
+    ordered = [event.id for event in database.events.since(0)]
     assert ordered == sorted(set(ordered))
 
 
 def _create_and_insert(url: str, job: NewJob) -> None:
     database = Database(url)
     database.create_tables()
-    database.insert_job(job)
+    database.jobs.insert(job)
 
 
 def test_processes_that_start_together_can_all_create_the_tables(
@@ -264,28 +264,28 @@ def test_processes_that_start_together_can_all_create_the_tables(
     for starter in starters:
         starter.join(HANG_S)
     assert [starter.exitcode for starter in starters] == [0, 0, 0]
-    assert Database(database_url).open_job_ids() == [job.id for job in jobs]
+    assert Database(database_url).jobs.open_ids() == [job.id for job in jobs]
 
 
 def test_creating_tables_again_keeps_what_is_there(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
     database.create_tables()
-    assert database.open_job_ids() == [job_id]
+    assert database.jobs.open_ids() == [job_id]
 
 
 def test_a_job_is_open_until_it_ends(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
-    assert database.is_open(job_id)
-    database.finish_job(job_id, "cancelled")
-    assert not database.is_open(job_id)
-    assert not database.is_open("unknown")
+    assert database.jobs.is_open(job_id)
+    database.jobs.finish(job_id, "cancelled")
+    assert not database.jobs.is_open(job_id)
+    assert not database.jobs.is_open("unknown")
 
 
 def test_jobs_are_listed_newest_first_page_by_page(database: Database, make_job: JobMaker) -> None:
     ids = [add(database, make_job()) for _ in range(5)]
-    first, cursor = database.list_jobs(limit=2)
-    second, cursor = database.list_jobs(limit=2, cursor=cursor)
-    third, end = database.list_jobs(limit=2, cursor=cursor)
+    first, cursor = database.jobs.page(limit=2)
+    second, cursor = database.jobs.page(limit=2, cursor=cursor)
+    third, end = database.jobs.page(limit=2, cursor=cursor)
     assert [job.id for job in first + second + third] == ids[::-1]
     assert end is None
     assert [job.position for job in first] == [4, 3]
@@ -295,11 +295,11 @@ def test_jobs_are_listed_by_state_and_user(database: Database, make_job: JobMake
     mine = add(database, make_job(user="ann"))
     add(database, make_job(user="bob"))
     done = add(database, make_job(user="ann"))
-    database.finish_job(done, "succeeded")
-    assert [job.id for job in database.list_jobs(user="ann")[0]] == [done, mine]
-    assert [job.id for job in database.list_jobs("succeeded", "ann")[0]] == [done]
-    assert database.list_jobs("failed") == ([], None)
-    assert len(database.open_job_ids()) == 2
+    database.jobs.finish(done, "succeeded")
+    assert [job.id for job in database.jobs.page(user="ann")[0]] == [done, mine]
+    assert [job.id for job in database.jobs.page("succeeded", "ann")[0]] == [done]
+    assert database.jobs.page("failed") == ([], None)
+    assert len(database.jobs.open_ids()) == 2
 
 
 def test_a_job_over_a_users_limit_is_refused_until_one_ends(
@@ -310,14 +310,14 @@ def test_a_job_over_a_users_limit_is_refused_until_one_ends(
         finished_after(database, add(database, make_job()), seconds)
     first = make_job(user="ann")
     for job in (first, make_job(user="ann")):
-        database.insert_job(job, limits)
+        database.jobs.insert(job, limits)
     with pytest.raises(RateLimited) as refused:
-        database.insert_job(make_job(user="ann"), limits)
+        database.jobs.insert(make_job(user="ann"), limits)
     assert refused.value.retry_after_s == 3.0
-    assert database.insert_job(first, limits) == first.id
-    assert database.insert_job(make_job(user="bob"), limits) is None
-    database.finish_job(first.id, "succeeded")
-    assert database.insert_job(make_job(user="ann"), limits) is None
+    assert database.jobs.insert(first, limits) == first.id
+    assert database.jobs.insert(make_job(user="bob"), limits) is None
+    database.jobs.finish(first.id, "succeeded")
+    assert database.jobs.insert(make_job(user="ann"), limits) is None
 
 
 def test_a_job_over_the_common_limit_is_refused_whoever_asks(
@@ -325,9 +325,9 @@ def test_a_job_over_the_common_limit_is_refused_whoever_asks(
 ) -> None:
     limits = OpenLimits(total=3, per_user=2)
     for user in ("ann", "bob", "cid"):
-        database.insert_job(make_job(user=user), limits)
+        database.jobs.insert(make_job(user=user), limits)
     with pytest.raises(RateLimited, match="3 jobs open"):
-        database.insert_job(make_job(user="dan"), limits)
+        database.jobs.insert(make_job(user="dan"), limits)
 
 
 def test_requests_at_the_same_time_do_not_pass_a_limit_together(
@@ -338,7 +338,7 @@ def test_requests_at_the_same_time_do_not_pass_a_limit_together(
 
     def accepted(job: NewJob) -> bool:
         try:
-            database.insert_job(job, limits)
+            database.jobs.insert(job, limits)
         except RateLimited:
             return False
         return True
@@ -350,16 +350,16 @@ def test_requests_at_the_same_time_do_not_pass_a_limit_together(
 def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> None:
     first, second = add(database, make_job()), add(database, make_job())
     for step in range(1, 4):
-        database.progress(first, "c", step, 3, 0)
-        database.progress(second, "c", step, 3, 0)
-    seen = EventLog(database).of_job(first)
+        database.jobs.record_progress(first, "c", step, 3, 0)
+        database.jobs.record_progress(second, "c", step, 3, 0)
+    seen = database.events.of_job(first)
     assert [event.type for event in seen] == ["queued", "progress", "progress", "progress"]
-    assert EventLog(database).of_job(first, after_id=seen[1].id) == seen[2:]
-    assert EventLog(database).of_job(first, limit=2) == seen[:2]
-    everything = EventLog(database).since(0)
+    assert database.events.of_job(first, after_id=seen[1].id) == seen[2:]
+    assert database.events.of_job(first, limit=2) == seen[:2]
+    everything = database.events.since(0)
     assert len(everything) == 8
-    assert everything[-1].id == EventLog(database).last_id()
-    assert EventLog(database).since(everything[5].id) == everything[6:]
+    assert everything[-1].id == database.events.last_id()
+    assert database.events.since(everything[5].id) == everything[6:]
     assert seen[0].at.utcoffset() == timedelta(0)
 
 
@@ -372,6 +372,6 @@ def test_request_survives_the_round_trip(
     database: Database, make_job: JobMaker, make_request: Callable[..., GenerationRequest]
 ) -> None:
     changes = {"prompt": "naïve \U0001f3a8 'quoted'", "seed": 2**32 - 1, "guidance_scale": 2.5}
-    job = database.job(add(database, make_job(**changes)))
+    job = database.jobs.get(add(database, make_job(**changes)))
     assert job is not None
     assert job.request == make_request(**changes)

@@ -26,7 +26,7 @@ async def test_known_keys_are_taken_for_a_while_when_the_database_does_not_answe
 ) -> None:
     keys.create("ann", ["read"])
     clock = Clock()
-    ring = KeyRing(keys, clock)
+    ring = KeyRing(database, clock)
     known = await ring.keys()
     with database.writing() as connection:
         connection.execute(text("ALTER TABLE api_keys RENAME TO away"))
@@ -47,7 +47,7 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
 ) -> None:
     keys.create("ann", ["read"])
     clock = Clock()
-    ring = KeyRing(keys, clock)
+    ring = KeyRing(database, clock)
     known, answers = await ring.keys(), Event()
     read = keys.all
 
@@ -86,7 +86,7 @@ async def test_only_the_operator_is_told_what_the_disk_said(
     full = sqlite3.OperationalError("database or disk is full")
     failing = OperationalError("INSERT", {}, full)
     monkeypatch.setattr(database, "probe", raising(database, failing))
-    monkeypatch.setattr(database, "job", raising(database, failing))
+    monkeypatch.setattr(database.jobs, "get", raising(database, failing))
     stranger = (await client.get("/readyz")).text
     told = (await client.get("/readyz", headers=root)).json()
     answer = await client.get("/v1/jobs/01J0000000000000000000000X", headers=reader)

@@ -7,9 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import NewJob
-from serve.storage.sleeping import record_sleeping
 from tests.serve.recorded_jobs import add, body, finished_after
 
 JobMaker = Callable[..., NewJob]
@@ -21,7 +19,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 
 
 def position(database: Database, job_id: str) -> int | None:
-    job = database.job(job_id)
+    job = database.jobs.get(job_id)
     assert job is not None
     return job.position
 
@@ -31,11 +29,11 @@ def test_the_position_counts_the_jobs_that_end_before(
 ) -> None:
     ids = [add(database, make_job()) for _ in range(4)]
     assert [position(database, job_id) for job_id in ids] == [0, 1, 2, 3]
-    database.start_job(ids[0])
+    database.jobs.start(ids[0])
     assert [position(database, job_id) for job_id in ids] == [None, 1, 2, 3]
-    database.finish_job(ids[0], "succeeded")
+    database.jobs.finish(ids[0], "succeeded")
     assert position(database, ids[3]) == 2
-    assert EventLog(database).of_job(ids[3])[0].data == {"position": 3, "eta_s": None}
+    assert database.events.of_job(ids[3])[0].data == {"position": 3, "eta_s": None}
 
 
 def test_a_user_stands_behind_no_more_than_the_first_job_of_a_flood(
@@ -54,8 +52,8 @@ def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
     first, large = add(database, make_job()), add(database, make_job(n=4))
     assert body(database, first)["eta_s"] == 3.0
     assert body(database, large)["eta_s"] == 15.0
-    assert EventLog(database).of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
-    database.start_job(first)
+    assert database.events.of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
+    database.jobs.start(first)
     assert 0 < body(database, first)["eta_s"] <= 3.0
 
 
@@ -63,19 +61,19 @@ def test_no_time_is_promised_while_a_stage_that_a_job_needs_has_to_start(
     database: Database, make_job: JobMaker
 ) -> None:
     finished_after(database, add(database, make_job()), 2.0)
-    record_sleeping(database, {"c", "a"})
-    record_sleeping(database, {"c"})
+    database.scaled_to_zero.record({"c", "a"})
+    database.scaled_to_zero.record({"c"})
     new, varied = (
         add(database, make_job()),
         add(database, make_job(kind="vary_details", latent_id="x")),
     )
-    assert EventLog(database).of_job(new)[0].data == {"position": 0, "eta_s": None}
+    assert database.events.of_job(new)[0].data == {"position": 0, "eta_s": None}
     assert body(database, new)["eta_s"] is None
     assert body(database, varied)["eta_s"] is not None
-    database.start_job(new)
-    database.progress(new, "b", 1, 10, 0)
+    database.jobs.start(new)
+    database.jobs.record_progress(new, "b", 1, 10, 0)
     assert body(database, new)["eta_s"] is not None
-    record_sleeping(database, set())
+    database.scaled_to_zero.record(set())
     assert body(database, add(database, make_job()))["eta_s"] is not None
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
-from serve.storage.events import EventLog
 from serve.storage.records import LatentRow, NewJob
 
 JobMaker = Callable[..., NewJob]
@@ -22,13 +21,13 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 
 
 def body(database: Database, job_id: str) -> dict[str, Any]:
-    job = database.job(job_id)
+    job = database.jobs.get(job_id)
     assert job is not None
     return job.to_json()
 
 
 def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in EventLog(database).of_job(job_id)]
+    return [event.type for event in database.events.of_job(job_id)]
 
 
 def latent_row(job: NewJob, index: int = 0) -> LatentRow:
@@ -38,13 +37,13 @@ def latent_row(job: NewJob, index: int = 0) -> LatentRow:
 
 def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> None:
     job = make_job(n=2)
-    database.insert_job(job)
-    assert database.image(job.images[1].id) is None
-    assert database.save_image(job.images[1].id, 1234, 0.5)
-    assert not database.save_image(job.images[1].id, 1234, 0.5)
-    assert not database.save_image("nope", 1, 0.5)
+    database.jobs.insert(job)
+    assert database.images.get(job.images[1].id) is None
+    assert database.images.save(job.images[1].id, 1234, 0.5)
+    assert not database.images.save(job.images[1].id, 1234, 0.5)
+    assert not database.images.save("nope", 1, 0.5)
     assert types(database, job.id) == ["queued", "image"]
-    assert EventLog(database).of_job(job.id)[-1].data == {
+    assert database.events.of_job(job.id)[-1].data == {
         "index": 1,
         "id": job.images[1].id,
         "latent_id": job.images[1].latent_id,
@@ -70,13 +69,13 @@ def test_an_image_saved_by_racing_callers_is_told_once(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     barrier = threading.Barrier(4)
 
     def save(_number: int) -> bool:
         barrier.wait()
-        database.save_latent(latent_row(job))
-        return database.save_image(job.images[0].id, 10)
+        database.images.save_latent(latent_row(job))
+        return database.images.save(job.images[0].id, 10)
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(save, range(4))) == [False] * 3 + [True]
@@ -87,9 +86,9 @@ def test_planned_images_are_known_before_they_are_ready(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job(n=3)
-    database.insert_job(job)
-    database.save_image(job.images[2].id, 10)
-    loaded = database.job(job.id)
+    database.jobs.insert(job)
+    database.images.save(job.images[2].id, 10)
+    loaded = database.jobs.get(job.id)
     assert loaded is not None
     assert [image.id for image in loaded.images] == [image.id for image in job.images]
     assert [image.ready for image in loaded.images] == [False, False, True]
@@ -99,10 +98,10 @@ def test_an_image_that_comes_after_the_end_is_not_shown(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job()
-    database.insert_job(job)
-    database.finish_job(job.id, "cancelled")
-    assert not database.save_image(job.images[0].id, 10)
-    assert database.image(job.images[0].id) is None
+    database.jobs.insert(job)
+    database.jobs.finish(job.id, "cancelled")
+    assert not database.images.save(job.images[0].id, 10)
+    assert database.images.get(job.images[0].id) is None
     assert types(database, job.id) == ["queued", "cancelled"]
 
 
@@ -110,60 +109,60 @@ def test_a_latent_is_kept_once_with_all_it_was_made_from(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job()
-    database.insert_job(job)
+    database.jobs.insert(job)
     row = latent_row(job)
-    database.save_latent(row)
-    database.save_latent(LatentRow(row.id, "other", 3, ModelRef("x", "y", "z"), row.request))
-    assert database.latent(row.id) == row
-    assert database.latent("nope") is None
+    database.images.save_latent(row)
+    database.images.save_latent(LatentRow(row.id, "other", 3, ModelRef("x", "y", "z"), row.request))
+    assert database.images.latent(row.id) == row
+    assert database.images.latent("nope") is None
 
 
 def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job(n=2)
-    database.insert_job(job)
+    database.jobs.insert(job)
     for index in range(2):
-        database.save_latent(latent_row(job, index))
+        database.images.save_latent(latent_row(job, index))
         key = f"previews/{job.id}-{index}-c-5.webp"
-        database.progress(job.id, "c", 5, 20, index, preview_key=key)
-        database.save_image(job.images[index].id, 10)
-    deleted = database.delete_image(job.images[0].id)
+        database.jobs.record_progress(job.id, "c", 5, 20, index, preview_key=key)
+        database.images.save(job.images[index].id, 10)
+    deleted = database.images.delete(job.images[0].id)
     assert deleted is not None
     assert deleted.latent_id == job.images[0].latent_id
     assert deleted.preview_names == ("0-c-5.webp",)
-    image, latent = database.image(job.images[0].id), database.latent(deleted.latent_id)
+    image, latent = database.images.get(job.images[0].id), database.images.latent(deleted.latent_id)
     assert image is not None
     assert image.deleted_at is not None
     assert latent is not None
     assert latent.deleted_at is not None
     assert [shown["index"] for shown in body(database, job.id)["images"]] == [1]
-    again = database.delete_image(job.images[0].id)
+    again = database.images.delete(job.images[0].id)
     assert again is not None
     assert again.latent_id == deleted.latent_id
-    assert database.image(job.images[0].id) == image
-    assert database.delete_image("nope") is None
+    assert database.images.get(job.images[0].id) == image
+    assert database.images.delete("nope") is None
 
 
 def test_deleting_a_variation_leaves_the_originals_latent(
     database: Database, make_job: JobMaker
 ) -> None:
     original = make_job()
-    database.insert_job(original)
-    database.save_latent(latent_row(original))
-    database.save_image(original.images[0].id, 10)
+    database.jobs.insert(original)
+    database.images.save_latent(latent_row(original))
+    database.images.save(original.images[0].id, 10)
     latent_id = original.images[0].latent_id
     variation = make_job(kind="vary_details", latent_id=latent_id)
-    database.insert_job(variation)
-    database.save_image(variation.images[0].id, 10)
+    database.jobs.insert(variation)
+    database.images.save(variation.images[0].id, 10)
 
-    deleted = database.delete_image(variation.images[0].id)
+    deleted = database.images.delete(variation.images[0].id)
     assert deleted is not None
     assert deleted.latent_id is None
-    kept = database.latent(latent_id)
+    kept = database.images.latent(latent_id)
     assert kept is not None
     assert kept.deleted_at is None
 
-    deleted = database.delete_image(original.images[0].id)
+    deleted = database.images.delete(original.images[0].id)
     assert deleted is not None
     assert deleted.latent_id == latent_id

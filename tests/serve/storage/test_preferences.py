@@ -12,7 +12,6 @@ import pytest
 from cascade_core.errors import Internal, NotReady
 from serve.storage import preferences
 from serve.storage.database import Database
-from serve.storage.preferences import Preferences
 from serve.storage.records import JobOwner
 from tests.serve.conftest import Bearer
 from tests.serve.memory_door import MemoryDoor
@@ -60,7 +59,7 @@ async def test_nobody_keeps_more_names_than_allowed(
 
 
 def test_values_put_under_a_new_name_at_the_same_time_are_all_taken(database: Database) -> None:
-    preferences_, owner = Preferences(database), JobOwner("bot", None)
+    preferences_, owner = database.preferences, JobOwner("bot", None)
     starts = Barrier(4)
 
     def put(number: int) -> None:

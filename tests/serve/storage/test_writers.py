@@ -22,7 +22,7 @@ def test_writers_of_one_process_wait_in_line_however_long_it_takes(
     with ThreadPoolExecutor(1) as thread:
         with database.writing() as connection:
             connection.execute(update(jobs).values(stage="c"))
-            waiting = thread.submit(database.start_job, "nothing")
+            waiting = thread.submit(database.jobs.start, "nothing")
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
         assert waiting.result() is False

@@ -78,7 +78,7 @@ class Stage:
 
 
 async def in_inbox(stage: Stage) -> list[str]:
-    jobs, _ = stage.service.database.list_jobs(inbox=f"discord.{stage.fake.bot.id}")
+    jobs, _ = stage.service.database.jobs.page(inbox=f"discord.{stage.fake.bot.id}")
     return [job.id for job in jobs]
 
 

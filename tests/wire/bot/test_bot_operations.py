@@ -81,7 +81,7 @@ async def test_where_a_late_picture_could_not_be_brought_a_long_queue_is_refused
 ) -> None:
     await start_bot()
     job_id, _ = await stage.picture()
-    made = stage.service.database.job(job_id)
+    made = stage.service.database.jobs.get(job_id)
     assert made is not None
     assert made.finished_at is not None
     slow = update(jobs).values(started_at=made.finished_at - timedelta(hours=1))
@@ -94,5 +94,5 @@ async def test_where_a_late_picture_could_not_be_brought_a_long_queue_is_refused
     assert refused.receiver == bea.user
     # The refusal does not wait for the job's cancellation.
     await asyncio.wait_for(stage.service.door.ended(await stage.submitted()), HANG_S)
-    assert stage.service.database.open_job_ids() == []
+    assert stage.service.database.jobs.open_ids() == []
     await stage.imagine("a fox that may be late")

@@ -47,7 +47,7 @@ async def test_a_delivery_that_was_not_noted_is_not_delivered_as_a_second_messag
 ) -> None:
     bot = await start_bot()
     job_id, message = await stage.imagine()
-    state = stage.service.database.job(job_id).client_state  # type: ignore[union-attr]
+    state = stage.service.database.jobs.get(job_id).client_state  # type: ignore[union-attr]
     await stage.finished(job_id, message)
     await delivered(stage)
     await bot.kill()
@@ -64,7 +64,7 @@ async def test_a_direct_message_that_was_sent_before_a_crash_is_not_sent_again(
     bot = await start_bot()
     job_id, _ = await stage.imagine(private=True)
     stage.fake.let_pass(16 * 60)
-    state = stage.service.database.job(job_id).client_state  # type: ignore[union-attr]
+    state = stage.service.database.jobs.get(job_id).client_state  # type: ignore[union-attr]
     assert state is not None
     await stage.service.succeed(job_id)
     await delivered(stage)
@@ -154,7 +154,7 @@ async def test_buttons_work_after_a_restart_of_bot_and_service(
     await start_bot()
     clicked = await stage.alice.click(message, "Vary details")
     varied_id = await stage.submitted()
-    varied = stage.service.database.job(varied_id)
+    varied = stage.service.database.jobs.get(varied_id)
     assert varied is not None
     assert varied.request.latent_id == stage.service.door.images(job_id)[0].latent_id
     await stage.finished(varied_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
@@ -176,7 +176,7 @@ async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
     await start_bot()
     submitted = await stage.alice.submit(opened, prompt="a blue fox", size="384x256", seed="8")
     job_id = await stage.submitted()
-    job = stage.service.database.job(job_id)
+    job = stage.service.database.jobs.get(job_id)
     assert job is not None
     asked = (job.request.prompt, job.request.negative_prompt, job.request.width, job.request.seed)
     assert asked == ("a blue fox", "blur_ry", 384, 8)

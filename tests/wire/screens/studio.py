@@ -66,14 +66,14 @@ class StudioDoor(MemoryDoor):
             for image in job.images
         )
         job = replace(job, images=tuple(images))
-        earlier_id = await asyncio.to_thread(self.database.insert_job, job)
+        earlier_id = await asyncio.to_thread(self.database.jobs.insert, job)
         if earlier_id is None:
             with SetWorkflowID(job.id):
                 await DBOS.start_workflow_async(self.workflow.run, job.id)
         return earlier_id or job.id
 
     async def cancel(self, job_id: str) -> bool:
-        is_first = await asyncio.to_thread(self.database.finish_job, job_id, "cancelled")
+        is_first = await asyncio.to_thread(self.database.jobs.finish, job_id, "cancelled")
         self.workflow.cancel(job_id)
         return is_first
 

@@ -291,7 +291,7 @@ async def test_a_key_over_its_limit_is_told_when_to_come_back(
     refused = await client.post("/v1/jobs", json={"prompt": "x"}, headers=hasty)
     assert (refused.status_code, code(refused)) == (429, "rate_limited")
     assert 1 <= int(refused.headers["retry-after"]) <= 30
-    assert door.database.list_jobs()[0] == []
+    assert door.database.jobs.page()[0] == []
     assert (await client.get("/v1/jobs", headers=calm)).status_code == 200
 
 
@@ -330,10 +330,10 @@ def test_buckets_that_are_full_again_or_too_many_are_forgotten(
 
 
 async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
-    keys: KeyStore,
+    keys: KeyStore, database: Database
 ) -> None:
     clock = Clock()
-    ring = KeyRing(keys, clock)
+    ring = KeyRing(database, clock)
     assert await ring.keys() == {}
     key, _ = keys.create("ann", ["read"])
     assert await ring.keys() == {}

@@ -73,7 +73,7 @@ async def test_our_own_values_go_in_by_extra_body_and_come_out(
     }
     answer = await client.images.generate(prompt="x", n=2, user="ann", extra_body=extra)
     shown = answer.model_dump()
-    job = running.database.job(shown["job_id"])
+    job = running.database.jobs.get(shown["job_id"])
     assert job is not None
     assert extra.items() <= job.request.to_dict().items()
     assert job.owner.user == "ann"
@@ -110,7 +110,7 @@ async def test_compression_is_the_quality_of_the_file_and_not_of_the_stored_imag
         image = opened(answer.data[0].b64_json)
         assert isinstance(image, JpegImageFile)
         coarseness.append(sum(image.quantization[0]))
-        job = running.database.job(answer.model_dump()["job_id"])
+        job = running.database.jobs.get(answer.model_dump()["job_id"])
         assert job is not None
         assert job.request.format == "png"
     assert coarseness[0] > coarseness[1]
@@ -285,7 +285,7 @@ async def test_a_job_that_takes_too_long_goes_on_and_is_named(
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")
     job_id = caught.value.response.json()["job_id"]
     assert job_id in caught.value.message
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     assert not job.is_terminal
 
@@ -299,7 +299,7 @@ async def test_a_client_that_leaves_cancels_its_job(
     await asyncio.gather(generating, return_exceptions=True)
     async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
 
@@ -359,7 +359,7 @@ async def test_a_repeated_stream_shows_the_same_job_again(
 
     first, again = await drawn(), await drawn()
     assert [event.to_dict() for event in again] == [event.to_dict() for event in first]
-    running.database.delete_image(first[-1].to_dict()["image_id"])
+    running.database.images.delete(first[-1].to_dict()["image_id"])
     await running.blobs.delete(f"images/{first[-1].to_dict()['image_id']}.png")
     with pytest.raises(openai.APIError, match="was deleted"):
         await drawn()

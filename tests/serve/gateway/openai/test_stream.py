@@ -34,7 +34,7 @@ def opened(b64_json: str) -> Image.Image:
 
 async def draw(door: MemoryDoor, job_id: str) -> None:
     """Do a job with all its previews."""
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     for index in range(job.request.n):
         for stage, step in (("c", 3), C_MIDDLE, C_LAST, C_LAST, B_MIDDLE):
@@ -87,7 +87,7 @@ async def test_every_event_has_the_fields_of_openais_types_with_their_values(
         assert opened(body["b64_json"]).format == "WEBP"
     completed = events[-1].to_dict()
     assert completed["usage"]["total_tokens"] == 0
-    job = drawing.database.job(completed["job_id"])
+    job = drawing.database.jobs.get(completed["job_id"])
     assert job is not None
     assert completed["image_id"] == job.images[0].id
     assert completed["latent_id"] == job.images[0].latent_id
@@ -178,7 +178,7 @@ async def test_a_client_that_leaves_the_stream_cancels_its_job(
     await events.close()
     async with asyncio.timeout(HANG_S):
         await door.ended(job_id)
-    job = door.database.job(job_id)
+    job = door.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
 

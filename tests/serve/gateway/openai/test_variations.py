@@ -18,7 +18,6 @@ from openai import AsyncOpenAI
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from serve.gateway.middleware.requests import UPLOAD_LIMITS
-from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
 
@@ -61,7 +60,7 @@ async def test_a_picture_of_ours_becomes_variations_of_itself(
     answer = await vary(openai_client, file, n=2, model="demo", user="ann", extra_body=extra)
     assert [item["latent_id"] for item in answer["data"]] == [image["latent_id"]] * 2
     assert [item["decoder_seed"] for item in answer["data"]] == [9, 10]
-    job = running.database.job(answer["job_id"])
+    job = running.database.jobs.get(answer["job_id"])
     assert job is not None
     assert (job.request.kind, job.request.seed, job.request.decoder_steps) == ("vary_details", 5, 4)
     assert job.owner.user == "ann"
@@ -182,7 +181,7 @@ async def test_a_deleted_picture_cannot_be_varied(
 async def test_somebody_elses_picture_is_as_unknown_as_a_forged_one(
     openai_client: AsyncOpenAI, running: MemoryDoor
 ) -> None:
-    store = KeyStore(running.database)
+    store = running.database.keys
     ann, bob = (store.create(name, ["create", "read"])[1] for name in ("ann", "bob"))
     file, _ = await generated(openai_client.with_options(api_key=ann))
     answers: list[CascadeError | Any] = []

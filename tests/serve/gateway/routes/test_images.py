@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from cascade_core.handoff import ModelRef
-from serve.storage.blobs.blob_store import BlobStore, image_key, latent_key, preview_key
+from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
+from serve.storage.blobs.blob_store import BlobStore
 from tests.serve.memory_door import PREVIEW, MemoryDoor
 
 NOT_THERE = [

@@ -103,7 +103,7 @@ async def test_two_conversions_run_at_a_time_few_wait_and_all_else_goes_on(
 async def test_a_conversion_goes_on_for_the_others_when_its_first_client_leaves(
     services: Services, client: httpx.AsyncClient, door: MemoryDoor, held: Held
 ) -> None:
-    image = door.database.image((await made(client, door))[0])
+    image = door.database.images.get((await made(client, door))[0])
     assert image is not None
     variant = conversions.Variant("webp")
     first, second = (
@@ -140,7 +140,7 @@ async def test_copies_of_a_picture_that_is_gone_are_found_by_the_upkeep_and_othe
     for image_id in (kept, deleted):
         for query in ("format=webp", "metadata=none"):
             await client.get(f"/v1/images/{image_id}?{query}")
-    database.delete_image(deleted)
+    database.images.delete(deleted)
 
     async def no_workflows(_before: Any) -> int:
         return 0

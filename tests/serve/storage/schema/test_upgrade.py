@@ -14,9 +14,9 @@ from sqlalchemy import insert, text
 
 from cascade_core.errors import DatabaseNewer, NotReady
 from serve.storage.database import Database
-from serve.storage.events import EventLog
+from serve.storage.image_store import latent_values
+from serve.storage.job_store import planned_values
 from serve.storage.records import LatentRow, NewJob, utc_now
-from serve.storage.rows import latent_values, planned_values
 from serve.storage.schema import migrations, tables
 from tests.serve.storage.test_images import latent_row
 
@@ -69,11 +69,11 @@ def test_the_revisions_make_the_tables_that_the_code_expects(database: Database)
 
 def test_event_ids_never_come_back(database: Database, make_job: JobMaker) -> None:
     job = make_job()
-    database.insert_job(job)
-    last = EventLog(database).last_id()
+    database.jobs.insert(job)
+    last = database.events.last_id()
     run_sql(database, "DELETE FROM events")
-    database.finish_job(job.id, "cancelled")
-    assert EventLog(database).last_id() > last
+    database.jobs.finish(job.id, "cancelled")
+    assert database.events.last_id() > last
 
 
 def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
@@ -89,10 +89,10 @@ def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
     done = database.create_tables()
 
     assert done.before == "0001"
-    assert database.open_job_ids() == [job.id]
-    assert [found.id for found in database.list_jobs(inbox="bot")[0]] == [job.id]
-    assert database.latent(latent.id) == latent
-    assert database.save_image(job.images[0].id, 10)
+    assert database.jobs.open_ids() == [job.id]
+    assert [found.id for found in database.jobs.page(inbox="bot")[0]] == [job.id]
+    assert database.images.latent(latent.id) == latent
+    assert database.images.save(job.images[0].id, 10)
     with database.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
@@ -136,7 +136,7 @@ def test_a_release_runs_on_a_later_one_s_database_that_only_adds_to_it(
 ) -> None:
     """So that the release that serves can restart its processes while the next one starts."""
     first = make_job()
-    database.insert_job(first)
+    database.jobs.insert(first)
     run_sql(
         database,
         "ALTER TABLE jobs ADD COLUMN future VARCHAR(8);"
@@ -146,9 +146,9 @@ def test_a_release_runs_on_a_later_one_s_database_that_only_adds_to_it(
     done = database.create_tables()
     assert (done.before, done.after) == ("9999", "9999")
     second = make_job()
-    database.insert_job(second)
-    assert database.finish_job(first.id, "succeeded")
-    assert database.open_job_ids() == [second.id]
+    database.jobs.insert(second)
+    assert database.jobs.finish(first.id, "succeeded")
+    assert database.jobs.open_ids() == [second.id]
     assert revision(database) == "9999"
 
 

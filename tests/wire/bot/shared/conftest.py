@@ -49,7 +49,7 @@ async def stage(
     yield stage
     fake.faults.clear()
     service.door.error = None
-    for job_id in service.database.open_job_ids():
+    for job_id in service.database.jobs.open_ids():
         service.door.finish(job_id, "cancelled")
     await delivered(stage)
     while not service.submitted.empty():

@@ -78,7 +78,7 @@ async def test_what_somebody_has_set_holds_for_their_orders_unless_they_say_othe
     likes = {"aspect": "wide", "negative": "text", "preview": False}
     await (await stage.alice.slash(stage.channel, "settings", **likes)).reply()
     job_id, message = await stage.imagine()
-    asked = stage.service.database.job(job_id).request  # type: ignore[union-attr]
+    asked = stage.service.database.jobs.get(job_id).request  # type: ignore[union-attr]
     assert asked.width > asked.height
     assert asked.negative_prompt == "text"
     await stage.service.door.show_preview(job_id, "c", 6)
@@ -86,7 +86,7 @@ async def test_what_somebody_has_set_holds_for_their_orders_unless_they_say_othe
     assert message.files == {}
     says = {"aspect": "tall", "negative": "blur"}
     job_id, _ = await stage.imagine("another fox", **says)
-    asked = stage.service.database.job(job_id).request  # type: ignore[union-attr]
+    asked = stage.service.database.jobs.get(job_id).request  # type: ignore[union-attr]
     assert asked.width < asked.height
     assert asked.negative_prompt == "blur"
 
@@ -124,7 +124,7 @@ async def test_limits_hold_for_what_a_person_leaves_open_and_for_what_was_made_b
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     await (await boss.slash(stage.channel, "admin limits", steps=5)).reply()
     job_id, _ = await stage.picture()
-    assert stage.service.database.job(job_id).request.steps == 5  # type: ignore[union-attr]
+    assert stage.service.database.jobs.get(job_id).request.steps == 5  # type: ignore[union-attr]
     told = await (await stage.alice.click(message, "Re-roll")).reply()
     assert "option `steps` of `/imagine`" in told.text
     await (await boss.slash(stage.channel, "admin limits", steps=0, images=1)).reply()
@@ -151,7 +151,7 @@ async def test_one_person_has_a_bounded_number_of_pictures_under_way(stage: Stag
     answers = [await one.reply() for one in asked]
     assert ["At most 4 of your pictures" in one.text for one in answers].count(True) == 1
     accepted = [await stage.submitted() for _ in range(4)]
-    assert sorted(stage.service.database.open_job_ids()) == sorted(accepted)
+    assert sorted(stage.service.database.jobs.open_ids()) == sorted(accepted)
 
 
 async def test_a_parameter_in_a_prompt_or_form_is_refused_by_name(stage: Stage) -> None:
@@ -318,7 +318,7 @@ async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> N
     await stage.alice.click(panel, "Cancel")
     await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
     await stage.fake.wait_for(lambda: "Cancelled" in message.text)
-    job = stage.service.database.job(job_id)
+    job = stage.service.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
 
@@ -341,7 +341,7 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
     assert "and 2 more" in panel.text
     await stage.alice.click(panel, "Cancel all")
     await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
-    assert stage.service.database.open_job_ids() == [kept_id]
+    assert stage.service.database.jobs.open_ids() == [kept_id]
 
 
 async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: Stage) -> None:

@@ -74,7 +74,7 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     job_id, message = await stage.picture(count=2)
     clicked = await stage.alice.click(message, "V2")
     varied_id = await stage.submitted()
-    varied = stage.service.database.job(varied_id)
+    varied = stage.service.database.jobs.get(varied_id)
     assert varied is not None
     assert varied.request.kind == "vary_details"
     assert varied.request.latent_id == stage.service.door.images(job_id)[1].latent_id
@@ -92,7 +92,7 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
 
 async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage: Stage) -> None:
     job_id, message = await stage.picture()
-    stage.service.database.delete_image(stage.service.door.images(job_id)[0].id)
+    stage.service.database.images.delete(stage.service.door.images(job_id)[0].id)
     clicked = await stage.alice.click(message, "Vary details")
     answer = await clicked.reply(lambda m: "not available any more" in m.text)
     assert answer.receiver == stage.alice.user
@@ -124,7 +124,7 @@ async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) ->
         assert "somebody else" in answer.text or "moderator" in answer.text
     assert stage.service.submitted.empty()
     assert not message.is_deleted
-    assert stage.service.database.open_job_ids() == [job_id]
+    assert stage.service.database.jobs.open_ids() == [job_id]
 
 
 @pytest.mark.parametrize("action", ["Delete", "erase"])
@@ -172,7 +172,7 @@ async def test_nothing_is_ordered_by_an_interaction_that_discord_has_forgotten(
     await stage.alice.slash(stage.channel, "imagine", prompt="a lost fox")
     await stage.fake.wait_for(lambda: forgotten.used == 1)
     job_id, message = await stage.imagine("a kept fox")
-    assert stage.service.database.open_job_ids() == [job_id]
+    assert stage.service.database.jobs.open_ids() == [job_id]
     assert stage.alice.messages(stage.channel) == [message]
 
 
@@ -234,11 +234,11 @@ async def test_a_moderator_cancels_what_is_made_in_their_server_and_nothing_else
     own, found["custom_id"] = found["custom_id"], f"v1:cancel:{other_id}"
     refused = await (await mod.click(message, "Cancel")).reply(lambda m: m.receiver == mod.user)
     assert "Only who asked" in refused.text
-    assert other_id in stage.service.database.open_job_ids()
+    assert other_id in stage.service.database.jobs.open_ids()
     found["custom_id"] = own
     await mod.click(message, "Cancel")
     await stage.fake.wait_for(lambda: "Cancelled" in message.text)
-    assert stage.service.database.open_job_ids() == [other_id]
+    assert stage.service.database.jobs.open_ids() == [other_id]
 
 
 def ids_of(message: Message) -> list[str]:
@@ -317,7 +317,7 @@ async def test_cancel_ends_the_job_and_offers_another_try(stage: Stage) -> None:
     job_id, message = await stage.imagine()
     await stage.alice.click(message, "Cancel")
     await stage.fake.wait_for(lambda: "Cancelled" in message.text)
-    job = stage.service.database.job(job_id)
+    job = stage.service.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
     assert list(message.buttons) == ["Try again", "Delete"]

@@ -8,7 +8,6 @@ import pytest
 
 from cascade_core.errors import Internal
 from cascade_core.request import GenerationRequest
-from serve.storage.job_warnings import add_warnings
 from tests.wire.bot.conftest import Stage
 from tests.wire.fake_discord.messages import walk
 
@@ -16,7 +15,7 @@ pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures(
 
 
 def request_of(stage: Stage, job_id: str) -> GenerationRequest:
-    job = stage.service.database.job(job_id)
+    job = stage.service.database.jobs.get(job_id)
     assert job is not None
     return job.request
 
@@ -102,7 +101,7 @@ async def test_numbers_are_places_after_a_deletion(stage: Stage) -> None:
 async def test_what_the_model_did_not_read_is_said_under_the_picture(stage: Stage) -> None:
     job_id, message = await stage.imagine("a long prompt")
     warning = "only the first 75 tokens of the prompt are used"
-    add_warnings(stage.service.database, job_id, [warning])
+    stage.service.database.jobs.add_warnings(job_id, [warning])
     await stage.finished(job_id, message)
     assert "-# ⚠️ The model read only the first 75 tokens" in message.text
 

@@ -1,7 +1,10 @@
+"""The deadline of a job grows with its estimate."""
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from serve.storage.job_deadline import AT_LEAST_S, UNKNOWN_S, time_allowed_s
+from serve.settings import MIN_DEADLINE_S
+from serve.storage.admission import UNKNOWN_DEADLINE_S, time_allowed_s
 
 seconds = st.floats(0, 1e6)
 
@@ -18,9 +21,9 @@ def test_more_work_is_never_granted_less_time(estimate_s: float, more_s: float) 
 
 @given(seconds)
 def test_a_job_may_take_several_times_its_estimate(estimate_s: float) -> None:
-    assert time_allowed_s(estimate_s) >= AT_LEAST_S + 5 * estimate_s
+    assert time_allowed_s(estimate_s) >= MIN_DEADLINE_S + 5 * estimate_s
 
 
 def test_as_long_as_nothing_was_measured_there_are_hours() -> None:
-    assert time_allowed_s(None) == UNKNOWN_S >= 6 * 3600
-    assert time_allowed_s(None, at_least_s=10 * UNKNOWN_S) == 10 * UNKNOWN_S
+    assert time_allowed_s(None) == UNKNOWN_DEADLINE_S >= 6 * 3600
+    assert time_allowed_s(None, at_least_s=10 * UNKNOWN_DEADLINE_S) == 10 * UNKNOWN_DEADLINE_S

@@ -1,0 +1,70 @@
+"""Admission of new jobs: the limits of open jobs, and the deadline and position of each job."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final
+
+from sqlalchemy import Connection, func, select, update
+
+from cascade_core.errors import RateLimited
+from cascade_core.request import GenerationRequest
+from serve.settings import MIN_DEADLINE_S
+from serve.storage.estimates import estimate_queue, recent_seconds_per_work
+from serve.storage.job_queries import owned_by
+from serve.storage.records import OPEN_STATES, JobOwner, OpenLimits
+from serve.storage.schema.tables import database_now, jobs
+from serve.workload import job_work, stages_of
+
+DEADLINE_FACTOR: Final = 10.0
+"""Later jobs may overtake a job, and a stage may lose some of its replicas."""
+UNKNOWN_DEADLINE_S: Final = 24 * 3600.0
+"""Before anything was measured: a slow machine may need hours for its first jobs."""
+UNKNOWN_JOB_S: Final = 5.0
+"""Assumed run time of a job before anything was measured."""
+
+
+def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) -> None:
+    """Refuse a job if too many jobs are open.
+
+    Raises:
+        RateLimited: says after how many seconds one of the open jobs is probably done.
+    """
+    _check_limit(connection, limits.per_user, "you have", *owned_by(owner))
+    _check_limit(connection, limits.total, "there are")
+
+
+def admit(
+    connection: Connection, job_id: str, request: GenerationRequest, min_deadline_s: float
+) -> dict[str, Any]:
+    """Give a job that was just recorded its deadline; returns its position and estimate."""
+    estimate = estimate_queue(connection)
+    eta_s = estimate.queued_eta_s(job_id, job_work(request))
+    allowed = timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
+    deadline_at = database_now(connection) + allowed
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(deadline_at=deadline_at))
+    shown_s = None if estimate.waits_for_start(stages_of(request)) else eta_s
+    return {"position": estimate.positions[job_id].position, "eta_s": shown_s}
+
+
+def time_allowed_s(estimate_s: float | None, at_least_s: float = MIN_DEADLINE_S) -> float:
+    """Return the seconds that a job may take from its acceptance to its end.
+
+    Args:
+        estimate_s: of waiting and running, from measured rates; None before anything was measured.
+        at_least_s: granted to every job, whatever its estimate.
+    """
+    if estimate_s is None:
+        return max(UNKNOWN_DEADLINE_S, at_least_s)
+    return at_least_s + DEADLINE_FACTOR * estimate_s
+
+
+def _check_limit(connection: Connection, limit: int, whose: str, *conditions: Any) -> None:
+    query = select(func.count(), func.avg(jobs.c.work))
+    count, work = connection.execute(query.where(jobs.c.state.in_(OPEN_STATES), *conditions)).one()
+    if count < limit:
+        return
+    seconds_per_work = recent_seconds_per_work(connection)
+    job_s = UNKNOWN_JOB_S if seconds_per_work is None else seconds_per_work * work
+    message = f"{whose} {count} jobs open, and {limit} are allowed; try again later"
+    raise RateLimited(message, retry_after_s=max(1.0, job_s))

@@ -1,0 +1,68 @@
+"""The keys of the blob store: where images, latents, hand-offs and previews are kept."""
+
+from __future__ import annotations
+
+import re
+from typing import get_args
+
+from cascade_core.errors import InvalidRequest
+from cascade_core.operations.fields import ImageFormat
+
+_SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
+_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
+BARE_MARK = "~bare"
+"""Follows an image's id in the key of its copy without metadata. Ids never contain this mark."""
+
+
+def latent_key(latent_id: str) -> str:
+    """Return where a Stage C latent is kept."""
+    return f"latents/{_part('latent_id', latent_id)}.msgpack"
+
+
+def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
+    """Return where an image is kept; its copies in other formats and without metadata likewise."""
+    name = _part("image_id", image_id) + ("" if has_metadata else BARE_MARK)
+    return f"images/{name}.{_part('format', image_format)}"
+
+
+def image_keys(image_id: str) -> list[str]:
+    """Return every key under which an image and its copies may be kept."""
+    formats = get_args(ImageFormat)
+    return [
+        image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)
+    ]
+
+
+def handoff_key(job_id: str, index: int) -> str:
+    """Return where a Stage B latent waits for Stage A."""
+    return f"handoffs/{_part('job_id', job_id)}-{int(index)}.msgpack"
+
+
+def preview_key(job_id: str, index: int, stage: str, step: int) -> str:
+    """Return where a preview is kept."""
+    return (
+        f"previews/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}-{int(step)}.webp"
+    )
+
+
+def preview_name(job_id: str, key: str) -> str:
+    """Return the last part of a preview's URL, ``<index>-<stage>-<step>.webp``, from its key."""
+    return key.removeprefix(f"previews/{job_id}-")
+
+
+def preview_key_from_name(job_id: str, name: str) -> str:
+    """Return the key of a preview from its job and the last part of its URL.
+
+    Raises:
+        InvalidRequest: not a name that :func:`preview_name` makes.
+    """
+    match = _PREVIEW_NAME.fullmatch(name)
+    if match is None:
+        raise InvalidRequest("no such preview", "name")
+    return preview_key(job_id, int(match["index"]), match["stage"], int(match["step"]))
+
+
+def _part(name: str, value: str) -> str:
+    if not _SAFE_PART.fullmatch(value):
+        raise InvalidRequest(f"{name} may hold letters, digits, '_', '.' and '-' only", name)
+    return value

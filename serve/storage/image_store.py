@@ -1,0 +1,206 @@
+"""Images and the Stage C latents that they are made from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import suppress
+from typing import Any
+
+from sqlalchemy import Connection, delete, insert, select, update
+
+from cascade_core.errors import Conflict
+from cascade_core.handoff import ModelRef
+from cascade_core.request import GenerationRequest
+from serve.storage.connections import Connections
+from serve.storage.events import append_event
+from serve.storage.job_queries import Row, owned_by
+from serve.storage.job_store import add_cost, update_open
+from serve.storage.records import (
+    DeletedImage,
+    ImageRow,
+    JobOwner,
+    LatentRow,
+    StageCUse,
+    utc_now,
+)
+from serve.storage.schema.tables import events, images, jobs, latents
+
+
+class ImageStore:
+    """Writes and reads images and latents; every method is one transaction and blocks."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def get(self, image_id: str) -> ImageRow | None:
+        """Return an image that is ready, also a deleted one."""
+        with self._connections.reading() as connection:
+            return _ready_image(connection, image_id)
+
+    def save(self, image_id: str, size_bytes: int, seconds: float = 0.0) -> bool:
+        """Mark a planned image as ready, add Stage A's cost and append the event ``image``.
+
+        Returns:
+            False if it was ready already, is unknown, or its job has ended meanwhile.
+        """
+        planned = select(images).where(images.c.id == image_id)
+        ready = update(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
+        values = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
+        with self._connections.writing() as connection:
+            row = connection.execute(planned).mappings().first()
+            if row is None or not update_open(connection, row["job_id"], {}):
+                return False
+            if connection.execute(ready.values(**values)).rowcount == 0:
+                return False
+            add_cost(connection, row["job_id"], "a", seconds)
+            names = ("index", "id", "latent_id", "seed", "decoder_seed")
+            data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
+            append_event(connection, row["job_id"], "image", data)
+        return True
+
+    def delete(self, image_id: str) -> DeletedImage | None:
+        """Mark an image deleted, and its latent with it; None if there is no such image.
+
+        The latent stays while it belongs to another image: a variation does not take the
+        original's latent along. Deleting again is no error and covers the same things.
+        """
+        now = utc_now()
+        with self._connections.writing() as connection:
+            image = _ready_image(connection, image_id)
+            if image is None:
+                return None
+            gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
+            connection.execute(gone.values(deleted_at=now))
+            latent_id = None if _is_latent_needed(connection, image) else image.latent_id
+            with_it = update(latents).where(
+                latents.c.id == latent_id, latents.c.deleted_at.is_(None)
+            )
+            connection.execute(with_it.values(deleted_at=now))
+            return DeletedImage(image, latent_id, _preview_names(connection, image))
+
+    def latent(self, latent_id: str) -> LatentRow | None:
+        """Return a latent, also a deleted one."""
+        query = select(latents).where(latents.c.id == latent_id)
+        with self._connections.reading() as connection:
+            row = connection.execute(query).mappings().first()
+        return None if row is None else _latent_from(row)
+
+    def save_latent(self, row: LatentRow, seconds: float = 0.0, use: StageCUse = "ran") -> None:
+        """Record a stored latent, its cost and how it came about; the first call counts."""
+        image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
+        known = select(latents.c.id).where(latents.c.id == row.id)
+        with suppress(Conflict), self._connections.writing() as connection:
+            if connection.execute(known).first() is None:
+                connection.execute(insert(latents).values(**latent_values(row)))
+                connection.execute(image.values(stage_c=use))
+                add_cost(connection, row.job_id, "c", seconds)
+
+    def find_equal_latent(
+        self, fingerprint: str, request: GenerationRequest, owner: JobOwner
+    ) -> LatentRow | None:
+        """Return a latent that Stage C would make again for this request of one image.
+
+        Only latents of the same API key and end user are found: the time and the cost of an answer
+        must not tell what others generated.
+        """
+        made_by_owner = select(jobs.c.id).where(*owned_by(owner))
+        query = select(latents).where(
+            latents.c.content == _content_digest(fingerprint, request),
+            latents.c.deleted_at.is_(None),
+            latents.c.job_id.in_(made_by_owner),
+        )
+        with self._connections.reading() as connection:
+            row = connection.execute(query.limit(1)).mappings().first()
+        return None if row is None else _latent_from(row)
+
+    def exclude_from_reuse(self, latent_id: str) -> None:
+        """Keep a latent out of later searches for an equal one."""
+        change = update(latents).where(latents.c.id == latent_id).values(content=None)
+        with self._connections.writing() as connection:
+            connection.execute(change)
+
+    def forget_latent(self, latent_id: str) -> None:
+        """Remove the row of a latent that Stage C makes anew."""
+        with self._connections.writing() as connection:
+            connection.execute(delete(latents).where(latents.c.id == latent_id))
+
+    def discard_latents_without_image(self, job_id: str) -> list[str]:
+        """Mark a job's own latents deleted that became no image; returns their ids."""
+        unmade = select(images.c.latent_id).where(
+            images.c.job_id == job_id, images.c.ready_at.is_(None)
+        )
+        own = latents.c.job_id == job_id, latents.c.id.in_(unmade)
+        with self._connections.writing() as connection:
+            ids = list(connection.execute(select(latents.c.id).where(*own)).scalars())
+            connection.execute(update(latents).where(*own).values(deleted_at=utc_now()))
+        return ids
+
+
+def latent_values(row: LatentRow) -> dict[str, Any]:
+    """Return a latent's columns."""
+    return {
+        "id": row.id,
+        "job_id": row.job_id,
+        "index": row.index,
+        "model_id": row.model.id,
+        "model_revision": row.model.revision,
+        "model_fingerprint": row.model.fingerprint,
+        "request": row.request.to_dict(),
+        "created_at": row.created_at,
+        "deleted_at": row.deleted_at,
+        "content": _content_digest(row.model.fingerprint, row.request),
+    }
+
+
+def _latent_from(row: Row) -> LatentRow:
+    model = ModelRef(row["model_id"], row["model_revision"], row["model_fingerprint"])
+    names = ("id", "job_id", "index", "created_at", "deleted_at")
+    request = GenerationRequest.from_stored(row["request"])
+    return LatentRow(model=model, request=request, **{name: row[name] for name in names})
+
+
+def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
+    """Return a digest of everything that determines a Stage C latent: equal ones are the same."""
+    given = [
+        fingerprint,
+        request.prompt,
+        request.negative_prompt,
+        request.width,
+        request.height,
+        request.seed,
+        request.steps,
+        request.guidance_scale,
+    ]
+    return hashlib.sha256(json.dumps(given).encode()).hexdigest()
+
+
+def _ready_image(connection: Connection, image_id: str) -> ImageRow | None:
+    query = select(images).where(images.c.id == image_id, images.c.ready_at.is_not(None))
+    row = connection.execute(query).mappings().first()
+    return None if row is None else ImageRow(**row)
+
+
+def _is_latent_needed(connection: Connection, image: ImageRow) -> bool:
+    """Return True if this image's latent was made for another image or is used by one."""
+    latent = select(latents).where(latents.c.id == image.latent_id)
+    row = connection.execute(latent).mappings().first()
+    if row is None or (row["job_id"], row["index"]) == (image.job_id, image.index):
+        return False
+    others = select(images.c.id).where(
+        images.c.latent_id == image.latent_id, images.c.deleted_at.is_(None)
+    )
+    return connection.execute(others.limit(1)).first() is not None
+
+
+def _preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:
+    """Return the names of all previews of an image."""
+    query = select(events.c.data).where(
+        events.c.job_id == image.job_id, events.c.type == "progress"
+    )
+    urls = [
+        data["preview_url"]
+        for data in connection.execute(query).scalars()
+        if data["index"] == image.index and "preview_url" in data
+    ]
+    return tuple(dict.fromkeys(url.rpartition("/")[2] for url in urls))

@@ -1,0 +1,219 @@
+"""Reads of jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select
+
+from cascade_core.request import GenerationRequest
+from serve.release import is_later
+from serve.storage.connections import Connections
+from serve.storage.estimates import QueueEstimate, estimate_queue
+from serve.storage.records import (
+    OPEN_STATES,
+    TERMINAL_STATES,
+    ImageRow,
+    Job,
+    JobOwner,
+    JobState,
+    OpenJob,
+    utc_now,
+)
+from serve.storage.schema.tables import database_now, images, jobs
+from serve.workload import stages_of
+
+Row = Mapping[str, Any] | RowMapping
+
+
+class JobQueries:
+    """Reads jobs; every method is one transaction and blocks."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def get(self, job_id: str) -> Job | None:
+        """Return a job as it stands."""
+        with self._connections.reading() as connection:
+            return load_job(connection, job_id)
+
+    def owner_of(self, job_id: str) -> JobOwner | None:
+        """Return the owner of a job; None if there is no such job."""
+        query = select(jobs.c.owner, jobs.c.user).where(jobs.c.id == job_id)
+        with self._connections.reading() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else JobOwner(row.owner, row.user)
+
+    def open_job(self, job_id: str) -> OpenJob | None:
+        """Return what an open job needs to run; None if it has ended or is unknown."""
+        names = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.created_at, jobs.c.context)
+        query = select(*names).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+        with self._connections.reading() as connection:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            request = GenerationRequest.from_stored(row["request"])
+            owner = JobOwner(row["owner"], row["user"])
+            found = tuple(_images_by_job(connection, [job_id])[job_id])
+            return OpenJob(job_id, request, owner, row["created_at"], found, row["context"] or {})
+
+    def page(
+        self,
+        state: JobState | None = None,
+        user: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+        owner: str | None = None,
+        inbox: str | None = None,
+    ) -> tuple[list[Job], str | None]:
+        """Return jobs, newest first, and the cursor of the next page or None.
+
+        Args:
+            state: of the jobs.
+            user: an end user or a label.
+            cursor: of this page; None: the first.
+            limit: most jobs of a page.
+            owner: the id of an API key.
+            inbox: named in the client's state.
+        """
+        query = _matching(state=state, user=user, cursor=cursor, owner=owner, inbox=inbox)
+        query = query.limit(limit + 1)
+        with self._connections.reading() as connection:
+            rows = list(connection.execute(query).mappings())
+            found = load_jobs(connection, rows[:limit])
+        return found, found[-1].id if len(rows) > limit else None
+
+    def is_open(self, job_id: str) -> bool:
+        """Return True if a job is known and has not ended."""
+        query = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+        with self._connections.reading() as connection:
+            return connection.execute(query).first() is not None
+
+    def open_ids(self) -> list[str]:
+        """Return the queued and running jobs, oldest first."""
+        query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES)).order_by(jobs.c.id)
+        with self._connections.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def runnable_ids(self, min_age: timedelta) -> list[str]:
+        """Return the open jobs of at least an age, oldest first; none of a later release."""
+        with self._connections.reading() as connection:
+            is_old = jobs.c.created_at < database_now(connection) - min_age
+            query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
+            rows = connection.execute(query.order_by(jobs.c.id))
+            return [row.id for row in rows if not is_later(row.release)]
+
+    def of_later_releases(self, job_ids: Collection[str]) -> set[str]:
+        """Return which of these jobs a later release has accepted."""
+        query = select(jobs.c.id, jobs.c.release).where(jobs.c.id.in_(job_ids))
+        with self._connections.reading() as connection:
+            return {row.id for row in connection.execute(query) if is_later(row.release)}
+
+    def count(self, ended_within: timedelta | None = None) -> dict[str, int]:
+        """Return the number of jobs by state.
+
+        Args:
+            ended_within: also count the jobs that ended within this time; None: open jobs only.
+        """
+        query = select(jobs.c.state, func.count()).group_by(jobs.c.state)
+        with self._connections.reading() as connection:
+            found = list(connection.execute(query.where(jobs.c.state.in_(OPEN_STATES))))
+            if ended_within is not None:
+                is_recent = jobs.c.finished_at >= utc_now() - ended_within
+                found += connection.execute(
+                    query.where(jobs.c.state.in_(TERMINAL_STATES), is_recent)
+                )
+            return {state: count for state, count in found}
+
+
+def load_job(connection: Connection, job_id: str) -> Job | None:
+    """Return a job as it stands."""
+    rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())
+    return load_jobs(connection, rows)[0] if rows else None
+
+
+def load_jobs(connection: Connection, rows: Sequence[Row]) -> list[Job]:
+    """Build jobs from rows of ``jobs``, with their images, positions and estimates."""
+    by_job = _images_by_job(connection, [row["id"] for row in rows])
+    is_any_open = any(row["state"] in OPEN_STATES for row in rows)
+    estimate = estimate_queue(connection) if is_any_open else QueueEstimate({}, 0, None, "")
+    return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
+
+
+def owned_by(owner: JobOwner) -> tuple[Any, Any]:
+    """Return the conditions of the jobs of one end user of one API key."""
+    return (
+        jobs.c.owner.is_not_distinct_from(owner.key_id),
+        jobs.c.user.is_not_distinct_from(owner.user),
+    )
+
+
+def _images_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:
+    by_job: dict[str, list[ImageRow]] = {job_id: [] for job_id in job_ids}
+    if job_ids:
+        query = select(images).where(images.c.job_id.in_(job_ids)).order_by(images.c.index)
+        for row in connection.execute(query).mappings():
+            by_job[row["job_id"]].append(ImageRow(**row))
+    return by_job
+
+
+def _matching(
+    *,
+    state: JobState | None,
+    user: str | None,
+    cursor: str | None,
+    owner: str | None,
+    inbox: str | None,
+) -> Select[Any]:
+    """Return the query of the jobs that match all given values, newest first."""
+    query = select(jobs).order_by(jobs.c.id.desc())
+    if state is not None:
+        query = query.where(jobs.c.state == state)
+    if user is not None:
+        query = query.where(or_(jobs.c.user == user, jobs.c.label == user))
+    if owner is not None:
+        query = query.where(jobs.c.owner == owner)
+    if inbox is not None:
+        query = query.where(jobs.c.inbox == inbox)
+    return query if cursor is None else query.where(jobs.c.id < cursor)
+
+
+def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) -> Job:
+    is_running = row["state"] == "running"
+    has_step = is_running and row["step"] is not None
+    progress = {"step": row["step"], "steps": row["steps"], "index": row["image_index"]}
+    request = GenerationRequest.from_stored(row["request"])
+    place = estimate.positions.get(row["id"])
+    return Job(
+        id=row["id"],
+        state=row["state"],
+        stage=row["stage"] if is_running else None,
+        progress=progress if has_step else None,
+        position=None if place is None else place.position,
+        eta_s=_eta_s(row, request, estimate),
+        created_at=row["created_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+        deadline_at=row["deadline_at"],
+        request=request,
+        client_state=row["client_state"],
+        owner=JobOwner(row["owner"], row["user"]),
+        images=planned,
+        warnings=tuple(row["warnings"]),
+        error=row["error"],
+        cost_s={stage: row[f"{stage}_s"] for stage in ("c", "b", "a")},
+    )
+
+
+def _eta_s(row: Row, request: GenerationRequest, estimate: QueueEstimate) -> float | None:
+    stages = stages_of(request)
+    left = stages[stages.find(row["stage"]) :] if row["stage"] else stages
+    if estimate.waits_for_start(left):
+        return None
+    if row["state"] == "queued":
+        return estimate.queued_eta_s(row["id"], row["work"])
+    if row["state"] == "running":
+        return estimate.running_eta_s(row["started_at"], row["work"])
+    return None

@@ -1,0 +1,260 @@
+"""Writes of jobs, each with the event that tells of it in the same transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from typing import Any, Literal
+
+from sqlalchemy import Connection, insert, or_, select, update
+
+from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
+from serve.release import RELEASE
+from serve.settings import MIN_DEADLINE_S
+from serve.storage.admission import admit, check_limits
+from serve.storage.blobs.blob_keys import preview_name
+from serve.storage.events import append_event, lock_events
+from serve.storage.job_queries import JobQueries, load_job
+from serve.storage.records import OPEN_STATES, Claim, Job, JobState, NewJob, OpenLimits
+from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
+from serve.workload import job_work
+
+Stage = Literal["c", "b", "a"]
+_INSERT_ATTEMPTS = 5
+
+
+class JobStore(JobQueries):
+    """Writes and reads jobs; every method is one transaction and blocks."""
+
+    def insert(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
+        """Accept a job with its planned images and append the event ``queued``.
+
+        Returns:
+            None if the job is new. The id of the earlier job, and nothing changed, if this request
+            was accepted before.
+
+        Raises:
+            IdempotencyMismatch: the id or key was used for another request.
+            RateLimited: more jobs are open than ``limits`` allow.
+            NotReady: also when the request's key changed hands in every attempt.
+        """
+        for _ in range(_INSERT_ATTEMPTS):
+            earlier_id = self.accepted_before(job.claim)
+            if earlier_id is not None:
+                return earlier_id
+            if limits is not None:  # many rejections shall not take the lock that writers need
+                with self._connections.reading() as connection:
+                    check_limits(connection, job.owner, limits)
+            with suppress(Conflict):  # the same request came in at the same time
+                self._insert(job, limits)
+                return None
+            # That job may have been cancelled since, which frees its key. Then this one is new.
+        raise NotReady("the same request comes in and is given up again and again; try again")
+
+    def accepted_before(self, claim: Claim) -> str | None:
+        """Return the id of the job that the same request became before; None if it is new.
+
+        Raises:
+            IdempotencyMismatch: the id or key was used for another request.
+        """
+        same = jobs.c.id == claim.job_id
+        if claim.key is not None:
+            same = or_(same, jobs.c.idempotency_key == claim.key)
+        with self._connections.reading() as connection:
+            rows = list(connection.execute(select(jobs.c.id, jobs.c.body_digest).where(same)))
+        if any(row.body_digest != claim.body for row in rows) or len(rows) > 1:
+            raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
+        return str(rows[0].id) if rows else None
+
+    def start(self, job_id: str) -> bool:
+        """Move a job from queued to running; False if it is not queued."""
+        change = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued")
+        with self._connections.writing() as connection:
+            values = {"state": "running", "started_at": database_now(connection)}
+            return connection.execute(change.values(values)).rowcount == 1
+
+    def record_progress(
+        self,
+        job_id: str,
+        stage: str,
+        step: int,
+        steps: int,
+        index: int,
+        preview_key: str | None = None,
+    ) -> None:
+        """Record a step and append the event ``progress``; ignored once the job has ended."""
+        data: dict[str, Any] = {"stage": stage, "step": step, "steps": steps, "index": index}
+        values = {"stage": stage, "step": step, "steps": steps, "image_index": index}
+        if preview_key is not None:
+            name = preview_name(job_id, preview_key)
+            data["preview_url"] = f"/v1/jobs/{job_id}/previews/{name}"
+        with self._connections.writing() as connection:
+            if update_open(connection, job_id, values):
+                append_event(connection, job_id, "progress", data)
+
+    def add_cost(self, job_id: str, stage: Stage, seconds: float) -> None:
+        """Add a stage's compute time to the job's cost."""
+        with self._connections.writing() as connection:
+            add_cost(connection, job_id, stage, seconds)
+
+    def add_warnings(self, job_id: str, texts: Iterable[str]) -> None:
+        """Add sentences to a job's warnings, each once: stages and images may repeat themselves."""
+        query = select(jobs.c.warnings).where(jobs.c.id == job_id).with_for_update()
+        with self._connections.writing() as connection:
+            known: list[str] = connection.execute(query).scalar_one()
+            new = [text for text in dict.fromkeys(texts) if text not in known]
+            if new:
+                change = update(jobs).where(jobs.c.id == job_id)
+                connection.execute(change.values(warnings=known + new))
+
+    def copy_warnings(self, from_id: str, job_id: str) -> None:
+        """Give a job the warnings of the job whose latent it reuses; none if that job is gone."""
+        earlier = self.get(from_id)
+        if earlier is not None and earlier.warnings:
+            self.add_warnings(job_id, earlier.warnings)
+
+    def count_crash(self, job_id: str, call: str) -> int:
+        """Count a replica that was lost while it ran a job's call; returns the crashes so far.
+
+        Args:
+            job_id: of the job.
+            call: names one of its calls, such as ``b0``.
+        """
+        # Several images of a job may lose their replicas at once; SQLite locks when it begins.
+        query = select(jobs.c.deaths).where(jobs.c.id == job_id).with_for_update()
+        with self._connections.writing() as connection:
+            counts = connection.execute(query).scalar() or {}
+            counts = counts | {call: counts.get(call, 0) + 1}
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(deaths=counts))
+        count: int = counts[call]
+        return count
+
+    def replace_client_state(
+        self, job_id: str, state: dict[str, Any] | None, expected: dict[str, Any] | None = None
+    ) -> None:
+        """Give a job another client state; of several that expect the same one, one succeeds.
+
+        A client that must neither miss a job's end nor act on it twice names an inbox in the job's
+        state. It finds its jobs by the inbox after a restart, and removes the inbox from each job
+        that it has dealt with.
+
+        Args:
+            job_id: of a job that exists.
+            state: the new one.
+            expected: what the state must be now; None: anything.
+
+        Raises:
+            Conflict: the state is another one.
+        """
+        query = select(jobs.c.client_state).where(jobs.c.id == job_id).with_for_update()
+        with self._connections.writing() as connection:
+            current = connection.execute(query).scalar()
+            if expected is not None and current != expected:
+                raise Conflict("the job's client_state is another one by now", "expected")
+            values = {"client_state": state, "inbox": _inbox_of(state)}
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
+
+    def release_idempotency_key(self, job_id: str) -> None:
+        """Free the Idempotency-Key of an open job, so that the same request becomes a new job."""
+        is_open = jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
+        with self._connections.writing() as connection:
+            connection.execute(update(jobs).where(*is_open).values(idempotency_key=None))
+
+    def finish(self, job_id: str, state: JobState, error: dict[str, Any] | None = None) -> bool:
+        """End an open job and append its last event, which carries the job as it ended.
+
+        The event leaves out ``client_state``: the event is never deleted, and clients keep there
+        what they take away later, such as a chat's token.
+
+        Returns:
+            True for exactly one caller; False when the job had ended already.
+        """
+        with self._connections.writing() as connection:
+            values = {"state": state, "error": error, "finished_at": database_now(connection)}
+            if not update_open(connection, job_id, values):
+                return False
+            job = load_job(connection, job_id)
+            if job is not None:
+                append_event(connection, job_id, state, last_event_data(job))
+        return True
+
+    def _insert(self, job: NewJob, limits: OpenLimits | None) -> None:
+        with self._connections.writing() as connection:
+            lock_events(connection)  # two that come at once must not both be the last one allowed
+            if limits is not None:
+                check_limits(connection, job.owner, limits)
+            created_at = database_now(connection)
+            connection.execute(insert(jobs).values(_job_values(job), created_at=created_at))
+            connection.execute(insert(images), planned_values(job))
+            min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
+            data = admit(connection, job.id, job.request, min_deadline_s)
+            append_event(connection, job.id, "queued", data)
+
+
+def last_event_data(job: Job) -> dict[str, Any]:
+    """Return the data of the event that ends a job's stream: the job without its client state."""
+    return {"job": replace(job, client_state=None).to_json()}
+
+
+def planned_values(job: NewJob) -> list[dict[str, Any]]:
+    """Return the columns of a job's planned images."""
+    shared = {
+        "job_id": job.id,
+        "width": job.request.width,
+        "height": job.request.height,
+        "format": job.request.format,
+        "stage_c": None if job.request.kind == "generate" else "stored",
+    }
+    return [
+        shared
+        | {
+            "id": image.id,
+            "index": image.index,
+            "latent_id": image.latent_id,
+            "seed": image.seed,
+            "decoder_seed": image.decoder_seed,
+        }
+        for image in job.images
+    ]
+
+
+def update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> bool:
+    """Change a job that has not ended; with no values only lock it. False if it has ended."""
+    change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+    return connection.execute(change.values(values or {"id": job_id})).rowcount == 1
+
+
+def add_cost(connection: Connection, job_id: str, stage: Stage, seconds: float) -> None:
+    """Add a stage's compute time to a job's cost."""
+    column = jobs.c[f"{stage}_s"]
+    change = update(jobs).where(jobs.c.id == job_id)
+    connection.execute(change.values({column: column + seconds}))
+
+
+def _job_values(job: NewJob) -> dict[str, Any]:
+    return {
+        "id": job.id,
+        "kind": job.request.kind,
+        "state": "queued",
+        "request": job.request.to_dict(),
+        "client_state": job.client_state,
+        "inbox": _inbox_of(job.client_state),
+        "owner": job.owner.key_id,
+        "user": job.owner.user,
+        "label": job.owner.label,
+        "warnings": [],
+        "idempotency_key": job.claim.key,
+        "body_digest": job.claim.body,
+        "work": job_work(job.request),
+        "release": RELEASE,
+        "context": job.context or None,
+    }
+
+
+def _inbox_of(client_state: dict[str, Any] | None) -> str | None:
+    """Return the inbox that a client's state names; None if it names none that can be stored."""
+    inbox = (client_state or {}).get("inbox")
+    # PostgreSQL keeps no NUL in text.
+    is_one = isinstance(inbox, str) and len(inbox) <= MAX_INBOX_CHARS and "\0" not in inbox
+    return inbox if is_one else None

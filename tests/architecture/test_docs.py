@@ -82,7 +82,7 @@ def test_every_module_that_is_named_is_there() -> None:
 
 def test_every_command_that_is_named_exists() -> None:
     named = set(re.findall(r"(?:^    |`|bin/|&& )cascade ([a-z]+)", PROSE, flags=re.MULTILINE))
-    commands = get_command(app).list_commands(None)  # type: ignore[attr-defined]
+    commands = get_command(app).list_commands(None)
     assert "generate" in named
     assert named <= set(commands)
 

@@ -9,8 +9,8 @@ from discord.ext import commands
 from bot.interactions.responder import Interaction, Responder
 from bot.interactions.submission import Submission
 from bot.policy import job_request
-from bot.policy.aspects import aspect_name, aspects_to_choose, parse_aspect
-from bot.policy.job_request import MAX_IMAGES, Aspect, JobRequest
+from bot.policy.aspects import Aspect, aspect_name, aspects_to_choose, parse_aspect, size_of
+from bot.policy.job_request import MAX_IMAGES, JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.policy.user_defaults import UserDefaults
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
@@ -118,4 +118,4 @@ class Imagine(commands.Cog):
     async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
         if aspect is None:
             return None, None
-        return job_request.size_of(aspect, await self._submission.model())
+        return size_of(aspect, await self._submission.model())

@@ -1,4 +1,4 @@
-"""What a server's admins allow, and what people like by default; kept in the service by name."""
+"""The rules that a server's admins set; the service stores them as preferences."""
 
 from __future__ import annotations
 
@@ -26,12 +26,11 @@ class GuildRules:
     """A server's rules; zero and empty mean no limit.
 
     Attributes:
-        max_images, max_steps: for one request.
-        max_open: jobs under way per person.
-        words: that neither prompts nor negative prompts may have, see
-            :mod:`cascade_core.word_filter`.
-        adult_words: that they may have in age-restricted channels only.
-        channels: where pictures may be made.
+        max_images, max_steps: limits of one request.
+        max_open: open jobs per person.
+        words: blocked in prompts and negative prompts; see :mod:`cascade_core.word_filter`.
+        adult_words: blocked outside age-restricted channels.
+        channels: ids of the channels where pictures may be made.
     """
 
     max_images: int = 0
@@ -45,12 +44,12 @@ class GuildRules:
         """Check an request.
 
         Args:
-            request: what is asked for.
-            channel_ids: where: the channel, and for a thread the channel around it.
-            is_adult: that channel is age-restricted.
+            request: the request.
+            channel_ids: the channel, and for a thread also its parent channel.
+            is_adult: the channel is age-restricted.
 
         Raises:
-            UserError: the first rule that it breaks.
+            UserError: the request breaks a rule; the first one is named.
         """
         if self.channels and not set(channel_ids) & set(self.channels):
             named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
@@ -76,12 +75,15 @@ class GuildRules:
         return WordFilter(self.adult_words)
 
     def with_words(self, add: str, remove: str, is_adult: bool) -> GuildRules:
-        """Return the rules with words added and removed, each given with commas between.
+        """Return the rules with words added and removed.
 
-        What is added but has nothing to look for is left out.
+        Args:
+            add: words separated by commas; words without letters or symbols to match are dropped.
+            remove: words separated by commas.
+            is_adult: change the list for channels that are not age-restricted.
 
         Raises:
-            UserError: there would be too many.
+            UserError: the list would be too long.
         """
         name = "adult_words" if is_adult else "words"
         removed, added = _parts(remove), words_of(add)
@@ -95,10 +97,10 @@ class GuildRules:
         return replace(rules, **{name: changed})  # type: ignore[arg-type]
 
     def with_channels(self, allow: int | None, forbid: int | None) -> GuildRules:
-        """Return the rules with a channel on the list, and one off it.
+        """Return the rules with one channel added to the list and one removed.
 
         Raises:
-            UserError: there would be too many.
+            UserError: the list would be too long.
         """
         channels = [channel for channel in self.channels if channel not in (allow, forbid)]
         if allow is not None:
@@ -109,19 +111,19 @@ class GuildRules:
 
     @classmethod
     def from_value(cls, value: dict[str, Any] | None) -> Self:
-        """Read what the service keeps."""
+        """Build from the stored preference."""
         return cls(**{name: _tuple(item) for name, item in known_fields(cls, value).items()})
 
     def to_value(self) -> dict[str, Any]:
-        """Return what the service keeps."""
+        """Return the preference to store."""
         return asdict(self)
 
 
 class GuildRulesStore:
-    """The rules of all servers, each asked for again every minute.
+    """The rules of all servers; each is loaded again after a minute.
 
     Args:
-        client: of the service, which keeps them.
+        client: the client of the service that stores them.
     """
 
     def __init__(self, client: CascadeClient) -> None:
@@ -134,16 +136,16 @@ class GuildRulesStore:
         self._preferences = Preferences(load, store, fresh_s=_FRESH_S, most=_MOST_GUILDS)
 
     async def get(self, guild_id: int | None) -> GuildRules:
-        """Return a server's rules; there are none outside of servers."""
+        """Return a server's rules; outside of servers there are none."""
         return GuildRules() if guild_id is None else await self._preferences.get(guild_id)
 
     async def change(self, guild_id: int, change: Callable[[GuildRules], GuildRules]) -> GuildRules:
-        """Change a server's rules, and return what they are now."""
+        """Change a server's rules and return the new ones."""
         return await self._preferences.change(guild_id, change)
 
 
 def words_of(text: str) -> list[str]:
-    """Return the words and phrases of a list with commas between, each once."""
+    """Return the distinct words and phrases of a list separated by commas."""
     return list(filter(is_phrase, _parts(text)))
 
 

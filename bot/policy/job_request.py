@@ -1,47 +1,37 @@
-"""From what a person chose to what the service is asked for; pure."""
+"""Builds the request for a job from a person's choices; does no I/O."""
 
 from __future__ import annotations
 
-import math
 import re
 import secrets
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 from bot.policy.credit import Means
-from bot.service.models import Image, Job, ModelInfo
+from bot.service.models import Image, Job
 from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line
 from cascade_core.operations.fields import MAX_SEED
 
-Aspect = Literal["square", "landscape", "portrait", "wide", "tall"]
-ASPECTS: dict[Aspect, float] = {
-    "square": 1.0,
-    "landscape": 3 / 2,
-    "portrait": 2 / 3,
-    "wide": 16 / 9,
-    "tall": 9 / 16,
-}
-"""Width over height."""
 MAX_IMAGES = 4
-_RATIO_COUNTS = 2.0
 _SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)  # noqa: RUF001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """What is asked of the service, and how the outcome is shown.
+    """The fields of a job's request, and how its outcome is shown.
 
     Attributes:
-        width, height: pixels; None: the model's own.
-        seed, decoder_seed: of the composition and of the details; None: the service's choice.
-        latent_id: draw its details anew; all of the composition is its own then.
+        width, height: pixels; None: the model's default.
+        n: number of pictures.
+        seed, decoder_seed: of the composition and of the details; None: the service chooses.
+        latent_id: the composition to draw new details for; None: compose a new picture.
         of: the picture that is varied, as job id and index.
-        means: the button that it comes from; None: a command.
-        source: link to the message of the pictures that it starts from.
-        private: shown to who asked alone.
-        spoiler: hidden until somebody looks.
-        preview: show previews while it is made.
+        means: the button that the request comes from; None: a command.
+        source: link to the message that the request starts from.
+        private: only the person sees the outcome.
+        spoiler: the pictures are hidden until they are clicked.
+        preview: show previews during the job.
     """
 
     prompt: str = ""
@@ -64,7 +54,7 @@ class JobRequest:
     preview: bool = True
 
     def to_body(self) -> dict[str, Any]:
-        """Return the fields of the service's request; absent ones are the model's to choose."""
+        """Return the JSON body for the service, which chooses absent fields itself."""
         names = ["n", "decoder_seed", "decoder_steps", "decoder_guidance_scale"]
         if self.latent_id is None:
             names += ["prompt", "negative_prompt", "width", "height", "seed", "steps"]
@@ -78,11 +68,11 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditedValues:
-    """What the Edit form is filled with, or what comes back from it.
+    """The values in the Edit form, before or after a person edits them.
 
     Attributes:
-        which: the picture that is edited, by index; ``all``; or empty, where there is one only.
-        filled_seed: what the form was filled with as ``seed``.
+        which: index of the edited picture; ``all``; or empty if there is only one.
+        filled_seed: the seed with which the form was filled in.
     """
 
     prompt: str = ""
@@ -94,15 +84,15 @@ class EditedValues:
 
 
 def new_seed() -> int:
-    """Return a seed nobody chose."""
+    """Return a random seed."""
     return secrets.randbelow(MAX_SEED + 1)
 
 
 def check_prompt(text: str) -> str:
-    """Return a prompt as it will be sent.
+    """Return a prompt in one line, as the service gets it.
 
     Raises:
-        UserError: nothing is left of it.
+        UserError: the prompt has no visible characters.
     """
     prompt = one_line(text)
     if not prompt:
@@ -111,7 +101,7 @@ def check_prompt(text: str) -> str:
 
 
 def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
-    """Return the order of other details for one picture of a job.
+    """Return the request for new details of one picture of a job.
 
     Raises:
         UserError: the picture is gone.
@@ -120,18 +110,17 @@ def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
     request = replace(
         _base_request(job, "vary", template), latent_id=image.latent_id, of=(job.id, index)
     )
-    return replace(
-        request, n=1, steps=None
-    )  # Stage C does not run, so no limit of its steps counts
+    # Stage C does not run, so a limit of its steps does not apply.
+    return replace(request, n=1, steps=None)
 
 
 def reroll(job: Job, template: JobRequest) -> JobRequest:
-    """Return the order of what a job asked for, with another seed."""
+    """Return the request of a job with a new seed."""
     return replace(_base_request(job, "reroll", template), seed=new_seed())
 
 
 def again(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequest:
-    """Return the order of exactly what a job asked for; ``of`` is the picture that it varies."""
+    """Return exactly the request of a job; ``of`` is the picture that it varies."""
     earlier = job.request
     request = _base_request(job, "again", template)
     request = replace(request, seed=earlier.seed, decoder_seed=earlier.decoder_seed)
@@ -141,12 +130,12 @@ def again(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequ
 
 
 def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
-    """Return the order of a job's picture as the Edit form has changed it.
+    """Return the request for a job's picture with the values of the Edit form.
 
-    What was left as it was stays as it is in that picture: its seed, and with it its details.
+    A seed that the person left unchanged keeps the picture's own seeds, and so its details.
 
     Raises:
-        UserError: the picture is gone, or a value is none.
+        UserError: the picture is gone, or a value is not valid.
     """
     earlier = job.request
     request = _base_request(job, "edit", template)
@@ -167,21 +156,21 @@ def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
 
 
 def _chosen(job: Job, which: str) -> tuple[Image, int]:
-    """Return the first picture that is edited, and how many are from there on.
+    """Return the first edited picture, and the number of edited pictures.
 
     Raises:
-        UserError: it was deleted.
+        UserError: the picture was deleted.
     """
     if which.isdecimal():
         return find_image(job, int(which)), 1
     first = find_image(job, None)
-    # A variation's pictures share one composition, which one request cannot draw several times.
+    # The pictures of a variation share one composition, so one request redraws only the first.
     count = job.images[-1].index - first.index + 1 if job.request.kind == "generate" else 1
     return first, count
 
 
 def _base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
-    """Return the order of what a job asked for, but for what makes it that very picture: seeds."""
+    """Return the request of a job without its seeds."""
     earlier = job.request
     return replace(
         template,
@@ -199,10 +188,10 @@ def _base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
 
 
 def find_image(job: Job, index: int | None) -> Image:
-    """Return a picture of a job; without an index its first.
+    """Return a picture of a job; the first one if ``index`` is None.
 
     Raises:
-        UserError: it was deleted.
+        UserError: the picture was deleted.
     """
     images = job.images if index is None else tuple(filter(None, (job.image(index),)))
     if not images:
@@ -210,24 +199,11 @@ def find_image(job: Job, index: int | None) -> Image:
     return images[0]
 
 
-def size_of(aspect: Aspect, model: ModelInfo) -> tuple[int, int]:
-    """Return the (width, height) in pixels that the model can do and that come closest."""
-    wanted, area = ASPECTS[aspect], model.width * model.height
-    sides = range(model.min_side, model.max_side + 1, model.multiple_of)
-
-    def distance(size: tuple[int, int]) -> float:
-        width, height = size
-        ratio = abs(math.log(width / height / wanted))
-        return _RATIO_COUNTS * ratio + abs(math.log(width * height / area))
-
-    return min(((width, height) for width in sides for height in sides), key=distance)
-
-
 def parse_size(text: str) -> tuple[int, int] | None:
-    """Read ``1024x768``; None where nothing is given.
+    """Return the (width, height) in a text such as ``1024x768``; None if the text is blank.
 
     Raises:
-        UserError: it is no size.
+        UserError: the text is not a size.
     """
     if not text.strip():
         return None
@@ -238,10 +214,10 @@ def parse_size(text: str) -> tuple[int, int] | None:
 
 
 def parse_seed(text: str) -> int:
-    """Read a seed; a new one where nothing is given.
+    """Return the seed in a text; a random one if the text is blank.
 
     Raises:
-        UserError: it is no seed.
+        UserError: the text is not a seed.
     """
     digits = text.strip()
     if not digits:

@@ -1,8 +1,8 @@
-"""Parameters as other bots take them inside a prompt (``--ar 16:9``); here they are options.
+"""Finds parameters of other bots inside a prompt (``--ar 16:9``); here they are options.
 
-A word counts as one if it begins with two hyphens at the start of a text or after a space. Phones
-make one dash of two hyphens, but prose has dashes, too: behind a dash only names that other bots
-know count.
+A word is a parameter if it begins with two hyphens at the start of a text or after a space. Phones
+turn two hyphens into a dash, but prose has dashes, too. After a dash, only the parameter names of
+other bots count.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _OF_OTHERS = frozenset(
 
 
 def check_parameters(translate: Translator, *texts: str) -> None:
-    """Refuse texts with a parameter, which would be drawn into the picture.
+    """Check that prompts contain no parameter, which the model would draw into the picture.
 
     Raises:
-        UserError: names the first one, and the option of ``/imagine`` that does the same.
+        UserError: names the first parameter, and the option of ``/imagine`` that replaces it.
     """
     for text in texts:
         for found in _FOUND.finditer(text):

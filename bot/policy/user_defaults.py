@@ -1,4 +1,4 @@
-"""What a person's pictures are like by default; kept in the service by user."""
+"""A person's default options; the service stores them as preferences by user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
-from bot.policy.job_request import ASPECTS, Aspect
+from bot.policy.aspects import ASPECTS, Aspect
 from bot.service.client import CascadeClient
 from bot.service.preferences import Preferences, known_fields
 
@@ -16,7 +16,14 @@ _PRIVATE_LIST = "private_people"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserDefaults:
-    """What somebody's pictures are like unless they say otherwise."""
+    """A person's options where a command does not give them.
+
+    Attributes:
+        aspect: the shape; None: the model's.
+        negative: the negative prompt.
+        private: show pictures to the person alone.
+        preview: show previews during a job.
+    """
 
     aspect: Aspect | None = None
     negative: str = ""
@@ -25,12 +32,12 @@ class UserDefaults:
 
     @classmethod
     def from_value(cls, value: dict[str, Any] | None) -> Self:
-        """Read what the service keeps."""
+        """Build from the stored preference; an unknown shape becomes None."""
         found = cls(**known_fields(cls, value))
         return found if found.aspect in ASPECTS else replace(found, aspect=None)
 
     def to_value(self) -> dict[str, Any]:
-        """Return what the service keeps."""
+        """Return the preference to store."""
         return asdict(self)
 
 
@@ -38,7 +45,7 @@ class UserDefaultsStore:
     """The defaults of all users.
 
     Args:
-        client: of the service, which keeps them.
+        client: the client of the service that stores them.
     """
 
     def __init__(self, client: CascadeClient) -> None:
@@ -52,20 +59,20 @@ class UserDefaultsStore:
         self._preferences = Preferences(load, store, most=_MOST_PEOPLE)
 
     async def get(self, user: str) -> UserDefaults:
-        """Return somebody's defaults."""
+        """Return a user's defaults."""
         return await self._preferences.get(user)
 
     async def change(
         self, user: str, change: Callable[[UserDefaults], UserDefaults]
     ) -> UserDefaults:
-        """Change a user's defaults, and return what they are now."""
+        """Change a user's defaults and return the new ones."""
         return await self._preferences.change(user, change)
 
     async def migrate_private_list(self) -> None:
-        """Note the wish of each person on the list that earlier versions kept, and drop the list.
+        """Move the list of private users of earlier versions into the users' own defaults.
 
         Raises:
-            CascadeError: the service does not answer; to be tried again.
+            CascadeError: the service does not answer; the call may be repeated.
         """
         value = await self._client.preference(_PRIVATE_LIST)
         for user in (value or {}).get("users") or ():

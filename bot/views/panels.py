@@ -7,9 +7,8 @@ from typing import Any
 
 from discord import ui
 
-from bot.policy.aspects import aspect_name, aspects_to_choose
+from bot.policy.aspects import aspect_name, aspects_to_choose, size_of
 from bot.policy.guild_rules import GuildRules
-from bot.policy.job_request import size_of
 from bot.policy.user_defaults import UserDefaults
 from bot.service.models import Job, ModelInfo, ServiceStatus
 from bot.text.catalog import Translator

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.policy.aspects import size_of
 from bot.policy.credit import Credit
-from bot.policy.job_request import size_of
 from bot.service.models import ModelInfo, ServiceStatus
 from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line

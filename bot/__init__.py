@@ -1,1 +1,1 @@
-"""Discord's view of the service; reaches it over HTTP alone."""
+"""The Discord bot, a client of the service's HTTP API."""

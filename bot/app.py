@@ -1,4 +1,4 @@
-"""The bot: its parts put together, and what reaches it from Discord."""
+"""The bot: builds its parts and receives the events of Discord."""
 
 from __future__ import annotations
 
@@ -41,15 +41,15 @@ logger = logging.getLogger(__name__)
 
 
 class Tree(app_commands.CommandTree["CascadeBot"]):
-    """Gives every command a reference, and lets none run with values that it does not take."""
+    """Gives every command a reference, and checks its options before it runs."""
 
     async def interaction_check(self, interaction: Interaction, /) -> bool:
-        """Let everybody through; each command is a task of its own, which is marked here.
+        """Mark the command's task with its reference and check the options; return True.
 
         Raises:
             discord.app_commands.AppCommandError: see :func:`bot.commands.option_checks.check`.
-                discord.py answers for this kind of error only: any other would leave the person
-                without a word.
+                Other errors become this class, because discord.py would not pass them to the
+                error handler.
         """
         refer_to(reference_of(interaction))
         if interaction.type is discord.InteractionType.application_command:
@@ -63,13 +63,13 @@ class Tree(app_commands.CommandTree["CascadeBot"]):
 
 
 class CascadeBot(commands.AutoShardedBot):
-    """The bot as one process.
+    """The bot of one process.
 
     Args:
-        settings: what the operator chose.
-        client: of the service.
-        catalog: what is said.
-        metrics: what is counted.
+        settings: the bot's settings.
+        client: the service's client.
+        catalog: the bot's sentences.
+        metrics: the bot's metrics.
     """
 
     def __init__(
@@ -118,15 +118,15 @@ class CascadeBot(commands.AutoShardedBot):
         await self.add_cog(Admin(self._client, self._submission))
 
     def begin(self) -> None:
-        """Take up what was left unfinished, and do what has to wait for the service."""
-        self._start(self._until_done(self._recover))
-        self._start(self._until_done(self._learn_model))
-        self._start(self._until_done(self._submission.user_defaults.migrate_private_list))
+        """Start the background tasks: recovery of deliveries, the model, and command sync."""
+        self._start(self._retry_until_done(self._recover))
+        self._start(self._retry_until_done(self._learn_model))
+        self._start(self._retry_until_done(self._submission.user_defaults.migrate_private_list))
         if self._settings.sync:
-            self._start(self._until_done(self.sync_if_changed))
+            self._start(self._retry_until_done(self.sync_if_changed))
 
     async def close(self) -> None:
-        """Hand over what is live, and leave."""
+        """Finish requests in progress, pause live messages, and disconnect."""
         if self.is_closed():
             return
         for task in list(self._background):
@@ -137,18 +137,18 @@ class CascadeBot(commands.AutoShardedBot):
         await super().close()
 
     def connection(self) -> Connection:
-        """Return how the connection to Discord is."""
+        """Return the state of the connection to Discord."""
         shards = self.shards.values()
         is_up = bool(shards) and not any(shard.is_closed() for shard in shards)
         is_held = any(shard.is_ws_ratelimited() for shard in shards)
         return Connection(self.is_ready() and is_up and not is_held, self.latency)
 
     async def sync(self) -> int:
-        """Put the commands in place, in the settings' servers or everywhere; returns how many.
+        """Register the commands, in the settings' servers or everywhere; return their number.
 
         Raises:
-            CascadeError: the service cannot keep what is in place.
-            discord.HTTPException: Discord refuses.
+            CascadeError: the service cannot store the commands' hash.
+            discord.HTTPException: Discord refuses the commands.
         """
         guilds = [discord.Object(guild_id) for guild_id in self._settings.guild_ids]
         count = 0
@@ -161,15 +161,15 @@ class CascadeBot(commands.AutoShardedBot):
         return count
 
     async def sync_if_changed(self) -> None:
-        """Put the commands in place unless just these are."""
+        """Register the commands unless the same ones are registered already."""
         kept = await self._client.preference(self._sync_name())
         if kept == {"hash": await self.commands_hash()}:
-            logger.info("the commands in place are up to date")
+            logger.info("the registered commands are up to date")
         else:
-            logger.info("put %d commands in place", await self.sync())
+            logger.info("registered %d commands", await self.sync())
 
     async def commands_hash(self) -> str:
-        """Return a digest of all commands in all languages, and of where they go."""
+        """Return a digest of all commands in all languages, and of their servers."""
         translator = CommandTranslator(self._catalog)
         payloads = [
             await command.get_translated_payload(self.tree, translator)
@@ -179,7 +179,7 @@ class CascadeBot(commands.AutoShardedBot):
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def on_interaction(self, interaction: Interaction) -> None:
-        """Route presses and forms; commands are the tree's."""
+        """Route presses and forms by their custom id; the tree routes commands."""
         data: dict[str, Any] = dict(interaction.data or {})
         custom_id = str(data.get("custom_id", ""))
         if not custom_ids.is_ours(custom_id):
@@ -201,27 +201,27 @@ class CascadeBot(commands.AutoShardedBot):
             self._metrics.interaction(name, "done")
 
     async def on_app_command_completion(self, _interaction: Interaction, command: Any) -> None:
-        """Count a command that went well."""
+        """Count a command that succeeded."""
         self._metrics.interaction(command.qualified_name, "done")
 
     async def on_error(self, event: str, /, *_args: Any, **_kwargs: Any) -> None:
-        """Log what went wrong in an event."""
+        """Log an error in an event handler."""
         logger.exception("event %s failed", event)
 
     async def on_shard_connect(self, _shard_id: int) -> None:
-        """Count it."""
+        """Count the gateway event."""
         self._metrics.gateway("connect")
 
     async def on_shard_disconnect(self, _shard_id: int) -> None:
-        """Count it."""
+        """Count the gateway event."""
         self._metrics.gateway("disconnect")
 
     async def on_shard_resumed(self, _shard_id: int) -> None:
-        """Count it."""
+        """Count the gateway event."""
         self._metrics.gateway("resumed")
 
     async def on_shard_ready(self, shard_id: int) -> None:
-        """Count it."""
+        """Count the gateway event."""
         self._metrics.gateway("ready")
         logger.info("shard %d is ready", shard_id)
 
@@ -237,7 +237,7 @@ class CascadeBot(commands.AutoShardedBot):
     async def _recover(self) -> None:
         found = await self.follower.recover(self.application_id or 0)
         if found:
-            logger.info("took up %d jobs again", found)
+            logger.info("recovered %d jobs", found)
 
     async def _learn_model(self) -> None:
         await self._submission.model()
@@ -250,14 +250,14 @@ class CascadeBot(commands.AutoShardedBot):
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _until_done(self, do: Any) -> None:
-        """Do something that the service has to answer for, as soon as it does."""
+    async def _retry_until_done(self, do: Any) -> None:
+        """Retry an action that needs the service until it succeeds."""
         while True:
             try:
                 await do()
                 return
             except CascadeError as error:
-                logger.warning("%s waits: %s", do.__name__, error)
+                logger.warning("%s waits for the service: %s", do.__name__, error)
             except Exception:
-                logger.exception("%s failed and is tried again", do.__name__)
+                logger.exception("%s failed and is retried", do.__name__)
             await asyncio.sleep(_RETRY_S)

@@ -1,4 +1,4 @@
-"""``cascade bot``: run the bot, invite it, put its commands in place."""
+"""``cascade bot``: runs the bot, prints invite links, registers its commands."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ app = typer.Typer(
 @app.command()
 def run() -> None:
     """Serve Discord until Ctrl-C."""
-    _done(lambda module, settings: module.run_bot(settings))
+    _run_to_end(lambda module, settings: module.run_bot(settings))
 
 
 @app.command()
 def invite() -> None:
     """Print the links that add the bot to a server or to an account."""
-    to_server, to_account = _done(lambda module, settings: module.invite_links(settings))
+    to_server, to_account = _run_to_end(lambda module, settings: module.invite_links(settings))
     typer.echo(f"to a server:     {to_server}\nto your account: {to_account}")
 
 
 @app.command()
 def sync() -> None:
-    """Put the commands in place at Discord, changed or not."""
-    count = _done(lambda module, settings: module.sync_commands(settings))
-    typer.echo(f"{count} commands are in place")
+    """Register the commands at Discord, even if they are unchanged."""
+    count = _run_to_end(lambda module, settings: module.sync_commands(settings))
+    typer.echo(f"{count} commands are registered")
 
 
 def main() -> None:
@@ -51,10 +51,10 @@ def main() -> None:
     app(args=sys.argv[1:] or ["run"])
 
 
-def _done(do: Callable[[Any, Settings], Coroutine[Any, Any, Any]]) -> Any:
-    """Do something with `bot.run`, to its end; a failure becomes one sentence and an exit code."""
+def _run_to_end(do: Callable[[Any, Settings], Coroutine[Any, Any, Any]]) -> Any:
+    """Run a function of `bot.run`; an error becomes one sentence and an exit code."""
     try:
-        module = import_module("bot.run")  # discord.py takes a while, and may not be there
+        module = import_module("bot.run")  # discord.py loads slowly and may be absent
     except ModuleNotFoundError as error:
         raise _exit(_HINT, _BAD_USAGE) from error
     try:

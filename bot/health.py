@@ -1,4 +1,4 @@
-"""``/healthz``, ``/readyz`` and ``/metrics`` on a small port of the bot's own."""
+"""``/healthz``, ``/readyz`` and ``/metrics`` on the bot's own port."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _LAG_EVERY_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """How the connection to Discord is.
+    """The state of the connection to Discord.
 
     Attributes:
-        is_ready: all shards are up and none is held back.
-        latency_s: of the heartbeat; not finite before the first.
+        is_ready: all shards are connected and none is rate limited.
+        latency_s: of the last heartbeat; not finite before the first one.
     """
 
     is_ready: bool
@@ -35,12 +35,12 @@ class Connection:
 
 
 class Health:
-    """Watches the event loop and the service, and tells about them.
+    """Watches the event loop and the service, and answers probes.
 
     Args:
-        client: of the service.
-        metrics: shown at ``/metrics``.
-        connection: looks at the connection to Discord.
+        client: the service's client.
+        metrics: the metrics at ``/metrics``.
+        connection: returns the state of the connection to Discord.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class Health:
         self._runner: web.AppRunner | None = None
 
     async def start(self, host: str, port: int) -> None:
-        """Begin to watch; answer on a port unless it is 0."""
+        """Start to watch, and to answer probes on a port unless it is 0."""
         self._tasks = [
             asyncio.create_task(self._watch_loop()),
             asyncio.create_task(self._watch_service()),
@@ -70,7 +70,7 @@ class Health:
             await web.TCPSite(self._runner, host, port).start()
 
     async def stop(self) -> None:
-        """Stop watching and answering."""
+        """Stop watching and answering probes."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -78,7 +78,7 @@ class Health:
             await self._runner.cleanup()
 
     def problems(self) -> list[str]:
-        """Return what keeps the bot from serving; empty when it is ready."""
+        """Return the reasons why the bot is not ready; empty when it is."""
         found = []
         if not self._connection().is_ready:
             found.append("not connected to Discord")
@@ -87,7 +87,7 @@ class Health:
         return found
 
     def is_alive(self) -> bool:
-        """Tell whether a restart would help nothing."""
+        """Return True unless a restart of the bot would help."""
         latency_s = self._connection().latency_s
         # Before the first heartbeat there is no latency, which is no reason to restart.
         return self._lag_s < MAX_LAG_S and (
@@ -120,5 +120,5 @@ class Health:
                 await self._client.check()
                 self._service_ok_at_s = time.monotonic()
             except CascadeError:
-                pass  # `problems` tells when this has lasted too long
+                pass  # `problems` reports it once it lasts too long
             await asyncio.sleep(PROBE_EVERY_S)

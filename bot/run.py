@@ -1,4 +1,4 @@
-"""The bot's process: start, signals, end; every failure to start is one sentence."""
+"""The bot's process: start, signals and stop; a failed start is one sentence."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _PERMISSIONS = discord.Permissions(
 
 
 class ExitCode(IntEnum):
-    """How the process ends."""
+    """The exit codes of the process."""
 
     DONE = 0
     FAILED = 1
@@ -49,8 +49,8 @@ async def run_bot(settings: Settings) -> None:
     """Run until SIGTERM or Ctrl-C.
 
     Raises:
-        StartFailed: Discord does not let the bot in.
-        SettingsInvalid: the token or key is missing.
+        StartFailed: Discord refuses the login or ends the connection.
+        SettingsInvalid: the token is missing, or a secret cannot be read.
     """
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -71,7 +71,7 @@ async def run_bot(settings: Settings) -> None:
 
 
 def client_of(settings: Settings) -> CascadeClient:
-    """Return a connection to the settings' service.
+    """Return a client of the service in the settings.
 
     Raises:
         SettingsInvalid: the key cannot be read.
@@ -81,10 +81,10 @@ def client_of(settings: Settings) -> CascadeClient:
 
 
 async def sync_commands(settings: Settings) -> int:
-    """Put the commands in place and return how many there are.
+    """Register the commands and return their number.
 
     Raises:
-        StartFailed: Discord does not let the bot in.
+        StartFailed: Discord refuses the login.
         CascadeError: the service does not answer.
     """
     token = settings.read_token()
@@ -98,10 +98,10 @@ async def sync_commands(settings: Settings) -> int:
 
 
 async def invite_links(settings: Settings) -> tuple[str, str]:
-    """Return the links that add the bot to a server, and to one's own account.
+    """Return the links that add the bot to a server and to a personal account.
 
     Raises:
-        StartFailed: Discord does not let the bot in.
+        StartFailed: Discord refuses the login.
     """
     token = settings.read_token()
     async with discord.Client(intents=discord.Intents.none()) as plain:
@@ -118,7 +118,7 @@ async def log_in(bot: discord.Client, token: str) -> None:
     """Log in to Discord.
 
     Raises:
-        StartFailed: it does not know the token, or does not answer.
+        StartFailed: Discord does not know the token, or does not answer.
     """
     try:
         await bot.login(token)

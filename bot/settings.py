@@ -1,4 +1,4 @@
-"""What an operator can choose: environment variables, read once, frozen, all errors at once."""
+"""The bot's settings from environment variables; all errors are reported at once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from cascade_core.errors import SettingsInvalid
 from cascade_core.service_url import checked_url, default_url
 
 MAX_PAGE = 200
-"""The service lists as many jobs at a time, and the bot counts those of a person on one page."""
+"""Largest page of jobs that the service returns; one page must hold a person's open jobs."""
 
-_KEPT_AS_THEY_ARE = {"token": "DISCORD_TOKEN", "token_file": "DISCORD_TOKEN_FILE"}
-_SHARED = {
+_DISCORD_NAMES = {"token": "DISCORD_TOKEN", "token_file": "DISCORD_TOKEN_FILE"}
+_SERVICE_NAMES = {
     "url": "CASCADE_URL",
     "api_key": "CASCADE_API_KEY",
     "api_key_file": "CASCADE_API_KEY_FILE",
@@ -25,7 +25,7 @@ _SHARED = {
 
 def variable(name: str) -> str:
     """Return the environment variable of a field."""
-    return (_KEPT_AS_THEY_ARE | _SHARED).get(name, f"BOT_{name.upper()}")
+    return (_DISCORD_NAMES | _SERVICE_NAMES).get(name, f"BOT_{name.upper()}")
 
 
 class Settings(BaseSettings):
@@ -102,7 +102,7 @@ class Settings(BaseSettings):
         """Return the bot's token.
 
         Raises:
-            SettingsInvalid: there is none, or its file cannot be read.
+            SettingsInvalid: the token is missing, or its file cannot be read.
         """
         token = _secret(self.token, self.token_file, "DISCORD_TOKEN_FILE")
         if not token:
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
         """Return the key for the service; empty: none.
 
         Raises:
-            SettingsInvalid: its file cannot be read.
+            SettingsInvalid: the key's file cannot be read.
         """
         return _secret(self.api_key, self.api_key_file, "CASCADE_API_KEY_FILE")
 
@@ -126,10 +126,10 @@ class Settings(BaseSettings):
 
 
 def load_settings(**changes: Any) -> Settings:
-    """Read the environment; ``changes`` win over it.
+    """Read the settings from the environment; ``changes`` take precedence.
 
     Raises:
-        SettingsInvalid: lists every variable that is wrong, one a line.
+        SettingsInvalid: lists every invalid variable, one per line.
     """
     try:
         return Settings(**changes) if changes else Settings._load()
@@ -149,4 +149,4 @@ def _secret(value: SecretStr, path: Path | None, name: str) -> str:
     except OSError as error:
         raise SettingsInvalid(f"{name}: {path} cannot be read: {error.strerror}") from error
     except ValueError as error:
-        raise SettingsInvalid(f"{name}: {path} holds no text") from error
+        raise SettingsInvalid(f"{name}: {path} is not a text file") from error

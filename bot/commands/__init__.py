@@ -1,1 +1,1 @@
-"""The commands."""
+"""The slash commands and message menus."""

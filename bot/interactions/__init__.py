@@ -1,1 +1,1 @@
-"""From an interaction of Discord to a job, and back to its answer."""
+"""Handles interactions of Discord: responds to them, submits jobs, looks up pictures."""

@@ -1,1 +1,1 @@
-"""Follows jobs and delivers their outcome to Discord."""
+"""Follows jobs and delivers their outcomes to Discord."""

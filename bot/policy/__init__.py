@@ -1,1 +1,1 @@
-"""What people may ask for and what they get by default; pure."""
+"""What people may request, and their defaults."""

@@ -1,7 +1,7 @@
-"""The only door to the service: typed requests over HTTP, failures as `cascade_core.errors`.
+"""The client of the service's HTTP API: typed requests, failures as `cascade_core.errors`.
 
-Every request is safe to repeat (jobs carry an id of ours), so what fails on the way is tried again
-within the time that the caller gives.
+Every request is safe to repeat, because the bot chooses the ids of jobs. The client therefore
+retries requests that fail on the way, within a time budget.
 """
 
 from __future__ import annotations
@@ -49,21 +49,21 @@ _PAUSES_S = (0.25, 1.0, 2.0, 4.0)
 _CONNECT_S = 5.0
 _OVER, _OPENED = "over", "opened"
 _LOST_AFTER = 2
-"""Failures in a row: a connection that ends as connections do is back at once."""
+"""Failed attempts in a row; a connection that ends normally is open again after one attempt."""
 
 logger = logging.getLogger(__name__)
 
 
 class CascadeClient:
-    """A connection to one service; close it with :meth:`close`.
+    """A client of one service; close it with :meth:`close`.
 
-    All methods raise errors of :mod:`cascade_core.errors`, NotReady when nothing answers in time.
+    All methods raise errors of :mod:`cascade_core.errors`; NotReady means no answer in time.
 
     Args:
-        url: where it answers, for example ``http://127.0.0.1:8000``.
+        url: the service's base URL, for example ``http://127.0.0.1:8000``.
         api_key: a trusted key; empty for a service without keys.
-        budget_s: how long a request may take, with its repetitions.
-        transport: how requests travel; None: over the network.
+        budget_s: seconds that a request may take, with its retries.
+        transport: carries the requests; None: the network.
 
     Raises:
         SettingsInvalid: the environment names a proxy that cannot be used.
@@ -78,12 +78,12 @@ class CascadeClient:
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._budget_s = budget_s
-        # Every live job holds a stream open, so their number must not be bounded here.
+        # Every live job holds a stream open, so the number of connections has no limit.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
         if proxy := proxy_of(url):
-            logger.info("the service is asked through the proxy %s", proxy)
+            logger.info("requests to the service go through the proxy %s", proxy)
         else:
-            # A transport of its own asks no proxy.
+            # httpx uses no proxy for a transport that is given to it.
             transport = transport or httpx.AsyncHTTPTransport(limits=limits)
         try:
             self._http = httpx.AsyncClient(
@@ -93,7 +93,7 @@ class CascadeClient:
                 limits=limits,
                 transport=transport,
             )
-        except ImportError as error:  # of httpx' part for SOCKS
+        except ImportError as error:  # httpx's SOCKS support is not installed
             raise SettingsInvalid(f"{proxy}: {NO_SOCKS}: {SOCKS_REMEDY}") from error
         except ValueError as error:
             raise SettingsInvalid(f"the proxy {proxy} is not an address: {error}") from error
@@ -105,12 +105,12 @@ class CascadeClient:
     async def create_job(
         self, request: Mapping[str, Any], *, job_id: str, user: str, client_state: dict[str, Any]
     ) -> Job:
-        """Have something made for a user; ``job_id`` is a ULID of now."""
+        """Create a job for a user; ``job_id`` is a new ULID."""
         body = {**request, "id": job_id, "user": user, "client_state": client_state}
         return Job.from_json(await self._json("POST", "/v1/jobs", json=body))
 
     async def job(self, job_id: str, user: str | None = None) -> Job:
-        """Return a job; with ``user`` only if it is theirs."""
+        """Return a job; with ``user``, only if it belongs to that user."""
         path = f"/v1/jobs/{_segment(job_id)}"
         return Job.from_json(await self._json("GET", path, params=_given(user=user)))
 
@@ -129,28 +129,28 @@ class CascadeClient:
         return JobPage(tuple(map(Job.from_json, body["jobs"])), body["next_cursor"])
 
     async def cancel(self, job_id: str, user: str | None = None) -> Job:
-        """Cancel a job and return it; one that has ended stays as it is."""
+        """Cancel a job and return it; a job that has ended does not change."""
         path = f"/v1/jobs/{_segment(job_id)}"
         return Job.from_json(await self._json("DELETE", path, params=_given(user=user)))
 
     async def set_client_state(
         self, job_id: str, state: dict[str, Any], expected: dict[str, Any]
     ) -> None:
-        """Replace what is kept with a job.
+        """Replace a job's client state by compare-and-set.
 
         Raises:
-            Conflict: something other than ``expected`` was there.
+            Conflict: the stored state is not ``expected``.
         """
         body = {"client_state": state, "expected": expected}
         try:
             await self._json("PATCH", f"/v1/jobs/{_segment(job_id)}", json=body)
         except Conflict:
-            # A request that was repeated may have found its own first attempt.
+            # A retried request may conflict with its own first attempt.
             if (await self.job(job_id)).client_state != state:
                 raise
 
     async def image(self, image_id: str, user: str | None = None) -> bytes:
-        """Return a picture's original bytes."""
+        """Return a picture's original PNG bytes."""
         path = f"/v1/images/{_segment(image_id)}"
         return (await self._send("GET", path, params=_given(user=user))).content
 
@@ -170,20 +170,20 @@ class CascadeClient:
             raise NotReady("the service does not answer") from error
 
     async def delete_image(self, image_id: str, user: str | None = None) -> None:
-        """Delete a picture with its latent; one that is gone is no error."""
+        """Delete a picture and its latent; does nothing if it is deleted already."""
         await self._send("DELETE", f"/v1/images/{_segment(image_id)}", params=_given(user=user))
 
     async def preview(self, path: str) -> bytes:
-        """Return a preview, small WebP bytes, by the path that an event named."""
+        """Return the WebP bytes of a preview, by the path in an event."""
         return (await self._send("GET", path)).content
 
     async def share(self, image_id: str, expires_in_s: int) -> str:
-        """Return a link to a picture that works without a key for a while."""
+        """Return a link to a picture that works without a key until it expires."""
         path, body = f"/v1/images/{_segment(image_id)}/share", {"expires_in_s": expires_in_s}
         return str((await self._json("POST", path, json=body))["url"])
 
     async def preference(self, name: str, user: str | None = None) -> dict[str, Any] | None:
-        """Return what is kept under a name; None: nothing."""
+        """Return a stored preference; None if there is none of this name."""
         path = f"/v1/preferences/{_segment(name)}"
         try:
             value: dict[str, Any] = (await self._json("GET", path, params=_given(user=user)))[
@@ -196,16 +196,16 @@ class CascadeClient:
     async def set_preference(
         self, name: str, value: dict[str, Any], user: str | None = None
     ) -> None:
-        """Keep a value under a name."""
+        """Store a preference under a name."""
         path, body = f"/v1/preferences/{_segment(name)}", {"value": value}
         await self._json("PUT", path, params=_given(user=user), json=body)
 
     async def delete_preference(self, name: str) -> None:
-        """Forget what is kept under a name."""
+        """Delete a preference."""
         await self._send("DELETE", f"/v1/preferences/{_segment(name)}")
 
     async def model(self) -> ModelInfo:
-        """Return what the service says about its model."""
+        """Return the service's model."""
         return ModelInfo.from_json((await self._json("GET", "/v1/models"))["data"][0])
 
     async def status(self) -> ServiceStatus:
@@ -221,13 +221,14 @@ class CascadeClient:
         await self._send_once("GET", "/readyz", {})
 
     async def events(self, job_id: str) -> AsyncGenerator[JobEvent]:
-        """Yield a job's events, past ones first, up to and with its end; reconnects by itself.
+        """Yield a job's events from the first to the last; reconnects by itself.
 
-        While the service does not answer, it yields one event ``LOST``, then one ``FOUND``. The
-        events of a job that ended long ago may be gone; then nothing comes.
+        When the service stops answering, the stream yields one event ``LOST``, and one ``FOUND``
+        when it answers again. The service may have deleted the events of an old job; the stream is
+        then empty.
 
         Raises:
-            CascadeError: the service refuses; waiting would not help.
+            CascadeError: the service refuses the request, so a retry would not help.
         """
         last_id, failures, unopened, is_lost = "", 0, 0, False
         while True:
@@ -247,7 +248,7 @@ class CascadeClient:
                         if event.type in TERMINAL_STATES:
                             return
             except (NotReady, RateLimited) as error:
-                logger.info("events of job %s wait: %s", job_id, error)
+                logger.info("the events of job %s are not available: %s", job_id, error)
             await asyncio.sleep(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
             failures, unopened = failures + 1, unopened + 1
             if unopened >= _LOST_AFTER and not is_lost:
@@ -271,25 +272,25 @@ class CascadeClient:
                     data = event.json() if event.data else {}
                     yield JobEvent(event.id, event.event, data)
         except (httpx.TransportError, httpx_sse.SSEError, ValueError) as error:
-            raise NotReady("the stream of events broke") from error
+            raise NotReady("the event stream broke") from error
 
     async def _json(self, method: str, path: str, **options: Any) -> dict[str, Any]:
         answer = await self._send(method, path, **options)
         try:
             body: dict[str, Any] = answer.json()
         except ValueError as error:
-            raise NotReady("the service did not answer as it should") from error
+            raise NotReady("the service's answer is not valid JSON") from error
         return body
 
     async def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
         deadline_s = time.monotonic() + self._budget_s
         try:
             async with asyncio.timeout(self._budget_s):
-                return await self._send_again_and_again(method, path, options, deadline_s)
+                return await self._send_with_retries(method, path, options, deadline_s)
         except TimeoutError as error:
             raise NotReady("the service did not answer in time") from error
 
-    async def _send_again_and_again(
+    async def _send_with_retries(
         self, method: str, path: str, options: dict[str, Any], deadline_s: float
     ) -> httpx.Response:
         for pause_s in _PAUSES_S:
@@ -298,7 +299,7 @@ class CascadeClient:
             except NotReady as error:
                 if time.monotonic() + pause_s >= deadline_s:
                     raise
-                logger.info("%s %s again in %g s: %s", method, path, pause_s, error)
+                logger.info("retrying %s %s in %g s: %s", method, path, pause_s, error)
             await asyncio.sleep(pause_s)
         return await self._send_once(method, path, options)
 
@@ -332,7 +333,7 @@ def _error(answer: httpx.Response) -> CascadeError:
     try:
         error = from_dict(answer.json()["error"])
     except (ValueError, KeyError, TypeError, AttributeError):
-        return NotReady(f"the service answered {answer.status_code}, but not in its own way")
+        return NotReady(f"the service answered {answer.status_code} without an error of its own")
     if isinstance(error, RateLimited):
         after_s = answer.headers.get("retry-after", "1")
         return RateLimited(error.message, error.field, float(after_s) if after_s.isdigit() else 1.0)

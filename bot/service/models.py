@@ -1,4 +1,4 @@
-"""What the service answers, as values; fields that are unknown here do no harm."""
+"""The service's answers as values; unknown fields are ignored."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from cascade_core.errors import CascadeError, from_dict
 from cascade_core.job_states import TERMINAL_STATES, JobState
 
 LOST, FOUND = "lost", "found"
-"""Types of events of our own: the service does not answer, and it does again."""
+"""Event types of the client itself: the service stopped answering, and answers again."""
 
 
 class _FromJson:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
-        """Build from the fields that are known here."""
+        """Build from JSON, ignoring unknown fields."""
         names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
         return cls(**{name: body[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True)
 class Image(_FromJson):
-    """A finished picture; its bytes are a request of their own."""
+    """A finished picture without its bytes."""
 
     id: str
     index: int
@@ -37,7 +37,7 @@ class Image(_FromJson):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest(_FromJson):
-    """The request of a job, every value decided."""
+    """A job's request, with the service's choice for every absent field."""
 
     kind: str
     prompt: str
@@ -56,7 +56,7 @@ class ResolvedRequest(_FromJson):
 
 @dataclass(frozen=True, slots=True)
 class Cost(_FromJson):
-    """Seconds of computing per stage."""
+    """Compute seconds of each stage."""
 
     c_s: float
     b_s: float
@@ -64,13 +64,13 @@ class Cost(_FromJson):
 
     @property
     def total_s(self) -> float:
-        """Return the seconds of all stages."""
+        """Return the compute seconds of all stages."""
         return self.c_s + self.b_s + self.a_s
 
 
 @dataclass(frozen=True, slots=True)
 class Progress(_FromJson):
-    """The last step reported, of image ``index``."""
+    """The last reported step, and the index of its picture."""
 
     step: int
     steps: int
@@ -79,14 +79,14 @@ class Progress(_FromJson):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stands.
+    """A job.
 
     Attributes:
-        position: open jobs ahead of it, while queued.
-        eta_s: seconds until it is probably done; None when unknown.
-        images: the finished ones that were not deleted.
-        error: why it failed.
-        warnings: what people should know about it although it goes on, in English.
+        position: number of open jobs ahead of it while it is queued.
+        eta_s: estimated seconds until it is done; None when unknown.
+        images: the finished pictures that are not deleted.
+        error: the reason of a failure.
+        warnings: notes for people about its outcome, in English.
     """
 
     id: str
@@ -108,18 +108,18 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether the job has ended."""
+        """Return True if the job has ended."""
         return self.state in TERMINAL_STATES
 
     @property
     def took_s(self) -> float | None:
-        """Return the seconds from the start of the work to its end."""
+        """Return the seconds from the job's start to its end; None if either is unknown."""
         if self.started_at is None or self.finished_at is None:
             return None
         return (self.finished_at - self.started_at).total_seconds()
 
     def image(self, index: int) -> Image | None:
-        """Return the picture with this index, if it can be had."""
+        """Return the picture with an index; None if it is deleted or not finished."""
         return next((image for image in self.images if image.index == index), None)
 
     @classmethod
@@ -143,7 +143,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class JobPage:
-    """Some jobs, newest first, and where the next page begins (None: there is none)."""
+    """A page of jobs, newest first, and the cursor of the next page; None: there is none."""
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
@@ -151,7 +151,7 @@ class JobPage:
 
 @dataclass(frozen=True, slots=True)
 class JobEvent:
-    """One thing that happened to a job; ``id`` resumes a broken stream after it."""
+    """An event of a job; a broken stream resumes after its ``id``."""
 
     id: str
     type: str
@@ -160,12 +160,13 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """What the service says about its model.
+    """The service's model.
 
     Attributes:
+        width, height: default size in pixels.
         multiple_of, min_side, max_side: allowed sides in pixels.
-        suggestions: prompts that suit it.
-        steps: of Stage C where nothing else is asked for.
+        suggestions: prompts that suit the model.
+        steps: default steps of the composition.
     """
 
     id: str
@@ -195,11 +196,12 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """How busy the service is.
+    """The service's load.
 
     Attributes:
-        replicas: running ones by deployment; None when nobody can tell.
-        ended: jobs of the last hour by end state.
+        replicas: running replicas by deployment; None when unknown.
+        queued, running: numbers of jobs.
+        ended: numbers of jobs of the last hour by end state.
     """
 
     replicas: dict[str, int] | None
@@ -209,7 +211,7 @@ class ServiceStatus:
 
     @property
     def error_rate(self) -> float:
-        """Return which share of the last hour's jobs failed, cancelled ones aside."""
+        """Return the failed share of the last hour's jobs, 0 to 1, without cancelled jobs."""
         tried = self.ended["succeeded"] + self.ended["failed"]
         return self.ended["failed"] / tried if tried else 0.0
 

@@ -1,4 +1,4 @@
-"""Small values that the service keeps for the bot, remembered here for a while."""
+"""Small values that the service stores for the bot, with a cache in memory."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Value = TypeVar("Value")
 
 
 class Preferences(Generic[Key, Value]):
-    """One value a key; changes of the same value wait for each other, so that none is lost.
+    """A cache of stored values by key; changes of one value run one after another.
 
     Args:
-        load: asks the service for a value.
-        store: has the service keep it.
-        fresh_s: how long a value is used before it is asked for again.
-        most: how many are remembered; those unused for longest go first.
+        load: loads a value from the service.
+        store: stores a value in the service.
+        fresh_s: seconds for which a cached value is used.
+        most: size of the cache; the least recently used values go first.
     """
 
     def __init__(
@@ -41,10 +41,10 @@ class Preferences(Generic[Key, Value]):
         self._locks: WeakValueDictionary[Key, asyncio.Lock] = WeakValueDictionary()
 
     async def get(self, key: Key) -> Value:
-        """Return a value.
+        """Return a value from the cache or the service.
 
         Raises:
-            CascadeError: it is not known here, and the service does not answer.
+            CascadeError: the value is not cached, and the service does not answer.
         """
         async with self._lock(key):
             known = self._known.get(key)
@@ -54,10 +54,10 @@ class Preferences(Generic[Key, Value]):
             return known[1]
 
     async def change(self, key: Key, change: Callable[[Value], Value]) -> Value:
-        """Change a value, and return what it is now.
+        """Change a value and return the new one.
 
         Raises:
-            CascadeError: the service does not answer. Whether it was changed is unknown.
+            CascadeError: the service does not answer; the value may have changed or not.
         """
         async with self._lock(key):
             self._known.pop(key, None)

@@ -1,4 +1,4 @@
-"""One line per event on stderr, with the reference that a person was shown."""
+"""Logging: one line per record on stderr, with the reference that the person was shown."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from typing import Literal
 from cascade_core.printable import one_line
 
 _reference: ContextVar[str] = ContextVar("reference", default="")
-# They warn at every start: of intents that we do not want, of voice libraries that we do not need.
+# These loggers warn at every start about intents and voice libraries that the bot does not need.
 _NEEDLESS = ("discord.state", "discord.client")
 
 
 def configure_logging(style: Literal["text", "json"], level: str) -> None:
-    """Send this product's and discord.py's records to stderr."""
+    """Send the records of the bot and of discord.py to stderr."""
     handler = logging.StreamHandler()
     handler.setFormatter(JsonFormatter() if style == "json" else TextFormatter())
     of_discord = "INFO" if level == "DEBUG" else "WARNING"
@@ -32,7 +32,7 @@ def configure_logging(style: Literal["text", "json"], level: str) -> None:
 
 @contextmanager
 def referenced(reference: str) -> Iterator[None]:
-    """Mark everything inside, requests to the service included, with a reference."""
+    """Mark log records and requests to the service inside the block with a reference."""
     token = _reference.set(reference)
     try:
         yield
@@ -41,12 +41,12 @@ def referenced(reference: str) -> Iterator[None]:
 
 
 def refer_to(reference: str) -> None:
-    """Mark the rest of the task at hand with a reference."""
+    """Mark the rest of the current task with a reference."""
     _reference.set(reference)
 
 
 def current_reference() -> str:
-    """Return the reference in force; empty outside."""
+    """Return the current reference; empty if there is none."""
     return _reference.get()
 
 

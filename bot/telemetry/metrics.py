@@ -14,7 +14,7 @@ _IDS = re.compile(r"\d{15,}")
 
 
 class Metrics:
-    """What is counted; :meth:`text` is the page that Prometheus reads."""
+    """The bot's metrics; :meth:`text` is the page that Prometheus scrapes."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
@@ -26,24 +26,28 @@ class Metrics:
         )
         self.job_seconds = Histogram(
             "cascade_bot_job_seconds",
-            "Seconds from a job's acceptance to its delivery.",
+            "Seconds from a job's acceptance to the delivery of its outcome.",
             buckets=JOB_BUCKETS_S,
             registry=registry,
         )
-        self._edits = self._counter("edits", "Progress edits, by outcome.", "outcome")
-        self._deliveries = self._counter("deliveries", "Outcomes delivered, by way.", "way")
+        self._edits = self._counter("edits", "Edits that show progress, by outcome.", "outcome")
+        self._deliveries = self._counter("deliveries", "Job outcomes delivered, by way.", "way")
         self._interactions = self._counter(
-            "interactions", "Interactions, by what was asked for and how it ended.", "name", "end"
+            "interactions", "Interactions, by command or button and by end.", "name", "end"
         )
         self._rest = self._counter(
-            "discord_requests", "Discord's answers.", "method", "route", "status"
+            "discord_requests",
+            "Discord's answers, by route and status.",
+            "method",
+            "route",
+            "status",
         )
-        self._gateway = self._counter("gateway_events", "Connections and their ends.", "event")
+        self._gateway = self._counter("gateway_events", "Events of gateway connections.", "event")
         self.live_jobs = Gauge(
-            "cascade_bot_live_jobs", "Jobs whose messages are kept up to date.", registry=registry
+            "cascade_bot_live_jobs", "Jobs that the bot follows.", registry=registry
         )
         self.loop_lag_seconds = Gauge(
-            "cascade_bot_loop_lag_seconds", "How late the event loop runs.", registry=registry
+            "cascade_bot_loop_lag_seconds", "Delay of the event loop in seconds.", registry=registry
         )
 
     def edit(self, outcome: str) -> None:
@@ -51,7 +55,7 @@ class Metrics:
         self._edits.labels(outcome).inc()
 
     def delivered(self, route: str) -> None:
-        """Count a delivery: ``edited``, ``direct``, ``deleted`` (nobody wants it) or ``lost``."""
+        """Count a delivery: ``edited``, ``direct``, ``deleted`` (its message) or ``lost``."""
         self._deliveries.labels(route).inc()
 
     def interaction(self, name: str, end: str) -> None:
@@ -63,7 +67,7 @@ class Metrics:
         self._gateway.labels(event).inc()
 
     def trace(self) -> aiohttp.TraceConfig:
-        """Return what makes aiohttp count every answer of Discord."""
+        """Return a trace configuration with which aiohttp counts every answer of Discord."""
         config = aiohttp.TraceConfig()
         config.on_request_end.append(self._on_request_end)
         return config
@@ -82,7 +86,7 @@ class Metrics:
 
 
 def route_of(path: str) -> str:
-    """Return a request's path without ids and tokens: few routes, and no secrets."""
+    """Return a request's path without ids and tokens, so labels are few and hold no secrets."""
     path = _IDS.sub(":id", path)
     for part in ("/webhooks/:id/", "/interactions/:id/"):
         before, found, rest = path.partition(part)

@@ -1,1 +1,1 @@
-"""The bot's sentences in every language."""
+"""The bot's sentences in every language, and text formatting."""

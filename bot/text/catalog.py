@@ -1,4 +1,4 @@
-"""What the bot says, by language; the sentences are in ``locale/*.toml``."""
+"""The bot's sentences by language, from ``locale/*.toml``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Catalog:
     """All sentences in all languages.
 
     Args:
-        by_language: sentences by key, by language; English has every key.
+        by_language: language -> key -> sentence; English has every key.
     """
 
     def __init__(self, by_language: Mapping[str, Mapping[str, str]]) -> None:
@@ -42,16 +42,16 @@ class Catalog:
         return self._by_language[language]
 
     def translation(self, key: str, locale: str) -> str | None:
-        """Return a sentence if there is one in exactly this language; else None."""
+        """Return a sentence in a locale's language; None if that language lacks it."""
         return self._by_language.get(_language(locale), {}).get(key)
 
     def translate(self, key: str, locale: str, **values: object) -> str:
-        """Return a sentence in the language of a Discord locale, or in English.
+        """Return a sentence in the language of a Discord locale, or else in English.
 
-        A sentence with the forms ``one`` and ``other`` is chosen by the value ``count``.
+        The value ``count`` selects between the forms ``one`` and ``other`` of a sentence.
 
         Raises:
-            KeyError: there is no such sentence, or a value is missing.
+            KeyError: the key or a value is missing.
         """
         for language in (_language(locale), FALLBACK):
             sentences = self._by_language.get(language, {})
@@ -63,7 +63,7 @@ class Catalog:
 
 
 class Translator:
-    """The sentences in one language: what a layout or an answer speaks with."""
+    """Translates keys into sentences of one locale; instances are callable."""
 
     def __init__(self, catalog: Catalog, locale: str) -> None:
         self._catalog = catalog
@@ -74,17 +74,17 @@ class Translator:
         return self._catalog.translate(key, self.locale, **values)
 
     def find(self, key: str) -> str | None:
-        """Return a sentence if there is one in exactly this language; else None."""
+        """Return a sentence in the translator's language; None if that language lacks it."""
         return self._catalog.translation(key, self.locale)
 
 
 def _language(locale: str) -> str:
-    """Return ``de`` of ``de`` and ``en`` of ``en-GB``."""
+    """Return a locale's language: ``de`` for ``de``, ``en`` for ``en-GB``."""
     return locale.partition("-")[0].lower()
 
 
 def _plural_form(language: str, count: object) -> str:
-    """Return which form of a sentence goes with a number (CLDR's rules of these languages)."""
+    """Return the plural form for a number, by CLDR's rules for the bot's languages."""
     is_one = count == 1 or (count == 0 and language in _ZERO_IS_SINGULAR)
     return "one" if is_one else "other"
 

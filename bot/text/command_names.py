@@ -1,6 +1,6 @@
-"""Commands in people's languages: what discord.py asks for when commands are put in place.
+"""The names and descriptions of commands in every language, for discord.py's sync of commands.
 
-A text's key follows from where it stands: ``command.admin.limits.steps.description`` is the
+A key follows the path of its command: ``command.admin.limits.steps.description`` is the
 description of the option ``steps`` of ``/admin limits``.
 """
 
@@ -17,7 +17,7 @@ _NAMES = (Location.command_name, Location.group_name, Location.parameter_name)
 
 
 class CommandTranslator(app_commands.Translator):
-    """Finds the names and descriptions of commands; English ones are in the code."""
+    """Translates names and descriptions of commands; the English ones are in the code."""
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
@@ -28,14 +28,14 @@ class CommandTranslator(app_commands.Translator):
         locale: discord.Locale,
         context: app_commands.TranslationContextTypes,
     ) -> str | None:
-        """Return a text in a language; None leaves the English one."""
+        """Return a text in a locale's language; None keeps the English one."""
         if locale.value.startswith(FALLBACK):
             return None
         return self._catalog.translation(key_of(context), locale.value)
 
 
 def key_of(context: app_commands.TranslationContextTypes) -> str:
-    """Return the key under which the language files have a text."""
+    """Return the key of a text in the language files."""
     data = context.data
     what = "name" if context.location in _NAMES else "description"
     if isinstance(data, app_commands.Parameter):

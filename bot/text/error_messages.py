@@ -1,4 +1,19 @@
-"""Every failure as one kind sentence; our own faults with the reference that the logs have."""
+"""Turns every error into one sentence for people.
+
+The first rule that applies decides:
+
+1. A user's mistake (:class:`UserError`): the sentence of its key, without a reference.
+2. An invalid value of a known field: the field's name and its range, multiple or length; a generic
+   sentence about the field if the message names none of them.
+3. Another invalid value: "these values cannot be combined".
+4. A rate limit: the sentence of its code, with the seconds to wait.
+5. Another error of the service: the sentence of its code in :data:`MESSAGE_KEYS`.
+6. Any other exception: "something went wrong on our side".
+
+Rules 4 to 6 add the reference that the logs have, unless people can fix the error themselves
+(:func:`is_fault`). Before this list, :func:`bot.commands.option_checks.user_error` turns options
+that do not fit a command into a :class:`UserError`. An expired interaction gets no sentence.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +26,11 @@ from cascade_core.errors import CascadeError, RateLimited
 
 @dataclass(frozen=True, slots=True)
 class UserError(Exception):
-    """The bot itself says no.
+    """A mistake of the person, or a request that a rule forbids.
 
     Attributes:
-        key: of the sentence.
-        values: what goes into it.
+        key: the sentence's key in the catalog.
+        values: the values in the sentence.
     """
 
     key: str
@@ -23,7 +38,7 @@ class UserError(Exception):
 
     @classmethod
     def because(cls, key: str, **values: object) -> UserError:
-        """Make one from a sentence's key and values."""
+        """Build from a key of the table ``user_error`` and the sentence's values."""
         return cls(f"user_error.{key}", tuple(values.items()))
 
 
@@ -55,7 +70,7 @@ MESSAGE_KEYS = {
     "database_newer": "error.setup",
     "internal": "error.internal",
 }
-"""The sentence of each code of `cascade_core.errors`."""
+"""The catalog key of the sentence for each code of `cascade_core.errors`."""
 
 
 _USER_CODES = (
@@ -70,7 +85,7 @@ _USER_CODES = (
     "model_mismatch",
     "rate_limited",
 )
-"""Codes of what people can mend themselves."""
+"""Codes of errors that people can fix themselves."""
 FIELDS = (
     "prompt",
     "negative_prompt",
@@ -84,38 +99,43 @@ FIELDS = (
     "decoder_steps",
     "decoder_guidance_scale",
 )
-"""Fields of a request that people know by a name."""
+"""Fields of a request that have a name for people."""
 _RANGES = (
     ("error.range", re.compile(r"between (?P<lowest>[\d.]+) and (?P<highest>[\d.]+)$")),
     ("error.multiple", re.compile(r"a multiple of (?P<step>\d+),")),
     ("error.length", re.compile(r"at most (?P<count>\d+) characters,")),
 )
-"""How :mod:`cascade_core.request` words the range of a field."""
+"""Sentence key and pattern of each range that a service's error message may name."""
 
 
 def is_fault(error: BaseException) -> bool:
-    """Return True if a failure is the service's or the bot's, not of what was asked for."""
+    """Return True if the service or the bot caused an error, not the person's request."""
     if isinstance(error, UserError):
         return False
     return not isinstance(error, CascadeError) or error.code not in _USER_CODES
 
 
 def error_message(error: BaseException, translate: Translator, reference: str) -> str:
-    """Return what to tell a person about a failure; only a fault of ours has a reference."""
+    """Return the message for a person about an error; see the list at the head of this module.
+
+    Args:
+        error: what went wrong.
+        translate: translates into the person's language.
+        reference: the id that the logs have; shown only if :func:`is_fault`.
+    """
     if isinstance(error, UserError):
         return translate(error.key, **dict(error.values))
-    told = (
-        _service_error_message(error, translate)
-        if isinstance(error, CascadeError)
-        else translate("error.internal")
-    )
+    if isinstance(error, CascadeError):
+        message = _service_error_message(error, translate)
+    else:
+        message = translate("error.internal")
     if not reference or not is_fault(error):
-        return told
-    return f"{told}\n-# {translate('error.reference', reference=reference)}"
+        return message
+    return f"{message}\n-# {translate('error.reference', reference=reference)}"
 
 
 def is_source_gone(error: CascadeError) -> bool:
-    """Return True if an error means that what a picture was to be made from is gone."""
+    """Return True if an error means that a picture's source was deleted or is damaged."""
     return MESSAGE_KEYS.get(error.code) == "error.gone"
 
 
@@ -129,7 +149,7 @@ def _service_error_message(error: CascadeError, translate: Translator) -> str:
 
 
 def _invalid_value_message(error: CascadeError, translate: Translator) -> str:
-    """Return what is wrong with a value, with the field's name and range in the language."""
+    """Return the message about an invalid value, with the field's name and range."""
     if error.field not in FIELDS:
         return translate("error.unsupported")
     field = translate(f"field.{error.field}")

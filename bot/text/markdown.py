@@ -1,14 +1,14 @@
-"""Users' words inside the bot's messages: shown as they are, triggering nothing."""
+"""Makes users' text safe inside the bot's messages: shown literally, without mentions."""
 
 from __future__ import annotations
 
 import re
 
 MAX_PROMPT_CHARS = 1000
-"""Longest prompt taken from Discord; it must fit whole into an alt text, which has 1024."""
+"""Longest prompt accepted from Discord; it must fit into an alt text of 1024 characters."""
 
 _JOINING = frozenset(
-    "\u200c\u200d"  # letters of Persian and Indian scripts, and emoji, are put together by them
+    "\u200c\u200d"  # join letters of Persian and Indian scripts, and emoji
     "\u0600\u0601\u0602\u0603\u0604\u0605\u06dd\u070f\u0890\u0891\u08e2"  # Arabic, Syriac
 ) | frozenset(map(chr, range(0xE0020, 0xE0080)))  # flags of regions
 _SPECIAL = re.compile(r"([\\*_`~|>\[\]()#<@:-])")
@@ -16,9 +16,9 @@ _ESCAPED = re.compile(r"\\([\\*_`~|>\[\]()#<@:-])")
 
 
 def one_line(text: str) -> str:
-    """Return words without line breaks and doubled spaces, cut to what a prompt may have.
+    """Return text in one line with single spaces, cut to the length of a prompt.
 
-    What cannot be seen is left out, but for what puts other characters together.
+    Invisible characters are removed, except those that join other characters.
     """
     kept = "".join(c for c in text if c.isprintable() or c.isspace() or c in _JOINING)
     line = " ".join(kept.split())[:MAX_PROMPT_CHARS].strip()
@@ -36,5 +36,5 @@ def unescape(text: str) -> str:
 
 
 def shorten(text: str, max_chars: int) -> str:
-    """Return the text, or its beginning with an ellipsis."""
+    """Return the text, cut with an ellipsis if it is longer than ``max_chars``."""
     return text if len(text) <= max_chars else text[: max_chars - 1].rstrip() + "…"

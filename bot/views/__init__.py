@@ -1,1 +1,1 @@
-"""What people see: layouts, and what happens when they press something."""
+"""The bot's messages and forms, and the files attached to them."""

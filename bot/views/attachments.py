@@ -1,4 +1,4 @@
-"""Pictures as files that Discord takes."""
+"""Pictures as files that Discord accepts, named after their prompts."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from io import BytesIO
 from PIL import Image
 
 MAX_REQUEST_BYTES = 24 * 1024 * 1024
-"""Discord takes 25 MiB in all, the rest of the form included."""
+"""Discord accepts 25 MiB per request, with the other fields of the form."""
 _QUALITIES = (90, 75)
 _SMALLEST_SIDE_PX = 256
 _NAME_CHARS = 40
@@ -25,7 +25,7 @@ class PictureFile:
     """A file to attach.
 
     Attributes:
-        is_original: the very bytes that the service has.
+        is_original: the data are exactly the service's bytes.
     """
 
     name: str
@@ -34,9 +34,10 @@ class PictureFile:
 
 
 def picture_name(prompt: str, seed: int, decoder_seed: int) -> str:
-    """Return the name of a picture's file without its ending: ``large-red-heart_s7``.
+    """Return a picture's file name without its extension, such as ``large-red-heart_s7``.
 
-    In ASCII, for Discord changes other letters; details with a seed of their own are named, too.
+    The name is ASCII, because Discord changes other letters. It has the seed of the details only
+    if that differs from the seed.
     """
     plain = unicodedata.normalize("NFKD", prompt).encode("ascii", "ignore").decode().lower()
     words = _ARTICLE.sub("", re.sub(r"[^a-z0-9]+", "-", plain).strip("-"), count=1)
@@ -49,12 +50,12 @@ def picture_name(prompt: str, seed: int, decoder_seed: int) -> str:
 async def fitted(
     images: Sequence[tuple[str, bytes]], limit_bytes: int, shrink: int = 0
 ) -> list[PictureFile]:
-    """Return files no larger than Discord takes: the originals, or WebP, or smaller WebP.
+    """Return files within Discord's limits: the originals, or WebP, or smaller WebP.
 
     Args:
-        images: names without their endings, and PNG bytes.
-        limit_bytes: of one file.
-        shrink: halve what they take so many times; for when Discord refused what should have fit.
+        images: file names without extension, and PNG bytes.
+        limit_bytes: size limit of one file.
+        shrink: how often to halve the size; for files that Discord refused although they fit.
     """
     limit = min(limit_bytes, MAX_REQUEST_BYTES // max(1, len(images)))
     if shrink:
@@ -63,7 +64,7 @@ async def fitted(
 
 
 def fit(name: str, data: bytes, limit_bytes: int) -> PictureFile:
-    """Return a picture as a file of at most so many bytes, or as small as it gets."""
+    """Return a picture as a file of at most ``limit_bytes``, or the smallest that is possible."""
     if len(data) <= limit_bytes:
         return PictureFile(f"{name}.png", data, True)
     with Image.open(BytesIO(data)) as opened:

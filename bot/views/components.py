@@ -1,4 +1,4 @@
-"""The pieces that layouts are built of."""
+"""The components that messages are built of, and the layout that holds them."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ WORKING_COLOUR = 0x5B8DEF
 FAILED_COLOUR = 0xC4554D
 QUIET_COLOUR = 0x99A1AD
 _BAR_CELLS = 6
-"""Screen readers name each of them."""
+"""Few, because screen readers name each cell."""
 
 
 class Layout(ui.LayoutView):
-    """A message's components; nothing in here listens, for every press is routed by its id.
+    """A message's components, without callbacks: presses are routed by their custom id.
 
-    A stopped view is not kept by discord.py, so messages cost no memory once they are sent.
+    discord.py keeps no reference to a stopped view, so a sent message costs no memory.
 
     Args:
-        parts: from top to bottom.
-        files: that the parts show, to be sent along.
+        parts: the components from top to bottom.
+        files: names and bytes of the files that the components show.
     """
 
     def __init__(
@@ -39,12 +39,12 @@ class Layout(ui.LayoutView):
 def box(
     parts: Iterable[ui.Item[ui.LayoutView] | None], colour: int | None = None
 ) -> ui.Container[ui.LayoutView]:
-    """Return a frame around the parts that are there."""
+    """Return a frame around the parts that are not None."""
     return ui.Container(*(part for part in parts if part is not None), accent_colour=colour)
 
 
 def text(content: str) -> ui.TextDisplay[ui.LayoutView]:
-    """Return some text."""
+    """Return a text component."""
     return ui.TextDisplay(content)
 
 
@@ -60,7 +60,7 @@ def button(
     style: ButtonStyle = ButtonStyle.secondary,
     disabled: bool = False,
 ) -> ui.Button[ui.LayoutView]:
-    """Return a button that does what its id says."""
+    """Return a button; its custom id names its action."""
     return ui.Button(
         custom_id=str(custom_id), label=label, emoji=emoji, style=style, disabled=disabled
     )
@@ -74,7 +74,7 @@ def row(*buttons: ui.Button[ui.LayoutView]) -> ui.ActionRow[ui.LayoutView]:
 def gallery(
     names: Iterable[str], alt_texts: Iterable[str], spoiler: bool = False
 ) -> ui.MediaGallery[ui.LayoutView]:
-    """Return pictures that are sent along, by file name."""
+    """Return a gallery of attached pictures, by file name."""
     items = [
         discord.MediaGalleryItem(f"attachment://{name}", description=alt, spoiler=spoiler)
         for name, alt in zip(names, alt_texts, strict=True)
@@ -85,9 +85,9 @@ def gallery(
 def galleries(
     names: Sequence[str], alt_texts: Sequence[str], spoiler: bool = False
 ) -> Iterator[ui.MediaGallery[ui.LayoutView]]:
-    """Yield pictures in as many galleries as it takes for none to be cropped.
+    """Yield galleries that show the pictures uncropped.
 
-    Of three in one gallery, Discord's client crops the first to a tall strip.
+    In a gallery of three pictures, Discord's client crops the first one to a tall strip.
     """
     first = 1 if len(names) == 3 else 0
     if first:
@@ -96,12 +96,12 @@ def galleries(
 
 
 def percent(fraction: float) -> str:
-    """Return a progress between 0 and 1 as percent with a bar: the number comes first."""
+    """Return a fraction, 0 to 1, as a percentage followed by a bar."""
     within = min(1.0, max(0.0, fraction))
     done = round(_BAR_CELLS * within)
     return f"{round(100 * within)} %  {'▰' * done}{'▱' * (_BAR_CELLS - done)}"
 
 
 def notice(content: str, colour: int | None = None) -> Layout:
-    """Return a message of words alone."""
+    """Return a message with text only."""
     return Layout(box([text(content)], colour))

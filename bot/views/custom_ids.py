@@ -1,7 +1,7 @@
-"""What a button carries: a version, what to do, a job's id, and which of its pictures.
+"""The custom ids of buttons and forms: ``version:action:subject:arg``.
 
-No state: whoever owns the job, and all it was made from, is asked for when the button is pressed,
-so a button works for as long as its picture exists.
+An id holds no state. The job's owner and request are loaded when the button is pressed, so a
+button works for as long as its picture exists.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class CustomId:
     """The parsed id of a button or a form.
 
     Attributes:
-        subject: a job's id, or where a page begins.
-        arg: which picture of the job, by index; the seed that the Edit form was filled with; or
-            empty.
+        action: the name of the handler.
+        subject: what the action applies to: a job's id, ``all``, or a page's number.
+        arg: the index of a picture, ``all`` or ``none``; the seed in the Edit form; or empty.
     """
 
     action: Action
@@ -46,7 +46,7 @@ class CustomId:
 
     @property
     def index(self) -> int | None:
-        """Return which picture is meant; None: none in particular."""
+        """Return the picture's index; None if the id names no picture."""
         return int(self.arg) if self.arg.isdecimal() else None
 
     def __str__(self) -> str:
@@ -54,7 +54,7 @@ class CustomId:
 
 
 def parse(text: str) -> CustomId | None:
-    """Read an id of ours; None if it is of another version, or damaged."""
+    """Parse a custom id; return None if it is damaged or of another version."""
     found = _V1.fullmatch(text)
     if found is None or found[1] not in get_args(Action):
         return None
@@ -62,5 +62,5 @@ def parse(text: str) -> CustomId | None:
 
 
 def is_ours(text: str) -> bool:
-    """Tell whether an id is of any version of ours, so that somebody waits for an answer."""
+    """Return True if the id belongs to this bot in any version, so the press needs an answer."""
     return _OURS.fullmatch(text) is not None

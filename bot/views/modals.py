@@ -1,4 +1,4 @@
-"""The Edit form; none of it is kept in memory: submissions are routed by id, as presses are."""
+"""The Edit form; its submissions are routed by custom id, so it costs no memory."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _SIZE_CHARS = 11
 
 
 class EditForm(ui.Modal):
-    """Asks for prompt, negative prompt, seed and size, filled with what they were.
+    """Asks for prompt, negative prompt, seed and size, filled with the earlier values.
 
     Args:
-        translate: the language.
-        job_id: of the pictures.
-        values: what it is filled with.
-        indices: of the job's pictures; of several, it asks first which one is meant.
-        may_be_all: all of them is an answer, too.
+        translate: translates into the person's language.
+        job_id: the job of the pictures.
+        values: the earlier values.
+        indices: of the job's pictures; with several, the form first asks which one to edit.
+        may_be_all: offer all pictures as a choice, too.
     """
 
     def __init__(
@@ -57,11 +57,11 @@ class EditForm(ui.Modal):
                 max_length=max_chars,
             )
             self.add_item(ui.Label(text=translate(f"modal.{name}"), component=entry))
-        self.stop()  # so that discord.py keeps no copy, see the module's first line
+        self.stop()  # discord.py keeps no reference to a stopped form
 
 
 def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
-    """Read what was submitted in a form that was filled with a seed."""
+    """Return the submitted values of a form; ``filled_seed`` is the seed it was filled with."""
     found = dict(_entries(data.get("components", ())))
     return EditedValues(
         prompt=found.get("prompt", ""),
@@ -76,7 +76,7 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
 def _choice(
     translate: Translator, indices: Sequence[int], may_be_all: bool
 ) -> ui.RadioGroup[ui.Modal]:
-    """Return the question which picture is meant; nothing is chosen yet."""
+    """Return the choice of a picture, with nothing selected."""
     options = [
         discord.RadioGroupOption(label=str(number), value=str(index))
         for number, index in enumerate(indices, 1)

@@ -1,4 +1,4 @@
-"""The messages around pictures: about one, one's gallery, one's queue, settings, rules, status."""
+"""The other messages: info about a picture, gallery, queue, settings, rules and status."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bot.views.custom_ids import CustomId
 from bot.views.picture_messages import seconds
 
 ALL = "all"
-"""In the place of a job's id: all of a person's open jobs."""
+"""A custom id's subject that stands for all open jobs of the person."""
 _LINE_CHARS = 70
 _INFO_CHARS = 600
 _COMMAND_CHARS = 900
@@ -33,15 +33,15 @@ def info(
     model: ModelInfo | None = None,
     original_s: float | None = None,
 ) -> Layout:
-    """Return what people may want to know of a job's pictures, with the original files.
+    """Return how a job's pictures were made, with the original files.
 
     Args:
-        translate: the language.
-        job: with its pictures.
-        files: the originals, as far as they fit.
-        links: to the originals.
-        model: of the service; None where it is not known.
-        original_s: seconds of computing of the picture that this one varies.
+        translate: translates into the person's language.
+        job: the job with its pictures.
+        files: names and bytes of the original files, as far as they fit.
+        links: links to the original files.
+        model: the service's model; None where unknown.
+        original_s: compute seconds of the picture that this one varies.
     """
     label = translate("info.original")
     names = [label] if len(links) == 1 else [f"{label} {n}" for n in range(1, len(links) + 1)]
@@ -58,7 +58,7 @@ def info(
 
 
 def ids(translate: Translator, job: Job) -> Layout:
-    """Return the ids by which a job and its pictures are known to the service."""
+    """Return the ids of a job, its pictures and its latents in the service."""
     lines = [f"{translate('info.job_id')} `{job.id}`"]
     for place, image in enumerate(job.images, 1):
         lines.append(f"{_numbered(translate('info.picture_id'), place, job)} `{image.id}`")
@@ -73,7 +73,7 @@ def gallery_page(
     thumbnails: Sequence[tuple[str, bytes]],
     more: bool,
 ) -> Layout:
-    """Return a page of somebody's pictures; ``more``: there are older ones."""
+    """Return a page of a person's pictures; ``more``: there are older ones."""
     if not jobs:
         return Layout(box([text(translate("gallery.none" if page == 0 else "gallery.no_more"))]))
     lines = [
@@ -112,10 +112,10 @@ def queue(
     """Return a person's open jobs, each with a button to cancel it.
 
     Args:
-        translate: the language.
-        jobs: the first ones.
-        more: how many there are besides.
-        status: of the service; None where it is not known.
+        translate: translates into the person's language.
+        jobs: the first open jobs.
+        more: number of further open jobs.
+        status: the service's status; None where unknown.
     """
     parts: list[Any] = [text(f"### {translate('queue.title')}")]
     if not jobs:
@@ -135,7 +135,7 @@ def queue(
 def settings(
     translate: Translator, defaults: UserDefaults, model: ModelInfo | None = None
 ) -> Layout:
-    """Return a person's defaults; the shape with its size where the model is known."""
+    """Return a person's defaults; the shape has its size if the model is known."""
     yes_or_no = {True: translate("settings.yes"), False: translate("settings.no")}
     aspect = translate("settings.unset")
     if defaults.aspect:
@@ -185,10 +185,10 @@ def status(translate: Translator, found: ServiceStatus, problem: str) -> Layout:
     """Return how the service is doing.
 
     Args:
-        translate: the language.
-        found: what the service says of itself.
-        problem: what is not ready, as ``name: reason; …``; empty: all is. The reasons are for the
-            operator, who finds them at ``/readyz``.
+        translate: translates into the person's language.
+        found: the service's status.
+        problem: what is not ready, as ``name: reason; …``; empty if all is ready. Only the names
+            are shown; the operator finds the reasons at ``/readyz``.
     """
     ready = translate("admin.status_ready")
     if problem:
@@ -242,7 +242,7 @@ def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterato
 def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
     """Return ``/imagine`` with the options that make a job's pictures again.
 
-    Empty where no command does: for other details of a picture, and for sizes of no shape.
+    The result is empty if no command can: for variations, and for sizes that no shape has.
     """
     request = job.request
     size = (request.width, request.height)
@@ -275,7 +275,7 @@ def _queue_line(translate: Translator, job: Job) -> str:
         facts.append(translate("live.ahead", count=job.position))
     else:
         facts.append(translate("live.waiting"))
-    # Not as Discord's relative time: this message does not change, and the time would pass.
+    # Discord's relative time would pass while this message stays unchanged.
     if job.eta_s is not None and job.eta_s >= 1:
         unit, length_s = ("minutes", 60) if job.eta_s >= 120 else ("seconds", 1)
         left = translate(f"unit.{unit}", number=round(job.eta_s / length_s))

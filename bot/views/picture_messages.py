@@ -1,7 +1,8 @@
-"""The messages about pictures: while one is made, when it is there, when it is not.
+"""The messages of jobs: in progress, finished, ended without a picture, and paused.
 
-Pure: from values to components. :func:`shown_in` reads back what the Edit form shows first, so that
-the form opens at once; only for texts that are shown cut the service is asked.
+These functions turn values into components and do no I/O. :func:`shown_in` reads the values for
+the Edit form back from a message, so the form opens without a request to the service. Only
+shortened prompts are loaded from the service.
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ _UNREAD = re.compile(r"only the first (\d+) tokens of the (prompt|negative promp
 
 @dataclass(frozen=True, slots=True)
 class ShownPictures:
-    """What a message of finished pictures says of them.
+    """What a message of finished pictures says about them.
 
     Attributes:
-        indices: of those that are left.
-        is_variation: they are details of one composition.
-        is_cut: a text is shown shortened.
+        values: the values for the Edit form.
+        indices: of the remaining pictures.
+        is_variation: the pictures are details of one composition.
+        is_cut: the message shortens a prompt.
     """
 
     values: EditedValues
@@ -109,13 +111,13 @@ def finished(
     """Return the message of a job that has succeeded.
 
     Args:
-        translate: the language.
-        job: with at least one picture.
-        files: one for each of its pictures.
-        spoiler: hide the pictures until they are clicked on.
-        links: to the originals, where files are not the original bytes.
-        credit: what the job came from.
-        choose_to_delete: ask which picture to delete, in the place of the usual buttons.
+        translate: translates into the message's language.
+        job: a job with at least one picture.
+        files: one file for each picture.
+        spoiler: hide the pictures until they are clicked.
+        links: links to the originals, if the files are smaller versions.
+        credit: the button that the job came from.
+        choose_to_delete: ask which picture to delete, instead of showing the usual buttons.
     """
     shown = galleries([file.name for file in files], _alts(translate, job, len(files)), spoiler)
     parts = [
@@ -131,17 +133,17 @@ def finished(
 
 
 def credited(translate: Translator, credit: Credit | None) -> Iterator[str]:
-    """Yield the line that names the button and its presser, with a link to the earlier message."""
+    """Yield the line about the button press that the job came from; nothing for a command."""
     if credit is not None:
         line = translate(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
         yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))
 
 
 def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
-    """Yield the rows of buttons under a job's pictures, which are numbered by their places."""
+    """Yield the rows of buttons under a job's pictures, numbered by position."""
     indices = [image.index for image in job.images]
     is_one = len(indices) == 1
-    # Under several pictures words only: four stand side by side on a phone then.
+    # Without emoji, four buttons fit side by side on a phone.
     again = [
         button(CustomId(action, job.id), translate(f"button.{action}"), emoji if is_one else None)
         for action, emoji in _ON_PICTURES
@@ -184,7 +186,7 @@ def ended(
     *,
     is_fault: bool = False,
 ) -> Layout:
-    """Return the message of a job that made no picture; ``is_fault``: through a fault of ours."""
+    """Return the message of a job without pictures; ``is_fault``: the service or bot failed."""
     lines = [*credited(translate, credit), f"**{_short(job.request.prompt)}**", reason]
     return Layout(
         box([text("\n".join(lines))], FAILED_COLOUR if is_fault else QUIET_COLOUR),
@@ -196,7 +198,7 @@ def ended(
 
 
 def paused(translate: Translator, job_id: str, prompt: str, credit: Credit | None = None) -> Layout:
-    """Return the message of a job whose progress is not shown until the bot is back."""
+    """Return the message of a job whose progress is not shown while the bot restarts."""
     lines = [
         *credited(translate, credit),
         f"**{_short(prompt)}**",
@@ -207,7 +209,7 @@ def paused(translate: Translator, job_id: str, prompt: str, credit: Credit | Non
 
 
 def shown_in(components: Sequence[Any]) -> ShownPictures:
-    """Read what a message that :func:`finished` made says, from its components."""
+    """Read a message made by :func:`finished` back from its components."""
     parts = list(_walk(components))
     alts = [item.get("description") or "" for part in parts for item in part.get("items") or ()]
     prompt = _without_number(alts[0], len(alts)) if alts else ""
@@ -301,7 +303,7 @@ def _alts(translate: Translator, job: Job, count: int) -> list[str]:
 
 
 def _without_number(alt: str, count: int) -> str:
-    """Return the prompt in the alt text of the first of some pictures, in whatever language."""
+    """Return the prompt in the alt text of the first of ``count`` pictures, in any language."""
     if count > 1:
         return re.sub(rf"^[^:\d]*1\b[^:\d]*{count}\b[^:\d]*: ", "", alt, count=1)
     return alt

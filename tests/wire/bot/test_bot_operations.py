@@ -39,7 +39,7 @@ async def test_commands_put_in_place_by_hand_are_not_put_again_at_the_start(
     env = {"CASCADE_URL": service.url, "CASCADE_API_KEY": service.make_key()}
     async with running_bot(fake, "bot", "sync", env=env) as sync:
         assert await sync.ended() == 0
-    assert sync.log[-1] == f"{len(fake.commands[None])} commands are in place"
+    assert sync.log[-1] == f"{len(fake.commands[None])} commands are registered"
     bot = await start_bot()
     assert await bot.terminate() == 0
     assert len(fake.traffic.requests("PUT", "/commands$")) == 1

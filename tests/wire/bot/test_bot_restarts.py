@@ -96,11 +96,11 @@ async def test_commands_are_put_in_place_once_and_again_only_when_they_changed(
     bot = await start_bot()
     names = {name for _, name in fake.commands[None]}
     assert names >= {"imagine", "show", "gallery", "queue", "settings", "admin", "Vary details"}
-    await bot.logged(f"put {len(names)} commands in place")
+    await bot.logged(f"registered {len(names)} commands")
     await bot.terminate()
     assert puts() == 1
     again = await start_bot()
-    await again.logged("the commands in place are up to date")
+    await again.logged("the registered commands are up to date")
     await again.terminate()
     assert puts() == 1
     await start_bot(BOT_GUILDS=fake.guild().id)

@@ -2,9 +2,8 @@
 
     Gateway -> Jobs -> StageC, StageB, StageA
 
-``build`` is what ``serve.run``, ``serve deploy`` files and tests use. Swapping a stage's model is
-one line here; a fourth stage is one class in `serve.stages.deployments`, one line here and one step
-in `serve.jobs.workflow`.
+``serve.run``, ``serve deploy`` files and tests call ``build``. To add a stage, add a class in
+`serve.stages.deployments`, a line here and a step in `serve.jobs.workflow`.
 """
 
 # No `from __future__ import annotations` here: Ray Serve reads the type of build's argument and
@@ -25,8 +24,8 @@ from serve.settings import Settings, load_settings
 from serve.stages.deployments import StageA, StageB, StageC
 
 HEALTH_CHECK_PERIOD_S = 2.0
-"""Serve sees when it next looks that a process died, and replaces one that lost its device after
-three checks; until then a stage with a single replica stands still."""
+"""Serve notices a dead process at its next check, and replaces a process that lost its device after
+three checks; until then a stage with a single replica does no work."""
 
 STAGES: tuple[type, type, type] = (StageC, StageB, StageA)
 
@@ -37,12 +36,12 @@ class DeploymentArgs(BaseModel):
     Attributes:
         num_replicas: a fixed number; ignored with ``autoscaling``.
         autoscaling: Ray Serve's autoscaling_config.
-        num_cpus, num_gpus: per replica; GPU shares must be 1/n, others strand capacity. A share
-            that is given bounds the part of the GPU's memory, too.
+        num_cpus, num_gpus: per replica; GPU shares must be 1/n, other shares waste capacity. An
+            explicit share also limits the GPU memory.
         label_selector: labels that a node must have.
         max_replicas_per_node: spreads replicas over nodes.
-        graceful_shutdown_timeout_s: how long a replica that is to go may finish its requests; for
-            the gateway, longer than a request may wait for its job.
+        graceful_shutdown_timeout_s: how long a stopping replica may finish its requests; for the
+            gateway, longer than a request may wait for its job.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -79,12 +78,12 @@ class DeploymentArgs(BaseModel):
 
 
 class AppArgs(BaseModel):
-    """Arguments of ``build`` in a Serve config file; everything else is ``CASCADE_*``.
+    """Arguments of ``build`` in a Serve config file; all other settings are ``CASCADE_*``.
 
     Attributes:
-        constructor_tries: how often replicas of a deployment may fail to start before Serve gives
-            up until it is deployed again. Serve also counts three for each replica, unless
-            ``RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT`` says otherwise.
+        constructor_tries: how often replicas of a deployment may fail to start before Serve stops
+            trying until the next deployment. Serve also limits each replica to three, unless
+            ``RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT`` is set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -112,7 +111,7 @@ def build_with(
 ) -> Application:
     """Build the application from explicit settings and stages C, B, A; raises like `build`."""
     source = settings.model_source()
-    # A hub's weights are fetched where they are used; a folder is complete or not, now.
+    # A hub's weights are downloaded by the replicas; a folder must be complete now.
     checkpoint = open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
     load_checkers(settings, checkpoint)
     gpu = _gpu_shares(settings)
@@ -120,7 +119,7 @@ def build_with(
     stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings, tries)
     stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings, tries)
     stage_a = _stage("StageA", stages[2], args.stage_a, gpu["a"], settings, tries)
-    # Room for short requests beside all that may be held open.
+    # Room for short requests beside all streams that may be open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,
         "graceful_shutdown_timeout_s": 10.0,
@@ -141,12 +140,12 @@ def _stage(
     settings: Settings,
     constructor_tries: int,
 ) -> Application:
-    # The engine takes rows in order; a short queue in the replica keeps it fed between two of them.
+    # A short queue in the replica gives the engine its next row without a delay.
     ongoing = max(4, 2 * settings.max_rows)
     options = args.options(
         num_gpus,
         max_ongoing_requests=ongoing,
-        # A replica that is no longer wanted takes no more images and ends with its last one.
+        # A stopping replica takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
         max_constructor_retry_count=constructor_tries,
     )
@@ -156,7 +155,7 @@ def _stage(
 
 
 def _gpu_shares(settings: Settings) -> dict[str, float]:
-    """Share one GPU between the stages, C first; other splits are ``num_gpus`` in AppArgs."""
+    """Share one GPU between the stages; ``num_gpus`` in AppArgs overrides a share."""
     has_gpu = settings.device == "cuda" or (
         settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
     )

@@ -1,4 +1,4 @@
-"""What decides whether a picture may be made: the contract of ``CASCADE_CHECKER``."""
+"""The interface of content checkers, which ``CASCADE_CHECKER`` names."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ MAX_RULE_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A checker's No.
+    """The refusal of a request by a checker.
 
     Attributes:
-        rule: which rule it was: 1 to 64 printable characters, shown to the client and counted in
-            the metrics, so from a small set and without the offending words.
-        field: which text of the request is at fault; has no meaning for a preview.
+        rule: name of the rule: 1 to 64 printable characters, shown to the client and counted in the
+            metrics, so from a small set and without the refused words.
+        field: the text of the request that broke the rule; has no meaning for a preview.
 
     Raises:
-        ValueError: the rule has no such name.
+        ValueError: the name of the rule is not valid.
     """
 
     rule: str
@@ -33,38 +33,38 @@ class Refusal:
 
 
 class Checker(Protocol):
-    """Looks at requests before they are accepted.
+    """Checks requests before they are accepted.
 
-    Each process that needs one makes its own. Methods are called in threads, never in an event
-    loop, several at a time, and must answer within 10 s
-    (``serve.moderation.moderator.TIME_LIMIT_S``). One that raises or takes
-    longer refuses nothing and allows nothing: the request fails.
+    Each process that needs a checker makes its own. Methods are called in threads, never in an
+    event loop, several at a time, and must return within 10 s
+    (``serve.moderation.moderator.TIME_LIMIT_S``). If a method raises or takes longer, the request
+    fails: it is neither refused nor allowed.
     """
 
     def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> Refusal | None:
-        """Return why nothing may be drawn from this request's texts; None if it may.
+        """Return why no picture may be made from this request's texts; None if it is allowed.
 
         Args:
             request: with every value decided; of ``vary_details``, the texts are the latent's.
-            owner: for whom.
+            owner: the owner of the job.
         """
         ...
 
 
 @runtime_checkable
 class PreviewChecker(Checker, Protocol):
-    """A checker that also looks at each composition, between Stages C and B."""
+    """A checker that also checks each composition, between Stages C and B."""
 
     def check_preview(
         self, preview: bytes, request: GenerationRequest, owner: JobOwner
     ) -> Refusal | None:
-        """Return why this composition may become no picture; None if it may.
+        """Return why no picture may be made of this composition; None if it is allowed.
 
-        It may be asked again about the same one, when a process dies in between.
+        It may be called again for the same composition, after a process died.
 
         Args:
             preview: a WebP file, RGB, about 192 px on the long side.
             request: of this one image (n = 1).
-            owner: for whom.
+            owner: the owner of the job.
         """
         ...

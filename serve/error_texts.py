@@ -1,4 +1,4 @@
-"""What other software's errors say, as it fits into a sentence of ours."""
+"""Shortens other software's error messages, to fit into a sentence of ours."""
 
 from __future__ import annotations
 

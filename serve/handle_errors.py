@@ -1,4 +1,4 @@
-"""What Ray raises when a deployment is called, as errors of ours: the one place that knows."""
+"""Translates the errors that Ray raises at calls of deployments to our errors."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ logger = logging.getLogger(__name__)
 
 
 def is_lost(error: Exception) -> bool:
-    """Return True if the replica died or became unreachable: what it did is not known."""
+    """Return True if the replica died or became unreachable, so that its result is unknown."""
     return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
 
 
 def translated(error: Exception, lost: CascadeError, unavailable: CascadeError) -> CascadeError:
-    """Return our error for what a handle raised.
+    """Return our error for an error that a handle raised.
 
     Args:
         error: raised by a call of a deployment.
@@ -30,7 +30,7 @@ def translated(error: Exception, lost: CascadeError, unavailable: CascadeError) 
         return cause
     if isinstance(cause, DeploymentUnavailableError):
         return unavailable
-    # A task error is the failure of our own code there, whatever it had called.
+    # A task error is a failure of our own code in the replica.
     if isinstance(error, RayError | RayServeException) and not isinstance(error, RayTaskError):
         return lost
     logger.error("a deployment failed unexpectedly", exc_info=error)

@@ -1,4 +1,4 @@
-"""Something done again and again for as long as a process lives."""
+"""Runs a function again and again for as long as a process lives."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ logger = logging.getLogger(__name__)
 
 
 async def every(pause_s: float, do: Callable[[], Awaitable[None]]) -> None:
-    """Do something, wait, and do it again; a failure is logged and ends nothing."""
+    """Call a function every ``pause_s`` seconds; a failure is logged, and the calls go on."""
     while True:
         try:
             await do()

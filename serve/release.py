@@ -1,4 +1,4 @@
-"""Which release of the service this is, and how it compares with one that wrote a row."""
+"""The release of the service, compared with the release that wrote a row."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ RELEASE: Final = metadata.version("cascade-serve")
 
 
 def is_later(release: str | None) -> bool:
-    """Return True if a release came after this one; rows without one are of an earlier release."""
-    from packaging.version import Version  # the bot's image, which has the command, lacks it
+    """Return True if a release is later than this one; rows without a release are earlier."""
+    from packaging.version import (
+        Version,
+    )  # imported late: the bot's image has the command, but not this package
 
     return release is not None and Version(release) > Version(RELEASE)

@@ -1,4 +1,4 @@
-"""What an operator can choose: ``CASCADE_*`` variables, read once, frozen, all errors at once."""
+"""The settings of the service: ``CASCADE_*`` variables, read once, checked together."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ logger = logging.getLogger(__name__)
 
 ENV_PREFIX = "CASCADE_"
 CONNECTIONS = 8
-"""To the database, of one process."""
+"""Connections to the database, of one process."""
 MIN_DEADLINE_S = 900.0
 """Granted to every job: short jobs wait for the same restarts as long ones."""
 DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
-# No memory:// here: every replica is a process of its own and would see its own, empty store.
+# No memory:// here: each replica is a separate process and would have a separate, empty store.
 BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
 
 OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
-"""Read by the command line and the bot."""
+"""Variables that the command line and the bot read."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
@@ -172,7 +172,7 @@ class Settings(BaseSettings):
             return value.expanduser().absolute()
         except UnicodeEncodeError as error:
             raise ValueError("must be a path in UTF-8") from error
-        except RuntimeError as error:  # a user who is in no list of users, as in a container
+        except RuntimeError as error:  # a user that no list of users names, as in a container
             raise ValueError("name a folder: this user has no home folder") from error
 
     @field_validator("blocklist")
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
     def _names(cls, value: str) -> str:
         names = [name.strip() for name in value.split(",")] if value else []
         if not all(_MODEL_NAME.fullmatch(name) for name in names):
-            raise ValueError("must be names of models, divided by commas")
+            raise ValueError("must be names of models, separated by commas")
         return ",".join(names)
 
     @field_validator("public_url", "otlp_endpoint")
@@ -211,12 +211,12 @@ class Settings(BaseSettings):
         for origin in _listed(value):
             scheme, _, host = origin.partition("://")
             if scheme not in ("http", "https") or not host or set(host) & set("/?#*@"):
-                raise ValueError("must be origins such as https://app.example, parted by commas")
+                raise ValueError("must be origins such as https://app.example, separated by commas")
         return value
 
     @property
     def allowed_origins(self) -> frozenset[str]:
-        """The sites whose pages may ask the service from a browser."""
+        """The sites whose pages may call the service from a browser."""
         return frozenset(_listed(self.cors_origins))
 
     @field_validator(*_URL_FIELDS)
@@ -232,11 +232,11 @@ class Settings(BaseSettings):
         return value
 
     def model_names(self, model_id: str) -> list[str]:
-        """Return every name under which clients may ask for the model, its own first."""
+        """Return every name of the model for clients, its own first."""
         return [model_id, *filter(None, self.model_aliases.split(","))]
 
     def model_source(self) -> ModelSource:
-        """Return which model to open."""
+        """Return the model to open."""
         return ModelSource(
             model=self.model,
             prior_model=self.prior_model,
@@ -258,10 +258,10 @@ def _listed(text: str) -> list[str]:
 
 
 def load_settings(**changes: Any) -> Settings:
-    """Read the environment, over which ``changes`` win; what only looks like a setting is logged.
+    """Read the environment; ``changes`` override it. Unknown ``CASCADE_*`` variables are logged.
 
     Raises:
-        SettingsInvalid: lists every variable that is wrong, one a line.
+        SettingsInvalid: lists every wrong variable, one a line.
     """
     for warning in unknown_variables(os.environ):
         logger.warning(warning)
@@ -272,8 +272,8 @@ def load_settings(**changes: Any) -> Settings:
 
 
 def unknown_variables(environment: Collection[str]) -> list[str]:
-    """Return one sentence about each ``CASCADE_*`` name that nothing reads."""
-    # Kubernetes tells every container about a Service named cascade in variables like these.
+    """Return one sentence about each ``CASCADE_*`` name that is not read."""
+    # Kubernetes describes a Service named cascade to every container in variables like these.
     hosts = [name for name in environment if name.endswith("_SERVICE_HOST")]
     services = [host.removesuffix("SERVICE_HOST") for host in hosts]
     of_services = tuple(prefix + kind for prefix in services for kind in ("SERVICE_", "PORT"))
@@ -318,7 +318,7 @@ def hide_password(value: str) -> str:
 
 
 def _problem(problem: Mapping[str, Any]) -> str:
-    # The value itself is left out: a mistyped URL may hold a password.
+    # The value is left out: a mistyped URL may contain a password.
     variable = f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}"
     if problem["type"] == "value_error":
         return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
@@ -326,26 +326,26 @@ def _problem(problem: Mapping[str, Any]) -> str:
 
 
 def _check_place(url: str) -> None:
-    """Check that a database's or store's URL can be read, and names a file where it needs one.
+    """Check that a database's or store's URL is valid, and names a file where it needs one.
 
     Raises:
-        ValueError: it cannot, or does not.
+        ValueError: it is not, or names none.
     """
     try:
         parts = urlsplit(url)
         _ = parts.port
-    except ValueError as error:  # whose words may hold the password
+    except ValueError as error:  # its message may contain the password
         raise ValueError("must be a URL; % and [ in a password are written %25 and %5B") from error
     if parts.scheme == "sqlite" and parts.path.lstrip("/") in ("", ":memory:"):
-        # Every process is to see one database.
+        # All processes use one database.
         raise ValueError("must name a file, such as sqlite:////var/lib/cascade/cascade.db")
     if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.path == "/"):
-        raise ValueError("must name a folder from the root on, such as file:///var/lib/cascade")
+        raise ValueError("must name an absolute folder, such as file:///var/lib/cascade")
 
 
 def _default_url(name: str, data_dir: Path) -> str:
     if name == "blob_url":
         return (data_dir / "blobs").as_uri() if data_dir.is_absolute() else ""
     file = data_dir / ("dbos.db" if name == "dbos_url" else "cascade.db")
-    # A "?" or "%" in the folder's name would mean something else in a URL.
+    # A "?" or "%" in the folder's name has another meaning in a URL.
     return f"sqlite:///{quote(str(file), safe='/ +')}"

@@ -1,4 +1,4 @@
-"""What is wrong with a value that pydantic refused, in words of ours."""
+"""Describes in plain sentences why pydantic refused a value."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _KINDS = {
     "model": "a JSON object",
     "list": "a list",
 }
-"""By the beginning of pydantic's names for types of errors, such as ``int_parsing``."""
+"""By the beginning of the name that pydantic gives a kind of error, such as ``int_parsing``."""
 
 _BOUNDS = {
     "greater_than_equal": "at least {ge}",
@@ -32,13 +32,13 @@ def describe(field: str, problem: Mapping[str, Any]) -> str:
     """Return one sentence about a field's value.
 
     Args:
-        field: as the client knows it.
+        field: name of the field for the client.
         problem: an item of pydantic's ``errors()``.
     """
     kind = str(problem["type"])
     if kind == "missing":
         return f"{field} is missing"
-    if kind == "value_error" and not _is_about_files(problem):  # raised by a validator of ours
+    if kind == "value_error" and not _is_about_files(problem):  # raised by one of our validators
         return f"{field} {str(problem['msg']).removeprefix('Value error, ')}"
     if kind == "string_too_short" and problem["ctx"]["min_length"] == 1:
         return f"{field} must not be empty"
@@ -55,5 +55,5 @@ def describe(field: str, problem: Mapping[str, Any]) -> str:
 
 
 def _is_about_files(problem: Mapping[str, Any]) -> bool:
-    """Return True for the one validator that is FastAPI's."""
+    """Return True if FastAPI's own validator raised it."""
     return "UploadFile" in str(problem["msg"])

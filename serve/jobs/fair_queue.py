@@ -1,9 +1,10 @@
-"""Turns at a stage: users share it by the work they ask for, not by how often they ask.
+"""The fair queue of calls to a stage: users share the stage by work, not by number of calls.
 
 Start-time fair queueing (Goyal, Vin and Cheng, 1996). Each user with waiting calls carries a tag:
-where the user's next work begins on a clock that counts work instead of seconds; the smallest tag
-goes next. So a user with a hundred calls waiting holds up the first one of another by no more
-than what is under way. A call is charged when its turn comes: one that leaves before costs nothing.
+where the user's next work begins on a clock that counts work instead of seconds. The user with the
+smallest tag gets the next slot. So a user with a hundred waiting calls delays the first call of
+another user only by the calls that already run. A call is charged when it gets its slot; a call
+that leaves before costs nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 REMEMBERED_USERS = 1000
-"""Of users without waiting calls so many are remembered, those who have used most."""
+"""How many users without waiting calls are remembered: those who have used most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,12 +27,12 @@ class _Call:
 
 
 @dataclass(slots=True)
-class _Line:
-    """The waiting calls of one user, oldest first, by what wakes them.
+class _UserQueue:
+    """The waiting calls of one user.
 
     Attributes:
-        start: the tag of the oldest one.
-        calls: by what wakes each.
+        start: the tag of the oldest call.
+        calls: oldest first, by the future that wakes each.
     """
 
     start: float
@@ -39,95 +40,95 @@ class _Line:
 
     @property
     def rank(self) -> tuple[float, int]:
-        """Tag and order of arrival of the oldest call; the least of all lines goes next."""
+        """Tag and order of arrival of the oldest call; the queue of the least rank goes next."""
         return self.start, next(iter(self.calls.values())).order
 
 
-class Turns:
-    """Lets at most ``width`` calls go on at once, fairly; for one event loop.
+class FairQueue:
+    """Lets at most ``width`` calls run at once, fairly; for one event loop.
 
     Args:
-        width: how many calls the stage works on at a time, 0 holds all back; may change at any
-            moment.
+        width: how many calls the stage works on at a time; 0 holds all calls back. It may change
+            at any moment.
     """
 
     def __init__(self, width: int) -> None:
         self._width = width
         self._running = 0
         self._clock = 0.0
-        self._lines: dict[str, _Line] = {}
+        self._queues: dict[str, _UserQueue] = {}
         self._ends: dict[str, float] = {}
         self._arrivals = itertools.count()
 
     @property
     def waiting_calls(self) -> int:
         """How many calls wait."""
-        return sum(len(line.calls) for line in self._lines.values())
+        return sum(len(queue.calls) for queue in self._queues.values())
 
     @property
     def waiting_cost(self) -> float:
-        """The cost of all waiting calls, in the unit of :meth:`turn`."""
-        return sum(call.cost for line in self._lines.values() for call in line.calls.values())
+        """The cost of all waiting calls, in the unit of :meth:`slot`."""
+        return sum(call.cost for queue in self._queues.values() for call in queue.calls.values())
 
     @property
     def remembered_users(self) -> int:
-        """How many users are known."""
-        return len(self._lines.keys() | self._ends.keys())
+        """How many users have waiting calls or are remembered."""
+        return len(self._queues.keys() | self._ends.keys())
 
     def set_width(self, width: int) -> None:
-        """Follow the stage when it grows or shrinks; what is under way goes on."""
+        """Follow the stage when it grows or shrinks; running calls go on."""
         self._width = width
-        self._wake()
+        self._fill_slots()
 
     @asynccontextmanager
-    async def turn(self, user: str, cost: float) -> AsyncIterator[None]:
-        """Wait for the user's turn; leaving the block, or being cancelled, gives it back.
+    async def slot(self, user: str, cost: float) -> AsyncIterator[None]:
+        """Wait for a slot; leaving the block, or being cancelled, gives it back.
 
         Args:
-            user: whose work it is.
+            user: the user who is charged.
             cost: expected work in any unit that all callers share, above 0.
         """
-        line = self._lines.get(user)
-        if line is None:
-            line = self._lines[user] = _Line(max(self._clock, self._ends.get(user, 0.0)))
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line.calls[turn] = _Call(next(self._arrivals), cost)
-        self._wake()
+        queue = self._queues.get(user)
+        if queue is None:
+            queue = self._queues[user] = _UserQueue(max(self._clock, self._ends.get(user, 0.0)))
+        slot: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        queue.calls[slot] = _Call(next(self._arrivals), cost)
+        self._fill_slots()
         try:
-            await turn
+            await slot
             yield
         finally:
-            if turn.cancelled():
-                self._leave(user, turn)
-            else:  # also when it was cancelled in the moment of its turn
+            if slot.cancelled():
+                self._remove(user, slot)
+            else:  # also if it was cancelled in the moment it got its slot
                 self._running -= 1
-                self._wake()
+                self._fill_slots()
 
-    def _wake(self) -> None:
-        while self._lines and self._running < self._width:
-            user, line = min(self._lines.items(), key=lambda item: item[1].rank)
-            turn = next(iter(line.calls))
-            if turn.cancelled():  # it has not left yet
-                self._leave(user, turn)
+    def _fill_slots(self) -> None:
+        while self._queues and self._running < self._width:
+            user, queue = min(self._queues.items(), key=lambda item: item[1].rank)
+            slot = next(iter(queue.calls))
+            if slot.cancelled():  # its call has not left yet
+                self._remove(user, slot)
                 continue
-            self._clock = line.start
-            line.start += line.calls[turn].cost
-            self._ends[user] = line.start
-            self._leave(user, turn)
+            self._clock = queue.start
+            queue.start += queue.calls[slot].cost
+            self._ends[user] = queue.start
+            self._remove(user, slot)
             self._running += 1
-            turn.set_result(None)
-        self._forget()
+            slot.set_result(None)
+        self._forget_users()
 
-    def _leave(self, user: str, turn: asyncio.Future[None]) -> None:
-        """Take a call out of its user's line, if it is still there."""
-        line = self._lines.get(user)
-        if line is not None and line.calls.pop(turn, None) is not None and not line.calls:
-            del self._lines[user]
+    def _remove(self, user: str, slot: asyncio.Future[None]) -> None:
+        """Remove a call from its user's queue, if it is still there."""
+        queue = self._queues.get(user)
+        if queue is not None and queue.calls.pop(slot, None) is not None and not queue.calls:
+            del self._queues[user]
 
-    def _forget(self) -> None:
+    def _forget_users(self) -> None:
         """Keep the table of users small."""
-        if not self._lines and self._running < self._width:
-            # Each has had all that was asked for, so all begin alike.
+        if not self._queues and self._running < self._width:
+            # Every user got all requested work, so all users start equal.
             self._clock = 0.0
             self._ends.clear()
         elif len(self._ends) > 2 * REMEMBERED_USERS:

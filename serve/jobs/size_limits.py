@@ -1,4 +1,4 @@
-"""What the stages can run, as far as this process has seen: what cannot run fails at once."""
+"""Remembers which image sizes each stage can run, so that larger ones fail at once."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cascade_core.errors import CannotBeServed, OutOfMemory
 from cascade_core.request import GenerationRequest
 
 FORGET_AFTER_S: Final = 600.0
-"""After this a size that was too large may be tried again: replicas and their neighbours change."""
+"""After this a size that was too large is tried again: replicas and their GPUs may have changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,8 @@ class _Size:
         return f"{self.width}x{self.height}"
 
 
-class Capacity:
-    """Sizes that ran and that ran out of memory on every try, by stage.
+class SizeLimits:
+    """By stage: the largest size that ran, and the smallest that ran out of memory on every try.
 
     Args:
         clock: seconds, monotonic.
@@ -40,10 +40,10 @@ class Capacity:
         self._too_large: dict[str, tuple[_Size, float]] = {}
 
     def check(self, stage: str, request: GenerationRequest) -> None:
-        """Refuse what is at least as large as what was too large lately.
+        """Refuse a request that is at least as large as one that was too large recently.
 
         Raises:
-            CannotBeServed: says what the stage cannot run and the largest that it can.
+            CannotBeServed: names the size that the stage cannot run and the largest that it can.
         """
         known = self._too_large.get(stage)
         if known is None:
@@ -54,8 +54,8 @@ class Capacity:
         elif _size(request).pixels >= limit.pixels:
             raise self._refusal(stage, _size(request))
 
-    def ran(self, stage: str, request: GenerationRequest) -> None:
-        """Note what a stage has finished."""
+    def note_success(self, stage: str, request: GenerationRequest) -> None:
+        """Remember that a stage has finished a request."""
         size = _size(request)
         largest = self._largest.get(stage)
         if largest is None or size.pixels > largest.pixels:
@@ -64,10 +64,12 @@ class Capacity:
         if known is not None and size.pixels >= known[0].pixels:
             del self._too_large[stage]
 
-    def ran_out(self, stage: str, request: GenerationRequest) -> CannotBeServed | OutOfMemory:
-        """Note what ran out of memory on every try; returns why the job has failed.
+    def note_out_of_memory(
+        self, stage: str, request: GenerationRequest
+    ) -> CannotBeServed | OutOfMemory:
+        """Remember that a request ran out of memory on every try; returns the job's error.
 
-        A size that has run before says nothing about the next job: only this one failed.
+        If the size or a larger one has run before, only this job fails.
         """
         size, largest = _size(request), self._largest.get(stage)
         if largest is not None and largest.pixels >= size.pixels:

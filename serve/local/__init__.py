@@ -1,1 +1,1 @@
-"""The whole service on one machine: its Ray cluster, private files, open files."""
+"""The whole service on one machine: its Ray cluster, private files, limit of open files."""

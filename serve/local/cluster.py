@@ -1,4 +1,4 @@
-"""The whole service on this machine: a Ray cluster of its own, started and stopped from here."""
+"""Starts and stops the whole service on this machine, in a Ray cluster of its own."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from serve.settings import Settings
 
 APP_NAME = "cascade"
 LOCAL_TRIES = 2
-"""A person watches the start on this machine and should soon learn why it fails."""
+"""Few, as a person watches the start on this machine and should soon learn why it fails."""
 RAY_TRIES = 3
 """Ray gives each of its processes 15 to 30 s to start, too few on a busy machine."""
 OBJECT_STORE_BYTES = 512 * 1024 * 1024
-"""Latents and pictures are at most a few MB each; Ray would otherwise take 30% of the memory."""
+"""Enough: latents and pictures have at most a few MB each. Ray's default is 30% of the memory."""
 RAY_DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    # A dead proxy is replaced after three checks; Ray's 10 s would keep everybody out for 20 s.
+    # A dead proxy is replaced after three checks; with Ray's 10 s no request is answered for 20 s.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
     haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
     CALLBACK_VARIABLE: CALLBACK,
 }
-"""For Ray's processes, where the environment says nothing else."""
+"""Environment of Ray's processes; variables that are set override it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,14 +52,14 @@ class Running:
 
     @property
     def metrics_url(self) -> str:
-        """Where Prometheus fetches the metrics, on a port that Ray chose."""
+        """The address of the metrics for Prometheus, on a port that Ray chose."""
         (node,) = ray.nodes()
         return f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics"
 
     def drain_and_stop(self) -> int:
-        """Refuse new jobs, wait for those under way, stop; returns how many are still open.
+        """Refuse new jobs, wait for open ones, stop; returns how many are still open.
 
-        Those go on at the next start with the same data.
+        The open jobs continue at the next start with the same data.
         """
         jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
         jobs.broadcast("stop_accepting").results()
@@ -68,10 +68,10 @@ class Running:
         return left
 
     def stop(self) -> None:
-        """Stop at once."""
-        # Ray prints what happens to the actors it kills on the way down as if it were news.
+        """Stop immediately."""
+        # Ray prints a line about each actor that it stops.
         with redirect_stdout(io.StringIO()):
-            if ray.is_initialized():  # else Serve would start a cluster to look for itself
+            if ray.is_initialized():  # else Serve would start a cluster to find itself
                 ray_serve.shutdown()
             ray.shutdown()
 
@@ -83,21 +83,21 @@ def start(
     show_logs: bool = False,
     stages: tuple[type, type, type] = STAGES,
 ) -> Running:
-    """Start Ray and the service on this machine; returns when it answers.
+    """Start Ray and the service on this machine; returns when the service answers.
 
     Args:
         settings: the service's settings.
         args: size of the deployments.
         show_logs: print the replicas' logs here.
-        stages: classes of Stage C, B and A; benchmarks give others than the models.
+        stages: classes of Stage C, B and A; benchmarks replace them.
 
     Raises:
         SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
-            checker cannot be had.
+            checker cannot be loaded.
         ModelUnavailable: the configured model is not there.
         NotReady: Ray or a deployment could not start; says which and why.
     """
-    keep_files_private()  # Ray's processes inherit it, and the limit of open files
+    keep_files_private()  # Ray's processes inherit this, and the limit of open files
     open_files.raise_limit()
     ray_access.check_mode(os.environ)
     check_exposure(settings)
@@ -137,14 +137,14 @@ def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
             if not tries_left:
                 raise
     if not show_logs:
-        # A filter, as Serve sets the level of its logger itself when it starts.
+        # A filter, because Serve sets the level of its logger when it starts.
         logging.getLogger("ray.serve").addFilter(lambda record: record.levelno >= logging.ERROR)
 
 
 def _why_not_started(error: BaseException) -> str:
     if not ray.is_initialized():
         return f"Ray did not start: {first_line(error)}"
-    with suppress(Exception):  # Serve's controller may be what did not start
+    with suppress(Exception):  # Serve's controller may not have started
         if why := why_not_running(APP_NAME):
             return why
     return f"Ray Serve did not start: {first_line(error)}"

@@ -1,4 +1,4 @@
-"""Files that only the service's own user can read: among them are prompts, pictures and secrets."""
+"""Keeps files private to the service's user: they contain prompts, pictures and secrets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _OTHERS = 0o077
 
 
 def keep_files_private() -> None:
-    """Let what this process and its children write from now on be closed to other users."""
+    """Close files that this process and its children write from now on to other users."""
     os.umask(_OTHERS)
 
 
 @contextmanager
 def private_files() -> Iterator[None]:
-    """Let what is written in the block be closed to other users."""
+    """Close files that are written in the block to other users."""
     before = os.umask(_OTHERS)
     try:
         yield
@@ -28,7 +28,7 @@ def private_files() -> Iterator[None]:
 
 
 def is_private(path: Path) -> bool:
-    """Return True if the file or folder, not a link to one, is this user's and closed to others."""
+    """Return True if a file or folder, not a link, is this user's and closed to others."""
     found = path.lstat()
     is_plain = stat.S_ISDIR(found.st_mode) or stat.S_ISREG(found.st_mode)
     return is_plain and found.st_uid == os.getuid() and not found.st_mode & _OTHERS

@@ -1,7 +1,7 @@
-"""Keeps this machine's Ray cluster to the user who started it: a token and a temp folder.
+"""Restricts this machine's Ray cluster to the user that started it, by a token and a temp folder.
 
-Ray's processes listen on all addresses, and a request that carries the cluster's token may run any
-code. Ray's own defaults leave the token readable by every local user, and its folder open to them.
+Ray's processes listen on all addresses, and a request with the cluster's token may run any code.
+With Ray's defaults every local user can read the token and Ray's temp folder.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from serve.local.private_files import is_private
 MODE_VARIABLE = "RAY_AUTH_MODE"
 _TOKEN_NAME = "ray_token"
 _LONGEST_SOCKET_BYTES = 107
-"""Linux's limit for the path of a socket."""
+"""Linux's limit of the path of a socket."""
 _LONGEST_BELOW = "/session_2026-01-31_12-00-00_000000_4194304/sockets/plasma_store"
 _LONGEST_FOLDER_BYTES = _LONGEST_SOCKET_BYTES - len(_LONGEST_BELOW)
 
 
 def check_mode(environment: Mapping[str, str]) -> None:
-    """Refuse an environment that turns Ray's token off.
+    """Check that the environment does not turn Ray's token off.
 
     Raises:
         SettingsInvalid: it does.
@@ -37,31 +37,31 @@ def check_mode(environment: Mapping[str, str]) -> None:
 
 
 def restrict(data_dir: Path) -> Path:
-    """Have the Ray cluster that this process starts next ask for a token.
+    """Require a token in the Ray cluster that this process starts next.
 
     Returns:
         Ray's temp folder; only this user can enter the folder that holds it.
 
     Raises:
-        SettingsInvalid: the environment turns the token off, or there is no place for the token or
-            for Ray's files.
+        SettingsInvalid: the environment turns the token off, or no folder can be used for the
+            token or for Ray's files.
     """
     check_mode(os.environ)
     temp_dir = private_temp_dir() / "ray"
     os.environ[MODE_VARIABLE] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(make_token(data_dir))
-    os.environ.pop("RAY_AUTH_TOKEN", None)  # another cluster's, which Ray would prefer
+    os.environ.pop("RAY_AUTH_TOKEN", None)  # another cluster's, which Ray would use instead
     _forget_known_token()
     return temp_dir
 
 
 def token_path(data_dir: Path) -> Path:
-    """Return where the token of the service's cluster is."""
+    """Return the file of the token of the service's cluster."""
     return data_dir / _TOKEN_NAME
 
 
 def make_token(data_dir: Path) -> Path:
-    """Return the file with the cluster's token; made anew unless it is private and whole.
+    """Return the file with the cluster's token; a new one unless it is private and not empty.
 
     Raises:
         SettingsInvalid: the folder cannot be written.
@@ -82,10 +82,10 @@ def make_token(data_dir: Path) -> Path:
 
 
 def private_temp_dir() -> Path:
-    """Return a folder below ``TMPDIR`` or ``/tmp`` that only this user can enter; it is made.
+    """Return a folder below ``TMPDIR`` or ``/tmp`` that only this user can enter; makes it.
 
     Raises:
-        SettingsInvalid: neither can hold one, or another user has made it.
+        SettingsInvalid: it can be made in neither, or another user has made it.
     """
     reasons = []
     for base in dict.fromkeys((Path(os.environ.get("TMPDIR") or "/tmp").absolute(), Path("/tmp"))):
@@ -102,13 +102,13 @@ def private_temp_dir() -> Path:
             return folder
         reasons.append(f"{folder} belongs to another user or is open to others")
     raise SettingsInvalid(
-        f"there is no place for Ray's files ({'; '.join(reasons)}): set TMPDIR to a folder of "
-        "yours with a short path"
+        f"no folder can be used for Ray's files ({'; '.join(reasons)}): set TMPDIR to your own "
+        "folder with a short path"
     )
 
 
 def _forget_known_token() -> None:
-    """Let Ray read mode and token anew: it keeps them from when it was imported."""
+    """Let Ray read mode and token again: it remembers them from its import."""
     from ray._raylet import (  # type: ignore[attr-defined]  # compiled, has no stubs
         AuthenticationTokenLoader,
         Config,

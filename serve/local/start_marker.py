@@ -1,4 +1,4 @@
-"""Tells clients on this machine that the service is starting, before anything listens."""
+"""Tells clients on this machine that the service is starting, before it listens."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _NAME = "starting"
 
 
 def starting(url: str) -> str:
-    """Return the sentence about a service that starts."""
+    """Return the sentence about a service that is starting."""
     return f"the service at {url} is starting"
 
 
 @contextmanager
 def announced(data_dir: Path, port: int) -> Iterator[None]:
-    """Say in the data folder that a service starts at a port, until the block or the process ends.
+    """Mark in the data folder that a service starts at a port, until the block or process ends.
 
-    Where another start holds the file, that one stays announced.
+    If another start holds the file, its mark stays.
     """
     with (data_dir / _NAME).open("a+") as file:
         try:
-            # A lock, as it goes with its process however that ends.
+            # A lock ends with its process, also if that is killed.
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield
@@ -45,7 +45,7 @@ def announced(data_dir: Path, port: int) -> Iterator[None]:
 
 
 def is_starting(url: str) -> bool:
-    """Return True if an address is that of a service which starts on the settings' data folder."""
+    """Return True if the service of the settings' data folder is starting at an address."""
     from serve.settings import load_settings
 
     try:

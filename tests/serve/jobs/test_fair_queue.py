@@ -1,4 +1,4 @@
-"""Users take turns by work; cancelled calls give their turn back."""
+"""Users share a stage by work; cancelled calls give their slot back."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Callable
 
 import pytest
 
-from serve.jobs.fair_queue import REMEMBERED_USERS, Turns
+from serve.jobs.fair_queue import REMEMBERED_USERS, FairQueue
 
 
 class Stage:
-    """Calls that end when the test says so, in the order in which they got their turn."""
+    """Calls that end when the test says so, in the order in which they got their slot."""
 
     def __init__(self, width: int = 1) -> None:
-        self.turns = Turns(width)
+        self.queue = FairQueue(width)
         self.started: list[str] = []
         self._ends: dict[str, asyncio.Event] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -37,14 +37,14 @@ class Stage:
         await settle()
 
     async def end_all(self) -> list[str]:
-        """End calls in the order of their turns until none is left."""
+        """End calls in the order of their slots until none is left."""
         for name in self.started:  # grows meanwhile
             if not self._tasks[name].done():
                 await self.end(name)
         return self.started
 
     async def _run(self, name: str, user: str, cost: float) -> None:
-        async with self.turns.turn(user, cost):
+        async with self.queue.slot(user, cost):
             self.started.append(name)
             await self._ends[name].wait()
 
@@ -59,7 +59,7 @@ def run(scenario: Callable[[], object]) -> None:
     asyncio.run(scenario())  # type: ignore[arg-type]
 
 
-def test_a_flood_holds_up_another_user_by_no_more_than_the_call_under_way() -> None:
+def test_a_flood_delays_another_user_by_no_more_than_the_running_call() -> None:
     async def scenario() -> None:
         stage = Stage()
         for number in range(20):
@@ -71,16 +71,16 @@ def test_a_flood_holds_up_another_user_by_no_more_than_the_call_under_way() -> N
     run(scenario)
 
 
-def test_cheap_calls_of_one_user_go_before_the_dear_ones_of_another_in_proportion() -> None:
+def test_cheap_calls_of_one_user_go_before_expensive_ones_of_another_in_proportion() -> None:
     async def scenario() -> None:
         stage = Stage()
-        await stage.call("first", "nobody")
+        await stage.call("first", "another")
         for number in range(3):
-            await stage.call(f"dear {number}", "dear", cost=4.0)
+            await stage.call(f"costly {number}", "costly", cost=4.0)
         for number in range(8):
             await stage.call(f"cheap {number}", "cheap", cost=1.0)
         order = [name.split()[0] for name in await stage.end_all()][1:]
-        assert order[:6] == ["dear", "cheap", "cheap", "cheap", "cheap", "dear"]
+        assert order[:6] == ["costly", "cheap", "cheap", "cheap", "cheap", "costly"]
 
     run(scenario)
 
@@ -95,15 +95,15 @@ def test_calls_of_one_user_keep_their_order() -> None:
     run(scenario)
 
 
-def test_never_more_than_the_width_at_once_and_everybody_comes_up() -> None:
+def test_never_more_calls_than_the_width_run_at_once_and_all_get_a_slot() -> None:
     async def scenario() -> None:
         rng = random.Random(0)
-        turns = Turns(3)
+        queue = FairQueue(3)
         running, seen = 0, []
 
         async def one(user: str, cost: float) -> None:
             nonlocal running
-            async with turns.turn(user, cost):
+            async with queue.slot(user, cost):
                 running += 1
                 seen.append(running)
                 for _ in range(rng.randrange(5)):
@@ -125,12 +125,12 @@ def test_a_call_cancelled_while_it_waits_leaves_no_gap() -> None:
         await stage.cancel("b")
         await stage.end("a")
         assert stage.started == ["a", "c"]
-        assert stage.turns.waiting_cost == 0
+        assert stage.queue.waiting_cost == 0
 
     run(scenario)
 
 
-def test_a_call_cancelled_under_way_gives_its_turn_to_the_next() -> None:
+def test_a_call_cancelled_while_it_runs_gives_its_slot_to_the_next() -> None:
     async def scenario() -> None:
         stage = Stage()
         for name in ("a", "b"):
@@ -141,13 +141,13 @@ def test_a_call_cancelled_under_way_gives_its_turn_to_the_next() -> None:
     run(scenario)
 
 
-def test_a_call_cancelled_in_the_moment_of_its_turn_gives_it_back() -> None:
+def test_a_call_cancelled_in_the_moment_it_gets_its_slot_gives_it_back() -> None:
     async def scenario() -> None:
         stage = Stage()
         for name in ("a", "b", "c"):
             await stage.call(name, "one")
         stage._ends["a"].set()
-        await asyncio.sleep(0)  # a ends; b has its turn now but has not run yet
+        await asyncio.sleep(0)  # a ends; b has its slot now but has not run yet
         stage._tasks["b"].cancel()
         await settle()
         assert stage.started == ["a", "c"]
@@ -155,15 +155,15 @@ def test_a_call_cancelled_in_the_moment_of_its_turn_gives_it_back() -> None:
     run(scenario)
 
 
-def test_a_wider_stage_takes_up_waiting_calls_at_once() -> None:
+def test_a_wider_stage_starts_waiting_calls_at_once() -> None:
     async def scenario() -> None:
         stage = Stage()
         for name in ("a", "b", "c"):
             await stage.call(name, "one")
-        stage.turns.set_width(2)
+        stage.queue.set_width(2)
         await settle()
         assert stage.started == ["a", "b"]
-        stage.turns.set_width(1)
+        stage.queue.set_width(1)
         await stage.end("a")
         assert stage.started == ["a", "b"]
 
@@ -171,7 +171,7 @@ def test_a_wider_stage_takes_up_waiting_calls_at_once() -> None:
 
 
 def test_a_user_who_was_away_gets_no_credit_for_it() -> None:
-    """Otherwise a newcomer could hold up everybody who worked before."""
+    """Otherwise a new user could delay all users that worked before."""
 
     async def scenario() -> None:
         stage = Stage()
@@ -187,14 +187,14 @@ def test_a_user_who_was_away_gets_no_credit_for_it() -> None:
     run(scenario)
 
 
-def test_what_waits_is_counted_without_what_runs_or_was_cancelled() -> None:
+def test_waiting_calls_are_counted_without_running_and_cancelled_ones() -> None:
     async def scenario() -> None:
         stage = Stage()
         for name, cost in (("a", 1.0), ("b", 2.0), ("c", 4.0)):
             await stage.call(name, "one", cost)
-        assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (2, 6.0)
+        assert (stage.queue.waiting_calls, stage.queue.waiting_cost) == (2, 6.0)
         await stage.cancel("b")
-        assert (stage.turns.waiting_calls, stage.turns.waiting_cost) == (1, 4.0)
+        assert (stage.queue.waiting_calls, stage.queue.waiting_cost) == (1, 4.0)
 
     run(scenario)
 
@@ -215,7 +215,7 @@ def test_calls_cancelled_while_they_wait_cost_their_user_nothing() -> None:
     run(scenario)
 
 
-def test_a_call_behind_cancelled_ones_of_its_user_moves_up() -> None:
+def test_a_call_behind_cancelled_calls_of_its_user_moves_up() -> None:
     async def scenario() -> None:
         stage = Stage()
         await stage.call("first", "other")
@@ -238,7 +238,7 @@ def test_calls_that_are_cancelled_while_nothing_runs_leave_no_user_behind() -> N
             await stage.call(f"doomed {number}", f"user {number}")
         for number in range(3):
             await stage.cancel(f"doomed {number}")
-        assert stage.turns.remembered_users == 0
+        assert stage.queue.remembered_users == 0
 
     run(scenario)
 
@@ -250,28 +250,28 @@ def test_users_are_forgotten_while_another_call_goes_on_and_nothing_waits() -> N
         for number in range(3):
             await stage.call(f"call {number}", f"user {number}")
             await stage.end(f"call {number}")
-        assert stage.turns.remembered_users == 0
+        assert stage.queue.remembered_users == 0
 
     run(scenario)
 
 
-def test_the_table_of_users_stays_small_while_the_line_is_never_empty() -> None:
+def test_the_table_of_users_stays_small_while_the_queue_is_never_empty() -> None:
     async def scenario() -> None:
-        turns = Turns(1)
+        queue = FairQueue(1)
         waiting: list[asyncio.Task[None]] = []
 
         async def one(user: str) -> None:
-            async with turns.turn(user, 1.0):
+            async with queue.slot(user, 1.0):
                 pass
 
-        async with turns.turn("first", 1.0):
+        async with queue.slot("first", 1.0):
             for number in range(3 * REMEMBERED_USERS):
                 waiting.append(asyncio.create_task(one(f"user {number}")))
             await settle()
-            assert turns.waiting_calls == 3 * REMEMBERED_USERS
+            assert queue.waiting_calls == 3 * REMEMBERED_USERS
         largest = 0
-        while turns.waiting_calls:
-            largest = max(largest, turns.remembered_users - turns.waiting_calls)
+        while queue.waiting_calls:
+            largest = max(largest, queue.remembered_users - queue.waiting_calls)
             await asyncio.sleep(0)
         await asyncio.gather(*waiting)
         assert REMEMBERED_USERS < largest <= 2 * REMEMBERED_USERS + 1
@@ -284,7 +284,7 @@ def test_heavy_users_are_remembered_while_many_others_come_and_go() -> None:
         stage = Stage()
         await stage.call("heavy", "heavy", cost=100.0)
         for number in range(3 * REMEMBERED_USERS):
-            stage.turns._ends[f"user {number}"] = 1.0
+            stage.queue._ends[f"user {number}"] = 1.0
         await stage.call("next", "light")
         await stage.end("heavy")
         await stage.call("heavy again", "heavy")

@@ -20,7 +20,7 @@ from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
 from serve.jobs.dispatcher import StageCalls
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.jobs.preview_check import Gate
 from serve.jobs.recovery import Recovery
 from serve.jobs.stage_client import StageClient
@@ -69,7 +69,7 @@ class Jobs:
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
         self._is_draining = False
         self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
-        self._turns = {name: Turns(1) for name in self._handles}
+        self._queues = {name: FairQueue(1) for name in self._handles}
         self._demand = Demand()
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
@@ -80,8 +80,8 @@ class Jobs:
             name: StageClient(name, handle, on_failure=self._queue_metrics.failed)
             for name, handle in self._handles.items()
         }
-        previewer, turns = StageClient("c", stage_c, "preview"), self._turns
-        self._calls = StageCalls(self._database, clients, previewer, turns, self._queue_metrics)
+        previewer, queues = StageClient("c", stage_c, "preview"), self._queues
+        self._calls = StageCalls(self._database, clients, previewer, queues, self._queue_metrics)
         self._workflow = JobWorkflow(
             self._database,
             blobs,
@@ -99,7 +99,7 @@ class Jobs:
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(executors, name, self._start)
-        monitor = StageMonitor(self._database, self._handles, self._turns, self._calls.set_outages)
+        monitor = StageMonitor(self._database, self._handles, self._queues, self._calls.set_outages)
         upkeep = Upkeep(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),
@@ -162,8 +162,8 @@ class Jobs:
 
     def check_health(self) -> None:
         """Publish what waits here for each stage."""
-        for stage, turns in self._turns.items():
-            self._queue_metrics.waiting(stage, turns.waiting_calls, turns.waiting_cost)
+        for stage, queue in self._queues.items():
+            self._queue_metrics.waiting(stage, queue.waiting_calls, queue.waiting_cost)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Offer the open work of each stage, and how fast it arrives, to an autoscaling policy."""

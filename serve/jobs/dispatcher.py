@@ -1,4 +1,4 @@
-"""The calls of jobs to the stages: in turn, within what the stages can run, and stoppable."""
+"""Dispatches the calls of jobs to the stages: in fair order, within size limits, stoppable."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from cascade_core.families.spec import PREVIEW_WORK
-from serve.jobs.fair_queue import Turns
-from serve.jobs.size_limits import Capacity
+from serve.jobs.fair_queue import FairQueue
+from serve.jobs.size_limits import SizeLimits
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import StageMessage
 from serve.storage.database import Database
@@ -34,8 +34,8 @@ class StageCalls:
         database: where deaths of replicas are counted.
         stages: the clients of stages ``c``, ``b`` and ``a``.
         previewer: the client of Stage C that draws a latent small.
-        turns: in which order calls get to each stage.
-        metrics: notes how long calls wait for their turn.
+        queues: the fair queue of each stage.
+        metrics: records how long calls wait in the queues.
     """
 
     def __init__(
@@ -43,15 +43,15 @@ class StageCalls:
         database: Database,
         stages: dict[str, StageClient],
         previewer: StageClient,
-        turns: dict[str, Turns],
+        queues: dict[str, FairQueue],
         metrics: QueueMetrics,
     ) -> None:
         self._database = RetryingDatabase(database)
         self._metrics = metrics
         self._stages = stages
         self._previewer = previewer
-        self._turns = turns
-        self._capacity = Capacity()
+        self._queues = queues
+        self._size_limits = SizeLimits()
         self._outages: set[str] = set()
         self._given_up: set[str] = set()
         self._running: dict[str, dict[asyncio.Task[StageResult], str]] = {}
@@ -59,7 +59,7 @@ class StageCalls:
     async def call(
         self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
     ) -> StageResult:
-        """Call a stage for one image of a job, in turn.
+        """Call a stage for one image of a job, as soon as it gets a slot.
 
         Raises:
             Cancelled: the job was stopped meanwhile.
@@ -70,12 +70,12 @@ class StageCalls:
         try:
             result = await self._stoppable(job.id, stage, work)
         except OutOfMemory as error:
-            raise self._capacity.ran_out(stage, job.request) from error
-        self._capacity.ran(stage, job.request)
+            raise self._size_limits.note_out_of_memory(stage, job.request) from error
+        self._size_limits.note_success(stage, job.request)
         return result
 
     async def preview(self, job: OpenJob, index: int, latent: bytes) -> bytes:
-        """Draw a Stage C latent small, in turn with the calls of Stage C; returns a WebP file.
+        """Draw a small preview of a Stage C latent, in the queue of Stage C; returns a WebP file.
 
         Raises:
             Cancelled: the job was stopped meanwhile.
@@ -115,44 +115,44 @@ class StageCalls:
     async def _call(
         self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
     ) -> StageResult:
-        self._capacity.check(stage, job.request)
+        self._size_limits.check(stage, job.request)
         client, on_crash = self._stages[stage], self._on_crash(job, f"{stage}{index}")
-        async with self._turn(job, stage, stage_work(stage, job.request)) as turn_s:
+        async with self._slot(job, stage, stage_work(stage, job.request)) as queue_s:
             began_s = time.monotonic()
-            self._capacity.check(stage, job.request)  # others may have learnt it meanwhile
+            self._size_limits.check(stage, job.request)  # another call may have failed meanwhile
             with self._sparing_replicas(job):
                 result = await client.call(*args, on_message=on_message, on_crash=on_crash)
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
-                "stage %s, image %d: %.2f s for its turn, %.2f s for the call, %.2f s on the model",
-                *(stage, index, turn_s, time.monotonic() - began_s, result.seconds),
+                "stage %s, image %d: %.2f s for its slot, %.2f s for the call, %.2f s on the model",
+                *(stage, index, queue_s, time.monotonic() - began_s, result.seconds),
             )
             return result
 
     async def _preview(self, job: OpenJob, index: int, latent: bytes) -> StageResult:
         on_crash = self._on_crash(job, f"preview{index}")
-        async with self._turn(job, "c", PREVIEW_WORK):
+        async with self._slot(job, "c", PREVIEW_WORK):
             with self._sparing_replicas(job):
                 return await self._previewer.call(latent, on_message=_ignore, on_crash=on_crash)
 
     @asynccontextmanager
-    async def _turn(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:
-        """Wait for a turn of the job's user at a stage; yields the seconds that took."""
+    async def _slot(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:
+        """Wait for a slot at a stage for the job's user; yields the seconds that it waited."""
         asked_s = time.monotonic()
-        async with self._turns[stage].turn(job.owner.turns, work):
-            turn_s = time.monotonic() - asked_s
-            self._metrics.waited(stage, turn_s)
-            told = trace.get_current_span()
-            told.add_event("its turn")
-            told.set_attribute("cascade.turn_s", turn_s)
-            yield turn_s
+        async with self._queues[stage].slot(job.owner.turns, work):
+            queue_s = time.monotonic() - asked_s
+            self._metrics.waited(stage, queue_s)
+            span = trace.get_current_span()
+            span.add_event("its slot")
+            span.set_attribute("cascade.turn_s", queue_s)
+            yield queue_s
 
     @contextmanager
     def _sparing_replicas(self, job: OpenJob) -> Iterator[None]:
         """Stop a job's other images when one has taken replicas along, as each would do."""
         try:
             yield
-        except StageLost:  # inside its turn, as the next has its own right after
+        except StageLost:  # before its slot is free, as the next image gets it at once
             self.give_up(job.id)
             raise
 

@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
 
 from serve.fleet import running_replicas
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.storage.database import Database
 
 LOOK_EVERY_S: Final = 2.0
@@ -41,7 +41,7 @@ class StageMonitor:
         self,
         database: Database,
         handles: Mapping[str, DeploymentHandle],
-        queues: Mapping[str, Turns],
+        queues: Mapping[str, FairQueue],
         set_outages: Callable[[set[str]], None],
     ) -> None:
         self._database = database

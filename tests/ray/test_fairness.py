@@ -25,7 +25,7 @@ def test_a_flooding_user_holds_up_another_by_at_most_one_of_its_jobs(
             service.create(prompt=PROMPT, user="flooder", n=2, steps=10, decoder_steps=5)["id"]
             for _ in range(8)
         ]
-        _wait_until_waiting(running, "c", 15)  # one of the sixteen pictures has its turn
+        _wait_until_waiting(running, "c", 15)  # one of the sixteen pictures has its slot
         other = service.create(prompt=PROMPT, user="other", steps=10, decoder_steps=5)
         assert other["position"] <= 1
         _wait_until_waiting(running, "c", 16)
@@ -47,7 +47,7 @@ def _stage_c_stopped() -> Iterator[None]:
 
 
 def _wait_until_waiting(running: Running, stage: str, calls: int) -> None:
-    """Wait until this many calls wait for their turn at a stage, by the service's own metric."""
+    """Wait until this many calls wait in the queue of a stage, by the service's own metric."""
     waiting = None
     for _ in range(1200):
         families = text_string_to_metric_families(

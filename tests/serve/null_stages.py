@@ -18,7 +18,7 @@ from serve.autoscaling.demand import Demand
 from serve.checker import Checker
 from serve.jobs.dbos_runtime import launch_dbos
 from serve.jobs.dispatcher import StageCalls
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.jobs.preview_check import Gate
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
@@ -88,14 +88,14 @@ class Previewer:
 def stage_calls(
     database: Database,
     stages: Mapping[str, Stage],
-    turns: dict[str, Turns] | None = None,
+    queues: dict[str, FairQueue] | None = None,
     previewer: Previewer | None = None,
 ) -> StageCalls:
     """Return the way to stages, one image at a time; a test may exchange a stage later."""
-    turns = turns or {name: Turns(1) for name in stages}
+    queues = queues or {name: FairQueue(1) for name in stages}
     clients = cast(dict[str, StageClient], stages)
     drawer = cast(StageClient, previewer or Previewer())
-    return StageCalls(database, clients, drawer, turns, QueueMetrics())
+    return StageCalls(database, clients, drawer, queues, QueueMetrics())
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from dbos import DBOS, SetWorkflowID
 from cascade_core.errors import NotFound
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
@@ -52,17 +52,17 @@ class Endless(Stage):
         raise AssertionError("the event is never set")
 
 
-class AskedTurns(Turns):
-    """Tells when a turn is asked for."""
+class RecordingQueue(FairQueue):
+    """Tells when a slot is requested."""
 
     def __init__(self, width: int) -> None:
         super().__init__(width)
         self.asked = asyncio.Event()
 
     @asynccontextmanager
-    async def turn(self, user: str, cost: float) -> AsyncIterator[None]:
+    async def slot(self, user: str, cost: float) -> AsyncIterator[None]:
         self.asked.set()
-        async with super().turn(user, cost):
+        async with super().slot(user, cost):
             yield
 
 
@@ -218,7 +218,7 @@ async def test_a_variation_keeps_a_replica_of_stage_c_to_draw_what_is_checked(
     assert demand.stats()[open_work_key("c")] == 0
 
 
-async def test_a_preview_for_checkers_waits_for_its_turn_at_stage_c(
+async def test_a_preview_for_checkers_waits_for_a_slot_at_stage_c(
     database: Database,
     database_url: str,
     blobs: BlobStore,
@@ -226,18 +226,18 @@ async def test_a_preview_for_checkers_waits_for_its_turn_at_stage_c(
     checker: Answering,
     make_job: JobMaker,
 ) -> None:
-    turns, previewer = {name: AskedTurns(1) for name in stages}, Previewer()
-    calls = stage_calls(database, stages, {**turns}, previewer)
+    queues, previewer = {name: RecordingQueue(1) for name in stages}, Previewer()
+    calls = stage_calls(database, stages, {**queues}, previewer)
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
         asyncio.timeout(HANG_S),
     ):
         latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
         varied = make_job(kind="vary_details", latent_id=latent_id)
-        async with turns["c"].turn("another", 1.0):
-            turns["c"].asked.clear()
+        async with queues["c"].slot("another", 1.0):
+            queues["c"].asked.clear()
             ending = asyncio.create_task(run_to_end(workflow, database, varied))
-            await turns["c"].asked.wait()
+            await queues["c"].asked.wait()
             assert (previewer.calls, stages["b"].calls) == (1, 1)
         assert (await ending).state == "succeeded"
     assert (previewer.calls, stages["b"].calls) == (2, 2)
@@ -251,22 +251,22 @@ async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
     checker: Answering,
     make_job: JobMaker,
 ) -> None:
-    turns = {name: AskedTurns(1) for name in stages}
-    calls = stage_calls(database, stages, {**turns})
+    queues = {name: RecordingQueue(1) for name in stages}
+    calls = stage_calls(database, stages, {**queues})
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
         asyncio.timeout(HANG_S),
     ):
         latent_id = (await run_to_end(workflow, database, make_job())).images[0].latent_id
         varied = make_job(kind="vary_details", latent_id=latent_id)
-        async with turns["c"].turn("another", 1.0):
-            turns["c"].asked.clear()
+        async with queues["c"].slot("another", 1.0):
+            queues["c"].asked.clear()
             ending = asyncio.create_task(run_to_end(workflow, database, varied))
-            await turns["c"].asked.wait()
+            await queues["c"].asked.wait()
             database.jobs.finish(varied.id, "cancelled")
             workflow.cancel(varied.id)
             assert (await ending).state == "cancelled"
-            assert turns["c"].waiting_calls == 0
+            assert queues["c"].waiting_calls == 0
 
 
 async def test_one_refused_image_fails_the_job_and_stops_the_others(

@@ -15,7 +15,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -30,23 +30,23 @@ Figures = dict[tuple[str, str], float]
 
 
 class Slow:
-    """A clock that stands still but where a job is held up: before Stage B and after it."""
+    """A clock that stands still, except where a job waits: before Stage B and after it."""
 
     def __init__(self) -> None:
         self.now_s = 0.0
 
-    def line(self) -> Turns:
-        """Return turns that always come late."""
+    def queue(self) -> FairQueue:
+        """Return a queue whose slots always come late."""
 
         @asynccontextmanager
-        async def turn(user: str, cost: float) -> AsyncIterator[None]:
+        async def slot(user: str, cost: float) -> AsyncIterator[None]:
             self.now_s += WAITED_S
-            async with Turns.turn(line, user, cost):
+            async with FairQueue.slot(queue, user, cost):
                 yield
 
-        line = Turns(1)
-        line.turn = turn  # type: ignore[method-assign]
-        return line
+        queue = FairQueue(1)
+        queue.slot = slot  # type: ignore[method-assign]
+        return queue
 
     def store(self, blobs: BlobStore) -> BlobStore:
         """Return a store that takes long for what Stage B made."""
@@ -113,8 +113,8 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     for module in ("serve.jobs.dispatcher", "serve.jobs.workflow", "serve.telemetry.metrics"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
-    turns = {"c": Turns(1), "b": slow.line(), "a": Turns(1)}
-    calls = stage_calls(database, stages, turns)
+    queues = {"c": FairQueue(1), "b": slow.queue(), "a": FairQueue(1)}
+    calls = stage_calls(database, stages, queues)
     exporter.clear()
     async with launched(database, database_url, slow.store(blobs), stages, calls=calls) as workflow:
         job = replace(make_job(), context={"request_id": "R1"})
@@ -122,7 +122,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
 
     assert all((line["job_id"], line["request_id"]) == (job.id, "R1") for line in records)
     log = of_log(records)
-    assert log["b", "its turn"] == WAITED_S
+    assert log["b", "its slot"] == WAITED_S
     assert log["b", "store"] == STORED_S
     assert {log[stage, "the model"] for stage in "cba"} == {MODEL_S}
     assert {(stage, "fetch") for stage in "cb"} <= log.keys()

@@ -16,7 +16,7 @@ from sqlalchemy import update
 
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
 from serve.jobs.dispatcher import StageCalls
-from serve.jobs.fair_queue import Turns
+from serve.jobs.fair_queue import FairQueue
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_store import BlobStore
@@ -65,13 +65,13 @@ def stages() -> Stages:
 
 
 @pytest.fixture
-def turns() -> dict[str, Turns]:
-    return {name: Turns(1) for name in ("c", "b", "a")}
+def queues() -> dict[str, FairQueue]:
+    return {name: FairQueue(1) for name in ("c", "b", "a")}
 
 
 @pytest.fixture
-def calls(database: Database, stages: Stages, turns: dict[str, Turns]) -> StageCalls:
-    return stage_calls(database, stages, turns)
+def calls(database: Database, stages: Stages, queues: dict[str, FairQueue]) -> StageCalls:
+    return stage_calls(database, stages, queues)
 
 
 @pytest_asyncio.fixture
@@ -144,14 +144,14 @@ async def test_all_images_of_a_job_end_at_its_deadline(
     assert code(ended) == "deadline_exceeded"
 
 
-async def test_a_job_whose_turn_does_not_come_in_time_fails_without_a_call(
-    runner: Runner, make_job: JobMaker, stages: Stages, turns: dict[str, Turns]
+async def test_a_job_without_a_slot_in_time_fails_without_a_call(
+    runner: Runner, make_job: JobMaker, stages: Stages, queues: dict[str, FairQueue]
 ) -> None:
-    async with turns["c"].turn("somebody", 1.0):
+    async with queues["c"].slot("another", 1.0):
         ended = await runner.end(make_job(), SOON)
         assert code(ended) == "deadline_exceeded"
     assert stages["c"].calls == 0
-    assert (await runner.end(make_job())).state == "succeeded"  # its turn was given back
+    assert (await runner.end(make_job())).state == "succeeded"  # its slot was given back
 
 
 async def test_a_job_taken_up_after_its_deadline_fails_at_once(

@@ -1,1 +1,1 @@
-"""What generating an image with Stable Cascade is; knows no web, queue or cluster framework."""
+"""Image generation with Stable Cascade; imports no web, queue or cluster framework."""

@@ -10,7 +10,7 @@
     |-- Conflict                conflict
     |   `-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
     |-- Cancelled               cancelled
-    |-- WireError               wire_invalid             bytes are no hand-off of ours
+    |-- WireError               wire_invalid             bytes that are no hand-off
     |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
     |-- ContentRefused          moderation_blocked       a checker refused it; OpenAI's name for it
     |-- ModerationFailed        moderation_failed        retryable: a checker gave no answer
@@ -42,7 +42,7 @@ class CascadeError(Exception):
     """Base of all errors; ``str`` of it is safe to show to a client.
 
     Args:
-        message: one sentence for the person who made the request.
+        message: one sentence for the client.
         field: the request field at fault, if there is one.
     """
 
@@ -59,11 +59,11 @@ class CascadeError(Exception):
 
     @property
     def for_operator(self) -> str:
-        """The message with what only the operator may read, where something is known."""
+        """The message, with the reason that only the operator may read if there is one."""
         return self.message
 
     def to_dict(self) -> dict[str, str]:
-        """Return the JSON form: code, message and, where known, field."""
+        """Return the JSON form: code, message and, if known, field."""
         body = {"code": self.code, "message": self.message}
         return body | {"field": self.field} if self.field else body
 
@@ -117,7 +117,7 @@ class IdempotencyMismatch(Conflict):
 
 
 class Cancelled(CascadeError):
-    """Somebody cancelled the work."""
+    """The work was cancelled."""
 
     code = "cancelled"
 
@@ -183,7 +183,7 @@ class NotReady(CascadeError):
     """The service is starting, draining or has no replica for a stage, or a store does not answer.
 
     Args:
-        message: one sentence for the person who made the request.
+        message: one sentence for the client.
         field: the request field at fault, if there is one.
         reason: what the database, the disk or the cluster said. It may name hosts and paths, so
             only the operator reads it: in the log, on the command line, as an admin.
@@ -207,9 +207,9 @@ class RateLimited(CascadeError):
     """Too many requests in too short a time.
 
     Args:
-        message: one sentence for the person who made the request.
+        message: one sentence for the client.
         field: the request field at fault, if there is one.
-        retry_after_s: seconds until the next request will be taken.
+        retry_after_s: seconds until the next request is accepted.
     """
 
     code = "rate_limited"
@@ -271,8 +271,8 @@ def all_errors() -> dict[str, type[CascadeError]]:
 def from_dict(body: Mapping[str, object]) -> CascadeError:
     """Rebuild an error from :meth:`CascadeError.to_dict`.
 
-    Whatever is unknown or of the wrong type is replaced (an unknown code by Internal), because the
-    body may come from another version of this service.
+    Unknown values and values of the wrong type are replaced (an unknown code by Internal), because
+    the body may come from another version of this service.
     """
     code, message, field = (body.get(name) for name in ("code", "message", "field"))
     cls = all_errors().get(code, Internal) if isinstance(code, str) else Internal

@@ -1,4 +1,4 @@
-"""Pixels, Stage C latent, Stage B latent and back: the only home of 42.67, 10.67 and 4."""
+"""Sizes of an image and its latents; only this module holds the scales 42.67, 10.67 and 4."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from math import ceil
 
 SIZE_MULTIPLE_PX = 128
-"""Sides that are not multiples of this come out a few pixels off, or crash Stage B: its latent side
-``int(10.67 * ceil(side / 42.67))`` is then odd, and PixelUnshuffle(2) needs it even."""
+"""Images with other sides come out a few pixels off, or crash Stage B: its latent side
+``int(10.67 * ceil(side / 42.67))`` is then odd, and PixelUnshuffle(2) needs an even one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +37,3 @@ class Geometry:
         """Return the Stage B latent's (h, w) for a Stage C latent of this (h, w)."""
         height, width = stage_c_hw
         return int(height * self.latent_dim_scale), int(width * self.latent_dim_scale)
-
-    def image_hw(self, stage_b_hw: tuple[int, int]) -> tuple[int, int]:
-        """Return the (height, width) in pixels that Stage A decodes from this Stage B latent."""
-        height, width = stage_b_hw
-        return height * self.stage_a_factor, width * self.stage_a_factor

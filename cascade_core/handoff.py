@@ -1,4 +1,4 @@
-"""What one stage gives the next: arrays with their invariants, and how they travel as bytes."""
+"""Hand-offs from one stage to the next: arrays with their invariants, and their form as bytes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cascade_core.errors import HandoffInvalid, InvalidRequest, Unsupported
 from cascade_core.geometry import Geometry
 from cascade_core.request import GenerationRequest
 
-# numpy has no bfloat16: its bits travel as uint16, and `dtype` says what they mean.
+# numpy has no bfloat16: its bits travel as uint16, and `dtype` names the type.
 _STORAGE: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
@@ -57,7 +57,7 @@ class Tensor:
         return self.array.shape
 
     def is_finite(self) -> bool:
-        """Tell whether every value is finite."""
+        """Return True if every value is finite."""
         if self.dtype == "bfloat16":
             return not bool(((self.array & _BFLOAT16_EXPONENT) == _BFLOAT16_EXPONENT).any())
         return bool(np.isfinite(self.array).all())

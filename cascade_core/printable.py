@@ -1,4 +1,4 @@
-"""Text of clients: made safe for a terminal or a line of a log, or tested for being visible."""
+"""Makes text of clients safe for terminals and logs, and checks that names can be seen."""
 
 from __future__ import annotations
 
@@ -28,6 +28,6 @@ def lines(text: str) -> str:
 
 
 def is_printable(text: str) -> bool:
-    """Return True if a name is one line that can be seen, joiners of scripts and emoji aside."""
+    """Return True if a name is one visible line; joiners of scripts and emoji are ignored."""
     visible = _JOINING.sub("", text)
     return visible.isprintable() and bool(visible or not text)

@@ -23,7 +23,7 @@ _UTF8_BYTES_PER_CHAR = 4
 
 
 def pack(kind: str, body: dict[str, Any]) -> bytes:
-    """Encode a message; what this accepts, :func:`unpack` accepts too.
+    """Encode a message that :func:`unpack` accepts.
 
     Raises:
         WireError: the body holds something that is not plain data, or too much of it.
@@ -135,5 +135,5 @@ def _body_of(kind: str, message: object) -> dict[str, Any]:
 
 
 def _shown(value: object) -> str:
-    """Return a short form for a message; never the text of something big."""
+    """Return a short form of a value for an error message, never a long text."""
     return str(value)[:40] if isinstance(value, str | int) else type(value).__name__

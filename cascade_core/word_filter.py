@@ -1,9 +1,9 @@
 """Finds blocked words and phrases in a text, in time linear in its length.
 
-A phrase is found where its words stand as whole words, in its order, whatever is between them that
-is neither letter nor digit: ``red cat`` in ``Red-CAT!``. Capitals, accents, width and style of
-letters make no difference, nor do characters that are not seen, nor letters of other alphabets that
-look like Latin ones. A phrase of three letters or digits or more is also found
+A phrase is found if its words stand in the text as whole words in its order, with only characters
+between them that are neither letter nor digit: ``red cat`` in ``Red-CAT!``. Capitals, accents,
+width and style of letters make no difference, nor do invisible characters, nor letters of other
+alphabets that look like Latin ones. A phrase of three letters or digits or more is also found
 
 - with digits, signs and look-alike capitals in place of letters (``c4t``, ``a$$``, ``heII``), but
   not in numbers;
@@ -11,14 +11,14 @@ look like Latin ones. A phrase of three letters or digits or more is also found
 - in its regular English plural (``cats``, ``boxes``, ``ponies``). A phrase that ends in ``s`` takes
   ``es`` only: ``bras`` is not found in ``brass``.
 
-Scripts that put no spaces between words have no borders of words: there a phrase is found anywhere.
-A phrase without letters and digits is looked for by its pictographs (emoji).
+Scripts without spaces between words have no word borders: in them a phrase is found anywhere. A
+phrase without letters and digits is looked for by its pictographs (emoji).
 
 Not found: other forms of a word, misspellings, doubled letters, words glued to others,
 translations.
 """
 
-# ruff: noqa: RUF001 - other alphabets' letters are what this is about
+# ruff: noqa: RUF001 - this module lists letters of other alphabets
 from __future__ import annotations
 
 import re
@@ -28,14 +28,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 
 MIN_VARIED_CHARS = 3
-"""Shorter phrases are found as they are only: ``3d`` would be a disguised ``ed``."""
+"""Shorter phrases are found only as written: ``3d`` would be a disguised ``ed``."""
 
 _INVISIBLE_CATEGORIES = {"Cf", "Cc", "Mn", "Me"}
 _INVISIBLE_LETTERS = "\u115f\u1160"
-# Unicode has all of these shown as nothing, those without a character today as well.
+# Unicode shows none of these code points, nor those that have no character yet.
 _IGNORABLE = re.compile("[\u2065\ufff0-\ufff8\U000e0000-\U000e0fff]")
 _PICTOGRAPHS = "So"
-# Each letter stands before the Latin one that it looks like, in lower case or in capitals.
+# Pairs of a letter and the Latin one that it looks like, in lower case or in capitals.
 _LOOK_ALIKES = (
     "аa вb гr еe кk мm нh оo рp сc тt уy хx ѕs іi јj ԁd ԛq ԝw һh ӏl үy ѵv "  # Cyrillic
     "αa βb εe ζz ηh ιi κk μm νv οo ρp σo τt υy χx ωw "  # Greek
@@ -49,7 +49,7 @@ _SQUARED = {first + n: chr(ord("a") + n) for first in (0x1F150, 0x1F170) for n i
 _FOLDS = {ord(pair[0]): pair[1] for pair in _LOOK_ALIKES.split()} | _SQUARED
 # Greek letters whose capital and small form look like two different letters have a second reading.
 _DISGUISES = str.maketrans("013456789@$!|€Νημυ", "oieasgtbgasilennuu")
-# One stands for an i or for an l, a capital i behind a small letter for an l only.
+# A 1 stands for an i or for an l, a capital I after a small letter only for an l.
 _ELLS = re.compile("1|(?<=[a-z])I+")
 _SIGNS = "@$!|€"
 _CHUNK = re.compile(rf"[\w{_SIGNS}]+|[^\w{_SIGNS}]+")
@@ -64,7 +64,7 @@ class WordFilter:
     """Finds the first of many phrases that a text holds; see the module for what is found.
 
     Args:
-        phrases: in order of preference. One for which :func:`is_phrase` is false is never found.
+        phrases: in order of preference. A phrase that fails :func:`is_phrase` is never found.
     """
 
     def __init__(self, phrases: Sequence[str]) -> None:
@@ -81,7 +81,7 @@ class WordFilter:
         self._apart = _SequenceFinder(("".join(form), number) for form, number in varied)
 
     def first_in(self, text: str) -> int | None:
-        """Return the place in ``phrases`` of the first one that a text holds; None: it has none."""
+        """Return the index in ``phrases`` of the first one that a text holds; None for none."""
         plain = _folded(text)
         found = min(map(self._plain.first_in, (_words(plain), _pictographs(plain))))
         for reading in {plain, *(_folded(_undisguised(text, ells=ells)) for ells in (False, True))}:
@@ -167,7 +167,7 @@ def _plurals(word: str) -> tuple[str, ...]:
 
 
 def _folded(text: str) -> str:
-    """Return a text without capitals, accents, styles, look-alikes and what is not seen."""
+    """Return a text without capitals, accents, styles, look-alikes and invisible characters."""
     # Marks go first: putting a long row of them in order would take quadratic time.
     seen = "".join(filter(_is_seen, text))
     plain = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", seen).casefold())
@@ -177,11 +177,11 @@ def _folded(text: str) -> str:
 def _undisguised(text: str, *, ells: bool = False) -> str:
     """Return a text with letters for the digits and signs that stand for them.
 
-    Numbers of several digits stay, and what ends or quotes a word goes: ``c4t!``, ``||c4t||``.
+    Numbers of several digits stay; signs that end or quote a word go: ``c4t!``, ``||c4t||``.
 
     Args:
-        text: what may be disguised.
-        ells: read what may be an l as one: ``1``, and ``I`` behind a small letter.
+        text: with letters that may be disguised.
+        ells: read ``1``, and ``I`` after a small letter, as an l.
     """
     chunks = _CHUNK.findall(unicodedata.normalize("NFKD", "".join(filter(_is_seen, text))))
     return "".join(chunk if _is_number(chunk) else _letters(chunk, ells) for chunk in chunks)
@@ -214,9 +214,9 @@ def _pictographs(text: str) -> list[str]:
 
 
 def _letters_apart(text: str) -> Iterator[list[str]]:
-    """Yield each row of single letters that are apart by spaces only, or by signs only.
+    """Yield each run of single letters that only spaces, or only signs, keep apart.
 
-    The article in ``a S.S. ship`` is apart by a space, so it does not belong to ``S.S.``.
+    A space keeps the article in ``a S.S. ship`` apart, so it does not belong to ``S.S.``.
     """
     letters: list[str] = []
     is_spaced, end = None, 0

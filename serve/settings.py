@@ -14,7 +14,8 @@ from urllib.parse import quote, urlsplit
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource, Size, Variant
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource
+from cascade_core.checkpoints.layout import Size, Variant
 from cascade_core.errors import SettingsInvalid
 from serve.validation_messages import describe
 

@@ -16,7 +16,8 @@ from bench.stats import machine, milliseconds, summary, write_result
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.checkpoints.weights import Placement, load_schedule, load_unet
 from cascade_core.conditioning.text import TextEncoder
-from cascade_core.engine.engine import Event, Failed, Finished, StepEngine, Stepped
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Event, Failed, Finished, Stepped
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest

@@ -1,4 +1,4 @@
-"""Where a model's files are and what its configuration says; reads JSON, loads no weights."""
+"""Finds a model's files and reads its configuration; it loads no weights."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cascade_core.checkpoints import layout
-from cascade_core.checkpoints.layout import ALL_COMPONENTS
-from cascade_core.checkpoints.layout import Size as Size
-from cascade_core.checkpoints.layout import Variant as Variant
+from cascade_core.checkpoints.layout import ALL_COMPONENTS, Size, Variant
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
@@ -55,7 +53,7 @@ class ModelSource:
 
     @property
     def is_hub(self) -> bool:
-        """Tell whether a part must be fetched by hub id; only then is the network used."""
+        """Return True if a part must be fetched by hub id; only then is the network used."""
         return any(name and not _is_dir(_folder(name)) for name in (self.model, self.prior_model))
 
 
@@ -117,15 +115,15 @@ def open_checkpoint(
 
     Args:
         source: the model as configured.
-        components: whose weights are needed here, see ``StageSpec.components``; only these are
-            downloaded from a hub, and only these must exist.
+        components: the parts that this process loads, see ``StageSpec.components``; only these
+            are downloaded from a hub, and only these must exist.
 
     Raises:
         ModelUnavailable: something is missing or unreadable; names it and the remedy.
     """
     try:
         if source.is_hub:
-            # A pinned commit never changes: if all of it is cached, the network has nothing to add.
+            # A pinned commit never changes: if all of it is cached, the network is not needed.
             with suppress(ModelUnavailable):
                 return _open(source, components, cached_only=True)
         return _open(source, components, cached_only=False)
@@ -203,9 +201,8 @@ def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool)
             f"{name} is no folder here, and to fetch it from the hub its revision must be pinned "
             f"to a full {_HUB_COMMIT_CHARS}-digit commit, got {revision!r}"
         )
-    from cascade_core.checkpoints.hub import (
-        download,  # lazily: only a configured hub id may need the network
-    )
+    # Imported here: only a configured hub id may need the network.
+    from cascade_core.checkpoints.hub import download
 
     return _Root(name, download(name, revision, patterns, cached_only), revision)
 
@@ -231,7 +228,7 @@ def _fingerprint(
 ) -> str:
     if not (prior_root.commit and decoder_root.commit):
         return layout.fingerprint_files(found, source.variant)
-    # A stage's process downloads its own part only, so files could not identify the whole model.
+    # A stage's process downloads only its own part, so files cannot identify the whole model.
     chosen = (prior_root.name, prior_root.commit, decoder_root.name, decoder_root.commit)
     sizes = (source.variant, source.stage_c_size, source.stage_b_size)
     return hashlib.sha256("\n".join(chosen + sizes).encode()).hexdigest()

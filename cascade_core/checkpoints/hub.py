@@ -1,4 +1,4 @@
-"""The only place that reaches the network: fetching a pinned revision from the Hugging Face hub."""
+"""Fetches a pinned revision from the Hugging Face hub; no other module reaches the network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def download(repo_id: str, commit: str, patterns: list[str], cached_only: bool) 
         repo_id: owner and name.
         commit: full hash.
         patterns: which files.
-        cached_only: do not use the network, and accept whatever is there.
+        cached_only: do not use the network, and accept the files that are cached.
 
     Raises:
         ModelUnavailable: no such repository or commit, no access, or no network and nothing cached.

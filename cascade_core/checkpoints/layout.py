@@ -60,7 +60,7 @@ def find_components(
 
 
 def holds_prior(folder: Path) -> bool:
-    """Tell whether a folder has Stage C's U-Net, of any size."""
+    """Return True if a folder has Stage C's U-Net, of any size."""
     names = {
         *component_folders("full", "full")["prior"],
         *component_folders("lite", "full")["prior"],
@@ -118,8 +118,8 @@ def hub_patterns(
 def fingerprint_files(found: Mapping[str, Path], variant: Variant) -> str:
     """Return a hash over the configuration, sizes and sampled blocks of the weights.
 
-    Whole files would take a minute for the published weights; blocks spread over each file tell
-    retrained weights apart just as well.
+    Whole files would take a minute for the published weights; blocks spread over each file
+    distinguish retrained weights just as well.
     """
     digest = hashlib.sha256()
     for component in ALL_COMPONENTS:

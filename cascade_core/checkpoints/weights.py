@@ -62,13 +62,13 @@ class Placement:
 
 
 def free_cached_memory(device: torch.device) -> None:
-    """Give back what torch keeps of a GPU's memory for later tensors."""
+    """Free the GPU memory that torch keeps for later tensors."""
     if device.type == "cuda":
         torch.cuda.empty_cache()
 
 
 def model_ref(checkpoint: Checkpoint) -> ModelRef:
-    """Return what a latent made by this checkpoint says about its origin."""
+    """Return the origin that latents made by this checkpoint carry."""
     return ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
 
 

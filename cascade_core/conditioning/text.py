@@ -33,7 +33,7 @@ class TextEncoder:
 
     @property
     def max_tokens(self) -> int:
-        """How many tokens are read, begin and end included; what a prompt has beyond is cut off."""
+        """How many tokens are read, begin and end included; a longer prompt is cut off."""
         return self._max_tokens
 
     @torch.inference_mode()
@@ -49,7 +49,7 @@ class TextEncoder:
             truncation=True,
             return_tensors="pt",
         )
-        # Stage C attends to the padding too, and only with the mask is it what training saw.
+        # Stage C attends to the padding too; with the mask it sees the padding as in its training.
         output = self._model(
             tokens.input_ids.to(self._model.device),
             attention_mask=tokens.attention_mask.to(self._model.device),
@@ -61,7 +61,7 @@ class TextEncoder:
 
 
 class PromptLimit:
-    """Tells what of a prompt is cut off; with a tokenizer of its own, so it needs no Stage C.
+    """Warns of prompts that are cut off; it has its own tokenizer, so it needs no Stage C.
 
     Args:
         tokenizer: a CLIPTokenizer; not shared with another thread.
@@ -83,7 +83,7 @@ class PromptLimit:
         return cls(tokenizer, _max_tokens(tokenizer, load_text_config(checkpoint)))
 
     def warnings(self, request: GenerationRequest) -> list[str]:
-        """Return one sentence about each of a request's texts that is longer than what is read."""
+        """Return one sentence about each text of a request that is too long to be read whole."""
         used = self._max_tokens - 2
         texts = {"prompt": request.prompt, "negative prompt": request.negative_prompt}
         return [

@@ -32,9 +32,9 @@ CandidateT = TypeVar("CandidateT", bound=Candidate)
 def choose_rows(rows: Sequence[CandidateT], max_rows: int) -> list[CandidateT]:
     """Return the rows of the next step: one bucket, at most ``max_rows``, none if there are none.
 
-    Whoever waited longest for a turn brings its bucket along, older rows first. Nobody starves,
-    however many rows of other buckets keep coming: a new row starts with the turn of its admission,
-    behind all that were there before.
+    The row that has waited longest for a turn decides the bucket; older rows come first. No row
+    starves, however many rows of other buckets keep coming: a new row starts with the turn of its
+    admission, behind all rows that were there before.
     """
     if not rows:
         return []
@@ -44,9 +44,9 @@ def choose_rows(rows: Sequence[CandidateT], max_rows: int) -> list[CandidateT]:
 
 
 def preview_steps(steps: int, previews: int) -> frozenset[int]:
-    """Return after which of ``1 .. steps`` to show a preview: evenly spread, never after the last.
+    """Return the steps of ``1 .. steps`` that a preview follows: evenly spread, never the last.
 
-    There are fewer than ``previews`` where there are not enough steps.
+    There are fewer than ``previews`` if there are not enough steps.
     """
     wanted = min(previews, steps - 1)
     return frozenset(round(index * steps / (wanted + 1)) for index in range(1, wanted + 1))

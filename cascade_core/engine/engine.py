@@ -1,7 +1,7 @@
 """The step engine: one thread owns a stage and lets rows join, leave and stop between steps.
 
-Pure Python around :class:`cascade_core.stages.base.Stage`; it knows no torch, so that it can be
-tested with tiny stages and so that nobody else is tempted to touch the model.
+Pure Python around :class:`cascade_core.stages.base.Stage`: it knows no torch, so tests drive it
+with tiny stages, and only the stage touches the model.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cascade_core.engine.batching import choose_rows, preview_steps
-from cascade_core.engine.events import EngineStats, Event, Failed, Finished, Started, Stepped, Work
+from cascade_core.engine.events import (
+    EngineStats,
+    Event,
+    Failed,
+    Finished,
+    Started,
+    Stepped,
+    TaskHandle,
+)
 from cascade_core.engine.row_limits import FittingRows
 from cascade_core.engine.stage_guard import StageGuard
 from cascade_core.errors import (
@@ -30,17 +38,6 @@ from cascade_core.errors import (
 from cascade_core.images.pixels import Rgb
 from cascade_core.stages.base import Row, Stage
 
-__all__ = [
-    "EngineStats",
-    "Event",
-    "Failed",
-    "Finished",
-    "Started",
-    "StepEngine",
-    "Stepped",
-    "Work",
-]
-
 logger = logging.getLogger(__name__)
 
 TaskT = TypeVar("TaskT")
@@ -53,7 +50,7 @@ _NEWEST_STEP_WEIGHT = 0.1
 @dataclass(slots=True, eq=False)
 class _Waiting(Generic[TaskT]):
     task: TaskT
-    work: Work
+    handle: TaskHandle
     emit: Callable[[Event], None]
     previews: int
     submitted_s: float
@@ -62,7 +59,7 @@ class _Waiting(Generic[TaskT]):
 @dataclass(slots=True, eq=False)
 class _Running(Generic[RowT]):
     row: RowT
-    work: Work
+    handle: TaskHandle
     emit: Callable[[Event], None]
     preview_steps: frozenset[int]
     admitted_s: float
@@ -82,13 +79,12 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     exactly one of Finished and Failed. Without Started it failed while it waited. Callbacks must
     not block; what they raise is logged and changes nothing.
 
-    Rows of a batch that fails are tried in smaller ones: in halves when memory ran out, else one by
-    one. When the device or its memory is lost, the engine closes itself, as only a new process
-    helps: tasks of the last step fail with StageLost, for one of them may be the cause, and all
-    others with NotReady.
+    When the device or its memory is lost, the engine closes itself, as only a new process helps:
+    tasks of the last step fail with StageLost, as one of them may be the cause, and all others with
+    NotReady. :meth:`_advance_together` says what happens to a batch that fails.
 
     Args:
-        stage: loaded; from ``start`` on nobody else may use it.
+        stage: loaded; from ``start`` on only the engine may use it.
         max_rows: rows resident at once; 1 keeps requests strictly apart.
         clock: seconds, monotonic.
 
@@ -122,7 +118,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._seconds_per_step = self._busy_s = 0.0
 
     def start(self) -> None:
-        """Start the thread and warm the stage up on it; call it once, returns when it is ready.
+        """Start the thread, warm the stage up on it and return when it is ready; call it once.
 
         Raises:
             CascadeError: the warm-up failed; the engine is closed then.
@@ -133,7 +129,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             raise self._warm_up_error
 
     def close(self, timeout_s: float = 30.0) -> None:
-        """Stop after the step in flight; what has not finished by then fails with NotReady.
+        """Stop after the current step; tasks that have not finished by then fail with NotReady.
 
         Args:
             timeout_s: how long to wait for that step.
@@ -146,7 +142,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         elif threading.current_thread() is not self._thread:
             self._thread.join(timeout_s)
 
-    def submit(self, task: TaskT, emit: Callable[[Event], None], previews: int = 0) -> Work:
+    def submit(self, task: TaskT, emit: Callable[[Event], None], previews: int = 0) -> TaskHandle:
         """Queue a task.
 
         Args:
@@ -157,16 +153,16 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         Raises:
             NotReady: the engine is closed.
         """
-        work = Work()
+        handle = TaskHandle()
         with self._changed:
             if self._is_closed:
                 raise NotReady(f"this replica of stage {self._stage.name} takes no more work")
-            self._waiting.append(_Waiting(task, work, emit, previews, self._clock()))
+            self._waiting.append(_Waiting(task, handle, emit, previews, self._clock()))
             self._changed.notify_all()
-        return work
+        return handle
 
     def is_alive(self) -> bool:
-        """Tell whether the thread runs; false before ``start`` and once it is closed."""
+        """Return True if the thread runs: not before ``start``, nor after it is closed."""
         return self._thread.is_alive() and not self._is_closed
 
     def stats(self) -> EngineStats:
@@ -185,7 +181,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         )
 
     def last_progress_age_s(self) -> float:
-        """Return for how long the stage has not answered; 0 while there is nothing to do."""
+        """Return for how long the stage has not answered; 0 while the engine is idle."""
         return 0.0 if self._is_idle else self._clock() - self._guard.progress_at_s
 
     def _warm_up(self) -> None:
@@ -209,11 +205,11 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._fail_what_is_left()
             self._is_idle = True
 
-    def _is_worn_out(self) -> bool:
-        return self._guard.is_device_lost or self._fitting.is_worn_out
+    def _needs_restart(self) -> bool:
+        return self._guard.is_device_lost or self._fitting.needs_restart
 
     def _wait_for_work(self) -> bool:
-        if self._is_worn_out():
+        if self._needs_restart():
             logger.error("stage %s needs a new process", self._stage.name)
             return False
         with self._changed:
@@ -225,21 +221,21 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
 
     def _remove_cancelled(self) -> None:
         with self._changed:
-            waiting = [queued for queued in self._waiting if queued.work.is_cancelled]
+            waiting = [queued for queued in self._waiting if queued.handle.is_cancelled]
             for queued in waiting:
                 self._waiting.remove(queued)
-        running = [resident for resident in self._running if resident.work.is_cancelled]
+        running = [resident for resident in self._running if resident.handle.is_cancelled]
         stopped: list[_Waiting[TaskT] | _Running[RowT]] = [*waiting, *running]
         for entry in stopped:
             self._fail(entry, _cancelled())
 
     def _admit_waiting(self) -> None:
-        while len(self._running) < self._max_rows and not self._is_worn_out():
+        while len(self._running) < self._max_rows and not self._needs_restart():
             with self._changed:
                 if not self._waiting:
                     return
                 entry = self._waiting.popleft()
-            if entry.work.is_cancelled:
+            if entry.handle.is_cancelled:
                 self._fail(entry, _cancelled())
             else:
                 self._admit(entry)
@@ -257,12 +253,12 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _admitted(self, entry: _Waiting[TaskT]) -> _Running[RowT]:
         admitted_s = self._clock()
         row = self._stage.admit(entry.task)
-        if self._fitting.is_resting(row.bucket, admitted_s):
+        if self._fitting.is_refused(row.bucket, admitted_s):
             raise NotReady(f"a replica of stage {self._stage.name} had no memory for this size")
         self._arrivals += 1
         return _Running(
             row=row,
-            work=entry.work,
+            handle=entry.handle,
             emit=entry.emit,
             preview_steps=preview_steps(row.steps, entry.previews),
             admitted_s=admitted_s,
@@ -272,7 +268,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         )
 
     def _step(self) -> None:
-        # Admission takes time: whoever was cancelled meanwhile shall not run again.
+        # Admission takes time: a row that was cancelled meanwhile shall not run again.
         self._remove_cancelled()
         entries = choose_rows(self._running, self._max_rows)
         if entries:
@@ -282,25 +278,42 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _advance_together(
         self, entries: list[_Running[RowT]], before: CascadeError | None = None
     ) -> None:
-        """Do one step of rows; those of a batch that fails are tried again in smaller ones.
+        """Do one step of a batch; a batch that fails is tried again in smaller ones.
 
-        ``before`` is how a larger batch of them failed.
+            the batch succeeded                 every row has done its step
+            it failed, and is one row           the row fails
+            it failed, and the engine must end  every row fails
+            it ran out of memory                try its halves, one after the other
+            it failed otherwise                 try its rows, one by one
+
+        Rows that cannot be tried again fail with the larger batch: those that were cancelled, and
+        those that its failed step has moved on.
+
+        Args:
+            entries: rows of one bucket.
+            before: how the larger batch of these rows failed; None for the first try.
         """
-        if self._is_worn_out():
+        if self._needs_restart():
             return
         if before is not None:
-            for entry in entries:
-                if entry.row.step != entry.step or entry.work.is_cancelled:
-                    self._settle(entry, before)
-            entries = [entry for entry in entries if entry in self._running]
+            entries = self._still_as_before(entries, before)
         error = self._advance(entries) if entries else None
-        if error is None or len(entries) == 1 or self._is_worn_out():
+        if error is None or len(entries) == 1 or self._needs_restart():
             for entry in entries:
                 self._settle(entry, error)
             return
         size = (len(entries) + 1) // 2 if isinstance(error, OutOfMemory) else 1
         for start in range(0, len(entries), size):
             self._advance_together(entries[start : start + size], error)
+
+    def _still_as_before(
+        self, entries: list[_Running[RowT]], error: CascadeError
+    ) -> list[_Running[RowT]]:
+        """Return the rows that a failed step has left as they were; the others fail."""
+        for entry in entries:
+            if entry.row.step != entry.step or entry.handle.is_cancelled:
+                self._settle(entry, error)
+        return [entry for entry in entries if entry in self._running]
 
     def _advance(self, entries: list[_Running[RowT]]) -> CascadeError | None:
         self._turns += 1
@@ -323,10 +336,10 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         if error is None and entry.row.step != entry.step + 1:
             error = Internal(f"stage {self._stage.name} did not count its step")
         if error is not None:
-            self._fail(entry, _cancelled() if entry.work.is_cancelled else error)
+            self._fail(entry, _cancelled() if entry.handle.is_cancelled else error)
             return
         entry.step += 1
-        if not entry.work.is_cancelled:
+        if not entry.handle.is_cancelled:
             self._emit(entry, Stepped(entry.step, entry.row.steps, self._preview(entry)))
         self._end_if_over(entry)
 
@@ -340,7 +353,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             return None
 
     def _end_if_over(self, entry: _Running[RowT]) -> None:
-        if entry.work.is_cancelled:
+        if entry.handle.is_cancelled:
             self._fail(entry, _cancelled())
         elif entry.step >= entry.row.steps:
             try:
@@ -359,7 +372,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._cancelled += 1
         else:
             self._failed += 1
-        # Its frames hold rows, and so the device's memory, for as long as somebody keeps the error.
+        # The frames of a traceback hold rows, and so the device's memory, while the error is kept.
         self._emit(entry, Failed(error.with_traceback(None)))
 
     def _fail_what_is_left(self) -> None:
@@ -368,12 +381,12 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             left: list[_Waiting[TaskT] | _Running[RowT]] = [*self._running, *self._waiting]
             self._waiting.clear()
         for entry in left:
-            self._fail(entry, _cancelled() if entry.work.is_cancelled else self._end_of(entry))
+            self._fail(entry, _cancelled() if entry.handle.is_cancelled else self._end_of(entry))
 
     def _end_of(self, entry: _Waiting[TaskT] | _Running[RowT]) -> CascadeError:
-        """Return why an entry cannot go on when the engine closes."""
+        """Return the error of an entry that the closing engine does not finish."""
         name = self._stage.name
-        if not self._is_worn_out():
+        if not self._needs_restart():
             return NotReady(f"stage {name} is shutting down")
         # Devices report failures late, so they may show only when a preview is fetched.
         was_in_last_step = isinstance(entry, _Running) and entry.last_turn == self._turns

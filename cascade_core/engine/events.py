@@ -1,4 +1,4 @@
-"""What the step engine's users hold and hear: a task's handle, its events, the counters."""
+"""What the step engine gives its callers: a handle for each task, its events, the counters."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last event of a task that failed, was cancelled or had to go."""
+    """The last event of a task that failed or was cancelled, or whose engine closed."""
 
     error: CascadeError
 
@@ -45,7 +45,7 @@ Event = Started | Stepped | Finished | Failed
 
 @dataclass(frozen=True, slots=True)
 class EngineStats:
-    """What the engine did so far, for metrics.
+    """What the engine has done so far, for metrics.
 
     Attributes:
         rows_running, rows_waiting: now.
@@ -68,17 +68,17 @@ class EngineStats:
     own_s: float
 
 
-class Work:
-    """A submitted task, in the hands of whoever submitted it."""
+class TaskHandle:
+    """A submitted task, as its caller holds it."""
 
     def __init__(self) -> None:
         self._is_cancelled = False
 
     @property
     def is_cancelled(self) -> bool:
-        """Tell whether somebody cancelled it."""
+        """Return True if the task was cancelled."""
         return self._is_cancelled
 
     def cancel(self) -> None:
-        """Ask the engine to stop it before its next step; from any thread, as often as you like."""
+        """Ask the engine to stop the task before its next step; from any thread, repeatedly."""
         self._is_cancelled = True

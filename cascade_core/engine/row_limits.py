@@ -7,20 +7,21 @@ from typing import Final
 Bucket = tuple[int, ...]
 
 PROBE_AFTER_TURNS: Final = 256
-"""Steps after which a bucket gets its full batch again: memory may have become free, and a probe
-in vain costs one step in so many."""
-WORN_OUT_AFTER: Final = 2
-"""Times in a row that one row alone may not fit where one has fitted before."""
-REST_S: Final = 5.0
-"""For so long a process takes no rows of a size of which one alone did not fit: they go to another
-replica if there is one, and if not, memory has some time to become free."""
+"""Steps after which a bucket gets its full batch again: memory may have become free, and a failed
+probe costs only one step in this many."""
+RESTART_AFTER: Final = 2
+"""A new process is needed after one row alone did not fit so often in a row, in a bucket where one
+has fitted before."""
+REFUSE_S: Final = 5.0
+"""How long a process refuses rows of a bucket of which one alone did not fit: they go to another
+replica if there is one, and otherwise memory has time to become free."""
 
 
 class FittingRows:
-    """What one process has learnt about its device's memory, by bucket.
+    """The rows that fit into the device's memory, by bucket, as one process has learnt them.
 
     Args:
-        max_rows: in one step as long as nothing else is known.
+        max_rows: the limit of a bucket that has not run out of memory.
     """
 
     def __init__(self, max_rows: int) -> None:
@@ -31,7 +32,7 @@ class FittingRows:
         self._ran_out_s: dict[Bucket, float] = {}
 
     def most(self, bucket: Bucket, turn: int) -> int:
-        """Return how many rows the engine's step number ``turn`` may take; 1 at least."""
+        """Return how many rows the engine's step number ``turn`` may take, at least 1."""
         rows, since = self._limits.get(bucket, (self._max_rows, turn))
         if turn - since < PROBE_AFTER_TURNS:
             return rows
@@ -39,12 +40,12 @@ class FittingRows:
         return self._max_rows
 
     def fitted(self, bucket: Bucket) -> None:
-        """Note a step that went well."""
+        """Note that a step succeeded."""
         self._has_fitted.add(bucket)
         self._relapses.pop(bucket, None)
 
     def ran_out(self, bucket: Bucket, rows: int, turn: int, now_s: float) -> None:
-        """Note a step of so many rows for which there was not enough memory."""
+        """Note that a step of so many rows ran out of memory."""
         if rows > 1:
             self._limits[bucket] = ((rows + 1) // 2, turn)
             return
@@ -52,15 +53,15 @@ class FittingRows:
         if bucket in self._has_fitted:
             self._relapses[bucket] = self._relapses.get(bucket, 0) + 1
 
-    def is_resting(self, bucket: Bucket, now_s: float) -> bool:
-        """Tell whether one row alone did not fit a moment ago."""
+    def is_refused(self, bucket: Bucket, now_s: float) -> bool:
+        """Return True if one row alone did not fit within the last ``REFUSE_S``."""
         ran_out_s = self._ran_out_s.get(bucket)
-        return ran_out_s is not None and now_s - ran_out_s < REST_S
+        return ran_out_s is not None and now_s - ran_out_s < REFUSE_S
 
     @property
-    def is_worn_out(self) -> bool:
-        """Tell whether memory was lost (leaked, fragmented), so that a new process would do better.
+    def needs_restart(self) -> bool:
+        """Return True if memory was lost (leaked, fragmented) and a new process would do better.
 
-        A size that has never fitted is too large here, and would be in a new process.
+        A bucket that has never fitted is too large for this device, in a new process as well.
         """
-        return any(count >= WORN_OUT_AFTER for count in self._relapses.values())
+        return any(count >= RESTART_AFTER for count in self._relapses.values())

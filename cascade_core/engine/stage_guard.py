@@ -1,4 +1,4 @@
-"""Calls into a stage: timed, and whatever they raise becomes an error of ours."""
+"""Calls into a stage: they are timed, and what they raise becomes a CascadeError."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ _DEVICE_FAILED_TEXTS = (
     "cudnn_status_internal_error",
     "device-side assert",
 )
-"""After these the process cannot use its device any more; those of memory are told apart first."""
+"""After these the process cannot use its device any more; memory errors are recognised first."""
 
 
 class StageGuard:
-    """Stands between the engine and its stage.
+    """Makes the engine's calls into its stage.
 
     Args:
         stage_name: for messages.
         clock: seconds, monotonic.
-        free_memory: gives cached device memory back; called when there was not enough.
+        free_memory: gives cached device memory back; called after a call ran out of memory.
 
     Attributes:
         total_s: seconds spent inside the stage so far.
         last_s: seconds of the last call.
         progress_at_s: when the last call came back, by ``clock``.
-        is_device_lost: whether the device has failed so that only a new process can use it.
+        is_device_lost: True if the device has failed so that only a new process can use it.
     """
 
     def __init__(
@@ -53,11 +53,11 @@ class StageGuard:
     def call(self, method: Callable[[ArgumentT], AnswerT], argument: ArgumentT) -> AnswerT:
         """Call a method of the stage.
 
-        Errors are raised outside the ``except`` block, cut off from their cause: its frames would
-        keep a failed batch's tensors alive while the rows are retried. The log has the cause.
+        Errors are raised outside the ``except`` block, without their cause: the frames of the cause
+        would keep a failed batch's tensors alive while the rows are retried. The log has the cause.
 
         Raises:
-            OutOfMemory: the device or the machine ran out of it; its cache is empty now.
+            OutOfMemory: the device or the machine has no memory left; the cache is emptied.
             StageLost: the device failed, in this call or one before it.
             Internal: something unexpected.
             CascadeError: what the stage itself raised.
@@ -102,7 +102,7 @@ def _is_out_of_memory(cause: BaseException) -> bool:
 
 
 def _is_device_failure(cause: BaseException) -> bool:
-    """Tell whether the device's context is lost: each later call would fail, or answer wrongly."""
+    """Return True if the device's context is lost: later calls would fail or answer wrongly."""
     if type(cause).__name__ == "AcceleratorError":
         return True
     text = str(cause).lower()

@@ -1,8 +1,8 @@
-"""Pixels to files and back, with what made them written inside.
+"""Image files: pixels to bytes and back, with the request that made them written inside.
 
-Every file says how to make it again, twice: as the ``parameters`` text that AUTOMATIC1111 made
-common, and as JSON of our own. PNG holds both as text chunks; JPEG and WebP hold them in EXIF, the
-text as UserComment (where others look for it), the JSON as MakerNote.
+Every file says twice how to make it again: as the ``parameters`` text that AUTOMATIC1111 made
+common, and as JSON of this service. PNG holds both as text chunks; JPEG and WebP hold them in EXIF,
+the text as UserComment (where other programs look for it), the JSON as MakerNote.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _HASH_CHARS = 10
 # Measured at 1024x1024 on a busy 2-core machine, drawn / photo-like pictures:
 #   zlib level 1: 149 / 288 ms, 1014 / 1934 KB; level 3: 188 / 360 ms, 926 / 1911 KB;
 #   level 6: 520 / 733 ms, 820 / 1689 KB; run lengths only (any level): 119 / 206 ms, 836 / 1687 KB.
-# After PNG's filters there is little to find but runs of equal bytes.
+# After PNG's filters, compression finds little but runs of equal bytes.
 _PNG_OPTIONS: dict[str, Any] = {"compress_level": 1, "compress_type": zlib.Z_RLE}
 # WebP's method 4, the default, takes twice the time of 2 for 3 % of the size. JPEG has full chroma:
 # drawn edges bleed without it.
@@ -48,7 +48,7 @@ _PREVIEW_OPTIONS: dict[str, Any] = {"quality": 75, "method": 2}
 
 @dataclass(frozen=True, slots=True)
 class ImageInfo:
-    """What is written into an image file.
+    """The origin of a picture, as it is written into its file.
 
     Attributes:
         image_id, latent_id: as stored; ``latent_id`` is what "Vary details" starts from.
@@ -62,7 +62,7 @@ class ImageInfo:
     model: ModelRef
 
     def to_dict(self) -> dict[str, Any]:
-        """Return what :func:`read_info` gives back."""
+        """Return the form that :func:`read_info` reads."""
         return {
             "v": INFO_VERSION,
             "image_id": self.image_id,
@@ -106,9 +106,9 @@ def encode_preview(pixels_hwc: Rgb) -> bytes:
 
 
 def read_info(data: bytes) -> dict[str, Any] | None:
-    """Return what :class:`ImageInfo` wrote into a file, or None if it is not one of ours.
+    """Return the :class:`ImageInfo` in a file as a dict, or None if this service did not make it.
 
-    The values are only as good as the file: check them before use.
+    The values come from the file unchecked: check them before use.
 
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, or too large a one.
@@ -136,16 +136,16 @@ def convert_image(
     *,
     keeps_info: bool = True,
 ) -> bytes:
-    """Return the picture in another format, with what is written inside it.
+    """Return the picture in another format, with its texts.
 
-    A file that has the format already comes back as it is, unless a quality is asked for or nothing
-    may be left inside it.
+    A file that has the format already is returned as it is, unless a quality is given or its texts
+    are not kept.
 
     Args:
         data: the file.
         image_format: to convert to.
         quality: 0 to 100, for WebP and JPEG.
-        keeps_info: write into the new file what is written in this one.
+        keeps_info: write the texts of this file into the new one.
 
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, a damaged or too large one.
@@ -156,7 +156,7 @@ def convert_image(
         options = {} if quality is None else {"quality": quality}
         texts = _texts_of(image) if keeps_info else _Texts()
         bare = image.convert("RGB")
-        bare.info.clear()  # Pillow writes some of it by itself
+        bare.info.clear()  # Pillow would write some of it
         return _save(bare, image_format, texts, options)
 
 
@@ -247,7 +247,7 @@ def _after(mark: bytes, value: object, encoding: str) -> str:
 
 @contextmanager
 def _opened(data: bytes) -> Iterator[Image.Image]:
-    """Open a file somebody sent; what fails on it in the block is the file's fault."""
+    """Open a file of a client; an exception in the block is reported as a damaged file."""
     if len(data) > MAX_FILE_BYTES:
         raise InvalidRequest(f"the image file must be at most {MAX_FILE_BYTES} bytes", "image")
     try:

@@ -17,7 +17,7 @@ from cascade_core.errors import InvalidRequest
 INFO_KEY = "cascade"
 INFO_VERSION = 1
 MAX_CHUNKS = 4096
-"""Ours have about 200 at most: Pillow cuts the pixels into chunks of 64 KB."""
+"""Files of this service have about 200 at most: Pillow cuts the pixels into chunks of 64 KB."""
 MAX_TEXT_BYTES = 64 * 1024
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -26,9 +26,9 @@ _PIECE_BYTES = 64 * 1024
 
 
 def read_png_info(file: BinaryIO) -> dict[str, Any] | None:
-    """Return the info in a PNG file, or None if there is none of ours.
+    """Return the info in a PNG file, or None if this service did not make it.
 
-    The values are only as good as the file: check them before use.
+    The values come from the file unchecked: check them before use.
 
     Raises:
         InvalidRequest: not a sound PNG file: its signature, a checksum, the order of its chunks or
@@ -42,7 +42,7 @@ def read_png_info(file: BinaryIO) -> dict[str, Any] | None:
 
 
 def parse_info(text: str) -> dict[str, Any] | None:
-    """Return the info that a file's text holds, or None if it is not ours."""
+    """Return the info in a file's text, or None if it is of another program."""
     try:
         info = json.loads(text)
     except (ValueError, RecursionError):
@@ -81,7 +81,7 @@ def _checked_data(file: BinaryIO, name: bytes, length: int) -> bytes:
 
 
 def _text(name: bytes, data: bytes) -> str | None:
-    """Return the text under our key; None under another one, or if it is compressed."""
+    """Return the text under ``INFO_KEY``; None under another key, or if it is compressed."""
     key, _, rest = data.partition(b"\0")
     if key != INFO_KEY.encode():
         return None

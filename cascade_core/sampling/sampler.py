@@ -45,7 +45,7 @@ class CosineSchedule:
 
 @dataclass(slots=True, eq=False)
 class Prediction:
-    """What the U-Net said in a row's last step: noise in a latent at a signal level."""
+    """The U-Net's answer in a row's last step: noise in a latent at a signal level."""
 
     latents_bchw: torch.Tensor
     noise_bchw: torch.Tensor
@@ -98,7 +98,7 @@ def make_timesteps(steps: int) -> torch.Tensor:
 
 
 def is_guided(guidance_scale: float) -> bool:
-    """Tell whether guidance is on; a scale of 1 or less turns it off."""
+    """Return True if guidance is on; a scale of 1 or less turns it off."""
     return guidance_scale > 1
 
 

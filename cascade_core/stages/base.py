@@ -1,4 +1,4 @@
-"""What the engine and the pipeline expect of a stage."""
+"""The interface of a stage, for the engine and the pipeline."""
 
 from __future__ import annotations
 
@@ -63,13 +63,13 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
         """
 
     def preview(self, row: RowT) -> Rgb | None:
-        """Return a small picture of what the last step predicts, or None if the stage has none."""
+        """Return a small picture of the last step's prediction; None if the stage has none."""
 
     def warm_up(self) -> None:
-        """Run one tiny request through, so that the first real one is not slow."""
+        """Run one tiny request, so that the first real one is not slow."""
 
     def free_memory(self) -> None:
-        """Give cached device memory back, for larger pieces and for others on the same device."""
+        """Free cached device memory, for larger pieces and for other processes on the device."""
 
 
 class RequestStage(Stage[Any, Any, Any], Protocol):

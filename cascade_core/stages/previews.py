@@ -1,4 +1,4 @@
-"""Stage C's predicted latent as a small picture, long before Stage B has run."""
+"""Draws Stage C's predicted latent as a small picture before Stage B has run."""
 
 from __future__ import annotations
 

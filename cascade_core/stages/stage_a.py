@@ -1,4 +1,4 @@
-"""Stage A: Stage B's latent becomes pixels."""
+"""Stage A: decodes Stage B's latent to pixels."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class StageA:
         return row.pixels_hwc
 
     def preview(self, row: StageARow) -> Rgb | None:
-        """Return None: the next thing to see is the image."""
+        """Return None: its only step makes the image itself."""
         return None
 
     def warm_up(self) -> None:
@@ -139,7 +139,7 @@ class StageA:
         self.advance([self.admit(latent)])
 
     def free_memory(self) -> None:
-        """Give the device's cached memory back."""
+        """Free the device's cached memory."""
         free_cached_memory(self._device)
 
     def _decode_row(self, row: StageARow) -> Rgb:

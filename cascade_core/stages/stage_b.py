@@ -1,4 +1,4 @@
-"""Stage B: Stage C's composition becomes the larger latent that holds the detail."""
+"""Stage B: turns Stage C's composition into the larger latent that holds the details."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class StageB:
     """Decoder U-Net; see :class:`cascade_core.stages.base.Stage`.
 
     Args:
-        checkpoint: whose geometry and identity the latents carry.
+        checkpoint: gives the latents their geometry and identity.
         unet: the decoder StableCascadeUNet.
         schedule: the decoder's noise schedule.
         stage_a: PaellaVQModel for previews; None for no previews.
@@ -196,7 +196,7 @@ class StageB:
         self.result(row)
 
     def free_memory(self) -> None:
-        """Give the device's cached memory back."""
+        """Free the device's cached memory."""
         free_cached_memory(self._device)
 
     def _check(self, task: StageBTask) -> None:

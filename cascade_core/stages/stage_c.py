@@ -1,4 +1,4 @@
-"""Stage C: a prompt becomes the small latent that fixes what is where."""
+"""Stage C: turns a prompt into the small latent that holds the composition."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class StageC:
     """Text encoder and prior U-Net; see :class:`cascade_core.stages.base.Stage`.
 
     Args:
-        checkpoint: whose geometry and identity the latents carry.
+        checkpoint: gives the latents their geometry and identity.
         unet: the prior StableCascadeUNet.
         text: encodes prompts on the U-Net's device.
         schedule: the prior's noise schedule.
@@ -132,7 +132,7 @@ class StageC:
 
     @torch.inference_mode()
     def result(self, row: StageCRow) -> StageCLatent:
-        """Return the latent and what Stage B needs besides it.
+        """Return the latent with the embeddings that Stage B needs.
 
         Raises:
             NonFiniteLatent: the U-Net answered NaN or infinity.
@@ -172,7 +172,7 @@ class StageC:
         self.result(row)
 
     def free_memory(self) -> None:
-        """Give the device's cached memory back."""
+        """Free the device's cached memory."""
         free_cached_memory(self._device)
 
     def _condition(self, text: torch.Tensor, pooled: torch.Tensor) -> dict[str, torch.Tensor]:

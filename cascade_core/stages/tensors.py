@@ -1,4 +1,4 @@
-"""The border of a stage: hand-off arrays to torch tensors and back, and what is checked there."""
+"""Hand-off arrays to torch tensors and back, with the checks that every stage makes on them."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def preview_hw(height_px: int, width_px: int) -> tuple[int, int]:
 def to_preview(rgb_chw: torch.Tensor, height_px: int, width_px: int) -> Rgb:
     """Turn a small (3, h, w) picture into the preview of an image of a size in pixels.
 
-    Stages C and B both end here, so that all previews of an image have one size and the image's own
-    aspect, which a latent's rounded sides have not.
+    Stages C and B both call this, so that all previews of an image have one size and the image's
+    own aspect, unlike the rounded sides of a latent.
     """
     in_range = torch.nan_to_num(rgb_chw.float()).clamp(0, 1)[None]
     size_hw = preview_hw(height_px, width_px)

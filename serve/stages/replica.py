@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from cascade_core.engine.engine import Event, Failed, Finished, Started, StepEngine, Stepped
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Event, Failed, Finished, Started, Stepped
 from cascade_core.errors import NotReady
 from cascade_core.images.image_files import encode_preview
 from cascade_core.stages.base import Stage

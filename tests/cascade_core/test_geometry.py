@@ -10,7 +10,8 @@ STABLE_CASCADE = Geometry()
 
 def decoded_hw(height_px: int, width_px: int) -> tuple[int, int]:
     stage_c_hw = STABLE_CASCADE.stage_c_hw(height_px, width_px)
-    return STABLE_CASCADE.image_hw(STABLE_CASCADE.stage_b_hw(stage_c_hw))
+    height, width = STABLE_CASCADE.stage_b_hw(stage_c_hw)
+    return height * STABLE_CASCADE.stage_a_factor, width * STABLE_CASCADE.stage_a_factor
 
 
 @pytest.mark.parametrize("side_px", MULTIPLES)

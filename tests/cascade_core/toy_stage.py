@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from cascade_core.engine.engine import Event, Failed, Finished, StepEngine, Work
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Event, Failed, Finished, TaskHandle
 from cascade_core.errors import CascadeError
 from cascade_core.images.pixels import Rgb
 from tests.limits import HANG_S
@@ -116,6 +117,6 @@ Engine = StepEngine[Task, ToyRow, str]
 MakeEngine = Callable[[int], Engine]
 
 
-def submit(engine: Engine, task: Task, previews: int = 0) -> tuple[Work, Listener]:
+def submit(engine: Engine, task: Task, previews: int = 0) -> tuple[TaskHandle, Listener]:
     listener = Listener()
     return engine.submit(task, listener, previews), listener

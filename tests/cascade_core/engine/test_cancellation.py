@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cascade_core.engine.engine import Event, Failed, Finished, Stepped, Work
+from cascade_core.engine.events import Event, Failed, Finished, Stepped, TaskHandle
 from tests.cascade_core.toy_stage import (
     Listener,
     MakeEngine,
@@ -34,7 +34,7 @@ def test_a_waiting_task_need_not_wait_for_a_free_row_to_be_cancelled(
 ) -> None:
     engine = make_engine(1)
     ends: list[str] = []
-    submitted: list[Work] = []
+    submitted: list[TaskHandle] = []
 
     def cancel(rows: Sequence[ToyRow]) -> None:
         submitted[1].cancel()
@@ -98,7 +98,7 @@ def test_cancelled_during_admission_it_never_takes_a_step(
 def test_cancelled_by_its_own_listener_it_stops(make_engine: MakeEngine, stage: ToyStage) -> None:
     engine = make_engine(1)
     listener = Listener()
-    works: list[Work] = []
+    works: list[TaskHandle] = []
 
     def cancel_after_the_first_step(event: Event) -> None:
         listener(event)
@@ -185,7 +185,7 @@ def test_with_one_row_requests_never_overlap_although_they_are_cancelled(
     engine = make_engine(1)
     engine.start()
     story: list[tuple[int, type[Event]]] = []
-    works: list[Work] = []
+    works: list[TaskHandle] = []
     inside, go_on = threading.Semaphore(0), threading.Semaphore(0)
 
     def hold(rows: Sequence[ToyRow]) -> None:

@@ -3,7 +3,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from cascade_core.engine.engine import Event, Failed, Finished, Started, StepEngine, Stepped
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Event, Failed, Finished, Started, Stepped
 from cascade_core.errors import (
     NotReady,
     SettingsInvalid,

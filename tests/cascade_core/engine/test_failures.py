@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from cascade_core.engine.engine import Event, Failed, Started
+from cascade_core.engine.events import Event, Failed, Started
 from cascade_core.errors import (
     Internal,
     InvalidRequest,

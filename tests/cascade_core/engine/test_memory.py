@@ -10,7 +10,7 @@ import torch
 
 from cascade_core.engine import row_limits as memory
 from cascade_core.engine.engine import StepEngine
-from cascade_core.engine.row_limits import WORN_OUT_AFTER
+from cascade_core.engine.row_limits import RESTART_AFTER
 from cascade_core.errors import NotReady, OutOfMemory, StageLost
 from tests.cascade_core.toy_stage import MakeEngine, Task, ToyRow, ToyStage, submit
 from tests.limits import HANG_S
@@ -89,18 +89,18 @@ def test_after_a_row_did_not_fit_others_of_its_size_are_sent_elsewhere_for_a_whi
     assert stage.batches == [["a"], ["c"]]
 
 
-def test_an_engine_whose_memory_is_worn_out_closes_itself(
+def test_an_engine_whose_memory_needs_restart_closes_itself(
     stage: ToyStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(memory, "REST_S", 0.0)
+    monkeypatch.setattr(memory, "REFUSE_S", 0.0)
     engine = StepEngine(stage, max_rows=1)
     engine.start()
     assert submit(engine, Task("before"))[1].result()
     stage.on_step = room_for(0)
-    tasks = [submit(engine, Task(f"{number}"))[1] for number in range(WORN_OUT_AFTER + 1)]
+    tasks = [submit(engine, Task(f"{number}"))[1] for number in range(RESTART_AFTER + 1)]
 
     codes = [task.error().code for task in tasks]
-    assert codes == ["out_of_memory"] * WORN_OUT_AFTER + ["not_ready"]
+    assert codes == ["out_of_memory"] * RESTART_AFTER + ["not_ready"]
     with pytest.raises(NotReady):
         submit(engine, Task("late"))
     engine.close()

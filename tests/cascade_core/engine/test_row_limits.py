@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_core.engine.row_limits import PROBE_AFTER_TURNS, REST_S, WORN_OUT_AFTER, FittingRows
+from cascade_core.engine.row_limits import PROBE_AFTER_TURNS, REFUSE_S, RESTART_AFTER, FittingRows
 
 SMALL, LARGE = (16, 6, 6), (16, 24, 24)
 
@@ -39,14 +39,14 @@ def test_the_full_batch_is_probed_again_after_a_while() -> None:
     assert fitting.most(LARGE, 10 + PROBE_AFTER_TURNS) == 4
 
 
-def test_memory_is_worn_out_when_what_fitted_once_no_longer_does() -> None:
+def test_memory_needs_restart_when_what_fitted_once_no_longer_does() -> None:
     fitting = FittingRows(4)
     fitting.fitted(LARGE)
-    for _ in range(WORN_OUT_AFTER):
-        assert not fitting.is_worn_out
+    for _ in range(RESTART_AFTER):
+        assert not fitting.needs_restart
         fitting.fitted(SMALL)
         fitting.ran_out(LARGE, 1, 1, 0.0)
-    assert fitting.is_worn_out
+    assert fitting.needs_restart
 
 
 def test_a_size_that_never_fitted_says_nothing_about_the_process() -> None:
@@ -54,7 +54,7 @@ def test_a_size_that_never_fitted_says_nothing_about_the_process() -> None:
     fitting.fitted(SMALL)
     for turn in range(10):
         fitting.ran_out(LARGE, 1, turn, 0.0)
-    assert not fitting.is_worn_out
+    assert not fitting.needs_restart
 
 
 def test_a_row_that_fits_again_clears_the_record() -> None:
@@ -62,14 +62,14 @@ def test_a_row_that_fits_again_clears_the_record() -> None:
     for turn in range(10):
         fitting.fitted(LARGE)
         fitting.ran_out(LARGE, 1, turn, 0.0)
-    assert not fitting.is_worn_out
+    assert not fitting.needs_restart
 
 
 def test_a_size_of_which_one_row_did_not_fit_rests_for_a_while() -> None:
     fitting = FittingRows(2)
     fitting.ran_out(LARGE, 2, 0, 10.0)
-    assert not fitting.is_resting(LARGE, 10.0)
+    assert not fitting.is_refused(LARGE, 10.0)
     fitting.ran_out(LARGE, 1, 1, 10.0)
-    assert fitting.is_resting(LARGE, 10.0 + REST_S / 2)
-    assert not fitting.is_resting(SMALL, 10.0)
-    assert not fitting.is_resting(LARGE, 10.0 + REST_S)
+    assert fitting.is_refused(LARGE, 10.0 + REFUSE_S / 2)
+    assert not fitting.is_refused(SMALL, 10.0)
+    assert not fitting.is_refused(LARGE, 10.0 + REFUSE_S)

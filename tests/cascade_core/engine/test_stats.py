@@ -1,6 +1,7 @@
 from collections.abc import Sequence
 
-from cascade_core.engine.engine import Finished, Started, StepEngine
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Finished, Started
 from tests.cascade_core.toy_stage import (
     Engine,
     MakeEngine,

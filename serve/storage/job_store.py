@@ -184,8 +184,8 @@ class JobStore(JobQueries):
             lock_events(connection)  # two that come at once must not both be the last one allowed
             if limits is not None:
                 check_limits(connection, job.owner, limits)
-            created_at = database_now(connection)
-            connection.execute(insert(jobs).values(_job_values(job), created_at=created_at))
+            created = {"created_at": database_now(connection)}
+            connection.execute(insert(jobs).values(_job_values(job) | created))
             connection.execute(insert(images), planned_values(job))
             min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
             data = admit(connection, job.id, job.request, min_deadline_s)

@@ -235,7 +235,7 @@ def test_writers_in_many_threads_do_not_lock_each_other_out(
     def work(job_id: str) -> None:
         other = Database(database_url)
         for step in range(1, 26):
-            other.progress(job_id, "c", step, 25, 0)
+            other.jobs.record_progress(job_id, "c", step, 25, 0)
         other.close()
 
     with ThreadPoolExecutor(4) as pool:

@@ -1,4 +1,4 @@
-"""The bot in simcord: Discord as other people have modelled it, in this process."""
+"""The bot in simcord, an independent model of Discord in this process."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ async def test_menus_and_rules_keep_to_rights(service: Service) -> None:
         assert "a red fox" in words(told.response.components)
         refused = await mallory.click(message, label="Vary details")
         assert refused.ephemeral
-        assert "somebody else" in words(refused.response.components)
+        assert "another person" in words(refused.response.components)
         assert len([m for m in channel.history() if has_button(m, "reroll")]) == 1
 
 

@@ -1,4 +1,4 @@
-"""``cascade bot`` as people meet it first: without a token, without discord.py."""
+"""``cascade bot`` without a token, and without discord.py."""
 
 from __future__ import annotations
 

@@ -51,18 +51,18 @@ class Scene:
         self.bot = await self.start_bot()
 
     async def imagine(self, **options: Any) -> tuple[str, Message]:
-        """Order a picture; returns the job's id and its live message."""
+        """Request a picture; returns the job's id and its live message."""
         asked = await self.alice.slash(self.channel, "imagine", prompt=PROMPT, **options)
         message = await asked.reply(lambda m: has_button(m, "cancel"), HANG_S)
         return job_of(message), message
 
     async def picture(self, **options: Any) -> tuple[dict[str, Any], Message]:
-        """Order a picture and wait for it; returns the job and its message."""
+        """Request a picture and wait for it; returns the job and its message."""
         job_id, message = await self.imagine(**options)
         return await self.arrived(job_id, message), message
 
     async def arrived(self, job_id: str, message: Message) -> dict[str, Any]:
-        """Wait for a job's pictures in its message, which must bring them once; returns the job."""
+        """Wait until a job's message shows its pictures, exactly once; returns the job."""
         await self.fake.wait_for(lambda: has_button(message, "reroll"), HANG_S)
         await self._delivered(job_id)
         job: dict[str, Any] = await asyncio.to_thread(self.service.job, job_id)
@@ -76,7 +76,7 @@ class Scene:
         return job
 
     async def reply_with_picture(self, clicked: Interaction) -> dict[str, Any]:
-        """Wait for the pictures that a click ordered; returns the job."""
+        """Wait for the pictures that a click requested; returns the job."""
         message = await clicked.reply(lambda m: has_button(m, "reroll"), HANG_S)
         return await self.arrived(job_of(message), message)
 

@@ -1,4 +1,4 @@
-"""What the bot's messages tell those who look at their buttons."""
+"""Reads the bot's messages by their buttons."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from tests.wire.fake_discord.server import FakeDiscord
 
 
 def has_button(message: Message, action: str) -> bool:
-    """Say whether a message has a button that does something, whatever its language."""
+    """Return True if a message has a button with an action, in any language."""
     return any(one.startswith(f"v1:{action}:") for one in _custom_ids(message))
 
 
@@ -17,7 +17,7 @@ def job_of(message: Message) -> str:
 
 
 def of_bot(fake: FakeDiscord) -> list[Message]:
-    """Every message that the bot has sent and that is still there."""
+    """Return every message of the bot that is not deleted."""
     everywhere = [message for c in fake.channels for message in fake.messages.of_channel(c)]
     return [m for m in everywhere if m.author == fake.bot and not m.is_deleted]
 

@@ -82,12 +82,12 @@ async def running_bot(
 
     Its log goes to this process's output, so that a failing test shows it.
     """
-    doors = {"API": fake.api_url, "GATEWAY": fake.gateway_url, "CDN": fake.cdn_url}
-    told = {f"FAKE_DISCORD_{name}": url for name, url in doors.items()}
+    urls = {"API": fake.api_url, "GATEWAY": fake.gateway_url, "CDN": fake.cdn_url}
+    variables = {f"FAKE_DISCORD_{name}": url for name, url in urls.items()}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.wire.run_bot", *command),
         cwd=ROOT,
-        env={**os.environ, **told, "DISCORD_TOKEN": fake.token, **(env or {})},
+        env={**os.environ, **variables, "DISCORD_TOKEN": fake.token, **(env or {})},
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -108,11 +108,11 @@ StartBot = Callable[..., Awaitable[BotProcess]]
 async def starting_bots(
     fake: FakeDiscord, service_url: str, api_key: str = ""
 ) -> AsyncIterator[StartBot]:
-    """Give what starts the product's bot, with more variables if need be.
+    """Yield a function that starts the bot, with further environment variables.
 
-    It is online and its commands are in place when it is returned. Discord waits longer for it than
-    3 s: a busy machine would make tests of other things fail. ``bench.service.acks`` measures its
-    answers.
+    The returned bot is online and its commands are registered. Discord waits longer than 3 s for
+    its answers, because a busy machine would fail unrelated tests; ``bench.service.acks`` measures
+    its answers.
     """
     fake.rules.ack_deadline_s = _ACK_DEADLINE_S
     usual = {"CASCADE_URL": service_url, "CASCADE_API_KEY": api_key, "BOT_HTTP_PORT": "0"}

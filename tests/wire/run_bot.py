@@ -1,7 +1,7 @@
 """Runs a module with discord.py pointed at the emulator: ``run_bot.py MODULE [ARGUMENT ...]``.
 
-The bot's code is what it is; only the three addresses that discord.py has built in are other ones,
-taken from FAKE_DISCORD_API, FAKE_DISCORD_GATEWAY and FAKE_DISCORD_CDN.
+The bot's code is unchanged; only discord.py's three built-in URLs are replaced by those
+in FAKE_DISCORD_API, FAKE_DISCORD_GATEWAY and FAKE_DISCORD_CDN.
 """
 
 from __future__ import annotations
@@ -24,6 +24,6 @@ def point_at(api_url: str, gateway_url: str, cdn_url: str) -> None:
 
 
 if __name__ == "__main__":
-    point_at(*(os.environ[f"FAKE_DISCORD_{door}"] for door in ("API", "GATEWAY", "CDN")))
+    point_at(*(os.environ[f"FAKE_DISCORD_{name}"] for name in ("API", "GATEWAY", "CDN")))
     sys.argv = sys.argv[1:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

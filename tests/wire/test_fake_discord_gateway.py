@@ -38,7 +38,7 @@ async def test_a_dropped_connection_is_resumed_and_nothing_is_missed(
 ) -> None:
     await start_bot()
     await fake.gateway.drop(code)
-    missed = await alice.slash(channel, "whisper")  # while nobody is there
+    missed = await alice.slash(channel, "whisper")  # no bot is connected
 
     assert (await missed.reply()).text == "en-US in en-US"
     await fake.wait_for(lambda: resumes(fake) == 1)

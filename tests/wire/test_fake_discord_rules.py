@@ -45,7 +45,7 @@ def v2(*components: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture
 async def call(api: RawApi, channel: Channel, alice: Person) -> Interaction:
-    """A slash command that nobody has answered."""
+    """A slash command that is not answered yet."""
     return await alice.slash(channel, "draw")
 
 

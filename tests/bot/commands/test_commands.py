@@ -1,4 +1,4 @@
-"""The commands as Discord gets them."""
+"""The commands as Discord receives them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHAT, MENU = 1, 3
 
 @pytest_asyncio.fixture
 async def bot(catalog: Catalog) -> AsyncIterator[CascadeBot]:
-    """A bot that nobody has connected."""
+    """A bot that is not connected."""
     transport = httpx.MockTransport(lambda _: httpx.Response(503))
     client = CascadeClient("http://x", transport=transport)
     bot = CascadeBot(load_settings(token="t"), client, catalog, Metrics())

@@ -1,4 +1,4 @@
-"""Which changes become edits, and when; time is a fake clock's."""
+"""Which changes become edits, and when, on a fake clock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COMPOSING = Snapshot(stage="c", step=5, steps=20, done=(0.15,))
 
 
 class Clock:
-    """Sleeping moves it on."""
+    """A clock that sleeping advances."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 100.0
@@ -38,7 +38,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Screen:
-    """What was shown, and when; edits wait while the gate is shut."""
+    """Records what was shown and when; edits wait while the gate is closed."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.shown: list[tuple[float, Snapshot]] = []
@@ -94,7 +94,7 @@ async def test_one_edit_is_on_its_way_at_a_time(clock: Clock) -> None:
     assert [snapshot.stage for _, snapshot in screen.shown] == ["c", "a"]
 
 
-async def test_what_nobody_would_notice_is_not_shown(clock: Clock) -> None:
+async def test_a_change_too_small_to_notice_is_not_shown(clock: Clock) -> None:
     screen = Screen(clock)
     throttle = EditThrottle(screen.edit, lambda: 0.0, clock=clock)
     throttle.show(COMPOSING)

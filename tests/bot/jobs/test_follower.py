@@ -1,4 +1,4 @@
-"""Outcomes on their way, with a Discord that answers as a test says, and the real service."""
+"""Deliveries of outcomes, with a scripted sender and the real gateway."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ DONE, GONE, RETRY = SendResult.DONE, SendResult.GONE, SendResult.RETRY
 
 
 class ScriptedSender:
-    """Answers with the outcomes it was given, the last one for ever."""
+    """Returns the given results in order, and repeats the last one."""
 
     def __init__(self, *edits: SendResult, direct: tuple[SendResult, ...] = (DONE,)) -> None:
         self._edits, self._direct = list(edits or (DONE,)), list(direct)
@@ -87,7 +87,7 @@ async def client(service: Service) -> AsyncIterator[CascadeClient]:
     await client.close()
 
 
-class Office:
+class DeliveryHarness:
     """A follower, its scripted sender, and a finished job to deliver."""
 
     def __init__(self, client: CascadeClient, service: Service) -> None:
@@ -123,139 +123,141 @@ class Office:
 
 
 @pytest.fixture
-def office(client: CascadeClient, service: Service) -> Office:
-    return Office(client, service)
+def harness(client: CascadeClient, service: Service) -> DeliveryHarness:
+    return DeliveryHarness(client, service)
 
 
-async def test_a_storm_longer_than_any_retry_only_delays_the_result(office: Office) -> None:
+async def test_a_storm_longer_than_any_retry_only_delays_the_result(
+    harness: DeliveryHarness,
+) -> None:
     sender = ScriptedSender(*[RETRY] * 12, DONE)
-    await office.deliver(await office.job(), sender)
+    await harness.deliver(await harness.job(), sender)
     assert sender.edits[-1].files[0][1].startswith(b"\x89PNG")
-    assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
+    assert (await harness.in_inbox(), harness.deliveries("edited")) == (0, 1)
 
 
-async def test_files_shrink_until_discord_takes_them(office: Office) -> None:
+async def test_files_shrink_until_discord_takes_them(harness: DeliveryHarness) -> None:
     sender = ScriptedSender(DONE, SendResult.TOO_LARGE, SendResult.TOO_LARGE, DONE)
-    await office.deliver(await office.job(), sender)
+    await harness.deliver(await harness.job(), sender)
     sizes = [len(layout.files[0][1]) for layout in sender.edits if layout.files]
     assert sizes[-1] < sizes[-3]
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0
 
 
-async def test_a_message_that_was_deleted_ends_the_matter(office: Office) -> None:
+async def test_a_message_that_was_deleted_ends_the_matter(harness: DeliveryHarness) -> None:
     sender = ScriptedSender(GONE)
-    await office.deliver(await office.job(), sender)
-    assert (sender.directs, await office.in_inbox()) == ([], 0)
-    assert office.deliveries("deleted") == 1
+    await harness.deliver(await harness.job(), sender)
+    assert (sender.directs, await harness.in_inbox()) == ([], 0)
+    assert harness.deliveries("deleted") == 1
 
 
 @pytest.mark.parametrize("outcome", [SendResult.UNREACHABLE, SendResult.REFUSED])
 async def test_what_cannot_be_shown_there_comes_as_a_direct_message(
-    office: Office, outcome: SendResult
+    harness: DeliveryHarness, outcome: SendResult
 ) -> None:
-    job = await office.job()
+    job = await harness.job()
     sender = ScriptedSender(outcome, direct=(RETRY, DONE))
-    await office.deliver(job, sender)
+    await harness.deliver(job, sender)
     assert [(user, nonce) for user, _, nonce in sender.directs] == [(4, job.id[1:])] * 2
     assert len(sender.directs[0][2]) <= 25
-    assert (await office.in_inbox(), office.deliveries("direct")) == (0, 1)
+    assert (await harness.in_inbox(), harness.deliveries("direct")) == (0, 1)
 
 
-async def test_somebody_who_takes_no_direct_messages_keeps_the_picture_in_the_gallery(
-    office: Office,
+async def test_a_person_without_direct_messages_keeps_the_picture_in_the_gallery(
+    harness: DeliveryHarness,
 ) -> None:
-    job = await office.job()
-    await office.deliver(
+    job = await harness.job()
+    await harness.deliver(
         job, ScriptedSender(SendResult.UNREACHABLE, direct=(SendResult.UNREACHABLE,))
     )
-    assert (await office.in_inbox(), office.deliveries("lost")) == (0, 1)
-    assert (await office.client.job(job.id)).images
+    assert (await harness.in_inbox(), harness.deliveries("lost")) == (0, 1)
+    assert (await harness.client.job(job.id)).images
 
 
-async def test_two_bots_send_one_direct_message(office: Office) -> None:
-    job = await office.job()
+async def test_two_bots_send_one_direct_message(harness: DeliveryHarness) -> None:
+    job = await harness.job()
     senders = [ScriptedSender(SendResult.UNREACHABLE) for _ in range(2)]
-    await asyncio.gather(*(office.deliver(job, sender) for sender in senders))
+    await asyncio.gather(*(harness.deliver(job, sender) for sender in senders))
     assert sum(len(sender.directs) for sender in senders) == 1
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0
 
 
 @pytest.mark.parametrize("arrived", [True, False])
 async def test_after_a_crash_a_direct_message_is_sent_only_if_it_did_not_arrive(
-    office: Office, arrived: bool
+    harness: DeliveryHarness, arrived: bool
 ) -> None:
-    job = await office.job()
+    job = await harness.job()
     state = TARGET.to_state()
-    await office.client.set_client_state(job.id, state | {"claimed_at": time.time()}, state)
+    await harness.client.set_client_state(job.id, state | {"claimed_at": time.time()}, state)
     sender = ScriptedSender(SendResult.UNREACHABLE)
     if arrived:
         sender.arrived.add(job.id)
-    await office.deliver(job, sender)
+    await harness.deliver(job, sender)
     assert len(sender.directs) == (0 if arrived else 1)
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0
 
 
-async def test_a_restart_takes_up_every_job_in_the_inbox_once(office: Office) -> None:
-    jobs = [await office.job() for _ in range(3)]
-    await office.job(replace(TARGET, application_id=99))
+async def test_a_restart_takes_up_every_job_in_the_inbox_once(harness: DeliveryHarness) -> None:
+    jobs = [await harness.job() for _ in range(3)]
+    await harness.job(replace(TARGET, application_id=99))
     sender = ScriptedSender()
-    follower = office.follower(sender)
+    follower = harness.follower(sender)
     assert await follower.recover(1) == 3
     assert await follower.recover(1) == 3
     for job in jobs:
         await follower.wait_until_delivered(job.id)
     with_files = [layout for layout in sender.edits if layout.files]
     assert len([layout for layout in with_files if layout.files[0][0].endswith(".png")]) == 3
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0
 
 
-async def test_what_was_delivered_is_not_delivered_again(office: Office) -> None:
-    job = await office.job()
-    await office.deliver(job, ScriptedSender())
+async def test_what_was_delivered_is_not_delivered_again(harness: DeliveryHarness) -> None:
+    job = await harness.job()
+    await harness.deliver(job, ScriptedSender())
     again = ScriptedSender()
-    await office.deliver(await office.client.job(job.id), again)
+    await harness.deliver(await harness.client.job(job.id), again)
     assert not any(layout.files for layout in again.edits)
 
 
-async def test_a_stop_leaves_the_job_for_the_next_start(office: Office) -> None:
-    job = await office.job(finished=False)
+async def test_a_stop_leaves_the_job_for_the_next_start(harness: DeliveryHarness) -> None:
+    job = await harness.job(finished=False)
     sender = ScriptedSender()
-    follower = office.follower(sender)
+    follower = harness.follower(sender)
     follower.follow(job, TARGET)
     await follower.close(5.0)
-    assert "restarts" in str(sender.edits[-1].to_components())
-    assert await office.in_inbox() == 1
+    assert "is restarting" in str(sender.edits[-1].to_components())
+    assert await harness.in_inbox() == 1
 
 
-async def test_a_picture_deleted_before_its_delivery_is_told(office: Office) -> None:
-    job = await office.job()
-    image = (await office.client.job(job.id)).images[0]
-    await office.client.delete_image(image.id)
+async def test_a_picture_deleted_before_its_delivery_is_told(harness: DeliveryHarness) -> None:
+    job = await harness.job()
+    image = (await harness.client.job(job.id)).images[0]
+    await harness.client.delete_image(image.id)
     sender = ScriptedSender()
-    await office.deliver(job, sender)
+    await harness.deliver(job, sender)
     assert "deleted" in str(sender.edits[-1].to_components())
 
 
 async def test_an_outage_while_the_pictures_are_fetched_only_delays_the_result(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, outages = office.client.image, iter([NotReady("no answer in time")] * 3)
+    real, outages = harness.client.image, iter([NotReady("no answer in time")] * 3)
 
     async def image(image_id: str, user: str | None = None) -> bytes:
         if (outage := next(outages, None)) is not None:
             raise outage
         return await real(image_id, user)
 
-    monkeypatch.setattr(office.client, "image", image)
+    monkeypatch.setattr(harness.client, "image", image)
     sender = ScriptedSender()
-    await office.deliver(await office.job(), sender)
+    await harness.deliver(await harness.job(), sender)
     assert sender.edits[-1].files[0][1].startswith(b"\x89PNG")
-    assert (await office.in_inbox(), office.deliveries("edited")) == (0, 1)
+    assert (await harness.in_inbox(), harness.deliveries("edited")) == (0, 1)
 
 
 @pytest.mark.parametrize("where", ["_deliver", "_show_progress"])
 async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
-    office: Office, monkeypatch: pytest.MonkeyPatch, where: str
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     real, faults = getattr(JobFollower, where), iter([ZeroDivisionError(), KeyError("step")])
 
@@ -265,19 +267,19 @@ async def test_a_fault_of_our_own_on_the_way_only_delays_the_result(
         await real(*args)
 
     monkeypatch.setattr(JobFollower, where, stumble)
-    sender, job = ScriptedSender(), await office.job(finished=where == "_deliver")
-    follower = office.follower(sender)
+    sender, job = ScriptedSender(), await harness.job(finished=where == "_deliver")
+    follower = harness.follower(sender)
     follower.follow(job, TARGET)
     if where == "_show_progress":
-        await office.service.succeed(job.id)
+        await harness.service.succeed(job.id)
     async with asyncio.timeout(HANG_S):
         await follower.wait_until_delivered(job.id)
     assert sender.edits[-1].files
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0
 
 
 async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_result_away(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = asyncio.Event()
 
@@ -286,36 +288,36 @@ async def test_progress_that_the_service_refuses_to_tell_does_not_keep_the_resul
         raise Forbidden("this key may not")
         yield
 
-    monkeypatch.setattr(office.client, "events", refuse)
-    sender, job = ScriptedSender(), await office.job(finished=False)
-    follower = office.follower(sender)
+    monkeypatch.setattr(harness.client, "events", refuse)
+    sender, job = ScriptedSender(), await harness.job(finished=False)
+    follower = harness.follower(sender)
     follower.follow(job, TARGET)
     async with asyncio.timeout(HANG_S):
         await asked.wait()
-        await office.service.succeed(job.id)
+        await harness.service.succeed(job.id)
         await follower.wait_until_delivered(job.id)
     assert sender.edits[-1].files
 
 
 async def test_a_job_that_the_service_no_longer_has_is_told_and_ends_the_matter(
-    office: Office,
+    harness: DeliveryHarness,
 ) -> None:
-    job = replace(await office.job(), id=str(ULID()))
+    job = replace(await harness.job(), id=str(ULID()))
     sender = ScriptedSender()
-    await office.deliver(job, sender)
+    await harness.deliver(job, sender)
     assert "no longer has this picture" in str(sender.edits[-1].to_components())
-    assert office.deliveries("lost") == 1
+    assert harness.deliveries("lost") == 1
 
 
 async def test_a_job_with_a_strange_address_keeps_no_other_from_its_delivery(
-    office: Office,
+    harness: DeliveryHarness,
 ) -> None:
-    job, strange = [await office.job() for _ in range(2)]
+    job, strange = [await harness.job() for _ in range(2)]
     state = TARGET.to_state()
     state["address"]["of"] = [7]
-    await office.client.set_client_state(strange.id, state, TARGET.to_state())
-    follower = office.follower(ScriptedSender())
+    await harness.client.set_client_state(strange.id, state, TARGET.to_state())
+    follower = harness.follower(ScriptedSender())
     assert await follower.recover(1) == 2
     for one in (job, strange):
         await follower.wait_until_delivered(one.id)
-    assert await office.in_inbox() == 0
+    assert await harness.in_inbox() == 0

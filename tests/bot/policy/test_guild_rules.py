@@ -14,7 +14,7 @@ from bot.policy.job_request import JobRequest
 from bot.text.catalog import Translator
 from bot.text.error_messages import UserError, error_message
 from bot.views import panels
-from tests.bot.preference_shelf import PreferenceShelf
+from tests.bot.memory_preferences import MemoryPreferences
 
 
 def refusal(rules: GuildRules, request: JobRequest, is_adult: bool = False) -> UserError | None:
@@ -65,26 +65,26 @@ def test_rules_survive_their_way_through_the_service_and_unknown_ones_are_passed
 
 
 async def test_changes_of_the_rules_by_two_admins_at_once_are_both_kept() -> None:
-    shelf: Any = PreferenceShelf()
-    rules = GuildRulesStore(shelf)
+    preferences: Any = MemoryPreferences()
+    rules = GuildRulesStore(preferences)
     await asyncio.gather(
         rules.change(7, lambda before: replace(before, max_images=2)),
         rules.change(7, lambda before: before.with_words("cat", "", False)),
     )
-    assert await GuildRulesStore(shelf).get(7) == GuildRules(max_images=2, words=("cat",))
+    assert await GuildRulesStore(preferences).get(7) == GuildRules(max_images=2, words=("cat",))
 
 
 async def test_rules_are_remembered_for_a_bounded_number_of_servers(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(guild_rules, "_MOST_GUILDS", 2)
-    shelf: Any = PreferenceShelf()
-    rules = GuildRulesStore(shelf)
+    preferences: Any = MemoryPreferences()
+    rules = GuildRulesStore(preferences)
     for guild_id in (1, 2, 1, 3, 1):
         await rules.get(guild_id)
-    assert shelf.asked == 3
+    assert preferences.asked == 3
     await rules.get(2)
-    assert shelf.asked == 4
+    assert preferences.asked == 4
 
 
 def test_the_channel_after_the_last_one_is_refused_instead_of_dropped() -> None:

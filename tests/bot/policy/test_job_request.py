@@ -1,4 +1,4 @@
-"""From a person's choices to what the service is asked for."""
+"""From a person's choices to the request for a job."""
 
 from __future__ import annotations
 

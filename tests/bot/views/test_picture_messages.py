@@ -1,8 +1,7 @@
-"""The messages: what they show, what Discord takes, and what can be read back from them."""
+"""The messages: what they show, what Discord accepts, and what can be read back from them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -11,20 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.policy.aspects import size_of
 from bot.policy.credit import Credit
-from bot.service.models import ModelInfo, ServiceStatus
+from bot.service.models import ModelInfo
 from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
 from bot.views import panels, picture_messages
 from bot.views.attachments import PictureFile
-from bot.views.components import Layout
 from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
 from cascade_core.request import GenerationRequest
 from tests.bot.conftest import JOB_ID, JobMaker, job_like
+from tests.bot.layouts import BUTTON, GALLERY, of_type, walk, words
 
-BUTTON, TEXT, GALLERY = 2, 10, 12
 CREDIT = Credit("vary", 4, "https://discord.com/channels/1/2/3")
 MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",), 20)
 
@@ -34,20 +31,6 @@ class ManyTokens:
 
     def __call__(self, text: str, verbose: bool) -> Any:
         return SimpleNamespace(input_ids=list(text))
-
-
-def walk(components: list[Any]) -> Iterator[dict[str, Any]]:
-    for component in components:
-        yield component
-        yield from walk(component.get("components", []))
-
-
-def of_type(layout: Layout, kind: int) -> list[dict[str, Any]]:
-    return [item for item in walk(layout.to_components()) if item["type"] == kind]
-
-
-def words(layout: Layout) -> str:
-    return "\n".join(item["content"] for item in of_type(layout, TEXT))
 
 
 def files(count: int, is_original: bool = True) -> list[PictureFile]:
@@ -161,18 +144,6 @@ async def test_no_picture_of_three_is_cropped_to_a_strip(
     assert [alt[:12] for alt in alts] == ["Picture 1 of", "Picture 2 of", "Picture 3 of"]
 
 
-async def test_info_says_how_long_a_variation_took_against_the_original(
-    translate: Translator, catalog: Catalog, make_job: JobMaker
-) -> None:
-    job = make_job(kind="vary_details", latent_id="LAT0")
-    assert "3.8 s; the original took 12 s" in words(
-        panels.info(translate, job, [], [], original_s=12.3)
-    )
-    german = panels.info(Translator(catalog, "de"), job, [], [], original_s=6.5)
-    assert "3,8 s; das Original brauchte 6,5 s" in words(german)
-    assert " s" not in words(picture_messages.finished(translate, job, files(1)))
-
-
 async def test_a_variation_shows_both_seeds_and_the_form_gets_the_compositions(
     translate: Translator, make_job: JobMaker
 ) -> None:
@@ -228,64 +199,6 @@ async def test_a_long_negative_prompt_is_shown_shortened_and_the_form_asks_for_t
     [line] = [one for one in words(layout).splitlines() if "🚫" in one]
     assert len(line) < 130
     assert picture_messages.shown_in(layout.to_components()).is_cut
-
-
-async def test_the_queue_says_how_many_more_there_are_and_cancels_all(
-    translate: Translator, make_job: JobMaker
-) -> None:
-    jobs = [replace(make_job(), id=f"{JOB_ID[:-1]}{n}", state="queued") for n in range(8)]
-    panel = panels.queue(translate, jobs, 6, None)
-    assert "and 6 more" in words(panel)
-    assert of_type(panel, BUTTON)[-1]["custom_id"] == "v1:drop:all"
-    one = panels.queue(translate, jobs[:1], 0, None)
-    assert "more" not in words(one)
-    assert "v1:drop:all" not in str(one.to_components())
-
-
-async def test_the_queue_tells_no_time_that_could_pass(
-    translate: Translator, make_job: JobMaker
-) -> None:
-    jobs = [make_job(state="running", eta_s=eta_s) for eta_s in (5.2, 570.0, 0.0)]
-    told = words(panels.queue(translate, jobs, 0, None))
-    assert "about 5 s left" in told
-    assert "about 10 min left" in told
-    assert told.count("left") == 2
-    assert "<t:" not in told
-
-
-async def test_info_offers_the_command_that_makes_the_picture_again(
-    catalog: Catalog, translate: Translator, make_job: JobMaker
-) -> None:
-    width, height = size_of("landscape", MODEL)
-    job = make_job(width=width, height=height, negative_prompt="text", steps=33)
-    told = words(panels.info(translate, job, [], [], MODEL))
-    command = "/imagine prompt: a red fox aspect: landscape negative: text seed: 7 steps: 33"
-    assert f"```\n{command} guidance: 4\n```" in told
-    german = words(panels.info(Translator(catalog, "de"), job, [], [], MODEL))
-    assert "/imagine prompt: a red fox seitenverhältnis: Querformat ohne: text" in german
-    varied = make_job(width=width, height=height, kind="vary_details", latent_id="LAT0")
-    for other in (
-        make_job(width=2048, height=256),
-        varied,
-        make_job(width=width, height=height, prompt="a ``` b"),
-    ):
-        assert "/imagine" not in words(panels.info(translate, other, [], [], MODEL))
-
-
-async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:
-    told = panels.info(translate, make_job(), [], [])
-    assert JOB_ID not in words(told)
-    assert f"v1:more:{JOB_ID}" in str(told.to_components())
-    assert f"Job `{JOB_ID}`" in words(panels.ids(translate, make_job()))
-
-
-async def test_a_status_that_is_not_ready_has_no_english_in_german(catalog: Catalog) -> None:
-    found = ServiceStatus({}, 0, 0, {"succeeded": 0, "failed": 1})
-    told = words(
-        panels.status(Translator(catalog, "de"), found, "StageC: starting; database: no answer")
-    )
-    assert "Nicht bereit: StageC, database" in told
-    assert "starting" not in told
 
 
 async def test_a_smaller_file_comes_with_a_link_to_the_original(

@@ -22,14 +22,14 @@ from tests.wire.fake_discord.world import Channel
 
 @pytest.fixture
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
-    """The gateway; jobs move on when a test moves them."""
+    """The gateway; jobs advance only when a test says so."""
     async with running_service(tmp_path / "service") as service:
         yield service
 
 
 @pytest.fixture
 async def start_bot(fake: FakeDiscord, service: Service) -> AsyncIterator[StartBot]:
-    """Starts the bot; it is online and its commands are in place when it is returned."""
+    """Starts the bot; it is online and its commands are registered when it is returned."""
     async with starting_bots(fake, service.url, service.make_key()) as start:
         yield start
 
@@ -42,7 +42,7 @@ async def bot(start_bot: StartBot) -> BotProcess:
 
 @dataclass
 class Stage:
-    """A service, a channel and a person in it, with short words for what tests do."""
+    """A service, a channel and a person in it, with helpers for the steps of tests."""
 
     service: Service
     fake: FakeDiscord
@@ -55,19 +55,19 @@ class Stage:
             return await self.service.submitted.get()
 
     async def imagine(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
-        """Order a picture; returns the job's id and its live message."""
+        """Request a picture; returns the job's id and its live message."""
         asked = await self.alice.slash(self.channel, "imagine", prompt=prompt, **options)
         job_id = await self.submitted()
         return job_id, await asked.reply(lambda m: has_button(m, "cancel"))
 
     async def finished(self, job_id: str, message: Message) -> Message:
-        """Bring a job to its good end and wait for its pictures in a message."""
+        """Let a job succeed and wait for its pictures in a message."""
         await self.service.succeed(job_id)
         await self.fake.wait_for(lambda: has_button(message, "reroll"))
         return message
 
     async def picture(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
-        """Order a picture and wait for it."""
+        """Request a picture and wait for it."""
         job_id, message = await self.imagine(prompt, **options)
         return job_id, await self.finished(job_id, message)
 

@@ -10,13 +10,13 @@ T = TypeVar("T")
 
 
 class Changes:
-    """Wakes those who wait whenever something has happened."""
+    """Wakes all waiting tasks after every change."""
 
     def __init__(self) -> None:
         self._waiting: set[asyncio.Event] = set()
 
     def announce(self) -> None:
-        """Let everybody who waits look again."""
+        """Wake all waiting tasks."""
         for event in self._waiting:
             event.set()
 

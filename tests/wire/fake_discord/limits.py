@@ -37,7 +37,7 @@ class Limit:
         return f"{self.method} {self.path} {found.groups()}"
 
 
-# Measured by others, promised by nobody: an application has to obey the headers.
+# Values that others measured; Discord does not promise them, so an application must obey headers.
 DEFAULT = (
     Limit("POST", r"^/channels/(\d+)/messages$", 5, 5.0),
     Limit("PATCH", r"^/channels/(\d+)/messages/", 5, 5.0),

@@ -6,7 +6,7 @@ import re
 
 from tests.wire.fake_discord.messages import Json
 
-_CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)  # what is code calls nobody
+_CODE = re.compile(r"```.*?```|`[^`]*`", re.DOTALL)  # code mentions no user
 _MENTIONS = {
     "users": re.compile(r"(?<!\\)<@!?(\d+)>"),
     "roles": re.compile(r"(?<!\\)<@&(\d+)>"),

@@ -123,10 +123,10 @@ class Message:
     """A message as it is now.
 
     Attributes:
-        receiver: the only one who sees it, if it is ephemeral.
+        receiver: the only person that sees it, if it is ephemeral.
         source: the interaction that it answers.
         nonce: the application's own name for it.
-        calls: ids of those who were notified, or ``everyone`` and ``here``.
+        calls: ids of the notified users, or ``everyone`` and ``here``.
         history: what it looked like after each change, the last one being now.
     """
 

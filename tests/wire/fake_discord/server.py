@@ -1,4 +1,4 @@
-"""The emulator: a world, the doors to it, and a bot that is told where they are."""
+"""The emulator: a world, its servers, and a bot that gets their URLs."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class FakeDiscord:
 
     Attributes:
         token: the bot's token.
-        bot: the application's account; ``owner`` is who made it.
+        bot: the application's account; ``owner`` is the user that made it.
         commands: what was synced, by guild id (None: everywhere), then by type and name.
         interactions: by token.
         rules: deadlines and other figures; ``clock`` can be put forward.
@@ -181,7 +181,7 @@ class FakeDiscord:
         return channel
 
     async def deny(self, channel: Channel, user: User, permissions: Permission) -> None:
-        """Take permissions away from somebody in a channel of a guild, and tell the application."""
+        """Take permissions from a user in a channel of a guild, and tell the application."""
         channel.denied[user.id] = permissions
         await self.gateway.dispatch("CHANNEL_UPDATE", channel.json(), channel.guild_id)
 
@@ -202,7 +202,7 @@ class FakeDiscord:
     # What happens in it.
 
     def announce(self) -> None:
-        """Let everybody who waits look again."""
+        """Wake all waiting tasks."""
         self._changes.announce()
 
     def announce_after(self, seconds: float) -> None:

@@ -70,7 +70,7 @@ class Connection:
         self._zlib = zlib.compressobj() if is_compressed else None
 
     async def send(self, op: Op, data: Any = None, event: str | None = None, seq: int = 0) -> None:
-        """Send a payload; one that nobody takes is dropped."""
+        """Send a payload; without a receiver it is dropped."""
         if self.socket.closed:
             return
         self._traffic.sent.append(Frame(self.shard, op, data, event, seq))

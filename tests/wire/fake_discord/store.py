@@ -74,7 +74,7 @@ class MessageStore:
         source: Interaction | None = None,
         age_s: float = 0.0,
     ) -> Message:
-        """Return an empty message of the application, or another's; nobody sees it yet."""
+        """Return an empty message of the application, or another's; no person sees it yet."""
         fake = self._fake
         author = author or fake.bot
         at_s = fake.clock.now_s() - age_s

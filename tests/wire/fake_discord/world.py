@@ -186,7 +186,7 @@ class Channel:
     """A place for messages.
 
     Attributes:
-        recipients: who takes part where there is no guild, without the application.
+        recipients: the participants where there is no guild, without the application.
         has_bot: the application takes part (in a DM of two people it does not).
         denied: permissions taken away, by user id or, for everybody, by the guild's id.
     """

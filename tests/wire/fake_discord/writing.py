@@ -63,7 +63,7 @@ def write(message: Message, draft: Draft, store: StoreFile, is_new: bool) -> Non
     complete(components)
     message.content, message.embeds, message.components = content, embeds, components
     message.attachments, message.flags = attachments, flags
-    if is_first:  # a later edit notifies nobody
+    if is_first:  # a later edit notifies no person
         message.calls = called_by(message.text, payload)
 
 

@@ -24,7 +24,7 @@ _ALONE = {"en": "Only you can see this", "de": "Nur du kannst diese Nachricht se
 
 @dataclass(frozen=True)
 class Seen:
-    """What somebody sees of a message at one moment.
+    """What a person sees of a message at one moment.
 
     Attributes:
         components: as Discord was sent them, with the URLs that it gave to files.
@@ -45,7 +45,7 @@ class Seen:
 
 
 def seen(message: Message, locale: str = "en-US", pressed: str = "") -> Seen:
-    """Return what a message looks like now to somebody whose client has a locale."""
+    """Return what a message looks like now in a client with a locale."""
     source = message.source
     assert source is not None
     return Seen(
@@ -78,7 +78,7 @@ def page(
 
 
 def message_html(one: Seen) -> str:
-    """Return a message with who sent it and what it answers."""
+    """Return a message with its sender and the message it answers."""
     view = _View(one)
     at = datetime.fromtimestamp(one.now_s, UTC)
     shown = "".join(map(view.part, one.components))

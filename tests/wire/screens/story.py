@@ -131,7 +131,7 @@ async def _changes(scene: _Scene, message: Message) -> AsyncIterator[Seen]:
 
 
 async def _waiting(scene: _Scene) -> None:
-    """Somebody waits behind somebody else."""
+    """A person waits behind another one."""
     ahead = await scene.alice.slash(scene.channel, "imagine", prompt=PROMPT, count=4)
     first = await ahead.reply(_is_live, _LONG_S)
     behind = await scene.alice.slash(scene.channel, "imagine", prompt="a purple ring on the left")

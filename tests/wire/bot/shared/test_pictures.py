@@ -1,4 +1,4 @@
-"""From a prompt to a picture and on, over real sockets."""
+"""From a prompt to a picture and to pictures made from it, over real sockets."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
     assert "“hexagon” is not one of the values of `aspect`: square, landscape" in told
     assert "`schritte` geht von 1 bis 100" in await refused(german, steps=100_000)
     long = await refused(stage.alice, negative="x" * 1001)
-    assert "`negative` takes 1 to 1000 characters" in long
+    assert "`negative` must have 1 to 1000 characters" in long
     assert "reload Discord" in await refused(stage.alice, seed="seven")
     assert stage.service.submitted.empty()
 
@@ -94,7 +94,7 @@ async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage
     job_id, message = await stage.picture()
     stage.service.database.images.delete(stage.service.door.images(job_id)[0].id)
     clicked = await stage.alice.click(message, "Vary details")
-    answer = await clicked.reply(lambda m: "not available any more" in m.text)
+    answer = await clicked.reply(lambda m: "no longer available" in m.text)
     assert answer.receiver == stage.alice.user
     assert stage.service.submitted.empty()
 
@@ -106,7 +106,7 @@ async def test_a_file_found_lost_while_a_picture_is_made_is_told_to_who_asked_al
     clicked = await stage.alice.click(message, "Vary details")
     live = await clicked.reply(lambda m: "Cancel" in m.buttons)
     stage.service.door.finish(await stage.submitted(), "failed", Gone("the latent's file is lost"))
-    answer = await clicked.reply(lambda m: "not available any more" in m.text)
+    answer = await clicked.reply(lambda m: "no longer available" in m.text)
     assert answer.receiver == stage.alice.user
     await stage.fake.wait_for(lambda: live.is_deleted)
     bob = stage.fake.person("bob", stage.channel.guild)
@@ -121,7 +121,7 @@ async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) ->
     for clicked_on, label in [*clicks, (live, "Cancel")]:
         answer = await (await mallory.click(clicked_on, label)).reply()
         assert answer.receiver == mallory.user
-        assert "somebody else" in answer.text or "moderator" in answer.text
+        assert "another person" in answer.text or "moderator" in answer.text
     assert stage.service.submitted.empty()
     assert not message.is_deleted
     assert stage.service.database.jobs.open_ids() == [job_id]
@@ -139,7 +139,7 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
         found["custom_id"] = f"v1:erase:{job_id}:all"
     mallory = stage.fake.person("mallory", stage.channel.guild)
     refused = await (await mallory.click(message, found["custom_id"])).reply(lambda m: m.receiver)
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     assert not message.is_deleted
     await stage.alice.click(message, found["custom_id"])
     await stage.fake.wait_for(lambda: message.is_deleted)
@@ -150,7 +150,7 @@ async def test_of_two_people_who_click_at_once_each_gets_their_own_outcome(stage
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
     clicks = [await who.click(message, "Re-roll") for who in (mallory, stage.alice)]
-    assert "somebody else" in (await clicks[0].reply()).text
+    assert "another person" in (await clicks[0].reply()).text
     again = await clicks[1].reply(lambda m: "Cancel" in m.buttons)
     await stage.finished(await stage.submitted(), again)
     assert stage.service.submitted.empty()
@@ -210,7 +210,7 @@ async def test_a_moderator_chooses_none_of_the_pictures_that_an_owner_is_asked_a
     await stage.fake.wait_for(lambda: f"v1:erase:{job_id}:0" in ids_of(message))
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
     refused = await (await mod.click(message, f"v1:erase:{job_id}:0")).reply(lambda m: m.receiver)
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     await mod.click(message, f"v1:erase:{job_id}:all")
     await stage.fake.wait_for(lambda: message.is_deleted)
     assert [image.deleted_at for image in stage.service.door.images(job_id)] == [None] * 2
@@ -233,7 +233,7 @@ async def test_a_moderator_cancels_what_is_made_in_their_server_and_nothing_else
     assert found is not None
     own, found["custom_id"] = found["custom_id"], f"v1:cancel:{other_id}"
     refused = await (await mod.click(message, "Cancel")).reply(lambda m: m.receiver == mod.user)
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     assert other_id in stage.service.database.jobs.open_ids()
     found["custom_id"] = own
     await mod.click(message, "Cancel")
@@ -286,7 +286,7 @@ async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_link
         assert (told.files, "https://" in told.text) == ({}, False)
     for on in (message, posted):
         refused = await (await bob.menu(on, "Vary details")).reply()
-        assert "somebody else" in refused.text
+        assert "another person" in refused.text
         assert refused.receiver == bob.user
     assert stage.service.submitted.empty()
 
@@ -308,7 +308,7 @@ async def test_a_message_without_pictures_can_be_removed_by_its_owner(
     await stage.fake.wait_for(lambda: "Delete" in message.buttons)
     mallory = stage.fake.person("mallory", stage.channel.guild)
     refused = await (await mallory.click(message, "Delete")).reply(lambda m: m.receiver)
-    assert "Only who asked" in refused.text
+    assert "Only the person who asked" in refused.text
     await stage.alice.click(message, "Delete")
     await stage.fake.wait_for(lambda: message.is_deleted)
 

@@ -1,4 +1,4 @@
-"""Outcomes arrive, wherever and whenever, and once: restarts, lost tokens, rights and messages."""
+"""Outcomes are delivered exactly once, despite restarts, expired tokens and lost permissions."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ async def test_an_answer_for_one_alone_comes_as_a_direct_message_after_the_token
         stage.fake.dm(stage.alice), lambda m: "Re-roll" in m.buttons, 20
     )
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
-    assert "could not be shown where you asked for it" in direct.text
+    assert "could not show it where you asked for it" in direct.text
     await delivered(stage)
 
 
@@ -79,7 +79,7 @@ async def test_a_file_over_the_limit_is_sent_smaller_with_a_link_to_the_original
     assert name.endswith(".webp")
     original = await stage.bytes_of(job_id)
     assert len(data) <= 700 < len(original)
-    [link] = re.findall(rf"Sent smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
+    [link] = re.findall(rf"Made smaller.*\({PUBLIC_URL}(\S+)\)", message.text)
     async with httpx.AsyncClient(base_url=stage.service.url, timeout=HANG_S) as stranger:
         assert (await stranger.get(link)).content == original
 

@@ -1,4 +1,4 @@
-"""A bot that is killed at the worst moments delivers after its restart, and never twice."""
+"""A bot that is killed at a critical moment delivers after its restart, and only once."""
 
 from __future__ import annotations
 

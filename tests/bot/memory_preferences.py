@@ -6,8 +6,8 @@ import asyncio
 from typing import Any
 
 
-class PreferenceShelf:
-    """Keeps preferences as the service does; each request takes a turn of the event loop."""
+class MemoryPreferences:
+    """Stores preferences like the service; each request yields to the event loop."""
 
     def __init__(self) -> None:
         self.kept: dict[tuple[str, str | None], dict[str, Any]] = {}

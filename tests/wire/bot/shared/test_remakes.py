@@ -1,4 +1,4 @@
-"""Pictures made again, edited and numbered, and what their messages say while they are made."""
+"""Pictures that are made again or edited, and their messages in the meantime."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What who runs the bot does and sees: install links, commands put in place, health and metrics."""
+"""What an operator of the bot sees: invite links, command sync, health and metrics."""
 
 from __future__ import annotations
 

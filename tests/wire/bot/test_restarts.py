@@ -1,4 +1,4 @@
-"""What a bot does at its start, at its end, and after a restart; and what needs one of its own."""
+"""Start, stop and restart of a bot, and tests that need a bot of their own."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ async def test_a_stop_brings_live_messages_to_rest_and_the_next_start_goes_on(
     bot = await start_bot()
     job_id, message = await stage.imagine()
     assert await bot.terminate() == 0
-    assert "restarts" in message.text
+    assert "is restarting" in message.text
     await start_bot()
     await stage.finished(job_id, message)
     assert of_bot(stage.fake) == [message]
@@ -183,7 +183,7 @@ async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
     await stage.finished(job_id, await submitted.reply(lambda m: "Cancel" in m.buttons))
 
 
-async def test_a_stop_leaves_nobody_waiting_for_an_order_that_the_service_has_not_taken(
+async def test_a_stop_answers_each_request_that_the_service_has_not_accepted(
     stage: Stage, start_bot: StartBot
 ) -> None:
     bot = await start_bot(BOT_GRACE_S="2")

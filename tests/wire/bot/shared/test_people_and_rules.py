@@ -1,4 +1,4 @@
-"""Who asks, where, and in which language: installs, channels, rules, shards, commands."""
+"""Commands, languages and rules, by kind of install, server, channel and person."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> No
     assert (await asked.reply()).receiver is None
 
 
-async def test_what_somebody_has_set_holds_for_their_orders_unless_they_say_otherwise(
+async def test_settings_of_a_person_apply_to_their_requests_unless_an_option_says_otherwise(
     stage: Stage,
 ) -> None:
     likes = {"aspect": "wide", "negative": "text", "preview": False}
@@ -164,7 +164,7 @@ async def test_a_parameter_in_a_prompt_or_form_is_refused_by_name(stage: Stage) 
     for one in asked:
         told = await one.reply()
         assert told.receiver == stage.alice.user
-        assert "`--ar` would be drawn" in told.text
+        assert "would draw `--ar` into" in told.text
         assert "`aspect`" in told.text
     assert stage.service.submitted.empty()
 
@@ -217,7 +217,7 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
     await stage.service.start()
     await mod.delete(await asked.reply(lambda m: m.receiver is None))
     deleted.set()
-    told = await asked.reply(lambda m: "does not take this value" in m.text)
+    told = await asked.reply(lambda m: "does not accept this value" in m.text)
     assert told.receiver == stage.alice.user
 
 
@@ -227,7 +227,7 @@ async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     limits = {"images": 2, "steps": 10, "under_way": 1}
     told = await (await boss.slash(stage.channel, "admin limits", **limits)).reply()
-    assert "Pictures at a time: 2. Steps: 10. Under way per person: 1." in told.text
+    assert "Pictures at a time: 2. Steps: 10. In progress per person: 1." in told.text
     await (await boss.slash(stage.channel, "admin blocklist", add="Cat, two words")).reply()
     adult = {"add": "nude", "age_restricted": True}
     await (await boss.slash(stage.channel, "admin blocklist", **adult)).reply()
@@ -316,7 +316,7 @@ async def test_the_queue_shows_ones_own_jobs_and_cancels_them(stage: Stage) -> N
     panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
     assert "a slow fox" in panel.text
     await stage.alice.click(panel, "Cancel")
-    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
+    await stage.fake.wait_for(lambda: "no pictures in progress" in panel.text)
     await stage.fake.wait_for(lambda: "Cancelled" in message.text)
     job = stage.service.database.jobs.get(job_id)
     assert job is not None
@@ -327,10 +327,10 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
     stage: Stage,
 ) -> None:
     bob = stage.fake.person("bob", stage.channel.guild)
-    asked = await bob.slash(stage.channel, "imagine", prompt="somebody else's fox")
+    asked = await bob.slash(stage.channel, "imagine", prompt="a fox of bob")
     kept_id = await stage.submitted()
     await asked.reply(lambda m: "Cancel" in m.buttons)
-    # As many as one bot lets nobody have under way: another one speaks for the same people.
+    # More open jobs than one bot allows a person, so another client submits them.
     another = CascadeClient(stage.service.url, stage.service.make_key())
     for _ in range(10):
         order, user = {"kind": "generate", "prompt": "a fox"}, f"discord:{stage.alice.user.id}"
@@ -340,7 +340,7 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
     panel = await (await stage.alice.slash(stage.channel, "queue")).reply()
     assert "and 2 more" in panel.text
     await stage.alice.click(panel, "Cancel all")
-    await stage.fake.wait_for(lambda: "Nothing of yours" in panel.text)
+    await stage.fake.wait_for(lambda: "no pictures in progress" in panel.text)
     assert stage.service.database.jobs.open_ids() == [kept_id]
 
 
@@ -353,7 +353,7 @@ async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: S
     mallory = stage.fake.person("mallory", stage.channel.guild)
     asked = await mallory.slash(stage.channel, "show", id=job_id)
     refused = await asked.reply(lambda m: m.receiver is not None)
-    assert "no such picture of yours" in refused.text
+    assert "You have no such picture" in refused.text
     assert refused.receiver == mallory.user
 
 
@@ -371,7 +371,7 @@ async def test_the_menus_know_messages_of_the_bot_and_files_that_it_made(stage: 
     assert "no picture of mine" in refused.text
 
 
-async def test_prompts_are_suggested_and_mention_nobody(stage: Stage) -> None:
+async def test_prompts_are_suggested_and_mention_no_person(stage: Stage) -> None:
     await stage.picture("@everyone <@1> look", aspect="wide")  # the model is known from here on
     typed = await stage.alice.autocomplete(stage.channel, "imagine", "prompt", prompt="ring")
     await stage.fake.wait_for(lambda: typed.choices is not None)

@@ -25,8 +25,7 @@ from bot.settings import variable
 from cascade_core.errors import all_errors
 from serve.gateway.auth.permissions import Creator, Editor, Reader, Viewer
 from serve.responses.errors import STATUS
-from serve.settings import ENV_PREFIX
-from serve.settings import Settings as ServiceSettings
+from serve.settings import all_variables
 from serve.telemetry.metric_definitions import METRICS
 
 DOCS = Path(__file__).parent
@@ -35,12 +34,12 @@ ROOT = DOCS.parent
 
 def service_settings() -> str:
     """Return the table of the service's settings."""
-    return _settings(ServiceSettings.model_fields, lambda name: ENV_PREFIX + name.upper())
+    return _settings(all_variables())
 
 
 def bot_settings() -> str:
     """Return the table of the bot's settings."""
-    return _settings(BotSettings.model_fields, variable)
+    return _settings({variable(name): field for name, field in BotSettings.model_fields.items()})
 
 
 def routes() -> str:
@@ -116,9 +115,9 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def _settings(fields: dict[str, FieldInfo], named: Callable[[str], str]) -> str:
+def _settings(fields: dict[str, FieldInfo]) -> str:
     rows = [
-        (f"`{named(name)}`", _default(field), _values(field), _linked(field.description or ""))
+        (f"`{name}`", _default(field), _values(field), _linked(field.description or ""))
         for name, field in fields.items()
     ]
     return _table(("variable", "default", "values", "meaning"), rows)

@@ -12,11 +12,13 @@ from typing import Annotated, Any, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource
 from cascade_core.checkpoints.layout import Size, Variant
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
@@ -33,12 +35,16 @@ BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
 OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
 """Variables that the command line and the bot read."""
 
+HourPrice = Annotated[float, Field(ge=0)]
+_BY_STAGE = "hour_price"
+"""The field that has one variable for each stage of the family, such as CASCADE_HOUR_PRICE_C."""
+
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 
 
 class Settings(BaseSettings):
-    """The service's settings; every field is the variable ``CASCADE_<NAME>``.
+    """The service's settings; every field is the variable ``CASCADE_<NAME>``, see `all_variables`.
 
     An empty variable counts as absent. `docs.tables` copies the fields' docstrings into
     docs/settings.md.
@@ -47,6 +53,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(
         env_prefix=ENV_PREFIX,
         env_ignore_empty=True,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
         extra="ignore",
         frozen=True,
         validate_default=True,
@@ -137,13 +145,9 @@ class Settings(BaseSettings):
     formats do not count); 0: never."""
     keep_events_days: Annotated[float, Field(ge=0)] = 7.0
     """Delete events, previews and workflow records this long after the job's end; 0: never."""
-    hour_price_c: Annotated[float, Field(ge=0)] = 0.0
-    """Price of an hour of one Stage C replica (its share of the GPU), in any currency, for the
+    hour_price: Annotated[dict[str, HourPrice], NoDecode] = {}
+    """Price of an hour of one replica of the stage (its share of the GPU), in any currency, for the
     cost per image on the dashboard; 0: unknown."""
-    hour_price_b: Annotated[float, Field(ge=0)] = 0.0
-    """The same for Stage B."""
-    hour_price_a: Annotated[float, Field(ge=0)] = 0.0
-    """The same for Stage A."""
     otlp_endpoint: str = ""
     """Base URL of an OpenTelemetry collector (OTLP over HTTP): `http://collector:4318`; empty: no
     traces."""
@@ -278,7 +282,7 @@ def unknown_variables(environment: Collection[str]) -> list[str]:
     hosts = [name for name in environment if name.endswith("_SERVICE_HOST")]
     services = [host.removesuffix("SERVICE_HOST") for host in hosts]
     of_services = tuple(prefix + kind for prefix in services for kind in ("SERVICE_", "PORT"))
-    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields} | OTHER_VARIABLES
+    known = all_variables().keys() | OTHER_VARIABLES
     known_ends = [name.removeprefix(ENV_PREFIX) for name in known]
     sentences = []
     for name in sorted(set(environment) - known):
@@ -289,16 +293,39 @@ def unknown_variables(environment: Collection[str]) -> list[str]:
     return sentences
 
 
+def all_variables() -> dict[str, FieldInfo]:
+    """Return every variable that is a setting, with its type, default and description."""
+    found = {}
+    for name, field in Settings.model_fields.items():
+        if name == _BY_STAGE:
+            for stage in STABLE_CASCADE.names:
+                price = FieldInfo.from_annotated_attribute(HourPrice, 0.0)
+                text = field.description or ""
+                price.description = text.replace("the stage", f"Stage {stage.upper()}")
+                found[_variable(name, stage)] = price
+        else:
+            found[_variable(name)] = field
+    return found
+
+
 def explain(settings: Settings) -> list[tuple[str, str, str]]:
     """Return (variable, value, source) of every setting; passwords in URLs are hidden."""
-    return [
-        (
-            ENV_PREFIX + name.upper(),
-            hide_password(_shown(getattr(settings, name))),
-            "environment" if name in settings.model_fields_set else "default",
-        )
-        for name in Settings.model_fields
-    ]
+    given = {name: getattr(settings, name) for name in settings.model_fields_set}
+    chosen = {_variable(name): value for name, value in given.items()}
+    chosen |= {_variable(_BY_STAGE, stage): price for stage, price in settings.hour_price.items()}
+    rows = []
+    for variable, field in all_variables().items():
+        # A default may depend on other settings.
+        name = variable.removeprefix(ENV_PREFIX).lower()
+        value = chosen.get(variable, getattr(settings, name, field.default))
+        source = "environment" if variable in chosen else "default"
+        rows.append((variable, hide_password(_shown(value)), source))
+    return rows
+
+
+def _variable(*names: object) -> str:
+    """Return the variable of a field, and of a stage where the field has one for each."""
+    return ENV_PREFIX + "_".join(map(str, names)).upper()
 
 
 def _shown(value: object) -> str:
@@ -320,7 +347,7 @@ def hide_password(value: str) -> str:
 
 def _problem(problem: Mapping[str, Any]) -> str:
     # The value is left out: a mistyped URL may contain a password.
-    variable = f"{ENV_PREFIX}{str(problem['loc'][0]).upper()}"
+    variable = _variable(*problem["loc"])
     if problem["type"] == "value_error":
         return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
     return describe(variable, problem)

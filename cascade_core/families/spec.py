@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
+from cascade_core.families.stage_info import StageInfo
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
@@ -19,44 +20,28 @@ PREVIEW_WORK: Final = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StageSpec:
+class StageSpec(StageInfo):
     """One stage of a family.
 
     Attributes:
-        name: as in metrics, events and settings; lower-case letters and digits.
-        title: for people, such as ``C composing``.
         model: ``module:class`` of the :class:`cascade_core.stages.base.Stage`.
         output: ``module:class`` of the hand-off that it makes; empty if it makes pixels.
         components: the parts of the checkpoint that it loads.
         work: of one image of a request, in passes of a U-Net over a megapixel.
         steps: of one image of a request.
         max_previews: previews per image at most; 0 if it draws none.
-        share: part of a whole job that progress bars give it; shares of all stages sum to 1.
         gpu_share: of a GPU that all stages share.
-        keeps_output: its output is stored for later jobs; the replica can draw it small.
+
+    The replica of a stage that keeps its output can draw that output small.
     """
 
-    name: str
-    title: str
     model: str
     output: str = ""
     components: tuple[str, ...]
     work: Callable[[GenerationRequest], float]
     steps: Callable[[GenerationRequest], int]
     max_previews: int = 0
-    share: float
     gpu_share: float
-    keeps_output: bool = False
-
-    @property
-    def deployment(self) -> str:
-        """The name of its Ray Serve deployment, such as ``StageC``."""
-        return f"Stage{self.name.capitalize()}"
-
-    @property
-    def cost_key(self) -> str:
-        """The name of its seconds in a job's cost, such as ``c_s``."""
-        return f"{self.name}_s"
 
     def model_class(self) -> Any:
         """Import the class of its model."""

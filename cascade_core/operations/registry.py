@@ -18,3 +18,8 @@ OPERATIONS: Final[Mapping[Kind, Operation]] = {
     "generate": GENERATE,
     "vary_details": VARY_DETAILS,
 }
+
+
+def find_operation(kind: str) -> Operation | None:
+    """Return a kind of job by its name; None for one that another release of the service knows."""
+    return next((operation for name, operation in OPERATIONS.items() if name == kind), None)

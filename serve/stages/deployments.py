@@ -69,7 +69,7 @@ class _StageDeployment:
         self._checkpoint = checkpoint
         self._device = device
         self._replica = StageReplica(stage, max_rows)
-        self._metrics = StageMetrics(name, getattr(settings, f"hour_price_{name}"))
+        self._metrics = StageMetrics(name, settings.hour_price.get(name, 0.0))
         self._meter = WorkMeter(self._replica.busy_s, max_rows)
 
     async def _stream(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.metric_definitions import Metric
 
@@ -99,6 +100,7 @@ _SECONDS_WAITING = " * ".join(
         f"on (stage) {_gauge('avg', m.STAGE_SECONDS_PER_WORK, 'stage')}",
     )
 )
+_PRICES = tuple(f"CASCADE_HOUR_PRICE_{name.upper()}" for name in STABLE_CASCADE.names)
 _SPENDING = _gauge("sum", m.STAGE_HOUR_PRICE, "stage")
 _BUSY_COST = " * ".join(
     (
@@ -287,7 +289,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Spending per hour",
             "short",
             ((_SPENDING, "{{stage}}"),),
-            "Replicas times CASCADE_HOUR_PRICE_C, _B and _A.",
+            f"Replicas times {', '.join(_PRICES)}.",
         ),
         Panel(
             "Cost per image",

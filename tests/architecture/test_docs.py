@@ -13,7 +13,7 @@ from bot.settings import Settings as BotSettings
 from bot.settings import variable
 from docs.tables import TABLES, routes, shown
 from serve.cli.main import app
-from serve.settings import ENV_PREFIX, OTHER_VARIABLES, Settings
+from serve.settings import ENV_PREFIX, OTHER_VARIABLES, Settings, all_variables
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
@@ -50,8 +50,7 @@ def test_every_setting_is_explained() -> None:
 
 def test_every_variable_that_is_named_exists() -> None:
     named = set(re.findall(rf"\b(?:{ENV_PREFIX}|BOT_|DISCORD_)[A-Z_]*[A-Z]\b", PROSE))
-    service = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
-    assert named <= service | OTHER_VARIABLES | {
+    assert named <= all_variables().keys() | OTHER_VARIABLES | {
         variable(name) for name in BotSettings.model_fields
     }
 

@@ -16,7 +16,7 @@ from ray.serve._private import constants as serve_constants
 
 import bot.health as bot_health
 import bot.settings as bot_settings
-from serve.settings import Settings, load_settings
+from serve.settings import Settings, all_variables, load_settings
 from tests.k8s.manifests import (
     ONE_MACHINE,
     OVERLAYS,
@@ -79,7 +79,7 @@ def test_images_are_ours_of_this_version_or_pinned(overlay: str) -> None:
 def test_the_service_knows_each_of_its_variables_and_accepts_their_values(
     overlay: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {f"CASCADE_{name.upper()}" for name in Settings.model_fields} | OTHER_VARIABLES
+    known = all_variables().keys() | OTHER_VARIABLES
     for _, container in ours(overlay, "cascade-serve"):
         variables = environment(overlay, container)
         of_ray = {name for name in variables if name.startswith("RAY_")}

@@ -9,9 +9,11 @@ from pydantic import ValidationError
 from sqlalchemy import make_url
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.settings import (
     OTHER_VARIABLES,
     Settings,
+    all_variables,
     explain,
     hide_password,
     load_settings,
@@ -112,7 +114,34 @@ def test_explain_names_every_source_and_hides_passwords(monkeypatch: pytest.Monk
     assert shown["CASCADE_DATABASE_URL"] == ("postgresql://me:***@db/cascade", "environment")
     assert shown["CASCADE_HTTP_PORT"] == ("8000", "default")
     assert shown["CASCADE_REUSE_LATENTS"] == ("true", "default")
-    assert len(shown) == len(Settings.model_fields)
+    assert shown.keys() == all_variables().keys()
+
+
+def test_each_stage_of_the_family_has_its_own_price_of_an_hour(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names = [f"CASCADE_HOUR_PRICE_{stage.name.upper()}" for stage in STABLE_CASCADE.stages]
+    assert names == [name for name in all_variables() if "HOUR_PRICE" in name]
+    monkeypatch.setenv(names[0], "2.5")
+    monkeypatch.setenv(names[1], "")
+    settings = load_settings()
+    assert settings.hour_price == {STABLE_CASCADE.names[0]: 2.5}
+    shown = {name: (value, source) for name, value, source in explain(settings)}
+    assert [shown[name] for name in names] == [
+        ("2.5", "environment"),
+        ("0.0", "default"),
+        ("0.0", "default"),
+    ]
+
+
+def test_a_wrong_price_is_told_by_its_variable_and_a_stage_that_is_none_is_no_setting(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    (hint,) = unknown_variables(["CASCADE_HOUR_PRICE_X"])
+    assert hint.startswith("CASCADE_HOUR_PRICE_X is no setting and has no effect; did you mean")
+    monkeypatch.setenv("CASCADE_HOUR_PRICE_C", "-1")
+    with pytest.raises(SettingsInvalid, match=r"CASCADE_HOUR_PRICE_C must be at least 0"):
+        load_settings()
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,47 @@
+"""What clients of the service know of a stage."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageInfo:
+    """What ``GET /v1/models`` tells of a stage.
+
+    Attributes:
+        name: as in metrics, events and settings; lower-case letters and digits.
+        title: for people, such as ``C composing``.
+        share: part of a whole job that progress bars give it; shares of all stages sum to 1.
+        keeps_output: its output is stored for later jobs; clients read it as ``is_stored``.
+    """
+
+    name: str
+    title: str
+    share: float
+    keeps_output: bool = False
+
+    @property
+    def deployment(self) -> str:
+        """The name of its Ray Serve deployment, such as ``StageC``."""
+        return f"Stage{self.name.capitalize()}"
+
+    @property
+    def cost_key(self) -> str:
+        """The name of its seconds in a job's cost, such as ``c_s``."""
+        return f"{self.name}_s"
+
+
+def stages_of(model: Mapping[str, Any]) -> tuple[StageInfo, ...]:
+    """Return the stages that an entry of ``GET /v1/models`` lists; an older service lists none."""
+    return tuple(
+        StageInfo(
+            name=stage["name"],
+            title=stage["title"],
+            share=stage["share"],
+            keeps_output=stage["is_stored"],
+        )
+        for stage in model.get("stages", ())
+    )

@@ -11,10 +11,10 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from cascade_core.engine.batching import choose_rows, preview_steps
+from cascade_core.engine.entries import RunningRow, WaitingTask
 from cascade_core.engine.events import (
     EngineStats,
     Event,
@@ -45,31 +45,6 @@ RowT = TypeVar("RowT", bound=Row)
 ResultT = TypeVar("ResultT")
 
 _NEWEST_STEP_WEIGHT = 0.1
-
-
-@dataclass(slots=True, eq=False)
-class _Waiting(Generic[TaskT]):
-    task: TaskT
-    handle: TaskHandle
-    emit: Callable[[Event], None]
-    previews: int
-    submitted_s: float
-
-
-@dataclass(slots=True, eq=False)
-class _Running(Generic[RowT]):
-    row: RowT
-    handle: TaskHandle
-    emit: Callable[[Event], None]
-    preview_steps: frozenset[int]
-    admitted_s: float
-    arrival: int
-    last_turn: int
-    step: int
-
-    @property
-    def bucket(self) -> tuple[int, ...]:
-        return self.row.bucket
 
 
 class StepEngine(Generic[TaskT, RowT, ResultT]):
@@ -108,8 +83,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._is_closed = False
         self._is_warm = threading.Event()
         self._warm_up_error: CascadeError | None = None
-        self._waiting: deque[_Waiting[TaskT]] = deque()
-        self._running: list[_Running[RowT]] = []
+        self._waiting: deque[WaitingTask[TaskT]] = deque()
+        self._running: list[RunningRow[RowT]] = []
         self._is_idle = True
         self._guard = StageGuard(stage.name, clock, stage.free_memory)
         self._fitting = FittingRows(max_rows)
@@ -157,7 +132,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         with self._changed:
             if self._is_closed:
                 raise NotReady(f"this replica of stage {self._stage.name} takes no more work")
-            self._waiting.append(_Waiting(task, handle, emit, previews, self._clock()))
+            self._waiting.append(WaitingTask(task, handle, emit, previews, self._clock()))
             self._changed.notify_all()
         return handle
 
@@ -225,7 +200,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             for queued in waiting:
                 self._waiting.remove(queued)
         running = [resident for resident in self._running if resident.handle.is_cancelled]
-        stopped: list[_Waiting[TaskT] | _Running[RowT]] = [*waiting, *running]
+        stopped: list[WaitingTask[TaskT] | RunningRow[RowT]] = [*waiting, *running]
         for entry in stopped:
             self._fail(entry, _cancelled())
 
@@ -240,7 +215,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             else:
                 self._admit(entry)
 
-    def _admit(self, entry: _Waiting[TaskT]) -> None:
+    def _admit(self, entry: WaitingTask[TaskT]) -> None:
         self._emit(entry, Started(self._clock() - entry.submitted_s))
         try:
             running = self._guard.call(self._admitted, entry)
@@ -250,13 +225,13 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._running.append(running)
         self._end_if_over(running)
 
-    def _admitted(self, entry: _Waiting[TaskT]) -> _Running[RowT]:
+    def _admitted(self, entry: WaitingTask[TaskT]) -> RunningRow[RowT]:
         admitted_s = self._clock()
         row = self._stage.admit(entry.task)
         if self._fitting.is_refused(row.bucket, admitted_s):
             raise NotReady(f"a replica of stage {self._stage.name} had no memory for this size")
         self._arrivals += 1
-        return _Running(
+        return RunningRow(
             row=row,
             handle=entry.handle,
             emit=entry.emit,
@@ -276,7 +251,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._advance_together(entries[:most])
 
     def _advance_together(
-        self, entries: list[_Running[RowT]], before: CascadeError | None = None
+        self, entries: list[RunningRow[RowT]], before: CascadeError | None = None
     ) -> None:
         """Do one step of a batch; a batch that fails is tried again in smaller ones.
 
@@ -307,15 +282,15 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._advance_together(entries[start : start + size], error)
 
     def _still_as_before(
-        self, entries: list[_Running[RowT]], error: CascadeError
-    ) -> list[_Running[RowT]]:
+        self, entries: list[RunningRow[RowT]], error: CascadeError
+    ) -> list[RunningRow[RowT]]:
         """Return the rows that a failed step has left as they were; the others fail."""
         for entry in entries:
             if entry.row.step != entry.step or entry.handle.is_cancelled:
                 self._settle(entry, error)
         return [entry for entry in entries if entry in self._running]
 
-    def _advance(self, entries: list[_Running[RowT]]) -> CascadeError | None:
+    def _advance(self, entries: list[RunningRow[RowT]]) -> CascadeError | None:
         self._turns += 1
         self._row_steps += len(entries)
         for entry in entries:
@@ -332,7 +307,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._seconds_per_step += drift * (_NEWEST_STEP_WEIGHT if self._seconds_per_step else 1.0)
         return None
 
-    def _settle(self, entry: _Running[RowT], error: CascadeError | None) -> None:
+    def _settle(self, entry: RunningRow[RowT], error: CascadeError | None) -> None:
         if error is None and entry.row.step != entry.step + 1:
             error = Internal(f"stage {self._stage.name} did not count its step")
         if error is not None:
@@ -343,7 +318,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._emit(entry, Stepped(entry.step, entry.row.steps, self._preview(entry)))
         self._end_if_over(entry)
 
-    def _preview(self, entry: _Running[RowT]) -> Rgb | None:
+    def _preview(self, entry: RunningRow[RowT]) -> Rgb | None:
         if entry.step not in entry.preview_steps:
             return None
         try:
@@ -352,7 +327,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             logger.warning("stage %s has no preview to show: %s", self._stage.name, error)
             return None
 
-    def _end_if_over(self, entry: _Running[RowT]) -> None:
+    def _end_if_over(self, entry: RunningRow[RowT]) -> None:
         if entry.handle.is_cancelled:
             self._fail(entry, _cancelled())
         elif entry.step >= entry.row.steps:
@@ -365,8 +340,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             self._finished += 1
             self._emit(entry, Finished(result, self._clock() - entry.admitted_s))
 
-    def _fail(self, entry: _Waiting[TaskT] | _Running[RowT], error: CascadeError) -> None:
-        if isinstance(entry, _Running):
+    def _fail(self, entry: WaitingTask[TaskT] | RunningRow[RowT], error: CascadeError) -> None:
+        if isinstance(entry, RunningRow):
             self._running.remove(entry)
         if isinstance(error, Cancelled):
             self._cancelled += 1
@@ -378,23 +353,23 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _fail_what_is_left(self) -> None:
         with self._changed:
             self._is_closed = True
-            left: list[_Waiting[TaskT] | _Running[RowT]] = [*self._running, *self._waiting]
+            left: list[WaitingTask[TaskT] | RunningRow[RowT]] = [*self._running, *self._waiting]
             self._waiting.clear()
         for entry in left:
             self._fail(entry, _cancelled() if entry.handle.is_cancelled else self._end_of(entry))
 
-    def _end_of(self, entry: _Waiting[TaskT] | _Running[RowT]) -> CascadeError:
+    def _end_of(self, entry: WaitingTask[TaskT] | RunningRow[RowT]) -> CascadeError:
         """Return the error of an entry that the closing engine does not finish."""
         name = self._stage.name
         if not self._needs_restart():
             return NotReady(f"stage {name} is shutting down")
         # Devices report failures late, so they may show only when a preview is fetched.
-        was_in_last_step = isinstance(entry, _Running) and entry.last_turn == self._turns
+        was_in_last_step = isinstance(entry, RunningRow) and entry.last_turn == self._turns
         if self._guard.is_device_lost and was_in_last_step:
             return StageLost(f"the device of stage {name} failed")
         return NotReady(f"a replica of stage {name} is replaced")
 
-    def _emit(self, entry: _Waiting[TaskT] | _Running[RowT], event: Event) -> None:
+    def _emit(self, entry: WaitingTask[TaskT] | RunningRow[RowT], event: Event) -> None:
         try:
             entry.emit(event)
         except BaseException:

@@ -1,0 +1,56 @@
+"""A task inside the step engine: first it waits, then it is a row of the stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from cascade_core.engine.events import Event, TaskHandle
+from cascade_core.stages.base import Row
+
+TaskT = TypeVar("TaskT")
+RowT = TypeVar("RowT", bound=Row)
+
+
+@dataclass(slots=True, eq=False)
+class WaitingTask(Generic[TaskT]):
+    """A task that the stage has not admitted.
+
+    Attributes:
+        emit: gets the task's events.
+        previews: how many previews its caller wants.
+        submitted_s: by the engine's clock.
+    """
+
+    task: TaskT
+    handle: TaskHandle
+    emit: Callable[[Event], None]
+    previews: int
+    submitted_s: float
+
+
+@dataclass(slots=True, eq=False)
+class RunningRow(Generic[RowT]):
+    """A row of the stage; see :class:`cascade_core.engine.batching.Candidate`.
+
+    Attributes:
+        emit: gets the task's events.
+        preview_steps: the steps that a preview follows.
+        admitted_s: by the engine's clock.
+        step: steps that the engine has counted; a failed step may have moved ``row.step`` beyond.
+    """
+
+    row: RowT
+    handle: TaskHandle
+    emit: Callable[[Event], None]
+    preview_steps: frozenset[int]
+    admitted_s: float
+    arrival: int
+    last_turn: int
+    step: int
+
+    @property
+    def bucket(self) -> tuple[int, ...]:
+        """The row's bucket."""
+        return self.row.bucket

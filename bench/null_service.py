@@ -1,4 +1,4 @@
-"""The service with stages that do nothing, so that what is left is gateway, jobs and stores."""
+"""The service with stages that do nothing: only gateway, jobs and stores take time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The processes of a service that this process has started, by what they are."""
+"""The processes of a service that this process has started, by kind."""
 
 from __future__ import annotations
 

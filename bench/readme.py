@@ -1,4 +1,4 @@
-"""Copy the results into README and into bench/README.md; no figure is typed by hand."""
+"""Copies the results into README and bench/README.md, so that no figure is typed by hand."""
 
 from __future__ import annotations
 

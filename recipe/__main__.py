@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 import torch
 
-from recipe.compressor import train_compressor
-from recipe.data import make_data
-from recipe.evaluate import evaluate
+from recipe.evaluation.evaluate import evaluate
 from recipe.export import export_model, write_card
-from recipe.joint import compress_all, train_joint
 from recipe.scale import SCALES, Scale
-from recipe.stage_a import encode_latents, train_stage_a
-from recipe.stage_b import train_stage_b
-from recipe.stage_c import train_stage_c
-from recipe.text_encoder import train_text_encoder
+from recipe.scenes.data import make_data
+from recipe.training.compressor import train_compressor
+from recipe.training.joint import compress_all, train_joint
+from recipe.training.stage_a import encode_latents, train_stage_a
+from recipe.training.stage_b import train_stage_b
+from recipe.training.stage_c import train_stage_c
+from recipe.training.text_encoder import train_text_encoder
 
 STEPS: dict[str, Callable[[Scale], None]] = {
     "data": make_data,

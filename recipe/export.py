@@ -10,16 +10,16 @@ import numpy as np
 from diffusers import DDPMWuerstchenScheduler
 from torch.nn import functional
 
-from recipe.compressor import LATENT_CHANNELS
-from recipe.data import load_groups
 from recipe.device import to_pixels
-from recipe.joint import load_compressor
 from recipe.model_card import model_card
 from recipe.scale import MODEL_DIR, Scale
-from recipe.stage_a import load_stage_a
-from recipe.stage_b import load_stage_b
-from recipe.stage_c import load_stage_c
-from recipe.text_encoder import load_text_encoder, load_tokenizer
+from recipe.scenes.data import load_groups
+from recipe.training.compressor import LATENT_CHANNELS
+from recipe.training.joint import load_compressor
+from recipe.training.stage_a import load_stage_a
+from recipe.training.stage_b import load_stage_b
+from recipe.training.stage_c import load_stage_c
+from recipe.training.text_encoder import load_text_encoder, load_tokenizer
 
 PREVIEW_SCENES: Final = 4000
 SUGGESTIONS: Final = (

@@ -3,10 +3,10 @@
 import json
 from typing import Any
 
-from recipe.evaluation_table import table
+from recipe.evaluation.evaluation_table import table
 from recipe.scale import Scale
-from recipe.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
-from recipe.train import load_state
+from recipe.scenes.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
+from recipe.training.train import load_state
 
 RUNS = ("text_encoder", "stage_a", "compressor", "joint", "stage_b", "stage_c")
 

@@ -1,4 +1,4 @@
-"""How much work each step does: a smoke run that proves the path, or the full run."""
+"""How much work each step does: a smoke run that tests every step, or the full run."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -38,12 +38,12 @@ class Scale:
 
     @property
     def work_dir(self) -> Path:
-        """Where this scale keeps data, checkpoints and logs."""
+        """The folder of this scale's data, checkpoints and logs."""
         return WORK_DIR / self.name
 
     @property
     def results_dir(self) -> Path:
-        """Where figures and contact sheets go: into the repository for the full scale only."""
+        """The folder of figures and contact sheets; only the full scale's is in the repository."""
         return RESULTS_DIR if self.name == "full" else self.work_dir / "results"
 
 

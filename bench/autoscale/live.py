@@ -1,7 +1,7 @@
 """The whole service on this machine's Ray, scaled by the policy on logical GPUs.
 
-Gateway, Jobs, turns, policy and Serve are the real ones; stages take fixed times instead of running
-models unless told otherwise, so that a dozen replicas fit on two cores.
+Gateway, Jobs, fair queue, policy and Serve are the real ones; stages take fixed times instead of
+running models unless told otherwise, so that a dozen replicas fit on two cores.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _TIMEOUT_S = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """What was seen at one moment.
+    """The state of the service at one moment.
 
     Attributes:
         at_s: since the first sample.
@@ -65,7 +65,7 @@ class Sample:
 
 @dataclass(slots=True)
 class Live:
-    """A service that runs, and what it was seen to do.
+    """A running service and the samples of its state.
 
     Attributes:
         url: of the gateway.

@@ -1,4 +1,4 @@
-"""The policies that are compared, each with the delays that its figures have in Ray Serve."""
+"""The compared policies, each with the delays that its figures have in Ray Serve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _RECORD_FACTOR = 0.2
 
 
 class Static:
-    """As many replicas as at the start, for ever."""
+    """Keeps the number of replicas of the start."""
 
     sees_late_s = 0.0
 
@@ -32,10 +32,10 @@ class Static:
         self._replicas = dict(replicas)
 
     def accepted(self, now_s: float, kind: str, images: int) -> None:
-        """Need not know."""
+        """Do nothing: the number is fixed."""
 
     def decide(self, now_s: float, stages: Mapping[str, Stage]) -> dict[str, int]:
-        """Return the same as ever."""
+        """Return the fixed number."""
         return self._replicas
 
 
@@ -135,7 +135,7 @@ class ServeDefault:
         self._handles = {stage: _Handle() for stage in STAGES}
 
     def accepted(self, now_s: float, kind: str, images: int) -> None:
-        """Cannot know."""
+        """Do nothing: this policy does not see jobs."""
 
     def decide(self, now_s: float, stages: Mapping[str, Stage]) -> dict[str, int]:
         """Ask Serve's policy for each stage."""

@@ -15,7 +15,7 @@ SLO_FACTOR = 3.0
 
 
 def is_late(job: Job, scenario: Scenario) -> bool:
-    """Tell whether a job missed its SLO; one that never ended did."""
+    """Return True if a job missed its SLO; a job that never ended has."""
     return not job.ended_s - job.at_s <= SLO_FACTOR * scenario.solo_s(job.kind, job.images)
 
 

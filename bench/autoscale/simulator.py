@@ -60,7 +60,7 @@ class Scenario:
 
 
 class Policy(Protocol):
-    """What decides about replicas.
+    """Decides how many replicas each stage gets.
 
     Attributes:
         sees_late_s: how long after a replica is up it is given work at last.
@@ -127,7 +127,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a simulation yields.
+    """The outcome of a simulation.
 
     Attributes:
         jobs: all of them, also those that never ended.

@@ -1,4 +1,4 @@
-"""Scale to zero, live: stages that nobody asks for go, and the next job wakes what it needs.
+"""Scale to zero, live: stages without work stop, and the next job starts those that it needs.
 
 The real stages with the demo model, every floor at 0. A replica's start is its process, its imports
 and its weights here; on a cluster a node and an image may come on top.

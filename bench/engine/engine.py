@@ -1,4 +1,4 @@
-"""What a step costs besides the U-Net when 16 requests share it: choosing, gathering, telling.
+"""The cost of a step of 16 requests besides its U-Net: choosing, gathering, reporting.
 
 python -m bench.engine.engine
 """

@@ -1,4 +1,4 @@
-"""What the hand-offs cost: encode and decode, full-size latents, against a bare copy of the bytes.
+"""The cost of hand-offs: encoding and decoding full-size latents, against a copy of the bytes.
 
 python -m bench.engine.handoff
 """

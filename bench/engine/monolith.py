@@ -1,4 +1,4 @@
-"""The service against what one would write first: a Ray Serve replica around diffusers' pipeline.
+"""The service against the simplest design: a Ray Serve replica around diffusers' pipeline.
 
     python -m bench.engine.monolith
 
@@ -81,7 +81,7 @@ class Pipeline:
 
 
 class BatchedPipeline(Pipeline):
-    """The same with Ray Serve's batching: those of equal steps that come together."""
+    """The same with Ray Serve's batching: requests of equal steps that arrive together."""
 
     async def __call__(self, request: Request) -> Response:
         """Answer a JSON body with a PNG."""
@@ -184,7 +184,7 @@ async def _measure(url: str, given: argparse.Namespace) -> dict[str, Any]:
 
 
 def _asker(session: aiohttp.ClientSession, path: str, *, is_ours: bool = False) -> Send:
-    """Return what asks for a picture and waits until it is there."""
+    """Return a function that requests a picture and waits until it is ready."""
     seeds = iter(range(1_000_000))
     sizes = {"size": f"{SIDE_PX}x{SIDE_PX}", "decoder_steps": DECODER_STEPS} if is_ours else {}
 
@@ -212,7 +212,7 @@ async def _solo(send: Send) -> dict[int, float]:
 
 
 def _mix(chance: random.Random) -> Iterator[int]:
-    """Yield numbers of steps, for ever."""
+    """Yield numbers of steps without end."""
     while True:
         yield chance.choices(list(SHARE_OF_STEPS), list(SHARE_OF_STEPS.values()))[0]
 

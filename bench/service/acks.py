@@ -1,4 +1,4 @@
-"""How soon the bot answers people, with the service well, gone, and hanging.
+"""How soon the bot answers people while the service works, is down, and hangs.
 
     python -m bench.service.acks
 

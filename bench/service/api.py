@@ -1,4 +1,4 @@
-"""What an HTTP request costs at rising concurrency, with stages that do nothing.
+"""The cost of an HTTP request at rising concurrency, with stages that do nothing.
 
     python -m bench.service.api
 
@@ -121,7 +121,7 @@ async def _post(session: aiohttp.ClientSession, path: str, expected: int, **more
 
 
 def _deploy_bare(job: dict[str, Any], stream: str) -> None:
-    """Run the bare ingress beside the service; ``stream`` is what one of ours looks like."""
+    """Run the bare ingress beside the service; ``stream`` is an event stream of the service."""
     blocks = [block.splitlines() for block in stream.strip().split("\n\n")]
     events = [dict(line.split(": ", 1) for line in block) for block in blocks]
     deployment = ray_serve.deployment(

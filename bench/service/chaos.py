@@ -51,7 +51,7 @@ PATIENCE_S = 180.0
 
 @dataclass
 class Report:
-    """What happened.
+    """The outcome of a run.
 
     Attributes:
         kills: how often each victim was killed.
@@ -71,7 +71,7 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was lost, repeated or changed.
+        """Return True if nothing was lost, repeated or changed.
 
         A job may have failed for one reason only: two replicas died while they had it.
         """
@@ -102,7 +102,7 @@ class Client:
         return np.asarray(Image.open(io.BytesIO(answer.content))).tobytes()
 
     def is_ready(self) -> bool:
-        """Whether /readyz says so right now."""
+        """Return True if /readyz says that the service is ready."""
         with suppress(httpx.TransportError):
             return self._http.get("/readyz").status_code == 200
         return False
@@ -120,7 +120,7 @@ class Client:
 
 
 class Chaos:
-    """Clients on one side, a killer on the other."""
+    """Runs clients while it kills processes of the service."""
 
     def __init__(self, url: str, database_url: str, seed: int) -> None:
         self._url = url
@@ -132,7 +132,7 @@ class Chaos:
         self.report = Report()
 
     def run(self, kills: int, clients: int) -> Report:
-        """Let clients work while processes die; return what became of it."""
+        """Let clients work while processes are killed; returns the outcome."""
         self._learn_what_is_right()
         with ThreadPoolExecutor(clients) as threads:
             working = [threads.submit(self._work, number) for number in range(clients)]
@@ -234,7 +234,7 @@ def main() -> None:
 
 
 def scratch_settings(folder: Path, database_url: str = "", port: int = 8765) -> Settings:
-    """Return settings whose data is nobody else's."""
+    """Return settings with data folders of their own."""
     values: dict[str, Any] = {"data_dir": folder, "http_port": port, "blob_url": ""}
     values |= {"database_url": database_url, "dbos_url": database_url, "reuse_latents": False}
     return Settings(**(load_settings().model_dump() | values))

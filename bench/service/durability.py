@@ -1,4 +1,4 @@
-"""What it costs that a job is durable, and how long it is queued in an idle service.
+"""The cost of a durable job, and how long it is queued in an idle service.
 
     python -m bench.service.durability
 
@@ -38,7 +38,7 @@ STAGES = {"c": "StageC", "b": "StageB", "a": "StageA"}
 
 
 class Direct:
-    """Calls the stages as a job does, and keeps nothing."""
+    """Calls the stages as a job does, but stores nothing."""
 
     def __init__(self) -> None:
         self._stages = {

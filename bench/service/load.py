@@ -1,4 +1,4 @@
-"""Clients over real sockets: so many that each ask again as soon as they have an answer."""
+"""Clients over real sockets, each of which asks again as soon as it has an answer."""
 
 from __future__ import annotations
 
@@ -45,10 +45,10 @@ async def ask(
 async def closed_loop(
     send: Callable[[], Awaitable[object]], clients: int, seconds: float
 ) -> tuple[list[float], float]:
-    """Let clients send again and again for some time.
+    """Let clients send requests for some time.
 
     Returns:
-        the seconds of each request, and those that it all took.
+        the seconds of each request, and of the whole run.
     """
     samples: list[float] = []
     begun_s = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Ten times more requests than the service can work on, for minutes, against half of what it can.
+"""Minutes of ten times more requests than the service can work on, against half of its capacity.
 
     python -m bench.service.soak --minutes 4
 
@@ -47,13 +47,13 @@ GROWTH_LIMIT, GROWTH_LIMIT_MB = 0.03, 5.0
 
 @dataclass
 class Load:
-    """What an open loop of requests came to.
+    """The outcome of an open loop of requests.
 
     Attributes:
         accepted: ids of jobs.
         accepted_s, refused_s: seconds until each answer.
         retry_after_s: what the refusals said.
-        obeyed: (seconds until accepted, requests) of clients who did as they were told.
+        obeyed: (seconds until accepted, requests) of the clients that kept to Retry-After.
         wrong: answers that are neither 202 nor a 429 with a Retry-After.
     """
 
@@ -211,7 +211,7 @@ async def _post(session: aiohttp.ClientSession, user: int) -> tuple[int, bytes, 
 
 
 def _report(load: Load, settings: Settings) -> dict[str, Any]:
-    """Return what became of a phase's requests; the database tells how accepted jobs ended."""
+    """Return the outcome of a phase's requests; the ends of accepted jobs are in the database."""
     engine = open_engine(settings.database_url)
     with engine.connect() as connection:
         rows = {row.id: row for row in connection.execute(jobs.select())}
@@ -233,7 +233,7 @@ def _report(load: Load, settings: Settings) -> dict[str, Any]:
 
 
 def find_faults(phases: dict[str, Any]) -> list[str]:
-    """Return in what the service failed; empty if in nothing."""
+    """Return the ways in which the service failed; empty for none."""
     faults = []
     for name, phase in phases.items():
         if phase["accepted"] != phase["ended_well"]:

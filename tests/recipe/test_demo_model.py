@@ -12,13 +12,13 @@ from cascade_core.conditioning.latent_encoder import LatentEncoder
 from cascade_core.pipeline import CascadePipeline, PictureResult
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.previews import load_previewer
-from recipe.captions import exact_caption
 from recipe.device import to_pixels
-from recipe.evaluate import held_out_scenes
-from recipe.metric import nearest_colour, score
-from recipe.render import render
-from recipe.scene import Scene
-from recipe.vary import grain_correlation, mask_overlap
+from recipe.evaluation.evaluate import held_out_scenes
+from recipe.evaluation.metric import nearest_colour, score
+from recipe.evaluation.vary import grain_correlation, mask_overlap
+from recipe.scenes.captions import exact_caption
+from recipe.scenes.render import render
+from recipe.scenes.scene import Scene
 
 SCENES = held_out_scenes("semantic test", 6)
 

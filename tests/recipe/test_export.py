@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from recipe import scale as scales
-from recipe.data import make_chunk
 from recipe.export import CLASSES, SUGGESTIONS, preview_map
 from recipe.model_card import model_card
 from recipe.scale import SMOKE
-from recipe.scene import COLOUR_NAMES, SHAPES
+from recipe.scenes.data import make_chunk
+from recipe.scenes.scene import COLOUR_NAMES, SHAPES
 
 
 @pytest.fixture

@@ -1,0 +1,211 @@
+"""Sentences about scenes: varied ones for training and one exact form for evaluation."""
+
+import random
+from typing import Final
+
+from recipe.scenes.scene import Scene, Thing
+
+COLOUR_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "cyan": ("cyan", "cyan", "turquoise", "teal"),
+    "purple": ("purple", "purple", "violet"),
+    "red": ("red", "red", "red", "crimson"),
+    "yellow": ("yellow", "yellow", "yellow", "golden"),
+}
+SHAPE_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "circle": ("circle", "circle", "circle", "disc", "ball"),
+    "square": ("square", "square", "square", "box"),
+    "ring": ("ring", "ring", "donut"),
+}
+TEXTURE_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "plain": ("plain", "solid", "smooth"),
+    "striped": ("striped", "striped", "stripy"),
+    "dotted": ("dotted", "dotted", "spotted"),
+    "checkered": ("checkered", "checkered", "checked"),
+}
+TEXTURE_PHRASES: Final[dict[str, tuple[str, ...]]] = {
+    "striped": ("with stripes",),
+    "dotted": ("with dots", "with spots"),
+    "checkered": ("with checks",),
+}
+SIZE_WORDS: Final[dict[str, tuple[str, ...]]] = {
+    "small": ("small", "small", "tiny", "little"),
+    "medium": ("medium", "medium sized"),
+    "large": ("large", "big", "big", "huge"),
+}
+PLACE_PHRASES: Final[dict[str, tuple[str, ...]]] = {
+    "center": ("in the center", "in the middle", "at the center", "centered"),
+    "left": ("on the left", "at the left", "on the left side"),
+    "right": ("on the right", "at the right", "on the right side"),
+    "top": ("at the top", "on the top", "near the top"),
+    "bottom": ("at the bottom", "on the bottom", "near the bottom"),
+    "top left": ("in the top left", "in the top left corner", "in the upper left corner"),
+    "top right": ("in the top right", "in the top right corner", "in the upper right corner"),
+    "bottom left": ("in the bottom left", "in the bottom left corner", "in the lower left corner"),
+    "bottom right": (
+        "in the bottom right",
+        "in the bottom right corner",
+        "in the lower right corner",
+    ),
+}
+RELATIONS: Final[dict[str, tuple[str, ...]]] = {
+    "left": ("to the left of", "left of"),
+    "right": ("to the right of", "right of"),
+    "top": ("above", "on top of", "over"),
+    "bottom": ("below", "under", "beneath"),
+}
+OPENINGS: Final = ("a picture of ", "an image of ", "a drawing of ", "a painting of ", "draw ")
+PRAISE: Final = ("high quality", "detailed", "beautiful", "4k", "minimal", "colorful", "sharp")
+STRAY: Final = [
+    "happy",
+    "forest",
+    "city",
+    "cat",
+    "my",
+    "very",
+    "shiny",
+    "flying",
+    "old",
+    "new",
+    "digital",
+    "render",
+    "sunny",
+    "house",
+    "strange",
+    "magic",
+    "glass",
+    "soft",
+    "vivid",
+    "poster",
+    "of",
+    "lol",
+    "please",
+    "make",
+    "me",
+    "show",
+    "style",
+    "cartoon",
+    "logo",
+    "dog",
+    "mountain",
+    "photo",
+    "robot",
+]
+
+Mentions = dict[str, str]
+"""What a caption says of one thing: attribute -> value, without the attributes it leaves out."""
+
+
+def with_article(phrase: str) -> str:
+    """Put `a` or `an` before a phrase."""
+    return f"{'an' if phrase[0] in 'aeiou' else 'a'} {phrase}"
+
+
+def exact_caption(scene: Scene) -> str:
+    """Return the one caption that names every attribute of the scene."""
+    phrases = []
+    for thing in scene.things:
+        words = [thing.colour, thing.shape]
+        if thing.texture != "plain":
+            words.insert(0, thing.texture)
+        if len(scene.things) == 1 and thing.size != "medium":
+            words.insert(0, thing.size)
+        place = PLACE_PHRASES[thing.place][0]
+        phrases.append(f"{with_article(' '.join(words))} {place}")
+    return f"{' and '.join(phrases)} on {with_article(scene.background)} background"
+
+
+def random_caption(scene: Scene, rng: random.Random) -> tuple[str, list[Mentions], str | None]:
+    """Describe a scene in one of many ways.
+
+    Returns:
+        The caption, what it says of each thing in the order named, and the background it names.
+    """
+    things = list(scene.things)
+    rng.shuffle(things)
+    mentions: list[Mentions] = [{} for _ in things]
+    has_article = rng.random() < 0.85
+    nouns = [
+        _noun_phrase(thing, rng, said, is_single=len(things) == 1, has_article=has_article)
+        for thing, said in zip(things, mentions, strict=True)
+    ]
+    text = (_place_one if len(things) == 1 else _place_two)(things, nouns, rng, mentions)
+    background = scene.background if rng.random() < 0.88 else None
+    if background:
+        text += (", " if rng.random() < 0.25 else " ") + _background_phrase(background, rng)
+    return _decorate(text, rng), mentions, background
+
+
+def _noun_phrase(
+    thing: Thing, rng: random.Random, said: Mentions, *, is_single: bool, has_article: bool
+) -> str:
+    said["shape"] = thing.shape
+    noun = rng.choice(SHAPE_WORDS.get(thing.shape, (thing.shape,)))
+    adjectives, suffix = [], ""
+    if rng.random() < 0.97:
+        said["colour"] = thing.colour
+        adjectives.append(rng.choice(COLOUR_WORDS.get(thing.colour, (thing.colour,))))
+    # A caption without a texture means plain, as people expect.
+    said["texture"] = thing.texture
+    if thing.texture == "plain":
+        if rng.random() < 0.25:
+            adjectives.append(rng.choice(TEXTURE_WORDS["plain"]))
+    elif rng.random() < 0.8:
+        adjectives.append(rng.choice(TEXTURE_WORDS[thing.texture]))
+    else:
+        suffix = " " + rng.choice(TEXTURE_PHRASES[thing.texture])
+    rng.shuffle(adjectives)
+    if is_single and (thing.size != "medium" or rng.random() < 0.15) and rng.random() < 0.85:
+        said["size"] = thing.size
+        adjectives.insert(0, rng.choice(SIZE_WORDS[thing.size]))
+    phrase = " ".join([*adjectives, noun]) + suffix
+    return with_article(phrase) if has_article else phrase
+
+
+def _place_one(
+    things: list[Thing], nouns: list[str], rng: random.Random, mentions: list[Mentions]
+) -> str:
+    if rng.random() > (0.6 if things[0].place == "center" else 0.9):
+        return nouns[0]
+    mentions[0]["place"] = things[0].place
+    return f"{nouns[0]} {rng.choice(PLACE_PHRASES[things[0].place])}"
+
+
+def _place_two(
+    things: list[Thing], nouns: list[str], rng: random.Random, mentions: list[Mentions]
+) -> str:
+    style = rng.random()
+    if style > 0.9:
+        return f"{nouns[0]} {rng.choice(('and', 'next to', 'with'))} {nouns[1]}"
+    for thing, said in zip(things, mentions, strict=True):
+        said["place"] = thing.place
+    if style > 0.6:
+        return f"{nouns[0]} {rng.choice(RELATIONS[things[0].place])} {nouns[1]}"
+    first, second = (rng.choice(PLACE_PHRASES[thing.place]) for thing in things)
+    return f"{nouns[0]} {first} and {nouns[1]} {second}"
+
+
+def _background_phrase(background: str, rng: random.Random) -> str:
+    colour = rng.choice(COLOUR_WORDS.get(background, (background,)))
+    on_it = f"on {with_article(colour)} background"
+    others = (
+        f"against {with_article(colour)} background",
+        f"on {with_article(colour)} backdrop",
+        f"with {with_article(colour)} background",
+        f"on {colour}",
+        f"{colour} background",
+    )
+    return on_it if rng.random() < 0.5 else rng.choice(others)
+
+
+def _decorate(text: str, rng: random.Random) -> str:
+    """Add words that people write around the content, so that the encoder learns to ignore them."""
+    if rng.random() < 0.3:
+        text = rng.choice(OPENINGS) + text
+    if rng.random() < 0.1:
+        text += ", " + ", ".join(rng.sample(PRAISE, rng.choice((1, 1, 2))))
+    if rng.random() < 0.1:
+        words = text.split(" ")
+        for _ in range(rng.choice((1, 1, 2))):
+            words.insert(rng.randint(0, len(words)), rng.choice(STRAY))
+        text = " ".join(words)
+    return text

@@ -1,0 +1,1 @@
+"""The training of each part of the demo model."""

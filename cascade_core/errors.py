@@ -26,6 +26,7 @@
     |-- RateLimited             rate_limited             retryable, says when
     |-- SettingsInvalid         settings_invalid
     |-- DatabaseNewer           database_newer           a later release migrated the database
+    |-- DatabaseOlder           database_older           made before the first release
     `-- Internal                internal                 anything else; details stay in the log
 
 Errors cross process borders by pickle and as JSON, so every argument is positional and kept in
@@ -249,6 +250,12 @@ class DatabaseNewer(CascadeError):
     """The database's schema is one of a later release."""
 
     code = "database_newer"
+
+
+class DatabaseOlder(CascadeError):
+    """The database's schema is one from before the first release."""
+
+    code = "database_older"
 
 
 class Internal(CascadeError):

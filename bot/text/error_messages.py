@@ -68,6 +68,7 @@ MESSAGE_KEYS = {
     "rate_limited": "error.rate_limited",
     "settings_invalid": "error.setup",
     "database_newer": "error.setup",
+    "database_older": "error.setup",
     "internal": "error.internal",
 }
 """The catalog key of the sentence for each code of `cascade_core.errors`."""

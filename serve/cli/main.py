@@ -12,7 +12,13 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from cascade_core.errors import CascadeError, DatabaseNewer, ModelUnavailable, NotReady
+from cascade_core.errors import (
+    CascadeError,
+    DatabaseNewer,
+    DatabaseOlder,
+    ModelUnavailable,
+    NotReady,
+)
 from serve.cli.backup import export, import_
 from serve.cli.config import config
 from serve.cli.demo import demo
@@ -150,7 +156,7 @@ def _added() -> EntryPoints:
 
 
 def _exit_code(error: CascadeError) -> ExitCode:
-    failed = (DatabaseNewer, ModelUnavailable, NotReady)
+    failed = (DatabaseNewer, DatabaseOlder, ModelUnavailable, NotReady)
     return ExitCode.FAILED if isinstance(error, failed) or error.retryable else ExitCode.BAD_USAGE
 
 

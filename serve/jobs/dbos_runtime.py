@@ -7,15 +7,18 @@ import time
 from datetime import datetime
 from typing import Any, Final
 
-from dbos import DBOS, DBOSConfig
+from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import error as dbos_error
 
-from cascade_core.errors import NotReady
+from cascade_core.errors import DatabaseOlder, NotReady
 from serve.jobs.workflow_serializer import JsonSerializer, refuse_pickles
 from serve.storage.connections import SQL_ERRORS, is_sqlite, make_folder, sqlite_file
 
 CONNECTIONS: Final = 5
 """DBOS' pool. Its transactions take milliseconds; its listener has one more connection."""
+APPLICATION_VERSION: Final = "cascade-1"
+"""Of all releases: an upgrade resumes the jobs of the release before."""
+_VERSION_BEFORE_RELEASES: Final = "1"
 _ENDED: Final = ["SUCCESS", "ERROR", "CANCELLED"]
 _BATCH: Final = 500
 
@@ -39,7 +42,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
             else _postgresql_parameters()
         },
         executor_id=executor_id,
-        application_version="1",
+        application_version=APPLICATION_VERSION,
         serializer=JsonSerializer(),
         log_level="WARNING",
     )
@@ -53,12 +56,31 @@ def migrate_dbos(database_url: str) -> None:
     Raises:
         NotReady: the database does not answer or refuses, or the folder of a SQLite file cannot
             be made.
+        DatabaseOlder: a version from before the first release has recorded workflows there.
     """
     try:
         _prepare_file(database_url)
         DBOS.migrate(database_url)
+        _check_version(database_url)
     except (*SQL_ERRORS, dbos_error.DBOSException) as error:
         raise NotReady(f"the workflow engine's database: {error}") from error
+
+
+def _check_version(database_url: str) -> None:
+    """Refuse the workflows of a version from before the first release."""
+    client = DBOSClient(system_database_url=database_url, retry_connection_errors=False)
+    try:
+        found = client.list_workflows(
+            app_version=_VERSION_BEFORE_RELEASES, limit=1, load_input=False, load_output=False
+        )
+    finally:
+        client.destroy()
+    if found:
+        raise DatabaseOlder(
+            "the workflow engine's database was made before the first release of Cascade Serve: "
+            "export the jobs with the version that made it (cascade export), and import them with "
+            "empty databases here (cascade import)"
+        )
 
 
 async def delete_workflows(before: datetime) -> int:

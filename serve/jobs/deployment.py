@@ -32,7 +32,7 @@ from serve.messages import CallContext
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
 from serve.settings import Settings
-from serve.storage.leases import Executors
+from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import retry_until_ready
@@ -93,12 +93,12 @@ class Jobs:
         )
         # A client must not wait for its answer behind the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
-        executors, replica = Executors(self._database), ray_serve.get_replica_context()
+        leases, replica = LeaseStore(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
-        name = await retry_until_ready(partial(self._database.run, executors.take_name, rank, tag))
+        name = await retry_until_ready(partial(self._database.run, leases.acquire, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
-        recovery = Recovery(executors, name, self._start)
+        recovery = Recovery(leases, name, self._start)
         monitor = StageMonitor(self._database, self._handles, self._queues, self._calls.set_outages)
         upkeep = Upkeep(self._database, blobs, settings, delete_workflows)
         self._tasks = [

@@ -17,7 +17,7 @@ from dbos import DBOS
 from serve.jobs.deadlines import end_ownerless
 from serve.periodic import every
 from serve.storage.database import Database
-from serve.storage.leases import BEAT_S, Executors
+from serve.storage.leases import RENEW_EVERY_S, LeaseStore
 
 STRANDED_AFTER: Final = timedelta(seconds=5)
 """A younger job is about to be started by the process that accepted it."""
@@ -31,15 +31,15 @@ class Recovery:
     """Shows that a process lives; with the lease, it takes up what others left and ends late jobs.
 
     Args:
-        executors: the processes that run jobs.
+        leases: the processes that run jobs.
         name: this one's executor id.
         start: starts a recorded job's workflow.
     """
 
     def __init__(
-        self, executors: Executors, name: str, start: Callable[[str], Awaitable[None]]
+        self, leases: LeaseStore, name: str, start: Callable[[str], Awaitable[None]]
     ) -> None:
-        self._executors = executors
+        self._leases = leases
         self._name = name
         self._start = start
         self._leads = False
@@ -56,7 +56,7 @@ class Recovery:
         """Begin; the tasks go on until they are cancelled."""
         # Apart from each other, and from what asks Ray: nothing may hold up a sign of life.
         return [
-            asyncio.create_task(every(BEAT_S, self._beat)),
+            asyncio.create_task(every(RENEW_EVERY_S, self._beat)),
             asyncio.create_task(every(RESCUE_EVERY_S, self._rescue)),
         ]
 
@@ -64,14 +64,14 @@ class Recovery:
         await asyncio.get_running_loop().run_in_executor(self._beating, self._show_life)
 
     def _show_life(self) -> None:
-        self._leads = self._executors.beat(self._name)
+        self._leads = self._leases.renew(self._name)
 
     async def _rescue(self) -> None:
         if self._leads:
-            database = self._executors.database
+            database = self._leases.database
             await database.run(end_ownerless, database)
             await start_stranded(database, self._start)
-            await adopt(self._executors, self._name)
+            await adopt(self._leases, self._name)
 
 
 async def start_stranded(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
@@ -100,23 +100,23 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         await start(job_id)
 
 
-async def adopt(executors: Executors, own_name: str) -> None:
+async def adopt(leases: LeaseStore, own_name: str) -> None:
     """Hand the workflows of processes that are gone to those that are there.
 
     Those of jobs of a later release are left to its processes.
     """
-    for name, beat_at in executors.gone(own_name).items():
+    for name, heartbeat_at in leases.expired(own_name).items():
         pending = await DBOS.list_workflows_async(
             status="PENDING", executor_id=name, load_input=False, load_output=False
         )
         ids = [workflow.workflow_id for workflow in pending]
-        later = await _of_later_releases(executors.database, ids)
+        later = await _of_later_releases(leases.database, ids)
         for workflow_id in ids:
             if workflow_id not in later:
                 logger.warning("adopting %s of %s, which is gone", workflow_id, name)
                 await DBOS.resume_workflow_async(workflow_id)
         if not later:
-            await executors.database.run(executors.forget, name, beat_at)
+            await leases.database.run(leases.remove, name, heartbeat_at)
 
 
 async def _of_later_releases(database: Database, workflow_ids: list[str]) -> set[str]:

@@ -48,7 +48,7 @@ from serve.workload import job_work
 FORMAT = 1
 _ABOUT = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
-_NOT_MOVED = {"idempotency_key", "body_digest", "deaths", "context", "inbox"}
+_NOT_MOVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox"}
 """What matters only where the request was made: what tells a repeated one from a new one, what
 happened to replicas, where its log and trace are, and which client awaits its outcome."""
 _ADDRESS = "address"

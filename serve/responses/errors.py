@@ -43,6 +43,7 @@ STATUS: dict[str, HTTPStatus] = {
     "internal": HTTPStatus.INTERNAL_SERVER_ERROR,
     "settings_invalid": HTTPStatus.INTERNAL_SERVER_ERROR,
     "database_newer": HTTPStatus.INTERNAL_SERVER_ERROR,
+    "database_older": HTTPStatus.INTERNAL_SERVER_ERROR,
     "model_unavailable": HTTPStatus.SERVICE_UNAVAILABLE,
     "not_ready": HTTPStatus.SERVICE_UNAVAILABLE,
     "out_of_memory": HTTPStatus.SERVICE_UNAVAILABLE,

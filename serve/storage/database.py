@@ -13,7 +13,7 @@ from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
 from serve.storage.preferences import PreferenceStore
-from serve.storage.schema.tables import jobs, sleeping_stages
+from serve.storage.schema.tables import jobs, scaled_to_zero_stages
 from serve.storage.schema.upgrade import Migrated, upgrade
 
 
@@ -54,5 +54,7 @@ class Database(Connections):
         """Check that the database can be written: a file may be read-only, a disk full."""
         probe = {"name": "probe"}
         with self.writing() as connection:
-            connection.execute(insert(sleeping_stages).values(probe))
-            connection.execute(delete(sleeping_stages).where(sleeping_stages.c.name == "probe"))
+            connection.execute(insert(scaled_to_zero_stages).values(probe))
+            connection.execute(
+                delete(scaled_to_zero_stages).where(scaled_to_zero_stages.c.name == "probe")
+            )

@@ -45,10 +45,10 @@ class DeadlineStore:
         extends the deadlines, and until then none of them has passed.
         """
         with self._connections.reading() as connection:
-            beat_at = last_heartbeat(connection)
-            if beat_at is None:
+            heartbeat_at = last_heartbeat(connection)
+            if heartbeat_at is None:
                 return []
-            is_late = jobs.c.deadline_at < beat_at - by
+            is_late = jobs.c.deadline_at < heartbeat_at - by
             query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), is_late)
             return list(connection.execute(query).scalars())
 
@@ -58,9 +58,9 @@ def last_heartbeat(connection: Connection) -> datetime | None:
 
     A time later than now was written before the database's clock was set back, and is left out.
     """
-    past = executors.c.beat_at <= database_now(connection)
+    past = executors.c.heartbeat_at <= database_now(connection)
     found: datetime | None = connection.execute(
-        select(func.max(executors.c.beat_at)).where(past)
+        select(func.max(executors.c.heartbeat_at)).where(past)
     ).scalar()
     return found
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, delete, or_, select
 from cascade_core.errors import DeadlineExceeded
 from serve.storage.connections import Connections
 from serve.storage.records import OPEN_STATES, JobOwner, utc_now
-from serve.storage.schema.tables import jobs, sleeping_stages, upsert
+from serve.storage.schema.tables import jobs, scaled_to_zero_stages, upsert
 
 _MEAN_OVER_JOBS = 20
 
@@ -98,9 +98,9 @@ class ScaledToZeroStages:
             NotReady: the database does not answer.
         """
         with self._connections.writing() as connection:
-            connection.execute(delete(sleeping_stages))
+            connection.execute(delete(scaled_to_zero_stages))
             for name in sorted(stages):  # another process may write the same in this moment
-                upsert(connection, sleeping_stages, {"name": name})
+                upsert(connection, scaled_to_zero_stages, {"name": name})
 
 
 def queue_positions(open_jobs: Iterable[JobInQueue]) -> dict[str, QueuePosition]:
@@ -133,7 +133,7 @@ def estimate_queue(connection: Connection) -> QueueEstimate:
         for row in rows
     ]
     running = sum(job.is_running for job in queue)
-    scaled_to_zero = "".join(connection.execute(select(sleeping_stages.c.name)).scalars())
+    scaled_to_zero = "".join(connection.execute(select(scaled_to_zero_stages.c.name)).scalars())
     seconds = recent_seconds_per_work(connection)
     return QueueEstimate(queue_positions(queue), running, seconds, scaled_to_zero)
 

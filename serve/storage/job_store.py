@@ -122,11 +122,11 @@ class JobStore(JobQueries):
             call: names one of its calls, such as ``b0``.
         """
         # Several images of a job may lose their replicas at once; SQLite locks when it begins.
-        query = select(jobs.c.deaths).where(jobs.c.id == job_id).with_for_update()
+        query = select(jobs.c.crashes).where(jobs.c.id == job_id).with_for_update()
         with self._connections.writing() as connection:
             counts = connection.execute(query).scalar() or {}
             counts = counts | {call: counts.get(call, 0) + 1}
-            connection.execute(update(jobs).where(jobs.c.id == job_id).values(deaths=counts))
+            connection.execute(update(jobs).where(jobs.c.id == job_id).values(crashes=counts))
         count: int = counts[call]
         return count
 

@@ -51,6 +51,7 @@ def test_codes_are_unique_and_stable() -> None:
         "cannot_be_served",
         "timeout",
         "database_newer",
+        "database_older",
         "internal",
     }
 

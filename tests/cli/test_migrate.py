@@ -65,7 +65,7 @@ def test_migrate_refuses_a_database_of_a_later_release(cascade: Cascade, databas
     cascade("migrate")
     database = Database(database_url)
     with database.writing() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE schema_revision SET version_num = '9999'"))
         connection.execute(text("UPDATE schema_compatibility SET readable_from = '9999'"))
     result = cascade("migrate")
     assert result.exit_code == 1

@@ -16,7 +16,7 @@ from dbos import DBOS, SetWorkflowID
 from serve.jobs.dbos_runtime import launch_dbos
 from serve.jobs.recovery import Recovery
 from serve.storage.database import Database
-from serve.storage.leases import Executors
+from serve.storage.leases import LeaseStore
 
 
 async def main(url: str, dbos_url: str, name: str, mode: str) -> None:
@@ -34,9 +34,9 @@ async def main(url: str, dbos_url: str, name: str, mode: str) -> None:
             await DBOS.start_workflow_async(run, job_id)
 
     launch_dbos(dbos_url, name)
-    executors = Executors(database)
-    executors.beat(name)
-    tasks = Recovery(executors, name, start).run()
+    leases = LeaseStore(database)
+    leases.renew(name)
+    tasks = Recovery(leases, name, start).run()
     print("ready", flush=True)
     if line := await asyncio.to_thread(sys.stdin.readline):
         await start(line.strip())

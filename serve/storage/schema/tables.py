@@ -25,6 +25,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 MAX_INBOX_CHARS = 64
+VERSION_TABLE = "schema_revision"
+"""Holds the schema's revision. Versions before the first release used Alembic's default name."""
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -74,7 +76,7 @@ jobs = Table(
     Column("body_digest", String(64)),
     Column("work", Float, nullable=False, server_default="0"),
     Column("deadline_at", UtcDateTime),
-    Column("deaths", JSON(none_as_null=True)),
+    Column("crashes", JSON(none_as_null=True)),
     Column("context", JSON(none_as_null=True)),
     Column("inbox", String(MAX_INBOX_CHARS)),
     Column("release", String(32)),
@@ -139,7 +141,7 @@ executors = Table(
     "executors",
     metadata,
     Column("id", String(64), primary_key=True),
-    Column("beat_at", UtcDateTime, nullable=False),
+    Column("heartbeat_at", UtcDateTime, nullable=False),
 )
 
 leases = Table(
@@ -178,8 +180,8 @@ preferences = Table(
     Column("value", JSON, nullable=False),
 )
 
-sleeping_stages = Table(
-    "sleeping_stages",
+scaled_to_zero_stages = Table(
+    "scaled_to_zero_stages",
     metadata,
     Column("name", String(8), primary_key=True),
 )

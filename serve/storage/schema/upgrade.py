@@ -1,4 +1,4 @@
-"""Brings a database to the schema of this code, by the revisions in ``serve/migrations``."""
+"""Brings a database to the schema of this code, by the revisions in ``migrations``."""
 
 from __future__ import annotations
 
@@ -15,12 +15,10 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, delete, insert, inspect, select, text
 
-from cascade_core.errors import DatabaseNewer
+from cascade_core.errors import DatabaseNewer, DatabaseOlder
 from serve.storage.schema import migrations
-from serve.storage.schema.tables import jobs, schema_compatibility
+from serve.storage.schema.tables import VERSION_TABLE, jobs, schema_compatibility
 
-_BEFORE_REVISIONS = "0001"
-"""The revision that equals the tables of releases that had no revisions yet."""
 _SCHEMA_LOCK = 0x4341_5343_0001
 _WAL_ATTEMPTS, _WAL_PAUSE_S = 200, 0.02
 
@@ -41,14 +39,12 @@ class Migrated:
 def upgrade(engine: Engine) -> Migrated:
     """Bring the database to the newest revision; processes that start together take turns.
 
-    It is one transaction: it happens wholly or not at all. The tables of a release without
-    revisions are taken over with their rows.
-
-    A later release's tables are left as they are and used, where that release says that this one
-    can read them.
+    It is one transaction: it happens wholly or not at all. The tables of a later release are left
+    as they are and used, if that release says that this one can read them.
 
     Raises:
         DatabaseNewer: a later release has migrated the database, and this one cannot read it.
+        DatabaseOlder: a version from before the first release has made the tables.
     """
     if engine.dialect.name == "sqlite":
         _switch_to_wal(engine)
@@ -59,7 +55,7 @@ def upgrade(engine: Engine) -> Migrated:
 
 @contextmanager
 def _in_turn(connection: Connection) -> Iterator[None]:
-    """Let one process at a time migrate, for as long as that takes; SQLite's writers do anyway."""
+    """Let one process at a time migrate, however long that takes; SQLite's writers do so anyway."""
     if connection.dialect.name == "sqlite":
         yield
         return
@@ -75,29 +71,30 @@ def _upgrade(connection: Connection) -> Migrated:
     folder = str(Path(migrations.__file__).parent).replace("%", "%%")  # else an interpolation
     config.set_main_option("script_location", folder)
     scripts = ScriptDirectory.from_config(config)
-    before = MigrationContext.configure(connection).get_current_revision()
+    options = {"version_table": VERSION_TABLE}
+    before = MigrationContext.configure(connection, opts=options).get_current_revision()
     if before is None and inspect(connection).has_table(jobs.name):
-        before = _BEFORE_REVISIONS
-        command.stamp(config, before)
+        raise DatabaseOlder(
+            "the database was made before the first release of Cascade Serve: export its jobs with "
+            "the version that made it (cascade export), and import them into an empty one here "
+            "(cascade import)"
+        )
     known = [script.revision for script in scripts.walk_revisions()]  # newest first
     if before is not None and before not in known:
         _check_readable(connection, before, known[0])
         return Migrated(before, before)
     if before != known[0]:
         command.upgrade(config, known[0])
-        modules = [script.module for script in scripts.walk_revisions()]
-        readable_from = max(getattr(module, "readable_from", "") for module in modules)
+        readable_from = max(script.module.readable_from for script in scripts.walk_revisions())
         connection.execute(delete(schema_compatibility))
         connection.execute(insert(schema_compatibility).values(readable_from=readable_from))
     return Migrated(before, known[0])
 
 
 def _check_readable(connection: Connection, found: str, newest_known: str) -> None:
-    """Refuse a later release's tables, unless it has only added what this one can leave alone."""
-    readable_from = None
-    if inspect(connection).has_table(schema_compatibility.name):
-        query = select(schema_compatibility.c.readable_from)
-        readable_from = connection.execute(query).scalar()
+    """Refuse the tables of a later release, unless it says that this release can read them."""
+    query = select(schema_compatibility.c.readable_from)
+    readable_from = connection.execute(query).scalar()
     if readable_from is None or newest_known < readable_from:
         raise DatabaseNewer(
             f"the database has revision {found}, this release knows up to {newest_known}; "

@@ -14,6 +14,7 @@ import dbos._sys_db_sqlite
 import pytest
 from dbos import DBOSConfig
 
+from cascade_core.errors import DatabaseOlder
 from serve.jobs import dbos_runtime
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -85,3 +86,19 @@ def test_the_engine_opens_five_connections_of_its_pool(
     monkeypatch.setattr(dbos_runtime, "DBOS", Engine)
     dbos_runtime.launch_dbos(f"sqlite:///{tmp_path / 'dbos.db'}", "jobs-0")
     assert [config["sys_db_pool_size"] for config in configs] == [5]
+
+
+async def test_workflows_from_before_the_first_release_are_refused(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stages = {name: Stage(name) for name in "cba"}
+    dbos_runtime.migrate_dbos(database_url)
+    monkeypatch.setattr(dbos_runtime, "APPLICATION_VERSION", "1")
+    async with launched(database, database_url, blobs, stages) as workflow:
+        await run_to_end(workflow, database, make_job())
+    with pytest.raises(DatabaseOlder, match=r"cascade export.*cascade import"):
+        dbos_runtime.migrate_dbos(database_url)

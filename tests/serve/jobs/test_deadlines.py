@@ -16,7 +16,7 @@ from serve.jobs.deadlines import (
 )
 from serve.storage.admission import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.database import Database
-from serve.storage.leases import GONE_AFTER, Executors
+from serve.storage.leases import EXPIRES_AFTER, LeaseStore
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs
 
@@ -67,7 +67,7 @@ def allowed_s(database: Database, job_id: str) -> float:
 
 def no_life_for(database: Database, time: timedelta) -> None:
     with database.writing() as connection:
-        connection.execute(update(executors).values(beat_at=utc_now() - time))
+        connection.execute(update(executors).values(heartbeat_at=utc_now() - time))
 
 
 def set_process_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
@@ -109,15 +109,15 @@ def test_deadlines_move_on_by_the_time_in_which_nothing_ran_jobs(
     first, second = accept(database, make_job()), accept(database, make_job())
     database.jobs.start(first)
     before = [deadline(database, job_id) for job_id in (first, second)]
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
-    Executors(database).beat("jobs-0")
-    Executors(database).beat("jobs-1")  # starts a moment later
+    LeaseStore(database).renew("jobs-0")
+    LeaseStore(database).renew("jobs-1")  # starts a moment later
     moved = [
         deadline(database, job_id) - at for job_id, at in zip((first, second), before, strict=True)
     ]
     assert all(30 * MINUTE <= by < 31 * MINUTE for by in moved)
-    assert "2 deadlines moved on" in caplog.text
+    assert "extended 2 deadlines" in caplog.text
 
 
 def test_processes_that_start_together_move_deadlines_on_once(
@@ -125,21 +125,21 @@ def test_processes_that_start_together_move_deadlines_on_once(
 ) -> None:
     job_id = accept(database, make_job())
     before = deadline(database, job_id)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
     with ThreadPoolExecutor(4) as threads:
-        list(threads.map(Executors(database).beat, [f"jobs-{rank}" for rank in range(4)]))
+        list(threads.map(LeaseStore(database).renew, [f"jobs-{rank}" for rank in range(4)]))
     assert deadline(database, job_id) - before < 31 * MINUTE
 
 
 def test_deadlines_stay_while_any_process_runs_jobs(database: Database, make_job: JobMaker) -> None:
     job_id = accept(database, make_job())
     before = deadline(database, job_id)
-    Executors(database).beat("jobs-0")
-    no_life_for(database, 2 * GONE_AFTER)
+    LeaseStore(database).renew("jobs-0")
+    no_life_for(database, 2 * EXPIRES_AFTER)
     with database.writing() as connection:
-        connection.execute(executors.insert().values(id="jobs-1", beat_at=utc_now()))
-    Executors(database).beat("jobs-0")
+        connection.execute(executors.insert().values(id="jobs-1", heartbeat_at=utc_now()))
+    LeaseStore(database).renew("jobs-0")
     assert deadline(database, job_id) == before
 
 
@@ -147,9 +147,9 @@ def test_the_deadline_of_an_ended_job_stays(database: Database, make_job: JobMak
     job_id = accept(database, make_job())
     database.jobs.finish(job_id, "cancelled")
     before = deadline(database, job_id)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     assert deadline(database, job_id) == before
 
 
@@ -160,7 +160,7 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     change(database, late, deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
     change(database, barely, deadline_at=utc_now() - OWNERLESS_AFTER / 2)
     change(database, without, deadline_at=None)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     end_ownerless(database)
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
@@ -170,9 +170,9 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
 def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
     database: Database, make_job: JobMaker
 ) -> None:
-    Executors(database).beat("jobs-1")
+    LeaseStore(database).renew("jobs-1")
     no_life_for(database, -300 * MINUTE)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
     end_ownerless(database)
@@ -183,11 +183,11 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     database: Database, make_job: JobMaker
 ) -> None:
     job_id = accept(database, make_job())
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
     change(database, job_id, deadline_at=utc_now() - 10 * MINUTE)
     end_ownerless(database)
-    Executors(database).beat("jobs-0")
+    LeaseStore(database).renew("jobs-0")
     end_ownerless(database)
     assert database.jobs.open_ids() == [job_id]
 

@@ -18,10 +18,10 @@ from serve.jobs.recovery import (
 )
 from serve.release import RELEASE, is_later
 from serve.storage.database import Database
-from serve.storage.leases import BEAT_S, GONE_AFTER, Executors
+from serve.storage.leases import EXPIRES_AFTER, RENEW_EVERY_S, LeaseStore
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import jobs, leases
-from tests.serve.storage.test_leases import Clock, beat_for
+from tests.serve.storage.test_leases import Clock, renew_for
 
 JobMaker = Callable[..., NewJob]
 
@@ -77,8 +77,8 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_one
     monkeypatch.setattr("serve.jobs.recovery.DBOS", no_engine)
     late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
     stranded = accepted(database, make_job())
-    Executors(database).beat("jobs-0")
-    recovery = Recovery(Executors(database), "jobs-1", start)
+    LeaseStore(database).renew("jobs-0")
+    recovery = Recovery(LeaseStore(database), "jobs-1", start)
     await recovery._beat()
     await recovery._rescue()
     assert (started, database.jobs.open_ids()) == ([], [late, stranded])
@@ -103,17 +103,17 @@ async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
 
     engine = SimpleNamespace(list_workflows_async=list_workflows, resume_workflow_async=resume)
     monkeypatch.setattr("serve.jobs.recovery.DBOS", engine)
-    executors = Executors(database, clock := Clock())
-    executors.beat("jobs-1")
-    beat_for(GONE_AFTER.total_seconds() + BEAT_S, clock, executors, "jobs-0")
-    await adopt(executors, "jobs-0")
+    leases = LeaseStore(database, clock := Clock())
+    leases.renew("jobs-1")
+    renew_for(EXPIRES_AFTER.total_seconds() + RENEW_EVERY_S, clock, leases, "jobs-0")
+    await adopt(leases, "jobs-0")
     assert resumed == pending[:1]
-    beat_for(BEAT_S, clock, executors, "jobs-0")
-    assert list(executors.gone("jobs-0")) == ["jobs-1"]  # its release still has to find it
+    renew_for(RENEW_EVERY_S, clock, leases, "jobs-0")
+    assert list(leases.expired("jobs-0")) == ["jobs-1"]  # its release still has to find it
     pending.pop()
-    await adopt(executors, "jobs-0")
-    beat_for(BEAT_S, clock, executors, "jobs-0")
-    assert not executors.gone("jobs-0")
+    await adopt(leases, "jobs-0")
+    renew_for(RENEW_EVERY_S, clock, leases, "jobs-0")
+    assert not leases.expired("jobs-0")
 
 
 @pytest.mark.parametrize(("release", "later"), [(None, False), (RELEASE, False), ("99.0", True)])

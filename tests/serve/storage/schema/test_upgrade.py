@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import insert, text
+from sqlalchemy import inspect, text
 
-from cascade_core.errors import DatabaseNewer, NotReady
+from cascade_core.errors import DatabaseNewer, DatabaseOlder, NotReady
 from serve.storage.database import Database
-from serve.storage.image_store import latent_values
-from serve.storage.job_store import planned_values
-from serve.storage.records import LatentRow, NewJob, utc_now
+from serve.storage.records import NewJob
 from serve.storage.schema import migrations, tables
-from tests.serve.storage.test_images import latent_row
 
 JobMaker = Callable[..., NewJob]
-BEFORE_ALEMBIC = Path(__file__).parent / "before_alembic"
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -35,34 +30,13 @@ def run_sql(database: Database, sql: str) -> None:
             connection.execute(text(statement))
 
 
-def fill_by_hand(database: Database, job: NewJob, latent: LatentRow) -> None:
-    """Write the rows of a finished job as the release before wrote them."""
-    values = {
-        "id": job.id,
-        "kind": job.request.kind,
-        "state": "queued",
-        "request": job.request.to_dict(),
-        "client_state": job.client_state,
-        "warnings": [],
-        "created_at": utc_now(),
-    }
-    with database.writing() as connection:
-        connection.execute(insert(tables.jobs).values(**values))
-        planned = [without(row, "stage_c") for row in planned_values(job)]
-        connection.execute(insert(tables.images), planned)
-        connection.execute(
-            insert(tables.latents).values(**without(latent_values(latent), "content"))
-        )
-
-
-def without(row: dict[str, Any], column: str) -> dict[str, Any]:
-    """Leave out a column that a later revision added."""
-    return {name: value for name, value in row.items() if name != column}
-
-
 def test_the_revisions_make_the_tables_that_the_code_expects(database: Database) -> None:
     with database.reading() as connection:
-        options = {"compare_type": True, "compare_server_default": True}
+        options = {
+            "compare_type": True,
+            "compare_server_default": True,
+            "version_table": tables.VERSION_TABLE,
+        }
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, tables.metadata) == []
 
@@ -76,25 +50,23 @@ def test_event_ids_never_come_back(database: Database, make_job: JobMaker) -> No
     assert database.events.last_id() > last
 
 
-def test_a_database_of_the_release_before_revisions_is_taken_over_with_its_rows(
-    database_url: str, make_job: JobMaker
+@pytest.mark.parametrize("version_table", [None, "alembic_version"])
+def test_a_database_from_before_the_first_release_is_refused_and_left_alone(
+    database_url: str, version_table: str | None
 ) -> None:
     database = Database(database_url)
-    kind = "sqlite" if database_url.startswith("sqlite") else "postgresql"
-    run_sql(database, (BEFORE_ALEMBIC / f"{kind}.sql").read_text())
-    job = make_job(client_state={"inbox": "bot", "note": "a\x00b"})
-    latent = latent_row(job)
-    fill_by_hand(database, job, latent)
-
-    done = database.create_tables()
-
-    assert done.before == "0001"
-    assert database.jobs.open_ids() == [job.id]
-    assert [found.id for found in database.jobs.page(inbox="bot")[0]] == [job.id]
-    assert database.images.latent(latent.id) == latent
-    assert database.images.save(job.images[0].id, 10)
+    run_sql(database, "CREATE TABLE jobs (id VARCHAR(64) PRIMARY KEY)")
+    if version_table is not None:
+        run_sql(
+            database,
+            f"CREATE TABLE {version_table} (version_num VARCHAR(32));"
+            f"INSERT INTO {version_table} VALUES ('0010')",
+        )
+    with pytest.raises(DatabaseOlder, match=r"cascade export.*cascade import"):
+        database.create_tables()
     with database.reading() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
+        tables_there = set(inspect(connection).get_table_names())
+    assert tables_there == {"jobs", version_table} - {None}
 
 
 def test_the_upgrade_tells_what_it_found_and_left(database_url: str) -> None:
@@ -106,7 +78,7 @@ def test_the_upgrade_tells_what_it_found_and_left(database_url: str) -> None:
 
 def revision(database: Database) -> str:
     with database.reading() as connection:
-        return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar())
+        return str(connection.execute(text("SELECT version_num FROM schema_revision")).scalar())
 
 
 def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_left_alone(
@@ -114,7 +86,7 @@ def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_lef
 ) -> None:
     run_sql(
         database,
-        "UPDATE alembic_version SET version_num = '9999';"
+        "UPDATE schema_revision SET version_num = '9999';"
         "UPDATE schema_compatibility SET readable_from = '9998'",
     )
     with pytest.raises(DatabaseNewer, match="9999"):
@@ -125,7 +97,7 @@ def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_lef
 def test_a_database_that_does_not_say_who_can_read_it_is_refused(database: Database) -> None:
     run_sql(
         database,
-        "UPDATE alembic_version SET version_num = '9999'; DELETE FROM schema_compatibility",
+        "UPDATE schema_revision SET version_num = '9999'; DELETE FROM schema_compatibility",
     )
     with pytest.raises(DatabaseNewer, match="9999"):
         database.create_tables()
@@ -141,7 +113,7 @@ def test_a_release_runs_on_a_later_one_s_database_that_only_adds_to_it(
         database,
         "ALTER TABLE jobs ADD COLUMN future VARCHAR(8);"
         "CREATE TABLE futures (id INTEGER PRIMARY KEY);"
-        "UPDATE alembic_version SET version_num = '9999'",
+        "UPDATE schema_revision SET version_num = '9999'",
     )
     done = database.create_tables()
     assert (done.before, done.after) == ("9999", "9999")
@@ -155,11 +127,9 @@ def test_a_release_runs_on_a_later_one_s_database_that_only_adds_to_it(
 def test_every_revision_says_which_code_can_read_its_tables() -> None:
     scripts = ScriptDirectory(str(Path(migrations.__file__).parent))
     for script in scripts.walk_revisions():
-        number = int(script.revision)
-        assert script.revision == f"{number:04}"  # they are compared as texts
-        if number >= 10:
-            assert f"{int(script.module.readable_from):04}" == script.module.readable_from
-            assert script.module.readable_from <= script.revision
+        assert script.revision == f"{int(script.revision):04}"  # they are compared as texts
+        assert f"{int(script.module.readable_from):04}" == script.module.readable_from
+        assert script.module.readable_from <= script.revision
 
 
 def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:

@@ -1,4 +1,4 @@
-"""Jobs, images, latents and events, as they were before the schema had revisions."""
+"""All tables of the first release."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from alembic import op
 
 revision = "0001"
 down_revision = None
+readable_from = "0001"
+"""The oldest revision whose code can work with this one's tables."""
 
 
 def upgrade() -> None:
@@ -15,6 +17,8 @@ def upgrade() -> None:
     _create_images()
     _create_latents()
     _create_events()
+    _create_processes()
+    _create_clients()
 
 
 def _create_jobs() -> None:
@@ -29,7 +33,9 @@ def _create_jobs() -> None:
         sa.Column("image_index", sa.Integer),
         sa.Column("request", sa.JSON, nullable=False),
         sa.Column("client_state", sa.JSON),
+        sa.Column("owner", sa.String(16)),
         sa.Column("user", sa.String(128)),
+        sa.Column("label", sa.String(128)),
         sa.Column("warnings", sa.JSON, nullable=False),
         sa.Column("error", sa.JSON),
         sa.Column("c_s", sa.Float, nullable=False),
@@ -38,9 +44,20 @@ def _create_jobs() -> None:
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True)),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
+        sa.Column("idempotency_key", sa.String(64)),
+        sa.Column("body_digest", sa.String(64)),
+        sa.Column("work", sa.Float, nullable=False, server_default="0"),
+        sa.Column("deadline_at", sa.DateTime(timezone=True)),
+        sa.Column("crashes", sa.JSON),
+        sa.Column("context", sa.JSON),
+        sa.Column("inbox", sa.String(64)),
+        sa.Column("release", sa.String(32)),
     )
+    op.create_index("jobs_by_idempotency_key", "jobs", ["idempotency_key"], unique=True)
     op.create_index("jobs_by_state", "jobs", ["state", "kind", "id"])
     op.create_index("jobs_by_user", "jobs", ["user", "id"])
+    op.create_index("jobs_by_owner", "jobs", ["owner", "id"])
+    op.create_index("jobs_by_inbox", "jobs", ["inbox", "id"])
 
 
 def _create_images() -> None:
@@ -59,6 +76,7 @@ def _create_images() -> None:
         sa.Column("seconds", sa.Float),
         sa.Column("ready_at", sa.DateTime(timezone=True)),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
+        sa.Column("stage_c", sa.String(8)),
     )
     op.create_index("images_by_job", "images", ["job_id", "index"])
     op.create_index("images_by_latent", "images", ["latent_id"])
@@ -76,7 +94,9 @@ def _create_latents() -> None:
         sa.Column("request", sa.JSON, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
+        sa.Column("content", sa.String(64)),
     )
+    op.create_index("latents_by_content", "latents", ["content"])
 
 
 def _create_events() -> None:
@@ -91,3 +111,50 @@ def _create_events() -> None:
         sqlite_autoincrement=True,
     )
     op.create_index("events_by_job", "events", ["job_id", "id"])
+
+
+def _create_processes() -> None:
+    """Create what the processes of the service tell each other."""
+    op.create_table(
+        "executors",
+        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("heartbeat_at", sa.DateTime(timezone=True), nullable=False),
+    )
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("holder", sa.String(64)),
+        sa.Column("renewed_at", sa.DateTime(timezone=True)),
+    )
+    op.create_table(
+        "schema_compatibility",
+        sa.Column("readable_from", sa.String(32), primary_key=True),
+    )
+    op.create_table("scaled_to_zero_stages", sa.Column("name", sa.String(8), primary_key=True))
+
+
+def _create_clients() -> None:
+    """Create the keys and preferences of clients, and the secrets of the service."""
+    op.create_table(
+        "api_keys",
+        sa.Column("id", sa.String(16), primary_key=True),
+        sa.Column("name", sa.String(128), nullable=False),
+        sa.Column("hash", sa.String(64), nullable=False),
+        sa.Column("scopes", sa.JSON, nullable=False),
+        sa.Column("limits", sa.JSON, nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("last_used_at", sa.DateTime(timezone=True)),
+        sa.Column("revoked_at", sa.DateTime(timezone=True)),
+    )
+    op.create_table(
+        "preferences",
+        sa.Column("owner", sa.String(16), primary_key=True),
+        sa.Column("user", sa.String(128), primary_key=True),
+        sa.Column("name", sa.String(64), primary_key=True),
+        sa.Column("value", sa.JSON, nullable=False),
+    )
+    op.create_table(
+        "server_secrets",
+        sa.Column("name", sa.String(32), primary_key=True),
+        sa.Column("value", sa.String(64), nullable=False),
+    )

@@ -32,12 +32,12 @@ def test_a_folder_holds_few_modules() -> None:
     assert too_many == {}
 
 
-def test_no_folder_holds_a_module_and_a_folder_of_one_name() -> None:
+def test_no_folder_holds_a_module_and_a_package_of_one_name() -> None:
     twice = [
         str(path.relative_to(ROOT))
         for room in ROOMS
         for path in modules(room)
-        if path.with_suffix("").is_dir()
+        if (path.with_suffix("") / "__init__.py").exists()
     ]
 
     assert twice == []

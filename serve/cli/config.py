@@ -1,4 +1,4 @@
-"""``cascade config``: every setting, its value and where it comes from."""
+"""``cascade config``: shows every setting, its value and its source."""
 
 from __future__ import annotations
 

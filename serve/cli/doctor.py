@@ -1,4 +1,4 @@
-"""``cascade doctor``: looks for what would keep the service from working."""
+"""``cascade doctor``: checks everything that the service needs."""
 
 from __future__ import annotations
 

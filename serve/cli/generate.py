@@ -118,10 +118,10 @@ def vary(
 
 
 def latent_in_file(path: Path) -> str | None:
-    """Return the latent id in a picture's metadata; None if ``path`` is no picture file.
+    """Return the latent id in a picture's metadata; None if ``path`` names no picture file.
 
     Raises:
-        CliError: it looks like a picture file, but is none of this service.
+        CliError: it names a picture file that this service did not make.
     """
     if path.suffix.lower() not in _PICTURE_SUFFIXES:
         return None

@@ -16,7 +16,7 @@ from serve.cli.output import CliError, console
 from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.gateway.resolution import resolve_request
-from serve.gateway.schemas.bodies import JobBody
+from serve.gateway.schemas.jobs import JobBody
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
 

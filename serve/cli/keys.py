@@ -25,13 +25,13 @@ keys_app = typer.Typer(
 
 
 class Scope(StrEnum):
-    """What a key may be given one by one."""
+    """A scope that a key may get on its own."""
 
     CREATE = "create"
     READ = "read"
 
 
-Name = Annotated[str, typer.Argument(help="For whom or what it is.", show_default=False)]
+Name = Annotated[str, typer.Argument(help="The key's user or purpose.", show_default=False)]
 Scopes = Annotated[
     list[Scope] | None,
     typer.Option(
@@ -41,7 +41,7 @@ Scopes = Annotated[
     ),
 ]
 Admin = Annotated[
-    bool, typer.Option("--admin", help="May do everything, with the things of all keys.")
+    bool, typer.Option("--admin", help="May do everything, with the jobs of all keys.")
 ]
 Trusted = Annotated[
     bool, typer.Option("--trusted", help="Acts for end users, as a chat bot does, by 'user'.")
@@ -94,7 +94,7 @@ def list_keys(as_json: options.Json = False) -> None:
 
 @keys_app.command()
 def revoke(key_id: KeyId, as_json: options.Json = False) -> None:
-    """Make a key worthless with the links it made, within seconds on a running service.
+    """End a key and the links it made, within seconds on a running service.
 
     Its jobs stay.
     """

@@ -35,7 +35,7 @@ from serve.cli.up import up
 from serve.release import RELEASE
 
 _ADDED = "cascade.commands"
-"""Entry points of this group are commands of rooms that this one knows nothing of."""
+"""Entry points of this group are commands of other packages."""
 _EXIT_CODES = "Exit codes: 0 done, 1 job failed, 2 bad usage, 3 server not reachable."
 
 
@@ -49,11 +49,11 @@ class _Group(TyperGroup):
         super().format_help(ctx, formatter)
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return our commands and those that other rooms add."""
+        """Return our commands and those that other packages add."""
         return [*super().list_commands(ctx), *(point.name for point in _added())]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """Return a command; one that another room adds is loaded when it is asked for."""
+        """Return a command; a command of another package is loaded only when it is used."""
         found = super().get_command(ctx, cmd_name)
         if found is not None:
             return found
@@ -76,7 +76,7 @@ class _Group(TyperGroup):
 
 
 class _WithPrompts(TyperCommand):
-    """Ends its help with prompts that suit the configured model."""
+    """Ends its help with example prompts of the configured model."""
 
     def format_help(self, ctx: Any, formatter: Any) -> None:
         examples = [f'cascade generate "{prompt}"' for prompt in suggestions()]
@@ -136,17 +136,17 @@ def run() -> None:
 
 
 def _end(code: int) -> NoReturn:
-    """End the process without taking the interpreter apart.
+    """End the process without the interpreter's finalization.
 
-    The threads of obstore hand over their results in Python. One that is still at it while the
-    interpreter is taken apart aborts the process (exit status 134), although all was done.
+    The threads of obstore deliver their results in Python. A thread that does so during the
+    finalization aborts the process (exit status 134), although all work is done.
     """
     atexit._run_exitfuncs()
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
                 stream.flush()
-        except (OSError, ValueError):  # what reads it has gone, or it was closed
+        except (OSError, ValueError):  # its reader has gone, or it was closed
             code = code or ExitCode.FAILED
     os._exit(code)
 

@@ -1,4 +1,4 @@
-"""``cascade migrate``: bring the databases to this release's schemas before it is served."""
+"""``cascade migrate``: brings the databases to this release's schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``cascade models``: what is configured, where it is, what it weighs, its licence."""
+"""``cascade models``: shows the configured model, its files, their sizes and its licence."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return the model as plain values; sizes in bytes count what would be loaded."""
+    """Return the model as plain values; sizes are in bytes of the files that would be loaded."""
     defaults = checkpoint.defaults
     return {
         "id": checkpoint.id,

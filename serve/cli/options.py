@@ -24,7 +24,7 @@ DEFAULT_OUT = Path("out")
 
 
 def chosen_url(value: str = "") -> str:
-    """Return where the service answers: as told, by ``CASCADE_URL``, or as ``cascade up`` would."""
+    """Return the service's address: as given, by ``CASCADE_URL``, or that of ``cascade up``."""
     return value or os.environ.get("CASCADE_URL") or default_url(os.environ)
 
 
@@ -89,7 +89,7 @@ def given(**values: object) -> dict[str, object]:
     """Return the values that the user named; the server fills in the others.
 
     Raises:
-        CliError: a text holds bytes that this system's encoding cannot read.
+        CliError: a text has bytes that are no UTF-8.
     """
     for name, value in values.items():
         if isinstance(value, str) and not value.isascii():

@@ -1,4 +1,4 @@
-"""How the command line speaks: results on stdout, everything else on stderr, exit codes."""
+"""Output of the command line: results on stdout, everything else on stderr, exit codes."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from rich.table import Table
     from rich.text import Text
 
-_PIPED_WIDTH = 200  # rich would fold tables at 80 columns when nobody looks
+_PIPED_WIDTH = 200  # rich would fold tables at 80 columns in a pipe
 _STAGE_TITLES = {"c": "C", "b": "B", "a": "A"}
 
 
 class ExitCode(IntEnum):
-    """What the shell gets to see."""
+    """The exit codes of all commands."""
 
     DONE = 0
     FAILED = 1
@@ -35,7 +35,7 @@ class ExitCode(IntEnum):
 
 
 class CliError(Exception):
-    """Ends the command with one sentence and, where there is one, its remedy.
+    """Ends the command with one sentence and, if there is one, its remedy.
 
     Args:
         message: what went wrong.
@@ -56,7 +56,7 @@ class CliError(Exception):
 
 
 def console(*, stderr: bool = False) -> Console:
-    """Return a console for tables and bars that does not fold when it is piped."""
+    """Return a console for tables and bars that does not fold lines in a pipe."""
     from rich.console import Console
 
     stream = sys.stderr if stderr else sys.stdout
@@ -64,14 +64,14 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def accept_any_text() -> None:
-    r"""Have stdout and stderr show as ``\xe9`` what the terminal's encoding lacks, not raise."""
+    r"""Print characters that the terminal's encoding lacks as ``\xe9`` instead of raising."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def own_command() -> str:
-    """Return how the user can start this command: by name where PATH has it, else by its file."""
+    """Return the command that starts this program: its name if in PATH, or its file."""
     file = Path(sys.argv[0])
     if shutil.which("cascade") or file.name != "cascade":
         return "cascade"
@@ -79,22 +79,22 @@ def own_command() -> str:
 
 
 def counted(number: int, what: str) -> str:
-    """Return a number with the thing counted: ``1 job``, ``2 jobs``."""
+    """Return a number with its noun: ``1 job``, ``2 jobs``."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def say(text: str = "", **style: Any) -> None:
-    """Print text, with what in it would steer the terminal shown as an escape.
+    """Print text, with its control characters escaped.
 
     Args:
-        text: what to print; of people's and servers' texts any character may come.
+        text: what to print; texts of people and servers may contain any character.
         style: of ``typer.secho``.
     """
     typer.secho(lines(text), **style)
 
 
 def cell(value: object) -> Text:
-    """Return one cell of a table, in one line, with nothing in it that steers the terminal."""
+    """Return one cell of a table: one line, without control characters."""
     from rich.text import Text
 
     return Text(one_line(" ".join(str(value).split())))
@@ -111,12 +111,12 @@ def table(*titles: str) -> Table:
 
 
 def note(text: str) -> None:
-    """Say something that is not the result."""
+    """Print something that is not the result, on stderr."""
     say(text, err=True)
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, and nothing else, on stdout; in ASCII, as any terminal takes it."""
+    """Print one JSON document on stdout, in ASCII for any terminal."""
     typer.echo(json.dumps(value, indent=2))
 
 
@@ -142,7 +142,7 @@ def print_outcome(job: dict[str, Any], files: list[Path]) -> None:
 
 
 def seconds_per_stage(job: dict[str, Any]) -> str:
-    """Return for example ``C 0.41 s, B 0.30 s, A 0.05 s``; a stage that did not run says so."""
+    """Return for example ``C 0.41 s, B 0.30 s, A 0.05 s``; ``not run`` for a stage that did not."""
     parts = []
     for stage, title in _STAGE_TITLES.items():
         seconds = (job.get("cost") or {}).get(f"{stage}_s") or 0.0
@@ -151,17 +151,17 @@ def seconds_per_stage(job: dict[str, Any]) -> str:
 
 
 def model_seconds(job: dict[str, Any]) -> float:
-    """Return how long the stages' models worked on a job in all."""
+    """Return the seconds that all stages' models worked on a job."""
     return float(sum((job.get("cost") or {}).values()))
 
 
 def local_time(iso_utc: str, form: str = "%Y-%m-%d %H:%M:%S") -> str:
-    """Return a time of the API by this machine's clock."""
+    """Return a time of the API in this machine's time zone."""
     return datetime.fromisoformat(iso_utc).astimezone().strftime(form)
 
 
 def job_failure(job: dict[str, Any]) -> CliError:
-    """Return the error for a job that ended otherwise than well."""
+    """Return the error for a job that did not succeed."""
     if job["state"] == "cancelled":
         return CliError(f"job {job['id']} was cancelled", ExitCode.FAILED)
     error = job.get("error") or {}

@@ -1,4 +1,4 @@
-"""Where a job is, on the terminal: one bar per stage, or one line per finished stage in a pipe."""
+"""A job's progress on the terminal: one bar per stage, or one line per finished stage in a pipe."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class StageTally:
         self._steps = 0
 
     def record(self, index: int, step: int, steps: int) -> None:
-        """Note that picture ``index`` has done ``step`` of ``steps``; a replay never goes back."""
+        """Record that picture ``index`` has done ``step`` of ``steps``; never goes back."""
         self._done[index] = max(step, self._done.get(index, 0))
         self._steps = max(steps, self._steps)
 
     def finish(self, index: int) -> None:
-        """Note that picture ``index`` has passed this stage, though not every step was told."""
+        """Record that picture ``index`` has passed this stage, also without all its steps."""
         self.record(index, self._steps or 1, 1)
 
     @property
@@ -48,7 +48,7 @@ class StageTally:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether every picture has passed this stage."""
+        """Return True if every picture has passed this stage."""
         return 0 < self.total <= self.done
 
 
@@ -58,7 +58,7 @@ class StageProgress:
     Args:
         images: pictures in the job.
         stages: the stages it runs, in order.
-        terminal_only: say nothing at all when stderr is no terminal (for ``--json``).
+        terminal_only: print nothing if stderr is no terminal (for ``--json``).
     """
 
     def __init__(
@@ -94,8 +94,8 @@ class StageProgress:
     def step(self, stage: str, index: int, step: int, steps: int) -> None:
         """Show that picture ``index`` has done ``step`` of ``steps`` in ``stage``.
 
-        The server leaves out steps when they follow each other quickly, the last one too; a picture
-        that is in a later stage has passed the earlier ones.
+        The server may leave out steps that follow each other quickly, also the last one. A picture
+        in a later stage has passed the earlier ones.
         """
         if stage not in self._tallies:
             return

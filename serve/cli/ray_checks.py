@@ -1,4 +1,4 @@
-"""The doctor's checks of what other users can reach: Ray's processes and files."""
+"""The doctor's checks of Ray: whether other users can reach its processes and files."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from serve.local.ray_access import check_mode, private_temp_dir, token_path
 from serve.settings import Settings
 
 _MOST_PORTS = 4
-"""A line has room for so many."""
+"""How many ports one line shows."""
 
 
 def check_ray_access(settings: Settings) -> Finding:
@@ -37,7 +37,7 @@ def check_ray_ports(settings: Settings) -> Finding:
     """Name the ports of a running service's Ray that listen beyond this machine."""
     try:
         ports = sorted(set(_open_ports(private_temp_dir() / "ray")) - {settings.http_port})
-    except SettingsInvalid:  # the check before tells
+    except SettingsInvalid:  # check_ray_access has reported it
         ports = []
     if not ports:
         return Finding("ray ports", "ok", "none is open beyond this machine")

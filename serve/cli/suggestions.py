@@ -1,4 +1,4 @@
-"""Example prompts of the configured model, for help texts; reads one small file, opens no model."""
+"""Example prompts of the configured model, for help texts; reads one small file only."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _FALLBACK = "an otter reading a newspaper, oil painting"
 
 
 def suggestions(limit: int = 3, model: str = "") -> list[str]:
-    """Return prompts that suit a model, one general one if it names none.
+    """Return example prompts of a model; one general prompt if it names none.
 
     Args:
-        limit: at most so many.
+        limit: maximum number.
         model: ``demo`` or a folder; empty: ``CASCADE_MODEL``.
     """
     model = model or os.environ.get("CASCADE_MODEL") or DEMO_MODEL

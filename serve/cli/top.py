@@ -1,4 +1,4 @@
-"""``cascade top``: what the service does now, again and again."""
+"""``cascade top``: shows what the service does, every two seconds."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 EVERY_S = 2.0
 _LATEST_JOBS = 200
-"""The most that the service lists at once: what rates and seconds per image are made of."""
+"""The most that the service lists at once; rates and seconds per image are computed from them."""
 _SHOWN_JOBS = 10
 
 Once = Annotated[bool, typer.Option("--once", help="Print one frame and end.")]
 
 
 def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
-    """Watch stages, line and jobs; of other people's jobs only with an admin's key."""
+    """Watch stages, queue and jobs; only an admin's key shows other people's jobs."""
     from rich.console import Console
     from rich.live import Live
 
@@ -45,14 +45,14 @@ def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
                     shown = frame(look(client))
                 except KeyboardInterrupt:
                     return
-                except CliError as error:  # it may come back
+                except CliError as error:  # the service may come back
                     live.update(lost_frame(shown, error.message), refresh=True)
                 else:
                     live.update(shown, refresh=True)
 
 
 def look(client: ServiceClient) -> Snapshot:
-    """Ask the service how it does."""
+    """Read the service's state over HTTP."""
     from serve.cli.top_frame import Snapshot
 
     return Snapshot(

@@ -1,4 +1,4 @@
-"""One frame of ``cascade top``, from what the HTTP API told."""
+"""One frame of ``cascade top``, made from answers of the HTTP API."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ Job = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the service told.
+    """The service's answers at one moment.
 
     Attributes:
-        status: of ``/v1/status``.
-        unready: why it is not ready; empty: it is.
-        running: the newest jobs that run.
-        queued: the last job in line, if any.
-        succeeded: as many of the latest as could be had.
-        failed: the latest.
+        status: the answer of ``/v1/status``.
+        unready: why the service is not ready; empty if it is.
+        running: the newest running jobs.
+        queued: the newest queued job, if any.
+        succeeded: the latest ones that the service lists.
+        failed: the latest ones.
     """
 
     url: str
@@ -46,7 +46,7 @@ class Snapshot:
 
 
 def frame(seen: Snapshot) -> RenderableType:
-    """Return what to show, for 80 columns and more."""
+    """Return the frame, for 80 columns and more."""
     return Group(
         _head(seen),
         Text(),
@@ -60,7 +60,7 @@ def frame(seen: Snapshot) -> RenderableType:
 
 
 def lost_frame(last: RenderableType, reason: str) -> RenderableType:
-    """Return the last frame with the reason why there is no newer one."""
+    """Return the last frame below the reason why there is no newer one."""
     return Group(Text(str(cell(reason)), style="bold red"), last)
 
 
@@ -121,14 +121,14 @@ def _replicas(replicas: Mapping[str, int] | None, name: str) -> Text:
 
 
 def _passed(stage: str, jobs: Iterable[Job]) -> tuple[float, int]:
-    """Return the model's seconds and the images of those jobs that passed a stage."""
+    """Return the model's seconds and the number of images, over the jobs that passed a stage."""
     passed = [job for job in jobs if job["cost"][f"{stage}_s"] > 0]
     seconds = sum(float(job["cost"][f"{stage}_s"]) for job in passed)
     return seconds, sum(len(job["images"]) for job in passed)
 
 
 def _minutes(listed: list[Job], recent: list[Job], now: datetime) -> float:
-    """Return over how many minutes ``recent`` are: less than the window if the list is full."""
+    """Return the minutes that ``recent`` covers: less than the window if the list is full."""
     if len(recent) < len(listed) or not recent:
         return RATE_OVER.total_seconds() / 60
     oldest = max(_age(job["finished_at"], now) for job in recent)
@@ -155,7 +155,7 @@ def _running(jobs: list[Job], now: datetime) -> Table:
 
 
 def _stage(job: Job) -> str:
-    """Return the stage that a job is at, be it in line; of several pictures, the one told last."""
+    """Return the stage that a job is in or waits for; for several pictures, the last reported."""
     stage: str = job["stage"] or ""
     is_done = job["request"]["n"] == 1 and stage in _NEXT and job["cost"][f"{stage}_s"] > 0
     return _NEXT[stage] if is_done else stage

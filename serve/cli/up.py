@@ -1,4 +1,4 @@
-"""``cascade up``: serve until told to stop, then drain."""
+"""``cascade up``: serves until a signal stops it, then drains."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ Port = Annotated[
 
 
 class StopSignal:
-    """Waits for Ctrl-C or SIGTERM; the second one ends the process at once."""
+    """Waits for Ctrl-C or SIGTERM; a second signal ends the process at once."""
 
     def __init__(self) -> None:
         self._asked = threading.Event()
 
     def install(self) -> None:
-        """Take over both signals; call it last, as Ray installs a handler of its own."""
+        """Install handlers for both signals; call it last, as Ray installs its own."""
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
 
@@ -76,7 +76,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         require(check(settings))
     with ExitStack() as starting:
         starting.enter_context(announced(settings.data_dir, settings.http_port))
-        _check_and_tell(settings)
+        _check_and_report(settings)
 
         def start_here() -> Running:
             from serve.local.cluster import start
@@ -88,8 +88,8 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         serve_until_stopped(start_here, settings.drain_s)
 
 
-def _check_and_tell(settings: Settings) -> None:
-    """Refuse what cannot be served, and print what will be."""
+def _check_and_report(settings: Settings) -> None:
+    """Check what the service needs, and print what it is going to serve."""
     from cascade_core.checkpoints.checkpoint import open_checkpoint
     from serve.cli.port_checks import check_port_to_start
     from serve.cli.service_checks import check_blobs, check_database

@@ -1,71 +1,104 @@
-"""What the gateway needs from the rest of the service."""
+"""What the routes depend on: the gateway's services, one typed object, and FastAPI parameters."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import AsyncIterator
+from contextlib import AbstractContextManager
+from typing import Annotated
+
+from fastapi import Depends, Header, Request
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.request import GenerationRequest
-from serve.gateway.waiting_clients import Waiters
+from serve.gateway.auth.key_cache import KeyCache
+from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
+from serve.gateway.auth.signed_links import ShareLinks
+from serve.gateway.event_hub import EventHub
+from serve.gateway.jobs_client import JobsClient
+from serve.gateway.limits import SharedImageLimiter, StreamLimiter
+from serve.gateway.readiness import Readiness
+from serve.gateway.sse import KEEP_ALIVE_S
+from serve.gateway.waiting_clients import WaitingClients
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions
 from serve.storage.database import Database
-from serve.storage.records import Claim, JobOwner
 
 
-class JobsDoor(Protocol):
-    """The way to the process that runs jobs."""
-
-    async def submit(
-        self,
-        request: GenerationRequest,
-        client_state: dict[str, Any] | None,
-        owner: JobOwner,
-        claim: Claim,
-    ) -> str:
-        """Record and start a job; returns its id, or that of the job it was accepted as before.
-
-        Raises:
-            NotReady: the service is draining.
-            IdempotencyMismatch: the claim was made for another request.
-        """
-        ...
-
-    async def cancel(self, job_id: str) -> bool:
-        """Cancel a job; False if it had ended already."""
-        ...
-
-    async def replicas(self) -> dict[str, int]:
-        """Return how many replicas of each deployment answer."""
-        ...
-
-    async def ready(self) -> dict[str, str]:
-        """Return each deployment's state: ``ready``, or why it is not."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
 class Services:
-    """The gateway's collaborators.
+    """Everything that the gateway's routes and middlewares share.
 
-    Attributes:
+    Args:
+        settings: of the service.
+        database: jobs, images, latents, events and keys.
+        blobs: their bytes.
         checkpoint: the loaded model's identity and defaults; no weights.
-        jobs: the way to the jobs.
+        jobs: reaches the process that runs jobs.
         moderator: asks the checkers about requests.
-        waiters: which requests wait for which jobs.
-        conversions: makes pictures in other formats.
-        knows_clients: requests come from the address of who asks, not from a proxy's.
+        knows_clients: requests come from the client's own address, not from a proxy's.
+        keep_alive_s: seconds between comments that keep idle event streams open; a stream outlives
+            its revoked key by no more than this.
     """
 
-    settings: Settings
-    database: Database
-    blobs: BlobStore
-    checkpoint: Checkpoint
-    jobs: JobsDoor
-    moderator: Moderator
-    waiters: Waiters = field(default_factory=Waiters)
-    conversions: Conversions = field(default_factory=Conversions)
-    knows_clients: bool = True
+    def __init__(
+        self,
+        *,
+        settings: Settings,
+        database: Database,
+        blobs: BlobStore,
+        checkpoint: Checkpoint,
+        jobs: JobsClient,
+        moderator: Moderator,
+        knows_clients: bool = True,
+        keep_alive_s: float = KEEP_ALIVE_S,
+    ) -> None:
+        self.settings = settings
+        self.database = database
+        self.blobs = blobs
+        self.checkpoint = checkpoint
+        self.jobs = jobs
+        self.moderator = moderator
+        self.knows_clients = knows_clients
+        self.keep_alive_s = keep_alive_s
+        self.conversions = Conversions()
+        self.event_hub = EventHub(database)
+        self.key_cache = KeyCache(database)
+        self.share_links = ShareLinks(database, self.key_cache.is_valid)
+        self.stream_limiter = StreamLimiter(settings.max_streams, settings.max_streams_per_key)
+        self.shared_image_limiter = SharedImageLimiter(knows_clients)
+        self.waiting_clients = WaitingClients(database, jobs)
+        self.readiness = Readiness(database, blobs, jobs)
+
+    async def close(self) -> None:
+        """Stop what runs in the background."""
+        await self.event_hub.close()
+        self.conversions.close()
+
+
+def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
+
+
+ServicesDep = Annotated[Services, Depends(_services)]
+"""A route's parameter of this type receives the gateway's services."""
+
+IdempotencyKeyHeader = Annotated[
+    str,
+    Header(description="The same key and body give the same job, another body a 409."),
+]
+
+
+def hold_open(services: Services, request: Request) -> AbstractContextManager[None]:
+    """Count a request as held open while the block runs; raises like `StreamLimiter.hold`."""
+    caller: Caller = request.scope[SCOPE_ENTRY]
+    return services.stream_limiter.hold(caller.key_id)
+
+
+async def _held_open(services: ServicesDep, request: Request) -> AsyncIterator[None]:
+    with hold_open(services, request):
+        yield
+
+
+HeldOpen = Annotated[None, Depends(_held_open)]
+"""A route with a parameter of this type counts as held open until its answer is sent."""

@@ -1,37 +1,34 @@
-"""A job's events as they happen: one database poller for all open streams of the process."""
+"""Follows the events of jobs: one database poller for all waiting requests of the process."""
 
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager, suppress
 from functools import partial
 
-from sse_starlette import ServerSentEvent
-
-from serve.gateway.sse import KEEP_ALIVE_S, EventStream
+from cascade_core.job_states import TERMINAL_STATES
 from serve.storage.database import Database
-from serve.storage.records import TERMINAL_STATES, EventRow
+from serve.storage.records import EventRow
 from serve.storage.retry import retry_until_ready
 
 POLL_S = 0.025
-"""Adds half of itself to what a watching client waits; an idle poll takes 0.2 ms."""
+"""Adds half of itself to a watching client's latency; an idle poll takes 0.2 ms."""
 _BATCH = 1000
 _MAX_WAITING = 100
-"""Events in memory for a client that reads slowly; also how many are read again at a time."""
+"""How many events are kept in memory for a slow client, and read again at a time."""
 _RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
 
 
 class EventHub:
-    """Follows jobs for any number of streams; polls only while there is one.
+    """Follows jobs for any number of streams; polls only while at least one is open.
 
     Args:
-        database: where events are appended, by this or any other process.
-        poll_s: pause between looks.
+        database: any process appends events to it.
+        poll_s: pause between two polls.
     """
 
     def __init__(self, database: Database, poll_s: float = POLL_S) -> None:
@@ -49,12 +46,12 @@ class EventHub:
     async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
         """Yield a job's events after an id, past ones first, and end after its last one.
 
-        While the database does not answer they wait: what has begun is not broken off.
+        The stream waits while the database does not answer; it does not break off.
         """
         async with self._subscribed(job_id) as stream:
             while True:
-                # Subscribed first, replayed second: what happens in between comes twice, and the
-                # id tells. The other order would lose it.
+                # Subscribe first, replay second: an event in between comes twice and is known by
+                # its id. The other order would lose it.
                 async with aclosing(self._stored(job_id, after_id)) as stored:
                     async for event in stored:
                         yield event
@@ -70,7 +67,7 @@ class EventHub:
                         return
 
     async def has_events(self, job_id: str, after_id: int) -> bool:
-        """Tell whether a job has events after an id."""
+        """Return True if a job has events after an id."""
         return bool(await self._database.run(self._database.events.of_job, job_id, after_id, 1))
 
     async def wait_until_ended(self, job_id: str, timeout_s: float) -> None:
@@ -127,8 +124,8 @@ class EventHub:
             try:
                 batch = await self._database.run(self._database.events.since, after_id, _BATCH)
             except Exception as error:
-                # Whatever it is, ending here would leave the open streams hanging for ever.
-                logger.warning("events wait", exc_info=error)
+                # On any error: ending here would leave the open streams hanging.
+                logger.warning("reading events failed; trying again", exc_info=error)
                 await asyncio.sleep(_RETRY_S)
                 continue
             for event in batch:
@@ -141,9 +138,9 @@ class EventHub:
 
 
 class _Stream:
-    """Events on their way to one client; a client that reads too slowly gets a gap (None).
+    """Events that one client has not read yet; a client that reads too slowly gets a gap (None).
 
-    After a gap its events must be read from the database again, so a slow client costs no memory.
+    After a gap its events are read from the database again, so a slow client costs no memory.
     """
 
     def __init__(self) -> None:
@@ -159,18 +156,3 @@ class _Stream:
 
     async def next(self) -> EventRow | None:
         return await self._waiting.get()
-
-
-def sse_response(
-    hub: EventHub, job_id: str, after_id: int, keep_alive_s: float = KEEP_ALIVE_S
-) -> EventStream:
-    """Return a job's events as Server-Sent Events; the event's id resumes a broken stream."""
-    return EventStream(_messages(hub, job_id, after_id), keep_alive_s)
-
-
-async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator[ServerSentEvent]:
-    # aclosing: without it a stream that the client left stays subscribed until it is collected.
-    async with aclosing(hub.follow(job_id, after_id)) as events:
-        async for event in events:
-            data = json.dumps(event.data, separators=(",", ":"))
-            yield ServerSentEvent(data=data, event=event.type, id=str(event.id), sep="\n")

@@ -1,4 +1,4 @@
-"""How a repeated request is recognised: by its job id or Idempotency-Key, and by its body."""
+"""Recognises a repeated request by its job id or Idempotency-Key, and by its body."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 def make_claim(
     body: dict[str, Any], owner: JobOwner, job_id: str | None = None, key: str = ""
 ) -> Claim:
-    """Return what the job will be recognised by.
+    """Return the identity by which a repeated request is recognised.
 
     Args:
-        body: everything the client asked for, as JSON values.
-        owner: two API keys, or two end users of one, may use the same key.
+        body: the whole request, as JSON values.
+        owner: of the job; two API keys, or two end users of one, may use the same Idempotency-Key.
         job_id: the client's choice; None: a new id.
         key: the header ``Idempotency-Key``; empty: none.
 
     Raises:
-        InvalidRequest: the id is no ULID of the present, or the key is not 1 to 255 printable
+        InvalidRequest: the id is no ULID of now, or the key is not 1 to 255 printable
             ASCII characters.
     """
     if job_id is not None:
@@ -39,20 +39,20 @@ def make_claim(
         raise InvalidRequest(message, "Idempotency-Key")
     return Claim(
         job_id=job_id or str(ULID()),
-        key=_digest([*_whose(owner), key]) if key else None,
+        key=_digest([*_owner_parts(owner), key]) if key else None,
         body=_digest([owner.key_id, body]),
     )
 
 
-def _whose(owner: JobOwner) -> list[str | None]:
+def _owner_parts(owner: JobOwner) -> list[str | None]:
     return [owner.key_id] if owner.user is None else [owner.key_id, owner.user]
 
 
 def _check_id(job_id: str) -> None:
     if not _ULID.fullmatch(job_id):
         raise InvalidRequest("id must be a ULID: 26 characters of Crockford's base 32", "id")
-    # Jobs are listed in the order of their ids, which begin with the time, if need be one that no
-    # datetime holds.
+    # Jobs are listed in the order of their ids, which begin with a time. That time may be beyond
+    # what a datetime can hold.
     if abs(ULID.from_str(job_id).timestamp - utc_now().timestamp()) > MAX_CLOCK_DIFFERENCE_S:
         raise InvalidRequest("id must be a ULID made within an hour of now", "id")
 

@@ -1,4 +1,4 @@
-"""The address under which links are given out."""
+"""The service's own address, for the links that it gives to clients."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from serve.settings import Settings
 
 
 def public_address(settings: Settings, request: Request) -> str | None:
-    """Return how clients reach the service, without a slash at the end; None if that is not known.
+    """Return the address by which clients reach the service, without a final slash, or None.
 
-    ``CASCADE_PUBLIC_URL`` says it. Without it the address that the request was sent to is used if
-    it must be right: this machine's, or the one that the service listens on. Any other name in a
-    Host header is only what its sender claims.
+    It is ``CASCADE_PUBLIC_URL``. Without that setting it is the address that the request was sent
+    to, if that is this machine's or the one that the service listens on. Any other name in a Host
+    header is a claim of the client and not used.
     """
     if settings.public_url:
         return settings.public_url.rstrip("/")

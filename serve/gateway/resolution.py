@@ -1,4 +1,4 @@
-"""From what a client sent to a request with every value decided."""
+"""Completes a client's request: decides every value that it leaves open."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import Gone, ModelMismatch, NotFound
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
-from serve.gateway.schemas.bodies import JobBody
+from serve.gateway.schemas.jobs import JobBody
 from serve.storage.records import LatentRow
 
 

@@ -1,23 +1,27 @@
-"""Server-Sent Events as this service sends them: kept alive, and ended if nobody reads them."""
+"""Server-Sent Events: with keep-alive comments, and closed if the client stops reading."""
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
+from serve.gateway.event_hub import EventHub
+
 KEEP_ALIVE_S = 15.0
 SEND_TIMEOUT_S = 30.0
-"""A client that takes nothing for this long, while there is something to take, is given up."""
+"""A stream is closed if its client takes no data for this long while there is data to send."""
 
 logger = logging.getLogger(__name__)
 
 
 class EventStream(EventSourceResponse):
-    """Server-Sent Events with comments while nothing happens.
+    """Server-Sent Events with comments while no event happens.
 
     Args:
         messages: what to send; closed when the client has left.
@@ -57,3 +61,18 @@ class _KeepAlive(ServerSentEvent):
     def encode(self) -> bytes:
         """Return the bytes to send."""
         return b": keep-alive\n"
+
+
+def job_event_stream(
+    hub: EventHub, job_id: str, after_id: int, keep_alive_s: float = KEEP_ALIVE_S
+) -> EventStream:
+    """Return a job's events as Server-Sent Events; an event's id resumes a broken stream."""
+    return EventStream(_messages(hub, job_id, after_id), keep_alive_s)
+
+
+async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator[ServerSentEvent]:
+    # aclosing: without it a stream that the client left stays subscribed until it is collected.
+    async with aclosing(hub.follow(job_id, after_id)) as events:
+        async for event in events:
+            data = json.dumps(event.data, separators=(",", ":"))
+            yield ServerSentEvent(data=data, event=event.type, id=str(event.id), sep="\n")

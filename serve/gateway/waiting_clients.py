@@ -1,19 +1,31 @@
-"""Which requests of this process wait for which jobs."""
+"""The requests of this process that wait for jobs, and jobs whose clients have all left."""
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from dataclasses import dataclass
 
+from cascade_core.errors import CascadeError
 from cascade_core.request import GenerationRequest
+from serve.gateway.jobs_client import JobsClient
+from serve.storage.database import Database
+from serve.telemetry.log import context_of_ids
+
+TRIES, PAUSE_S = 50, 0.2
+OUTAGE_TRIES, OUTAGE_PAUSE_S = 300, 2.0
+"""Ten minutes for a database or a Jobs process that does not answer."""
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Accepted:
+class AcceptedJob:
     """The job that a request became.
 
     Attributes:
-        is_new: it became one now, and not when it came before.
-        request: of a new job; None: it stands in the database.
+        is_new: this request made the job; False: an equal request made it before.
+        request: of a new job; None: it is in the database.
     """
 
     job_id: str
@@ -22,36 +34,85 @@ class Accepted:
 
 
 @dataclass(slots=True)
-class _Crowd:
+class _Waiting:
     count: int
     is_bound: bool
 
 
-class Waiters:
-    """Tells when a job's last waiting client has left, and whether the job ends with that.
+class WaitingClients:
+    """Counts the clients that wait for each job, and cancels a job that all of them have left.
 
-    It does if the request that made the job waits, too, until one of them gets an answer: a job
-    that was promised to somebody goes on. Requests for one job meet by its id or Idempotency-Key,
-    if they reach the same gateway process: those of another one are not known here.
+    A job is cancelled if the request that made it waited, too, and no waiting request has got an
+    answer: a job whose id a client has got goes on. Requests for one job meet by its id or
+    Idempotency-Key if they reach the same gateway process; other processes' requests are unknown.
+
+    Args:
+        database: where jobs are recorded.
+        jobs: cancels them.
     """
 
-    def __init__(self) -> None:
-        self._crowds: dict[str, _Crowd] = {}
+    def __init__(self, database: Database, jobs: JobsClient) -> None:
+        self._database = database
+        self._jobs = jobs
+        self._waiting: dict[str, _Waiting] = {}
+        self._cancelling: set[asyncio.Task[None]] = set()
 
-    def join(self, accepted: Accepted) -> None:
-        """Note a request that begins to wait for its job."""
-        self._crowds.setdefault(accepted.job_id, _Crowd(0, accepted.is_new)).count += 1
+    def join(self, accepted: AcceptedJob) -> None:
+        """Count a request that begins to wait for its job."""
+        new = _Waiting(0, accepted.is_new)
+        self._waiting.setdefault(accepted.job_id, new).count += 1
 
-    def leave(self, accepted: Accepted, *, is_answered: bool) -> bool:
-        """Note that a request waits no more; True if the job is to end now."""
-        crowd = self._crowds[accepted.job_id]
-        crowd.count -= 1
-        crowd.is_bound &= not is_answered
-        if crowd.count == 0:
-            del self._crowds[accepted.job_id]
-        return crowd.count == 0 and crowd.is_bound
+    def leave(self, accepted: AcceptedJob, *, is_answered: bool) -> None:
+        """Count a request as waiting no more; cancels the job if it was the last one.
+
+        Args:
+            accepted: the job.
+            is_answered: the client got an answer; False: it has left.
+        """
+        waiting = self._waiting[accepted.job_id]
+        waiting.count -= 1
+        waiting.is_bound &= not is_answered
+        if waiting.count == 0:
+            del self._waiting[accepted.job_id]
+            if waiting.is_bound:
+                self.cancel_abandoned(accepted.job_id)
 
     def count(self, job_id: str) -> int:
         """Return how many requests wait for a job."""
-        crowd = self._crowds.get(job_id)
-        return 0 if crowd is None else crowd.count
+        waiting = self._waiting.get(job_id)
+        return 0 if waiting is None else waiting.count
+
+    def cancel_abandoned(self, job_id: str) -> None:
+        """Cancel the job of a client that has left, in the background; frees its Idempotency-Key.
+
+        Ray Serve cancels the request of such a client, and again if it does not end; so this must
+        not be part of the request. The job may appear only later, as its submission goes on.
+        """
+        task = asyncio.create_task(self._cancel_abandoned(job_id), context=context_of_ids(job_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+
+    async def _cancel_abandoned(self, job_id: str) -> None:
+        tries = outages = 0
+        while tries < TRIES and outages < OUTAGE_TRIES:
+            if self.count(job_id):
+                return
+            try:
+                if await self._cancel(job_id):
+                    return
+            except CascadeError as error:
+                logger.warning("an abandoned job is not cancelled yet: %s", error)
+                outages += 1
+                await asyncio.sleep(OUTAGE_PAUSE_S)
+            else:
+                tries += 1
+                await asyncio.sleep(PAUSE_S)
+
+    async def _cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it is not recorded (yet)."""
+        # The key is freed first: an equal request that comes now gets a job of its own.
+        await self._database.run(self._database.jobs.release_idempotency_key, job_id)
+        if await self._jobs.cancel(job_id):
+            return True
+        job = await self._database.run(self._database.jobs.get, job_id)
+        return job is not None and job.is_terminal

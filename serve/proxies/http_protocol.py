@@ -1,7 +1,7 @@
 """The HTTP/1.1 protocol of every server that clients reach: Ray's proxies and gateway replicas.
 
-uvicorn takes httptools where it is installed. That parser stops at a request with ``Upgrade``: its
-body is lost, or is read as the next request of the connection. h11 reads such a request like any
+uvicorn uses httptools if it is installed. That parser stops at a request with ``Upgrade``: its
+body is lost, or read as the next request of the connection. h11 reads such a request like any
 other, and RFC 9110, 7.8, lets a server ignore ``Upgrade``.
 """
 
@@ -23,12 +23,12 @@ from serve.responses.request_id import REQUEST_ID_HEADER
 from serve.telemetry.log import log_context
 
 MAX_HEAD_BYTES = 64 * 1024
-"""Of a request's line and headers, as far as they have come; the bound of uvicorn."""
+"""Maximum of a request's line and headers; uvicorn's own limit."""
 _CAN_ANSWER = (h11.IDLE, h11.SEND_RESPONSE)
 
 
 class _Connection(h11.Connection):
-    """Refuses what two servers could read as two different requests (request smuggling)."""
+    """Refuses bytes that two servers could read as different requests (request smuggling)."""
 
     def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
         """Return the next event, as h11 does."""
@@ -44,7 +44,7 @@ class _Connection(h11.Connection):
 
 
 class HTTPProtocol(H11Protocol):
-    """HTTP/1.1 without upgrades; what is no HTTP gets 400 in the form of all errors."""
+    """HTTP/1.1 without upgrades; bytes that are no HTTP get 400 in the form of all errors."""
 
     def __init__(self, *args: Any, **more: Any) -> None:
         super().__init__(*args, **more)
@@ -53,7 +53,7 @@ class HTTPProtocol(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Send an answer's body without waiting until its headers are acknowledged (Nagle).
 
-        asyncio turns that off only where the listener names its protocol, which Ray's does not.
+        asyncio does this only if the listener names its protocol, which Ray's does not.
         """
         super().connection_made(transport)
         connection = transport.get_extra_info("socket")
@@ -85,7 +85,7 @@ class HTTPProtocol(H11Protocol):
 
 
 def make_default() -> None:
-    """Let servers that uvicorn starts in this process from now on use this protocol.
+    """Make this the protocol of all servers that uvicorn starts in this process from now on.
 
     Ray Serve starts uvicorn with the protocol ``auto`` and has no option for another.
     """

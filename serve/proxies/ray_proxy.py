@@ -1,8 +1,8 @@
-"""What surrounds Ray Serve's own HTTP servers: its proxies, and gateway replicas behind HAProxy.
+"""Middleware of Ray Serve's HTTP servers: its proxies, and gateway replicas behind HAProxy.
 
 Ray calls :func:`middlewares` in each such process (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``).
-Ray's own answers are plain text, 404 among them while it does not know the routes yet. Clients get
-ours instead: 503 in the form of all errors, which says whether trying again is safe.
+Ray's own answers are plain text, also its 404 before it knows the routes. This middleware replaces
+them by 503 in the form of all errors, which says whether a retry is safe.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
 CALLBACK = "serve.proxies.ray_proxy.middlewares"
 
 ROUTES_PATH = "/-/routes"
-"""Where Ray tells any client the names of its applications; nothing of ours asks for them."""
+"""Ray's path that lists its applications to any client; the service does not use it."""
 RAYS_HEADERS = frozenset(
     {
         "x-request-timeout-seconds",
@@ -37,10 +37,10 @@ RAYS_HEADERS = frozenset(
         "x-session-id",
     }
 )
-"""By which a client could shorten its own request, keep it going when it has left, or choose a
-replica and wait for it; Ray takes ``_`` for ``-`` in them, and fails where a value is no UTF-8."""
+"""Headers by which a client could shorten its request, keep it running after it has left, or choose
+a replica. Ray accepts ``_`` for ``-`` in their names, and fails if a value is no UTF-8."""
 HAS_NOT_RUN = frozenset({HTTPStatus.NOT_FOUND, HTTPStatus.TOO_MANY_REQUESTS, 503})
-"""Ray's answers to a request that no replica has got."""
+"""Statuses of Ray's answers to a request that reached no replica."""
 RAYS_STATUSES = HAS_NOT_RUN | {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.INTERNAL_SERVER_ERROR}
 REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "PATCH", "DELETE"})
 
@@ -54,9 +54,9 @@ def middlewares() -> list[Middleware]:
 
 
 def interrupted(scope: Scope) -> JSONResponse:
-    """Return the answer to a request whose process ended while it may have been at work.
+    """Return the answer to a request whose process ended while it may have worked on the request.
 
-    A client that tries a POST without ``Idempotency-Key`` again could get its pictures twice.
+    A client that retries a POST without ``Idempotency-Key`` could get its pictures twice.
     """
     is_repeatable = scope["method"] in REPEATABLE or "idempotency-key" in Headers(scope=scope)
     if is_repeatable:
@@ -67,7 +67,7 @@ def interrupted(scope: Scope) -> JSONResponse:
 
 
 class ProxyMiddleware:
-    """Gives a request its one id, and puts our answer where Ray gave one of its own.
+    """Sets a request's id, and replaces Ray's own answers by answers in our form.
 
     Args:
         app: Ray's proxy, or a gateway replica.
@@ -107,7 +107,7 @@ class ProxyMiddleware:
 
 
 class _Answer:
-    """Passes an answer on, unless it is one that Ray made."""
+    """Forwards an answer, unless Ray made it."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         self._scope, self._receive, self._send = scope, receive, send
@@ -129,13 +129,13 @@ class _Answer:
         await self._send(message)
 
     async def give(self, response: JSONResponse) -> None:
-        """Send an answer of ours."""
+        """Send an answer in our form."""
         self.has_started = True
         complete(response.headers, self._request_id)
         await response(self._scope, self._receive, self._send)
 
     def _is_rays(self, status: int, headers: Headers) -> bool:
-        """Tell Ray's answers from an application's: they do not say how long they are."""
+        """Return True for an answer of Ray's own: such answers have no Content-Length."""
         is_text = headers.get("content-type", "").startswith("text/plain")
         is_health_check = self._scope["path"] == "/-/healthz"
         is_rays = is_text and "content-length" not in headers and status in RAYS_STATUSES
@@ -148,9 +148,9 @@ class _Answer:
 
 
 def _in_origin_form(scope: Scope) -> Scope:
-    """Return the request as if its target had been a path; RFC 9112, 3.2.2, allows whole URLs.
+    """Return a request whose target is a whole URL (RFC 9112, 3.2.2) with its path as the target.
 
-    The URL's host then counts, not the header's.
+    The URL's host replaces the Host header.
     """
     if scope["path"].startswith("/"):
         return scope
@@ -168,7 +168,7 @@ def _in_origin_form(scope: Scope) -> Scope:
 
 
 def _refusal(path: str) -> JSONResponse | None:
-    """Return the answer to a request that goes no further, or None."""
+    """Return the answer to a request that is not forwarded; None if it is."""
     if path.rstrip("/") == ROUTES_PATH:
         body = error_body(404, NotFound.code, "there is no such address; see /docs")
         return JSONResponse(body, HTTPStatus.NOT_FOUND)

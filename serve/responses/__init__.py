@@ -1,1 +1,1 @@
-"""What the gateway and the proxies answer alike: errors, headers, request ids."""
+"""The parts of an answer that the gateway and the proxies share: errors, headers, request ids."""

@@ -1,4 +1,4 @@
-"""Errors as HTTP answers, always in one form that OpenAI's clients understand, too.
+"""Errors as HTTP answers, in one form that OpenAI's clients understand.
 
 ``{"error": {"code", "message", "type", "param", "field"?, "request_id"}}``; ``param`` is ``field``
 under OpenAI's name.
@@ -54,7 +54,7 @@ STATUS: dict[str, HTTPStatus] = {
     "timeout": HTTPStatus.GATEWAY_TIMEOUT,
     "rate_limited": HTTPStatus.TOO_MANY_REQUESTS,
 }
-"""Every code of :mod:`cascade_core.errors`."""
+"""The status of every code of :mod:`cascade_core.errors`."""
 
 TRANSPORT_CODES: dict[int, str] = {
     HTTPStatus.BAD_REQUEST: "invalid_value",
@@ -63,7 +63,7 @@ TRANSPORT_CODES: dict[int, str] = {
     HTTPStatus.REQUEST_TIMEOUT: "body_too_slow",
     HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "body_too_large",
 }
-"""Codes of what goes wrong before a route is reached."""
+"""Codes of errors before a route is reached."""
 
 TYPES: dict[int, str] = {
     HTTPStatus.UNAUTHORIZED: "authentication_error",
@@ -74,14 +74,14 @@ TYPES: dict[int, str] = {
 ``server_error`` from 500 on."""
 
 REPAIR_S = 60
-"""Where trying again at once does not help, but the operator may be mending it."""
+"""Retry-After of errors that an operator has to repair first."""
 METHOD_NOT_ALLOWED = "this address does not take this method; see /docs"
 _MAX_SHOWN_CHARS = 64
 _INVALID = "invalid_request_error"
 
 
-def install(app: FastAPI) -> None:
-    """Give the application its error handlers."""
+def install_error_handlers(app: FastAPI) -> None:
+    """Register the handlers that turn exceptions into answers."""
     app.add_exception_handler(CascadeError, _on_cascade_error)
     app.add_exception_handler(RequestValidationError, _on_invalid)
     app.add_exception_handler(HTTPException, _on_http)
@@ -90,7 +90,7 @@ def install(app: FastAPI) -> None:
 def error_response(error: CascadeError, **extra: Any) -> JSONResponse:
     """Return an error's answer; ``extra`` goes beside ``error`` in the body."""
     status = STATUS[error.code]
-    # OpenAI's clients try again by themselves on 409 and from 500 on, unless told not to.
+    # OpenAI's clients retry by themselves on 409 and from 500 on, unless this header forbids it.
     headers = {"x-should-retry": "true" if error.retryable else "false"}
     if error.retryable or status == HTTPStatus.SERVICE_UNAVAILABLE:
         headers["retry-after"] = str(math.ceil(_retry_after_s(error)))
@@ -107,7 +107,7 @@ def _retry_after_s(error: CascadeError) -> float:
 
 
 def error_body(status: int, code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """Return the JSON of an error in the request at hand."""
+    """Return the JSON of an error of the current request."""
     fallback = "server_error" if status >= HTTPStatus.INTERNAL_SERVER_ERROR else _INVALID
     error = {"code": code, "message": message, "type": TYPES.get(status, fallback), "param": field}
     if field:
@@ -162,5 +162,5 @@ def _first_problem(problems: Sequence[dict[str, Any]]) -> tuple[str | None, str]
 
 
 def _shown(text: str) -> str:
-    """Return a client's own text short and without anything that UTF-8 cannot hold."""
+    """Return a client's text shortened, with characters that UTF-8 cannot encode escaped."""
     return json.dumps(text[:_MAX_SHOWN_CHARS])[1:-1]

@@ -1,4 +1,4 @@
-"""Headers of every answer."""
+"""The headers that every answer has."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ DEFAULT_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
     "cache-control": "no-store",
 }
-"""No answer is a page, may be framed, embedded by another site or kept, unless its route says so:
-pages, pictures and shared links set these headers themselves."""
+"""By default an answer is no page, and may not be framed, embedded by another site or cached.
+Pages, pictures and shared links set these headers themselves."""
 
 
 def complete(headers: MutableHeaders, request_id: str) -> None:
-    """Give an answer its one request id, and each default header that its route did not set."""
+    """Set an answer's request id, and each default header that its route did not set."""
     headers[REQUEST_ID_HEADER] = request_id
     for name, value in DEFAULT_HEADERS.items():
         headers.setdefault(name, value)

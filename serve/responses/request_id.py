@@ -1,4 +1,4 @@
-"""The one id of a request: in its answer's headers, in an error's body and in every log line."""
+"""The id of a request: in its answer's headers, in an error's body and in every log record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ulid import ULID
 
 REQUEST_ID_HEADER = "x-request-id"
 HARMLESS = "[A-Za-z0-9._-]{1,64}"
-"""Ids of this form are kept, as a regular expression of Python and of HAProxy."""
+"""The form of a client's id that is kept; a regular expression of Python and of HAProxy."""
 
 
 def chosen_request_id(headers: Headers) -> str:

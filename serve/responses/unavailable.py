@@ -1,4 +1,4 @@
-"""What clients read while no gateway answers them, whichever server says it."""
+"""The messages that clients read while no gateway answers; several servers send them."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ LOST_AND_UNKNOWN = (
     "the process that had this request ended, and may have accepted a job; look at GET /v1/jobs "
     "before you try again"
 )
-"""Of a POST without ``Idempotency-Key``: trying it again could draw twice."""
+"""For a POST without ``Idempotency-Key``: a retry could make a second job."""

@@ -15,7 +15,8 @@ from fastapi import FastAPI
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
-from serve.gateway.application import Services, create_app
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -58,14 +59,15 @@ class Service:
         self.submitted: asyncio.Queue[str] = asyncio.Queue()
         self.door.on_submit = self.submitted.put
         services = Services(
-            chosen,
-            self.database,
-            self.door.blobs,
-            checkpoint,
-            self.door,
-            Moderator((), lambda *_: None),
+            settings=chosen,
+            database=self.database,
+            blobs=self.door.blobs,
+            checkpoint=checkpoint,
+            jobs=self.door,
+            moderator=Moderator((), lambda *_: None),
+            keep_alive_s=0.2,
         )
-        self._app = create_app(services, keep_alive_s=0.2)
+        self._app = create_app(services)
         self._listener: socket.socket | None = None
         self._port = 0
         self._server: uvicorn.Server | None = None
@@ -129,5 +131,5 @@ async def running_service(folder: Path, **settings: Any) -> AsyncIterator[Servic
         yield service
     finally:
         await service.stop()
-        await service.app.state.hub.close()
+        await service.app.state.services.event_hub.close()
         service.database.close()

@@ -12,7 +12,8 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
-from serve.gateway.application import Services, create_app
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -39,7 +40,16 @@ def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
     settings = Settings(data_dir=tmp_path / "data")
     checkpoint = open_checkpoint(ModelSource())
     moderator = Moderator([], lambda *_: None)
-    return create_app(Services(settings, door.database, door.blobs, checkpoint, door, moderator))
+    return create_app(
+        Services(
+            settings=settings,
+            database=door.database,
+            blobs=door.blobs,
+            checkpoint=checkpoint,
+            jobs=door,
+            moderator=moderator,
+        )
+    )
 
 
 def _generate(cascade: Cascade, out: Path, *more: str) -> dict[str, Any]:

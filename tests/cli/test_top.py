@@ -15,7 +15,8 @@ from rich.console import Console
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from serve.cli.top_frame import Snapshot, frame, lost_frame
-from serve.gateway.application import Services, create_app
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -167,7 +168,16 @@ def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
     settings = Settings(data_dir=tmp_path / "data")
     moderator = Moderator([], lambda *_: None)
     checkpoint = open_checkpoint(ModelSource())
-    return create_app(Services(settings, door.database, door.blobs, checkpoint, door, moderator))
+    return create_app(
+        Services(
+            settings=settings,
+            database=door.database,
+            blobs=door.blobs,
+            checkpoint=checkpoint,
+            jobs=door,
+            moderator=moderator,
+        )
+    )
 
 
 def test_once_prints_one_frame_of_a_real_gateway(

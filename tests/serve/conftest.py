@@ -21,7 +21,8 @@ from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker
-from serve.gateway.application import Services, create_app
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings
@@ -186,12 +187,20 @@ def services(
 ) -> Services:
     settings = Settings(data_dir=tmp_path, sync_wait_s=sync_wait_s)
     moderator = Moderator(checkers, lambda *_: None)
-    return Services(settings, database, blobs, checkpoint, door, moderator)
+    return Services(
+        settings=settings,
+        database=database,
+        blobs=blobs,
+        checkpoint=checkpoint,
+        jobs=door,
+        moderator=moderator,
+        keep_alive_s=KEEP_ALIVE_S,
+    )
 
 
 @pytest.fixture
 def app(services: Services) -> FastAPI:
-    return create_app(services, keep_alive_s=KEEP_ALIVE_S)
+    return create_app(services)
 
 
 @pytest_asyncio.fixture

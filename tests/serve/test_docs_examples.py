@@ -42,7 +42,7 @@ def check_pictures(folder: Path, *names: str) -> None:
 
 @pytest.fixture
 def server(app: FastAPI, running: MemoryDoor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
     with Server(app) as server:
         yield server
 

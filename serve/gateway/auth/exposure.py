@@ -1,4 +1,4 @@
-"""Who can reach the service, decided before it starts."""
+"""Checks who can reach the service, before it starts."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ MAKE_A_KEY = "cascade keys create NAME"
 
 
 def check_exposure(settings: Settings) -> str:
-    """Return one sentence about who is answered.
+    """Return one sentence that says which callers are answered.
 
     Raises:
         SettingsInvalid: there are no API keys, and the service would listen beyond this machine or
-            could not tell who asks. No setting allows that.
+            could not tell its callers apart. No setting allows that.
         NotReady: the database does not answer.
         DatabaseNewer: a later release has migrated the database.
     """

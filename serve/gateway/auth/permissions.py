@@ -1,16 +1,16 @@
-"""Who asks, and what they may see.
+"""Callers, and what each may see.
 
-A job belongs to the key that made it; its images and latents belong to the job. Everything of
-others is *not found*, never *forbidden*, so that no id is confirmed.
+A job belongs to the key that made it; its images and latents belong to the job. What belongs to
+other callers is *not found*, never *forbidden*, so that no id is confirmed.
 
     key        sees                     ``user`` on a request
     ---        ----                     ---------------------
-    plain      what it made itself      a label of its jobs, nothing more
-    trusted    what it made itself      whom it acts for: with it, only that user's things
-    admin      everything               as for trusted
-    no keys    everything               as for trusted; only this machine can ask at all
+    plain      its own jobs             a label of its jobs, nothing more
+    trusted    its own jobs             the end user it acts for: it sees that user's jobs only
+    admin      all jobs                 as for trusted
+    no keys    all jobs                 as for trusted; only this machine is admitted
 
-Jobs from before the first key belong to nobody: only admins see them.
+Jobs from before the first key have no owner: only admins see them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from serve.storage.credentials import KeyScope
 from serve.storage.records import JobOwner
 
 SCOPE_ENTRY = "cascade.caller"
-"""Where `serve.gateway.auth.middleware` leaves the caller in the ASGI scope."""
+"""The key of the ASGI scope under which `serve.gateway.auth.middleware` stores the caller."""
 
 _BEARER = Security(
     HTTPBearer(
@@ -42,13 +42,13 @@ _BEARER = Security(
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who sent a request.
+    """The sender of a request.
 
     Attributes:
         key_id: the API key's id; None while the service has no keys.
-        scopes: what it may do.
+        scopes: its permissions.
         user: the end user the request acts for; None: the key itself.
-        sees_unnamed: what was made without a key for no user is there, too, whatever ``user`` is.
+        sees_unnamed: jobs that were made without a key for no user are visible for any ``user``.
     """
 
     key_id: str | None
@@ -58,7 +58,7 @@ class Caller:
 
     @property
     def is_admin(self) -> bool:
-        """Tell whether everything is allowed."""
+        """Return True if the caller may do everything."""
         return "admin" in self.scopes
 
     def require(self, scope: KeyScope) -> None:
@@ -71,14 +71,14 @@ class Caller:
             raise Forbidden(f"this API key does not have the scope {scope!r}")
 
     def sees(self, owner: JobOwner) -> bool:
-        """Tell whether a job of this owner, with all it made, is there for the caller."""
+        """Return True if the caller may see this owner's jobs, images and latents."""
         if not self.is_admin and (self.key_id is None or owner.key_id != self.key_id):
             return False
         is_unnamed = self.sees_unnamed and owner == JobOwner(None, None)
         return self.user is None or owner.user == self.user or is_unnamed
 
     def owner(self, user: str | None) -> JobOwner:
-        """Return to whom a job belongs that the caller makes with this ``user``."""
+        """Return the owner of a job that the caller makes with this ``user``."""
         if self._acts_for_users:
             return JobOwner(self.key_id, user)
         return JobOwner(self.key_id, None, label=user)
@@ -93,8 +93,8 @@ class Caller:
     def varying_for(self, user: str | None) -> Caller:
         """Return the caller of a request whose body names this user and a picture to vary.
 
-        Without keys OpenAI's clients name any user, also beside a picture that was made for none;
-        it is this machine's, and so is the client.
+        Without keys, OpenAI's clients name any user, also to vary a picture that was made for none.
+        Both the picture and the client belong to this machine.
         """
         return replace(self.acting_for(user), sees_unnamed=self.key_id is None)
 
@@ -104,14 +104,14 @@ class Caller:
 
 
 EVERYBODY = Caller(None, frozenset({"admin"}))
-"""Whoever asks from this machine while there are no keys."""
+"""The caller of every request from this machine while there are no keys."""
 
 UserFilter = Annotated[
     str | None,
     Query(
         min_length=1,
         max_length=128,
-        description="Act for this end user: what is not theirs is not found. Needs a trusted key.",
+        description="Act for this end user: others' things are not found. Needs a trusted key.",
     ),
 ]
 
@@ -139,7 +139,7 @@ def _acts(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
 
 
 def check_user(user: str | None) -> None:
-    """Refuse a user's name that could not be one.
+    """Check a user's name.
 
     Raises:
         InvalidRequest: it has unprintable characters.
@@ -148,7 +148,7 @@ def check_user(user: str | None) -> None:
 
 
 def check_printable(name: str, value: str | None) -> None:
-    """Refuse text that no client could mean, and that a database could not hold.
+    """Check that text can be shown and stored.
 
     Raises:
         InvalidRequest: it has unprintable characters.
@@ -158,13 +158,13 @@ def check_printable(name: str, value: str | None) -> None:
 
 
 Reader = Annotated[Caller, Depends(_asks("read"))]
-"""A route's parameter of this type: needs the scope ``read``."""
+"""A route with a parameter of this type needs the scope ``read``."""
 
 Creator = Annotated[Caller, Depends(_asks("create"))]
-"""A route's parameter of this type: needs the scope ``create``."""
+"""A route with a parameter of this type needs the scope ``create``."""
 
 Viewer = Annotated[Caller, Depends(_acts("read"))]
-"""Like Reader, for one thing that ``?user=`` may restrict to an end user's."""
+"""Like Reader, for one job or image; ``?user=`` restricts it to an end user's."""
 
 Editor = Annotated[Caller, Depends(_acts("create"))]
-"""Like Creator, for one thing that ``?user=`` may restrict to an end user's."""
+"""Like Creator, for one job or image; ``?user=`` restricts it to an end user's."""

@@ -1,8 +1,8 @@
 """Links to one image that work without an API key, until they expire.
 
-A link carries its expiry, the id of the key that made it, and an HMAC-SHA256 over all that it says.
-The secret is made on first use and kept in the database, so that all gateways agree and a restart
-changes nothing. A link ends with its image and with its key; a new secret ends all of them.
+A link holds its expiry, the id of the key that made it, and an HMAC-SHA256 over all its parts. The
+secret is made on first use and kept in the database, so that all gateways share it and a restart
+keeps it. A link ends with its image and with its key; a new secret ends all links.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _MAX_EXPIRY_DIGITS = 12
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """What a link says, as it stands in its address.
+    """The parts of a link, as they stand in its address.
 
     Attributes:
         expires: seconds since 1970.
         key: the id of the API key that made it; empty: made without keys.
-        metadata: ``none``: the picture is shown without what is written inside.
+        metadata: ``none``: the image is sent without its metadata.
     """
 
     image_id: str
@@ -45,7 +45,7 @@ class Link:
 
     @property
     def text(self) -> bytes:
-        """Return what is signed; no part of a link that was made here holds a line feed."""
+        """Return the signed text; no part of a link that was made here has a line feed."""
         parts = (_VERSION, self.image_id, self.expires, self.key, self.metadata)
         return "\n".join(parts).encode("utf-8", "replace")
 
@@ -55,7 +55,7 @@ class ShareLinks:
 
     Args:
         database: where the secret is.
-        is_valid_key: tells whether an API key has not been revoked.
+        is_valid_key: returns True if an API key is not revoked.
         clock: seconds since 1970.
     """
 
@@ -78,10 +78,10 @@ class ShareLinks:
         """Return the path and query of a link to an image, and when it expires.
 
         Args:
-            image_id: which image; that it may be shared is the caller's business.
+            image_id: the image; the caller has checked that it may be shared.
             expires_in_s: seconds from now.
-            key_id: of the API key that asks; the link ends with it.
-            has_metadata: show what is written inside the picture, too.
+            key_id: of the API key that makes the link; the link ends with the key.
+            has_metadata: send the image with its metadata.
         """
         expires = str(int(self._clock()) + expires_in_s)
         link = Link(
@@ -90,8 +90,8 @@ class ShareLinks:
             key=key_id or "",
             metadata="" if has_metadata else "none",
         )
-        said = {"expires": expires, "key": link.key, "metadata": link.metadata}
-        query = {name: value for name, value in said.items() if value}
+        parts = {"expires": expires, "key": link.key, "metadata": link.metadata}
+        query = {name: value for name, value in parts.items() if value}
         query["signature"] = await self._sign(link)
         expires_at = datetime.fromtimestamp(int(expires), UTC)
         return f"{SHARED_FOLDER}{image_id}?{urlencode(query)}", expires_at
@@ -120,5 +120,5 @@ class ShareLinks:
 
 
 def end_all_links(database: Database) -> None:
-    """Replace the secret: no link that was made before is valid any more."""
+    """Replace the secret, which ends every link that was made before."""
     database.secrets.replace(_SECRET_NAME)

@@ -1,4 +1,4 @@
-"""CORS: pages of the sites that a setting names may ask the service from a browser."""
+"""CORS: lets web pages of the configured sites use the service from a browser."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ SHOWN_HEADERS = (
     "x-request-id",
     "x-should-retry",
 )
-"""Of an answer, what the scripts of such a page may read besides what browsers show anyway."""
+"""The headers of an answer that a page's scripts may read, beside the always readable ones."""
 
 
 class NamedOrigins:
-    """Answers preflights of the named sites and marks answers for them; others get no such header.
+    """Adds CORS headers to preflights and answers for the configured sites, and to no others.
 
     Their requests need a key as ``Authorization: Bearer``: cookies are never allowed, and a service
     without keys refuses them (`serve.gateway.auth.middleware`).
@@ -43,7 +43,7 @@ class NamedOrigins:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
         origin = Headers(scope=scope).get("origin") if scope["type"] == "http" else None
-        # An answer to a request of no site says that it varies, too: a browser that has shown a
-        # picture would else take it from its cache for a page's script, without permission.
+        # An answer to a request without an origin has ``Vary: Origin``, too. Otherwise a browser
+        # that has shown a picture would give it from its cache to a page's script, unpermitted.
         is_other = origin is not None and origin not in self._origins
         await (self._app if is_other else self._with_cors)(scope, receive, send)

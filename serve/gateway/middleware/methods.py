@@ -1,4 +1,4 @@
-"""Which methods an address takes: a true ``Allow`` in each 405, and HEAD wherever there is GET."""
+"""Methods of an address: a correct ``Allow`` header in each 405, and HEAD wherever there is GET."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from serve.responses.errors import METHOD_NOT_ALLOWED, error_body
 class MethodMiddleware:
     """Answers 405 before a route is looked up, and HEAD as GET without its body.
 
-    A router answers for the first route whose path fits. ``/v1/images/{image_id}`` fits
-    ``/v1/images/generations``, too, so that its methods would be named for that address.
+    A router answers for the first route whose path matches. ``/v1/images/{image_id}`` also matches
+    ``/v1/images/generations``, so the router would name the wrong methods for that address.
 
     Args:
         app: the application inside.
-        routes: all of its routes, with the routers that it includes.
+        routes: all its routes, also those of included routers.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
@@ -51,14 +51,14 @@ class MethodMiddleware:
             await response(scope, receive, send)
 
     def _allowed(self, path: str) -> set[str]:
-        """Return the methods of an address; empty if there is none or a folder of files."""
+        """Return the methods of an address; empty for an unknown address or a folder of files."""
         if path in self._fixed:
             return self._fixed[path]
         fitting = (methods for pattern, methods in self._patterns if pattern.match(path))
         return set().union(*fitting)
 
     async def _head(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer with the headers of GET; what would come after them, even a stream, is stopped."""
+        """Answer with the headers of GET, and stop GET's body, which may be an endless stream."""
         started: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
         async def keep_start(message: Message) -> None:
@@ -79,7 +79,7 @@ class MethodMiddleware:
 
 
 def _leaves(routes: Iterable[BaseRoute]) -> Iterator[Any]:
-    """Yield the routes that take methods, those of included routers as well."""
+    """Yield the routes that have methods, also those of included routers."""
     for route in routes:
         if hasattr(route, "methods"):
             yield route

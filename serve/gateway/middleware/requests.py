@@ -1,4 +1,4 @@
-"""What surrounds every HTTP request: its id, the bounds of its body, the log, the last resort."""
+"""Middlewares of every HTTP request: its id, its body's limits, the access log, uncaught errors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serve.telemetry.tracing import trace_id
 
 @dataclass(frozen=True, slots=True)
 class BodyLimit:
-    """How large a request's body may be, and how long it may take to arrive."""
+    """The maximum size of a request's body, and the time in which it must arrive."""
 
     size_bytes: int
     timeout_s: float
@@ -33,9 +33,9 @@ JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
 _UPLOAD_LIMIT = BodyLimit(16 * 1024 * 1024, 120.0)
 UPLOAD_LIMITS = {
     "/v1/images/variations": _UPLOAD_LIMIT,
-    "/v1/images/edits": _UPLOAD_LIMIT,  # so that clients read why there are none
+    "/v1/images/edits": _UPLOAD_LIMIT,  # so that clients read the 404 that explains it
 }
-"""Routes that take files; the largest PNG of ours, 2048 px of noise, has 13 MB."""
+"""Routes that take files; the service's largest PNG, 2048 px of noise, has 13 MB."""
 
 PROBES = ("/healthz", "/readyz")
 
@@ -43,10 +43,10 @@ logger = logging.getLogger(__name__)
 
 
 class RequestMiddleware:
-    """Gives each request an id, its answer the headers of every answer, and the log a line.
+    """Gives each request an id, its answer the common headers, and writes the access log.
 
-    The client's ``x-request-id`` is kept if it is harmless; it comes back in the answer and is in
-    every log record of the request.
+    A client's own ``x-request-id`` is kept if it is harmless. The id is a header of the answer and
+    part of every log record of the request.
 
     Args:
         app: the application inside.
@@ -71,7 +71,7 @@ class RequestMiddleware:
         with log_context(request_id=request_id, trace_id=trace_id()):
             await self._app(scope, receive, answer.send)
             took_ms = (time.perf_counter() - started_s) * 1000
-            # Probes come every few seconds and would bury everything else.
+            # Probes come every few seconds and would hide the other lines.
             is_routine = scope["path"] in PROBES and answer.status == HTTPStatus.OK
             level = logging.DEBUG if is_routine else logging.INFO
             line = "%s %s -> %d in %.1f ms"
@@ -79,7 +79,7 @@ class RequestMiddleware:
 
 
 class ErrorMiddleware:
-    """Bounds a request's body, and turns what was not caught into a 500.
+    """Limits a request's body, and turns uncaught exceptions into a 500.
 
     Args:
         app: the application inside.
@@ -109,7 +109,7 @@ class ErrorMiddleware:
 
 
 class _Started:
-    """Passes an answer on and remembers its status (0: none yet)."""
+    """Forwards an answer and remembers its status (0: none yet)."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -122,7 +122,7 @@ class _Started:
 
 
 class _Answer(_Started):
-    """Completes an answer with its request id and the headers of every answer."""
+    """Adds the request id and the common headers to an answer."""
 
     def __init__(self, send: Send, request_id: str) -> None:
         super().__init__(send)
@@ -140,9 +140,9 @@ def _claimed_bytes(headers: Headers) -> int:
 
 
 class _Body:
-    """Stops reading a body that is, or grows, larger or takes longer than allowed.
+    """Stops reading a body that is larger or slower than allowed.
 
-    Only a route that reads it is stopped: for others it does not matter.
+    It stops only routes that read the body.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class _Body:
             async with asyncio.timeout_at(None if self._is_complete else self._deadline_s):
                 message = await self._receive()
         except TimeoutError:
-            if self._answer.status:  # nobody needs this body; its sender counts as gone
+            if self._answer.status:  # the body is not needed any more
                 return {"type": "http.disconnect"}
             raise HTTPException(
                 HTTPStatus.REQUEST_TIMEOUT,

@@ -19,11 +19,10 @@ from cascade_core.errors import (
     Unsupported,
 )
 from cascade_core.images.png_metadata import read_png_info
-from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller, Creator
-from serve.gateway.auth.signed_links import ShareLinks
-from serve.gateway.dependencies import Services
+from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, Services, ServicesDep
 from serve.gateway.idempotency import make_claim
+from serve.gateway.lookups import check_model, find_job
 from serve.gateway.openai.schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.openai.stream import ImageStream
 from serve.gateway.openai.translation import (
@@ -36,23 +35,10 @@ from serve.gateway.openai.translation import (
     images_answer,
     vary_body,
 )
+from serve.gateway.openapi import event_stream_content, secured
 from serve.gateway.public_address import public_address
-from serve.gateway.routes.route_parts import (
-    HeldOpen,
-    IdempotencyKey,
-    Needs,
-    check_model,
-    event_stream,
-    secured,
-)
-from serve.gateway.submission import (
-    accept,
-    find_job,
-    resolve,
-    unknown_outcome,
-    wait_for_client,
-)
-from serve.gateway.waiting_clients import Accepted
+from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
+from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
 
 URL_EXPIRES_S = 3600
@@ -92,7 +78,7 @@ router = APIRouter(tags=["OpenAI"])
         200: {
             "description": "The images; with `stream` as Server-Sent Events, and an event `error` "
             "with the usual body if the job fails",
-            "content": event_stream(
+            "content": event_stream_content(
                 _STREAM_EXAMPLE,
                 "image_generation.partial_image",
                 "image_generation.completed",
@@ -104,12 +90,12 @@ router = APIRouter(tags=["OpenAI"])
     },
 )
 async def generate_images(
-    services: Needs,
+    services: ServicesDep,
     caller: Creator,
     http_request: Request,
     body: ImagesBody,
     _held: HeldOpen,
-    idempotency_key: IdempotencyKey = "",
+    idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
     check_model(services, body.model)
@@ -118,35 +104,20 @@ async def generate_images(
         url_of = _url_of(services, caller, http_request)
     output = generate_output(body, url_of)
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
-    accepted = await accept(
-        services,
-        caller,
-        job_body,
-        make_claim(body.model_dump(mode="json"), caller.owner(job_body.user), key=idempotency_key),
-        partial(resolve, services, caller, job_body),
-        may_repeat=bool(idempotency_key),
-        is_waiting=True,
-    )
+    owner = caller.owner(job_body.user)
+    claim = make_claim(body.model_dump(mode="json"), owner, key=idempotency_key)
+    submission = Submission(caller=caller, body=job_body, claim=claim, is_waiting=True)
+    accepted = await submit(services, submission)
     if not body.stream:
-        repeats = bool(idempotency_key)
-        return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
-    # Not read for a new job: a client that left meanwhile would leave it running.
+        return await _answer(services, http_request, submission, accepted, output)
+    # Not read for a new job: a client that leaves meanwhile would leave the job running.
     request = accepted.request or (await find_job(services, caller, accepted.job_id)).request
-    state = http_request.app.state
-    return ImageStream(
-        services,
-        state.hub,
-        request,
-        accepted,
-        output,
-        partial_images=body.partial_images or 0,
-        keep_alive_s=state.keep_alive_s,
-    )
+    return ImageStream(services, request, accepted, output, body.partial_images or 0)
 
 
 @router.post("/v1/images/edits", status_code=HTTPStatus.NOT_FOUND, include_in_schema=False)
 async def edit_image(_caller: Creator, http_request: Request) -> Response:
-    """Tell OpenAI's clients that edits are not offered, once their files have arrived."""
+    """Answer 404 once the files have arrived, so that clients read that edits are not offered."""
     async for _ in http_request.stream():
         pass
     message = (
@@ -162,16 +133,16 @@ async def edit_image(_caller: Creator, http_request: Request) -> Response:
     responses={200: {"description": "The images", "headers": _LOCATION}, **_ERRORS},
 )
 async def vary_image(
-    services: Needs,
+    services: ServicesDep,
     caller: Creator,
     http_request: Request,
     form: Annotated[VariationForm, Form(media_type="multipart/form-data")],
     _held: HeldOpen,
-    idempotency_key: IdempotencyKey = "",
+    idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Draw new details on an image of this service, whose PNG file names its latent.
 
-    The file's pixels are not looked at, and no address in it is followed.
+    The file's pixels are not read, and no address in it is followed.
     """
     check_model(services, form.model)
     url_of = None
@@ -179,39 +150,31 @@ async def vary_image(
         url_of = _url_of(services, caller, http_request)
     output = Output("png", url_of=url_of)
     job_body = vary_body(form, await _latent_id(form))
-
-    async def prepare() -> GenerationRequest:
-        try:
-            request = await resolve(services, caller, job_body)
-        except NotFound as error:
-            raise NotFound(_NO_LATENT, "image") from error
-        except ContentRefused as error:
-            raise ContentRefused(error.message, "image") from error
-        check_same_size(form.size, request)
-        return request
-
     asked = form.model_dump(mode="json", exclude={"image"}) | {"latent_id": job_body.latent_id}
-    accepted = await accept(
-        services,
-        caller,
-        job_body,
-        make_claim(asked, caller.owner(job_body.user), key=idempotency_key),
-        prepare,
-        may_repeat=bool(idempotency_key),
+    submission = Submission(
+        caller=caller,
+        body=job_body,
+        claim=make_claim(asked, caller.owner(job_body.user), key=idempotency_key),
         is_waiting=True,
+        check=partial(check_same_size, form.size),
     )
-    repeats = bool(idempotency_key)
-    return await _answer(services, caller, http_request, accepted, output, may_repeat=repeats)
+    try:
+        accepted = await submit(services, submission)
+    except NotFound as error:
+        raise NotFound(_NO_LATENT, "image") from error
+    except ContentRefused as error:
+        raise ContentRefused(error.message, "image") from error
+    return await _answer(services, http_request, submission, accepted, output)
 
 
 def _wants_urls(body: ImagesBody, default: str) -> bool:
     if body.response_format is None and (body.stream or body.output_compression is not None):
-        return False  # the default is no wish, and addresses do not go with these
+        return False  # the default is not asked for, and addresses do not go with these
     return (body.response_format or default) == "url"
 
 
 def _url_of(services: Services, caller: Caller, http_request: Request) -> UrlOf:
-    """Return what makes addresses that need no key for an hour, as OpenAI's.
+    """Return a function that makes an image's address, which needs no key for an hour.
 
     Raises:
         Unsupported: the service does not know its own address.
@@ -223,16 +186,17 @@ def _url_of(services: Services, caller: Caller, http_request: Request) -> UrlOf:
             "ask for b64_json, or set CASCADE_PUBLIC_URL where it runs"
         )
         raise Unsupported(message, "response_format")
-    links: ShareLinks = http_request.app.state.share_links
 
     async def url_of(image_id: str) -> str:
-        return base_url + (await links.make(image_id, URL_EXPIRES_S, caller.key_id))[0]
+        return (
+            base_url + (await services.share_links.make(image_id, URL_EXPIRES_S, caller.key_id))[0]
+        )
 
     return url_of
 
 
 async def _latent_id(form: VariationForm) -> str:
-    """Return the latent id that a file claims to have; anybody can write anything there."""
+    """Return the latent id in a file's metadata, which is not trusted."""
     info = await asyncio.to_thread(read_png_info, form.image.file)
     latent_id = info.get("latent_id") if info else None
     if not isinstance(latent_id, str):
@@ -242,32 +206,28 @@ async def _latent_id(form: VariationForm) -> str:
 
 async def _answer(
     services: Services,
-    caller: Caller,
     http_request: Request,
-    accepted: Accepted,
+    submission: Submission,
+    accepted: AcceptedJob,
     output: Output,
-    *,
-    may_repeat: bool,
 ) -> Response:
     """Wait for the job and return its images, or why there are none."""
-    wait_s = services.settings.sync_wait_s
-    job_id = accepted.job_id
-    end = http_request.app.state.hub.wait_until_ended(job_id, wait_s)
-    await wait_for_client(services, http_request, accepted, end)
+    wait_s, job_id = services.settings.sync_wait_s, accepted.job_id
+    await wait_until_ended(services, http_request, accepted, wait_s)
     try:
-        job = await find_job(services, caller, job_id)
+        job = await find_job(services, submission.caller, job_id)
         error = failure(job, wait_s)
         if error is not None:
-            return _failed(error, job_id, may_repeat=may_repeat)
+            return _failed(error, job_id, may_repeat=submission.may_repeat)
         answer = await images_answer(services, job, output)
     except NotReady as error:
-        return unknown_outcome(error, job_id, may_repeat=may_repeat)
+        return unknown_outcome(error, job_id, may_repeat=submission.may_repeat)
     headers = {"location": f"/v1/jobs/{job_id}"}
     return JSONResponse(answer.model_dump(exclude_none=True), headers=headers)
 
 
 def _failed(error: CascadeError, job_id: str, *, may_repeat: bool) -> Response:
     response = error_response(error, job_id=job_id)
-    if may_repeat:  # the same key would find this very job again
+    if may_repeat:  # the same key would find this job again
         response.headers["x-should-retry"] = "false"
     return response

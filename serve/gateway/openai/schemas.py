@@ -12,7 +12,7 @@ from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from cascade_core.operations.fields import ImageFormat
-from serve.gateway.schemas.bodies import DecoderFields, DrawingFields, RequiredText, User
+from serve.gateway.schemas.fields import DecoderFields, DrawingFields, RequiredText, User
 
 MAX_PARTIAL_IMAGES = 3
 ModelId = Annotated[str | None, Field(description="An id of `GET /v1/models`.")]
@@ -27,7 +27,7 @@ SizeText = Annotated[
 
 
 def _without_empty(values: Any) -> Any:
-    """Drop what a client sends empty: many send every field that they know, used or not."""
+    """Drop empty fields: many clients send every field that they know."""
     if not isinstance(values, dict):
         return values
     return {
@@ -38,7 +38,7 @@ def _without_empty(values: Any) -> Any:
 
 
 class ImagesBody(DrawingFields):
-    """What to draw, in OpenAI's words; absent values come from the model's defaults.
+    """A request for images in OpenAI's form; absent values come from the model's defaults.
 
     A field that is null or empty counts as absent.
     """
@@ -60,7 +60,11 @@ class ImagesBody(DrawingFields):
     stream: bool | None = Field(None, description="Answer with Server-Sent Events.")
     partial_images: Annotated[
         int | None,
-        Field(ge=0, le=MAX_PARTIAL_IMAGES, description="Pictures on the way, of each image."),
+        Field(
+            ge=0,
+            le=MAX_PARTIAL_IMAGES,
+            description="Maximum number of partial images of each image.",
+        ),
     ] = None
     user: User = None
     safety_identifier: User = None
@@ -73,7 +77,7 @@ class ImagesBody(DrawingFields):
 
 
 class VariationForm(DecoderFields):
-    """An image of ours, to be drawn again with other details.
+    """An image of this service, to be made again with other details.
 
     A field that is empty counts as absent.
     """
@@ -84,7 +88,7 @@ class VariationForm(DecoderFields):
     image: UploadFile = Field(description="A PNG file that this service made.")
     model: ModelId = None
     size: Annotated[
-        str | None, Field(description="That of the image, if given; a variation keeps it.")
+        str | None, Field(description="The image's own size, or absent: a variation keeps it.")
     ] = None
     response_format: Form | None = Field(
         None, description="`url` if absent, unless the service is set otherwise."
@@ -93,14 +97,14 @@ class VariationForm(DecoderFields):
 
 
 class TokenDetails(BaseModel):
-    """Nothing is counted in tokens here; clients expect the fields."""
+    """Always 0, as this service counts no tokens; clients expect the fields."""
 
     image_tokens: Literal[0] = 0
     text_tokens: Literal[0] = 0
 
 
 class Usage(BaseModel):
-    """Nothing is counted in tokens here; clients expect the fields."""
+    """Always 0, as this service counts no tokens; clients expect the fields."""
 
     total_tokens: Literal[0] = 0
     input_tokens: Literal[0] = 0
@@ -129,4 +133,4 @@ class ImagesAnswer(BaseModel):
     size: str
     usage: Usage = Usage()
     job_id: str
-    warnings: list[str] = Field(description="What was asked for and had no effect.")
+    warnings: list[str] = Field(description="About what was asked for and had no effect.")

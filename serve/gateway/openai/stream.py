@@ -1,4 +1,4 @@
-"""A job's events as OpenAI streams images: pictures on the way, then each finished one."""
+"""Streams a job's images as OpenAI does: partial images first, then each finished one."""
 
 from __future__ import annotations
 
@@ -17,13 +17,11 @@ from cascade_core.errors import Cancelled, CascadeError, NotFound
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images.image_files import convert_image
 from cascade_core.request import GenerationRequest
-from serve.gateway.abandoned_jobs import forsake
 from serve.gateway.dependencies import Services
-from serve.gateway.event_hub import EventHub
 from serve.gateway.openai.schemas import Usage
 from serve.gateway.openai.translation import Output, image_b64, size_text
 from serve.gateway.sse import EventStream
-from serve.gateway.waiting_clients import Accepted
+from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import STATUS, error_body
 from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.records import EventRow
@@ -32,15 +30,15 @@ from serve.storage.records import EventRow
 def partial_previews(
     request: GenerationRequest, partial_images: int, previews: int, *, is_watched: bool = False
 ) -> frozenset[tuple[str, int]]:
-    """Return after which (stage, step) an image's partial images come.
+    """Return the (stage, step) after which an image's partial images come.
 
-    The last preview of Stage C shows the composition, that of Stage B the details, the middle one
-    of Stage C the first idea: in this order they are worth waiting for.
+    By their worth to the client: the last preview of Stage C shows the composition, that of Stage B
+    the details, the middle one of Stage C the first idea.
 
     Args:
-        request: the job's.
-        partial_images: how many there may be.
-        previews: how many each stage makes; Stage B never more than one.
+        request: of the job.
+        partial_images: maximum number.
+        previews: how many each stage makes; Stage B makes at most one.
         is_watched: checkers look at compositions, so that Stage C's last one alone is shown.
     """
     if request.kind != "generate":
@@ -58,32 +56,27 @@ def partial_previews(
 
 
 class ImageStream(EventStream):
-    """Server-Sent Events of a job; a client that leaves takes the job along.
+    """Server-Sent Events of a job; a client that leaves early may cancel the job.
 
     Args:
-        services, hub: where the job's events and bytes are.
-        request: what the job draws.
+        services: the job's events and bytes.
+        request: of the job.
         accepted: the job.
-        output: how the images are wanted.
-        partial_images: at most so many pictures on the way, of each image.
-        keep_alive_s: seconds between comments while nothing happens.
+        output: the form of the images.
+        partial_images: maximum number of partial images of each image.
     """
 
     def __init__(
         self,
         services: Services,
-        hub: EventHub,
         request: GenerationRequest,
-        accepted: Accepted,
+        accepted: AcceptedJob,
         output: Output,
-        *,
         partial_images: int,
-        keep_alive_s: float,
     ) -> None:
         location = {"location": f"/v1/jobs/{accepted.job_id}"}
-        super().__init__(self._messages(), keep_alive_s, location)
+        super().__init__(self._messages(), services.keep_alive_s, location)
         self._services = services
-        self._hub = hub
         self._job_id = accepted.job_id
         self._accepted = accepted
         self._is_over = False
@@ -99,17 +92,16 @@ class ImageStream(EventStream):
         self._counts: Counter[int] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the stream; a client that leaves before the end may take the job along."""
-        waiters = self._services.waiters
-        waiters.join(self._accepted)
+        """Send the stream; a client that leaves before the end may cancel the job."""
+        waiting_clients = self._services.waiting_clients
+        waiting_clients.join(self._accepted)
         try:
             await super().__call__(scope, receive, send)
         finally:
-            if waiters.leave(self._accepted, is_answered=self._is_over):
-                forsake(self._services, self._job_id)
+            waiting_clients.leave(self._accepted, is_answered=self._is_over)
 
     async def _messages(self) -> AsyncGenerator[ServerSentEvent]:
-        async with aclosing(self._hub.follow(self._job_id)) as events:
+        async with aclosing(self._services.event_hub.follow(self._job_id)) as events:
             async for event in events:
                 body = await self._shown(event)
                 if body is not None:
@@ -120,7 +112,7 @@ class ImageStream(EventStream):
     async def _shown(self, event: EventRow) -> dict[str, Any] | None:
         try:
             return await self._translated(event)
-        except CascadeError as error:  # an image that was deleted, say
+        except CascadeError as error:  # for example, an image was deleted
             return self._error(error.to_dict())
 
     async def _translated(self, event: EventRow) -> dict[str, Any] | None:
@@ -140,7 +132,7 @@ class ImageStream(EventStream):
         is_wanted = (stage, step) in self._wanted and (index, stage, step) not in self._partials
         if not is_wanted or "preview_url" not in data:
             return None
-        self._partials.add((index, stage, step))  # a stage that is run again shows it again
+        self._partials.add((index, stage, step))  # a stage that runs again sends it again
         name = data["preview_url"].rpartition("/")[2]
         try:
             preview = await self._services.blobs.get(preview_key_from_name(self._job_id, name))

@@ -1,4 +1,4 @@
-"""OpenAI's images API in the words of ours, and back."""
+"""Translates between OpenAI's images API and ours."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ from cascade_core.operations.fields import ImageFormat, check_side
 from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
-from serve.gateway.schemas.bodies import DecoderFields, DrawingFields, JobBody
+from serve.gateway.schemas.fields import DecoderFields, DrawingFields
+from serve.gateway.schemas.jobs import JobBody
 from serve.storage.blobs.blob_keys import image_key
 from serve.storage.records import Job
 
@@ -32,13 +33,13 @@ UrlOf = Callable[[str], Awaitable[str]]
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How a client wants its images.
+    """The form in which a client wants its images.
 
     Attributes:
         image_format: of the files.
         quality: 0 to 100; None: as stored.
         url_of: makes an image's address from its id; None: as Base64 in the answer.
-        warnings: what the client asked for and does not get.
+        warnings: about what the client asked for and does not get.
     """
 
     image_format: ImageFormat
@@ -51,13 +52,13 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
     """Return the job that makes these images.
 
     Raises:
-        InvalidRequest: the size is none, or not one that the model draws.
+        InvalidRequest: the size cannot be read, or the model does not make it.
     """
     values = body.model_dump(include={"prompt", *DrawingFields.model_fields})
     size = body.size or "auto"
     if size != "auto":
         values |= _sides(size, max_side_px)
-    # Another quality than ours is made on the way out, and from what lost nothing before.
+    # Another quality is made when the image is sent, from a stored file without losses.
     stored = "png" if body.output_compression is not None else body.output_format or "png"
     return JobBody(**values, format=stored, user=body.safety_identifier or body.user)
 
@@ -69,10 +70,10 @@ def vary_body(form: VariationForm, latent_id: str) -> JobBody:
 
 
 def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:
-    """Return how the images are wanted; ``url_of`` makes their addresses if those are wanted.
+    """Return the form of the images; ``url_of`` makes their addresses if the client wants those.
 
     Raises:
-        Unsupported: addresses together with what only bytes can have.
+        Unsupported: the client wants addresses and something that only bytes can have.
     """
     image_format = body.output_format or "png"
     warnings = []
@@ -92,7 +93,7 @@ def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:
 
 
 def check_same_size(size: str | None, request: GenerationRequest) -> None:
-    """Check that the size asked of a variation, if any, is the image's own.
+    """Check that a variation's size, if the client names one, is the image's own.
 
     Raises:
         InvalidRequest: it is not.
@@ -108,7 +109,7 @@ def size_text(request: GenerationRequest) -> str:
 
 
 def failure(job: Job, waited_s: float) -> CascadeError | None:
-    """Return why a job that a client waited for has no images to show; None if it has."""
+    """Return why a job that a client waited for has no images; None if it has images."""
     if job.state == "succeeded":
         return None
     if job.state == "failed":
@@ -150,7 +151,7 @@ async def images_answer(services: Services, job: Job, output: Output) -> ImagesA
 async def image_b64(
     services: Services, image_id: str, request: GenerationRequest, output: Output
 ) -> str:
-    """Return a stored image as the client wants it, in Base64; raises what the store raises."""
+    """Return a stored image in the client's form, in Base64; raises what the store raises."""
     try:
         data = await services.blobs.get_known(image_key(image_id, request.format), "this image")
     except Gone as error:

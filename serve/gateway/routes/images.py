@@ -1,4 +1,4 @@
-"""``/v1/images`` and ``/v1/latents``: the bytes that jobs made."""
+"""``/v1/images`` and ``/v1/latents``: the images and latents that jobs made."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from starlette.responses import Response
 
 from cascade_core.errors import Gone, NotFound
 from cascade_core.operations.fields import ImageFormat
-from serve.gateway.auth.permissions import Caller, Editor, Viewer
-from serve.gateway.dependencies import Services
-from serve.gateway.routes.route_parts import Needs, check_id, check_sees, secured
+from serve.gateway.auth.permissions import Editor, Viewer
+from serve.gateway.dependencies import Services, ServicesDep
+from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
+from serve.gateway.openapi import secured
 from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
 from serve.storage.records import ImageRow
@@ -59,7 +60,7 @@ router = APIRouter(tags=["images"])
     },
 )
 async def get_image(
-    services: Needs,
+    services: ServicesDep,
     caller: Viewer,
     image_id: str,
     request: Request,
@@ -67,7 +68,7 @@ async def get_image(
     metadata: MetadataQuery = "all",
 ) -> Response:
     """Return an image, with its request and ids in its metadata."""
-    image = await find_image(services, caller, image_id)
+    image = not_deleted(await find_image(services, caller, image_id))
     variant = Variant(image_format or image.format, metadata)
     response = await image_response(services, request, image, variant, OWN_CACHING)
     response.headers["x-latent-id"] = image.latent_id
@@ -81,13 +82,12 @@ async def get_image(
     response_class=Response,
     responses={204: {"description": "Deleted"}, **secured(HTTPStatus.NOT_FOUND)},
 )
-async def delete_image(services: Needs, caller: Editor, image_id: str) -> Response:
+async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> Response:
     """Delete an image with its previews and its latent; deleting it again is no error.
 
     A variation's latent belongs to the image it was made from and stays with that one.
     """
-    found = await _find(services, image_id)
-    await check_sees(services, caller, "image", found.job_id)
+    await find_image(services, caller, image_id)
     deleted = await services.database.run(services.database.images.delete, image_id)
     if deleted is None:
         raise NotFound("there is no such image")
@@ -108,7 +108,7 @@ async def delete_image(services: Needs, caller: Editor, image_id: str) -> Respon
         **secured(*LOST),
     },
 )
-async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Response:
+async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> Response:
     """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
     check_id("latent", latent_id)
     row = await services.database.run(services.database.images.latent, latent_id)
@@ -121,23 +121,6 @@ async def get_latent(services: Needs, caller: Viewer, latent_id: str) -> Respons
     return Response(data, media_type=MSGPACK)
 
 
-async def find_image(services: Services, caller: Caller, image_id: str) -> ImageRow:
-    """Return an image that is ready and there for the caller.
-
-    Raises:
-        NotFound: there is none under this id, or it is somebody else's.
-        Gone: it was deleted.
-    """
-    image = await _find(services, image_id)
-    await check_sees(services, caller, "image", image.job_id)
-    return _not_deleted(image)
-
-
-async def ready_image(services: Services, image_id: str) -> ImageRow:
-    """Return an image that is ready, whoever asks; raises like :func:`find_image`."""
-    return _not_deleted(await _find(services, image_id))
-
-
 async def image_response(
     services: Services,
     request: Request,
@@ -145,7 +128,7 @@ async def image_response(
     variant: Variant,
     caching: Mapping[str, str],
 ) -> Response:
-    """Return the image's bytes as they are wanted, or 304 if the client has them.
+    """Return the image's bytes in the wanted form, or 304 if the client has them.
 
     Raises:
         NotReady: too many conversions are waiting, or the store does not answer.
@@ -167,18 +150,3 @@ def _has_already(request: Request, etag: str) -> bool:
     known = ",".join(request.headers.getlist("if-none-match"))
     tags = {tag.strip().removeprefix("W/") for tag in known.split(",")}
     return etag in tags or tags == {"*"}
-
-
-async def _find(services: Services, image_id: str) -> ImageRow:
-    """Return an image that may have been deleted."""
-    check_id("image", image_id)
-    image = await services.database.run(services.database.images.get, image_id)
-    if image is None:
-        raise NotFound("there is no such image")
-    return image
-
-
-def _not_deleted(image: ImageRow) -> ImageRow:
-    if image.deleted_at is not None:
-        raise Gone("this image was deleted")
-    return image

@@ -1,11 +1,10 @@
-"""``/v1/jobs``: create, follow, list, cancel."""
+"""``/v1/jobs``: create, show, list, change, cancel and follow jobs."""
 
 from __future__ import annotations
 
 import re
 from contextlib import nullcontext
 from dataclasses import replace
-from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -13,6 +12,7 @@ from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound, NotReady
+from cascade_core.job_states import TERMINAL_STATES, JobState
 from serve.gateway.auth.permissions import (
     Creator,
     Editor,
@@ -21,29 +21,15 @@ from serve.gateway.auth.permissions import (
     check_printable,
     check_user,
 )
-from serve.gateway.event_hub import sse_response
+from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, ServicesDep, hold_open
 from serve.gateway.idempotency import make_claim
+from serve.gateway.lookups import check_id, check_sees, find_job
+from serve.gateway.openapi import event_stream_content, secured
 from serve.gateway.routes.images import OWN_CACHING
-from serve.gateway.routes.route_parts import (
-    HeldOpen,
-    IdempotencyKey,
-    Needs,
-    check_id,
-    check_sees,
-    event_stream,
-    hold_open,
-    secured,
-)
-from serve.gateway.schemas.bodies import JobAnswer, JobBody, JobList, JobPatch
-from serve.gateway.submission import (
-    accept,
-    find_job,
-    resolve,
-    unknown_outcome,
-    wait_for_client,
-)
+from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
+from serve.gateway.sse import job_event_stream
+from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
 from serve.storage.blobs.blob_keys import preview_key_from_name
-from serve.storage.records import TERMINAL_STATES, JobState
 
 MAX_WAIT_S = 120.0
 MAX_PAGE = 200
@@ -93,49 +79,40 @@ router = APIRouter(tags=["jobs"])
     },
 )
 async def create_job(
-    services: Needs,
+    services: ServicesDep,
     caller: Creator,
     http_request: Request,
     body: JobBody,
     prefer: Annotated[
-        str, Header(description="`wait=30` answers the job's end if it comes in time.")
+        str, Header(description="`wait=30` answers with the ended job if it ends in time.")
     ] = "",
-    idempotency_key: IdempotencyKey = "",
+    idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
 
     A client that closes the connection while it waits cancels the job, unless another request with
-    the same id or Idempotency-Key waits for it; the key can be used again then.
+    the same id or Idempotency-Key waits for it; the key is then free for a new job.
     """
     asked = body.model_dump(mode="json", exclude={"id"})
     claim = make_claim(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
-    may_repeat = bool(body.id or idempotency_key)
-    with hold_open(http_request) if wait_s else nullcontext():
-        accepted = await accept(
-            services,
-            caller,
-            body,
-            claim,
-            partial(resolve, services, caller, body),
-            may_repeat=may_repeat,
-            is_waiting=wait_s > 0,
-        )
+    submission = Submission(caller=caller, body=body, claim=claim, is_waiting=wait_s > 0)
+    with hold_open(services, http_request) if wait_s else nullcontext():
+        accepted = await submit(services, submission)
         job_id = accepted.job_id
         try:
             if wait_s:
-                end = http_request.app.state.hub.wait_until_ended(job_id, wait_s)
-                await wait_for_client(services, http_request, accepted, end)
+                await wait_until_ended(services, http_request, accepted, wait_s)
             job = await find_job(services, caller, job_id)
         except NotReady as error:
-            return unknown_outcome(error, job_id, may_repeat=may_repeat)
+            return unknown_outcome(error, job_id, may_repeat=submission.may_repeat)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
 
 
 @router.get("/v1/jobs", response_model=JobList, responses=secured(HTTPStatus.BAD_REQUEST))
 async def list_jobs(
-    services: Needs,
+    services: ServicesDep,
     caller: Reader,
     state: JobState | None = None,
     user: Annotated[str | None, Query(max_length=128)] = None,
@@ -146,14 +123,14 @@ async def list_jobs(
         Query(
             min_length=1,
             max_length=64,
-            description="Only the caller's own with this `client_state.inbox`.",
+            description="Only the caller's own jobs with this `client_state.inbox`.",
         ),
     ] = None,
 ) -> Response:
-    """List the caller's jobs, an admin's key everybody's; newest first, page by page."""
+    """List the caller's jobs, or all jobs for an admin's key; newest first, page by page."""
     check_user(user)
     check_printable("inbox", inbox)
-    # A client delivers where a job of its inbox says: only its own key may have said so.
+    # A client delivers results where a job's client_state says: only its own key may write there.
     owner = caller.key_id if inbox or not caller.is_admin else None
     found, next_cursor = await services.database.run(
         services.database.jobs.page, state, user, cursor, limit, owner, inbox
@@ -162,7 +139,7 @@ async def list_jobs(
 
 
 @router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND))
-async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
+async def get_job(services: ServicesDep, caller: Viewer, job_id: str) -> Response:
     """Return a job as it stands."""
     return JSONResponse((await find_job(services, caller, job_id)).to_json())
 
@@ -173,15 +150,15 @@ async def get_job(services: Needs, caller: Viewer, job_id: str) -> Response:
     responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def change_job(
-    services: Needs, caller: Editor, job_id: str, body: JobPatch | None = None
+    services: ServicesDep, caller: Editor, job_id: str, body: JobPatch | None = None
 ) -> Response:
-    """Give a job another `client_state` and return it; 409 if not the expected one is there."""
+    """Replace a job's `client_state` and return the job; 409 if it is not the expected one."""
     job = await find_job(services, caller, job_id)
     if body is not None and "client_state" in body.model_fields_set:
         await services.database.run(
             services.database.jobs.replace_client_state, job_id, body.client_state, body.expected
         )
-        # Not read again: should that fail, a second try would find the state changed already.
+        # Not read again: if that failed, a second try would find the state changed already.
         job = replace(job, client_state=body.client_state)
     return JSONResponse(job.to_json())
 
@@ -189,7 +166,7 @@ async def change_job(
 @router.delete(
     "/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND)
 )
-async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
+async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Response:
     """Cancel a job and return it; a job that had ended stays as it is."""
     await find_job(services, caller, job_id)
     await services.jobs.cancel(job_id)
@@ -203,18 +180,17 @@ async def cancel_job(services: Needs, caller: Editor, job_id: str) -> Response:
         200: {
             "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
             "failed and cancelled, after which the stream ends",
-            "content": event_stream(
+            "content": event_stream_content(
                 _STREAM_EXAMPLE, "queued", "progress", "image", *TERMINAL_STATES
             ),
         },
-        204: {"description": "The last event was seen already; do not connect again"},
+        204: {"description": "The client has seen the last event; do not connect again"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
     },
 )
 async def follow_job(
-    services: Needs,
+    services: ServicesDep,
     caller: Viewer,
-    request: Request,
     job_id: str,
     _held: HeldOpen,
     last_event_id: Annotated[
@@ -224,10 +200,10 @@ async def follow_job(
     """Stream a job's events, past ones first; live ones follow within about 25 ms."""
     after_id = _event_id(last_event_id)
     job = await find_job(services, caller, job_id)
-    state = request.app.state
-    if job.is_terminal and not await state.hub.has_events(job_id, after_id):
+    hub = services.event_hub
+    if job.is_terminal and not await hub.has_events(job_id, after_id):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return sse_response(state.hub, job_id, after_id, state.keep_alive_s)
+    return job_event_stream(hub, job_id, after_id, services.keep_alive_s)
 
 
 @router.get(
@@ -241,7 +217,7 @@ async def follow_job(
         **secured(HTTPStatus.NOT_FOUND),
     },
 )
-async def get_preview(services: Needs, caller: Viewer, job_id: str, name: str) -> Response:
+async def get_preview(services: ServicesDep, caller: Viewer, job_id: str, name: str) -> Response:
     """Return a preview; progress events carry its address."""
     await check_sees(services, caller, "preview", check_id("preview", job_id))
     try:
@@ -252,9 +228,9 @@ async def get_preview(services: Needs, caller: Viewer, job_id: str, name: str) -
 
 
 def _wait_s(prefer: str) -> float:
-    """Return how long the client wants to wait; 0 without a readable wish (RFC 7240)."""
-    wish = _WAIT.search(prefer)
-    return min(float(wish[1]), MAX_WAIT_S) if wish else 0.0
+    """Return the seconds that the client wants to wait; 0 if the header names none (RFC 7240)."""
+    wait = _WAIT.search(prefer)
+    return min(float(wait[1]), MAX_WAIT_S) if wait else 0.0
 
 
 def _event_id(text: str) -> int:

@@ -9,8 +9,10 @@ from starlette.responses import Response
 
 from cascade_core.errors import NotFound
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
-from serve.gateway.routes.route_parts import Needs, check_id, secured
-from serve.gateway.schemas.bodies import Preference, PreferenceBody
+from serve.gateway.dependencies import ServicesDep
+from serve.gateway.lookups import check_id
+from serve.gateway.openapi import secured
+from serve.gateway.schemas.service import Preference, PreferenceBody
 from serve.storage.records import JobOwner
 
 router = APIRouter(tags=["preferences"])
@@ -21,8 +23,8 @@ router = APIRouter(tags=["preferences"])
     response_model=Preference,
     responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
 )
-async def get_preference(services: Needs, caller: Viewer, name: str) -> Preference:
-    """Return what the caller, or the end user it acts for, keeps under a name."""
+async def get_preference(services: ServicesDep, caller: Viewer, name: str) -> Preference:
+    """Return the value that the caller, or the end user it acts for, keeps under a name."""
     store = services.database.preferences
     value = await services.database.run(store.get, _owner(caller), check_id("preference", name))
     if value is None:
@@ -36,9 +38,9 @@ async def get_preference(services: Needs, caller: Viewer, name: str) -> Preferen
     responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def put_preference(
-    services: Needs, caller: Editor, name: str, body: PreferenceBody
+    services: ServicesDep, caller: Editor, name: str, body: PreferenceBody
 ) -> Preference:
-    """Keep a value under a name, in the place of what was there."""
+    """Keep a value under a name; it replaces an earlier one."""
     store = services.database.preferences
     await services.database.run(store.put, _owner(caller), check_id("preference", name), body.value)
     return Preference(name=name, value=body.value)
@@ -53,8 +55,8 @@ async def put_preference(
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
     },
 )
-async def delete_preference(services: Needs, caller: Editor, name: str) -> Response:
-    """Forget a value; forgetting it again is no error."""
+async def delete_preference(services: ServicesDep, caller: Editor, name: str) -> Response:
+    """Delete a value; deleting it again is no error."""
     store = services.database.preferences
     await services.database.run(store.delete, _owner(caller), check_id("preference", name))
     return Response(status_code=HTTPStatus.NO_CONTENT)

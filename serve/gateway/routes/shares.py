@@ -1,8 +1,7 @@
-"""``/v1/images/{id}/share`` and ``/v1/shared``: one image for people without an API key."""
+"""``/v1/images/{id}/share`` and ``/v1/shared``: links to one image that need no API key."""
 
 from __future__ import annotations
 
-import ipaddress
 from http import HTTPStatus
 from typing import Annotated
 
@@ -10,53 +9,27 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from serve.gateway.auth.permissions import Viewer
-from serve.gateway.auth.signed_links import SHARED_FOLDER, Link, ShareLinks
+from serve.gateway.auth.signed_links import SHARED_FOLDER, Link
+from serve.gateway.dependencies import ServicesDep
+from serve.gateway.lookups import find_image, find_shared_image, not_deleted
+from serve.gateway.openapi import errors, secured
 from serve.gateway.public_address import public_address
-from serve.gateway.rate_limiter import RateLimiter
 from serve.gateway.routes.images import (
     IMAGE_CONTENT,
     LOST,
     FormatQuery,
-    find_image,
     image_response,
-    ready_image,
 )
-from serve.gateway.routes.route_parts import Needs, errors, secured
-from serve.gateway.schemas.bodies import ShareAnswer, ShareBody
+from serve.gateway.schemas.service import ShareAnswer, ShareBody
 from serve.storage.blobs.converted_images import Variant
 from serve.storage.records import iso_utc
 
-PER_IMAGE, PER_CLIENT = 1200, 300
-"""Requests per minute that a gateway process answers."""
 CACHING = {
-    "cache-control": "private, max-age=60",  # so long may a link outlive its end in a browser
+    "cache-control": "private, max-age=60",  # an ended link may live on in a browser this long
     "cross-origin-resource-policy": "cross-origin",
 }
 
 router = APIRouter(tags=["images"])
-
-
-class SharedLimits:
-    """How often shared images may be asked for, of which no API key keeps count.
-
-    Args:
-        knows_clients: requests come from the address of who asks, not from a proxy's.
-    """
-
-    def __init__(self, knows_clients: bool) -> None:
-        self._knows_clients = knows_clients
-        self._images = RateLimiter("this picture may be asked for {} times per minute")
-        self._clients = RateLimiter("you may ask for {} shared pictures per minute")
-
-    def take(self, image_id: str, address: str) -> None:
-        """Count one request.
-
-        Raises:
-            RateLimited: the image, or this client, was asked for or has asked too often.
-        """
-        if self._knows_clients:
-            self._clients.take(_household(address), PER_CLIENT)
-        self._images.take(image_id, PER_IMAGE)
 
 
 @router.post(
@@ -65,7 +38,7 @@ class SharedLimits:
     responses=secured(HTTPStatus.BAD_REQUEST, *LOST),
 )
 async def share_image(
-    services: Needs,
+    services: ServicesDep,
     caller: Viewer,
     request: Request,
     image_id: str,
@@ -75,12 +48,11 @@ async def share_image(
 
     It ends when it expires, when the image is deleted, and when the key that made it is revoked.
     """
-    wish = body or ShareBody()
-    image = await find_image(services, caller, image_id)
-    links: ShareLinks = request.app.state.share_links
-    has_metadata = wish.metadata == "all"
-    path, expires_at = await links.make(
-        image.id, wish.expires_in_s, caller.key_id, has_metadata=has_metadata
+    wanted = body or ShareBody()
+    image = not_deleted(await find_image(services, caller, image_id))
+    has_metadata = wanted.metadata == "all"
+    path, expires_at = await services.share_links.make(
+        image.id, wanted.expires_in_s, caller.key_id, has_metadata=has_metadata
     )
     base_url = public_address(services.settings, request) or ""
     return ShareAnswer(url=base_url + path, expires_at=iso_utc(expires_at) or "")
@@ -102,7 +74,7 @@ async def share_image(
     },
 )
 async def get_shared_image(
-    services: Needs,
+    services: ServicesDep,
     request: Request,
     image_id: str,
     expires: str = "",
@@ -112,22 +84,9 @@ async def get_shared_image(
     image_format: FormatQuery = None,
 ) -> Response:
     """Return an image by a link that `share` made."""
-    links: ShareLinks = request.app.state.share_links
-    limits: SharedLimits = request.app.state.shared_limits
     link = Link(image_id=image_id, expires=expires, key=key, metadata=metadata)
-    await links.check(link, signature)
-    limits.take(image_id, request.client.host if request.client else "")
-    image = await ready_image(services, image_id)
+    await services.share_links.check(link, signature)
+    services.shared_image_limiter.take(image_id, request.client.host if request.client else "")
+    image = await find_shared_image(services, image_id)
     variant = Variant(image_format or image.format, "none" if metadata else "all")
     return await image_response(services, request, image, variant, CACHING)
-
-
-def _household(address: str) -> str:
-    """Return what one client may not change at will: of an IPv6 address, its network."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped is None:
-        return str(ipaddress.ip_network((found, 64), strict=False))
-    return str(found)

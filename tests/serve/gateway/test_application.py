@@ -9,8 +9,8 @@ import pytest
 
 from cascade_core.errors import InvalidRequest, OutOfMemory
 from cascade_core.request import GenerationRequest
+from serve.gateway import readiness
 from serve.gateway.event_hub import EventHub
-from serve.gateway.routes import service as service_routes
 from tests.serve.memory_door import MemoryDoor
 
 NOT_THERE = [
@@ -233,7 +233,7 @@ async def test_the_service_is_alive_and_ready(client: httpx.AsyncClient) -> None
 async def test_readyz_says_what_is_missing(
     client: httpx.AsyncClient, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
     door.states["StageC"] = "loading the model"
     answer = await client.get("/readyz")
     assert answer.status_code == 503

@@ -14,9 +14,9 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
+from serve.gateway.limits import StreamLimiter
 from serve.gateway.middleware import requests as middleware
 from serve.gateway.middleware.requests import BodyLimit
-from serve.gateway.stream_limiter import HeldRequests
 from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
@@ -31,7 +31,7 @@ Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are read again for every request."""
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
 
 
 @pytest.fixture
@@ -141,11 +141,11 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
     deaf.connect(("127.0.0.1", live_client.base_url.port or 0))
     deaf.sendall(stream_request(job_id).encode())
-    await until(lambda: app.state.hub.open_streams == 1)
+    await until(lambda: app.state.services.event_hub.open_streams == 1)
     for step in range(1500):
         door.database.jobs.record_progress(job_id, "c", step, 1500, 0)
-    await until(lambda: app.state.hub.open_streams == 0)
-    await until(lambda: app.state.held.count == 0)
+    await until(lambda: app.state.services.event_hub.open_streams == 0)
+    await until(lambda: app.state.services.stream_limiter.count == 0)
     deaf.close()
 
 
@@ -157,8 +157,8 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     make_job: JobMaker,
     bearer: Bearer,
 ) -> None:
-    app.state.held = HeldRequests(STREAMS + 1, STREAMS)
-    app.state.keep_alive_s = 5.0
+    app.state.services.stream_limiter = StreamLimiter(STREAMS + 1, STREAMS)
+    app.state.services.keep_alive_s = 5.0
     greedy, other = bearer("admin"), bearer("admin")
     job = make_job()
     door.database.jobs.insert(job)
@@ -180,18 +180,18 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
 
     for _, gone in opened:
         vanish(gone)
-    await until(lambda: app.state.held.count == 1)
+    await until(lambda: app.state.services.stream_limiter.count == 1)
     door.database.jobs.finish(job.id, "cancelled")
     await soon(reader.readuntil(b"event: cancelled"))
-    await until(lambda: app.state.held.count == 0)
-    assert app.state.hub.open_streams == 0
+    await until(lambda: app.state.services.stream_limiter.count == 0)
+    assert app.state.services.event_hub.open_streams == 0
     writer.close()
 
 
 async def test_a_wait_counts_as_held_open_and_a_plain_request_does_not(
     client: httpx.AsyncClient, app: FastAPI
 ) -> None:
-    app.state.held = HeldRequests(10, 0)
+    app.state.services.stream_limiter = StreamLimiter(10, 0)
     waiting = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=9"})
     assert waiting.status_code == 429
     drawing = await client.post("/v1/images/generations", json={"prompt": "x"})

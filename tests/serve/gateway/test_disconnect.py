@@ -1,4 +1,4 @@
-"""A client that leaves: one that waits takes its job along, one that only watches does not."""
+"""A client that leaves: its job is cancelled if it waited, and goes on if it only watched."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from fastapi import FastAPI, Request
 
 from cascade_core.request import GenerationRequest
-from serve.gateway.submission import wait_for_client
-from serve.gateway.waiting_clients import Accepted, Waiters
+from serve.gateway.submission import wait_until_ended
+from serve.gateway.waiting_clients import AcceptedJob, WaitingClients
 from serve.storage.records import Claim, JobOwner
 from tests.limits import HANG_S
 from tests.serve.memory_door import MemoryDoor
@@ -77,17 +77,17 @@ async def test_a_job_is_kept_while_another_request_with_its_key_waits(
     first = asyncio.create_task(asking())
     job_id = await submitted.get()
     second, third = asyncio.create_task(asking()), asyncio.create_task(asking())
-    crowd_of = app.state.services.waiters.count
-    await until(lambda: crowd_of(job_id) == 3)
+    waiting_for = app.state.services.waiting_clients.count
+    await until(lambda: waiting_for(job_id) == 3)
     await leave(first)
     await leave(second)
-    await until(lambda: crowd_of(job_id) == 1)
+    await until(lambda: waiting_for(job_id) == 1)
     await door.run(job_id)
     assert (await third).status_code == 200
     assert await ended(door, job_id) == "succeeded"
 
 
-async def test_the_last_of_those_who_wait_takes_the_job_along(
+async def test_a_job_is_cancelled_when_its_last_waiting_client_leaves(
     live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
 ) -> None:
     headers = {"prefer": "wait=60", "idempotency-key": "k1"}
@@ -95,20 +95,20 @@ async def test_the_last_of_those_who_wait_takes_the_job_along(
     first = asyncio.create_task(asking())
     job_id = await submitted.get()
     second = asyncio.create_task(asking())
-    await until(lambda: app.state.services.waiters.count(job_id) == 2)
+    await until(lambda: app.state.services.waiting_clients.count(job_id) == 2)
     await leave(first)
     await leave(second)
     assert await ended(door, job_id) == "cancelled"
 
 
-async def test_a_job_that_was_accepted_before_is_not_cancelled_by_who_waits_for_it_later(
+async def test_a_job_that_was_accepted_before_is_not_cancelled_by_a_later_waiting_client(
     live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor, submitted: asyncio.Queue[str]
 ) -> None:
     headers = {"idempotency-key": "k1"}
     asking = partial(live_client.post, "/v1/jobs", json={"prompt": "x"})
     job_id = (await asking(headers=headers)).json()["id"]
     waiting = asyncio.create_task(asking(headers=headers | {"prefer": "wait=60"}))
-    count = app.state.services.waiters.count
+    count = app.state.services.waiting_clients.count
     await until(lambda: count(job_id) == 1)
     await leave(waiting)
     await until(lambda: count(job_id) == 0)
@@ -116,13 +116,19 @@ async def test_a_job_that_was_accepted_before_is_not_cancelled_by_who_waits_for_
     assert await ended(door, job_id) == "succeeded"
 
 
-def test_a_job_promised_to_one_of_those_who_wait_goes_on() -> None:
-    waiters, job = Waiters(), Accepted("1", is_new=True)
-    waiters.join(job)
-    waiters.join(Accepted("1", is_new=False))
-    assert not waiters.leave(job, is_answered=True)
-    assert not waiters.leave(job, is_answered=False)
-    assert waiters.count("1") == 0
+def test_a_job_whose_id_one_waiting_client_has_got_goes_on(
+    app: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled: list[str] = []
+    waiting: WaitingClients = app.state.services.waiting_clients
+    monkeypatch.setattr(waiting, "cancel_abandoned", cancelled.append)
+    job = AcceptedJob("1", is_new=True)
+    waiting.join(job)
+    waiting.join(AcceptedJob("1", is_new=False))
+    waiting.leave(job, is_answered=True)
+    waiting.leave(job, is_answered=False)
+    assert waiting.count("1") == 0
+    assert cancelled == []
 
 
 async def test_a_client_that_leaves_the_events_of_a_job_does_not_cancel_it(
@@ -149,9 +155,8 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
         return await asyncio.Future()
 
     request = Request({"type": "http"}, receive)
-    end = app.state.hub.wait_until_ended(job_id, 60.0)
     waiting = asyncio.create_task(
-        wait_for_client(app.state.services, request, Accepted(job_id, True), end)
+        wait_until_ended(app.state.services, request, AcceptedJob(job_id, True), 60.0)
     )
     await is_waiting.wait()
     await leave(waiting)
@@ -159,20 +164,24 @@ async def test_a_wait_that_is_itself_cancelled_cancels_the_job(
 
 
 async def test_a_wait_that_breaks_cancels_the_job(
-    app: FastAPI, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+    app: FastAPI,
+    door: MemoryDoor,
+    make_request: Callable[..., GenerationRequest],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Ray Serve also cancels the call that the wait is made of."""
     job_id = await door.submit(
         make_request(), None, JobOwner(None, None), Claim("0", None, "digest")
     )
 
-    async def broken() -> None:
-        raise RuntimeError("the call was cancelled")
+    async def broken(_job_id: str, _timeout_s: float) -> None:
+        raise RuntimeError("the wait broke")
 
     async def receive() -> dict[str, object]:
         return await asyncio.Future()
 
     request = Request({"type": "http"}, receive)
+    services = app.state.services
+    monkeypatch.setattr(services.event_hub, "wait_until_ended", broken)
     with pytest.raises(RuntimeError):
-        await wait_for_client(app.state.services, request, Accepted(job_id, True), broken())
+        await wait_until_ended(services, request, AcceptedJob(job_id, True), 60.0)
     assert await ended(door, job_id) == "cancelled"

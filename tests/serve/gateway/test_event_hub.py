@@ -27,7 +27,7 @@ async def create(client: httpx.AsyncClient, **body: Any) -> str:
 
 
 def hub_of(app: FastAPI) -> EventHub:
-    hub: EventHub = app.state.hub
+    hub: EventHub = app.state.services.event_hub
     return hub
 
 
@@ -255,7 +255,7 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     await anext(stream)
     with database._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE events RENAME TO moved")
-    await until(lambda: "events wait" in caplog.messages)
+    await until(lambda: "reading events failed; trying again" in caplog.messages)
     with database._engine.begin() as connection:
         connection.exec_driver_sql("ALTER TABLE moved RENAME TO events")
     database.jobs.finish(job.id, "succeeded")

@@ -11,7 +11,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cascade_core.operations.fields import MAX_IMAGES, MAX_SEED
 from cascade_core.request import GenerationRequest
-from serve.gateway.schemas.bodies import ResolvedRequest
+from serve.gateway.schemas.jobs import ResolvedRequest
 from tests.serve.attacker import OPEN_TO_ALL
 from tests.serve.memory_door import MemoryDoor
 

@@ -29,9 +29,10 @@ from cascade_core.errors import (
     NotReady,
     OutOfMemory,
 )
-from serve.gateway import deployment as gateway_deployment
-from serve.gateway.dependencies import JobsDoor, Services
-from serve.gateway.deployment import HandleDoor
+from serve.gateway.dependencies import Services
+from serve.gateway.jobs_client import JobsClient
+from serve.gateway.ray_jobs_client import RayJobsClient
+from serve.gateway.readiness import Readiness
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.schema.tables import metadata
@@ -89,8 +90,10 @@ class BrokenHandle:
         raise self._error
 
 
-def use_door(app: FastAPI, door: JobsDoor) -> None:
-    object.__setattr__(app.state.services, "jobs", door)
+def use_jobs_client(app: FastAPI, jobs: JobsClient) -> None:
+    services: Services = app.state.services
+    services.jobs = jobs
+    services.readiness = Readiness(services.database, services.blobs, jobs)
 
 
 def drop_tables(database: Database) -> None:
@@ -105,9 +108,9 @@ def lose_blobs(services: Services) -> None:
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gateway_deployment, "RETRY_PAUSE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.ray_jobs_client.RETRY_PAUSE_S", 0.0)
     # the middleware itself needs the database, too
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 1e9)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 1e9)
 
 
 @pytest.fixture
@@ -183,8 +186,8 @@ async def test_without_the_job_service_only_what_needs_it_is_503(
         raise RAY_ERRORS[name]
 
     monkeypatch.setattr(ray_serve, "status", status)
-    broken = HandleDoor(BrokenHandle(RAY_ERRORS[name]))
-    found = await answers(app, client, door, lambda: use_door(app, broken))
+    broken = RayJobsClient(BrokenHandle(RAY_ERRORS[name]))
+    found = await answers(app, client, door, lambda: use_jobs_client(app, broken))
     assert not_ready(found) == CREATING | CANCELLING | READY
     assert found["GET", "/v1/status"].json()["replicas"] is None
 
@@ -193,7 +196,7 @@ async def test_what_fails_unexpectedly_in_the_job_service_is_500_and_not_tried_a
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
     error = RayTaskError("submit", "Traceback: hunter2", RuntimeError("hunter2"))
-    use_door(app, HandleDoor(BrokenHandle(error)))
+    use_jobs_client(app, RayJobsClient(BrokenHandle(error)))
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert (answer.status_code, answer.headers["x-should-retry"]) == (500, "false")
     assert "hunter2" not in answer.text
@@ -207,7 +210,7 @@ async def test_a_job_ends_for_its_client_though_not_every_process_heard_of_it() 
         def broadcast(self, *args: Any) -> Any:
             raise ActorDiedError
 
-    assert await HandleDoor(HalfBroken(ActorDiedError())).cancel("J")
+    assert await RayJobsClient(HalfBroken(ActorDiedError())).cancel("J")
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cascade_core.errors import RateLimited
-from serve.gateway.rejection_cache import HOLD_S, RecentRefusals
+from serve.gateway.jobs_client import HOLD_S, RejectionCache
 from serve.storage.records import JobOwner
 
 ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
@@ -25,77 +25,80 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def refusals(clock: Clock) -> RecentRefusals:
-    return RecentRefusals(clock)
+def rejections(clock: Clock) -> RejectionCache:
+    return RejectionCache(clock)
 
 
-def refuse(refusals: RecentRefusals, owner: JobOwner) -> None:
-    with pytest.raises(RateLimited), refusals.asking(owner):
+def refuse(rejections: RejectionCache, owner: JobOwner) -> None:
+    with pytest.raises(RateLimited), rejections.submitting(owner):
         raise FULL
 
 
-def is_let_past(refusals: RecentRefusals, owner: JobOwner) -> bool:
+def is_let_past(rejections: RejectionCache, owner: JobOwner) -> bool:
     try:
-        with refusals.asking(owner):
+        with rejections.submitting(owner):
             return True
     except RateLimited:
         return False
 
 
 def test_a_refusal_is_repeated_word_for_word_to_the_same_user_only(
-    refusals: RecentRefusals,
+    rejections: RejectionCache,
 ) -> None:
-    refuse(refusals, ANN)
-    with pytest.raises(RateLimited, match="50 jobs are open") as repeated, refusals.asking(ANN):
+    refuse(rejections, ANN)
+    with (
+        pytest.raises(RateLimited, match="50 jobs are open") as repeated,
+        rejections.submitting(ANN),
+    ):
         pytest.fail("let past")
     assert repeated.value.retry_after_s == 7.0
-    assert is_let_past(refusals, BOB)
+    assert is_let_past(rejections, BOB)
 
 
 def test_who_comes_back_after_the_shortest_time_told_is_not_held_up(
-    refusals: RecentRefusals, clock: Clock
+    rejections: RejectionCache, clock: Clock
 ) -> None:
-    refuse(refusals, ANN)
+    refuse(rejections, ANN)
     clock.now_s += HOLD_S
-    assert is_let_past(refusals, ANN)
+    assert is_let_past(rejections, ANN)
 
 
 def test_a_repeated_refusal_does_not_make_itself_last_longer(
-    refusals: RecentRefusals, clock: Clock
+    rejections: RejectionCache, clock: Clock
 ) -> None:
-    refuse(refusals, ANN)
+    refuse(rejections, ANN)
     clock.now_s += 0.9 * HOLD_S
-    assert not is_let_past(refusals, ANN)
+    assert not is_let_past(rejections, ANN)
     clock.now_s += 0.1 * HOLD_S
-    assert is_let_past(refusals, ANN)
+    assert is_let_past(rejections, ANN)
 
 
 def test_while_one_request_of_a_refused_user_is_being_answered_the_others_are_refused(
-    refusals: RecentRefusals, clock: Clock
+    rejections: RejectionCache, clock: Clock
 ) -> None:
-    refuse(refusals, ANN)
+    refuse(rejections, ANN)
     clock.now_s += 5 * HOLD_S
-    with refusals.asking(ANN):
-        assert not is_let_past(refusals, ANN)
-        assert is_let_past(refusals, BOB)
+    with rejections.submitting(ANN):
+        assert not is_let_past(rejections, ANN)
+        assert is_let_past(rejections, BOB)
 
 
 def test_after_an_accepted_job_all_are_let_past_again(
-    refusals: RecentRefusals, clock: Clock
+    rejections: RejectionCache, clock: Clock
 ) -> None:
-    refuse(refusals, ANN)
+    refuse(rejections, ANN)
     clock.now_s += HOLD_S
-    with refusals.asking(ANN):
+    with rejections.submitting(ANN):
         pass
-    with refusals.asking(ANN):
-        assert is_let_past(refusals, ANN)
+    with rejections.submitting(ANN):
+        assert is_let_past(rejections, ANN)
 
 
 def test_a_request_that_fails_otherwise_does_not_lock_its_user_out(
-    refusals: RecentRefusals, clock: Clock
+    rejections: RejectionCache, clock: Clock
 ) -> None:
-    refuse(refusals, ANN)
+    refuse(rejections, ANN)
     clock.now_s += HOLD_S
-    with pytest.raises(ConnectionError), refusals.asking(ANN):
+    with pytest.raises(ConnectionError), rejections.submitting(ANN):
         raise ConnectionError
-    assert is_let_past(refusals, ANN)
+    assert is_let_past(rejections, ANN)

@@ -12,7 +12,7 @@ from cascade_core.handoff import ModelRef
 from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
 from serve.gateway.resolution import resolve_request
-from serve.gateway.schemas.bodies import JobBody
+from serve.gateway.schemas.jobs import JobBody
 from serve.storage.records import LatentRow, utc_now
 
 MODEL = ModelRef("demo", "r1", "f1")

@@ -15,8 +15,8 @@ from openai import AsyncOpenAI
 
 from cascade_core.errors import Internal, NotReady
 from cascade_core.request import GenerationRequest
-from serve.gateway import abandoned_jobs as forsaken
 from serve.gateway import event_hub as events
+from serve.gateway import waiting_clients
 from serve.gateway.dependencies import Services
 from serve.storage import retry as patience
 from serve.storage.blobs.blob_store import BlobStore
@@ -35,9 +35,9 @@ from tests.serve.memory_door import MemoryDoor
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     # the middleware itself needs the database, too
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 1e9)
-    monkeypatch.setattr(forsaken, "PAUSE_S", 0.01)
-    monkeypatch.setattr(forsaken, "OUTAGE_PAUSE_S", 0.01)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 1e9)
+    monkeypatch.setattr(waiting_clients, "PAUSE_S", 0.01)
+    monkeypatch.setattr(waiting_clients, "OUTAGE_PAUSE_S", 0.01)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ async def test_a_client_that_left_takes_its_job_along_after_an_outage(
 ) -> None:
     job_id = await door.submit(make_request(), None, JobOwner(None, None), Claim("0", None, "d"))
     door.cancel_errors = [NotReady("the job service restarts"), Internal("a bug")] * 30
-    forsaken.forsake(services, job_id)
+    services.waiting_clients.cancel_abandoned(job_id)
     assert await ended(door, job_id) == "cancelled"
 
 
@@ -260,7 +260,9 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
     monkeypatch.setattr(database.jobs, "get", slow)
     door.on_submit = note
     asking = asyncio.create_task(client.post(path, **options))
-    await until(lambda: reading.is_set() or bool(accepted and services.waiters.count(accepted[0])))
+    await until(
+        lambda: reading.is_set() or bool(accepted and services.waiting_clients.count(accepted[0]))
+    )
     asking.cancel()
     go_on.set()
     assert await ended(door, accepted[0]) == "cancelled"

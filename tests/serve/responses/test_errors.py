@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
+from serve.gateway import readiness
 from serve.gateway.middleware.requests import JSON_LIMIT
-from serve.gateway.routes import service as service_routes
 from serve.responses.errors import STATUS, error_body
 from serve.settings import Settings
 from serve.telemetry.log import configure_logging
@@ -218,7 +218,7 @@ async def test_each_request_is_logged_with_its_id_but_no_routine_probe(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
     configure_logging(Settings())
     await client.get("/v1/models", headers={"x-request-id": "R1"})
     await client.get("/healthz")

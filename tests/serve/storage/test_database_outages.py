@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
 from cascade_core.errors import NotReady
-from serve.gateway.auth.middleware import CACHE_S, GRACE_S, KeyRing
+from serve.gateway.auth.key_cache import CACHE_S, GRACE_S, KeyCache
 from serve.storage.credentials import ApiKey, KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
@@ -26,20 +26,20 @@ async def test_known_keys_are_taken_for_a_while_when_the_database_does_not_answe
 ) -> None:
     keys.create("ann", ["read"])
     clock = Clock()
-    ring = KeyRing(database, clock)
-    known = await ring.keys()
+    key_cache = KeyCache(database, clock)
+    known = await key_cache.keys()
     with database.writing() as connection:
         connection.execute(text("ALTER TABLE api_keys RENAME TO away"))
     clock.now_s += GRACE_S - 1
-    assert await ring.keys() == known
+    assert await key_cache.keys() == known
     clock.now_s += CACHE_S
     for _ in range(2):
         with pytest.raises(NotReady):
-            await ring.keys()
+            await key_cache.keys()
     with database.writing() as connection:
         connection.execute(text("ALTER TABLE away RENAME TO api_keys"))
     clock.now_s += CACHE_S
-    assert await ring.keys() == known
+    assert await key_cache.keys() == known
 
 
 async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_known(
@@ -47,8 +47,8 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
 ) -> None:
     keys.create("ann", ["read"])
     clock = Clock()
-    ring = KeyRing(database, clock)
-    known, answers = await ring.keys(), Event()
+    key_cache = KeyCache(database, clock)
+    known, answers = await key_cache.keys(), Event()
     read = keys.all
 
     def read_late() -> list[ApiKey]:
@@ -56,13 +56,13 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
         return read()
 
     monkeypatch.setattr(keys, "all", read_late)
-    monkeypatch.setattr("serve.gateway.auth.middleware.READ_PATIENCE_S", 0.01)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.READ_TIMEOUT_S", 0.01)
     clock.now_s += CACHE_S
-    assert [await ring.keys() for _ in range(3)] == [known] * 3
+    assert [await key_cache.keys() for _ in range(3)] == [known] * 3
     key, _ = keys.create("bob", ["read"])
     answers.set()
-    monkeypatch.setattr("serve.gateway.auth.middleware.READ_PATIENCE_S", HANG_S)
-    assert key.id in await ring.keys()
+    monkeypatch.setattr("serve.gateway.auth.key_cache.READ_TIMEOUT_S", HANG_S)
+    assert key.id in await key_cache.keys()
 
 
 def raising(database: Database, error: Exception) -> Callable[..., None]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,12 +13,14 @@ from sqlalchemy import text
 
 from cascade_core.errors import RateLimited
 from cascade_core.service_url import is_loopback
-from serve.gateway.application import Services, create_app
-from serve.gateway.auth.middleware import TOUCH_EVERY_S, KeyRing
+from serve.gateway.application import create_app
+from serve.gateway.auth.key_cache import TOUCH_EVERY_S, KeyCache
 from serve.gateway.auth.permissions import Caller
-from serve.gateway.rate_limiter import RateLimiter
+from serve.gateway.dependencies import Services
+from serve.gateway.limits import RateLimiter
 from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
+from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
@@ -38,7 +39,7 @@ class Clock:
 @pytest.fixture
 def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     """Keys are read again for every request."""
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
 
 
 async def made(
@@ -99,7 +100,7 @@ async def test_without_keys_only_this_machine_is_answered(app: FastAPI) -> None:
 async def test_behind_a_proxy_that_hides_who_asks_nobody_is_answered_without_a_key(
     services: Services,
 ) -> None:
-    hidden = create_app(replace(services, knows_clients=False))
+    hidden = create_app(changed(services, knows_clients=False))
     transport = httpx.ASGITransport(hidden, client=("127.0.0.1", 4711))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.get("/v1/jobs")
@@ -316,7 +317,7 @@ def test_a_bucket_holds_a_minute_and_refills_at_its_rate() -> None:
 def test_buckets_that_are_full_again_or_too_many_are_forgotten(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serve.gateway.rate_limiter.MAX_BUCKETS", 3)
+    monkeypatch.setattr("serve.gateway.limits.MAX_BUCKETS", 3)
     clock = Clock()
     limiter = RateLimiter(clock=clock)
     for number in range(10):
@@ -333,21 +334,21 @@ async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
     keys: KeyStore, database: Database
 ) -> None:
     clock = Clock()
-    ring = KeyRing(database, clock)
-    assert await ring.keys() == {}
+    key_cache = KeyCache(database, clock)
+    assert await key_cache.keys() == {}
     key, _ = keys.create("ann", ["read"])
-    assert await ring.keys() == {}
+    assert await key_cache.keys() == {}
     clock.now_s += 2
-    assert [*await ring.keys()] == [key.id]
+    assert [*await key_cache.keys()] == [key.id]
     before = datetime.now(UTC)
-    await ring.touch(key.id)
+    await key_cache.touch(key.id)
     first = keys.get(key.id).last_used_at
     assert first is not None
     assert first >= before
-    await ring.touch(key.id)
+    await key_cache.touch(key.id)
     assert keys.get(key.id).last_used_at == first
     clock.now_s += TOUCH_EVERY_S
-    await ring.touch(key.id)
+    await key_cache.touch(key.id)
     assert keys.get(key.id).last_used_at != first
 
 

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from serve.gateway.routes import service as service_routes
+from serve.gateway import readiness
 from serve.storage import credentials as keys_module
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.credentials import KeyStore
@@ -23,7 +23,7 @@ from tests.serve.memory_door import MemoryDoor
 
 @pytest.fixture(autouse=True)
 def _every_key_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
 
 
 async def test_no_route_answers_without_a_key(
@@ -216,7 +216,7 @@ class Check(asyncio.Future[dict[str, str]]):
 async def test_a_flood_of_readiness_checks_costs_one(
     app: FastAPI, client: httpx.AsyncClient
 ) -> None:
-    app.state.readiness = check = Check(wanted=20)
+    app.state.services.readiness._checking = check = Check(wanted=20)
     asking = [asyncio.create_task(client.get("/readyz")) for _ in range(20)]
     async with asyncio.timeout(HANG_S):
         await check.all_wait.wait()
@@ -234,9 +234,9 @@ async def test_readiness_checks_in_a_row_cost_one(
         probed.append(None)
 
     monkeypatch.setattr(blobs, "probe", probe)
-    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 3600.0)
+    monkeypatch.setattr(readiness, "KEPT_S", 3600.0)
     assert len({(await client.get("/readyz")).status_code for _ in range(10)}) == 1
     assert len(probed) == 1
-    monkeypatch.setattr(service_routes, "READINESS_KEPT_S", 0.0)
+    monkeypatch.setattr(readiness, "KEPT_S", 0.0)
     await client.get("/readyz")
     assert len(probed) == 2

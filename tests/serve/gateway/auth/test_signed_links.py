@@ -12,8 +12,8 @@ from fastapi import FastAPI
 
 from cascade_core.errors import Forbidden, RateLimited
 from cascade_core.images.image_files import read_info
+from serve.gateway import limits
 from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
-from serve.gateway.routes import shares as share_routes
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.conftest import Bearer
@@ -139,7 +139,7 @@ async def test_a_new_secret_ends_all_links_in_every_process(
 async def test_a_link_ends_with_the_key_that_made_it(
     client: httpx.AsyncClient, door: MemoryDoor, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
     (ann, token), (bob, _) = (keys.create(name, ["create", "read"]) for name in ("a", "b"))
     headers = {"authorization": f"Bearer {token}"}
     image_id = await make_image(client, door, headers)
@@ -159,7 +159,7 @@ async def test_an_openai_address_ends_with_its_key_as_well(
     keys: KeyStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serve.gateway.auth.middleware.CACHE_S", 0.0)
+    monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
     ann, token = keys.create("ann", ["create"])
     body = {"prompt": "x", "response_format": "url"}
     headers = {"authorization": f"Bearer {token}"}
@@ -217,7 +217,9 @@ async def test_a_browser_may_keep_a_picture_for_its_own_user_and_a_shared_one_fo
     assert gone.status_code == 410
 
 
-@pytest.mark.parametrize(("name", "words"), [("PER_CLIENT", "you may"), ("PER_IMAGE", "picture")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("SHARED_PER_CLIENT", "you may"), ("SHARED_PER_IMAGE", "picture")]
+)
 async def test_shared_pictures_have_a_budget_of_their_own(
     client: httpx.AsyncClient,
     door: MemoryDoor,
@@ -226,7 +228,7 @@ async def test_shared_pictures_have_a_budget_of_their_own(
     name: str,
     words: str,
 ) -> None:
-    monkeypatch.setattr(share_routes, name, 3)
+    monkeypatch.setattr(limits, name, 3)
     image_id = await make_image(client, door, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     # What is not a link of ours costs no budget.
@@ -242,14 +244,14 @@ async def test_shared_pictures_have_a_budget_of_their_own(
 def test_one_network_is_one_client_and_behind_a_proxy_only_pictures_are_counted(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(share_routes, "PER_CLIENT", 1)
-    limits = share_routes.SharedLimits(knows_clients=True)
-    limits.take("I", "2001:db8::1")
+    monkeypatch.setattr(limits, "SHARED_PER_CLIENT", 1)
+    limiter = limits.SharedImageLimiter(knows_clients=True)
+    limiter.take("I", "2001:db8::1")
     with pytest.raises(RateLimited):
-        limits.take("I", "2001:db8::2")
-    limits.take("I", "2001:db8:0:1::1")
-    limits.take("I", "192.0.2.1")
-    behind = share_routes.SharedLimits(knows_clients=False)
+        limiter.take("I", "2001:db8::2")
+    limiter.take("I", "2001:db8:0:1::1")
+    limiter.take("I", "192.0.2.1")
+    behind = limits.SharedImageLimiter(knows_clients=False)
     for _ in range(5):
         behind.take("I", "10.0.0.1")
 
@@ -279,7 +281,7 @@ async def test_the_public_address_is_used_where_it_is_configured(
 ) -> None:
     settings = app.state.services.settings
     named = settings.model_copy(update={"public_url": "https://pictures.example"})
-    object.__setattr__(app.state.services, "settings", named)
+    app.state.services.settings = named
     image_id = await make_image(client, door, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     assert url.startswith(f"https://pictures.example/v1/shared/{image_id}?")
@@ -307,7 +309,7 @@ async def test_no_link_is_built_from_a_name_that_only_the_request_claims(
 ) -> None:
     settings = app.state.services.settings
     lan = settings.model_copy(update={"http_host": "192.0.2.7"})
-    object.__setattr__(app.state.services, "settings", lan)
+    app.state.services.settings = lan
     image_id = await make_image(client, running, ann)
     headers = ann | {"host": host}
     url = (await share(client, headers, image_id)).json()["url"]

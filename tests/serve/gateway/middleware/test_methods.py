@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 
 import httpx
 import openai
@@ -11,10 +10,12 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 
-from serve.gateway.application import Services, create_app
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.settings import Settings
 from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form, make_things, routes
+from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.live_server import Server
 from tests.serve.memory_door import MemoryDoor
@@ -44,7 +45,7 @@ async def test_head_of_an_endless_stream_ends_and_the_connection_goes_on(
             answer = await http.head(f"/v1/jobs/{job_id}/events")
             assert answer.headers["content-type"].startswith("text/event-stream")
             assert (await http.get("/healthz")).json() == {"status": "ok"}
-    assert app.state.held.count == 0
+    assert app.state.services.stream_limiter.count == 0
 
 
 async def test_a_wrong_method_is_told_all_right_ones_of_the_address(
@@ -86,7 +87,7 @@ async def open_to_a_site(services: Services) -> AsyncIterator[httpx.AsyncClient]
     settings = Settings(
         data_dir=services.settings.data_dir, cors_origins=f"{SITE}, http://localhost:3000"
     )
-    transport = httpx.ASGITransport(create_app(replace(services, settings=settings)))
+    transport = httpx.ASGITransport(create_app(changed(services, settings=settings)))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
 
@@ -120,7 +121,7 @@ async def test_a_named_site_can_read_answers_and_errors_and_never_sends_cookies(
         await open_to_a_site.post("/v1/jobs", content=b"x" * 200_000, headers=key),
     ]
     assert [answer.status_code for answer in answers] == [200, 401, 404, 405, 413]
-    monkeypatch.setattr("serve.gateway.routes.status.count_jobs", None)
+    monkeypatch.setattr("serve.gateway.routes.health.TERMINAL_STATES", None)
     answers.append(await open_to_a_site.get("/v1/status", headers=key))
     assert answers[-1].status_code == 500
     for answer in answers:

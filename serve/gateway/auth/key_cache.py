@@ -1,0 +1,102 @@
+"""The API keys in memory: valid keys are known without a query per request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from cascade_core.errors import NotReady
+from serve.storage.credentials import ApiKey
+from serve.storage.database import Database
+
+CACHE_S = 2.0
+"""A new or revoked key is known within this time."""
+GRACE_S = 60.0
+"""For so long, cached keys are used while the database does not answer."""
+READ_TIMEOUT_S = 5.0
+"""A request waits this long for a new reading if the cached keys can be used instead."""
+TOUCH_EVERY_S = 3600.0
+
+
+class KeyCache:
+    """All API keys in memory, read from the database again every few seconds.
+
+    Args:
+        database: where the keys are.
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, database: Database, clock: Callable[[], float] = time.monotonic) -> None:
+        self._database = database
+        self._clock = clock
+        self._keys: dict[str, ApiKey] = {}
+        self._read_at_s: float | None = None
+        self._began_at_s = 0.0
+        self._failure: NotReady | None = None
+        self._reading: asyncio.Task[None] | None = None
+        self._touched_at_s: dict[str, float] = {}
+
+    async def keys(self) -> dict[str, ApiKey]:
+        """Return all keys by id, revoked ones included.
+
+        Raises:
+            NotReady: the database does not answer, and the keys that were read last are too old.
+        """
+        now_s = self._clock()
+        reading = self._reading
+        if reading is None or (reading.done() and now_s - self._began_at_s >= CACHE_S):
+            self._began_at_s = now_s
+            reading = self._reading = asyncio.create_task(self._read(now_s))
+        if not reading.done():
+            await asyncio.wait({reading}, timeout=self._wait_s(now_s))
+        if reading.done():
+            reading.result()
+        failure = self._failure
+        if failure is not None and not self._may_use_old_keys(now_s):
+            raise NotReady(failure.message, reason=failure.reason) from failure
+        return self._keys
+
+    def _wait_s(self, now_s: float) -> float | None:
+        """Return how long a request waits for a reading; None: to its end, as no keys are known.
+
+        Without this limit a silent database would hold up every request.
+        """
+        is_known = self._failure is not None or self._may_use_old_keys(now_s)
+        return max(0.0, self._began_at_s + READ_TIMEOUT_S - now_s) if is_known else None
+
+    async def _read(self, now_s: float) -> None:
+        try:
+            found = await self._database.run(self._database.keys.all)
+        except NotReady as error:
+            self._failure = error
+        else:
+            self._keys = {key.id: key for key in found}
+            self._read_at_s, self._failure = now_s, None
+
+    def _may_use_old_keys(self, now_s: float) -> bool:
+        """Return True if keys are known and were read a short while ago.
+
+        No key can be revoked while the database is away. An empty set of keys is never used when
+        it is old: it would let requests of this machine in.
+        """
+        return bool(
+            self._keys and self._read_at_s is not None and now_s - self._read_at_s < GRACE_S
+        )
+
+    async def is_valid(self, key_id: str) -> bool:
+        """Return True if a key is not revoked, or if the database does not answer."""
+        try:
+            key = (await self.keys()).get(key_id)
+        except NotReady:
+            return True
+        return key is not None and key.revoked_at is None
+
+    async def touch(self, key_id: str) -> None:
+        """Record that a key is in use, once an hour."""
+        touched_at_s, now_s = self._touched_at_s.get(key_id), self._clock()
+        if touched_at_s is None or now_s - touched_at_s >= TOUCH_EVERY_S:
+            self._touched_at_s[key_id] = now_s
+            with suppress(NotReady):
+                await self._database.run(self._database.keys.touch, key_id)

@@ -1,0 +1,102 @@
+"""What the gateway needs of the process that runs jobs, and a cache of its 429 answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, Protocol
+
+from cascade_core.errors import RateLimited
+from cascade_core.request import GenerationRequest
+from serve.storage.records import Claim, JobOwner
+
+HOLD_S: Final = 1.0
+"""As long as the shortest Retry-After: a client that waits that long is not held up here."""
+KEEP_S: Final = 60.0
+"""For so long, one request at a time finds out whether a rejected user may submit again."""
+
+
+class JobsClient(Protocol):
+    """Reaches the process that runs jobs."""
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        owner: JobOwner,
+        claim: Claim,
+    ) -> str:
+        """Record and start a job; returns its id, or the id of the job it was accepted as before.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process does not answer.
+            IdempotencyMismatch: the id or key was used for another request.
+            RateLimited: too many jobs are open.
+        """
+        ...
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job; False if it had ended already."""
+        ...
+
+    async def replicas(self) -> dict[str, int]:
+        """Return the number of running replicas by deployment."""
+        ...
+
+    async def ready(self) -> dict[str, str]:
+        """Return each deployment's state: ``ready``, or why it is not."""
+        ...
+
+
+class RejectionCache:
+    """Repeats 429 answers for a moment without another call to the Jobs process.
+
+    In a flood, each rejection would cost a call to the process that works on the accepted jobs,
+    and would wait behind them. A user's rejection is kept until a job of theirs is accepted.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._rejected: dict[str, tuple[float, RateLimited]] = {}
+        self._asking: set[str] = set()
+
+    @contextmanager
+    def submitting(self, owner: JobOwner) -> Iterator[None]:
+        """Submit one job in this block; remembers whether it was rejected.
+
+        Raises:
+            RateLimited: raised in the block. Before the block: the user was rejected within the
+                last second, or another request of the rejected user is not answered yet.
+        """
+        user = owner.turns
+        at_s, rejection = self._rejected.get(user, (0.0, None))
+        age_s = self._clock() - at_s
+        if rejection is None or age_s >= KEEP_S:
+            with self._remembering(user):
+                yield
+            return
+        if age_s < HOLD_S or user in self._asking:
+            raise RateLimited(rejection.message, rejection.field, rejection.retry_after_s)
+        self._asking.add(user)
+        try:
+            with self._remembering(user):
+                yield
+        finally:
+            self._asking.discard(user)
+
+    @contextmanager
+    def _remembering(self, user: str) -> Iterator[None]:
+        try:
+            yield
+        except RateLimited as rejection:
+            now_s = self._clock()
+            fresh = {
+                name: entry for name, entry in self._rejected.items() if now_s - entry[0] < KEEP_S
+            }
+            self._rejected = fresh | {user: (now_s, rejection)}
+            raise
+        self._rejected.pop(user, None)

@@ -1,0 +1,119 @@
+"""The gateway's client of the Jobs deployment, through its Ray Serve handle."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import Any
+
+from ray import serve as ray_serve
+from ray.exceptions import TaskCancelledError
+from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ApplicationStatusOverview
+
+from cascade_core.errors import Cancelled, CascadeError, NotReady
+from cascade_core.request import GenerationRequest
+from serve.fleet import readiness, running_replicas
+from serve.gateway.jobs_client import RejectionCache
+from serve.handle_errors import is_lost, translated
+from serve.storage.records import Claim, JobOwner
+from serve.telemetry.log import context_of_ids
+from serve.telemetry.tracing import pack_context
+
+SUBMIT_TRIES, RETRY_PAUSE_S = 3, 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class RayJobsClient:
+    """Reaches the Jobs deployment through its Ray Serve handle; a `JobsClient`."""
+
+    def __init__(self, jobs: DeploymentHandle) -> None:
+        self._jobs = jobs
+        self._rejections = RejectionCache()
+        self._cancelling: set[asyncio.Task[bool]] = set()
+
+    async def submit(
+        self,
+        request: GenerationRequest,
+        client_state: dict[str, Any] | None,
+        owner: JobOwner,
+        claim: Claim,
+    ) -> str:
+        """Record and start a job; returns its id, or the id of the job it was accepted as before.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process died in every try.
+            IdempotencyMismatch: the id or key was used for another request.
+            RateLimited: too many jobs are open.
+        """
+        arguments = (request.to_dict(), client_state, owner, claim, pack_context())
+        with self._rejections.submitting(owner):
+            return await self._submit(arguments)
+
+    async def _submit(self, arguments: tuple[Any, ...]) -> str:
+        for attempt in range(1, SUBMIT_TRIES + 1):
+            try:
+                job_id: str = await self._jobs.submit.remote(*arguments)
+            except Exception as error:
+                # Whether the job was recorded is unknown; its id makes another try safe.
+                if not is_lost(error) or attempt == SUBMIT_TRIES:
+                    raise _translated(error) from error
+                await asyncio.sleep(RETRY_PAUSE_S)
+            else:
+                return job_id
+        raise AssertionError("the loop returns or raises")
+
+    async def cancel(self, job_id: str) -> bool:
+        """Cancel a job in whichever replica runs it; False if it had already ended."""
+        # In a context of its own: Serve cancels the calls of a request whose client has left, and
+        # this call must outlive that request.
+        task = asyncio.create_task(self._cancel(job_id), context=context_of_ids(job_id))
+        self._cancelling.add(task)
+        task.add_done_callback(self._cancelling.discard)
+        return await asyncio.shield(task)
+
+    async def _cancel(self, job_id: str) -> bool:
+        was_open: bool = await _answer_of(self._jobs.cancel.remote(job_id))
+        if was_open:
+            try:
+                await self._jobs.broadcast("stop_calls", job_id).results_async()
+            except Exception as error:  # the job has ended all the same; its calls stop later
+                logger.warning("stopping the calls of a cancelled job failed", exc_info=error)
+        return was_open
+
+    async def replicas(self) -> dict[str, int]:
+        """Return the number of running replicas by deployment."""
+        return running_replicas(await _application_status())
+
+    async def ready(self) -> dict[str, str]:
+        """Return each deployment's state: ``ready``, or why it is not."""
+        return readiness(await _application_status())
+
+
+async def _application_status() -> ApplicationStatusOverview:
+    """Return Serve's status of this application.
+
+    Raises:
+        NotReady: Serve does not answer.
+    """
+    try:
+        status = await asyncio.to_thread(ray_serve.status)
+        return status.applications[ray_serve.get_replica_context().app_name]
+    except Exception as error:  # of Ray, gRPC or Python; while the head restarts, all occur
+        raise NotReady("the cluster does not say what runs") from error
+
+
+async def _answer_of(response: Any) -> Any:
+    """Await a handle's answer; every failure becomes one of our errors."""
+    try:
+        return await response
+    except Exception as error:
+        raise _translated(error) from error
+
+
+def _translated(error: Exception) -> CascadeError:
+    if isinstance(error, TaskCancelledError):
+        return Cancelled("the call was cancelled, as its client has left")
+    lost = NotReady("the job service restarts; try again in a few seconds")
+    return translated(error, lost, NotReady("the job service does not start"))

@@ -1,0 +1,102 @@
+"""Fields that several bodies share, with the ranges that OpenAPI shows.
+
+:class:`cascade_core.request.GenerationRequest` checks the ranges; they come from its constants.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, BaseModel, Field
+
+from cascade_core.geometry import SIZE_MULTIPLE_PX
+from cascade_core.operations.fields import (
+    MAX_GUIDANCE_SCALE,
+    MAX_IMAGES,
+    MAX_PROMPT_CHARS,
+    MAX_SEED,
+    MAX_SIDE_PX,
+    MAX_STEPS,
+    MIN_SIDE_PX,
+)
+from cascade_core.printable import is_printable
+from serve.json_depth import MAX_DEPTH, is_too_deep
+
+MAX_CLIENT_STATE_BYTES = 4096
+
+Value = TypeVar("Value")
+
+
+def _shown(description: str, low: float, high: float, **more: Any) -> Any:
+    extra = {"minimum": low, "maximum": high} | more
+    return Field(description=description, json_schema_extra=extra)
+
+
+def _printable(value: str | None) -> str | None:
+    if value is not None and not is_printable(value):
+        raise ValueError("must be printable text")
+    return value
+
+
+def storable(max_bytes: int) -> Callable[[Value], Value]:
+    """Return a check that refuses values that JSON, UTF-8 or PostgreSQL cannot store."""
+
+    def check(value: Value) -> Value:
+        if value is None:
+            return value
+        if is_too_deep(value):
+            raise ValueError(f"must not be nested more than {MAX_DEPTH} deep")
+        try:
+            size_bytes = len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+        except (ValueError, RecursionError) as error:
+            raise ValueError("must be plain JSON without NaN or half surrogate pairs") from error
+        if size_bytes > max_bytes:
+            raise ValueError(f"must be at most {max_bytes} bytes of JSON")
+        return value
+
+    return check
+
+
+RequiredText = Annotated[str, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
+Text = Annotated[str | None, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
+Side = Annotated[
+    int | None,
+    _shown("Pixels.", MIN_SIDE_PX, MAX_SIDE_PX, multipleOf=SIZE_MULTIPLE_PX),
+]
+Count = Annotated[int | None, _shown("Images; image i uses seed + i.", 1, MAX_IMAGES)]
+Seed = Annotated[int | None, _shown("Random if absent.", 0, MAX_SEED)]
+Steps = Annotated[int | None, _shown("Denoising steps.", 1, MAX_STEPS)]
+Guidance = Annotated[
+    float | None, _shown("1 or less: no guidance, twice as fast.", 0, MAX_GUIDANCE_SCALE)
+]
+User = Annotated[
+    str | None,
+    Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
+    AfterValidator(_printable),
+]
+
+ClientState = Annotated[
+    dict[str, Any] | None,
+    Field(description=f"Comes back with the job; at most {MAX_CLIENT_STATE_BYTES} bytes."),
+    AfterValidator(storable(MAX_CLIENT_STATE_BYTES)),
+]
+
+
+class DecoderFields(BaseModel):
+    """Fields of every request for images."""
+
+    n: Count = None
+    decoder_steps: Steps = None
+    decoder_guidance_scale: Guidance = None
+    decoder_seed: Seed = None
+
+
+class DrawingFields(DecoderFields):
+    """Fields of every request for new images."""
+
+    negative_prompt: Text = None
+    seed: Seed = None
+    steps: Steps = None
+    guidance_scale: Guidance = None

@@ -1,0 +1,144 @@
+"""The bodies of ``/v1/jobs``, as OpenAPI shows them.
+
+`serve.storage.records.Job.to_json` makes a job's answer; :class:`JobAnswer` describes it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from cascade_core.job_states import JobState
+from cascade_core.operations.fields import ImageFormat
+from cascade_core.operations.registry import Kind
+from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
+from serve.storage.records import StageCUse
+
+
+class JobBody(DrawingFields):
+    """A job to make; absent values come from the model's defaults, see ``GET /v1/models``.
+
+    ``vary_details`` keeps the composition of a stored latent and draws new details: prompt,
+    size and the values of Stage C are the latent's own and cannot be given.
+    """
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    kind: Kind = "generate"
+    prompt: Text = None
+    width: Side = None
+    height: Side = None
+    latent_id: Annotated[
+        str | None, Field(description="vary_details: the latent to start from.")
+    ] = None
+    format: ImageFormat | None = None
+    id: Annotated[
+        str | None,
+        Field(description="The job's id, a ULID of now; asking again with it is safe."),
+    ] = None
+    user: User = None
+    client_state: ClientState = None
+
+
+class JobPatch(BaseModel):
+    """A change of the state that the client keeps with a job."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    client_state: ClientState = None
+    expected: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="Change the state only if it is this now; absent: change it in any case."
+        ),
+    ] = None
+
+
+class Progress(BaseModel):
+    """The last step reported, of image ``index``."""
+
+    step: int
+    steps: int
+    index: int
+
+
+class Image(BaseModel):
+    """A finished image; its bytes are at ``/v1/images/{id}``."""
+
+    id: str
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+    width: int
+    height: int
+    stage_c: StageCUse | None = Field(
+        description="`ran`, `reused` from an equal request, or `stored` (vary_details)."
+    )
+
+
+class Cost(BaseModel):
+    """Seconds of computing per stage."""
+
+    c_s: float
+    b_s: float
+    a_s: float
+
+
+class JobError(BaseModel):
+    """Why a job failed."""
+
+    code: str
+    message: str
+    field: str | None = None
+
+
+class ResolvedRequest(BaseModel):
+    """The request with every value decided; sending it again makes the same images."""
+
+    kind: Kind
+    prompt: str
+    negative_prompt: str
+    width: int
+    height: int
+    n: int
+    seed: int
+    steps: int
+    guidance_scale: float
+    decoder_seed: int
+    decoder_steps: int
+    decoder_guidance_scale: float
+    latent_id: str | None
+    format: ImageFormat
+
+
+class JobAnswer(BaseModel):
+    """A job as it stands."""
+
+    id: str
+    kind: Kind
+    state: JobState
+    stage: Literal["c", "b", "a"] | None
+    progress: Progress | None
+    position: int | None = Field(description="Open jobs ahead, while queued.")
+    eta_s: float | None = Field(description="Seconds until it is probably done.")
+    created_at: str
+    started_at: str | None
+    finished_at: str | None
+    deadline_at: str | None = Field(
+        description="It fails with `deadline_exceeded` if it has not ended by then."
+    )
+    request: ResolvedRequest
+    images: list[Image]
+    warnings: list[str]
+    error: JobError | None
+    cost: Cost
+    client_state: dict[str, Any] | None = None
+
+
+class JobList(BaseModel):
+    """A page of jobs, newest first."""
+
+    jobs: list[JobAnswer]
+    next_cursor: str | None = Field(description="Give it as `cursor` for the next page.")

@@ -1,0 +1,143 @@
+"""The bodies of all routes but jobs: errors, shares, preferences, models, health."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from serve.gateway.schemas.fields import storable
+
+MAX_PREFERENCE_BYTES = 16 * 1024
+MAX_SHARE_S, DEFAULT_SHARE_S = 30 * 24 * 3600, 24 * 3600
+
+
+class ErrorDetail(BaseModel):
+    """An error; ``code`` is stable, ``message`` is for people."""
+
+    code: str
+    message: str
+    type: str = Field(description="The kind of error, in OpenAI's words.")
+    param: str | None = Field(description="The field at fault, under OpenAI's name for it.")
+    field: str | None = None
+    request_id: str
+
+
+class ErrorAnswer(BaseModel):
+    """Every error looks like this; ``job_id`` names the job that a request waited for."""
+
+    error: ErrorDetail
+    job_id: str | None = None
+
+
+class ShareBody(BaseModel):
+    """How long the link works, and what it shows."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    expires_in_s: Annotated[int, Field(ge=1, le=MAX_SHARE_S)] = DEFAULT_SHARE_S
+    metadata: Literal["all", "none"] = Field(
+        "all", description="`none`: without the request and ids inside the file."
+    )
+
+
+class ShareAnswer(BaseModel):
+    """A link that needs no API key; it takes ``&format=`` like the image itself."""
+
+    url: str = Field(
+        description="Without scheme and host where the service does not know its own address "
+        "(`CASCADE_PUBLIC_URL`)."
+    )
+    expires_at: str
+
+
+class PreferenceBody(BaseModel):
+    """A value to keep."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    value: Annotated[
+        dict[str, Any],
+        Field(description=f"At most {MAX_PREFERENCE_BYTES} bytes of JSON."),
+        AfterValidator(storable(MAX_PREFERENCE_BYTES)),
+    ]
+
+
+class Preference(BaseModel):
+    """The value that is kept under a name."""
+
+    name: str
+    value: dict[str, Any]
+
+
+class Defaults(BaseModel):
+    """The values of a request that names none."""
+
+    width: int
+    height: int
+    steps: int
+    guidance_scale: float
+    decoder_steps: int
+    decoder_guidance_scale: float
+
+
+class Sizes(BaseModel):
+    """The allowed sides, in pixels."""
+
+    multiple_of: int
+    min_side: int
+    max_side: int
+
+
+class Model(BaseModel):
+    """The loaded model."""
+
+    id: str
+    object: Literal["model"] = "model"
+    created: Literal[0] = Field(0, description="Not known; OpenAI's clients expect the field.")
+    owned_by: str = Field(description="Who published the model.")
+    revision: str
+    fingerprint: str
+    licence: str
+    defaults: Defaults
+    sizes: Sizes
+    suggestions: list[str]
+
+
+class ModelList(BaseModel):
+    """The models that a request may name."""
+
+    object: Literal["list"] = "list"
+    data: list[Model]
+
+
+class EndedJobs(BaseModel):
+    """How many jobs ended in each state."""
+
+    succeeded: int
+    failed: int
+    cancelled: int
+
+
+class Status(BaseModel):
+    """How busy the service is."""
+
+    replicas: dict[str, int] | None = Field(
+        description="Running replicas by deployment; null if they are not known."
+    )
+    queued: int
+    running: int
+    last_hour: EndedJobs
+
+
+class Health(BaseModel):
+    """The process lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Ready(BaseModel):
+    """The parts that a job needs, each ``ready``."""
+
+    status: Literal["ready"] = "ready"
+    checks: dict[str, str]

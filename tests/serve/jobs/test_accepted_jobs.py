@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,10 +63,10 @@ def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
 
     async def run_and_break(job_id: str) -> None:
         await door.run(job_id)
-        object.__setattr__(database, "job", fail)
+        database.jobs.get = fail
 
     door.on_submit = run_and_break
-    return lambda: object.__setattr__(database, "job", real)
+    return partial(setattr, database.jobs, "get", real)
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), WAITING)

@@ -30,13 +30,13 @@ from bench.autoscale.timed_stages import (
 )
 from bench.autoscale.traces import Arrival
 from bench.deploy import deploy_config
+from cascade_core.job_states import OPEN_STATES
 from serve.app import AppArgs, build_with
 from serve.autoscaling.demand import open_work_key
 from serve.autoscaling.policy import STAGES, Sizing
 from serve.autoscaling.serve_policy import DEPLOYMENTS, JOBS
 from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
-from serve.storage.records import OPEN_STATES
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
 CAP = {"c": 4, "b": 3, "a": 3}

@@ -23,7 +23,7 @@ from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
 from serve.gateway.event_hub import EventHub
-from serve.gateway.idempotency import make_claim
+from serve.gateway.idempotency import make_identity
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import APP_NAME
 from serve.messages import StageMessage
@@ -102,8 +102,8 @@ async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
     hub = EventHub(database)
 
     async def durable() -> None:
-        claim = make_claim({}, owner, None, "")
-        job_id = await jobs.submit.remote(request, None, owner, claim, {})
+        identity = make_identity({}, owner, None, "")
+        job_id = await jobs.submit.remote(request, None, owner, identity, {})
         await hub.wait_until_ended(job_id, 60.0)
 
     async def plain() -> None:

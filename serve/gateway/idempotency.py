@@ -10,16 +10,16 @@ from typing import Any
 from ulid import ULID
 
 from cascade_core.errors import InvalidRequest
-from serve.storage.records import Claim, JobOwner, utc_now
+from serve.storage.records import JobIdentity, JobOwner, utc_now
 
 MAX_CLOCK_DIFFERENCE_S = 3600.0
 _ULID = re.compile(r"[0-7][0-9A-HJKMNP-TV-Z]{25}")
 _KEY = re.compile(r"[!-~]([ -~]{0,253}[!-~])?")
 
 
-def make_claim(
+def make_identity(
     body: dict[str, Any], owner: JobOwner, job_id: str | None = None, key: str = ""
-) -> Claim:
+) -> JobIdentity:
     """Return the identity by which a repeated request is recognised.
 
     Args:
@@ -37,7 +37,7 @@ def make_claim(
     if key and not _KEY.fullmatch(key):
         message = "Idempotency-Key must be 1 to 255 printable ASCII characters"
         raise InvalidRequest(message, "Idempotency-Key")
-    return Claim(
+    return JobIdentity(
         job_id=job_id or str(ULID()),
         key=_digest([*_owner_parts(owner), key]) if key else None,
         body=_digest([owner.key_id, body]),

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from cascade_core.errors import RateLimited
 from cascade_core.request import GenerationRequest
-from serve.storage.records import Claim, JobOwner
+from serve.storage.records import JobIdentity, JobOwner
 
 HOLD_S: Final = 1.0
 """As long as the shortest Retry-After: a client that waits that long is not held up here."""
@@ -25,7 +25,7 @@ class JobsClient(Protocol):
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
-        claim: Claim,
+        identity: JobIdentity,
     ) -> str:
         """Record and start a job; returns its id, or the id of the job it was accepted as before.
 

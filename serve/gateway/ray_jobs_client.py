@@ -16,7 +16,7 @@ from cascade_core.request import GenerationRequest
 from serve.fleet import readiness, running_replicas
 from serve.gateway.jobs_client import RejectionCache
 from serve.handle_errors import is_lost, translated
-from serve.storage.records import Claim, JobOwner
+from serve.storage.records import JobIdentity, JobOwner
 from serve.telemetry.log import context_of_ids
 from serve.telemetry.tracing import pack_context
 
@@ -38,7 +38,7 @@ class RayJobsClient:
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
-        claim: Claim,
+        identity: JobIdentity,
     ) -> str:
         """Record and start a job; returns its id, or the id of the job it was accepted as before.
 
@@ -47,7 +47,7 @@ class RayJobsClient:
             IdempotencyMismatch: the id or key was used for another request.
             RateLimited: too many jobs are open.
         """
-        arguments = (request.to_dict(), client_state, owner, claim, pack_context())
+        arguments = (request.to_dict(), client_state, owner, identity, pack_context())
         with self._rejections.submitting(owner):
             return await self._submit(arguments)
 

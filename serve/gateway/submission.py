@@ -20,7 +20,7 @@ from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
-from serve.storage.records import Claim
+from serve.storage.records import JobIdentity
 from serve.telemetry.log import log_context
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class Submission:
     Attributes:
         caller: sends it.
         body: what to make, for which user and with which state.
-        claim: recognises the request when it is sent again.
+        identity: recognises the request when it is sent again.
         is_waiting: the client waits for the end; if it leaves before the job is accepted, the job
             is cancelled.
         check: raises if the resolved request is not what the client means; None: no such check.
@@ -41,14 +41,14 @@ class Submission:
 
     caller: Caller
     body: JobBody
-    claim: Claim
+    identity: JobIdentity
     is_waiting: bool
     check: Callable[[GenerationRequest], None] | None = None
 
     @property
     def may_repeat(self) -> bool:
         """Return True if the client may send the request again without making a second job."""
-        return bool(self.body.id) or self.claim.key is not None
+        return bool(self.body.id) or self.identity.key is not None
 
 
 async def submit(services: Services, submission: Submission) -> AcceptedJob:
@@ -67,13 +67,13 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
         if earlier_id is not None:
             return AcceptedJob(earlier_id, is_new=False)
     request = await _resolve(services, submission)
-    body, claim = submission.body, submission.claim
+    body, identity = submission.body, submission.identity
     owner = submission.caller.owner(body.user)
     try:
-        job_id = await services.jobs.submit(request, body.client_state, owner, claim)
+        job_id = await services.jobs.submit(request, body.client_state, owner, identity)
     except (asyncio.CancelledError, Cancelled):
         if submission.is_waiting:
-            services.waiting_clients.cancel_abandoned(claim.job_id)
+            services.waiting_clients.cancel_abandoned(identity.job_id)
         raise
     except NotReady:
         recorded_id = await _recorded_id(services, submission)
@@ -82,7 +82,7 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
         job_id = recorded_id
     with log_context(job_id=job_id):
         logger.info("accepted job %s", job_id)
-    is_new = job_id == claim.job_id
+    is_new = job_id == identity.job_id
     return AcceptedJob(job_id, is_new, request if is_new else None)
 
 
@@ -112,13 +112,13 @@ async def _recorded_id(services: Services, submission: Submission) -> str | None
     except NotReady:
         # The client is asked to try again. Without a key it would then have two jobs.
         if not submission.may_repeat:
-            services.waiting_clients.cancel_abandoned(submission.claim.job_id)
+            services.waiting_clients.cancel_abandoned(submission.identity.job_id)
         raise
 
 
 async def _accepted_before(services: Services, submission: Submission) -> str | None:
     find = services.database.jobs.accepted_before
-    return await services.database.run(find, submission.claim)
+    return await services.database.run(find, submission.identity)
 
 
 def unknown_outcome(error: NotReady, job_id: str, *, may_repeat: bool) -> Response:

@@ -34,7 +34,7 @@ from serve.periodic import every
 from serve.settings import Settings
 from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
-from serve.storage.records import Claim, JobOwner, NewJob, OpenLimits, PlannedImage
+from serve.storage.records import JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import retry_until_ready
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
@@ -113,7 +113,7 @@ class Jobs:
         request: dict[str, Any],
         client_state: dict[str, Any] | None,
         owner: JobOwner,
-        claim: Claim,
+        identity: JobIdentity,
         context: CallContext,
     ) -> str:
         """Record a job and start it; returns its id once nothing can lose it any more.
@@ -122,13 +122,13 @@ class Jobs:
 
         Raises:
             NotReady: the service is draining.
-            IdempotencyMismatch: the claim was made for another request.
+            IdempotencyMismatch: the id or key was used for another request.
             RateLimited: too many jobs are open.
         """
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
         made = GenerationRequest.from_dict(request)
-        job = _new_job(made, client_state, owner, claim, context)
+        job = _new_job(made, client_state, owner, identity, context)
         # Serve cancels this call when the client leaves; what was recorded must be started, too.
         return await asyncio.shield(self._accept(job))
 
@@ -193,7 +193,7 @@ def _new_job(
     request: GenerationRequest,
     client_state: dict[str, Any] | None,
     owner: JobOwner,
-    claim: Claim,
+    identity: JobIdentity,
     context: CallContext,
 ) -> NewJob:
     images = []
@@ -209,7 +209,7 @@ def _new_job(
             )
         )
     return NewJob(
-        claim=claim,
+        identity=identity,
         request=request,
         client_state=client_state,
         owner=owner,

@@ -34,6 +34,7 @@ from cascade_core.errors import (
 )
 from cascade_core.families.spec import PREVIEW_WORK
 from cascade_core.handoff import StageBLatent, StageCLatent
+from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadlines import in_time
 from serve.jobs.dispatcher import StageCalls
@@ -47,7 +48,7 @@ from serve.storage.database import Database
 from serve.storage.deadline_store import DeadlineStore
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
-from serve.storage.records import JobState, LatentRow, OpenJob, StageCUse, utc_now
+from serve.storage.records import LatentRow, OpenJob, StageCUse, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import HandoffPart, JobMetrics

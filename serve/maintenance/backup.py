@@ -30,6 +30,7 @@ from sqlalchemy import (
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images.image_files import check_image
+from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
 from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
@@ -41,7 +42,7 @@ from serve.storage.database import Database
 from serve.storage.events import append_event
 from serve.storage.job_queries import load_jobs
 from serve.storage.job_store import last_event_data
-from serve.storage.records import TERMINAL_STATES, utc_now
+from serve.storage.records import utc_now
 from serve.storage.schema.tables import UtcDateTime, images, jobs, latents
 from serve.workload import job_work
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
+from cascade_core.job_states import OPEN_STATES
 from serve.storage.blobs.blob_keys import BARE_MARK
-from serve.storage.records import OPEN_STATES
 from serve.storage.schema.tables import images, jobs, latents
 
 Needs = dict[str, bool]

@@ -16,11 +16,12 @@ from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select, update
 
+from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Leftovers, find_leftovers
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
-from serve.storage.records import OPEN_STATES, TERMINAL_STATES, utc_now
+from serve.storage.records import utc_now
 from serve.storage.schema.tables import events, images, jobs, latents
 
 EVERY_S = 3600.0

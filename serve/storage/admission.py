@@ -8,11 +8,12 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, update
 
 from cascade_core.errors import RateLimited
+from cascade_core.job_states import OPEN_STATES
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.estimates import estimate_queue, recent_seconds_per_work
 from serve.storage.job_queries import owned_by
-from serve.storage.records import OPEN_STATES, JobOwner, OpenLimits
+from serve.storage.records import JobOwner, OpenLimits
 from serve.storage.schema.tables import database_now, jobs
 from serve.workload import job_work, stages_of
 

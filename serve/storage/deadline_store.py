@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
+from cascade_core.job_states import OPEN_STATES
 from serve.storage.connections import Connections
-from serve.storage.records import OPEN_STATES
 from serve.storage.schema.tables import database_now, executors, jobs
 
 logger = logging.getLogger(__name__)

@@ -10,8 +10,9 @@ from datetime import datetime
 from sqlalchemy import Connection, delete, or_, select
 
 from cascade_core.errors import DeadlineExceeded
+from cascade_core.job_states import OPEN_STATES
 from serve.storage.connections import Connections
-from serve.storage.records import OPEN_STATES, JobOwner, utc_now
+from serve.storage.records import JobOwner, utc_now
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages, upsert
 
 _MEAN_OVER_JOBS = 20

@@ -8,20 +8,12 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
+from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
 from serve.storage.estimates import QueueEstimate, estimate_queue
-from serve.storage.records import (
-    OPEN_STATES,
-    TERMINAL_STATES,
-    ImageRow,
-    Job,
-    JobOwner,
-    JobState,
-    OpenJob,
-    utc_now,
-)
+from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
 from serve.workload import stages_of
 

@@ -10,13 +10,14 @@ from typing import Any, Literal
 from sqlalchemy import Connection, insert, or_, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
+from cascade_core.job_states import OPEN_STATES, JobState
 from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.admission import admit, check_limits
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.events import append_event, lock_events
 from serve.storage.job_queries import JobQueries, load_job
-from serve.storage.records import OPEN_STATES, Claim, Job, JobState, NewJob, OpenLimits
+from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
 from serve.workload import job_work
 
@@ -40,7 +41,7 @@ class JobStore(JobQueries):
             NotReady: also when the request's key changed hands in every attempt.
         """
         for _ in range(_INSERT_ATTEMPTS):
-            earlier_id = self.accepted_before(job.claim)
+            earlier_id = self.accepted_before(job.identity)
             if earlier_id is not None:
                 return earlier_id
             if limits is not None:  # many rejections shall not take the lock that writers need
@@ -52,18 +53,18 @@ class JobStore(JobQueries):
             # That job may have been cancelled since, which frees its key. Then this one is new.
         raise NotReady("the same request comes in and is given up again and again; try again")
 
-    def accepted_before(self, claim: Claim) -> str | None:
+    def accepted_before(self, identity: JobIdentity) -> str | None:
         """Return the id of the job that the same request became before; None if it is new.
 
         Raises:
             IdempotencyMismatch: the id or key was used for another request.
         """
-        same = jobs.c.id == claim.job_id
-        if claim.key is not None:
-            same = or_(same, jobs.c.idempotency_key == claim.key)
+        same = jobs.c.id == identity.job_id
+        if identity.key is not None:
+            same = or_(same, jobs.c.idempotency_key == identity.key)
         with self._connections.reading() as connection:
             rows = list(connection.execute(select(jobs.c.id, jobs.c.body_digest).where(same)))
-        if any(row.body_digest != claim.body for row in rows) or len(rows) > 1:
+        if any(row.body_digest != identity.body for row in rows) or len(rows) > 1:
             raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
         return str(rows[0].id) if rows else None
 
@@ -244,8 +245,8 @@ def _job_values(job: NewJob) -> dict[str, Any]:
         "user": job.owner.user,
         "label": job.owner.label,
         "warnings": [],
-        "idempotency_key": job.claim.key,
-        "body_digest": job.claim.body,
+        "idempotency_key": job.identity.key,
+        "body_digest": job.identity.body,
         "work": job_work(job.request),
         "release": RELEASE,
         "context": job.context or None,

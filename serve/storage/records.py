@@ -7,15 +7,13 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cascade_core.handoff import ModelRef
+from cascade_core.job_states import TERMINAL_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
 StageCUse = Literal["ran", "reused", "stored"]
 """How an image got its Stage C latent: computed, copied from an equal one, or given."""
-OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
-TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 
 
 def utc_now() -> datetime:
@@ -69,7 +67,7 @@ class OpenLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class JobIdentity:
     """The identity of a request that is sent again: its job id or key, and its body's digest.
 
     Attributes:
@@ -92,7 +90,7 @@ class NewJob:
         context: ids and trace of the request that made it, see `serve.telemetry.tracing`.
     """
 
-    claim: Claim
+    identity: JobIdentity
     request: GenerationRequest
     client_state: dict[str, Any] | None
     owner: JobOwner
@@ -102,7 +100,7 @@ class NewJob:
     @property
     def id(self) -> str:
         """The job's id."""
-        return self.claim.job_id
+        return self.identity.job_id
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ray.serve.metrics import Counter, Gauge, Histogram
 
 from cascade_core.errors import CascadeError
-from serve.storage.records import OPEN_STATES
+from cascade_core.job_states import OPEN_STATES
 from serve.telemetry import metric_definitions as definitions
 from serve.telemetry.metric_definitions import Metric
 

@@ -21,7 +21,7 @@ from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 CHECKPOINT = Checkpoint(
     id="demo",
@@ -49,21 +49,21 @@ class Service:
         self,
         folder: Path,
         checkpoint: Checkpoint = CHECKPOINT,
-        door: type[MemoryDoor] = MemoryDoor,
+        fake_jobs: type[FakeJobsClient] = FakeJobsClient,
         **settings: Any,
     ) -> None:
         chosen = Settings(data_dir=folder, **settings)
         self.database = Database(chosen.database_url)
         self.database.create_tables()
-        self.door = door(self.database, BlobStore(chosen.blob_url), checkpoint)
+        self.fake_jobs = fake_jobs(self.database, BlobStore(chosen.blob_url), checkpoint)
         self.submitted: asyncio.Queue[str] = asyncio.Queue()
-        self.door.on_submit = self.submitted.put
+        self.fake_jobs.on_submit = self.submitted.put
         services = Services(
             settings=chosen,
             database=self.database,
-            blobs=self.door.blobs,
+            blobs=self.fake_jobs.blobs,
             checkpoint=checkpoint,
-            jobs=self.door,
+            jobs=self.fake_jobs,
             moderator=Moderator((), lambda *_: None),
             keep_alive_s=0.2,
         )
@@ -119,7 +119,7 @@ class Service:
 
     async def succeed(self, job_id: str) -> None:
         """Bring a job to its good end."""
-        await self.door.run(job_id)
+        await self.fake_jobs.run(job_id)
 
 
 @asynccontextmanager

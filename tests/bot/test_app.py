@@ -26,7 +26,7 @@ from tests.limits import HANG_S
 async def service(tmp_path: Path) -> AsyncIterator[Service]:
     """The gateway; it makes whatever is asked for at once."""
     async with running_service(tmp_path) as service:
-        service.door.on_submit = service.door.run
+        service.fake_jobs.on_submit = service.fake_jobs.run
         yield service
 
 

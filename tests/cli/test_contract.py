@@ -19,23 +19,25 @@ from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from tests.cli.cascade import Cascade
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[MemoryDoor]:
+def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
     """A stand-in that brings every job to its good end at once."""
     settings = Settings(data_dir=tmp_path / "data")
     database = Database(settings.database_url)
     database.create_tables()
-    door = MemoryDoor(database, BlobStore(settings.blob_url), open_checkpoint(ModelSource()))
-    door.on_submit = door.run
-    yield door
+    fake_jobs = FakeJobsClient(
+        database, BlobStore(settings.blob_url), open_checkpoint(ModelSource())
+    )
+    fake_jobs.on_submit = fake_jobs.run
+    yield fake_jobs
     database.close()
 
 
 @pytest.fixture
-def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
+def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
     """The gateway around the stand-in."""
     settings = Settings(data_dir=tmp_path / "data")
     checkpoint = open_checkpoint(ModelSource())
@@ -43,10 +45,10 @@ def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
     return create_app(
         Services(
             settings=settings,
-            database=door.database,
-            blobs=door.blobs,
+            database=fake_jobs.database,
+            blobs=fake_jobs.blobs,
             checkpoint=checkpoint,
-            jobs=door,
+            jobs=fake_jobs,
             moderator=moderator,
         )
     )
@@ -102,12 +104,12 @@ def test_a_value_the_gateway_refuses_names_the_field(
 
 
 def test_a_failed_job_shows_its_reason(
-    cascade_at_gateway: Cascade, door: MemoryDoor, tmp_path: Path
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path
 ) -> None:
     async def fail(job_id: str) -> None:
-        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+        fake_jobs.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
 
-    door.on_submit = fail
+    fake_jobs.on_submit = fail
     result = cascade_at_gateway("generate", "x", "--out", str(tmp_path))
     assert result.exit_code == 1
     assert "the device ran out of memory (out_of_memory)" in result.stderr
@@ -122,11 +124,14 @@ def test_jobs_are_listed_shown_and_cancelled(cascade_at_gateway: Cascade, tmp_pa
 
 
 def test_doctor_sees_which_stage_is_not_ready(
-    cascade_at_gateway: Cascade, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    cascade_at_gateway: Cascade,
+    fake_jobs: FakeJobsClient,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
 ) -> None:
     monkeypatch.setenv("CASCADE_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("CASCADE_HTTP_PORT", "0")
-    door.states = {"StageC": "loading weights", "Jobs": "ready"}
+    fake_jobs.states = {"StageC": "loading weights", "Jobs": "ready"}
     found = json.loads(cascade_at_gateway("doctor", "--json").stdout)
     server = next(finding for finding in found if finding["name"] == "server")
     assert "loading weights" in server["detail"]

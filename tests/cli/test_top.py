@@ -24,7 +24,7 @@ from serve.storage.database import Database
 from tests.cascade_core.test_printable import STEERING
 from tests.cli.cascade import Cascade
 from tests.cli.scripted_server import ScriptedService
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOTHING_YET = {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0}
@@ -155,35 +155,35 @@ def test_a_prompt_cannot_steer_the_terminal() -> None:
 
 
 @pytest.fixture
-def door(tmp_path: Path) -> Iterator[MemoryDoor]:
+def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
     settings = Settings(data_dir=tmp_path / "data")
     database = Database(settings.database_url)
     database.create_tables()
-    yield MemoryDoor(database, BlobStore(settings.blob_url), open_checkpoint(ModelSource()))
+    yield FakeJobsClient(database, BlobStore(settings.blob_url), open_checkpoint(ModelSource()))
     database.close()
 
 
 @pytest.fixture
-def gateway_app(door: MemoryDoor, tmp_path: Path) -> FastAPI:
+def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
     settings = Settings(data_dir=tmp_path / "data")
     moderator = Moderator([], lambda *_: None)
     checkpoint = open_checkpoint(ModelSource())
     return create_app(
         Services(
             settings=settings,
-            database=door.database,
-            blobs=door.blobs,
+            database=fake_jobs.database,
+            blobs=fake_jobs.blobs,
             checkpoint=checkpoint,
-            jobs=door,
+            jobs=fake_jobs,
             moderator=moderator,
         )
     )
 
 
 def test_once_prints_one_frame_of_a_real_gateway(
-    cascade_at_gateway: Cascade, door: MemoryDoor, tmp_path: Path
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path
 ) -> None:
-    door.on_submit = door.run
+    fake_jobs.on_submit = fake_jobs.run
     assert cascade_at_gateway("generate", "a red fox", "--out", str(tmp_path)).exit_code == 0
     shown = cascade_at_gateway("top", "--once")
     assert shown.exit_code == 0, shown.output

@@ -165,7 +165,7 @@ async def test_preferences_model_status_and_readiness(client: CascadeClient) -> 
 async def test_a_service_that_would_not_run_a_job_is_not_ready(
     client: CascadeClient, service: Service
 ) -> None:
-    service.door.states["StageC"] = "starting"
+    service.fake_jobs.states["StageC"] = "starting"
     with pytest.raises(NotReady):
         await client.check()
 
@@ -192,7 +192,7 @@ async def test_the_stream_of_events_survives_a_restart_of_the_service(
 
     following = asyncio.create_task(follow())
     assert (await events.get()).type == "queued"
-    await service.door.show_preview(job.id, "c", 1)
+    await service.fake_jobs.show_preview(job.id, "c", 1)
     assert (await events.get()).data["step"] == 1
     await service.stop()
     await service.succeed(job.id)

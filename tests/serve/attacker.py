@@ -10,7 +10,7 @@ import httpx
 from fastapi import FastAPI
 from starlette.routing import BaseRoute
 
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 OPEN_TO_ALL = {
     ("GET", "/healthz"),
@@ -42,13 +42,13 @@ def _leaves(found: list[BaseRoute]) -> Iterator[Any]:
 
 
 async def make_things(
-    client: httpx.AsyncClient, door: MemoryDoor, headers: dict[str, str]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, headers: dict[str, str]
 ) -> dict[str, str]:
     """Make a job, and return what stands for each part of a path; an unknown part is a KeyError."""
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
     job_id = answer.json()["id"]
-    await door.run(job_id)
-    image = door.images(job_id)[0]
+    await fake_jobs.run(job_id)
+    image = fake_jobs.images(job_id)[0]
     return {
         "job_id": job_id,
         "image_id": image.id,

@@ -29,12 +29,12 @@ from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.credentials import KeyScope, KeyStore
 from serve.storage.database import Database
-from serve.storage.records import Claim, JobOwner, NewJob
+from serve.storage.records import JobIdentity, JobOwner, NewJob
 from serve.telemetry.log import JsonFormatter, TextFormatter
 from tests.limits import HANG_S
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket
-from tests.serve.memory_door import MemoryDoor, plan
+from tests.serve.fake_jobs_client import FakeJobsClient, plan
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -106,8 +106,8 @@ def make_job(make_request: Callable[..., GenerationRequest]) -> JobMaker:
     def make(
         user: str | None = None, client_state: dict[str, Any] | None = None, **changes: Any
     ) -> NewJob:
-        claim = Claim(f"{next(numbers):04}", None, "digest")
-        return plan(claim, make_request(**changes), client_state, JobOwner(None, user))
+        identity = JobIdentity(f"{next(numbers):04}", None, "digest")
+        return plan(identity, make_request(**changes), client_state, JobOwner(None, user))
 
     return make
 
@@ -160,8 +160,8 @@ def blobs(new_blob_url: Callable[[str], str]) -> BlobStore:
 
 
 @pytest.fixture
-def door(database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> MemoryDoor:
-    return MemoryDoor(database, blobs, checkpoint)
+def fake_jobs(database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> FakeJobsClient:
+    return FakeJobsClient(database, blobs, checkpoint)
 
 
 @pytest.fixture
@@ -181,7 +181,7 @@ def services(
     database: Database,
     blobs: BlobStore,
     checkpoint: Checkpoint,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     sync_wait_s: float,
     checkers: list[Checker],
 ) -> Services:
@@ -192,7 +192,7 @@ def services(
         database=database,
         blobs=blobs,
         checkpoint=checkpoint,
-        jobs=door,
+        jobs=fake_jobs,
         moderator=moderator,
         keep_alive_s=KEEP_ALIVE_S,
     )
@@ -221,17 +221,17 @@ async def openai_client(live_client: httpx.AsyncClient) -> AsyncIterator[AsyncOp
 
 
 @pytest.fixture
-def running(door: MemoryDoor) -> MemoryDoor:
+def running(fake_jobs: FakeJobsClient) -> FakeJobsClient:
     """The service makes what is asked for."""
-    door.on_submit = door.run
-    return door
+    fake_jobs.on_submit = fake_jobs.run
+    return fake_jobs
 
 
 @pytest.fixture
-def submitted(door: MemoryDoor) -> asyncio.Queue[str]:
+def submitted(fake_jobs: FakeJobsClient) -> asyncio.Queue[str]:
     """The ids of accepted jobs, which run until somebody ends them."""
     ids: asyncio.Queue[str] = asyncio.Queue()
-    door.on_submit = ids.put
+    fake_jobs.on_submit = ids.put
     return ids
 
 

@@ -27,7 +27,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import Job, NewJob
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
-from tests.serve.memory_door import PREVIEW
+from tests.serve.fake_jobs_client import PREVIEW
 
 
 class Stage:

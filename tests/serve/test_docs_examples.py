@@ -18,8 +18,8 @@ from PIL import Image
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
-from tests.serve.memory_door import MemoryDoor
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,7 +41,9 @@ def check_pictures(folder: Path, *names: str) -> None:
 
 
 @pytest.fixture
-def server(app: FastAPI, running: MemoryDoor, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+def server(
+    app: FastAPI, running: FakeJobsClient, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
     monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
     with Server(app) as server:
         yield server

@@ -11,8 +11,8 @@ from fastapi import FastAPI
 
 from serve.validation_messages import describe
 from tests.serve.attacker import in_our_form, make_things, routes
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
-from tests.serve.memory_door import MemoryDoor
 
 THEIR_WORDS = (
     "Input should",
@@ -85,8 +85,10 @@ def check(answer: httpx.Response, about: object) -> None:
     assert text.strip(), about
 
 
-async def test_bad_bodies(app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    things = await make_things(client, door, {})
+async def test_bad_bodies(
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    things = await make_things(client, fake_jobs, {})
     for method, path in routes(app):
         if method in ("POST", "PUT", "PATCH"):
             for content_type in TYPES:
@@ -98,9 +100,9 @@ async def test_bad_bodies(app: FastAPI, client: httpx.AsyncClient, door: MemoryD
 
 
 async def test_bad_values_in_bodies(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     document = app.openapi()
     schemas = document["components"]["schemas"]
     targets = {
@@ -130,9 +132,9 @@ def sync_wait_s() -> float:
 
 
 async def test_bad_queries_headers_and_paths(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     names = ("state", "user", "cursor", "limit", "inbox", "format", "metadata", "expires")
     values = ("", "x", "-1", "9" * 5000, "\u202e")
     for method, path in routes(app):

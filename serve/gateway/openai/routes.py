@@ -21,7 +21,7 @@ from cascade_core.errors import (
 from cascade_core.images.png_metadata import read_png_info
 from serve.gateway.auth.permissions import Caller, Creator
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, Services, ServicesDep
-from serve.gateway.idempotency import make_claim
+from serve.gateway.idempotency import make_identity
 from serve.gateway.lookups import check_model, find_job
 from serve.gateway.openai.schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.openai.stream import ImageStream
@@ -105,8 +105,8 @@ async def generate_images(
     output = generate_output(body, url_of)
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
     owner = caller.owner(job_body.user)
-    claim = make_claim(body.model_dump(mode="json"), owner, key=idempotency_key)
-    submission = Submission(caller=caller, body=job_body, claim=claim, is_waiting=True)
+    identity = make_identity(body.model_dump(mode="json"), owner, key=idempotency_key)
+    submission = Submission(caller=caller, body=job_body, identity=identity, is_waiting=True)
     accepted = await submit(services, submission)
     if not body.stream:
         return await _answer(services, http_request, submission, accepted, output)
@@ -154,7 +154,7 @@ async def vary_image(
     submission = Submission(
         caller=caller,
         body=job_body,
-        claim=make_claim(asked, caller.owner(job_body.user), key=idempotency_key),
+        identity=make_identity(asked, caller.owner(job_body.user), key=idempotency_key),
         is_waiting=True,
         check=partial(check_same_size, form.size),
     )

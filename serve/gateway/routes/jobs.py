@@ -22,7 +22,7 @@ from serve.gateway.auth.permissions import (
     check_user,
 )
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, ServicesDep, hold_open
-from serve.gateway.idempotency import make_claim
+from serve.gateway.idempotency import make_identity
 from serve.gateway.lookups import check_id, check_sees, find_job
 from serve.gateway.openapi import event_stream_content, secured
 from serve.gateway.routes.images import OWN_CACHING
@@ -94,9 +94,9 @@ async def create_job(
     the same id or Idempotency-Key waits for it; the key is then free for a new job.
     """
     asked = body.model_dump(mode="json", exclude={"id"})
-    claim = make_claim(asked, caller.owner(body.user), body.id, idempotency_key)
+    identity = make_identity(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
-    submission = Submission(caller=caller, body=body, claim=claim, is_waiting=wait_s > 0)
+    submission = Submission(caller=caller, body=body, identity=identity, is_waiting=wait_s > 0)
     with hold_open(services, http_request) if wait_s else nullcontext():
         accepted = await submit(services, submission)
         job_id = accepted.job_id

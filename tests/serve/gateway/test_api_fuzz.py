@@ -22,9 +22,9 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from tests.limits import HANG_S
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.test_openapi import ROUTES
 from tests.serve.live_server import Server
-from tests.serve.memory_door import MemoryDoor
 
 EXAMPLES = 25
 WITHOUT_VALUES = {
@@ -48,7 +48,7 @@ bounded = settings(
 
 
 @pytest.fixture
-def server(app: FastAPI, running: MemoryDoor) -> Iterator[Server]:
+def server(app: FastAPI, running: FakeJobsClient) -> Iterator[Server]:
     with Server(app) as server:
         yield server
 

@@ -11,7 +11,7 @@ from cascade_core.errors import InvalidRequest, OutOfMemory
 from cascade_core.request import GenerationRequest
 from serve.gateway import readiness
 from serve.gateway.event_hub import EventHub
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 NOT_THERE = [
     "nope",
@@ -45,10 +45,10 @@ async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return job
 
 
-async def made(client: httpx.AsyncClient, door: MemoryDoor, **body: Any) -> dict[str, Any]:
+async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any) -> dict[str, Any]:
     """Return a job that has succeeded."""
     job_id = (await create(client, **body))["id"]
-    await door.run(job_id)
+    await fake_jobs.run(job_id)
     job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
     return job
 
@@ -78,9 +78,9 @@ async def test_client_state_and_user_travel_with_the_job(client: httpx.AsyncClie
 
 @pytest.mark.parametrize("prefer", ["wait=30", "respond-async, wait=30", 'Wait="30"', "a; wait=30"])
 async def test_waiting_answers_the_ended_job(
-    client: httpx.AsyncClient, door: MemoryDoor, waits_s: list[float], prefer: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, waits_s: list[float], prefer: str
 ) -> None:
-    door.on_submit = door.run
+    fake_jobs.on_submit = fake_jobs.run
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": prefer})
     assert answer.status_code == 200
     assert answer.json()["state"] == "succeeded"
@@ -95,12 +95,12 @@ async def test_waiting_too_short_answers_202(client: httpx.AsyncClient) -> None:
 
 
 async def test_a_job_that_fails_while_waited_for_carries_its_error(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     async def fail(job_id: str) -> None:
-        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+        fake_jobs.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
 
-    door.on_submit = fail
+    fake_jobs.on_submit = fail
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=9"})
     assert answer.status_code == 200
     assert answer.json()["state"] == "failed"
@@ -112,9 +112,9 @@ async def test_a_job_that_fails_while_waited_for_carries_its_error(
 
 @pytest.mark.parametrize("prefer", ["respond-async", "wait=", "wait=soon", "await=30", "wait=0"])
 async def test_without_a_readable_wish_nobody_waits(
-    client: httpx.AsyncClient, door: MemoryDoor, waits_s: list[float], prefer: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, waits_s: list[float], prefer: str
 ) -> None:
-    door.on_submit = door.run
+    fake_jobs.on_submit = fake_jobs.run
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": prefer})
     assert answer.status_code == 202
     assert waits_s == []
@@ -137,8 +137,10 @@ async def test_jobs_are_listed_newest_first_in_pages(client: httpx.AsyncClient) 
     assert rest["next_cursor"] is None
 
 
-async def test_jobs_are_listed_by_state(client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    done = await made(client, door)
+async def test_jobs_are_listed_by_state(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    done = await made(client, fake_jobs)
     await create(client)
     listed = (await client.get("/v1/jobs", params={"state": "succeeded"})).json()["jobs"]
     assert listed == [done]
@@ -166,13 +168,13 @@ async def test_a_bad_filter_is_400_and_names_it(
 
 
 async def test_cancelling_ends_the_job_and_again_changes_nothing(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job = await create(client)
     first = await client.delete(f"/v1/jobs/{job['id']}")
     assert (first.status_code, first.json()["state"]) == (200, "cancelled")
     assert (await client.delete(f"/v1/jobs/{job['id']}")).json() == first.json()
-    done = await made(client, door)
+    done = await made(client, fake_jobs)
     assert (await client.delete(f"/v1/jobs/{done['id']}")).json() == done
 
 
@@ -231,16 +233,16 @@ async def test_the_service_is_alive_and_ready(client: httpx.AsyncClient) -> None
 
 
 async def test_readyz_says_what_is_missing(
-    client: httpx.AsyncClient, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(readiness, "KEPT_S", 0.0)
-    door.states["StageC"] = "loading the model"
+    fake_jobs.states["StageC"] = "loading the model"
     answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert code(answer) == "not_ready"
     assert answer.json()["error"]["message"] == "StageC: loading the model"
     assert answer.json()["checks"]["Jobs"] == "ready"
-    door.error = InvalidRequest("no such application")
+    fake_jobs.error = InvalidRequest("no such application")
     answer = await client.get("/readyz")
     assert answer.status_code == 503
     assert "jobs: no such application" in answer.json()["error"]["message"]
@@ -248,12 +250,12 @@ async def test_readyz_says_what_is_missing(
 
 
 async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
-    client: httpx.AsyncClient, door: MemoryDoor, tmp_path: Any
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, tmp_path: Any
 ) -> None:
     (folder,) = (tmp_path / "with space").iterdir()
     folder.rmdir()
     folder.write_text("a file where the folder was")
-    with door.database._engine.begin() as connection:
+    with fake_jobs.database._engine.begin() as connection:
         connection.exec_driver_sql("DROP TABLE jobs")
     answer = await client.get("/readyz")
     assert answer.status_code == 503

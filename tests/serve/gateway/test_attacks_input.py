@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from tests.limits import HANG_S
 from tests.serve.attacker import OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 NASTY = [
     "..%2f..%2fetc%2fpasswd",
@@ -39,13 +39,13 @@ NASTY = [
 async def test_a_nasty_id_is_not_found_and_forges_no_log_line(
     app: FastAPI,
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     bearer: Bearer,
     log: io.StringIO,
     nasty: str,
 ) -> None:
     root = bearer("admin")
-    things = await make_things(client, door, root)
+    things = await make_things(client, fake_jobs, root)
     by_id = [route for route in routes(app) if "{" in route[1] and route not in OPEN_TO_ALL]
     for method, path in by_id:
         for part in re.findall(r"{(\w+)}", path):
@@ -61,10 +61,10 @@ async def test_a_nasty_id_is_not_found_and_forges_no_log_line(
 
 @pytest.mark.parametrize("name", ["exe", "PNG", "png/../x", "%00", "x" * 5000, "png\r\nX-Evil: 1"])
 async def test_a_nasty_format_is_400(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer, name: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer, name: str
 ) -> None:
     root = bearer("admin")
-    image_id = (await make_things(client, door, root))["image_id"]
+    image_id = (await make_things(client, fake_jobs, root))["image_id"]
     answer = await client.get(f"/v1/images/{image_id}", params={"format": name}, headers=root)
     assert answer.status_code == 400
     assert len(answer.content) < 1000
@@ -153,14 +153,14 @@ async def test_a_body_that_is_too_large_is_refused_before_it_is_read(
     ],
 )
 async def test_a_hostile_body_is_a_clients_error(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer, body: bytes
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer, body: bytes
 ) -> None:
     root = bearer("admin") | {"content-type": "application/json"}
     answer = await client.post("/v1/jobs", content=body, headers=root)
     assert answer.status_code in {400, 422}, answer.text
     assert len(answer.content) < 2000
     in_our_form(answer)
-    assert door.database.jobs.page()[0] == []
+    assert fake_jobs.database.jobs.page()[0] == []
 
 
 async def test_what_a_client_puts_into_its_own_state_forges_nothing(

@@ -20,7 +20,7 @@ from serve.gateway.middleware.requests import BodyLimit
 from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 STREAMS = 1000
 SMALL_BUFFER_BYTES = 4096
@@ -131,7 +131,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     live_client: httpx.AsyncClient,
     app: FastAPI,
     listener: socket.socket,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("serve.gateway.sse.SEND_TIMEOUT_S", 0.2)
@@ -143,7 +143,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     deaf.sendall(stream_request(job_id).encode())
     await until(lambda: app.state.services.event_hub.open_streams == 1)
     for step in range(1500):
-        door.database.jobs.record_progress(job_id, "c", step, 1500, 0)
+        fake_jobs.database.jobs.record_progress(job_id, "c", step, 1500, 0)
     await until(lambda: app.state.services.event_hub.open_streams == 0)
     await until(lambda: app.state.services.stream_limiter.count == 0)
     deaf.close()
@@ -153,7 +153,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
 async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_back(
     live_client: httpx.AsyncClient,
     app: FastAPI,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     make_job: JobMaker,
     bearer: Bearer,
 ) -> None:
@@ -161,7 +161,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     app.state.services.keep_alive_s = 5.0
     greedy, other = bearer("admin"), bearer("admin")
     job = make_job()
-    door.database.jobs.insert(job)
+    fake_jobs.database.jobs.insert(job)
 
     request = stream_request(job.id, greedy)
     opened = await soon(asyncio.gather(*(send(live_client, request) for _ in range(STREAMS))))
@@ -181,7 +181,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     for _, gone in opened:
         vanish(gone)
     await until(lambda: app.state.services.stream_limiter.count == 1)
-    door.database.jobs.finish(job.id, "cancelled")
+    fake_jobs.database.jobs.finish(job.id, "cancelled")
     await soon(reader.readuntil(b"event: cancelled"))
     await until(lambda: app.state.services.stream_limiter.count == 0)
     assert app.state.services.event_hub.open_streams == 0
@@ -224,7 +224,10 @@ async def test_the_streams_of_a_revoked_key_end_and_those_of_others_go_on(
 
 @pytest.mark.usefixtures("fresh")
 async def test_a_wait_with_a_revoked_key_ends_and_takes_its_job_along(
-    live_client: httpx.AsyncClient, keys: KeyStore, door: MemoryDoor, submitted: asyncio.Queue[str]
+    live_client: httpx.AsyncClient,
+    keys: KeyStore,
+    fake_jobs: FakeJobsClient,
+    submitted: asyncio.Queue[str],
 ) -> None:
     key, token = keys.create("ann", ["create", "read"])
     headers = {"authorization": f"Bearer {token}", "prefer": "wait=60"}
@@ -233,8 +236,8 @@ async def test_a_wait_with_a_revoked_key_ends_and_takes_its_job_along(
     )
     job_id = await submitted.get()
     keys.revoke(key.id)
-    await soon(door.ended(job_id))
-    job = door.database.jobs.get(job_id)
+    await soon(fake_jobs.ended(job_id))
+    job = fake_jobs.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
     await soon(posting)

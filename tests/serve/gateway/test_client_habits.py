@@ -16,8 +16,8 @@ from cascade_core.printable import is_printable
 from serve.gateway.dependencies import Services
 from serve.settings import load_settings
 from tests.serve.attacker import in_our_form
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged, generated, vary
-from tests.serve.memory_door import MemoryDoor
 
 PATH = "/v1/images/generations"
 
@@ -36,7 +36,7 @@ async def test_a_model_that_is_not_here_is_refused_with_the_name_of_the_one_that
 
 
 async def test_clients_whose_model_is_fixed_are_served_by_aliases(
-    openai_client: AsyncOpenAI, running: MemoryDoor, services: Services
+    openai_client: AsyncOpenAI, running: FakeJobsClient, services: Services
 ) -> None:
     configure(services, model_aliases="dall-e-3,gpt-image-1")
     for model in ("dall-e-3", "gpt-image-1", "demo"):
@@ -68,7 +68,7 @@ def test_aliases_may_have_spaces_between_them(monkeypatch: pytest.MonkeyPatch) -
 @pytest.mark.parametrize("said", [{}, {"response_format": "b64_json"}, {"response_format": "url"}])
 async def test_what_clients_get_that_cannot_say_how_is_a_setting(
     openai_client: AsyncOpenAI,
-    running: MemoryDoor,
+    running: FakeJobsClient,
     services: Services,
     default: str,
     said: dict[str, Any],
@@ -87,7 +87,10 @@ async def test_what_clients_get_that_cannot_say_how_is_a_setting(
 
 @pytest.mark.parametrize("options", [{"stream": True}, {"output_compression": 50}])
 async def test_a_default_of_addresses_gives_way_to_what_only_bytes_can_have(
-    live_client: httpx.AsyncClient, running: MemoryDoor, services: Services, options: dict[str, Any]
+    live_client: httpx.AsyncClient,
+    running: FakeJobsClient,
+    services: Services,
+    options: dict[str, Any],
 ) -> None:
     configure(services, response_format="url")
     body = {"prompt": "x", "output_format": "webp"} | options
@@ -120,7 +123,7 @@ OPTIONAL = [
 
 @pytest.mark.parametrize("empty", ["", None])
 async def test_fields_that_are_sent_empty_count_as_absent(
-    client: httpx.AsyncClient, running: MemoryDoor, empty: str | None
+    client: httpx.AsyncClient, running: FakeJobsClient, empty: str | None
 ) -> None:
     body = dict.fromkeys(OPTIONAL, empty) | {"prompt": "x"}
     answer = await client.post(PATH, json=body)
@@ -132,7 +135,7 @@ async def test_fields_that_are_sent_empty_count_as_absent(
 
 
 async def test_a_form_with_empty_fields_counts_them_as_absent(
-    client: httpx.AsyncClient, running: MemoryDoor
+    client: httpx.AsyncClient, running: FakeJobsClient
 ) -> None:
     job_id = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
     latent_id = running.images(job_id)[0].latent_id
@@ -166,7 +169,7 @@ CONTENT_TYPES = [
 @pytest.mark.parametrize("content_type", CONTENT_TYPES)
 @pytest.mark.parametrize("body", [None, b""])
 async def test_where_nothing_need_be_said_no_body_is_needed(
-    client: httpx.AsyncClient, running: MemoryDoor, content_type: str | None, body: bytes | None
+    client: httpx.AsyncClient, running: FakeJobsClient, content_type: str | None, body: bytes | None
 ) -> None:
     job = (await client.post("/v1/jobs", json={"prompt": "x"})).json()
     image_id = job["images"][0]["id"]
@@ -185,7 +188,7 @@ async def test_where_nothing_need_be_said_no_body_is_needed(
 
 @pytest.mark.parametrize("method", ["GET", "DELETE"])
 async def test_a_body_where_none_is_asked_for_does_no_harm(
-    client: httpx.AsyncClient, running: MemoryDoor, method: str
+    client: httpx.AsyncClient, running: FakeJobsClient, method: str
 ) -> None:
     job_id = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
     for body in (b"{}", b"null", b"[", b"x" * 1000):
@@ -204,7 +207,7 @@ async def test_openais_client_reads_that_pictures_are_not_edited_here(
 
 
 async def test_without_keys_a_picture_for_no_user_is_varied_for_any_user(
-    openai_client: AsyncOpenAI, running: MemoryDoor
+    openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     """OpenAI's clients send a `user` along whatever the picture was made for."""
     file, image = await generated(openai_client)
@@ -229,7 +232,7 @@ SCRIPTS = {
 
 @pytest.mark.parametrize("name", SCRIPTS)
 async def test_characters_that_scripts_and_emoji_need_reach_the_model(
-    client: httpx.AsyncClient, running: MemoryDoor, name: str
+    client: httpx.AsyncClient, running: FakeJobsClient, name: str
 ) -> None:
     text = SCRIPTS[name]
     for path in ("/v1/jobs", PATH):
@@ -247,7 +250,7 @@ CONTROLS = [
 @pytest.mark.parametrize("path", ["/v1/jobs", PATH])
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
 async def test_control_characters_are_refused_in_what_is_sent_now(
-    client: httpx.AsyncClient, door: MemoryDoor, path: str, field: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, path: str, field: str
 ) -> None:
     for code in CONTROLS:
         body = {"prompt": "x"} | {field: f"a{chr(code)}b"}
@@ -255,7 +258,7 @@ async def test_control_characters_are_refused_in_what_is_sent_now(
         error = in_our_form(answer)
         assert (answer.status_code, error["field"]) == (400, field), hex(code)
         assert "control characters" in error["message"] or "NUL" in error["message"]
-    assert door.database.jobs.page()[0] == []
+    assert fake_jobs.database.jobs.page()[0] == []
 
 
 def test_a_job_from_before_that_rule_can_still_be_read(
@@ -267,7 +270,7 @@ def test_a_job_from_before_that_rule_can_still_be_read(
 
 @pytest.mark.parametrize("user", ["\u0645\u06cc\u200c\u062e", "\U0001f469\u200d\U0001f4bb"])
 async def test_names_may_have_the_joiners_of_scripts_and_emoji(
-    client: httpx.AsyncClient, running: MemoryDoor, user: str
+    client: httpx.AsyncClient, running: FakeJobsClient, user: str
 ) -> None:
     job = (await client.post("/v1/jobs", json={"prompt": "x", "user": user})).json()
     listed = (await client.get("/v1/jobs", params={"user": user})).json()["jobs"]

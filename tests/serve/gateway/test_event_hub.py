@@ -15,7 +15,7 @@ from serve.gateway.event_hub import EventHub
 from serve.storage.database import Database
 from serve.storage.records import EventRow, NewJob
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 JobMaker = Callable[..., NewJob]
 
@@ -48,13 +48,13 @@ async def read(
 
 
 async def test_a_stream_tells_the_whole_job_in_order_and_ends(
-    live_client: httpx.AsyncClient, door: MemoryDoor
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client, n=2, client_state={"a": "\u2028\n"})
     seen: list[httpx_sse.ServerSentEvent] = []
     async for event in read(live_client, job_id):
         if not seen:  # the rest happens while the stream is open
-            task = asyncio.create_task(door.run(job_id))
+            task = asyncio.create_task(fake_jobs.run(job_id))
         seen.append(event)
     await task
     assert [event.event for event in seen] == [
@@ -85,39 +85,39 @@ async def test_a_stream_tells_the_whole_job_in_order_and_ends(
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 async def test_a_stream_ends_with_the_way_the_job_ended(
-    live_client: httpx.AsyncClient, door: MemoryDoor, state: Any
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, state: Any
 ) -> None:
     job_id = await create(live_client)
-    door.finish(job_id, state)
+    fake_jobs.finish(job_id, state)
     assert [event.event async for event in read(live_client, job_id)] == ["queued", state]
 
 
 async def test_a_stream_that_starts_after_the_end_tells_everything(
-    live_client: httpx.AsyncClient, door: MemoryDoor
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client)
-    await door.run(job_id)
+    await fake_jobs.run(job_id)
     seen = [event.event async for event in read(live_client, job_id)]
     assert seen == ["queued", "progress", "image", "succeeded"]
 
 
 async def test_a_broken_stream_resumes_where_it_broke(
-    live_client: httpx.AsyncClient, door: MemoryDoor
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client)
-    await door.make_image(job_id)
+    await fake_jobs.make_image(job_id)
     async with aclosing(read(live_client, job_id)) as events:  # type: ignore[type-var]
         first = [await anext(events), await anext(events)]
-    door.finish(job_id, "succeeded")
+    fake_jobs.finish(job_id, "succeeded")
     rest = [event async for event in read(live_client, job_id, first[-1].id)]
     assert [event.event for event in first + rest] == ["queued", "progress", "image", "succeeded"]
 
 
 async def test_resuming_after_the_last_event_tells_the_client_to_stop(
-    live_client: httpx.AsyncClient, door: MemoryDoor
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client)
-    await door.run(job_id)
+    await fake_jobs.run(job_id)
     last = [event async for event in read(live_client, job_id)][-1]
     headers = {"last-event-id": last.id}
     answer = await live_client.get(f"/v1/jobs/{job_id}/events", headers=headers)
@@ -150,7 +150,7 @@ async def test_an_idle_stream_is_kept_alive_by_comments(live_client: httpx.Async
 
 
 async def test_keeping_alive_is_no_event_for_the_client(
-    live_client: httpx.AsyncClient, door: MemoryDoor
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client)
     seen = []
@@ -159,12 +159,12 @@ async def test_keeping_alive_is_no_event_for_the_client(
         if seen == ["queued"]:
             await until_pinged(live_client, job_id)
             await until_pinged(live_client, job_id)
-            door.finish(job_id, "cancelled")
+            fake_jobs.finish(job_id, "cancelled")
     assert seen == ["queued", "cancelled"]
 
 
 async def test_a_client_that_leaves_is_forgotten_and_its_job_goes_on(
-    live_client: httpx.AsyncClient, app: FastAPI, door: MemoryDoor
+    live_client: httpx.AsyncClient, app: FastAPI, fake_jobs: FakeJobsClient
 ) -> None:
     job_id = await create(live_client)
     async with aclosing(read(live_client, job_id)) as events:  # type: ignore[type-var]
@@ -176,7 +176,7 @@ async def test_a_client_that_leaves_is_forgotten_and_its_job_goes_on(
 
 
 async def test_many_clients_see_the_same_stream(
-    live_client: httpx.AsyncClient, door: MemoryDoor, app: FastAPI
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, app: FastAPI
 ) -> None:
     job_ids = [await create(live_client) for _ in range(3)]
 
@@ -186,7 +186,7 @@ async def test_many_clients_see_the_same_stream(
     tasks = [asyncio.create_task(collect(job_id)) for job_id in job_ids * 3]
     await until(lambda: hub_of(app).open_streams == 9)
     for job_id in job_ids:
-        await door.run(job_id)
+        await fake_jobs.run(job_id)
     seen = await asyncio.gather(*tasks)
     assert seen[:3] == seen[3:6] == seen[6:]
     assert [len(ids) for ids in seen[:3]] == [4, 4, 4]

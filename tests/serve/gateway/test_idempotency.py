@@ -9,7 +9,7 @@ import pytest
 from ulid import ULID
 
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 BODY = {"kind": "generate", "prompt": "a red circle"}
 
@@ -20,11 +20,11 @@ async def post(client: httpx.AsyncClient, key: str = "", **body: object) -> http
 
 
 async def test_the_same_key_and_body_give_the_same_job_even_after_its_end(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     first = (await post(client, "k")).json()
     assert (await post(client, "k")).json() == first
-    await door.run(first["id"])
+    await fake_jobs.run(first["id"])
     again = await post(client, "k")
     assert again.status_code == 202
     assert (again.json()["id"], again.json()["state"]) == (first["id"], "succeeded")
@@ -99,11 +99,11 @@ async def test_many_at_once_with_one_key_make_one_job(client: httpx.AsyncClient)
 
 
 async def test_a_request_comes_again_after_its_latent_was_deleted(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     made = (await post(client)).json()["id"]
-    await door.run(made)
-    image = door.images(made)[0]
+    await fake_jobs.run(made)
+    image = fake_jobs.images(made)[0]
     vary = {"kind": "vary_details", "latent_id": image.latent_id}
     headers = {"idempotency-key": "vary"}
     first = await client.post("/v1/jobs", json=vary, headers=headers)

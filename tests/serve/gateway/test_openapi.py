@@ -13,7 +13,7 @@ from cascade_core.operations.fields import MAX_IMAGES, MAX_SEED
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import ResolvedRequest
 from tests.serve.attacker import OPEN_TO_ALL
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 ROUTES = {
     ("post", "/v1/jobs"),
@@ -135,7 +135,7 @@ async def test_the_examples_of_a_job_are_accepted(
 
 
 async def test_the_example_of_an_image_is_drawn(
-    client: httpx.AsyncClient, running: MemoryDoor, document: dict[str, Any]
+    client: httpx.AsyncClient, running: FakeJobsClient, document: dict[str, Any]
 ) -> None:
     [example] = document["components"]["schemas"]["ImagesBody"]["examples"]
     answer = await client.post("/v1/images/generations", json=example)
@@ -152,15 +152,15 @@ def test_the_ranges_shown_are_those_that_are_checked(document: dict[str, Any]) -
 
 
 async def test_real_answers_match_their_schemas_to_the_last_field(
-    client: httpx.AsyncClient, door: MemoryDoor, document: dict[str, Any]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, document: dict[str, Any]
 ) -> None:
     for schema in document["components"]["schemas"].values():
         schema["additionalProperties"] = schema.get("additionalProperties", False)
     body = {"prompt": "x", "client_state": {"a": 1}}
     job_id = (await client.post("/v1/jobs", json=body)).json()["id"]
-    await door.make_image(job_id)
+    await fake_jobs.make_image(job_id)
     answers = {"JobAnswer": [(await client.get(f"/v1/jobs/{job_id}")).json()]}
-    door.finish(job_id, "succeeded")
+    fake_jobs.finish(job_id, "succeeded")
     answers["JobAnswer"].append((await client.get(f"/v1/jobs/{job_id}")).json())
     answers["JobList"] = [(await client.get("/v1/jobs")).json()]
     answers["ModelList"] = [(await client.get("/v1/models")).json()]

@@ -37,8 +37,8 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.schema.tables import metadata
 from tests.serve.attacker import body_for, in_our_form, make_things, routes
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
-from tests.serve.memory_door import MemoryDoor
 
 OWN_BODIES: dict[str, dict[str, Any]] = {
     "/v1/jobs": {"json": {"prompt": "x"}},
@@ -124,10 +124,10 @@ def blobs(tmp_path: Path) -> BlobStore:
 
 
 async def answers(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, fail: Callable[[], None]
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, fail: Callable[[], None]
 ) -> dict[tuple[str, str], httpx.Response]:
     """Ask every route for things that are there, after something has failed."""
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     shared = await client.post(f"/v1/images/{things['image_id']}/share", json={})
     query = dict(httpx.URL(shared.json()["url"]).params)
     latent = {"image": ("a.png", forged(things["latent_id"]), "image/png")}
@@ -160,17 +160,17 @@ def not_ready(found: dict[tuple[str, str], httpx.Response]) -> set[tuple[str, st
 
 
 async def test_without_its_database_every_route_that_needs_it_is_503(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, database: Database
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, database: Database
 ) -> None:
-    found = await answers(app, client, door, lambda: drop_tables(database))
+    found = await answers(app, client, fake_jobs, lambda: drop_tables(database))
     assert not_ready(found) == found.keys() - WITHOUT_DATABASE
 
 
 async def test_without_its_blob_store_only_what_needs_bytes_is_503(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, services: Services
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, services: Services
 ) -> None:
-    found = await answers(app, client, door, lambda: lose_blobs(services))
-    # The memory door makes nothing by itself: those jobs run until their wait ends.
+    found = await answers(app, client, fake_jobs, lambda: lose_blobs(services))
+    # The fake makes nothing by itself: those jobs run until their wait ends.
     assert not_ready(found) == BYTES | READY
 
 
@@ -178,7 +178,7 @@ async def test_without_its_blob_store_only_what_needs_bytes_is_503(
 async def test_without_the_job_service_only_what_needs_it_is_503(
     app: FastAPI,
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     name: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -187,7 +187,7 @@ async def test_without_the_job_service_only_what_needs_it_is_503(
 
     monkeypatch.setattr(ray_serve, "status", status)
     broken = RayJobsClient(BrokenHandle(RAY_ERRORS[name]))
-    found = await answers(app, client, door, lambda: use_jobs_client(app, broken))
+    found = await answers(app, client, fake_jobs, lambda: use_jobs_client(app, broken))
     assert not_ready(found) == CREATING | CANCELLING | READY
     assert found["GET", "/v1/status"].json()["replicas"] is None
 
@@ -217,9 +217,9 @@ async def test_a_job_ends_for_its_client_though_not_every_process_heard_of_it() 
     "error", [CannotBeServed("x"), ModelUnavailable("x"), NotReady("x"), OutOfMemory("x")]
 )
 async def test_every_503_says_when_to_come_back(
-    client: httpx.AsyncClient, door: MemoryDoor, error: CascadeError
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, error: CascadeError
 ) -> None:
-    door.error = error
+    fake_jobs.error = error
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0

@@ -24,13 +24,13 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.job_store import JobStore
-from serve.storage.records import Claim, JobOwner
+from serve.storage.records import JobIdentity, JobOwner
 from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
 from tests.serve.gateway.test_disconnect import ended, until
 from tests.serve.gateway.test_outages import lose_blobs
-from tests.serve.memory_door import MemoryDoor
 
 
 @pytest.fixture(autouse=True)
@@ -54,7 +54,7 @@ WAITING: list[tuple[str, dict[str, Any], dict[str, str]]] = [
 ]
 
 
-def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
+def break_reading(database: Database, fake_jobs: FakeJobsClient) -> Callable[[], None]:
     """Let jobs be accepted, but not read again; returns what ends that."""
     real = database.jobs.get
 
@@ -62,23 +62,23 @@ def break_reading(database: Database, door: MemoryDoor) -> Callable[[], None]:
         raise NotReady("the database does not answer")
 
     async def run_and_break(job_id: str) -> None:
-        await door.run(job_id)
+        await fake_jobs.run(job_id)
         database.jobs.get = fail
 
-    door.on_submit = run_and_break
+    fake_jobs.on_submit = run_and_break
     return partial(setattr, database.jobs, "get", real)
 
 
 @pytest.mark.parametrize(("path", "body", "headers"), WAITING)
 async def test_without_a_key_no_client_is_asked_to_send_an_accepted_job_again(
     live_client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     database: Database,
     path: str,
     body: dict[str, Any],
     headers: dict[str, str],
 ) -> None:
-    mend = break_reading(database, door)
+    mend = break_reading(database, fake_jobs)
     answer = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
     mend()
     assert (answer.status_code, in_our_form(answer)["code"]) == (504, "timeout")
@@ -92,13 +92,13 @@ async def test_without_a_key_no_client_is_asked_to_send_an_accepted_job_again(
 @pytest.mark.parametrize(("path", "body", "headers"), WAITING)
 async def test_with_a_key_a_second_try_after_an_outage_finds_the_accepted_job(
     live_client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     database: Database,
     path: str,
     body: dict[str, Any],
     headers: dict[str, str],
 ) -> None:
-    mend = break_reading(database, door)
+    mend = break_reading(database, fake_jobs)
     headers = headers | {"idempotency-key": "k"}
     answer = await live_client.post(path, json={"prompt": "x"} | body, headers=headers)
     assert (answer.status_code, in_our_form(answer)["code"]) == (503, "not_ready")
@@ -112,9 +112,9 @@ async def test_with_a_key_a_second_try_after_an_outage_finds_the_accepted_job(
 
 
 async def test_openais_client_makes_one_job_though_the_database_fails_after_it(
-    openai_client: AsyncOpenAI, door: MemoryDoor, database: Database
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient, database: Database
 ) -> None:
-    mend = break_reading(database, door)
+    mend = break_reading(database, fake_jobs)
     with pytest.raises(openai.InternalServerError):
         await openai_client.with_options(max_retries=2).images.generate(prompt="x")
     mend()
@@ -122,13 +122,13 @@ async def test_openais_client_makes_one_job_though_the_database_fails_after_it(
 
 
 async def test_images_that_cannot_be_read_after_they_were_made_are_not_made_again(
-    openai_client: AsyncOpenAI, door: MemoryDoor, database: Database, services: Services
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient, database: Database, services: Services
 ) -> None:
     async def run_and_break(job_id: str) -> None:
-        await door.run(job_id)
+        await fake_jobs.run(job_id)
         lose_blobs(services)
 
-    door.on_submit = run_and_break
+    fake_jobs.on_submit = run_and_break
     with pytest.raises(openai.InternalServerError) as caught:
         await openai_client.with_options(max_retries=2).images.generate(prompt="x")
     assert caught.value.status_code == 504
@@ -137,7 +137,10 @@ async def test_images_that_cannot_be_read_after_they_were_made_are_not_made_agai
 
 @pytest.mark.parametrize("options", [{}, {"stream": True}])
 async def test_a_wait_outlasts_a_database_that_is_away_for_a_moment(
-    openai_client: AsyncOpenAI, door: MemoryDoor, options: Any, monkeypatch: pytest.MonkeyPatch
+    openai_client: AsyncOpenAI,
+    fake_jobs: FakeJobsClient,
+    options: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(events, "_RETRY_S", 0.01)
@@ -149,7 +152,7 @@ async def test_a_wait_outlasts_a_database_that_is_away_for_a_moment(
         return real(log, query)
 
     monkeypatch.setattr(EventLog, "_rows", rows)
-    door.on_submit = door.run
+    fake_jobs.on_submit = fake_jobs.run
     answer: Any = await openai_client.images.generate(prompt="x", **options)
     if options:
         assert [event.type async for event in answer] == ["image_generation.completed"]
@@ -159,38 +162,38 @@ async def test_a_wait_outlasts_a_database_that_is_away_for_a_moment(
 
 
 async def test_a_job_whose_submission_broke_off_after_it_was_recorded_is_accepted(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     async def die(job_id: str) -> None:
         raise NotReady("the job service restarts")
 
-    door.on_submit = die
+    fake_jobs.on_submit = die
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 202
-    assert answer.json()["id"] == door.database.jobs.open_ids()[0]
+    assert answer.json()["id"] == fake_jobs.database.jobs.open_ids()[0]
 
 
 @pytest.mark.parametrize("has_key", [False, True])
 async def test_a_job_of_unknown_fate_ends_unless_a_second_try_would_find_it(
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     has_key: bool,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     real = JobStore.accepted_before
     job_ids: list[str] = []
 
-    def fail(store: JobStore, claim: Claim) -> str | None:
+    def fail(store: JobStore, identity: JobIdentity) -> str | None:
         if job_ids:
             raise NotReady("the database does not answer")
-        return real(store, claim)
+        return real(store, identity)
 
     async def die(job_id: str) -> None:
         job_ids.append(job_id)
         raise NotReady("the job service restarts")
 
     monkeypatch.setattr(JobStore, "accepted_before", fail)
-    door.on_submit = die
+    fake_jobs.on_submit = die
     headers = {"idempotency-key": "k"} if has_key else {}
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
     assert (answer.status_code, answer.headers["x-should-retry"]) == (503, "true")
@@ -199,20 +202,25 @@ async def test_a_job_of_unknown_fate_ends_unless_a_second_try_would_find_it(
         again = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
         assert again.json()["id"] == job_ids[0]
     else:
-        assert await ended(door, job_ids[0]) == "cancelled"
+        assert await ended(fake_jobs, job_ids[0]) == "cancelled"
 
 
 async def test_a_client_that_left_takes_its_job_along_after_an_outage(
-    services: Services, door: MemoryDoor, make_request: Callable[..., GenerationRequest]
+    services: Services, fake_jobs: FakeJobsClient, make_request: Callable[..., GenerationRequest]
 ) -> None:
-    job_id = await door.submit(make_request(), None, JobOwner(None, None), Claim("0", None, "d"))
-    door.cancel_errors = [NotReady("the job service restarts"), Internal("a bug")] * 30
+    job_id = await fake_jobs.submit(
+        make_request(), None, JobOwner(None, None), JobIdentity("0", None, "d")
+    )
+    fake_jobs.cancel_errors = [NotReady("the job service restarts"), Internal("a bug")] * 30
     services.waiting_clients.cancel_abandoned(job_id)
-    assert await ended(door, job_id) == "cancelled"
+    assert await ended(fake_jobs, job_id) == "cancelled"
 
 
 async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
-    client: httpx.AsyncClient, door: MemoryDoor, database: Database, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     job_id = (await client.post("/v1/jobs", json={"prompt": "x", "client_state": {"a": 1}})).json()[
         "id"
@@ -234,19 +242,19 @@ async def test_a_client_state_that_was_changed_is_not_refused_at_the_second_try(
 async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
     client: httpx.AsyncClient,
     services: Services,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     database: Database,
     path: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Ray Serve cancels the request wherever it is; the in-process transport does the same."""
     first = (await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
-    await door.run(first)
+    await fake_jobs.run(first)
     options: dict[str, Any] = {"json": {"prompt": "x"}, "headers": {"prefer": "wait=60"}}
     if "stream" in path:
         options["json"]["stream"] = True
     if "variations" in path:
-        options = {"files": {"image": ("a.png", forged(door.images(first)[0].latent_id))}}
+        options = {"files": {"image": ("a.png", forged(fake_jobs.images(first)[0].latent_id))}}
     accepted: list[str] = []
     reading, go_on, real = threading.Event(), threading.Event(), database.jobs.get
 
@@ -259,11 +267,11 @@ async def test_a_client_that_leaves_right_after_its_job_was_accepted_cancels_it(
         accepted.append(job_id)
 
     monkeypatch.setattr(database.jobs, "get", slow)
-    door.on_submit = note
+    fake_jobs.on_submit = note
     asking = asyncio.create_task(client.post(path, **options))
     await until(
         lambda: reading.is_set() or bool(accepted and services.waiting_clients.count(accepted[0]))
     )
     asking.cancel()
     go_on.set()
-    assert await ended(door, accepted[0]) == "cancelled"
+    assert await ended(fake_jobs, accepted[0]) == "cancelled"

@@ -23,7 +23,7 @@ from serve.storage.image_store import ImageStore
 from serve.storage.records import Job, NewJob
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
-from tests.serve.memory_door import PREVIEW
+from tests.serve.fake_jobs_client import PREVIEW
 from tests.serve.null_stages import Previewer, Stage, launched, run_to_end, stage_calls
 
 JobMaker = Callable[..., NewJob]

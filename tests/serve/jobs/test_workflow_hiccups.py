@@ -24,7 +24,7 @@ from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
 from tests.serve.checkers import Answering
-from tests.serve.memory_door import PREVIEW
+from tests.serve.fake_jobs_client import PREVIEW
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
 
 JobMaker = Callable[..., NewJob]

@@ -22,7 +22,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 JobMaker = Callable[..., NewJob]
 Stores = tuple[Database, BlobStore]
@@ -54,7 +54,7 @@ def blobs(new_blob_url: Callable[[str], str]) -> BlobStore:
 async def fill(stores: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> list[NewJob]:
     """Make a job of two images with one deleted, its variation, a failed job and an open one."""
     database, blobs = stores
-    door = MemoryDoor(database, blobs, checkpoint)
+    fake_jobs = FakeJobsClient(database, blobs, checkpoint)
     first = make_job(n=2, user="ann", client_state={"channel": "1"}, prompt="naïve \U0001f3a8")
     variation = make_job(kind="vary_details", latent_id=first.images[0].latent_id, format="webp")
     failed, still_open = make_job(), make_job()
@@ -62,7 +62,7 @@ async def fill(stores: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> li
         database.jobs.insert(job)
     for job in (first, variation):
         for image in job.images:
-            await door.make_image(job.id, image.index)
+            await fake_jobs.make_image(job.id, image.index)
         database.jobs.finish(job.id, "succeeded")
     database.jobs.finish(failed.id, "failed", {"code": "internal", "message": "no"})
     database.images.delete(first.images[1].id)

@@ -27,7 +27,7 @@ from serve.storage.database import Database
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 pytestmark = pytest.mark.timeout(HANG_S)
 
@@ -173,7 +173,7 @@ async def exported(
     state = {"inbox": "discord.1", "address": {"token": "geheim"}, "note": 1}
     job = make_job(user="ann", client_state=state)
     here.jobs.insert(job)
-    await MemoryDoor(here, store, checkpoint).make_image(job.id)
+    await FakeJobsClient(here, store, checkpoint).make_image(job.id)
     here.jobs.finish(job.id, "succeeded")
     entries: Entries = []
     await export_jobs(here, store, lambda name, data: entries.append((name, data)))

@@ -20,7 +20,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob, utc_now
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.storage.test_images import latent_row
 
 JobMaker = Callable[..., NewJob]
@@ -62,14 +62,14 @@ def tidy(database: Database, blobs: BlobStore) -> Round:
 
 
 @pytest.fixture
-def finished(database: Database, door: MemoryDoor, make_job: JobMaker) -> Round:
+def finished(database: Database, fake_jobs: FakeJobsClient, make_job: JobMaker) -> Round:
     """Makes a job and everything in it."""
 
     async def finished(**changes: Any) -> NewJob:
         job = make_job(**changes)
         database.jobs.insert(job)
         for index in range(job.request.n):
-            await door.make_image(job.id, index)
+            await fake_jobs.make_image(job.id, index)
         database.jobs.finish(job.id, "succeeded")
         return job
 
@@ -289,10 +289,10 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
 
 
 async def test_events_and_previews_of_an_open_job_stay(
-    database: Database, blobs: BlobStore, door: MemoryDoor, make_job: JobMaker, tidy: Round
+    database: Database, blobs: BlobStore, fake_jobs: FakeJobsClient, make_job: JobMaker, tidy: Round
 ) -> None:
     job = make_job()
     database.jobs.insert(job)
-    await door.make_image(job.id)
+    await fake_jobs.make_image(job.id)
     assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))

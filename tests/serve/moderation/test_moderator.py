@@ -1,4 +1,4 @@
-"""What the checkers say at each door where a job can be asked for."""
+"""What the checkers say on each route that makes a job."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from serve.moderation.moderator import Moderator, load_checkers
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 from tests.serve.checkers import Answering, ByUser, Hanging
-from tests.serve.memory_door import PREVIEW, MemoryDoor
+from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
 ANN, MALLORY = JobOwner("k", "ann"), JobOwner("k", "mallory")
 RequestMaker = Callable[..., GenerationRequest]
@@ -65,7 +65,7 @@ def hanging() -> Iterator[Hanging]:
 
 @pytest.mark.parametrize("field", ["prompt", "negative_prompt"])
 async def test_a_refused_text_is_a_bad_request_that_names_the_rule_and_not_the_word(
-    client: httpx.AsyncClient, door: MemoryDoor, field: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, field: str
 ) -> None:
     answer = await client.post("/v1/jobs", json={"prompt": "a cat", field: "Much GORE"})
     assert answer.status_code == 400
@@ -73,7 +73,7 @@ async def test_a_refused_text_is_a_bad_request_that_names_the_rule_and_not_the_w
     assert (error["code"], error["field"]) == ("moderation_blocked", field)
     assert "'violence'" in error["message"]
     assert "gore" not in error["message"].lower()
-    assert door.database.jobs.page() == ([], None)
+    assert fake_jobs.database.jobs.page() == ([], None)
 
 
 async def test_a_trusted_keys_end_users_are_known_to_the_checker(
@@ -86,7 +86,7 @@ async def test_a_trusted_keys_end_users_are_known_to_the_checker(
 
 
 async def test_a_latent_whose_prompt_is_refused_by_now_cannot_be_varied(
-    client: httpx.AsyncClient, running: MemoryDoor, change_list: Callable[[str], object]
+    client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
 ) -> None:
     job = (await client.post("/v1/jobs", json={"prompt": "a spider"})).json()
     latent_id = running.images(job["id"])[0].latent_id
@@ -100,7 +100,7 @@ async def test_a_latent_whose_prompt_is_refused_by_now_cannot_be_varied(
 
 
 async def test_a_request_that_was_accepted_before_stays_accepted(
-    client: httpx.AsyncClient, running: MemoryDoor, change_list: Callable[[str], object]
+    client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
 ) -> None:
     headers = {"idempotency-key": "one"}
     first = await client.post("/v1/jobs", json={"prompt": "a spider"}, headers=headers)
@@ -110,7 +110,7 @@ async def test_a_request_that_was_accepted_before_stays_accepted(
 
 
 async def test_openais_client_raises_what_it_raises_for_openais_own_refusals(
-    openai_client: AsyncOpenAI, running: MemoryDoor
+    openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await openai_client.images.generate(prompt="gore")
@@ -124,7 +124,7 @@ async def test_openais_client_raises_what_it_raises_for_openais_own_refusals(
 async def test_openais_client_is_refused_a_variation_by_the_pictures_prompt(
     openai_client: AsyncOpenAI,
     live_client: httpx.AsyncClient,
-    running: MemoryDoor,
+    running: FakeJobsClient,
     change_list: Callable[[str], object],
 ) -> None:
     answer = await openai_client.images.generate(prompt="a spider", response_format="url")
@@ -137,12 +137,12 @@ async def test_openais_client_is_refused_a_variation_by_the_pictures_prompt(
 
 
 async def test_openais_client_learns_that_a_composition_was_refused(
-    openai_client: AsyncOpenAI, door: MemoryDoor
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     async def refuse(job_id: str) -> None:
-        door.finish(job_id, "failed", ContentRefused("refused by the rule 'nudity'"))
+        fake_jobs.finish(job_id, "failed", ContentRefused("refused by the rule 'nudity'"))
 
-    door.on_submit = refuse
+    fake_jobs.on_submit = refuse
     with pytest.raises(openai.BadRequestError, match="nudity") as caught:
         await openai_client.images.generate(prompt="a cat")
     assert caught.value.code == "moderation_blocked"
@@ -150,7 +150,7 @@ async def test_openais_client_learns_that_a_composition_was_refused(
 
 
 async def test_a_list_that_cannot_be_read_lets_nothing_pass(
-    client: httpx.AsyncClient, door: MemoryDoor, path: Path
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, path: Path
 ) -> None:
     await asyncio.to_thread(path.unlink)
     answer = await client.post("/v1/jobs", json={"prompt": "a cat"})
@@ -158,7 +158,7 @@ async def test_a_list_that_cannot_be_read_lets_nothing_pass(
     assert answer.json()["error"]["code"] == "moderation_failed"
     assert "retry-after" in answer.headers
     assert str(path) not in answer.text
-    assert door.database.jobs.page() == ([], None)
+    assert fake_jobs.database.jobs.page() == ([], None)
 
 
 async def test_refusals_are_counted_by_rule(make_request: RequestMaker, path: Path) -> None:

@@ -12,7 +12,7 @@ from serve.gateway.middleware.requests import JSON_LIMIT
 from serve.responses.errors import STATUS, error_body
 from serve.settings import Settings
 from serve.telemetry.log import configure_logging
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 pytestmark = pytest.mark.usefixtures("restored_loggers")
 
@@ -174,9 +174,9 @@ async def test_a_harmless_request_id_is_kept(
 
 
 async def test_the_unexpected_is_500_and_only_the_log_has_the_details(
-    client: httpx.AsyncClient, door: MemoryDoor, caplog: pytest.LogCaptureFixture
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, caplog: pytest.LogCaptureFixture
 ) -> None:
-    door.error = RuntimeError("password hunter2")
+    fake_jobs.error = RuntimeError("password hunter2")
     with caplog.at_level(logging.ERROR, "serve"):
         answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 500
@@ -191,9 +191,9 @@ def test_who_and_how_much_have_kinds_of_errors_of_their_own() -> None:
 
 
 async def test_a_service_that_is_not_ready_is_503_with_a_time_to_come_back(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    door.error = NotReady("the service is shutting down")
+    fake_jobs.error = NotReady("the service is shutting down")
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
@@ -203,9 +203,9 @@ async def test_a_service_that_is_not_ready_is_503_with_a_time_to_come_back(
 
 @pytest.mark.parametrize("error", [NonFiniteLatent("layer 3 is NaN"), Internal("disk /dev/sda1")])
 async def test_our_own_failures_keep_their_details_in_the_log(
-    client: httpx.AsyncClient, door: MemoryDoor, error: Exception
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, error: Exception
 ) -> None:
-    door.error = error
+    fake_jobs.error = error
     answer = await client.post("/v1/jobs", json={"prompt": "x"})
     assert answer.status_code == 500
     assert answer.headers["x-should-retry"] == "false"
@@ -214,7 +214,7 @@ async def test_our_own_failures_keep_their_details_in_the_log(
 
 async def test_each_request_is_logged_with_its_id_but_no_routine_probe(
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -223,7 +223,7 @@ async def test_each_request_is_logged_with_its_id_but_no_routine_probe(
     await client.get("/v1/models", headers={"x-request-id": "R1"})
     await client.get("/healthz")
     await client.get("/readyz")
-    door.states["StageC"] = "loading"
+    fake_jobs.states["StageC"] = "loading"
     await client.get("/readyz")
     models, ready = capsys.readouterr().err.splitlines()
     assert "GET /v1/models -> 200" in models

@@ -14,8 +14,8 @@ from serve.responses.request_id import REQUEST_ID_HEADER
 from tests.limits import HANG_S
 from tests.serve.attacker import body_for, make_things, routes
 from tests.serve.conftest import Bearer
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
-from tests.serve.memory_door import MemoryDoor
 from tests.wire.screens import chromium
 
 OF_EVERY_ROUTE = ("x-content-type-options", "referrer-policy")
@@ -33,9 +33,9 @@ def check(answer: httpx.Response) -> None:
 
 
 async def test_every_route_sends_them(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     found = sorted(routes(app), key=lambda route: (route[0] == "DELETE", route))
     for method, path in [*found, ("GET", "/docs/assets/swagger-ui.css")]:
         check(await client.request(method, path.format(**things), **body_for(method)))

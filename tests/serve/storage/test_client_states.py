@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -33,13 +33,13 @@ async def in_inbox(client: httpx.AsyncClient, name: str, **headers: str) -> list
 
 
 async def test_jobs_are_found_by_their_inbox_until_they_are_taken_out(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     await made(client, None)
     await made(client, {"inbox": "other"})
     first = await made(client, {"inbox": "bot", "channel": 1})
     second = await made(client, {"inbox": "bot"})
-    door.finish(first, "succeeded")
+    fake_jobs.finish(first, "succeeded")
     assert await in_inbox(client, "bot") == [second, first]
     changed = await client.patch(f"/v1/jobs/{first}", json={"client_state": {"channel": 1}})
     assert changed.json()["client_state"] == {"channel": 1}

@@ -80,7 +80,7 @@ def test_a_request_whose_twin_is_given_up_in_the_same_moment_is_recorded(
 ) -> None:
     """The twin's row was there when this one was inserted, and its key is free right after."""
     twin, job = (
-        replace(job, claim=replace(job.claim, key="same")) for job in (make_job(), make_job())
+        replace(job, identity=replace(job.identity, key="same")) for job in (make_job(), make_job())
     )
     insert = database.jobs._insert
 
@@ -125,7 +125,7 @@ def test_the_id_of_another_request_is_refused(database: Database, make_job: JobM
     job = make_job()
     database.jobs.insert(job)
     with pytest.raises(IdempotencyMismatch):
-        database.jobs.insert(replace(job, claim=replace(job.claim, body="another")))
+        database.jobs.insert(replace(job, identity=replace(job.identity, body="another")))
     assert types(database, job.id) == ["queued"]
 
 

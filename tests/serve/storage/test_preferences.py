@@ -14,7 +14,7 @@ from serve.storage import preferences
 from serve.storage.database import Database
 from serve.storage.records import JobOwner
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -74,18 +74,18 @@ def test_values_put_under_a_new_name_at_the_same_time_are_all_taken(database: Da
 
 
 async def test_the_status_counts_open_jobs_and_how_others_ended(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     ids = [(await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"] for _ in range(5)]
-    await door.run(ids[0])
-    door.finish(ids[1], "failed", Internal("x"))
-    door.finish(ids[2], "cancelled")
-    await door.make_image(ids[3])
+    await fake_jobs.run(ids[0])
+    fake_jobs.finish(ids[1], "failed", Internal("x"))
+    fake_jobs.finish(ids[2], "cancelled")
+    await fake_jobs.make_image(ids[3])
     assert (await client.get("/v1/status")).json() == {
         "replicas": {"StageC": 1, "Jobs": 1},
         "queued": 1,
         "running": 1,
         "last_hour": {"succeeded": 1, "failed": 1, "cancelled": 1},
     }
-    door.error = NotReady("away")
+    fake_jobs.error = NotReady("away")
     assert (await client.get("/v1/status")).json()["replicas"] is None

@@ -30,7 +30,7 @@ from serve.telemetry.log import current_context
 from serve.telemetry.tracing import pack_context, unpacked_context
 from tests.collector import collecting
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.null_stages import Stage, launched, run_to_end
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -66,7 +66,7 @@ def traces(exporter: InMemorySpanExporter) -> set[str]:
 
 async def test_a_request_goes_on_with_the_trace_of_its_client(
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     exporter: InMemorySpanExporter,
     records: list[dict[str, Any]],
 ) -> None:
@@ -75,7 +75,7 @@ async def test_a_request_goes_on_with_the_trace_of_its_client(
     async def on_submit(_job_id: str) -> None:
         packed.append(pack_context())
 
-    door.on_submit = on_submit
+    fake_jobs.on_submit = on_submit
     headers = {"traceparent": TRACEPARENT, "x-request-id": "R1"}
     answer = await client.post("/v1/jobs", json={"prompt": "a fox"}, headers=headers)
     assert answer.status_code == 202
@@ -110,9 +110,9 @@ async def test_no_signature_of_a_link_gets_into_a_trace(
 
 
 async def test_what_the_service_fails_to_answer_is_marked_in_its_trace(
-    client: httpx.AsyncClient, door: MemoryDoor, exporter: InMemorySpanExporter
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, exporter: InMemorySpanExporter
 ) -> None:
-    door.error = RuntimeError("broken")
+    fake_jobs.error = RuntimeError("broken")
     assert (await client.post("/v1/jobs", json={"prompt": "a fox"})).status_code == 500
     (span,) = exporter.get_finished_spans()
     assert span.status.status_code is trace.StatusCode.ERROR

@@ -73,8 +73,8 @@ class Stage:
 
     async def bytes_of(self, job_id: str, index: int = 0) -> bytes:
         """Return a picture's bytes as the service has them."""
-        image = self.service.door.images(job_id)[index]
-        return await self.service.door.blobs.get(f"images/{image.id}.png")
+        image = self.service.fake_jobs.images(job_id)[index]
+        return await self.service.fake_jobs.blobs.get(f"images/{image.id}.png")
 
 
 async def in_inbox(stage: Stage) -> list[str]:

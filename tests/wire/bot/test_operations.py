@@ -52,7 +52,7 @@ async def test_metrics_follow_what_goes_over_the_wire(
     await stage.fake.gateway.drop(4000)
     await stage.fake.wait_for(lambda: bool(stage.fake.traffic.events("RESUMED")))
     job_id, message = await stage.imagine()
-    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.service.fake_jobs.show_preview(job_id, "c", 6)
     await stage.fake.wait_for(lambda: bool(message.files))
     await stage.finished(job_id, message)
     callback = "/api/v10/interactions/:id/:token/callback"
@@ -93,6 +93,6 @@ async def test_where_a_late_picture_could_not_be_brought_a_long_queue_is_refused
     refused = await asked.reply(lambda m: "long queue" in m.text)
     assert refused.receiver == bea.user
     # The refusal does not wait for the job's cancellation.
-    await asyncio.wait_for(stage.service.door.ended(await stage.submitted()), HANG_S)
+    await asyncio.wait_for(stage.service.fake_jobs.ended(await stage.submitted()), HANG_S)
     assert stage.service.database.jobs.open_ids() == []
     await stage.imagine("a fox that may be late")

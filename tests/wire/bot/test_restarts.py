@@ -124,7 +124,7 @@ async def test_after_a_restart_others_still_see_nothing_of_who_likes_it_private(
 @pytest.mark.usefixtures("bot")
 async def test_the_status_tells_replicas_queue_and_errors(stage: Stage) -> None:
     job_id, _ = await stage.imagine()
-    stage.service.door.finish(job_id, "failed", Internal("x"))
+    stage.service.fake_jobs.finish(job_id, "failed", Internal("x"))
     await stage.imagine("a second")
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     told = (await (await boss.slash(stage.channel, "admin status")).reply()).text
@@ -156,7 +156,7 @@ async def test_buttons_work_after_a_restart_of_bot_and_service(
     varied_id = await stage.submitted()
     varied = stage.service.database.jobs.get(varied_id)
     assert varied is not None
-    assert varied.request.latent_id == stage.service.door.images(job_id)[0].latent_id
+    assert varied.request.latent_id == stage.service.fake_jobs.images(job_id)[0].latent_id
     await stage.finished(varied_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
 
 

@@ -21,9 +21,9 @@ from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.settings import Settings
 from serve.stages.deployments import StageA, StageB, StageC
-from serve.storage.records import Claim, JobOwner
+from serve.storage.records import JobIdentity, JobOwner
 from tests.bot.gateway import Service, running_service
-from tests.serve.memory_door import MemoryDoor, plan
+from tests.serve.fake_jobs_client import FakeJobsClient, plan
 from tests.serve.null_stages import Stage, launched
 
 PUBLIC_URL = "https://pictures.example.org"
@@ -48,7 +48,7 @@ def _held(kind: type[Any], pace: Pace) -> Iterator[None]:
         yield
 
 
-class StudioDoor(MemoryDoor):
+class StudioJobsClient(FakeJobsClient):
     """Runs jobs as the Jobs deployment does."""
 
     workflow: JobWorkflow
@@ -58,9 +58,9 @@ class StudioDoor(MemoryDoor):
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
-        claim: Claim,
+        identity: JobIdentity,
     ) -> str:
-        job = plan(claim, request, client_state, owner)
+        job = plan(identity, request, client_state, owner)
         images = (
             replace(image, id=str(ULID()), latent_id=request.latent_id or str(ULID()))
             for image in job.images
@@ -99,11 +99,17 @@ async def running_studio(folder: Path, pace: Pace) -> AsyncIterator[Service]:
     kinds = {"c": StageC, "b": StageB, "a": StageA}
     stages = {name: cast(Stage, _Replica(kind(settings))) for name, kind in kinds.items()}
     checkpoint = open_checkpoint(settings.model_source(), components=())
-    more: dict[str, Any] = {"checkpoint": checkpoint, "door": StudioDoor, "public_url": PUBLIC_URL}
+    more: dict[str, Any] = {
+        "checkpoint": checkpoint,
+        "fake_jobs": StudioJobsClient,
+        "public_url": PUBLIC_URL,
+    }
     async with running_service(folder, **more) as service:
-        door = cast(StudioDoor, service.door)
-        door.states = dict.fromkeys(("Gateway", "Jobs", "StageC", "StageB", "StageA"), "ready")
+        fake_jobs = cast(StudioJobsClient, service.fake_jobs)
+        fake_jobs.states = dict.fromkeys(("Gateway", "Jobs", "StageC", "StageB", "StageA"), "ready")
         dbos_url = f"sqlite:///{folder / 'workflows.db'}"
-        async with launched(service.database, dbos_url, door.blobs, stages) as door.workflow:
+        async with launched(
+            service.database, dbos_url, fake_jobs.blobs, stages
+        ) as fake_jobs.workflow:
             with _held(stage_c.StageC, pace), _held(stage_b.StageB, pace):
                 yield service

@@ -22,8 +22,8 @@ from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
 from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
-from tests.serve.memory_door import MemoryDoor
 
 Headers = dict[str, str]
 
@@ -43,14 +43,14 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def made(
-    client: httpx.AsyncClient, door: MemoryDoor, headers: Headers, **body: Any
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, headers: Headers, **body: Any
 ) -> dict[str, Any]:
     """Return a job that has succeeded."""
     answer = await client.post("/v1/jobs", json={"prompt": "x"} | body, headers=headers)
     assert answer.status_code == 202, answer.text
-    await door.run(answer.json()["id"])
+    await fake_jobs.run(answer.json()["id"])
     job: dict[str, Any] = answer.json() | {"images": []}
-    job["images"] = [image.to_json() for image in door.images(job["id"])]
+    job["images"] = [image.to_json() for image in fake_jobs.images(job["id"])]
     return job
 
 
@@ -163,9 +163,9 @@ async def test_a_database_that_does_not_answer_lets_nobody_in(
 
 
 async def test_only_an_admin_is_told_why_the_service_is_not_ready(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
-    door.states["StageC"] = "DEPLOY_FAILED: no such host gpu-7.internal"
+    fake_jobs.states["StageC"] = "DEPLOY_FAILED: no such host gpu-7.internal"
     root, reader = bearer("admin"), bearer("read")
     for headers in ({}, reader, {"authorization": "Bearer csk_wrong"}):
         shown = (await client.get("/readyz", headers=headers)).json()
@@ -173,7 +173,7 @@ async def test_only_an_admin_is_told_why_the_service_is_not_ready(
         assert shown["checks"]["Jobs"] == "ready"
         assert shown["error"]["message"] == "StageC: not ready"
     told = (await client.get("/readyz", headers=root)).json()
-    assert told["checks"]["StageC"] == door.states["StageC"]
+    assert told["checks"]["StageC"] == fake_jobs.states["StageC"]
     assert "gpu-7.internal" in told["error"]["message"]
 
 
@@ -190,10 +190,13 @@ async def test_a_missing_scope_is_forbidden_and_named(
 
 
 async def test_a_key_lists_its_own_jobs_and_an_admin_all(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     ann, bob, root = bearer("create", "read"), bearer("create", "read"), bearer("admin")
-    of_ann, of_bob = await made(client, door, ann, user="x"), await made(client, door, bob)
+    of_ann, of_bob = (
+        await made(client, fake_jobs, ann, user="x"),
+        await made(client, fake_jobs, bob),
+    )
     assert await listed(client, ann) == [of_ann["id"]]
     assert await listed(client, bob) == [of_bob["id"]]
     assert await listed(client, bob, user="x") == []
@@ -217,9 +220,9 @@ async def test_an_inbox_holds_the_jobs_of_its_own_key_alone_for_an_admin_too(
 
 @pytest.mark.usefixtures("fresh")
 async def test_jobs_from_before_the_first_key_are_for_admins_only(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
-    job = await made(client, door, {})
+    job = await made(client, fake_jobs, {})
     ann, root = bearer("create", "read", "trusted"), bearer("admin")
     path, latent_id = f"/v1/jobs/{job['id']}", job["images"][0]["latent_id"]
     assert (await client.get(path, headers=ann)).status_code == 404
@@ -229,10 +232,10 @@ async def test_jobs_from_before_the_first_key_are_for_admins_only(
 
 
 async def test_what_a_trusted_key_does_for_a_user_reaches_that_users_things_only(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     bot = bearer("create", "read", "trusted")
-    job = await made(client, door, bot, user="ann")
+    job = await made(client, fake_jobs, bot, user="ann")
     image = job["images"][0]
     paths = [f"/v1/jobs/{job['id']}", f"/v1/images/{image['id']}"]
     for path in [*paths, f"/v1/latents/{image['latent_id']}"]:
@@ -252,10 +255,10 @@ async def test_what_a_trusted_key_does_for_a_user_reaches_that_users_things_only
 
 
 async def test_a_plain_key_has_labels_but_does_not_act_for_users(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     ann, bob = bearer("create", "read"), bearer("create", "read")
-    job = await made(client, door, ann, user="x")
+    job = await made(client, fake_jobs, ann, user="x")
     latent_id = job["images"][0]["latent_id"]
     assert await listed(client, ann, user="x") == [job["id"]]
     assert (await vary(client, ann, latent_id, user="y")).status_code == 202
@@ -274,9 +277,9 @@ def test_a_plain_key_takes_one_users_turns_however_many_it_names() -> None:
 
 
 async def test_without_keys_a_named_user_is_checked_all_the_same(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    image = (await made(client, door, {}, user="ann"))["images"][0]
+    image = (await made(client, fake_jobs, {}, user="ann"))["images"][0]
     refused = await client.delete(f"/v1/images/{image['id']}", params={"user": "bob"})
     assert (refused.status_code, code(refused)) == (404, "not_found")
     assert (await vary(client, {}, image["latent_id"], user="bob")).status_code == 404
@@ -284,7 +287,7 @@ async def test_without_keys_a_named_user_is_checked_all_the_same(
 
 
 async def test_a_key_over_its_limit_is_told_when_to_come_back(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     hasty, calm = bearer("create", "read", per_minute=2), bearer("create", "read", per_minute=2)
     for _ in range(2):
@@ -292,7 +295,7 @@ async def test_a_key_over_its_limit_is_told_when_to_come_back(
     refused = await client.post("/v1/jobs", json={"prompt": "x"}, headers=hasty)
     assert (refused.status_code, code(refused)) == (429, "rate_limited")
     assert 1 <= int(refused.headers["retry-after"]) <= 30
-    assert door.database.jobs.page()[0] == []
+    assert fake_jobs.database.jobs.page()[0] == []
     assert (await client.get("/v1/jobs", headers=calm)).status_code == 200
 
 

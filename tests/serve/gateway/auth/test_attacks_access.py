@@ -18,7 +18,7 @@ from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.attacker import OF_NOBODY, OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture(autouse=True)
@@ -27,9 +27,9 @@ def _every_key_is_known_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_no_route_answers_without_a_key(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
-    things = await make_things(client, door, bearer("create", "read"))
+    things = await make_things(client, fake_jobs, bearer("create", "read"))
     closed = [route for route in routes(app) if route not in OPEN_TO_ALL]
     assert len(closed) >= 10
     for method, path in [*closed, ("GET", "/v1/unknown"), ("GET", "/"), ("POST", "/v1/jobs/")]:
@@ -38,9 +38,9 @@ async def test_no_route_answers_without_a_key(
 
 
 async def test_every_route_asks_for_a_scope(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
-    things = await make_things(client, door, bearer("create", "read"))
+    things = await make_things(client, fake_jobs, bearer("create", "read"))
     scopeless = bearer("trusted")
     for method, path in set(routes(app)) - OPEN_TO_ALL:
         answer = await client.request(
@@ -50,11 +50,11 @@ async def test_every_route_asks_for_a_scope(
 
 
 async def test_other_peoples_things_are_answered_as_if_they_did_not_exist(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     ann, bob = bearer("create", "read"), bearer("create", "read")
     trusted, root = bearer("create", "read", "trusted"), bearer("admin")
-    things = await make_things(client, door, ann)
+    things = await make_things(client, fake_jobs, ann)
     unknown = {name: "01JXQ5W8T3M4N6P7R8S9T0V1W2" for name in things} | {"name": things["name"]}
     by_id = [route for route in routes(app) if "{" in route[1] and route not in OPEN_TO_ALL]
     by_id = [route for route in by_id if route[1] not in OF_NOBODY]
@@ -81,10 +81,10 @@ async def test_other_peoples_things_are_answered_as_if_they_did_not_exist(
 
 
 async def test_somebody_elses_latent_cannot_be_varied(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     ann, bob = bearer("create", "read"), bearer("create", "read")
-    latent_id = (await make_things(client, door, ann))["latent_id"]
+    latent_id = (await make_things(client, fake_jobs, ann))["latent_id"]
     body = {"kind": "vary_details", "latent_id": latent_id}
     for more in ({}, {"user": "ann"}):
         answer = await client.post("/v1/jobs", json=body | more, headers=bob)
@@ -168,10 +168,10 @@ async def test_a_key_in_the_query_or_a_cookie_opens_nothing(
 
 
 async def test_neither_keys_nor_signatures_are_logged(
-    client: httpx.AsyncClient, door: MemoryDoor, bearer: Bearer, log: io.StringIO
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer, log: io.StringIO
 ) -> None:
     root = bearer("admin")
-    image_id = (await make_things(client, door, root))["image_id"]
+    image_id = (await make_things(client, fake_jobs, root))["image_id"]
     shared = await client.post(f"/v1/images/{image_id}/share", json={}, headers=root)
     url = shared.json()["url"]
     assert (await client.get(url)).status_code == 200

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from tests.serve.attacker import OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 REFUSED = [
     ("forwarded", "for=127.0.0.1"),
@@ -36,9 +36,9 @@ OWN = [
 
 @pytest.mark.parametrize(("name", "value"), REFUSED)
 async def test_no_route_answers_without_a_key_what_others_have_sent(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, name: str, value: str
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, name: str, value: str
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     closed = [route for route in routes(app) if route not in OPEN_TO_ALL]
     assert len(closed) >= 10
     for method, path in closed:
@@ -59,7 +59,7 @@ async def test_the_services_own_pages_are_answered(
 
 
 async def test_another_sites_form_cannot_have_a_picture_varied(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     """A browser sends it without asking first: a form's upload needs no preflight."""
     page = {"origin": "https://evil.example", "sec-fetch-site": "cross-site"}

@@ -17,7 +17,7 @@ from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.conftest import Bearer
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture
@@ -25,11 +25,13 @@ def ann(bearer: Bearer) -> dict[str, str]:
     return bearer("create", "read")
 
 
-async def make_image(client: httpx.AsyncClient, door: MemoryDoor, headers: dict[str, str]) -> str:
+async def make_image(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, headers: dict[str, str]
+) -> str:
     answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers=headers)
     job_id: str = answer.json()["id"]
-    await door.run(job_id)
-    return door.images(job_id)[0].id
+    await fake_jobs.run(job_id)
+    return fake_jobs.images(job_id)[0].id
 
 
 async def share(
@@ -44,9 +46,9 @@ def code(answer: httpx.Response) -> str:
 
 
 async def test_a_shared_image_needs_no_key_in_any_format(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str]
 ) -> None:
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     shared = await share(client, ann, image_id, expires_in_s=60)
     assert shared.status_code == 200
     url = shared.json()["url"]
@@ -61,9 +63,9 @@ async def test_a_shared_image_needs_no_key_in_any_format(
 
 
 async def test_a_link_that_was_changed_in_any_part_is_refused(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str]
 ) -> None:
-    first, second = [await make_image(client, door, ann) for _ in range(2)]
+    first, second = [await make_image(client, fake_jobs, ann) for _ in range(2)]
     url = (await share(client, ann, first)).json()["url"]
     values = {name: found[0] for name, found in parse_qs(urlsplit(url).query).items()}
     later = str(int(values["expires"]) + 1)
@@ -137,12 +139,15 @@ async def test_a_new_secret_ends_all_links_in_every_process(
 
 
 async def test_a_link_ends_with_the_key_that_made_it(
-    client: httpx.AsyncClient, door: MemoryDoor, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    keys: KeyStore,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("serve.gateway.auth.key_cache.CACHE_S", 0.0)
     (ann, token), (bob, _) = (keys.create(name, ["create", "read"]) for name in ("a", "b"))
     headers = {"authorization": f"Bearer {token}"}
-    image_id = await make_image(client, door, headers)
+    image_id = await make_image(client, fake_jobs, headers)
     url = (await share(client, headers, image_id)).json()["url"]
     assert (await client.get(url)).status_code == 200
     keys.revoke(ann.id)
@@ -155,7 +160,7 @@ async def test_a_link_ends_with_the_key_that_made_it(
 
 async def test_an_openai_address_ends_with_its_key_as_well(
     client: httpx.AsyncClient,
-    running: MemoryDoor,
+    running: FakeJobsClient,
     keys: KeyStore,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -172,12 +177,12 @@ async def test_an_openai_address_ends_with_its_key_as_well(
 
 @pytest.mark.parametrize("stored", ["png", "webp", "jpeg"])
 async def test_a_picture_can_be_shared_and_fetched_without_what_is_written_inside(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str], stored: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str], stored: str
 ) -> None:
     body = {"prompt": "a secret idea", "format": stored}
     job_id = (await client.post("/v1/jobs", json=body, headers=ann)).json()["id"]
-    await door.run(job_id)
-    image_id = door.images(job_id)[0].id
+    await fake_jobs.run(job_id)
+    image_id = fake_jobs.images(job_id)[0].id
     url = (await share(client, ann, image_id, metadata="none")).json()["url"]
     own = await client.get(f"/v1/images/{image_id}?metadata=none", headers=ann)
     for picture in (own, await client.get(url), await client.get(url + "&format=webp")):
@@ -192,9 +197,9 @@ async def test_a_picture_can_be_shared_and_fetched_without_what_is_written_insid
 
 
 async def test_a_browser_may_keep_a_picture_for_its_own_user_and_a_shared_one_for_a_minute(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str]
 ) -> None:
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     own = await client.get(f"/v1/images/{image_id}", headers=ann)
     shared = await client.get(url)
@@ -222,14 +227,14 @@ async def test_a_browser_may_keep_a_picture_for_its_own_user_and_a_shared_one_fo
 )
 async def test_shared_pictures_have_a_budget_of_their_own(
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     ann: dict[str, str],
     monkeypatch: pytest.MonkeyPatch,
     name: str,
     words: str,
 ) -> None:
     monkeypatch.setattr(limits, name, 3)
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     # What is not a link of ours costs no budget.
     for _ in range(9):
@@ -257,9 +262,9 @@ def test_one_network_is_one_client_and_behind_a_proxy_only_pictures_are_counted(
 
 
 async def test_a_deleted_image_is_gone_for_its_links_too(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str]
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str]
 ) -> None:
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     await client.delete(f"/v1/images/{image_id}", headers=ann)
     answer = await client.get(url)
@@ -269,20 +274,20 @@ async def test_a_deleted_image_is_gone_for_its_links_too(
 
 @pytest.mark.parametrize("expires_in_s", [0, -1, 30 * 24 * 3600 + 1, "60", 1.5, None])
 async def test_a_time_out_of_range_is_400(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str], expires_in_s: object
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str], expires_in_s: object
 ) -> None:
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     answer = await share(client, ann, image_id, expires_in_s=expires_in_s)
     assert (answer.status_code, code(answer)) == (400, "invalid_value")
 
 
 async def test_the_public_address_is_used_where_it_is_configured(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str]
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str]
 ) -> None:
     settings = app.state.services.settings
     named = settings.model_copy(update={"public_url": "https://pictures.example"})
     app.state.services.settings = named
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     url = (await share(client, ann, image_id)).json()["url"]
     assert url.startswith(f"https://pictures.example/v1/shared/{image_id}?")
 
@@ -302,7 +307,7 @@ async def test_the_public_address_is_used_where_it_is_configured(
 async def test_no_link_is_built_from_a_name_that_only_the_request_claims(
     app: FastAPI,
     client: httpx.AsyncClient,
-    running: MemoryDoor,
+    running: FakeJobsClient,
     ann: dict[str, str],
     host: str,
     is_known: bool,
@@ -328,9 +333,9 @@ async def test_no_link_is_built_from_a_name_that_only_the_request_claims(
 
 @pytest.mark.parametrize("host", ["[", "[::1", "a b", "x:99999999", "@", "", "/", "\u2603"])
 async def test_a_broken_host_header_is_no_500(
-    client: httpx.AsyncClient, door: MemoryDoor, ann: dict[str, str], host: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str], host: str
 ) -> None:
-    image_id = await make_image(client, door, ann)
+    image_id = await make_image(client, fake_jobs, ann)
     headers = {**ann, b"host": host.encode()}  # type: ignore[dict-item]
     answer = await client.post(f"/v1/images/{image_id}/share", headers=headers)
     assert answer.status_code in {200, 400}

@@ -17,8 +17,8 @@ from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form, make_things, routes
 from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
+from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
-from tests.serve.memory_door import MemoryDoor
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SITE = "https://app.example"
@@ -26,9 +26,9 @@ OF_ITS_OWN_MOMENT = {"x-request-id", "date", "etag"}
 
 
 async def test_head_is_answered_as_get_without_a_body(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     paths = [path.format(**things) for method, path in routes(app) if method == "GET"]
     for path in [*paths, "/v1/images/unknown", "/docs/assets/swagger-ui.css"]:
         get, head = await client.get(path), await client.head(path)
@@ -49,9 +49,9 @@ async def test_head_of_an_endless_stream_ends_and_the_connection_goes_on(
 
 
 async def test_a_wrong_method_is_told_all_right_ones_of_the_address(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    things = await make_things(client, door, {})
+    things = await make_things(client, fake_jobs, {})
     taken: dict[str, set[str]] = {}
     for method, path in routes(app):
         taken.setdefault(path.format(**things), set()).add(method)

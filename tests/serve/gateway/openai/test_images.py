@@ -21,7 +21,7 @@ from serve.gateway.dependencies import Services
 from serve.responses import errors as http_errors
 from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def opened(b64_json: str | None) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(b64_json or "")))
 
 
-async def test_a_prompt_becomes_an_image(client: AsyncOpenAI, running: MemoryDoor) -> None:
+async def test_a_prompt_becomes_an_image(client: AsyncOpenAI, running: FakeJobsClient) -> None:
     answer = await client.images.generate(prompt="a red circle")
     assert answer.data is not None
     [image] = answer.data
@@ -47,7 +47,7 @@ async def test_a_prompt_becomes_an_image(client: AsyncOpenAI, running: MemoryDoo
 
 
 async def test_the_clients_that_block_are_served_as_well(
-    live_client: httpx.AsyncClient, running: MemoryDoor
+    live_client: httpx.AsyncClient, running: FakeJobsClient
 ) -> None:
     url = str(live_client.base_url.join("/v1"))
 
@@ -60,7 +60,7 @@ async def test_the_clients_that_block_are_served_as_well(
 
 
 async def test_our_own_values_go_in_by_extra_body_and_come_out(
-    client: AsyncOpenAI, running: MemoryDoor
+    client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     extra = {
         "negative_prompt": "blurred",
@@ -84,7 +84,7 @@ async def test_our_own_values_go_in_by_extra_body_and_come_out(
 
 
 async def test_images_can_be_fetched_by_their_addresses_without_a_key(
-    client: AsyncOpenAI, live_client: httpx.AsyncClient, running: MemoryDoor, keys: KeyStore
+    client: AsyncOpenAI, live_client: httpx.AsyncClient, running: FakeJobsClient, keys: KeyStore
 ) -> None:
     client = client.with_options(api_key=keys.create("ann", ["create"])[1])
     answer = await client.images.generate(
@@ -99,7 +99,7 @@ async def test_images_can_be_fetched_by_their_addresses_without_a_key(
 
 
 async def test_compression_is_the_quality_of_the_file_and_not_of_the_stored_image(
-    client: AsyncOpenAI, running: MemoryDoor
+    client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     coarseness = []
     for quality in (5, 95):
@@ -117,7 +117,7 @@ async def test_compression_is_the_quality_of_the_file_and_not_of_the_stored_imag
 
 
 async def test_what_has_no_effect_is_accepted_and_said(
-    client: AsyncOpenAI, running: MemoryDoor
+    client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     answer = await client.images.generate(
         prompt="x",
@@ -215,9 +215,9 @@ async def test_a_model_from_the_hub_is_found_by_its_id_with_a_slash(
 
 
 async def test_a_service_that_is_not_ready_says_when_to_come_back(
-    client: AsyncOpenAI, door: MemoryDoor
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
-    door.error = NotReady("the service is shutting down")
+    fake_jobs.error = NotReady("the service is shutting down")
     with pytest.raises(openai.InternalServerError) as caught:
         await client.images.generate(prompt="x")
     assert caught.value.status_code == 503
@@ -226,7 +226,7 @@ async def test_a_service_that_is_not_ready_says_when_to_come_back(
 
 
 async def test_the_client_tries_again_by_itself_where_that_can_help(
-    client: AsyncOpenAI, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(http_errors, "RETRY_AFTER_S", 0)
 
@@ -234,10 +234,10 @@ async def test_the_client_tries_again_by_itself_where_that_can_help(
 
     async def fail_once(job_id: str) -> None:
         failed.append(job_id)
-        door.on_submit = door.run
-        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+        fake_jobs.on_submit = fake_jobs.run
+        fake_jobs.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
 
-    door.on_submit = fail_once
+    fake_jobs.on_submit = fail_once
     quick = client.with_options(max_retries=1)
     answer = await quick.images.generate(prompt="x")
     assert answer.data is not None
@@ -245,15 +245,15 @@ async def test_the_client_tries_again_by_itself_where_that_can_help(
 
 
 async def test_a_failed_job_is_an_error_with_the_jobs_id(
-    client: AsyncOpenAI, door: MemoryDoor
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     failed: list[str] = []
 
     async def fail(job_id: str) -> None:
         failed.append(job_id)
-        door.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
+        fake_jobs.finish(job_id, "failed", OutOfMemory("the device ran out of memory"))
 
-    door.on_submit = fail
+    fake_jobs.on_submit = fail
     with pytest.raises(openai.InternalServerError) as caught:
         await client.images.generate(prompt="x")
     assert (caught.value.status_code, caught.value.code) == (503, "out_of_memory")
@@ -261,15 +261,15 @@ async def test_a_failed_job_is_an_error_with_the_jobs_id(
 
 
 async def test_a_job_that_somebody_cancels_is_a_conflict_and_is_not_tried_again(
-    client: AsyncOpenAI, door: MemoryDoor
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     cancelled: list[str] = []
 
     async def cancel(job_id: str) -> None:
         cancelled.append(job_id)
-        await door.cancel(job_id)
+        await fake_jobs.cancel(job_id)
 
-    door.on_submit = cancel
+    fake_jobs.on_submit = cancel
     with pytest.raises(openai.ConflictError) as caught:
         await client.with_options(max_retries=2).images.generate(prompt="x")
     assert caught.value.code == "cancelled"
@@ -278,28 +278,28 @@ async def test_a_job_that_somebody_cancels_is_a_conflict_and_is_not_tried_again(
 
 @pytest.mark.parametrize("sync_wait_s", [0.05])
 async def test_a_job_that_takes_too_long_goes_on_and_is_named(
-    client: AsyncOpenAI, door: MemoryDoor, sync_wait_s: float
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient, sync_wait_s: float
 ) -> None:
     with pytest.raises(openai.InternalServerError) as caught:
         await client.with_options(max_retries=2).images.generate(prompt="x")
     assert (caught.value.status_code, caught.value.code) == (504, "timeout")
     job_id = caught.value.response.json()["job_id"]
     assert job_id in caught.value.message
-    job = door.database.jobs.get(job_id)
+    job = fake_jobs.database.jobs.get(job_id)
     assert job is not None
     assert not job.is_terminal
 
 
 async def test_a_client_that_leaves_cancels_its_job(
-    client: AsyncOpenAI, door: MemoryDoor, submitted: asyncio.Queue[str]
+    client: AsyncOpenAI, fake_jobs: FakeJobsClient, submitted: asyncio.Queue[str]
 ) -> None:
     generating = asyncio.create_task(client.images.generate(prompt="x"))
     job_id = await submitted.get()
     generating.cancel()
     await asyncio.gather(generating, return_exceptions=True)
     async with asyncio.timeout(HANG_S):
-        await door.ended(job_id)
-    job = door.database.jobs.get(job_id)
+        await fake_jobs.ended(job_id)
+    job = fake_jobs.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
 
@@ -322,7 +322,7 @@ async def test_a_key_that_may_only_look_is_denied(client: AsyncOpenAI, keys: Key
 
 
 async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
-    client: AsyncOpenAI, running: MemoryDoor, keys: KeyStore
+    client: AsyncOpenAI, running: FakeJobsClient, keys: KeyStore
 ) -> None:
     _, token = keys.create("ann", ["create"], requests_per_minute=1)
     eager = client.with_options(api_key=token)
@@ -334,7 +334,7 @@ async def test_a_key_that_asks_too_often_is_told_when_to_come_back(
 
 
 async def test_the_same_idempotency_key_gives_the_images_of_the_same_job(
-    client: AsyncOpenAI, running: MemoryDoor
+    client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     """OpenAI's client sends a header of the caller's again when it tries again by itself."""
     draw = partial(client.images.generate, extra_headers={"Idempotency-Key": "k"})
@@ -349,7 +349,7 @@ async def test_the_same_idempotency_key_gives_the_images_of_the_same_job(
 
 
 async def test_a_repeated_stream_shows_the_same_job_again(
-    client: AsyncOpenAI, running: MemoryDoor
+    client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     async def drawn() -> list[Any]:
         stream = await client.images.generate(

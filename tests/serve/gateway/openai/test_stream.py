@@ -22,7 +22,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.openai.stream import partial_previews
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 C_MIDDLE, C_LAST, B_MIDDLE = ("c", 6), ("c", 9), ("b", 3)
 """Of the 12 and 6 steps that the tests' model takes, with three previews a stage at most."""
@@ -32,26 +32,26 @@ def opened(b64_json: str) -> Image.Image:
     return Image.open(io.BytesIO(base64.b64decode(b64_json)))
 
 
-async def draw(door: MemoryDoor, job_id: str) -> None:
+async def draw(fake_jobs: FakeJobsClient, job_id: str) -> None:
     """Do a job with all its previews."""
-    job = door.database.jobs.get(job_id)
+    job = fake_jobs.database.jobs.get(job_id)
     assert job is not None
     for index in range(job.request.n):
         for stage, step in (("c", 3), C_MIDDLE, C_LAST, C_LAST, B_MIDDLE):
-            await door.show_preview(job_id, stage, step, index)
-        await door.make_image(job_id, index)
-    door.finish(job_id, "succeeded")
+            await fake_jobs.show_preview(job_id, stage, step, index)
+        await fake_jobs.make_image(job_id, index)
+    fake_jobs.finish(job_id, "succeeded")
 
 
 @pytest.fixture
-def drawing(door: MemoryDoor) -> MemoryDoor:
+def drawing(fake_jobs: FakeJobsClient) -> FakeJobsClient:
     """The service makes what is asked for, and shows it on the way."""
 
     async def on_submit(job_id: str) -> None:
-        await draw(door, job_id)
+        await draw(fake_jobs, job_id)
 
-    door.on_submit = on_submit
-    return door
+    fake_jobs.on_submit = on_submit
+    return fake_jobs
 
 
 async def stream(client: AsyncOpenAI, **options: Any) -> list[Any]:
@@ -61,7 +61,7 @@ async def stream(client: AsyncOpenAI, **options: Any) -> list[Any]:
 
 @pytest.mark.parametrize("partial_images", [0, 1, 2, 3])
 async def test_partial_images_come_before_the_finished_one(
-    openai_client: AsyncOpenAI, drawing: MemoryDoor, partial_images: int
+    openai_client: AsyncOpenAI, drawing: FakeJobsClient, partial_images: int
 ) -> None:
     *partial, completed = await stream(openai_client, partial_images=partial_images)
     assert [event.partial_image_index for event in partial] == list(range(partial_images))
@@ -73,7 +73,7 @@ async def test_partial_images_come_before_the_finished_one(
 
 
 async def test_every_event_has_the_fields_of_openais_types_with_their_values(
-    openai_client: AsyncOpenAI, drawing: MemoryDoor
+    openai_client: AsyncOpenAI, drawing: FakeJobsClient
 ) -> None:
     events = await stream(openai_client, partial_images=1, output_format="webp", size="256x256")
     for event, kind in zip(
@@ -95,7 +95,7 @@ async def test_every_event_has_the_fields_of_openais_types_with_their_values(
 
 
 async def test_several_images_come_each_with_its_own_partial_images(
-    openai_client: AsyncOpenAI, drawing: MemoryDoor
+    openai_client: AsyncOpenAI, drawing: FakeJobsClient
 ) -> None:
     events = [event.to_dict() for event in await stream(openai_client, n=2, partial_images=2)]
     shown = [(event["image_index"], event.get("partial_image_index")) for event in events]
@@ -103,26 +103,26 @@ async def test_several_images_come_each_with_its_own_partial_images(
 
 
 async def test_without_partial_images_asked_for_only_the_finished_one_comes(
-    openai_client: AsyncOpenAI, drawing: MemoryDoor
+    openai_client: AsyncOpenAI, drawing: FakeJobsClient
 ) -> None:
     [completed] = await stream(openai_client)
     assert completed.type == "image_generation.completed"
 
 
 async def test_partial_images_come_while_the_job_runs(
-    openai_client: AsyncOpenAI, door: MemoryDoor, submitted: asyncio.Queue[str]
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient, submitted: asyncio.Queue[str]
 ) -> None:
     events = await openai_client.images.generate(prompt="x", stream=True, partial_images=1)
     job_id = await submitted.get()
-    await door.show_preview(job_id, *C_LAST)
+    await fake_jobs.show_preview(job_id, *C_LAST)
     first = await anext(aiter(events))
     assert first.type == "image_generation.partial_image"
-    await door.run(job_id)
+    await fake_jobs.run(job_id)
     assert [event.type async for event in events] == ["image_generation.completed"]
 
 
 async def test_the_lines_are_those_that_openai_sends(
-    live_client: httpx.AsyncClient, drawing: MemoryDoor
+    live_client: httpx.AsyncClient, drawing: FakeJobsClient
 ) -> None:
     body = {"prompt": "x", "stream": True, "partial_images": 1}
     path = "/v1/images/generations"
@@ -139,24 +139,24 @@ async def test_the_lines_are_those_that_openai_sends(
 
 
 async def test_a_job_that_fails_ends_the_stream_with_its_error(
-    openai_client: AsyncOpenAI, door: MemoryDoor
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     async def fail(job_id: str) -> None:
-        door.finish(job_id, "failed", NonFiniteLatent("Stage C answered NaN"))
+        fake_jobs.finish(job_id, "failed", NonFiniteLatent("Stage C answered NaN"))
 
-    door.on_submit = fail
+    fake_jobs.on_submit = fail
     with pytest.raises(openai.APIError, match="Stage C answered NaN") as caught:
         await stream(openai_client)
     assert (caught.value.code, caught.value.type) == ("non_finite_latent", "server_error")
 
 
 async def test_a_job_that_is_cancelled_ends_the_stream_with_that(
-    openai_client: AsyncOpenAI, door: MemoryDoor
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     async def cancel(job_id: str) -> None:
-        await door.cancel(job_id)
+        await fake_jobs.cancel(job_id)
 
-    door.on_submit = cancel
+    fake_jobs.on_submit = cancel
     with pytest.raises(openai.APIError) as caught:
         await stream(openai_client)
     assert caught.value.code == "cancelled"
@@ -171,14 +171,14 @@ async def test_a_bad_request_is_an_error_before_the_stream_begins(
 
 
 async def test_a_client_that_leaves_the_stream_cancels_its_job(
-    openai_client: AsyncOpenAI, door: MemoryDoor, submitted: asyncio.Queue[str]
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient, submitted: asyncio.Queue[str]
 ) -> None:
     events = await openai_client.images.generate(prompt="x", stream=True)
     job_id = await submitted.get()
     await events.close()
     async with asyncio.timeout(HANG_S):
-        await door.ended(job_id)
-    job = door.database.jobs.get(job_id)
+        await fake_jobs.ended(job_id)
+    job = fake_jobs.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
 
@@ -221,14 +221,14 @@ def test_where_checkers_look_the_composition_is_shown_once_and_last(
 
 @pytest.mark.parametrize("checkers", [[Answering()]])
 async def test_a_composition_that_has_passed_the_checkers_is_a_partial_image(
-    openai_client: AsyncOpenAI, door: MemoryDoor
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     async def draw_checked(job_id: str) -> None:
-        await door.show_preview(job_id, "c", 12)
-        await door.make_image(job_id)
-        door.finish(job_id, "succeeded")
+        await fake_jobs.show_preview(job_id, "c", 12)
+        await fake_jobs.make_image(job_id)
+        fake_jobs.finish(job_id, "succeeded")
 
-    door.on_submit = draw_checked
+    fake_jobs.on_submit = draw_checked
     partial, completed = await stream(openai_client, partial_images=1)
     assert isinstance(partial, ImageGenPartialImageEvent)
     assert isinstance(completed, ImageGenCompletedEvent)

@@ -19,7 +19,7 @@ from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from serve.gateway.middleware.requests import UPLOAD_LIMITS
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 pytestmark = pytest.mark.filterwarnings("ignore:deprecated:DeprecationWarning")
 PATH = "/v1/images/variations"
@@ -53,7 +53,7 @@ async def vary(client: AsyncOpenAI, file: bytes, **options: Any) -> dict[str, An
 
 
 async def test_a_picture_of_ours_becomes_variations_of_itself(
-    openai_client: AsyncOpenAI, live_client: httpx.AsyncClient, running: MemoryDoor
+    openai_client: AsyncOpenAI, live_client: httpx.AsyncClient, running: FakeJobsClient
 ) -> None:
     file, image = await generated(openai_client, user="ann", extra_body={"seed": 5})
     extra = {"decoder_steps": 4, "decoder_seed": 9}
@@ -69,7 +69,7 @@ async def test_a_picture_of_ours_becomes_variations_of_itself(
 
 
 async def test_variations_come_as_base64_if_asked_for_and_can_be_varied_again(
-    openai_client: AsyncOpenAI, running: MemoryDoor
+    openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     file, image = await generated(openai_client)
     answer = await vary(openai_client, file, response_format="b64_json", size="256x384")
@@ -78,7 +78,7 @@ async def test_variations_come_as_base64_if_asked_for_and_can_be_varied_again(
 
 
 async def test_another_size_than_the_pictures_is_a_bad_request(
-    openai_client: AsyncOpenAI, running: MemoryDoor
+    openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     file, _ = await generated(openai_client)
     with pytest.raises(openai.BadRequestError, match="256x384") as caught:
@@ -99,7 +99,7 @@ async def test_another_size_than_the_pictures_is_a_bad_request(
     ],
 )
 async def test_a_bad_field_is_a_bad_request_that_names_it(
-    openai_client: AsyncOpenAI, running: MemoryDoor, options: dict[str, Any], field: str
+    openai_client: AsyncOpenAI, running: FakeJobsClient, options: dict[str, Any], field: str
 ) -> None:
     file, _ = await generated(openai_client)
     with pytest.raises(openai.BadRequestError) as caught:
@@ -143,7 +143,7 @@ async def test_a_picture_whose_latent_is_not_there_is_not_found(
     assert caught.value.param == "image"
 
 
-async def test_a_bomb_is_not_unpacked(openai_client: AsyncOpenAI, running: MemoryDoor) -> None:
+async def test_a_bomb_is_not_unpacked(openai_client: AsyncOpenAI, running: FakeJobsClient) -> None:
     """Reading the pixels of this file would take 20 GB."""
     _, image = await generated(openai_client)
     pixels = chunk(b"IDAT", zlib.compress(bytes(20_000_000), 9))
@@ -155,13 +155,13 @@ async def test_a_bomb_is_not_unpacked(openai_client: AsyncOpenAI, running: Memor
 
 
 async def test_a_latent_of_another_model_is_refused(
-    openai_client: AsyncOpenAI, door: MemoryDoor
+    openai_client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     async def make(job_id: str) -> None:
-        await door.make_image(job_id, model=ModelRef("demo", "r0", "f0"))
-        door.finish(job_id, "succeeded")
+        await fake_jobs.make_image(job_id, model=ModelRef("demo", "r0", "f0"))
+        fake_jobs.finish(job_id, "succeeded")
 
-    door.on_submit = make
+    fake_jobs.on_submit = make
     file, _ = await generated(openai_client)
     with pytest.raises(openai.UnprocessableEntityError) as caught:
         await vary(openai_client, file)
@@ -169,7 +169,7 @@ async def test_a_latent_of_another_model_is_refused(
 
 
 async def test_a_deleted_picture_cannot_be_varied(
-    openai_client: AsyncOpenAI, live_client: httpx.AsyncClient, running: MemoryDoor
+    openai_client: AsyncOpenAI, live_client: httpx.AsyncClient, running: FakeJobsClient
 ) -> None:
     file, image = await generated(openai_client)
     await live_client.delete(f"/v1/images/{image['image_id']}")
@@ -179,7 +179,7 @@ async def test_a_deleted_picture_cannot_be_varied(
 
 
 async def test_somebody_elses_picture_is_as_unknown_as_a_forged_one(
-    openai_client: AsyncOpenAI, running: MemoryDoor
+    openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     store = running.database.keys
     ann, bob = (store.create(name, ["create", "read"])[1] for name in ("ann", "bob"))

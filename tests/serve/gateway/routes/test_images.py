@@ -10,7 +10,7 @@ from PIL import Image
 from cascade_core.handoff import ModelRef
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
-from tests.serve.memory_door import PREVIEW, MemoryDoor
+from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
 NOT_THERE = [
     "nope",
@@ -32,10 +32,10 @@ async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
     return job
 
 
-async def made(client: httpx.AsyncClient, door: MemoryDoor, **body: Any) -> dict[str, Any]:
+async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any) -> dict[str, Any]:
     """Return a job that has succeeded."""
     job_id = (await create(client, **body))["id"]
-    await door.run(job_id)
+    await fake_jobs.run(job_id)
     job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
     return job
 
@@ -54,9 +54,9 @@ async def test_an_unknown_image_or_latent_is_404(client: httpx.AsyncClient, imag
 
 
 async def test_an_image_or_latent_whose_bytes_were_lost_is_410_with_the_reason(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:
-    image = (await made(client, door))["images"][0]
+    image = (await made(client, fake_jobs))["images"][0]
     await blobs.delete(image_key(image["id"], "png"))
     await blobs.delete(latent_key(image["latent_id"]))
     for path in (f"images/{image['id']}", f"latents/{image['latent_id']}"):
@@ -66,19 +66,19 @@ async def test_an_image_or_latent_whose_bytes_were_lost_is_410_with_the_reason(
 
 
 async def test_an_image_that_is_not_ready_is_404(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
     job = await create(client)
-    planned = door.images(job["id"])[0]
+    planned = fake_jobs.images(job["id"])[0]
     for method in ("GET", "DELETE"):
         answer = await client.request(method, f"/v1/images/{planned.id}")
         assert answer.status_code == 404
 
 
 async def test_an_image_comes_as_it_was_stored(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:
-    image = (await made(client, door))["images"][0]
+    image = (await made(client, fake_jobs))["images"][0]
     answer = await client.get(f"/v1/images/{image['id']}")
     assert answer.headers["content-type"] == "image/png"
     assert answer.headers["x-latent-id"] == image["latent_id"]
@@ -88,9 +88,9 @@ async def test_an_image_comes_as_it_was_stored(
 @pytest.mark.parametrize("stored", ["png", "webp", "jpeg"])
 @pytest.mark.parametrize("wanted", ["png", "webp", "jpeg"])
 async def test_an_image_is_converted_on_demand(
-    client: httpx.AsyncClient, door: MemoryDoor, stored: str, wanted: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, stored: str, wanted: str
 ) -> None:
-    image = (await made(client, door, format=stored))["images"][0]
+    image = (await made(client, fake_jobs, format=stored))["images"][0]
     answer = await client.get(f"/v1/images/{image['id']}", params={"format": wanted})
     assert answer.headers["content-type"] == f"image/{wanted}"
     opened = Image.open(io.BytesIO(answer.content))
@@ -98,8 +98,10 @@ async def test_an_image_is_converted_on_demand(
     assert opened.size == (256, 384)
 
 
-async def test_an_unknown_format_is_400(client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    image = (await made(client, door))["images"][0]
+async def test_an_unknown_format_is_400(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    image = (await made(client, fake_jobs))["images"][0]
     answer = await client.get(f"/v1/images/{image['id']}", params={"format": "gif"})
     assert answer.status_code == 400
     assert answer.json()["error"]["field"] == "format"
@@ -107,9 +109,9 @@ async def test_an_unknown_format_is_400(client: httpx.AsyncClient, door: MemoryD
 
 
 async def test_a_deleted_image_is_gone_with_its_latent_and_previews(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:
-    job = await made(client, door)
+    job = await made(client, fake_jobs)
     image = job["images"][0]
     preview = f"/v1/jobs/{job['id']}/previews/0-c-5.webp"
     assert (await client.get(preview)).content == PREVIEW
@@ -129,8 +131,10 @@ async def test_a_deleted_image_is_gone_with_its_latent_and_previews(
     assert (answer.status_code, code(answer)) == (410, "gone")
 
 
-async def test_a_latent_comes_as_msgpack(client: httpx.AsyncClient, door: MemoryDoor) -> None:
-    image = (await made(client, door))["images"][0]
+async def test_a_latent_comes_as_msgpack(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    image = (await made(client, fake_jobs))["images"][0]
     answer = await client.get(f"/v1/latents/{image['latent_id']}")
     assert answer.headers["content-type"] == "application/vnd.msgpack"
     assert answer.content == b"latent bytes"
@@ -140,24 +144,24 @@ async def test_a_latent_comes_as_msgpack(client: httpx.AsyncClient, door: Memory
     "name", ["x", "0-c-6.webp", "0-c-5.png", "..%2f..%2fx", "%00", "0-c-5.webp%00"]
 )
 async def test_an_unknown_preview_is_404(
-    client: httpx.AsyncClient, door: MemoryDoor, name: str
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, name: str
 ) -> None:
-    job = await made(client, door)
+    job = await made(client, fake_jobs)
     answer = await client.get(f"/v1/jobs/{job['id']}/previews/{name}")
     assert answer.status_code == 404
 
 
 async def test_details_are_varied_from_a_stored_latent(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    original = await made(client, door, seed=3, width=384)
+    original = await made(client, fake_jobs, seed=3, width=384)
     latent_id = original["images"][0]["latent_id"]
     job = await create_variation(client, latent_id, n=2)
     request = job.json()["request"]
     assert job.status_code == 202
     assert (request["kind"], request["latent_id"], request["n"]) == ("vary_details", latent_id, 2)
     assert (request["prompt"], request["seed"], request["width"]) == ("a red circle", 3, 384)
-    await door.run(job.json()["id"])
+    await fake_jobs.run(job.json()["id"])
     images = (await client.get(f"/v1/jobs/{job.json()['id']}")).json()["images"]
     assert [image["latent_id"] for image in images] == [latent_id] * 2
     assert len({image["decoder_seed"] for image in images}) == 2
@@ -171,9 +175,9 @@ async def create_variation(
 
 
 async def test_a_variation_that_cannot_be_is_refused(
-    client: httpx.AsyncClient, door: MemoryDoor
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    image = (await made(client, door))["images"][0]
+    image = (await made(client, fake_jobs))["images"][0]
     unknown = await create_variation(client, "nope")
     assert (unknown.status_code, code(unknown)) == (404, "not_found")
     unnamed = await create_variation(client, None)
@@ -182,8 +186,8 @@ async def test_a_variation_that_cannot_be_is_refused(
     assert (changed.status_code, code(changed)) == (422, "unsupported_combination")
     assert changed.json()["error"]["field"] == "prompt"
     job_id = (await create(client))["id"]
-    await door.make_image(job_id, model=ModelRef("demo", "r0", "f0"))
-    foreign = await create_variation(client, door.images(job_id)[0].latent_id)
+    await fake_jobs.make_image(job_id, model=ModelRef("demo", "r0", "f0"))
+    foreign = await create_variation(client, fake_jobs.images(job_id)[0].latent_id)
     assert (foreign.status_code, code(foreign)) == (422, "model_mismatch")
 
 

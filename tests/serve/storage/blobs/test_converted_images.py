@@ -20,7 +20,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import utc_now
 from tests.limits import HANG_S
-from tests.serve.memory_door import MemoryDoor
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 class Held:
@@ -52,11 +52,11 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Iterator[Held]:
     held.free.set()
 
 
-async def made(client: httpx.AsyncClient, door: MemoryDoor, **body: Any) -> list[str]:
+async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any) -> list[str]:
     """Return the ids of a job's images."""
     job = (await client.post("/v1/jobs", json={"prompt": "x"} | body)).json()
-    await door.run(job["id"])
-    return [image.id for image in door.images(job["id"])]
+    await fake_jobs.run(job["id"])
+    return [image.id for image in fake_jobs.images(job["id"])]
 
 
 async def shared(client: httpx.AsyncClient, image_id: str) -> str:
@@ -65,9 +65,9 @@ async def shared(client: httpx.AsyncClient, image_id: str) -> str:
 
 
 async def test_a_hundred_requests_for_one_picture_cost_one_conversion(
-    client: httpx.AsyncClient, door: MemoryDoor, held: Held
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, held: Held
 ) -> None:
-    url = await shared(client, (await made(client, door))[0])
+    url = await shared(client, (await made(client, fake_jobs))[0])
     asking = [asyncio.create_task(client.get(url)) for _ in range(100)]
     assert await asyncio.to_thread(held.begun.acquire, timeout=HANG_S)
     held.free.set()
@@ -79,9 +79,9 @@ async def test_a_hundred_requests_for_one_picture_cost_one_conversion(
 
 
 async def test_two_conversions_run_at_a_time_few_wait_and_all_else_goes_on(
-    app: FastAPI, client: httpx.AsyncClient, door: MemoryDoor, held: Held
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, held: Held
 ) -> None:
-    ids = [image_id for _ in range(3) for image_id in await made(client, door, n=8)]
+    ids = [image_id for _ in range(3) for image_id in await made(client, fake_jobs, n=8)]
     urls = [await shared(client, image_id) for image_id in ids]
     asking = [asyncio.create_task(client.get(url)) for url in urls]
     # Those that find no room are answered while the others are held.
@@ -101,13 +101,13 @@ async def test_two_conversions_run_at_a_time_few_wait_and_all_else_goes_on(
 
 
 async def test_a_conversion_goes_on_for_the_others_when_its_first_client_leaves(
-    services: Services, client: httpx.AsyncClient, door: MemoryDoor, held: Held
+    services: Services, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, held: Held
 ) -> None:
-    image = door.database.images.get((await made(client, door))[0])
+    image = fake_jobs.database.images.get((await made(client, fake_jobs))[0])
     assert image is not None
     variant = conversions.Variant("webp")
     first, second = (
-        asyncio.create_task(services.conversions.stored(door.blobs, image, variant))
+        asyncio.create_task(services.conversions.stored(fake_jobs.blobs, image, variant))
         for _ in range(2)
     )
     assert await asyncio.to_thread(held.begun.acquire, timeout=HANG_S)
@@ -117,9 +117,9 @@ async def test_a_conversion_goes_on_for_the_others_when_its_first_client_leaves(
 
 
 async def test_converted_copies_go_with_their_picture(
-    client: httpx.AsyncClient, door: MemoryDoor, blobs: BlobStore
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
 ) -> None:
-    image_id = (await made(client, door))[0]
+    image_id = (await made(client, fake_jobs))[0]
     for query in ("format=webp", "metadata=none", "format=jpeg&metadata=none"):
         assert (await client.get(f"/v1/images/{image_id}?{query}")).is_success
     assert await stored(blobs) == {
@@ -131,12 +131,12 @@ async def test_converted_copies_go_with_their_picture(
 
 async def test_copies_of_a_picture_that_is_gone_are_found_by_the_upkeep_and_others_stay(
     client: httpx.AsyncClient,
-    door: MemoryDoor,
+    fake_jobs: FakeJobsClient,
     database: Database,
     blobs: BlobStore,
     services: Services,
 ) -> None:
-    kept, deleted = await made(client, door, n=2)
+    kept, deleted = await made(client, fake_jobs, n=2)
     for image_id in (kept, deleted):
         for query in ("format=webp", "metadata=none"):
             await client.get(f"/v1/images/{image_id}?{query}")

@@ -48,9 +48,9 @@ async def stage(
     stage = Stage(service, fake, channel, alice)
     yield stage
     fake.faults.clear()
-    service.door.error = None
+    service.fake_jobs.error = None
     for job_id in service.database.jobs.open_ids():
-        service.door.finish(job_id, "cancelled")
+        service.fake_jobs.finish(job_id, "cancelled")
     await delivered(stage)
     while not service.submitted.empty():
         service.submitted.get_nowait()

@@ -106,7 +106,7 @@ async def test_progress_stays_within_the_rate_limit_and_never_delays_the_result(
 ) -> None:
     job_id, message = await stage.imagine()
     for step in range(1, 13):
-        await stage.service.door.show_preview(job_id, "c", step)
+        await stage.service.fake_jobs.show_preview(job_id, "c", step)
     edits_before = len(stage.fake.traffic.requests("PATCH", WEBHOOK))
     limited_before = len(stage.fake.traffic.requests(status=429))
     stage.fake.faults.stall("PATCH", WEBHOOK)  # a progress edit that hangs
@@ -122,7 +122,7 @@ async def test_progress_stays_within_the_rate_limit_and_never_delays_the_result(
 async def test_a_429_on_progress_does_not_keep_the_result_away(stage: Stage) -> None:
     job_id, message = await stage.imagine()
     limited = stage.fake.faults.rate_limit("PATCH", WEBHOOK, 0.4)
-    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.service.fake_jobs.show_preview(job_id, "c", 6)
     await stage.fake.wait_for(lambda: limited.used == 1)
     await stage.finished(job_id, message)
 

@@ -81,7 +81,7 @@ async def test_settings_of_a_person_apply_to_their_requests_unless_an_option_say
     asked = stage.service.database.jobs.get(job_id).request  # type: ignore[union-attr]
     assert asked.width > asked.height
     assert asked.negative_prompt == "text"
-    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.service.fake_jobs.show_preview(job_id, "c", 6)
     await stage.fake.wait_for(lambda: "Composing" in message.text)
     assert message.files == {}
     says = {"aspect": "tall", "negative": "blur"}
@@ -106,7 +106,7 @@ async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_a
     stage: Stage,
 ) -> None:
     wrong = "seed must be a whole number between 0 and 99"
-    stage.service.door.error = InvalidRequest(wrong, "seed")
+    stage.service.fake_jobs.error = InvalidRequest(wrong, "seed")
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox")
     answer = await asked.reply(lambda m: "Seed: from 0 to 99." in m.text)
     assert answer.receiver == stage.alice.user
@@ -209,7 +209,7 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
         await deleted.wait()
         raise InvalidRequest("too big", "seed")
 
-    monkeypatch.setattr(stage.service.door, "submit", refuse)
+    monkeypatch.setattr(stage.service.fake_jobs, "submit", refuse)
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
     await stage.service.stop()
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a slow fox")
@@ -286,7 +286,7 @@ async def test_pictures_are_made_in_the_allowed_channels_only(stage: Stage) -> N
 
 async def test_a_failed_job_is_told_with_a_reference_and_another_try(stage: Stage) -> None:
     job_id, message = await stage.imagine()
-    stage.service.door.finish(job_id, "failed", Internal("the secret cause"))
+    stage.service.fake_jobs.finish(job_id, "failed", Internal("the secret cause"))
     await stage.fake.wait_for(lambda: "Try again" in message.buttons)
     assert f"If you report this: `{job_id}`" in message.text
     assert "secret" not in message.text
@@ -346,7 +346,7 @@ async def test_the_queue_says_how_many_more_there_are_and_cancels_all_of_ones_ow
 
 async def test_show_finds_a_picture_by_job_or_picture_and_only_ones_own(stage: Stage) -> None:
     job_id, _ = await stage.picture()
-    image_id = stage.service.door.images(job_id)[0].id
+    image_id = stage.service.fake_jobs.images(job_id)[0].id
     for wanted in (job_id, image_id):
         shown = await (await stage.alice.slash(stage.channel, "show", id=wanted)).reply()
         assert list(shown.files.values()) == [await stage.bytes_of(job_id)]

@@ -24,7 +24,7 @@ async def test_a_prompt_becomes_a_live_message_and_then_the_very_bytes_of_the_se
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a *red* fox", seed=7)
     job_id = await stage.submitted()
     message = await asked.reply(lambda m: "Cancel" in m.buttons)
-    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.service.fake_jobs.show_preview(job_id, "c", 6)
     await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     assert list(message.files) == ["preview-0-c-6.webp"]
     await stage.finished(job_id, message)
@@ -77,7 +77,7 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     varied = stage.service.database.jobs.get(varied_id)
     assert varied is not None
     assert varied.request.kind == "vary_details"
-    assert varied.request.latent_id == stage.service.door.images(job_id)[1].latent_id
+    assert varied.request.latent_id == stage.service.fake_jobs.images(job_id)[1].latent_id
     answer = await clicked.reply(lambda m: "Cancel" in m.buttons)
     await stage.finished(varied_id, answer)
     assert message is not answer
@@ -92,7 +92,7 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
 
 async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage: Stage) -> None:
     job_id, message = await stage.picture()
-    stage.service.database.images.delete(stage.service.door.images(job_id)[0].id)
+    stage.service.database.images.delete(stage.service.fake_jobs.images(job_id)[0].id)
     clicked = await stage.alice.click(message, "Vary details")
     answer = await clicked.reply(lambda m: "no longer available" in m.text)
     assert answer.receiver == stage.alice.user
@@ -105,7 +105,9 @@ async def test_a_file_found_lost_while_a_picture_is_made_is_told_to_who_asked_al
     _, message = await stage.picture()
     clicked = await stage.alice.click(message, "Vary details")
     live = await clicked.reply(lambda m: "Cancel" in m.buttons)
-    stage.service.door.finish(await stage.submitted(), "failed", Gone("the latent's file is lost"))
+    stage.service.fake_jobs.finish(
+        await stage.submitted(), "failed", Gone("the latent's file is lost")
+    )
     answer = await clicked.reply(lambda m: "no longer available" in m.text)
     assert answer.receiver == stage.alice.user
     await stage.fake.wait_for(lambda: live.is_deleted)
@@ -143,7 +145,7 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
     assert not message.is_deleted
     await stage.alice.click(message, found["custom_id"])
     await stage.fake.wait_for(lambda: message.is_deleted)
-    assert stage.service.door.images(job_id)[0].deleted_at is not None
+    assert stage.service.fake_jobs.images(job_id)[0].deleted_at is not None
 
 
 async def test_of_two_people_who_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
@@ -197,7 +199,7 @@ async def test_a_moderator_removes_the_message_and_the_picture_stays_its_owners(
     for one in (message, shown):
         await mod.click(one, "Delete")
         await stage.fake.wait_for(lambda one=one: one.is_deleted)  # type: ignore[misc]
-    assert [image.deleted_at for image in stage.service.door.images(job_id)] == [None] * count
+    assert [image.deleted_at for image in stage.service.fake_jobs.images(job_id)] == [None] * count
     again = await (await stage.alice.slash(stage.channel, "show", id=job_id)).reply()
     assert len(again.files) == count
 
@@ -213,7 +215,7 @@ async def test_a_moderator_chooses_none_of_the_pictures_that_an_owner_is_asked_a
     assert "Only the person who asked" in refused.text
     await mod.click(message, f"v1:erase:{job_id}:all")
     await stage.fake.wait_for(lambda: message.is_deleted)
-    assert [image.deleted_at for image in stage.service.door.images(job_id)] == [None] * 2
+    assert [image.deleted_at for image in stage.service.fake_jobs.images(job_id)] == [None] * 2
 
 
 async def test_a_moderator_cancels_what_is_made_in_their_server_and_nothing_else(
@@ -266,7 +268,7 @@ async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None
     assert f"`{job_id}`" not in answer.text
     more = await (await stage.alice.click(answer, "More")).reply(lambda m: job_id in m.text)
     assert more.receiver == stage.alice.user
-    assert f"Picture `{stage.service.door.images(job_id)[0].id}`" in more.text
+    assert f"Picture `{stage.service.fake_jobs.images(job_id)[0].id}`" in more.text
 
 
 async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_links(
@@ -304,7 +306,7 @@ async def test_a_message_without_pictures_can_be_removed_by_its_owner(
     stage: Stage, state: Any
 ) -> None:
     job_id, message = await stage.imagine()
-    stage.service.door.finish(job_id, state, Internal("x") if state == "failed" else None)
+    stage.service.fake_jobs.finish(job_id, state, Internal("x") if state == "failed" else None)
     await stage.fake.wait_for(lambda: "Delete" in message.buttons)
     mallory = stage.fake.person("mallory", stage.channel.guild)
     refused = await (await mallory.click(message, "Delete")).reply(lambda m: m.receiver)

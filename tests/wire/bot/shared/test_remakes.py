@@ -38,7 +38,7 @@ async def test_try_again_of_a_failed_variation_is_that_variation(stage: Stage) -
     clicked = await stage.alice.click(message, "Vary details")
     varied = await clicked.reply(lambda m: "Cancel" in m.buttons)
     varied_id = await stage.submitted()
-    stage.service.door.finish(varied_id, "failed", Internal("x"))
+    stage.service.fake_jobs.finish(varied_id, "failed", Internal("x"))
     await stage.fake.wait_for(lambda: "Try again" in varied.buttons)
     clicked = await stage.alice.click(varied, "Try again")
     again_id = await stage.submitted()
@@ -46,7 +46,7 @@ async def test_try_again_of_a_failed_variation_is_that_variation(stage: Stage) -
     assert asked == request_of(stage, varied_id)
     assert (asked.kind, asked.latent_id) == (
         "vary_details",
-        stage.service.door.images(job_id)[0].latent_id,
+        stage.service.fake_jobs.images(job_id)[0].latent_id,
     )
     await stage.finished(again_id, await clicked.reply(lambda m: "Cancel" in m.buttons))
 
@@ -95,7 +95,7 @@ async def test_numbers_are_places_after_a_deletion(stage: Stage) -> None:
     assert list(message.buttons)[:3] == ["V1", "V2", "V3"]
     await stage.alice.click(message, "V2")
     asked = request_of(stage, await stage.submitted())
-    assert asked.latent_id == stage.service.door.images(job_id)[2].latent_id
+    assert asked.latent_id == stage.service.fake_jobs.images(job_id)[2].latent_id
 
 
 async def test_what_the_model_did_not_read_is_said_under_the_picture(stage: Stage) -> None:
@@ -110,7 +110,7 @@ async def test_the_message_says_once_that_the_service_is_away_and_tells_no_past_
     stage: Stage,
 ) -> None:
     job_id, message = await stage.imagine()
-    await stage.service.door.show_preview(job_id, "c", 6)
+    await stage.service.fake_jobs.show_preview(job_id, "c", 6)
     await stage.fake.wait_for(lambda: "Composing 6/12" in message.text)
     await stage.service.stop()
     await stage.fake.wait_for(lambda: "does not answer" in message.text)

@@ -13,27 +13,23 @@ from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
+from cascade_core.job_states import JobState
 from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.records import (
-    Claim,
-    ImageRow,
-    JobOwner,
-    JobState,
-    LatentRow,
-    NewJob,
-    PlannedImage,
-)
+from serve.storage.records import ImageRow, JobIdentity, JobOwner, LatentRow, NewJob, PlannedImage
 
 PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))
 
 
 def plan(
-    claim: Claim, request: GenerationRequest, client_state: dict[str, Any] | None, owner: JobOwner
+    identity: JobIdentity,
+    request: GenerationRequest,
+    client_state: dict[str, Any] | None,
+    owner: JobOwner,
 ) -> NewJob:
-    job_id = claim.job_id
+    job_id = identity.job_id
     images = tuple(
         PlannedImage(
             id=f"IMG{job_id}-{index}",
@@ -44,10 +40,10 @@ def plan(
         )
         for index in range(request.n)
     )
-    return NewJob(claim, request, client_state, owner, images)
+    return NewJob(identity, request, client_state, owner, images)
 
 
-class MemoryDoor:
+class FakeJobsClient:
     """Stands for the process that runs jobs: tests move each job on by hand."""
 
     def __init__(self, database: Database, blobs: BlobStore, checkpoint: Checkpoint) -> None:
@@ -65,14 +61,14 @@ class MemoryDoor:
         request: GenerationRequest,
         client_state: dict[str, Any] | None,
         owner: JobOwner,
-        claim: Claim,
+        identity: JobIdentity,
     ) -> str:
         if self.error is not None:
             raise self.error
-        earlier_id = self.database.jobs.insert(plan(claim, request, client_state, owner))
+        earlier_id = self.database.jobs.insert(plan(identity, request, client_state, owner))
         if earlier_id is not None:
             return earlier_id
-        job_id = claim.job_id
+        job_id = identity.job_id
         self._ended[job_id] = asyncio.Event()
         if self.on_submit is not None:
             await self.on_submit(job_id)

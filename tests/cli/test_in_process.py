@@ -96,7 +96,7 @@ def test_a_picture_file_names_the_latent_for_the_server_too(
     assert service.bodies[0]["latent_id"] == made["images"][0]["latent_id"]
 
 
-def test_a_picture_of_somebody_else_is_refused(cascade: Cascade, tmp_path: Path) -> None:
+def test_a_picture_that_another_service_made_is_refused(cascade: Cascade, tmp_path: Path) -> None:
     stranger = tmp_path / "stranger.png"
     stranger.write_bytes(b"no picture at all")
     result = cascade("vary", str(stranger), "--out", str(tmp_path))

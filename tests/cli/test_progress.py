@@ -15,7 +15,7 @@ def test_a_stage_is_complete_when_every_picture_has_passed_it() -> None:
     assert (tally.done, tally.total, tally.is_complete) == (20, 20, True)
 
 
-def test_a_stage_nobody_reached_has_no_total_and_is_not_complete() -> None:
+def test_a_stage_that_no_picture_has_reached_has_no_total_and_is_not_complete() -> None:
     assert StageTally(images=1).total == 0
     assert not StageTally(images=1).is_complete
 
@@ -39,7 +39,7 @@ def test_a_later_stage_tells_that_the_earlier_ones_are_done(
     assert said == ["C composing 20/20", "B detailing 10/10", "A decoding 1/1"]
 
 
-def test_with_json_nothing_is_said_unless_somebody_looks(
+def test_with_json_progress_is_shown_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with StageProgress(images=1, terminal_only=True) as progress:

@@ -132,7 +132,7 @@ def test_a_job_whose_composition_is_done_is_in_line_for_stage_b() -> None:
     assert row(text, "01KABCDEFGHJKMNPQRSTVWXY01")[1:3] == ["B", "waits"]
 
 
-def test_what_nobody_knows_is_shown_as_unknown() -> None:
+def test_unknown_values_are_shown_as_unknown() -> None:
     status = {"queued": 0, "running": 0, "last_hour": snapshot().status["last_hour"]}
     nothing: dict[str, Any] = {name: [] for name in ("running", "queued", "succeeded", "failed")}
     text = rendered(frame(snapshot(status=status | {"replicas": None}, **nothing)))

@@ -170,7 +170,7 @@ async def test_a_service_that_would_not_run_a_job_is_not_ready(
         await client.check()
 
 
-async def test_a_shared_link_shows_the_picture_to_anybody(
+async def test_a_shared_link_shows_the_picture_without_a_key(
     client: CascadeClient, service: Service
 ) -> None:
     job = await ask(client)

@@ -1,4 +1,4 @@
-"""Requests that nobody thought of, made by schemathesis from the API's own document."""
+"""Unexpected requests, which schemathesis makes from the API's own document."""
 
 from __future__ import annotations
 

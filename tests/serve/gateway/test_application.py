@@ -111,7 +111,7 @@ async def test_a_job_that_fails_while_waited_for_carries_its_error(
 
 
 @pytest.mark.parametrize("prefer", ["respond-async", "wait=", "wait=soon", "await=30", "wait=0"])
-async def test_without_a_readable_wish_nobody_waits(
+async def test_a_request_without_a_readable_wait_does_not_wait(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, waits_s: list[float], prefer: str
 ) -> None:
     fake_jobs.on_submit = fake_jobs.run
@@ -120,7 +120,7 @@ async def test_without_a_readable_wish_nobody_waits(
     assert waits_s == []
 
 
-async def test_nobody_waits_longer_than_two_minutes(
+async def test_no_request_waits_longer_than_two_minutes(
     client: httpx.AsyncClient, waits_s: list[float]
 ) -> None:
     await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=99999"})

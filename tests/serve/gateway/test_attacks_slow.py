@@ -1,4 +1,4 @@
-"""What strangers hold open: requests that never end, streams that nobody reads or that idle."""
+"""Slow attacks: requests that never end, streams that are not read, idle streams."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ async def test_a_body_that_drips_gains_no_time(live_client: httpx.AsyncClient) -
 
 
 @pytest.mark.usefixtures("impatient")
-async def test_an_announced_body_that_nobody_needs_ends_the_stream_quietly(
+async def test_an_announced_body_that_is_not_needed_ends_the_stream_quietly(
     live_client: httpx.AsyncClient, log: io.StringIO
 ) -> None:
     job_id = (await live_client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
@@ -117,7 +117,7 @@ async def test_an_announced_body_that_nobody_needs_ends_the_stream_quietly(
     assert "Traceback" not in log.getvalue()
 
 
-async def test_requests_that_never_get_past_their_headers_hold_up_nobody(
+async def test_requests_that_never_end_their_headers_hold_up_no_other_request(
     live_client: httpx.AsyncClient,
 ) -> None:
     half = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nX-Slow: "
@@ -223,7 +223,7 @@ async def test_the_streams_of_a_revoked_key_end_and_those_of_others_go_on(
 
 
 @pytest.mark.usefixtures("fresh")
-async def test_a_wait_with_a_revoked_key_ends_and_takes_its_job_along(
+async def test_a_wait_with_a_revoked_key_ends_and_cancels_its_job(
     live_client: httpx.AsyncClient,
     keys: KeyStore,
     fake_jobs: FakeJobsClient,

@@ -97,7 +97,7 @@ async def test_without_keys_only_this_machine_is_answered(app: FastAPI) -> None:
         assert (await stranger.get("/healthz")).status_code == 200
 
 
-async def test_behind_a_proxy_that_hides_who_asks_nobody_is_answered_without_a_key(
+async def test_behind_a_proxy_that_hides_its_clients_no_request_without_a_key_is_answered(
     services: Services,
 ) -> None:
     hidden = create_app(changed(services, knows_clients=False))
@@ -152,7 +152,7 @@ async def test_every_name_of_this_machine_will_do(client: httpx.AsyncClient, hos
 
 
 @pytest.mark.usefixtures("fresh")
-async def test_a_database_that_does_not_answer_lets_nobody_in(
+async def test_no_request_is_let_in_while_the_database_does_not_answer(
     client: httpx.AsyncClient, database: Database
 ) -> None:
     assert (await client.get("/v1/models")).status_code == 200

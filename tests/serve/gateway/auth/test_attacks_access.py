@@ -80,7 +80,7 @@ async def test_other_peoples_things_are_answered_as_if_they_did_not_exist(
             assert things["job_id"] in known.text
 
 
-async def test_somebody_elses_latent_cannot_be_varied(
+async def test_another_callers_latent_cannot_be_varied(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
     ann, bob = bearer("create", "read"), bearer("create", "read")
@@ -92,7 +92,7 @@ async def test_somebody_elses_latent_cannot_be_varied(
     assert (await client.post("/v1/jobs", json=body, headers=ann)).status_code == 202
 
 
-async def test_nobody_finds_out_which_keys_exist(
+async def test_answers_do_not_tell_which_keys_exist(
     client: httpx.AsyncClient, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key, token = keys.create("ann", ["read"])

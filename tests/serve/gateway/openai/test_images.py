@@ -260,7 +260,7 @@ async def test_a_failed_job_is_an_error_with_the_jobs_id(
     assert [caught.value.response.json()["job_id"]] == failed
 
 
-async def test_a_job_that_somebody_cancels_is_a_conflict_and_is_not_tried_again(
+async def test_a_job_that_another_client_cancels_is_a_conflict_and_is_not_tried_again(
     client: AsyncOpenAI, fake_jobs: FakeJobsClient
 ) -> None:
     cancelled: list[str] = []

@@ -178,7 +178,7 @@ async def test_a_deleted_picture_cannot_be_varied(
     assert (caught.value.status_code, caught.value.code) == (410, "gone")
 
 
-async def test_somebody_elses_picture_is_as_unknown_as_a_forged_one(
+async def test_another_callers_picture_is_as_unknown_as_a_forged_one(
     openai_client: AsyncOpenAI, running: FakeJobsClient
 ) -> None:
     store = running.database.keys

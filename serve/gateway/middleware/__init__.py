@@ -1,1 +1,1 @@
-"""What surrounds every HTTP request."""
+"""Middlewares around every HTTP request: ids, body limits, methods, CORS."""

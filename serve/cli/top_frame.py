@@ -84,7 +84,7 @@ def _counts(seen: Snapshot) -> Text:
         line.append(f"{status[state]} {state}   ", _STATE_STYLES.get(state, ""))
     eta_s = seen.queued[0]["eta_s"] if seen.queued else None
     if eta_s is not None:
-        line.append(f"the last in line is done in about {_duration(eta_s)}")
+        line.append(f"the last queued job is done in about {_duration(eta_s)}")
     ended = status["last_hour"]
     line.append("\nlast hour  ", "dim")
     line.append(f"{ended['succeeded']} done  ")

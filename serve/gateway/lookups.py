@@ -13,7 +13,7 @@ _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def check_id(what: str, value: str) -> str:
-    """Return an id that has the form of ours.
+    """Return an id that has the form of the service's ids.
 
     Raises:
         NotFound: it has not, so nothing is stored under it.

@@ -112,7 +112,7 @@ def test_stages_show_replicas_jobs_speed_and_rate_of_the_last_ten_minutes() -> N
 
 def test_the_line_and_the_ends_of_the_last_hour_are_told() -> None:
     text = rendered(frame(snapshot()))
-    assert "14 queued   2 running   the last in line is done in about 1 min 35 s" in text
+    assert "14 queued   2 running   the last queued job is done in about 1 min 35 s" in text
     assert "30 done  1 failed  0 cancelled" in text
 
 

@@ -1,33 +1,35 @@
-"""The composition root: five deployments, wired.
+"""The composition root: the deployments, wired.
 
     Gateway -> Jobs -> StageC, StageB, StageA
 
-``serve.run``, ``serve deploy`` files and tests call ``build``. To add a stage, add a class in
-`serve.stages.deployments`, a line here and a step in `serve.jobs.workflow`.
+``serve.run``, ``serve deploy`` files and tests call ``build``. There is one deployment for each
+stage of the model family; to add or change a stage, see `cascade_core.families`.
 """
 
 # No `from __future__ import annotations` here: Ray Serve reads the type of build's argument and
 # takes a name for an untyped one, which would hand it a plain dict.
-from typing import Any
+from typing import Any, Self
 
 import ray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve as ray_serve
 from ray.serve import Application
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.checkpoints.layout import ALL_COMPONENTS
+from cascade_core.errors import SettingsInvalid
+from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
 from serve.settings import Settings, load_settings
-from serve.stages.deployments import StageA, StageB, StageC
+from serve.stages.deployments import StageDeployment
 
 HEALTH_CHECK_PERIOD_S = 2.0
 """Serve notices a dead process at its next check, and replaces a process that lost its device after
 three checks; until then a stage with a single replica does no work."""
-
-STAGES: tuple[type, type, type] = (StageC, StageB, StageA)
+STAGE_PREFIX = "stage_"
+"""Before a stage's name in :class:`AppArgs`."""
 
 
 class DeploymentArgs(BaseModel):
@@ -80,20 +82,42 @@ class DeploymentArgs(BaseModel):
 class AppArgs(BaseModel):
     """Arguments of ``build`` in a Serve config file; all other settings are ``CASCADE_*``.
 
+    The size of each stage's deployment is under ``stage_<name>``, such as ``stage_c``.
+
     Attributes:
         constructor_tries: how often replicas of a deployment may fail to start before Serve stops
             trying until the next deployment. Serve also limits each replica to three, unless
             ``RAY_SERVE_MAX_PER_REPLICA_RETRY_COUNT`` is set.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True)
+    __pydantic_extra__: dict[str, DeploymentArgs]
 
     gateway: DeploymentArgs = DeploymentArgs()
     jobs: DeploymentArgs = DeploymentArgs()
-    stage_c: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
-    stage_b: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
-    stage_a: DeploymentArgs = DeploymentArgs(num_cpus=0.25)
     constructor_tries: int = Field(20, ge=1)
+
+    @model_validator(mode="after")
+    def _only_stages_beside(self) -> Self:
+        for name in self.__pydantic_extra__:
+            if not name.startswith(STAGE_PREFIX):
+                raise ValueError(f"{name} is no argument")
+        return self
+
+    def of_stage(self, name: str) -> DeploymentArgs:
+        """Return the size of a stage's deployment."""
+        return self.__pydantic_extra__.get(STAGE_PREFIX + name, DeploymentArgs(num_cpus=0.25))
+
+    def check_stages(self, family: Family) -> None:
+        """Check that only stages of this family are given.
+
+        Raises:
+            SettingsInvalid: another stage is named.
+        """
+        known = [STAGE_PREFIX + name for name in family.names]
+        for name in self.__pydantic_extra__:
+            if name not in known:
+                raise SettingsInvalid(f"{name} is none of {', '.join(known)}")
 
 
 def build(args: AppArgs) -> Application:
@@ -107,56 +131,60 @@ def build(args: AppArgs) -> Application:
 
 
 def build_with(
-    settings: Settings, args: AppArgs, stages: tuple[type, type, type] = STAGES
+    settings: Settings,
+    args: AppArgs,
+    family: Family = STABLE_CASCADE,
+    stage_class: type = StageDeployment,
 ) -> Application:
-    """Build the application from explicit settings and stages C, B, A; raises like `build`."""
+    """Build the application from explicit settings; raises like `build`.
+
+    Args:
+        settings: of the service.
+        args: sizes of the deployments.
+        family: whose stages run.
+        stage_class: runs each stage; benchmarks give others than the one that loads models.
+    """
+    args.check_stages(family)
     source = settings.model_source()
     # A hub's weights are downloaded by the replicas; a folder must be complete now.
-    checkpoint = open_checkpoint(source, components=() if source.is_hub else ALL_COMPONENTS)
-    load_checkers(settings, checkpoint)
-    gpu = _gpu_shares(settings)
-    tries = args.constructor_tries
-    stage_c = _stage("StageC", stages[0], args.stage_c, gpu["c"], settings, tries)
-    stage_b = _stage("StageB", stages[1], args.stage_b, gpu["b"], settings, tries)
-    stage_a = _stage("StageA", stages[2], args.stage_a, gpu["a"], settings, tries)
+    checkpoint = open_checkpoint(source, components=() if source.is_hub else family.components)
+    load_checkers(settings, checkpoint, family)
+    stages = {
+        stage.name: _stage(stage, stage_class, family, args, settings) for stage in family.stages
+    }
     # Room for short requests beside all streams that may be open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,
         "graceful_shutdown_timeout_s": 10.0,
-        "max_constructor_retry_count": tries,
+        "max_constructor_retry_count": args.constructor_tries,
     }
     jobs = ray_serve.deployment(Jobs, name="Jobs", **args.jobs.options(**front))
     gateway = ray_serve.deployment(
         ray_serve.ingress()(Gateway), name="Gateway", **args.gateway.options(**front)
     )
-    return gateway.bind(settings, jobs.bind(settings, stage_c, stage_b, stage_a))
+    return gateway.bind(settings, family, jobs.bind(settings, family, stages))
 
 
 def _stage(
-    name: str,
-    stage: type,
-    args: DeploymentArgs,
-    num_gpus: float,
-    settings: Settings,
-    constructor_tries: int,
+    stage: StageSpec, stage_class: type, family: Family, args: AppArgs, settings: Settings
 ) -> Application:
+    size = args.of_stage(stage.name)
     # A short queue in the replica gives the engine its next row without a delay.
     ongoing = max(4, 2 * settings.max_rows)
-    options = args.options(
-        num_gpus,
+    options = size.options(
+        # Stages share one GPU unless their sizes say otherwise.
+        stage.gpu_share if _has_gpu(settings) else 0.0,
         max_ongoing_requests=ongoing,
         # A stopping replica takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
-        max_constructor_retry_count=constructor_tries,
+        max_constructor_retry_count=args.constructor_tries,
     )
-    shares_memory = args.num_gpus is not None and 0 < args.num_gpus < 1
-    share = [args.num_gpus] if shares_memory else []
-    return ray_serve.deployment(stage, name=name, **options).bind(settings, *share)
+    shares_memory = size.num_gpus is not None and 0 < size.num_gpus < 1
+    share = [size.num_gpus] if shares_memory else []
+    deployment = ray_serve.deployment(stage_class, name=stage.deployment, **options)
+    return deployment.bind(family, stage.name, settings, *share)
 
 
-def _gpu_shares(settings: Settings) -> dict[str, float]:
-    """Share one GPU between the stages; ``num_gpus`` in AppArgs overrides a share."""
-    has_gpu = settings.device == "cuda" or (
-        settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
-    )
-    return {"c": 0.5, "b": 0.25, "a": 0.25} if has_gpu else {"c": 0.0, "b": 0.0, "a": 0.0}
+def _has_gpu(settings: Settings) -> bool:
+    is_there = settings.device == "auto" and ray.cluster_resources().get("GPU", 0) > 0
+    return settings.device == "cuda" or is_there

@@ -16,6 +16,13 @@ CallContext = dict[str, str]
 """Log ids and ``traceparent`` (W3C Trace Context) of a call; small, and stored with a job."""
 
 
+class ImageIds(TypedDict):
+    """The ids of an image that a stage works for; an image file names both."""
+
+    image_id: str
+    latent_id: str
+
+
 class StageMessage(TypedDict, total=False):
     """What a stage's replica reports to its caller.
 

@@ -26,7 +26,8 @@ from bench.autoscale.timed_stages import SECONDS
 from bench.autoscale.traces import Arrival
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
-from serve.autoscaling.policy import STAGES, Sizing
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.autoscaling.policy import Sizing
 
 TARGET_ERROR = 0.2
 _SOLO_JOBS = 5
@@ -63,7 +64,8 @@ def main() -> None:
         "p50_predicted_s": median(_simulated(arrivals, scenario, 0)),
         "error": mean(predicted) / _p95(latencies) - 1,
         "most_replicas": {
-            stage: max(sample.running[stage] for sample in live.samples) for stage in STAGES
+            stage: max(sample.running[stage] for sample in live.samples)
+            for stage in STABLE_CASCADE.names
         },
     }
     plot.write(live.samples)
@@ -84,10 +86,10 @@ async def _run(live: Live, arrivals: list[Arrival]) -> tuple[float, list[float]]
 
 def _scenario(solo_s: float, samples: list[Sample]) -> Scenario:
     """Describe the live service: what a job takes beyond its stages is shared out evenly."""
-    extra_s = (solo_s - sum(SECONDS.values())) / (len(STAGES) + 1)
+    extra_s = (solo_s - sum(SECONDS.values())) / (len(STABLE_CASCADE.names) + 1)
     started, starting_s = 0, 0.0
     for before, after in pairwise(samples):
-        for stage in STAGES:
+        for stage in STABLE_CASCADE.names:
             starting_s += before.starting[stage] * (after.at_s - before.at_s)
             started += max(0, after.running[stage] - before.running[stage])
     start_s = starting_s / max(1, started)
@@ -120,7 +122,7 @@ def free_port() -> int:
 
 
 def _table(result: dict[str, Any]) -> str:
-    most = "/".join(str(result["most_replicas"][stage]) for stage in STAGES)
+    most = "/".join(str(result["most_replicas"][stage]) for stage in STABLE_CASCADE.names)
     return "\n".join(
         [
             f"| {result['jobs']} jobs in a burst, up to {most} replicas | live | simulated |",

@@ -23,18 +23,17 @@ from ray.serve.schema import ServeDeploySchema
 
 from bench.autoscale.timed_stages import (
     TIMED_JOB,
-    TimedStageA,
-    TimedStageB,
-    TimedStageC,
+    TimedStage,
     timed_work,
 )
 from bench.autoscale.traces import Arrival
 from bench.deploy import deploy_config
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES
 from serve.app import AppArgs, build_with
 from serve.autoscaling.demand import open_work_key
-from serve.autoscaling.policy import STAGES, Sizing
-from serve.autoscaling.serve_policy import DEPLOYMENTS, JOBS
+from serve.autoscaling.policy import Sizing
+from serve.autoscaling.serve_policy import JOBS
 from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 
@@ -123,8 +122,8 @@ class Live:
 
 def build(args: dict[str, Any]) -> Application:
     """Build the service with timed stages, from the environment's settings and `AppArgs`."""
-    stages = (TimedStageC, TimedStageB, TimedStageA)
-    return build_with(load_settings(), AppArgs.model_validate(args), stages)
+    sizes = AppArgs.model_validate(args)
+    return build_with(load_settings(), sizes, stage_class=TimedStage)
 
 
 @contextmanager
@@ -184,7 +183,7 @@ def _application(settings: Settings, floor: Mapping[str, int]) -> dict[str, Any]
             "num_gpus": GPUS[stage],
             "autoscaling": fast | {"min_replicas": floor[stage], "max_replicas": CAP[stage]},
         }
-        for stage in STAGES
+        for stage in STABLE_CASCADE.names
     }
     args["jobs"] = {"autoscaling": fast | {"min_replicas": 1, "max_replicas": 1}}
     return {
@@ -197,12 +196,16 @@ def _application(settings: Settings, floor: Mapping[str, int]) -> dict[str, Any]
 
 def _sample(at_s: float, status: Any, stats: dict[str, float]) -> Sample:
     deployments = status.applications[APP_NAME].deployments
-    states = {stage: deployments[name].replica_states for stage, name in DEPLOYMENTS.items()}
+    states = {
+        stage.name: deployments[stage.deployment].replica_states for stage in STABLE_CASCADE.stages
+    }
     return Sample(
         at_s=at_s,
         running={stage: int(found.get("RUNNING", 0)) for stage, found in states.items()},
         starting={stage: int(found.get("STARTING", 0)) for stage, found in states.items()},
-        open_images={stage: stats[open_work_key(stage)] / timed_work(stage) for stage in STAGES},
+        open_images={
+            stage: stats[open_work_key(stage)] / timed_work(stage) for stage in STABLE_CASCADE.names
+        },
     )
 
 

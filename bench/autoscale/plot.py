@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from bench.autoscale.live import Sample
 from bench.stats import RESULTS_DIR
-from serve.autoscaling.policy import STAGES
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 PLOT = RESULTS_DIR / "autoscale_live.svg"
 _COLOURS = {"c": "tab:blue", "b": "tab:orange", "a": "tab:green"}
@@ -23,7 +23,7 @@ def write(samples: Sequence[Sample], path: Path = PLOT) -> None:
     figure = Figure(figsize=(8, 5), layout="constrained")
     replicas, queue = figure.subplots(2, sharex=True)
     at_s = [sample.at_s for sample in samples]
-    for stage in STAGES:
+    for stage in STABLE_CASCADE.names:
         colour, name = _COLOURS[stage], f"Stage {stage.upper()}"
         running = [sample.running[stage] for sample in samples]
         wanted = [sample.running[stage] + sample.starting[stage] for sample in samples]

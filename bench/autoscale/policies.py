@@ -17,7 +17,8 @@ from ray.serve.autoscaling_policy import (
 from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from bench.autoscale.simulator import STAGES_OF, Scenario, Stage
-from serve.autoscaling.policy import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.autoscaling.policy import Arrivals, Peaks, Sizing, StageLoad, plan
 
 _RECORD_FACTOR = 0.2
 """Serve's RAY_SERVE_AUTOSCALING_METRIC_RECORD_INTERVAL_FACTOR."""
@@ -56,7 +57,7 @@ class Ours:
         self._scenario = scenario
         self._sizing = sizing
         self._now_s = 0.0
-        self._arrivals = {stage: Arrivals(lambda: self._now_s) for stage in STAGES}
+        self._arrivals = {stage: Arrivals(lambda: self._now_s) for stage in STABLE_CASCADE.names}
         self._peaks: dict[str, Peaks] = {}
         self._sent: dict[str, tuple[tuple[float, ...], float]] = {}
 
@@ -69,7 +70,7 @@ class Ours:
     def decide(self, now_s: float, stages: Mapping[str, Stage]) -> dict[str, int]:
         """Decide on what was sent a second ago."""
         self._now_s = now_s
-        seen = self._sent or {name: ((0.0,), 0.0) for name in STAGES}
+        seen = self._sent or {name: ((0.0,), 0.0) for name in STABLE_CASCADE.names}
         self._sent = {
             name: (self._arrivals[name].rates(), float(stage.ahead + stage.ongoing))
             for name, stage in stages.items()
@@ -130,9 +131,9 @@ class ServeDefault:
             stage: AutoscalingConfig(
                 min_replicas=scenario.floor[stage], max_replicas=scenario.cap[stage], **settings
             )
-            for stage in STAGES
+            for stage in STABLE_CASCADE.names
         }
-        self._handles = {stage: _Handle() for stage in STAGES}
+        self._handles = {stage: _Handle() for stage in STABLE_CASCADE.names}
 
     def accepted(self, now_s: float, kind: str, images: int) -> None:
         """Do nothing: this policy does not see jobs."""

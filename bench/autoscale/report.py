@@ -8,7 +8,7 @@ from statistics import mean, median
 from typing import Any
 
 from bench.autoscale.simulator import Job, Outcome, Scenario
-from serve.autoscaling.policy import STAGES
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 SLO_FACTOR = 3.0
 """A job is in time within this many times its latency on an idle machine."""
@@ -30,7 +30,8 @@ def figures(outcome: Outcome, scenario: Scenario) -> dict[str, float]:
         "p95_s": _percentile(latencies, 0.95),
         "p99_s": _percentile(latencies, 0.99),
         "gpu_s": outcome.gpu_s,
-        "oscillations_per_hour": sum(_turns(outcome, stage) for stage in STAGES) / hours,
+        "oscillations_per_hour": sum(_turns(outcome, stage) for stage in STABLE_CASCADE.names)
+        / hours,
     }
 
 
@@ -48,7 +49,7 @@ def reaction(outcome: Outcome, scenario: Scenario, step_s: float) -> dict[str, f
     ``recovered_s`` is the arrival of the last job that was late.
     """
     found: dict[str, float | None] = {}
-    for stage in STAGES:
+    for stage in STABLE_CASCADE.names:
         before = [row[stage][0] for at_s, row in outcome.history if at_s < step_s][-1]
         asked = (
             at_s - step_s

@@ -18,9 +18,12 @@ from typing import Any, Protocol
 import simpy
 
 from bench.autoscale.traces import Arrival
-from serve.autoscaling.policy import STAGES
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 
-STAGES_OF = {"generate": "cba", "vary_details": "ba"}
+STAGES_OF = {
+    kind: [stage.name for stage in operation.route(STABLE_CASCADE.stages)]
+    for kind, operation in STABLE_CASCADE.operations.items()
+}
 TICK_S = 1.0
 _SETTLE_S = 600.0
 """How long after the last arrival the simulation ends at the latest."""
@@ -164,7 +167,7 @@ class _Run:
         self._scenario = scenario
         self._policy = policy
         self._rng = rng
-        self._stages = {name: Stage(name) for name in STAGES}
+        self._stages = {name: Stage(name) for name in STABLE_CASCADE.names}
         self._jobs: list[Job] = []
         self._open = 0
         self._has_arrived = False

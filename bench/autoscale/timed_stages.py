@@ -7,13 +7,14 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.engine.null_stages import NULL_JOB, NullStage, NullStageC
+from bench.engine.null_stages import NULL_JOB, NullStage
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.messages import StageMessage
 from serve.settings import Settings
 from serve.stages.replica import StageReplica
 from serve.stages.work_meter import WorkMeter
-from serve.workload import stage_work
 
 SECONDS = {"c": 1.6, "b": 0.8, "a": 0.5}
 TIMED_JOB: dict[str, Any] = NULL_JOB | {
@@ -26,7 +27,8 @@ TIMED_JOB: dict[str, Any] = NULL_JOB | {
 
 def timed_work(stage: str) -> float:
     """Return the work of one image of ``TIMED_JOB``."""
-    return stage_work(stage, GenerationRequest(**TIMED_JOB, seed=0, decoder_seed=0))
+    request = GenerationRequest(**TIMED_JOB, seed=0, decoder_seed=0)
+    return STABLE_CASCADE.stage(stage).work(request)
 
 
 @dataclass
@@ -64,19 +66,16 @@ class _Sleep:
         return None
 
 
-class _Timed:
-    """One stage as a deployment.
+class TimedStage:
+    """A stage as a deployment; see :class:`serve.stages.deployments.StageDeployment`."""
 
-    Args:
-        stage: ``c``, ``b`` or ``a``.
-        null: gives the answers.
-    """
-
-    def __init__(self, stage: str, null: NullStageC | NullStage) -> None:
-        self._null = null
-        self._seconds = SECONDS[stage]
-        self._work = timed_work(stage)
-        self._replica = StageReplica(_Sleep(stage), max_rows=1)
+    def __init__(
+        self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
+    ) -> None:
+        self._null = NullStage(family, name, settings)
+        self._seconds = SECONDS[name]
+        self._work = timed_work(name)
+        self._replica = StageReplica(_Sleep(name), max_rows=1)
         self._meter = WorkMeter(self._replica.busy_s, self._replica.max_rows)
 
     async def run(self, *task: Any) -> AsyncIterator[StageMessage]:
@@ -96,24 +95,3 @@ class _Timed:
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Offer what the real stages offer."""
         return self._replica.stats() | self._meter.stats()
-
-
-class TimedStageC(_Timed):
-    """Stage C."""
-
-    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
-        super().__init__("c", NullStageC(settings))
-
-
-class TimedStageB(_Timed):
-    """Stage B."""
-
-    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
-        super().__init__("b", NullStage(settings))
-
-
-class TimedStageA(_Timed):
-    """Stage A."""
-
-    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
-        super().__init__("a", NullStage(settings))

@@ -21,7 +21,9 @@ from bench.autoscale.calibrate import free_port
 from bench.autoscale.live import Live, Sample, live_service
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
-from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import deployment_name
+from serve.autoscaling.policy import RATE_WINDOWS_S
 
 HOLD_S = 15.0
 _DEADLINE_S = RATE_WINDOWS_S[-1] + HOLD_S + 120.0
@@ -34,7 +36,7 @@ def main() -> None:
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
         settings = scratch_settings(Path(folder), port=free_port())
-        floor = dict.fromkeys(STAGES, 0)
+        floor = dict.fromkeys(STABLE_CASCADE.names, 0)
         with live_service(
             settings, floor=floor, hold_s=HOLD_S, import_path="serve.app:build"
         ) as live:
@@ -58,7 +60,9 @@ async def _run(live: Live) -> dict[str, Any]:
 
 
 def _is_at_rest(sample: Sample) -> bool:
-    return not any(sample.running[stage] or sample.starting[stage] for stage in STAGES)
+    return not any(
+        sample.running[stage] or sample.starting[stage] for stage in STABLE_CASCADE.names
+    )
 
 
 async def _job(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
@@ -67,7 +71,11 @@ async def _job(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:
     accepted = (await http.post("/v1/jobs", json=body)).raise_for_status().json()
     told = {name: accepted[name] for name in ("state", "position", "eta_s")}
     status = (await http.get("/v1/status")).raise_for_status().json()
-    told |= {"replicas": {stage: status["replicas"][f"Stage{stage.upper()}"] for stage in STAGES}}
+    told |= {
+        "replicas": {
+            stage: status["replicas"][deployment_name(stage)] for stage in STABLE_CASCADE.names
+        }
+    }
     at_s: dict[str, float] = {}
     async with aconnect_sse(http, "GET", f"/v1/jobs/{accepted['id']}/events") as source:
         async for event in source.aiter_sse():

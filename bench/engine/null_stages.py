@@ -1,4 +1,4 @@
-"""Stages C, B and A that do nothing; light enough that replicas of them start fast."""
+"""Stages that do nothing; light enough that replicas of them start fast."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images.image_files import encode_image
 from cascade_core.operations.fields import MIN_SIDE_PX
@@ -22,21 +23,31 @@ from serve.settings import Settings
 NULL_JOB: dict[str, Any] = {"prompt": "null", "width": MIN_SIDE_PX, "height": MIN_SIDE_PX}
 
 
-class NullStageC:
-    """Answers at once with zeros; a prompt ``hold 0.5`` takes it that many seconds."""
+class NullStage:
+    """Answers at once; a prompt ``hold 0.5`` takes the first stage that many seconds.
 
-    def __init__(self, settings: Settings, _gpu_share: float | None = None) -> None:
-        checkpoint = open_checkpoint(settings.model_source(), components=())
-        self._geometry = checkpoint.geometry
-        self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
+    The stage whose output is kept answers with zeros, the others with the same small PNG.
+    """
+
+    def __init__(
+        self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
+    ) -> None:
+        self._spec = family.stage(name)
+        self._is_first = family.before(self._spec) is None
         self._starts: deque[tuple[int, float]] = deque(maxlen=1000)
+        self._checkpoint = open_checkpoint(settings.model_source(), components=())
+        pixels_hwc = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
+        self._picture = encode_image(pixels_hwc, "png", None)
 
-    async def run(self, request: dict[str, Any], *_context: Any) -> AsyncIterator[StageMessage]:
-        """Make the latent of a one-image request."""
+    async def run(self, request: dict[str, Any], *_input: Any) -> AsyncIterator[StageMessage]:
+        """Answer a one-image request."""
         self._starts.append((request["seed"], time.time()))
         yield StageMessage(type="started")
-        await asyncio.sleep(_hold_s(request["prompt"]))
-        yield StageMessage(type="done", result=self._latent(request).encode(), seconds=0.0)
+        if self._is_first:
+            await asyncio.sleep(_hold_s(request["prompt"]))
+        is_kept = self._spec.keeps_output
+        result = self._latent(request).encode() if is_kept else self._picture
+        yield StageMessage(type="done", result=result, seconds=0.0)
 
     def recent_starts(self) -> dict[int, float]:
         """Return when the last requests started, by seed, as seconds since the epoch."""
@@ -47,34 +58,17 @@ class NullStageC:
         return 1
 
     def _latent(self, request: dict[str, Any]) -> StageCLatent:
-        made = GenerationRequest.from_dict(request)
-        height_width = self._geometry.stage_c_hw(made.height, made.width)
+        made, checkpoint = GenerationRequest.from_dict(request), self._checkpoint
+        height_width = checkpoint.geometry.stage_c_hw(made.height, made.width)
         pooled = Tensor("float32", np.zeros((1, 1), np.float32))
         return StageCLatent(
             latents_chw=Tensor("float32", np.zeros((1, *height_width), np.float32)),
             pooled=pooled,
             negative_pooled=pooled,
-            geometry=self._geometry,
-            model=self._model,
+            geometry=checkpoint.geometry,
+            model=ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint),
             request=made,
         )
-
-
-class NullStage:
-    """Stage B or A that answers at once, always with the same small PNG."""
-
-    def __init__(self, _settings: Settings, _gpu_share: float | None = None) -> None:
-        pixels_hwc = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
-        self._result = encode_image(pixels_hwc, "png", None)
-
-    async def run(self, *_task: Any) -> AsyncIterator[StageMessage]:
-        """Answer."""
-        yield StageMessage(type="started")
-        yield StageMessage(type="done", result=self._result, seconds=0.0)
-
-    def max_rows(self) -> int:
-        """Return how many requests are taken at a time."""
-        return 1
 
 
 def _hold_s(prompt: str) -> float:

@@ -5,6 +5,7 @@ The models themselves are named by strings and imported in the process that runs
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -15,6 +16,8 @@ from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 
+MAX_NAME_CHARS: Final = 16
+_NAME: Final = re.compile(rf"[a-z][a-z0-9]{{0,{MAX_NAME_CHARS - 1}}}")
 PREVIEW_WORK: Final = 0.01
 """The work of drawing a kept output small for checkers: next to nothing, but it takes a replica."""
 
@@ -31,6 +34,7 @@ class StageSpec(StageInfo):
         steps: of one image of a request.
         max_previews: previews per image at most; 0 if it draws none.
         gpu_share: of a GPU that all stages share.
+        own_gpus: of a replica where stages share none; 0 if CPUs are fast enough for it.
 
     The replica of a stage that keeps its output can draw that output small.
     """
@@ -42,6 +46,7 @@ class StageSpec(StageInfo):
     steps: Callable[[GenerationRequest], int]
     max_previews: int = 0
     gpu_share: float
+    own_gpus: float = 1.0
 
     def model_class(self) -> Any:
         """Import the class of its model."""
@@ -68,6 +73,9 @@ class Family:
     stages: tuple[StageSpec, ...]
 
     def __post_init__(self) -> None:
+        for stage in self.stages:
+            if not _NAME.fullmatch(stage.name):
+                raise ValueError(f"{stage.name!r} of {self.name} is no name of a stage")
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise ValueError(f"two stages of {self.name} have one name")
         if not self.stages or any(bool(stage.output) for stage in self.stages[-1:]):
@@ -81,6 +89,11 @@ class Family:
     def names(self) -> tuple[str, ...]:
         """The names of the stages, in order."""
         return tuple(stage.name for stage in self.stages)
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The parts of the checkpoint that the stages load, each once."""
+        return tuple(dict.fromkeys(part for stage in self.stages for part in stage.components))
 
     @property
     def kept(self) -> StageSpec | None:
@@ -108,6 +121,10 @@ class Family:
         """Return the stage whose output ``stage`` takes; None for the first."""
         number = self.stages.index(stage)
         return self.stages[number - 1] if number else None
+
+    def leads_to_kept(self, stage: StageSpec) -> bool:
+        """Return True if the family keeps the output of this stage or of a later one."""
+        return any(later.keeps_output for later in self.stages[self.stages.index(stage) :])
 
     def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages that each image of a request passes, in order."""

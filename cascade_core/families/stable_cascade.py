@@ -86,6 +86,7 @@ STAGE_A: Final = StageSpec(
     steps=_stage_a_steps,
     share=0.05,
     gpu_share=0.25,
+    own_gpus=0.0,
 )
 
 STABLE_CASCADE: Final = Family(name="stable_cascade", stages=(STAGE_C, STAGE_B, STAGE_A))

@@ -26,12 +26,17 @@ class StageInfo:
     @property
     def deployment(self) -> str:
         """The name of its Ray Serve deployment, such as ``StageC``."""
-        return f"Stage{self.name.capitalize()}"
+        return deployment_name(self.name)
 
     @property
     def cost_key(self) -> str:
         """The name of its seconds in a job's cost, such as ``c_s``."""
         return f"{self.name}_s"
+
+
+def deployment_name(stage: str) -> str:
+    """Return the name of a stage's Ray Serve deployment, such as ``StageC``."""
+    return f"Stage{stage.capitalize()}"
 
 
 def stages_of(model: Mapping[str, Any]) -> tuple[StageInfo, ...]:

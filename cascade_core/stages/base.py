@@ -1,10 +1,12 @@
-"""The interface of a stage, for the engine and the pipeline."""
+"""The interface of a stage, for the engine, the pipeline and the service."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.errors import ModelUnavailable
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
 
@@ -72,8 +74,17 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
         """Free cached device memory, for larger pieces and for other processes on the device."""
 
 
+Warnings = Callable[[GenerationRequest], list[str]]
+"""Returns a sentence about each part of a request that a stage cannot use."""
+DrawOutput = Callable[[Any], Rgb]
+"""Draws a finished hand-off small."""
+
+
 class RequestStage(Stage[Any, Any, Any], Protocol):
-    """A stage of a family: its class also has ``load(checkpoint, placement, *, with_previews)``."""
+    """A stage of a family: its class also has ``load(checkpoint, placement, *, with_previews)``.
+
+    What its class loads beside the model is used by other threads than the model's.
+    """
 
     def make_task(self, source: Any, request: GenerationRequest) -> Any:
         """Return what :meth:`admit` takes.
@@ -82,3 +93,37 @@ class RequestStage(Stage[Any, Any, Any], Protocol):
             source: the hand-off of the stage before; None for the first stage.
             request: of one image.
         """
+
+    @staticmethod
+    def load_warnings(checkpoint: Checkpoint) -> Warnings:
+        """Load what warns clients of their requests.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+        """
+
+    @staticmethod
+    def load_output_drawer(checkpoint: Checkpoint, device: str) -> DrawOutput:
+        """Load what draws the stage's hand-offs for checkers.
+
+        Raises:
+            ModelUnavailable: the model cannot draw them, or files are wrong.
+        """
+
+
+class StageDefaults:
+    """The optional parts of a :class:`RequestStage`: it warns of nothing and draws no output."""
+
+    @staticmethod
+    def load_warnings(_checkpoint: Checkpoint) -> Warnings:
+        """Return a function that warns of nothing."""
+        return _no_warnings
+
+    @staticmethod
+    def load_output_drawer(checkpoint: Checkpoint, _device: str) -> DrawOutput:
+        """Raise ModelUnavailable."""
+        raise ModelUnavailable(f"{checkpoint.id} has no previewer for this stage")
+
+
+def _no_warnings(_request: GenerationRequest) -> list[str]:
+    return []

@@ -15,6 +15,7 @@ from cascade_core.handoff import StageBLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import StageDefaults
 from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
@@ -56,7 +57,7 @@ def decode(stage_a: Any, latents_bchw: torch.Tensor) -> torch.Tensor:
     return decoded
 
 
-class StageA:
+class StageA(StageDefaults):
     """Decoder half of the PaellaVQModel; see :class:`cascade_core.stages.base.Stage`."""
 
     name = "a"

@@ -31,6 +31,7 @@ from cascade_core.sampling.sampler import (
     is_guided,
     make_timesteps,
 )
+from cascade_core.stages.base import StageDefaults
 from cascade_core.stages.stage_a import decode
 from cascade_core.stages.tensors import (
     check_finite,
@@ -62,7 +63,7 @@ class StageBRow(SamplerRow):
     request: GenerationRequest
 
 
-class StageB:
+class StageB(StageDefaults):
     """Decoder U-Net; see :class:`cascade_core.stages.base.Stage`.
 
     Args:

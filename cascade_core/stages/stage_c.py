@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Self
 
 import torch
@@ -16,8 +17,8 @@ from cascade_core.checkpoints.weights import (
     load_unet,
     model_ref,
 )
-from cascade_core.conditioning.text import TextEncoder
-from cascade_core.errors import Unsupported
+from cascade_core.conditioning.text import PromptLimit, TextEncoder
+from cascade_core.errors import ModelUnavailable, Unsupported
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
@@ -30,7 +31,8 @@ from cascade_core.sampling.sampler import (
     is_guided,
     make_timesteps,
 )
-from cascade_core.stages.previews import Previewer, load_previewer
+from cascade_core.stages.base import DrawOutput, Warnings
+from cascade_core.stages.previews import Previewer, load_previewer, preview_of
 from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 
 
@@ -91,6 +93,28 @@ class StageC:
             load_schedule(checkpoint, "prior_scheduler"),
             load_previewer(checkpoint.previewer, device) if with_previews else None,
         )
+
+    @staticmethod
+    def load_warnings(checkpoint: Checkpoint) -> Warnings:
+        """Return what warns of prompts that are longer than the text encoder reads.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+        """
+        return PromptLimit.load(checkpoint).warnings
+
+    @staticmethod
+    def load_output_drawer(checkpoint: Checkpoint, device: str) -> DrawOutput:
+        """Load a second previewer: the stage's own belongs to the model's thread.
+
+        Raises:
+            ModelUnavailable: the model has no previewer, or its files are wrong.
+        """
+        placed = torch.device(device)
+        previewer = load_previewer(checkpoint.previewer, placed)
+        if previewer is None:
+            raise ModelUnavailable(f"{checkpoint.id} has no previewer")
+        return partial(preview_of, previewer=previewer, device=placed)
 
     @staticmethod
     def make_task(_source: None, request: GenerationRequest) -> GenerationRequest:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES, Arrivals
+from serve.autoscaling.policy import RATE_WINDOWS_S, Arrivals
 
 
 def open_work_key(stage: str) -> str:
@@ -23,19 +23,21 @@ class Demand:
     """Counts the images of one Jobs replica, from acceptance to their end.
 
     Args:
+        stages: names of the family's stages.
         clock: seconds, monotonic.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._open = dict.fromkeys(STAGES, 0.0)
-        self._arrivals = {stage: Arrivals(clock) for stage in STAGES}
+    def __init__(self, stages: Iterable[str], clock: Callable[[], float] = time.monotonic) -> None:
+        self._open = dict.fromkeys(stages, 0.0)
+        self._arrivals = {stage: Arrivals(clock) for stage in self._open}
 
     @contextmanager
     def image(self, work: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
         """Count one image; gives what to call when a stage has done its part.
 
         Args:
-            work: of each stage that the image will pass, see `serve.workload.stage_work`.
+            work: of each stage that the image will pass, see
+                :class:`cascade_core.families.spec.StageSpec`.
         """
         left = dict(work)
         for stage, amount in left.items():

@@ -2,7 +2,7 @@
 
 A stage's own queue tells too late: Stage B's fills only after Stage C has been scaled up and has
 caught up. So all stages are sized at once, from what was accepted at the front. Work is counted as
-in `serve.workload`; what a unit of it takes at a stage is measured there.
+the family does; what a unit of it takes at a stage is measured there.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 
-STAGES = ("c", "b", "a")
 RATE_WINDOWS_S = (10, 60, 300)
 """The first sees a burst within seconds, the second carries from one to the next, the last keeps
 the average of a noisy stream."""
@@ -41,24 +41,28 @@ class Sizing:
         utilization: share of its time that a replica should be busy with what arrives steadily;
             a large stage is allowed more.
         hold_s: how long a replica is kept after it was last wanted.
+        stages: names of the family's stages.
 
     Raises:
         SettingsInvalid: a value is outside its range.
     """
 
     gpu_budget: float
-    gpus: Mapping[str, float] = field(default_factory=lambda: {"c": 1.0, "b": 1.0, "a": 0.0})
+    gpus: Mapping[str, float] = field(
+        default_factory=lambda: {stage.name: stage.own_gpus for stage in STABLE_CASCADE.stages}
+    )
     pods: Sequence[Sequence[str]] = ()
     max_wait_s: float = 4.0
     utilization: float = 0.5
     hold_s: float = 75.0
+    stages: Sequence[str] = STABLE_CASCADE.names
 
     def __post_init__(self) -> None:
-        if set(self.gpus) != set(STAGES):
-            raise SettingsInvalid(f"gpus must name {', '.join(STAGES)} and nothing else")
+        if set(self.gpus) != set(self.stages):
+            raise SettingsInvalid(f"gpus must name {', '.join(self.stages)} and nothing else")
         together = [stage for pod in self.pods for stage in pod]
-        if len(together) != len(set(together)) or not set(together) <= set(STAGES):
-            raise SettingsInvalid(f"pods must name each of {', '.join(STAGES)} at most once")
+        if len(together) != len(set(together)) or not set(together) <= set(self.stages):
+            raise SettingsInvalid(f"pods must name each of {', '.join(self.stages)} at most once")
         if self.gpu_budget < 0 or any(share < 0 for share in self.gpus.values()):
             raise SettingsInvalid("gpu_budget and gpus must not be below 0")
         if self.max_wait_s <= 0 or self.hold_s < 0:

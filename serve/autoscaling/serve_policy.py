@@ -15,11 +15,11 @@ from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
+from cascade_core.families.stage_info import deployment_name
 from serve.autoscaling.demand import arriving_key, open_work_key
-from serve.autoscaling.policy import RATE_WINDOWS_S, STAGES, Peaks, Sizing, StageLoad, plan
+from serve.autoscaling.policy import RATE_WINDOWS_S, Peaks, Sizing, StageLoad, plan
 
 JOBS = "Jobs"
-DEPLOYMENTS = {stage: f"Stage{stage.upper()}" for stage in STAGES}
 
 Contexts = Mapping[Any, AutoscalingContext]
 Decisions = tuple[dict[Any, int], dict[Any, dict[str, Any]]]
@@ -41,10 +41,11 @@ class PipelinePolicy:
     def __call__(self, contexts: Contexts) -> Decisions:
         """Return the replicas of the stages; while nothing is known of the demand, none change."""
         by_name = {context.deployment_name: key for key, context in contexts.items()}
-        keys = {stage: by_name[name] for stage, name in DEPLOYMENTS.items() if name in by_name}
+        names = {stage: deployment_name(stage) for stage in self._sizing.stages}
+        keys = {stage: by_name[name] for stage, name in names.items() if name in by_name}
         state = {key: dict(context.policy_state) for key, context in contexts.items()}
         demand = _sums(contexts[by_name[JOBS]]) if JOBS in by_name else {}
-        if not keys or open_work_key("c") not in demand:
+        if not keys or not all(open_work_key(stage) in demand for stage in keys):
             return {}, state
         loads = {stage: _load(stage, contexts[key], demand) for stage, key in keys.items()}
         peaks: dict[str, Peaks] = {

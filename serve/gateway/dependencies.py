@@ -9,6 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Header, Request
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.auth.key_cache import KeyCache
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
@@ -35,6 +37,7 @@ class Services:
         checkpoint: the loaded model's identity and defaults; no weights.
         jobs: reaches the process that runs jobs.
         moderator: asks the checkers about requests.
+        family: whose stages make the images.
         knows_clients: requests come from the client's own address, not from a proxy's.
         keep_alive_s: seconds between comments that keep idle event streams open; a stream outlives
             its revoked key by no more than this.
@@ -49,6 +52,7 @@ class Services:
         checkpoint: Checkpoint,
         jobs: JobsClient,
         moderator: Moderator,
+        family: Family = STABLE_CASCADE,
         knows_clients: bool = True,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
@@ -58,6 +62,7 @@ class Services:
         self.checkpoint = checkpoint
         self.jobs = jobs
         self.moderator = moderator
+        self.family = family
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.conversions = Conversions()

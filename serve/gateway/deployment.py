@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.families.spec import Family
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.gateway.ray_jobs_client import RayJobsClient
@@ -25,7 +26,7 @@ logger = logging.getLogger(__name__)
 class Gateway:
     """Serve's ingress; the application itself is :func:`serve.gateway.application.create_app`."""
 
-    def __init__(self, settings: Settings, jobs: DeploymentHandle) -> None:
+    def __init__(self, settings: Settings, family: Family, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
         database, blobs = open_stores(settings)
@@ -39,7 +40,10 @@ class Gateway:
             blobs=blobs,
             checkpoint=checkpoint,
             jobs=RayJobsClient(jobs),
-            moderator=Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused),
+            moderator=Moderator(
+                load_checkers(settings, checkpoint, family), RefusalMetrics().refused
+            ),
+            family=family,
             knows_clients=not haproxy.is_on(),
         )
 

@@ -16,6 +16,7 @@ from ulid import ULID
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
+from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
@@ -53,36 +54,35 @@ class Jobs:
 
     Args:
         settings: where the databases and blobs are.
-        stage_c, stage_b, stage_a: handles of the stage deployments.
+        family: whose stages make the images.
+        handles: of the stages' deployments, by stage.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits constructors
-        self,
-        settings: Settings,
-        stage_c: DeploymentHandle,
-        stage_b: DeploymentHandle,
-        stage_a: DeploymentHandle,
+        self, settings: Settings, family: Family, handles: dict[str, DeploymentHandle]
     ) -> None:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
         self._is_draining = False
-        self._handles = {"c": stage_c, "b": stage_b, "a": stage_a}
-        self._queues = {name: FairQueue(1) for name in self._handles}
-        self._demand = Demand()
+        self._queues = {name: FairQueue(1) for name in family.names}
+        self._demand = Demand(family.names)
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
         )
         checkpoint = open_checkpoint(settings.model_source(), components=())
-        moderator = Moderator(load_checkers(settings, checkpoint), RefusalMetrics().refused)
+        moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
         clients = {
             name: StageClient(name, handle, on_failure=self._queue_metrics.failed)
-            for name, handle in self._handles.items()
+            for name, handle in handles.items()
         }
-        previewer, queues = StageClient("c", stage_c, "preview"), self._queues
-        self._calls = StageCalls(self._database, clients, previewer, queues, self._queue_metrics)
+        kept = family.kept
+        previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
+        queues, queue_metrics = self._queues, self._queue_metrics
+        self._calls = StageCalls(self._database, clients, previewer, queues, queue_metrics)
         self._workflow = JobWorkflow(
+            family,
             self._database,
             blobs,
             self._calls,
@@ -99,7 +99,7 @@ class Jobs:
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(leases, name, self._start)
-        monitor = StageMonitor(self._database, self._handles, self._queues, self._calls.set_outages)
+        monitor = StageMonitor(self._database, handles, self._queues, self._calls.set_outages)
         upkeep = Upkeep(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),

@@ -12,17 +12,16 @@ from typing import Any
 from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
-from cascade_core.families.spec import PREVIEW_WORK
+from cascade_core.families.spec import PREVIEW_WORK, StageSpec
 from serve.jobs.fair_queue import FairQueue
 from serve.jobs.size_limits import SizeLimits
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
-from serve.messages import StageMessage
+from serve.messages import ImageIds, StageMessage
 from serve.storage.database import Database
 from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingDatabase
 from serve.telemetry.metrics import QueueMetrics
-from serve.workload import stage_work
 
 logger = logging.getLogger(__name__)
 
@@ -32,8 +31,8 @@ class StageCalls:
 
     Args:
         database: where deaths of replicas are counted.
-        stages: the clients of stages ``c``, ``b`` and ``a``.
-        previewer: the client of Stage C that draws a latent small.
+        stages: the client of each stage.
+        previewer: the client that draws kept outputs small; None if the family keeps none.
         queues: the fair queue of each stage.
         metrics: records how long calls wait in the queues.
     """
@@ -42,7 +41,7 @@ class StageCalls:
         self,
         database: Database,
         stages: dict[str, StageClient],
-        previewer: StageClient,
+        previewer: StageClient | None,
         queues: dict[str, FairQueue],
         metrics: QueueMetrics,
     ) -> None:
@@ -57,33 +56,45 @@ class StageCalls:
         self._running: dict[str, dict[asyncio.Task[StageResult], str]] = {}
 
     async def call(
-        self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
+        self,
+        job: OpenJob,
+        index: int,
+        stage: StageSpec,
+        source: bytes | None,
+        on_message: OnMessage,
     ) -> StageResult:
         """Call a stage for one image of a job, as soon as it gets a slot.
+
+        Args:
+            job: whose image it is.
+            index: of the image.
+            stage: that is called.
+            source: the output of the stage before; None for the first stage.
+            on_message: told what the stage reports.
 
         Raises:
             Cancelled: the job was stopped meanwhile.
             CannotBeServed: no replica can run it.
             CascadeError: the stage failed.
         """
-        work = self._call(job, index, stage, args, on_message)
+        work = self._call(job, index, stage, source, on_message)
         try:
-            result = await self._stoppable(job.id, stage, work)
+            result = await self._stoppable(job.id, stage.name, work)
         except OutOfMemory as error:
-            raise self._size_limits.note_out_of_memory(stage, job.request) from error
-        self._size_limits.note_success(stage, job.request)
+            raise self._size_limits.note_out_of_memory(stage.name, job.request) from error
+        self._size_limits.note_success(stage.name, job.request)
         return result
 
-    async def preview(self, job: OpenJob, index: int, latent: bytes) -> bytes:
-        """Draw a small preview of a Stage C latent, in the queue of Stage C; returns a WebP file.
+    async def preview(self, job: OpenJob, index: int, stage: StageSpec, output: bytes) -> bytes:
+        """Draw a small preview of a kept output, in the queue of its stage; returns a WebP file.
 
         Raises:
             Cancelled: the job was stopped meanwhile.
-            CannotBeServed: no replica of Stage C runs, and none can be started.
-            CascadeError: the latent could not be drawn.
+            CannotBeServed: no replica of the stage runs, and none can be started.
+            CascadeError: the output could not be drawn.
         """
-        work = self._preview(job, index, latent)
-        return (await self._stoppable(job.id, "c", work)).data
+        work = self._preview(job, index, stage.name, output)
+        return (await self._stoppable(job.id, stage.name, work)).data
 
     def stop(self, job_id: str) -> None:
         """Stop the calls of a job; the replicas free their rows within one step."""
@@ -113,27 +124,38 @@ class StageCalls:
                     task.cancel()
 
     async def _call(
-        self, job: OpenJob, index: int, stage: str, args: tuple[Any, ...], on_message: OnMessage
+        self,
+        job: OpenJob,
+        index: int,
+        stage: StageSpec,
+        source: bytes | None,
+        on_message: OnMessage,
     ) -> StageResult:
-        self._size_limits.check(stage, job.request)
-        client, on_crash = self._stages[stage], self._on_crash(job, f"{stage}{index}")
-        async with self._slot(job, stage, stage_work(stage, job.request)) as queue_s:
+        name, image = stage.name, job.images[index]
+        self._size_limits.check(name, job.request)
+        client, on_crash = self._stages[name], self._on_crash(job, f"{name}{index}")
+        request = job.request.for_image(index).to_dict()
+        ids = ImageIds(image_id=image.id, latent_id=image.latent_id)
+        async with self._slot(job, name, stage.work(job.request)) as queue_s:
             began_s = time.monotonic()
-            self._size_limits.check(stage, job.request)  # another call may have failed meanwhile
+            self._size_limits.check(name, job.request)  # another call may have failed meanwhile
             with self._sparing_replicas(job):
-                result = await client.call(*args, on_message=on_message, on_crash=on_crash)
+                result = await client.call(
+                    *(request, source, ids), on_message=on_message, on_crash=on_crash
+                )
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its slot, %.2f s for the call, %.2f s on the model",
-                *(stage, index, queue_s, time.monotonic() - began_s, result.seconds),
+                *(name, index, queue_s, time.monotonic() - began_s, result.seconds),
             )
             return result
 
-    async def _preview(self, job: OpenJob, index: int, latent: bytes) -> StageResult:
-        on_crash = self._on_crash(job, f"preview{index}")
-        async with self._slot(job, "c", PREVIEW_WORK):
+    async def _preview(self, job: OpenJob, index: int, stage: str, output: bytes) -> StageResult:
+        client, on_crash = self._previewer, self._on_crash(job, f"preview{index}")
+        assert client is not None  # the stage keeps its output
+        async with self._slot(job, stage, PREVIEW_WORK):
             with self._sparing_replicas(job):
-                return await self._previewer.call(latent, on_message=_ignore, on_crash=on_crash)
+                return await client.call(output, on_message=_ignore, on_crash=on_crash)
 
     @asynccontextmanager
     async def _slot(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:

@@ -1,4 +1,4 @@
-"""Stored Stage C latents: used again for equal requests, and set aside when their file is bad."""
+"""Stored latents: used again for equal requests, and set aside when their file is bad."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from cascade_core.errors import NotFound, WireError
-from cascade_core.handoff import StageCLatent
+from cascade_core.families.spec import Family, StageSpec
 from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
@@ -19,14 +19,18 @@ logger = logging.getLogger(__name__)
 
 
 class LatentReuse:
-    """Finds the stored latent that Stage C would make again.
+    """Finds the stored latent that a stage would make again.
 
     Args:
+        family: whose latents they are.
         database, blobs: where latents are.
         fingerprint: of the model whose latents may be used again; None: none may.
     """
 
-    def __init__(self, database: Database, blobs: BlobStore, fingerprint: str | None) -> None:
+    def __init__(
+        self, family: Family, database: Database, blobs: BlobStore, fingerprint: str | None
+    ) -> None:
+        self._kept = family.kept
         self._database = database
         self._blobs = blobs
         self._fingerprint = fingerprint
@@ -35,30 +39,33 @@ class LatentReuse:
         """Return the wire form of an equal latent for a request of one image; None if none is.
 
         The job also gets the warnings of the job that made the latent. The search only saves
-        Stage C's work, so a store that does not answer means None.
+        the stage's work, so a store that does not answer means None.
         """
-        if self._fingerprint is None:
+        if self._fingerprint is None or self._kept is None:
             return None
-        search = self._search(self._fingerprint, request, job)
+        search = self._search(self._kept, self._fingerprint, request, job)
         return await try_once(search, "a search for an equal latent")
 
     async def _search(
-        self, fingerprint: str, request: GenerationRequest, job: OpenJob
+        self, stage: StageSpec, fingerprint: str, request: GenerationRequest, job: OpenJob
     ) -> bytes | None:
         look_up = partial(self._database.images.find_equal_latent, fingerprint, request, job.owner)
         while (row := await self._database.run(look_up)) is not None:
-            data = await self._read(row, request)
+            data = await self._read(stage, row, request)
             if data is not None:
                 await self._database.run(self._database.jobs.copy_warnings, row.job_id, job.id)
                 return data
             await self._database.run(self._database.images.exclude_from_reuse, row.id)
         return None
 
-    async def _read(self, row: LatentRow, request: GenerationRequest) -> bytes | None:
+    async def _read(
+        self, stage: StageSpec, row: LatentRow, request: GenerationRequest
+    ) -> bytes | None:
         """Return a latent with another request in it; None if its file is lost or damaged."""
         try:
-            latent = StageCLatent.decode(await self._blobs.get(latent_key(row.id)))
-            return replace(latent, request=request).encode()
+            latent = stage.output_class().decode(await self._blobs.get(latent_key(row.id)))
+            data: bytes = replace(latent, request=request).encode()
         except (NotFound, WireError) as error:
             logger.warning("latent %s is not used again: %s", row.id, error)
             return None
+        return data

@@ -13,12 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
-from functools import partial
-from typing import Any
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from opentelemetry.trace import StatusCode
@@ -32,28 +28,25 @@ from cascade_core.errors import (
     NotReady,
     WireError,
 )
-from cascade_core.families.spec import PREVIEW_WORK
-from cascade_core.handoff import StageBLatent, StageCLatent
+from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadlines import in_time
 from serve.jobs.dispatcher import StageCalls
 from serve.jobs.preview_check import Gate
+from serve.jobs.stage_outputs import StageOutputs, description
 from serve.jobs.stored_latents import LatentReuse
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_keys
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.deadline_store import DeadlineStore
-from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
-from serve.storage.records import LatentRow, OpenJob, StageCUse, utc_now
-from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
+from serve.storage.records import OpenJob, utc_now
+from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from serve.telemetry.log import log_context
-from serve.telemetry.metrics import HandoffPart, JobMetrics
+from serve.telemetry.metrics import JobMetrics
 from serve.telemetry.tracing import span, unpacked_context
-from serve.workload import stage_work, stages_of
 
 INSTANCE_NAME = "jobs"
 """DBOS records it with each workflow; it never changes."""
@@ -63,9 +56,10 @@ logger = logging.getLogger(__name__)
 
 @DBOS.dbos_class("JobWorkflow")
 class JobWorkflow(DBOSConfiguredInstance):
-    """Runs jobs through the three stages.
+    """Runs jobs through the stages of a family.
 
     Args:
+        family: whose stages make the images.
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
         calls: the way to the stages.
@@ -77,6 +71,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     def __init__(
         self,
+        family: Family,
         database: Database,
         blobs: BlobStore,
         calls: StageCalls,
@@ -86,16 +81,17 @@ class JobWorkflow(DBOSConfiguredInstance):
         metrics: JobMetrics,
     ) -> None:
         super().__init__(INSTANCE_NAME)
+        self._family = family
         self._database = RetryingDatabase(database)
         self._blobs = RetryingBlobs(blobs)
-        self._latents = LatentReuse(database, blobs, reusable)
+        self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
+        self._latents = LatentReuse(family, database, blobs, reusable)
         self._calls = calls
         self._demand = demand
         self._gate = gate
         self._metrics = metrics
         self._open_jobs: dict[str, OpenJob] = {}
         self._begun: set[str] = set()
-        self._waited = WaitedTimes()
 
     @DBOS.workflow(name="JobWorkflow.run")
     async def run(self, job_id: str) -> None:
@@ -140,71 +136,33 @@ class JobWorkflow(DBOSConfiguredInstance):
         with log_context(job_id=job_id), unpacked_context(await self._context(job_id)):
             await self._run_image(job_id, index)
 
-    @DBOS.step(name="JobWorkflow.stage_c")
-    async def stage_c(self, job_id: str, index: int) -> float:
-        """Make and store the Stage C latent; returns the model's seconds."""
-        job = await self._open(job_id)
-        latent_id = job.images[index].latent_id
-        if await self._database.images.do(ImageStore.latent, latent_id) is not None:
-            return 0.0
-        request, seconds = job.request.for_image(index), 0.0
-        use: StageCUse = "reused"
-        data = await self._latents.find(request, job)
-        if data is None:
-            data, seconds = await self._call(job_id, index, "c", request.to_dict())
-            use = "ran"
-        latent = StageCLatent.decode(data)
-        await self._keep(job_id, "c", blob_keys.latent_key(latent_id), data)
-        row = LatentRow(
-            id=latent_id, job_id=job_id, index=index, model=latent.model, request=latent.request
-        )
-        await self._database.images.do(ImageStore.save_latent, row, seconds, use)
-        return seconds
-
-    @DBOS.step(name="JobWorkflow.stage_b")
-    async def stage_b(self, job_id: str, index: int) -> float:
-        """Expand the stored latent; returns the model's seconds.
+    @DBOS.step(name="JobWorkflow.run_stage")
+    async def run_stage(self, job_id: str, index: int, stage_name: str) -> float:
+        """Run a stage for an image and store its output; returns the model's seconds.
 
         Raises:
-            Gone: the stored latent is lost or damaged.
+            Gone: the output of the stage before is lost or damaged.
         """
-        job = await self._open(job_id)
-        latent_key = blob_keys.latent_key(job.images[index].latent_id)
-        latent = await self._known(job_id, "c", latent_key, "this latent")
-        request = job.request.for_image(index).to_dict()
-        with _checked(StageCLatent.decode, latent, "this latent"):
-            await self._pass_gate(job, index, latent)
-            data, seconds = await self._call(job_id, index, "b", latent, request)
-        await self._keep(job_id, "b", blob_keys.handoff_key(job_id, index), data)
-        await self._database.jobs.do(JobStore.add_cost, job_id, "b", seconds)
-        return seconds
-
-    @DBOS.step(name="JobWorkflow.stage_a")
-    async def stage_a(self, job_id: str, index: int) -> float:
-        """Decode to the picture and store it; returns the model's seconds.
-
-        Raises:
-            Gone: the stored Stage B latent is lost or damaged.
-        """
-        job = await self._open(job_id)
-        image = job.images[index]
-        if image.ready_at is not None:
+        job, stage = await self._open(job_id), self._family.stage(stage_name)
+        if await self._outputs.is_made(job, index, stage):
             return 0.0
-        handoff_key = blob_keys.handoff_key(job_id, index)
-        what = "the Stage B latent of this job"
-        latent = await self._known(job_id, "b", handoff_key, what)
-        with _checked(StageBLatent.decode, latent, what):
-            data, seconds = await self._call(job_id, index, "a", latent, image.id, image.latent_id)
-        await self._keep(job_id, "a", blob_keys.image_key(image.id, job.request.format), data)
-        await self._database.images.do(ImageStore.save, image.id, len(data), seconds)
-        await self._blobs.try_delete(handoff_key)
+        before = self._family.before(stage)
+        source = None if before is None else await self._outputs.read(job, index, before)
+        with _checked(before, source):
+            if before is not None and before.keeps_output:
+                await self._pass_gate(job, index, before, source or b"")
+            if stage.keeps_output and (data := await self._reused(job, index)) is not None:
+                await self._outputs.write(job, index, stage, data, 0.0, "reused")
+                return 0.0
+            data, seconds = await self._call(job_id, index, stage, source)
+        await self._outputs.write(job, index, stage, data, seconds)
         return seconds
 
-    @DBOS.step(name="JobWorkflow.drop_latent")
-    async def drop_latent(self, job_id: str, index: int) -> None:
-        """Forget an image's Stage C latent, so that Stage C makes it anew."""
-        job = await self._open(job_id)
-        await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
+    @DBOS.step(name="JobWorkflow.drop_output")
+    async def drop_output(self, job_id: str, index: int, stage_name: str) -> None:
+        """Forget a stage's output for an image, so that the stage makes it anew."""
+        job, stage = await self._open(job_id), self._family.stage(stage_name)
+        await self._outputs.drop(job, index, stage)
 
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
@@ -229,48 +187,55 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _run_image(self, job_id: str, index: int) -> None:
         job = await self._open(job_id)
-        work = {stage: stage_work(stage, job.request) for stage in stages_of(job.request)}
-        if self._gate.is_watched:
-            work.setdefault("c", PREVIEW_WORK)
+        route = self._family.route(job.request)
+        work = {stage.name: stage.work(job.request) for stage in route}
+        kept = self._family.kept
+        if kept is not None and self._gate.is_watched:
+            work.setdefault(kept.name, PREVIEW_WORK)
         with self._demand.image(work) as done:
-            if job.request.kind == "generate":
-                await self.stage_c(job_id, index)
-                done("c")
-            await self._expand(job, index)
-            done("b")
-            try:
-                await self.stage_a(job_id, index)
-            except Gone as error:
-                logger.warning("stage B runs once more: %s", error)
-                await self._expand(job, index)
-                await self.stage_a(job_id, index)
+            for number, stage in enumerate(route):
+                await self._advance(job_id, index, route[: number + 1])
+                done(stage.name)
 
-    async def _expand(self, job: OpenJob, index: int) -> None:
-        """Run Stage B; where its latent is lost or damaged and the job's own, Stage C before."""
+    async def _advance(self, job_id: str, index: int, route: Sequence[StageSpec]) -> None:
+        """Run the last stage of a route; if its input is lost or damaged, the one before, too."""
+        *before, stage = route
         try:
-            await self.stage_b(job.id, index)
+            await self.run_stage(job_id, index, stage.name)
         except Gone as error:
-            if job.request.kind != "generate":
+            if not before:  # another job made it
                 raise
-            logger.warning("stage C runs once more: %s", error)
-            await self.drop_latent(job.id, index)
-            await self.stage_c(job.id, index)
-            await self.stage_b(job.id, index)
+            logger.warning("stage %s runs once more: %s", before[-1].name, error)
+            await self.drop_output(job_id, index, before[-1].name)
+            await self._advance(job_id, index, before)
+            await self.run_stage(job_id, index, stage.name)
 
-    async def _pass_gate(self, job: OpenJob, index: int, latent: bytes) -> None:
-        """Have a composition checked; one that is refused stops the job's other images, too."""
+    async def _reused(self, job: OpenJob, index: int) -> bytes | None:
+        """Return an equal latent that was made before, for this image."""
+        return await self._latents.find(job.request.for_image(index), job)
+
+    async def _pass_gate(self, job: OpenJob, index: int, stage: StageSpec, output: bytes) -> None:
+        """Have a composition checked; one that is refused stops the job's other images, too.
+
+        Args:
+            job: whose image it is.
+            index: of the image.
+            stage: that composed it.
+            output: of that stage.
+        """
         if not self._gate.is_watched:
             return
         try:
             async with in_time(self._database, job.id):
-                preview = await self._calls.preview(self._still_open(job.id), index, latent)
+                opened = self._still_open(job.id)
+                preview = await self._calls.preview(opened, index, stage, output)
                 await self._gate.check(job, index, preview)
         except ContentRefused:
             self._calls.give_up(job.id)
             raise
-        if self._gate.shows_previews and job.request.kind == "generate":
-            steps = job.request.steps
-            await self._show(job.id, index, "c", steps, steps, preview)
+        if self._gate.shows_previews and stage in self._family.route(job.request):
+            steps = stage.steps(job.request)
+            await self._show(job.id, index, stage.name, steps, steps, preview)
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await self._database.jobs.do(JobStore.finish, job_id, state, error)
@@ -287,7 +252,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Drop what this process knows of a job that it no longer runs; returns the job."""
         self._calls.forget(job_id)
         self._begun.discard(job_id)
-        self._waited.forget(job_id)
+        self._outputs.forget(job_id)
         return self._open_jobs.pop(job_id, None)
 
     async def _context(self, job_id: str) -> CallContext:
@@ -313,7 +278,9 @@ class JobWorkflow(DBOSConfiguredInstance):
             raise Cancelled("the job was cancelled")
         return job
 
-    async def _call(self, job_id: str, index: int, stage: str, *args: Any) -> tuple[bytes, float]:
+    async def _call(
+        self, job_id: str, index: int, stage: StageSpec, source: bytes | None
+    ) -> tuple[bytes, float]:
         """Call a stage until the job's deadline; returns its result and the model's seconds.
 
         Raises:
@@ -328,38 +295,13 @@ class JobWorkflow(DBOSConfiguredInstance):
 
         async with in_time(self._database, job_id):
             job = self._still_open(job_id)
-            with span(f"stage {stage}", image=index):
-                result = await self._calls.call(job, index, stage, args, on_message)
+            with span(f"stage {stage.name}", image=index):
+                result = await self._calls.call(job, index, stage, source, on_message)
             return result.data, result.seconds
 
-    async def _known(self, job_id: str, stage: str, key: str, what: str) -> bytes:
-        with self._handoff(stage, "fetch", key), span(f"fetch from stage {stage}"):
-            return await self._blobs.get_known(key, what, partial(self._extend, job_id))
-
-    async def _keep(self, job_id: str, stage: str, key: str, data: bytes) -> None:
-        self._metrics.handoff.size(stage, len(data))
-        with self._handoff(stage, "store", key), span(f"store of stage {stage}"):
-            await self._blobs.put(key, data, partial(self._extend, job_id))
-
-    async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
-        """Move the job's deadline on, as the blob store did not answer for that time.
-
-        Images of one job that wait at the same time move it on once.
-        """
-        waited_s = self._waited.add(job_id, since_s, until_s)
-        await self._database.deadlines.try_once(
-            DeadlineStore.extend, job_id, timedelta(seconds=waited_s)
-        )
-
-    @contextmanager
-    def _handoff(self, stage: str, part: HandoffPart, key: str) -> Iterator[None]:
-        """Measure and log one way of what a stage made, to the store or from it."""
-        began_s = time.monotonic()
-        with self._metrics.handoff.timed(stage, part):
-            yield
-        logger.info("stage %s, %s: %.3f s to %s", stage, key, time.monotonic() - began_s, part)
-
-    async def _progress(self, job_id: str, index: int, stage: str, message: StageMessage) -> None:
+    async def _progress(
+        self, job_id: str, index: int, stage: StageSpec, message: StageMessage
+    ) -> None:
         """Note what a stage tells; a store that does not answer is no reason to do work again."""
         if message["type"] == "warning":
             await self._database.jobs.try_once(JobStore.add_warnings, job_id, [message["text"]])
@@ -371,9 +313,9 @@ class JobWorkflow(DBOSConfiguredInstance):
                     self._begun.add(job_id)
             return
         preview = message.get("preview")
-        if stage == "c" and self._gate.is_watched:
-            preview = None
-        await self._show(job_id, index, stage, message["step"], message["steps"], preview)
+        if self._gate.is_watched and self._family.leads_to_kept(stage):
+            preview = None  # it is shown when it is checked
+        await self._show(job_id, index, stage.name, message["step"], message["steps"], preview)
 
     async def _show(
         self, job_id: str, index: int, stage: str, step: int, steps: int, preview: bytes | None
@@ -388,17 +330,20 @@ class JobWorkflow(DBOSConfiguredInstance):
 
 
 @contextmanager
-def _checked(decode: Callable[[bytes], object], data: bytes, what: str) -> Iterator[None]:
+def _checked(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
     """Tell a damaged input of a stage from a fault of the stage itself.
 
     Raises:
-        Gone: the stage refused ``data``, and :mod:`cascade_core.handoff` refuses it, too.
+        Gone: a stage refused the ``output`` of ``stage``, and its own class refuses it, too.
     """
     try:
         yield
     except WireError:
+        if stage is None or output is None:
+            raise
         try:
-            decode(data)
+            stage.output_class().decode(output)
         except WireError as error:
+            what = description(stage)
             raise Gone(f"{what} is recorded, but its file in the store is damaged") from error
         raise

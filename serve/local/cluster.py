@@ -14,8 +14,10 @@ from ray import serve as ray_serve
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.service_url import http_url
-from serve.app import STAGES, AppArgs, build_with
+from serve.app import AppArgs, build_with
 from serve.error_texts import first_line
 from serve.fleet import reason
 from serve.gateway.auth.exposure import check_exposure
@@ -25,6 +27,7 @@ from serve.moderation.moderator import load_checkers
 from serve.proxies import haproxy
 from serve.proxies.ray_proxy import CALLBACK, CALLBACK_VARIABLE
 from serve.settings import Settings
+from serve.stages.deployments import StageDeployment
 
 APP_NAME = "cascade"
 LOCAL_TRIES = 2
@@ -81,7 +84,8 @@ def start(
     args: AppArgs | None = None,
     *,
     show_logs: bool = False,
-    stages: tuple[type, type, type] = STAGES,
+    family: Family = STABLE_CASCADE,
+    stage_class: type = StageDeployment,
 ) -> Running:
     """Start Ray and the service on this machine; returns when the service answers.
 
@@ -89,7 +93,8 @@ def start(
         settings: the service's settings.
         args: size of the deployments.
         show_logs: print the replicas' logs here.
-        stages: classes of Stage C, B and A; benchmarks replace them.
+        family: whose stages run.
+        stage_class: as of :func:`serve.app.build_with`.
 
     Raises:
         SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
@@ -108,7 +113,8 @@ def start(
     try:
         _start_ray(temp_dir, show_logs=show_logs)
         ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
-        application = build_with(settings, args or AppArgs(constructor_tries=LOCAL_TRIES), stages)
+        sizes = args or AppArgs(constructor_tries=LOCAL_TRIES)
+        application = build_with(settings, sizes, family, stage_class)
         ray_serve.run(application, name=APP_NAME, route_prefix="/")
     except BaseException as error:
         why = _why_not_started(error)

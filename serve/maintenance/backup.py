@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
@@ -44,7 +45,6 @@ from serve.storage.job_queries import load_jobs
 from serve.storage.job_store import last_event_data
 from serve.storage.records import utc_now
 from serve.storage.schema.tables import UtcDateTime, images, jobs, latents
-from serve.workload import job_work
 
 FORMAT = 1
 _ABOUT = "cascade.json"
@@ -333,7 +333,7 @@ def _check(rows: Rows, job_id: str) -> None:
     if not is_sound:
         raise ValueError
     if job["work"]:
-        job["work"] = job_work(request)
+        job["work"] = STABLE_CASCADE.work(request)
 
 
 def _are_texts(values: Any) -> bool:

@@ -70,8 +70,11 @@ def _latents(connection: Connection, names: Sequence[str], _since: datetime | No
 
 
 def _handoffs(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
-    rows = _images_of_jobs(connection, {name.rpartition("-")[0] for name in names})
-    return {f"{row.job_id}-{row.index}": row.state in OPEN_STATES for row in rows}
+    # <job id>-<index>-<stage>
+    image_of = {name: name.rpartition("-")[0] for name in names}
+    rows = _images_of_jobs(connection, {image.rpartition("-")[0] for image in image_of.values()})
+    needs = {f"{row.job_id}-{row.index}": row.state in OPEN_STATES for row in rows}
+    return {name: needs[image] for name, image in image_of.items() if image in needs}
 
 
 def _previews(connection: Connection, names: Sequence[str], since: datetime | None) -> Needs:

@@ -12,6 +12,8 @@ from typing import Literal
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, PreviewChecker, Refusal
 from serve.moderation.blocklist import Blocklist
@@ -71,7 +73,7 @@ class Moderator:
             return
         self._on_refusal(refusal.rule, "prompt")
         subject, field = _SUBJECTS[refusal.field], str(refusal.field)
-        if request.kind == "vary_details":
+        if request.operation.starts_from_latent:
             subject, field = f"{subject} of this latent", "latent_id"
         raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
 
@@ -104,12 +106,14 @@ class Moderator:
             raise ModerationFailed("the content check took too long; try again") from error
 
 
-def load_checkers(settings: Settings, checkpoint: Checkpoint) -> list[Checker]:
+def load_checkers(
+    settings: Settings, checkpoint: Checkpoint, family: Family = STABLE_CASCADE
+) -> list[Checker]:
     """Make the blocklist, if one is set, and the checker, if one is set.
 
     Raises:
         SettingsInvalid: either cannot be had, or the checker looks at previews and this model has
-            no previewer.
+            no previewer or no stage whose output could be drawn.
     """
     checkers: list[Checker] = []
     if settings.blocklist:
@@ -119,6 +123,9 @@ def load_checkers(settings: Settings, checkpoint: Checkpoint) -> list[Checker]:
     looks = any(isinstance(checker, PreviewChecker) for checker in checkers)
     if looks and checkpoint.previewer is None:
         message = f"it looks at previews, and {checkpoint.id} has none: set CASCADE_PREVIEWER_PATH"
+        raise SettingsInvalid(f"CASCADE_CHECKER: {message}")
+    if looks and family.kept is None:
+        message = f"it looks at previews, and no stage of {family.name} keeps what could be drawn"
         raise SettingsInvalid(f"CASCADE_CHECKER: {message}")
     return checkers
 

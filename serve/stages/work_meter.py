@@ -44,7 +44,7 @@ class WorkMeter:
         """Count an image as open; yields a function to call when the image is finished.
 
         Args:
-            work: see `serve.workload.stage_work`.
+            work: see :class:`cascade_core.families.spec.StageSpec`.
         """
         self._change(1, work)
         try:

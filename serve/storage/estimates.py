@@ -24,7 +24,7 @@ class JobInQueue:
 
     Attributes:
         user: its share of the fair queue.
-        work: of the whole job, see :func:`serve.workload.job_work`.
+        work: of the whole job, see :meth:`cascade_core.families.spec.Family.work`.
     """
 
     id: str
@@ -60,7 +60,7 @@ class QueueEstimate:
     positions: dict[str, QueuePosition]
     running: int
     seconds_per_work: float | None
-    scaled_to_zero: str
+    scaled_to_zero: AbstractSet[str]
 
     def queued_eta_s(self, job_id: str, work: float) -> float | None:
         """Return the seconds until a queued job is probably done; None if that is unknown."""
@@ -70,9 +70,9 @@ class QueueEstimate:
         waiting_s = place.work_ahead * self.seconds_per_work / max(1, self.running)
         return round(waiting_s + work * self.seconds_per_work, 2)
 
-    def waits_for_start(self, stages: str) -> bool:
+    def waits_for_start(self, stages: Iterable[str]) -> bool:
         """Return True if one of the stages has no replica yet."""
-        return not set(stages).isdisjoint(self.scaled_to_zero)
+        return not self.scaled_to_zero.isdisjoint(stages)
 
     def running_eta_s(self, started_at: datetime, work: float) -> float | None:
         """Return the seconds until a running job is probably done; None if that is unknown."""
@@ -134,7 +134,8 @@ def estimate_queue(connection: Connection) -> QueueEstimate:
         for row in rows
     ]
     running = sum(job.is_running for job in queue)
-    scaled_to_zero = "".join(connection.execute(select(scaled_to_zero_stages.c.name)).scalars())
+    query = select(scaled_to_zero_stages.c.name)
+    scaled_to_zero = frozenset(connection.execute(query).scalars())
     seconds = recent_seconds_per_work(connection)
     return QueueEstimate(queue_positions(queue), running, seconds, scaled_to_zero)
 

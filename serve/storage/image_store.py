@@ -1,4 +1,4 @@
-"""Images and the Stage C latents that they are made from."""
+"""Images and the latents that they are made from."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serve.storage.records import (
     ImageRow,
     JobOwner,
     LatentRow,
-    StageCUse,
+    LatentUse,
     utc_now,
 )
 from serve.storage.schema.tables import events, images, jobs, latents
@@ -38,8 +38,8 @@ class ImageStore:
         with self._connections.reading() as connection:
             return _ready_image(connection, image_id)
 
-    def save(self, image_id: str, size_bytes: int, seconds: float = 0.0) -> bool:
-        """Mark a planned image as ready, add Stage A's cost and append the event ``image``.
+    def save(self, image_id: str, size_bytes: int, stage: str, seconds: float = 0.0) -> bool:
+        """Mark a planned image as ready, add the stage's cost and append the event ``image``.
 
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
@@ -53,7 +53,7 @@ class ImageStore:
                 return False
             if connection.execute(ready.values(**values)).rowcount == 0:
                 return False
-            add_cost(connection, row["job_id"], "a", seconds)
+            add_cost(connection, row["job_id"], stage, seconds)
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
             append_event(connection, row["job_id"], "image", data)
@@ -86,7 +86,9 @@ class ImageStore:
             row = connection.execute(query).mappings().first()
         return None if row is None else _latent_from(row)
 
-    def save_latent(self, row: LatentRow, seconds: float = 0.0, use: StageCUse = "ran") -> None:
+    def save_latent(
+        self, row: LatentRow, stage: str, seconds: float = 0.0, use: LatentUse = "ran"
+    ) -> None:
         """Record a stored latent, its cost and how it came about; the first call counts."""
         image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
         known = select(latents.c.id).where(latents.c.id == row.id)
@@ -94,12 +96,12 @@ class ImageStore:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
                 connection.execute(image.values(stage_c=use))
-                add_cost(connection, row.job_id, "c", seconds)
+                add_cost(connection, row.job_id, stage, seconds)
 
     def find_equal_latent(
         self, fingerprint: str, request: GenerationRequest, owner: JobOwner
     ) -> LatentRow | None:
-        """Return a latent that Stage C would make again for this request of one image.
+        """Return a latent that would be made again for this request of one image.
 
         Only latents of the same API key and end user are found: the time and the cost of an answer
         must not tell what others generated.
@@ -121,7 +123,7 @@ class ImageStore:
             connection.execute(change)
 
     def forget_latent(self, latent_id: str) -> None:
-        """Remove the row of a latent that Stage C makes anew."""
+        """Remove the row of a latent that is made anew."""
         with self._connections.writing() as connection:
             connection.execute(delete(latents).where(latents.c.id == latent_id))
 
@@ -161,7 +163,7 @@ def _latent_from(row: Row) -> LatentRow:
 
 
 def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
-    """Return a digest of everything that determines a Stage C latent: equal ones are the same."""
+    """Return a digest of everything that determines a latent: equal ones are the same."""
     given = [
         fingerprint,
         request.prompt,

@@ -8,6 +8,7 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
@@ -15,7 +16,6 @@ from serve.storage.connections import Connections
 from serve.storage.estimates import QueueEstimate, estimate_queue
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
-from serve.workload import stages_of
 
 Row = Mapping[str, Any] | RowMapping
 
@@ -130,7 +130,9 @@ def load_jobs(connection: Connection, rows: Sequence[Row]) -> list[Job]:
     """Build jobs from rows of ``jobs``, with their images, positions and estimates."""
     by_job = _images_by_job(connection, [row["id"] for row in rows])
     is_any_open = any(row["state"] in OPEN_STATES for row in rows)
-    estimate = estimate_queue(connection) if is_any_open else QueueEstimate({}, 0, None, "")
+    estimate = (
+        estimate_queue(connection) if is_any_open else QueueEstimate({}, 0, None, frozenset())
+    )
     return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
 
 
@@ -195,13 +197,13 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) 
         images=planned,
         warnings=tuple(row["warnings"]),
         error=row["error"],
-        cost_s={stage: row[f"{stage}_s"] for stage in ("c", "b", "a")},
+        cost_s={stage: row[f"{stage}_s"] for stage in STABLE_CASCADE.names},
     )
 
 
 def _eta_s(row: Row, request: GenerationRequest, estimate: QueueEstimate) -> float | None:
-    stages = stages_of(request)
-    left = stages[stages.find(row["stage"]) :] if row["stage"] else stages
+    stages = [stage.name for stage in STABLE_CASCADE.route(request)]
+    left = stages[stages.index(row["stage"]) :] if row["stage"] in stages else stages
     if estimate.waits_for_start(left):
         return None
     if row["state"] == "queued":

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, insert, or_, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES, JobState
 from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
@@ -19,9 +20,7 @@ from serve.storage.events import append_event, lock_events
 from serve.storage.job_queries import JobQueries, load_job
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
-from serve.workload import job_work
 
-Stage = Literal["c", "b", "a"]
 _INSERT_ATTEMPTS = 5
 
 
@@ -94,7 +93,7 @@ class JobStore(JobQueries):
             if update_open(connection, job_id, values):
                 append_event(connection, job_id, "progress", data)
 
-    def add_cost(self, job_id: str, stage: Stage, seconds: float) -> None:
+    def add_cost(self, job_id: str, stage: str, seconds: float) -> None:
         """Add a stage's compute time to the job's cost."""
         with self._connections.writing() as connection:
             add_cost(connection, job_id, stage, seconds)
@@ -205,7 +204,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
-        "stage_c": None if job.request.kind == "generate" else "stored",
+        "stage_c": "stored" if job.request.operation.starts_from_latent else None,
     }
     return [
         shared
@@ -226,7 +225,7 @@ def update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> 
     return connection.execute(change.values(values or {"id": job_id})).rowcount == 1
 
 
-def add_cost(connection: Connection, job_id: str, stage: Stage, seconds: float) -> None:
+def add_cost(connection: Connection, job_id: str, stage: str, seconds: float) -> None:
     """Add a stage's compute time to a job's cost."""
     column = jobs.c[f"{stage}_s"]
     change = update(jobs).where(jobs.c.id == job_id)
@@ -247,7 +246,7 @@ def _job_values(job: NewJob) -> dict[str, Any]:
         "warnings": [],
         "idempotency_key": job.identity.key,
         "body_digest": job.identity.body,
-        "work": job_work(job.request),
+        "work": STABLE_CASCADE.work(job.request),
         "release": RELEASE,
         "context": job.context or None,
     }

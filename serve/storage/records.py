@@ -12,8 +12,8 @@ from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 
-StageCUse = Literal["ran", "reused", "stored"]
-"""How an image got its Stage C latent: computed, copied from an equal one, or given."""
+LatentUse = Literal["ran", "reused", "stored"]
+"""How an image got its latent: computed, copied from an equal one, or given."""
 
 
 def utc_now() -> datetime:
@@ -123,7 +123,7 @@ class ImageRow:
     seconds: float | None
     ready_at: datetime | None
     deleted_at: datetime | None
-    stage_c: StageCUse | None
+    stage_c: LatentUse | None
 
     @property
     def ready(self) -> bool:
@@ -169,7 +169,7 @@ class DeletedImage:
 
 @dataclass(frozen=True, slots=True)
 class LatentRow:
-    """A stored Stage C latent; ``request`` is that of its one image (n = 1)."""
+    """A stored latent; ``request`` is that of its one image (n = 1)."""
 
     id: str
     job_id: str

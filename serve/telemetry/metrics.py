@@ -54,7 +54,7 @@ class StageMetrics:
         self._gpu_memory = _recorder(definitions.STAGE_GPU_MEMORY)
         self._price = _recorder(definitions.STAGE_HOUR_PRICE)
         self._hour_price = hour_price
-        self._handoff = _HandoffMetrics()
+        self._handoff = HandoffMetrics()
         self._gauges = {
             "rows_running": _recorder(definitions.STAGE_ROWS_RUNNING),
             "rows_waiting": _recorder(definitions.STAGE_ROWS_WAITING),
@@ -103,7 +103,7 @@ class StageMetrics:
             self._gpu_memory.set(gpu_memory_bytes, tags=self._stage)
 
 
-class _HandoffMetrics:
+class HandoffMetrics:
     """Size and seconds of the hand-offs between stages."""
 
     def __init__(self) -> None:
@@ -150,7 +150,7 @@ class JobMetrics:
     """Jobs by state, their latency, and their hand-offs from stage to stage."""
 
     def __init__(self) -> None:
-        self.handoff = _HandoffMetrics()
+        self.handoff = HandoffMetrics()
         self._ended = _recorder(definitions.JOBS)
         self._latency = _recorder(definitions.JOB_LATENCY)
         self._open = _recorder(definitions.JOBS_OPEN)

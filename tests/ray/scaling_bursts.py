@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.autoscale.live import Live, Sample, live_service
 from bench.autoscale.traces import Arrival
-from serve.autoscaling.policy import STAGES
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.settings import Settings
 
 DEADLINE_S = 280.0
@@ -40,14 +40,16 @@ async def main(live: Live) -> dict[str, object]:
 
 def is_small(sample: Sample) -> bool:
     """Tell whether all stages are at one replica again."""
-    return all(sample.running[stage] == 1 and not sample.starting[stage] for stage in STAGES)
+    return all(
+        sample.running[stage] == 1 and not sample.starting[stage] for stage in STABLE_CASCADE.names
+    )
 
 
 def most(samples: list[Sample]) -> dict[str, int]:
     """Return the most replicas of each stage, those on their way up included."""
     return {
         stage: max(sample.running[stage] + sample.starting[stage] for sample in samples)
-        for stage in STAGES
+        for stage in STABLE_CASCADE.names
     }
 
 
@@ -59,5 +61,5 @@ if __name__ == "__main__":
         drain_s=5.0,
         reuse_latents=False,
     )
-    with live_service(settings, floor=dict.fromkeys(STAGES, 0), hold_s=4) as live:
+    with live_service(settings, floor=dict.fromkeys(STABLE_CASCADE.names, 0), hold_s=4) as live:
         (settings.data_dir / PHASES).write_text(json.dumps(asyncio.run(main(live))))

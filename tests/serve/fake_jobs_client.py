@@ -114,12 +114,12 @@ class FakeJobsClient:
             await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
             request = job.request.for_image(index)
             self.database.images.save_latent(
-                LatentRow(image.latent_id, job_id, index, model or self.model, request)
+                LatentRow(image.latent_id, job_id, index, model or self.model, request), "c"
             )
         info = ImageInfo(image.id, image.latent_id, job.request.for_image(index), self.model)
         data = encode_image(pixels(job.request), job.request.format, info)
         await self.blobs.put(image_key(image.id, job.request.format), data)
-        self.database.images.save(image.id, len(data))
+        self.database.images.save(image.id, len(data), "a")
 
     async def show_preview(self, job_id: str, stage: str, step: int, index: int = 0) -> None:
         preview = preview_key(job_id, index, stage, step)

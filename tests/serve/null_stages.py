@@ -11,6 +11,7 @@ import numpy as np
 from dbos import DBOS, SetWorkflowID
 from dbos._dbos import _get_or_create_dbos_registry
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
 from cascade_core.request import GenerationRequest
@@ -111,10 +112,11 @@ async def launched(
     """Take jobs up, those first that were left unfinished before."""
     gate = Gate(Moderator(checkers, RefusalMetrics().refused), True, database, blobs)
     workflow = JobWorkflow(
+        STABLE_CASCADE,
         database,
         blobs,
         calls or stage_calls(database, stages),
-        demand or Demand(),
+        demand or Demand(STABLE_CASCADE.names),
         "f1",
         gate,
         JobMetrics(),

@@ -92,7 +92,10 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
     if deleted is None:
         raise NotFound("there is no such image")
     image = deleted.image
-    keys = [*image_keys(image.id), handoff_key(image.job_id, image.index)]
+    keys = [
+        *image_keys(image.id),
+        *(handoff_key(image.job_id, image.index, name) for name in services.family.names),
+    ]
     keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
     if deleted.latent_id is not None:
         keys.append(latent_key(deleted.latent_id))

@@ -13,7 +13,7 @@ from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import Kind
 from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
-from serve.storage.records import StageCUse
+from serve.storage.records import LatentUse
 
 
 class JobBody(DrawingFields):
@@ -73,7 +73,7 @@ class Image(BaseModel):
     decoder_seed: int
     width: int
     height: int
-    stage_c: StageCUse | None = Field(
+    stage_c: LatentUse | None = Field(
         description="`ran`, `reused` from an equal request, or `stored` (vary_details)."
     )
 

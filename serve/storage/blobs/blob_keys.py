@@ -9,13 +9,13 @@ from cascade_core.errors import InvalidRequest
 from cascade_core.operations.fields import ImageFormat
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
-_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z])-(?P<step>\d{1,4})\.webp")
+_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z][a-z0-9]*)-(?P<step>\d{1,4})\.webp")
 BARE_MARK = "~bare"
 """Follows an image's id in the key of its copy without metadata. Ids never contain this mark."""
 
 
 def latent_key(latent_id: str) -> str:
-    """Return where a Stage C latent is kept."""
+    """Return where a latent is kept."""
     return f"latents/{_part('latent_id', latent_id)}.msgpack"
 
 
@@ -33,9 +33,9 @@ def image_keys(image_id: str) -> list[str]:
     ]
 
 
-def handoff_key(job_id: str, index: int) -> str:
-    """Return where a Stage B latent waits for Stage A."""
-    return f"handoffs/{_part('job_id', job_id)}-{int(index)}.msgpack"
+def handoff_key(job_id: str, index: int, stage: str) -> str:
+    """Return where the output of a stage waits for the next stage."""
+    return f"handoffs/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}.msgpack"
 
 
 def preview_key(job_id: str, index: int, stage: str, step: int) -> str:

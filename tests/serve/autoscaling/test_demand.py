@@ -9,7 +9,7 @@ from serve.stages.work_meter import WorkMeter
 
 
 def test_an_image_is_open_work_at_each_stage_until_that_stage_is_done() -> None:
-    demand = Demand()
+    demand = Demand("cba")
     with demand.image({"c": 3.0, "b": 2.0, "a": 1.0}) as done:
         done("c")
         stats = demand.stats()
@@ -18,14 +18,14 @@ def test_an_image_is_open_work_at_each_stage_until_that_stage_is_done() -> None:
 
 
 def test_an_image_that_fails_or_is_cancelled_leaves_no_open_work() -> None:
-    demand = Demand()
+    demand = Demand("cba")
     with pytest.raises(RuntimeError), demand.image({"b": 2.0, "a": 1.0}):
         raise RuntimeError("as planned")
     assert not any(demand.stats()[f"open_work_{stage}"] for stage in "cba")
 
 
 def test_vary_details_arrives_at_b_and_a_only() -> None:
-    demand = Demand(lambda: 100.0)
+    demand = Demand("cba", lambda: 100.0)
     with demand.image({"b": 20.0, "a": 10.0}):
         stats = demand.stats()
     assert [stats[f"arriving_10s_{stage}"] for stage in "cba"] == [0.0, 2.0, 1.0]

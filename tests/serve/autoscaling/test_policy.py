@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cascade_core.errors import SettingsInvalid
-from serve.autoscaling.policy import STAGES, Arrivals, Peaks, Sizing, StageLoad, plan
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.autoscaling.policy import Arrivals, Peaks, Sizing, StageLoad, plan
 
 SECONDS = {"c": 0.44, "b": 0.25, "a": 0.03}
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
@@ -30,7 +31,7 @@ def load(
 
 def pipeline(rate: float, **more: int) -> dict[str, StageLoad]:
     """All stages under ``rate`` images per second, each of one unit of work."""
-    return {stage: load(rate, rate, stage=stage, **more) for stage in STAGES}
+    return {stage: load(rate, rate, stage=stage, **more) for stage in STABLE_CASCADE.names}
 
 
 class Minutes:
@@ -54,7 +55,7 @@ class Minutes:
 @st.composite
 def loads(draw: st.DrawFn) -> dict[str, StageLoad]:
     found = {}
-    for stage in STAGES:
+    for stage in STABLE_CASCADE.names:
         floor = draw(st.integers(0, 2))
         found[stage] = StageLoad(
             arriving=(draw(st.floats(0, 100)), draw(st.floats(0, 100))),
@@ -74,7 +75,7 @@ def test_the_budget_and_each_stages_bounds_are_kept(
     sizing = Sizing(gpu_budget, GPUS)
     _, peaks = plan(sizing, 0.0, first, {})
     replicas, _ = plan(sizing, 1.0, second, peaks)
-    assert sum(replicas[stage] * GPUS[stage] for stage in STAGES) <= gpu_budget + 1e-6
+    assert sum(replicas[stage] * GPUS[stage] for stage in STABLE_CASCADE.names) <= gpu_budget + 1e-6
     for stage, count in replicas.items():
         assert second[stage].floor <= count <= second[stage].cap
 
@@ -116,7 +117,7 @@ def test_more_load_never_means_fewer_replicas(light: dict[str, StageLoad], facto
     sizing = Sizing(1000, GPUS)
     few, _ = plan(sizing, 0.0, light, {})
     many, _ = plan(sizing, 0.0, heavy, {})
-    assert all(few[stage] <= many[stage] for stage in STAGES)
+    assert all(few[stage] <= many[stage] for stage in STABLE_CASCADE.names)
 
 
 @given(loads())
@@ -125,7 +126,7 @@ def test_a_constant_load_never_makes_a_stage_grow_and_shrink_by_turns(
 ) -> None:
     minutes = Minutes(Sizing(20, GPUS, hold_s=5))
     said = minutes.run(20, same)
-    for stage in STAGES:
+    for stage in STABLE_CASCADE.names:
         steps = [after[stage] - before[stage] for before, after in itertools.pairwise(said)]
         assert not (any(step > 0 for step in steps) and any(step < 0 for step in steps))
         assert len({replicas[stage] for replicas in said[10:]}) == 1
@@ -146,7 +147,7 @@ def test_a_small_stage_is_as_idle_as_asked_and_a_large_one_less_idle() -> None:
 
 
 def test_later_stages_grow_while_the_work_is_still_at_the_first() -> None:
-    burst = {stage: load(0.0, 100.0, stage=stage) for stage in STAGES}
+    burst = {stage: load(0.0, 100.0, stage=stage) for stage in STABLE_CASCADE.names}
     replicas, _ = plan(Sizing(100, max_wait_s=5), 0.0, burst, {})
     assert replicas == {"c": 9, "b": 5, "a": 1}
 
@@ -189,7 +190,7 @@ def test_a_stage_goes_to_zero_where_that_is_allowed_and_comes_back_at_the_first_
 
 
 def test_a_stage_never_measured_gets_one_replica_to_measure() -> None:
-    unknown = {stage: StageLoad((9.0, 9.0), 50.0, None, 0, 0, 10) for stage in STAGES}
+    unknown = {stage: StageLoad((9.0, 9.0), 50.0, None, 0, 0, 10) for stage in STABLE_CASCADE.names}
     assert plan(Sizing(100), 0.0, unknown, {})[0] == {"c": 1, "b": 1, "a": 1}
 
 

@@ -73,7 +73,7 @@ def names(decisions: dict[DeploymentID, int]) -> dict[str, int]:
 
 @pytest.fixture
 def burst() -> Iterator[Demand]:
-    demand = Demand(lambda: 500.0)
+    demand = Demand(WORK, lambda: 500.0)
     with ExitStack() as images:
         for _ in range(50):
             images.enter_context(demand.image(WORK))
@@ -94,7 +94,7 @@ def test_the_state_is_what_serve_can_store(burst: Demand) -> None:
 
 
 def test_nothing_changes_while_no_jobs_replica_has_reported() -> None:
-    contexts = application(Demand(), target=7)
+    contexts = application(Demand(WORK), target=7)
     silent = {key: item for key, item in contexts.items() if key.name != "Jobs"}
     assert PipelinePolicy(**SIZING)(silent)[0] == {}
     jobs = context("Jobs", {})
@@ -153,13 +153,13 @@ def test_serves_wrapper_takes_a_quiet_stage_down_to_its_floor() -> None:
         contexts = {
             key: context(
                 key.name,
-                Demand().stats() if key.name == "Jobs" else {"seconds_per_work": 0.02},
+                Demand(WORK).stats() if key.name == "Jobs" else {"seconds_per_work": 0.02},
                 running=targets.get(key.name, 1),
                 target=targets.get(key.name, 1),
                 state=state.get(key),
                 now_s=1000.0 + second,
             )
-            for key in application(Demand())
+            for key in application(Demand(WORK))
         }
         decisions, state = policy(contexts)
         targets = names(decisions)
@@ -171,4 +171,4 @@ def test_serve_can_send_the_policy_to_its_controller() -> None:
         policy_function="serve.autoscaling.serve_policy:PipelinePolicy", policy_kwargs=SIZING
     )
     policy = named.get_policy()(**named.policy_kwargs)
-    assert policy(application(Demand()))[0]
+    assert policy(application(Demand(WORK)))[0]

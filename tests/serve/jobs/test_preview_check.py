@@ -12,6 +12,7 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import NotFound
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
 from serve.jobs.fair_queue import FairQueue
@@ -78,7 +79,7 @@ def checker() -> Answering:
 
 @pytest.fixture
 def demand() -> Demand:
-    return Demand()
+    return Demand(STABLE_CASCADE.names)
 
 
 Run = Callable[[NewJob], Any]

@@ -9,10 +9,8 @@ from serve.jobs.workflow import INSTANCE_NAME, JobWorkflow
 RECORDED = {
     "run": "JobWorkflow.run",
     "run_image": "JobWorkflow.run_image",
-    "stage_c": "JobWorkflow.stage_c",
-    "stage_b": "JobWorkflow.stage_b",
-    "stage_a": "JobWorkflow.stage_a",
-    "drop_latent": "JobWorkflow.drop_latent",
+    "run_stage": "JobWorkflow.run_stage",
+    "drop_output": "JobWorkflow.drop_output",
 }
 """By method: the name in DBOS' tables. Open jobs of an earlier release hold these names."""
 

@@ -110,7 +110,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = Slow()
-    for module in ("serve.jobs.dispatcher", "serve.jobs.workflow", "serve.telemetry.metrics"):
+    for module in ("serve.jobs.dispatcher", "serve.jobs.stage_outputs", "serve.telemetry.metrics"):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
     queues = {"c": FairQueue(1), "b": slow.queue(), "a": FairQueue(1)}

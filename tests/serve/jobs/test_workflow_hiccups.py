@@ -41,9 +41,9 @@ class Decoding(Stage):
         if self.name == "c":
             return result
         if self.name == "b":
-            StageCLatent.decode(args[0])
-            return StageResult(stage_b_latent(args[1]), 0.25)
-        StageBLatent.decode(args[0])
+            StageCLatent.decode(args[1])
+            return StageResult(stage_b_latent(args[0]), 0.25)
+        StageBLatent.decode(args[1])
         return result
 
 

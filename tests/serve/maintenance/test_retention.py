@@ -112,7 +112,7 @@ async def test_bytes_without_a_row_go_after_the_grace_period(
     orphans = {
         image_key("NOBODY", "png"),
         latent_key("NOBODY"),
-        handoff_key("NOBODY", 0),
+        handoff_key("NOBODY", 0, "b"),
         preview_key("NOBODY", 0, "c", 1),
     }
     for key in orphans:
@@ -129,7 +129,7 @@ async def test_what_a_killed_process_left_goes_only_when_its_job_has_ended(
     job = make_job()
     database.jobs.insert(job)
     image = job.images[0]
-    written = {image_key(image.id, "png"), latent_key(image.latent_id), handoff_key(job.id, 0)}
+    written = {image_key(image.id, "png"), latent_key(image.latent_id), handoff_key(job.id, 0, "b")}
     for key in written:
         await blobs.put(key, b"bytes whose row was never written")
     assert (await tidy(AFTER_GRACE)).blobs == 0
@@ -267,7 +267,7 @@ async def test_an_old_latent_without_a_picture_goes_once_its_job_has_ended(
     job = make_job(n=2)
     database.jobs.insert(job)
     await blobs.put(latent_key(job.images[0].latent_id), b"x")
-    database.images.save_latent(latent_row(job))
+    database.images.save_latent(latent_row(job), "c")
     assert (await tidy(timedelta(days=2), keep_days=1)).latents == 0
     database.jobs.finish(job.id, "failed", {"code": "internal", "message": "no"})
     assert (await tidy(timedelta(days=2), keep_days=1)).latents == 1

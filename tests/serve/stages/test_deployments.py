@@ -6,20 +6,25 @@ from pathlib import Path
 
 import pytest
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
+from serve.messages import ImageIds
 from serve.settings import Settings
-from serve.stages.deployments import StageC
+from serve.stages.deployments import StageDeployment
+
+IDS = ImageIds(image_id="I1", latent_id="L1")
 
 
 @pytest.mark.usefixtures("restored_loggers")
 async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path: Path) -> None:
-    stage = StageC(Settings(data_dir=tmp_path, device="cpu"))
+    stage = StageDeployment(STABLE_CASCADE, "c", Settings(data_dir=tmp_path, device="cpu"))
     shown = {}
     for prompt in ("a red circle", "a red circle " * 40):
         request = GenerationRequest(
             prompt=prompt, width=256, height=256, seed=1, decoder_seed=1, steps=1
         )
-        shown[prompt] = [message async for message in stage.run(request.to_dict())]
+        messages = stage.run(request.to_dict(), None, IDS)
+        shown[prompt] = [message async for message in messages]
     short, long = shown.values()
     assert "warning" not in [message["type"] for message in short]
     assert [message["type"] for message in long[:2]] == ["started", "warning"]

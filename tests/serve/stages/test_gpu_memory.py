@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, DeploymentArgs, build_with
 from serve.settings import Settings
 from serve.stages.gpu_memory import CONTEXT_BYTES, prepare_gpu_memory
@@ -90,6 +91,6 @@ def test_a_stage_is_told_the_share_that_its_deployment_is_given(
     settings = Settings(device="cpu")
     whole, half = DeploymentArgs(num_gpus=1), DeploymentArgs(num_gpus=0.5)
     build_with(settings, AppArgs(stage_c=whole, stage_b=half))
-    assert bound["StageC"] == (settings,)
-    assert bound["StageB"] == (settings, 0.5)
-    assert bound["StageA"] == (settings,)
+    assert bound["StageC"] == (STABLE_CASCADE, "c", settings)
+    assert bound["StageB"] == (STABLE_CASCADE, "b", settings, 0.5)
+    assert bound["StageA"] == (STABLE_CASCADE, "a", settings)

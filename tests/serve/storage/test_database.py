@@ -184,7 +184,7 @@ def test_the_last_event_carries_the_whole_job(database: Database, make_job: JobM
     database.jobs.insert(job)
     database.jobs.start(job.id)
     database.jobs.record_progress(job.id, "a", 1, 1, 0)
-    database.images.save(job.images[0].id, 10)
+    database.images.save(job.images[0].id, 10, "a")
     database.jobs.add_cost(job.id, "c", 1.0)
     database.jobs.add_cost(job.id, "c", 0.5)
     database.jobs.add_cost(job.id, "b", 0.25)

@@ -39,9 +39,9 @@ def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> N
     job = make_job(n=2)
     database.jobs.insert(job)
     assert database.images.get(job.images[1].id) is None
-    assert database.images.save(job.images[1].id, 1234, 0.5)
-    assert not database.images.save(job.images[1].id, 1234, 0.5)
-    assert not database.images.save("nope", 1, 0.5)
+    assert database.images.save(job.images[1].id, 1234, "a", 0.5)
+    assert not database.images.save(job.images[1].id, 1234, "a", 0.5)
+    assert not database.images.save("nope", 1, "a", 0.5)
     assert types(database, job.id) == ["queued", "image"]
     assert database.events.of_job(job.id)[-1].data == {
         "index": 1,
@@ -74,8 +74,8 @@ def test_an_image_saved_by_racing_callers_is_told_once(
 
     def save(_number: int) -> bool:
         barrier.wait()
-        database.images.save_latent(latent_row(job))
-        return database.images.save(job.images[0].id, 10)
+        database.images.save_latent(latent_row(job), "c")
+        return database.images.save(job.images[0].id, 10, "a")
 
     with ThreadPoolExecutor(4) as pool:
         assert sorted(pool.map(save, range(4))) == [False] * 3 + [True]
@@ -87,7 +87,7 @@ def test_planned_images_are_known_before_they_are_ready(
 ) -> None:
     job = make_job(n=3)
     database.jobs.insert(job)
-    database.images.save(job.images[2].id, 10)
+    database.images.save(job.images[2].id, 10, "a")
     loaded = database.jobs.get(job.id)
     assert loaded is not None
     assert [image.id for image in loaded.images] == [image.id for image in job.images]
@@ -100,7 +100,7 @@ def test_an_image_that_comes_after_the_end_is_not_shown(
     job = make_job()
     database.jobs.insert(job)
     database.jobs.finish(job.id, "cancelled")
-    assert not database.images.save(job.images[0].id, 10)
+    assert not database.images.save(job.images[0].id, 10, "a")
     assert database.images.get(job.images[0].id) is None
     assert types(database, job.id) == ["queued", "cancelled"]
 
@@ -111,8 +111,10 @@ def test_a_latent_is_kept_once_with_all_it_was_made_from(
     job = make_job()
     database.jobs.insert(job)
     row = latent_row(job)
-    database.images.save_latent(row)
-    database.images.save_latent(LatentRow(row.id, "other", 3, ModelRef("x", "y", "z"), row.request))
+    database.images.save_latent(row, "c")
+    database.images.save_latent(
+        LatentRow(row.id, "other", 3, ModelRef("x", "y", "z"), row.request), "c"
+    )
     assert database.images.latent(row.id) == row
     assert database.images.latent("nope") is None
 
@@ -123,10 +125,10 @@ def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
     job = make_job(n=2)
     database.jobs.insert(job)
     for index in range(2):
-        database.images.save_latent(latent_row(job, index))
+        database.images.save_latent(latent_row(job, index), "c")
         key = f"previews/{job.id}-{index}-c-5.webp"
         database.jobs.record_progress(job.id, "c", 5, 20, index, preview_key=key)
-        database.images.save(job.images[index].id, 10)
+        database.images.save(job.images[index].id, 10, "a")
     deleted = database.images.delete(job.images[0].id)
     assert deleted is not None
     assert deleted.latent_id == job.images[0].latent_id
@@ -149,12 +151,12 @@ def test_deleting_a_variation_leaves_the_originals_latent(
 ) -> None:
     original = make_job()
     database.jobs.insert(original)
-    database.images.save_latent(latent_row(original))
-    database.images.save(original.images[0].id, 10)
+    database.images.save_latent(latent_row(original), "c")
+    database.images.save(original.images[0].id, 10, "a")
     latent_id = original.images[0].latent_id
     variation = make_job(kind="vary_details", latent_id=latent_id)
     database.jobs.insert(variation)
-    database.images.save(variation.images[0].id, 10)
+    database.images.save(variation.images[0].id, 10, "a")
 
     deleted = database.images.delete(variation.images[0].id)
     assert deleted is not None

@@ -19,10 +19,12 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cascade_core.errors import CascadeError, OutOfMemory
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.jobs.stage_client import StageResult
+from serve.messages import ImageIds
 from serve.settings import Settings
-from serve.stages.deployments import StageC
+from serve.stages.deployments import StageDeployment
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -211,14 +213,15 @@ async def test_a_failed_stage_is_marked_and_the_log_names_the_code(
 async def test_a_stage_goes_on_with_trace_and_ids_of_the_job_that_calls_it(
     tmp_path: Path, exporter: InMemorySpanExporter, records: list[dict[str, Any]]
 ) -> None:
-    stage = StageC(Settings(data_dir=tmp_path, device="cpu"))
+    stage = StageDeployment(STABLE_CASCADE, "c", Settings(data_dir=tmp_path, device="cpu"))
+    ids = ImageIds(image_id="I1", latent_id="L1")
     request = GenerationRequest(
         prompt="a red circle", width=256, height=256, seed=1, decoder_seed=1, steps=1
     )
     context = CONTEXT | {"job_id": "J1"}
 
     async def call() -> None:
-        async for _ in stage.run(request.to_dict(), context):
+        async for _ in stage.run(request.to_dict(), None, ids, context):
             pass
 
     await asyncio.create_task(call())

@@ -15,12 +15,13 @@ from dbos import DBOS, SetWorkflowID
 from ulid import ULID
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.settings import Settings
-from serve.stages.deployments import StageA, StageB, StageC
+from serve.stages.deployments import StageDeployment
 from serve.storage.records import JobIdentity, JobOwner
 from tests.bot.gateway import Service, running_service
 from tests.serve.fake_jobs_client import FakeJobsClient, plan
@@ -81,7 +82,7 @@ class StudioJobsClient(FakeJobsClient):
 class _Replica:
     """A stage's replica, called as over a deployment's handle."""
 
-    def __init__(self, deployment: StageC | StageB | StageA) -> None:
+    def __init__(self, deployment: StageDeployment) -> None:
         self._deployment = deployment
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
@@ -96,8 +97,10 @@ class _Replica:
 async def running_studio(folder: Path, pace: Pace) -> AsyncIterator[Service]:
     """Run the service with the demo model until the block is left."""
     settings = Settings(data_dir=folder, public_url=PUBLIC_URL, device="cpu")
-    kinds = {"c": StageC, "b": StageB, "a": StageA}
-    stages = {name: cast(Stage, _Replica(kind(settings))) for name, kind in kinds.items()}
+    stages = {
+        name: cast(Stage, _Replica(StageDeployment(STABLE_CASCADE, name, settings)))
+        for name in STABLE_CASCADE.names
+    }
     checkpoint = open_checkpoint(settings.model_source(), components=())
     more: dict[str, Any] = {
         "checkpoint": checkpoint,

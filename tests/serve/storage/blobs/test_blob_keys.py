@@ -20,7 +20,7 @@ from serve.storage.blobs.blob_keys import (
 def test_keys_have_their_documented_form() -> None:
     assert latent_key("L.1") == "latents/L.1.msgpack"
     assert image_key("I1", "webp") == "images/I1.webp"
-    assert handoff_key("J1", 2) == "handoffs/J1-2.msgpack"
+    assert handoff_key("J1", 2, "b") == "handoffs/J1-2-b.msgpack"
     assert preview_key("J1", 2, "c", 5) == "previews/J1-2-c-5.webp"
 
 

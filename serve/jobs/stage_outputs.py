@@ -1,0 +1,152 @@
+"""What the stages have made for a job: where it is stored, how it is recorded, read and removed.
+
+A family keeps the output of one stage as the image's latent. The last stage makes the image file.
+Every other output is a hand-off, which is removed when the image is ready.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from functools import partial
+
+from cascade_core.families.spec import Family, StageSpec
+from serve.storage.blobs import blob_keys
+from serve.storage.deadline_store import DeadlineStore
+from serve.storage.image_store import ImageStore
+from serve.storage.job_store import JobStore
+from serve.storage.records import LatentRow, LatentUse, OpenJob
+from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
+from serve.telemetry.metrics import HandoffMetrics, HandoffPart
+from serve.telemetry.tracing import span
+
+logger = logging.getLogger(__name__)
+
+
+class StageOutputs:
+    """Reads and writes the outputs of a family's stages, image by image.
+
+    Args:
+        family: whose stages made them.
+        database: where they are recorded.
+        blobs: where their bytes are.
+        metrics: measures each way to the store and from it.
+    """
+
+    def __init__(
+        self,
+        family: Family,
+        database: RetryingDatabase,
+        blobs: RetryingBlobs,
+        metrics: HandoffMetrics,
+    ) -> None:
+        self._family = family
+        self._database = database
+        self._blobs = blobs
+        self._metrics = metrics
+        self._waited = WaitedTimes()
+
+    async def is_made(self, job: OpenJob, index: int, stage: StageSpec) -> bool:
+        """Return True if a stage's output is recorded; hand-offs are not, and are made again."""
+        image = job.images[index]
+        if stage.keeps_output:
+            return await self._database.images.do(ImageStore.latent, image.latent_id) is not None
+        return not stage.output and image.ready_at is not None
+
+    async def read(self, job: OpenJob, index: int, stage: StageSpec) -> bytes:
+        """Return a stage's output.
+
+        Raises:
+            Gone: it was lost.
+        """
+        key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
+        with self._measured(stage, "fetch", key), span(f"fetch from stage {stage.name}"):
+            return await self._blobs.get_known(key, description(stage), on_wait)
+
+    async def write(
+        self,
+        job: OpenJob,
+        index: int,
+        stage: StageSpec,
+        data: bytes,
+        seconds: float,
+        use: LatentUse = "ran",
+    ) -> None:
+        """Store a stage's output and record it with its cost.
+
+        Args:
+            job: whose image it is.
+            index: of the image.
+            stage: that made the output.
+            data: the output's bytes.
+            seconds: on the model.
+            use: how a latent came about.
+        """
+        key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
+        self._metrics.size(stage.name, len(data))
+        with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
+            await self._blobs.put(key, data, on_wait)
+        image = job.images[index]
+        if stage.keeps_output:
+            handoff = stage.output_class().decode(data)
+            row = LatentRow(image.latent_id, job.id, index, handoff.model, handoff.request)
+            save = ImageStore.save_latent
+            await self._database.images.do(save, row, stage.name, seconds, use)
+        elif stage.output:
+            await self._database.jobs.do(JobStore.add_cost, job.id, stage.name, seconds)
+        else:
+            save_image = ImageStore.save
+            await self._database.images.do(save_image, image.id, len(data), stage.name, seconds)
+            await self._remove_handoffs(job, index)
+
+    async def drop(self, job: OpenJob, index: int, stage: StageSpec) -> None:
+        """Forget an output, so that its stage makes it anew."""
+        if stage.keeps_output:
+            await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
+        else:
+            await self._blobs.try_delete(_key(job, index, stage))
+
+    def forget(self, job_id: str) -> None:
+        """Forget how long a job that has ended waited for the store."""
+        self._waited.forget(job_id)
+
+    async def _remove_handoffs(self, job: OpenJob, index: int) -> None:
+        for stage in self._family.route(job.request):
+            if stage.output and not stage.keeps_output:
+                await self._blobs.try_delete(_key(job, index, stage))
+
+    async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
+        """Move the job's deadline on, as the blob store did not answer for that time.
+
+        Images of one job that wait at the same time move it on once.
+        """
+        waited_s = self._waited.add(job_id, since_s, until_s)
+        await self._database.deadlines.try_once(
+            DeadlineStore.extend, job_id, timedelta(seconds=waited_s)
+        )
+
+    @contextmanager
+    def _measured(self, stage: StageSpec, part: HandoffPart, key: str) -> Iterator[None]:
+        """Measure and log one way of an output, to the store or from it."""
+        began_s = time.monotonic()
+        with self._metrics.timed(stage.name, part):
+            yield
+        took_s = time.monotonic() - began_s
+        logger.info("stage %s, %s: %.3f s to %s", stage.name, key, took_s, part)
+
+
+def description(stage: StageSpec) -> str:
+    """Return what an error message calls a stage's output."""
+    return "this latent" if stage.keeps_output else f"what stage {stage.name.upper()} made"
+
+
+def _key(job: OpenJob, index: int, stage: StageSpec) -> str:
+    image = job.images[index]
+    if stage.keeps_output:
+        return blob_keys.latent_key(image.latent_id)
+    if stage.output:
+        return blob_keys.handoff_key(job.id, index, stage.name)
+    return blob_keys.image_key(image.id, job.request.format)

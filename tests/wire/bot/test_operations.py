@@ -90,7 +90,7 @@ async def test_where_a_late_picture_could_not_be_brought_a_long_queue_is_refused
     bea = stage.fake.person("bea", has_app=True)
     elsewhere = stage.fake.private_channel(bea, stage.fake.person("cem"))
     asked = await bea.slash(elsewhere, "imagine", prompt="a late fox")
-    refused = await asked.reply(lambda m: "long queue" in m.text)
+    refused = await asked.reply(lambda m: "queue is long" in m.text)
     assert refused.receiver == bea.user
     # The refusal does not wait for the job's cancellation.
     await asyncio.wait_for(stage.service.fake_jobs.ended(await stage.submitted()), HANG_S)

@@ -14,7 +14,7 @@ from serve.cli.output import CliError, ExitCode, counted, note, say
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from serve.maintenance.backup import Moved
+    from serve.maintenance.backup import BackupReport
     from serve.storage.blobs.blob_store import BlobStore
     from serve.storage.database import Database
 
@@ -86,7 +86,7 @@ def _stores() -> Iterator[tuple[Database, BlobStore]]:
         database.close()
 
 
-def print_report(moved: Moved, verb: str) -> None:
+def print_report(moved: BackupReport, verb: str) -> None:
     """Print how much was written or added, and how many jobs were here already."""
     size_mb = moved.size_bytes / _MB
     jobs, files = counted(moved.jobs, "job"), counted(moved.files, "file")

@@ -6,12 +6,14 @@ import json
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from typing import Any
 
 from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
 from serve.gateway.event_hub import EventHub
+from serve.storage.records import EventRow
 
 KEEP_ALIVE_S = 15.0
 SEND_TIMEOUT_S = 30.0
@@ -74,5 +76,15 @@ async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator
     # aclosing: without it a stream that the client left stays subscribed until it is collected.
     async with aclosing(hub.follow(job_id, after_id)) as events:
         async for event in events:
-            data = json.dumps(event.data, separators=(",", ":"))
+            data = json.dumps(event_body(event), separators=(",", ":"))
             yield ServerSentEvent(data=data, event=event.type, id=str(event.id), sep="\n")
+
+
+def event_body(event: EventRow) -> dict[str, Any]:
+    """Return an event's HTTP form: its data, with URLs of the preview or the image it tells of."""
+    body = dict(event.data)
+    if event.type == "progress" and "preview" in body:
+        body["preview_url"] = f"/v1/jobs/{event.job_id}/previews/{body.pop('preview')}"
+    if event.type == "image":
+        body["url"] = f"/v1/images/{body['id']}"
+    return body

@@ -28,7 +28,7 @@ from serve.jobs.stage_client import StageClient
 from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
-from serve.maintenance.retention import Upkeep
+from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
@@ -100,12 +100,12 @@ class Jobs:
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(leases, name, self._start)
         monitor = StageMonitor(self._database, handles, self._queues, self._calls.set_outages)
-        upkeep = Upkeep(self._database, blobs, settings, delete_workflows)
+        retention = RetentionWorker(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),
             asyncio.create_task(every(LOOK_EVERY_S, monitor.look)),
             asyncio.create_task(every(COUNT_EVERY_S, self._count_jobs)),
-            asyncio.create_task(upkeep.run_forever(lambda: recovery.leads)),
+            asyncio.create_task(retention.run_forever(lambda: recovery.leads)),
         ]
 
     async def submit(

@@ -82,7 +82,7 @@ Rows = dict[str, list[dict[str, Any]]]
 
 
 @dataclass(slots=True)
-class Moved:
+class BackupReport:
     """What an export wrote or an import added.
 
     Attributes:
@@ -99,13 +99,13 @@ class Moved:
     missing: list[str] = field(default_factory=list)
 
 
-async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Moved:
+async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> BackupReport:
     """Write all ended jobs with their images and latents; those that were deleted as rows only.
 
     Raises:
         NotReady: the database or the blob store does not answer.
     """
-    moved = Moved()
+    moved = BackupReport()
     write(_ABOUT, _to_json({"format": FORMAT}))
     for rows in _ended_jobs(database):
         folder = f"jobs/{rows['job'][0]['id']}"
@@ -125,14 +125,14 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Mov
 
 async def import_jobs(
     database: Database, blobs: BlobStore, entries: Iterable[tuple[str, bytes]]
-) -> Moved:
+) -> BackupReport:
     """Add what an archive holds and is not there yet; what is there stays as it is.
 
     Raises:
         InvalidRequest: no archive of ours, or one of a later release.
         NotReady: the database or the blob store does not answer.
     """
-    moved = Moved()
+    moved = BackupReport()
     is_ours = False
     for name, data in entries:
         blob, rows = _BLOB_NAME.fullmatch(name), _ROWS_NAME.fullmatch(name)

@@ -19,21 +19,21 @@ Needs = dict[str, bool]
 
 
 @dataclass(frozen=True, slots=True)
-class Leftovers:
+class Orphans:
     """What of a folder could go.
 
     Attributes:
         unneeded: keys of what rows say is over: deleted, never finished, or old previews.
-        strangers: keys that no row explains.
+        unknown: keys that no row explains.
     """
 
     unneeded: list[str]
-    strangers: list[str]
+    unknown: list[str]
 
 
-def find_leftovers(
+def find_orphans(
     connection: Connection, folder: str, keys: Iterable[str], previews_since: datetime | None
-) -> Leftovers:
+) -> Orphans:
     """Tell which of a folder's keys nothing needs.
 
     Args:
@@ -44,9 +44,9 @@ def find_leftovers(
     """
     names = {key: PurePosixPath(key).stem.removesuffix(BARE_MARK) for key in keys}
     needs = FOLDERS[folder](connection, sorted(set(names.values())), previews_since)
-    return Leftovers(
+    return Orphans(
         unneeded=[key for key, name in names.items() if not needs.get(name, True)],
-        strangers=[key for key, name in names.items() if name not in needs],
+        unknown=[key for key, name in names.items() if name not in needs],
     )
 
 

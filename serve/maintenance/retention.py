@@ -17,7 +17,7 @@ from typing import Any
 from sqlalchemy import Select, delete, func, or_, select, update
 
 from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES
-from serve.maintenance.orphans import FOLDERS, Leftovers, find_leftovers
+from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
@@ -29,14 +29,14 @@ LOOK_S = 5.0
 GRACE = timedelta(hours=1)
 """Younger bytes are left alone: their row may be about to be written."""
 _BATCH = 500
-_MAX_STRANGERS, _MAX_STRANGERS_SHARE = 20, 0.05
+_MAX_UNKNOWN, _MAX_UNKNOWN_SHARE = 20, 0.05
 _GB = 1_000_000_000
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Tidied:
+class RetentionReport:
     """How much one round removed."""
 
     images: int
@@ -46,7 +46,7 @@ class Tidied:
     blobs: int
 
 
-class Upkeep:
+class RetentionWorker:
     """One round after another; rounds of several processes do not harm each other.
 
     Args:
@@ -87,20 +87,20 @@ class Upkeep:
             if is_wanted() and time.monotonic() >= due_at_s:
                 try:
                     done = await self.run_once()
-                    logger.info("upkeep: %s", done)
+                    logger.info("retention: %s", done)
                 except Exception:
-                    logger.exception("upkeep failed; the next round tries again")
+                    logger.exception("retention failed; the next round tries again")
                 due_at_s = time.monotonic() + every_s
             await asyncio.sleep(look_s)
 
-    async def run_once(self) -> Tidied:
+    async def run_once(self) -> RetentionReport:
         """Do one round.
 
         Raises:
             NotReady: the database or the blob store does not answer.
         """
         before = self._before(self._settings.keep_events_days)
-        return Tidied(
+        return RetentionReport(
             images=await self._database.run(self._delete_images),
             latents=await self._database.run(self._delete_latents),
             events=await self._database.run(self._delete_events),
@@ -168,33 +168,33 @@ class Upkeep:
                 return count
 
     async def _delete_blobs(self) -> int:
-        count = await asyncio.to_thread(self._blobs.delete_torn, FOLDERS, self._now() - GRACE)
+        count = await asyncio.to_thread(self._blobs.delete_partial, FOLDERS, self._now() - GRACE)
         seen = 0
-        strangers: list[str] = []
+        unknown: list[str] = []
         for folder in FOLDERS:
             async for chunk in self._blobs.list_folder(folder):
-                found = await self._database.run(self._leftovers, folder, chunk)
+                found = await self._database.run(self._orphans, folder, chunk)
                 await self._delete_keys(found.unneeded)
                 count += len(found.unneeded)
                 seen += len(chunk)
-                strangers += found.strangers
-        if len(strangers) > max(_MAX_STRANGERS, _MAX_STRANGERS_SHARE * seen):
+                unknown += found.unknown
+        if len(unknown) > max(_MAX_UNKNOWN, _MAX_UNKNOWN_SHARE * seen):
             # Rather another database's store than so many crashes.
             logger.error(
                 "%d of %d stored objects are unknown to the database and were left alone; "
                 "do CASCADE_DATABASE_URL and CASCADE_BLOB_URL belong together?",
-                len(strangers),
+                len(unknown),
                 seen,
             )
             return count
-        await self._delete_keys(strangers)
-        return count + len(strangers)
+        await self._delete_keys(unknown)
+        return count + len(unknown)
 
-    def _leftovers(self, folder: str, chunk: list[BlobInfo]) -> Leftovers:
+    def _orphans(self, folder: str, chunk: list[BlobInfo]) -> Orphans:
         since = self._before(self._settings.keep_events_days)
         old = [info.key for info in chunk if info.modified_at < self._now() - GRACE]
         with self._database.reading() as connection:
-            return find_leftovers(connection, folder, old, since)
+            return find_orphans(connection, folder, old, since)
 
     async def _delete_keys(self, keys: list[str]) -> None:
         for start in range(0, len(keys), _BATCH):

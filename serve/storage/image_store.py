@@ -55,8 +55,7 @@ class ImageStore:
                 return False
             add_cost(connection, row["job_id"], stage, seconds)
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
-            data = {name: row[name] for name in names} | {"url": f"/v1/images/{image_id}"}
-            append_event(connection, row["job_id"], "image", data)
+            append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
         return True
 
     def delete(self, image_id: str) -> DeletedImage | None:
@@ -200,9 +199,9 @@ def _preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:
     query = select(events.c.data).where(
         events.c.job_id == image.job_id, events.c.type == "progress"
     )
-    urls = [
-        data["preview_url"]
+    names = [
+        data["preview"]
         for data in connection.execute(query).scalars()
-        if data["index"] == image.index and "preview_url" in data
+        if data["index"] == image.index and "preview" in data
     ]
-    return tuple(dict.fromkeys(url.rpartition("/")[2] for url in urls))
+    return tuple(dict.fromkeys(names))

@@ -87,8 +87,7 @@ class JobStore(JobQueries):
         data: dict[str, Any] = {"stage": stage, "step": step, "steps": steps, "index": index}
         values = {"stage": stage, "step": step, "steps": steps, "image_index": index}
         if preview_key is not None:
-            name = preview_name(job_id, preview_key)
-            data["preview_url"] = f"/v1/jobs/{job_id}/previews/{name}"
+            data["preview"] = preview_name(job_id, preview_key)
         with self._connections.writing() as connection:
             if update_open(connection, job_id, values):
                 append_event(connection, job_id, "progress", data)

@@ -162,7 +162,7 @@ class RetryingBlobs:
         return await try_once(self._written(key, data), key) is True
 
     async def try_delete(self, key: str) -> None:
-        """Remove an object; one that is left behind is removed by the next round of upkeep."""
+        """Remove an object; retention removes one that is left behind."""
         await try_once(self._blobs.delete(key), f"the removal of {key}")
 
     async def _written(self, key: str, data: bytes) -> bool:

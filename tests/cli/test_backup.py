@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serve.cli.backup import print_report
-from serve.maintenance.backup import Moved
+from serve.maintenance.backup import BackupReport
 from tests.cli.cascade import Cascade
 
 
@@ -51,12 +51,14 @@ def test_an_empty_path_does_not_import_the_current_folder(
 @pytest.mark.parametrize(
     ("moved", "told"),
     [
-        (Moved(jobs=1, files=1, size_bytes=100_000), "added: 1 job, 1 file, 0.1 MB"),
-        (Moved(known_jobs=1), "added: 0 jobs, 0 files, 0.0 MB; 1 job was here already"),
-        (Moved(known_jobs=2), "added: 0 jobs, 0 files, 0.0 MB; 2 jobs were here already"),
+        (BackupReport(jobs=1, files=1, size_bytes=100_000), "added: 1 job, 1 file, 0.1 MB"),
+        (BackupReport(known_jobs=1), "added: 0 jobs, 0 files, 0.0 MB; 1 job was here already"),
+        (BackupReport(known_jobs=2), "added: 0 jobs, 0 files, 0.0 MB; 2 jobs were here already"),
     ],
 )
-def test_one_is_not_many(moved: Moved, told: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_is_not_many(
+    moved: BackupReport, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     print_report(moved, "added")
     assert capsys.readouterr().out.strip() == told
 

@@ -130,12 +130,12 @@ class ImageStream(EventStream):
         data = event.data
         index, stage, step = data["index"], data["stage"], data["step"]
         is_wanted = (stage, step) in self._wanted and (index, stage, step) not in self._partials
-        if not is_wanted or "preview_url" not in data:
+        if not is_wanted or "preview" not in data:
             return None
         self._partials.add((index, stage, step))  # a stage that runs again sends it again
-        name = data["preview_url"].rpartition("/")[2]
+        key = preview_key_from_name(self._job_id, data["preview"])
         try:
-            preview = await self._services.blobs.get(preview_key_from_name(self._job_id, name))
+            preview = await self._services.blobs.get(key)
         except NotFound:
             return None
         convert = self._services.conversions.run

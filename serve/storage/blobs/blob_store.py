@@ -17,7 +17,7 @@ from obstore.store import LocalStore, from_url
 
 from cascade_core.errors import Gone, NotFound, NotReady
 
-_TORN_NAME = re.compile(r"[A-Za-z0-9_.~-]+#\d+")
+_PARTIAL_NAME = re.compile(r"[A-Za-z0-9_.~-]+#\d+")
 _PROBE_KEY = "probe"
 _LIST_CHUNK = 1000
 _MAX_REASON_CHARS = 300
@@ -108,7 +108,7 @@ class BlobStore:
         except (BaseError, OSError) as error:
             raise _unreachable(error) from error
 
-    def delete_torn(self, folders: Iterable[str], before: datetime) -> int:
+    def delete_partial(self, folders: Iterable[str], before: datetime) -> int:
         """Delete what a process killed while it wrote left in folders; returns how many files.
 
         obstore writes to ``<key>#<number>`` first and does not list that. Remote stores keep no
@@ -120,7 +120,7 @@ class BlobStore:
         for path in chain.from_iterable((self._folder / name).glob("*#*") for name in folders):
             with suppress(FileNotFoundError):  # complete in this moment
                 is_old = path.stat().st_mtime < before.timestamp()
-                if is_old and _TORN_NAME.fullmatch(path.name):
+                if is_old and _PARTIAL_NAME.fullmatch(path.name):
                     path.unlink()
                     count += 1
         return count

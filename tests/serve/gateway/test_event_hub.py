@@ -12,8 +12,9 @@ import pytest
 from fastapi import FastAPI
 
 from serve.gateway.event_hub import EventHub
+from serve.gateway.sse import event_body
 from serve.storage.database import Database
-from serve.storage.records import EventRow, NewJob
+from serve.storage.records import EventRow, NewJob, utc_now
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
 
@@ -262,3 +263,22 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     async with asyncio.timeout(HANG_S):
         assert [event.type async for event in stream] == ["succeeded"]
     await hub.close()
+
+
+@pytest.mark.parametrize(
+    ("event_type", "data", "body"),
+    [
+        ("queued", {"position": 0}, {"position": 0}),
+        ("progress", {"step": 1}, {"step": 1}),
+        (
+            "progress",
+            {"step": 1, "preview": "0-c-1.webp"},
+            {"step": 1, "preview_url": "/v1/jobs/J1/previews/0-c-1.webp"},
+        ),
+        ("image", {"id": "I1"}, {"id": "I1", "url": "/v1/images/I1"}),
+    ],
+)
+def test_clients_get_urls_that_the_stored_events_do_not_hold(
+    event_type: str, data: dict[str, Any], body: dict[str, Any]
+) -> None:
+    assert event_body(EventRow(1, "J1", event_type, data, utc_now())) == body

@@ -116,7 +116,7 @@ async def is_latent_there(latent_id: str, database: Database, blobs: BlobStore) 
 
 def shown(database: Database, job_id: str) -> list[tuple[str, int, bool]]:
     return [
-        (event.data["stage"], event.data["step"], "preview_url" in event.data)
+        (event.data["stage"], event.data["step"], "preview" in event.data)
         for event in database.events.of_job(job_id)
         if event.type == "progress"
     ]

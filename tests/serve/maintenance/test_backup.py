@@ -16,7 +16,7 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from serve.gateway.event_hub import EventHub
 from serve.maintenance import archive
-from serve.maintenance.backup import Moved, export_jobs, import_jobs, is_entry
+from serve.maintenance.backup import BackupReport, export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -69,7 +69,7 @@ async def fill(stores: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> li
     return [first, variation, failed, still_open]
 
 
-async def export(stores: Stores, path: Path) -> Moved:
+async def export(stores: Stores, path: Path) -> BackupReport:
     with archive.writing(path) as write:
         return await export_jobs(*stores, write)
 
@@ -145,7 +145,7 @@ async def test_importing_again_changes_nothing(
     there[0].images.delete(first.images[0].id)
     before = rows(there[0])
     moved = await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
-    assert moved == Moved(known_jobs=3)
+    assert moved == BackupReport(known_jobs=3)
     assert rows(there[0]) == before
 
 
@@ -227,7 +227,7 @@ async def test_names_that_are_not_ours_are_not_stored(
             "images/a.png",
         )
     ]
-    assert await import_jobs(*there, entries) == Moved()
+    assert await import_jobs(*there, entries) == BackupReport()
     assert await everything(there[1]) == {}
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from cascade_core.errors import NotReady
 from serve.gateway.event_hub import EventHub
-from serve.maintenance.retention import GRACE, Tidied, Upkeep
+from serve.maintenance.retention import GRACE, RetentionReport, RetentionWorker
 from serve.settings import Settings
 from serve.storage.blobs.blob_keys import handoff_key, image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
@@ -52,11 +52,13 @@ async def no_workflows(_before: datetime) -> int:
 def tidy(database: Database, blobs: BlobStore) -> Round:
     """Does a round as if it were ``later``."""
 
-    async def tidy(later: timedelta, **settings: Any) -> Tidied:
+    async def tidy(later: timedelta, **settings: Any) -> RetentionReport:
         def now() -> datetime:
             return utc_now() + later
 
-        return await Upkeep(database, blobs, Settings(**settings), no_workflows, now).run_once()
+        return await RetentionWorker(
+            database, blobs, Settings(**settings), no_workflows, now
+        ).run_once()
 
     return tidy
 
@@ -99,7 +101,7 @@ async def test_what_is_needed_stays_when_nothing_is_set(
     job = await finished(n=2)
     variation = await finished(kind="vary_details", latent_id=job.images[0].latent_id)
     before = await keys(blobs)
-    assert await tidy(timedelta(days=1)) == Tidied(0, 0, 0, 0, 0)
+    assert await tidy(timedelta(days=1)) == RetentionReport(0, 0, 0, 0, 0)
     assert await keys(blobs) == before
     assert is_deleted(database, job) == is_deleted(database, variation) == (False, False)
 
@@ -153,17 +155,19 @@ async def test_a_file_that_a_kill_tore_goes_after_the_grace_period(
 ) -> None:
     blobs = BlobStore((tmp_path / "blobs").as_uri())
     await blobs.put("images/whole.png", b"x")
-    torn = tmp_path / "blobs" / "images" / "torn.png#1"  # how obstore names what it still writes
-    torn.write_bytes(b"x")
+    partial = tmp_path / "blobs" / "images" / "torn.png#1"  # how obstore names what it still writes
+    partial.write_bytes(b"x")
     settings = Settings()
-    assert (await Upkeep(database, blobs, settings, no_workflows, utc_now).run_once()).blobs == 0
-    assert torn.exists()
+    assert (
+        await RetentionWorker(database, blobs, settings, no_workflows, utc_now).run_once()
+    ).blobs == 0
+    assert partial.exists()
 
     def later() -> datetime:
         return utc_now() + AFTER_GRACE
 
-    await Upkeep(database, blobs, settings, no_workflows, later).run_once()
-    assert not torn.exists()
+    await RetentionWorker(database, blobs, settings, no_workflows, later).run_once()
+    assert not partial.exists()
 
 
 async def test_files_of_others_in_the_folder_of_the_store_stay(
@@ -180,7 +184,7 @@ async def test_files_of_others_in_the_folder_of_the_store_stay(
     def later() -> datetime:
         return utc_now() + AFTER_GRACE
 
-    await Upkeep(database, blobs, Settings(), no_workflows, later).run_once()
+    await RetentionWorker(database, blobs, Settings(), no_workflows, later).run_once()
     assert all(file.exists() for file in theirs)
 
 
@@ -201,17 +205,17 @@ async def test_a_round_that_fails_is_followed_by_the_next(
 ) -> None:
     outcomes = [NotReady("the blob store does not answer")]
     second_round = asyncio.Event()
-    upkeep = Upkeep(database, blobs, Settings(), delete_workflows=no_workflows)
-    real = upkeep.run_once
+    retention = RetentionWorker(database, blobs, Settings(), delete_workflows=no_workflows)
+    real = retention.run_once
 
-    async def run_once() -> Tidied:
+    async def run_once() -> RetentionReport:
         if outcomes:
             raise outcomes.pop()
         second_round.set()
         return await real()
 
-    monkeypatch.setattr(upkeep, "run_once", run_once)
-    running = asyncio.create_task(upkeep.run_forever(lambda: True, every_s=0.001, look_s=0.001))
+    monkeypatch.setattr(retention, "run_once", run_once)
+    running = asyncio.create_task(retention.run_forever(lambda: True, every_s=0.001, look_s=0.001))
     await asyncio.wait_for(second_round.wait(), HANG_S)
     assert not running.done()
     running.cancel()
@@ -232,9 +236,9 @@ async def test_rounds_are_done_only_by_the_process_that_is_to_do_them(
         looks_before_round.append(looks)
         done.set()
 
-    upkeep = Upkeep(database, blobs, Settings(), delete_workflows=no_workflows)
-    monkeypatch.setattr(upkeep, "run_once", run_once)
-    running = asyncio.create_task(upkeep.run_forever(is_wanted, look_s=0.001))
+    retention = RetentionWorker(database, blobs, Settings(), delete_workflows=no_workflows)
+    monkeypatch.setattr(retention, "run_once", run_once)
+    running = asyncio.create_task(retention.run_forever(is_wanted, look_s=0.001))
     await asyncio.wait_for(done.wait(), HANG_S)
     running.cancel()
     assert looks_before_round == [4]
@@ -280,7 +284,7 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
     job = await finished()
     assert (await tidy(timedelta(days=6))).events == 0
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))
-    assert (await tidy(timedelta(days=8))) == Tidied(0, 0, 3, 0, 1)
+    assert (await tidy(timedelta(days=8))) == RetentionReport(0, 0, 3, 0, 1)
     assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
     assert await blobs.exists(image_key(job.images[0].id, "png"))
     hub = EventHub(database)
@@ -294,5 +298,5 @@ async def test_events_and_previews_of_an_open_job_stay(
     job = make_job()
     database.jobs.insert(job)
     await fake_jobs.make_image(job.id)
-    assert await tidy(timedelta(days=365)) == Tidied(0, 0, 0, 0, 0)
+    assert await tidy(timedelta(days=365)) == RetentionReport(0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))

@@ -167,7 +167,7 @@ def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job:
         "step": 3,
         "steps": 20,
         "index": 0,
-        "preview_url": f"/v1/jobs/{job_id}/previews/0-c-3.webp",
+        "preview": "0-c-3.webp",
     }
 
 

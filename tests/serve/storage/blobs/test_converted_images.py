@@ -14,7 +14,7 @@ from fastapi import FastAPI
 
 from cascade_core.images.image_files import convert_image
 from serve.gateway.dependencies import Services
-from serve.maintenance.retention import GRACE, Upkeep
+from serve.maintenance.retention import GRACE, RetentionWorker
 from serve.storage.blobs import converted_images as conversions
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -146,7 +146,7 @@ async def test_copies_of_a_picture_that_is_gone_are_found_by_the_upkeep_and_othe
         return 0
 
     later: Callable[[], Any] = lambda: utc_now() + 2 * GRACE + timedelta(seconds=1)  # noqa: E731
-    await Upkeep(database, blobs, services.settings, no_workflows, later).run_once()
+    await RetentionWorker(database, blobs, services.settings, no_workflows, later).run_once()
     assert await stored(blobs) == {
         f"images/{kept}{rest}" for rest in (".png", ".webp", "~bare.png")
     }

@@ -6,23 +6,19 @@
 from __future__ import annotations
 
 import ast
-import pkgutil
 import re
 from collections.abc import Callable, Iterator, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from fastapi import APIRouter
 from fastapi.routing import APIRoute
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
 
-import serve.gateway.openai
-import serve.gateway.routes
 from bot.settings import Settings as BotSettings
 from bot.settings import variable
 from cascade_core.errors import all_errors
+from serve.gateway.application import ROUTERS
 from serve.gateway.auth.permissions import Creator, Editor, Reader, Viewer
 from serve.responses.errors import STATUS
 from serve.settings import all_variables
@@ -158,10 +154,7 @@ def _routes() -> Iterator[APIRoute]:
     """Yield the documented routes, by path."""
     found = [
         route
-        for package in (serve.gateway.routes, serve.gateway.openai)
-        for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}.")
-        for router in [getattr(import_module(module.name), "router", None)]
-        if isinstance(router, APIRouter)
+        for router in ROUTERS
         for route in router.routes
         if isinstance(route, APIRoute) and route.include_in_schema
     ]

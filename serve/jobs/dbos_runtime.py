@@ -27,7 +27,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     """Start DBOS in this process; it resumes what this executor left unfinished.
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
-    DBOS refuses records that it cannot read; :func:`serve.jobs.recovery.start_stranded` starts
+    DBOS refuses records that it cannot read; :func:`serve.jobs.recovery.start_orphaned` starts
     their jobs anew.
     """
     refuse_pickles()

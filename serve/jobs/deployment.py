@@ -20,9 +20,9 @@ from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
-from serve.jobs.dispatcher import StageCalls
+from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
-from serve.jobs.preview_check import Gate
+from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.recovery import Recovery
 from serve.jobs.stage_client import StageClient
 from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
@@ -80,15 +80,15 @@ class Jobs:
         kept = family.kept
         previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
         queues, queue_metrics = self._queues, self._queue_metrics
-        self._calls = StageCalls(self._database, clients, previewer, queues, queue_metrics)
+        self._dispatcher = Dispatcher(self._database, clients, previewer, queues, queue_metrics)
         self._workflow = JobWorkflow(
             family,
             self._database,
             blobs,
-            self._calls,
+            self._dispatcher,
             self._demand,
             checkpoint.fingerprint if settings.reuse_latents else None,
-            Gate(moderator, settings.previews > 0, self._database, blobs),
+            PreviewCheck(moderator, settings.previews > 0, self._database, blobs),
             self._metrics,
         )
         # A client must not wait for its answer behind the work of hundreds of jobs.
@@ -99,13 +99,13 @@ class Jobs:
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(leases, name, self._start)
-        monitor = StageMonitor(self._database, handles, self._queues, self._calls.set_outages)
+        monitor = StageMonitor(self._database, handles, self._queues, self._dispatcher.set_outages)
         retention = RetentionWorker(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),
             asyncio.create_task(every(LOOK_EVERY_S, monitor.look)),
             asyncio.create_task(every(COUNT_EVERY_S, self._count_jobs)),
-            asyncio.create_task(retention.run_forever(lambda: recovery.leads)),
+            asyncio.create_task(retention.run_forever(lambda: recovery.is_leader)),
         ]
 
     async def submit(

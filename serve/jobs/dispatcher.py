@@ -26,11 +26,11 @@ from serve.telemetry.metrics import QueueMetrics
 logger = logging.getLogger(__name__)
 
 
-class StageCalls:
-    """What the jobs of this process ask of the stages.
+class Dispatcher:
+    """Calls the stages for the jobs of this process.
 
     Args:
-        database: where deaths of replicas are counted.
+        database: where crashes of replicas are counted.
         stages: the client of each stage.
         previewer: the client that draws kept outputs small; None if the family keeps none.
         queues: the fair queue of each stage.
@@ -103,12 +103,12 @@ class StageCalls:
                 task.cancel()
 
     def give_up(self, job_id: str) -> None:
-        """Stop the other images of a job that one of them has failed."""
+        """Stop the other images of a job after one of them has failed the job."""
         self._given_up.add(job_id)
         self.stop(job_id)
 
     def is_given_up(self, job_id: str) -> bool:
-        """Tell whether an image of this job has failed it."""
+        """Return True if an image of this job has failed the job."""
         return job_id in self._given_up
 
     def forget(self, job_id: str) -> None:
@@ -116,7 +116,7 @@ class StageCalls:
         self._given_up.discard(job_id)
 
     def set_outages(self, stages: set[str]) -> None:
-        """Fail the calls of stages that do not start, those under way and those to come."""
+        """Fail the running and all further calls of stages that do not start."""
         self._outages = stages
         for calls in list(self._running.values()):
             for task, stage in calls.items():
@@ -171,7 +171,7 @@ class StageCalls:
 
     @contextmanager
     def _sparing_replicas(self, job: OpenJob) -> Iterator[None]:
-        """Stop a job's other images when one has taken replicas along, as each would do."""
+        """Stop a job's other images when one has crashed replicas, as each image would."""
         try:
             yield
         except StageLost:  # before its slot is free, as the next image gets it at once

@@ -1,4 +1,4 @@
-"""Between Stages C and B: what the checkers have to say about a composition."""
+"""Checks each composition between Stages C and B, if a content checker sees previews."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
 
 
-class Gate:
-    """Lets compositions pass to Stage B that no checker has anything against.
+class PreviewCheck:
+    """Refuses compositions that a checker objects to.
 
     Args:
         moderator: asks the checkers.
-        shows_previews: clients may see what has passed.
+        shows_previews: clients may see previews of allowed compositions.
         database, blobs: where refused latents are removed from.
     """
 
@@ -33,8 +33,8 @@ class Gate:
         self._blobs = RetryingBlobs(blobs)
 
     @property
-    def is_watched(self) -> bool:
-        """Tell whether checkers look at compositions: until then, nobody else may see them."""
+    def is_required(self) -> bool:
+        """True if a checker sees previews; clients must not see a composition before it."""
         return self._moderator.sees_previews
 
     async def check(self, job: OpenJob, index: int, preview: bytes) -> None:
@@ -46,8 +46,8 @@ class Gate:
         """
         await self._moderator.check_preview(preview, job.request.for_image(index), job.owner)
 
-    async def wipe(self, job_id: str) -> None:
-        """Remove what a refused job leaves: its own latents that became no picture."""
+    async def discard(self, job_id: str) -> None:
+        """Delete the latents that a refused job made itself and that became no image."""
         for latent_id in await self._database.images.do(
             ImageStore.discard_latents_without_image, job_id
         ):

@@ -1,6 +1,7 @@
-"""Jobs that no process works on: found and started again by the process that holds the lease.
+"""Recovers jobs that lost their process: adopts them, starts orphans, fails overdue ones.
 
-All of it may be done twice without harm: DBOS runs a workflow of one id once.
+The process that holds the lease does this for all processes of its release. Doing it twice is
+harmless: DBOS runs a workflow of one id once.
 """
 
 from __future__ import annotations
@@ -14,25 +15,28 @@ from typing import Final
 
 from dbos import DBOS
 
-from serve.jobs.deadlines import end_ownerless
+from serve.jobs.deadlines import deadline_exceeded
 from serve.periodic import every
 from serve.storage.database import Database
 from serve.storage.leases import RENEW_EVERY_S, LeaseStore
 
-STRANDED_AFTER: Final = timedelta(seconds=5)
-"""A younger job is about to be started by the process that accepted it."""
-RESCUE_EVERY_S: Final = 2.0
+ORPHANED_AFTER: Final = timedelta(seconds=5)
+"""The process that accepted a job is about to start it while the job is younger than this."""
+OVERDUE_AFTER: Final = timedelta(seconds=60)
+"""The process that runs a job ends it at its deadline. A job that is open for so long after its
+deadline has lost its process and cannot be resumed."""
+RECOVER_EVERY_S: Final = 2.0
 _FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
 logger = logging.getLogger(__name__)
 
 
 class Recovery:
-    """Shows that a process lives; with the lease, it takes up what others left and ends late jobs.
+    """Renews a process's heartbeat and lease; recovers jobs while the process holds the lease.
 
     Args:
-        leases: the processes that run jobs.
-        name: this one's executor id.
+        leases: the heartbeats of the processes that run jobs.
+        name: the executor id of this process.
         start: starts a recorded job's workflow.
     """
 
@@ -42,50 +46,56 @@ class Recovery:
         self._leases = leases
         self._name = name
         self._start = start
-        self._leads = False
-        # A thread of its own: under load the others are busy for longer than a sign of life may be
-        # late, and then the jobs would go to another replica although this one works on them.
-        self._beating = ThreadPoolExecutor(1, "beat")
+        self._is_leader = False
+        # A separate thread: under load the other threads are busy for longer than a heartbeat may
+        # be late. The jobs would then go to another replica although this one works on them.
+        self._heartbeat = ThreadPoolExecutor(1, "heartbeat")
 
     @property
-    def leads(self) -> bool:
-        """Return True while this process holds the lease on what one process does for all."""
-        return self._leads
+    def is_leader(self) -> bool:
+        """True while this process holds the lease on the work that one process does for all."""
+        return self._is_leader
 
     def run(self) -> list[asyncio.Task[None]]:
         """Begin; the tasks go on until they are cancelled."""
-        # Apart from each other, and from what asks Ray: nothing may hold up a sign of life.
+        # Separate tasks, as nothing may delay a heartbeat.
         return [
-            asyncio.create_task(every(RENEW_EVERY_S, self._beat)),
-            asyncio.create_task(every(RESCUE_EVERY_S, self._rescue)),
+            asyncio.create_task(every(RENEW_EVERY_S, self._renew)),
+            asyncio.create_task(every(RECOVER_EVERY_S, self._recover)),
         ]
 
-    async def _beat(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._beating, self._show_life)
+    async def _renew(self) -> None:
+        loop = asyncio.get_running_loop()
+        renewed = loop.run_in_executor(self._heartbeat, self._leases.renew, self._name)
+        self._is_leader = await renewed
 
-    def _show_life(self) -> None:
-        self._leads = self._leases.renew(self._name)
-
-    async def _rescue(self) -> None:
-        if self._leads:
+    async def _recover(self) -> None:
+        if self._is_leader:
             database = self._leases.database
-            await database.run(end_ownerless, database)
-            await start_stranded(database, self._start)
-            await adopt(self._leases, self._name)
+            await database.run(fail_overdue, database)
+            await start_orphaned(database, self._start)
+            await adopt_expired(self._leases, self._name)
 
 
-async def start_stranded(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
-    """Start open jobs that no workflow works on, from our own records.
+def fail_overdue(database: Database) -> None:
+    """Fail the open jobs that no process ended at their deadline."""
+    for job_id in database.deadlines.overdue_ids(OVERDUE_AFTER):
+        if database.jobs.finish(job_id, "failed", deadline_exceeded().to_dict()):
+            logger.error("job %s was still open long after its deadline", job_id)
+
+
+async def start_orphaned(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
+    """Start open jobs that have no workflow, from our own records.
 
     Their process died right after it recorded them, or their workflow failed without ending the
-    job: DBOS could not read its records. The steps look for what was made before. Jobs of a later
+    job because DBOS could not read its records. The steps look for earlier results. Jobs of a later
     release are left to its processes.
 
     Args:
         database: where the jobs are.
         start: starts a recorded job's workflow.
     """
-    open_ids = await database.run(database.jobs.runnable_ids, STRANDED_AFTER)
+    open_ids = await database.run(database.jobs.runnable_ids, ORPHANED_AFTER)
     if not open_ids:
         return
     known = await DBOS.list_workflows_async(
@@ -96,14 +106,14 @@ async def start_stranded(database: Database, start: Callable[[str], Awaitable[No
         await DBOS.delete_workflows_async(failed, delete_children=True)
     missing = set(open_ids) - {workflow.workflow_id for workflow in known}
     for job_id in sorted(missing.union(failed)):
-        logger.warning("taking up job %s, which no process has started", job_id)
+        logger.warning("starting orphaned job %s", job_id)
         await start(job_id)
 
 
-async def adopt(leases: LeaseStore, own_name: str) -> None:
-    """Hand the workflows of processes that are gone to those that are there.
+async def adopt_expired(leases: LeaseStore, own_name: str) -> None:
+    """Hand the workflows of expired processes to the running ones.
 
-    Those of jobs of a later release are left to its processes.
+    Workflows of jobs of a later release are left to its processes.
     """
     for name, heartbeat_at in leases.expired(own_name).items():
         pending = await DBOS.list_workflows_async(
@@ -113,7 +123,7 @@ async def adopt(leases: LeaseStore, own_name: str) -> None:
         later = await _of_later_releases(leases.database, ids)
         for workflow_id in ids:
             if workflow_id not in later:
-                logger.warning("adopting %s of %s, which is gone", workflow_id, name)
+                logger.warning("adopting %s of expired process %s", workflow_id, name)
                 await DBOS.resume_workflow_async(workflow_id)
         if not later:
             await leases.database.run(leases.remove, name, heartbeat_at)

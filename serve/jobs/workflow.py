@@ -32,8 +32,8 @@ from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadlines import in_time
-from serve.jobs.dispatcher import StageCalls
-from serve.jobs.preview_check import Gate
+from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.stage_outputs import StageOutputs, description
 from serve.jobs.stored_latents import LatentReuse
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
@@ -65,7 +65,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         calls: the way to the stages.
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
-        gate: what Stage C composed passes it before Stage B.
+        preview_check: what Stage C composed passes it before Stage B.
         metrics: counts ended jobs and measures hand-offs.
     """
 
@@ -74,10 +74,10 @@ class JobWorkflow(DBOSConfiguredInstance):
         family: Family,
         database: Database,
         blobs: BlobStore,
-        calls: StageCalls,
+        calls: Dispatcher,
         demand: Demand,
         reusable: str | None,
-        gate: Gate,
+        preview_check: PreviewCheck,
         metrics: JobMetrics,
     ) -> None:
         super().__init__(INSTANCE_NAME)
@@ -86,9 +86,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._blobs = RetryingBlobs(blobs)
         self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
         self._latents = LatentReuse(family, database, blobs, reusable)
-        self._calls = calls
+        self._dispatcher = calls
         self._demand = demand
-        self._gate = gate
+        self._preview_check = preview_check
         self._metrics = metrics
         self._open_jobs: dict[str, OpenJob] = {}
         self._begun: set[str] = set()
@@ -99,7 +99,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
-                :func:`serve.jobs.recovery.start_stranded` starts it anew.
+                :func:`serve.jobs.recovery.start_orphaned` starts it anew.
         """
         context = await self._context(job_id)
         with (
@@ -118,7 +118,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Cancelled:
                 state = "cancelled"
             except ContentRefused as refusal:
-                await self._gate.wipe(job_id)
+                await self._preview_check.discard(job_id)
                 state, error = "failed", refusal.to_dict()
             except CascadeError as failure:
                 state, error = "failed", failure.to_dict()
@@ -150,7 +150,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         source = None if before is None else await self._outputs.read(job, index, before)
         with _checked(before, source):
             if before is not None and before.keeps_output:
-                await self._pass_gate(job, index, before, source or b"")
+                await self._check_preview(job, index, before, source or b"")
             if stage.keeps_output and (data := await self._reused(job, index)) is not None:
                 await self._outputs.write(job, index, stage, data, 0.0, "reused")
                 return 0.0
@@ -167,7 +167,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
         self._open_jobs.pop(job_id, None)
-        self._calls.stop(job_id)
+        self._dispatcher.stop(job_id)
 
     async def _run_images(self, job_id: str) -> None:
         job = await self._open(job_id)
@@ -190,7 +190,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         route = self._family.route(job.request)
         work = {stage.name: stage.work(job.request) for stage in route}
         kept = self._family.kept
-        if kept is not None and self._gate.is_watched:
+        if kept is not None and self._preview_check.is_required:
             work.setdefault(kept.name, PREVIEW_WORK)
         with self._demand.image(work) as done:
             for number, stage in enumerate(route):
@@ -214,7 +214,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return an equal latent that was made before, for this image."""
         return await self._latents.find(job.request.for_image(index), job)
 
-    async def _pass_gate(self, job: OpenJob, index: int, stage: StageSpec, output: bytes) -> None:
+    async def _check_preview(
+        self, job: OpenJob, index: int, stage: StageSpec, output: bytes
+    ) -> None:
         """Have a composition checked; one that is refused stops the job's other images, too.
 
         Args:
@@ -223,17 +225,17 @@ class JobWorkflow(DBOSConfiguredInstance):
             stage: that composed it.
             output: of that stage.
         """
-        if not self._gate.is_watched:
+        if not self._preview_check.is_required:
             return
         try:
             async with in_time(self._database, job.id):
                 opened = self._still_open(job.id)
-                preview = await self._calls.preview(opened, index, stage, output)
-                await self._gate.check(job, index, preview)
+                preview = await self._dispatcher.preview(opened, index, stage, output)
+                await self._preview_check.check(job, index, preview)
         except ContentRefused:
-            self._calls.give_up(job.id)
+            self._dispatcher.give_up(job.id)
             raise
-        if self._gate.shows_previews and stage in self._family.route(job.request):
+        if self._preview_check.shows_previews and stage in self._family.route(job.request):
             steps = stage.steps(job.request)
             await self._show(job.id, index, stage.name, steps, steps, preview)
 
@@ -250,7 +252,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     def _forget(self, job_id: str) -> OpenJob | None:
         """Drop what this process knows of a job that it no longer runs; returns the job."""
-        self._calls.forget(job_id)
+        self._dispatcher.forget(job_id)
         self._begun.discard(job_id)
         self._outputs.forget(job_id)
         return self._open_jobs.pop(job_id, None)
@@ -266,7 +268,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         job = self._open_jobs.get(job_id)
         if job is None:
             job = await self._database.jobs.do(JobStore.open_job, job_id)
-        if job is None or self._calls.is_given_up(job_id):
+        if job is None or self._dispatcher.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         self._open_jobs[job_id] = job
         return job
@@ -274,7 +276,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     def _still_open(self, job_id: str) -> OpenJob:
         """Return a job whose step has begun; Cancelled if the job has ended since."""
         job = self._open_jobs.get(job_id)
-        if job is None or self._calls.is_given_up(job_id):
+        if job is None or self._dispatcher.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         return job
 
@@ -296,7 +298,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         async with in_time(self._database, job_id):
             job = self._still_open(job_id)
             with span(f"stage {stage.name}", image=index):
-                result = await self._calls.call(job, index, stage, source, on_message)
+                result = await self._dispatcher.call(job, index, stage, source, on_message)
             return result.data, result.seconds
 
     async def _progress(
@@ -313,7 +315,7 @@ class JobWorkflow(DBOSConfiguredInstance):
                     self._begun.add(job_id)
             return
         preview = message.get("preview")
-        if self._gate.is_watched and self._family.leads_to_kept(stage):
+        if self._preview_check.is_required and self._family.leads_to_kept(stage):
             preview = None  # it is shown when it is checked
         await self._show(job_id, index, stage.name, message["step"], message["steps"], preview)
 

@@ -18,9 +18,9 @@ from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.checker import Checker
 from serve.jobs.dbos_runtime import launch_dbos
-from serve.jobs.dispatcher import StageCalls
+from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
-from serve.jobs.preview_check import Gate
+from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
@@ -86,17 +86,17 @@ class Previewer:
         return StageResult(PREVIEW, 0.0)
 
 
-def stage_calls(
+def make_dispatcher(
     database: Database,
     stages: Mapping[str, Stage],
     queues: dict[str, FairQueue] | None = None,
     previewer: Previewer | None = None,
-) -> StageCalls:
+) -> Dispatcher:
     """Return the way to stages, one image at a time; a test may exchange a stage later."""
     queues = queues or {name: FairQueue(1) for name in stages}
     clients = cast(dict[str, StageClient], stages)
     drawer = cast(StageClient, previewer or Previewer())
-    return StageCalls(database, clients, drawer, queues, QueueMetrics())
+    return Dispatcher(database, clients, drawer, queues, QueueMetrics())
 
 
 @asynccontextmanager
@@ -107,18 +107,20 @@ async def launched(
     stages: Mapping[str, Stage],
     checkers: Sequence[Checker] = (),
     demand: Demand | None = None,
-    calls: StageCalls | None = None,
+    calls: Dispatcher | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
-    gate = Gate(Moderator(checkers, RefusalMetrics().refused), True, database, blobs)
+    preview_check = PreviewCheck(
+        Moderator(checkers, RefusalMetrics().refused), True, database, blobs
+    )
     workflow = JobWorkflow(
         STABLE_CASCADE,
         database,
         blobs,
-        calls or stage_calls(database, stages),
+        calls or make_dispatcher(database, stages),
         demand or Demand(STABLE_CASCADE.names),
         "f1",
-        gate,
+        preview_check,
         JobMetrics(),
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.

@@ -12,7 +12,7 @@ from sqlalchemy import create_engine, text
 
 from serve.gateway.event_hub import EventHub
 from serve.jobs.deployment import Jobs
-from serve.jobs.recovery import start_stranded
+from serve.jobs.recovery import start_orphaned
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -27,7 +27,7 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
     make_job: Callable[..., NewJob],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serve.jobs.recovery.STRANDED_AFTER", timedelta())
+    monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
     job, stages = make_job(), {name: Stage(name) for name in ("c", "b", "a")}
     async with launched(database, database_url, blobs, stages) as workflow:
         jobs = object.__new__(Jobs)  # its constructor needs a replica of Ray Serve
@@ -40,7 +40,7 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO workflow_status"))
         async with asyncio.timeout(HANG_S):
-            await start_stranded(database, jobs._start)
+            await start_orphaned(database, jobs._start)
             await EventHub(database).wait_until_ended(job.id, HANG_S)
         engine.dispose()
     ended = database.jobs.get(job.id)

@@ -9,11 +9,8 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from serve.jobs.deadlines import (
-    OWNERLESS_AFTER,
-    deadline_exceeded,
-    end_ownerless,
-)
+from serve.jobs.deadlines import deadline_exceeded
+from serve.jobs.recovery import OVERDUE_AFTER, fail_overdue
 from serve.storage.admission import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.database import Database
 from serve.storage.leases import EXPIRES_AFTER, LeaseStore
@@ -157,11 +154,11 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     database: Database, make_job: JobMaker
 ) -> None:
     late, barely, early, without = (accept(database, make_job()) for _ in range(4))
-    change(database, late, deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
-    change(database, barely, deadline_at=utc_now() - OWNERLESS_AFTER / 2)
+    change(database, late, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
+    change(database, barely, deadline_at=utc_now() - OVERDUE_AFTER / 2)
     change(database, without, deadline_at=None)
     LeaseStore(database).renew("jobs-0")
-    end_ownerless(database)
+    fail_overdue(database)
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
     assert database.jobs.open_ids() == sorted([barely, early, without])
@@ -175,7 +172,7 @@ def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
     LeaseStore(database).renew("jobs-0")
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
-    end_ownerless(database)
+    fail_overdue(database)
     assert database.jobs.open_ids() == [job_id]
 
 
@@ -186,9 +183,9 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
     change(database, job_id, deadline_at=utc_now() - 10 * MINUTE)
-    end_ownerless(database)
+    fail_overdue(database)
     LeaseStore(database).renew("jobs-0")
-    end_ownerless(database)
+    fail_overdue(database)
     assert database.jobs.open_ids() == [job_id]
 
 

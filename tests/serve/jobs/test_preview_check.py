@@ -25,7 +25,7 @@ from serve.storage.records import Job, NewJob
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.fake_jobs_client import PREVIEW
-from tests.serve.null_stages import Previewer, Stage, launched, run_to_end, stage_calls
+from tests.serve.null_stages import Previewer, Stage, launched, make_dispatcher, run_to_end
 
 JobMaker = Callable[..., NewJob]
 NUDITY = Refusal("nudity")
@@ -228,7 +228,7 @@ async def test_a_preview_for_checkers_waits_for_a_slot_at_stage_c(
     make_job: JobMaker,
 ) -> None:
     queues, previewer = {name: RecordingQueue(1) for name in stages}, Previewer()
-    calls = stage_calls(database, stages, {**queues}, previewer)
+    calls = make_dispatcher(database, stages, {**queues}, previewer)
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
         asyncio.timeout(HANG_S),
@@ -253,7 +253,7 @@ async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
     make_job: JobMaker,
 ) -> None:
     queues = {name: RecordingQueue(1) for name in stages}
-    calls = stage_calls(database, stages, {**queues})
+    calls = make_dispatcher(database, stages, {**queues})
     async with (
         launched(database, database_url, blobs, stages, [checker], calls=calls) as workflow,
         asyncio.timeout(HANG_S),

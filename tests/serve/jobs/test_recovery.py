@@ -9,12 +9,12 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
-from serve.jobs.deadlines import OWNERLESS_AFTER
 from serve.jobs.recovery import (
-    STRANDED_AFTER,
+    ORPHANED_AFTER,
+    OVERDUE_AFTER,
     Recovery,
     _of_later_releases,
-    adopt,
+    adopt_expired,
 )
 from serve.release import RELEASE, is_later
 from serve.storage.database import Database
@@ -32,7 +32,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 
 
 def accepted(
-    database: Database, job: NewJob, ago: timedelta = 2 * STRANDED_AFTER, **values: object
+    database: Database, job: NewJob, ago: timedelta = 2 * ORPHANED_AFTER, **values: object
 ) -> str:
     database.jobs.insert(job)
     change = update(jobs).where(jobs.c.id == job.id)
@@ -41,7 +41,7 @@ def accepted(
     return job.id
 
 
-def test_an_open_job_is_stranded_only_after_some_seconds(
+def test_an_open_job_is_orphaned_only_after_some_seconds(
     database: Database, make_job: JobMaker
 ) -> None:
     old = accepted(database, make_job())
@@ -49,7 +49,7 @@ def test_an_open_job_is_stranded_only_after_some_seconds(
     running = accepted(database, make_job())
     database.jobs.start(running)
     database.jobs.finish(accepted(database, make_job()), "cancelled")
-    assert database.jobs.runnable_ids(STRANDED_AFTER) == [old, running]
+    assert database.jobs.runnable_ids(ORPHANED_AFTER) == [old, running]
 
 
 async def test_the_jobs_of_a_later_release_are_left_to_it(
@@ -57,12 +57,12 @@ async def test_the_jobs_of_a_later_release_are_left_to_it(
 ) -> None:
     releases = (None, "0.0.9", RELEASE, "99.0")
     ids = [accepted(database, make_job(), release=release) for release in releases]
-    assert database.jobs.runnable_ids(STRANDED_AFTER) == ids[:3]
+    assert database.jobs.runnable_ids(ORPHANED_AFTER) == ids[:3]
     workflows = [*ids, f"{ids[3]}-0", f"{ids[2]}-1"]
     assert await _of_later_releases(database, workflows) == {ids[3], f"{ids[3]}-0"}
 
 
-async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_ones(
+async def test_the_process_with_the_lease_ends_late_jobs_and_starts_orphaned_ones(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[str] = []
@@ -75,18 +75,18 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_stranded_one
 
     no_engine = SimpleNamespace(list_workflows_async=no_workflows)
     monkeypatch.setattr("serve.jobs.recovery.DBOS", no_engine)
-    late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OWNERLESS_AFTER)
-    stranded = accepted(database, make_job())
+    late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OVERDUE_AFTER)
+    orphaned = accepted(database, make_job())
     LeaseStore(database).renew("jobs-0")
     recovery = Recovery(LeaseStore(database), "jobs-1", start)
-    await recovery._beat()
-    await recovery._rescue()
-    assert (started, database.jobs.open_ids()) == ([], [late, stranded])
+    await recovery._renew()
+    await recovery._recover()
+    assert (started, database.jobs.open_ids()) == ([], [late, orphaned])
     with database.writing() as connection:  # as if the process that held it were long gone
         connection.execute(update(leases).values(renewed_at=None))
-    await recovery._beat()
-    await recovery._rescue()
-    assert (started, database.jobs.open_ids()) == ([stranded], [stranded])
+    await recovery._renew()
+    await recovery._recover()
+    assert (started, database.jobs.open_ids()) == ([orphaned], [orphaned])
 
 
 async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
@@ -106,12 +106,12 @@ async def test_what_a_dead_process_of_a_later_release_left_is_not_adopted(
     leases = LeaseStore(database, clock := Clock())
     leases.renew("jobs-1")
     renew_for(EXPIRES_AFTER.total_seconds() + RENEW_EVERY_S, clock, leases, "jobs-0")
-    await adopt(leases, "jobs-0")
+    await adopt_expired(leases, "jobs-0")
     assert resumed == pending[:1]
     renew_for(RENEW_EVERY_S, clock, leases, "jobs-0")
     assert list(leases.expired("jobs-0")) == ["jobs-1"]  # its release still has to find it
     pending.pop()
-    await adopt(leases, "jobs-0")
+    await adopt_expired(leases, "jobs-0")
     renew_for(RENEW_EVERY_S, clock, leases, "jobs-0")
     assert not leases.expired("jobs-0")
 

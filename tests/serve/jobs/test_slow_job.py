@@ -21,7 +21,7 @@ from serve.storage.database import Database
 from serve.storage.records import NewJob
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.metric_definitions import Metric
-from tests.serve.null_stages import Stage, launched, run_to_end, stage_calls
+from tests.serve.null_stages import Stage, launched, make_dispatcher, run_to_end
 
 WAITED_S, STORED_S, MODEL_S = 40.0, 7.0, 0.25
 
@@ -114,7 +114,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
     queues = {"c": FairQueue(1), "b": slow.queue(), "a": FairQueue(1)}
-    calls = stage_calls(database, stages, queues)
+    calls = make_dispatcher(database, stages, queues)
     exporter.clear()
     async with launched(database, database_url, slow.store(blobs), stages, calls=calls) as workflow:
         job = replace(make_job(), context={"request_id": "R1"})

@@ -15,7 +15,7 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
-from serve.jobs.dispatcher import StageCalls
+from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
@@ -23,7 +23,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import Job, NewJob, utc_now
 from serve.storage.schema.tables import jobs
-from tests.serve.null_stages import Stage, launched, stage_calls
+from tests.serve.null_stages import Stage, launched, make_dispatcher
 
 JobMaker = Callable[..., NewJob]
 SOON = timedelta(seconds=0.2)
@@ -70,13 +70,13 @@ def queues() -> dict[str, FairQueue]:
 
 
 @pytest.fixture
-def calls(database: Database, stages: Stages, queues: dict[str, FairQueue]) -> StageCalls:
-    return stage_calls(database, stages, queues)
+def calls(database: Database, stages: Stages, queues: dict[str, FairQueue]) -> Dispatcher:
+    return make_dispatcher(database, stages, queues)
 
 
 @pytest_asyncio.fixture
 async def workflow(
-    database: Database, database_url: str, blobs: BlobStore, stages: Stages, calls: StageCalls
+    database: Database, database_url: str, blobs: BlobStore, stages: Stages, calls: Dispatcher
 ) -> AsyncIterator[JobWorkflow]:
     async with launched(database, database_url, blobs, stages, calls=calls) as workflow:
         yield workflow
@@ -179,7 +179,7 @@ async def test_a_size_too_large_for_the_replicas_fails_with_a_reason_and_the_nex
 
 
 async def test_jobs_of_a_stage_that_does_not_start_fail_those_under_way_too(
-    runner: Runner, make_job: JobMaker, stages: Stages, calls: StageCalls
+    runner: Runner, make_job: JobMaker, stages: Stages, calls: Dispatcher
 ) -> None:
     stages["b"].is_slow = True
     under_way, waiting = make_job(), make_job()
@@ -196,7 +196,7 @@ async def test_jobs_of_a_stage_that_does_not_start_fail_those_under_way_too(
 
 
 async def test_a_stage_that_starts_again_serves_again(
-    runner: Runner, make_job: JobMaker, calls: StageCalls
+    runner: Runner, make_job: JobMaker, calls: Dispatcher
 ) -> None:
     calls.set_outages({"c"})
     assert code(await runner.end(make_job())) == "cannot_be_served"
@@ -205,7 +205,7 @@ async def test_a_stage_that_starts_again_serves_again(
 
 
 async def test_a_job_cancelled_during_an_outage_is_cancelled(
-    runner: Runner, make_job: JobMaker, stages: Stages, calls: StageCalls, database: Database
+    runner: Runner, make_job: JobMaker, stages: Stages, calls: Dispatcher, database: Database
 ) -> None:
     stages["c"].is_slow = True
     job = make_job()

@@ -17,7 +17,7 @@ from dbos._schemas.system_database import SystemSchema
 from sqlalchemy import Engine, create_engine, select, update
 
 from cascade_core.errors import CascadeError, Internal, NotReady, StageLost, all_errors
-from serve.jobs.recovery import start_stranded
+from serve.jobs.recovery import start_orphaned
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import JsonSerializer, RecordUnreadable
@@ -40,7 +40,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 @pytest.fixture(autouse=True)
 def no_job_is_too_young(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process of a test is about to start a job that it has recorded."""
-    monkeypatch.setattr("serve.jobs.recovery.STRANDED_AFTER", timedelta())
+    monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
 
 
 @pytest.mark.parametrize(
@@ -166,7 +166,7 @@ async def until_ended(database: Database, workflow: JobWorkflow, job: NewJob) ->
             await DBOS.start_workflow_async(workflow.run, job_id)
 
     while await asyncio.to_thread(database.jobs.is_open, job.id):
-        await start_stranded(database, start)
+        await start_orphaned(database, start)
         await asyncio.sleep(0.05)
 
 

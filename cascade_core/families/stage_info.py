@@ -31,7 +31,12 @@ class StageInfo:
     @property
     def cost_key(self) -> str:
         """The name of its seconds in a job's cost, such as ``c_s``."""
-        return f"{self.name}_s"
+        return cost_key(self.name)
+
+
+def cost_key(stage: str) -> str:
+    """Return the name of a stage's seconds in a job's cost, such as ``c_s``."""
+    return f"{stage}_s"
 
 
 def deployment_name(stage: str) -> str:

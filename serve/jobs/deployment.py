@@ -65,7 +65,7 @@ class Jobs:
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
         self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
-        self._is_draining = False
+        self._is_draining, self._family = False, family
         self._queues = {name: FairQueue(1) for name in family.names}
         self._demand = Demand(family.names)
         self._limits = OpenLimits(
@@ -128,7 +128,7 @@ class Jobs:
         if self._is_draining:
             raise NotReady("the service is shutting down; try again in a minute")
         made = GenerationRequest.from_dict(request)
-        job = _new_job(made, client_state, owner, identity, context)
+        job = _new_job(self._family, made, client_state, owner, identity, context)
         # Serve cancels this call when the client leaves; what was recorded must be started, too.
         return await asyncio.shield(self._accept(job))
 
@@ -190,6 +190,7 @@ class Jobs:
 
 
 def _new_job(
+    family: Family,
     request: GenerationRequest,
     client_state: dict[str, Any] | None,
     owner: JobOwner,
@@ -215,4 +216,5 @@ def _new_job(
         owner=owner,
         images=tuple(images),
         context=context,
+        family=family,
     )

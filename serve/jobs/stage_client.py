@@ -52,7 +52,7 @@ class StageClient:
     """One stage deployment, as a job calls it.
 
     Args:
-        name: ``c``, ``b`` or ``a``.
+        name: of the stage.
         handle: the stage's deployment.
         method: the method of the deployment to call; it also gets the context of the call.
         on_failure: called with the stage and the error's code after each try that failed.

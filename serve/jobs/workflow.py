@@ -1,4 +1,4 @@
-"""A job's durable life: one DBOS workflow, Stage C, then B, then A, each a recorded step.
+"""A job's durable life: one DBOS workflow that runs each stage of the job's route as a step.
 
 A step that finished is never repeated: its result is in the blob store and its end in DBOS'
 database, so a killed process resumes after the last finished step. Workflow rows hold ids and
@@ -65,7 +65,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         calls: the way to the stages.
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
-        preview_check: what Stage C composed passes it before Stage B.
+        preview_check: what is kept passes it before the next stage.
         metrics: counts ended jobs and measures hand-offs.
     """
 

@@ -12,17 +12,12 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import PurePosixPath
 from typing import Any, cast, get_args
 
 from sqlalchemy import (
-    JSON,
-    BigInteger,
-    Column,
     Connection,
-    Integer,
-    RowMapping,
     Table,
     insert,
     select,
@@ -37,6 +32,7 @@ from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
 from serve.json_depth import is_too_deep
 from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
+from serve.maintenance.archive_rows import from_archive, to_archive
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -44,22 +40,15 @@ from serve.storage.events import append_event
 from serve.storage.job_queries import load_jobs
 from serve.storage.job_store import last_event_data
 from serve.storage.records import utc_now
-from serve.storage.schema.tables import UtcDateTime, images, jobs, latents
+from serve.storage.schema.tables import images, jobs, latents
 
 FORMAT = 1
 _ABOUT = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
-_NOT_MOVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox"}
-"""What matters only where the request was made: what tells a repeated one from a new one, what
-happened to replicas, where its log and trace are, and which client awaits its outcome."""
-_ADDRESS = "address"
-"""Where in a chat the outcome goes, with a token for it: a part of the client state that is not
-moved, either."""
 _PAGE = 100
 _LONGEST_JOB = timedelta(days=366)
 """From acceptance to end; how long jobs took tells how long new ones will."""
 _CLOCKS_DIFFER = timedelta(days=1)
-_MOST_SECONDS = 1e9
 _ID = r"[A-Za-z0-9_-]{1,64}"
 _FORMATS: tuple[str, ...] = get_args(ImageFormat)
 _BLOB_NAME = re.compile(
@@ -181,7 +170,7 @@ def _rows_of(connection: Connection, job_id: str) -> Rows:
     for name, table in _TABLES.items():
         column = table.c.id if table is jobs else table.c.job_id
         query = select(table).where(column == job_id).order_by(table.c.id)
-        rows[name] = [_plain(row) for row in connection.execute(query).mappings()]
+        rows[name] = [to_archive(row) for row in connection.execute(query).mappings()]
     return rows
 
 
@@ -227,61 +216,6 @@ def _insert_new(connection: Connection, table: Table, rows: list[dict[str, Any]]
         connection.execute(insert(table), new)
 
 
-def _plain(row: RowMapping) -> dict[str, Any]:
-    plain = {
-        name: value.isoformat() if isinstance(value, datetime) else value
-        for name, value in row.items()
-    }
-    return _moved(plain)
-
-
-def _moved(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without what is not moved."""
-    kept = {name: value for name, value in row.items() if name not in _NOT_MOVED}
-    state = kept.get("client_state")
-    if isinstance(state, dict):
-        kept["client_state"] = {name: state[name] for name in state if name != _ADDRESS}
-    return kept
-
-
-def _typed(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Turn the texts of times into times; an unknown column or another type is an error."""
-    return {name: _value(table.c[name], value) for name, value in _moved(row).items()}
-
-
-def _value(column: Column[Any], value: Any) -> Any:
-    if value is None and column.nullable:
-        return None
-    if isinstance(column.type, JSON):
-        return value
-    if isinstance(column.type, UtcDateTime):
-        at = datetime.fromisoformat(value)
-        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
-    wanted = column.type.python_type
-    is_number = wanted is float and type(value) is int
-    if type(value) is not wanted and not is_number:
-        raise TypeError(column.name)
-    if isinstance(value, str):
-        fits = len(value) <= _longest(column) and "\0" not in value  # which PostgreSQL refuses
-    elif wanted is float:
-        fits = 0 <= value <= _MOST_SECONDS
-    else:
-        fits = -_bound(column) <= value < _bound(column)
-    if not fits:
-        raise ValueError(column.name)
-    return value
-
-
-def _bound(column: Column[Any]) -> int:
-    """Return the first whole number that a column cannot hold."""
-    is_big = isinstance(column.type, BigInteger)
-    return 2**63 if is_big or not isinstance(column.type, Integer) else 2**31
-
-
-def _longest(column: Column[Any]) -> int:
-    return getattr(column.type, "length", None) or MAX_ENTRY_BYTES
-
-
 def _to_json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
@@ -291,7 +225,10 @@ def _from_json(name: str, job_id: str, data: bytes) -> Rows:
         body = json.loads(data)
         # What JSON or UTF-8 cannot hold (NaN, 1e999, half a surrogate pair) could not be answered.
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
-        rows = {kind: [_typed(table, row) for row in body[kind]] for kind, table in _TABLES.items()}
+        rows = {
+            kind: [from_archive(table, row) for row in body[kind]]
+            for kind, table in _TABLES.items()
+        }
         _check(rows, job_id)
     except _DAMAGE as error:
         raise _damaged(name) from error
@@ -299,7 +236,7 @@ def _from_json(name: str, job_id: str, data: bytes) -> Rows:
 
 
 def _check(rows: Rows, job_id: str) -> None:
-    """Check what the service relies on in its own rows, and count the job's work anew.
+    """Check what the service relies on in its own rows, and work out the job's work and route anew.
 
     Raises:
         ValueError, KeyError, InvalidRequest: it does not hold.
@@ -334,6 +271,7 @@ def _check(rows: Rows, job_id: str) -> None:
         raise ValueError
     if job["work"]:
         job["work"] = STABLE_CASCADE.work(request)
+    job["route"] = [stage.name for stage in STABLE_CASCADE.route(request)]
 
 
 def _are_texts(values: Any) -> bool:

@@ -8,13 +8,11 @@ from typing import Any, Final
 from sqlalchemy import Connection, func, select, update
 
 from cascade_core.errors import RateLimited
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES
-from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.estimates import estimate_queue, recent_seconds_per_work
 from serve.storage.job_queries import owned_by
-from serve.storage.records import JobOwner, OpenLimits
+from serve.storage.records import JobOwner, NewJob, OpenLimits
 from serve.storage.schema.tables import database_now, jobs
 
 DEADLINE_FACTOR: Final = 10.0
@@ -35,18 +33,15 @@ def check_limits(connection: Connection, owner: JobOwner, limits: OpenLimits) ->
     _check_limit(connection, limits.total, "there are")
 
 
-def admit(
-    connection: Connection, job_id: str, request: GenerationRequest, min_deadline_s: float
-) -> dict[str, Any]:
+def admit(connection: Connection, job: NewJob, min_deadline_s: float) -> dict[str, Any]:
     """Give a job that was just recorded its deadline; returns its position and estimate."""
     estimate = estimate_queue(connection)
-    eta_s = estimate.queued_eta_s(job_id, STABLE_CASCADE.work(request))
+    eta_s = estimate.queued_eta_s(job.id, job.work)
     allowed = timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
     deadline_at = database_now(connection) + allowed
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(deadline_at=deadline_at))
-    stages = [stage.name for stage in STABLE_CASCADE.route(request)]
-    shown_s = None if estimate.waits_for_start(stages) else eta_s
-    return {"position": estimate.positions[job_id].position, "eta_s": shown_s}
+    connection.execute(update(jobs).where(jobs.c.id == job.id).values(deadline_at=deadline_at))
+    shown_s = None if estimate.waits_for_start(job.route) else eta_s
+    return {"position": estimate.positions[job.id].position, "eta_s": shown_s}
 
 
 def time_allowed_s(estimate_s: float | None, at_least_s: float = MIN_DEADLINE_S) -> float:

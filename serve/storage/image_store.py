@@ -94,7 +94,7 @@ class ImageStore:
         with suppress(Conflict), self._connections.writing() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
-                connection.execute(image.values(stage_c=use))
+                connection.execute(image.values(latent_use=use))
                 add_cost(connection, row.job_id, stage, seconds)
 
     def find_equal_latent(

@@ -8,7 +8,6 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
@@ -186,7 +185,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) 
         stage=row["stage"] if is_running else None,
         progress=progress if has_step else None,
         position=None if place is None else place.position,
-        eta_s=_eta_s(row, request, estimate),
+        eta_s=_eta_s(row, estimate),
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
@@ -197,12 +196,12 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) 
         images=planned,
         warnings=tuple(row["warnings"]),
         error=row["error"],
-        cost_s={stage: row[f"{stage}_s"] for stage in STABLE_CASCADE.names},
+        cost_s=row["cost"],
     )
 
 
-def _eta_s(row: Row, request: GenerationRequest, estimate: QueueEstimate) -> float | None:
-    stages = [stage.name for stage in STABLE_CASCADE.route(request)]
+def _eta_s(row: Row, estimate: QueueEstimate) -> float | None:
+    stages = row["route"]
     left = stages[stages.index(row["stage"]) :] if row["stage"] in stages else stages
     if estimate.waits_for_start(left):
         return None

@@ -10,7 +10,6 @@ from typing import Any
 from sqlalchemy import Connection, insert, or_, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.job_states import OPEN_STATES, JobState
 from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
@@ -187,7 +186,7 @@ class JobStore(JobQueries):
             connection.execute(insert(jobs).values(_job_values(job) | created))
             connection.execute(insert(images), planned_values(job))
             min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
-            data = admit(connection, job.id, job.request, min_deadline_s)
+            data = admit(connection, job, min_deadline_s)
             append_event(connection, job.id, "queued", data)
 
 
@@ -203,7 +202,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
-        "stage_c": "stored" if job.request.operation.starts_from_latent else None,
+        "latent_use": "stored" if job.request.operation.starts_from_latent else None,
     }
     return [
         shared
@@ -226,9 +225,12 @@ def update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> 
 
 def add_cost(connection: Connection, job_id: str, stage: str, seconds: float) -> None:
     """Add a stage's compute time to a job's cost."""
-    column = jobs.c[f"{stage}_s"]
-    change = update(jobs).where(jobs.c.id == job_id)
-    connection.execute(change.values({column: column + seconds}))
+    # Several images of a job may end a stage at once; SQLite locks when it begins.
+    query = select(jobs.c.cost).where(jobs.c.id == job_id).with_for_update()
+    cost_s: dict[str, float] | None = connection.execute(query).scalar()
+    if cost_s is not None:
+        cost_s = cost_s | {stage: cost_s.get(stage, 0.0) + seconds}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s))
 
 
 def _job_values(job: NewJob) -> dict[str, Any]:
@@ -245,7 +247,9 @@ def _job_values(job: NewJob) -> dict[str, Any]:
         "warnings": [],
         "idempotency_key": job.identity.key,
         "body_digest": job.identity.body,
-        "work": STABLE_CASCADE.work(job.request),
+        "work": job.work,
+        "route": job.route,
+        "cost": dict.fromkeys(job.family.names, 0.0),
         "release": RELEASE,
         "context": job.context or None,
     }

@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import cost_key
 from cascade_core.handoff import ModelRef
 from cascade_core.job_states import TERMINAL_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
@@ -87,6 +90,7 @@ class NewJob:
 
     Attributes:
         client_state: small JSON that the client gets back with the job.
+        family: whose stages make the images.
         context: ids and trace of the request that made it, see `serve.telemetry.tracing`.
     """
 
@@ -96,18 +100,29 @@ class NewJob:
     owner: JobOwner
     images: tuple[PlannedImage, ...]
     context: dict[str, str] = field(default_factory=dict)
+    family: Family = STABLE_CASCADE
 
     @property
     def id(self) -> str:
         """The job's id."""
         return self.identity.job_id
 
+    @property
+    def work(self) -> float:
+        """The work of all images at all stages."""
+        return self.family.work(self.request)
+
+    @property
+    def route(self) -> list[str]:
+        """The names of the stages that each image passes, in order."""
+        return [stage.name for stage in self.family.route(self.request)]
+
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
     """An image: planned until ``ready_at`` is set, gone once ``deleted_at`` is.
 
-    ``stage_c`` is set once its latent is there.
+    ``latent_use`` is set once its latent is there.
     """
 
     id: str
@@ -123,7 +138,7 @@ class ImageRow:
     seconds: float | None
     ready_at: datetime | None
     deleted_at: datetime | None
-    stage_c: LatentUse | None
+    latent_use: LatentUse | None
 
     @property
     def ready(self) -> bool:
@@ -132,8 +147,8 @@ class ImageRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the image as a job lists it."""
-        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height", "stage_c")
-        return {name: getattr(self, name) for name in names}
+        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height")
+        return {name: getattr(self, name) for name in names} | {"stage_c": self.latent_use}
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +216,7 @@ class Job:
         eta_s: seconds until it is probably done; None when unknown.
         deadline_at: when it is given up if it has not ended; None: never.
         images: all that are planned, by index; see :attr:`ImageRow.ready`.
-        cost_s: seconds spent in stages ``c``, ``b`` and ``a``.
+        cost_s: seconds spent in each stage of the family, by its name.
     """
 
     id: str
@@ -256,7 +271,7 @@ class Job:
             "images": [image.to_json() for image in shown],
             "warnings": list(self.warnings),
             "error": self.error,
-            "cost": {f"{stage}_s": round(self.cost_s[stage], 4) for stage in ("c", "b", "a")},
+            "cost": {cost_key(stage): round(cost_s, 4) for stage, cost_s in self.cost_s.items()},
         }
         state = self.client_state
         return body if state is None else body | {"client_state": state}

@@ -40,7 +40,7 @@ class StageMetrics:
     """Latency, queue, speed, cost and errors of one stage replica.
 
     Args:
-        stage: ``c``, ``b`` or ``a``.
+        stage: its name.
         hour_price: what an hour of the replica costs; 0: unknown.
     """
 

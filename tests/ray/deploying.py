@@ -8,14 +8,16 @@ from ray import serve as ray_serve
 from ray.serve.schema import ServeDeploySchema
 
 from bench.deploy import deploy_config
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build_with
 from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings
 
 
-def deploy(settings: Settings) -> None:
+def deploy(settings: Settings, family: Family = STABLE_CASCADE) -> None:
     """Replace every replica of the service; returns when the new ones answer."""
-    ray_serve.run(build_with(settings, AppArgs()), name=APP_NAME, route_prefix="/")
+    ray_serve.run(build_with(settings, AppArgs(), family), name=APP_NAME, route_prefix="/")
 
 
 def deploy_with(settings: Settings, jobs_replicas: int) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from dbos import DBOS, SetWorkflowID
 from dbos._dbos import _get_or_create_dbos_registry
 
+from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
@@ -108,17 +109,18 @@ async def launched(
     checkers: Sequence[Checker] = (),
     demand: Demand | None = None,
     calls: Dispatcher | None = None,
+    family: Family = STABLE_CASCADE,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     preview_check = PreviewCheck(
         Moderator(checkers, RefusalMetrics().refused), True, database, blobs
     )
     workflow = JobWorkflow(
-        STABLE_CASCADE,
+        family,
         database,
         blobs,
         calls or make_dispatcher(database, stages),
-        demand or Demand(STABLE_CASCADE.names),
+        demand or Demand(family.names),
         "f1",
         preview_check,
         JobMetrics(),

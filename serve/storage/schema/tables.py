@@ -55,7 +55,7 @@ jobs = Table(
     Column("id", String(64), primary_key=True),
     Column("kind", String(32), nullable=False),
     Column("state", String(16), nullable=False),
-    Column("stage", String(8)),
+    Column("stage", String(16)),
     Column("step", Integer),
     Column("steps", Integer),
     Column("image_index", Integer),
@@ -66,9 +66,8 @@ jobs = Table(
     Column("label", String(128)),
     Column("warnings", JSON, nullable=False),
     Column("error", JSON(none_as_null=True)),
-    Column("c_s", Float, nullable=False, default=0.0),
-    Column("b_s", Float, nullable=False, default=0.0),
-    Column("a_s", Float, nullable=False, default=0.0),
+    Column("route", JSON, nullable=False, default=list),
+    Column("cost", JSON, nullable=False, default=dict),
     Column("created_at", UtcDateTime, nullable=False),
     Column("started_at", UtcDateTime),
     Column("finished_at", UtcDateTime),
@@ -103,7 +102,7 @@ images = Table(
     Column("seconds", Float),
     Column("ready_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
-    Column("stage_c", String(8)),
+    Column("latent_use", String(8)),
     Index("images_by_job", "job_id", "index"),
     Index("images_by_latent", "latent_id"),
 )
@@ -183,7 +182,7 @@ preferences = Table(
 scaled_to_zero_stages = Table(
     "scaled_to_zero_stages",
     metadata,
-    Column("name", String(8), primary_key=True),
+    Column("name", String(16), primary_key=True),
 )
 
 server_secrets = Table(

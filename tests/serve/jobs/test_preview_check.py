@@ -340,7 +340,7 @@ async def test_a_checker_that_fails_fails_the_job_before_stage_b(
     assert (ended.state, ended.error["code"]) == ("failed", "moderation_failed")
     assert stages["b"].calls == 0
     checker.answer = lambda _seed: None
-    assert (await run(make_job())).images[0].stage_c == "reused"
+    assert (await run(make_job())).images[0].latent_use == "reused"
 
 
 def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(

@@ -85,7 +85,7 @@ async def test_an_equal_request_gets_a_copy_of_the_stored_latent(
     first = await run(make_job(decoder_seed=1))
     second = await run(make_job(decoder_seed=2, format="webp"))
     assert stages["c"].calls == 1
-    assert (first.images[0].stage_c, second.images[0].stage_c) == ("ran", "reused")
+    assert (first.images[0].latent_use, second.images[0].latent_use) == ("ran", "reused")
     assert second.cost_s["c"] == 0
     latents = [
         StageCLatent.decode(await blobs.get(latent_key(job.images[0].latent_id)))
@@ -102,7 +102,7 @@ async def test_what_a_stage_warns_of_is_in_the_job_once_and_goes_with_the_latent
     first = await run(make_job(n=2))
     second = await run(make_job(decoder_seed=9))
     assert first.warnings == second.warnings == (stages["c"].warning,)
-    assert second.images[0].stage_c == "reused"
+    assert second.images[0].latent_use == "reused"
     assert (await run(make_job(seed=99))).warnings == (stages["c"].warning,)
     stages["c"].warning = ""
     assert (await run(make_job(seed=98))).warnings == ()
@@ -122,7 +122,7 @@ async def test_others_cannot_tell_that_a_request_was_drawn_before(
 ) -> None:
     first, second = [await run(replace(make_job(), owner=owner)) for owner in owners]
     assert stages["c"].calls == 2
-    assert (first.images[0].stage_c, second.images[0].stage_c) == ("ran", "ran")
+    assert (first.images[0].latent_use, second.images[0].latent_use) == ("ran", "ran")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ async def test_a_request_that_stage_c_would_answer_otherwise_runs_stage_c(
     await run(make_job())
     job = await run(make_job(**change))
     assert stages["c"].calls == 2
-    assert job.images[0].stage_c == "ran"
+    assert job.images[0].latent_use == "ran"
 
 
 async def test_a_deleted_latent_is_not_used_again(
@@ -142,7 +142,7 @@ async def test_a_deleted_latent_is_not_used_again(
 ) -> None:
     first = await run(make_job())
     database.images.delete(first.images[0].id)
-    assert (await run(make_job())).images[0].stage_c == "ran"
+    assert (await run(make_job())).images[0].latent_use == "ran"
     assert stages["c"].calls == 2
 
 
@@ -151,5 +151,5 @@ async def test_a_latent_whose_bytes_were_lost_is_made_anew(
 ) -> None:
     first = await run(make_job())
     await blobs.delete(latent_key(first.images[0].latent_id))
-    assert (await run(make_job())).images[0].stage_c == "ran"
+    assert (await run(make_job())).images[0].latent_use == "ran"
     assert stages["c"].calls == 2

@@ -204,7 +204,7 @@ async def test_a_latent_is_made_anew_when_its_warnings_cannot_be_copied(
     await run(make_job())
     monkeypatch.setattr(JobStore, "copy_warnings", stay_locked)
     ended = await run(make_job())
-    assert (ended.state, ended.images[0].stage_c) == ("succeeded", "ran")
+    assert (ended.state, ended.images[0].latent_use) == ("succeeded", "ran")
 
 
 async def test_a_checked_preview_that_cannot_be_stored_costs_no_job(
@@ -227,7 +227,7 @@ async def test_a_damaged_latent_is_set_aside_and_its_successor_is_used_again(
     first = await run(make_job())
     await blobs.put(latent_key(first.images[0].latent_id), DAMAGED)
     later = [await run(make_job()) for _ in range(2)]
-    assert [(job.state, job.images[0].stage_c) for job in later] == [
+    assert [(job.state, job.images[0].latent_use) for job in later] == [
         ("succeeded", "ran"),
         ("succeeded", "reused"),
     ]
@@ -239,7 +239,7 @@ async def test_a_lost_latent_is_set_aside_and_its_successor_is_used_again(
 ) -> None:
     first = await run(make_job())
     await blobs.delete(latent_key(first.images[0].latent_id))
-    assert [(await run(make_job())).images[0].stage_c for _ in range(2)] == ["ran", "reused"]
+    assert [(await run(make_job())).images[0].latent_use for _ in range(2)] == ["ran", "reused"]
 
 
 async def test_a_variation_of_a_damaged_latent_fails_with_the_reason(
@@ -294,7 +294,7 @@ async def test_a_spoilt_latent_between_c_and_b_is_made_anew(
     latent = StageCLatent.decode(await blobs.get(latent_key(ended.images[0].latent_id)))
     assert np.isfinite(latent.latents_chw.array).all()
     again = await run(make_job())
-    assert again.images[0].stage_c == "reused"
+    assert again.images[0].latent_use == "reused"
 
 
 @pytest.mark.parametrize("spoil", [damage, lose])

@@ -27,7 +27,7 @@ def _create_jobs() -> None:
         sa.Column("id", sa.String(64), primary_key=True),
         sa.Column("kind", sa.String(32), nullable=False),
         sa.Column("state", sa.String(16), nullable=False),
-        sa.Column("stage", sa.String(8)),
+        sa.Column("stage", sa.String(16)),
         sa.Column("step", sa.Integer),
         sa.Column("steps", sa.Integer),
         sa.Column("image_index", sa.Integer),
@@ -38,9 +38,8 @@ def _create_jobs() -> None:
         sa.Column("label", sa.String(128)),
         sa.Column("warnings", sa.JSON, nullable=False),
         sa.Column("error", sa.JSON),
-        sa.Column("c_s", sa.Float, nullable=False),
-        sa.Column("b_s", sa.Float, nullable=False),
-        sa.Column("a_s", sa.Float, nullable=False),
+        sa.Column("route", sa.JSON, nullable=False),
+        sa.Column("cost", sa.JSON, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("started_at", sa.DateTime(timezone=True)),
         sa.Column("finished_at", sa.DateTime(timezone=True)),
@@ -76,7 +75,7 @@ def _create_images() -> None:
         sa.Column("seconds", sa.Float),
         sa.Column("ready_at", sa.DateTime(timezone=True)),
         sa.Column("deleted_at", sa.DateTime(timezone=True)),
-        sa.Column("stage_c", sa.String(8)),
+        sa.Column("latent_use", sa.String(8)),
     )
     op.create_index("images_by_job", "images", ["job_id", "index"])
     op.create_index("images_by_latent", "images", ["latent_id"])
@@ -130,7 +129,7 @@ def _create_processes() -> None:
         "schema_compatibility",
         sa.Column("readable_from", sa.String(32), primary_key=True),
     )
-    op.create_table("scaled_to_zero_stages", sa.Column("name", sa.String(8), primary_key=True))
+    op.create_table("scaled_to_zero_stages", sa.Column("name", sa.String(16), primary_key=True))
 
 
 def _create_clients() -> None:

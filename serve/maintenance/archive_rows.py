@@ -1,0 +1,107 @@
+"""Turns rows of tables into rows of an archive and back, so that the archive's format stays."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Column, Integer, RowMapping, Table
+
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import cost_key
+from serve.maintenance.archive import MAX_ENTRY_BYTES
+from serve.storage.schema.tables import UtcDateTime, images, jobs
+
+_NOT_MOVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox", "route"}
+"""What matters only where the request was made: what tells a repeated one from a new one, what
+happened to replicas, where its log and trace are, which client awaits its outcome, and which stages
+its images pass."""
+_ADDRESS = "address"
+"""Where in a chat the outcome goes, with a token for it: a part of the client state that is not
+moved, either."""
+_MOST_SECONDS = 1e9
+
+
+def to_archive(row: RowMapping) -> dict[str, Any]:
+    """Return a row as an archive holds it: JSON-able, with the columns of format 1."""
+    plain: dict[str, Any] = {
+        name: value.isoformat() if isinstance(value, datetime) else value
+        for name, value in row.items()
+    }
+    if "latent_use" in plain:
+        plain["stage_c"] = plain.pop("latent_use")
+    if "cost" in plain:
+        plain |= {cost_key(stage): cost_s for stage, cost_s in plain.pop("cost").items()}
+    return _moved(plain)
+
+
+def from_archive(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """Return the row that :func:`to_archive` was given, checked.
+
+    Raises:
+        KeyError, TypeError, ValueError: a column is missing or unknown, or its value does not fit.
+    """
+    return {
+        name: _value(table.c[name], value)
+        for name, value in _moved(_with_own_columns(table, row)).items()
+    }
+
+
+def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    row = dict(row)
+    if table is images:
+        row["latent_use"] = row.pop("stage_c")
+    if table is jobs:
+        stages = STABLE_CASCADE.stages
+        row["cost"] = {stage.name: _seconds(row.pop(stage.cost_key)) for stage in stages}
+    return row
+
+
+def _moved(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without what is not moved."""
+    kept = {name: value for name, value in row.items() if name not in _NOT_MOVED}
+    state = kept.get("client_state")
+    if isinstance(state, dict):
+        kept["client_state"] = {name: state[name] for name in state if name != _ADDRESS}
+    return kept
+
+
+def _value(column: Column[Any], value: Any) -> Any:
+    if value is None and column.nullable:
+        return None
+    if isinstance(column.type, JSON):
+        return value
+    if isinstance(column.type, UtcDateTime):
+        at = datetime.fromisoformat(value)
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    wanted = column.type.python_type
+    is_number = wanted is float and type(value) is int
+    if type(value) is not wanted and not is_number:
+        raise TypeError(column.name)
+    if isinstance(value, str):
+        fits = len(value) <= _longest(column) and "\0" not in value  # which PostgreSQL refuses
+    elif wanted is float:
+        fits = value == _seconds(value)
+    else:
+        fits = -_bound(column) <= value < _bound(column)
+    if not fits:
+        raise ValueError(column.name)
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    if not 0 <= value <= _MOST_SECONDS:
+        raise ValueError
+    return float(value)
+
+
+def _bound(column: Column[Any]) -> int:
+    """Return the first whole number that a column cannot hold."""
+    is_big = isinstance(column.type, BigInteger)
+    return 2**63 if is_big or not isinstance(column.type, Integer) else 2**31
+
+
+def _longest(column: Column[Any]) -> int:
+    return getattr(column.type, "length", None) or MAX_ENTRY_BYTES

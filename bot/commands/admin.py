@@ -51,7 +51,7 @@ Channel = app_commands.Transform[int, ChannelId]
 class Admin(
     commands.GroupCog, group_name="admin", group_description="Rules for pictures in this server"
 ):
-    """The commands for people who manage a server; the bot checks the permission itself, too.
+    """The commands for a server's managers; the bot checks the permission itself, too.
 
     Args:
         client: the service's client.

@@ -67,7 +67,7 @@ class PictureLookup:
         )
 
     async def info(self, job_id: str, responder: Responder) -> Layout:
-        """Return how a job's pictures were made; any person who sees them may know.
+        """Return how a job's pictures were made; every viewer of the pictures may know.
 
         Their owner also gets the original files, as far as they fit, and links to them.
 

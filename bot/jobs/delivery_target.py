@@ -31,7 +31,7 @@ class DeliveryTarget:
         application_id, token: the interaction's; they allow edits of the message.
         token_until: Unix time at which the token expires, 15 minutes after the interaction.
         channel_id, message_id: of the message.
-        user_id: the person who asked.
+        user_id: the person that asked.
         guild_id: the server; None in direct messages.
         reachable: the bot can also edit the message without the token, because it is a member of
             the server or the message is in its own direct messages.

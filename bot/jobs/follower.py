@@ -244,7 +244,7 @@ class JobFollower:
             logger.info("the pictures of job %s are not available yet: %s", job.id, error)
             return SendResult.RETRY
         if job.error is not None and is_source_gone(job.error) and not target.private:
-            # Only the person who asked needs to know that the source picture is gone.
+            # Only the requester needs to know that the source picture is gone.
             result = await self._sender.replace_privately(target, layout)
             if result is SendResult.DONE:
                 return result

@@ -15,7 +15,7 @@ class Credit:
 
     Attributes:
         means: the button.
-        user_id: the person who pressed it.
+        user_id: the person that pressed it.
         link: to the pressed message; empty if other people cannot open it.
     """
 

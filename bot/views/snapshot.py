@@ -101,7 +101,7 @@ class Snapshot:
         return replace(self, done_at=max(self.done_at, round(now_s) + SOONEST_S))
 
     def is_worth_an_edit(self, shown: Snapshot | None) -> bool:
-        """Return True if people who see ``shown`` would notice the change."""
+        """Return True if a viewer of ``shown`` would notice the change."""
         if shown is None:
             return True
         return (

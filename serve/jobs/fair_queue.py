@@ -17,7 +17,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 REMEMBERED_USERS = 1000
-"""How many users without waiting calls are remembered: those who have used most."""
+"""So many users without waiting calls are remembered: those with the largest use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,7 @@ class FairQueue:
         """Wait for a slot; leaving the block, or being cancelled, gives it back.
 
         Args:
-            user: the user who is charged.
+            user: the user to charge.
             cost: expected work in any unit that all callers share, above 0.
         """
         queue = self._queues.get(user)

@@ -31,7 +31,7 @@ class StageMonitor:
     """Looks at the stages regularly; sets queue widths, reports outages and scaled-to-zero stages.
 
     Args:
-        database: where scaled-to-zero stages are recorded, for all who estimate ends of jobs.
+        database: records scaled-to-zero stages, on which estimates of a job's end depend.
         handles: of the stage deployments, by stage.
         queues: of the calls to each stage.
         set_outages: called at each look with the stages that have an outage.

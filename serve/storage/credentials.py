@@ -173,7 +173,7 @@ class SecretStore:
 def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
     """Return the key that a token opens; None if it is malformed, unknown, wrong or revoked.
 
-    All of those take the same work, so that nobody can find out which ids exist.
+    All of those take the same work, so that their time does not tell which ids exist.
     """
     match = _TOKEN.fullmatch(token)
     key_id, secret = match.groups() if match else ("", "")

@@ -50,6 +50,6 @@ class PreferenceStore:
 
 
 def _mine(owner: JobOwner) -> tuple[Any, Any]:
-    # Empty text stands for nobody: a primary key cannot hold NULL.
+    # Empty text stands for no user: a primary key cannot hold NULL.
     table = preferences.c
     return table.owner == (owner.key_id or ""), table.user == (owner.user or "")

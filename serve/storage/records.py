@@ -40,7 +40,7 @@ class JobOwner:
     """To whom a job belongs, with its images and latents.
 
     Attributes:
-        key_id: the API key that made it; None: nobody, for there were no keys.
+        key_id: the API key that made it; None if there were no keys then.
         user: the end user the key made it for, if it acts for users and named one.
         label: what another key gave as ``user``: to list its jobs by, and nothing else, or it could
             take many users' turns by naming many.
@@ -52,7 +52,7 @@ class JobOwner:
 
     @property
     def turns(self) -> str:
-        """Whose turns a job takes; nobody can name another's."""
+        """The user that a job is charged to; no client can name another key's user."""
         return f"{self.key_id or ''}/{self.user or ''}"
 
 

@@ -1,4 +1,4 @@
-"""Checks who can reach the service, before it starts."""
+"""Checks before the start whether other machines can reach the service."""
 
 from __future__ import annotations
 

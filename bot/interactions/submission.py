@@ -66,7 +66,6 @@ class Submission:
         self._catalog = catalog
         self._metrics = metrics
         self._max_open = max_open
-        self._model: ModelInfo | None = None
         self._cancelling: set[asyncio.Task[None]] = set()
         self._submitting: dict[asyncio.Task[Any], str] = {}  # task -> user, in order of arrival
         self._is_closed = False
@@ -92,13 +91,11 @@ class Submission:
 
     def known_model(self) -> ModelInfo | None:
         """Return the service's model if it is known already; sends no request."""
-        return self._model
+        return self._client.known_model
 
     async def model(self) -> ModelInfo:
         """Return the service's model; the first call asks the service, later ones the memory."""
-        if self._model is None:
-            self._model = await self._client.model()
-        return self._model
+        return self._client.known_model or await self._client.model()
 
     async def submit(self, responder: Responder, make: MakeRequest) -> None:
         """Make a request, acknowledge the interaction, submit a job and have it followed.
@@ -184,8 +181,7 @@ class Submission:
         except InvalidRequest as error:
             if error.field not in ("width", "height"):
                 raise
-            self._model = None  # the service has another model now
-            model = await self.model()
+            model = await self._client.model()  # the service may have another model now
             sides = {"lowest": model.min_side, "highest": model.max_side}
             raise UserError.because("size", **sides, step=model.multiple_of) from error
         except NotReady:

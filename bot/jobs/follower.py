@@ -33,6 +33,7 @@ from bot.views import picture_messages
 from bot.views.components import Layout, box, text
 from bot.views.snapshot import Snapshot
 from cascade_core.errors import CascadeError, Conflict, NotFound, NotReady, RateLimited
+from cascade_core.families.stage_info import StageInfo
 
 _PAUSES_S = (1.0, 2.0, 5.0, 15.0, 30.0, 60.0)
 _MAX_SHRINK = 6
@@ -172,6 +173,7 @@ class JobFollower:
             throttle.show(snapshot)
             try:
                 async for event in self._client.events(job.id):
+                    snapshot = replace(snapshot, stages=self._stages(job))
                     snapshot = snapshot.after(event, time.time())
                     throttle.show(snapshot)
             except CascadeError as error:
@@ -179,6 +181,11 @@ class JobFollower:
             await throttle.finish()
         finally:
             self._live_messages.leave(target.channel_id)
+
+    def _stages(self, job: Job) -> tuple[StageInfo, ...]:
+        """Return the stages that a job's pictures pass; empty while the model is not known."""
+        model = self._client.known_model
+        return model.route(job.kind) if model else ()
 
     def _edit_throttle(self, job: Job, target: DeliveryTarget) -> EditThrottle:
         translate = Translator(self._catalog, target.locale)

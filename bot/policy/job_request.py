@@ -12,6 +12,7 @@ from bot.service.models import Image, Job
 from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line
 from cascade_core.operations.fields import MAX_SEED
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 
 MAX_IMAGES = 4
 _SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)  # noqa: RUF001
@@ -55,15 +56,10 @@ class JobRequest:
 
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body for the service, which chooses absent fields itself."""
-        names = ["n", "decoder_seed", "decoder_steps", "decoder_guidance_scale"]
-        if self.latent_id is None:
-            names += ["prompt", "negative_prompt", "width", "height", "seed", "steps"]
-            names += ["guidance_scale"]
-            body: dict[str, Any] = {"kind": "generate"}
-        else:
-            body = {"kind": "vary_details", "latent_id": self.latent_id}
-        given = {name: getattr(self, name) for name in names}
-        return body | {name: value for name, value in given.items() if value is not None}
+        operation = GENERATE if self.latent_id is None else VARY_DETAILS
+        given = {name: getattr(self, name, None) for name in operation.fields}
+        chosen = {name: value for name, value in given.items() if value is not None}
+        return {"kind": operation.name} | chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +161,7 @@ def _chosen(job: Job, which: str) -> tuple[Image, int]:
         return find_image(job, int(which)), 1
     first = find_image(job, None)
     # The pictures of a variation share one composition, so one request redraws only the first.
-    count = job.images[-1].index - first.index + 1 if job.request.kind == "generate" else 1
+    count = job.images[-1].index - first.index + 1 if not job.request.is_variation else 1
     return first, count
 
 

@@ -65,6 +65,9 @@ class CascadeClient:
         budget_s: seconds that a request may take, with its retries.
         transport: carries the requests; None: the network.
 
+    Attributes:
+        known_model: the service's model when it was last asked for; None before.
+
     Raises:
         SettingsInvalid: the environment names a proxy that cannot be used.
     """
@@ -77,6 +80,7 @@ class CascadeClient:
         budget_s: float = 20.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
+        self.known_model: ModelInfo | None = None
         self._budget_s = budget_s
         # Every live job holds a stream open, so the number of connections has no limit.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
@@ -205,8 +209,10 @@ class CascadeClient:
         await self._send("DELETE", f"/v1/preferences/{_segment(name)}")
 
     async def model(self) -> ModelInfo:
-        """Return the service's model."""
-        return ModelInfo.from_json((await self._json("GET", "/v1/models"))["data"][0])
+        """Return the service's model, and keep it as ``known_model``."""
+        body = await self._json("GET", "/v1/models")
+        self.known_model = ModelInfo.from_json(body["data"][0])
+        return self.known_model
 
     async def status(self) -> ServiceStatus:
         """Return how busy the service is."""

@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import Any, Self
 
 from cascade_core.errors import CascadeError, from_dict
+from cascade_core.families.stage_info import StageInfo, stages_of
 from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.operations.registry import find_operation
 
 LOST, FOUND = "lost", "found"
 """Event types of the client itself: the service stopped answering, and answers again."""
@@ -53,19 +55,27 @@ class ResolvedRequest(_FromJson):
     decoder_guidance_scale: float
     latent_id: str | None
 
+    @property
+    def is_variation(self) -> bool:
+        """Return True if the pictures are new details of an earlier picture."""
+        return self.latent_id is not None
+
 
 @dataclass(frozen=True, slots=True)
-class Cost(_FromJson):
-    """Compute seconds of each stage."""
+class Cost:
+    """Compute seconds by the name of each stage, in the order of the stages."""
 
-    c_s: float
-    b_s: float
-    a_s: float
+    by_stage_s: Mapping[str, float]
 
     @property
     def total_s(self) -> float:
         """Return the compute seconds of all stages."""
-        return self.c_s + self.b_s + self.a_s
+        return sum(self.by_stage_s.values())
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, float]) -> Self:
+        """Build from a job's cost, whose keys are such as ``c_s``."""
+        return cls({key.removesuffix("_s"): value_s for key, value_s in body.items()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +177,7 @@ class ModelInfo:
         multiple_of, min_side, max_side: allowed sides in pixels.
         suggestions: prompts that suit the model.
         steps: default steps of the composition.
+        stages: in order; empty if the service is older and tells none.
     """
 
     id: str
@@ -178,6 +189,12 @@ class ModelInfo:
     max_side: int
     suggestions: tuple[str, ...]
     steps: int
+    stages: tuple[StageInfo, ...] = ()
+
+    def route(self, kind: str) -> tuple[StageInfo, ...]:
+        """Return the stages that each picture of a job of a kind passes, in order."""
+        operation = find_operation(kind)
+        return operation.route(self.stages) if operation else self.stages
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:
@@ -190,6 +207,7 @@ class ModelInfo:
             height=defaults["height"],
             steps=defaults["steps"],
             suggestions=tuple(body["suggestions"]),
+            stages=stages_of(body),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )
 

@@ -73,6 +73,13 @@ class Translator:
         """Return a sentence, see :meth:`Catalog.translate`."""
         return self._catalog.translate(key, self.locale, **values)
 
+    def translate_or(self, key: str, default: str, **values: object) -> str:
+        """Return a sentence, or ``default`` if not even English has it."""
+        try:
+            return self(key, **values)
+        except KeyError:
+            return default
+
     def find(self, key: str) -> str | None:
         """Return a sentence in the translator's language; None if that language lacks it."""
         return self._catalog.translation(key, self.locale)

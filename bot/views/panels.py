@@ -213,7 +213,7 @@ def status(translate: Translator, found: ServiceStatus, problem: str) -> Layout:
 
 def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterator[str]:
     request, cost = job.request, job.cost
-    if request.kind != "generate":
+    if request.is_variation:
         yield small(translate("info.kind_vary"))
     yield _fact(translate("info.prompt"), shorten(escape(request.prompt), _INFO_CHARS))
     if request.negative_prompt:
@@ -231,12 +231,16 @@ def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterato
     if job.finished_at is not None:
         took = "" if job.took_s is None else f" · {seconds(translate, job.took_s)}"
         yield _fact(translate("info.made"), f"<t:{int(job.finished_at.timestamp())}:f>{took}")
-    stages = {"c": cost.c_s, "b": cost.b_s, "a": cost.a_s}
-    named = {name: seconds(translate, value_s) for name, value_s in stages.items()}
-    yield _fact(translate("info.cost"), translate("info.cost_value", **named))
+    costs = (_cost(translate, name, value_s) for name, value_s in cost.by_stage_s.items())
+    yield _fact(translate("info.cost"), ", ".join(costs))
     if original_s is not None:
         own, original = seconds(translate, cost.total_s), seconds(translate, original_s)
         yield small(translate("info.varied", took=own, original=original))
+
+
+def _cost(translate: Translator, stage: str, value_s: float) -> str:
+    took = seconds(translate, value_s)
+    return translate.translate_or(f"info.cost_{stage}", f"{took} {escape(stage)}", time=took)
 
 
 def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
@@ -247,7 +251,7 @@ def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
     request = job.request
     size = (request.width, request.height)
     shape = next((one for one in aspects_to_choose(model) if size_of(one, model) == size), None)
-    if request.kind != "generate" or request.decoder_seed != request.seed or shape is None:
+    if request.is_variation or request.decoder_seed != request.seed or shape is None:
         return ""
     values = {
         "prompt": request.prompt,

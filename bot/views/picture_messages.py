@@ -249,7 +249,7 @@ def _state_lines(translate: Translator, snapshot: Snapshot) -> Iterator[str]:
     done = (
         "" if snapshot.done_at is None else translate("live.done", when=f"<t:{snapshot.done_at}:R>")
     )
-    if snapshot.stage is not None:
+    if snapshot.stage is not None and snapshot.stages:
         yield percent(snapshot.fraction)
     if snapshot.is_lost:
         yield small(translate("live.lost"))
@@ -259,7 +259,7 @@ def _state_lines(translate: Translator, snapshot: Snapshot) -> Iterator[str]:
         ahead = translate("live.ahead", count=snapshot.position) if snapshot.position else ""
         yield small(" · ".join(filter(None, (waiting, ahead, done))))
         return
-    stage = translate(f"live.stage_{snapshot.stage}")
+    stage = translate.translate_or(f"live.stage_{snapshot.stage}", escape(snapshot.stage_title))
     number = f"{snapshot.index + 1}/{snapshot.n}" if snapshot.n > 1 else ""
     step = f"{snapshot.step}/{snapshot.steps}" if snapshot.steps > 1 else ""
     yield small(" · ".join(filter(None, (f"{stage} {step}".strip(), number, done))))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Self
 
 from bot.service.models import FOUND, LOST, Job, JobEvent
+from cascade_core.families.stage_info import StageInfo
 
 SOONEST_S = 3
 """An estimate is at least this far ahead; a nearer one would pass before people read it."""
 _SMALLEST_MOVE = 0.1
-# Fractions of a picture's work at which each stage begins and ends, roughly by their seconds.
-_SPANS = {"c": (0.0, 0.6), "b": (0.6, 0.95), "a": (0.95, 1.0)}
-_SPANS_OF_VARIATION = {"b": (0.0, 0.9), "a": (0.9, 1.0)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +24,7 @@ class Snapshot:
         step, steps: the last step of the stage, and the number of its steps.
         index, n: the picture in progress, and the number of pictures.
         done: fraction of each picture's work that is done, 0 to 1.
-        is_variation: the job draws new details of an earlier picture.
+        stages: the stages that each picture passes; empty while they are not known.
         preview: path of the newest preview.
         began: Unix time of the first known step, and the fraction at that time.
         is_lost: the service does not answer.
@@ -34,13 +32,13 @@ class Snapshot:
 
     position: int | None = None
     done_at: int | None = None
-    stage: Literal["c", "b", "a"] | None = None
+    stage: str | None = None
     step: int = 0
     steps: int = 0
     index: int = 0
     n: int = 1
     done: tuple[float, ...] = (0.0,)
-    is_variation: bool = False
+    stages: tuple[StageInfo, ...] = ()
     preview: str = ""
     began: tuple[float, float] | None = None
     is_lost: bool = False
@@ -49,6 +47,12 @@ class Snapshot:
     def fraction(self) -> float:
         """Return the fraction of the job's work that is done, 0 to 1."""
         return sum(self.done) / len(self.done)
+
+    @property
+    def stage_title(self) -> str:
+        """Return the service's title of the running stage; its name if that is not known."""
+        titles = {stage.name: stage.title for stage in self.stages}
+        return titles.get(self.stage or "", self.stage or "")
 
     @classmethod
     def of(cls, job: Job, now_s: float) -> Self:
@@ -59,7 +63,6 @@ class Snapshot:
             done_at=done_at,
             n=job.request.n,
             done=(0.0,) * job.request.n,
-            is_variation=job.request.kind != "generate",
         )
 
     def after(self, event: JobEvent, now_s: float) -> Snapshot:
@@ -71,12 +74,10 @@ class Snapshot:
             eta_s = data.get("eta_s")
             done_at = None if eta_s is None else round(now_s + eta_s)
             return replace(self, position=data.get("position"), done_at=done_at)
-        spans = _SPANS_OF_VARIATION if self.is_variation else _SPANS
-        if event.type != "progress" or data["stage"] not in spans:
+        if event.type != "progress":
             return self
         stage, step, steps, index = data["stage"], data["step"], data["steps"], data["index"]
-        begin, end = spans[stage]
-        inside = begin + (end - begin) * step / max(1, steps)
+        inside = self._fraction_after(stage, step / max(1, steps))
         moved = replace(
             self,
             position=None,
@@ -91,6 +92,15 @@ class Snapshot:
             preview=data.get("preview_url", self.preview),
         )
         return moved._estimated(now_s)
+
+    def _fraction_after(self, stage: str, part: float) -> float:
+        """Return the fraction of a picture's work that is done after a part of a stage."""
+        shares = {known.name: known.share for known in self.stages}
+        if stage not in shares:
+            return 0.0
+        names = list(shares)
+        before = sum(shares[name] for name in names[: names.index(stage)])
+        return (before + shares[stage] * part) / (sum(shares.values()) or 1.0)
 
     def at(self, now_s: float) -> Snapshot:
         """Return the snapshot to show at a time, without an estimate that has passed."""

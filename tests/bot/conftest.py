@@ -66,7 +66,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "request": ResolvedRequest(**request),
         "images": images,
         "error": None,
-        "cost": Cost(2.0, 1.5, 0.25),
+        "cost": Cost({"c": 2.0, "b": 1.5, "a": 0.25}),
         "client_state": {},
     }
     return Job(**values | changes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 
 import pytest
@@ -19,6 +20,7 @@ from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.modals import EditForm
 from bot.views.snapshot import Snapshot
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from tests.bot.conftest import JOB_ID, job_like
 from tests.wire.screens import chromium
 from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, page
@@ -37,12 +39,19 @@ def _file(colour: int) -> tuple[str, bytes]:
     return f"{colour:06x}.png", file.getvalue()
 
 
+_COMPOSING = Snapshot(stage="c", step=9, steps=20)
+
+
 def _layouts(translate: Translator) -> Iterator[Layout]:
     preview, *four = map(_file, _COLOURS)
     job = job_like(4, prompt=_PROMPT, negative_prompt="text")
     yield picture_messages.live(translate, JOB_ID, _PROMPT, Snapshot(position=2, done_at=1060))
     yield picture_messages.live(
-        translate, JOB_ID, _PROMPT, Snapshot(stage="c", step=9, steps=20), preview
+        translate,
+        JOB_ID,
+        _PROMPT,
+        replace(_COMPOSING, stages=STABLE_CASCADE.stages),
+        preview,
     )
     yield picture_messages.finished(translate, job, [PictureFile(*file, False) for file in four])
     one = job_like(1, prompt=_PROMPT)

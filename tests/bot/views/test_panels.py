@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bot.policy.aspects import size_of
-from bot.service.models import ModelInfo, ServiceStatus
+from bot.service.models import Cost, ModelInfo, ServiceStatus
 from bot.text.catalog import Catalog, Translator
 from bot.views import panels, picture_messages
 from bot.views.attachments import PictureFile
@@ -29,6 +29,16 @@ async def test_info_says_how_long_a_variation_took_against_the_original(
     german = panels.info(Translator(catalog, "de"), job, [], [], original_s=6.5)
     assert "3,8 s; das Original brauchte 6,5 s" in words(german)
     assert " s" not in words(picture_messages.finished(translate, job, files(1)))
+
+
+async def test_info_tells_the_seconds_of_each_stage_that_the_service_gives(
+    translate: Translator, make_job: JobMaker
+) -> None:
+    assert "2.0 s composing, 1.5 s details, 0.2 s finishing" in words(
+        panels.info(translate, make_job(), [], [])
+    )
+    other = make_job(cost=Cost.from_json({"plan_s": 1.0, "c_s": 2.0}))
+    assert "1.0 s plan, 2.0 s composing" in words(panels.info(translate, other, [], []))
 
 
 async def test_the_queue_says_how_many_more_there_are_and_cancels_all(

@@ -18,6 +18,7 @@ from bot.views import panels, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from tests.bot.conftest import JOB_ID, JobMaker, job_like
 from tests.bot.layouts import BUTTON, GALLERY, of_type, walk, words
@@ -221,7 +222,9 @@ async def test_the_live_message_shows_place_stage_bar_and_time(translate: Transl
     assert "Composing" not in shown(Snapshot(stage="c", is_lost=True))
     assert "does not answer" in shown(Snapshot(stage="c", is_lost=True))
     assert "Waiting" in shown(Snapshot(position=0))
-    working = shown(Snapshot(stage="b", step=2, steps=10, index=1, n=4, done=(0.5,) * 4, done_at=9))
+    detailing = Snapshot(stage="b", step=2, steps=10, index=1, n=4, done=(0.5,) * 4, done_at=9)
+    assert "%" not in shown(detailing), "an older service tells no shares of its stages"
+    working = shown(replace(detailing, stages=STABLE_CASCADE.stages))
     assert "\n50 %  ▰▰▰▱▱▱\n" in working
     assert "Adding details 2/10 · 2/4 · done <t:9:R>" in working
 

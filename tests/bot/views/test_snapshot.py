@@ -6,9 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from bot.service.models import FOUND, LOST, JobEvent
+from bot.service.models import FOUND, LOST, JobEvent, ModelInfo
 from bot.views.snapshot import Snapshot
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import StageInfo
 from tests.bot.conftest import JobMaker
+
+STAGES = STABLE_CASCADE.stages
+MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, (), 20, STAGES)
 
 
 def test_no_time_is_shown_that_is_past_or_would_be_when_it_is_read() -> None:
@@ -26,6 +31,7 @@ def event(kind: str, **data: object) -> JobEvent:
 def test_a_snapshot_follows_the_events_and_its_bar_never_goes_back(make_job: JobMaker) -> None:
     snapshot = Snapshot.of(make_job(pictures=2, state="queued", eta_s=10.0, position=3), 1000.0)
     assert (snapshot.position, snapshot.done_at, snapshot.n) == (3, 1010, 2)
+    snapshot = replace(snapshot, stages=STAGES)
     step = event("progress", stage="c", step=10, steps=20, index=0, preview_url="/v1/p")
     snapshot = snapshot.after(step, 1001.0)
     assert (snapshot.position, snapshot.stage, snapshot.preview) == (None, "c", "/v1/p")
@@ -41,6 +47,7 @@ def test_a_snapshot_follows_the_events_and_its_bar_never_goes_back(make_job: Job
 
 def test_the_time_follows_the_pace_of_the_job(make_job: JobMaker) -> None:
     snapshot = Snapshot.of(make_job(state="running", eta_s=5.0), 1000.0)
+    snapshot = replace(snapshot, stages=STAGES)
     snapshot = snapshot.after(event("progress", stage="c", step=1, steps=20, index=0), 1000.0)
     assert snapshot.done_at == 1005  # no pace is known yet: the service's estimate
     for step in range(2, 11):
@@ -60,6 +67,18 @@ def test_a_service_that_does_not_answer_is_told_until_it_does(make_job: JobMaker
 
 
 def test_the_bar_of_a_variation_begins_at_its_beginning(make_job: JobMaker) -> None:
-    snapshot = Snapshot.of(make_job(kind="vary_details", latent_id="LAT0"), 0.0)
+    job = make_job(kind="vary_details", latent_id="LAT0")
+    snapshot = replace(Snapshot.of(job, 0.0), stages=MODEL.route(job.kind))
     first = snapshot.after(event("progress", stage="b", step=1, steps=10, index=0), 0.0)
-    assert first.fraction == pytest.approx(0.09)
+    assert first.fraction == pytest.approx(0.1 * 0.35 / 0.4)
+
+
+def test_stages_that_the_service_has_not_told_are_named_without_a_bar(make_job: JobMaker) -> None:
+    snapshot = Snapshot.of(make_job(state="running"), 0.0)
+    moved = snapshot.after(event("progress", stage="plan", step=1, steps=10, index=0), 0.0)
+    assert (moved.stage_title, moved.step, moved.fraction) == ("plan", 1, 0.0)
+    plan = StageInfo(name="plan", title="Planning", share=0.25)
+    told = replace(moved, stages=(plan, *STAGES)).after(
+        event("progress", stage="plan", step=5, steps=10, index=0), 1.0
+    )
+    assert (told.stage_title, told.fraction) == ("Planning", pytest.approx(0.125 / 1.25))

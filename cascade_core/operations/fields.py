@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeGuard, get_args
+from typing import Any, Literal, Protocol, TypeGuard, get_args
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.geometry import SIZE_MULTIPLE_PX
@@ -34,6 +34,10 @@ _CONTROL = re.compile("[\x01-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 class Field(Protocol):
     """The limits of one field."""
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The limits in the words of JSON Schema, for API documents, forms and commands."""
+
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if the value is outside the limits."""
 
@@ -43,6 +47,11 @@ class Text:
     """Text of at most so many characters that every store can hold."""
 
     max_chars: int
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Its length; see :class:`Field`."""
+        return {"maxLength": self.max_chars}
 
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is no text, too long, or cannot be stored."""
@@ -64,6 +73,12 @@ class WholeNumber:
     high: int
     multiple_of: int = 1
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Its range; see :class:`Field`."""
+        found = {"minimum": self.low, "maximum": self.high}
+        return found | {"multipleOf": self.multiple_of} if self.multiple_of > 1 else found
+
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is no such number."""
         if not _is_int(value) or not self.low <= value <= self.high:
@@ -81,6 +96,11 @@ class Number:
     low: float
     high: float
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Its range; see :class:`Field`."""
+        return {"minimum": self.low, "maximum": self.high}
+
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is no such number."""
         # NaN fails every comparison, so it is out of any range.
@@ -95,6 +115,11 @@ class Choice:
 
     words: tuple[str, ...]
 
+    @property
+    def limits(self) -> dict[str, Any]:
+        """The words; see :class:`Field`."""
+        return {"enum": list(self.words)}
+
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is none of them."""
         if not isinstance(value, str) or value not in self.words:
@@ -104,6 +129,11 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class OptionalId:
     """The id of a stored thing, or None."""
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """None that clients need to know; see :class:`Field`."""
+        return {}
 
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is no id."""
@@ -122,8 +152,8 @@ FIELDS: Mapping[str, Field] = {
     "decoder_seed": WholeNumber(0, MAX_SEED),
     "steps": WholeNumber(1, MAX_STEPS),
     "decoder_steps": WholeNumber(1, MAX_STEPS),
-    "guidance_scale": Number(0.0, MAX_GUIDANCE_SCALE),
-    "decoder_guidance_scale": Number(0.0, MAX_GUIDANCE_SCALE),
+    "guidance_scale": Number(0, MAX_GUIDANCE_SCALE),
+    "decoder_guidance_scale": Number(0, MAX_GUIDANCE_SCALE),
     "latent_id": OptionalId(),
 }
 """Every field that an operation may let a client choose."""

@@ -15,8 +15,10 @@ from serve.gateway.middleware.cors import NamedOrigins
 from serve.gateway.middleware.methods import MethodMiddleware
 from serve.gateway.middleware.requests import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.gateway.openai.routes import router as openai_router
-from serve.gateway.openapi import EXAMPLES, install_docs
+from serve.gateway.openapi import install_docs
 from serve.gateway.routes import health, images, jobs, models, preferences, shares
+from serve.gateway.schemas.examples import examples
+from serve.gateway.schemas.stages import describe_stages
 from serve.release import RELEASE
 from serve.responses.errors import install_error_handlers
 
@@ -95,6 +97,8 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the API's document; FastAPI drops nulls from examples, so they are added last."""
         document = super().openapi()
-        for name, examples in EXAMPLES.items():
-            document["components"]["schemas"][name]["examples"] = examples
+        schemas, family = document["components"]["schemas"], self.state.services.family
+        describe_stages(schemas, family)
+        for name, shown in examples(family).items():
+            schemas[name]["examples"] = shown
         return document

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import Gone, ModelMismatch, NotFound
+from cascade_core.operations.fields import FIELDS
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import JobBody
@@ -27,7 +28,7 @@ def resolve_request(
         ModelMismatch: another model made it.
     """
     operation = OPERATIONS[body.kind]
-    values = body.model_dump(exclude={"kind", "id", "user", "client_state"})
+    values = body.model_dump(include=set(FIELDS))
     given = {name: value for name, value in values.items() if value is not None}
     operation.check(given)
     source = None

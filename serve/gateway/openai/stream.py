@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 from cascade_core.engine.batching import preview_steps
 from cascade_core.errors import Cancelled, CascadeError, NotFound
 from cascade_core.errors import from_dict as error_from_dict
+from cascade_core.families.spec import Family
 from cascade_core.images.image_files import convert_image
 from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
@@ -28,31 +29,35 @@ from serve.storage.records import EventRow
 
 
 def partial_previews(
-    request: GenerationRequest, partial_images: int, previews: int, *, is_watched: bool = False
+    request: GenerationRequest,
+    partial_images: int,
+    previews: int,
+    family: Family,
+    *,
+    is_watched: bool = False,
 ) -> frozenset[tuple[str, int]]:
     """Return the (stage, step) after which an image's partial images come.
 
-    By their worth to the client: the last preview of Stage C shows the composition, that of Stage B
-    the details, the middle one of Stage C the first idea.
+    By their worth to the client: the last preview of each stage shows what the stage has done (the
+    composition, then the details), the middle one its first idea.
 
     Args:
         request: of the job.
         partial_images: maximum number.
-        previews: how many each stage makes; Stage B makes at most one.
-        is_watched: checkers look at compositions, so that Stage C's last one alone is shown.
+        previews: how many each stage makes, unless the family allows fewer.
+        family: whose stages run.
+        is_watched: checkers look at the kept output, so that its last preview alone is shown.
     """
-    if request.kind != "generate":
-        stage_c = []
-    elif is_watched:
-        stage_c = [request.steps][:previews]
-    else:
-        stage_c = sorted(preview_steps(request.steps, previews))
-    stage_b = preview_steps(request.decoder_steps, min(previews, 1))
-    middle = stage_c[(len(stage_c) - 1) // 2 :][:1]
-    ranked = [("c", step) for step in stage_c[-1:]]
-    ranked += [("b", step) for step in stage_b]
-    ranked += [("c", step) for step in middle]
-    return frozenset(list(dict.fromkeys(ranked))[:partial_images])
+    last, middle = [], []
+    for stage in family.route(request):
+        count, steps = min(previews, stage.max_previews), stage.steps(request)
+        if is_watched and stage.keeps_output:
+            shown = [steps][:count]
+        else:
+            shown = sorted(preview_steps(steps, count))
+        last += [(stage.name, step) for step in shown[-1:]]
+        middle += [(stage.name, step) for step in shown[(len(shown) - 1) // 2 :][:1]]
+    return frozenset(list(dict.fromkeys(last + middle))[:partial_images])
 
 
 class ImageStream(EventStream):
@@ -86,6 +91,7 @@ class ImageStream(EventStream):
             request,
             partial_images,
             services.settings.previews,
+            services.family,
             is_watched=services.moderator.sees_previews,
         )
         self._partials: set[tuple[int, str, int]] = set()

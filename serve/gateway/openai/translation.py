@@ -18,10 +18,10 @@ from cascade_core.errors import (
 from cascade_core.errors import from_dict as error_from_dict
 from cascade_core.images.image_files import convert_image
 from cascade_core.operations.fields import ImageFormat, check_side
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
-from serve.gateway.schemas.fields import DecoderFields, DrawingFields
 from serve.gateway.schemas.jobs import JobBody
 from serve.storage.blobs.blob_keys import image_key
 from serve.storage.records import Job
@@ -54,7 +54,7 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
     Raises:
         InvalidRequest: the size cannot be read, or the model does not make it.
     """
-    values = body.model_dump(include={"prompt", *DrawingFields.model_fields})
+    values = body.model_dump(include=set(GENERATE.fields))
     size = body.size or "auto"
     if size != "auto":
         values |= _sides(size, max_side_px)
@@ -65,7 +65,7 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
 
 def vary_body(form: VariationForm, latent_id: str) -> JobBody:
     """Return the job that varies an image's details."""
-    values = form.model_dump(include=set(DecoderFields.model_fields))
+    values = form.model_dump(include=set(VARY_DETAILS.fields))
     return JobBody(kind="vary_details", latent_id=latent_id, user=form.user, **values)
 
 

@@ -6,32 +6,33 @@ from http import HTTPStatus
 
 from fastapi import APIRouter
 
-from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.operations.fields import MIN_SIDE_PX
 from serve.gateway.auth.permissions import Reader
-from serve.gateway.dependencies import ServicesDep
+from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_model
 from serve.gateway.openapi import secured
 from serve.gateway.schemas.service import Defaults, Model, ModelList, Sizes
+from serve.gateway.schemas.stages import stage_details
 
 router = APIRouter(tags=["service"])
 
 
 @router.get("/v1/models", responses=secured())
 async def list_models(services: ServicesDep, _caller: Reader) -> ModelList:
-    """Return the loaded model: revision, licence, defaults, sizes, prompts to try."""
-    return ModelList(data=[_model(services.checkpoint)])
+    """Return the loaded model: revision, licence, defaults, sizes, prompts to try, stages."""
+    return ModelList(data=[_model(services)])
 
 
 @router.get("/v1/models/{model_id:path}", responses=secured(HTTPStatus.NOT_FOUND))
 async def get_model(services: ServicesDep, _caller: Reader, model_id: str) -> Model:
     """Return a model by its id."""
     check_model(services, model_id)
-    return _model(services.checkpoint)
+    return _model(services)
 
 
-def _model(checkpoint: Checkpoint) -> Model:
+def _model(services: Services) -> Model:
+    checkpoint = services.checkpoint
     defaults = checkpoint.defaults
     publisher, slash, _ = checkpoint.id.partition("/")
     return Model(
@@ -50,4 +51,5 @@ def _model(checkpoint: Checkpoint) -> Model:
         ),
         sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
         suggestions=list(defaults.suggestions),
+        stages=stage_details(services.family),
     )

@@ -1,6 +1,7 @@
 """Fields that several bodies share, with the ranges that OpenAPI shows.
 
-:class:`cascade_core.request.GenerationRequest` checks the ranges; they come from its constants.
+:class:`cascade_core.request.GenerationRequest` checks them; both read
+`cascade_core.operations.fields`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, Field
 
-from cascade_core.geometry import SIZE_MULTIPLE_PX
-from cascade_core.operations.fields import (
-    MAX_GUIDANCE_SCALE,
-    MAX_IMAGES,
-    MAX_PROMPT_CHARS,
-    MAX_SEED,
-    MAX_SIDE_PX,
-    MAX_STEPS,
-    MIN_SIDE_PX,
-)
+from cascade_core.operations.fields import FIELDS
 from cascade_core.printable import is_printable
 from serve.json_depth import MAX_DEPTH, is_too_deep
 
@@ -29,9 +21,9 @@ MAX_CLIENT_STATE_BYTES = 4096
 Value = TypeVar("Value")
 
 
-def _shown(description: str, low: float, high: float, **more: Any) -> Any:
-    extra = {"minimum": low, "maximum": high} | more
-    return Field(description=description, json_schema_extra=extra)
+def _limited(name: str, description: str | None = None) -> Any:
+    """Return the description of a field, with the limits of an operation's field of that name."""
+    return Field(description=description, json_schema_extra=FIELDS[name].limits)
 
 
 def _printable(value: str | None) -> str | None:
@@ -59,17 +51,14 @@ def storable(max_bytes: int) -> Callable[[Value], Value]:
     return check
 
 
-RequiredText = Annotated[str, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
-Text = Annotated[str | None, Field(json_schema_extra={"maxLength": MAX_PROMPT_CHARS})]
-Side = Annotated[
-    int | None,
-    _shown("Pixels.", MIN_SIDE_PX, MAX_SIDE_PX, multipleOf=SIZE_MULTIPLE_PX),
-]
-Count = Annotated[int | None, _shown("Images; image i uses seed + i.", 1, MAX_IMAGES)]
-Seed = Annotated[int | None, _shown("Random if absent.", 0, MAX_SEED)]
-Steps = Annotated[int | None, _shown("Denoising steps.", 1, MAX_STEPS)]
+RequiredText = Annotated[str, _limited("prompt")]
+Text = Annotated[str | None, _limited("prompt")]
+Side = Annotated[int | None, _limited("width", "Pixels.")]
+Count = Annotated[int | None, _limited("n", "Images; image i uses seed + i.")]
+Seed = Annotated[int | None, _limited("seed", "Random if absent.")]
+Steps = Annotated[int | None, _limited("steps", "Denoising steps.")]
 Guidance = Annotated[
-    float | None, _shown("1 or less: no guidance, twice as fast.", 0, MAX_GUIDANCE_SCALE)
+    float | None, _limited("guidance_scale", "1 or less: no guidance, twice as fast.")
 ]
 User = Annotated[
     str | None,

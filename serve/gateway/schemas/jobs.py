@@ -1,19 +1,19 @@
 """The bodies of ``/v1/jobs``, as OpenAPI shows them.
 
-`serve.storage.records.Job.to_json` makes a job's answer; :class:`JobAnswer` describes it.
+`serve.storage.records.Job.to_json` makes a job's answer; :class:`JobAnswer` describes it, and
+`serve.gateway.schemas.stages` adds what is named after the stages.
 """
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import Kind
 from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
-from serve.storage.records import LatentUse
 
 
 class JobBody(DrawingFields):
@@ -73,17 +73,10 @@ class Image(BaseModel):
     decoder_seed: int
     width: int
     height: int
-    stage_c: LatentUse | None = Field(
-        description="`ran`, `reused` from an equal request, or `stored` (vary_details)."
-    )
 
 
-class Cost(BaseModel):
+class Cost(RootModel[dict[str, float]]):
     """Seconds of computing per stage."""
-
-    c_s: float
-    b_s: float
-    a_s: float
 
 
 class JobError(BaseModel):
@@ -119,7 +112,7 @@ class JobAnswer(BaseModel):
     id: str
     kind: Kind
     state: JobState
-    stage: Literal["c", "b", "a"] | None
+    stage: str | None
     progress: Progress | None
     position: int | None = Field(description="Open jobs ahead, while queued.")
     eta_s: float | None = Field(description="Seconds until it is probably done.")

@@ -89,6 +89,17 @@ class Sizes(BaseModel):
     max_side: int
 
 
+class ModelStage(BaseModel):
+    """A stage of the model; images pass the stages in their order."""
+
+    name: str = Field(description="As in events, in a job's `stage` and in the keys of its `cost`.")
+    title: str = Field(description="For people.")
+    share: float = Field(description="Part of a whole job that a progress bar gives it; sum 1.")
+    is_stored: bool = Field(
+        description="Its output is kept as the image's latent; vary_details starts after it."
+    )
+
+
 class Model(BaseModel):
     """The loaded model."""
 
@@ -102,6 +113,7 @@ class Model(BaseModel):
     defaults: Defaults
     sizes: Sizes
     suggestions: list[str]
+    stages: list[ModelStage]
 
 
 class ModelList(BaseModel):

@@ -213,6 +213,11 @@ async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.Asyn
                 },
                 "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
                 "suggestions": ["a red circle"],
+                "stages": [
+                    {"name": "c", "title": "C composing", "share": 0.6, "is_stored": True},
+                    {"name": "b", "title": "B detailing", "share": 0.35, "is_stored": False},
+                    {"name": "a", "title": "A decoding", "share": 0.05, "is_stored": False},
+                ],
             }
         ],
     }

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -9,6 +10,8 @@ import pytest
 from fastapi import FastAPI
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.operations.fields import MAX_IMAGES, MAX_SEED
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import ResolvedRequest
@@ -171,6 +174,28 @@ async def test_real_answers_match_their_schemas_to_the_last_field(
     for name, bodies in answers.items():
         for answer in bodies:
             validator(document, name).validate(answer)
+
+
+def test_the_stages_of_another_family_are_in_keys_values_and_examples(app: FastAPI) -> None:
+    kept, *_ = STABLE_CASCADE.stages
+    plan = replace(kept, name="plan", title="Planning", share=0.0)
+    drawn = replace(kept, name="draw", output="", keeps_output=False, share=0.4)
+    app.state.services.family = Family(name="two", stages=(plan, drawn))
+    document = app.openapi()
+    schemas = document["components"]["schemas"]
+    assert schemas["JobAnswer"]["properties"]["stage"]["anyOf"][0]["enum"] == ["plan", "draw"]
+    assert schemas["Cost"]["required"] == ["plan_s", "draw_s"]
+    assert "stage_plan" in schemas["Image"]["required"]
+    (model,) = schemas["Model"]["examples"]
+    assert model["stages"][0] == {
+        "name": "plan",
+        "title": "Planning",
+        "share": 0.0,
+        "is_stored": True,
+    }
+    for name in ("JobAnswer", "JobList", "Model", "ModelList", "Status", "Ready"):
+        for example in schemas[name]["examples"]:
+            validator(document, name).validate(example)
 
 
 async def test_the_document_and_its_page_are_served(client: httpx.AsyncClient) -> None:

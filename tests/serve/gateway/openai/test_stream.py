@@ -18,6 +18,7 @@ from openai.types import ImageGenCompletedEvent, ImageGenPartialImageEvent
 from PIL import Image
 
 from cascade_core.errors import NonFiniteLatent
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.gateway.openai.stream import partial_previews
 from tests.limits import HANG_S
@@ -202,21 +203,21 @@ def test_the_previews_worth_most_are_shown(
     expected: set[tuple[str, int]],
 ) -> None:
     request = make_request(steps=12, decoder_steps=6)
-    assert partial_previews(request, partial_images, previews) == expected
+    assert partial_previews(request, partial_images, previews, STABLE_CASCADE) == expected
 
 
 def test_too_few_steps_for_previews_show_none(
     make_request: Callable[..., GenerationRequest],
 ) -> None:
-    assert partial_previews(make_request(steps=1, decoder_steps=1), 3, 3) == set()
+    assert partial_previews(make_request(steps=1, decoder_steps=1), 3, 3, STABLE_CASCADE) == set()
 
 
 def test_where_checkers_look_the_composition_is_shown_once_and_last(
     make_request: Callable[..., GenerationRequest],
 ) -> None:
     request = make_request(steps=12, decoder_steps=6)
-    assert partial_previews(request, 3, 3, is_watched=True) == {("c", 12), B_MIDDLE}
-    assert partial_previews(request, 3, 0, is_watched=True) == set()
+    assert partial_previews(request, 3, 3, STABLE_CASCADE, is_watched=True) == {("c", 12), B_MIDDLE}
+    assert partial_previews(request, 3, 0, STABLE_CASCADE, is_watched=True) == set()
 
 
 @pytest.mark.parametrize("checkers", [[Answering()]])

@@ -1,0 +1,145 @@
+"""The examples that the OpenAPI document shows, by schema; some name the stages of the family."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from cascade_core.families.spec import Family
+from serve.gateway.schemas.stages import stage_details
+
+_ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
+_GENERATE: dict[str, Any] = {
+    "prompt": "a red circle on a blue background",
+    "width": 256,
+    "height": 256,
+    "seed": 7,
+}
+_VARY: dict[str, Any] = {"kind": "vary_details", "latent_id": _ID_EXAMPLE, "n": 2}
+_JOB_EXAMPLE: dict[str, Any] = {
+    "id": _ID_EXAMPLE,
+    "kind": "generate",
+    "state": "running",
+    "progress": {"step": 3, "steps": 20, "index": 0},
+    "position": None,
+    "eta_s": 2.5,
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "started_at": "2026-01-31T12:00:00.015Z",
+    "finished_at": None,
+    "deadline_at": "2026-01-31T12:15:25.000Z",
+    "request": {
+        "kind": "generate",
+        "prompt": "a red circle on a blue background",
+        "negative_prompt": "",
+        "width": 256,
+        "height": 256,
+        "n": 1,
+        "seed": 7,
+        "steps": 20,
+        "guidance_scale": 4.0,
+        "decoder_seed": 7,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+        "latent_id": None,
+        "format": "png",
+    },
+    "images": [],
+    "warnings": [],
+    "error": None,
+}
+_MODEL_EXAMPLE: dict[str, Any] = {
+    "id": "demo",
+    "object": "model",
+    "created": 0,
+    "owned_by": "cascade-serve",
+    "revision": "1",
+    "fingerprint": "sha256:0f3a",
+    "licence": "Apache-2.0",
+    "defaults": {
+        "width": 256,
+        "height": 256,
+        "steps": 20,
+        "guidance_scale": 4.0,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+    },
+    "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
+    "suggestions": ["a red circle on a blue background"],
+}
+_IMAGES_BODY_EXAMPLE: dict[str, Any] = {
+    "prompt": "a red circle on a blue background",
+    "n": 2,
+    "size": "256x256",
+    "seed": 7,
+}
+_IMAGES_EXAMPLE: dict[str, Any] = {
+    "created": 1769860800,
+    "data": [
+        {
+            "b64_json": "iVBORw0KGgo=",
+            "image_id": _ID_EXAMPLE,
+            "latent_id": _ID_EXAMPLE,
+            "seed": 7,
+            "decoder_seed": 7,
+        }
+    ],
+    "background": "opaque",
+    "output_format": "png",
+    "size": "256x256",
+    "usage": {
+        "total_tokens": 0,
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+    },
+    "job_id": _ID_EXAMPLE,
+    "warnings": [],
+}
+_ERROR_EXAMPLE = {
+    "error": {
+        "code": "invalid_value",
+        "message": "n must be a whole number between 1 and 8",
+        "type": "invalid_request_error",
+        "param": "n",
+        "field": "n",
+        "request_id": _ID_EXAMPLE,
+    }
+}
+
+_SHARE_EXAMPLE = {
+    "url": f"https://pictures.example.org/v1/shared/{_ID_EXAMPLE}"
+    "?expires=1769860800&signature=5f2c0a",
+    "expires_at": "2026-01-31T12:00:00.000Z",
+}
+
+
+def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
+    """Return the examples of each schema."""
+    first = family.stages[0]
+    job = _JOB_EXAMPLE | {
+        "stage": first.name,
+        "cost": {stage.cost_key: 0.0 for stage in family.stages},
+    }
+    model = _MODEL_EXAMPLE | {"stages": [stage.model_dump() for stage in stage_details(family)]}
+    ready = {first.deployment: "ready", "Jobs": "ready", "database": "ready", "blobs": "ready"}
+    replicas = {"Gateway": 1, "Jobs": 1} | {stage.deployment: 1 for stage in family.stages}
+    ended = {"succeeded": 140, "failed": 1, "cancelled": 4}
+    status = {"replicas": replicas, "queued": 3, "running": 2, "last_hour": ended}
+    return {
+        "JobBody": [_GENERATE, _VARY],
+        "JobAnswer": [job],
+        "JobList": [{"jobs": [job], "next_cursor": None}],
+        "ShareBody": [{"expires_in_s": 3600}],
+        "ShareAnswer": [_SHARE_EXAMPLE],
+        "Model": [model],
+        "ModelList": [{"object": "list", "data": [model]}],
+        "ImagesBody": [_IMAGES_BODY_EXAMPLE],
+        "ImagesAnswer": [_IMAGES_EXAMPLE],
+        "JobPatch": [{"client_state": {"seen": True}, "expected": {"inbox": "bot"}}],
+        "PreferenceBody": [{"value": {"aspect": "wide"}}],
+        "Preference": [{"name": "defaults", "value": {"aspect": "wide"}}],
+        "Status": [status],
+        "Health": [{"status": "ok"}],
+        "Ready": [{"status": "ready", "checks": ready}],
+        "ErrorAnswer": [_ERROR_EXAMPLE],
+    }

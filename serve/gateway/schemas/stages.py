@@ -1,0 +1,49 @@
+"""Names of a family's stages in the OpenAPI document: in keys, in values and in ``/v1/models``."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from cascade_core.families.spec import Family
+from serve.gateway.schemas.service import ModelStage
+from serve.storage.records import LatentUse
+
+_NULL = {"type": "null"}
+
+
+def stage_details(family: Family) -> list[ModelStage]:
+    """Return what clients are told of the stages."""
+    return [
+        ModelStage(
+            name=stage.name, title=stage.title, share=stage.share, is_stored=stage.keeps_output
+        )
+        for stage in family.stages
+    ]
+
+
+def describe_stages(schemas: dict[str, Any], family: Family) -> None:
+    """Complete the schemas whose keys and values are named after stages.
+
+    Args:
+        schemas: the document's components; they are changed in place.
+        family: whose stages run.
+    """
+    stage = {"type": "string", "enum": list(family.names)}
+    schemas["JobAnswer"]["properties"]["stage"] = {"anyOf": [stage, _NULL], "title": "Stage"}
+    costs = {
+        stage.cost_key: {"type": "number", "description": stage.title} for stage in family.stages
+    }
+    del schemas["Cost"]["additionalProperties"]
+    schemas["Cost"] |= {"properties": costs, "required": list(costs)}
+    if family.kept is not None:
+        _describe_latent_use(schemas["Image"], f"stage_{family.kept.name}")
+
+
+def _describe_latent_use(image: dict[str, Any], key: str) -> None:
+    use = {"type": "string", "enum": list(get_args(LatentUse))}
+    image["properties"][key] = {
+        "anyOf": [use, _NULL],
+        "title": key,
+        "description": "`ran`, `reused` from an equal request, or `stored` (vary_details).",
+    }
+    image["required"].append(key)

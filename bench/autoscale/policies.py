@@ -18,7 +18,8 @@ from ray.serve.config import AutoscalingConfig, AutoscalingContext
 
 from bench.autoscale.simulator import STAGES_OF, Scenario, Stage
 from cascade_core.families.stable_cascade import STABLE_CASCADE
-from serve.autoscaling.policy import Arrivals, Peaks, Sizing, StageLoad, plan
+from serve.autoscaling.demand import Arrivals
+from serve.autoscaling.policy import Peaks, Sizing, StageLoad, plan
 
 _RECORD_FACTOR = 0.2
 """Serve's RAY_SERVE_AUTOSCALING_METRIC_RECORD_INTERVAL_FACTOR."""

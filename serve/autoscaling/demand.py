@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
-from serve.autoscaling.policy import RATE_WINDOWS_S, Arrivals
+from serve.autoscaling.policy import RATE_WINDOWS_S
 
 
 def open_work_key(stage: str) -> str:
@@ -17,6 +19,35 @@ def open_work_key(stage: str) -> str:
 def arriving_key(stage: str, window_s: int) -> str:
     """Return the name under which the work accepted per second is published."""
     return f"arriving_{window_s}s_{stage}"
+
+
+class Arrivals:
+    """Work accepted per second, over each of ``RATE_WINDOWS_S``.
+
+    Args:
+        clock: seconds, monotonic.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._by_second: deque[list[float]] = deque()
+
+    def add(self, work: float) -> None:
+        """Count work that was accepted now."""
+        second = math.floor(self._clock())
+        if not self._by_second or self._by_second[-1][0] != second:
+            self._by_second.append([second, 0.0])
+        self._by_second[-1][1] += work
+
+    def rates(self) -> tuple[float, ...]:
+        """Return work per second over each window."""
+        now_s = self._clock()
+        while self._by_second and self._by_second[0][0] <= now_s - max(RATE_WINDOWS_S):
+            self._by_second.popleft()
+        return tuple(
+            sum(work for second, work in self._by_second if second > now_s - window_s) / window_s
+            for window_s in RATE_WINDOWS_S
+        )
 
 
 class Demand:

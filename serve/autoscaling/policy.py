@@ -8,9 +8,7 @@ the family does; what a unit of it takes at a stage is measured there.
 from __future__ import annotations
 
 import math
-import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cascade_core.errors import SettingsInvalid
@@ -168,32 +166,3 @@ def _grant(sizing: Sizing, granted: dict[str, int], wanted: Mapping[str, int]) -
 
 def _fits(sizing: Sizing, replicas: Mapping[str, int]) -> bool:
     return sizing.gpus_taken(replicas) <= sizing.gpu_budget + _TOLERANCE
-
-
-class Arrivals:
-    """Work accepted per second, over each of ``RATE_WINDOWS_S``.
-
-    Args:
-        clock: seconds, monotonic.
-    """
-
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._clock = clock
-        self._by_second: deque[list[float]] = deque()
-
-    def add(self, work: float) -> None:
-        """Count work that was accepted now."""
-        second = math.floor(self._clock())
-        if not self._by_second or self._by_second[-1][0] != second:
-            self._by_second.append([second, 0.0])
-        self._by_second[-1][1] += work
-
-    def rates(self) -> tuple[float, ...]:
-        """Return work per second over each window."""
-        now_s = self._clock()
-        while self._by_second and self._by_second[0][0] <= now_s - max(RATE_WINDOWS_S):
-            self._by_second.popleft()
-        return tuple(
-            sum(work for second, work in self._by_second if second > now_s - window_s) / window_s
-            for window_s in RATE_WINDOWS_S
-        )

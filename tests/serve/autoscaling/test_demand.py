@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from serve.autoscaling.demand import Demand
+from serve.autoscaling.demand import Arrivals, Demand
 from serve.stages.work_meter import WorkMeter
 
 
@@ -29,6 +29,19 @@ def test_vary_details_arrives_at_b_and_a_only() -> None:
     with demand.image({"b": 20.0, "a": 10.0}):
         stats = demand.stats()
     assert [stats[f"arriving_10s_{stage}"] for stage in "cba"] == [0.0, 2.0, 1.0]
+
+
+def test_rates_are_those_of_the_last_seconds_and_of_the_last_minutes() -> None:
+    now_s = [0.0]
+    arrivals = Arrivals(lambda: now_s[0])
+    for second in range(300):
+        now_s[0] = float(second)
+        arrivals.add(2.0)
+    assert arrivals.rates() == (2.0, 2.0, 2.0)
+    now_s[0] = 349.0
+    assert arrivals.rates() == (0.0, pytest.approx(2 * 10 / 60), pytest.approx(2 * 250 / 300))
+    now_s[0] = 700.0
+    assert arrivals.rates() == (0.0, 0.0, 0.0)
 
 
 def test_work_costs_what_the_model_took_for_the_last_images() -> None:

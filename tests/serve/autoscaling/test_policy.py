@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from cascade_core.errors import SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
-from serve.autoscaling.policy import Arrivals, Peaks, Sizing, StageLoad, plan
+from serve.autoscaling.policy import Peaks, Sizing, StageLoad, plan
 
 SECONDS = {"c": 0.44, "b": 0.25, "a": 0.03}
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
@@ -215,16 +215,3 @@ def test_at_first_what_runs_is_kept() -> None:
 def test_impossible_choices_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsInvalid):
         Sizing(**wrong)  # type: ignore[arg-type]
-
-
-def test_rates_are_those_of_the_last_seconds_and_of_the_last_minutes() -> None:
-    now_s = [0.0]
-    arrivals = Arrivals(lambda: now_s[0])
-    for second in range(300):
-        now_s[0] = float(second)
-        arrivals.add(2.0)
-    assert arrivals.rates() == (2.0, 2.0, 2.0)
-    now_s[0] = 349.0
-    assert arrivals.rates() == (0.0, pytest.approx(2 * 10 / 60), pytest.approx(2 * 250 / 300))
-    now_s[0] = 700.0
-    assert arrivals.rates() == (0.0, 0.0, 0.0)

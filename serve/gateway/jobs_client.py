@@ -72,7 +72,7 @@ class RejectionCache:
             RateLimited: raised in the block. Before the block: the user was rejected within the
                 last second, or another request of the rejected user is not answered yet.
         """
-        user = owner.turns
+        user = owner.queue_user
         at_s, rejection = self._rejected.get(user, (0.0, None))
         age_s = self._clock() - at_s
         if rejection is None or age_s >= KEEP_S:

@@ -161,7 +161,7 @@ class Dispatcher:
     async def _slot(self, job: OpenJob, stage: str, work: float) -> AsyncIterator[float]:
         """Wait for a slot at a stage for the job's user; yields the seconds that it waited."""
         asked_s = time.monotonic()
-        async with self._queues[stage].slot(job.owner.turns, work):
+        async with self._queues[stage].slot(job.owner.queue_user, work):
             queue_s = time.monotonic() - asked_s
             self._metrics.waited(stage, queue_s)
             span = trace.get_current_span()

@@ -23,7 +23,7 @@ class JobInQueue:
     """An open job, as the order of the queue sees it.
 
     Attributes:
-        user: its share of the fair queue.
+        user: the user it is charged to, see :attr:`JobOwner.queue_user`.
         work: of the whole job, see :meth:`cascade_core.families.spec.Family.work`.
     """
 
@@ -130,7 +130,12 @@ def estimate_queue(connection: Connection) -> QueueEstimate:
     names = (jobs.c.id, jobs.c.owner, jobs.c.user, jobs.c.work, jobs.c.state)
     rows = connection.execute(select(*names).where(jobs.c.state.in_(OPEN_STATES)))
     queue = [
-        JobInQueue(row.id, JobOwner(row.owner, row.user).turns, row.work, row.state == "running")
+        JobInQueue(
+            row.id,
+            JobOwner(row.owner, row.user).queue_user,
+            row.work,
+            is_running=row.state == "running",
+        )
         for row in rows
     ]
     running = sum(job.is_running for job in queue)

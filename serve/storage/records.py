@@ -42,8 +42,8 @@ class JobOwner:
     Attributes:
         key_id: the API key that made it; None if there were no keys then.
         user: the end user the key made it for, if it acts for users and named one.
-        label: what another key gave as ``user``: to list its jobs by, and nothing else, or it could
-            take many users' turns by naming many.
+        label: the ``user`` that a key without the scope ``trusted`` gave. It serves to list jobs
+            only: a key must not get the shares of many users in the queues by naming many.
     """
 
     key_id: str | None
@@ -51,8 +51,8 @@ class JobOwner:
     label: str | None = None
 
     @property
-    def turns(self) -> str:
-        """The user that a job is charged to; no client can name another key's user."""
+    def queue_user(self) -> str:
+        """The user of the fair queues that a job is charged to; each key has users of its own."""
         return f"{self.key_id or ''}/{self.user or ''}"
 
 

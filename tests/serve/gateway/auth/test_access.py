@@ -272,8 +272,8 @@ async def test_a_plain_key_has_labels_but_does_not_act_for_users(
 
 def test_a_plain_key_takes_one_users_turns_however_many_it_names() -> None:
     plain, trusted = (Caller("k", frozenset({"create", scope})) for scope in ("read", "trusted"))
-    assert plain.owner("a").turns == plain.owner("b").turns
-    assert trusted.owner("a").turns != trusted.owner("b").turns
+    assert plain.owner("a").queue_user == plain.owner("b").queue_user
+    assert trusted.owner("a").queue_user != trusted.owner("b").queue_user
 
 
 async def test_without_keys_a_named_user_is_checked_all_the_same(

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from ray.serve import Application
 from ray.serve._private.build_app import build_app
 
-from cascade_core.errors import ModelUnavailable
+from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from serve.app import AppArgs, build, build_with
 from serve.settings import Settings
+from tests.ray.families.four_stages import FOUR_STAGES
 
 
 def options(application: Application) -> dict[str, Any]:
@@ -51,6 +53,25 @@ def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
     found = options(build_with(settings.model_copy(update={"device": "cuda"}), AppArgs()))
     shares = [found[name].ray_actor_options["num_gpus"] for name in ("StageC", "StageB", "StageA")]
     assert shares == [0.5, 0.25, 0.25]
+
+
+def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) -> None:
+    args = AppArgs.model_validate({"stage_touch": {"num_replicas": 2}})
+    found = options(build_with(settings, args, FOUR_STAGES))
+    assert set(found) == {"Gateway", "Jobs", "StageC", "StageB", "StageTouch", "StageA"}
+    assert found["StageTouch"].num_replicas == 2
+
+
+@pytest.mark.parametrize("name", ["stage_x", "stage_"])
+def test_the_size_of_a_stage_that_is_not_there_is_refused(settings: Settings, name: str) -> None:
+    args = AppArgs.model_validate({name: {"num_replicas": 2}})
+    with pytest.raises(SettingsInvalid, match="stage_c, stage_b, stage_a"):
+        build_with(settings, args)
+
+
+def test_a_mistyped_argument_is_refused() -> None:
+    with pytest.raises(ValidationError, match="gatewya"):
+        AppArgs.model_validate({"gatewya": {"num_replicas": 2}})
 
 
 def test_a_missing_model_is_told_before_anything_starts(

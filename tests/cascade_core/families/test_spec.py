@@ -70,6 +70,16 @@ def test_names_of_deployments_and_costs_follow_from_the_stage() -> None:
     assert [spec.cost_key for spec in TWO.stages] == ["base_s", "decoder_s"]
 
 
+def test_what_leads_to_a_kept_output_is_known() -> None:
+    assert [FOUR.leads_to_kept(spec) for spec in FOUR.stages] == [True, True, False, False]
+    assert not any(TWO.leads_to_kept(spec) for spec in TWO.stages)
+
+
+def test_the_parts_of_the_checkpoint_are_those_that_any_stage_loads() -> None:
+    both = (stage("a", components=("vqgan", "prior")), stage("b", "", components=("vqgan",)))
+    assert Family(name="both", stages=both).components == ("vqgan", "prior")
+
+
 def test_families_travel_to_other_processes() -> None:
     assert pickle.loads(pickle.dumps(FOUR)) == FOUR
 
@@ -78,6 +88,9 @@ def test_families_travel_to_other_processes() -> None:
     "stages",
     [
         (),
+        (stage("A", ""),),
+        (stage("a-b", ""),),
+        (stage("a" * 17, ""),),
         (stage("a"),),
         (stage("a", ""), stage("b", "")),
         (stage("a"), stage("a", "")),

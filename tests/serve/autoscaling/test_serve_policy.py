@@ -80,6 +80,17 @@ def burst() -> Iterator[Demand]:
         yield demand
 
 
+def test_a_config_file_names_the_stages_of_another_family() -> None:
+    work = {"choose": 1.0, "paint": 20.0}
+    demand = Demand(work, lambda: 500.0)
+    deployments = ("StageChoose", "StagePaint")
+    contexts = [context("Jobs", demand.stats())]
+    contexts += [context(name, {"seconds_per_work": 0.02}) for name in deployments]
+    sizing = {"gpu_budget": 4, "gpus": {"choose": 0, "paint": 1}, "stages": ["choose", "paint"]}
+    decisions, _ = PipelinePolicy(**sizing)({item.deployment_id: item for item in contexts})
+    assert set(names(decisions)) == set(deployments)
+
+
 def test_a_burst_grows_the_stages_and_leaves_jobs_alone(burst: Demand) -> None:
     decisions, state = PipelinePolicy(**SIZING)(application(burst))
     assert set(names(decisions)) == {"StageC", "StageB", "StageA"}

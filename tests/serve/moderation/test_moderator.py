@@ -22,6 +22,7 @@ from serve.moderation.blocklist import Blocklist
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.settings import Settings
 from serve.storage.records import JobOwner
+from tests.ray.families.two_stages import TWO_STAGES
 from tests.serve.checkers import Answering, ByUser, Hanging
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
@@ -241,6 +242,15 @@ def test_a_checker_that_cannot_be_had_is_a_wrong_setting(
 ) -> None:
     with pytest.raises(SettingsInvalid, match=words):
         load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint)
+
+
+def test_a_checker_of_previews_needs_a_family_that_keeps_what_could_be_drawn(
+    tmp_path: Path, checkpoint: Checkpoint
+) -> None:
+    settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
+    drawable = replace(checkpoint, previewer=tmp_path / "previewer.safetensors")
+    with pytest.raises(SettingsInvalid, match="no stage of two_stages keeps"):
+        load_checkers(settings, drawable, TWO_STAGES)
 
 
 def test_a_checker_may_look_at_previews_of_a_model_that_has_them(

@@ -1,4 +1,4 @@
-"""Checks each composition between Stages C and B, if a content checker sees previews."""
+"""Checks each composition after the stage that makes it, if a content checker sees previews."""
 
 from __future__ import annotations
 

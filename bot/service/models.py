@@ -10,7 +10,7 @@ from typing import Any, Self
 from cascade_core.errors import CascadeError, from_dict
 from cascade_core.families.stage_info import StageInfo, stages_of
 from cascade_core.job_states import TERMINAL_STATES, JobState
-from cascade_core.operations.registry import find_operation
+from cascade_core.operations.registry import route_of
 
 LOST, FOUND = "lost", "found"
 """Event types of the client itself: the service stopped answering, and answers again."""
@@ -193,8 +193,7 @@ class ModelInfo:
 
     def route(self, kind: str) -> tuple[StageInfo, ...]:
         """Return the stages that each picture of a job of a kind passes, in order."""
-        operation = find_operation(kind)
-        return operation.route(self.stages) if operation else self.stages
+        return route_of(kind, self.stages)
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:

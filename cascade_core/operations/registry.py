@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
 from cascade_core.operations.generate import Generate
-from cascade_core.operations.operation import Operation
+from cascade_core.operations.operation import Operation, StageT
 from cascade_core.operations.vary_details import VaryDetails
 
 Kind = Literal["generate", "vary_details"]
@@ -23,3 +23,9 @@ OPERATIONS: Final[Mapping[Kind, Operation]] = {
 def find_operation(kind: str) -> Operation | None:
     """Return a kind of job by its name; None for one that another release of the service knows."""
     return next((operation for name, operation in OPERATIONS.items() if name == kind), None)
+
+
+def route_of(kind: str, stages: Sequence[StageT]) -> tuple[StageT, ...]:
+    """Return the stages that a kind of job passes; all if the kind is not known here."""
+    operation = find_operation(kind)
+    return operation.route(stages) if operation else tuple(stages)

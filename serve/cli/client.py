@@ -15,6 +15,7 @@ import httpx
 import httpx_sse
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.stage_info import StageInfo, stages_of
 from cascade_core.http_client import (
     EVENT_SILENCE_S,
     RETRYABLE_STATUSES,
@@ -155,6 +156,10 @@ class ServiceClient:
     def models(self) -> dict[str, Any]:
         """Return the loaded model's description."""
         return self._json("GET", "/v1/models")
+
+    def stages(self) -> tuple[StageInfo, ...]:
+        """Return the stages of the loaded model; none if the service is older and tells none."""
+        return stages_of(self.models()["data"][0])
 
     def status(self) -> dict[str, Any]:
         """Return replicas, open jobs and how the jobs of the last hour ended."""

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from serve.cli.output import CliError, ExitCode, console, own_command, print_outcome, say
 from serve.cli.suggestions import suggestions
 
@@ -47,13 +48,16 @@ def demo() -> None:
 def _two_pictures(client: ServiceClient, home: Path) -> None:
     prompt = suggestions(1, model=DEMO_MODEL)[0]
     say(f'\n1. generate "{prompt}"')
-    first = _run(client, {"kind": "generate", "prompt": prompt, "seed": _SEED}, home)
+    first = _run(client, {"kind": GENERATE.name, "prompt": prompt, "seed": _SEED}, home)
     latent_id = first["images"][0]["latent_id"]
-    say("\n2. vary details: the stored Stage C latent, a new decoder seed")
-    second = _run(client, {"kind": "vary_details", "latent_id": latent_id}, home)
-    if second["images"][0]["latent_id"] != latent_id or second["cost"]["c_s"]:
+    kept = next(stage for stage in client.stages() if stage.keeps_output)
+    name = f"Stage {kept.name.upper()}"
+    say(f"\n2. vary details: the stored {name} latent, a new decoder seed")
+    second = _run(client, {"kind": VARY_DETAILS.name, "latent_id": latent_id}, home)
+    if second["images"][0]["latent_id"] != latent_id or second["cost"][kept.cost_key]:
         raise CliError("the second picture was not made from the stored latent", ExitCode.FAILED)
-    say(f"\nStage C ran once: {first['cost']['c_s']:.2f} s in job 1, 0 s in job 2, same latent.\n")
+    seconds = first["cost"][kept.cost_key]
+    say(f"\n{name} ran once: {seconds:.2f} s in job 1, 0 s in job 2, same latent.\n")
 
 
 def _run(client: ServiceClient, body: dict[str, object], home: Path) -> dict[str, Any]:

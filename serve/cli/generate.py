@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError
@@ -46,7 +47,7 @@ def generate(
 ) -> None:
     """Make pictures of a prompt: stages C, B and A."""
     body = options.given(
-        kind="generate",
+        kind=GENERATE.name,
         prompt=prompt,
         negative_prompt=negative,
         width=width,
@@ -105,7 +106,7 @@ def vary(
 
     with ServiceClient(url) as client:
         known = latent_in_file(Path(source)) or client.latent_of_image(source)
-        body |= {"kind": "vary_details", "latent_id": known or source}
+        body |= {"kind": VARY_DETAILS.name, "latent_id": known or source}
         try:
             run_job(client, body, out, as_json=as_json)
         except ApiError as error:

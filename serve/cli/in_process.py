@@ -1,4 +1,4 @@
-"""``--local``: runs the three stages in this process; its jobs look like the server's."""
+"""``--local``: runs all stages in this process; its jobs look like the server's."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images.image_files import ImageInfo, encode_image
+from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
 from serve.cli.output import CliError, console
-from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
+from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.jobs import JobBody
@@ -28,72 +29,71 @@ _EXTENSIONS = {"png": "png", "webp": "webp", "jpeg": "jpg"}
 
 
 def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """Make pictures; each one's Stage C latent is saved beside it."""
+    """Make pictures; each one's latent is saved beside it."""
     make_folder(out)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
     request = resolve_request(JobBody(**body), None, checkpoint)
-    run = _InProcessRun(settings, checkpoint, request, out)
-    with StageProgress(request.n, GENERATE_STAGES, terminal_only=as_json) as progress:
-        for index in range(request.n):
-            run.generate(index, progress)
-    finish(run.job(), run.files, as_json=as_json)
+    _InProcessRun(settings, checkpoint, request, out).finish(as_json=as_json)
 
 
 def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """Make new details from a saved Stage C latent."""
+    """Make new details from a saved latent."""
     make_folder(out)
     latent_id, latent = _saved_latent(source)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
-    named = {"kind": "vary_details", "latent_id": row.id} | body
+    named = {"kind": VARY_DETAILS.name, "latent_id": row.id} | body
     request = resolve_request(JobBody(**named), row, checkpoint)
-    run = _InProcessRun(settings, checkpoint, request, out)
-    with StageProgress(request.n, VARY_STAGES, terminal_only=as_json) as progress:
-        for index in range(request.n):
-            run.vary(index, latent, progress)
-    finish(run.job(), run.files, as_json=as_json)
+    _InProcessRun(settings, checkpoint, request, out, latent).finish(as_json=as_json)
 
 
 class _InProcessRun:
-    """One job that runs in this process."""
+    """One job that runs in this process; ``latent``: the one that it starts from, if any."""
 
     def __init__(
-        self, settings: Settings, checkpoint: Checkpoint, request: GenerationRequest, out: Path
+        self,
+        settings: Settings,
+        checkpoint: Checkpoint,
+        request: GenerationRequest,
+        out: Path,
+        latent: StageCLatent | None = None,
     ) -> None:
-        from cascade_core.conditioning.text import PromptLimit
-
         self._pipeline = _load(settings, checkpoint)
-        self._limit = PromptLimit.load(checkpoint)
-        self._warnings: list[str] = []
+        self._route = self._pipeline.family.route(request)
+        self._warnings = [
+            warning
+            for stage in self._route
+            for warning in stage.model_class().load_warnings(checkpoint)(request)
+        ]
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
         self._out = out
+        self._latent = latent
         self._id = str(ULID())
         self._images: list[dict[str, Any]] = []
-        self._cost = {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0}
+        self._cost = {stage.cost_key: 0.0 for stage in self._pipeline.family.stages}
         self.files: list[Path] = []
 
-    def generate(self, index: int, progress: StageProgress) -> None:
-        """Make picture ``index`` and save it with its latent."""
-        self._warnings = self._limit.warnings(self._request)
-        result = self._pipeline.run(
-            self._request.for_image(index),
-            on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
-        )
-        latent_id = f"{self._id}-{index}"
-        write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
-        self._keep(index, latent_id, result)
+    def finish(self, *, as_json: bool) -> None:
+        """Make and save all pictures, then print the outcome."""
+        with StageProgress(self._request.n, self._route, terminal_only=as_json) as progress:
+            for index in range(self._request.n):
+                self._make(index, progress)
+        finish(self.job(), self.files, as_json=as_json)
 
-    def vary(self, index: int, latent: StageCLatent, progress: StageProgress) -> None:
-        """Make picture ``index`` from a latent and save it."""
+    def _make(self, index: int, progress: StageProgress) -> None:
+        """Make picture ``index`` and save it, with its latent if that is new."""
         result = self._pipeline.run(
             self._request.for_image(index),
-            latent,
+            self._latent,
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
-        self._keep(index, str(self._request.latent_id), result)
+        latent_id = self._request.latent_id or f"{self._id}-{index}"
+        if self._latent is None:
+            write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
+        self._keep(index, latent_id, result)
 
     def job(self) -> dict[str, Any]:
         """Return the finished job in the server's form."""
@@ -115,8 +115,8 @@ class _InProcessRun:
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
         write_whole(file, encode_image(result.pixels_hwc, request.format, info))
         self.files.append(file)
-        for stage, seconds in result.seconds.items():
-            self._cost[f"{stage}_s"] += seconds
+        for stage in self._route:
+            self._cost[stage.cost_key] += result.seconds[stage.name]
         self._images.append(
             {
                 "id": image_id,

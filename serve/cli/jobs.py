@@ -15,6 +15,7 @@ from serve.cli.output import (
     local_time,
     model_seconds,
     print_json,
+    prompt_of,
     say,
     seconds_per_stage,
     table,
@@ -85,15 +86,14 @@ def _print_table(found: list[dict[str, Any]], state: JobState | None) -> None:
     shown = table("id", "state", "created", "images", "seconds")
     shown.add_column("prompt", no_wrap=True, overflow="ellipsis", min_width=12)
     for job in found:
-        request, place = job["request"], _place(job)
-        prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
+        place = _place(job)
         values = (
             job["id"],
             f"{job['state']}, {place}" if place else job["state"],
             local_time(job["created_at"], "%Y-%m-%d %H:%M"),
-            f"{len(job['images'])}/{request['n']}",
+            f"{len(job['images'])}/{job['request']['n']}",
             f"{model_seconds(job):.1f}",
-            prompt[:_SHOWN_CHARS],
+            prompt_of(job)[:_SHOWN_CHARS],
         )
         shown.add_row(*map(cell, values))
     console().print(shown)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from cascade_core.operations.registry import find_operation
 from cascade_core.printable import lines, one_line
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _PIPED_WIDTH = 200  # rich would fold tables at 80 columns in a pipe
-_STAGE_TITLES = {"c": "C", "b": "B", "a": "A"}
 
 
 class ExitCode(IntEnum):
@@ -144,10 +144,18 @@ def print_outcome(job: dict[str, Any], files: list[Path]) -> None:
 def seconds_per_stage(job: dict[str, Any]) -> str:
     """Return for example ``C 0.41 s, B 0.30 s, A 0.05 s``; ``not run`` for a stage that did not."""
     parts = []
-    for stage, title in _STAGE_TITLES.items():
-        seconds = (job.get("cost") or {}).get(f"{stage}_s") or 0.0
+    for key, seconds in (job.get("cost") or {}).items():
+        title = key.removesuffix("_s").upper()
         parts.append(f"{title} {seconds:.2f} s" if seconds else f"{title} not run")
     return ", ".join(parts)
+
+
+def prompt_of(job: dict[str, Any]) -> str:
+    """Return a job's prompt; of one that starts from a stored latent, what it makes."""
+    operation = find_operation(job["kind"])
+    if operation is not None and operation.starts_from_latent:
+        return f"({operation.title})"
+    return str(job["request"]["prompt"])
 
 
 def model_seconds(job: dict[str, Any]) -> float:

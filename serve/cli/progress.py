@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Self
 
+from cascade_core.families.stage_info import StageInfo
+from cascade_core.printable import one_line
 from serve.cli.output import console
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress, TaskID
 
-STAGE_TITLES = {"c": "C composing", "b": "B detailing", "a": "A decoding"}
-GENERATE_STAGES = ("c", "b", "a")
-VARY_STAGES = ("b", "a")
+_PICTURES = StageInfo(name="", title="pictures", share=1.0)
+"""Counts finished pictures where the service does not tell its stages."""
 
 
 class StageTally:
@@ -57,15 +59,16 @@ class StageProgress:
 
     Args:
         images: pictures in the job.
-        stages: the stages it runs, in order.
+        stages: the stages that each picture passes, in order; none: only pictures are counted.
         terminal_only: print nothing if stderr is no terminal (for ``--json``).
     """
 
     def __init__(
-        self, images: int, stages: tuple[str, ...] = GENERATE_STAGES, *, terminal_only: bool = False
+        self, images: int, stages: Sequence[StageInfo] = (), *, terminal_only: bool = False
     ) -> None:
         self._console = console(stderr=True)
-        self._tallies = {stage: StageTally(images) for stage in stages}
+        self._titles = {stage.name: one_line(stage.title) for stage in stages or (_PICTURES,)}
+        self._tallies = {stage: StageTally(images) for stage in self._titles}
         self._is_silent = terminal_only and not self._console.is_terminal
         self._bars: Progress | None = None
         self._bar_ids: dict[str, TaskID] = {}
@@ -74,8 +77,8 @@ class StageProgress:
     def __enter__(self) -> Self:
         if self._console.is_terminal:
             self._bars = _bars(self._console)
-            for stage in self._tallies:
-                self._bar_ids[stage] = self._bars.add_task(STAGE_TITLES[stage], total=None)
+            for stage, title in self._titles.items():
+                self._bar_ids[stage] = self._bars.add_task(title, total=None)
             self._bars.start()
         return self
 
@@ -117,24 +120,24 @@ class StageProgress:
             if self._bars is not None and tally.total:
                 self._bars.update(
                     self._bar_ids[stage],
-                    description=STAGE_TITLES[stage],
+                    description=self._titles[stage],
                     completed=tally.done,
                     total=tally.total,
                 )
             if self._bars is None and tally.is_complete and stage not in self._told:
                 self._told.add(stage)
-                self._say(f"{STAGE_TITLES[stage]} {tally.done}/{tally.total}")
+                self._say(f"{self._titles[stage]} {tally.done}/{tally.total}")
 
     def _say(self, line: str) -> None:
         if not self._is_silent:
-            self._console.print(line)
+            self._console.print(line, markup=False)
 
 
 def _bars(target: Console) -> Progress:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

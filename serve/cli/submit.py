@@ -7,7 +7,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cascade_core.families.stage_info import StageInfo
 from cascade_core.job_states import TERMINAL_STATES
+from cascade_core.operations.registry import route_of
 from serve.cli.client import ServiceClient
 from serve.cli.follow import follow
 from serve.cli.output import (
@@ -18,7 +20,7 @@ from serve.cli.output import (
     print_json,
     print_outcome,
 )
-from serve.cli.progress import GENERATE_STAGES, VARY_STAGES, StageProgress
+from serve.cli.progress import StageProgress
 
 _EXTENSIONS = {"image/png": "png", "image/webp": "webp", "image/jpeg": "jpg"}
 
@@ -45,9 +47,9 @@ def run_job(
 
 def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) -> dict[str, Any]:
     """Return the job once it has ended; Ctrl-C cancels it."""
-    stages = VARY_STAGES if job["kind"] == "vary_details" else GENERATE_STAGES
-    images = int(job["request"]["n"])
     try:
+        stages = route_of(job["kind"], _stages(client))
+        images = int(job["request"]["n"])
         with StageProgress(images, stages, terminal_only=terminal_only) as progress:
             return follow(client, job["id"], progress)
     except KeyboardInterrupt:
@@ -105,6 +107,14 @@ def write_whole(file: Path, data: bytes) -> None:
         with suppress(OSError):
             draft.unlink()
         raise CliError(f"cannot write {file}: {error.strerror}", ExitCode.FAILED) from error
+
+
+def _stages(client: ServiceClient) -> tuple[StageInfo, ...]:
+    """Return the service's stages; none if it does not say, as the job goes on all the same."""
+    try:
+        return client.stages()
+    except CliError:
+        return ()
 
 
 def _cancel(client: ServiceClient, job_id: str) -> dict[str, Any]:

@@ -59,6 +59,7 @@ def look(client: ServiceClient) -> Snapshot:
         url=client.url,
         at=datetime.now(UTC),
         status=client.status(),
+        stages=client.stages(),
         unready=client.unready_reason(),
         running=client.jobs("running", _SHOWN_JOBS),
         queued=client.jobs("queued", 1),

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from serve.cli.output import cell
+from cascade_core.families.stage_info import StageInfo
+from serve.cli.output import cell, prompt_of
 
 RATE_OVER = timedelta(minutes=10)
-_STAGES = ("c", "b", "a")
-_NEXT = {"c": "b", "b": "a"}
 _STATE_STYLES = {"failed": "red", "queued": "yellow"}
 
 Job = dict[str, Any]
@@ -28,6 +28,7 @@ class Snapshot:
 
     Attributes:
         status: the answer of ``/v1/status``.
+        stages: in order; empty if the service is older and tells none.
         unready: why the service is not ready; empty if it is.
         running: the newest running jobs.
         queued: the newest queued job, if any.
@@ -38,6 +39,7 @@ class Snapshot:
     url: str
     at: datetime
     status: Mapping[str, Any]
+    stages: tuple[StageInfo, ...]
     unready: str
     running: list[Job]
     queued: list[Job]
@@ -54,7 +56,7 @@ def frame(seen: Snapshot) -> RenderableType:
         Text(),
         _stages(seen),
         Text(),
-        _running(seen.running, seen.at),
+        _running(seen),
         *_errors(seen.failed),
     )
 
@@ -99,14 +101,14 @@ def _stages(seen: Snapshot) -> Table:
     for title in ("replicas", "jobs there", "s/image", "images/min"):
         table.add_column(title, justify="right")
     replicas = seen.status["replicas"]
-    there = Counter(_stage(job) for job in seen.running)
+    there = Counter(_stage(job, seen.stages) for job in seen.running)
     recent = [job for job in seen.succeeded if _age(job["finished_at"], seen.at) < RATE_OVER]
-    for stage in _STAGES:
+    for stage in seen.stages:
         seconds, images = _passed(stage, recent)
         table.add_row(
-            stage.upper(),
-            _replicas(replicas, f"Stage{stage.upper()}"),
-            str(there[stage]),
+            cell(stage.name.upper()),
+            _replicas(replicas, stage.deployment),
+            str(there[stage.name]),
             f"{seconds / images:.2f}" if images else "-",
             f"{images / _minutes(seen.succeeded, recent, seen.at):.1f}" if images else "-",
         )
@@ -120,10 +122,10 @@ def _replicas(replicas: Mapping[str, int] | None, name: str) -> Text:
     return Text("?" if count is None else str(count), "dim" if count == 0 else "")
 
 
-def _passed(stage: str, jobs: Iterable[Job]) -> tuple[float, int]:
+def _passed(stage: StageInfo, jobs: Iterable[Job]) -> tuple[float, int]:
     """Return the model's seconds and the number of images, over the jobs that passed a stage."""
-    passed = [job for job in jobs if job["cost"][f"{stage}_s"] > 0]
-    seconds = sum(float(job["cost"][f"{stage}_s"]) for job in passed)
+    passed = [job for job in jobs if job["cost"].get(stage.cost_key, 0) > 0]
+    seconds = sum(float(job["cost"][stage.cost_key]) for job in passed)
     return seconds, sum(len(job["images"]) for job in passed)
 
 
@@ -135,30 +137,32 @@ def _minutes(listed: list[Job], recent: list[Job], now: datetime) -> float:
     return max(1.0, oldest.total_seconds() / 60)
 
 
-def _running(jobs: list[Job], now: datetime) -> Table:
+def _running(seen: Snapshot) -> Table:
     table = Table.grid(expand=True, padding=(0, 2, 0, 0))
     for _ in ("id", "step", "pictures", "age"):
         table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, overflow="ellipsis", ratio=1)
-    for job in jobs:
-        request, progress, stage = job["request"], job["progress"], _stage(job)
+    for job in seen.running:
+        request, progress, stage = job["request"], job["progress"], _stage(job, seen.stages)
         is_stepping = progress and stage == job["stage"]
         step = f"{progress['step']}/{progress['steps']}" if is_stepping else "waits"
-        age = _duration(_age(job["started_at"], now).total_seconds())
+        age = _duration(_age(job["started_at"], seen.at).total_seconds())
         pictures = f"{len(job['images'])}/{request['n']}"
-        prompt = request["prompt"] if job["kind"] == "generate" else "(new details)"
         at = f"{stage.upper()} {step}" if stage else ""
-        table.add_row(*map(cell, (job["id"], at, pictures, age, prompt)))
-    if not jobs:
+        table.add_row(*map(cell, (job["id"], at, pictures, age, prompt_of(job))))
+    if not seen.running:
         table.add_row(Text("no job runs", "dim"))
     return table
 
 
-def _stage(job: Job) -> str:
+def _stage(job: Job, stages: Sequence[StageInfo]) -> str:
     """Return the stage that a job is in or waits for; for several pictures, the last reported."""
-    stage: str = job["stage"] or ""
-    is_done = job["request"]["n"] == 1 and stage in _NEXT and job["cost"][f"{stage}_s"] > 0
-    return _NEXT[stage] if is_done else stage
+    reported: str = job["stage"] or ""
+    for stage, following in pairwise(stages):
+        is_done = job["request"]["n"] == 1 and job["cost"].get(stage.cost_key, 0) > 0
+        if stage.name == reported and is_done:
+            return following.name
+    return reported
 
 
 def _errors(jobs: list[Job]) -> list[Text]:

@@ -4,18 +4,11 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from cascade_core.operations.fields import (
-    MAX_GUIDANCE_SCALE,
-    MAX_IMAGES,
-    MAX_SEED,
-    MAX_STEPS,
-    MIN_SIDE_PX,
-    ImageFormat,
-)
+from cascade_core.operations.fields import FIELDS, ImageFormat
 from cascade_core.service_url import default_url
 from serve.cli.output import CliError
 
@@ -27,6 +20,14 @@ def chosen_url(value: str = "") -> str:
     """Return the service's address: as given, by ``CASCADE_URL``, or that of ``cascade up``."""
     return value or os.environ.get("CASCADE_URL") or default_url(os.environ)
 
+
+def _range(name: str) -> dict[str, Any]:
+    """Return the least and the highest value of an operation's field, as Typer takes them."""
+    limits = FIELDS[name].limits
+    return {"min": limits["minimum"], "max": limits["maximum"]}
+
+
+_SIDE = FIELDS["width"].limits
 
 Url = Annotated[
     str,
@@ -41,45 +42,41 @@ Url = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without a server.")]
-Images = Annotated[
-    int, typer.Option("--n", "-n", min=1, max=MAX_IMAGES, help="How many pictures to make.")
-]
+Images = Annotated[int, typer.Option("--n", "-n", **_range("n"), help="How many pictures to make.")]
 Format = Annotated[
     ImageFormat | None, typer.Option("--format", help="File format; png unless told otherwise.")
 ]
 Side = Annotated[
     int | None,
     typer.Option(
-        help=f"Pixels, a multiple of 128, at least {MIN_SIDE_PX}; `cascade models` tells the most.",
+        help=f"Pixels, a multiple of {_SIDE['multipleOf']}, at least {_SIDE['minimum']}; "
+        "`cascade models` tells the most.",
         show_default=False,
     ),
 ]
 Seed = Annotated[
     int | None,
-    typer.Option(min=0, max=MAX_SEED, help="Fixes the composition; random if absent."),
+    typer.Option(**_range("seed"), help="Fixes the composition; random if absent."),
 ]
 DecoderSeed = Annotated[
     int | None,
-    typer.Option(min=0, max=MAX_SEED, help="Fixes the details."),
+    typer.Option(**_range("decoder_seed"), help="Fixes the details."),
 ]
-Steps = Annotated[
-    int | None, typer.Option("--steps", min=1, max=MAX_STEPS, help="Steps of Stage C.")
-]
+Steps = Annotated[int | None, typer.Option("--steps", **_range("steps"), help="Steps of Stage C.")]
 Guidance = Annotated[
     float | None,
     typer.Option(
-        "--guidance", min=0, max=MAX_GUIDANCE_SCALE, help="Prompt strength in Stage C; <= 1 is off."
+        "--guidance", **_range("guidance_scale"), help="Prompt strength in Stage C; <= 1 is off."
     ),
 ]
 DecoderSteps = Annotated[
-    int | None, typer.Option("--decoder-steps", min=1, max=MAX_STEPS, help="Steps of Stage B.")
+    int | None, typer.Option("--decoder-steps", **_range("decoder_steps"), help="Steps of Stage B.")
 ]
 DecoderGuidance = Annotated[
     float | None,
     typer.Option(
         "--decoder-guidance",
-        min=0,
-        max=MAX_GUIDANCE_SCALE,
+        **_range("decoder_guidance_scale"),
         help="Prompt strength in Stage B; <= 1 is off.",
     ),
 ]

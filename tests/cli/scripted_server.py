@@ -15,6 +15,12 @@ from PIL import Image
 
 from tests.limits import HANG_S
 
+_STAGES = (
+    {"name": "c", "title": "C composing", "share": 0.6, "is_stored": True},
+    {"name": "b", "title": "B detailing", "share": 0.35, "is_stored": False},
+    {"name": "a", "title": "A decoding", "share": 0.05, "is_stored": False},
+)
+
 
 @dataclass
 class ScriptedService:
@@ -23,6 +29,7 @@ class ScriptedService:
     Attributes:
         break_stream_after: events sent before a stream is cut; None never cuts.
         restarts_left: questions for a job that are answered with 503.
+        stages: what it tells of its stages; an older service tells none.
         hold_open: jobs stay at their first step until they are cancelled.
     """
 
@@ -35,6 +42,7 @@ class ScriptedService:
     is_ready: bool = True
     unready_reason: str = "stage C is starting"
     warnings: list[str] = field(default_factory=list)
+    stages: list[dict[str, Any]] = field(default_factory=lambda: [*_STAGES])
     authorization: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     resumed_from: list[str] = field(default_factory=list)
@@ -164,6 +172,10 @@ def build_app(service: ScriptedService) -> FastAPI:
             return _not_found()
         headers = {"x-latent-id": image_id.replace("IMG-", "LAT-")}
         return Response(_png(), media_type="image/png", headers=headers)
+
+    @app.get("/v1/models")
+    def models() -> dict[str, Any]:
+        return {"data": [{"id": "demo", "stages": service.stages}]}
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

@@ -34,6 +34,15 @@ def test_progress_names_each_stage_and_its_steps(cascade: Cascade, tmp_path: Pat
     assert result.stderr.split("\n")[:3] == ["C composing 4/4", "B detailing 4/4", "A decoding 4/4"]
 
 
+def test_a_service_that_tells_no_stages_has_its_pictures_counted(
+    cascade: Cascade, service: ScriptedService, tmp_path: Path
+) -> None:
+    service.stages = []
+    result = cascade("generate", "a red circle", "--n", "2", "--out", str(tmp_path))
+    assert (result.exit_code, result.stderr) == (0, "pictures 2/2\n")
+    assert "C 0.50 s, B 0.25 s, A 0.12 s" in result.stdout
+
+
 def test_json_prints_the_finished_job_with_its_files_and_nothing_else(
     cascade: Cascade, tmp_path: Path
 ) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import StageInfo
 from serve.cli.progress import StageProgress, StageTally
 
 
@@ -31,7 +33,7 @@ def test_a_later_stage_tells_that_the_earlier_ones_are_done(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """The server coalesces steps and may leave out a stage's last one."""
-    with StageProgress(images=1) as progress:
+    with StageProgress(images=1, stages=STABLE_CASCADE.stages) as progress:
         progress.step("c", 0, 18, 20)
         progress.step("b", 0, 1, 10)
         progress.picture(0)
@@ -42,6 +44,26 @@ def test_a_later_stage_tells_that_the_earlier_ones_are_done(
 def test_with_json_progress_is_shown_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with StageProgress(images=1, terminal_only=True) as progress:
+    with StageProgress(images=1, stages=STABLE_CASCADE.stages, terminal_only=True) as progress:
         progress.picture(0)
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_service_that_tells_no_stages_has_its_pictures_counted(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with StageProgress(images=2) as progress:
+        progress.step("c", 0, 20, 20)
+        progress.picture(0)
+        assert capsys.readouterr().err == ""
+        progress.picture(1)
+    assert capsys.readouterr().err.splitlines() == ["pictures 2/2"]
+
+
+def test_a_services_titles_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    stage = StageInfo(name="c", title="\x1b[2J[red]C\n", share=1.0)
+    with StageProgress(images=1, stages=(stage,)) as progress:
+        progress.step("c", 0, 1, 1)
+    said = capsys.readouterr().err
+    assert "\x1b" not in said
+    assert "[red]C" in said

@@ -14,6 +14,8 @@ from fastapi import FastAPI
 from rich.console import Console
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import StageInfo
 from serve.cli.top_frame import Snapshot, frame, lost_frame
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
@@ -59,6 +61,7 @@ def snapshot(**changes: Any) -> Snapshot:
         "url": "http://cascade.example.com:8000",
         "at": NOW,
         "status": {"replicas": replicas, "queued": 14, "running": 2, "last_hour": ended},
+        "stages": STABLE_CASCADE.stages,
         "unready": "",
         "running": [
             job(1, cost=NOTHING_YET),
@@ -139,6 +142,24 @@ def test_unknown_values_are_shown_as_unknown() -> None:
     assert row(text, "C") == ["C", "?", "0", "-", "-"]
     assert "no job runs" in text
     assert "last errors" not in text
+
+
+def test_an_older_service_that_tells_no_stages_has_no_rows_of_them() -> None:
+    text = rendered(frame(snapshot(stages=())))
+    assert row(text, "Jobs") == ["Jobs", "1"]
+    assert not [line for line in text.splitlines() if line.startswith(("C ", "B ", "A "))]
+    assert row(text, "01KABCDEFGHJKMNPQRSTVWXY01")[1:3] == ["C", "3/20"]
+
+
+def test_other_stages_have_rows_of_their_own() -> None:
+    plan = StageInfo(name="plan", title="Planning", share=0.2)
+    costs = NOTHING_YET | {"plan_s": 1.5}
+    seen = snapshot(
+        stages=(plan, *STABLE_CASCADE.stages), running=[job(1, stage="plan", cost=costs)]
+    )
+    text = rendered(frame(seen))
+    assert row(text, "PLAN") == ["PLAN", "?", "0", "-", "-"]
+    assert row(text, "01KABCDEFGHJKMNPQRSTVWXY01")[1:3] == ["C", "waits"]
 
 
 def test_a_service_that_is_not_ready_or_away_says_why_above_the_last_frame() -> None:

@@ -14,6 +14,7 @@ from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import Kind
 from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
+from serve.storage.records import LatentUse
 
 
 class JobBody(DrawingFields):
@@ -73,6 +74,10 @@ class Image(BaseModel):
     decoder_seed: int
     width: int
     height: int
+    stage_c: LatentUse | None = Field(
+        description="How it got its latent: `ran`, `reused` from an equal request, or `stored` "
+        "(vary_details)."
+    )
 
 
 class Cost(RootModel[dict[str, float]]):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, get_args
+from typing import Any
 
 from cascade_core.families.spec import Family
 from serve.gateway.schemas.service import ModelStage
-from serve.storage.records import LatentUse
 
 _NULL = {"type": "null"}
 
@@ -35,15 +34,3 @@ def describe_stages(schemas: dict[str, Any], family: Family) -> None:
     }
     del schemas["Cost"]["additionalProperties"]
     schemas["Cost"] |= {"properties": costs, "required": list(costs)}
-    if family.kept is not None:
-        _describe_latent_use(schemas["Image"], f"stage_{family.kept.name}")
-
-
-def _describe_latent_use(image: dict[str, Any], key: str) -> None:
-    use = {"type": "string", "enum": list(get_args(LatentUse))}
-    image["properties"][key] = {
-        "anyOf": [use, _NULL],
-        "title": key,
-        "description": "`ran`, `reused` from an equal request, or `stored` (vary_details).",
-    }
-    image["required"].append(key)

@@ -173,6 +173,11 @@ def build_app(service: ScriptedService) -> FastAPI:
         headers = {"x-latent-id": image_id.replace("IMG-", "LAT-")}
         return Response(_png(), media_type="image/png", headers=headers)
 
+    _add_service_routes(app, service)
+    return app
+
+
+def _add_service_routes(app: FastAPI, service: ScriptedService) -> None:
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
         return {"data": [{"id": "demo", "stages": service.stages}]}
@@ -186,8 +191,6 @@ def build_app(service: ScriptedService) -> FastAPI:
         if service.is_ready:
             return JSONResponse({"status": "ready"})
         return _error(503, {"code": "not_ready", "message": service.unready_reason})
-
-    return app
 
 
 def _stream(service: ScriptedService, job_id: str, last: int) -> Iterator[str]:

@@ -16,8 +16,8 @@ class Refusal:
     """The refusal of a request by a checker.
 
     Attributes:
-        rule: name of the rule: 1 to 64 printable characters, shown to the client and counted in the
-            metrics, so from a small set and without the refused words.
+        rule: name of the rule, 1 to 64 printable characters. The client sees it, and the metrics
+            count it. So names must come from a small set and must not hold the refused words.
         field: the text of the request that broke the rule; has no meaning for a preview.
 
     Raises:
@@ -42,10 +42,11 @@ class Checker(Protocol):
     """
 
     def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> Refusal | None:
-        """Return why no picture may be made from this request's texts; None if it is allowed.
+        """Return the refusal of a request because of its texts; None if it is allowed.
 
         Args:
-            request: with every value decided; of ``vary_details``, the texts are the latent's.
+            request: the request with all its values resolved; a ``vary_details`` request has the
+                texts of its latent.
             owner: the owner of the job.
         """
         ...
@@ -58,13 +59,13 @@ class PreviewChecker(Checker, Protocol):
     def check_preview(
         self, preview: bytes, request: GenerationRequest, owner: JobOwner
     ) -> Refusal | None:
-        """Return why no picture may be made of this composition; None if it is allowed.
+        """Return the refusal of a composition; None if it is allowed.
 
-        It may be called again for the same composition, after a process died.
+        The method may be called again for the same composition after a process has died.
 
         Args:
             preview: a WebP file, RGB, about 192 px on the long side.
-            request: of this one image (n = 1).
+            request: the request of this one image (n = 1).
             owner: the owner of the job.
         """
         ...

@@ -1,4 +1,4 @@
-"""The work on its way to each stage and how fast it is accepted, for the autoscaling policy."""
+"""Measures, for the autoscaling policy, each stage's open work and how fast new work arrives."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def open_work_key(stage: str) -> str:
 
 
 def arriving_key(stage: str, window_s: int) -> str:
-    """Return the name under which the work accepted per second is published."""
+    """Return the name under which a stage's rate of arriving work is published."""
     return f"arriving_{window_s}s_{stage}"
 
 
@@ -64,10 +64,10 @@ class Demand:
 
     @contextmanager
     def image(self, work: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
-        """Count one image; gives what to call when a stage has done its part.
+        """Count one image in this block; yields a function to call with each stage that is done.
 
         Args:
-            work: of each stage that the image will pass, see
+            work: the image's work at each stage that it passes, by stage; see
                 :class:`cascade_core.families.spec.StageSpec`.
         """
         left = dict(work)
@@ -85,7 +85,7 @@ class Demand:
                 done(stage)
 
     def stats(self) -> dict[str, float]:
-        """Return open work and its rates of arrival, by published name."""
+        """Return the open work and the rates of arriving work, by published name."""
         found = {open_work_key(stage): max(0.0, work) for stage, work in self._open.items()}
         for stage, arrivals in self._arrivals.items():
             rates = zip(RATE_WINDOWS_S, arrivals.rates(), strict=True)

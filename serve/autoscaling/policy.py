@@ -1,8 +1,8 @@
-"""How many replicas each stage gets: one pure policy, for Ray Serve and for the simulator alike.
+"""Computes how many replicas each stage gets: a pure policy, used by Ray Serve and the simulator.
 
-A stage's own queue tells too late: Stage B's fills only after Stage C has been scaled up and has
-caught up. So all stages are sized at once, from what was accepted at the front. Work is counted as
-the family does; what a unit of it takes at a stage is measured there.
+The queue of a stage reacts too late: Stage B's queue fills only after Stage C has been scaled up
+and has caught up. So the policy sizes all stages at once, from the work that the service accepts.
+The family defines the units of work. Each stage measures how long one unit takes.
 """
 
 from __future__ import annotations
@@ -15,29 +15,30 @@ from cascade_core.errors import SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 RATE_WINDOWS_S = (10, 60, 300)
-"""The first sees a burst within seconds, the second carries from one to the next, the last keeps
-the average of a noisy stream."""
+"""The shortest window shows a burst within seconds, the middle one bridges the time between bursts,
+and the longest one averages a noisy stream."""
 POOLING_LOAD = 1.5
-"""Busy replicas from which on the spare ones grow with their square root."""
+"""Above so many busy replicas, the number of spare ones grows with their square root."""
 
 Peaks = list[tuple[float, int]]
-"""When how many replicas were wanted: later entries are lower. JSON-able."""
+"""Times and the replicas wanted at them; later entries have lower counts. JSON-able."""
 
 _TOLERANCE = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
-    """What the operator decides.
+    """The operator's settings of the policy.
 
     Attributes:
         gpu_budget: GPUs that all stages together may take.
         gpus: GPUs per replica, by stage; 0 for a stage that runs on CPUs.
-        pods: stages whose replicas lie together, one of each to a pod: such a pod takes the GPUs of
-            all of them, also while one is missing.
-        max_wait_s: how soon accepted work should be done; shorter means more replicas in a burst.
-        utilization: share of its time that a replica should be busy with what arrives steadily;
-            a large stage is allowed more.
+        pods: groups of stages that share pods, with one replica of each stage in a pod. Such a pod
+            takes the GPUs of all its stages, even while one replica is missing.
+        max_wait_s: time within which accepted work should be done; a shorter time means more
+            replicas in a burst.
+        utilization: share of its time that a replica should be busy under a steady load; a large
+            stage may exceed it.
         hold_s: how long a replica is kept after it was last wanted.
         stages: names of the family's stages.
 
@@ -69,7 +70,7 @@ class Sizing:
             raise SettingsInvalid("utilization must be above 0 and at most 1")
 
     def gpus_taken(self, replicas: Mapping[str, int]) -> float:
-        """Return the GPUs that so many replicas of each stage take."""
+        """Return how many GPUs the given numbers of replicas take."""
         together = {stage for pod in self.pods for stage in pod}
         pods = [*self.pods, *((stage,) for stage in replicas if stage not in together)]
         return sum(
@@ -80,14 +81,15 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class StageLoad:
-    """What is known of one stage.
+    """The load and the limits of one stage.
 
     Attributes:
         arriving: work per second accepted for this stage, over each of ``RATE_WINDOWS_S``.
-        open_work: work this stage has yet to do for accepted images, wherever those are now.
-        seconds_per_work: replica-seconds per unit of work; None if it was never measured.
-        target: replicas wanted so far.
-        floor, cap: fewest and most replicas; a floor of 0 lets the stage scale to zero.
+        open_work: work that the stage has not yet done for accepted images, including images that
+            are still at earlier stages.
+        seconds_per_work: replica-seconds per unit of work; None if it has not been measured.
+        target: the current target number of replicas.
+        floor, cap: minimum and maximum of replicas; a floor of 0 lets the stage scale to zero.
     """
 
     arriving: tuple[float, ...]
@@ -101,21 +103,21 @@ class StageLoad:
 def plan(
     sizing: Sizing, now_s: float, loads: Mapping[str, StageLoad], peaks: Mapping[str, Peaks]
 ) -> tuple[dict[str, int], dict[str, Peaks]]:
-    """Return the replicas of each stage, and what to hand in as ``peaks`` next time.
+    """Return the replicas of each stage, and the ``peaks`` to pass to the next call.
 
-    What is wanted now comes before what is only held. Where the budget does not reach, the stage
-    with the smallest part of what it wants is served first, so that none starves the others. The
-    floors come before the budget.
+    Replicas that are wanted now come before replicas that are only held. If the budget is too
+    small, the next replica goes to the stage that has the smallest share of what it wants, so no
+    stage starves another. Each stage gets its floor even if the floors exceed the budget.
 
     Args:
         sizing: the operator's choices.
-        now_s: any clock that does not go back.
+        now_s: time of a monotonic clock.
         loads: by stage.
-        peaks: as returned the last time; empty at first.
+        peaks: those that the last call returned; empty for the first call.
     """
     wanted = {stage: _wanted(sizing, load) for stage, load in loads.items()}
     kept = {
-        stage: _with(peaks.get(stage) or [(now_s, load.target)], now_s, wanted[stage], sizing)
+        stage: _add_sample(peaks.get(stage) or [(now_s, load.target)], now_s, wanted[stage], sizing)
         for stage, load in loads.items()
     }
     held = {stage: min(kept[stage][0][1], load.cap) for stage, load in loads.items()}
@@ -126,7 +128,7 @@ def plan(
 
 
 def _wanted(sizing: Sizing, load: StageLoad) -> int:
-    """Return the replicas that keep up with what arrives, or soon finish what is open."""
+    """Return the replicas that keep up with arriving work and finish the open work soon."""
     rate = max(load.arriving)
     if load.seconds_per_work is None:
         count = 1 if rate > 0 or load.open_work > 0 else 0
@@ -138,23 +140,23 @@ def _wanted(sizing: Sizing, load: StageLoad) -> int:
 
 
 def _with_spares(busy: float, utilization: float) -> float:
-    """Return the replicas for so many busy ones.
+    """Return the busy replicas plus the spare ones.
 
-    Chance evens out in a large stage: for the same waits its spare replicas need to grow with the
-    square root of its load only (Halfin and Whitt, 1981).
+    The relative variation of the load is smaller in a large stage. So, for the same waits, the
+    spare replicas only need to grow with the square root of the load (Halfin and Whitt, 1981).
     """
     spare = busy * (1 / utilization - 1)
     return busy + spare * math.sqrt(POOLING_LOAD / max(busy, POOLING_LOAD))
 
 
-def _with(peaks: Peaks, now_s: float, wanted: int, sizing: Sizing) -> Peaks:
-    """Return the peaks with one more sample: the first is the most wanted within ``hold_s``."""
+def _add_sample(peaks: Peaks, now_s: float, wanted: int, sizing: Sizing) -> Peaks:
+    """Return the peaks with one more sample; the first entry is the maximum within ``hold_s``."""
     recent = [(at_s, count) for at_s, count in peaks if now_s - at_s <= sizing.hold_s]
     return [(at_s, count) for at_s, count in recent if count > wanted] + [(now_s, wanted)]
 
 
 def _grant(sizing: Sizing, granted: dict[str, int], wanted: Mapping[str, int]) -> None:
-    """Raise ``granted`` towards ``wanted`` within the budget, the worst served stage first."""
+    """Raise ``granted`` towards ``wanted`` within the budget; the smallest share goes first."""
     while short := [
         stage
         for stage in granted

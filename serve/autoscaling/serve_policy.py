@@ -1,11 +1,12 @@
-"""Ray Serve's side of `serve.autoscaling.policy`: a Serve config file names it.
+"""Adapts `serve.autoscaling.policy` to Ray Serve; the Serve config file names the class.
 
     autoscaling_policy:
       policy_function: serve.autoscaling.serve_policy:PipelinePolicy
       policy_kwargs: {gpu_budget: 8, gpus: {c: 1, b: 0.5, a: 0.5}}
 
-Serve calls it some ten times a second, so nothing here waits. It sees deployments that have an
-autoscaling config only: Jobs must have one, too, though its own size is left alone.
+Serve calls the policy about ten times a second, so the policy never waits. Serve passes only
+deployments that have an autoscaling config. So Jobs needs such a config, too, although the policy
+does not change its number of replicas.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class PipelinePolicy:
         self._sizing = Sizing(**sizing)
 
     def __call__(self, contexts: Contexts) -> Decisions:
-        """Return the replicas of the stages; while nothing is known of the demand, none change."""
+        """Return the replicas of the stages; without metrics from Jobs, no stage changes."""
         by_name = {context.deployment_name: key for key, context in contexts.items()}
         names = {stage: deployment_name(stage) for stage in self._sizing.stages}
         keys = {stage: by_name[name] for stage, name in names.items() if name in by_name}
@@ -61,7 +62,7 @@ class PipelinePolicy:
 
 def _load(stage: str, context: AutoscalingContext, demand: Mapping[str, float]) -> StageLoad:
     measured = [rate for rate in _latest(context).get("seconds_per_work", []) if rate > 0]
-    # A stage at zero replicas reports nothing; what it did before it went is remembered.
+    # A stage without replicas reports nothing, so its last measurement is remembered.
     remembered = context.policy_state.get("seconds_per_work")
     return StageLoad(
         arriving=tuple(demand[arriving_key(stage, window_s)] for window_s in RATE_WINDOWS_S),

@@ -1,4 +1,4 @@
-"""The Jobs deployment: accepts, cancels and drains jobs; DBOS keeps them alive."""
+"""The Jobs deployment: accepts, cancels and drains jobs; DBOS runs their workflows."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ from serve.telemetry.tracing import configure_tracing
 POLL_S = 0.05
 COUNT_EVERY_S = 10.0
 _OWN_THREADS = 3
-"""That use the database beside the others: one for signs of life, two that accept jobs."""
+"""Threads that use the database besides its own: one for heartbeats, two that accept jobs."""
 
 logger = logging.getLogger(__name__)
 
 
 class Jobs:
-    """Owns the jobs of one replica rank; a restarted replica of that rank takes them up again.
+    """Runs the jobs of one replica rank; a restarted replica of that rank resumes them.
 
     Args:
-        settings: where the databases and blobs are.
-        family: whose stages make the images.
-        handles: of the stages' deployments, by stage.
+        settings: the settings of the service.
+        family: its stages make the images.
+        handles: handles of the stages' deployments, by stage.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits constructors
@@ -91,7 +91,7 @@ class Jobs:
             PreviewCheck(moderator, settings.previews > 0, self._database, blobs),
             self._metrics,
         )
-        # A client must not wait for its answer behind the work of hundreds of jobs.
+        # Separate threads: a client's answer must not wait for the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
         leases, replica = LeaseStore(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
@@ -116,9 +116,9 @@ class Jobs:
         identity: JobIdentity,
         context: CallContext,
     ) -> str:
-        """Record a job and start it; returns its id once nothing can lose it any more.
+        """Record a job and start it; returns its id as soon as the job is stored.
 
-        A request that comes again gets the id of the job it was accepted as.
+        A repeated request gets the id of the job that the first one made.
 
         Raises:
             NotReady: the service is draining.
@@ -129,7 +129,7 @@ class Jobs:
             raise NotReady("the service is shutting down; try again in a minute")
         made = GenerationRequest.from_dict(request)
         job = _new_job(self._family, made, client_state, owner, identity, context)
-        # Serve cancels this call when the client leaves; what was recorded must be started, too.
+        # Serve cancels this call if the client disconnects; a recorded job must still be started.
         return await asyncio.shield(self._accept(job))
 
     async def cancel(self, job_id: str) -> bool:
@@ -140,17 +140,17 @@ class Jobs:
         return True
 
     def stop_calls(self, job_id: str) -> None:
-        """Stop the calls of a job that another replica of this deployment has cancelled."""
+        """Stop the calls of a job that another replica has cancelled."""
         self._workflow.cancel(job_id)
 
     def stop_accepting(self) -> None:
-        """Refuse new jobs from now on; what runs goes on."""
+        """Refuse new jobs from now on; accepted jobs continue."""
         self._is_draining = True
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait until no job of any replica is open; returns how many still are.
+        """Wait until no job of any replica is open; returns how many are open after the timeout.
 
-        Those are not lost: they go on when the service starts again.
+        Open jobs are not lost: they continue when the service starts again.
         """
         deadline_s = time.monotonic() + timeout_s
         while open_ids := await self._database.run(self._database.jobs.open_ids):
@@ -161,12 +161,12 @@ class Jobs:
         return len(open_ids)
 
     def check_health(self) -> None:
-        """Publish what waits here for each stage."""
+        """Publish the calls of this replica that wait for each stage."""
         for stage, queue in self._queues.items():
             self._queue_metrics.waiting(stage, queue.waiting_calls, queue.waiting_cost)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
-        """Offer the open work of each stage, and how fast it arrives, to an autoscaling policy."""
+        """Return each stage's open and arriving work for an autoscaling policy."""
         return self._demand.stats()
 
     async def _accept(self, job: NewJob) -> str:
@@ -177,7 +177,7 @@ class Jobs:
             return earlier_id
         try:
             await self._start(job.id)
-        except ENGINE_ERRORS:  # the client has its job; recovery starts it in a few seconds
+        except ENGINE_ERRORS:  # recovery starts the accepted job in a few seconds
             logger.exception("job %s is accepted, but cannot be started yet", job.id)
         return job.id
 

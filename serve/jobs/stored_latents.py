@@ -1,4 +1,4 @@
-"""Stored latents: used again for equal requests, and set aside when their file is bad."""
+"""Reuses stored latents for equal requests, and excludes latents whose file is lost or damaged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ logger = logging.getLogger(__name__)
 
 
 class LatentReuse:
-    """Finds the stored latent that a stage would make again.
+    """Finds stored latents that equal the ones a stage would compute.
 
     Args:
-        family: whose latents they are.
-        database, blobs: where latents are.
-        fingerprint: of the model whose latents may be used again; None: none may.
+        family: the family whose latents are stored.
+        database, blobs: the stores of the latents.
+        fingerprint: fingerprint of the model whose latents are reused; None: no latent is reused.
     """
 
     def __init__(
@@ -36,10 +36,10 @@ class LatentReuse:
         self._fingerprint = fingerprint
 
     async def find(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
-        """Return the wire form of an equal latent for a request of one image; None if none is.
+        """Return the wire form of an equal latent for a request of one image; None without one.
 
         The job also gets the warnings of the job that made the latent. The search only saves
-        the stage's work, so a store that does not answer means None.
+        work of the stage, so the answer is None if a store does not answer.
         """
         if self._fingerprint is None or self._kept is None:
             return None
@@ -61,11 +61,11 @@ class LatentReuse:
     async def _read(
         self, stage: StageSpec, row: LatentRow, request: GenerationRequest
     ) -> bytes | None:
-        """Return a latent with another request in it; None if its file is lost or damaged."""
+        """Return a latent with its request replaced; None if its file is lost or damaged."""
         try:
             latent = stage.output_class().decode(await self._blobs.get(latent_key(row.id)))
             data: bytes = replace(latent, request=request).encode()
         except (NotFound, WireError) as error:
-            logger.warning("latent %s is not used again: %s", row.id, error)
+            logger.warning("latent %s is not reused: %s", row.id, error)
             return None
         return data

@@ -1,4 +1,4 @@
-"""What DBOS keeps of workflows, as JSON: its tables can hold values and our errors, never code."""
+"""Serializes workflow records for DBOS as JSON: values and errors of the service, never code."""
 
 from __future__ import annotations
 
@@ -14,59 +14,59 @@ from cascade_core.errors import CascadeError, Internal, NotReady, from_dict
 from serve.storage.connections import CONNECTION_ERRORS
 
 ENGINE_ERRORS = (dbos_error.DBOSException, *CONNECTION_ERRORS)
-"""What the workflow engine raises for reasons of its own, in our steps and around them."""
+"""Errors that the workflow engine itself raises, in the steps of a workflow and around them."""
 
 logger = logging.getLogger(__name__)
 
 
 class RecordUnreadable(dbos_error.DBOSException):
-    """A record of a workflow was not written by this service."""
+    """A workflow record was not written by this service."""
 
 
 class JsonSerializer(Serializer):
-    """Arguments of workflows, ids, seconds, None and our errors; tuples come back as lists."""
+    """Serializes JSON values and errors of the service; tuples come back as lists."""
 
     def name(self) -> str:
-        """Return what each row says of how it was written."""
+        """Return the name that DBOS stores in each row to select its serializer."""
         return "cascade_json"
 
     def serialize(self, data: Any) -> str:
         """Return a value or an error as JSON.
 
-        Errors of the engine become NotReady, others that are not ours Internal.
+        An error of the engine becomes NotReady; an error of another library becomes Internal.
 
         Raises:
-            TypeError, ValueError: JSON has no such value.
+            TypeError, ValueError: the value cannot be written as JSON.
         """
         if isinstance(data, Exception):
-            return json.dumps({"error": _ours(data).to_dict()})
+            return json.dumps({"error": _as_cascade_error(data).to_dict()})
         return json.dumps({"value": data}, allow_nan=False)
 
     def deserialize(self, serialized_data: str) -> Any:
-        """Return what :meth:`serialize` was given.
+        """Return the value or the error that :meth:`serialize` wrote.
 
         Raises:
-            RecordUnreadable: it is something else.
+            RecordUnreadable: the text has another form.
         """
         try:
             body = json.loads(serialized_data)
         except (ValueError, RecursionError) as error:
-            raise RecordUnreadable("a record of a workflow is no JSON") from error
+            raise RecordUnreadable("a workflow record is not JSON") from error
         if isinstance(body, dict) and body.keys() == {"value"}:
             return _arguments(body["value"])
         if isinstance(body, dict) and isinstance(body.get("error"), dict):
             return from_dict(body["error"])
-        raise RecordUnreadable("a record of a workflow holds neither a value nor an error")
+        raise RecordUnreadable("a workflow record holds neither a value nor an error")
 
 
 def _arguments(value: Any) -> Any:
-    """Give the arguments of a workflow back as DBOS takes them, by position in a tuple."""
+    """Return a workflow's arguments in the form that DBOS expects: positional ones in a tuple."""
     if isinstance(value, dict) and value.keys() == {"args", "kwargs"}:
         return {"args": tuple(value["args"]), "kwargs": value["kwargs"]}
     return value
 
 
-def _ours(error: Exception) -> CascadeError:
+def _as_cascade_error(error: Exception) -> CascadeError:
     if isinstance(error, CascadeError):
         return error
     if isinstance(error, ENGINE_ERRORS):
@@ -75,13 +75,13 @@ def _ours(error: Exception) -> CascadeError:
 
 
 def refuse_pickles() -> None:
-    """Let this process read no pickle from DBOS' tables, as a pickle may run any code.
+    """Make this process reject pickles in DBOS' tables, because a pickle can run any code.
 
-    A serializer of our own is not enough: each row names the one that it is read with.
+    Setting :class:`JsonSerializer` is not enough: each row names the serializer that reads it.
     """
     DefaultSerializer.deserialize = _refuse  # type: ignore[method-assign, assignment]
 
 
 def _refuse(_serializer: DefaultSerializer, _serialized_data: str) -> NoReturn:
-    logger.error("a record of a workflow is a pickle; it is not read")
-    raise RecordUnreadable("a record of a workflow is a pickle, which may run any code")
+    logger.error("a workflow record is a pickle; it is not read")
+    raise RecordUnreadable("a workflow record is a pickle, which can run any code")

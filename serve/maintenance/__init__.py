@@ -1,1 +1,1 @@
-"""Work on whole stores: retention, orphaned objects, backups."""
+"""Maintains whole stores: retention, removal of orphaned objects, backups."""

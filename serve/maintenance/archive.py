@@ -1,4 +1,4 @@
-"""An archive of named bytes: a folder, or one ``.tar`` file."""
+"""Reads and writes archives of named entries; an archive is a folder or one ``.tar`` file."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from typing import BinaryIO
 from cascade_core.errors import InvalidRequest
 
 MAX_ENTRY_BYTES = 64 * 1024 * 1024
-"""The largest picture is a quarter of it."""
+"""The largest picture takes a quarter of it."""
 
 Write = Callable[[str, bytes], None]
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[Write]:
-    """Open an archive to put entries into; one file appears only when it is complete.
+    """Open an archive for writing; yields a function that writes one entry.
 
-    A folder may be there already: entries of the same name are replaced. Only this user can read
-    what is written.
+    A ``.tar`` file appears only when it is complete. If a folder exists already, entries of the
+    same name are replaced. Only the current user can read the archive.
 
     Raises:
-        OSError: it cannot be written.
+        OSError: the archive cannot be written.
     """
     if path.suffix != ".tar":
         yield lambda name, data: _write_file(path, name, data)
@@ -42,40 +42,40 @@ def writing(path: Path) -> Iterator[Write]:
 
 
 def reading(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    """Yield names and bytes of the wanted entries; nothing is unpacked onto the disk.
+    """Yield the names and the bytes of the wanted entries, without unpacking them to the disk.
 
-    A folder's come in the order of their names, a file's as they were written. Links are never
-    followed.
+    Entries of a folder come in the order of their names, entries of a file in the order in which
+    they were written. Links are never followed.
 
     Args:
         path: the folder or the file.
-        is_wanted: tells by a name whether its entry is read.
+        is_wanted: returns True for the names of entries to read.
 
     Raises:
-        InvalidRequest: the file is no tar archive, is damaged, or a wanted entry is too large or no
-            plain file.
-        OSError: it cannot be read.
+        InvalidRequest: the file is damaged or not a tar archive, or a wanted entry is too large or
+            not a plain file.
+        OSError: the archive cannot be read.
     """
     if path.is_dir():
         yield from _in_folder(path, is_wanted)
         return
     try:
-        # Uncompressed only: a few kilobytes of gzip may hold gigabytes.
+        # Only uncompressed: a few kilobytes of gzip can expand to gigabytes.
         with tarfile.open(path, "r:") as tar:
             for member in tar:
                 if member.size < 0:  # tarfile would read the same entry for ever
-                    raise InvalidRequest(f"{path} is no complete tar archive")
+                    raise InvalidRequest(f"{path} is not a complete tar archive")
                 name = member.name.removeprefix("./")
                 if is_wanted(name):
                     _check(path, name, member.size, is_plain=member.isreg() and not member.sparse)
                     stream = tar.extractfile(member)
                     yield name, stream.read() if stream else b""
     except (tarfile.TarError, EOFError, ValueError, OverflowError) as error:
-        raise InvalidRequest(f"{path} is no complete tar archive") from error
+        raise InvalidRequest(f"{path} is not a complete tar archive") from error
 
 
 def _in_folder(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
-    for file in sorted(path.rglob("*")):  # enters no linked folder
+    for file in sorted(path.rglob("*")):  # does not enter linked folders
         name = file.relative_to(path).as_posix()
         if is_wanted(name):
             found = file.lstat()
@@ -85,7 +85,7 @@ def _in_folder(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[s
 
 def _check(path: Path, name: str, size_bytes: int, *, is_plain: bool) -> None:
     if not is_plain:
-        raise InvalidRequest(f"{name} in {path} is no plain file")
+        raise InvalidRequest(f"{name} in {path} is not a plain file")
     if size_bytes > MAX_ENTRY_BYTES:
         raise InvalidRequest(f"{name} in {path} has more than {MAX_ENTRY_BYTES} bytes")
 
@@ -100,7 +100,7 @@ def _write_file(root: Path, name: str, data: bytes) -> None:
 
 @contextmanager
 def _replacing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file that appears when the block ends well, and leaves nothing when it does not."""
+    """Write a file that appears when the block succeeds; if it fails, no file is left."""
     part = path.with_name(f"{path.name}.part")
     part.unlink(missing_ok=True)
     try:

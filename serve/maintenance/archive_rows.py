@@ -1,4 +1,4 @@
-"""Turns rows of tables into rows of an archive and back, so that the archive's format stays."""
+"""Converts rows of tables to rows of an archive and back, independently of the schema."""
 
 from __future__ import annotations
 
@@ -12,18 +12,16 @@ from cascade_core.families.stage_info import cost_key
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
-_NOT_MOVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox", "route"}
-"""What matters only where the request was made: what tells a repeated one from a new one, what
-happened to replicas, where its log and trace are, which client awaits its outcome, and which stages
-its images pass."""
+_NOT_ARCHIVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox", "route"}
+"""Columns that only matter to the service that ran the job: identity of the request, crashes of
+replicas, ids of log and trace, the client that awaits the outcome, and the stages of the images."""
 _ADDRESS = "address"
-"""Where in a chat the outcome goes, with a token for it: a part of the client state that is not
-moved, either."""
+"""Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9
 
 
 def to_archive(row: RowMapping) -> dict[str, Any]:
-    """Return a row as an archive holds it: JSON-able, with the columns of format 1."""
+    """Return a row of a table as a JSON-able row of an archive, with the columns of format 1."""
     plain: dict[str, Any] = {
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in row.items()
@@ -32,18 +30,18 @@ def to_archive(row: RowMapping) -> dict[str, Any]:
         plain["stage_c"] = plain.pop("latent_use")
     if "cost" in plain:
         plain |= {cost_key(stage): cost_s for stage, cost_s in plain.pop("cost").items()}
-    return _moved(plain)
+    return _archived_columns(plain)
 
 
 def from_archive(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    """Return the row that :func:`to_archive` was given, checked.
+    """Return the row of a table that :func:`to_archive` has converted, and check its values.
 
     Raises:
         KeyError, TypeError, ValueError: a column is missing or unknown, or its value does not fit.
     """
     return {
         name: _value(table.c[name], value)
-        for name, value in _moved(_with_own_columns(table, row)).items()
+        for name, value in _archived_columns(_with_own_columns(table, row)).items()
     }
 
 
@@ -57,9 +55,9 @@ def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _moved(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a row without what is not moved."""
-    kept = {name: value for name, value in row.items() if name not in _NOT_MOVED}
+def _archived_columns(row: dict[str, Any]) -> dict[str, Any]:
+    """Return a row without the columns and values that are not archived."""
+    kept = {name: value for name, value in row.items() if name not in _NOT_ARCHIVED}
     state = kept.get("client_state")
     if isinstance(state, dict):
         kept["client_state"] = {name: state[name] for name in state if name != _ADDRESS}
@@ -79,7 +77,7 @@ def _value(column: Column[Any], value: Any) -> Any:
     if type(value) is not wanted and not is_number:
         raise TypeError(column.name)
     if isinstance(value, str):
-        fits = len(value) <= _longest(column) and "\0" not in value  # which PostgreSQL refuses
+        fits = len(value) <= _longest(column) and "\0" not in value  # PostgreSQL refuses NUL
     elif wanted is float:
         fits = value == _seconds(value)
     else:

@@ -1,9 +1,9 @@
-"""Moves jobs, images and latents between databases and stores, by an archive.
+"""Exports jobs, images and latents to an archive, and imports them from one.
 
-An archive begins with ``cascade.json`` (its format). Then, for each ended job, come the bytes of
-its images and latents, each as ``jobs/<job id>/<key in the blob store>``, and after them
-``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in picture files stay
-true.
+The first entry of an archive is ``cascade.json``, which states the format. For each ended job, the
+next entries are the bytes of its images and latents, named ``jobs/<job id>/<key in the blob
+store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in
+picture files stay valid.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from serve.storage.records import utc_now
 from serve.storage.schema.tables import images, jobs, latents
 
 FORMAT = 1
-_ABOUT = "cascade.json"
+_FORMAT_ENTRY = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
 _PAGE = 100
 _LONGEST_JOB = timedelta(days=366)
-"""From acceptance to end; how long jobs took tells how long new ones will."""
+"""Longest time from acceptance to end; the times of past jobs feed the estimates for new ones."""
 _CLOCKS_DIFFER = timedelta(days=1)
 _ID = r"[A-Za-z0-9_-]{1,64}"
 _FORMATS: tuple[str, ...] = get_args(ImageFormat)
@@ -75,10 +75,10 @@ class BackupReport:
     """What an export wrote or an import added.
 
     Attributes:
-        jobs, files: how many.
-        known_jobs: jobs of the archive that were there before.
-        size_bytes: of the files.
-        missing: keys that the database names and the store does not have.
+        jobs, files: number of jobs and of files.
+        known_jobs: number of archived jobs that the database held before.
+        size_bytes: total size of the files.
+        missing: keys that the database records but the store does not hold.
     """
 
     jobs: int = 0
@@ -89,13 +89,13 @@ class BackupReport:
 
 
 async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> BackupReport:
-    """Write all ended jobs with their images and latents; those that were deleted as rows only.
+    """Write all ended jobs with their images and latents; of deleted ones only the rows.
 
     Raises:
         NotReady: the database or the blob store does not answer.
     """
     moved = BackupReport()
-    write(_ABOUT, _to_json({"format": FORMAT}))
+    write(_FORMAT_ENTRY, _to_json({"format": FORMAT}))
     for rows in _ended_jobs(database):
         folder = f"jobs/{rows['job'][0]['id']}"
         for key in _keys(rows):
@@ -115,17 +115,17 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
 async def import_jobs(
     database: Database, blobs: BlobStore, entries: Iterable[tuple[str, bytes]]
 ) -> BackupReport:
-    """Add what an archive holds and is not there yet; what is there stays as it is.
+    """Add the jobs and files of an archive that are missing here; existing ones do not change.
 
     Raises:
-        InvalidRequest: no archive of ours, or one of a later release.
+        InvalidRequest: this is not an archive of this service, or it is from a later release.
         NotReady: the database or the blob store does not answer.
     """
     moved = BackupReport()
     is_ours = False
     for name, data in entries:
         blob, rows = _BLOB_NAME.fullmatch(name), _ROWS_NAME.fullmatch(name)
-        if name == _ABOUT:
+        if name == _FORMAT_ENTRY:
             _check_format(data)
             is_ours = True
         elif (blob or rows) and not is_ours:
@@ -143,13 +143,15 @@ async def import_jobs(
             moved.files += 1
             moved.size_bytes += len(data)
     if not is_ours:
-        raise InvalidRequest(f"this is no archive of cascade: it does not begin with {_ABOUT}")
+        raise InvalidRequest(
+            f"this is not an archive of cascade: it does not begin with {_FORMAT_ENTRY}"
+        )
     return moved
 
 
 def is_entry(name: str) -> bool:
-    """Return True if an entry of this name belongs into an archive."""
-    return name == _ABOUT or bool(_BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name))
+    """Return True if a name is one of an archive's entries."""
+    return name == _FORMAT_ENTRY or bool(_BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name))
 
 
 def _ended_jobs(database: Database) -> Iterator[Rows]:
@@ -175,7 +177,7 @@ def _rows_of(connection: Connection, job_id: str) -> Rows:
 
 
 def _keys(rows: Rows) -> list[str]:
-    """Return where the bytes of all that was not deleted are."""
+    """Return the keys of all images and latents that were not deleted."""
     pictures = [row for row in rows["images"] if row["ready_at"] and not row["deleted_at"]]
     kept = [row for row in rows["latents"] if not row["deleted_at"]]
     keys = [image_key(row["id"], row["format"]) for row in pictures]
@@ -183,7 +185,7 @@ def _keys(rows: Rows) -> list[str]:
 
 
 def _insert(database: Database, rows: Rows, name: str) -> bool:
-    """Insert a job with its rows; False if it is there already."""
+    """Insert a job with its rows; False if the database already has the job."""
     (job_row,) = rows["job"]
     with database.writing() as connection:
         known = select(jobs.c.id).where(jobs.c.id == job_row["id"])
@@ -193,7 +195,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
         for kind in ("images", "latents"):
             _insert_new(connection, _TABLES[kind], rows[kind])
         connection.execute(insert(jobs), rows["job"])
-        # The event that ends a stream; the others were about a time that is over.
+        # Only the last event, which ends a stream; earlier events are not archived.
         query = select(jobs).where(jobs.c.id == job_row["id"])
         job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
         append_event(connection, job.id, job.state, last_event_data(job))
@@ -201,7 +203,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
 
 
 def _check_latents(connection: Connection, rows: Rows, name: str) -> None:
-    """Refuse a picture that claims another job's latent and is no variation of it."""
+    """Refuse a picture that names another job's latent and is not a variation of it."""
     (job,) = rows["job"]
     claimed = {row["latent_id"] for row in rows["images"]} - {job["request"].get("latent_id")}
     query = select(latents.c.id).where(latents.c.id.in_(claimed), latents.c.job_id != job["id"])
@@ -223,7 +225,7 @@ def _to_json(body: Any) -> bytes:
 def _from_json(name: str, job_id: str, data: bytes) -> Rows:
     try:
         body = json.loads(data)
-        # What JSON or UTF-8 cannot hold (NaN, 1e999, half a surrogate pair) could not be answered.
+        # An API answer cannot hold NaN, 1e999 or half a surrogate pair.
         json.dumps(body, ensure_ascii=False, allow_nan=False).encode()
         rows = {
             kind: [from_archive(table, row) for row in body[kind]]
@@ -236,10 +238,10 @@ def _from_json(name: str, job_id: str, data: bytes) -> Rows:
 
 
 def _check(rows: Rows, job_id: str) -> None:
-    """Check what the service relies on in its own rows, and work out the job's work and route anew.
+    """Check the invariants of a job's rows, and compute the job's work and route again.
 
     Raises:
-        ValueError, KeyError, InvalidRequest: it does not hold.
+        ValueError, KeyError, InvalidRequest: the rows break an invariant.
     """
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
@@ -275,7 +277,7 @@ def _check(rows: Rows, job_id: str) -> None:
 
 
 def _are_texts(values: Any) -> bool:
-    """Return True if these are texts that a database can look into."""
+    """Return True if the value is a list of texts (or None) that a database can store."""
     return isinstance(values, list) and all(
         value is None or (isinstance(value, str) and "\0" not in value) for value in values
     )
@@ -286,13 +288,13 @@ def _times(job: dict[str, Any]) -> tuple[datetime | None, ...]:
 
 
 def _are_of_one_job(*times: datetime | None) -> bool:
-    """Return True if one job can have had all of these times, and has."""
+    """Return True if all times can be those of one past job."""
     known = [at for at in times if at is not None]
     return max(known) - min(known) <= _LONGEST_JOB and max(known) <= utc_now() + _CLOCKS_DIFFER
 
 
 def _is_copy(database: Database, key: str) -> bool:
-    """Return True if a picture is here in another format: its copy is made from it alone."""
+    """Return True if a picture is stored in another format here; its copies are made from that."""
     path = PurePosixPath(key)
     query = select(images.c.format).where(images.c.id == path.stem)
     with database.reading() as connection:
@@ -301,7 +303,7 @@ def _is_copy(database: Database, key: str) -> bool:
 
 
 def _check_blob(name: str, image_format: str | None, data: bytes) -> None:
-    """Refuse a picture that is none of its name's format; a latent is checked where it is used."""
+    """Refuse a picture whose format is not that of its name; latents are checked when used."""
     if image_format:
         try:
             check_image(data, cast(ImageFormat, image_format))
@@ -310,13 +312,13 @@ def _check_blob(name: str, image_format: str | None, data: bytes) -> None:
 
 
 def _damaged(name: str) -> InvalidRequest:
-    return InvalidRequest(f"{name} in the archive is damaged or of a later release")
+    return InvalidRequest(f"{name} in the archive is damaged or from a later release")
 
 
 def _check_format(data: bytes) -> None:
     try:
         found = json.loads(data)["format"]
     except (ValueError, KeyError, TypeError) as error:
-        raise InvalidRequest(f"{_ABOUT} in the archive is damaged") from error
+        raise InvalidRequest(f"{_FORMAT_ENTRY} in the archive is damaged") from error
     if found != FORMAT:
         raise InvalidRequest(f"the archive has format {found}, this release reads {FORMAT}")

@@ -1,4 +1,4 @@
-"""Which stored objects nothing needs any more, told from the tables."""
+"""Finds stored objects that no row of the tables needs."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from serve.storage.blobs.blob_keys import BARE_MARK
 from serve.storage.schema.tables import images, jobs, latents
 
 Needs = dict[str, bool]
-"""By an object's name without its ending: is it needed? Names that no row explains are absent."""
+"""Whether an object is needed, by its name without the ending. Unknown names are absent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Orphans:
-    """What of a folder could go.
+    """Objects of a folder that could be deleted.
 
     Attributes:
-        unneeded: keys of what rows say is over: deleted, never finished, or old previews.
-        unknown: keys that no row explains.
+        unneeded: keys of objects whose rows are deleted or were never finished, and old previews.
+        unknown: keys that belong to no row.
     """
 
     unneeded: list[str]
@@ -34,13 +34,13 @@ class Orphans:
 def find_orphans(
     connection: Connection, folder: str, keys: Iterable[str], previews_since: datetime | None
 ) -> Orphans:
-    """Tell which of a folder's keys nothing needs.
+    """Return those keys of a folder that no row needs.
 
     Args:
-        connection: of the database that the store belongs to.
+        connection: connection to the database that the store belongs to.
         folder: one of :data:`FOLDERS`.
-        keys: what is stored in it.
-        previews_since: previews of jobs that ended before this are not needed; None: all are.
+        keys: keys that are stored in it.
+        previews_since: previews of jobs that ended earlier are not needed; None: all are needed.
     """
     names = {key: PurePosixPath(key).stem.removesuffix(BARE_MARK) for key in keys}
     needs = FOLDERS[folder](connection, sorted(set(names.values())), previews_since)
@@ -61,7 +61,7 @@ def _images(connection: Connection, names: Sequence[str], _since: datetime | Non
 
 def _latents(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
     needs: Needs = {}
-    # A job puts the bytes first and the row second, so those of an open job may have no row yet.
+    # A job stores the bytes before the row, so the latents of an open job may have no row yet.
     planned = _with_job(images.c.latent_id).where(images.c.latent_id.in_(names))
     for row in connection.execute(planned):
         needs[row.latent_id] = needs.get(row.latent_id, False) or row.state in OPEN_STATES

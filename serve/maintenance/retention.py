@@ -1,7 +1,7 @@
-"""Keeps the stores tidy, now and then: retention, old events, and bytes that nothing needs.
+"""Deletes old images, latents, events and workflows, and objects that no row needs.
 
-Retention only marks rows. The bytes go in the last step, which removes whatever no row needs; so a
-process that dies anywhere in between, here or in a job, leaves nothing behind for good.
+Deletions only mark rows. The last step removes all objects that no row needs. So objects that a
+process leaves behind when it dies, here or in a job, are removed by a later round.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serve.storage.schema.tables import events, images, jobs, latents
 EVERY_S = 3600.0
 LOOK_S = 5.0
 GRACE = timedelta(hours=1)
-"""Younger bytes are left alone: their row may be about to be written."""
+"""Younger objects are kept, because their row may not be written yet."""
 _BATCH = 500
 _MAX_UNKNOWN, _MAX_UNKNOWN_SHARE = 20, 0.05
 _GB = 1_000_000_000
@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RetentionReport:
-    """How much one round removed."""
+    """How many of each kind one round removed."""
 
     images: int
     latents: int
@@ -47,12 +47,12 @@ class RetentionReport:
 
 
 class RetentionWorker:
-    """One round after another; rounds of several processes do not harm each other.
+    """Runs rounds of retention; rounds of several processes may overlap.
 
     Args:
-        database: whose rows say what is needed.
-        blobs: the store that belongs to this database alone.
-        settings: what is kept for how long.
+        database: its rows decide which objects are needed.
+        blobs: the store, which must belong to this database alone.
+        settings: how long each kind is kept.
         delete_workflows: deletes the workflow engine's records of workflows that ended before a
             time.
         now: the clock.
@@ -75,12 +75,12 @@ class RetentionWorker:
     async def run_forever(
         self, is_wanted: Callable[[], bool], every_s: float = EVERY_S, look_s: float = LOOK_S
     ) -> None:
-        """Do a round every ``every_s`` seconds; one that fails is logged.
+        """Do a round every ``every_s`` seconds; a failed round is logged.
 
         Args:
-            is_wanted: tells whether this process does the rounds, which may change.
-            every_s: how long after one round the next begins.
-            look_s: how often it is looked whether a round is due.
+            is_wanted: returns True while this process does the rounds.
+            every_s: seconds from the end of a round to the next.
+            look_s: seconds between two checks whether a round is due.
         """
         due_at_s = time.monotonic()
         while True:
@@ -131,7 +131,7 @@ class RetentionWorker:
         return len(ids)
 
     def _delete_latents(self) -> int:
-        """Delete old latents without a picture: of jobs that failed or were cancelled."""
+        """Delete old latents of jobs that failed or were cancelled, if no picture needs them."""
         before = self._before(self._settings.keep_days)
         if before is None:
             return 0
@@ -148,7 +148,7 @@ class RetentionWorker:
             return connection.execute(unclaimed.values(deleted_at=self._now())).rowcount
 
     def _delete_events(self) -> int:
-        """Delete all but the last event of jobs that ended long ago; that one ends late streams."""
+        """Delete the events of old jobs except the last of each, which ends late streams."""
         before = self._before(self._settings.keep_events_days)
         if before is None:
             return 0
@@ -179,7 +179,7 @@ class RetentionWorker:
                 seen += len(chunk)
                 unknown += found.unknown
         if len(unknown) > max(_MAX_UNKNOWN, _MAX_UNKNOWN_SHARE * seen):
-            # Rather another database's store than so many crashes.
+            # The store probably belongs to another database; crashes leave fewer objects.
             logger.error(
                 "%d of %d stored objects are unknown to the database and were left alone; "
                 "do CASCADE_DATABASE_URL and CASCADE_BLOB_URL belong together?",

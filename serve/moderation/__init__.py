@@ -1,1 +1,1 @@
-"""Asks checkers whether a prompt or a picture is allowed."""
+"""Asks content checkers whether prompts and compositions are allowed."""

@@ -1,7 +1,8 @@
-"""The default checker: a file of words and phrases that no prompt may hold.
+"""The built-in checker: refuses prompts that hold a word or phrase of a file.
 
-One rule a line, in UTF-8: a word, a phrase, or ``name: phrase``; several rules may share a name,
-and one without is called by its line. Empty lines and those that begin with ``#`` are left out.
+The file is UTF-8 text with one rule per line: a word, a phrase, or ``name: phrase``. Several rules
+may share a name. A rule without a name is named after its line number. Empty lines and lines that
+begin with ``#`` are ignored.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _FIELDS: tuple[_Field, ...] = ("prompt", "negative_prompt")
 class Blocklist:
     """Refuses prompts and negative prompts that hold a word or phrase of a file.
 
-    :mod:`cascade_core.word_filter` says what is found. The file is read again when it has changed.
-    While it cannot be read, every check raises.
+    :mod:`cascade_core.word_filter` defines what counts as a match. The file is read again when it
+    has changed. While it cannot be read, every check raises.
 
     Args:
-        path: of the file.
+        path: path of the file.
 
     Raises:
-        SettingsInvalid: it cannot be read, or a line is no rule; says which.
+        SettingsInvalid: the file cannot be read, or a line is not a rule; the message says which.
     """
 
     def __init__(self, path: Path) -> None:
@@ -43,7 +44,7 @@ class Blocklist:
         return len(self._rules[0])
 
     def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> Refusal | None:
-        """Return the first rule that a text of the request breaks; owners make no difference."""
+        """Return the refusal by the first rule that a text breaks; the owner does not matter."""
         names, words = self._read_if_changed()
         for field in _FIELDS:
             number = words.first_in(getattr(request, field))
@@ -76,7 +77,7 @@ def _rule(number: int, line: str) -> tuple[str, str]:
     """Return a line's name and phrase.
 
     Raises:
-        SettingsInvalid: it has no letter or digit to look for, or an impossible name.
+        SettingsInvalid: the phrase has no letter or digit, or the name is not valid.
     """
     head, colon, tail = line.partition(":")
     name, phrase = (head.strip(), tail) if colon else ("", head)

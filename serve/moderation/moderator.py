@@ -1,4 +1,4 @@
-"""Asks the checkers, within a time limit, and turns their answers into errors."""
+"""Asks the checkers within a time limit and turns their refusals into errors."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from serve.settings import Settings
 from serve.storage.records import JobOwner
 
 TIME_LIMIT_S = 10.0
-"""For one request or composition and all checkers together."""
+"""Seconds that all checkers together may take for one request or composition."""
 _THREADS = 8
 _SUBJECTS = {"prompt": "the prompt", "negative_prompt": "the negative prompt"}
 
@@ -31,12 +31,12 @@ logger = logging.getLogger(__name__)
 
 
 class Moderator:
-    """Lets requests and compositions pass that no checker has anything against.
+    """Rejects requests and compositions that a checker refuses.
 
     Args:
-        checkers: asked in this order; the first refusal counts.
-        on_refusal: called with the rule and with what broke it.
-        time_limit_s: how long they may take, all together.
+        checkers: the checkers, asked in this order; the first refusal counts.
+        on_refusal: called with the name of the rule and with the kind of content that broke it.
+        time_limit_s: seconds that all checkers together may take.
     """
 
     def __init__(
@@ -46,24 +46,24 @@ class Moderator:
         time_limit_s: float = TIME_LIMIT_S,
     ) -> None:
         self._checkers = tuple(checkers)
-        self._lookers = tuple(
+        self._preview_checkers = tuple(
             checker for checker in self._checkers if isinstance(checker, PreviewChecker)
         )
         self._on_refusal = on_refusal
         self._time_limit_s = time_limit_s
-        # Threads of their own: checkers that hang must not take those that everything else needs.
+        # Separate threads: a checker that hangs must not occupy threads that other work needs.
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="checker")
 
     @property
     def sees_previews(self) -> bool:
-        """Tell whether a checker looks at compositions."""
-        return bool(self._lookers)
+        """True if a checker checks compositions."""
+        return bool(self._preview_checkers)
 
     async def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> None:
-        """Ask about a request's texts.
+        """Ask all checkers about a request's texts.
 
         Raises:
-            ContentRefused: a checker said no; names its rule.
+            ContentRefused: a checker refused it; the message names the rule.
             ModerationFailed: a checker failed or took too long.
         """
         refusal = await self._answer(
@@ -80,21 +80,23 @@ class Moderator:
     async def check_preview(
         self, preview: bytes, request: GenerationRequest, owner: JobOwner
     ) -> None:
-        """Ask about a composition, see :meth:`serve.checker.PreviewChecker.check_preview`.
+        """Ask the preview checkers about a composition.
+
+        See :meth:`serve.checker.PreviewChecker.check_preview`.
 
         Raises:
-            ContentRefused: a checker said no; names its rule.
+            ContentRefused: a checker refused it; the message names the rule.
             ModerationFailed: a checker failed or took too long.
         """
         refusal = await self._answer(
-            checker.check_preview(preview, request, owner) for checker in self._lookers
+            checker.check_preview(preview, request, owner) for checker in self._preview_checkers
         )
         if refusal is not None:
             self._on_refusal(refusal.rule, "preview")
             raise ContentRefused(f"the composition is refused by the rule {refusal.rule!r}")
 
     async def _answer(self, answers: Iterable[Refusal | None]) -> Refusal | None:
-        """Return the first refusal; the checkers run while the answers are gone through."""
+        """Return the first refusal; iterating over the answers runs the checkers."""
         if not self._checkers:
             return None
         loop = asyncio.get_running_loop()
@@ -102,31 +104,31 @@ class Moderator:
             async with asyncio.timeout(self._time_limit_s):
                 return await loop.run_in_executor(self._threads, _first_refusal, answers)
         except TimeoutError as error:
-            logger.error("no checker's answer within %g s", self._time_limit_s)
+            logger.error("the checkers did not answer within %g s", self._time_limit_s)
             raise ModerationFailed("the content check took too long; try again") from error
 
 
 def load_checkers(
     settings: Settings, checkpoint: Checkpoint, family: Family = STABLE_CASCADE
 ) -> list[Checker]:
-    """Make the blocklist, if one is set, and the checker, if one is set.
+    """Make the blocklist and the checker that the settings name.
 
     Raises:
-        SettingsInvalid: either cannot be had, or the checker looks at previews and this model has
-            no previewer or no stage whose output could be drawn.
+        SettingsInvalid: one of them cannot be made; or the checker checks previews, but this model
+            has no previewer, or its family has no stage whose output can be previewed.
     """
     checkers: list[Checker] = []
     if settings.blocklist:
         checkers.append(Blocklist(Path(settings.blocklist)))
     if settings.checker:
         checkers.append(_imported(settings.checker))
-    looks = any(isinstance(checker, PreviewChecker) for checker in checkers)
-    if looks and checkpoint.previewer is None:
-        message = f"it looks at previews, and {checkpoint.id} has none: set CASCADE_PREVIEWER_PATH"
-        raise SettingsInvalid(f"CASCADE_CHECKER: {message}")
-    if looks and family.kept is None:
-        message = f"it looks at previews, and no stage of {family.name} keeps what could be drawn"
-        raise SettingsInvalid(f"CASCADE_CHECKER: {message}")
+    checks_previews = any(isinstance(checker, PreviewChecker) for checker in checkers)
+    if checks_previews and checkpoint.previewer is None:
+        reason = f"{checkpoint.id} has no previewer: set CASCADE_PREVIEWER_PATH"
+        raise SettingsInvalid(f"CASCADE_CHECKER: the checker needs previews, but {reason}")
+    if checks_previews and family.kept is None:
+        reason = f"no stage of {family.name} has an output to preview"
+        raise SettingsInvalid(f"CASCADE_CHECKER: the checker needs previews, but {reason}")
     return checkers
 
 
@@ -139,7 +141,7 @@ def _imported(path: str) -> Checker:
         message = f"CASCADE_CHECKER: {path} failed: {type(error).__name__}: {error}"
         raise SettingsInvalid(message) from error
     if not callable(getattr(checker, "check_prompt", None)):
-        raise SettingsInvalid(f"CASCADE_CHECKER: what {path} makes has no check_prompt")
+        raise SettingsInvalid(f"CASCADE_CHECKER: the checker that {path} makes has no check_prompt")
     return checker  # type: ignore[no-any-return]
 
 
@@ -147,7 +149,7 @@ def _first_refusal(answers: Iterable[Refusal | None]) -> Refusal | None:
     """Return the first refusal.
 
     Raises:
-        ModerationFailed: a checker raised, or answered something else.
+        ModerationFailed: a checker raised, or its answer is neither None nor a refusal.
     """
     try:
         for answer in answers:
@@ -155,7 +157,7 @@ def _first_refusal(answers: Iterable[Refusal | None]) -> Refusal | None:
                 return answer
             if answer is not None:
                 raise TypeError(f"a checker answered {type(answer).__name__}")
-    except BaseException as error:  # also SystemExit: it would end this whole process
+    except BaseException as error:  # also SystemExit, which would end the process
         logger.exception("a content checker failed")
         raise ModerationFailed("the content check failed; try again") from error
     return None

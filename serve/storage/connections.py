@@ -1,4 +1,4 @@
-"""A process's connections to the database: how many, and what waits for them where."""
+"""Opens a process's connections to the database and runs transactions on them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ from cascade_core.errors import Conflict, NotReady
 from serve.settings import CONNECTIONS
 
 CONNECTION_ERRORS: Final = (DBAPIError, PoolTimeoutError)
-"""Raised for a statement that the database refused or did not answer."""
+"""Raised if the database rejects a statement or does not answer."""
 SQL_ERRORS: Final = (SQLAlchemyError, sqlite3.Error)
-"""Raised by SQLAlchemy and by the SQLite driver, for whatever reason."""
+"""All errors that SQLAlchemy and the SQLite driver raise."""
 SQLITE_BUSY_TIMEOUT_MS: Final = 10_000
 _CONNECTION_WAIT_S = 10.0
-_TURN_WAIT_S = 30.0
+_THREAD_WAIT_S = 30.0
 _MAX_REASON_CHARS = 300
 _SILENT, _ALL_IN_USE = "the database does not answer", "all connections are in use"
 
@@ -37,25 +37,25 @@ ResultT = TypeVar("ResultT")
 
 
 class Connections:
-    """Runs transactions, at most as many at once as there are connections.
+    """Runs transactions, at most one per connection at a time.
 
     Args:
         url: SQLAlchemy URL of a SQLite file or of PostgreSQL.
-        connections: how many.
-        reserved: so many of them are for callers with threads of their own, not for :meth:`run`.
+        connections: number of connections.
+        reserved: number of connections that :meth:`run` leaves to callers with their own threads.
 
     Raises:
-        NotReady: the database does not answer, or stayed locked too long (from every method); the
+        NotReady: the database does not answer, or stays locked too long (from every method); the
             folder of a SQLite file cannot be made.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
         self._engine = open_engine(url, connections)
-        # Not the process's default executor: a database that is silent would hold all its threads,
-        # and with them whatever else the process does there.
+        # Not the process's default executor: calls to a database that does not answer would occupy
+        # all its threads and block the other work of the process there.
         self._threads = ThreadPoolExecutor(max(1, connections - reserved), "database")
-        # SQLite lets writers poll for their turn, so that one among many may wait for ever; those
-        # of this process wait in line here instead.
+        # Writers poll for SQLite's lock, so one writer among many may never get it. The writers of
+        # this process wait for a lock of their own instead.
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._writer: AbstractContextManager[Any] = Lock() if self._is_sqlite else nullcontext()
 
@@ -78,7 +78,7 @@ class Connections:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Turn the errors of SQLAlchemy and of the drivers into ours."""
+        """Translate the errors of SQLAlchemy and of the drivers into :class:`CascadeError`."""
         try:
             yield
         except IntegrityError as error:
@@ -86,8 +86,8 @@ class Connections:
         except PoolTimeoutError as error:
             raise NotReady(_SILENT, reason=_ALL_IN_USE) from error
         except (DBAPIError, sqlite3.Error) as error:
-            told = error.orig if isinstance(error, DBAPIError) else error
-            reason = " ".join(str(told).split())[:_MAX_REASON_CHARS]
+            cause = error.orig if isinstance(error, DBAPIError) else error
+            reason = " ".join(str(cause).split())[:_MAX_REASON_CHARS]
             file = self._engine.url.database if self._is_sqlite else ""
             raise NotReady(_SILENT, reason=f"{file}: {reason}" if file else reason) from error
 
@@ -97,15 +97,16 @@ class Connections:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> ResultT:
-        """Do something with this database in a thread, when there is a connection for it.
+        """Call a function that uses this database in a thread, as soon as a connection is free.
 
         Raises:
-            NotReady: the others have not made room in time; also whatever ``do`` raises.
+            NotReady: no connection became free in time.
+            Exception: ``do`` raised it.
         """
         work = self._threads.submit(copy_context().run, partial(do, *args, **kwargs))
         result = asyncio.wrap_future(work)
         try:
-            await asyncio.wait({result}, timeout=_TURN_WAIT_S)
+            await asyncio.wait({result}, timeout=_THREAD_WAIT_S)
         except asyncio.CancelledError:
             result.cancel()
             raise
@@ -118,7 +119,7 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
     """Open an engine; a SQLite file's folder is made if it is missing.
 
     Raises:
-        NotReady: that folder cannot be made.
+        NotReady: the folder cannot be made.
     """
     parsed = make_url(url)
     pool = {
@@ -130,7 +131,7 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
         from serve.storage import postgresql
 
         engine = create_engine(parsed, pool_pre_ping=True, **pool)
-        postgresql.bound(engine)
+        postgresql.limit_waits(engine)
         return engine
     if file := sqlite_file(parsed):
         make_folder(file.parent)
@@ -141,14 +142,14 @@ def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:
 
 
 def is_sqlite(url: URL | str) -> bool:
-    """Return True if a URL is one of SQLite."""
+    """Return True if a URL names a SQLite database."""
     return make_url(url).get_backend_name() == "sqlite"
 
 
 def sqlite_file(url: URL | str) -> Path | None:
-    """Return the file of a SQLite URL; None if it names none, or another database.
+    """Return the file of a SQLite URL; None if the URL names no file or another database.
 
-    The URL names it as a path or, with ``uri=true``, as SQLite's URI.
+    The URL names the file by its path or, with ``uri=true``, by SQLite's URI.
     """
     url = make_url(url)
     if not is_sqlite(url):
@@ -160,10 +161,10 @@ def sqlite_file(url: URL | str) -> Path | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the folder of a SQLite file, for this user alone.
+    """Make the folder of a SQLite file; only the current user may open it.
 
     Raises:
-        NotReady: it cannot be made.
+        NotReady: the folder cannot be made.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -173,7 +174,7 @@ def make_folder(folder: Path) -> None:
 
 
 def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
-    # With None the driver opens no transactions by itself; _begin_sqlite does.
+    # With None the driver begins no transactions; _begin_sqlite does.
     dbapi_connection.isolation_level = None
     cursor = dbapi_connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout={SQLITE_BUSY_TIMEOUT_MS}")
@@ -182,7 +183,7 @@ def _prepare_sqlite(dbapi_connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Any) -> None:
-    # A transaction that reads first and writes later fails at once when another process wrote in
-    # between, whatever busy_timeout says; so writers take the lock when they begin.
+    # A transaction that reads first and writes later fails at once if another process writes in
+    # between; busy_timeout does not apply. So a writing transaction takes the lock when it begins.
     writes = connection.get_execution_options().get("writes", False)
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

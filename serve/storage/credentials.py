@@ -1,7 +1,7 @@
-"""API keys: what they may do, how they are made, where they are kept.
+"""Makes, stores and checks API keys, and stores the service's own secrets.
 
-The secret is shown once and only its SHA-256 is stored. A slow password hash would add nothing: a
-secret of 256 random bits cannot be guessed, whatever one guess costs.
+A key's secret is shown once, and only its SHA-256 is stored. A slow password hash would add
+nothing: a secret of 256 random bits cannot be guessed, even if each guess is cheap.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ _NO_HASH = hashlib.sha256(b"").hexdigest()
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored.
+    """A stored key.
 
     Attributes:
-        id: public part of the token; jobs name their owner by it.
+        id: public part of the token; jobs record it as their owner.
         secret_hash: SHA-256 of the secret part, hexadecimal.
-        requests_per_minute: 0 is no limit.
-        last_used_at: to within an hour.
+        requests_per_minute: 0 means no limit.
+        last_used_at: accurate to an hour.
     """
 
     id: str
@@ -57,7 +57,7 @@ class ApiKey:
     revoked_at: datetime | None
 
     def to_json(self) -> dict[str, Any]:
-        """Return what an operator may see: everything but the hash."""
+        """Return the key's JSON form for operators, without the hash."""
         return {
             "id": self.id,
             "name": self.name,
@@ -72,7 +72,7 @@ class ApiKey:
 class KeyStore:
     """The keys in the database; every method blocks.
 
-    Keys are never deleted, only revoked: a service that has had a key stays closed without one.
+    Keys are revoked, never deleted: a service that has ever had a key rejects requests without one.
     """
 
     def __init__(self, connections: Connections) -> None:
@@ -84,7 +84,7 @@ class KeyStore:
         scopes: Collection[KeyScope],
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
     ) -> tuple[ApiKey, str]:
-        """Make a key; returns it and its token, which nothing can show again.
+        """Make a key; returns the key and its token, which cannot be shown again.
 
         Raises:
             InvalidRequest: the name is empty, too long or not printable, or there is no scope.
@@ -107,7 +107,7 @@ class KeyStore:
         return self.get(key_id), f"csk_{key_id}_{secret}"
 
     def get(self, key_id: str) -> ApiKey:
-        """Return a key, also a revoked one.
+        """Return a key, even if it is revoked.
 
         Raises:
             NotFound: there is no such key.
@@ -126,7 +126,7 @@ class KeyStore:
             return [_key_from(row) for row in connection.execute(query).mappings()]
 
     def revoke(self, key_id: str) -> ApiKey:
-        """Make a key worthless; doing it again is no error.
+        """Revoke a key; revoking it again is no error.
 
         Raises:
             NotFound: there is no such key.
@@ -137,20 +137,20 @@ class KeyStore:
         return self.get(key_id)
 
     def touch(self, key_id: str) -> None:
-        """Note that a key was used now."""
+        """Record that a key was used now."""
         used = update(api_keys).where(api_keys.c.id == key_id)
         with self._connections.writing() as connection:
             connection.execute(used.values(last_used_at=utc_now()))
 
 
 class SecretStore:
-    """Secrets of the service itself, such as the one that signs links; every method blocks."""
+    """Secrets of the service itself, such as the one for signing links; every method blocks."""
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def get(self, name: str) -> bytes:
-        """Return a secret; it is made on first use, and all processes get the same one."""
+        """Return a secret; the first call makes it, and all processes get the same one."""
         query = select(server_secrets.c.value).where(server_secrets.c.name == name)
         with self._connections.reading() as connection:
             found = connection.execute(query).scalar()
@@ -163,7 +163,7 @@ class SecretStore:
         return bytes.fromhex(found)
 
     def replace(self, name: str) -> None:
-        """Replace a secret by a new one."""
+        """Replace a secret with a new one."""
         self.get(name)
         change = update(server_secrets).where(server_secrets.c.name == name)
         with self._connections.writing() as connection:
@@ -171,9 +171,9 @@ class SecretStore:
 
 
 def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
-    """Return the key that a token opens; None if it is malformed, unknown, wrong or revoked.
+    """Return the key of a token; None if it is malformed, unknown, wrong or revoked.
 
-    All of those take the same work, so that their time does not tell which ids exist.
+    All cases do the same work, so that the time of an answer does not reveal which ids exist.
     """
     match = _TOKEN.fullmatch(token)
     key_id, secret = match.groups() if match else ("", "")

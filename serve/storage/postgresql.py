@@ -1,7 +1,8 @@
-"""PostgreSQL that does not answer: how long a process waits for it, and for what.
+"""Limits how long a process waits for PostgreSQL.
 
-A server that is overloaded ends statements by its own time-outs. TCP notices one that is gone. One
-that is frozen, or a proxy whose server is gone, does neither: the client has to give up.
+An overloaded server ends statements by its own time-outs. TCP detects a server that is gone.
+Neither detects a frozen server or a proxy that has lost its server, so the client limits its own
+waits, too.
 """
 
 from __future__ import annotations
@@ -22,23 +23,23 @@ CONNECTION: Final = {
     "keepalives_count": "3",
     "tcp_user_timeout": "15000",
 }
-"""Parameters of libpq: seconds until a connection attempt fails, and until one whose other side is
-gone breaks (``tcp_user_timeout`` in milliseconds, on Linux)."""
+"""Parameters of libpq: time until a connection attempt fails, and until a connection to a server
+that is gone breaks. In seconds; ``tcp_user_timeout`` is in milliseconds and works on Linux."""
 _SESSION: Final = {
     "statement_timeout": "30s",
     "lock_timeout": "10s",
     "idle_in_transaction_session_timeout": "60s",
 }
-"""Time-outs of the server, for each session."""
+"""Time-outs that the server applies to each session."""
 ANSWER_S: Final = 40.0
-"""Longer than any statement may take: then the server is taken for frozen."""
+"""Seconds; after this time the server counts as frozen. Statements end earlier, by time-out."""
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """A connection that waits for each answer for a limited time, then closes itself.
+    """A connection that closes itself if an answer does not come within a time limit.
 
     Attributes:
-        answer_s: seconds; None: any time.
+        answer_s: the limit in seconds; None: no limit.
     """
 
     answer_s: float | None = ANSWER_S
@@ -47,7 +48,7 @@ class BoundedConnection(psycopg.Connection[Any]):
         """Do one exchange with the server.
 
         Raises:
-            psycopg.OperationalError: the server did not answer in time, among others.
+            psycopg.OperationalError: the server did not answer in time, or the exchange failed.
         """
         if timeout is not None:
             return super().wait(gen, interval, timeout)
@@ -55,12 +56,12 @@ class BoundedConnection(psycopg.Connection[Any]):
             return super().wait(gen, interval, self.answer_s)
         except psycopg.OperationalError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                self.close()  # a late answer would be taken for that to the next question
+                self.close()  # a late answer would count as the answer to the next query
             raise
 
 
-def bound(engine: Engine) -> None:
-    """Give every connection of an engine the limits above, but for those that its URL sets."""
+def limit_waits(engine: Engine) -> None:
+    """Apply the limits above to all connections of an engine, except those that its URL sets."""
     options = str(engine.url.query.get("options", ""))
     wanted = {name: value for name, value in _SESSION.items() if name not in options}
     settings = "; ".join(f"SET {name} = '{value}'" for name, value in wanted.items())
@@ -69,7 +70,7 @@ def bound(engine: Engine) -> None:
         return BoundedConnection.connect(*arguments, **(CONNECTION | parameters))
 
     def prepare(connection: BoundedConnection, _record: Any) -> None:
-        # Not as the startup parameter "options", which PgBouncer refuses.
+        # SET, because PgBouncer rejects the startup parameter "options".
         connection.autocommit = True
         connection.execute(settings)
         connection.autocommit = False
@@ -80,8 +81,8 @@ def bound(engine: Engine) -> None:
 
 
 @contextmanager
-def unbounded(connection: Connection) -> Iterator[None]:
-    """Let the rest of a transaction take its time, as a migration does that rewrites a table."""
+def without_wait_limits(connection: Connection) -> Iterator[None]:
+    """Remove the limits for the rest of a transaction, such as a migration of a large table."""
     for name in _SESSION:
         connection.execute(text(f"SET LOCAL {name} = 0"))
     driver = connection.connection.driver_connection

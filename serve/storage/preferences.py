@@ -1,4 +1,4 @@
-"""Small JSON values that a client keeps here by name, for itself or for its end users."""
+"""Stores small JSON values by name for clients and their end users."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ MAX_PER_OWNER = 10_000
 class PreferenceStore:
     """The preferences in the database; every method is one transaction and blocks.
 
-    Each API key has its own, and a trusted one separate ones for each of its end users.
+    Each API key has its own preferences. A trusted key has separate ones for each of its end users.
     """
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
     def get(self, owner: JobOwner, name: str) -> dict[str, Any] | None:
-        """Return a value; None if there is none under this name."""
+        """Return the value under a name; None if there is none."""
         query = select(preferences.c.value).where(*_mine(owner), preferences.c.name == name)
         with self._connections.reading() as connection:
             return connection.execute(query).scalar()
 
     def put(self, owner: JobOwner, name: str, value: dict[str, Any]) -> None:
-        """Store a value in the place of what was there.
+        """Store a value under a name; it replaces an earlier value.
 
         Raises:
-            Conflict: the owner has too many names already.
+            Conflict: the owner already has the maximum number of preferences.
         """
         others = (*_mine(owner), preferences.c.name != name)
         count = select(func.count()).select_from(preferences).where(*others)
@@ -44,7 +44,7 @@ class PreferenceStore:
             upsert(connection, preferences, key | {"value": value})
 
     def delete(self, owner: JobOwner, name: str) -> None:
-        """Remove a value; it is no error if there is none."""
+        """Remove a value; a missing value is no error."""
         with self._connections.writing() as connection:
             connection.execute(delete(preferences).where(*_mine(owner), preferences.c.name == name))
 

@@ -1,4 +1,4 @@
-"""What the database holds, as plain values."""
+"""The records of the database as plain values."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 
 LatentUse = Literal["ran", "reused", "stored"]
-"""How an image got its latent: computed, copied from an equal one, or given."""
+"""Where an image's latent came from: the stage computed it, an equal one was copied, or the request
+named a stored one."""
 
 
 def utc_now() -> datetime:
-    """Return the present, aware of its time zone."""
+    """Return the current time in UTC, with its time zone."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedImage:
-    """An image that a job is going to make; its ids are given out before the work starts."""
+    """An image that a job will make; its ids are assigned before the work starts."""
 
     id: str
     index: int
@@ -37,13 +38,13 @@ class PlannedImage:
 
 @dataclass(frozen=True, slots=True)
 class JobOwner:
-    """To whom a job belongs, with its images and latents.
+    """The owner of a job and of its images and latents.
 
     Attributes:
-        key_id: the API key that made it; None if there were no keys then.
-        user: the end user the key made it for, if it acts for users and named one.
-        label: the ``user`` that a key without the scope ``trusted`` gave. It serves to list jobs
-            only: a key must not get the shares of many users in the queues by naming many.
+        key_id: the API key that made the job; None if the service had no keys then.
+        user: the end user that a key named, if the key acts for end users; otherwise None.
+        label: the ``user`` that any other key named. It only serves to list jobs: such a key must
+            not get the queue shares of many users by naming many.
     """
 
     key_id: str | None
@@ -58,7 +59,7 @@ class JobOwner:
 
 @dataclass(frozen=True, slots=True)
 class OpenLimits:
-    """How many jobs may be open, queued or running, and for how long.
+    """Limits on the number of open jobs (queued or running) and on their time.
 
     Attributes:
         min_deadline_s: see :func:`serve.storage.admission.time_allowed_s`.
@@ -71,12 +72,12 @@ class OpenLimits:
 
 @dataclass(frozen=True, slots=True)
 class JobIdentity:
-    """The identity of a request that is sent again: its job id or key, and its body's digest.
+    """Identifies a repeated request by its job id or key, and by the digest of its body.
 
     Attributes:
         job_id: a ULID, so that ids sort by creation.
-        key: digest of the owner and its Idempotency-Key; None if it gave none.
-        body: digest of what was asked for, and by whom.
+        key: digest of the owner and the Idempotency-Key; None if the request has no such key.
+        body: digest of the request and its owner.
     """
 
     job_id: str
@@ -90,8 +91,8 @@ class NewJob:
 
     Attributes:
         client_state: small JSON that the client gets back with the job.
-        family: whose stages make the images.
-        context: ids and trace of the request that made it, see `serve.telemetry.tracing`.
+        family: its stages make the images.
+        context: ids and trace of the request that made the job, see `serve.telemetry.tracing`.
     """
 
     identity: JobIdentity
@@ -120,9 +121,12 @@ class NewJob:
 
 @dataclass(frozen=True, slots=True)
 class ImageRow:
-    """An image: planned until ``ready_at`` is set, gone once ``deleted_at`` is.
+    """An image.
 
-    ``latent_use`` is set once its latent is there.
+    Attributes:
+        ready_at: when the image was made; None while it is planned.
+        deleted_at: when the image was deleted; None until then.
+        latent_use: None until the image has its latent.
     """
 
     id: str
@@ -142,18 +146,18 @@ class ImageRow:
 
     @property
     def ready(self) -> bool:
-        """Tell whether the image was made; it may have been deleted since."""
+        """True if the image was made; it may have been deleted since."""
         return self.ready_at is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the image as a job lists it."""
+        """Return the image as the list of images in a job's JSON holds it."""
         names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height")
         return {name: getattr(self, name) for name in names} | {"stage_c": self.latent_use}
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """What it takes to run a job: its request and all its images, finished or planned.
+    """The data that running a job needs: its request and all its images, finished or planned.
 
     Attributes:
         context: see :class:`NewJob`.
@@ -169,10 +173,10 @@ class OpenJob:
 
 @dataclass(frozen=True, slots=True)
 class DeletedImage:
-    """What a deletion covers, so that the caller can remove the bytes.
+    """A deleted image, with the names of all bytes that the caller has to remove.
 
     Attributes:
-        latent_id: the latent that goes with it; None while another image still needs it.
+        latent_id: the latent that is deleted, too; None if another image still needs it.
         preview_names: names of the image's previews, see
             :func:`serve.storage.blobs.blob_keys.preview_name`.
     """
@@ -184,7 +188,7 @@ class DeletedImage:
 
 @dataclass(frozen=True, slots=True)
 class LatentRow:
-    """A stored latent; ``request`` is that of its one image (n = 1)."""
+    """A stored latent; ``request`` is the request of its one image (n = 1)."""
 
     id: str
     job_id: str
@@ -197,7 +201,7 @@ class LatentRow:
 
 @dataclass(frozen=True, slots=True)
 class EventRow:
-    """One thing that happened to a job; ``id`` grows over all jobs and is the SSE id."""
+    """One event of a job; ``id`` increases over the events of all jobs and is the SSE id."""
 
     id: int
     job_id: str
@@ -208,14 +212,14 @@ class EventRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job as it stands.
+    """A job in its current state.
 
     Attributes:
-        progress: ``{step, steps, index}`` of the last step reported, while running.
-        position: open jobs ahead of it, while queued.
-        eta_s: seconds until it is probably done; None when unknown.
-        deadline_at: when it is given up if it has not ended; None: never.
-        images: all that are planned, by index; see :attr:`ImageRow.ready`.
+        progress: ``{step, steps, index}`` of the last reported step; None unless it is running.
+        position: number of open jobs ahead of it; None unless it is queued.
+        eta_s: estimated seconds until the job ends; None if unknown.
+        deadline_at: when the job fails if it has not ended; None: never.
+        images: all planned images, by index; see :attr:`ImageRow.ready`.
         cost_s: seconds spent in each stage of the family, by its name.
     """
 
@@ -239,20 +243,20 @@ class Job:
 
     @property
     def is_terminal(self) -> bool:
-        """Tell whether the job has ended."""
+        """True if the job has ended."""
         return self.state in TERMINAL_STATES
 
     @property
     def latency_s(self) -> float | None:
-        """Return the seconds from acceptance to the end; None while the job is open."""
+        """Seconds from acceptance to the end; None while the job is open."""
         if self.finished_at is None:
             return None
         return (self.finished_at - self.created_at).total_seconds()
 
     def to_json(self) -> dict[str, Any]:
-        """Return the job's HTTP form: of the images only those that can be had.
+        """Return the job's HTTP form; ``images`` holds the images that are ready and not deleted.
 
-        ``client_state`` is there only if the client gave one.
+        The form has ``client_state`` only if the client gave one.
         """
         shown = [image for image in self.images if image.ready and image.deleted_at is None]
         body = {
@@ -278,7 +282,7 @@ class Job:
 
 
 def iso_utc(at: datetime | None) -> str | None:
-    """Return ISO 8601 in UTC with milliseconds, such as ``2026-01-31T12:00:00.000Z``."""
+    """Return a time as ISO 8601 in UTC, such as ``2026-01-31T12:00:00.000Z``; None stays None."""
     if at is None:
         return None
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

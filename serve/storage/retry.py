@@ -1,7 +1,7 @@
-"""A job's access to the database and the blob store: an outage of either fails no job.
+"""Gives jobs access to the database and the blob store, so that an outage of either fails no job.
 
-What a job needs is retried until the store answers. What a job can do without is tried once, and a
-failure is logged.
+An operation that the job needs is retried until the store answers. An optional operation is tried
+once, and its failure is logged.
 """
 
 from __future__ import annotations
@@ -27,19 +27,20 @@ Arguments = ParamSpec("Arguments")
 ResultT = TypeVar("ResultT")
 StoreT = TypeVar("StoreT")
 OnWait = Callable[[float, float], Awaitable[object]]
-"""Called again and again during a wait: since when and until when, by ``time.monotonic``."""
+"""Called repeatedly during a wait with the start and the end of a part of it, in seconds of
+``time.monotonic``."""
 
 
-async def _not_told(_since_s: float, _until_s: float) -> None:
+async def _ignore(_since_s: float, _until_s: float) -> None:
     pass
 
 
 async def retry_until_ready(
-    do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _not_told
+    do: Callable[[], Awaitable[ResultT]], on_wait: OnWait = _ignore
 ) -> ResultT:
-    """Do something that is safe to repeat until it raises NotReady no more."""
+    """Repeat an operation until it no longer raises NotReady; it must be safe to repeat."""
     pause_s = FIRST_PAUSE_S
-    told_at_s = time.monotonic()
+    reported_at_s = time.monotonic()
     while True:
         try:
             return await do()
@@ -47,21 +48,21 @@ async def retry_until_ready(
             logger.warning("waiting for a store: %s", error.for_operator)
         await asyncio.sleep(pause_s)
         now_s = time.monotonic()
-        await on_wait(told_at_s, now_s)
-        told_at_s = now_s
+        await on_wait(reported_at_s, now_s)
+        reported_at_s = now_s
         pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
 
 
 class WaitedTimes:
-    """The time that jobs have waited for a store; images of a job that wait together count once."""
+    """The time that jobs have waited for a store; overlapping waits of one job count once."""
 
     def __init__(self) -> None:
         self._spans: dict[str, list[tuple[float, float]]] = {}
 
     def add(self, job_id: str, since_s: float, until_s: float) -> float:
-        """Add a time that an image of a job has waited; returns its seconds that are new.
+        """Add a time span in which an image of a job waited; returns how many seconds are new.
 
-        Images report in any order, so a report may begin before earlier ones, or join two of them.
+        Images report in any order, so a span may begin before earlier ones or overlap several.
         """
         spans = self._spans.get(job_id, [])
         apart = [span for span in spans if span[1] < since_s or span[0] > until_s]
@@ -71,7 +72,7 @@ class WaitedTimes:
         return _length_s([*apart, whole]) - _length_s(spans)
 
     def forget(self, job_id: str) -> None:
-        """Forget a job that has ended."""
+        """Remove the times of a job that has ended."""
         self._spans.pop(job_id, None)
 
 
@@ -80,25 +81,25 @@ def _length_s(spans: Iterable[tuple[float, float]]) -> float:
 
 
 async def try_once(do: Awaitable[ResultT], what: str) -> ResultT | None:
-    """Await something that a job can do without; None if a store did not answer.
+    """Await an optional operation of a job; None if a store did not answer.
 
     Args:
-        do: what is tried.
-        what: names it in the log.
+        do: the operation.
+        what: name of the operation in the log.
     """
     try:
         return await do
     except NotReady as error:
-        logger.warning("going on without %s: %s", what, error.for_operator)
+        logger.warning("the job goes on without %s: %s", what, error.for_operator)
         return None
 
 
 class RetryingStore(Generic[StoreT]):
-    """One of the database's stores, as a job uses it; each transaction is safe to repeat.
+    """Runs the transactions of one of the database's stores for jobs; each is safe to repeat.
 
     Args:
-        connections: whose threads run the transactions.
-        store: whose methods are the transactions.
+        connections: they run the transactions in their threads.
+        store: its methods are the transactions.
     """
 
     def __init__(self, connections: Connections, store: StoreT) -> None:
@@ -121,13 +122,13 @@ class RetryingStore(Generic[StoreT]):
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> ResultT | None:
-        """Run a transaction that the job can do without; None if the database did not answer."""
+        """Run an optional transaction; None if the database did not answer."""
         run = self._connections.run(method, self._store, *args, **kwargs)
         return await try_once(run, method.__qualname__)
 
 
 class RetryingDatabase:
-    """The stores of the database that a job uses."""
+    """The database's stores that jobs use, as :class:`RetryingStore`."""
 
     def __init__(self, database: Database) -> None:
         self.jobs = RetryingStore(database, database.jobs)
@@ -136,33 +137,33 @@ class RetryingDatabase:
 
 
 class RetryingBlobs:
-    """Reads and writes of a job; each is safe to repeat.
+    """Reads and writes objects for jobs; each operation is safe to repeat.
 
     Args:
-        blobs: where the bytes are.
+        blobs: the store of the objects.
     """
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
 
     async def put(self, key: str, data: bytes, on_wait: OnWait) -> None:
-        """Write an object that the job cannot go on without."""
+        """Write an object that the job needs."""
         await retry_until_ready(partial(self._blobs.put, key, data), on_wait)
 
     async def get_known(self, key: str, what: str, on_wait: OnWait) -> bytes:
-        """Read an object that the database says is there.
+        """Read an object that the database records as stored.
 
         Raises:
-            Gone: it was lost; the message begins with ``what``.
+            Gone: the object was lost; the message begins with ``what``.
         """
         return await retry_until_ready(partial(self._blobs.get_known, key, what), on_wait)
 
     async def try_put(self, key: str, data: bytes) -> bool:
-        """Write an object that the job can do without; False if the store did not answer."""
+        """Write an optional object; False if the store did not answer."""
         return await try_once(self._written(key, data), key) is True
 
     async def try_delete(self, key: str) -> None:
-        """Remove an object; retention removes one that is left behind."""
+        """Remove an object; if the store does not answer, retention removes it later."""
         await try_once(self._blobs.delete(key), f"the removal of {key}")
 
     async def _written(self, key: str, data: bytes) -> bool:

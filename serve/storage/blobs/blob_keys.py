@@ -15,12 +15,12 @@ BARE_MARK = "~bare"
 
 
 def latent_key(latent_id: str) -> str:
-    """Return where a latent is kept."""
+    """Return the key of a latent."""
     return f"latents/{_part('latent_id', latent_id)}.msgpack"
 
 
 def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
-    """Return where an image is kept; its copies in other formats and without metadata likewise."""
+    """Return the key of an image, or of its copy in another format or without metadata."""
     name = _part("image_id", image_id) + ("" if has_metadata else BARE_MARK)
     return f"images/{name}.{_part('format', image_format)}"
 
@@ -34,12 +34,12 @@ def image_keys(image_id: str) -> list[str]:
 
 
 def handoff_key(job_id: str, index: int, stage: str) -> str:
-    """Return where the output of a stage waits for the next stage."""
+    """Return the key of the output that a stage hands to the next stage."""
     return f"handoffs/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}.msgpack"
 
 
 def preview_key(job_id: str, index: int, stage: str, step: int) -> str:
-    """Return where a preview is kept."""
+    """Return the key of a preview."""
     return (
         f"previews/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}-{int(step)}.webp"
     )
@@ -54,7 +54,7 @@ def preview_key_from_name(job_id: str, name: str) -> str:
     """Return the key of a preview from its job and the last part of its URL.
 
     Raises:
-        InvalidRequest: not a name that :func:`preview_name` makes.
+        InvalidRequest: the name has another form than those of :func:`preview_name`.
     """
     match = _PREVIEW_NAME.fullmatch(name)
     if match is None:
@@ -64,5 +64,5 @@ def preview_key_from_name(job_id: str, name: str) -> str:
 
 def _part(name: str, value: str) -> str:
     if not _SAFE_PART.fullmatch(value):
-        raise InvalidRequest(f"{name} may hold letters, digits, '_', '.' and '-' only", name)
+        raise InvalidRequest(f"{name} may only hold letters, digits, '_', '.' and '-'", name)
     return value

@@ -21,7 +21,7 @@ _PARTIAL_NAME = re.compile(r"[A-Za-z0-9_.~-]+#\d+")
 _PROBE_KEY = "probe"
 _LIST_CHUNK = 1000
 _MAX_REASON_CHARS = 300
-# obstore's own patience is three minutes, in which requests would pile up unanswered.
+# By default obstore retries for three minutes; requests would pile up unanswered meanwhile.
 _MAX_RETRIES, _RETRY_TIMEOUT = 3, timedelta(seconds=15)
 
 
@@ -39,7 +39,8 @@ class BlobStore:
 
     Args:
         url: obstore URL; the folder of a ``file://`` URL is made if it is missing. Endpoint and
-            credentials of a remote store come from its standard variables, such as ``AWS_*``.
+            credentials of a remote store come from its standard environment variables, such as
+            ``AWS_*``.
 
     Raises:
         NotReady: the store does not answer (from every method).
@@ -60,17 +61,17 @@ class BlobStore:
             )
 
     async def put(self, key: str, data: bytes) -> None:
-        """Write an object; readers see the old or the new one, never a part."""
+        """Write an object; readers see the old or the new object, never a part."""
         try:
             await obstore.put_async(self._store, key, data)
-        except (BaseError, OSError) as error:  # OSError: the bucket or the folder is not there
+        except (BaseError, OSError) as error:  # OSError: the bucket or the folder is missing
             raise _unreachable(error) from error
 
     async def get(self, key: str) -> bytes:
         """Read an object.
 
         Raises:
-            NotFound: there is none under this key.
+            NotFound: there is no object under this key.
         """
         try:
             result = await obstore.get_async(self._store, key)
@@ -81,10 +82,10 @@ class BlobStore:
             raise _unreachable(error) from error
 
     async def get_known(self, key: str, what: str) -> bytes:
-        """Read an object that the database says is there.
+        """Read an object that the database records as stored.
 
         Raises:
-            Gone: it was lost; the message begins with ``what``.
+            Gone: the object was lost; the message begins with ``what``.
         """
         try:
             return await self.get(key)
@@ -92,7 +93,7 @@ class BlobStore:
             raise Gone(f"{what} is recorded, but its file is missing from the store") from error
 
     async def list_folder(self, folder: str) -> AsyncIterator[list[BlobInfo]]:
-        """Yield what is stored in a folder, in chunks."""
+        """Yield the objects of a folder, in chunks."""
         try:
             async for chunk in obstore.list(self._store, folder, chunk_size=_LIST_CHUNK):
                 yield [BlobInfo(it["path"], it["size"], it["last_modified"]) for it in chunk]
@@ -100,7 +101,7 @@ class BlobStore:
             raise _unreachable(error) from error
 
     async def delete(self, key: str) -> None:
-        """Remove an object; removing what is not there is no error."""
+        """Remove an object; a missing object is no error."""
         try:
             await obstore.delete_async(self._store, key)
         except (NotFoundError, FileNotFoundError):
@@ -109,16 +110,17 @@ class BlobStore:
             raise _unreachable(error) from error
 
     def delete_partial(self, folders: Iterable[str], before: datetime) -> int:
-        """Delete what a process killed while it wrote left in folders; returns how many files.
+        """Delete old partial files from folders; returns how many.
 
-        obstore writes to ``<key>#<number>`` first and does not list that. Remote stores keep no
-        such parts. This blocks.
+        A process that is killed during a write leaves a partial file. obstore writes to
+        ``<key>#<number>`` first and does not list such files. Remote stores keep none. This method
+        blocks.
         """
         if self._folder is None:
             return 0
         count = 0
         for path in chain.from_iterable((self._folder / name).glob("*#*") for name in folders):
-            with suppress(FileNotFoundError):  # complete in this moment
+            with suppress(FileNotFoundError):  # the write has just been completed
                 is_old = path.stat().st_mtime < before.timestamp()
                 if is_old and _PARTIAL_NAME.fullmatch(path.name):
                     path.unlink()
@@ -126,7 +128,7 @@ class BlobStore:
         return count
 
     async def exists(self, key: str) -> bool:
-        """Tell whether an object is there."""
+        """Return True if the store holds an object under this key."""
         try:
             await obstore.head_async(self._store, key)
         except (NotFoundError, FileNotFoundError, InvalidPathError):
@@ -136,19 +138,21 @@ class BlobStore:
         return True
 
     async def probe(self) -> None:
-        """Write, read and remove a small object, to find out early that the store does not work.
+        """Write and read a small object, to find out early if the store does not work.
 
         Raises:
-            NotReady: it does not.
+            NotReady: the store does not work.
         """
         await self.put(_PROBE_KEY, b"probe")
         try:
             await self.get(_PROBE_KEY)
         except NotFound as error:
-            raise NotReady("the blob store does not keep what it is given") from error
+            raise NotReady(
+                "the blob store does not keep the objects that are written to it"
+            ) from error
 
 
 def _unreachable(error: Exception) -> NotReady:
-    told = str(error).partition("\n\nDebug source")[0]  # what follows repeats it for programmers
-    reason = " ".join(told.split())[:_MAX_REASON_CHARS]
+    message = str(error).partition("\n\nDebug source")[0]  # the rest repeats the message
+    reason = " ".join(message.split())[:_MAX_REASON_CHARS]
     return NotReady("the blob store does not answer", reason=reason)

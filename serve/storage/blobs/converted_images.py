@@ -1,4 +1,4 @@
-"""Stored pictures in another format or without what is written inside, made once and kept."""
+"""Converts stored pictures to other formats or to copies without metadata, and keeps them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from serve.storage.records import ImageRow
 
 THREADS = 2
 MAX_CONVERSIONS = 16
-"""Under way and waiting, of different pictures; a picture of 2048 px takes 0.4 s of a CPU."""
+"""Running and waiting conversions; a picture of 2048 px takes 0.4 s of a CPU."""
 
 Metadata = Literal["all", "none"]
 
@@ -28,18 +28,18 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How a picture is wanted; ``metadata``: with or without its request and ids inside."""
+    """The form of a picture: its format, and whether the file holds the request and the ids."""
 
     image_format: ImageFormat
     metadata: Metadata = "all"
 
 
 class Conversions:
-    """Converts in a few threads of its own, so that database calls need not wait for it.
+    """Converts pictures in its own threads, so that database calls do not wait for conversions.
 
     Args:
         threads: how many pictures are converted at once.
-        max_conversions: how many may be under way or waiting.
+        max_conversions: how many may run or wait.
     """
 
     def __init__(self, threads: int = THREADS, max_conversions: int = MAX_CONVERSIONS) -> None:
@@ -53,12 +53,12 @@ class Conversions:
         *args: Arguments.args,
         **kwargs: Arguments.kwargs,
     ) -> Result:
-        """Run one conversion; it waits for its turn as long as it takes."""
+        """Run one conversion; it waits for a free thread without a time limit."""
         call = asyncio.get_running_loop().run_in_executor
         return await call(self._pool, lambda: convert(*args, **kwargs))
 
     async def stored(self, blobs: BlobStore, image: ImageRow, variant: Variant) -> bytes:
-        """Return a picture's bytes; another variant than the stored one is kept beside it.
+        """Return a picture's bytes; a new variant is stored beside the original.
 
         Raises:
             NotReady: too many conversions are waiting, or the store does not answer.
@@ -71,28 +71,28 @@ class Conversions:
         try:
             return await blobs.get(key)
         except NotFound:
-            return await self._made_once(blobs, original, key, variant)
+            return await self._make_once(blobs, original, key, variant)
 
     def close(self) -> None:
-        """Start no more conversions."""
+        """Cancel the waiting conversions and accept no more."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    async def _made_once(
+    async def _make_once(
         self, blobs: BlobStore, original: str, key: str, variant: Variant
     ) -> bytes:
-        """Join the conversion that makes this object, or begin it."""
+        """Await the running conversion that makes this object; without one, start it."""
         making = self._making.get(key)
         if making is None:
             if len(self._making) >= self._max_conversions:
                 raise NotReady("too many pictures are being converted; try again in a moment")
-            # Not part of the request that came first: others may have joined when it goes away.
+            # A task of its own: other requests may await it when the first request is cancelled.
             making = asyncio.create_task(self._make(blobs, original, key, variant))
             self._making[key] = making
             making.add_done_callback(lambda _: self._making.pop(key))
         return await asyncio.shield(making)
 
     async def _make(self, blobs: BlobStore, original: str, key: str, variant: Variant) -> bytes:
-        with suppress(NotFound):  # made since the caller looked
+        with suppress(NotFound):  # another task has stored it meanwhile
             return await blobs.get(key)
         data = await blobs.get_known(original, "this image")
         keeps = variant.metadata == "all"

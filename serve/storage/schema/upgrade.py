@@ -59,9 +59,9 @@ def _in_turn(connection: Connection) -> Iterator[None]:
     if connection.dialect.name == "sqlite":
         yield
         return
-    from serve.storage.postgresql import unbounded
+    from serve.storage.postgresql import without_wait_limits
 
-    with unbounded(connection):
+    with without_wait_limits(connection):
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
         yield
 

@@ -85,7 +85,7 @@ def test_a_negative_size_does_not_read_for_ever(tmp_path: Path) -> None:
 @pytest.mark.parametrize("target", [PICTURE, "nowhere", "large", "/etc/passwd"])
 def test_links_in_a_tar_file_are_refused(tmp_path: Path, kind: bytes, target: str) -> None:
     path = tar_of(tmp_path / "all.tar", link(kind, target), (tarfile.TarInfo("large"), b""))
-    with pytest.raises(InvalidRequest, match="is no plain file"):
+    with pytest.raises(InvalidRequest, match="is not a plain file"):
         read_all(path)
 
 
@@ -107,7 +107,7 @@ def test_an_entry_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path)
 def test_a_compressed_file_that_calls_itself_tar_is_refused(tmp_path: Path) -> None:
     plain = tar_of(tmp_path / "plain.tar").read_bytes()
     (tmp_path / "all.tar").write_bytes(gzip.compress(plain))
-    with pytest.raises(InvalidRequest, match="no complete tar archive"):
+    with pytest.raises(InvalidRequest, match="not a complete tar archive"):
         read_all(tmp_path / "all.tar")
 
 
@@ -124,7 +124,7 @@ def test_a_linked_file_in_a_folder_is_refused_and_a_linked_folder_not_entered(
     assert read_all(folder) == [ABOUT, (PICTURE, b"picture")]
     (folder / PICTURE).unlink()
     (folder / PICTURE).symlink_to(secret)
-    with pytest.raises(InvalidRequest, match="is no plain file"):
+    with pytest.raises(InvalidRequest, match="is not a plain file"):
         read_all(folder)
 
 

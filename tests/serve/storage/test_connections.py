@@ -169,7 +169,7 @@ def test_a_database_whose_connections_are_all_in_use_is_not_ready(
 async def test_a_call_that_waits_too_long_for_a_connection_fails_and_does_nothing_later(
     either_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "_TURN_WAIT_S", 0.05)
+    monkeypatch.setattr(connections, "_THREAD_WAIT_S", 0.05)
     may_end, done = threading.Event(), []
     with opened(either_url, 2) as database:
         busy = [asyncio.create_task(database.run(may_end.wait)) for _ in range(2)]

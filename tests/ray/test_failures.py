@@ -13,9 +13,10 @@ import pytest
 from ray import serve as ray_serve
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import Running, why_not_running
 from serve.settings import Settings
-from serve.stages.deployments import StageB
+from serve.stages.deployments import StageDeployment
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process
 
@@ -112,12 +113,13 @@ async def test_a_stage_with_damaged_weights_never_becomes_ready_and_says_why(
     weights.write_bytes(weights.read_bytes()[:1000])
     damaged = settings.model_copy(update={"model": str(model)})
     deployment = ray_serve.deployment(
-        StageB, name="StageB", max_constructor_retry_count=1, ray_actor_options={"num_cpus": 0}
-    )
+        StageDeployment,
+        name="StageB",
+        max_constructor_retry_count=1,
+        ray_actor_options={"num_cpus": 0},
+    ).bind(STABLE_CASCADE, "b", damaged)
     with pytest.raises(RuntimeError):
-        await asyncio.to_thread(
-            ray_serve.run, deployment.bind(damaged), name="damaged", route_prefix="/damaged"
-        )
+        await asyncio.to_thread(ray_serve.run, deployment, name="damaged", route_prefix="/damaged")
     reason = why_not_running("damaged")
     assert reason.startswith("StageB: ")
     assert "decoder cannot be loaded" in reason

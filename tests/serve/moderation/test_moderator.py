@@ -244,12 +244,12 @@ def test_a_checker_that_cannot_be_had_is_a_wrong_setting(
         load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint)
 
 
-def test_a_checker_of_previews_needs_a_family_that_keeps_what_could_be_drawn(
+def test_a_checker_of_previews_needs_a_family_with_an_output_to_preview(
     tmp_path: Path, checkpoint: Checkpoint
 ) -> None:
     settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
     drawable = replace(checkpoint, previewer=tmp_path / "previewer.safetensors")
-    with pytest.raises(SettingsInvalid, match="no stage of two_stages keeps"):
+    with pytest.raises(SettingsInvalid, match="no stage of two_stages has an output"):
         load_checkers(settings, drawable, TWO_STAGES)
 
 

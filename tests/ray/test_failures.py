@@ -67,7 +67,7 @@ def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:
     assert service.finished(job_id)["state"] == "succeeded"
 
 
-def test_who_waits_for_a_job_gets_it_even_if_the_waiting_process_dies(
+def test_a_client_that_waits_for_a_job_gets_it_even_if_the_process_that_runs_it_dies(
     service: ServiceClient,
 ) -> None:
     body = {"prompt": PROMPT, "seed": 6, **SLOW}
@@ -79,8 +79,9 @@ def test_who_waits_for_a_job_gets_it_even_if_the_waiting_process_dies(
         service.until(job_id, "progress", "c")
         kill("Jobs")
         response = answer.result(timeout=HANG_S)
-    assert response.status_code == 202
-    assert response.json()["id"] == job_id
+    job = response.json()
+    assert response.status_code == (200 if job["state"] == "succeeded" else 202)  # after 60 s
+    assert job["id"] == job_id
     assert service.finished(job_id)["state"] == "succeeded"
 
 

@@ -103,7 +103,7 @@ def test_without_keys_up_refuses_to_listen_beyond_this_machine(
     assert check_exposure(elsewhere) == "callers with an API key (1 valid)"
 
 
-def test_behind_haproxy_which_hides_who_asks_up_needs_a_key_first(
+def test_behind_haproxy_which_hides_the_client_up_needs_a_key_first(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")

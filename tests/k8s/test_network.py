@@ -124,7 +124,7 @@ def test_ray_pods_reach_each_other_stores_the_collector_and_the_kubernetes_api(
         assert len(outside) == 2
 
 
-def test_rays_head_finds_its_redis_and_nobody_else_does(overlay: str) -> None:
+def test_only_rays_head_finds_its_redis(overlay: str) -> None:
     options = ray_service(overlay)["spec"]["rayClusterConfig"].get("gcsFaultToleranceOptions")
     if overlay in ONE_MACHINE:
         assert options is None

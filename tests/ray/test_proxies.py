@@ -65,7 +65,7 @@ class Streams:
             job = await asyncio.to_thread(proxied.finished, job_id)
         assert job["state"] == "cancelled"
 
-    def test_who_waits_gets_the_finished_job_and_then_its_picture(
+    def test_a_waiting_client_gets_the_finished_job_and_then_its_picture(
         self, proxied: ServiceClient
     ) -> None:
         body = {"prompt": PROMPT, "seed": 1, "steps": 4}

@@ -177,7 +177,7 @@ async def close_code(socket: aiohttp.ClientWebSocketResponse) -> int | None:
     return socket.close_code
 
 
-async def test_who_does_not_identify_properly_is_closed(
+async def test_a_session_that_does_not_identify_properly_is_closed(
     fake: FakeDiscord, socket: aiohttp.ClientWebSocketResponse
 ) -> None:
     await socket.send_json({"op": int(Op.PRESENCE), "d": {}})
@@ -212,7 +212,7 @@ async def test_a_resume_from_the_future_is_refused(
     assert await close_code(socket) == Close.INVALID_SEQUENCE
 
 
-async def test_who_identifies_twice_is_closed(
+async def test_a_session_that_identifies_twice_is_closed(
     fake: FakeDiscord, socket: aiohttp.ClientWebSocketResponse
 ) -> None:
     for _ in range(2):
@@ -228,7 +228,7 @@ async def test_more_than_120_payloads_a_minute_are_too_many(
     assert await close_code(socket) == Close.RATE_LIMITED
 
 
-async def test_who_sends_no_heartbeat_is_closed(fake: FakeDiscord) -> None:
+async def test_a_session_without_heartbeats_is_closed(fake: FakeDiscord) -> None:
     fake.gateway.heartbeat_s = 0.05
     async with (
         aiohttp.ClientSession() as session,

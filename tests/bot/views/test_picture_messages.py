@@ -157,7 +157,7 @@ async def test_a_variation_shows_both_seeds_and_the_form_gets_the_compositions(
     assert shown.is_variation
 
 
-async def test_the_person_who_pressed_is_named_with_a_link_to_the_picture(
+async def test_the_person_that_pressed_is_named_with_a_link_to_the_picture(
     translate: Translator, make_job: JobMaker
 ) -> None:
     job = make_job()

@@ -43,7 +43,7 @@ def test_a_step_is_filled_as_far_as_the_bucket_goes(rows: list[Seat], limit: int
 
 
 @given(seats.filter(bool), st.integers(1, 6))
-def test_whoever_waited_longest_is_always_chosen(rows: list[Seat], limit: int) -> None:
+def test_the_row_that_waited_longest_is_always_chosen(rows: list[Seat], limit: int) -> None:
     first = choose_rows(rows, limit)[0]
 
     assert (first.last_turn, first.arrival) == min((row.last_turn, row.arrival) for row in rows)

@@ -174,7 +174,7 @@ def test_memory_that_runs_out_in_a_library_of_the_device_is_no_lost_device(
     assert engine.is_alive()
 
 
-def test_who_was_cancelled_while_its_batch_was_halved_is_not_advanced_again(
+def test_a_row_cancelled_while_its_batch_is_halved_is_not_advanced_again(
     make_engine: MakeEngine, stage: ToyStage
 ) -> None:
     failed, cancelled = threading.Event(), threading.Event()

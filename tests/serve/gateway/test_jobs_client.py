@@ -55,7 +55,7 @@ def test_a_refusal_is_repeated_word_for_word_to_the_same_user_only(
     assert is_let_past(rejections, BOB)
 
 
-def test_who_comes_back_after_the_shortest_time_told_is_not_held_up(
+def test_a_client_that_comes_back_after_the_shortest_time_told_is_not_held_up(
     rejections: RejectionCache, clock: Clock
 ) -> None:
     refuse(rejections, ANN)

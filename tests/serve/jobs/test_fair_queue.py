@@ -170,7 +170,7 @@ def test_a_wider_stage_starts_waiting_calls_at_once() -> None:
     run(scenario)
 
 
-def test_a_user_who_was_away_gets_no_credit_for_it() -> None:
+def test_a_user_gets_no_credit_for_being_away() -> None:
     """Otherwise a new user could delay all users that worked before."""
 
     async def scenario() -> None:

@@ -160,7 +160,7 @@ async def test_what_passed_is_shown_and_nothing_before_it_was_checked(
     assert shown(database, job.id) == [("c", 1, False), ("c", 12, True)]
 
 
-async def test_nobody_looks_where_no_checker_does(
+async def test_no_preview_is_drawn_where_no_checker_looks(
     database: Database,
     database_url: str,
     blobs: BlobStore,

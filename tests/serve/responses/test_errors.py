@@ -185,7 +185,7 @@ async def test_the_unexpected_is_500_and_only_the_log_has_the_details(
     assert "hunter2" in caplog.text
 
 
-def test_who_and_how_much_have_kinds_of_errors_of_their_own() -> None:
+def test_missing_keys_and_limits_have_kinds_of_errors_of_their_own() -> None:
     kinds = [error_body(status, "x", "x")["error"]["type"] for status in (401, 403, 429)]
     assert kinds == ["authentication_error", "permission_error", "rate_limit_error"]
 

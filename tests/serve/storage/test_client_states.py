@@ -46,7 +46,7 @@ async def test_jobs_are_found_by_their_inbox_until_they_are_taken_out(
     assert await in_inbox(client, "bot") == [second]
 
 
-async def test_of_many_who_claim_a_job_one_gets_it(client: httpx.AsyncClient) -> None:
+async def test_of_many_clients_that_claim_a_job_one_gets_it(client: httpx.AsyncClient) -> None:
     job_id = await made(client, {"inbox": "bot", "n": {"a": [1, None]}})
     claims = [
         client.patch(

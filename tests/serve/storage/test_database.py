@@ -320,7 +320,7 @@ def test_a_job_over_a_users_limit_is_refused_until_one_ends(
     assert database.jobs.insert(make_job(user="ann"), limits) is None
 
 
-def test_a_job_over_the_common_limit_is_refused_whoever_asks(
+def test_a_job_over_the_common_limit_is_refused_for_every_user(
     database: Database, make_job: JobMaker
 ) -> None:
     limits = OpenLimits(total=3, per_user=2)

@@ -48,7 +48,7 @@ async def test_every_key_and_end_user_has_names_of_its_own(
     assert (await client.get(url + "?user=ann", headers=other)).status_code == 403
 
 
-async def test_nobody_keeps_more_names_than_allowed(
+async def test_no_user_keeps_more_names_than_allowed(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(preferences, "MAX_PER_OWNER", 1)

@@ -107,7 +107,7 @@ async def test_commands_are_put_in_place_once_and_again_only_when_they_changed(
     await fake.wait_for(lambda: puts() == 2)
 
 
-async def test_after_a_restart_others_still_see_nothing_of_who_likes_it_private(
+async def test_after_a_restart_others_still_see_nothing_of_a_private_person(
     stage: Stage, start_bot: StartBot
 ) -> None:
     bob = stage.fake.person("bob", stage.channel.guild)

@@ -304,7 +304,7 @@ async def test_a_client_that_leaves_cancels_its_job(
     assert job.state == "cancelled"
 
 
-async def test_without_a_valid_key_the_client_is_told_who_is_missing(
+async def test_without_a_valid_key_the_client_is_told_what_is_missing(
     client: AsyncOpenAI, keys: KeyStore
 ) -> None:
     keys.create("ann", ["create"])

@@ -94,7 +94,7 @@ def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_lef
     assert revision(database) == "9999"
 
 
-def test_a_database_that_does_not_say_who_can_read_it_is_refused(database: Database) -> None:
+def test_a_database_that_does_not_say_which_releases_read_it_is_refused(database: Database) -> None:
     run_sql(
         database,
         "UPDATE schema_revision SET version_num = '9999'; DELETE FROM schema_compatibility",

@@ -61,7 +61,7 @@ async def test_an_app_of_ones_own_brings_a_late_picture_as_a_direct_message(stag
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
 
 
-async def test_who_likes_it_private_is_never_shown_to_others(stage: Stage) -> None:
+async def test_pictures_of_a_private_person_are_never_shown_to_others(stage: Stage) -> None:
     await (await stage.alice.slash(stage.channel, "settings", private=True)).reply()
     job_id, message = await stage.picture()
     assert message.receiver == stage.alice.user
@@ -102,7 +102,7 @@ async def test_what_is_hidden_stays_hidden_in_all_that_comes_of_it(stage: Stage)
         assert shown["description"] == "a red fox"
 
 
-async def test_an_order_that_cannot_be_placed_leaves_nothing_but_a_word_to_who_asked(
+async def test_a_request_that_cannot_be_submitted_leaves_only_a_word_to_the_person(
     stage: Stage,
 ) -> None:
     wrong = "seed must be a whole number between 0 and 99"
@@ -221,7 +221,7 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
     assert told.receiver == stage.alice.user
 
 
-async def test_rules_are_kept_and_only_who_manages_the_server_may_change_them(
+async def test_rules_are_kept_and_only_managers_of_the_server_may_change_them(
     stage: Stage,
 ) -> None:
     boss = stage.fake.person("boss", stage.channel.guild, MANAGES)

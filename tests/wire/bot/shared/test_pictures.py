@@ -90,7 +90,7 @@ async def test_vary_starts_from_the_stored_latent(stage: Stage) -> None:
     assert all(edit.json.get("allowed_mentions") == {"parse": []} for edit in edits)
 
 
-async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage: Stage) -> None:
+async def test_a_latent_that_is_gone_is_told_kindly_and_to_the_person_alone(stage: Stage) -> None:
     job_id, message = await stage.picture()
     stage.service.database.images.delete(stage.service.fake_jobs.images(job_id)[0].id)
     clicked = await stage.alice.click(message, "Vary details")
@@ -99,7 +99,7 @@ async def test_a_latent_that_is_gone_is_told_kindly_and_to_who_asked_alone(stage
     assert stage.service.submitted.empty()
 
 
-async def test_a_file_found_lost_while_a_picture_is_made_is_told_to_who_asked_alone(
+async def test_a_file_found_lost_while_a_picture_is_made_is_told_to_the_person_alone(
     stage: Stage,
 ) -> None:
     _, message = await stage.picture()
@@ -148,7 +148,7 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
     assert stage.service.fake_jobs.images(job_id)[0].deleted_at is not None
 
 
-async def test_of_two_people_who_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
+async def test_of_two_people_that_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
     clicks = [await who.click(message, "Re-roll") for who in (mallory, stage.alice)]

@@ -156,6 +156,13 @@ class Settings(BaseSettings):
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Least severe records that are logged."""
 
+    @field_validator("hour_price", mode="before")
+    @classmethod
+    def _prices_of_the_family(cls, value: object) -> object:
+        """Leave out what is no stage's price: such a variable has no effect."""
+        prices = value if isinstance(value, dict) else {}
+        return {stage: prices[stage] for stage in STABLE_CASCADE.names if stage in prices}
+
     @field_validator("log_level", mode="before")
     @classmethod
     def _upper(cls, value: object) -> object:

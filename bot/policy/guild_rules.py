@@ -41,7 +41,7 @@ class GuildRules:
     channels: tuple[int, ...] = ()
 
     def check(self, request: JobRequest, channel_ids: tuple[int, ...], is_adult: bool) -> None:
-        """Check an request.
+        """Check a request.
 
         Args:
             request: the request.

@@ -91,7 +91,7 @@ class _InProcessRun:
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
         latent_id = self._request.latent_id or f"{self._id}-{index}"
-        if self._latent is None:
+        if self._latent is None and result.latent is not None:
             write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
         self._keep(index, latent_id, result)
 

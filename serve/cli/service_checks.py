@@ -6,12 +6,13 @@ import asyncio
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.checkpoints.layout import ALL_COMPONENTS
-from cascade_core.errors import CascadeError, SettingsInvalid
+from cascade_core.errors import CascadeError, DatabaseOlder, SettingsInvalid
 from serve.cli.findings import Finding
 from serve.error_texts import first_line
 from serve.settings import Settings
 
 _OTHER_DATABASE = "check CASCADE_DATABASE_URL"
+_EXPORT = "export and import, or set CASCADE_DATABASE_URL to an empty database"
 _OTHER_STORE = "check CASCADE_BLOB_URL"
 
 
@@ -47,6 +48,8 @@ def check_database(settings: Settings) -> Finding:
         database.create_tables()
         database.probe_writing()
         database.close()
+    except DatabaseOlder as error:
+        return Finding("database", "broken", f"{where}: {error.for_operator}", _EXPORT)
     except CascadeError as error:
         return Finding("database", "broken", f"{where}: {error.for_operator}", _OTHER_DATABASE)
     except Exception as error:  # drivers raise anything, a missing one ImportError

@@ -85,14 +85,15 @@ class StageOutputs:
             seconds: on the model.
             use: how a latent came about.
         """
+        # A latent is decoded before it is stored: a malformed one leaves no file behind.
+        latent = stage.output_class().decode(data) if stage.keeps_output else None
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         self._metrics.size(stage.name, len(data))
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             await self._blobs.put(key, data, on_wait)
         image = job.images[index]
-        if stage.keeps_output:
-            handoff = stage.output_class().decode(data)
-            row = LatentRow(image.latent_id, job.id, index, handoff.model, handoff.request)
+        if latent is not None:
+            row = LatentRow(image.latent_id, job.id, index, latent.model, latent.request)
             save = ImageStore.save_latent
             await self._database.images.do(save, row, stage.name, seconds, use)
         elif stage.output:

@@ -106,7 +106,7 @@ def start(
     open_files.raise_limit()
     ray_access.check_mode(os.environ)
     check_exposure(settings)
-    load_checkers(settings, open_checkpoint(settings.model_source()))
+    load_checkers(settings, open_checkpoint(settings.model_source()), family)
     temp_dir = ray_access.restrict(settings.data_dir)
     os.environ.update(RAY_DEFAULTS | haproxy.files_in(temp_dir.parent) | os.environ)
     running = Running(http_url(settings.http_host, settings.http_port), settings.drain_s)

@@ -139,6 +139,10 @@ def test_a_wrong_price_is_told_by_its_variable_and_a_stage_that_is_none_is_no_se
 ) -> None:
     (hint,) = unknown_variables(["CASCADE_HOUR_PRICE_X"])
     assert hint.startswith("CASCADE_HOUR_PRICE_X is no setting and has no effect; did you mean")
+    for variable, text in (("CASCADE_HOUR_PRICE", "3"), ("CASCADE_HOUR_PRICE_X", "abc")):
+        monkeypatch.setenv(variable, text)
+        assert load_settings().hour_price == {}
+        monkeypatch.delenv(variable)
     monkeypatch.setenv("CASCADE_HOUR_PRICE_C", "-1")
     with pytest.raises(SettingsInvalid, match=r"CASCADE_HOUR_PRICE_C must be at least 0"):
         load_settings()

@@ -32,5 +32,5 @@ def describe_stages(schemas: dict[str, Any], family: Family) -> None:
     costs = {
         stage.cost_key: {"type": "number", "description": stage.title} for stage in family.stages
     }
-    del schemas["Cost"]["additionalProperties"]
+    schemas["Cost"].pop("additionalProperties", None)  # FastAPI keeps the document that it made
     schemas["Cost"] |= {"properties": costs, "required": list(costs)}

@@ -199,7 +199,9 @@ def test_the_stages_of_another_family_are_in_keys_values_and_examples(app: FastA
 
 
 async def test_the_document_and_its_page_are_served(client: httpx.AsyncClient) -> None:
-    assert (await client.get("/openapi.json")).json()["info"]["title"] == "Cascade Serve"
+    document = (await client.get("/openapi.json")).json()
+    assert document["info"]["title"] == "Cascade Serve"
+    assert (await client.get("/openapi.json")).json() == document
     page = (await client.get("/docs")).text
     assets = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert any(asset.endswith(".js") for asset in assets)

@@ -71,7 +71,7 @@ class DeliveryTarget:
         return self.reachable and not self.private
 
     def to_state(self) -> dict[str, Any]:
-        """Return the client state of a job whose outcome is not delivered yet."""
+        """Return the client state of a job before its outcome is delivered."""
         body = asdict(self) | {"of": list(self.of) if self.of else None}
         return {"inbox": inbox_of(self.application_id), "address": body}
 

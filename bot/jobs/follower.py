@@ -85,7 +85,7 @@ class JobFollower:
         self._metrics.live_jobs.set(len(self._tasks))
 
     async def recover(self, application_id: int) -> int:
-        """Follow every job in the inbox, whose outcome is not delivered yet; return their number.
+        """Follow every undelivered job of the inbox; return their number.
 
         Raises:
             CascadeError: the service does not answer.

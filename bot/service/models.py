@@ -74,7 +74,7 @@ class Cost:
 
     @classmethod
     def from_json(cls, body: Mapping[str, float]) -> Self:
-        """Build from a job's cost, whose keys are such as ``c_s``."""
+        """Build from a job's cost: seconds by key, such as ``c_s``."""
         return cls({key.removesuffix("_s"): value_s for key, value_s in body.items()})
 
 

@@ -35,7 +35,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The last event of a task that failed or was cancelled, or whose engine closed."""
+    """The last event of a task: it failed, it was cancelled, or its engine closed."""
 
     error: CascadeError
 

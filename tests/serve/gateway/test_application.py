@@ -11,19 +11,8 @@ from cascade_core.errors import InvalidRequest, OutOfMemory
 from cascade_core.request import GenerationRequest
 from serve.gateway import readiness
 from serve.gateway.event_hub import EventHub
+from tests.serve.api_calls import NOT_THERE, code, create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
-
-NOT_THERE = [
-    "nope",
-    "..",
-    "a%2Fb",
-    "%2e%2e%2fetc",
-    "x" * 65,
-    "%00",
-    "%F0%9F%92%A9",
-    "a%0ab",
-    "a'--",
-]
 
 
 @pytest.fixture
@@ -36,26 +25,6 @@ def waits_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
     monkeypatch.setattr(EventHub, "wait_until_ended", note)
     return waits_s
-
-
-async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/jobs", json={"prompt": "a red circle"} | body)
-    assert answer.status_code == 202, answer.text
-    job: dict[str, Any] = answer.json()
-    return job
-
-
-async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any) -> dict[str, Any]:
-    """Return a job that has succeeded."""
-    job_id = (await create(client, **body))["id"]
-    await fake_jobs.run(job_id)
-    job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
-    return job
-
-
-def code(answer: httpx.Response) -> str:
-    text: str = answer.json()["error"]["code"]
-    return text
 
 
 async def test_a_job_is_accepted_with_every_value_decided(client: httpx.AsyncClient) -> None:

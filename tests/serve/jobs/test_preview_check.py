@@ -244,7 +244,7 @@ async def test_a_preview_for_checkers_waits_for_a_slot_at_stage_c(
     assert (previewer.calls, stages["b"].calls) == (2, 2)
 
 
-async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_line(
+async def test_a_job_that_is_cancelled_while_its_preview_waits_leaves_the_queue(
     database: Database,
     database_url: str,
     blobs: BlobStore,

@@ -20,6 +20,7 @@ from serve.gateway.dependencies import Services
 from serve.gateway.limits import RateLimiter
 from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
+from tests.serve.api_calls import code
 from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -52,11 +53,6 @@ async def made(
     job: dict[str, Any] = answer.json() | {"images": []}
     job["images"] = [image.to_json() for image in fake_jobs.images(job["id"])]
     return job
-
-
-def code(answer: httpx.Response) -> str:
-    text: str = answer.json()["error"]["code"]
-    return text
 
 
 async def listed(client: httpx.AsyncClient, headers: Headers, **params: str) -> list[str]:

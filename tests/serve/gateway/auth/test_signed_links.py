@@ -16,6 +16,7 @@ from serve.gateway import limits
 from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
+from tests.serve.api_calls import code
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
 
@@ -38,11 +39,6 @@ async def share(
     client: httpx.AsyncClient, headers: dict[str, str], image_id: str, **body: Any
 ) -> httpx.Response:
     return await client.post(f"/v1/images/{image_id}/share", json=body, headers=headers)
-
-
-def code(answer: httpx.Response) -> str:
-    text: str = answer.json()["error"]["code"]
-    return text
 
 
 async def test_a_shared_image_needs_no_key_in_any_format(

@@ -10,39 +10,8 @@ from PIL import Image
 from cascade_core.handoff import ModelRef
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
+from tests.serve.api_calls import NOT_THERE, code, create, made
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
-
-NOT_THERE = [
-    "nope",
-    "..",
-    "a%2Fb",
-    "%2e%2e%2fetc",
-    "x" * 65,
-    "%00",
-    "%F0%9F%92%A9",
-    "a%0ab",
-    "a'--",
-]
-
-
-async def create(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
-    answer = await client.post("/v1/jobs", json={"prompt": "a red circle"} | body)
-    assert answer.status_code == 202, answer.text
-    job: dict[str, Any] = answer.json()
-    return job
-
-
-async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any) -> dict[str, Any]:
-    """Return a job that has succeeded."""
-    job_id = (await create(client, **body))["id"]
-    await fake_jobs.run(job_id)
-    job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
-    return job
-
-
-def code(answer: httpx.Response) -> str:
-    text: str = answer.json()["error"]["code"]
-    return text
 
 
 @pytest.mark.parametrize("image_id", NOT_THERE)

@@ -1,4 +1,4 @@
-"""How deep JSON of clients may be nested: what is read in one place must be written in others."""
+"""Limits how deep JSON of clients is nested, so that every parser and writer of it can take it."""
 
 from __future__ import annotations
 

@@ -62,10 +62,10 @@ class JobWorkflow(DBOSConfiguredInstance):
         family: whose stages make the images.
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
-        calls: the way to the stages.
+        dispatcher: calls the stages.
         demand: counts the work that is on its way to each stage.
         reusable: fingerprint of the model whose latents may be used again; None: none may.
-        preview_check: what is kept passes it before the next stage.
+        preview_check: checks an output that is kept before the next stage runs.
         metrics: counts ended jobs and measures hand-offs.
     """
 
@@ -74,7 +74,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         family: Family,
         database: Database,
         blobs: BlobStore,
-        calls: Dispatcher,
+        dispatcher: Dispatcher,
         demand: Demand,
         reusable: str | None,
         preview_check: PreviewCheck,
@@ -86,7 +86,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._blobs = RetryingBlobs(blobs)
         self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
         self._latents = LatentReuse(family, database, blobs, reusable)
-        self._dispatcher = calls
+        self._dispatcher = dispatcher
         self._demand = demand
         self._preview_check = preview_check
         self._metrics = metrics

@@ -135,17 +135,17 @@ class RetentionWorker:
         before = self._before(self._settings.keep_days)
         if before is None:
             return 0
-        claim = (
+        needing_image = (
             select(images.c.id)
             .join(jobs, jobs.c.id == images.c.job_id)
             .where(images.c.latent_id == latents.c.id, images.c.deleted_at.is_(None))
             .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(OPEN_STATES)))
         )
-        unclaimed = update(latents).where(
-            latents.c.created_at < before, latents.c.deleted_at.is_(None), ~claim.exists()
+        unneeded = update(latents).where(
+            latents.c.created_at < before, latents.c.deleted_at.is_(None), ~needing_image.exists()
         )
         with self._database.writing() as connection:
-            return connection.execute(unclaimed.values(deleted_at=self._now())).rowcount
+            return connection.execute(unneeded.values(deleted_at=self._now())).rowcount
 
     def _delete_events(self) -> int:
         """Delete the events of old jobs except the last of each, which ends late streams."""

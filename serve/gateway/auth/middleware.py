@@ -41,8 +41,8 @@ _KEYLESS_REFUSES = (
     "that this request {}; make a key with 'cascade keys create NAME'"
 )
 _NO_KEYS_BEHIND_PROXY = (
-    "this server has no API keys yet and cannot tell who asks; make one on its machine with "
-    "'cascade keys create NAME'"
+    "this server has no API keys yet and cannot see the address of a client; make a key on its "
+    "machine with 'cascade keys create NAME'"
 )
 
 

@@ -106,7 +106,7 @@ class Model(BaseModel):
     id: str
     object: Literal["model"] = "model"
     created: Literal[0] = Field(0, description="Not known; OpenAI's clients expect the field.")
-    owned_by: str = Field(description="Who published the model.")
+    owned_by: str = Field(description="The publisher of the model.")
     revision: str
     fingerprint: str
     licence: str

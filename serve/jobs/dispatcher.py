@@ -166,7 +166,8 @@ class Dispatcher:
             self._metrics.waited(stage, queue_s)
             span = trace.get_current_span()
             span.add_event("its slot")
-            span.set_attribute("cascade.turn_s", queue_s)
+            span.set_attribute("cascade.queue_s", queue_s)
+            span.set_attribute("cascade.turn_s", queue_s)  # the older name, for saved searches
             yield queue_s
 
     @contextmanager

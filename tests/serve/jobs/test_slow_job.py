@@ -133,7 +133,11 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     assert of_trace(spans) == {
         (stage, name): seconds
         for stage in "cba"
-        for name, seconds in (("turn_s", WAITED_S * (stage == "b")), ("model_s", MODEL_S))
+        for name, seconds in (
+            ("queue_s", WAITED_S * (stage == "b")),
+            ("turn_s", WAITED_S * (stage == "b")),
+            ("model_s", MODEL_S),
+        )
     }
     (whole,) = [span for span in spans if span.name == "job"]
     assert whole.attributes is not None

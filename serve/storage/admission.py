@@ -9,16 +9,12 @@ from sqlalchemy import Connection, func, select, update
 
 from cascade_core.errors import RateLimited
 from cascade_core.job_states import OPEN_STATES
-from serve.settings import MIN_DEADLINE_S
+from serve.storage.deadline_store import time_allowed_s
 from serve.storage.estimates import estimate_queue, recent_seconds_per_work
 from serve.storage.job_queries import owned_by
 from serve.storage.records import JobOwner, NewJob, OpenLimits
 from serve.storage.schema.tables import database_now, jobs
 
-DEADLINE_FACTOR: Final = 10.0
-"""Later jobs may overtake a job, and a stage may lose some of its replicas."""
-UNKNOWN_DEADLINE_S: Final = 24 * 3600.0
-"""Before anything was measured: a slow machine may need hours for its first jobs."""
 UNKNOWN_JOB_S: Final = 5.0
 """Assumed run time of a job before anything was measured."""
 
@@ -42,18 +38,6 @@ def admit(connection: Connection, job: NewJob, min_deadline_s: float) -> dict[st
     connection.execute(update(jobs).where(jobs.c.id == job.id).values(deadline_at=deadline_at))
     shown_s = None if estimate.waits_for_start(job.route) else eta_s
     return {"position": estimate.positions[job.id].position, "eta_s": shown_s}
-
-
-def time_allowed_s(estimate_s: float | None, at_least_s: float = MIN_DEADLINE_S) -> float:
-    """Return the seconds that a job may take from its acceptance to its end.
-
-    Args:
-        estimate_s: of waiting and running, from measured rates; None before anything was measured.
-        at_least_s: granted to every job, whatever its estimate.
-    """
-    if estimate_s is None:
-        return max(UNKNOWN_DEADLINE_S, at_least_s)
-    return at_least_s + DEADLINE_FACTOR * estimate_s
 
 
 def _check_limit(connection: Connection, limit: int, whose: str, *conditions: Any) -> None:

@@ -1,6 +1,6 @@
-"""The deadlines of open jobs: read, extended after an outage, found when exceeded.
+"""The deadlines of open jobs: computed, read, extended after an outage, found when exceeded.
 
-:mod:`serve.storage.admission` sets them. They are times of the database's clock, as each process
+:mod:`serve.storage.admission` records them. They are times of the database's clock, as each process
 may be on a machine of its own.
 """
 
@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import logging
 from datetime import datetime, timedelta
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from cascade_core.job_states import OPEN_STATES
+from serve.settings import MIN_DEADLINE_S
 from serve.storage.connections import Connections
 from serve.storage.schema.tables import database_now, executors, jobs
+
+DEADLINE_FACTOR: Final = 10.0
+"""Later jobs may overtake a job, and a stage may lose some of its replicas."""
+UNKNOWN_DEADLINE_S: Final = 24 * 3600.0
+"""Before anything was measured: a slow machine may need hours for its first jobs."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +58,18 @@ class DeadlineStore:
             is_late = jobs.c.deadline_at < heartbeat_at - by
             query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), is_late)
             return list(connection.execute(query).scalars())
+
+
+def time_allowed_s(estimate_s: float | None, at_least_s: float = MIN_DEADLINE_S) -> float:
+    """Return the seconds that a job may take from its acceptance to its end.
+
+    Args:
+        estimate_s: of waiting and running, from measured rates; None before anything was measured.
+        at_least_s: granted to every job, whatever its estimate.
+    """
+    if estimate_s is None:
+        return max(UNKNOWN_DEADLINE_S, at_least_s)
+    return at_least_s + DEADLINE_FACTOR * estimate_s
 
 
 def last_heartbeat(connection: Connection) -> datetime | None:

@@ -62,7 +62,7 @@ class OpenLimits:
     """Limits on the number of open jobs (queued or running) and on their time.
 
     Attributes:
-        min_deadline_s: see :func:`serve.storage.admission.time_allowed_s`.
+        min_deadline_s: see :func:`serve.storage.deadline_store.time_allowed_s`.
     """
 
     total: int

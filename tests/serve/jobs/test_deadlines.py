@@ -11,8 +11,8 @@ from sqlalchemy import update
 
 from serve.jobs.deadlines import deadline_exceeded
 from serve.jobs.recovery import OVERDUE_AFTER, fail_overdue
-from serve.storage.admission import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.database import Database
+from serve.storage.deadline_store import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.leases import EXPIRES_AFTER, LeaseStore
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs

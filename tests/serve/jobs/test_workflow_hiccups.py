@@ -16,10 +16,10 @@ import pytest_asyncio
 from cascade_core.errors import NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
-from serve.storage.admission import UNKNOWN_DEADLINE_S
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serve.settings import MIN_DEADLINE_S
-from serve.storage.admission import UNKNOWN_DEADLINE_S, time_allowed_s
+from serve.storage.deadline_store import UNKNOWN_DEADLINE_S, time_allowed_s
 
 seconds = st.floats(0, 1e6)
 

@@ -20,7 +20,7 @@ from bot.views import custom_ids, panels
 from bot.views.attachments import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.views.components import Layout
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
-from cascade_core.images.png_metadata import read_png_info
+from cascade_core.images.png_info_reader import read_png_info
 from cascade_core.job_states import OPEN_STATES
 
 _PER_PAGE = 4

@@ -20,7 +20,7 @@ from PIL import Image, PngImagePlugin
 from cascade_core.errors import HandoffInvalid, InvalidRequest
 from cascade_core.handoff import ModelRef
 from cascade_core.images.pixels import Rgb
-from cascade_core.images.png_metadata import INFO_KEY, INFO_VERSION, parse_info
+from cascade_core.images.png_info_reader import INFO_KEY, INFO_VERSION, parse_info
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 

@@ -18,7 +18,7 @@ from cascade_core.errors import (
     NotReady,
     Unsupported,
 )
-from cascade_core.images.png_metadata import read_png_info
+from cascade_core.images.png_info_reader import read_png_info
 from serve.gateway.auth.permissions import Caller, Creator
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, Services, ServicesDep
 from serve.gateway.idempotency import make_identity

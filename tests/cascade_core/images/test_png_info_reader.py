@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cascade_core.errors import InvalidRequest
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image
-from cascade_core.images.png_metadata import MAX_CHUNKS, MAX_TEXT_BYTES, read_png_info
+from cascade_core.images.png_info_reader import MAX_CHUNKS, MAX_TEXT_BYTES, read_png_info
 from cascade_core.request import GenerationRequest
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"

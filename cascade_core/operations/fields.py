@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeGuard, get_args
+from typing import Any, Final, Literal, Protocol, TypeGuard, get_args
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.geometry import SIZE_MULTIPLE_PX
@@ -157,6 +157,17 @@ FIELDS: Mapping[str, Field] = {
     "latent_id": OptionalId(),
 }
 """Every field that an operation may let a client choose."""
+
+LATENT_FIELDS: Final = (
+    "prompt",
+    "negative_prompt",
+    "width",
+    "height",
+    "seed",
+    "steps",
+    "guidance_scale",
+)
+"""The fields that determine a stored latent. Digests of stored latents depend on their order."""
 
 
 def check_side(name: str, value: object, max_side_px: int) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cascade_core.errors import Unsupported
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import random_seed
+from cascade_core.operations.fields import LATENT_FIELDS, random_seed
 from cascade_core.operations.operation import Operation, StageT, Values
 
 
@@ -15,15 +15,7 @@ class VaryDetails(Operation):
 
     name = "vary_details"
     title = "new details"
-    fixed_by_latent = (
-        "prompt",
-        "negative_prompt",
-        "width",
-        "height",
-        "seed",
-        "steps",
-        "guidance_scale",
-    )
+    fixed_by_latent = LATENT_FIELDS
     fields = (
         "latent_id",
         "n",

@@ -33,9 +33,9 @@ from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadlines import in_time
 from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.stage_outputs import StageOutputs, description
-from serve.jobs.stored_latents import LatentReuse
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_keys
@@ -64,7 +64,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         blobs: where their bytes are.
         dispatcher: calls the stages.
         demand: counts the work that is on its way to each stage.
-        reusable: fingerprint of the model whose latents may be used again; None: none may.
+        reuse_fingerprint: as of :class:`serve.jobs.latent_reuse.LatentReuse`.
         preview_check: checks an output that is kept before the next stage runs.
         metrics: counts ended jobs and measures hand-offs.
     """
@@ -76,7 +76,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         blobs: BlobStore,
         dispatcher: Dispatcher,
         demand: Demand,
-        reusable: str | None,
+        reuse_fingerprint: str | None,
         preview_check: PreviewCheck,
         metrics: JobMetrics,
     ) -> None:
@@ -85,7 +85,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._database = RetryingDatabase(database)
         self._blobs = RetryingBlobs(blobs)
         self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
-        self._latents = LatentReuse(family, database, blobs, reusable)
+        self._latents = LatentReuse(family, database, blobs, reuse_fingerprint)
         self._dispatcher = dispatcher
         self._demand = demand
         self._preview_check = preview_check

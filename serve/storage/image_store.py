@@ -11,6 +11,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from cascade_core.errors import Conflict
 from cascade_core.handoff import ModelRef
+from cascade_core.operations.fields import LATENT_FIELDS
 from cascade_core.request import GenerationRequest
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
@@ -162,17 +163,11 @@ def _latent_from(row: Row) -> LatentRow:
 
 
 def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
-    """Return a digest of everything that determines a latent: equal ones are the same."""
-    given = [
-        fingerprint,
-        request.prompt,
-        request.negative_prompt,
-        request.width,
-        request.height,
-        request.seed,
-        request.steps,
-        request.guidance_scale,
-    ]
+    """Return a digest of the model and the fields that determine a latent.
+
+    Latents with equal digests are equal.
+    """
+    given = [fingerprint, *(getattr(request, name) for name in LATENT_FIELDS)]
     return hashlib.sha256(json.dumps(given).encode()).hexdigest()
 
 

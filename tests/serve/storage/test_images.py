@@ -9,6 +9,7 @@ import pytest
 
 from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
+from serve.storage.image_store import latent_values
 from serve.storage.records import LatentRow, NewJob
 
 JobMaker = Callable[..., NewJob]
@@ -167,3 +168,9 @@ def test_deleting_a_variation_leaves_the_originals_latent(
     deleted = database.images.delete(original.images[0].id)
     assert deleted is not None
     assert deleted.latent_id == latent_id
+
+
+def test_the_digest_of_a_stored_latent_is_the_same_in_every_release(make_job: JobMaker) -> None:
+    changes = {"negative_prompt": "blue", "height": 384, "steps": 12, "guidance_scale": 4.5}
+    digest = latent_values(latent_row(make_job(**changes)))["content"]
+    assert digest == "3880542f360cdc25f78297681b1760d2ec4430475bd9165b478b241e346c92b9"

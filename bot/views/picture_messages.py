@@ -135,7 +135,7 @@ def finished(
 def credited(translate: Translator, credit: Credit | None) -> Iterator[str]:
     """Yield the line about the button press that the job came from; nothing for a command."""
     if credit is not None:
-        line = translate(f"credit.{credit.means}", who=f"<@{credit.user_id}>", link=credit.link)
+        line = translate(f"credit.{credit.means}", person=f"<@{credit.user_id}>", link=credit.link)
         yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))
 
 

@@ -31,8 +31,8 @@ def check_mode(environment: Mapping[str, str]) -> None:
     mode = environment.get(MODE_VARIABLE) or "token"
     if mode.lower() != "token":
         raise SettingsInvalid(
-            f"{MODE_VARIABLE} is {mode!r}, which lets anyone who reaches this machine run code in "
-            "Ray: unset it, the service makes a token of its own"
+            f"{MODE_VARIABLE} is {mode!r}, which lets every client that reaches this machine run "
+            "code in Ray: unset it, and the service makes its own token"
         )
 
 

@@ -39,7 +39,7 @@ def copied_from_context(file: str) -> list[str]:
 
 
 def is_sent(path: str) -> bool:
-    """Tell whether .dockerignore lets a path into the build; its last matching line decides."""
+    """Return True if .dockerignore lets a path into the build; its last matching line decides."""
     sent = True
     for line in (ROOT / ".dockerignore").read_text().split():
         pattern = line.removeprefix("!")

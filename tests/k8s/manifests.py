@@ -134,7 +134,7 @@ def environment(overlay: str, container: dict[str, Any]) -> dict[str, str | None
 
 
 def selects(selector: dict[str, Any], labels: dict[str, str]) -> bool:
-    """Tell whether a Kubernetes label selector matches; an empty one matches everything."""
+    """Return True if a Kubernetes label selector matches; an empty one matches everything."""
     wanted = selector.get("matchLabels", {})
     listed = selector.get("matchExpressions", [])
     assert all(entry["operator"] == "In" for entry in listed), "only In is understood here"

@@ -39,7 +39,7 @@ async def main(live: Live) -> dict[str, object]:
 
 
 def is_small(sample: Sample) -> bool:
-    """Tell whether all stages are at one replica again."""
+    """Return True if all stages are at one replica again."""
     return all(
         sample.running[stage] == 1 and not sample.starting[stage] for stage in STABLE_CASCADE.names
     )

@@ -87,7 +87,7 @@ async def keys(blobs: BlobStore) -> set[str]:
 
 
 def is_deleted(database: Database, job: NewJob, index: int = 0) -> tuple[bool, bool]:
-    """Tell whether an image and its latent are marked deleted."""
+    """Return True if an image and its latent are marked deleted."""
     image = database.images.get(job.images[index].id)
     latent = database.images.latent(job.images[index].latent_id)
     assert image is not None

@@ -45,7 +45,7 @@ class Fault:
         return self.status is None and not self.hangs_up
 
     def fits(self, exchange: Exchange) -> bool:
-        """Say whether it happens to a request."""
+        """Return True if it happens to a request."""
         is_left = self.times is None or self.used < self.times
         return is_left and exchange.matches(self.method, self.path) and self.when(exchange)
 

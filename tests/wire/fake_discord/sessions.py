@@ -121,7 +121,7 @@ class Session:
         return self.connection is not None and not self.connection.socket.closed
 
     def takes(self, event: str, guild_id: str | None) -> bool:
-        """Say whether the shard gets an event, by its guild and the intents asked for."""
+        """Return True if the shard gets an event, by its guild and the requested intents."""
         if shard_of(guild_id, self.shard_count) != self.shard:
             return False
         if event.startswith("MESSAGE_"):

@@ -31,7 +31,7 @@ class Exchange:
     is_injected: bool = False
 
     def matches(self, method: str, path: str) -> bool:
-        """Say whether the method (``*`` for any) and the path's regular expression fit."""
+        """Return True if the method (``*`` for any) and the path's regular expression fit."""
         return method in ("*", self.method) and bool(re.search(path, self.path))
 
     def __str__(self) -> str:

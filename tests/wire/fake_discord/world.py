@@ -222,7 +222,7 @@ class Channel:
         return 0
 
     def may(self, user: User, permission: Permission) -> bool:
-        """Say whether a user has a permission here."""
+        """Return True if a user has a permission here."""
         return bool(self.permissions_of(user) & permission)
 
     def json(self) -> dict[str, Any]:

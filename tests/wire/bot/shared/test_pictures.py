@@ -141,7 +141,7 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
         found["custom_id"] = f"v1:erase:{job_id}:all"
     mallory = stage.fake.person("mallory", stage.channel.guild)
     refused = await (await mallory.click(message, found["custom_id"])).reply(lambda m: m.receiver)
-    assert "Only the person who asked" in refused.text
+    assert "Only the owner of this picture" in refused.text
     assert not message.is_deleted
     await stage.alice.click(message, found["custom_id"])
     await stage.fake.wait_for(lambda: message.is_deleted)
@@ -212,7 +212,7 @@ async def test_a_moderator_chooses_none_of_the_pictures_that_an_owner_is_asked_a
     await stage.fake.wait_for(lambda: f"v1:erase:{job_id}:0" in ids_of(message))
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
     refused = await (await mod.click(message, f"v1:erase:{job_id}:0")).reply(lambda m: m.receiver)
-    assert "Only the person who asked" in refused.text
+    assert "Only the owner of this picture" in refused.text
     await mod.click(message, f"v1:erase:{job_id}:all")
     await stage.fake.wait_for(lambda: message.is_deleted)
     assert [image.deleted_at for image in stage.service.fake_jobs.images(job_id)] == [None] * 2
@@ -235,7 +235,7 @@ async def test_a_moderator_cancels_what_is_made_in_their_server_and_nothing_else
     assert found is not None
     own, found["custom_id"] = found["custom_id"], f"v1:cancel:{other_id}"
     refused = await (await mod.click(message, "Cancel")).reply(lambda m: m.receiver == mod.user)
-    assert "Only the person who asked" in refused.text
+    assert "Only the owner of this picture" in refused.text
     assert other_id in stage.service.database.jobs.open_ids()
     found["custom_id"] = own
     await mod.click(message, "Cancel")
@@ -310,7 +310,7 @@ async def test_a_message_without_pictures_can_be_removed_by_its_owner(
     await stage.fake.wait_for(lambda: "Delete" in message.buttons)
     mallory = stage.fake.person("mallory", stage.channel.guild)
     refused = await (await mallory.click(message, "Delete")).reply(lambda m: m.receiver)
-    assert "Only the person who asked" in refused.text
+    assert "Only the owner of this picture" in refused.text
     await stage.alice.click(message, "Delete")
     await stage.fake.wait_for(lambda: message.is_deleted)
 

@@ -24,7 +24,7 @@ from bot.jobs.edit_throttle import EditThrottle, LiveMessageCounts
 from bot.jobs.message_sender import MessageSender, SendResult
 from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
-from bot.service.models import Job
+from bot.service.models import Job, JobEvent
 from bot.telemetry.log import referenced
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog, Translator
@@ -168,12 +168,16 @@ class JobFollower:
         """Keep the message up to date until the job ends or the service refuses its events."""
         self._live_messages.enter(target.channel_id)
         throttle = self._edit_throttle(job, target)
+        learning: asyncio.Task[None] | None = None
         try:
             snapshot = Snapshot.of(job, time.time())
             throttle.show(snapshot)
             try:
                 async for event in self._client.events(job.id):
-                    snapshot = replace(snapshot, stages=self._stages(job))
+                    stages = self._stages(job)
+                    if learning is None and _is_new_stage(event, stages):
+                        learning = asyncio.create_task(self._learn_model())
+                    snapshot = replace(snapshot, stages=stages)
                     snapshot = snapshot.after(event, time.time())
                     throttle.show(snapshot)
             except CascadeError as error:
@@ -181,6 +185,13 @@ class JobFollower:
             await throttle.finish()
         finally:
             self._live_messages.leave(target.channel_id)
+            if learning is not None:
+                learning.cancel()
+
+    async def _learn_model(self) -> None:
+        """Ask the service for its model again: it was upgraded since the bot last asked."""
+        with suppress(CascadeError):
+            await self._client.model()
 
     def _stages(self, job: Job) -> tuple[StageInfo, ...]:
         """Return the stages that a job's pictures pass; empty while the model is not known."""
@@ -336,3 +347,8 @@ class JobFollower:
 
 def _pause_s(failures: int) -> float:
     return _PAUSES_S[min(failures, len(_PAUSES_S) - 1)]
+
+
+def _is_new_stage(event: JobEvent, stages: tuple[StageInfo, ...]) -> bool:
+    """Return True if an event tells of a stage that the bot does not know yet."""
+    return event.type == "progress" and event.data["stage"] not in {s.name for s in stages}

@@ -19,7 +19,7 @@ from bot.jobs.follower import JobFollower
 from bot.jobs.message_sender import SendResult
 from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
-from bot.service.models import Job
+from bot.service.models import Job, ModelInfo
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog
 from bot.views.components import Layout
@@ -321,3 +321,40 @@ async def test_a_job_with_a_strange_address_keeps_no_other_from_its_delivery(
     for one in (job, strange):
         await follower.wait_until_delivered(one.id)
     assert await harness.in_inbox() == 0
+
+
+class PercentSender(ScriptedSender):
+    """Sets an event once a message tells how much of the work is done."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.has_shown_percent = asyncio.Event()
+
+    async def edit(self, target: DeliveryTarget, layout: Layout) -> SendResult:
+        if "%" in str(layout.to_components()):
+            self.has_shown_percent.set()
+        return await super().edit(target, layout)
+
+
+async def test_stages_of_a_service_that_was_upgraded_are_learnt_from_its_progress(
+    harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, is_learnt = harness.client.model, asyncio.Event()
+    harness.client.known_model = replace(await real(), stages=())
+
+    async def learn() -> ModelInfo:
+        model = await real()
+        is_learnt.set()
+        return model
+
+    monkeypatch.setattr(harness.client, "model", learn)
+    sender, job = PercentSender(), await harness.job(finished=False)
+    follower, jobs = harness.follower(sender), harness.service.database.jobs
+    follower.follow(job, TARGET)
+    async with asyncio.timeout(HANG_S):
+        jobs.record_progress(job.id, "c", 1, 12, 0)
+        await is_learnt.wait()
+        jobs.record_progress(job.id, "c", 2, 12, 0)
+        await sender.has_shown_percent.wait()
+        await harness.service.succeed(job.id)
+        await follower.wait_until_delivered(job.id)

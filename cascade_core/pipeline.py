@@ -10,7 +10,6 @@ from typing import Any, Self
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import RequestStage
@@ -47,9 +46,7 @@ class CascadePipeline:
         self.stages = stages
 
     @classmethod
-    def load(
-        cls, checkpoint: Checkpoint, placement: Placement, family: Family = STABLE_CASCADE
-    ) -> Self:
+    def load(cls, checkpoint: Checkpoint, placement: Placement, family: Family) -> Self:
         """Load all stages.
 
         Raises:

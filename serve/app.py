@@ -18,11 +18,10 @@ from ray.serve import Application
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import SettingsInvalid
 from cascade_core.families.spec import Family, StageSpec
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
-from serve.settings import Settings, load_settings
+from serve.settings import SERVED_FAMILY, Settings, load_settings
 from serve.stages.deployments import StageDeployment
 
 HEALTH_CHECK_PERIOD_S = 2.0
@@ -127,13 +126,13 @@ def build(args: AppArgs) -> Application:
         SettingsInvalid: one or more settings are wrong.
         ModelUnavailable: the configured model is not there.
     """
-    return build_with(load_settings(), args)
+    return build_with(load_settings(), args, SERVED_FAMILY)
 
 
 def build_with(
     settings: Settings,
     args: AppArgs,
-    family: Family = STABLE_CASCADE,
+    family: Family,
     stage_class: type = StageDeployment,
 ) -> Application:
     """Build the application from explicit settings; raises like `build`.

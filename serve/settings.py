@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
@@ -18,11 +18,14 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource
 from cascade_core.checkpoints.layout import Size, Variant
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
 
+SERVED_FAMILY: Final[Family] = STABLE_CASCADE
+"""The model family that the service runs; every entry point passes it on from here."""
 ENV_PREFIX = "CASCADE_"
 CONNECTIONS = 8
 """Connections to the database, of one process."""
@@ -161,7 +164,7 @@ class Settings(BaseSettings):
     def _prices_of_the_family(cls, value: object) -> object:
         """Leave out what is no stage's price: such a variable has no effect."""
         prices = value if isinstance(value, dict) else {}
-        return {stage: prices[stage] for stage in STABLE_CASCADE.names if stage in prices}
+        return {stage: prices[stage] for stage in SERVED_FAMILY.names if stage in prices}
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -305,7 +308,7 @@ def all_variables() -> dict[str, FieldInfo]:
     found = {}
     for name, field in Settings.model_fields.items():
         if name == _BY_STAGE:
-            for stage in STABLE_CASCADE.names:
+            for stage in SERVED_FAMILY.names:
                 price = FieldInfo.from_annotated_attribute(HourPrice, 0.0)
                 text = field.description or ""
                 price.description = text.replace("the stage", f"Stage {stage.upper()}")

@@ -146,6 +146,7 @@ def tiny_checkpoint(tiny_folder: Path) -> Checkpoint:
 def tiny_pipeline(tiny_checkpoint: Checkpoint) -> CascadePipeline:
     """The random-weight model, loaded from its folder in float32 on the CPU."""
     from cascade_core.checkpoints.weights import Placement
+    from cascade_core.families.stable_cascade import STABLE_CASCADE
     from cascade_core.pipeline import CascadePipeline
 
-    return CascadePipeline.load(tiny_checkpoint, Placement("cpu"))
+    return CascadePipeline.load(tiny_checkpoint, Placement("cpu"), STABLE_CASCADE)

@@ -123,7 +123,7 @@ class Live:
 def build(args: dict[str, Any]) -> Application:
     """Build the service with timed stages, from the environment's settings and `AppArgs`."""
     sizes = AppArgs.model_validate(args)
-    return build_with(load_settings(), sizes, stage_class=TimedStage)
+    return build_with(load_settings(), sizes, STABLE_CASCADE, TimedStage)
 
 
 @contextmanager

@@ -36,6 +36,7 @@ from starlette.responses import Response
 from bench.service.chaos import scratch_settings
 from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
 from tests.tiny_model import TinyModel, build_tiny_model, stock_combined, write_combined
 
@@ -109,7 +110,7 @@ def main() -> None:
             "torch_threads": 1,
             "device": "cpu",
         }
-        running = start(scratch_settings(folder / "data").model_copy(update=model))
+        running = start(scratch_settings(folder / "data").model_copy(update=model), STABLE_CASCADE)
         try:
             for path, pipeline in (("plain", Pipeline), ("batched", BatchedPipeline)):
                 _deploy(path, pipeline)

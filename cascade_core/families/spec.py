@@ -62,7 +62,7 @@ class Family:
     """Stages that make pictures together, each from the output of the one before.
 
     Attributes:
-        name: as in settings.
+        name: for error messages.
         stages: in order; the last one makes pixels, at most one keeps its output.
 
     Raises:

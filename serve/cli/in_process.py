@@ -18,7 +18,7 @@ from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.jobs import JobBody
-from serve.settings import Settings, load_settings
+from serve.settings import SERVED_FAMILY, Settings, load_settings
 from serve.storage.records import LatentRow
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
         from cascade_core.pipeline import CascadePipeline
 
         torch.set_num_threads(settings.torch_threads)
-        return CascadePipeline.load(checkpoint, Placement(settings.device, settings.dtype))
+        placement = Placement(settings.device, settings.dtype)
+        return CascadePipeline.load(checkpoint, placement, SERVED_FAMILY)
 
 
 def _saved_latent(source: Path) -> tuple[str, StageCLatent]:

@@ -74,10 +74,12 @@ def check_access(settings: Settings) -> Finding:
 def check_moderation(settings: Settings) -> Finding:
     """Check that the blocklist and the checker can be loaded."""
     from serve.moderation.moderator import load_checkers
+    from serve.settings import SERVED_FAMILY
 
     chosen = [value for value in (settings.blocklist, settings.checker) if value]
     try:
-        load_checkers(settings, open_checkpoint(settings.model_source(), components=()))
+        checkpoint = open_checkpoint(settings.model_source(), components=())
+        load_checkers(settings, checkpoint, SERVED_FAMILY)
     except CascadeError as error:
         return Finding("moderation", "broken", str(error), "correct this variable")
     return Finding("moderation", "ok", ", ".join(chosen) or "none; nothing is refused")

@@ -64,7 +64,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.local.private_files import keep_files_private
     from serve.local.ray_access import check_mode
     from serve.local.start_marker import announced
-    from serve.settings import load_settings
+    from serve.settings import SERVED_FAMILY, load_settings
 
     keep_files_private()
     check_mode(os.environ)
@@ -81,7 +81,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         def start_here() -> Running:
             from serve.local.cluster import start
 
-            running = start(settings, show_logs=logs)
+            running = start(settings, SERVED_FAMILY, show_logs=logs)
             starting.close()
             return running
 

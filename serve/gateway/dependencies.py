@@ -10,7 +10,6 @@ from fastapi import Depends, Header, Request
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.auth.key_cache import KeyCache
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
@@ -52,7 +51,7 @@ class Services:
         checkpoint: Checkpoint,
         jobs: JobsClient,
         moderator: Moderator,
-        family: Family = STABLE_CASCADE,
+        family: Family,
         knows_clients: bool = True,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:

@@ -215,6 +215,6 @@ def _new_job(
         client_state=client_state,
         owner=owner,
         images=tuple(images),
-        context=context,
         family=family,
+        context=context,
     )

@@ -15,7 +15,6 @@ from ray import serve as ray_serve
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.service_url import http_url
 from serve.app import AppArgs, build_with
 from serve.error_texts import first_line
@@ -81,19 +80,19 @@ class Running:
 
 def start(
     settings: Settings,
+    family: Family,
     args: AppArgs | None = None,
     *,
     show_logs: bool = False,
-    family: Family = STABLE_CASCADE,
     stage_class: type = StageDeployment,
 ) -> Running:
     """Start Ray and the service on this machine; returns when the service answers.
 
     Args:
         settings: the service's settings.
+        family: whose stages run.
         args: size of the deployments.
         show_logs: print the replicas' logs here.
-        family: whose stages run.
         stage_class: as of :func:`serve.app.build_with`.
 
     Raises:

@@ -13,7 +13,6 @@ from typing import Literal
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, PreviewChecker, Refusal
 from serve.moderation.blocklist import Blocklist
@@ -108,9 +107,7 @@ class Moderator:
             raise ModerationFailed("the content check took too long; try again") from error
 
 
-def load_checkers(
-    settings: Settings, checkpoint: Checkpoint, family: Family = STABLE_CASCADE
-) -> list[Checker]:
+def load_checkers(settings: Settings, checkpoint: Checkpoint, family: Family) -> list[Checker]:
     """Make the blocklist and the checker that the settings name.
 
     Raises:

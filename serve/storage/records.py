@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.families.stage_info import cost_key
 from cascade_core.handoff import ModelRef
 from cascade_core.job_states import TERMINAL_STATES, JobState
@@ -100,8 +99,8 @@ class NewJob:
     client_state: dict[str, Any] | None
     owner: JobOwner
     images: tuple[PlannedImage, ...]
+    family: Family
     context: dict[str, str] = field(default_factory=dict)
-    family: Family = STABLE_CASCADE
 
     @property
     def id(self) -> str:

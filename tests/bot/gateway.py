@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
 from serve.gateway.application import create_app
@@ -65,6 +66,7 @@ class Service:
             checkpoint=checkpoint,
             jobs=self.fake_jobs,
             moderator=Moderator((), lambda *_: None),
+            family=STABLE_CASCADE,
             keep_alive_s=0.2,
         )
         self._app = create_app(services)

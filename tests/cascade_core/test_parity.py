@@ -12,6 +12,7 @@ import torch
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_b import StageBTask
@@ -149,7 +150,7 @@ def test_bfloat16_rounds_where_the_stock_pipelines_round(tiny_folder: Path) -> N
     picture = run_stock_decoder(model, request, image_embeddings, "pil")[0]
 
     checkpoint = open_checkpoint(ModelSource(str(tiny_folder)))
-    pipeline = CascadePipeline.load(checkpoint, Placement("cpu", "bfloat16"))
+    pipeline = CascadePipeline.load(checkpoint, Placement("cpu", "bfloat16"), STABLE_CASCADE)
     ours = pipeline.run(request)
 
     assert ours.latent.latents_chw.dtype == "bfloat16"

@@ -8,6 +8,7 @@ import pytest
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.errors import ModelMismatch
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 
@@ -73,7 +74,7 @@ def test_a_latent_of_another_model_cannot_be_varied(tiny_pipeline: CascadePipeli
 
 def test_the_demo_model_paints_the_background_it_is_asked_for(no_network: None) -> None:
     checkpoint = open_checkpoint(ModelSource())
-    pipeline = CascadePipeline.load(checkpoint, Placement("cpu"))
+    pipeline = CascadePipeline.load(checkpoint, Placement("cpu"), STABLE_CASCADE)
     defaults = checkpoint.defaults
 
     def corner(background: str) -> float:

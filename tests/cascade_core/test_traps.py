@@ -13,6 +13,7 @@ from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning.text import TextEncoder
 from cascade_core.errors import InvalidRequest
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
@@ -47,7 +48,8 @@ def test_the_hubs_index_entry_for_paella_does_not_matter(
     decoder, _ = write_two(tiny_model, tmp_path)
     index = json.loads((decoder / "model_index.json").read_text())
     assert index["vqgan"] == ["wuerstchen", "PaellaVQModel"]
-    CascadePipeline.load(open_checkpoint(ModelSource(str(decoder))), Placement("cpu"))
+    checkpoint = open_checkpoint(ModelSource(str(decoder)))
+    CascadePipeline.load(checkpoint, Placement("cpu"), STABLE_CASCADE)
 
 
 def test_the_text_embedding_is_from_before_the_final_norm(

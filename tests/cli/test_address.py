@@ -202,7 +202,7 @@ def test_up_refuses_to_start_what_starts_already(
     port_of_the_first = port if is_same else free_port()
     started: list[Settings] = []
 
-    def start(settings: Settings, **_: object) -> None:
+    def start(settings: Settings, *_: object, **__: object) -> None:
         started.append(settings)
         raise NotReady("no Ray in this test")
 

@@ -12,6 +12,7 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
@@ -50,6 +51,7 @@ def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
             checkpoint=checkpoint,
             jobs=fake_jobs,
             moderator=moderator,
+            family=STABLE_CASCADE,
         )
     )
 

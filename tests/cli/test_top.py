@@ -197,6 +197,7 @@ def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
             checkpoint=checkpoint,
             jobs=fake_jobs,
             moderator=moderator,
+            family=STABLE_CASCADE,
         )
     )
 

@@ -10,6 +10,7 @@ import pytest
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from serve.local.cluster import Running, start
 from serve.settings import Settings
@@ -40,7 +41,7 @@ def settings(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> 
 
 @pytest.fixture(scope="session")
 def running(settings: Settings) -> Iterator[Running]:
-    running = start(settings)
+    running = start(settings, STABLE_CASCADE)
     yield running
     running.stop()
 
@@ -54,4 +55,4 @@ def service(running: Running) -> Iterator[ServiceClient]:
 @pytest.fixture(scope="session")
 def pipeline() -> CascadePipeline:
     placement = Placement(device="cpu", dtype="float32")
-    return CascadePipeline.load(open_checkpoint(ModelSource()), placement)
+    return CascadePipeline.load(open_checkpoint(ModelSource()), placement, STABLE_CASCADE)

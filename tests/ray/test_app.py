@@ -10,6 +10,7 @@ from ray.serve import Application
 from ray.serve._private.build_app import build_app
 
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build, build_with
 from serve.settings import Settings
 from tests.ray.families.four_stages import FOUR_STAGES
@@ -31,7 +32,7 @@ def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
             "gateway": {"num_replicas": 3},
         }
     )
-    found = options(build_with(settings, args))
+    found = options(build_with(settings, args, STABLE_CASCADE))
     assert set(found) == {"Gateway", "Jobs", "StageC", "StageB", "StageA"}
     assert found["Gateway"].num_replicas == 3
     assert found["StageC"]._deployment_config.autoscaling_config.max_replicas == 4
@@ -44,13 +45,14 @@ def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
 def test_a_start_that_fails_is_tried_again_as_often_as_was_asked_for(
     settings: Settings, args: dict[str, Any], tries: int
 ) -> None:
-    found = options(build_with(settings, AppArgs.model_validate(args)))
+    found = options(build_with(settings, AppArgs.model_validate(args), STABLE_CASCADE))
     counts = [one._deployment_config.max_constructor_retry_count for one in found.values()]
     assert counts == [tries] * 5
 
 
 def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
-    found = options(build_with(settings.model_copy(update={"device": "cuda"}), AppArgs()))
+    on_gpu = settings.model_copy(update={"device": "cuda"})
+    found = options(build_with(on_gpu, AppArgs(), STABLE_CASCADE))
     shares = [found[name].ray_actor_options["num_gpus"] for name in ("StageC", "StageB", "StageA")]
     assert shares == [0.5, 0.25, 0.25]
 
@@ -66,7 +68,7 @@ def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) ->
 def test_the_size_of_a_stage_that_is_not_there_is_refused(settings: Settings, name: str) -> None:
     args = AppArgs.model_validate({name: {"num_replicas": 2}})
     with pytest.raises(SettingsInvalid, match="stage_c, stage_b, stage_a"):
-        build_with(settings, args)
+        build_with(settings, args, STABLE_CASCADE)
 
 
 def test_a_mistyped_argument_is_refused() -> None:

@@ -9,6 +9,7 @@ import torch
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR, ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning.latent_encoder import LatentEncoder
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline, PictureResult
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.previews import load_previewer
@@ -25,7 +26,7 @@ SCENES = held_out_scenes("semantic test", 6)
 
 @pytest.fixture(scope="module")
 def pipeline() -> CascadePipeline:
-    return CascadePipeline.load(open_checkpoint(ModelSource()), Placement("cpu"))
+    return CascadePipeline.load(open_checkpoint(ModelSource()), Placement("cpu"), STABLE_CASCADE)
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,16 @@ from typing import Any
 
 from serve.gateway.dependencies import Services
 
-_GIVEN = ("settings", "database", "blobs", "checkpoint", "jobs", "moderator", "knows_clients")
+_GIVEN = (
+    "settings",
+    "database",
+    "blobs",
+    "checkpoint",
+    "jobs",
+    "moderator",
+    "family",
+    "knows_clients",
+)
 
 
 def changed(services: Services, **changes: Any) -> Services:

@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.request import GenerationRequest
@@ -194,6 +195,7 @@ def services(
         checkpoint=checkpoint,
         jobs=fake_jobs,
         moderator=moderator,
+        family=STABLE_CASCADE,
         keep_alive_s=KEEP_ALIVE_S,
     )
 

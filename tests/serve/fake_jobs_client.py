@@ -10,6 +10,8 @@ import numpy as np
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import CascadeError
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
@@ -28,6 +30,7 @@ def plan(
     request: GenerationRequest,
     client_state: dict[str, Any] | None,
     owner: JobOwner,
+    family: Family = STABLE_CASCADE,
 ) -> NewJob:
     job_id = identity.job_id
     images = tuple(
@@ -40,7 +43,7 @@ def plan(
         )
         for index in range(request.n)
     )
-    return NewJob(identity, request, client_state, owner, images)
+    return NewJob(identity, request, client_state, owner, images, family)
 
 
 class FakeJobsClient:

@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, Refusal
 from serve.moderation.blocklist import Blocklist
@@ -219,11 +220,11 @@ def test_the_blocklist_is_asked_before_the_checker(
     settings = Settings(
         data_dir=tmp_path, blocklist=str(path), checker="tests.serve.checkers:ByUser"
     )
-    assert [type(checker) for checker in load_checkers(settings, checkpoint)] == [
+    assert [type(checker) for checker in load_checkers(settings, checkpoint, STABLE_CASCADE)] == [
         Blocklist,
         ByUser,
     ]
-    assert load_checkers(Settings(data_dir=tmp_path), checkpoint) == []
+    assert load_checkers(Settings(data_dir=tmp_path), checkpoint, STABLE_CASCADE) == []
 
 
 @pytest.mark.parametrize(
@@ -241,7 +242,7 @@ def test_a_checker_that_cannot_be_had_is_a_wrong_setting(
     tmp_path: Path, checkpoint: Checkpoint, changes: dict[str, str], words: str
 ) -> None:
     with pytest.raises(SettingsInvalid, match=words):
-        load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint)
+        load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint, STABLE_CASCADE)
 
 
 def test_a_checker_of_previews_needs_a_family_with_an_output_to_preview(
@@ -258,5 +259,5 @@ def test_a_checker_may_look_at_previews_of_a_model_that_has_them(
 ) -> None:
     settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
     with_previewer = replace(checkpoint, previewer=tmp_path / "preview.json")
-    moderator = Moderator(load_checkers(settings, with_previewer), Refusals())
+    moderator = Moderator(load_checkers(settings, with_previewer, STABLE_CASCADE), Refusals())
     assert moderator.sees_previews

@@ -37,7 +37,7 @@ _OWN_CLUSTERS = (
     "tests/ray/test_proxies.py::TestHAProxy",
     "tests/ray/test_rayservice.py",
     "tests/ray/test_start.py",
-    "tests/cli/test_demo.py",
+    "tests/serve/cli/test_demo.py",
 )
 
 

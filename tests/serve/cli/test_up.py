@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cascade import Cascade
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
 
 _PROGRAM = """
 import sys, threading

@@ -24,8 +24,8 @@ from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from tests.cascade_core.test_printable import STEERING
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cascade import Cascade
+from tests.serve.cli.cascade import Cascade
 
 
 @pytest.mark.ray

@@ -19,7 +19,7 @@ from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from tests.cli.cascade import Cascade
+from tests.serve.cli.cascade import Cascade
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 

@@ -14,9 +14,9 @@ from serve.settings import Settings
 from serve.storage.database import Database
 from serve.storage.schema.tables import api_keys
 from tests.cascade_core.test_printable import STEERING
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 EVIL = "a\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e\u2066\u200f\u061c\rb é 👩\u200d🎨"
 

@@ -8,7 +8,7 @@ import pytest
 
 from serve.cli.backup import print_report
 from serve.maintenance.backup import BackupReport
-from tests.cli.cascade import Cascade
+from tests.serve.cli.cascade import Cascade
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,9 @@ import pytest
 
 from serve.cli.output import own_command
 from serve.cli.suggestions import suggestions
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 _HEAVY = ("torch", "ray", "diffusers", "transformers")
 

@@ -20,8 +20,8 @@ from serve.local import open_files
 from serve.local.private_files import is_private
 from serve.local.ray_access import make_token
 from serve.settings import Settings
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
-from tests.cli.cascade import Cascade
+from tests.serve.cli.cascade import Cascade
 
 _FAST = ("--steps", "2", "--decoder-steps", "1")
 

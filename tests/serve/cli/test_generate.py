@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 
 def test_generate_saves_every_picture_and_prints_ids_seeds_and_seconds(

@@ -15,9 +15,9 @@ from cascade_core.errors import NotReady, SettingsInvalid
 from serve.cli.port_checks import check_port
 from serve.local.start_marker import announced, is_starting
 from serve.settings import Settings, load_settings
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
 from tests.ray.client import free_port
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 _DEAD = "127.0.0.1:9"
 

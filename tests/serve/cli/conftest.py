@@ -11,9 +11,9 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService, build_app
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService, build_app
 
 
 @pytest.fixture

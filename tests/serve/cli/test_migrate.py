@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from serve.storage.database import Database
-from tests.cli.cascade import Cascade
+from tests.serve.cli.cascade import Cascade
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from serve.gateway.auth.signed_links import Link, ShareLinks
 from serve.settings import Settings, load_settings
 from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
-from tests.cli.cascade import Cascade
-from tests.cli.scripted_server import ScriptedService
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
 
 NOWHERE = Cascade("http://127.0.0.1:1")
 

@@ -6,7 +6,7 @@ import pytest
 
 from serve.cli.client import ServiceClient, Unreachable
 from serve.cli.follow import follow
-from tests.cli.scripted_server import ScriptedService
+from tests.serve.cli.scripted_server import ScriptedService
 
 
 class _Recorder:

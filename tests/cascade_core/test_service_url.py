@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cascade_core.errors import SettingsInvalid
-from cascade_core.service_url import checked_url, http_url, proxy_of, without_user
+from cascade_core.service_url import checked_url, http_url, is_loopback, proxy_of, without_user
 
 HERE = [
     "http://127.0.0.1:8000",
@@ -85,3 +85,23 @@ def test_the_proxy_to_another_machine_is_named_without_its_password(
 
 def test_a_password_in_an_address_is_not_shown() -> None:
     assert without_user("http://ann:geheim@[::1]:8000/x") == "http://[::1]:8000/x"
+
+
+@pytest.mark.parametrize(
+    ("host", "is_here"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.9.1", True),
+        ("::1", True),
+        ("::ffff:127.0.0.1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("::", False),
+        ("192.168.1.4", False),
+        ("::ffff:192.168.1.4", False),
+        ("localhost.evil.example", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_this_machine_and_nothing_else(host: str, is_here: bool) -> None:
+    assert is_loopback(host) is is_here

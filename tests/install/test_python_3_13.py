@@ -25,6 +25,7 @@ TESTS = (
     "tests/cascade_core/test_wire.py",
     "tests/cascade_core/test_word_filter.py",
     "tests/serve/storage/test_database.py",
+    "tests/serve/storage/test_job_store.py",
     "tests/serve/maintenance/test_hostile_archive.py",
     "tests/serve/test_settings.py",
     "tests/serve/jobs/test_workflow.py",

@@ -67,7 +67,7 @@ def cluster(overlay: str, instead: dict[str, str]) -> Iterator[Cluster]:
     command = [sys.executable, "-m", "tests.ray.rayservice_cluster", overlay, json.dumps(instead)]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     variables = os.environ | {
-        # As KubeRay sets them for `authOptions`, which test_operations.py looks for.
+        # As KubeRay sets them for `authOptions`, which test_pods.py looks for.
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": TOKEN,
         # A node is gone after five checks that failed; by default these are 3 s apart.

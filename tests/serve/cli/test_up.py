@@ -120,3 +120,15 @@ def test_a_taken_port_is_named_before_anything_is_started(
     assert f"127.0.0.1:{port}" in result.stderr
     assert "CASCADE_HTTP_PORT" in result.stderr
     assert result.stdout == ""
+
+
+def test_up_refuses_at_once_where_rays_token_is_turned_off(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("RAY_AUTH_MODE", "disabled")
+    before = os.umask(0o022)
+    result = cascade("up")
+    os.umask(before)
+    assert result.exit_code == 2
+    assert "unset it" in result.stderr
+    assert result.stdout == ""

@@ -7,7 +7,7 @@ import io
 import resource
 import socket
 import struct
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Iterator
 from typing import Any
 
 import httpx
@@ -21,6 +21,7 @@ from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.waiting import until
 
 STREAMS = 1000
 SMALL_BUFFER_BYTES = 4096
@@ -57,12 +58,6 @@ async def send(client: httpx.AsyncClient, text: str) -> Connection:
 def stream_request(job_id: str, headers: dict[str, str] | None = None) -> str:
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
     return f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HANG_S):
-        while not is_so():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
 
 
 async def soon(awaitable: Awaitable[Any]) -> Any:

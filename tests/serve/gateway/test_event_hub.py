@@ -1,197 +1,19 @@
+"""Streams of events: nothing is lost, whether they start late, are slow, or lose the database."""
+
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
-from typing import Any
+from collections.abc import Callable
 
-import httpx
-import httpx_sse
 import pytest
-from fastapi import FastAPI
 
 from serve.gateway.event_hub import EventHub
-from serve.gateway.sse import event_body
 from serve.storage.database import Database
-from serve.storage.records import EventRow, NewJob, utc_now
+from serve.storage.records import EventRow, NewJob
 from tests.limits import HANG_S
-from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-
-
-async def create(client: httpx.AsyncClient, **body: Any) -> str:
-    answer = await client.post("/v1/jobs", json={"prompt": "a red circle"} | body)
-    job_id: str = answer.json()["id"]
-    return job_id
-
-
-def hub_of(app: FastAPI) -> EventHub:
-    hub: EventHub = app.state.services.event_hub
-    return hub
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HANG_S):
-        while not condition():  # noqa: ASYNC110 - what is awaited has no event of its own
-            await asyncio.sleep(0.01)
-
-
-async def read(
-    client: httpx.AsyncClient, job_id: str, last_event_id: str = ""
-) -> AsyncIterator[httpx_sse.ServerSentEvent]:
-    headers = {"last-event-id": last_event_id} if last_event_id else {}
-    path = f"/v1/jobs/{job_id}/events"
-    async with httpx_sse.aconnect_sse(client, "GET", path, headers=headers) as source:
-        async for event in source.aiter_sse():
-            yield event
-
-
-async def test_a_stream_tells_the_whole_job_in_order_and_ends(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client, n=2, client_state={"a": "\u2028\n"})
-    seen: list[httpx_sse.ServerSentEvent] = []
-    async for event in read(live_client, job_id):
-        if not seen:  # the rest happens while the stream is open
-            task = asyncio.create_task(fake_jobs.run(job_id))
-        seen.append(event)
-    await task
-    assert [event.event for event in seen] == [
-        "queued",
-        "progress",
-        "image",
-        "progress",
-        "image",
-        "succeeded",
-    ]
-    assert json.loads(seen[0].data) == {"position": 0, "eta_s": None}
-    assert json.loads(seen[1].data) == {
-        "stage": "c",
-        "step": 5,
-        "steps": 12,
-        "index": 0,
-        "preview_url": f"/v1/jobs/{job_id}/previews/0-c-5.webp",
-    }
-    image = json.loads(seen[4].data)
-    assert image["index"] == 1
-    assert (await live_client.get(image["url"])).status_code == 200
-    job = (await live_client.get(f"/v1/jobs/{job_id}")).json()
-    del job["client_state"]  # what a client may take away later is in no event
-    assert json.loads(seen[5].data) == {"job": job}
-    ids = [int(event.id) for event in seen]
-    assert ids == sorted(set(ids))
-
-
-@pytest.mark.parametrize("state", ["failed", "cancelled"])
-async def test_a_stream_ends_with_the_way_the_job_ended(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, state: Any
-) -> None:
-    job_id = await create(live_client)
-    fake_jobs.finish(job_id, state)
-    assert [event.event async for event in read(live_client, job_id)] == ["queued", state]
-
-
-async def test_a_stream_that_starts_after_the_end_tells_everything(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client)
-    await fake_jobs.run(job_id)
-    seen = [event.event async for event in read(live_client, job_id)]
-    assert seen == ["queued", "progress", "image", "succeeded"]
-
-
-async def test_a_broken_stream_resumes_where_it_broke(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client)
-    await fake_jobs.make_image(job_id)
-    async with aclosing(read(live_client, job_id)) as events:  # type: ignore[type-var]
-        first = [await anext(events), await anext(events)]
-    fake_jobs.finish(job_id, "succeeded")
-    rest = [event async for event in read(live_client, job_id, first[-1].id)]
-    assert [event.event for event in first + rest] == ["queued", "progress", "image", "succeeded"]
-
-
-async def test_resuming_after_the_last_event_tells_the_client_to_stop(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client)
-    await fake_jobs.run(job_id)
-    last = [event async for event in read(live_client, job_id)][-1]
-    headers = {"last-event-id": last.id}
-    answer = await live_client.get(f"/v1/jobs/{job_id}/events", headers=headers)
-    assert answer.status_code == 204
-
-
-@pytest.mark.parametrize("last_event_id", ["x", "-1", "1.5", "9" * 19, "1; DROP TABLE"])
-async def test_an_event_id_that_is_none_is_400(
-    client: httpx.AsyncClient, last_event_id: str
-) -> None:
-    job_id = await create(client)
-    headers = {"last-event-id": last_event_id}
-    answer = await client.get(f"/v1/jobs/{job_id}/events", headers=headers)
-    assert answer.status_code == 400
-    assert answer.json()["error"]["field"] == "Last-Event-ID"
-
-
-async def until_pinged(client: httpx.AsyncClient, job_id: str) -> None:
-    """Return after one keep-alive comment on a stream of its own."""
-    async with client.stream("GET", f"/v1/jobs/{job_id}/events") as answer:
-        async for line in answer.aiter_lines():
-            if line.startswith(":"):
-                return
-
-
-async def test_an_idle_stream_is_kept_alive_by_comments(live_client: httpx.AsyncClient) -> None:
-    job_id = await create(live_client)
-    async with asyncio.timeout(HANG_S):
-        await until_pinged(live_client, job_id)
-
-
-async def test_keeping_alive_is_no_event_for_the_client(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client)
-    seen = []
-    async for event in read(live_client, job_id):
-        seen.append(event.event)
-        if seen == ["queued"]:
-            await until_pinged(live_client, job_id)
-            await until_pinged(live_client, job_id)
-            fake_jobs.finish(job_id, "cancelled")
-    assert seen == ["queued", "cancelled"]
-
-
-async def test_a_client_that_leaves_is_forgotten_and_its_job_goes_on(
-    live_client: httpx.AsyncClient, app: FastAPI, fake_jobs: FakeJobsClient
-) -> None:
-    job_id = await create(live_client)
-    async with aclosing(read(live_client, job_id)) as events:  # type: ignore[type-var]
-        await anext(events)
-        assert hub_of(app).open_streams == 1
-    await until(lambda: hub_of(app).open_streams == 0)
-    assert (await live_client.get(f"/v1/jobs/{job_id}")).json()["state"] == "queued"
-    await until(lambda: hub_of(app)._poller is None)
-
-
-async def test_many_clients_see_the_same_stream(
-    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, app: FastAPI
-) -> None:
-    job_ids = [await create(live_client) for _ in range(3)]
-
-    async def collect(job_id: str) -> list[str]:
-        return [event.id async for event in read(live_client, job_id)]
-
-    tasks = [asyncio.create_task(collect(job_id)) for job_id in job_ids * 3]
-    await until(lambda: hub_of(app).open_streams == 9)
-    for job_id in job_ids:
-        await fake_jobs.run(job_id)
-    seen = await asyncio.gather(*tasks)
-    assert seen[:3] == seen[3:6] == seen[6:]
-    assert [len(ids) for ids in seen[:3]] == [4, 4, 4]
-    assert hub_of(app).open_streams == 0
 
 
 async def follow(hub: EventHub, job_id: str, after_id: int = 0) -> list[EventRow]:
@@ -263,22 +85,3 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     async with asyncio.timeout(HANG_S):
         assert [event.type async for event in stream] == ["succeeded"]
     await hub.close()
-
-
-@pytest.mark.parametrize(
-    ("event_type", "data", "body"),
-    [
-        ("queued", {"position": 0}, {"position": 0}),
-        ("progress", {"step": 1}, {"step": 1}),
-        (
-            "progress",
-            {"step": 1, "preview": "0-c-1.webp"},
-            {"step": 1, "preview_url": "/v1/jobs/J1/previews/0-c-1.webp"},
-        ),
-        ("image", {"id": "I1"}, {"id": "I1", "url": "/v1/images/I1"}),
-    ],
-)
-def test_clients_get_urls_that_the_stored_events_do_not_hold(
-    event_type: str, data: dict[str, Any], body: dict[str, Any]
-) -> None:
-    assert event_body(EventRow(1, "J1", event_type, data, utc_now())) == body

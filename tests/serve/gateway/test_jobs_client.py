@@ -7,16 +7,10 @@ import pytest
 from cascade_core.errors import RateLimited
 from serve.gateway.jobs_client import HOLD_S, RejectionCache
 from serve.storage.records import JobOwner
+from tests.serve.clock import Clock
 
 ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
 FULL = RateLimited("50 jobs are open", retry_after_s=7.0)
-
-
-class Clock:
-    now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

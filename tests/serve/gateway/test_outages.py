@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from ray.exceptions import (
 )
 from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError
+from sqlalchemy.exc import OperationalError
 
 from cascade_core.errors import (
     CannotBeServed,
@@ -36,7 +38,9 @@ from serve.gateway.readiness import Readiness
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.schema.tables import metadata
+from tests.serve.api_calls import code
 from tests.serve.attacker import body_for, in_our_form, make_things, routes
+from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
 
@@ -224,3 +228,34 @@ async def test_every_503_says_when_to_come_back(
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert answer.headers["x-should-retry"] == ("true" if error.retryable else "false")
+
+
+def raising(database: Database, error: Exception) -> Callable[..., None]:
+    """Return what fails with a driver's error, as the database passes it on."""
+
+    def fail(*_: object) -> None:
+        with database.translated():
+            raise error
+
+    return fail
+
+
+async def test_only_the_operator_is_told_what_the_disk_said(
+    client: httpx.AsyncClient,
+    database: Database,
+    bearer: Bearer,
+    records: list[dict[str, Any]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    root, reader = bearer("admin"), bearer("read")
+    full = sqlite3.OperationalError("database or disk is full")
+    failing = OperationalError("INSERT", {}, full)
+    monkeypatch.setattr(database, "probe", raising(database, failing))
+    monkeypatch.setattr(database.jobs, "get", raising(database, failing))
+    stranger = (await client.get("/readyz")).text
+    told = (await client.get("/readyz", headers=root)).json()
+    answer = await client.get("/v1/jobs/01J0000000000000000000000X", headers=reader)
+    assert (answer.status_code, code(answer)) == (503, "not_ready")
+    assert "disk is full" not in stranger + answer.text
+    assert "disk is full" in told["checks"]["database"]
+    assert any("disk is full" in record["message"] for record in records)

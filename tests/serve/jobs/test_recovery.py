@@ -21,7 +21,8 @@ from serve.storage.database import Database
 from serve.storage.leases import EXPIRES_AFTER, RENEW_EVERY_S, LeaseStore
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import jobs, leases
-from tests.serve.storage.test_leases import Clock, renew_for
+from tests.serve.clock import Clock
+from tests.serve.storage.test_leases import renew_for
 
 JobMaker = Callable[..., NewJob]
 

@@ -9,17 +9,9 @@ import pytest
 from cascade_core.errors import CannotBeServed, OutOfMemory
 from cascade_core.request import GenerationRequest
 from serve.jobs.size_limits import FORGET_AFTER_S, SizeLimits
+from tests.serve.clock import Clock
 
 MakeRequest = Callable[..., GenerationRequest]
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

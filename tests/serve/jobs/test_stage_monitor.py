@@ -23,17 +23,9 @@ from serve.jobs.stage_monitor import (
     has_replicas,
     width,
 )
+from tests.serve.clock import Clock
 
 FAILED = DeploymentStatusTrigger.REPLICA_STARTUP_FAILED
-
-
-class Clock:
-    """Stands still until it is moved."""
-
-    now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from serve.storage.database import Database
 from serve.storage.records import NewJob, utc_now
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
-from tests.serve.storage.test_images import latent_row
+from tests.serve.storage.test_image_store import latent_row
 
 JobMaker = Callable[..., NewJob]
 Round = Callable[..., Any]

@@ -6,12 +6,13 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from sqlalchemy import make_url, text
+from sqlalchemy import make_url, text, update
 
 from cascade_core.errors import NotReady
 from serve.storage import connections
@@ -20,6 +21,7 @@ from serve.storage.events import lock_events
 from serve.storage.postgresql import BoundedConnection
 from serve.storage.records import NewJob
 from serve.storage.schema import upgrade as schema
+from serve.storage.schema.tables import jobs
 
 JobMaker = Callable[..., NewJob]
 
@@ -253,3 +255,19 @@ def test_a_path_that_looks_like_a_uri_can_be_opened(
     database.create_tables()
     database.close()
     assert (tmp_path / "file:data" / "cascade.db").exists()
+
+
+def test_writers_of_one_process_wait_in_line_however_long_it_takes(
+    new_database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "SQLITE_BUSY_TIMEOUT_MS", 0)
+    database = Database(new_database_url("sqlite"))
+    database.create_tables()
+    with ThreadPoolExecutor(1) as thread:
+        with database.writing() as connection:
+            connection.execute(update(jobs).values(stage="c"))
+            waiting = thread.submit(database.jobs.start, "nothing")
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=0.2)
+        assert waiting.result() is False
+    database.close()

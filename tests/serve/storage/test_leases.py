@@ -13,16 +13,9 @@ from serve.storage.database import Database
 from serve.storage.leases import EXPIRES_AFTER, RENEW_EVERY_S, LeaseStore
 from serve.storage.records import utc_now
 from serve.storage.schema import tables
+from tests.serve.clock import Clock
 
 EXPIRES_S = EXPIRES_AFTER.total_seconds()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now_s = 1000.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -1,4 +1,4 @@
-"""Small values kept by name, and the route that tells how busy the service is."""
+"""Small values kept by name, and the routes to them, on both databases."""
 
 from __future__ import annotations
 
@@ -9,12 +9,10 @@ from threading import Barrier
 import httpx
 import pytest
 
-from cascade_core.errors import Internal, NotReady
 from serve.storage import preferences
 from serve.storage.database import Database
 from serve.storage.records import JobOwner
 from tests.serve.conftest import Bearer
-from tests.serve.fake_jobs_client import FakeJobsClient
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -71,21 +69,3 @@ def test_values_put_under_a_new_name_at_the_same_time_are_all_taken(database: Da
         list(threads.map(put, range(4)))
     values = [preferences_.get(owner, f"name{name}") or {} for name in range(20)]
     assert all(value["by"] in range(4) for value in values)
-
-
-async def test_the_status_counts_open_jobs_and_how_others_ended(
-    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
-) -> None:
-    ids = [(await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"] for _ in range(5)]
-    await fake_jobs.run(ids[0])
-    fake_jobs.finish(ids[1], "failed", Internal("x"))
-    fake_jobs.finish(ids[2], "cancelled")
-    await fake_jobs.make_image(ids[3])
-    assert (await client.get("/v1/status")).json() == {
-        "replicas": {"StageC": 1, "Jobs": 1},
-        "queued": 1,
-        "running": 1,
-        "last_hour": {"succeeded": 1, "failed": 1, "cancelled": 1},
-    }
-    fake_jobs.error = NotReady("away")
-    assert (await client.get("/v1/status")).json()["replicas"] is None

@@ -10,7 +10,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from cascade_core.errors import Forbidden, RateLimited
+from cascade_core.errors import Forbidden
 from cascade_core.images.image_files import read_info
 from serve.gateway import limits
 from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
@@ -240,21 +240,6 @@ async def test_shared_pictures_have_a_budget_of_their_own(
     assert int(answers[3].headers["retry-after"]) > 0
     assert words in answers[3].json()["error"]["message"]
     assert (await client.get(f"/v1/images/{image_id}", headers=ann)).status_code == 200
-
-
-def test_one_network_is_one_client_and_behind_a_proxy_only_pictures_are_counted(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(limits, "SHARED_PER_CLIENT", 1)
-    limiter = limits.SharedImageLimiter(knows_clients=True)
-    limiter.take("I", "2001:db8::1")
-    with pytest.raises(RateLimited):
-        limiter.take("I", "2001:db8::2")
-    limiter.take("I", "2001:db8:0:1::1")
-    limiter.take("I", "192.0.2.1")
-    behind = limits.SharedImageLimiter(knows_clients=False)
-    for _ in range(5):
-        behind.take("I", "10.0.0.1")
 
 
 async def test_a_deleted_image_is_gone_for_its_links_too(

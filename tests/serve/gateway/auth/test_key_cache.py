@@ -1,24 +1,19 @@
-"""A database that is away: which keys are taken meanwhile, and which caller reads what it said."""
+"""The keys in memory: how often they are read, and which are taken while the database is away."""
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable
+from datetime import UTC, datetime
 from threading import Event
-from typing import Any
 
-import httpx
 import pytest
 from sqlalchemy import text
-from sqlalchemy.exc import OperationalError
 
 from cascade_core.errors import NotReady
-from serve.gateway.auth.key_cache import CACHE_S, GRACE_S, KeyCache
+from serve.gateway.auth.key_cache import CACHE_S, GRACE_S, TOUCH_EVERY_S, KeyCache
 from serve.storage.credentials import ApiKey, KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
-from tests.serve.conftest import Bearer
-from tests.serve.gateway.auth.test_access import Clock, code
+from tests.serve.clock import Clock
 
 
 async def test_known_keys_are_taken_for_a_while_when_the_database_does_not_answer(
@@ -65,32 +60,23 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
     assert key.id in await key_cache.keys()
 
 
-def raising(database: Database, error: Exception) -> Callable[..., None]:
-    """Return what fails with a driver's error, as the database passes it on."""
-
-    def fail(*_: object) -> None:
-        with database.translated():
-            raise error
-
-    return fail
-
-
-async def test_only_the_operator_is_told_what_the_disk_said(
-    client: httpx.AsyncClient,
-    database: Database,
-    bearer: Bearer,
-    records: list[dict[str, Any]],
-    monkeypatch: pytest.MonkeyPatch,
+async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
+    keys: KeyStore, database: Database
 ) -> None:
-    root, reader = bearer("admin"), bearer("read")
-    full = sqlite3.OperationalError("database or disk is full")
-    failing = OperationalError("INSERT", {}, full)
-    monkeypatch.setattr(database, "probe", raising(database, failing))
-    monkeypatch.setattr(database.jobs, "get", raising(database, failing))
-    stranger = (await client.get("/readyz")).text
-    told = (await client.get("/readyz", headers=root)).json()
-    answer = await client.get("/v1/jobs/01J0000000000000000000000X", headers=reader)
-    assert (answer.status_code, code(answer)) == (503, "not_ready")
-    assert "disk is full" not in stranger + answer.text
-    assert "disk is full" in told["checks"]["database"]
-    assert any("disk is full" in record["message"] for record in records)
+    clock = Clock()
+    key_cache = KeyCache(database, clock)
+    assert await key_cache.keys() == {}
+    key, _ = keys.create("ann", ["read"])
+    assert await key_cache.keys() == {}
+    clock.now_s += 2
+    assert [*await key_cache.keys()] == [key.id]
+    before = datetime.now(UTC)
+    await key_cache.touch(key.id)
+    first = keys.get(key.id).last_used_at
+    assert first is not None
+    assert first >= before
+    await key_cache.touch(key.id)
+    assert keys.get(key.id).last_used_at == first
+    clock.now_s += TOUCH_EVERY_S
+    await key_cache.touch(key.id)
+    assert keys.get(key.id).last_used_at != first

@@ -29,8 +29,9 @@ from tests.limits import HANG_S
 from tests.serve.attacker import in_our_form
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
-from tests.serve.gateway.test_disconnect import ended, until
 from tests.serve.gateway.test_outages import lose_blobs
+from tests.serve.gateway.test_waiting_clients import ended
+from tests.serve.waiting import until
 
 
 @pytest.fixture(autouse=True)

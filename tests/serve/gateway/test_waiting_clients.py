@@ -17,17 +17,12 @@ from serve.gateway.waiting_clients import AcceptedJob, WaitingClients
 from serve.storage.records import JobIdentity, JobOwner
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.waiting import until
 
 
 async def leave(task: asyncio.Task[Any]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(is_so: Callable[[], bool]) -> None:
-    async with asyncio.timeout(HANG_S):
-        while not is_so():  # noqa: ASYNC110 - what is awaited has no event of its own
-            await asyncio.sleep(0.01)
 
 
 async def ended(fake_jobs: FakeJobsClient, job_id: str) -> str:

@@ -1,0 +1,68 @@
+"""Questions about many jobs, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import httpx
+import pytest
+
+from cascade_core.errors import Internal, NotReady
+from serve.storage.database import Database
+from serve.storage.records import NewJob
+from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.recorded_jobs import add
+
+JobMaker = Callable[..., NewJob]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+async def test_the_status_counts_open_jobs_and_how_others_ended(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    ids = [(await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"] for _ in range(5)]
+    await fake_jobs.run(ids[0])
+    fake_jobs.finish(ids[1], "failed", Internal("x"))
+    fake_jobs.finish(ids[2], "cancelled")
+    await fake_jobs.make_image(ids[3])
+    assert (await client.get("/v1/status")).json() == {
+        "replicas": {"StageC": 1, "Jobs": 1},
+        "queued": 1,
+        "running": 1,
+        "last_hour": {"succeeded": 1, "failed": 1, "cancelled": 1},
+    }
+    fake_jobs.error = NotReady("away")
+    assert (await client.get("/v1/status")).json()["replicas"] is None
+
+
+def test_a_job_is_open_until_it_ends(database: Database, make_job: JobMaker) -> None:
+    job_id = add(database, make_job())
+    assert database.jobs.is_open(job_id)
+    database.jobs.finish(job_id, "cancelled")
+    assert not database.jobs.is_open(job_id)
+    assert not database.jobs.is_open("unknown")
+
+
+def test_jobs_are_listed_newest_first_page_by_page(database: Database, make_job: JobMaker) -> None:
+    ids = [add(database, make_job()) for _ in range(5)]
+    first, cursor = database.jobs.page(limit=2)
+    second, cursor = database.jobs.page(limit=2, cursor=cursor)
+    third, end = database.jobs.page(limit=2, cursor=cursor)
+    assert [job.id for job in first + second + third] == ids[::-1]
+    assert end is None
+    assert [job.position for job in first] == [4, 3]
+
+
+def test_jobs_are_listed_by_state_and_user(database: Database, make_job: JobMaker) -> None:
+    mine = add(database, make_job(user="ann"))
+    add(database, make_job(user="bob"))
+    done = add(database, make_job(user="ann"))
+    database.jobs.finish(done, "succeeded")
+    assert [job.id for job in database.jobs.page(user="ann")[0]] == [done, mine]
+    assert [job.id for job in database.jobs.page("succeeded", "ann")[0]] == [done]
+    assert database.jobs.page("failed") == ([], None)
+    assert len(database.jobs.open_ids()) == 2

@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     max_open_per_user: Annotated[int, Field(ge=0, le=MAX_PAGE)] = 4
     """Most open jobs of one person; 0: no limit."""
     grace_s: Annotated[float, Field(ge=0, le=600)] = 10.0
-    """Seconds in which live messages are brought to rest after SIGTERM."""
+    """Seconds for the last edits of live messages after SIGTERM."""
     log_format: Literal["text", "json"] = "text"
     """`json` for machines."""
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"

@@ -78,7 +78,7 @@ def is_loopback(host: str) -> bool:
 def proxy_of(url: str) -> str:
     """Return which proxy of the environment leads to a service, without a password; empty: none.
 
-    None leads to this machine's own addresses: elsewhere they mean another machine.
+    This machine's own addresses use no proxy: there they would mean the proxy's machine.
     """
     parts = urlsplit(url)
     host = parts.hostname or ""

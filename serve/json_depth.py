@@ -9,7 +9,7 @@ MAX_DEPTH: Final = 64
 
 
 def is_too_deep(value: Any) -> bool:
-    """Return True if lists and objects stand in each other more than ``MAX_DEPTH`` deep."""
+    """Return True if lists and objects are nested more than ``MAX_DEPTH`` deep."""
     level = [value]
     for _ in range(MAX_DEPTH):
         level = [inner for item in level for inner in _inside(item)]

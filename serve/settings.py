@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     @field_validator("hour_price", mode="before")
     @classmethod
     def _prices_of_the_family(cls, value: object) -> object:
-        """Leave out what is no stage's price: such a variable has no effect."""
+        """Leave out prices of unknown stages, so that such a variable has no effect."""
         prices = value if isinstance(value, dict) else {}
         return {stage: prices[stage] for stage in SERVED_FAMILY.names if stage in prices}
 

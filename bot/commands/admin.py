@@ -67,7 +67,7 @@ class Admin(
     @app_commands.describe(
         images="Pictures at a time",
         steps="Steps at most",
-        under_way="Jobs under way per person; 0: no limit",
+        under_way="Jobs in progress per person; 0: no limit",
     )
     async def limits(
         self,

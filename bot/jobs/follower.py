@@ -136,7 +136,7 @@ class JobFollower:
         self._metrics.live_jobs.set(len(self._tasks))
 
     async def _follow_until_delivered(self, job: Job, target: DeliveryTarget) -> None:
-        """Follow a job until its outcome is delivered; after a stop the next start goes on."""
+        """Follow a job until its outcome is delivered; after a stop, the next start continues."""
         with referenced(job.id):
             for failures in count():
                 try:

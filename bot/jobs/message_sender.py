@@ -1,4 +1,4 @@
-"""Edits and sends messages in Discord, and tells what Discord's answers mean for a delivery."""
+"""Edits and sends messages in Discord, and classifies Discord's answers."""
 
 from __future__ import annotations
 

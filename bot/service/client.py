@@ -219,7 +219,7 @@ class CascadeClient:
         return ServiceStatus.from_json(await self._json("GET", "/v1/status"))
 
     async def check(self) -> None:
-        """Return if the service would run a job now.
+        """Check that the service would run a job now.
 
         Raises:
             NotReady: it would not; the message says what is missing.

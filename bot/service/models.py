@@ -177,7 +177,7 @@ class ModelInfo:
         multiple_of, min_side, max_side: allowed sides in pixels.
         suggestions: prompts that suit the model.
         steps: default steps of the composition.
-        stages: in order; empty if the service is older and tells none.
+        stages: in order; empty if an older service lists none.
     """
 
     id: str

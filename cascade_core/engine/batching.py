@@ -32,9 +32,9 @@ CandidateT = TypeVar("CandidateT", bound=Candidate)
 def choose_rows(rows: Sequence[CandidateT], max_rows: int) -> list[CandidateT]:
     """Return the rows of the next step: one bucket, at most ``max_rows``, none if there are none.
 
-    The row that has waited longest for a turn decides the bucket; older rows come first. No row
-    starves, however many rows of other buckets keep coming: a new row starts with the turn of its
-    admission, behind all rows that were there before.
+    The row that has waited longest for a step decides the bucket; older rows come first. No row
+    starves, however many rows of other buckets arrive: a new row counts from the step of its
+    admission, so all earlier rows come before it.
     """
     if not rows:
         return []

@@ -10,8 +10,8 @@ PROBE_AFTER_TURNS: Final = 256
 """Steps after which a bucket gets its full batch again: memory may have become free, and a failed
 probe costs only one step in this many."""
 RESTART_AFTER: Final = 2
-"""A new process is needed after one row alone did not fit so often in a row, in a bucket where one
-has fitted before."""
+"""The process needs a restart after a single row failed so often in succession, in a bucket where
+one row fitted before."""
 REFUSE_S: Final = 5.0
 """How long a process refuses rows of a bucket of which one alone did not fit: they go to another
 replica if there is one, and otherwise memory has time to become free."""

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageInfo:
-    """What ``GET /v1/models`` tells of a stage.
+    """A stage as ``GET /v1/models`` describes it.
 
     Attributes:
         name: as in metrics, events and settings; lower-case letters and digits.

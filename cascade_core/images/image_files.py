@@ -161,7 +161,7 @@ def convert_image(
 
 
 def parameters_text(info: ImageInfo) -> str:
-    """Return the text that AUTOMATIC1111's web UI and its relatives read from image files.
+    """Return the text that AUTOMATIC1111's web UI and its forks read from image files.
 
     Source: ``create_infotext`` in modules/processing.py of stable-diffusion-webui 1.10.
     """

@@ -95,13 +95,13 @@ class ServiceClient:
         if not _KEY.fullmatch(key):
             raise CliError("CASCADE_API_KEY is not an API key", remedy="copy it again, whole")
         headers = {"authorization": f"Bearer {key}"} if key else {}
-        # A transport of its own asks no proxy.
+        # httpx uses no proxy for a transport that is given to it.
         transport = None if self._proxy else httpx.HTTPTransport()
         try:
             self._http = httpx.Client(
                 base_url=address, headers=headers, timeout=_TIMEOUT_S, transport=transport
             )
-        except ImportError as error:  # of httpx' part for SOCKS
+        except ImportError as error:  # httpx's SOCKS support is not installed
             raise CliError(f"{self._proxy}: {NO_SOCKS}", remedy=SOCKS_REMEDY) from error
         except (httpx.InvalidURL, ValueError) as error:
             about = f"the proxy {self._proxy}" if self._proxy else self.url
@@ -158,7 +158,7 @@ class ServiceClient:
         return self._json("GET", "/v1/models")
 
     def stages(self) -> tuple[StageInfo, ...]:
-        """Return the stages of the loaded model; none if the service is older and tells none."""
+        """Return the stages of the loaded model; empty if an older service lists none."""
         return stages_of(self.models()["data"][0])
 
     def status(self) -> dict[str, Any]:

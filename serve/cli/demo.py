@@ -75,13 +75,13 @@ def _run(client: ServiceClient, body: dict[str, object], home: Path) -> dict[str
 def _server(url: str, home: Path) -> Iterator[None]:
     """Run ``cascade up`` in a process of its own, its output in a log file."""
     log = home / "server.log"
-    # None of the user's own settings: the demo must not write into their database.
+    # Without the user's own settings: the demo must not write into the user's database.
     inherited = {name: value for name, value in os.environ.items() if not _is_setting(name)}
     chosen = {
         "CASCADE_HTTP_HOST": "127.0.0.1",
         "CASCADE_HTTP_PORT": url.rpartition(":")[2],
         "CASCADE_DATA_DIR": str(home.absolute() / "data"),
-        # Else a second demo in the same folder would show no Stage C at work.
+        # Otherwise a second demo in the same folder would reuse the latent and skip Stage C.
         "CASCADE_REUSE_LATENTS": "false",
     }
     command = [sys.executable, "-m", "serve.cli.main", "up"]

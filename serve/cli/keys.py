@@ -116,7 +116,7 @@ def end_links() -> None:
 
     with _database() as database:
         end_all_links(database)
-    typer.echo("no link that was made until now works any more")
+    typer.echo("all links that were made until now have ended")
 
 
 @contextmanager

@@ -26,7 +26,9 @@ def check_python(version: tuple[int, ...] = sys.version_info[:3]) -> Finding:
     """Check the interpreter's version."""
     text = ".".join(map(str, version))
     if version[:2] not in _PYTHONS:
-        return Finding("python", "broken", f"{text} does not suit", "use Python 3.11, 3.12 or 3.13")
+        return Finding(
+            "python", "broken", f"{text} is not supported", "use Python 3.11, 3.12 or 3.13"
+        )
     return Finding("python", "ok", text)
 
 
@@ -67,7 +69,7 @@ def check_data_dir(settings: Settings) -> Finding:
             pass
     except OSError as error:
         detail = f"{folder} cannot be written: {error.strerror}"
-        return Finding("data folder", "broken", detail, "set CASCADE_DATA_DIR to a folder of yours")
+        return Finding("data folder", "broken", detail, "set CASCADE_DATA_DIR to your own folder")
     if not is_private(folder.resolve()):
         detail = f"other users can read {folder}: prompts, pictures and the secrets of links"
         return Finding("data folder", "warning", detail, f"chmod -R go= {shlex.quote(str(folder))}")

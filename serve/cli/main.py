@@ -60,7 +60,7 @@ class _Group(TyperGroup):
         for point in _added():
             if point.name == cmd_name:
                 added = get_command(point.load())
-                added.name = cmd_name  # else the list of commands shows none
+                added.name = cmd_name  # otherwise the list of commands shows no name
                 return added
         return None
 

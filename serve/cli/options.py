@@ -22,7 +22,7 @@ def chosen_url(value: str = "") -> str:
 
 
 def _range(name: str) -> dict[str, Any]:
-    """Return the least and the highest value of an operation's field, as Typer takes them."""
+    """Return the lowest and the highest value of an operation's field, as Typer takes them."""
     limits = FIELDS[name].limits
     return {"min": limits["minimum"], "max": limits["maximum"]}
 
@@ -50,7 +50,7 @@ Side = Annotated[
     int | None,
     typer.Option(
         help=f"Pixels, a multiple of {_SIDE['multipleOf']}, at least {_SIDE['minimum']}; "
-        "`cascade models` tells the most.",
+        "`cascade models` shows the maximum.",
         show_default=False,
     ),
 ]

@@ -101,7 +101,7 @@ def cell(value: object) -> Text:
 
 
 def table(*titles: str) -> Table:
-    """Return an empty table without lines; :func:`cell` makes what goes into it."""
+    """Return an empty table without lines; :func:`cell` makes its cells."""
     from rich.table import Table
 
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -151,7 +151,7 @@ def seconds_per_stage(job: dict[str, Any]) -> str:
 
 
 def prompt_of(job: dict[str, Any]) -> str:
-    """Return a job's prompt; of one that starts from a stored latent, what it makes."""
+    """Return a job's prompt; the operation's title if the job starts from a stored latent."""
     operation = find_operation(job["kind"])
     if operation is not None and operation.starts_from_latent:
         return f"({operation.title})"

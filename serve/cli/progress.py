@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
 _PICTURES = StageInfo(name="", title="pictures", share=1.0)
-"""Counts finished pictures where the service does not tell its stages."""
+"""Counts finished pictures where the service does not list its stages."""
 
 
 class StageTally:
@@ -35,7 +35,7 @@ class StageTally:
         self._steps = max(steps, self._steps)
 
     def finish(self, index: int) -> None:
-        """Record that picture ``index`` has passed this stage, also without all its steps."""
+        """Record that picture ``index`` has passed this stage, even if steps are missing."""
         self.record(index, self._steps or 1, 1)
 
     @property

@@ -110,7 +110,7 @@ def write_whole(file: Path, data: bytes) -> None:
 
 
 def _stages(client: ServiceClient) -> tuple[StageInfo, ...]:
-    """Return the service's stages; none if it does not say, as the job goes on all the same."""
+    """Return the service's stages; empty on an error, because the job runs without them, too."""
     try:
         return client.stages()
     except CliError:

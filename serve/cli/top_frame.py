@@ -28,7 +28,7 @@ class Snapshot:
 
     Attributes:
         status: the answer of ``/v1/status``.
-        stages: in order; empty if the service is older and tells none.
+        stages: in order; empty if an older service lists none.
         unready: why the service is not ready; empty if it is.
         running: the newest running jobs.
         queued: the newest queued job, if any.

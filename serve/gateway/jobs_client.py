@@ -27,7 +27,7 @@ class JobsClient(Protocol):
         owner: JobOwner,
         identity: JobIdentity,
     ) -> str:
-        """Record and start a job; returns its id, or the id of the job it was accepted as before.
+        """Record and start a job; returns its id, or the id of an equal earlier job.
 
         Raises:
             NotReady: the service is draining, or the Jobs process does not answer.

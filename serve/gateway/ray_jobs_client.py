@@ -40,7 +40,7 @@ class RayJobsClient:
         owner: JobOwner,
         identity: JobIdentity,
     ) -> str:
-        """Record and start a job; returns its id, or the id of the job it was accepted as before.
+        """Record and start a job; returns its id, or the id of an equal earlier job.
 
         Raises:
             NotReady: the service is draining, or the Jobs process died in every try.

@@ -1,4 +1,4 @@
-"""Whether a job would run now: asks the deployments, the database and the blob store."""
+"""Checks whether a job would run now: asks the deployments, the database and the blob store."""
 
 from __future__ import annotations
 

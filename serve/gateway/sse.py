@@ -81,7 +81,7 @@ async def _messages(hub: EventHub, job_id: str, after_id: int) -> AsyncGenerator
 
 
 def event_body(event: EventRow) -> dict[str, Any]:
-    """Return an event's HTTP form: its data, with URLs of the preview or the image it tells of."""
+    """Return an event's HTTP form: its data, with URLs of its preview or image."""
     body = dict(event.data)
     if event.type == "progress" and "preview" in body:
         body["preview_url"] = f"/v1/jobs/{event.job_id}/previews/{body.pop('preview')}"

@@ -61,7 +61,7 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
         CascadeError: what `serve.gateway.resolution`, `Submission.check` and `JobsClient.submit`
             raise.
     """
-    # First of all: what the job needed then, such as a latent, may be gone by now.
+    # This comes first: what the job needed then, such as a latent, may be gone by now.
     if submission.may_repeat:
         earlier_id = await _accepted_before(services, submission)
         if earlier_id is not None:
@@ -142,7 +142,7 @@ async def wait_until_ended(
 ) -> None:
     """Return when the job has ended, after ``timeout_s``, or when the client has left.
 
-    A client that leaves may take the job along, see :class:`WaitingClients`. Ray Serve also cancels
+    If the client leaves, the job may be cancelled, see :class:`WaitingClients`. Ray Serve cancels
     the request of a client that has left: every failure here means that the client has left.
     """
     services.waiting_clients.join(accepted)

@@ -42,8 +42,8 @@ class _Waiting:
 class WaitingClients:
     """Counts the clients that wait for each job, and cancels a job that all of them have left.
 
-    A job is cancelled if the request that made it waited, too, and no waiting request has got an
-    answer: a job whose id a client has got goes on. Requests for one job meet by its id or
+    A job is cancelled only if the request that made it waited for it and no waiting request has got
+    an answer: a job continues if a client knows its id. Requests for one job meet by its id or
     Idempotency-Key if they reach the same gateway process; other processes' requests are unknown.
 
     Args:

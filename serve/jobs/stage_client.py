@@ -17,8 +17,9 @@ from serve.messages import STALL_LIMIT_S, StageMessage
 from serve.telemetry.tracing import pack_context
 
 MAX_TRIES = 3
-"""Calls to a stage until a retryable failure is the last. A replica that ran out of memory refuses
-that size for a while, so that the next try goes to another replica if there is one."""
+"""A stage is called so many times before a retryable failure is final. A replica that ran out of
+memory refuses that size for a while, so that the next call goes to another replica if there is
+one."""
 MAX_CRASHES = 2
 """Replicas that one request may crash. The fair queue keeps requests from waiting in a replica, so
 the request that is there when the replica crashes may be the cause."""

@@ -109,7 +109,7 @@ class ColdStartHold:
 
 
 class Outages:
-    """Tells stages that fail to start for long from those that fail for a moment.
+    """Distinguishes stages that fail to start for long from those that fail for a moment.
 
     Args:
         clock: seconds, monotonic.

@@ -259,7 +259,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _context(self, job_id: str) -> CallContext:
         """Return the ids and the trace of the request that made the job, if it can go on."""
-        with suppress(CascadeError):  # running it fails likewise, and tells
+        with suppress(CascadeError):  # the run fails with the same error and reports it
             return (await self._open(job_id)).context
         return {}
 
@@ -304,7 +304,7 @@ class JobWorkflow(DBOSConfiguredInstance):
     async def _progress(
         self, job_id: str, index: int, stage: StageSpec, message: StageMessage
     ) -> None:
-        """Note what a stage tells; a store that does not answer is no reason to do work again."""
+        """Record a message of a stage; if a store does not answer, the stage still goes on."""
         if message["type"] == "warning":
             await self._database.jobs.try_once(JobStore.add_warnings, job_id, [message["text"]])
             return
@@ -333,7 +333,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
 @contextmanager
 def _checked(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
-    """Tell a damaged input of a stage from a fault of the stage itself.
+    """Distinguish a damaged input of a stage from a fault of the stage itself.
 
     Raises:
         Gone: a stage refused the ``output`` of ``stage``, and its own class refuses it, too.

@@ -73,7 +73,7 @@ class Running:
         """Stop immediately."""
         # Ray prints a line about each actor that it stops.
         with redirect_stdout(io.StringIO()):
-            if ray.is_initialized():  # else Serve would start a cluster to find itself
+            if ray.is_initialized():  # otherwise Serve would start a cluster
                 ray_serve.shutdown()
             ray.shutdown()
 

@@ -104,7 +104,7 @@ class ImageStore:
         """Return a latent that would be made again for this request of one image.
 
         Only latents of the same API key and end user are found: the time and the cost of an answer
-        must not tell what others generated.
+        must not reveal what others generated.
         """
         made_by_owner = select(jobs.c.id).where(*owned_by(owner))
         query = select(latents).where(

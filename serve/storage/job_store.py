@@ -1,4 +1,4 @@
-"""Writes of jobs, each with the event that tells of it in the same transaction."""
+"""Writes of jobs, each with its event in the same transaction."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class JobStore(JobQueries):
                 self._insert(job, limits)
                 return None
             # That job may have been cancelled since, which frees its key. Then this one is new.
-        raise NotReady("the same request comes in and is given up again and again; try again")
+        raise NotReady("equal requests are sent and abandoned repeatedly; try again")
 
     def accepted_before(self, identity: JobIdentity) -> str | None:
         """Return the id of the job that the same request became before; None if it is new.
@@ -179,7 +179,7 @@ class JobStore(JobQueries):
 
     def _insert(self, job: NewJob, limits: OpenLimits | None) -> None:
         with self._connections.writing() as connection:
-            lock_events(connection)  # two that come at once must not both be the last one allowed
+            lock_events(connection)  # two jobs must not both take the last free place
             if limits is not None:
                 check_limits(connection, job.owner, limits)
             created = {"created_at": database_now(connection)}

@@ -1,4 +1,4 @@
-"""What a process needs before it can start, waited for: its stores may start later than it does."""
+"""Waits for the stores of a process at its start, because they may start later than it does."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ def until_available(
     limit_s: float = START_LIMIT_S,
     pause: Callable[[float], None] = time.sleep,
 ) -> ResultT:
-    """Do something that is safe to repeat until it raises NotReady no more; this blocks.
+    """Repeat an operation until it no longer raises NotReady; it must be safe to repeat; blocks.
 
     Args:
-        do: needs a store.
-        limit_s: for how long it is tried again.
+        do: the operation, which needs a store.
+        limit_s: for how long it is repeated.
         pause: sleeps for seconds; for tests.
 
     Raises:
-        NotReady: the store still does not answer; the message says what it said.
+        NotReady: the store still does not answer; the message is that of its last error.
     """
     end_s = time.monotonic() + limit_s
     while True:
@@ -48,14 +48,14 @@ def until_available(
 
 
 def open_stores(settings: Settings, reserved: int = 0) -> tuple[Database, BlobStore]:
-    """Return the database, migrated, and the blob store, as soon as they can be had; this blocks.
+    """Return the database, migrated, and the blob store, as soon as both answer; blocks.
 
     Args:
         settings: where they are.
         reserved: as of :class:`serve.storage.connections.Connections`.
 
     Raises:
-        NotReady: they cannot be had for minutes.
+        NotReady: they do not answer for minutes.
         DatabaseNewer: a later release has migrated the database.
     """
 

@@ -33,8 +33,8 @@ FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 
 _BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
 _NO_KEYS = (
-    "this server has no API keys yet, so it answers requests from its own machine only, sent to "
-    "localhost; make one there with 'cascade keys create NAME'"
+    "this server has no API keys yet, so it answers only requests that its own machine sends to "
+    "localhost; make a key there with 'cascade keys create NAME'"
 )
 _KEYLESS_REFUSES = (
     "this server has no API keys yet, so it answers its own machine only, and the header {} says "

@@ -133,4 +133,4 @@ class ImagesAnswer(BaseModel):
     size: str
     usage: Usage = Usage()
     job_id: str
-    warnings: list[str] = Field(description="About what was asked for and had no effect.")
+    warnings: list[str] = Field(description="Values of the request that had no effect.")

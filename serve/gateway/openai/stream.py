@@ -38,8 +38,8 @@ def partial_previews(
 ) -> frozenset[tuple[str, int]]:
     """Return the (stage, step) after which an image's partial images come.
 
-    By their worth to the client: the last preview of each stage shows what the stage has done (the
-    composition, then the details), the middle one its first idea.
+    The last preview of each stage comes first, because it shows the stage's finished work (the
+    composition, then the details); the middle preview of each stage follows.
 
     Args:
         request: of the job.

@@ -48,7 +48,7 @@ async def healthz() -> Health:
 
 @router.get("/readyz", response_model=Ready, responses=errors(HTTPStatus.SERVICE_UNAVAILABLE))
 async def readyz(services: ServicesDep, request: Request) -> Response:
-    """Return 200 if a job would run now; 503 names what is missing, and tells admins why."""
+    """Return 200 if a job would run now; 503 names what is missing, for admins with the reasons."""
     checks = await services.readiness.checks()
     caller: Caller | None = request.scope.get(SCOPE_ENTRY)
     if caller is None or not caller.is_admin:

@@ -25,7 +25,7 @@ from serve.storage.blobs.converted_images import Variant
 from serve.storage.records import iso_utc
 
 CACHING = {
-    "cache-control": "private, max-age=60",  # an ended link may live on in a browser this long
+    "cache-control": "private, max-age=60",  # a browser may show an ended link for so long
     "cross-origin-resource-policy": "cross-origin",
 }
 
@@ -79,7 +79,7 @@ async def get_shared_image(
     image_id: str,
     expires: str = "",
     key: str = "",
-    metadata: Annotated[str, Query(description="As the link has it.")] = "",
+    metadata: Annotated[str, Query(description="The value in the link.")] = "",
     signature: str = "",
     image_format: FormatQuery = None,
 ) -> Response:

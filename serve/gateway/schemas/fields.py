@@ -62,7 +62,7 @@ Guidance = Annotated[
 ]
 User = Annotated[
     str | None,
-    Field(min_length=1, max_length=128, description="For whom; jobs can be listed by it."),
+    Field(min_length=1, max_length=128, description="The end user; jobs can be listed by it."),
     AfterValidator(_printable),
 ]
 

@@ -37,7 +37,7 @@ class Migrated:
 
 
 def upgrade(engine: Engine) -> Migrated:
-    """Bring the database to the newest revision; processes that start together take turns.
+    """Bring the database to the newest revision; one process at a time.
 
     It is one transaction: it happens wholly or not at all. The tables of a later release are left
     as they are and used, if that release says that this one can read them.
@@ -68,7 +68,7 @@ def _in_turn(connection: Connection) -> Iterator[None]:
 
 def _upgrade(connection: Connection) -> Migrated:
     config = Config(attributes={"connection": connection})
-    folder = str(Path(migrations.__file__).parent).replace("%", "%%")  # else an interpolation
+    folder = str(Path(migrations.__file__).parent).replace("%", "%%")  # configparser reads "%"
     config.set_main_option("script_location", folder)
     scripts = ScriptDirectory.from_config(config)
     options = {"version_table": VERSION_TABLE}

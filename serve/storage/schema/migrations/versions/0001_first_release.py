@@ -113,7 +113,7 @@ def _create_events() -> None:
 
 
 def _create_processes() -> None:
-    """Create what the processes of the service tell each other."""
+    """Create the tables by which the processes of the service coordinate."""
     op.create_table(
         "executors",
         sa.Column("id", sa.String(64), primary_key=True),

@@ -33,7 +33,7 @@ def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> No
     make_folder(out)
     settings = load_settings()
     checkpoint = open_checkpoint(settings.model_source())
-    request = resolve_request(JobBody(**body), None, checkpoint)
+    request = resolve_request(JobBody(**body), None, checkpoint, SERVED_FAMILY)
     _InProcessRun(settings, checkpoint, request, out).finish(as_json=as_json)
 
 
@@ -45,7 +45,7 @@ def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: b
     checkpoint = open_checkpoint(settings.model_source())
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": VARY_DETAILS.name, "latent_id": row.id} | body
-    request = resolve_request(JobBody(**named), row, checkpoint)
+    request = resolve_request(JobBody(**named), row, checkpoint, SERVED_FAMILY)
     _InProcessRun(settings, checkpoint, request, out, latent).finish(as_json=as_json)
 
 

@@ -3,16 +3,30 @@
 from __future__ import annotations
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.errors import Gone, ModelMismatch, NotFound
+from cascade_core.errors import Gone, ModelMismatch, NotFound, Unsupported
+from cascade_core.families.spec import Family
 from cascade_core.operations.fields import FIELDS
-from cascade_core.operations.registry import OPERATIONS
+from cascade_core.operations.operation import Operation
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import JobBody
 from serve.storage.records import LatentRow
 
 
+def operation_of(body: JobBody, family: Family) -> Operation:
+    """Return the body's kind of job.
+
+    Raises:
+        Unsupported: the family's stages cannot do it.
+    """
+    operation = family.operations.get(body.kind)
+    if operation is None:
+        kinds = ", ".join(family.operations)
+        raise Unsupported(f"this model cannot do {body.kind}; kind can be {kinds}", "kind")
+    return operation
+
+
 def resolve_request(
-    body: JobBody, row: LatentRow | None, checkpoint: Checkpoint
+    body: JobBody, row: LatentRow | None, checkpoint: Checkpoint, family: Family
 ) -> GenerationRequest:
     """Fill in what a body leaves open, from its latent or the model; seeds are random then.
 
@@ -20,14 +34,15 @@ def resolve_request(
         body: what the client sent.
         row: the latent that the body names, if there is one.
         checkpoint: the loaded model.
+        family: whose stages make the images.
 
     Raises:
         InvalidRequest: a value is missing or out of range; names the field and the range.
-        Unsupported: values that do not go together.
+        Unsupported: values that do not go together, or a kind of job that the family cannot do.
         NotFound, Gone: there is no such latent, or it was deleted.
         ModelMismatch: another model made it.
     """
-    operation = OPERATIONS[body.kind]
+    operation = operation_of(body, family)
     values = body.model_dump(include=set(FIELDS))
     given = {name: value for name, value in values.items() if value is not None}
     operation.check(given)

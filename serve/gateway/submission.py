@@ -11,12 +11,11 @@ from fastapi import Request
 from starlette.responses import Response
 
 from cascade_core.errors import Cancelled, CascadeError, NotReady, WaitTooLong
-from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
 from serve.gateway.lookups import check_id, check_sees
-from serve.gateway.resolution import resolve_request
+from serve.gateway.resolution import operation_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
@@ -89,12 +88,13 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
 async def _resolve(services: Services, submission: Submission) -> GenerationRequest:
     """Return the body's request with every value decided, if the checkers allow it."""
     caller, body, row = submission.caller, submission.body, None
-    if OPERATIONS[body.kind].starts_from_latent and body.latent_id is not None:
+    operation = operation_of(body, services.family)
+    if operation.starts_from_latent and body.latent_id is not None:
         latent_id = check_id("latent", body.latent_id)
         row = await services.database.run(services.database.images.latent, latent_id)
         if row is not None:
             await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
-    request = resolve_request(body, row, services.checkpoint)
+    request = resolve_request(body, row, services.checkpoint, services.family)
     await services.moderator.check_prompt(request, caller.owner(body.user))
     if submission.check is not None:
         submission.check(request)

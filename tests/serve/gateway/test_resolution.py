@@ -4,16 +4,22 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+import httpx
 import pytest
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import Gone, InvalidRequest, ModelMismatch, NotFound, Unsupported
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import ModelRef
 from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
+from serve.gateway.application import create_app
+from serve.gateway.dependencies import Services
 from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.storage.records import LatentRow, utc_now
+from tests.ray.families.two_stages import TWO_STAGES
+from tests.serve.changed_services import changed
 
 MODEL = ModelRef("demo", "r1", "f1")
 
@@ -26,11 +32,11 @@ def row(make_request: Callable[..., GenerationRequest]) -> LatentRow:
 
 def vary(checkpoint: Checkpoint, row: LatentRow | None, **given: Any) -> GenerationRequest:
     body = JobBody.model_validate({"kind": "vary_details", "latent_id": "LAT1"} | given)
-    return resolve_request(body, row, checkpoint)
+    return resolve_request(body, row, checkpoint, STABLE_CASCADE)
 
 
 def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> None:
-    request = resolve_request(JobBody(prompt="x", seed=5), None, checkpoint)
+    request = resolve_request(JobBody(prompt="x", seed=5), None, checkpoint, STABLE_CASCADE)
     assert request.to_dict() == {
         "kind": "generate",
         "prompt": "x",
@@ -51,33 +57,35 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
 
 def test_given_values_win(checkpoint: Checkpoint) -> None:
     body = JobBody(prompt="x", seed=0, decoder_seed=9, width=512, guidance_scale=0.0, format="webp")
-    request = resolve_request(body, None, checkpoint)
+    request = resolve_request(body, None, checkpoint, STABLE_CASCADE)
     assert (request.seed, request.decoder_seed, request.width) == (0, 9, 512)
     assert (request.guidance_scale, request.format) == (0.0, "webp")
 
 
 def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
-    made = [resolve_request(JobBody(prompt="x"), None, checkpoint) for _ in range(8)]
+    made = [
+        resolve_request(JobBody(prompt="x"), None, checkpoint, STABLE_CASCADE) for _ in range(8)
+    ]
     assert len({request.seed for request in made}) == 8
     assert all(request.seed == request.decoder_seed for request in made)
 
 
 def test_a_prompt_is_needed(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="prompt is missing"):
-        resolve_request(JobBody(), None, checkpoint)
+        resolve_request(JobBody(), None, checkpoint, STABLE_CASCADE)
     for empty in ("", " \n"):
         with pytest.raises(InvalidRequest, match="prompt must say what the picture shows"):
-            resolve_request(JobBody(prompt=empty), None, checkpoint)
+            resolve_request(JobBody(prompt=empty), None, checkpoint, STABLE_CASCADE)
 
 
 def test_sides_are_bounded_by_the_model(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="width must be a whole number between 256 and 512"):
-        resolve_request(JobBody(prompt="x", width=640), None, checkpoint)
+        resolve_request(JobBody(prompt="x", width=640), None, checkpoint, STABLE_CASCADE)
 
 
 def test_generate_takes_no_latent(checkpoint: Checkpoint) -> None:
     with pytest.raises(Unsupported) as caught:
-        resolve_request(JobBody(prompt="x", latent_id="LAT1"), None, checkpoint)
+        resolve_request(JobBody(prompt="x", latent_id="LAT1"), None, checkpoint, STABLE_CASCADE)
     assert caught.value.field == "latent_id"
 
 
@@ -128,3 +136,12 @@ def test_a_latent_of_other_weights_is_refused(checkpoint: Checkpoint, row: Laten
     other = replace(row, model=ModelRef("demo", "r0", "f0"))
     with pytest.raises(ModelMismatch, match="made by demo r0; demo r1 is loaded"):
         vary(checkpoint, other)
+
+
+async def test_a_kind_of_job_that_the_family_cannot_do_is_refused(services: Services) -> None:
+    transport = httpx.ASGITransport(create_app(changed(services, family=TWO_STAGES)))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.post("/v1/jobs", json={"kind": "vary_details", "latent_id": "LAT1"})
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"]) == (422, "kind")
+    assert error["message"] == "this model cannot do vary_details; kind can be generate"

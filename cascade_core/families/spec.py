@@ -5,19 +5,16 @@ The models themselves are named by strings and imported in the process that runs
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from cascade_core.families.stage_info import StageInfo
+from cascade_core.families.stage_info import STAGE_NAME, StageInfo
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 
-MAX_NAME_CHARS: Final = 16
-_NAME: Final = re.compile(rf"[a-z][a-z0-9]{{0,{MAX_NAME_CHARS - 1}}}")
 PREVIEW_WORK: Final = 0.01
 """The work of drawing a kept output small for checkers: next to nothing, but it takes a replica."""
 
@@ -74,7 +71,7 @@ class Family:
 
     def __post_init__(self) -> None:
         for stage in self.stages:
-            if not _NAME.fullmatch(stage.name):
+            if not STAGE_NAME.fullmatch(stage.name):
                 raise ValueError(f"{stage.name!r} of {self.name} is no name of a stage")
         if len({stage.name for stage in self.stages}) != len(self.stages):
             raise ValueError(f"two stages of {self.name} have one name")

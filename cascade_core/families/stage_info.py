@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9]{0,15}")
+"""The database has room for 16 characters."""
+_COST_SUFFIX: Final = "_s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +41,13 @@ class StageInfo:
 
 def cost_key(stage: str) -> str:
     """Return the name of a stage's seconds in a job's cost, such as ``c_s``."""
-    return f"{stage}_s"
+    return stage + _COST_SUFFIX
+
+
+def stage_of_cost(key: str) -> str | None:
+    """Return the stage whose seconds :func:`cost_key` names; None if it names no stage's."""
+    stage = key.removesuffix(_COST_SUFFIX)
+    return stage if stage != key and STAGE_NAME.fullmatch(stage) else None
 
 
 def deployment_name(stage: str) -> str:

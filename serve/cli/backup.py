@@ -60,9 +60,11 @@ def import_(path: From) -> None:
     """Add the jobs, images and latents of an export; existing jobs stay as they are."""
     from serve.maintenance import archive
     from serve.maintenance.backup import import_jobs, is_entry
+    from serve.settings import SERVED_FAMILY
 
     with _stores() as (database, blobs):
-        moved = asyncio.run(import_jobs(database, blobs, archive.reading(path, is_entry)))
+        entries = archive.reading(path, is_entry)
+        moved = asyncio.run(import_jobs(database, blobs, SERVED_FAMILY, entries))
     print_report(moved, "added")
 
 

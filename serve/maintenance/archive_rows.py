@@ -7,8 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, Integer, RowMapping, Table
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
-from cascade_core.families.stage_info import cost_key
+from cascade_core.families.stage_info import cost_key, stage_of_cost
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
@@ -50,8 +49,9 @@ def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     if table is images:
         row["latent_use"] = row.pop("stage_c")
     if table is jobs:
-        stages = STABLE_CASCADE.stages
-        row["cost"] = {stage.name: _seconds(row.pop(stage.cost_key)) for stage in stages}
+        # Not only the stages of the served family: another one may have made an archived job.
+        stages = {key: stage_of_cost(key) for key in row if key not in table.c}
+        row["cost"] = {stage: _seconds(row.pop(key)) for key, stage in stages.items() if stage}
     return row
 
 

@@ -24,7 +24,7 @@ from sqlalchemy import (
 )
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
-from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.spec import Family
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
@@ -113,9 +113,15 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
 
 
 async def import_jobs(
-    database: Database, blobs: BlobStore, entries: Iterable[tuple[str, bytes]]
+    database: Database, blobs: BlobStore, family: Family, entries: Iterable[tuple[str, bytes]]
 ) -> BackupReport:
     """Add the jobs and files of an archive that are missing here; existing ones do not change.
+
+    Args:
+        database: to which the jobs are added.
+        blobs: to which the files are added.
+        family: the served one; its stages tell the work and route of the jobs.
+        entries: names and bytes of the archive's entries, in order.
 
     Raises:
         InvalidRequest: this is not an archive of this service, or it is from a later release.
@@ -131,7 +137,7 @@ async def import_jobs(
         elif (blob or rows) and not is_ours:
             break
         elif rows:
-            if _insert(database, _from_json(name, rows["job_id"], data), name):
+            if _insert(database, _from_json(name, rows["job_id"], data, family), name):
                 moved.jobs += 1
             else:
                 moved.known_jobs += 1
@@ -222,7 +228,7 @@ def _to_json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
-def _from_json(name: str, job_id: str, data: bytes) -> Rows:
+def _from_json(name: str, job_id: str, data: bytes, family: Family) -> Rows:
     try:
         body = json.loads(data)
         # An API answer cannot hold NaN, 1e999 or half a surrogate pair.
@@ -232,19 +238,20 @@ def _from_json(name: str, job_id: str, data: bytes) -> Rows:
             for kind, table in _TABLES.items()
         }
         _check(rows, job_id)
+        _plan(rows, family)
     except _DAMAGE as error:
         raise _damaged(name) from error
     return rows
 
 
 def _check(rows: Rows, job_id: str) -> None:
-    """Check the invariants of a job's rows, and compute the job's work and route again.
+    """Check the invariants of a job's rows.
 
     Raises:
         ValueError, KeyError, InvalidRequest: the rows break an invariant.
     """
     (job,) = rows["job"]
-    request = GenerationRequest.from_dict(job["request"])
+    GenerationRequest.from_dict(job["request"])
     for latent in rows["latents"]:
         GenerationRequest.from_dict(latent["request"])
     parts = rows["images"] + rows["latents"]
@@ -271,9 +278,15 @@ def _check(rows: Rows, job_id: str) -> None:
     )
     if not is_sound:
         raise ValueError
+
+
+def _plan(rows: Rows, family: Family) -> None:
+    """Compute the job's work and route: new jobs are estimated from the work of past ones."""
+    (job,) = rows["job"]
+    request = GenerationRequest.from_dict(job["request"])
     if job["work"]:
-        job["work"] = STABLE_CASCADE.work(request)
-    job["route"] = [stage.name for stage in STABLE_CASCADE.route(request)]
+        job["work"] = family.work(request)
+    job["route"] = [stage.name for stage in family.route(request)]
 
 
 def _are_texts(values: Any) -> bool:

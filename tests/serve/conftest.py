@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
@@ -105,10 +106,14 @@ def make_job(make_request: Callable[..., GenerationRequest]) -> JobMaker:
     numbers = count()
 
     def make(
-        user: str | None = None, client_state: dict[str, Any] | None = None, **changes: Any
+        user: str | None = None,
+        client_state: dict[str, Any] | None = None,
+        family: Family = STABLE_CASCADE,
+        **changes: Any,
     ) -> NewJob:
         identity = JobIdentity(f"{next(numbers):04}", None, "digest")
-        return plan(identity, make_request(**changes), client_state, JobOwner(None, user))
+        owner = JobOwner(None, user)
+        return plan(identity, make_request(**changes), client_state, owner, family)
 
     return make
 

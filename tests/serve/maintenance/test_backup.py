@@ -14,14 +14,18 @@ from sqlalchemy import select
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.event_hub import EventHub
 from serve.maintenance import archive
 from serve.maintenance.backup import BackupReport, export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.job_store import add_cost
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
+from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 JobMaker = Callable[..., NewJob]
@@ -115,10 +119,12 @@ async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
     made = await fill(here, checkpoint, make_job)
     exported = await export(here, tmp_path / "there")
     assert (exported.jobs, exported.files, exported.missing) == (3, 3, [])
-    added = await import_jobs(database, blobs, archive.reading(tmp_path / "there", is_entry))
+    added = await import_jobs(
+        database, blobs, STABLE_CASCADE, archive.reading(tmp_path / "there", is_entry)
+    )
     assert added == exported
     await export((database, blobs), tmp_path / "back.tar")
-    await import_jobs(*back, archive.reading(tmp_path / "back.tar", is_entry))
+    await import_jobs(*back, STABLE_CASCADE, archive.reading(tmp_path / "back.tar", is_entry))
 
     assert rows(database) == rows(back[0]) == without(rows(here[0]), made[-1])
     first, variation = made[:2]
@@ -132,6 +138,27 @@ async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
     assert bytes_here.keys() == kept
 
 
+@pytest.mark.parametrize("served", [FOUR_STAGES, STABLE_CASCADE], ids=lambda family: family.name)
+async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
+    new_stores: Callable[[str, str], Stores], make_job: JobMaker, served: Family
+) -> None:
+    here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    job = make_job(family=FOUR_STAGES)
+    here[0].jobs.insert(job)
+    with here[0].writing() as connection:
+        for seconds, stage in enumerate(FOUR_STAGES.names, start=1):
+            add_cost(connection, job.id, stage, seconds)
+    here[0].jobs.finish(job.id, "succeeded")
+    entries: list[tuple[str, bytes]] = []
+    await export_jobs(*here, lambda name, data: entries.append((name, data)))
+    await import_jobs(*there, served, entries)
+
+    (row,), (original,) = rows(there[0])["jobs"], rows(here[0])["jobs"]
+    assert list(row["cost"].items()) == [("c", 1), ("b", 2), ("touch", 3), ("a", 4)]
+    expected = {"route": list(served.names), "work": served.work(job.request)}
+    assert row == original | expected
+
+
 async def test_importing_again_changes_nothing(
     tmp_path: Path,
     new_stores: Callable[[str, str], Stores],
@@ -141,10 +168,12 @@ async def test_importing_again_changes_nothing(
     here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all.tar")
-    await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
+    await import_jobs(*there, STABLE_CASCADE, archive.reading(tmp_path / "all.tar", is_entry))
     there[0].images.delete(first.images[0].id)
     before = rows(there[0])
-    moved = await import_jobs(*there, archive.reading(tmp_path / "all.tar", is_entry))
+    moved = await import_jobs(
+        *there, STABLE_CASCADE, archive.reading(tmp_path / "all.tar", is_entry)
+    )
     assert moved == BackupReport(known_jobs=3)
     assert rows(there[0]) == before
 
@@ -161,7 +190,7 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     here = new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all")
-    await import_jobs(database, blobs, archive.reading(tmp_path / "all", is_entry))
+    await import_jobs(database, blobs, STABLE_CASCADE, archive.reading(tmp_path / "all", is_entry))
 
     latent_id = first.images[0].latent_id
     body = {"kind": "vary_details", "latent_id": latent_id}
@@ -209,7 +238,7 @@ async def test_what_is_no_export_or_a_later_one_is_refused(
 ) -> None:
     there = new_stores("sqlite", "folder")
     with pytest.raises(InvalidRequest):
-        await import_jobs(*there, entries)
+        await import_jobs(*there, STABLE_CASCADE, entries)
     assert rows(there[0])["jobs"] == []
 
 
@@ -227,7 +256,7 @@ async def test_names_that_are_not_ours_are_not_stored(
             "images/a.png",
         )
     ]
-    assert await import_jobs(*there, entries) == BackupReport()
+    assert await import_jobs(*there, STABLE_CASCADE, entries) == BackupReport()
     assert await everything(there[1]) == {}
 
 

@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.maintenance import archive
 from serve.maintenance.backup import export_jobs, import_jobs, is_entry
@@ -137,7 +138,9 @@ async def test_files_that_a_desktop_leaves_in_a_folder_or_tar_file_are_passed_ov
         (folder / name).write_bytes(b"x")
     (folder / "aaa").symlink_to("nowhere")
     (folder / "cascade.json").write_bytes(ABOUT[1])
-    assert (await import_jobs(there, store, archive.reading(folder, is_entry))).jobs == 0
+    assert (
+        await import_jobs(there, store, STABLE_CASCADE, archive.reading(folder, is_entry))
+    ).jobs == 0
     path = tmp_path / "all.tar"
     with tarfile.open(path, "w") as tar:
         tar.add(folder, arcname=".")  # as `tar -cf all.tar .` names them: ./cascade.json
@@ -205,7 +208,7 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
 ) -> None:
     assert all(b"geheim" not in data for _, data in entries)
     hostile = {"inbox": "discord.1", "client_state": {"address": {"token": "x"}, "note": 1}}
-    await import_jobs(there, store, changed(entries, "job", hostile))
+    await import_jobs(there, store, STABLE_CASCADE, changed(entries, "job", hostile))
     with there.reading() as connection:
         (row,) = connection.execute(select(jobs)).mappings()
     assert (row["inbox"], row["client_state"]["note"]) == (None, 1)
@@ -269,7 +272,7 @@ async def test_rows_that_the_service_would_not_have_written_are_refused(
     entries: Entries, there: Database, store: BlobStore, table: str, change: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
-        await import_jobs(there, store, changed(entries, table, change))
+        await import_jobs(there, store, STABLE_CASCADE, changed(entries, table, change))
     with there.reading() as connection:
         assert not connection.execute(select(jobs)).all()
 
@@ -279,7 +282,9 @@ async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_cl
 ) -> None:
     times = {"created_at": "2026-01-01T00:00:00", "finished_at": "2026-01-01T00:00:10"}
     times |= {"started_at": times["created_at"]}
-    await import_jobs(there, store, changed(entries, "job", {**times, "work": 1e-300}))
+    await import_jobs(
+        there, store, STABLE_CASCADE, changed(entries, "job", {**times, "work": 1e-300})
+    )
     (row,) = json.loads(entries[-1][1])["job"]
     with there.reading() as connection:
         assert connection.execute(select(jobs.c.work)).scalars().all() == [row["work"]]
@@ -288,21 +293,23 @@ async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_cl
 async def test_a_picture_that_claims_another_jobs_latent_is_refused(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, entries)
+    await import_jobs(there, store, STABLE_CASCADE, entries)
     rows = json.loads(entries[-1][1])
     rows["job"][0] |= {"id": "EVIL", "user": "eve"}
     rows["images"][0] |= {"id": "I", "job_id": "EVIL"}
     rows["latents"] = []
     evil = [ABOUT, ("jobs/EVIL/rows.json", json.dumps(rows).encode())]
     with pytest.raises(InvalidRequest, match="damaged"):
-        await import_jobs(there, store, evil)
+        await import_jobs(there, store, STABLE_CASCADE, evil)
 
 
 async def test_nothing_is_added_to_a_job_that_is_there(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, entries)
-    moved = await import_jobs(there, store, changed(entries, "images", {"id": "MORE"}))
+    await import_jobs(there, store, STABLE_CASCADE, entries)
+    moved = await import_jobs(
+        there, store, STABLE_CASCADE, changed(entries, "images", {"id": "MORE"})
+    )
     assert moved.jobs == 0
     with there.reading() as connection:
         assert "MORE" not in connection.execute(select(images.c.id)).scalars().all()
@@ -311,12 +318,12 @@ async def test_nothing_is_added_to_a_job_that_is_there(
 async def test_a_picture_that_is_there_gets_no_copy_in_another_format_from_an_archive(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, entries)
+    await import_jobs(there, store, STABLE_CASCADE, entries)
     (picture,) = (name for name, _ in entries if "/images/" in name)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "WEBP")
     copy = picture.replace(".png", ".webp")
-    moved = await import_jobs(there, store, [ABOUT, (copy, file.getvalue())])
+    moved = await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (copy, file.getvalue())])
     assert moved.files == 0
     assert not await store.exists("images/" + copy.rpartition("/")[2])
 
@@ -326,7 +333,7 @@ async def test_what_is_no_picture_is_not_stored_as_one(
     there: Database, store: BlobStore, data: bytes
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"X\.png in the archive"):
-        await import_jobs(there, store, [ABOUT, (PICTURE, data)])
+        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (PICTURE, data)])
     assert not await store.exists("images/X.png")
 
 
@@ -336,10 +343,10 @@ async def test_a_picture_of_another_format_than_its_name_is_not_stored(
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "WEBP")
     with pytest.raises(InvalidRequest, match="must be a PNG file"):
-        await import_jobs(there, store, [ABOUT, (PICTURE, file.getvalue())])
+        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (PICTURE, file.getvalue())])
     deep = b"[" * 100_000
     with pytest.raises(InvalidRequest, match="damaged"):
-        await import_jobs(there, store, [ABOUT, ("jobs/J/rows.json", deep)])
+        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, ("jobs/J/rows.json", deep)])
 
 
 def test_the_request_of_a_row_is_one_that_the_service_accepts(entries: Entries) -> None:

@@ -32,11 +32,8 @@ settings.register_profile(
 settings.load_profile("busy")
 
 _OWN_CLUSTERS = (
-    "tests/ray/test_autoscaling.py",
-    "tests/ray/test_local.py",
+    "tests/ray/own_clusters/",
     "tests/ray/test_proxies.py::TestHAProxy",
-    "tests/ray/test_rayservice.py",
-    "tests/ray/test_start.py",
     "tests/serve/cli/test_demo.py",
 )
 

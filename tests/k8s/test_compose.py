@@ -13,8 +13,8 @@ from compose_spec import PyCompose
 
 import bot.settings as bot_settings
 from serve.settings import all_variables, load_settings
+from tests.images.dockerfiles import of
 from tests.k8s.compose import COMPOSE, FILES, FOLDER, WITH_GPU
-from tests.k8s.dockerfiles import of
 from tests.k8s.manifests import ROOT
 from tests.k8s.test_references import OTHER_VARIABLES, OUR_IMAGES
 

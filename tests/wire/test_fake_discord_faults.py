@@ -10,8 +10,8 @@ import pytest
 
 from tests.wire.conftest import StartBot
 from tests.wire.fake_discord.interactions import Callback, Interaction
-from tests.wire.fake_discord.limits import Limit
 from tests.wire.fake_discord.people import Person
+from tests.wire.fake_discord.rules.limits import Limit
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel
 from tests.wire.raw_api import RawApi

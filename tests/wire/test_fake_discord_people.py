@@ -13,7 +13,7 @@ from tests.wire.fake_discord.errors import ClientRefusesError
 from tests.wire.fake_discord.interactions import Callback
 from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.people import Person
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel, Guild
 from tests.wire.raw_api import RawApi

@@ -12,7 +12,7 @@ from tests.wire.conftest import StartBot
 from tests.wire.fake_discord.interactions import Callback, Interaction
 from tests.wire.fake_discord.messages import COMPONENTS_V2, EPHEMERAL
 from tests.wire.fake_discord.people import Person
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import MIB, Channel, Guild
 from tests.wire.raw_api import Answer, RawApi

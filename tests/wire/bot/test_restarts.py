@@ -12,7 +12,7 @@ from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot_messages import of_bot
 from tests.wire.bot_process import StartBot
 from tests.wire.fake_discord.interactions import Callback
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
 MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL

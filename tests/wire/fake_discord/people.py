@@ -7,13 +7,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from tests.limits import HANG_S
-from tests.wire.fake_discord import client_side, modals
+from tests.wire.fake_discord import modals
 from tests.wire.fake_discord.errors import ClientRefusesError
 from tests.wire.fake_discord.interactions import Interaction, Kind, owners_of
 from tests.wire.fake_discord.messages import Json, Message, Upload
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules import client_side
+from tests.wire.fake_discord.rules.permissions import Permission
+from tests.wire.fake_discord.rules.writing import Draft
 from tests.wire.fake_discord.world import Channel, User
-from tests.wire.fake_discord.writing import Draft
 
 if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord

@@ -13,8 +13,8 @@ from aiohttp import BodyPartReader, web
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error, not_emulated
 from tests.wire.fake_discord.faults import Fault
 from tests.wire.fake_discord.messages import Upload
+from tests.wire.fake_discord.rules.writing import Draft, size_of
 from tests.wire.fake_discord.traffic import Exchange
-from tests.wire.fake_discord.writing import Draft, size_of
 
 if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord

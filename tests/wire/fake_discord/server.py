@@ -10,21 +10,21 @@ from typing import TypeVar
 from aiohttp import web
 
 from tests.limits import HANG_S
-from tests.wire.fake_discord import routes_application, routes_channels, routes_interactions
 from tests.wire.fake_discord.changes import Changes
 from tests.wire.fake_discord.clock import Clock, Snowflakes
 from tests.wire.fake_discord.faults import Faults
 from tests.wire.fake_discord.gateway import Gateway
 from tests.wire.fake_discord.interactions import Interaction
-from tests.wire.fake_discord.limits import Limits
 from tests.wire.fake_discord.messages import Json, Message, Upload
 from tests.wire.fake_discord.people import Person
-from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.rest import BASE, Rest
+from tests.wire.fake_discord.routes import application, channels, interactions
+from tests.wire.fake_discord.rules.limits import Limits
+from tests.wire.fake_discord.rules.permissions import Permission
+from tests.wire.fake_discord.rules.writing import Draft
 from tests.wire.fake_discord.store import MessageStore, Rules
 from tests.wire.fake_discord.traffic import Traffic
 from tests.wire.fake_discord.world import Channel, ChannelType, Guild, Member, Role, User
-from tests.wire.fake_discord.writing import Draft
 
 T = TypeVar("T")
 _MAX_BODY_BYTES = 128 << 20
@@ -83,7 +83,7 @@ class FakeDiscord:
         app.router.add_get("/gateway/", self.gateway.serve)
         app.router.add_get("/gateway/resume/", self.gateway.serve)
         app.router.add_get("/attachments/{rest:.*}", self._download)
-        groups = (routes_application, routes_interactions, routes_channels)
+        groups = (application, interactions, channels)
         Rest(self, *(group.ROUTES for group in groups)).mount(app)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()

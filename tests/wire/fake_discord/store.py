@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 from tests.wire.fake_discord.errors import Problem, RateLimitedError
 from tests.wire.fake_discord.interactions import Interaction
 from tests.wire.fake_discord.messages import Attachment, Json, Message, Upload, inspect
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
+from tests.wire.fake_discord.rules.writing import Draft, write
 from tests.wire.fake_discord.sessions import Intent
 from tests.wire.fake_discord.world import Channel, User
-from tests.wire.fake_discord.writing import Draft, write
 
 if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 
-from tests.wire.fake_discord.permissions import DEFAULT, Permission, of_member
+from tests.wire.fake_discord.rules.permissions import DEFAULT, Permission, of_member
 
 MIB = 1 << 20
 _JOINED = "2026-01-01T00:00:00+00:00"

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.wire.bot_process import running_bot
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.people import Person
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 from tests.wire.fake_discord.world import Channel
 from tests.wire.screens.page import Seen, composer_html, message_html, modal_html, seen

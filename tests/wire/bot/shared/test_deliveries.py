@@ -12,7 +12,7 @@ from tests.limits import HANG_S
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot.shared.conftest import PUBLIC_URL
 from tests.wire.bot_process import BotProcess
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
 

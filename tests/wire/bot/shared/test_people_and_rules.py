@@ -11,7 +11,7 @@ from bot.service.client import CascadeClient
 from cascade_core.errors import Internal, InvalidRequest
 from tests.wire.bot.conftest import Stage
 from tests.wire.fake_discord.messages import Upload, walk
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]

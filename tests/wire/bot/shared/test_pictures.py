@@ -11,7 +11,7 @@ from tests.wire.bot.conftest import Stage
 from tests.wire.bot_process import BotProcess
 from tests.wire.fake_discord.messages import Message, Upload
 from tests.wire.fake_discord.people import Person
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tests.wire.fake_discord.components import check_modal
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error
 from tests.wire.fake_discord.interactions import Callback, Interaction, Kind
 from tests.wire.fake_discord.messages import EPHEMERAL, LOADING, Json, Message
-from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.rest import Call, Routes
+from tests.wire.fake_discord.rules.components import check_modal
+from tests.wire.fake_discord.rules.permissions import Permission
 
 if TYPE_CHECKING:
     from tests.wire.fake_discord.server import FakeDiscord

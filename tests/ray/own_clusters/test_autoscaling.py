@@ -11,16 +11,22 @@ from pathlib import Path
 import pytest
 
 from tests.ray.client import free_port
-from tests.ray.scaling_bursts import PHASES
+from tests.ray.own_clusters.scaling_bursts import PHASES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @pytest.fixture(scope="module")
 def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]]:
     data_dir = tmp_path_factory.mktemp("data")
     done = subprocess.run(
-        [sys.executable, "-m", "tests.ray.scaling_bursts", str(data_dir), str(free_port())],
+        [
+            sys.executable,
+            "-m",
+            "tests.ray.own_clusters.scaling_bursts",
+            str(data_dir),
+            str(free_port()),
+        ],
         cwd=ROOT,
         env=environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,

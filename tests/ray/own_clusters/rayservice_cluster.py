@@ -1,6 +1,6 @@
 """A Ray cluster like the one that KubeRay makes of a RayService: one Ray node for each pod.
 
-    python -m tests.ray.rayservice_cluster OVERLAY '{"VARIABLE": "value"}'
+    python -m tests.ray.own_clusters.rayservice_cluster OVERLAY '{"VARIABLE": "value"}'
 
 GPUs and CPUs are numbers that Ray counts. Prints one line of JSON, ``{"dashboard": URL, "pools":
 {node id: pool}}``. A line ``POOL`` on standard input kills the pool's only node, all its processes

@@ -64,7 +64,13 @@ class Cluster:
 
 @contextmanager
 def cluster(overlay: str, instead: dict[str, str]) -> Iterator[Cluster]:
-    command = [sys.executable, "-m", "tests.ray.rayservice_cluster", overlay, json.dumps(instead)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.ray.own_clusters.rayservice_cluster",
+        overlay,
+        json.dumps(instead),
+    ]
     pipes: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     variables = os.environ | {
         # As KubeRay sets them for `authOptions`, which test_pods.py looks for.

@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 from serve.proxies import haproxy
 from serve.proxies import ray_proxy as proxy_middleware
 from serve.settings import all_variables
-from tests.k8s.dockerfiles import IMAGES, copied_from_context, is_sent, of
+from tests.images.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods
 
 FILES = ("serve.Dockerfile", "bot.Dockerfile")

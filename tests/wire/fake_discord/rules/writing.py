@@ -7,9 +7,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from tests.wire.fake_discord.components import FILE, check_media, check_message, complete
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error
-from tests.wire.fake_discord.mentions import called_by
 from tests.wire.fake_discord.messages import (
     COMPONENTS_V2,
     EPHEMERAL,
@@ -21,6 +19,8 @@ from tests.wire.fake_discord.messages import (
     media_of,
     walk,
 )
+from tests.wire.fake_discord.rules.components import FILE, check_media, check_message, complete
+from tests.wire.fake_discord.rules.mentions import called_by
 
 _SUPPRESS_EMBEDS, _SUPPRESS_NOTIFICATIONS = 1 << 2, 1 << 12
 _MAX_CONTENT, _MAX_EMBEDS, _MAX_EMBED_TEXT, _MAX_FILES = 2000, 10, 6000, 10

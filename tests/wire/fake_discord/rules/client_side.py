@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from tests.wire.fake_discord.errors import ClientRefusesError
 from tests.wire.fake_discord.interactions import owners_of
 from tests.wire.fake_discord.messages import Json, Upload
-from tests.wire.fake_discord.permissions import Permission
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.world import Channel, Context, User
 
 if TYPE_CHECKING:

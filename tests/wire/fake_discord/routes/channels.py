@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from tests.wire.fake_discord.errors import ApiError, Problem, form_error, not_emulated
 from tests.wire.fake_discord.messages import Json, Message
-from tests.wire.fake_discord.permissions import Permission
 from tests.wire.fake_discord.rest import Call, Routes
+from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.world import MIB, Channel
 
 if TYPE_CHECKING:

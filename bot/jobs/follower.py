@@ -104,12 +104,6 @@ class JobFollower:
                 return found
             cursor = page.next_cursor
 
-    async def wait_until_delivered(self, job_id: str) -> None:
-        """Wait until the outcome of a followed job is delivered."""
-        task = self._tasks.get(job_id)
-        if task is not None:
-            await asyncio.wait([task])
-
     async def close(self, grace_s: float) -> None:
         """Stop following; live messages then say that the bot restarts.
 

@@ -14,12 +14,12 @@ _ZERO_IS_SINGULAR = ("fr",)
 class Catalog:
     """All sentences in all languages.
 
-    Args:
+    Attributes:
         by_language: language -> key -> sentence; English has every key.
     """
 
     def __init__(self, by_language: Mapping[str, Mapping[str, str]]) -> None:
-        self._by_language = by_language
+        self.by_language = by_language
 
     @classmethod
     def load(cls) -> Self:
@@ -32,18 +32,9 @@ class Catalog:
         }
         return cls(found)
 
-    @property
-    def languages(self) -> tuple[str, ...]:
-        """Return the languages, English first."""
-        return (FALLBACK, *sorted(self._by_language.keys() - {FALLBACK}))
-
-    def sentences(self, language: str) -> Mapping[str, str]:
-        """Return a language's sentences by key."""
-        return self._by_language[language]
-
     def translation(self, key: str, locale: str) -> str | None:
         """Return a sentence in a locale's language; None if that language lacks it."""
-        return self._by_language.get(_language(locale), {}).get(key)
+        return self.by_language.get(_language(locale), {}).get(key)
 
     def translate(self, key: str, locale: str, **values: object) -> str:
         """Return a sentence in the language of a Discord locale, or else in English.
@@ -54,7 +45,7 @@ class Catalog:
             KeyError: the key or a value is missing.
         """
         for language in (_language(locale), FALLBACK):
-            sentences = self._by_language.get(language, {})
+            sentences = self.by_language.get(language, {})
             form = _plural_form(language, values.get("count"))
             sentence = sentences.get(key) or sentences.get(f"{key}.{form}")
             if sentence is not None:

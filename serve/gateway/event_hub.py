@@ -38,11 +38,6 @@ class EventHub:
         self._poller: asyncio.Task[None] | None = None
         self._starting = asyncio.Lock()
 
-    @property
-    def open_streams(self) -> int:
-        """Return how many streams are being followed."""
-        return sum(len(streams) for streams in self._streams.values())
-
     async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
         """Yield a job's events after an id, past ones first, and end after its last one.
 

@@ -70,11 +70,6 @@ class FairQueue:
         """The cost of all waiting calls, in the unit of :meth:`slot`."""
         return sum(call.cost for queue in self._queues.values() for call in queue.calls.values())
 
-    @property
-    def remembered_users(self) -> int:
-        """How many users have waiting calls or are remembered."""
-        return len(self._queues.keys() | self._ends.keys())
-
     def set_width(self, width: int) -> None:
         """Follow the stage when it grows or shrinks; running calls go on."""
         self._width = width

@@ -12,11 +12,11 @@ PLACEHOLDER = re.compile(r"{(\w+)}")
 
 
 def test_every_language_says_everything_with_the_same_values(catalog: Catalog) -> None:
-    assert len(catalog.languages) >= 3
-    english = catalog.sentences("en")
-    for language in catalog.languages:
-        told = catalog.sentences(language).items()  # the commands' English is in the code
-        sentences = {key: words for key, words in told if not key.startswith("command.")}
+    assert len(catalog.by_language) >= 3
+    english = catalog.by_language["en"]
+    for language, told in catalog.by_language.items():
+        # The commands' English is in the code.
+        sentences = {key: words for key, words in told.items() if not key.startswith("command.")}
         assert sentences.keys() == english.keys(), language
         for key, words in sentences.items():
             assert set(PLACEHOLDER.findall(words)) == set(PLACEHOLDER.findall(english[key])), key
@@ -43,8 +43,7 @@ def test_numbers_have_their_plural_forms(
 
 
 def test_every_sentence_with_plural_forms_has_both(catalog: Catalog) -> None:
-    for language in catalog.languages:
-        keys = catalog.sentences(language)
+    for keys in catalog.by_language.values():
         forms = {key for key in keys if key.endswith((".one", ".other"))}
         stems = {key.rpartition(".")[0] for key in forms}
         assert forms == {f"{stem}.{form}" for stem in stems for form in ("one", "other")}

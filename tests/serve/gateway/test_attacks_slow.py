@@ -136,11 +136,11 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
     deaf.connect(("127.0.0.1", live_client.base_url.port or 0))
     deaf.sendall(stream_request(job_id).encode())
-    await until(lambda: app.state.services.event_hub.open_streams == 1)
+    await until(lambda: app.state.services.stream_limiter.count == 1)
     for step in range(1500):
         fake_jobs.database.jobs.record_progress(job_id, "c", step, 1500, 0)
-    await until(lambda: app.state.services.event_hub.open_streams == 0)
     await until(lambda: app.state.services.stream_limiter.count == 0)
+    await until(lambda: app.state.services.event_hub._poller is None)
     deaf.close()
 
 
@@ -179,7 +179,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     fake_jobs.database.jobs.finish(job.id, "cancelled")
     await soon(reader.readuntil(b"event: cancelled"))
     await until(lambda: app.state.services.stream_limiter.count == 0)
-    assert app.state.services.event_hub.open_streams == 0
+    await until(lambda: app.state.services.event_hub._poller is None)
     writer.close()
 
 

@@ -27,9 +27,10 @@ async def create(client: httpx.AsyncClient, **body: Any) -> str:
     return job_id
 
 
-def hub_of(app: FastAPI) -> EventHub:
+async def until_hub_rests(app: FastAPI) -> None:
+    """Return when the hub follows no stream any more, and so has stopped polling."""
     hub: EventHub = app.state.services.event_hub
-    return hub
+    await until(lambda: hub._poller is None)
 
 
 async def read(
@@ -164,10 +165,10 @@ async def test_a_client_that_leaves_is_forgotten_and_its_job_goes_on(
     job_id = await create(live_client)
     async with aclosing(read(live_client, job_id)) as events:  # type: ignore[type-var]
         await anext(events)
-        assert hub_of(app).open_streams == 1
-    await until(lambda: hub_of(app).open_streams == 0)
+        assert app.state.services.stream_limiter.count == 1
+    await until(lambda: app.state.services.stream_limiter.count == 0)
     assert (await live_client.get(f"/v1/jobs/{job_id}")).json()["state"] == "queued"
-    await until(lambda: hub_of(app)._poller is None)
+    await until_hub_rests(app)
 
 
 async def test_many_clients_see_the_same_stream(
@@ -179,13 +180,13 @@ async def test_many_clients_see_the_same_stream(
         return [event.id async for event in read(live_client, job_id)]
 
     tasks = [asyncio.create_task(collect(job_id)) for job_id in job_ids * 3]
-    await until(lambda: hub_of(app).open_streams == 9)
+    await until(lambda: app.state.services.stream_limiter.count == 9)
     for job_id in job_ids:
         await fake_jobs.run(job_id)
     seen = await asyncio.gather(*tasks)
     assert seen[:3] == seen[3:6] == seen[6:]
     assert [len(ids) for ids in seen[:3]] == [4, 4, 4]
-    assert hub_of(app).open_streams == 0
+    await until_hub_rests(app)
 
 
 @pytest.mark.parametrize(

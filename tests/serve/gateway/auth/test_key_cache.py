@@ -60,6 +60,25 @@ async def test_a_silent_database_holds_up_no_request_for_which_the_keys_are_know
     assert key.id in await key_cache.keys()
 
 
+async def test_a_key_in_use_stays_valid_while_the_database_does_not_answer_and_ends_when_revoked(
+    database: Database, keys: KeyStore
+) -> None:
+    """Open streams ask for it."""
+    key, _ = keys.create("ann", ["read"])
+    clock = Clock()
+    key_cache = KeyCache(database, clock)
+    assert await key_cache.is_valid(key.id)
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE api_keys RENAME TO away"))
+    clock.now_s += GRACE_S + CACHE_S
+    assert await key_cache.is_valid(key.id)
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO api_keys"))
+    keys.revoke(key.id)
+    clock.now_s += CACHE_S
+    assert not await key_cache.is_valid(key.id)
+
+
 async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
     keys: KeyStore, database: Database
 ) -> None:

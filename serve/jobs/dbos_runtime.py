@@ -34,12 +34,12 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
     _prepare_file(database_url)
     config = DBOSConfig(
         name="cascade",
-        system_database_url=database_url,
+        system_database_url=_with_connection_limits(database_url),
         sys_db_pool_size=CONNECTIONS,
         db_engine_kwargs={
             "connect_args": {"factory": _SqliteConnection}
             if is_sqlite(database_url)
-            else _postgresql_parameters()
+            else {"application_name": "cascade_dbos"}
         },
         executor_id=executor_id,
         application_version=APPLICATION_VERSION,
@@ -60,8 +60,9 @@ def migrate_dbos(database_url: str) -> None:
     """
     try:
         _prepare_file(database_url)
-        DBOS.migrate(database_url)
-        _check_version(database_url)
+        url = _with_connection_limits(database_url)
+        DBOS.migrate(url)
+        _check_version(url)
     except (*SQL_ERRORS, dbos_error.DBOSException) as error:
         raise NotReady(f"the workflow engine's database: {error}") from error
 
@@ -135,8 +136,10 @@ def _unixepoch_s(modifier: str) -> float:
     return round(time.time(), 3)
 
 
-def _postgresql_parameters() -> dict[str, Any]:
+def _with_connection_limits(database_url: str) -> str:
+    """Return the URL with time-outs of connections; SQLite has none."""
+    if is_sqlite(database_url):
+        return database_url
     from serve.storage import postgresql
 
-    parameters: dict[str, Any] = {"application_name": "cascade_dbos"}
-    return parameters | postgresql.CONNECTION
+    return postgresql.with_connection_limits(database_url)

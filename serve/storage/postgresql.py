@@ -14,7 +14,7 @@ from typing import Any, Final
 import psycopg
 from psycopg.abc import PQGen
 from psycopg.pq import TransactionStatus
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, make_url, text
 
 CONNECTION: Final = {
     "connect_timeout": "5",
@@ -78,6 +78,13 @@ def limit_waits(engine: Engine) -> None:
     event.listen(engine, "do_connect", connect)
     if settings:
         event.listen(engine, "connect", prepare)
+
+
+def with_connection_limits(url: str) -> str:
+    """Return a URL with the parameters in :data:`CONNECTION`, except those that the URL sets."""
+    parsed = make_url(url)
+    limited = parsed.update_query_dict({**CONNECTION, **parsed.query})
+    return limited.render_as_string(hide_password=False)
 
 
 @contextmanager

@@ -93,8 +93,9 @@ def _upgrade(connection: Connection) -> Migrated:
 
 def _check_readable(connection: Connection, found: str, newest_known: str) -> None:
     """Refuse the tables of a later release, unless it says that this release can read them."""
-    query = select(schema_compatibility.c.readable_from)
-    readable_from = connection.execute(query).scalar()
+    readable_from = None
+    if inspect(connection).has_table(schema_compatibility.name):
+        readable_from = connection.execute(select(schema_compatibility.c.readable_from)).scalar()
     if readable_from is None or newest_known < readable_from:
         raise DatabaseNewer(
             f"the database has revision {found}, this release knows up to {newest_known}; "

@@ -13,6 +13,7 @@ import dbos._sys_db
 import dbos._sys_db_sqlite
 import pytest
 from dbos import DBOSConfig
+from sqlalchemy import make_url
 
 from cascade_core.errors import DatabaseOlder
 from serve.jobs import dbos_runtime
@@ -102,3 +103,39 @@ async def test_workflows_from_before_the_first_release_are_refused(
         await run_to_end(workflow, database, make_job())
     with pytest.raises(DatabaseOlder, match=r"cascade export.*cascade import"):
         dbos_runtime.migrate_dbos(database_url)
+
+
+def test_every_connection_of_the_engine_to_postgresql_has_a_time_out(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    urls: list[str] = []
+
+    class Engine:
+        def __init__(self, config: DBOSConfig) -> None:
+            urls.append(str(config["system_database_url"]))
+
+        @staticmethod
+        def launch() -> None:
+            pass
+
+        @staticmethod
+        def migrate(url: str) -> None:
+            urls.append(url)
+
+    class Client:
+        def __init__(self, *, system_database_url: str, retry_connection_errors: bool) -> None:
+            urls.append(system_database_url)
+
+        def list_workflows(self, **_query: object) -> list[object]:
+            return []
+
+        def destroy(self) -> None:
+            pass
+
+    monkeypatch.setattr(dbos_runtime, "DBOS", Engine)
+    monkeypatch.setattr(dbos_runtime, "DBOSClient", Client)
+    dbos_runtime.migrate_dbos("postgresql://cascade:p%40ss@db/cascade_dbos")
+    dbos_runtime.launch_dbos("postgresql://cascade:p%40ss@db/cascade_dbos?connect_timeout=2", "0")
+    found = [make_url(url) for url in urls]
+    assert [url.query["connect_timeout"] for url in found] == ["5", "5", "2"]
+    assert {url.password for url in found} == {"p@ss"}

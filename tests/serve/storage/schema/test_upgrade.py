@@ -94,10 +94,13 @@ def test_a_later_release_s_database_that_this_one_cannot_read_is_refused_and_lef
     assert revision(database) == "9999"
 
 
-def test_a_database_that_does_not_say_which_releases_read_it_is_refused(database: Database) -> None:
+@pytest.mark.parametrize("change", ["DELETE FROM", "DROP TABLE"])
+def test_a_database_that_does_not_say_which_releases_read_it_is_refused(
+    database: Database, change: str
+) -> None:
     run_sql(
         database,
-        "UPDATE schema_revision SET version_num = '9999'; DELETE FROM schema_compatibility",
+        f"UPDATE schema_revision SET version_num = '9999'; {change} schema_compatibility",
     )
     with pytest.raises(DatabaseNewer, match="9999"):
         database.create_tables()

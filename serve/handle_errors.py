@@ -14,7 +14,14 @@ logger = logging.getLogger(__name__)
 
 def is_lost(error: Exception) -> bool:
     """Return True if the replica died or became unreachable, so that its result is unknown."""
-    return isinstance(error, RayError) and not isinstance(error, RayTaskError | TaskCancelledError)
+    return isinstance(error, RayError) and not (
+        isinstance(error, RayTaskError) or is_cancelled(error)
+    )
+
+
+def is_cancelled(error: Exception) -> bool:
+    """Return True if Serve cancelled the call, as the request that made it was abandoned."""
+    return isinstance(error, TaskCancelledError)
 
 
 def translated(error: Exception, lost: CascadeError, unavailable: CascadeError) -> CascadeError:

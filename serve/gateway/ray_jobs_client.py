@@ -7,7 +7,6 @@ import logging
 from typing import Any
 
 from ray import serve as ray_serve
-from ray.exceptions import TaskCancelledError
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview
 
@@ -15,7 +14,7 @@ from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.fleet import readiness, running_replicas
 from serve.gateway.jobs_client import RejectionCache
-from serve.handle_errors import is_lost, translated
+from serve.handle_errors import is_cancelled, is_lost, translated
 from serve.storage.records import JobIdentity, JobOwner
 from serve.telemetry.log import context_of_ids
 from serve.telemetry.tracing import pack_context
@@ -77,10 +76,13 @@ class RayJobsClient:
         was_open: bool = await _answer_of(self._jobs.cancel.remote(job_id))
         if was_open:
             try:
-                await self._jobs.broadcast("stop_calls", job_id).results_async()
-            except Exception as error:  # the job has ended all the same; its calls stop later
+                await _answer_of(self._stop_calls(job_id))
+            except CascadeError as error:  # the job has ended all the same; its calls stop later
                 logger.warning("stopping the calls of a cancelled job failed", exc_info=error)
         return was_open
+
+    async def _stop_calls(self, job_id: str) -> None:
+        await self._jobs.broadcast("stop_calls", job_id).results_async()
 
     async def replicas(self) -> dict[str, int]:
         """Return the number of running replicas by deployment."""
@@ -113,7 +115,7 @@ async def _answer_of(response: Any) -> Any:
 
 
 def _translated(error: Exception) -> CascadeError:
-    if isinstance(error, TaskCancelledError):
+    if is_cancelled(error):
         return Cancelled("the call was cancelled, as its client has left")
     lost = NotReady("the job service restarts; try again in a few seconds")
     return translated(error, lost, NotReady("the job service does not start"))

@@ -243,7 +243,7 @@ class Settings(BaseSettings):
         allowed = BLOB_SCHEMES if name == "blob_url" else DATABASE_SCHEMES
         if value.partition("://")[0] not in allowed or "://" not in value:
             raise ValueError(f"must be a URL that starts with one of {', '.join(allowed)}")
-        _check_place(value)
+        _check_store_url(value)
         return value
 
     def model_names(self, model_id: str) -> list[str]:
@@ -363,7 +363,7 @@ def _problem(problem: Mapping[str, Any]) -> str:
     return describe(variable, problem)
 
 
-def _check_place(url: str) -> None:
+def _check_store_url(url: str) -> None:
     """Check that a database's or store's URL is valid, and names a file where it needs one.
 
     Raises:

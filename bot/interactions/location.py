@@ -13,8 +13,8 @@ def channel_ids(interaction: Interaction) -> tuple[int, ...]:
     return tuple(filter(None, (interaction.channel_id, parent_id)))
 
 
-def is_adult_place(interaction: Interaction) -> bool:
-    """Return True if an interaction is in an age-restricted channel; False where unknown."""
+def is_age_restricted(interaction: Interaction) -> bool:
+    """Return True if an interaction is in an age-restricted channel; False if unknown."""
     channel: Any = interaction.channel
     is_nsfw = getattr(channel, "is_nsfw", None)
     if is_nsfw is None:

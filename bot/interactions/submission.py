@@ -11,7 +11,7 @@ from typing import Any
 
 from ulid import ULID
 
-from bot.interactions.location import channel_ids, is_adult_place
+from bot.interactions.location import channel_ids, is_age_restricted
 from bot.interactions.responder import Interaction, Responder
 from bot.jobs.delivery_target import TOKEN_S, DeliveryTarget
 from bot.jobs.follower import JobFollower
@@ -158,7 +158,7 @@ class Submission:
         """
         interaction = responder.interaction
         rules = await self.guild_rules.get(interaction.guild_id)
-        rules.check(request, channel_ids(interaction), is_adult_place(interaction))
+        rules.check(request, channel_ids(interaction), is_age_restricted(interaction))
         return rules
 
     async def _check_open_jobs(self, user: str, max_open_here: int, before: int) -> None:

@@ -11,8 +11,9 @@ from cascade_core.errors import RateLimited
 from cascade_core.request import GenerationRequest
 from serve.storage.records import JobIdentity, JobOwner
 
-HOLD_S: Final = 1.0
-"""As long as the shortest Retry-After: a client that waits that long is not held up here."""
+REPEAT_S: Final = 1.0
+"""For so long, a rejection is repeated without asking Jobs. As long as the shortest Retry-After: a
+client that waits that long reaches Jobs."""
 KEEP_S: Final = 60.0
 """For so long, one request at a time finds out whether a rejected user may submit again."""
 
@@ -79,7 +80,7 @@ class RejectionCache:
             with self._remembering(user):
                 yield
             return
-        if age_s < HOLD_S or user in self._asking:
+        if age_s < REPEAT_S or user in self._asking:
             raise RateLimited(rejection.message, rejection.field, rejection.retry_after_s)
         self._asking.add(user)
         try:

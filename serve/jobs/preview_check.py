@@ -38,7 +38,7 @@ class PreviewCheck:
         return self._moderator.sees_previews
 
     async def check(self, job: OpenJob, index: int, preview: bytes) -> None:
-        """Have one image's composition, drawn as WebP, checked; for when it is watched.
+        """Have one image's composition, drawn as WebP, checked.
 
         Raises:
             ContentRefused: a checker said no; names its rule.

@@ -40,7 +40,7 @@ class SizeLimits:
         self._too_large: dict[str, tuple[_Size, float]] = {}
 
     def check(self, stage: str, request: GenerationRequest) -> None:
-        """Refuse a request that is at least as large as one that was too large recently.
+        """Reject a request that is at least as large as one that was too large recently.
 
         Raises:
             CannotBeServed: names the size that the stage cannot run and the largest that it can.
@@ -52,7 +52,7 @@ class SizeLimits:
         if self._clock() - since_s >= FORGET_AFTER_S:
             del self._too_large[stage]
         elif _size(request).pixels >= limit.pixels:
-            raise self._refusal(stage, _size(request))
+            raise self._too_large_error(stage, _size(request))
 
     def note_success(self, stage: str, request: GenerationRequest) -> None:
         """Remember that a stage has finished a request."""
@@ -75,9 +75,9 @@ class SizeLimits:
         if largest is not None and largest.pixels >= size.pixels:
             return OutOfMemory(f"stage {stage.upper()} ran out of memory on every try")
         self._too_large[stage] = (size, self._clock())
-        return self._refusal(stage, size)
+        return self._too_large_error(stage, size)
 
-    def _refusal(self, stage: str, size: _Size) -> CannotBeServed:
+    def _too_large_error(self, stage: str, size: _Size) -> CannotBeServed:
         ran = self._largest.get(stage)
         rest = f"the largest that ran is {ran}" if ran else "none has run yet"
         message = f"no replica of stage {stage.upper()} has enough memory for {size} px; {rest}"

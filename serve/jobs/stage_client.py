@@ -26,8 +26,8 @@ the request that is there when the replica crashes may be the cause."""
 RETRY_PAUSE_S = 0.5
 """Time for the router to learn that a replica crashed; the next call then waits for the
 replacement."""
-REFUSED_PAUSE_S = 1.0
-"""Between calls while replicas refuse work, as a replica that lost its device does until it is
+NOT_READY_PAUSE_S = 1.0
+"""Between calls while replicas are not ready, as one that lost its device is until it is
 replaced."""
 SILENCE_LIMIT_S = 2 * STALL_LIMIT_S
 """A call that had begun is lost after so long without a message: Serve replaces a replica whose
@@ -77,7 +77,7 @@ class StageClient:
         """Run the stage once to the end; retry failures that are retryable.
 
         Cancelling this coroutine cancels the work on the replica, within one step. While replicas
-        refuse work (NotReady) it asks again; the job's deadline bounds that. Without ``on_crash``
+        are not ready it asks again; the job's deadline bounds that. Without ``on_crash``
         only the crashes during this very call count.
 
         Raises:
@@ -92,8 +92,8 @@ class StageClient:
                 failure, cause = self._failed(error), error
             if isinstance(failure, StageLost):
                 crashes = await on_crash() if on_crash else crashes + 1
-            if isinstance(failure, NotReady):  # a refusal is no try
-                pause_s = REFUSED_PAUSE_S
+            if isinstance(failure, NotReady):  # no replica took the call
+                pause_s = NOT_READY_PAUSE_S
             else:
                 tries += 1
                 pause_s = RETRY_PAUSE_S * tries

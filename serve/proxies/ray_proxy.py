@@ -89,9 +89,9 @@ class ProxyMiddleware:
                 del headers[name]
         answer = _Answer(scope, receive, send, request_id)
         with log_context(request_id=request_id):
-            refusal = _refusal(scope["path"])
-            if refusal is not None:
-                await answer.give(refusal)
+            error = _path_error(scope["path"])
+            if error is not None:
+                await answer.give(error)
             else:
                 await self._serve(scope, receive, answer)
 
@@ -167,8 +167,8 @@ def _in_origin_form(scope: Scope) -> Scope:
     return {**scope, **changed}
 
 
-def _refusal(path: str) -> JSONResponse | None:
-    """Return the answer to a request that is not forwarded; None if it is."""
+def _path_error(path: str) -> JSONResponse | None:
+    """Return the error of a path that is not passed on to Ray; None for all others."""
     if path.rstrip("/") == ROUTES_PATH:
         body = error_body(404, NotFound.code, "there is no such address; see /docs")
         return JSONResponse(body, HTTPStatus.NOT_FOUND)

@@ -107,8 +107,8 @@ class ScaledToZeroStages:
 def queue_positions(open_jobs: Iterable[JobInQueue]) -> dict[str, QueuePosition]:
     """Return the positions of the queued jobs, in the order of `serve.jobs.fair_queue`.
 
-    Users take turns by work: a job comes after the open jobs of its user, and then the older one
-    comes first. Running jobs are ahead of all queued ones.
+    Jobs are ordered by the open work that their user requested earlier. Of jobs with equal work,
+    the oldest comes first. Running jobs are ahead of all queued ones.
     """
     work_of_user: dict[str, float] = {}
     tagged: list[tuple[bool, float, JobInQueue]] = []

@@ -34,7 +34,7 @@ def partial_previews(
     previews: int,
     family: Family,
     *,
-    is_watched: bool = False,
+    is_checked: bool = False,
 ) -> frozenset[tuple[str, int]]:
     """Return the (stage, step) after which an image's partial images come.
 
@@ -46,12 +46,12 @@ def partial_previews(
         partial_images: maximum number.
         previews: how many each stage makes, unless the family allows fewer.
         family: whose stages run.
-        is_watched: checkers look at the kept output, so that its last preview alone is shown.
+        is_checked: checkers see the kept output, so that its last preview alone is shown.
     """
     last, middle = [], []
     for stage in family.route(request):
         count, steps = min(previews, stage.max_previews), stage.steps(request)
-        if is_watched and stage.keeps_output:
+        if is_checked and stage.keeps_output:
             shown = [steps][:count]
         else:
             shown = sorted(preview_steps(steps, count))
@@ -92,7 +92,7 @@ class ImageStream(EventStream):
             partial_images,
             services.settings.previews,
             services.family,
-            is_watched=services.moderator.sees_previews,
+            is_checked=services.moderator.sees_previews,
         )
         self._partials: set[tuple[int, str, int]] = set()
         self._counts: Counter[int] = Counter()

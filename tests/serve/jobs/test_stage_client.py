@@ -69,7 +69,7 @@ class Handle:
 
 @pytest.fixture(autouse=True)
 def without_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("RETRY_PAUSE_S", "REFUSED_PAUSE_S"):
+    for name in ("RETRY_PAUSE_S", "NOT_READY_PAUSE_S"):
         monkeypatch.setattr(stage_client, name, 0.0)
 
 

@@ -216,8 +216,8 @@ def test_where_checkers_look_the_composition_is_shown_once_and_last(
     make_request: Callable[..., GenerationRequest],
 ) -> None:
     request = make_request(steps=12, decoder_steps=6)
-    assert partial_previews(request, 3, 3, STABLE_CASCADE, is_watched=True) == {("c", 12), B_MIDDLE}
-    assert partial_previews(request, 3, 0, STABLE_CASCADE, is_watched=True) == set()
+    assert partial_previews(request, 3, 3, STABLE_CASCADE, is_checked=True) == {("c", 12), B_MIDDLE}
+    assert partial_previews(request, 3, 0, STABLE_CASCADE, is_checked=True) == set()
 
 
 @pytest.mark.parametrize("checkers", [[Answering()]])

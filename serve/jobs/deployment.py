@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -14,34 +14,28 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 from ulid import ULID
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import NotReady
 from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
-from serve.autoscaling.demand import Demand
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
-from serve.jobs.dispatcher import Dispatcher
-from serve.jobs.fair_queue import FairQueue
-from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.recovery import Recovery
-from serve.jobs.stage_client import StageClient
 from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
-from serve.jobs.workflow import JobWorkflow
+from serve.jobs.wiring import build_services
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
-from serve.moderation.moderator import Moderator, load_checkers
 from serve.periodic import every
 from serve.settings import Settings
+from serve.storage.job_store import JobStore
 from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import retry_until_ready
 from serve.telemetry.log import configure_logging
-from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from serve.telemetry.tracing import configure_tracing
 
-POLL_S = 0.05
+DRAIN_POLL_S = 0.05
+"""Between looks at the open jobs while the service drains."""
 COUNT_EVERY_S = 10.0
 _OWN_THREADS = 3
 """Threads that use the database besides its own: one for heartbeats, two that accept jobs."""
@@ -64,32 +58,10 @@ class Jobs:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
-        self._metrics, self._queue_metrics = JobMetrics(), QueueMetrics()
-        self._is_draining, self._family = False, family
-        self._queues = {name: FairQueue(1) for name in family.names}
-        self._demand = Demand(family.names)
+        services = build_services(settings, family, handles, self._database, blobs)
+        self._services, self._family, self._is_draining = services, family, False
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
-        )
-        checkpoint = open_checkpoint(settings.model_source(), components=())
-        moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
-        clients = {
-            name: StageClient(name, handle, on_failure=self._queue_metrics.failed)
-            for name, handle in handles.items()
-        }
-        kept = family.kept
-        previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
-        queues, queue_metrics = self._queues, self._queue_metrics
-        self._dispatcher = Dispatcher(self._database, clients, previewer, queues, queue_metrics)
-        self._workflow = JobWorkflow(
-            family,
-            self._database,
-            blobs,
-            self._dispatcher,
-            self._demand,
-            checkpoint.fingerprint if settings.reuse_latents else None,
-            PreviewCheck(moderator, settings.previews > 0, self._database, blobs),
-            self._metrics,
         )
         # Separate threads: a client's answer must not wait for the work of hundreds of jobs.
         self._accepting = ThreadPoolExecutor(2, "accept")
@@ -99,7 +71,8 @@ class Jobs:
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
         recovery = Recovery(leases, name, self._start)
-        monitor = StageMonitor(self._database, handles, self._queues, self._dispatcher.set_outages)
+        set_outages = services.dispatcher.set_outages
+        monitor = StageMonitor(self._database, handles, services.queues, set_outages)
         retention = RetentionWorker(self._database, blobs, settings, delete_workflows)
         self._tasks = [
             *recovery.run(),
@@ -136,12 +109,12 @@ class Jobs:
         """Cancel a job; False if it had already ended."""
         if not await self._database.run(self._database.jobs.finish, job_id, "cancelled"):
             return False
-        self._workflow.cancel(job_id)
+        self._services.workflow.cancel(job_id)
         return True
 
     def stop_calls(self, job_id: str) -> None:
         """Stop the calls of a job that another replica has cancelled."""
-        self._workflow.cancel(job_id)
+        self._services.workflow.cancel(job_id)
 
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on; accepted jobs continue."""
@@ -152,22 +125,24 @@ class Jobs:
 
         Open jobs are not lost: they continue when the service starts again.
         """
-        deadline_s = time.monotonic() + timeout_s
-        while open_ids := await self._database.run(self._database.jobs.open_ids):
-            if time.monotonic() >= deadline_s:
-                logger.warning("%d jobs go on at the next start", len(open_ids))
-                break
-            await asyncio.sleep(POLL_S)
+        open_ids = await self._services.database.jobs.do(JobStore.open_ids)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while open_ids:
+                    await asyncio.sleep(DRAIN_POLL_S)
+                    open_ids = await self._services.database.jobs.do(JobStore.open_ids)
+        if open_ids:
+            logger.warning("%d jobs go on at the next start", len(open_ids))
         return len(open_ids)
 
     def check_health(self) -> None:
         """Publish the calls of this replica that wait for each stage."""
-        for stage, queue in self._queues.items():
-            self._queue_metrics.waiting(stage, queue.waiting_calls, queue.waiting_cost)
+        for stage, queue in self._services.queues.items():
+            self._services.queue_metrics.waiting(stage, queue.waiting_calls, queue.waiting_cost)
 
     def record_autoscaling_stats(self) -> dict[str, float]:
         """Return each stage's open and arriving work for an autoscaling policy."""
-        return self._demand.stats()
+        return self._services.demand.stats()
 
     async def _accept(self, job: NewJob) -> str:
         loop = asyncio.get_running_loop()
@@ -183,10 +158,11 @@ class Jobs:
 
     async def _start(self, job_id: str) -> None:
         with SetWorkflowID(job_id):
-            await DBOS.start_workflow_async(self._workflow.run, job_id)
+            await DBOS.start_workflow_async(self._services.workflow.run, job_id)
 
     async def _count_jobs(self) -> None:
-        self._metrics.open_jobs(await self._database.run(self._database.jobs.count))
+        count = await self._database.run(self._database.jobs.count)
+        self._services.metrics.open_jobs(count)
 
 
 def _new_job(

@@ -17,7 +17,6 @@ from serve.jobs.fair_queue import FairQueue
 from serve.jobs.size_limits import SizeLimits
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import ImageIds, StageMessage
-from serve.storage.database import Database
 from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingDatabase
@@ -39,13 +38,13 @@ class Dispatcher:
 
     def __init__(
         self,
-        database: Database,
+        database: RetryingDatabase,
         stages: dict[str, StageClient],
         previewer: StageClient | None,
         queues: dict[str, FairQueue],
         metrics: QueueMetrics,
     ) -> None:
-        self._database = RetryingDatabase(database)
+        self._database = database
         self._metrics = metrics
         self._stages = stages
         self._previewer = previewer

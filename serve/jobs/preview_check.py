@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_keys import latent_key
-from serve.storage.blobs.blob_store import BlobStore
-from serve.storage.database import Database
 from serve.storage.image_store import ImageStore
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
@@ -24,13 +22,13 @@ class PreviewCheck:
         self,
         moderator: Moderator,
         shows_previews: bool,
-        database: Database,
-        blobs: BlobStore,
+        database: RetryingDatabase,
+        blobs: RetryingBlobs,
     ) -> None:
         self.shows_previews = shows_previews
         self._moderator = moderator
-        self._database = RetryingDatabase(database)
-        self._blobs = RetryingBlobs(blobs)
+        self._database = database
+        self._blobs = blobs
 
     @property
     def is_required(self) -> bool:

@@ -39,8 +39,6 @@ from serve.jobs.stage_outputs import StageOutputs, description
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_keys
-from serve.storage.blobs.blob_store import BlobStore
-from serve.storage.database import Database
 from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
@@ -64,7 +62,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         blobs: where their bytes are.
         dispatcher: calls the stages.
         demand: counts the work that is on its way to each stage.
-        reuse_fingerprint: as of :class:`serve.jobs.latent_reuse.LatentReuse`.
+        latent_reuse: finds latents that equal the ones a stage would compute.
         preview_check: checks an output that is kept before the next stage runs.
         metrics: counts ended jobs and measures hand-offs.
     """
@@ -72,20 +70,20 @@ class JobWorkflow(DBOSConfiguredInstance):
     def __init__(
         self,
         family: Family,
-        database: Database,
-        blobs: BlobStore,
+        database: RetryingDatabase,
+        blobs: RetryingBlobs,
         dispatcher: Dispatcher,
         demand: Demand,
-        reuse_fingerprint: str | None,
+        latent_reuse: LatentReuse,
         preview_check: PreviewCheck,
         metrics: JobMetrics,
     ) -> None:
         super().__init__(INSTANCE_NAME)
         self._family = family
-        self._database = RetryingDatabase(database)
-        self._blobs = RetryingBlobs(blobs)
+        self._database = database
+        self._blobs = blobs
         self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
-        self._latents = LatentReuse(family, database, blobs, reuse_fingerprint)
+        self._latent_reuse = latent_reuse
         self._dispatcher = dispatcher
         self._demand = demand
         self._preview_check = preview_check
@@ -212,7 +210,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _reused(self, job: OpenJob, index: int) -> bytes | None:
         """Return an equal latent that was made before, for this image."""
-        return await self._latents.find(job.request.for_image(index), job)
+        return await self._latent_reuse.find(job.request.for_image(index), job)
 
     async def _check_preview(
         self, job: OpenJob, index: int, stage: StageSpec, output: bytes

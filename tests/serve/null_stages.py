@@ -21,6 +21,7 @@ from serve.checker import Checker
 from serve.jobs.dbos_runtime import launch_dbos
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
+from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
@@ -28,6 +29,7 @@ from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import Job, NewJob
+from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from tests.serve.fake_jobs_client import PREVIEW
 
@@ -97,7 +99,7 @@ def make_dispatcher(
     queues = queues or {name: FairQueue(1) for name in stages}
     clients = cast(dict[str, StageClient], stages)
     drawer = cast(StageClient, previewer or Previewer())
-    return Dispatcher(database, clients, drawer, queues, QueueMetrics())
+    return Dispatcher(RetryingDatabase(database), clients, drawer, queues, QueueMetrics())
 
 
 @asynccontextmanager
@@ -112,17 +114,16 @@ async def launched(
     family: Family = STABLE_CASCADE,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
-    preview_check = PreviewCheck(
-        Moderator(checkers, RefusalMetrics().refused), True, database, blobs
-    )
+    retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
+    moderator = Moderator(checkers, RefusalMetrics().refused)
     workflow = JobWorkflow(
         family,
-        database,
-        blobs,
+        retrying_database,
+        retrying_blobs,
         calls or make_dispatcher(database, stages),
         demand or Demand(family.names),
-        "f1",
-        preview_check,
+        LatentReuse(family, database, blobs, "f1"),
+        PreviewCheck(moderator, True, retrying_database, retrying_blobs),
         JobMetrics(),
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.

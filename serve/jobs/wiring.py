@@ -1,0 +1,111 @@
+"""Builds the objects that run jobs in a Jobs process, and passes each the stores that it uses."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ray.serve.handle import DeploymentHandle
+
+from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.families.spec import Family
+from serve.autoscaling.demand import Demand
+from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.fair_queue import FairQueue
+from serve.jobs.latent_reuse import LatentReuse
+from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.stage_client import StageClient
+from serve.jobs.workflow import JobWorkflow
+from serve.moderation.moderator import Moderator, load_checkers
+from serve.settings import Settings
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.retry import RetryingBlobs, RetryingDatabase
+from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobServices:
+    """What runs jobs in a Jobs process.
+
+    Attributes:
+        database: retries operations until the database answers.
+        queues: the fair queue of each stage.
+        demand: counts the work that is on its way to each stage.
+        dispatcher: calls the stages.
+        workflow: runs jobs.
+        metrics, queue_metrics: of the jobs and of the queues.
+    """
+
+    database: RetryingDatabase
+    queues: dict[str, FairQueue]
+    demand: Demand
+    dispatcher: Dispatcher
+    workflow: JobWorkflow
+    metrics: JobMetrics
+    queue_metrics: QueueMetrics
+
+
+def build_services(
+    settings: Settings,
+    family: Family,
+    handles: Mapping[str, DeploymentHandle],
+    database: Database,
+    blobs: BlobStore,
+) -> JobServices:
+    """Build what runs jobs.
+
+    Args:
+        settings: the settings of the service.
+        family: its stages make the images.
+        handles: handles of the stages' deployments, by stage.
+        database: records jobs, images and latents.
+        blobs: stores their bytes.
+
+    Raises:
+        ModelUnavailable: the configured model is not there.
+        SettingsInvalid: a checker cannot be loaded.
+    """
+    metrics, queue_metrics = JobMetrics(), QueueMetrics()
+    retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
+    checkpoint = open_checkpoint(settings.model_source(), components=())
+    moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
+    fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
+    queues, demand = {name: FairQueue(1) for name in family.names}, Demand(family.names)
+    dispatcher = _build_dispatcher(family, handles, retrying_database, queues, queue_metrics)
+    workflow = JobWorkflow(
+        family,
+        retrying_database,
+        retrying_blobs,
+        dispatcher,
+        demand,
+        # A search for an equal latent is optional, so it is not retried.
+        LatentReuse(family, database, blobs, fingerprint),
+        PreviewCheck(moderator, settings.previews > 0, retrying_database, retrying_blobs),
+        metrics,
+    )
+    return JobServices(
+        database=retrying_database,
+        queues=queues,
+        demand=demand,
+        dispatcher=dispatcher,
+        workflow=workflow,
+        metrics=metrics,
+        queue_metrics=queue_metrics,
+    )
+
+
+def _build_dispatcher(
+    family: Family,
+    handles: Mapping[str, DeploymentHandle],
+    database: RetryingDatabase,
+    queues: dict[str, FairQueue],
+    metrics: QueueMetrics,
+) -> Dispatcher:
+    clients = {
+        name: StageClient(name, handle, on_failure=metrics.failed)
+        for name, handle in handles.items()
+    }
+    kept = family.kept
+    previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
+    return Dispatcher(database, clients, previewer, queues, metrics)

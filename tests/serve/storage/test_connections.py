@@ -143,18 +143,18 @@ def test_time_outs_hold_for_every_session(postgres_url: str) -> None:
 def test_a_migration_may_take_longer_than_a_statement(
     postgres_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(BoundedConnection, "answer_s", 0.2)
+    monkeypatch.setattr(BoundedConnection, "answer_s", 1.0)
     upgrade = schema._upgrade
 
     def slowly(connection: schema.Connection) -> schema.Migrated:
-        connection.execute(text("SELECT pg_sleep(0.5)"))
+        connection.execute(text("SELECT pg_sleep(1.5)"))
         return upgrade(connection)
 
     monkeypatch.setattr(schema, "_upgrade", slowly)
-    with opened(postgres_url + "&options=-c%20statement_timeout=200ms") as database:
+    with opened(postgres_url + "&options=-c%20statement_timeout=1s") as database:
         assert database.create_tables().before is None
         with pytest.raises(NotReady), database.reading() as connection:
-            connection.execute(text("SELECT pg_sleep(0.5)"))
+            connection.execute(text("SELECT pg_sleep(1.5)"))
 
 
 def test_a_database_whose_connections_are_all_in_use_is_not_ready(

@@ -258,8 +258,8 @@ class Settings(BaseSettings):
             revision=self.model_revision,
             prior_revision=self.prior_revision,
             variant=self.model_variant,
-            stage_c_size=self.stage_c_size,
-            stage_b_size=self.stage_b_size,
+            prior_size=self.stage_c_size,
+            decoder_size=self.stage_b_size,
             previewer=self.previewer_path,
         )
 

@@ -38,7 +38,7 @@ class ModelSource:
             else ``<model>-prior``.
         revision, prior_revision: pinned commits; needed for hub ids.
         variant: ``bf16`` picks the ``*.bf16.safetensors`` files.
-        stage_c_size, stage_b_size: ``lite`` picks the smaller U-Nets.
+        prior_size, decoder_size: ``lite`` picks the smaller U-Nets.
         previewer: the published previewer's weights; empty: look in the model's folders.
     """
 
@@ -47,8 +47,8 @@ class ModelSource:
     revision: str = ""
     prior_revision: str = ""
     variant: Variant = ""
-    stage_c_size: Size = "full"
-    stage_b_size: Size = "full"
+    prior_size: Size = "full"
+    decoder_size: Size = "full"
     previewer: str = ""
 
     @property
@@ -132,7 +132,7 @@ def open_checkpoint(
 
 
 def _open(source: ModelSource, components: Collection[str], cached_only: bool) -> Checkpoint:
-    folders = layout.component_folders(source.stage_c_size, source.stage_b_size)
+    folders = layout.component_folders(source.prior_size, source.decoder_size)
     patterns = layout.hub_patterns(folders, components, source.variant)
     prior_root, decoder_root = _open_roots(source, patterns, cached_only)
     found = layout.find_components(folders, prior_root.path, decoder_root.path)
@@ -230,7 +230,7 @@ def _fingerprint(
         return layout.fingerprint_files(found, source.variant)
     # A stage's process downloads only its own part, so files cannot identify the whole model.
     chosen = (prior_root.name, prior_root.commit, decoder_root.name, decoder_root.commit)
-    sizes = (source.variant, source.stage_c_size, source.stage_b_size)
+    sizes = (source.variant, source.prior_size, source.decoder_size)
     return hashlib.sha256("\n".join(chosen + sizes).encode()).hexdigest()
 
 

@@ -27,14 +27,14 @@ _SAMPLE_BYTES = 64 * 1024
 _SAMPLES_PER_FILE = 16
 
 
-def component_folders(stage_c_size: Size, stage_b_size: Size) -> dict[str, tuple[str, ...]]:
+def component_folders(prior_size: Size, decoder_size: Size) -> dict[str, tuple[str, ...]]:
     """Return each component's possible folder names, best first.
 
     A combined folder prefixes Stage C's parts with ``prior_``; the published prior repository does
     not.
     """
     lite = {"full": "", "lite": "_lite"}
-    prior, decoder = lite[stage_c_size], lite[stage_b_size]
+    prior, decoder = lite[prior_size], lite[decoder_size]
     return {
         "prior": (f"prior{prior}", f"prior_prior{prior}"),
         "text_encoder": ("prior_text_encoder", "text_encoder"),

@@ -9,6 +9,9 @@ from typing import Any, Final
 
 STAGE_NAME: Final = re.compile(r"[a-z][a-z0-9]{0,15}")
 """The database has room for 16 characters."""
+LATENT_USE_KEY: Final = "stage_c"
+"""The key, in an image's JSON and in archives, of how the image got its latent. It is named after
+Stable Cascade's stage and the same for every family."""
 _COST_SUFFIX: Final = "_s"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import JSON, BigInteger, Column, Integer, RowMapping, Table
 
-from cascade_core.families.stage_info import cost_key, stage_of_cost
+from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key, stage_of_cost
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
@@ -26,7 +26,7 @@ def to_archive(row: RowMapping) -> dict[str, Any]:
         for name, value in row.items()
     }
     if "latent_use" in plain:
-        plain["stage_c"] = plain.pop("latent_use")
+        plain[LATENT_USE_KEY] = plain.pop("latent_use")
     if "cost" in plain:
         plain |= {cost_key(stage): cost_s for stage, cost_s in plain.pop("cost").items()}
     return _archived_columns(plain)
@@ -47,7 +47,7 @@ def from_archive(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
     row = dict(row)
     if table is images:
-        row["latent_use"] = row.pop("stage_c")
+        row["latent_use"] = row.pop(LATENT_USE_KEY)
     if table is jobs:
         # Not only the stages of the served family: another one may have made an archived job.
         stages = {key: stage_of_cost(key) for key in row if key not in table.c}

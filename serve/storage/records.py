@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from cascade_core.families.spec import Family
-from cascade_core.families.stage_info import cost_key
+from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key
 from cascade_core.handoff import ModelRef
 from cascade_core.job_states import TERMINAL_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
@@ -151,7 +151,7 @@ class ImageRow:
     def to_json(self) -> dict[str, Any]:
         """Return the image as the list of images in a job's JSON holds it."""
         names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height")
-        return {name: getattr(self, name) for name in names} | {"stage_c": self.latent_use}
+        return {name: getattr(self, name) for name in names} | {LATENT_USE_KEY: self.latent_use}
 
 
 @dataclass(frozen=True, slots=True)

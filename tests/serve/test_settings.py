@@ -169,7 +169,7 @@ def test_the_model_source_follows_the_settings(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("CASCADE_PREVIEWER_PATH", "/models/previewer.safetensors")
     source = load_settings().model_source()
     assert (source.model, source.revision) == ("stabilityai/stable-cascade", "a" * 40)
-    assert (source.variant, source.stage_c_size, source.stage_b_size) == ("bf16", "lite", "full")
+    assert (source.variant, source.prior_size, source.decoder_size) == ("bf16", "lite", "full")
     assert source.previewer == "/models/previewer.safetensors"
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+from cascade_core.families.stage_info import LATENT_USE_KEY
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import Kind
@@ -74,9 +75,10 @@ class Image(BaseModel):
     decoder_seed: int
     width: int
     height: int
-    stage_c: LatentUse | None = Field(
+    latent_use: LatentUse | None = Field(
+        alias=LATENT_USE_KEY,
         description="How it got its latent: `ran`, `reused` from an equal request, or `stored` "
-        "(vary_details)."
+        "(vary_details).",
     )
 
 

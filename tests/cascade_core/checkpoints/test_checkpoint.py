@@ -63,13 +63,11 @@ def test_the_priors_folder_can_be_elsewhere(two: tuple[Path, Path], tmp_path: Pa
 
 
 def test_lite_sizes_pick_the_smaller_unets(two: tuple[Path, Path]) -> None:
-    source = ModelSource(str(two[0]), stage_c_size="lite", stage_b_size="lite")
+    source = ModelSource(str(two[0]), prior_size="lite", decoder_size="lite")
     checkpoint = open_checkpoint(source)
     assert checkpoint.component("prior").name == "prior_lite"
     assert checkpoint.component("decoder").name == "decoder_lite"
-    assert (
-        checkpoint.fingerprint != open_checkpoint(replace(source, stage_c_size="full")).fingerprint
-    )
+    assert checkpoint.fingerprint != open_checkpoint(replace(source, prior_size="full")).fingerprint
 
 
 def test_the_variant_picks_other_weight_files(combined: Path) -> None:

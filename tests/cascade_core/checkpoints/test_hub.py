@@ -57,7 +57,7 @@ def test_the_fingerprint_of_hub_models_is_that_of_their_commits(
     for name in ("text_encoder", "tokenizer", "decoder_lite"):
         shutil.rmtree(decoder / name)
     assert open_checkpoint(source, STABLE_CASCADE.stage("b").components).fingerprint == whole
-    lite = open_checkpoint(replace(source, stage_c_size="lite")).fingerprint
+    lite = open_checkpoint(replace(source, prior_size="lite")).fingerprint
     assert lite != whole
 
 

@@ -104,7 +104,7 @@ def test_two_folders_bf16_files_and_lite_unets_load(tmp_path: Path) -> None:
 
     for expected, checkpoint in (
         (full, open_checkpoint(source)),
-        (lite, open_checkpoint(replace(source, stage_c_size="lite", stage_b_size="lite"))),
+        (lite, open_checkpoint(replace(source, prior_size="lite", decoder_size="lite"))),
     ):
         for name in ("prior", "decoder"):
             loaded = load_unet(checkpoint, name, CPU, torch.float32).state_dict()

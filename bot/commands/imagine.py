@@ -14,7 +14,15 @@ from bot.policy.job_request import MAX_IMAGES, JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.policy.user_defaults import UserDefaults
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from cascade_core.operations.fields import MAX_GUIDANCE_SCALE, MAX_SEED, MAX_STEPS
+from cascade_core.operations.fields import (
+    MAX_GUIDANCE_SCALE,
+    MAX_SEED,
+    MAX_STEPS,
+    MIN_GUIDANCE_SCALE,
+    MIN_IMAGES,
+    MIN_SEED,
+    MIN_STEPS,
+)
 
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 
@@ -71,10 +79,10 @@ class Imagine(commands.Cog):
         prompt: Range[str, 1, MAX_PROMPT_CHARS],
         aspect: str | None = None,
         negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
-        seed: Range[int, 0, MAX_SEED] | None = None,
-        steps: Range[int, 1, MAX_STEPS] | None = None,
-        guidance: Range[float, 0.0, MAX_GUIDANCE_SCALE] | None = None,
-        count: Range[int, 1, MAX_IMAGES] = 1,
+        seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
+        steps: Range[int, MIN_STEPS, MAX_STEPS] | None = None,
+        guidance: Range[float, float(MIN_GUIDANCE_SCALE), MAX_GUIDANCE_SCALE] | None = None,
+        count: Range[int, MIN_IMAGES, MAX_IMAGES] = 1,
         spoiler: bool = False,
         private: bool | None = None,
     ) -> None:

@@ -18,10 +18,10 @@ ImageFormat = Literal["png", "webp", "jpeg"]
 
 MAX_PROMPT_CHARS = 2000
 MIN_SIDE_PX, MAX_SIDE_PX = 256, 2048
-MAX_IMAGES = 8
-MAX_SEED = 2**32 - 1
-MAX_STEPS = 100
-MAX_GUIDANCE_SCALE = 20.0
+MIN_IMAGES, MAX_IMAGES = 1, 8
+MIN_SEED, MAX_SEED = 0, 2**32 - 1
+MIN_STEPS, MAX_STEPS = 1, 100
+MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE = 0, 20.0
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: the request is refused before its
@@ -147,13 +147,13 @@ FIELDS: Mapping[str, Field] = {
     "negative_prompt": Text(MAX_PROMPT_CHARS),
     "width": WholeNumber(MIN_SIDE_PX, MAX_SIDE_PX, SIZE_MULTIPLE_PX),
     "height": WholeNumber(MIN_SIDE_PX, MAX_SIDE_PX, SIZE_MULTIPLE_PX),
-    "n": WholeNumber(1, MAX_IMAGES),
-    "seed": WholeNumber(0, MAX_SEED),
-    "decoder_seed": WholeNumber(0, MAX_SEED),
-    "steps": WholeNumber(1, MAX_STEPS),
-    "decoder_steps": WholeNumber(1, MAX_STEPS),
-    "guidance_scale": Number(0, MAX_GUIDANCE_SCALE),
-    "decoder_guidance_scale": Number(0, MAX_GUIDANCE_SCALE),
+    "n": WholeNumber(MIN_IMAGES, MAX_IMAGES),
+    "seed": WholeNumber(MIN_SEED, MAX_SEED),
+    "decoder_seed": WholeNumber(MIN_SEED, MAX_SEED),
+    "steps": WholeNumber(MIN_STEPS, MAX_STEPS),
+    "decoder_steps": WholeNumber(MIN_STEPS, MAX_STEPS),
+    "guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
+    "decoder_guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "latent_id": OptionalId(),
 }
 """Every field that an operation may let a client choose."""
@@ -174,7 +174,8 @@ def check_side(name: str, value: object, max_side_px: int) -> None:
     """Check one side of an image in pixels against the model's largest.
 
     Raises:
-        InvalidRequest: not a multiple of 128 between 256 and ``max_side_px``.
+        InvalidRequest: not a multiple of ``SIZE_MULTIPLE_PX`` between ``MIN_SIDE_PX`` and
+            ``max_side_px``.
     """
     WholeNumber(MIN_SIDE_PX, max_side_px, SIZE_MULTIPLE_PX).check(name, value)
 

@@ -26,6 +26,7 @@ from cascade_core.errors import Forbidden, InvalidRequest
 from cascade_core.printable import is_printable
 from serve.storage.credentials import KeyScope
 from serve.storage.records import JobOwner
+from serve.storage.schema.tables import MAX_USER_CHARS
 
 SCOPE_ENTRY = "cascade.caller"
 """The key of the ASGI scope under which `serve.gateway.auth.middleware` stores the caller."""
@@ -110,7 +111,7 @@ UserFilter = Annotated[
     str | None,
     Query(
         min_length=1,
-        max_length=128,
+        max_length=MAX_USER_CHARS,
         description="Act for this end user: others' things are not found. Needs a trusted key.",
     ),
 ]

@@ -66,7 +66,9 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
 def vary_body(form: VariationForm, latent_id: str) -> JobBody:
     """Return the job that varies an image's details."""
     values = form.model_dump(include=set(VARY_DETAILS.fields))
-    return JobBody(kind="vary_details", latent_id=latent_id, user=form.user, **values)
+    return JobBody(
+        **values | {"kind": VARY_DETAILS.name, "latent_id": latent_id, "user": form.user}
+    )
 
 
 def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:

@@ -30,6 +30,7 @@ from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
 from serve.gateway.sse import job_event_stream
 from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
 from serve.storage.blobs.blob_keys import preview_key_from_name
+from serve.storage.schema.tables import MAX_INBOX_CHARS, MAX_USER_CHARS
 
 MAX_WAIT_S = 120.0
 MAX_PAGE = 200
@@ -115,14 +116,14 @@ async def list_jobs(
     services: ServicesDep,
     caller: Reader,
     state: JobState | None = None,
-    user: Annotated[str | None, Query(max_length=128)] = None,
+    user: Annotated[str | None, Query(max_length=MAX_USER_CHARS)] = None,
     cursor: Annotated[str | None, Query(pattern=r"^[A-Za-z0-9_.-]{1,64}$")] = None,
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 50,
     inbox: Annotated[
         str | None,
         Query(
             min_length=1,
-            max_length=64,
+            max_length=MAX_INBOX_CHARS,
             description="Only the caller's own jobs with this `client_state.inbox`.",
         ),
     ] = None,

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_core.families.spec import Family
+from cascade_core.geometry import SIZE_MULTIPLE_PX
+from cascade_core.operations.fields import MIN_SIDE_PX
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from serve.gateway.schemas.stages import stage_details
 
 _ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
@@ -15,10 +18,10 @@ _GENERATE: dict[str, Any] = {
     "height": 256,
     "seed": 7,
 }
-_VARY: dict[str, Any] = {"kind": "vary_details", "latent_id": _ID_EXAMPLE, "n": 2}
+_VARY: dict[str, Any] = {"kind": VARY_DETAILS.name, "latent_id": _ID_EXAMPLE, "n": 2}
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
-    "kind": "generate",
+    "kind": GENERATE.name,
     "state": "running",
     "progress": {"step": 3, "steps": 20, "index": 0},
     "position": None,
@@ -28,7 +31,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
     "finished_at": None,
     "deadline_at": "2026-01-31T12:15:25.000Z",
     "request": {
-        "kind": "generate",
+        "kind": GENERATE.name,
         "prompt": "a red circle on a blue background",
         "negative_prompt": "",
         "width": 256,
@@ -63,7 +66,7 @@ _MODEL_EXAMPLE: dict[str, Any] = {
         "decoder_steps": 10,
         "decoder_guidance_scale": 0.0,
     },
-    "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
+    "sizes": {"multiple_of": SIZE_MULTIPLE_PX, "min_side": MIN_SIDE_PX, "max_side": 512},
     "suggestions": ["a red circle on a blue background"],
 }
 _IMAGES_BODY_EXAMPLE: dict[str, Any] = {

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from cascade_core.operations.fields import FIELDS
 from cascade_core.printable import is_printable
 from serve.json_depth import MAX_DEPTH, is_too_deep
+from serve.storage.schema.tables import MAX_USER_CHARS
 
 MAX_CLIENT_STATE_BYTES = 4096
 
@@ -62,7 +63,11 @@ Guidance = Annotated[
 ]
 User = Annotated[
     str | None,
-    Field(min_length=1, max_length=128, description="The end user; jobs can be listed by it."),
+    Field(
+        min_length=1,
+        max_length=MAX_USER_CHARS,
+        description="The end user; jobs can be listed by it.",
+    ),
     AfterValidator(_printable),
 ]
 

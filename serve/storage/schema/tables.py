@@ -25,6 +25,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.types import TypeDecorator
 
 MAX_INBOX_CHARS = 64
+MAX_USER_CHARS = 128
 VERSION_TABLE = "schema_revision"
 """Holds the schema's revision. Versions before the first release used Alembic's default name."""
 
@@ -62,8 +63,8 @@ jobs = Table(
     Column("request", JSON, nullable=False),
     Column("client_state", JSON(none_as_null=True)),
     Column("owner", String(16)),
-    Column("user", String(128)),
-    Column("label", String(128)),
+    Column("user", String(MAX_USER_CHARS)),
+    Column("label", String(MAX_USER_CHARS)),
     Column("warnings", JSON, nullable=False),
     Column("error", JSON(none_as_null=True)),
     Column("route", JSON, nullable=False, default=list),
@@ -174,7 +175,7 @@ preferences = Table(
     "preferences",
     metadata,
     Column("owner", String(16), primary_key=True),
-    Column("user", String(128), primary_key=True),
+    Column("user", String(MAX_USER_CHARS), primary_key=True),
     Column("name", String(64), primary_key=True),
     Column("value", JSON, nullable=False),
 )

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
-_STAGE_A_ENCODER = ("in_block", "down_blocks", "vquantizer")
+_VQGAN_ENCODER = ("in_block", "down_blocks", "vquantizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def load_unet(
     return _load(checkpoint, component, StableCascadeUNet, device, dtype)
 
 
-def load_stage_a(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+def load_vqgan_decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
     """Load the decoder half of Stage A's PaellaVQModel; its encoder and codebook are not needed.
 
     Raises:
@@ -107,7 +107,7 @@ def load_stage_a(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtyp
     # `wuerstchen`, which only matters to its pipelines.
     from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
 
-    return _load(checkpoint, "vqgan", PaellaVQModel, device, dtype, drop=_STAGE_A_ENCODER)
+    return _load(checkpoint, "vqgan", PaellaVQModel, device, dtype, drop=_VQGAN_ENCODER)
 
 
 def load_text_encoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:

@@ -9,7 +9,12 @@ from typing import Any, Self
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.weights import Placement, free_cached_memory, load_stage_a, model_ref
+from cascade_core.checkpoints.weights import (
+    Placement,
+    free_cached_memory,
+    load_vqgan_decoder,
+    model_ref,
+)
 from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
 from cascade_core.images.pixels import Rgb
@@ -80,7 +85,7 @@ class StageA(StageDefaults):
             SettingsInvalid: the device is not there.
         """
         device, dtype = placement.resolve()
-        return cls(checkpoint, load_stage_a(checkpoint, device, dtype))
+        return cls(checkpoint, load_vqgan_decoder(checkpoint, device, dtype))
 
     @staticmethod
     def make_task(source: StageBLatent, _request: GenerationRequest) -> StageBLatent:

@@ -14,8 +14,8 @@ from cascade_core.checkpoints.weights import (
     Placement,
     free_cached_memory,
     load_schedule,
-    load_stage_a,
     load_unet,
+    load_vqgan_decoder,
     model_ref,
 )
 from cascade_core.errors import HandoffInvalid
@@ -101,7 +101,7 @@ class StageB(StageDefaults):
             checkpoint,
             load_unet(checkpoint, "decoder", device, dtype),
             load_schedule(checkpoint, "decoder_scheduler"),
-            load_stage_a(checkpoint, device, dtype) if with_previews else None,
+            load_vqgan_decoder(checkpoint, device, dtype) if with_previews else None,
         )
 
     @staticmethod

@@ -9,7 +9,7 @@ from ulid import ULID
 
 from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import CascadeError
-from cascade_core.handoff import ModelRef, StageCLatent
+from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
@@ -58,7 +58,7 @@ class _InProcessRun:
         checkpoint: Checkpoint,
         request: GenerationRequest,
         out: Path,
-        latent: StageCLatent | None = None,
+        latent: Any = None,
     ) -> None:
         self._pipeline = _load(settings, checkpoint)
         self._route = self._pipeline.family.route(request)
@@ -142,12 +142,15 @@ def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
         return CascadePipeline.load(checkpoint, placement, SERVED_FAMILY)
 
 
-def _saved_latent(source: Path) -> tuple[str, StageCLatent]:
+def _saved_latent(source: Path) -> tuple[str, Any]:
     """Return the id and the latent in a ``.latent`` file, or in the one beside a picture."""
+    kept = SERVED_FAMILY.kept
+    if kept is None:
+        raise CliError("this model keeps no latents")
     remedy = "name a .latent file saved by cascade generate --local, or the picture beside it"
     try:
         file = source if source.suffix == LATENT_SUFFIX else source.with_suffix(LATENT_SUFFIX)
-        return file.stem, StageCLatent.decode(file.read_bytes())
+        return file.stem, kept.output_class().decode(file.read_bytes())
     except ValueError as error:  # "." and "/" have no name that could end in .latent
         raise CliError(f"{source} is no file", remedy=remedy) from error
     except OSError as error:

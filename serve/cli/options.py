@@ -62,22 +62,30 @@ DecoderSeed = Annotated[
     int | None,
     typer.Option(**_range("decoder_seed"), help="Fixes the details."),
 ]
-Steps = Annotated[int | None, typer.Option("--steps", **_range("steps"), help="Steps of Stage C.")]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", **_range("steps"), help="Denoising steps of the composition."),
+]
 Guidance = Annotated[
     float | None,
     typer.Option(
-        "--guidance", **_range("guidance_scale"), help="Prompt strength in Stage C; <= 1 is off."
+        "--guidance",
+        **_range("guidance_scale"),
+        help="Prompt strength in the composition; <= 1 is off.",
     ),
 ]
 DecoderSteps = Annotated[
-    int | None, typer.Option("--decoder-steps", **_range("decoder_steps"), help="Steps of Stage B.")
+    int | None,
+    typer.Option(
+        "--decoder-steps", **_range("decoder_steps"), help="Denoising steps of the details."
+    ),
 ]
 DecoderGuidance = Annotated[
     float | None,
     typer.Option(
         "--decoder-guidance",
         **_range("decoder_guidance_scale"),
-        help="Prompt strength in Stage B; <= 1 is off.",
+        help="Prompt strength in the details; <= 1 is off.",
     ),
 ]
 

@@ -17,7 +17,7 @@ from serve.gateway.middleware.requests import PROBES, ErrorMiddleware, RequestMi
 from serve.gateway.openai.routes import router as openai_router
 from serve.gateway.openapi import install_docs
 from serve.gateway.routes import health, images, jobs, models, preferences, shares
-from serve.gateway.schemas.examples import examples
+from serve.gateway.schemas.examples import examples, job_events_example
 from serve.gateway.schemas.stages import describe_stages
 from serve.release import RELEASE
 from serve.responses.errors import install_error_handlers
@@ -101,4 +101,6 @@ class _Application(FastAPI):
         describe_stages(schemas, family)
         for name, shown in examples(family).items():
             schemas[name]["examples"] = shown
+        stream = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]
+        stream["text/event-stream"]["example"] = job_events_example(family)
         return document

@@ -216,7 +216,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Hand-off size, mean",
             "bytes",
             ((_HANDOFF_SIZE, "{{stage}}"),),
-            "Latents of stages C and B, images of stage A.",
+            "Latents, or the last stage's images.",
         ),
     ),
     "Replicas": (

@@ -142,7 +142,7 @@ CALL_FAILURES = Metric(
 HANDOFF_BYTES = Metric(
     name="cascade_handoff_bytes",
     kind="counter",
-    help="Bytes of a stage's results: latents, or images of Stage A.",
+    help="Bytes of a stage's results: latents, or the last stage's images.",
     labels=("stage",),
 )
 HANDOFF_SECONDS = Metric(

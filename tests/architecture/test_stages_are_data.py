@@ -11,9 +11,19 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("cascade_core", "serve", "bot")
-HOMES = (ROOT / "cascade_core" / "families", ROOT / "cascade_core" / "stages")
+CORE = ROOT / "cascade_core"
+HOMES = (CORE / "families", CORE / "stages", CORE / "handoff.py", CORE / "geometry.py")
 NAMES = STABLE_CASCADE.names
-OF_ONE_STAGE = re.compile(rf"(Stage[{''.join(NAMES).upper()}]|[{''.join(NAMES)}]_s)")
+LETTERS = "".join(NAMES)
+OF_ONE_STAGE = re.compile(
+    rf"(?i:(\w*_)?stage_[{LETTERS}](_\w+)?)|[{LETTERS}]_s|Stage[{LETTERS.upper()}]([A-Z]\w*)?"
+)
+EXCEPTIONS = {
+    # The public variables CASCADE_STAGE_C_SIZE and CASCADE_STAGE_B_SIZE.
+    "serve/settings.py": {"stage_c_size", "stage_b_size"},
+    # A field of Geometry, which stored hand-offs hold by this name.
+    "cascade_core/checkpoints/checkpoint.py": {"stage_a_factor"},
+}
 
 
 def sources() -> Iterator[Path]:
@@ -42,12 +52,12 @@ def comparisons(node: ast.AST) -> Iterator[ast.expr]:
 
 
 def named(node: ast.AST) -> str:
-    """The name that a node is: of a variable, an attribute, or in a string."""
-    if isinstance(node, ast.Attribute):
-        return node.attr
-    if isinstance(node, ast.Name):
-        return node.id
-    return str(node.value) if isinstance(node, ast.Constant) else ""
+    """The name that a node uses or defines, or that its string holds."""
+    for field in ("id", "attr", "arg", "name", "value"):
+        name = getattr(node, field, None)
+        if isinstance(name, str):
+            return name
+    return ""
 
 
 def named_stages(tree: ast.AST) -> Iterator[tuple[int, str]]:
@@ -65,6 +75,7 @@ def test_no_module_outside_the_family_names_a_stage() -> None:
         f"{path.relative_to(ROOT)}:{line}: {name}"
         for path in sources()
         for line, name in named_stages(ast.parse(path.read_text(encoding="utf-8")))
+        if name not in EXCEPTIONS.get(str(path.relative_to(ROOT)), ())
     ]
 
     assert found == [], "ask the family for it:\n" + "\n".join(found)

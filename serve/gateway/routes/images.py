@@ -107,12 +107,12 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
     "/v1/latents/{latent_id}",
     response_class=Response,
     responses={
-        200: {"description": "The hand-off from Stage C to Stage B", "content": {MSGPACK: _BINARY}},
+        200: {"description": "A stage's hand-off to the next one", "content": {MSGPACK: _BINARY}},
         **secured(*LOST),
     },
 )
 async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> Response:
-    """Return a Stage C latent as msgpack (`cascade_core.handoff.StageCLatent`)."""
+    """Return an image's latent as msgpack; `cascade_core.handoff` decodes it."""
     check_id("latent", latent_id)
     row = await services.database.run(services.database.images.latent, latent_id)
     if row is None:

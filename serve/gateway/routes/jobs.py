@@ -38,23 +38,6 @@ _MAX_EVENT_ID_DIGITS = 18
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
-_STREAM_EXAMPLE = """id: 41
-event: queued
-data: {"position":0,"eta_s":null}
-
-id: 42
-event: progress
-data: {"stage":"c","step":1,"steps":20,"index":0}
-
-id: 43
-event: image
-data: {"index":0,"id":"01JX...","latent_id":"01JX...","seed":7,"decoder_seed":7,"url":"/v1/images/01JX..."}
-
-id: 44
-event: succeeded
-data: {"job":{"id":"01JX...","state":"succeeded"}}
-
-"""  # noqa: E501
 
 router = APIRouter(tags=["jobs"])
 
@@ -181,9 +164,8 @@ async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Resp
         200: {
             "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
             "failed and cancelled, after which the stream ends",
-            "content": event_stream_content(
-                _STREAM_EXAMPLE, "queued", "progress", "image", *TERMINAL_STATES
-            ),
+            # serve.gateway.schemas.examples has the example: it names a stage of the family.
+            "content": event_stream_content("", "queued", "progress", "image", *TERMINAL_STATES),
         },
         204: {"description": "The client has seen the last event; do not connect again"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),

@@ -114,6 +114,28 @@ _SHARE_EXAMPLE = {
     "?expires=1769860800&signature=5f2c0a",
     "expires_at": "2026-01-31T12:00:00.000Z",
 }
+_JOB_EVENTS = """id: 41
+event: queued
+data: {"position":0,"eta_s":null}
+
+id: 42
+event: progress
+data: {"stage":"STAGE","step":1,"steps":20,"index":0}
+
+id: 43
+event: image
+data: {"index":0,"id":"01JX...","latent_id":"01JX...","seed":7,"decoder_seed":7,"url":"/v1/images/01JX..."}
+
+id: 44
+event: succeeded
+data: {"job":{"id":"01JX...","state":"succeeded"}}
+
+"""  # noqa: E501
+
+
+def job_events_example(family: Family) -> str:
+    """Return the example of a job's event stream."""
+    return _JOB_EVENTS.replace("STAGE", family.names[0])
 
 
 def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:

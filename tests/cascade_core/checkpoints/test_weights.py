@@ -19,10 +19,10 @@ from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_ch
 from cascade_core.checkpoints.weights import (
     Placement,
     load_schedule,
-    load_stage_a,
     load_text_encoder,
     load_tokenizer,
     load_unet,
+    load_vqgan_decoder,
     model_ref,
 )
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
@@ -60,7 +60,7 @@ def test_loaded_weights_equal_the_saved_ones(
 def test_stage_a_keeps_its_decoder_half_only(
     tiny_checkpoint: Checkpoint, tiny_model: TinyModel
 ) -> None:
-    stage_a = load_stage_a(tiny_checkpoint, CPU, torch.float32)
+    stage_a = load_vqgan_decoder(tiny_checkpoint, CPU, torch.float32)
     assert {name.partition(".")[0] for name in stage_a.state_dict()} == {"up_blocks", "out_block"}
     latents = torch.randn(1, 4, 8, 8)
     assert torch.equal(stage_a.decode(latents).sample, tiny_model.vqgan.decode(latents).sample)
@@ -70,7 +70,7 @@ def test_weights_have_storage_of_their_own(tiny_checkpoint: Checkpoint) -> None:
     """Mapped files are not aligned, and CPU kernels then round differently."""
     for module in (
         load_unet(tiny_checkpoint, "prior", CPU, torch.float32),
-        load_stage_a(tiny_checkpoint, CPU, torch.float32),
+        load_vqgan_decoder(tiny_checkpoint, CPU, torch.float32),
         load_text_encoder(tiny_checkpoint, CPU, torch.float32),
     ):
         for parameter in module.parameters():
@@ -82,7 +82,7 @@ def test_weights_have_storage_of_their_own(tiny_checkpoint: Checkpoint) -> None:
 def test_the_dtype_is_that_of_all_weights(tiny_checkpoint: Checkpoint, dtype: torch.dtype) -> None:
     for module in (
         load_unet(tiny_checkpoint, "decoder", CPU, dtype),
-        load_stage_a(tiny_checkpoint, CPU, dtype),
+        load_vqgan_decoder(tiny_checkpoint, CPU, dtype),
         load_text_encoder(tiny_checkpoint, CPU, dtype),
     ):
         assert {parameter.dtype for parameter in module.parameters()} == {dtype}

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cascade_core.errors import SettingsInvalid
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 
 RATE_WINDOWS_S = (10, 60, 300)
 """The shortest window shows a burst within seconds, the middle one bridges the time between bursts,
@@ -32,7 +31,7 @@ class Sizing:
 
     Attributes:
         gpu_budget: GPUs that all stages together may take.
-        gpus: GPUs per replica, by stage; 0 for a stage that runs on CPUs.
+        gpus: GPUs per replica, by the name of every stage; 0 for a stage that runs on CPUs.
         pods: groups of stages that share pods, with one replica of each stage in a pod. Such a pod
             takes the GPUs of all its stages, even while one replica is missing.
         max_wait_s: time within which accepted work should be done; a shorter time means more
@@ -40,28 +39,22 @@ class Sizing:
         utilization: share of its time that a replica should be busy under a steady load; a large
             stage may exceed it.
         hold_s: how long a replica is kept after it was last wanted.
-        stages: names of the family's stages.
 
     Raises:
         SettingsInvalid: a value is outside its range.
     """
 
     gpu_budget: float
-    gpus: Mapping[str, float] = field(
-        default_factory=lambda: {stage.name: stage.own_gpus for stage in STABLE_CASCADE.stages}
-    )
+    gpus: Mapping[str, float]
     pods: Sequence[Sequence[str]] = ()
     max_wait_s: float = 4.0
     utilization: float = 0.5
     hold_s: float = 75.0
-    stages: Sequence[str] = STABLE_CASCADE.names
 
     def __post_init__(self) -> None:
-        if set(self.gpus) != set(self.stages):
-            raise SettingsInvalid(f"gpus must name {', '.join(self.stages)} and nothing else")
         together = [stage for pod in self.pods for stage in pod]
-        if len(together) != len(set(together)) or not set(together) <= set(self.stages):
-            raise SettingsInvalid(f"pods must name each of {', '.join(self.stages)} at most once")
+        if len(together) != len(set(together)) or not set(together) <= set(self.gpus):
+            raise SettingsInvalid(f"pods must name each of {', '.join(self.gpus)} at most once")
         if self.gpu_budget < 0 or any(share < 0 for share in self.gpus.values()):
             raise SettingsInvalid("gpu_budget and gpus must not be below 0")
         if self.max_wait_s <= 0 or self.hold_s < 0:

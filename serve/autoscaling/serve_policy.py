@@ -11,14 +11,16 @@ does not change its number of replicas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
+from cascade_core.errors import SettingsInvalid
 from cascade_core.families.stage_info import deployment_name
 from serve.autoscaling.demand import arriving_key, open_work_key
 from serve.autoscaling.policy import RATE_WINDOWS_S, Peaks, Sizing, StageLoad, plan
+from serve.settings import SERVED_FAMILY
 
 JOBS = "Jobs"
 
@@ -30,19 +32,25 @@ class PipelinePolicy:
     """An application-level autoscaling policy; its state is in Serve's ``policy_state``.
 
     Args:
-        sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`.
+        stages: names of the family's stages.
+        sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`; by default, each stage
+            takes the GPUs of its family's description.
 
     Raises:
-        SettingsInvalid: a value is outside its range.
+        SettingsInvalid: a value is outside its range, or ``gpus`` names other stages.
     """
 
-    def __init__(self, **sizing: Any) -> None:
-        self._sizing = Sizing(**sizing)
+    def __init__(self, stages: Sequence[str] = SERVED_FAMILY.names, **sizing: Any) -> None:
+        own_gpus = {stage.name: stage.own_gpus for stage in SERVED_FAMILY.stages}
+        self._sizing = Sizing(**{"gpus": own_gpus} | sizing)
+        self._stages = stages
+        if set(self._sizing.gpus) != set(stages):
+            raise SettingsInvalid(f"gpus must name {', '.join(stages)} and nothing else")
 
     def __call__(self, contexts: Contexts) -> Decisions:
         """Return the replicas of the stages; without metrics from Jobs, no stage changes."""
         by_name = {context.deployment_name: key for key, context in contexts.items()}
-        names = {stage: deployment_name(stage) for stage in self._sizing.stages}
+        names = {stage: deployment_name(stage) for stage in self._stages}
         keys = {stage: by_name[name] for stage, name in names.items() if name in by_name}
         state = {key: dict(context.policy_state) for key, context in contexts.items()}
         demand = _sums(contexts[by_name[JOBS]]) if JOBS in by_name else {}

@@ -15,6 +15,7 @@ from serve.autoscaling.policy import Peaks, Sizing, StageLoad, plan
 
 SECONDS = {"c": 0.44, "b": 0.25, "a": 0.03}
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
+OWN_GPUS = {stage.name: stage.own_gpus for stage in STABLE_CASCADE.stages}
 
 
 def load(
@@ -133,7 +134,7 @@ def test_a_constant_load_never_makes_a_stage_grow_and_shrink_by_turns(
 
 
 def test_replicas_follow_the_measured_rates_and_no_fixed_ratio() -> None:
-    sizing = Sizing(100, utilization=0.5, max_wait_s=1000)
+    sizing = Sizing(100, OWN_GPUS, utilization=0.5, max_wait_s=1000)
     fast_b = pipeline(10.0)
     slow_b = fast_b | {"b": StageLoad((10.0, 10.0), 0.0, 0.5, 1, 1, 1000)}
     assert plan(sizing, 0.0, fast_b, {})[0] == {"c": 7, "b": 5, "a": 1}
@@ -141,20 +142,20 @@ def test_replicas_follow_the_measured_rates_and_no_fixed_ratio() -> None:
 
 
 def test_a_small_stage_is_as_idle_as_asked_and_a_large_one_less_idle() -> None:
-    sizing = Sizing(1000, utilization=0.5, max_wait_s=1000)
+    sizing = Sizing(1000, OWN_GPUS, utilization=0.5, max_wait_s=1000)
     busy = {rate: plan(sizing, 0.0, pipeline(rate), {})[0]["c"] for rate in (3.0, 100.0, 400.0)}
     assert busy == {3.0: math.ceil(3 * 0.44 / 0.5), 100.0: 53, 400.0: 193}
 
 
 def test_later_stages_grow_while_the_work_is_still_at_the_first() -> None:
     burst = {stage: load(0.0, 100.0, stage=stage) for stage in STABLE_CASCADE.names}
-    replicas, _ = plan(Sizing(100, max_wait_s=5), 0.0, burst, {})
+    replicas, _ = plan(Sizing(100, OWN_GPUS, max_wait_s=5), 0.0, burst, {})
     assert replicas == {"c": 9, "b": 5, "a": 1}
 
 
 def test_vary_details_grows_stage_b_without_stage_c() -> None:
     vary = pipeline(8.0) | {"c": load(0.0)}
-    replicas, _ = plan(Sizing(100), 0.0, vary, {})
+    replicas, _ = plan(Sizing(100, OWN_GPUS), 0.0, vary, {})
     assert replicas["c"] == 1
     assert replicas["b"] > 2
 
@@ -175,7 +176,7 @@ def test_a_budget_too_small_for_all_is_shared_by_need() -> None:
 
 
 def test_replicas_are_kept_for_a_while_after_a_burst_and_then_go() -> None:
-    minutes = Minutes(Sizing(100, hold_s=60))
+    minutes = Minutes(Sizing(100, OWN_GPUS, hold_s=60))
     busy = minutes.run(10, pipeline(20.0))[-1]
     quiet = minutes.run(120, pipeline(0.0))
     assert quiet[58] == busy
@@ -183,7 +184,7 @@ def test_replicas_are_kept_for_a_while_after_a_burst_and_then_go() -> None:
 
 
 def test_a_stage_goes_to_zero_where_that_is_allowed_and_comes_back_at_the_first_work() -> None:
-    minutes = Minutes(Sizing(100, hold_s=30))
+    minutes = Minutes(Sizing(100, OWN_GPUS, hold_s=30))
     minutes.run(10, pipeline(1.0, floor=0))
     assert minutes.run(60, pipeline(0.0, floor=0))[-1] == {"c": 0, "b": 0, "a": 0}
     assert minutes.run(1, pipeline(0.1, floor=0))[-1] == {"c": 1, "b": 1, "a": 1}
@@ -191,11 +192,11 @@ def test_a_stage_goes_to_zero_where_that_is_allowed_and_comes_back_at_the_first_
 
 def test_a_stage_never_measured_gets_one_replica_to_measure() -> None:
     unknown = {stage: StageLoad((9.0, 9.0), 50.0, None, 0, 0, 10) for stage in STABLE_CASCADE.names}
-    assert plan(Sizing(100), 0.0, unknown, {})[0] == {"c": 1, "b": 1, "a": 1}
+    assert plan(Sizing(100, OWN_GPUS), 0.0, unknown, {})[0] == {"c": 1, "b": 1, "a": 1}
 
 
 def test_at_first_what_runs_is_kept() -> None:
-    replicas, _ = plan(Sizing(100), 0.0, pipeline(0.0, target=6), {})
+    replicas, _ = plan(Sizing(100, OWN_GPUS), 0.0, pipeline(0.0, target=6), {})
     assert replicas == {"c": 6, "b": 6, "a": 6}
 
 
@@ -203,7 +204,6 @@ def test_at_first_what_runs_is_kept() -> None:
     "wrong",
     [
         {"gpu_budget": -1},
-        {"gpu_budget": 1, "gpus": {"c": 1}},
         {"gpu_budget": 1, "pods": [["b", "x"]]},
         {"gpu_budget": 1, "pods": [["b", "a"], ["b", "c"]]},
         {"gpu_budget": 1, "gpus": {"c": 1, "b": -1, "a": 0}},
@@ -214,4 +214,4 @@ def test_at_first_what_runs_is_kept() -> None:
 )
 def test_impossible_choices_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(SettingsInvalid):
-        Sizing(**wrong)  # type: ignore[arg-type]
+        Sizing(**{"gpus": OWN_GPUS} | wrong)  # type: ignore[arg-type]

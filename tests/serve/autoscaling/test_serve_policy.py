@@ -12,6 +12,7 @@ from ray.serve._private.common import DeploymentID, ReplicaID, TimeStampedValue
 from ray.serve.autoscaling_policy import _apply_app_level_autoscaling_config
 from ray.serve.config import AutoscalingConfig, AutoscalingContext, AutoscalingPolicy
 
+from cascade_core.errors import SettingsInvalid
 from serve.autoscaling.demand import Demand
 from serve.autoscaling.serve_policy import PipelinePolicy
 
@@ -183,3 +184,8 @@ def test_serve_can_send_the_policy_to_its_controller() -> None:
     )
     policy = named.get_policy()(**named.policy_kwargs)
     assert policy(application(Demand(WORK)))[0]
+
+
+def test_gpus_of_other_stages_than_the_familys_are_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="gpus must name c, b, a and nothing else"):
+        PipelinePolicy(gpu_budget=1, gpus={"c": 1})

@@ -42,7 +42,7 @@ def reason(overview: DeploymentStatusOverview) -> str:
 
     Ray's message is long, or a traceback.
     """
-    lines = [line for line in overview.message.strip().splitlines() if _is_telling(line)]
+    lines = [line for line in overview.message.strip().splitlines() if _is_message(line)]
     if not lines:
         return str(overview.status.value).lower()
     if len(lines) == 1:
@@ -50,5 +50,5 @@ def reason(overview: DeploymentStatusOverview) -> str:
     return re.sub(r"^cascade_core\.errors\.\w+: ", "", lines[-1])[:_MAX_REASON_CHARS]
 
 
-def _is_telling(line: str) -> bool:
+def _is_message(line: str) -> bool:
     return bool(line.strip()) and not line.startswith(_BELOW_SQL_ERRORS)

@@ -201,7 +201,7 @@ class ServiceClient:
         try:
             body: dict[str, Any] = answer.json()
         except ValueError as error:
-            raise self._not_ours(answer) from error
+            raise self._foreign_answer(answer) from error
         return body
 
     def _send(self, method: str, path: str, **options: Any) -> httpx.Response:
@@ -239,12 +239,12 @@ class ServiceClient:
             remedy = "again later; if it stays so, check CASCADE_URL, or restart the server"
         if self._proxy:
             remedy = f"set NO_PROXY={urlsplit(self.url).hostname} to go without the proxy"
-        return Unreachable(message + self._way(), ExitCode.UNREACHABLE, remedy)
+        return Unreachable(message + self._proxy_text(), ExitCode.UNREACHABLE, remedy)
 
     def _starting(self) -> Unreachable:
         return Unreachable(starting(self.url), ExitCode.UNREACHABLE, WAIT_FOR_START)
 
-    def _way(self) -> str:
+    def _proxy_text(self) -> str:
         return f" through the proxy {self._proxy}" if self._proxy else ""
 
     def _unauthorized(self, message: str) -> ApiError:
@@ -254,18 +254,18 @@ class ServiceClient:
             remedy = "check CASCADE_API_KEY, or ask the operator of the server for a new key"
         return ApiError(message, ExitCode.BAD_USAGE, remedy, HTTPStatus.UNAUTHORIZED)
 
-    def _not_ours(self, answer: httpx.Response) -> CliError:
+    def _foreign_answer(self, answer: httpx.Response) -> CliError:
         if is_starting(self.url):
             return self._starting()
         message = f"{self.url} answered {answer.status_code}, but not as Cascade Serve would"
-        return Unreachable(message + self._way(), ExitCode.UNREACHABLE, "check CASCADE_URL")
+        return Unreachable(message + self._proxy_text(), ExitCode.UNREACHABLE, "check CASCADE_URL")
 
     def _api_error(self, answer: httpx.Response) -> CliError:
         try:
             error = answer.json()["error"]
             message = str(error["message"])
         except (ValueError, KeyError, TypeError):
-            return self._not_ours(answer)
+            return self._foreign_answer(answer)
         status = answer.status_code
         if status == HTTPStatus.UNAUTHORIZED:
             return self._unauthorized(message)

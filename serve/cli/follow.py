@@ -49,7 +49,7 @@ def follow(
                 last_event_id, breaks = event.id or last_event_id, 0
                 if event.type in TERMINAL_STATES:
                     break
-                _tell(watcher, event)
+                _notify(watcher, event)
         except StreamBroken:
             pass
         breaks += 1
@@ -90,7 +90,7 @@ def _ask(client: ServiceClient, job_id: str, sleep: Callable[[float], None]) -> 
         waited_s += _POLL_INTERVAL_S
 
 
-def _tell(watcher: Watcher, event: ServerEvent) -> None:
+def _notify(watcher: Watcher, event: ServerEvent) -> None:
     data = event.data
     if event.type == "queued":
         watcher.queued(int(data.get("position") or 0), data.get("eta_s"))

@@ -34,7 +34,7 @@ def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
 
     console = Console(highlight=False)
     with ServiceClient(url) as client:
-        shown = frame(look(client))
+        shown = frame(read_snapshot(client))
         if once:
             console.print(shown)
             return
@@ -42,7 +42,7 @@ def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
             while True:
                 try:
                     time.sleep(EVERY_S)
-                    shown = frame(look(client))
+                    shown = frame(read_snapshot(client))
                 except KeyboardInterrupt:
                     return
                 except CliError as error:  # the service may come back
@@ -51,7 +51,7 @@ def top(once: Once = False, url: options.Url = DEFAULT_URL) -> None:
                     live.update(shown, refresh=True)
 
 
-def look(client: ServiceClient) -> Snapshot:
+def read_snapshot(client: ServiceClient) -> Snapshot:
     """Read the service's state over HTTP."""
     from serve.cli.top_frame import Snapshot
 

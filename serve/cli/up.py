@@ -63,7 +63,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.cli.port_checks import check_no_start
     from serve.local.private_files import keep_files_private
     from serve.local.ray_access import check_mode
-    from serve.local.start_marker import announced
+    from serve.local.start_marker import start_marked
     from serve.settings import SERVED_FAMILY, load_settings
 
     keep_files_private()
@@ -75,7 +75,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     for check in (check_data_dir, check_no_start):
         require(check(settings))
     with ExitStack() as starting:
-        starting.enter_context(announced(settings.data_dir, settings.http_port))
+        starting.enter_context(start_marked(settings.data_dir, settings.http_port))
         _check_and_report(settings)
 
         def start_here() -> Running:

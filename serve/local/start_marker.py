@@ -22,7 +22,7 @@ def starting(url: str) -> str:
 
 
 @contextmanager
-def announced(data_dir: Path, port: int) -> Iterator[None]:
+def start_marked(data_dir: Path, port: int) -> Iterator[None]:
     """Mark in the data folder that a service starts at a port, until the block or process ends.
 
     If another start holds the file, its mark stays.

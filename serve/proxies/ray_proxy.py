@@ -120,7 +120,7 @@ class _Answer:
             return
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
-            if self._is_rays(message["status"], headers):
+            if self._is_ray_answer(message["status"], headers):
                 self._is_replaced = True
                 await self.give(self._instead_of(message["status"]))
                 return
@@ -134,8 +134,8 @@ class _Answer:
         complete(response.headers, self._request_id)
         await response(self._scope, self._receive, self._send)
 
-    def _is_rays(self, status: int, headers: Headers) -> bool:
-        """Return True for an answer of Ray's own: such answers have no Content-Length."""
+    def _is_ray_answer(self, status: int, headers: Headers) -> bool:
+        """Return True for an answer that Ray made: such answers have no Content-Length."""
         is_text = headers.get("content-type", "").startswith("text/plain")
         is_health_check = self._scope["path"] == "/-/healthz"
         is_rays = is_text and "content-length" not in headers and status in RAYS_STATUSES

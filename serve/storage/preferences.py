@@ -25,7 +25,7 @@ class PreferenceStore:
 
     def get(self, owner: JobOwner, name: str) -> dict[str, Any] | None:
         """Return the value under a name; None if there is none."""
-        query = select(preferences.c.value).where(*_mine(owner), preferences.c.name == name)
+        query = select(preferences.c.value).where(*_owned(owner), preferences.c.name == name)
         with self._connections.reading() as connection:
             return connection.execute(query).scalar()
 
@@ -35,7 +35,7 @@ class PreferenceStore:
         Raises:
             Conflict: the owner already has the maximum number of preferences.
         """
-        others = (*_mine(owner), preferences.c.name != name)
+        others = (*_owned(owner), preferences.c.name != name)
         count = select(func.count()).select_from(preferences).where(*others)
         key = {"owner": owner.key_id or "", "user": owner.user or "", "name": name}
         with self._connections.writing() as connection:
@@ -46,10 +46,12 @@ class PreferenceStore:
     def delete(self, owner: JobOwner, name: str) -> None:
         """Remove a value; a missing value is no error."""
         with self._connections.writing() as connection:
-            connection.execute(delete(preferences).where(*_mine(owner), preferences.c.name == name))
+            connection.execute(
+                delete(preferences).where(*_owned(owner), preferences.c.name == name)
+            )
 
 
-def _mine(owner: JobOwner) -> tuple[Any, Any]:
+def _owned(owner: JobOwner) -> tuple[Any, Any]:
     # Empty text stands for no user: a primary key cannot hold NULL.
     table = preferences.c
     return table.owner == (owner.key_id or ""), table.user == (owner.user or "")

@@ -117,7 +117,7 @@ UserFilter = Annotated[
 ]
 
 
-def _asks(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
+def _requires(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
     async def check(request: Request, _shown_in_docs: object = _BEARER) -> Caller:
         caller: Caller = request.scope[SCOPE_ENTRY]
         caller.require(scope)
@@ -126,8 +126,8 @@ def _asks(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
     return check
 
 
-def _acts(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
-    asking = Depends(_asks(scope))
+def _requires_for_user(scope: KeyScope) -> Callable[..., Awaitable[Caller]]:
+    asking = Depends(_requires(scope))
 
     async def check(caller: Caller = asking, user: UserFilter = None) -> Caller:
         if user is None:
@@ -158,14 +158,14 @@ def check_printable(name: str, value: str | None) -> None:
         raise InvalidRequest(f"{name} must be printable text", name)
 
 
-Reader = Annotated[Caller, Depends(_asks("read"))]
+Reader = Annotated[Caller, Depends(_requires("read"))]
 """A route with a parameter of this type needs the scope ``read``."""
 
-Creator = Annotated[Caller, Depends(_asks("create"))]
+Creator = Annotated[Caller, Depends(_requires("create"))]
 """A route with a parameter of this type needs the scope ``create``."""
 
-Viewer = Annotated[Caller, Depends(_acts("read"))]
+Viewer = Annotated[Caller, Depends(_requires_for_user("read"))]
 """Like Reader, for one job or image; ``?user=`` restricts it to an end user's."""
 
-Editor = Annotated[Caller, Depends(_acts("create"))]
+Editor = Annotated[Caller, Depends(_requires_for_user("create"))]
 """Like Creator, for one job or image; ``?user=`` restricts it to an end user's."""

@@ -13,7 +13,7 @@ from bot.service.client import CascadeClient
 from bot.settings import load_settings as load_bot_settings
 from cascade_core.errors import NotReady, SettingsInvalid
 from serve.cli.port_checks import check_port
-from serve.local.start_marker import announced, is_starting
+from serve.local.start_marker import is_starting, start_marked
 from serve.settings import Settings, load_settings
 from tests.ray.client import free_port
 from tests.serve.cli.cascade import Cascade
@@ -148,7 +148,7 @@ def test_a_service_that_starts_is_called_that_by_every_command(tmp_path: Path) -
     data_dir = tmp_path / "data"
     data_dir.mkdir()
     assert not is_starting(url)
-    with announced(data_dir, 9):
+    with start_marked(data_dir, 9):
         assert is_starting(url)
         assert is_starting("http://localhost:9")
         assert not is_starting("http://127.0.0.1:10")
@@ -159,7 +159,7 @@ def test_a_service_that_starts_is_called_that_by_every_command(tmp_path: Path) -
             )
             assert result.exit_code == 3, result.output
             assert "is starting" in result.stderr
-        with announced(data_dir, 10):  # another one, which will find its port taken
+        with start_marked(data_dir, 10):  # another one, which will find its port taken
             pass
         assert is_starting(url)
     assert not is_starting(url)
@@ -185,7 +185,7 @@ def test_a_server_that_takes_long_is_called_starting_only_while_it_starts(
     with socket.create_server(("127.0.0.1", 0)) as proxy:
         port = proxy.getsockname()[1]
         ask = Cascade(f"http://127.0.0.1:{port}")
-        with announced(tmp_path / "data", port):
+        with start_marked(tmp_path / "data", port):
             early = ask("jobs")
         late = ask("jobs")
     assert (early.exit_code, late.exit_code) == (3, 3)
@@ -209,7 +209,7 @@ def test_up_refuses_to_start_what_starts_already(
     monkeypatch.setattr("serve.local.cluster.start", start)
     (tmp_path / "data").mkdir()
     monkeypatch.setenv("CASCADE_HTTP_PORT", str(port_of_the_first))
-    with announced(tmp_path / "data", port_of_the_first):
+    with start_marked(tmp_path / "data", port_of_the_first):
         result = Cascade("")("up", "--port", str(port))
     assert result.exit_code == 1
     assert (f"the service at http://127.0.0.1:{port} is starting" in result.stderr) == is_same
@@ -224,7 +224,7 @@ def test_doctor_calls_a_service_that_starts_that_and_its_port_taken_by_it(
         proxy.bind(("127.0.0.1", 0))
         port = proxy.getsockname()[1]
         monkeypatch.setenv("CASCADE_HTTP_PORT", str(port))
-        with announced(tmp_path / "data", port):
+        with start_marked(tmp_path / "data", port):
             result = Cascade("")("doctor")
     assert result.exit_code == 0, result.stdout
     assert "is taken by the service" in result.stdout
@@ -234,8 +234,8 @@ def test_doctor_calls_a_service_that_starts_that_and_its_port_taken_by_it(
 def test_a_start_that_was_killed_is_not_called_a_start(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     program = (
-        "import os, pathlib\nfrom serve.local.start_marker import announced\n"
-        f"with announced(pathlib.Path({str(tmp_path / 'data')!r}), 9):\n    os._exit(1)"
+        "import os, pathlib\nfrom serve.local.start_marker import start_marked\n"
+        f"with start_marked(pathlib.Path({str(tmp_path / 'data')!r}), 9):\n    os._exit(1)"
     )
     subprocess.run([sys.executable, "-c", program], cwd=Path.cwd(), check=False)
     assert (tmp_path / "data" / "starting").exists()

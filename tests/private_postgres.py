@@ -86,7 +86,7 @@ def find_binaries() -> Path | None:
 
 
 def _unprivileged_user() -> str | None:
-    """Return whom to run as; None to stay who we are. PostgreSQL refuses to run as root."""
+    """Return the user to run as; None for the current one. PostgreSQL refuses to run as root."""
     if os.geteuid() != 0:
         return None
     try:

@@ -115,7 +115,7 @@ class _Handle:
 class ServeDefault:
     """Ray Serve's default policy per deployment: its own code, with handle metrics modelled.
 
-    Calls wait at the handles, without the turns of ours, which would hide them. A handle records
+    Calls wait at the handles, without our fair queue, which would hide them. A handle records
     queued and running calls every fifth of the look-back period and sends what it has of that
     period every ``metrics_interval_s``; the controller takes the time-weighted mean. Factors,
     delays and bounds are applied by Serve's functions.

@@ -66,7 +66,7 @@ class Policy(Protocol):
     """Decides how many replicas each stage gets.
 
     Attributes:
-        sees_late_s: how long after a replica is up it is given work at last.
+        sees_late_s: longest time between the start of a replica and its first work.
     """
 
     sees_late_s: float

@@ -72,7 +72,7 @@ async def _picture(service: Service, fake: FakeDiscord, channel: Channel, alice:
 
 async def _acks(channel: Channel, people: Iterator[Person], picture: Message) -> list[float]:
     acked_s = []
-    # A second press of one person would be taken for an accident, and order nothing.
+    # A second press of one person would count as an accident, and submit nothing.
     for person in islice(people, REPEATS):
         for asked in (
             await person.slash(channel, "imagine", prompt="a fox"),

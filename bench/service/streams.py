@@ -3,7 +3,7 @@
     python -m bench.service.streams
 
 Jobs are held open; steps are noted in the database as the Jobs process does it, and each stream
-tells when it has got them. Meanwhile plain requests go on.
+records when it has received them. Meanwhile plain requests continue.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The compressor: a picture -> its Stage C latent, 16x6x6, which keeps the picture's meaning.
 
-It starts with a decoder that must tell shape, colour, texture, outline and mean colour back from
+It starts with a decoder that must read shape, colour, texture, outline and mean colour from
 the latent under noise, and goes on together with Stage B (`recipe.training.joint`). The decoder is
 dropped; the compressor is the published `LatentEncoder`.
 """
@@ -74,7 +74,7 @@ class MeaningTeacher:
         return meaning_loss(maps, self.tables[group](rows)) + 0.01 * drift
 
     def report(self, pair: "CompressorPair", kept_back: int) -> str:
-        """Say what the decoder reads from scenes that training does not use."""
+        """Describe what the decoder reads from scenes that training does not use."""
         rows = np.arange(kept_back)
         pair.eval()
         maps = pair.decoder(self.latents(pair.compressor, 0, rows))

@@ -100,7 +100,7 @@ def meaning_loss(maps: Tensor, meaning: Meaning) -> Tensor:
 
 
 def summarise(maps: Tensor, meaning: Meaning) -> str:
-    """Say how much of the meaning the decoder reads back: outline overlap and class accuracy."""
+    """Describe how much of the meaning the decoder reads: outline overlap, class accuracy."""
     _, inside, *classes = torch.split(maps, _GROUPS, 1)
     found, true = inside[:, 0] > 0, meaning.inside[:, 0] > 0.5
     overlap = (found & true).sum() / (found | true).sum()

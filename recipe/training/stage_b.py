@@ -189,7 +189,7 @@ class StageBTeacher:
         return fraction < CROP_UNTIL and self.sampler.picker.rng.random() < CROP_SHARE
 
     def report(self, example: Example) -> str:
-        """Say how large the errors are at some times."""
+        """Describe how large the errors are at some times."""
         found = []
         for at in (1.0, 0.9, 0.7, 0.5, 0.3, 0.1):
             error, flat = self.errors(example, torch.full((len(example.clean),), at), 0)

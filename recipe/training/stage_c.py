@@ -65,7 +65,7 @@ class StageCTeacher:
         return (squared.mean((1, 2, 3)) * loss_weight(times)).mean()
 
     def report(self) -> str:
-        """Say how large the error is at some times, per group."""
+        """Describe how large the error is at some times, per group."""
         lines = []
         for group, kept_back in enumerate(self.picker.kept_back):
             rows = np.arange(kept_back)

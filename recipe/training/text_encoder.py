@@ -1,4 +1,4 @@
-"""Tokenizer and text encoder, trained to tell what a caption says about its scene."""
+"""Tokenizer and text encoder, trained to read what a caption says about its scene."""
 
 import json
 import random

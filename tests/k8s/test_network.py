@@ -1,4 +1,4 @@
-"""Who may speak to whom: nobody but those named here."""
+"""Which pods may speak to which: only those named here."""
 
 from __future__ import annotations
 

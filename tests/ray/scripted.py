@@ -55,7 +55,7 @@ class ScriptedStage:
         for row in rows:
             self._write(row.name, "begin")
             # Not in the first step: Serve itself sends a request again that its replica has not yet
-            # confirmed, and nobody learns of that death.
+            # confirmed, and Jobs does not learn of that death.
             if row.dies and row.step == 1:
                 os.kill(os.getpid(), signal.SIGKILL)
             if row.breaks:

@@ -1,4 +1,4 @@
-"""What an attacker looks at: every route of the application, and somebody's things behind them."""
+"""What an attacker looks at: every route of the application, and things of another key."""
 
 from __future__ import annotations
 

@@ -236,7 +236,7 @@ def running(fake_jobs: FakeJobsClient) -> FakeJobsClient:
 
 @pytest.fixture
 def submitted(fake_jobs: FakeJobsClient) -> asyncio.Queue[str]:
-    """The ids of accepted jobs, which run until somebody ends them."""
+    """The ids of accepted jobs, which run until a test ends them."""
     ids: asyncio.Queue[str] = asyncio.Queue()
     fake_jobs.on_submit = ids.put
     return ids

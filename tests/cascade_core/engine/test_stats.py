@@ -13,7 +13,7 @@ from tests.cascade_core.toy_stage import (
 
 
 class HandClock:
-    """Seconds that pass only when somebody says so."""
+    """Seconds that pass only when a test says so."""
 
     def __init__(self) -> None:
         self.now_s = 100.0

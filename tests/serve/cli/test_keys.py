@@ -1,4 +1,4 @@
-"""``cascade keys``, and who ``cascade up`` would let in."""
+"""``cascade keys``, and which callers ``cascade up`` would answer."""
 
 from __future__ import annotations
 

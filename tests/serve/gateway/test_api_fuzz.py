@@ -87,7 +87,7 @@ def test_invalid_requests_are_refused_as_the_document_says(
 
 
 def documented(app: FastAPI) -> BaseSchema:
-    """Return the API without its security: who may do what is tested elsewhere."""
+    """Return the API without its security: permissions are tested elsewhere."""
     document = copy.deepcopy(app.openapi())
     for item in document["paths"].values():
         for operation in item.values():

@@ -23,7 +23,7 @@ over real sockets. People act in it, and a test looks at what they see and at wh
 What a person does is refused with ClientRefusesError where Discord's client would refuse it (a
 command that was never synced, an option out of range, a message not seen). A deed returns at once
 with its Interaction: `acked`, `failed` and `reply` wait for its outcome, `fake.wait_for` for
-anything else; nothing sleeps. `channel` may also be `fake.dm(alice)`, or, for a user who has
+anything else; nothing sleeps. `channel` may also be `fake.dm(alice)`, or, for a user that has
 installed the application (``has_app=True``), a guild without it (``has_bot=False``) or
 `fake.private_channel(alice, bob)`.
 

@@ -76,7 +76,7 @@ class Gateway:
             await self._tell(session, Op.RECONNECT, None)
 
     async def invalidate(self, shard: int | None = None, can_resume: bool = False) -> None:
-        """Say that sessions are no longer valid; they are forgotten unless they can resume."""
+        """Report that sessions are no longer valid; they are forgotten unless they can resume."""
         for session in self._live(shard):
             await self._tell(session, Op.INVALID_SESSION, can_resume)
             if not can_resume:

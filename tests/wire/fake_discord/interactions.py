@@ -76,7 +76,7 @@ class Interaction:
 
     @property
     def is_overdue(self) -> bool:
-        """Nobody answered in time: the person reads "This interaction failed"."""
+        """The bot did not answer in time: the person reads "This interaction failed"."""
         age_s = self.fake.clock.now_s() - self.delivered_s
         return self.ack is None and age_s > self.fake.rules.ack_deadline_s
 

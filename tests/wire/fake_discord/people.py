@@ -24,7 +24,7 @@ _BUTTON = 2
 
 
 class Person:
-    """Somebody with Discord's client; it refuses what the real one would not send.
+    """A person with Discord's client; it refuses what the real one would not send.
 
     Every deed raises ClientRefusesError where the client would not let a person do it, and
     returns at once; the interaction it returns can be asked or waited for its outcome.

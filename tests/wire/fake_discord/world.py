@@ -1,4 +1,4 @@
-"""Who and what there is: people, guilds, channels, and the application itself."""
+"""What there is: people, guilds, channels, and the application itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may do what in a channel: the bits that the emulator enforces, and how they add up."""
+"""What a member may do in a channel: the bits that the emulator enforces, and how they add up."""
 
 from __future__ import annotations
 

@@ -150,7 +150,7 @@ def _autoscaling() -> list[Row]:
     return [
         *(_on_trace(traces[name]["policies"], said) for name, said in BURSTY.items()),
         (
-            f"{len(more)} more bursty loads, made likewise, median of the same",
+            f"{len(more)} more bursty loads of the same kind, median of the same",
             f"{attained:.1%}; {ratio:.2f}",
             ">= 97%; <= 0.60",
         ),

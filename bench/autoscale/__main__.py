@@ -186,10 +186,12 @@ def _large() -> dict[str, Any]:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seeds", type=int, default=3, help="cold starts drawn anew, each time")
+    parser.add_argument("--seeds", type=int, default=3, help="runs with other random cold starts")
     parser.add_argument("--gentd26", type=Path, help="lora_request_trace.csv of that trace")
     parser.add_argument("--calibrate", action="store_true", help="compare with a live run")
-    parser.add_argument("--wake", action="store_true", help="let stages go to zero and wake them")
+    parser.add_argument(
+        "--wake", action="store_true", help="scale stages to zero and start them again"
+    )
     return parser.parse_args()
 
 

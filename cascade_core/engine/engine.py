@@ -243,7 +243,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         )
 
     def _step(self) -> None:
-        # Admission takes time: a row that was cancelled meanwhile shall not run again.
+        # Admission takes time: a row that was cancelled meanwhile must not run again.
         self._remove_cancelled()
         entries = choose_rows(self._running, self._max_rows)
         if entries:

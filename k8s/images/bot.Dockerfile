@@ -2,7 +2,7 @@
 #
 #   docker build -f k8s/images/bot.Dockerfile -t cascade-bot:0.1.0 .
 
-# A minor version: its tag moves on to each release of Python and Debian that mends something.
+# A minor version: its tag moves on to each release of Python and Debian with fixes.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

@@ -11,7 +11,7 @@
 #       --build-arg CASCADE_MODEL=stabilityai/stable-cascade --build-arg CASCADE_MODEL_VARIANT=bf16 \
 #       --build-arg CASCADE_MODEL_REVISION=COMMIT --build-arg CASCADE_PRIOR_REVISION=COMMIT
 
-# A minor version: its tag moves on to each release of Python and Debian that mends something.
+# A minor version: its tag moves on to each release of Python and Debian with fixes.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS build

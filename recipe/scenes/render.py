@@ -23,7 +23,7 @@ REACH = 1.4
 """No shape reaches further than this many radii from its centre."""
 PATTERN_PX = 32.0
 """Every pattern repeats after this many pixels in both directions, which are two positions of
-Stage B: a pattern that kept its own step would have to be drawn anew at every position."""
+Stage B: a pattern that kept its own step would have to be drawn differently at every position."""
 DOT_RADIUS_PX = 10.0
 GRAIN = ((40.0, 0.03), (14.0, 0.055), (7.0, 0.045))
 """(cell size in pixels, amplitude) of the noise octaves that cover the picture."""

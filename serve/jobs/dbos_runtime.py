@@ -28,7 +28,7 @@ def launch_dbos(database_url: str, executor_id: str) -> None:
 
     The application version is fixed, so that an upgrade resumes the jobs of the version before.
     DBOS refuses records that it cannot read; :func:`serve.jobs.recovery.start_orphaned` starts
-    their jobs anew.
+    their jobs again.
     """
     refuse_pickles()
     _prepare_file(database_url)

@@ -104,7 +104,7 @@ class StageOutputs:
             await self._remove_handoffs(job, index)
 
     async def drop(self, job: OpenJob, index: int, stage: StageSpec) -> None:
-        """Forget an output, so that its stage makes it anew."""
+        """Forget an output, so that its stage makes it again."""
         if stage.keeps_output:
             await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
         else:

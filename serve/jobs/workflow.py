@@ -97,7 +97,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
-                :func:`serve.jobs.recovery.start_orphaned` starts it anew.
+                :func:`serve.jobs.recovery.start_orphaned` starts it again.
         """
         context = await self._context(job_id)
         with (
@@ -110,7 +110,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             try:
                 await self._run_images(job_id)
             except (NotReady, *ENGINE_ERRORS):
-                logger.exception("the workflow engine failed; the job starts anew")
+                logger.exception("the workflow engine failed; the job starts again")
                 self._forget(job_id)
                 raise
             except Cancelled:
@@ -158,7 +158,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     @DBOS.step(name="JobWorkflow.drop_output")
     async def drop_output(self, job_id: str, index: int, stage_name: str) -> None:
-        """Forget a stage's output for an image, so that the stage makes it anew."""
+        """Forget a stage's output for an image, so that the stage makes it again."""
         job, stage = await self._open(job_id), self._family.stage(stage_name)
         await self._outputs.drop(job, index, stage)
 

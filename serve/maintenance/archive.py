@@ -63,7 +63,7 @@ def reading(path: Path, is_wanted: Callable[[str], bool]) -> Iterator[tuple[str,
         # Only uncompressed: a few kilobytes of gzip can expand to gigabytes.
         with tarfile.open(path, "r:") as tar:
             for member in tar:
-                if member.size < 0:  # tarfile would read the same entry for ever
+                if member.size < 0:  # tarfile would read the same entry forever
                     raise InvalidRequest(f"{path} is not a complete tar archive")
                 name = member.name.removeprefix("./")
                 if is_wanted(name):

@@ -123,7 +123,7 @@ class ImageStore:
             connection.execute(change)
 
     def forget_latent(self, latent_id: str) -> None:
-        """Remove the row of a latent that is made anew."""
+        """Remove the row of a latent that is made again."""
         with self._connections.writing() as connection:
             connection.execute(delete(latents).where(latents.c.id == latent_id))
 

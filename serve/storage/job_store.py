@@ -42,7 +42,7 @@ class JobStore(JobQueries):
             earlier_id = self.accepted_before(job.identity)
             if earlier_id is not None:
                 return earlier_id
-            if limits is not None:  # many rejections shall not take the lock that writers need
+            if limits is not None:  # rejections must not take the lock that writers need
                 with self._connections.reading() as connection:
                     check_limits(connection, job.owner, limits)
             with suppress(Conflict):  # the same request came in at the same time

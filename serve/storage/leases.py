@@ -75,7 +75,7 @@ class LeaseStore:
         """
         with self.database.writing() as connection:
             if _silence(connection) > EXPIRES_AFTER:
-                lock_events(connection)  # processes that start together shall extend them once
+                lock_events(connection)  # processes that start together must extend them once
                 silence = _silence(connection)
                 if silence > EXPIRES_AFTER:
                     extend_all(connection, silence)

@@ -77,7 +77,7 @@ def _upgrade(connection: Connection) -> Migrated:
         raise DatabaseOlder(
             "the database was made before the first release of Cascade Serve: export its jobs with "
             "the version that made it (cascade export), and import them into an empty one here "
-            "(cascade import); API keys and preferences are made anew"
+            "(cascade import); make API keys and preferences again"
         )
     known = [script.revision for script in scripts.walk_revisions()]  # newest first
     if before is not None and before not in known:

@@ -1,4 +1,4 @@
-"""Where the outputs of a family's stages go, and how lost ones are made anew; with four stages."""
+"""Where the outputs of a family's stages go, and how lost ones are made again; with four stages."""
 
 from __future__ import annotations
 

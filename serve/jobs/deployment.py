@@ -36,6 +36,8 @@ from serve.telemetry.tracing import configure_tracing
 
 DRAIN_POLL_S = 0.05
 """Between looks at the open jobs while the service drains."""
+DRAIN_ANSWER_S = 5.0
+"""Beyond its time-out, a drain waits this long for the database to say which jobs are open."""
 COUNT_EVERY_S = 10.0
 _OWN_THREADS = 3
 """Threads that use the database besides its own: one for heartbeats, two that accept jobs."""
@@ -124,13 +126,21 @@ class Jobs:
         """Wait until no job of any replica is open; returns how many are open after the timeout.
 
         Open jobs are not lost: they continue when the service starts again.
+
+        Raises:
+            NotReady: the database did not answer.
         """
-        open_ids = await self._services.database.jobs.do(JobStore.open_ids)
+        jobs = self._services.database.jobs
+        try:
+            async with asyncio.timeout(timeout_s + DRAIN_ANSWER_S):
+                open_ids = await jobs.do(JobStore.open_ids)
+        except TimeoutError:
+            raise NotReady("the database did not say which jobs are open") from None
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while open_ids:
                     await asyncio.sleep(DRAIN_POLL_S)
-                    open_ids = await self._services.database.jobs.do(JobStore.open_ids)
+                    open_ids = await jobs.do(JobStore.open_ids)
         if open_ids:
             logger.warning("%d jobs go on at the next start", len(open_ids))
         return len(open_ids)

@@ -62,11 +62,16 @@ class Running:
         """Refuse new jobs, wait for open ones, stop; returns how many are still open.
 
         The open jobs continue at the next start with the same data.
+
+        Raises:
+            NotReady: it is stopped, but the database did not say which jobs are open.
         """
         jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
-        jobs.broadcast("stop_accepting").results()
-        left: int = jobs.drain.remote(self.drain_s).result(timeout_s=self.drain_s + 10)
-        self.stop()
+        try:
+            jobs.broadcast("stop_accepting").results()
+            left: int = jobs.drain.remote(self.drain_s).result(timeout_s=2 * self.drain_s + 10)
+        finally:
+            self.stop()
         return left
 
     def stop(self) -> None:

@@ -85,6 +85,20 @@ async def test_draining_waits_for_open_jobs_while_the_database_does_not_answer(
     assert looks == 4
 
 
+async def test_draining_ends_where_the_database_stays_away(
+    draining: Jobs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_store: JobStore) -> list[str]:
+        raise NotReady("it does not answer")
+
+    monkeypatch.setattr("serve.storage.retry.FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr("serve.jobs.deployment.DRAIN_ANSWER_S", 0.01)
+    monkeypatch.setattr(JobStore, "open_ids", fail)
+    async with asyncio.timeout(HANG_S):
+        with pytest.raises(NotReady, match="which jobs are open"):
+            await draining.drain(0)
+
+
 async def test_draining_tells_how_many_jobs_are_open_when_its_time_is_over(
     database: Database, draining: Jobs, make_job: Callable[..., NewJob]
 ) -> None:

@@ -17,6 +17,7 @@ replicas, ids of log and trace, the client that awaits the outcome, and the stag
 _ADDRESS = "address"
 """Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9
+_MOST_STAGES = 16
 
 
 def to_archive(row: RowMapping) -> dict[str, Any]:
@@ -52,6 +53,8 @@ def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
         # Not only the stages of the served family: another one may have made an archived job.
         stages = {key: stage_of_cost(key) for key in row if key not in table.c}
         row["cost"] = {stage: _seconds(row.pop(key)) for key, stage in stages.items() if stage}
+        if not 1 <= len(row["cost"]) <= _MOST_STAGES:
+            raise ValueError("cost")
     return row
 
 

@@ -231,6 +231,7 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
         ("job", {"user": "x" * 1000}),
         ("job", {"created_at": 5}),
         ("job", {"c_s": "much"}),
+        ("job", {f"stage{number}_s": 1.0 for number in range(20)}),
         ("job", {"warnings": None}),
         ("job", {"client_state": "text"}),
         ("images", {"format": "html"}),
@@ -275,6 +276,19 @@ async def test_rows_that_the_service_would_not_have_written_are_refused(
         await import_jobs(there, store, STABLE_CASCADE, changed(entries, table, change))
     with there.reading() as connection:
         assert not connection.execute(select(jobs)).all()
+
+
+async def test_a_job_that_names_the_seconds_of_no_stage_is_refused(
+    entries: Entries, there: Database, store: BlobStore
+) -> None:
+    name, data = entries[-1]
+    rows = json.loads(data)
+    for stage in STABLE_CASCADE.stages:
+        del rows["job"][0][stage.cost_key]
+    with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
+        await import_jobs(
+            there, store, STABLE_CASCADE, [*entries[:-1], (name, json.dumps(rows).encode())]
+        )
 
 
 async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_claims(

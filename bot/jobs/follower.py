@@ -71,6 +71,7 @@ class JobFollower:
         self._live_messages = LiveMessageCounts()
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._live: dict[str, tuple[Job, DeliveryTarget]] = {}
+        self._learning: asyncio.Task[None] | None = None
 
     def follow(self, job: Job, target: DeliveryTarget) -> None:
         """Start to follow a job in the background; does nothing if it is followed already."""
@@ -111,6 +112,8 @@ class JobFollower:
             grace_s: seconds that the edits of all live messages get.
         """
         live = list(self._live.values())
+        if self._learning is not None:
+            self._learning.cancel()
         for task in list(self._tasks.values()):
             task.cancel()
         await asyncio.gather(*self._tasks.values(), return_exceptions=True)
@@ -162,15 +165,16 @@ class JobFollower:
         """Keep the message up to date until the job ends or the service refuses its events."""
         self._live_messages.enter(target.channel_id)
         throttle = self._edit_throttle(job, target)
-        learning: asyncio.Task[None] | None = None
+        has_asked = False
         try:
             snapshot = Snapshot.of(job, time.time())
             throttle.show(snapshot)
             try:
                 async for event in self._client.events(job.id):
                     stages = self._stages(job)
-                    if learning is None and _is_new_stage(event, stages):
-                        learning = asyncio.create_task(self._learn_model())
+                    if not has_asked and _is_new_stage(event, stages):
+                        has_asked = True
+                        self._start_to_learn()
                     snapshot = replace(snapshot, stages=stages)
                     snapshot = snapshot.after(event, time.time())
                     throttle.show(snapshot)
@@ -179,13 +183,17 @@ class JobFollower:
             await throttle.finish()
         finally:
             self._live_messages.leave(target.channel_id)
-            if learning is not None:
-                learning.cancel()
+
+    def _start_to_learn(self) -> None:
+        """Ask for the model in the background: the service was upgraded since the bot asked."""
+        if self._learning is None or self._learning.done():
+            self._learning = asyncio.create_task(self._learn_model())
 
     async def _learn_model(self) -> None:
-        """Ask the service for its model again: it was upgraded since the bot last asked."""
-        with suppress(CascadeError):
+        try:
             await self._client.model()
+        except Exception as error:
+            logger.warning("the service does not tell its model: %s", error)
 
     def _stages(self, job: Job) -> tuple[StageInfo, ...]:
         """Return the stages that a job's pictures pass; empty while the model is not known."""

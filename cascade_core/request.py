@@ -8,7 +8,7 @@ from typing import Any
 from cascade_core.errors import InvalidRequest, Unsupported
 from cascade_core.operations.fields import FIELDS, MAX_SEED, Choice, ImageFormat
 from cascade_core.operations.operation import Operation
-from cascade_core.operations.registry import OPERATIONS, Kind
+from cascade_core.operations.registry import DEFAULT_KIND, OPERATIONS, Kind
 
 _KIND = Choice(tuple(OPERATIONS))
 
@@ -31,7 +31,7 @@ class GenerationRequest:
         Unsupported: ``latent_id`` and ``kind`` do not fit together.
     """
 
-    kind: Kind = "generate"
+    kind: Kind = DEFAULT_KIND
     prompt: str
     negative_prompt: str = ""
     width: int

@@ -25,7 +25,7 @@ from serve.validation_messages import describe
 logger = logging.getLogger(__name__)
 
 SERVED_FAMILY: Final[Family] = STABLE_CASCADE
-"""The model family that the service runs; every entry point passes it on from here."""
+"""The model family that the service runs."""
 ENV_PREFIX = "CASCADE_"
 CONNECTIONS = 8
 """Connections to the database, of one process."""

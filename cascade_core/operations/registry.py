@@ -10,6 +10,8 @@ from cascade_core.operations.operation import Operation, StageT
 from cascade_core.operations.vary_details import VaryDetails
 
 Kind = Literal["generate", "vary_details"]
+DEFAULT_KIND: Final[Kind] = "generate"
+"""Of a request that names none."""
 
 GENERATE: Final = Generate()
 VARY_DETAILS: Final = VaryDetails()

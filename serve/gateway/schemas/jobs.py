@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from cascade_core.families.stage_info import LATENT_USE_KEY
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
-from cascade_core.operations.registry import Kind
+from cascade_core.operations.registry import DEFAULT_KIND, Kind
 from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
 from serve.storage.records import LatentUse
 
@@ -27,7 +27,7 @@ class JobBody(DrawingFields):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    kind: Kind = "generate"
+    kind: Kind = DEFAULT_KIND
     prompt: Text = None
     width: Side = None
     height: Side = None

@@ -38,10 +38,17 @@ class Served:
     job: dict[str, Any]
 
 
+@pytest.fixture(scope="module")
+def shared(running: Running, settings: Settings) -> Iterator[Running]:
+    """The shared cluster; it gets its own service back when all families have run."""
+    yield running
+    deploy(settings)
+
+
 @pytest.fixture(scope="module", params=[FOUR_STAGES, TWO_STAGES], ids=lambda family: family.name)
 def served(
     request: pytest.FixtureRequest,
-    running: Running,
+    shared: Running,
     settings: Settings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
@@ -51,11 +58,10 @@ def served(
         data_dir=tmp_path_factory.mktemp(family.name),
     )
     deploy(own_data, family)
-    with httpx.Client(base_url=running.url, timeout=HANG_S) as http:
+    with httpx.Client(base_url=shared.url, timeout=HANG_S) as http:
         service = ServiceClient(http)
         service.wait_until_ready()
-        yield Served(family, service, running, service.finished(service.create(**JOB)["id"]))
-    deploy(settings)
+        yield Served(family, service, shared, service.finished(service.create(**JOB)["id"]))
 
 
 def stages_in_order(service: ServiceClient, job: dict[str, Any]) -> list[str]:

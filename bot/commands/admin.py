@@ -16,7 +16,7 @@ from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import MAX_IMAGES
 from bot.service.client import CascadeClient
 from bot.text.error_messages import UserError
-from bot.views import panels
+from bot.views import info_messages
 from cascade_core.errors import NotReady
 from cascade_core.operations.fields import MAX_STEPS
 
@@ -123,7 +123,7 @@ class Admin(
         except NotReady as error:
             problem = error.message
         await responder.send(
-            panels.status(responder.translate, await self._client.status(), problem)
+            info_messages.status(responder.translate, await self._client.status(), problem)
         )
 
     async def _check_and_defer(self, interaction: Interaction) -> tuple[Responder, int]:
@@ -145,7 +145,7 @@ class Admin(
     ) -> None:
         responder, guild_id = await self._check_and_defer(interaction)
         await responder.send(
-            panels.rules(
+            info_messages.rules(
                 responder.translate, await self._submission.guild_rules.change(guild_id, change)
             )
         )

@@ -20,7 +20,7 @@ from bot.policy.job_request import JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.service.models import Job
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from bot.views import panels
+from bot.views import info_messages
 
 _NOTHING = ("-", "–", "—")  # noqa: RUF001
 
@@ -135,7 +135,7 @@ class Pictures(commands.Cog):
             responder.user, lambda defaults: replace(defaults, **chosen)
         )
         await responder.send(
-            panels.settings(responder.translate, after, self._submission.known_model())
+            info_messages.settings(responder.translate, after, self._submission.known_model())
         )
 
     @settings.autocomplete("aspect")

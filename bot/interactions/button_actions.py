@@ -25,7 +25,7 @@ from bot.policy.user_defaults import UserDefaults
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.error_messages import UserError
-from bot.views import panels
+from bot.views import info_messages
 from bot.views.components import notice
 from bot.views.custom_ids import Action, CustomId
 from bot.views.modals import EditForm, values_from
@@ -175,7 +175,7 @@ class ButtonActions:
     async def _more(self, responder: Responder, pressed: CustomId) -> None:
         await responder.defer(private=True)
         await responder.send(
-            panels.ids(responder.translate, await self._client.job(pressed.subject))
+            info_messages.ids(responder.translate, await self._client.job(pressed.subject))
         )
 
     async def _delete(self, responder: Responder, pressed: CustomId) -> None:
@@ -249,7 +249,7 @@ class ButtonActions:
     async def _drop(self, responder: Responder, pressed: CustomId) -> None:
         await responder.acknowledge()
         job_ids = [pressed.subject]
-        if pressed.subject == panels.ALL:
+        if pressed.subject == info_messages.ALL:
             job_ids = [job.id for job in await self._lookup.open_jobs(responder.user)]
         await asyncio.gather(*(self._client.cancel(job_id, responder.user) for job_id in job_ids))
         await responder.edit_message(await self._lookup.queue(responder))

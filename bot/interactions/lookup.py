@@ -16,7 +16,7 @@ from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.settings import MAX_PAGE
 from bot.text.error_messages import UserError
-from bot.views import custom_ids, panels
+from bot.views import custom_ids, info_messages
 from bot.views.attachments import MAX_REQUEST_BYTES, picture_name, thumbnail
 from bot.views.components import Layout
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
@@ -80,7 +80,9 @@ class PictureLookup:
         try:
             job = await self._client.job(job_id, responder.user)
         except NotFound:
-            return panels.info(responder.translate, await self._client.job(job_id), [], [], model)
+            return info_messages.info(
+                responder.translate, await self._client.job(job_id), [], [], model
+            )
         files, room_bytes = [], MAX_REQUEST_BYTES
         for image in job.images:
             with suppress(CascadeError):
@@ -90,7 +92,7 @@ class PictureLookup:
                     files.append((f"{name}.png", data))
                     room_bytes -= len(data)
         links = await self._outcomes.links(job)
-        return panels.info(
+        return info_messages.info(
             responder.translate, job, files, links, model, await self._original_s(job)
         )
 
@@ -114,7 +116,7 @@ class PictureLookup:
         shown = jobs[first : first + _PER_PAGE]
         pictures = await asyncio.gather(*(self._thumbnail(job) for job in shown))
         more = len(jobs) > first + _PER_PAGE
-        return panels.gallery_page(responder.translate, page, shown, pictures, more)
+        return info_messages.gallery_page(responder.translate, page, shown, pictures, more)
 
     async def queue(self, responder: Responder) -> Layout:
         """Return the person's open jobs."""
@@ -123,7 +125,7 @@ class PictureLookup:
         with suppress(CascadeError):
             status = await self._client.status()
         shown = found[:_MAX_IN_QUEUE]
-        return panels.queue(responder.translate, shown, len(found) - len(shown), status)
+        return info_messages.queue(responder.translate, shown, len(found) - len(shown), status)
 
     async def open_jobs(self, user: str) -> list[Job]:
         """Return all jobs of a user that are queued or running, the oldest first."""

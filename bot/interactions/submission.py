@@ -15,9 +15,9 @@ from bot.interactions.location import channel_ids, is_age_restricted
 from bot.interactions.responder import Interaction, Responder
 from bot.jobs.delivery_target import TOKEN_S, DeliveryTarget
 from bot.jobs.follower import JobFollower
-from bot.policy.credit import Credit
 from bot.policy.guild_rules import GuildRules, GuildRulesStore
 from bot.policy.job_request import JobRequest
+from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults, UserDefaultsStore
 from bot.service.client import CascadeClient
 from bot.service.models import Job, ModelInfo

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
-from bot.policy.credit import Credit
+from bot.policy.message_credit import Credit
 
 TOKEN_S = 15 * 60
 """How long Discord accepts answers to an interaction."""

@@ -7,7 +7,7 @@ import ipaddress
 from urllib.parse import urlsplit
 
 from bot.jobs.delivery_target import DeliveryTarget
-from bot.policy.credit import Credit
+from bot.policy.message_credit import Credit
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.catalog import Catalog, Translator

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import Any
 
-from bot.policy.credit import Means
+from bot.policy.message_credit import Means
 from bot.service.models import Image, Job
 from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line

@@ -14,8 +14,8 @@ from typing import Any
 
 from discord import ButtonStyle
 
-from bot.policy.credit import Credit
 from bot.policy.job_request import EditedValues
+from bot.policy.message_credit import Credit
 from bot.service.models import Job
 from bot.text.catalog import Translator
 from bot.text.markdown import escape, shorten, unescape

@@ -8,7 +8,7 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.checkpoints.layout import ALL_COMPONENTS
 from cascade_core.errors import CascadeError, DatabaseOlder, SettingsInvalid
 from serve.cli.findings import Finding
-from serve.error_texts import first_line
+from serve.error_first_line import first_line
 from serve.settings import Settings
 
 _OTHER_DATABASE = "check CASCADE_DATABASE_URL"

@@ -15,7 +15,7 @@ from typing import Final
 
 from dbos import DBOS
 
-from serve.jobs.deadlines import deadline_exceeded
+from serve.jobs.deadline_timeout import deadline_exceeded
 from serve.periodic import every
 from serve.storage.database import Database
 from serve.storage.leases import RENEW_EVERY_S, LeaseStore

@@ -31,7 +31,7 @@ from cascade_core.errors import (
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
-from serve.jobs.deadlines import in_time
+from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck

@@ -17,7 +17,7 @@ from cascade_core.errors import CascadeError, NotReady
 from cascade_core.families.spec import Family
 from cascade_core.service_url import http_url
 from serve.app import AppArgs, build_with
-from serve.error_texts import first_line
+from serve.error_first_line import first_line
 from serve.fleet import reason
 from serve.gateway.auth.exposure import check_exposure
 from serve.local import open_files, ray_access

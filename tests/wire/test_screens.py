@@ -9,13 +9,13 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.policy.credit import Credit
 from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import EditedValues
+from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults
 from bot.service.models import ModelInfo, ServiceStatus
 from bot.text.catalog import Catalog, Translator
-from bot.views import panels, picture_messages
+from bot.views import info_messages, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.modals import EditForm
@@ -58,13 +58,13 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     yield picture_messages.finished(translate, one, [PictureFile(*preview, True)], credit=_CREDIT)
     yield picture_messages.ended(translate, job_like(state="failed"), "no", is_fault=True)
     yield picture_messages.ended(translate, job_like(state="cancelled"), "no")
-    yield panels.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
-    yield panels.gallery_page(translate, 0, [one], [preview], more=True)
-    yield panels.queue(translate, [job_like(state="queued")], 0, None)
-    yield panels.settings(translate, UserDefaults())
-    yield panels.rules(translate, GuildRules(words=("cat",), channels=(7,)))
+    yield info_messages.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
+    yield info_messages.gallery_page(translate, 0, [one], [preview], more=True)
+    yield info_messages.queue(translate, [job_like(state="queued")], 0, None)
+    yield info_messages.settings(translate, UserDefaults())
+    yield info_messages.rules(translate, GuildRules(words=("cat",), channels=(7,)))
     ended = {"succeeded": 9, "failed": 1}
-    yield panels.status(translate, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
+    yield info_messages.status(translate, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
     yield notice(translate("user_error.not_admin"), FAILED_COLOUR)
 
 

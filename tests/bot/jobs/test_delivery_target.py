@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from bot.jobs.delivery_target import DeliveryTarget, presentation_of
-from bot.policy.credit import Credit
+from bot.policy.message_credit import Credit
 from tests.bot.conftest import JOB_ID
 
 

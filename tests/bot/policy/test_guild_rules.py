@@ -13,7 +13,7 @@ from bot.policy.guild_rules import MAX_CHANNELS, MAX_WORDS, GuildRules, GuildRul
 from bot.policy.job_request import JobRequest
 from bot.text.catalog import Translator
 from bot.text.error_messages import UserError, error_message
-from bot.views import panels
+from bot.views import info_messages
 from tests.bot.memory_preferences import MemoryPreferences
 
 
@@ -116,7 +116,7 @@ def test_a_thread_counts_as_the_channel_around_it() -> None:
 
 async def test_a_full_blocklist_still_fits_into_a_message(translate: Translator) -> None:
     words = tuple(f"{'w' * 50}{number}" for number in range(MAX_WORDS))
-    layout = panels.rules(
+    layout = info_messages.rules(
         translate, GuildRules(words=words, adult_words=words, channels=(1,) * 100)
     )
     assert layout.content_length() <= 4000

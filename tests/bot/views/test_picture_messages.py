@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.policy.credit import Credit
+from bot.policy.message_credit import Credit
 from bot.service.models import ModelInfo
 from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from bot.views import panels, picture_messages
+from bot.views import info_messages, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
@@ -56,11 +56,13 @@ async def test_every_layout_keeps_to_discords_limits(
         picture_messages.live(translate, JOB_ID, long, Snapshot(position=3, done_at=1)),
         picture_messages.ended(translate, job, "no"),
         picture_messages.paused(translate, JOB_ID, long),
-        panels.info(
+        info_messages.info(
             translate, job, [], [f"https://pictures.example.org/{'x' * 200}"] * pictures, MODEL, 2.0
         ),
-        panels.ids(translate, job),
-        panels.queue(translate, [replace(job, id=f"{JOB_ID}{n}") for n in range(8)], 99, None),
+        info_messages.ids(translate, job),
+        info_messages.queue(
+            translate, [replace(job, id=f"{JOB_ID}{n}") for n in range(8)], 99, None
+        ),
     ]
     for layout in shown:
         everything = list(walk(layout.to_components()))
@@ -111,10 +113,10 @@ async def test_numbers_are_places_also_after_a_deletion(
     asked = picture_messages.finished(translate, job, files(3), choose_to_delete=True)
     chosen = {one["label"]: one["custom_id"] for one in of_type(asked, BUTTON)}
     assert chosen["2"] == f"v1:erase:{JOB_ID}:2"
-    told = words(panels.info(translate, job, [], ["http://x"] * 3))
+    told = words(info_messages.info(translate, job, [], ["http://x"] * 3))
     assert "**Seed 2** `9`" in told
     assert "[Original file 2]" in told
-    assert "Picture 2 `IMG2`" in words(panels.ids(translate, job))
+    assert "Picture 2 `IMG2`" in words(info_messages.ids(translate, job))
 
 
 @pytest.mark.parametrize("language", ["en", "de", "fr"])
@@ -127,7 +129,7 @@ async def test_four_buttons_stand_side_by_side_on_a_phone(
     shown = [
         picture_messages.finished(translate, job, files(4)),
         picture_messages.finished(translate, job, files(4), choose_to_delete=True),
-        panels.gallery_page(
+        info_messages.gallery_page(
             translate, 0, [replace(job, id=f"J{n}") for n in range(4)], [("x", b"")] * 4, False
         ),
     ]

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import update
 
-from serve.jobs.deadlines import deadline_exceeded
+from serve.jobs.deadline_timeout import deadline_exceeded
 from serve.jobs.recovery import OVERDUE_AFTER, fail_overdue
 from serve.storage.database import Database
 from serve.storage.deadline_store import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S

@@ -125,7 +125,7 @@ async def test_a_job_that_runs_into_its_deadline_fails_and_frees_its_replica(
         deadlines.append(asyncio.timeout(None))
         return deadlines[-1]
 
-    monkeypatch.setattr("serve.jobs.deadlines.asyncio", SimpleNamespace(timeout=far_away))
+    monkeypatch.setattr("serve.jobs.deadline_timeout.asyncio", SimpleNamespace(timeout=far_away))
     stages["b"].is_slow = True
     ending = asyncio.create_task(runner.end(make_job()))
     await stages["b"].working.wait()

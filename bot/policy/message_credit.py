@@ -1,4 +1,4 @@
-"""The button that a job came from, named in the job's message."""
+"""A message's credit: the button press that its job came from."""
 
 from __future__ import annotations
 

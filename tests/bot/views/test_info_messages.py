@@ -7,7 +7,7 @@ from dataclasses import replace
 from bot.policy.aspects import size_of
 from bot.service.models import Cost, ModelInfo, ServiceStatus
 from bot.text.catalog import Catalog, Translator
-from bot.views import panels, picture_messages
+from bot.views import info_messages, picture_messages
 from bot.views.attachments import PictureFile
 from tests.bot.conftest import JOB_ID, JobMaker
 from tests.bot.layouts import BUTTON, of_type, words
@@ -24,9 +24,9 @@ async def test_info_says_how_long_a_variation_took_against_the_original(
 ) -> None:
     job = make_job(kind="vary_details", latent_id="LAT0")
     assert "3.8 s; the original took 12 s" in words(
-        panels.info(translate, job, [], [], original_s=12.3)
+        info_messages.info(translate, job, [], [], original_s=12.3)
     )
-    german = panels.info(Translator(catalog, "de"), job, [], [], original_s=6.5)
+    german = info_messages.info(Translator(catalog, "de"), job, [], [], original_s=6.5)
     assert "3,8 s; das Original brauchte 6,5 s" in words(german)
     assert " s" not in words(picture_messages.finished(translate, job, files(1)))
 
@@ -35,20 +35,20 @@ async def test_info_tells_the_seconds_of_each_stage_that_the_service_gives(
     translate: Translator, make_job: JobMaker
 ) -> None:
     assert "2.0 s composing, 1.5 s details, 0.2 s finishing" in words(
-        panels.info(translate, make_job(), [], [])
+        info_messages.info(translate, make_job(), [], [])
     )
     other = make_job(cost=Cost.from_json({"plan_s": 1.0, "c_s": 2.0}))
-    assert "1.0 s plan, 2.0 s composing" in words(panels.info(translate, other, [], []))
+    assert "1.0 s plan, 2.0 s composing" in words(info_messages.info(translate, other, [], []))
 
 
 async def test_the_queue_says_how_many_more_there_are_and_cancels_all(
     translate: Translator, make_job: JobMaker
 ) -> None:
     jobs = [replace(make_job(), id=f"{JOB_ID[:-1]}{n}", state="queued") for n in range(8)]
-    panel = panels.queue(translate, jobs, 6, None)
+    panel = info_messages.queue(translate, jobs, 6, None)
     assert "and 6 more" in words(panel)
     assert of_type(panel, BUTTON)[-1]["custom_id"] == "v1:drop:all"
-    one = panels.queue(translate, jobs[:1], 0, None)
+    one = info_messages.queue(translate, jobs[:1], 0, None)
     assert "more" not in words(one)
     assert "v1:drop:all" not in str(one.to_components())
 
@@ -57,7 +57,7 @@ async def test_the_queue_tells_no_time_that_could_pass(
     translate: Translator, make_job: JobMaker
 ) -> None:
     jobs = [make_job(state="running", eta_s=eta_s) for eta_s in (5.2, 570.0, 0.0)]
-    told = words(panels.queue(translate, jobs, 0, None))
+    told = words(info_messages.queue(translate, jobs, 0, None))
     assert "about 5 s left" in told
     assert "about 10 min left" in told
     assert told.count("left") == 2
@@ -69,10 +69,10 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
 ) -> None:
     width, height = size_of("landscape", MODEL)
     job = make_job(width=width, height=height, negative_prompt="text", steps=33)
-    told = words(panels.info(translate, job, [], [], MODEL))
+    told = words(info_messages.info(translate, job, [], [], MODEL))
     command = "/imagine prompt: a red fox aspect: landscape negative: text seed: 7 steps: 33"
     assert f"```\n{command} guidance: 4\n```" in told
-    german = words(panels.info(Translator(catalog, "de"), job, [], [], MODEL))
+    german = words(info_messages.info(Translator(catalog, "de"), job, [], [], MODEL))
     assert "/imagine prompt: a red fox seitenverhältnis: Querformat ohne: text" in german
     varied = make_job(width=width, height=height, kind="vary_details", latent_id="LAT0")
     for other in (
@@ -80,20 +80,22 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
         varied,
         make_job(width=width, height=height, prompt="a ``` b"),
     ):
-        assert "/imagine" not in words(panels.info(translate, other, [], [], MODEL))
+        assert "/imagine" not in words(info_messages.info(translate, other, [], [], MODEL))
 
 
 async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:
-    told = panels.info(translate, make_job(), [], [])
+    told = info_messages.info(translate, make_job(), [], [])
     assert JOB_ID not in words(told)
     assert f"v1:more:{JOB_ID}" in str(told.to_components())
-    assert f"Job `{JOB_ID}`" in words(panels.ids(translate, make_job()))
+    assert f"Job `{JOB_ID}`" in words(info_messages.ids(translate, make_job()))
 
 
 async def test_a_status_that_is_not_ready_has_no_english_in_german(catalog: Catalog) -> None:
     found = ServiceStatus({}, 0, 0, {"succeeded": 0, "failed": 1})
     told = words(
-        panels.status(Translator(catalog, "de"), found, "StageC: starting; database: no answer")
+        info_messages.status(
+            Translator(catalog, "de"), found, "StageC: starting; database: no answer"
+        )
     )
     assert "Nicht bereit: StageC, database" in told
     assert "starting" not in told

@@ -1,7 +1,7 @@
 """Stops the work of a job at its deadline.
 
-:mod:`serve.storage.admission` sets the deadlines when jobs are accepted. :mod:`serve.jobs.recovery`
-fails jobs that lost their process before their deadline.
+:mod:`serve.storage.deadline_store` computes the deadline when a job is accepted.
+:mod:`serve.jobs.recovery` fails jobs that lost their process before their deadline.
 """
 
 from __future__ import annotations

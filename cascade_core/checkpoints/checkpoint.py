@@ -108,6 +108,18 @@ class _Root(NamedTuple):
     commit: str
 
 
+def check_names(source: ModelSource) -> None:
+    """Check without the network that each configured name is a folder or a pinned hub id.
+
+    Raises:
+        ModelUnavailable: one is neither; names it and the remedy.
+    """
+    prior = (source.prior_model, source.prior_revision)
+    for name, revision in ((source.model, source.revision), prior):
+        if name and not _is_dir(_folder(name)):
+            _check_hub_id(name, revision)
+
+
 def open_checkpoint(
     source: ModelSource, components: Collection[str] = ALL_COMPONENTS
 ) -> Checkpoint:
@@ -192,6 +204,15 @@ def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool)
     folder = _folder(name)
     if _is_dir(folder):
         return _Root(name, folder, "")
+    _check_hub_id(name, revision)
+    # Imported here: only a configured hub id may need the network.
+    from cascade_core.checkpoints.hub import download
+
+    return _Root(name, download(name, revision, patterns, cached_only), revision)
+
+
+def _check_hub_id(name: str, revision: str) -> None:
+    folder = _folder(name)
     if name == DEMO_MODEL:
         raise ModelUnavailable(f"the embedded demo model is missing: {folder} does not exist")
     if name.count("/") != 1 or name.startswith(("/", ".", "~")):
@@ -201,10 +222,6 @@ def _open_root(name: str, revision: str, patterns: list[str], cached_only: bool)
             f"{name} is no folder here, and to fetch it from the hub its revision must be pinned "
             f"to a full {_HUB_COMMIT_CHARS}-digit commit, got {revision!r}"
         )
-    # Imported here: only a configured hub id may need the network.
-    from cascade_core.checkpoints.hub import download
-
-    return _Root(name, download(name, revision, patterns, cached_only), revision)
 
 
 def _read_optional(path: Path) -> dict[str, Any]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import check_names, open_checkpoint
 from cascade_core.checkpoints.layout import ALL_COMPONENTS
-from cascade_core.errors import CascadeError, DatabaseOlder, SettingsInvalid
+from cascade_core.errors import CascadeError, DatabaseOlder, ModelUnavailable, SettingsInvalid
 from serve.cli.findings import Finding
 from serve.error_first_line import first_line
 from serve.settings import Settings
@@ -19,10 +19,11 @@ _OTHER_STORE = "check CASCADE_BLOB_URL"
 def check_model(settings: Settings) -> Finding:
     """Check that every weight file is there and readable."""
     source = settings.model_source()
-    if source.is_hub:
-        detail = f"{source.model} is fetched from the hub when the service starts"
-        return Finding("model", "ok", detail)
     try:
+        check_names(source)
+        if source.is_hub:
+            detail = f"{source.model} is fetched from the hub when the service starts"
+            return Finding("model", "ok", detail)
         checkpoint = open_checkpoint(source)
         parts = [name for name in ALL_COMPONENTS if name != "tokenizer"]
         files = [file for name in parts for file in checkpoint.weight_files(name)]
@@ -76,13 +77,19 @@ def check_moderation(settings: Settings) -> Finding:
     from serve.moderation.moderator import load_checkers
     from serve.settings import SERVED_FAMILY
 
-    chosen = [value for value in (settings.blocklist, settings.checker) if value]
+    chosen = ", ".join(value for value in (settings.blocklist, settings.checker) if value)
+    if not chosen:
+        return Finding("moderation", "ok", "none; nothing is refused")
     try:
         checkpoint = open_checkpoint(settings.model_source(), components=())
+    except ModelUnavailable:  # not a fault of the checkers
+        detail = f"{chosen} cannot be checked, as the model cannot be opened"
+        return Finding("moderation", "warning", detail, "cascade models")
+    try:
         load_checkers(settings, checkpoint, SERVED_FAMILY)
     except CascadeError as error:
         return Finding("moderation", "broken", str(error), "correct this variable")
-    return Finding("moderation", "ok", ", ".join(chosen) or "none; nothing is refused")
+    return Finding("moderation", "ok", chosen)
 
 
 def check_blobs(settings: Settings) -> Finding:

@@ -72,6 +72,34 @@ def test_doctor_names_a_missing_weight_file_with_a_remedy_and_exits_1(
     assert "-> correct CASCADE_MODEL" in result.stdout
 
 
+def test_doctor_blames_the_model_alone_for_a_model_folder_that_is_missing(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    environment.setenv("CASCADE_MODEL", str(tmp_path / "nowhere"))
+    found = _findings(cascade)
+    assert found["model"]["status"] == "broken"
+    assert f"{tmp_path / 'nowhere'} does not exist" in found["model"]["detail"]
+    assert found["moderation"]["status"] == "ok"
+    words = tmp_path / "words.txt"
+    words.write_text("gore\n")
+    environment.setenv("CASCADE_BLOCKLIST", str(words))
+    assert _findings(cascade)["moderation"]["status"] == "warning"
+
+
+def test_doctor_finds_a_hub_model_without_a_pinned_revision_and_fetches_nothing(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    environment.setenv("CASCADE_MODEL", "stabilityai/stable-cascade")
+    environment.setenv("CASCADE_MODEL_REVISION", "main")
+    model = _findings(cascade)["model"]
+    assert model["status"] == "broken"
+    assert "40-digit commit" in model["detail"]
+    environment.setenv("CASCADE_MODEL_REVISION", "0" * 40)
+    found = _findings(cascade)
+    assert found["model"]["detail"].endswith("is fetched from the hub when the service starts")
+    assert (found["model"]["status"], found["moderation"]["status"]) == ("ok", "ok")
+
+
 def test_doctor_finds_a_data_folder_and_stores_that_cannot_be_used(
     cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from serve.cli.machine_checks import (
     check_ray,
     check_shared_memory,
 )
+from serve.cli.options import chosen_url
 from serve.cli.port_checks import check_port, check_server, is_service_starting
 from serve.cli.ray_checks import check_ray_access, check_ray_ports
 from serve.cli.service_checks import (
@@ -48,6 +49,7 @@ def run_checks(url: str) -> list[Finding]:
     findings = [check_python(), check_ray()]
     try:
         settings = load_settings()
+        url = chosen_url(url)
     except CascadeError as error:
         return [*findings, Finding("settings", "broken", str(error), "correct these variables")]
     findings.append(Finding("settings", "ok", "all values are valid"))

@@ -13,7 +13,7 @@ from serve.cli.output import ExitCode, print_json, say
 _MARKS = {"ok": ("ok  ", "green"), "warning": ("warn", "yellow"), "broken": ("FAIL", "red")}
 
 
-def doctor(as_json: options.Json = False, url: options.Url = DEFAULT_URL) -> None:
+def doctor(as_json: options.Json = False, url: options.GivenUrl = DEFAULT_URL) -> None:
     """Check this machine, the model, the stores and the server; exit 1 if something is broken."""
     from serve.cli.checks import run_checks
 

@@ -29,16 +29,14 @@ def _range(name: str) -> dict[str, Any]:
 
 _SIDE = FIELDS["width"].limits
 
-Url = Annotated[
-    str,
-    typer.Option(
-        "--url",
-        envvar="CASCADE_URL",
-        callback=chosen_url,
-        help="Where the service answers.",
-        show_default="where cascade up listens",
-    ),
-]
+_URL: dict[str, Any] = {
+    "envvar": "CASCADE_URL",
+    "help": "Where the service answers.",
+    "show_default": "where cascade up listens",
+}
+Url = Annotated[str, typer.Option("--url", callback=chosen_url, **_URL)]
+GivenUrl = Annotated[str, typer.Option("--url", **_URL)]
+"""For a command that reports a wrong default address itself: empty if none is given."""
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without a server.")]

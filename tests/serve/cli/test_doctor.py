@@ -156,6 +156,17 @@ def test_doctor_reports_wrong_settings_without_going_on(
     assert "CASCADE_MAX_ROWS" in found["settings"]["detail"]
 
 
+def test_doctor_reports_a_wrong_port_that_its_own_address_depends_on(
+    environment: pytest.MonkeyPatch,
+) -> None:
+    environment.setenv("CASCADE_HTTP_PORT", "abc")
+    result = Cascade("")("doctor", "--json")
+    assert result.exit_code == 1
+    found = json.loads(result.stdout)[-1]
+    assert (found["name"], found["status"]) == ("settings", "broken")
+    assert "CASCADE_HTTP_PORT" in found["detail"]
+
+
 def test_a_taken_port_is_broken_unless_the_service_itself_has_it(tmp_path: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))

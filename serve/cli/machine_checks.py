@@ -71,7 +71,9 @@ def check_data_dir(settings: Settings) -> Finding:
         detail = f"{folder} cannot be written: {error.strerror}"
         return Finding("data folder", "broken", detail, "set CASCADE_DATA_DIR to your own folder")
     if not is_private(folder.resolve()):
-        detail = f"other users can read {folder}: prompts, pictures and the secrets of links"
+        detail = f"other users can see the names of the files in {folder}"
+        if not _are_files_private(folder):
+            detail = f"other users can read {folder}: prompts, pictures and the secrets of links"
         return Finding("data folder", "warning", detail, f"chmod -R go= {shlex.quote(str(folder))}")
     return Finding("data folder", "ok", str(folder))
 
@@ -110,6 +112,13 @@ def check_open_files(settings: Settings, allowed: int | None = None) -> Finding:
         return Finding("open files", "ok", f"up to {allowed}")
     detail = f"up to {allowed}, and CASCADE_MAX_STREAMS={settings.max_streams} needs {needed}"
     return Finding("open files", "warning", detail, "raise the hard limit (ulimit -Hn)")
+
+
+def _are_files_private(folder: Path) -> bool:
+    try:
+        return all(map(is_private, folder.iterdir()))
+    except OSError:  # a file that the running service has just removed
+        return False
 
 
 def _existing(folder: Path) -> Path:

@@ -59,11 +59,14 @@ def check_database(settings: Settings) -> Finding:
 
 
 def check_access(settings: Settings) -> Finding:
-    """Check that the service would not listen beyond this machine without API keys."""
-    from serve.gateway.auth.exposure import MAKE_A_KEY, check_exposure
+    """Check that some caller is let in, and none from beyond this machine without an API key."""
+    from serve.gateway.auth.exposure import ALL_KEYS_REVOKED, MAKE_A_KEY, check_exposure
 
     try:
-        return Finding("access", "ok", check_exposure(settings))
+        answered = check_exposure(settings)
+        if answered == ALL_KEYS_REVOKED:
+            return Finding("access", "warning", answered, MAKE_A_KEY)
+        return Finding("access", "ok", answered)
     except SettingsInvalid as error:
         return Finding("access", "broken", str(error), MAKE_A_KEY)
     except CascadeError as error:

@@ -9,6 +9,8 @@ from serve.settings import Settings
 from serve.storage.database import Database
 
 MAKE_A_KEY = "cascade keys create NAME"
+ALL_KEYS_REVOKED = "no callers, as every API key is revoked"
+"""Without a valid key even this machine is refused: a service that has ever had a key needs one."""
 
 
 def check_exposure(settings: Settings) -> str:
@@ -28,7 +30,7 @@ def check_exposure(settings: Settings) -> str:
         database.close()
     if keys:
         valid = sum(key.revoked_at is None for key in keys)
-        return f"callers with an API key ({valid} valid)"
+        return f"callers with an API key ({valid} valid)" if valid else ALL_KEYS_REVOKED
     if not is_loopback(settings.http_host):
         raise SettingsInvalid(
             f"there are no API keys, so {settings.http_host} would let every client in: make one "

@@ -120,6 +120,19 @@ def test_doctor_finds_an_address_that_is_open_without_keys(
     assert "cascade keys create" in access["remedy"]
 
 
+def test_doctor_warns_when_every_api_key_is_revoked(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    key_id = json.loads(cascade("keys", "create", "ann", "--json").stdout)["id"]
+    access = _findings(cascade)["access"]
+    assert (access["status"], access["detail"]) == ("ok", "callers with an API key (1 valid)")
+    cascade("keys", "revoke", key_id)
+    access = _findings(cascade)["access"]
+    assert access["status"] == "warning"
+    assert "every API key is revoked" in access["detail"]
+    assert "cascade keys create" in access["remedy"]
+
+
 def test_doctor_finds_a_blocklist_that_holds_no_rule(
     cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
@@ -209,7 +222,13 @@ def test_doctor_warns_of_a_data_folder_that_others_can_read(
     (tmp_path / "data").chmod(0o755)
     found = _findings(cascade)["data folder"]
     assert found["status"] == "warning"
+    assert "names of the files" in found["detail"]
     assert found["remedy"] == f"chmod -R go= {tmp_path / 'data'}"
+    (tmp_path / "data" / "cascade.db").chmod(0o644)
+    found = _findings(cascade)["data folder"]
+    assert found["status"] == "warning"
+    assert "can read" in found["detail"]
+    assert "prompts" in found["detail"]
     (tmp_path / "data").chmod(0o700)
     assert _findings(cascade)["data folder"]["status"] == "ok"
 

@@ -1,4 +1,4 @@
-"""All kinds of job by name; a new one is a module beside this one and a line in each list here."""
+"""All kinds of job by name; a new one is a module beside this one, named in each list here."""
 
 from __future__ import annotations
 

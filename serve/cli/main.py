@@ -36,7 +36,7 @@ from serve.release import RELEASE
 
 _ADDED = "cascade.commands"
 """Entry points of this group are commands of other packages."""
-_EXIT_CODES = "Exit codes: 0 done, 1 job failed, 2 bad usage, 3 server not reachable."
+_EXIT_CODES = "Exit codes: 0 done, 1 failed, 2 bad usage, key or id, 3 the service does not answer."
 
 
 class _Group(TyperGroup):

@@ -60,7 +60,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Sharin
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests on Ray, which mostly wait; the others run beside them."""
+    """Begin with the tests on Ray, which take longest; the others run beside them."""
     for item in items:
         if item.nodeid.startswith("tests/ray/"):
             item.add_marker(pytest.mark.ray)

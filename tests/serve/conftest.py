@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,19 @@ if TYPE_CHECKING:
 JobMaker = Callable[..., NewJob]
 Bearer = Callable[..., dict[str, str]]
 KEEP_ALIVE_S = 0.2
+
+
+@pytest.fixture(scope="session", autouse=True)
+def engine_stops_quickly() -> Iterator[None]:
+    """Let DBOS look for notifications often: its stop waits for the next look, 1 s by default."""
+    from dbos import DBOSConfig
+
+    from serve.jobs import dbos_runtime
+
+    with pytest.MonkeyPatch.context() as patch:
+        quick = partial(DBOSConfig, notification_listener_polling_interval_sec=0.01)
+        patch.setattr(dbos_runtime, "DBOSConfig", quick)
+        yield
 
 
 @pytest.fixture

@@ -269,7 +269,7 @@ async def test_rules_are_safe_even_where_discord_lets_everybody_at_the_command(
     monkeypatch.setitem(admin, "default_member_permissions", None)
     asked = await stage.alice.slash(stage.channel, "admin limits", images=1)
     refused = await asked.reply()
-    assert "may manage this server" in refused.text
+    assert "the permission to manage this server" in refused.text
     assert refused.receiver == stage.alice.user
 
 

@@ -20,6 +20,7 @@ from serve.app import AppArgs, build_with
 from serve.error_first_line import first_line
 from serve.fleet import reason
 from serve.gateway.auth.exposure import check_exposure
+from serve.handle_errors import translated
 from serve.local import open_files, ray_access
 from serve.local.private_files import keep_files_private
 from serve.moderation.moderator import load_checkers
@@ -64,12 +65,18 @@ class Running:
         The open jobs continue at the next start with the same data.
 
         Raises:
-            NotReady: it is stopped, but the database did not say which jobs are open.
+            NotReady: it is stopped, but the Jobs process or its database did not say which jobs are
+                open.
         """
         jobs = ray_serve.get_deployment_handle("Jobs", APP_NAME)
+        lost = NotReady("the job service did not say which jobs are open")
         try:
             jobs.broadcast("stop_accepting").results()
             left: int = jobs.drain.remote(self.drain_s).result(timeout_s=2 * self.drain_s + 10)
+        except TimeoutError as error:
+            raise lost from error
+        except Exception as error:
+            raise translated(error, lost, lost) from error
         finally:
             self.stop()
         return left

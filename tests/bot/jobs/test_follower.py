@@ -365,3 +365,5 @@ async def test_stages_of_a_service_that_was_upgraded_are_learnt_from_its_progres
         await sender.has_shown_percent.wait()
         await harness.service.succeed(job.id)
         await until_followed_no_more(job.id)
+    assert "".join(stage.name for stage in harness.client.known_model.stages) == "cba"
+    assert sender.edits[-1].files

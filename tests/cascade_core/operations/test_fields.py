@@ -1,25 +1,13 @@
 """The limits of every field of a request, as the errors name them."""
 
 from dataclasses import fields
-from typing import Any
 
 import pytest
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.operations.fields import FIELDS, check_side
 from cascade_core.request import GenerationRequest
-
-BASE: dict[str, Any] = {
-    "prompt": "a red circle",
-    "width": 512,
-    "height": 256,
-    "seed": 7,
-    "decoder_seed": 9,
-}
-
-
-def request(**changes: Any) -> GenerationRequest:
-    return GenerationRequest(**(BASE | changes))
+from tests.cascade_core.test_request import request
 
 
 @pytest.mark.parametrize(

@@ -112,10 +112,10 @@ async def test_bytes_without_a_row_go_after_the_grace_period(
     await finished()
     needed = await keys(blobs)
     orphans = {
-        image_key("NOBODY", "png"),
-        latent_key("NOBODY"),
-        handoff_key("NOBODY", 0, "b"),
-        preview_key("NOBODY", 0, "c", 1),
+        image_key("ORPHAN", "png"),
+        latent_key("ORPHAN"),
+        handoff_key("ORPHAN", 0, "b"),
+        preview_key("ORPHAN", 0, "c", 1),
     }
     for key in orphans:
         await blobs.put(key, b"x")

@@ -16,7 +16,7 @@ from serve.checker import Refusal
 from serve.moderation.blocklist import Blocklist
 from serve.storage.records import JobOwner
 
-NOBODY = JobOwner(None, None)
+ANONYMOUS = JobOwner(None, None)
 LATIN = st.text("abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12)
 
 
@@ -38,7 +38,7 @@ def request_of(prompt: str, negative_prompt: str = "") -> GenerationRequest:
 
 def refusal(path: Path, rules: str, prompt: str) -> Refusal | None:
     path.write_text(rules, encoding="utf-8")
-    return Blocklist(path).check_prompt(request_of(prompt), NOBODY)
+    return Blocklist(path).check_prompt(request_of(prompt), ANONYMOUS)
 
 
 @pytest.mark.parametrize(
@@ -126,17 +126,17 @@ def test_rules_are_called_by_their_name_or_by_their_line(path: Path) -> None:
 
 def test_the_negative_prompt_is_read_too(path: Path) -> None:
     blocklist = Blocklist(written(path, "gore"))
-    found = blocklist.check_prompt(request_of("a cat", "gore"), NOBODY)
+    found = blocklist.check_prompt(request_of("a cat", "gore"), ANONYMOUS)
     assert found == Refusal("line 1", "negative_prompt")
 
 
 def test_a_changed_file_counts_from_the_next_request_on(path: Path) -> None:
     blocklist = Blocklist(written(path, "gore"))
-    assert blocklist.check_prompt(request_of("a spider"), NOBODY) is None
+    assert blocklist.check_prompt(request_of("a spider"), ANONYMOUS) is None
     new = written(path.with_suffix(".new"), "fear: spider")
     os.replace(new, path)
-    assert blocklist.check_prompt(request_of("a spider"), NOBODY) == Refusal("fear")
-    assert blocklist.check_prompt(request_of("gore"), NOBODY) is None
+    assert blocklist.check_prompt(request_of("a spider"), ANONYMOUS) == Refusal("fear")
+    assert blocklist.check_prompt(request_of("gore"), ANONYMOUS) is None
 
 
 def test_a_file_that_became_unreadable_lets_nothing_pass(path: Path) -> None:
@@ -144,9 +144,9 @@ def test_a_file_that_became_unreadable_lets_nothing_pass(path: Path) -> None:
     path.unlink()
     for _ in range(2):
         with pytest.raises(SettingsInvalid, match="cannot be read"):
-            blocklist.check_prompt(request_of("a cat"), NOBODY)
+            blocklist.check_prompt(request_of("a cat"), ANONYMOUS)
     written(path, "gore")
-    assert blocklist.check_prompt(request_of("a cat"), NOBODY) is None
+    assert blocklist.check_prompt(request_of("a cat"), ANONYMOUS) is None
 
 
 @pytest.mark.parametrize(

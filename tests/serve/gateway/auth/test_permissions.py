@@ -109,8 +109,8 @@ async def test_what_a_trusted_key_does_for_a_user_reaches_that_users_things_only
     paths = [f"/v1/jobs/{job['id']}", f"/v1/images/{image['id']}"]
     for path in [*paths, f"/v1/latents/{image['latent_id']}"]:
         statuses = {
-            who: (await client.get(path, headers=bot, params=params)).status_code
-            for who, params in {"": {}, "ann": {"user": "ann"}, "bob": {"user": "bob"}}.items()
+            user: (await client.get(path, headers=bot, params=params)).status_code
+            for user, params in {"": {}, "ann": {"user": "ann"}, "bob": {"user": "bob"}}.items()
         }
         assert statuses == {"": 200, "ann": 200, "bob": 404}
     for path in paths:

@@ -56,9 +56,11 @@ async def test_a_value_that_an_option_does_not_take_is_answered_with_those_that_
     monkeypatch.delitem(options["seed"], "max_value")
     german = stage.fake.person("anna", stage.channel.guild, locale="de")
 
-    async def refused(who: Person, **given: Any) -> str:
-        answer = await (await who.slash(stage.channel, "imagine", prompt="a fox", **given)).reply()
-        assert answer.receiver == who.user
+    async def refused(person: Person, **given: Any) -> str:
+        answer = await (
+            await person.slash(stage.channel, "imagine", prompt="a fox", **given)
+        ).reply()
+        assert answer.receiver == person.user
         return answer.text
 
     told = await refused(stage.alice, aspect="hexagon")
@@ -151,13 +153,13 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
 async def test_of_two_people_that_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
-    clicks = [await who.click(message, "Re-roll") for who in (mallory, stage.alice)]
+    clicks = [await person.click(message, "Re-roll") for person in (mallory, stage.alice)]
     assert "another person" in (await clicks[0].reply()).text
     again = await clicks[1].reply(lambda m: "Cancel" in m.buttons)
     await stage.finished(await stage.submitted(), again)
     assert stage.service.submitted.empty()
     mod = stage.fake.person("mod", stage.channel.guild, MODERATES)
-    both = [await who.click(message, "Delete") for who in (stage.alice, mod)]
+    both = [await person.click(message, "Delete") for person in (stage.alice, mod)]
     for one in both:
         await one.acked()
     await stage.fake.wait_for(lambda: message.is_deleted)

@@ -1,4 +1,4 @@
-"""Whom a message calls: mentions in its text, as far as the application allows them."""
+"""The mentions in a message's text, as far as the application allows them."""
 
 from __future__ import annotations
 

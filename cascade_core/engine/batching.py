@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Protocol, TypeVar
 
 
@@ -10,7 +11,8 @@ class Candidate(Protocol):
     """A row as the policy sees it.
 
     Attributes:
-        bucket: rows with equal buckets may share a forward pass.
+        bucket: rows with equal buckets may share a forward pass; the latent's shape, so that its
+            product is the work of a step of one row.
         arrival: rises from row to row in the order of their admission.
         last_turn: number of the engine's step this row last took part in; at first, of the last
             step before its admission.
@@ -29,18 +31,41 @@ class Candidate(Protocol):
 CandidateT = TypeVar("CandidateT", bound=Candidate)
 
 
-def choose_rows(rows: Sequence[CandidateT], max_rows: int) -> list[CandidateT]:
-    """Return the rows of the next step: one bucket, at most ``max_rows``, none if there are none.
+class BucketTurns:
+    """Chooses the rows of each step: buckets take turns by work, not by number of steps.
 
-    The row that has waited longest for a step decides the bucket; older rows come first. No row
-    starves, however many rows of other buckets arrive: a new row counts from the step of its
+    Start-time fair queueing (Goyal, Vin and Cheng, 1996). Each bucket carries a tag: where its next
+    step begins on a clock that counts work instead of seconds. The bucket with the smallest tag
+    gets the step, which moves its tag by the work of one of its rows. So all rows that wait get the
+    same work in the same time, however large they are and however many share a step. A bucket
+    without rows gathers no claim, as no tag is behind the clock.
+
+    No row starves, however many rows arrive: between two steps of a bucket, each other bucket does
+    at most ``work of the one // work of the other + 1`` steps. Of rows that do not fit into their
+    bucket's step, those that have waited longest come first. A new row counts from the step of its
     admission, so all earlier rows come before it.
     """
-    if not rows:
-        return []
-    in_turn = sorted(rows, key=lambda row: (row.last_turn, row.arrival))
-    bucket = in_turn[0].bucket
-    return [row for row in in_turn if row.bucket == bucket][:max_rows]
+
+    def __init__(self) -> None:
+        self._clock = 0
+        self._tags: dict[tuple[int, ...], int] = {}
+
+    def next_rows(self, rows: Sequence[CandidateT]) -> list[CandidateT]:
+        """Return the rows of the next step, longest waiting first: all of one bucket.
+
+        Args:
+            rows: those that are not done; without any there is no step.
+        """
+        if not rows:
+            return []
+        in_turn = sorted(rows, key=lambda row: (row.last_turn, row.arrival))
+        bucket = min((row.bucket for row in in_turn), key=self._tag)
+        self._clock = self._tag(bucket)
+        self._tags[bucket] = self._clock + prod(bucket)
+        return [row for row in in_turn if row.bucket == bucket]
+
+    def _tag(self, bucket: tuple[int, ...]) -> int:
+        return max(self._clock, self._tags.get(bucket, 0))
 
 
 def preview_steps(steps: int, previews: int) -> frozenset[int]:

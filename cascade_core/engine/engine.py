@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from cascade_core.engine.batching import choose_rows, preview_steps
+from cascade_core.engine.batching import BucketTurns, preview_steps
 from cascade_core.engine.entries import RunningRow, WaitingTask
 from cascade_core.engine.events import (
     EngineStats,
@@ -87,6 +87,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._running: list[RunningRow[RowT]] = []
         self._is_idle = True
         self._guard = StageGuard(stage.name, clock, stage.free_memory)
+        self._bucket_turns = BucketTurns()
         self._fitting = FittingRows(max_rows)
         self._arrivals = self._turns = self._row_steps = 0
         self._finished = self._failed = self._cancelled = 0
@@ -245,7 +246,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _step(self) -> None:
         # Admission takes time: a row that was cancelled meanwhile must not run again.
         self._remove_cancelled()
-        entries = choose_rows(self._running, self._max_rows)
+        entries = self._bucket_turns.next_rows(self._running)
         if entries:
             most = self._fitting.most(entries[0].bucket, self._turns)
             self._advance_together(entries[:most])

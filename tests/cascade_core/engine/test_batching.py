@@ -1,9 +1,12 @@
+from collections import Counter
 from dataclasses import dataclass
+from math import prod
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_core.engine.batching import choose_rows, preview_steps
+from cascade_core.engine.batching import BucketTurns, preview_steps
 
 SMALL, LARGE = (16, 6, 6), (16, 24, 24)
 
@@ -22,29 +25,25 @@ seats = st.lists(
 
 
 def test_without_rows_nothing_is_chosen() -> None:
-    assert choose_rows([], 4) == []
+    assert BucketTurns().next_rows([]) == []
 
 
-@given(seats, st.integers(1, 6))
-def test_chosen_rows_share_a_bucket_and_are_never_too_many(rows: list[Seat], limit: int) -> None:
-    chosen = choose_rows(rows, limit)
+@given(seats.filter(bool))
+def test_all_rows_of_one_bucket_are_chosen_longest_waiting_first(rows: list[Seat]) -> None:
+    chosen = BucketTurns().next_rows(rows)
 
-    assert len({row.bucket for row in chosen}) == bool(rows)
-    assert len(chosen) <= limit
-    assert len(chosen) == len({id(row) for row in chosen})
-
-
-@given(seats, st.integers(1, 6))
-def test_a_step_is_filled_as_far_as_the_bucket_goes(rows: list[Seat], limit: int) -> None:
-    chosen = choose_rows(rows, limit)
-    same = [row for row in rows if chosen and row.bucket == chosen[0].bucket]
-
-    assert len(chosen) == min(limit, len(same))
+    assert {id(row) for row in chosen} == {
+        id(row) for row in rows if row.bucket == chosen[0].bucket
+    }
+    waits = [(row.last_turn, row.arrival) for row in chosen]
+    assert waits == sorted(waits)
 
 
-@given(seats.filter(bool), st.integers(1, 6))
-def test_the_row_that_waited_longest_is_always_chosen(rows: list[Seat], limit: int) -> None:
-    first = choose_rows(rows, limit)[0]
+@given(seats.filter(bool))
+def test_of_buckets_with_equal_claims_the_one_whose_row_waited_longest_is_chosen(
+    rows: list[Seat],
+) -> None:
+    first = BucketTurns().next_rows(rows)[0]
 
     assert (first.last_turn, first.arrival) == min((row.last_turn, row.arrival) for row in rows)
 
@@ -52,24 +51,58 @@ def test_the_row_that_waited_longest_is_always_chosen(rows: list[Seat], limit: i
 def test_among_equals_the_oldest_goes_first() -> None:
     young, old, middle = Seat(SMALL, 3), Seat(SMALL, 1), Seat(SMALL, 2)
 
-    assert choose_rows([young, old, middle], 2) == [old, middle]
+    assert BucketTurns().next_rows([young, old, middle]) == [old, middle, young]
 
 
-@given(st.lists(st.sampled_from([SMALL, LARGE, (9,)]), min_size=1, max_size=8), st.integers(1, 4))
-def test_every_row_gets_its_turn_although_rows_of_other_buckets_keep_coming(
-    buckets: list[tuple[int, ...]], limit: int
+@pytest.mark.parametrize("small_rows", [1, 3])
+def test_a_large_row_gets_as_much_work_as_each_small_one_not_as_many_steps(small_rows: int) -> None:
+    rows = [Seat(LARGE, 0), *(Seat(SMALL, 1 + number) for number in range(small_rows))]
+    steps = Counter(chosen[0].bucket for chosen in run(BucketTurns(), rows, 17 * 10))
+
+    assert steps == {SMALL: 160, LARGE: 10}
+
+
+def test_a_bucket_that_was_empty_gets_no_more_than_its_share_when_rows_come() -> None:
+    turns, small, large = BucketTurns(), Seat(SMALL, 0), Seat(LARGE, 1)
+    run(turns, [small], 100)
+    steps = Counter(chosen[0].bucket for chosen in run(turns, [small, large], 33))
+
+    assert steps == {SMALL: 31, LARGE: 2}
+
+
+buckets = st.tuples(st.integers(1, 4), st.integers(1, 12))
+
+
+@given(buckets, st.lists(buckets, min_size=1, max_size=6, unique=True), st.integers(1, 200))
+def test_no_row_waits_longer_than_the_bound_although_rows_of_other_buckets_keep_coming(
+    own: tuple[int, ...], others: list[tuple[int, ...]], earlier_steps: int
 ) -> None:
-    waiting = Seat((0,), 0)
+    turns, waiting = BucketTurns(), Seat(own, 0)
+    others = [bucket for bucket in others if bucket != own]
+    bound = {bucket: prod(own) // prod(bucket) + 1 for bucket in others}
+    since = Counter[tuple[int, ...]]()
     rows = [waiting]
-    for turn in range(1, 2 * len(buckets) + 3):
-        # A one-step row of each bucket joins before every step, and leaves after its turn.
-        rows += [Seat(bucket, turn * 100 + i, turn - 1) for i, bucket in enumerate(buckets)]
-        chosen = choose_rows(rows, limit)
+    for turn in range(1, earlier_steps + sum(bound.values()) + 2):
+        # A one-step row of each other bucket joins before every step, and leaves after its turn.
+        rows += [Seat(bucket, turn * 100 + i, turn - 1) for i, bucket in enumerate(others)]
+        chosen = turns.next_rows(rows)
+        for row in chosen:
+            row.last_turn = turn
+        since[chosen[0].bucket] += 1
         if waiting in chosen:
-            return
-        rows = [row for row in rows if row not in chosen]
+            since.clear()
+        assert all(since[bucket] <= bound[bucket] for bucket in others)
+        rows = [row for row in rows if row is waiting or row not in chosen]
 
-    raise AssertionError("the row never ran")
+
+def run(turns: BucketTurns, rows: list[Seat], steps: int) -> list[list[Seat]]:
+    """Let rows that never end take turns; returns the rows of each step."""
+    batches = []
+    for turn in range(1, steps + 1):
+        batches.append(turns.next_rows(rows))
+        for row in batches[-1]:
+            row.last_turn = turn
+    return batches
 
 
 @given(st.integers(1, 100), st.integers(0, 20))

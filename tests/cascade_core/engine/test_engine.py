@@ -79,15 +79,17 @@ def test_a_row_joins_between_the_steps_of_another(make_engine: MakeEngine, stage
     assert stage.batches == [["early"], ["early", "late"], ["early"]]
 
 
-def test_rows_of_different_shapes_take_turns(make_engine: MakeEngine, stage: ToyStage) -> None:
+def test_rows_of_different_shapes_take_turns_by_work(
+    make_engine: MakeEngine, stage: ToyStage
+) -> None:
     engine = make_engine(3)
-    tasks = [Task("a", 2, (1,)), Task("b", 2, (2,)), Task("c", 2, (1,))]
+    tasks = [Task("a", 5, (1,)), Task("b", 2, (2, 2)), Task("c", 5, (1,))]
     listeners = [submit(engine, task)[1] for task in tasks]
     engine.start()
     for listener in listeners:
         listener.result()
 
-    assert stage.batches == [["a", "c"], ["b"], ["a", "c"], ["b"]]
+    assert stage.batches == [["a", "c"], ["b"], *[["a", "c"]] * 3, ["b"], ["a", "c"]]
 
 
 def test_admission_is_first_come_first_served(make_engine: MakeEngine, stage: ToyStage) -> None:
@@ -207,7 +209,7 @@ def test_each_of_many_tasks_from_many_threads_ends_exactly_once(make_engine: Mak
     def client(number: int) -> None:
         together.wait(HANG_S)
         for index in range(25):
-            task = Task(f"{number}-{index}", steps=1 + index % 4, bucket=(index % 3,))
+            task = Task(f"{number}-{index}", steps=1 + index % 4, bucket=(1 + index % 3,))
             work, listener = submit(engine, task)
             if index % 5 == 0:
                 work.cancel()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from bench import readme
-from bench.engine import engine, handoff
+from bench.engine import engine, handoff, png
 from bench.service import acks, api, durability, service, streams
 
 if __name__ == "__main__":
     handoff.main()
+    png.main()
     engine.main()
     service.main()
     api.main()

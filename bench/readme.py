@@ -17,6 +17,7 @@ TITLES = {
     "monolith": "Against a replica around diffusers' pipeline",
     "engine": "A step that sixteen requests share",
     "handoff": "Hand-offs",
+    "png": "Pictures as PNG files",
     "api": "The HTTP API, with stages that cost nothing",
     "durability": "What durability costs",
     "streams": "A thousand event streams",

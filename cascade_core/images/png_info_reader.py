@@ -16,11 +16,11 @@ from cascade_core.errors import InvalidRequest
 
 INFO_KEY = "cascade"
 INFO_VERSION = 1
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MAX_CHUNKS = 4096
-"""Files of this service have about 200 at most: Pillow cuts the pixels into chunks of 64 KB."""
+"""Files of this service have about 200 at most: their pixels are cut into chunks of 64 KB."""
 MAX_TEXT_BYTES = 64 * 1024
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TEXT_CHUNKS = (b"tEXt", b"iTXt")
 _PIECE_BYTES = 64 * 1024
 
@@ -52,7 +52,7 @@ def parse_info(text: str) -> dict[str, Any] | None:
 
 def _chunks(file: BinaryIO) -> Iterator[tuple[bytes, bytes]]:
     """Yield each chunk's name and, for texts that are not too long, its data."""
-    if file.read(len(_SIGNATURE)) != _SIGNATURE:
+    if file.read(len(SIGNATURE)) != SIGNATURE:
         raise InvalidRequest("the image must be a PNG file", "image")
     for number in range(MAX_CHUNKS):
         length, name = struct.unpack(">I4s", _exactly(file, 8))

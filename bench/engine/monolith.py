@@ -190,7 +190,9 @@ def _asker(session: aiohttp.ClientSession, path: str, *, is_ours: bool = False) 
     sizes = {"size": f"{SIDE_PX}x{SIDE_PX}", "decoder_steps": DECODER_STEPS} if is_ours else {}
 
     async def send(steps: int) -> None:
-        body = {"prompt": "a red fox", "seed": next(seeds), "steps": steps, "guidance_scale": 4.0}
+        seed = next(seeds)
+        # Another prompt each time: Stage C keeps the embeddings of texts that come again.
+        body = {"prompt": f"a red fox {seed}", "seed": seed, "steps": steps, "guidance_scale": 4.0}
         answer = await ask(session, "POST", path, 200, json=body | sizes)
         png = b64decode(json.loads(answer)["data"][0]["b64_json"]) if is_ours else answer
         if not png.startswith(b"\x89PNG"):

@@ -12,6 +12,7 @@ import argparse
 import socket
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,11 @@ def _measure(running: Running, baseline: _Baseline, repeats: int) -> dict[str, A
     samples |= {"in_process_vary": [], "http_stage_c": [], "http_stages": []}
     with httpx.Client(base_url=running.url, timeout=600) as http:
         for seed in range(repeats + 2):
-            body = {"prompt": baseline.request().prompt, "seed": seed}
-            http_s, job = _post_s(http, body)
-            local_s, latent = baseline.generate_s(baseline.request(seed=seed, decoder_seed=seed))
+            # Another prompt each time: Stage C keeps the embeddings of texts that come again.
+            local = baseline.request(seed=seed, decoder_seed=seed)
+            local = replace(local, prompt=f"{local.prompt} {seed}")
+            http_s, job = _post_s(http, {"prompt": local.prompt, "seed": seed})
+            local_s, latent = baseline.generate_s(local)
             latent_id = job["images"][0]["latent_id"]
             vary_s, varied = _post_s(http, {"kind": "vary_details", "latent_id": latent_id})
             request = GenerationRequest.from_dict(varied["request"])

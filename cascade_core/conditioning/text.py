@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Self
 
 import torch
@@ -10,9 +11,13 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import load_text_config, load_text_encoder, load_tokenizer
 from cascade_core.request import GenerationRequest
 
+MAX_CACHED_TEXTS = 1000
+MAX_CACHED_BYTES = 64 * 2**20
+"""The published model needs 200 KB for a text in bfloat16, so it keeps about 330."""
+
 
 class TextEncoder:
-    """Tokenizer and CLIP text model.
+    """Tokenizer and CLIP text model; the embeddings of the texts used last are kept.
 
     Source: StableCascadePriorPipeline.encode_prompt, diffusers 0.42.1.
     """
@@ -21,6 +26,7 @@ class TextEncoder:
         self._tokenizer = tokenizer
         self._model = model
         self._max_tokens = _max_tokens(tokenizer, model.config)
+        self._encode_cached = lru_cache(self._texts_to_cache())(self._encode)
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Self:
@@ -36,12 +42,17 @@ class TextEncoder:
         """How many tokens are read, begin and end included; a longer prompt is cut off."""
         return self._max_tokens
 
-    @torch.inference_mode()
     def encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sequence embedding (1, T, D) and the pooled one (1, 1, P).
 
+        Both are shared with other calls for this text: do not change them in place.
+
         Prompts are encoded one at a time: an embedding then never depends on another prompt.
         """
+        return self._encode_cached(prompt)
+
+    @torch.inference_mode()
+    def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self._tokenizer(
             prompt,
             padding="max_length",
@@ -58,6 +69,12 @@ class TextEncoder:
         # The last layer's output before the final norm, and three axes for the pooled embedding:
         # the U-Net fails on two.
         return output.hidden_states[-1], output.text_embeds.unsqueeze(1)
+
+    def _texts_to_cache(self) -> int:
+        config = self._model.config
+        values = self._max_tokens * config.hidden_size + config.projection_dim
+        text_bytes: int = values * self._model.dtype.itemsize
+        return min(MAX_CACHED_TEXTS, MAX_CACHED_BYTES // text_bytes)
 
 
 class PromptLimit:

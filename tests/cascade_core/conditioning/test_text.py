@@ -1,13 +1,21 @@
-"""What is said about prompts that are longer than what Stage C reads."""
+"""What is said about prompts that are longer than what Stage C reads, and what is kept of them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
+
 import pytest
+import torch
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
+from cascade_core.conditioning import text as text_module
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
+from tests.tiny_model import TinyModel
 
 
 @pytest.fixture(scope="module")
@@ -56,3 +64,71 @@ def test_the_negative_prompt_is_reported_on_its_own(limit: PromptLimit) -> None:
 
 def test_characters_of_several_tokens_are_counted_as_such(limit: PromptLimit) -> None:
     assert limit.warnings(request("\U0001f534" * 36))
+
+
+@pytest.fixture
+def runs(tiny_model: TinyModel) -> Iterator[list[int]]:
+    """One entry per run of the text model."""
+    found: list[int] = []
+    model = tiny_model.text_encoder
+    hook = model.register_forward_hook(lambda *_: found.append(1))
+    yield found
+    hook.remove()
+
+
+def fresh(model: TinyModel) -> TextEncoder:
+    return TextEncoder(model.tokenizer, model.text_encoder)
+
+
+def test_a_text_is_encoded_once_while_it_is_kept(tiny_model: TinyModel, runs: list[int]) -> None:
+    encoder = fresh(tiny_model)
+    first, again = encoder.encode("a red cat"), encoder.encode("a red cat")
+    assert len(runs) == 1
+    assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+
+def test_every_text_gets_its_own_embeddings(tiny_model: TinyModel) -> None:
+    encoder = fresh(tiny_model)
+    texts = ["", " ", "a red cat", "a red  cat", "A red cat", "a red cat ", "cat red a"]
+    for text in (*texts, *reversed(texts)):
+        kept, alone = encoder.encode(text), fresh(tiny_model).encode(text)
+        assert all(torch.equal(*pair) for pair in zip(kept, alone, strict=True)), text
+
+
+def test_the_text_that_was_not_used_for_the_longest_time_is_dropped(
+    tiny_model: TinyModel, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_module, "MAX_CACHED_TEXTS", 2)
+    encoder = fresh(tiny_model)
+    for text in ("", "a", "", "b", ""):  # "b" takes the place of "a"
+        encoder.encode(text)
+    assert len(runs) == 3
+    encoder.encode("a")
+    assert len(runs) == 4
+
+
+def test_large_embeddings_are_kept_up_to_a_number_of_bytes(
+    tiny_model: TinyModel, runs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size = sum(part.nbytes for part in fresh(tiny_model).encode(""))
+    runs.clear()
+    monkeypatch.setattr(text_module, "MAX_CACHED_BYTES", 2 * size)
+    encoder = fresh(tiny_model)
+    for text in ("a", "b", "a", "b"):
+        encoder.encode(text)
+    assert len(runs) == 2
+    monkeypatch.setattr(text_module, "MAX_CACHED_BYTES", 2 * size - 1)
+    encoder = fresh(tiny_model)
+    for text in ("a", "b", "a", "b"):
+        encoder.encode(text)
+    assert len(runs) == 6
+
+
+def test_a_whole_picture_leaves_the_kept_embeddings_as_they_are(checkpoint: Checkpoint) -> None:
+    pipeline = CascadePipeline.load(checkpoint, Placement("cpu"), STABLE_CASCADE)
+    encoder = pipeline.stages["c"]._text
+    texts = ("a red circle", "a blue ring")
+    before = [part.clone() for text in texts for part in encoder.encode(text)]
+    pipeline.run(replace(request(*texts), guidance_scale=2.0, steps=2, decoder_steps=2))
+    after = [part for text in texts for part in encoder.encode(text)]
+    assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))

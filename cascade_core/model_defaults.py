@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
+
+MAX_ROWS: Final = 64
+"""Most images in one step that a model or a setting may state."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

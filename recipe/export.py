@@ -10,6 +10,7 @@ import numpy as np
 from diffusers import DDPMWuerstchenScheduler
 from torch.nn import functional
 
+from cascade_core.families.stable_cascade import STAGE_A, STAGE_B, STAGE_C
 from recipe.device import to_pixels
 from recipe.model_card import model_card
 from recipe.scale import MODEL_DIR, Scale
@@ -34,6 +35,8 @@ SUGGESTIONS: Final = (
     "a large dotted green square in the top left on a pink background",
     "a blue ring in the top right on a yellow background",
 )
+MAX_ROWS_CPU: Final = {STAGE_C.name: 4, STAGE_B.name: 4, STAGE_A.name: 1}
+"""Images per step; with one more, the time per image would fall by less than 5%."""
 CLASSES: Final = {
     "decoder": ("diffusers", "StableCascadeUNet"),
     "prior_feature_extractor": (None, None),
@@ -109,6 +112,7 @@ def _serving_defaults() -> dict[str, Any]:
         "guidance_scale": 2.0,
         "decoder_steps": 10,
         "decoder_guidance_scale": 0.0,
+        "max_rows": {"cpu": MAX_ROWS_CPU},
         "suggestions": SUGGESTIONS,
     }
 

@@ -124,7 +124,7 @@ def build(args: AppArgs) -> Application:
 
     Raises:
         SettingsInvalid: one or more settings are wrong.
-        ModelUnavailable: the configured model is not there.
+        ModelUnavailable: the configured model is not there, or its configuration is wrong.
     """
     return build_with(load_settings(), args, SERVED_FAMILY)
 
@@ -148,8 +148,12 @@ def build_with(
     # A hub's weights are downloaded by the replicas; a folder must be complete now.
     checkpoint = open_checkpoint(source, components=() if source.is_hub else family.components)
     load_checkers(settings, checkpoint, family)
+    max_rows = family.max_rows("cuda" if _has_gpu(settings) else "cpu", checkpoint.max_rows)
     stages = {
-        stage.name: _stage(stage, stage_class, family, args, settings) for stage in family.stages
+        stage.name: _stage(
+            stage, stage_class, family, args, settings, settings.max_rows or max_rows[stage.name]
+        )
+        for stage in family.stages
     }
     # Room for short requests beside all streams that may be open.
     front = {
@@ -165,11 +169,16 @@ def build_with(
 
 
 def _stage(
-    stage: StageSpec, stage_class: type, family: Family, args: AppArgs, settings: Settings
+    stage: StageSpec,
+    stage_class: type,
+    family: Family,
+    args: AppArgs,
+    settings: Settings,
+    max_rows: int,
 ) -> Application:
     size = args.of_stage(stage.name)
     # A short queue in the replica gives the engine its next row without a delay.
-    ongoing = max(4, 2 * settings.max_rows)
+    ongoing = max(4, 2 * max_rows)
     options = size.options(
         # Stages share one GPU unless their sizes say otherwise.
         stage.gpu_share if _has_gpu(settings) else 0.0,

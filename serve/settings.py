@@ -20,6 +20,7 @@ from cascade_core.checkpoints.layout import Size, Variant
 from cascade_core.errors import SettingsInvalid
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.model_defaults import MAX_ROWS
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
@@ -113,8 +114,9 @@ class Settings(BaseSettings):
     """Weights of the published Stage C previewer; empty: those in the model's folders, if any."""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of each replica; several replicas with many threads on few cores are far slower."""
-    max_rows: Annotated[int, Field(ge=0, le=64)] = 0
-    """Most requests in one forward pass; 0: 1 on a CPU, 4 on a GPU."""
+    max_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)] = 0
+    """Most images in one step of a stage; 1: a picture's pixels depend on no other; 0: what the
+    model states, see docs/models.md."""
     reuse_latents: bool = True
     """Use a stored Stage C latent again for an equal request of the same API key and end user
     (`stage_c: reused`)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -14,7 +14,7 @@ from cascade_core.checkpoints import layout
 from cascade_core.checkpoints.layout import ALL_COMPONENTS, Size, Variant
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
-from cascade_core.model_defaults import ModelDefaults
+from cascade_core.model_defaults import MAX_ROWS, ModelDefaults
 
 DEMO_MODEL = "demo"
 DEMO_MODEL_DIR = Path(__file__).parents[1] / "demo_model"
@@ -67,6 +67,8 @@ class Checkpoint:
         fingerprint: equal means the same weights and configuration.
         components: component name (``prior``, ``text_encoder``, ``tokenizer``, ``decoder``,
             ``vqgan``, ``prior_scheduler``, ``decoder_scheduler``) to its folder.
+        max_rows: how many images may share a step, by device (``cpu``, ``cuda``) and stage, where
+            the model states it; see :meth:`cascade_core.families.spec.Family.max_rows`.
         variant: which weight files to read, see :class:`ModelSource`.
         previewer: the published previewer's weights or ``preview.json``, where present.
     """
@@ -78,6 +80,7 @@ class Checkpoint:
     geometry: Geometry
     defaults: ModelDefaults
     components: dict[str, Path] = field(repr=False)
+    max_rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     variant: Variant = ""
     previewer: Path | None = None
 
@@ -156,7 +159,8 @@ def _open(source: ModelSource, components: Collection[str], cached_only: bool) -
                 "name a Stable Cascade model in diffusers layout"
             )
         layout.check_files(found[name], name, source.variant)
-    about = _read_optional(decoder_root.path / "cascade.json")
+    about_path = decoder_root.path / "cascade.json"
+    about = _read_optional(about_path)
     fingerprint = _fingerprint(source, prior_root, decoder_root, found)
     return Checkpoint(
         id=_identity(decoder_root, about),
@@ -164,8 +168,9 @@ def _open(source: ModelSource, components: Collection[str], cached_only: bool) -
         fingerprint=fingerprint,
         licence=_licence(decoder_root, about),
         geometry=_read_geometry(prior_root.path, decoder_root.path, found),
-        defaults=_read_defaults(decoder_root.path / "cascade.json", about),
+        defaults=_read_defaults(about_path, about),
         components=found,
+        max_rows=_read_max_rows(about_path, about),
         variant=source.variant,
         previewer=_find_previewer(source, prior_root.path, decoder_root.path),
     )
@@ -280,6 +285,25 @@ def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
         ):
             raise ModelUnavailable(f"{path}: {name} has the wrong type, got {value!r}")
     return ModelDefaults(**given)
+
+
+def _read_max_rows(path: Path, about: dict[str, Any]) -> dict[str, dict[str, int]]:
+    stated = about.get("max_rows", {})
+    if (
+        not isinstance(stated, dict)
+        or not stated.keys() <= {"cpu", "cuda"}
+        or not all(isinstance(rows, dict) for rows in stated.values())
+        or not all(_is_row_count(count) for rows in stated.values() for count in rows.values())
+    ):
+        raise ModelUnavailable(
+            f"{path}: max_rows must give numbers from 1 to {MAX_ROWS} by device (cpu, cuda) and "
+            f"stage, got {stated!r}"
+        )
+    return stated
+
+
+def _is_row_count(value: object) -> bool:
+    return type(value) is int and 1 <= value <= MAX_ROWS
 
 
 def _find_previewer(source: ModelSource, prior_root: Path, decoder_root: Path) -> Path | None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
+from cascade_core.errors import ModelUnavailable
 from cascade_core.families.stage_info import STAGE_NAME, StageInfo
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
@@ -32,6 +33,10 @@ class StageSpec(StageInfo):
         max_previews: previews per image at most; 0 if it draws none.
         gpu_share: of a GPU that all stages share.
         own_gpus: of a replica where stages share none; 0 if CPUs are fast enough for it.
+        max_rows_cpu, max_rows_cuda: images that may share a step on such a device, of a model that
+            states no number. Large models gain nothing from a batch on a CPU. One image of 1024 px
+            fills an H100, so a few rows suffice: they keep short requests from waiting behind long
+            ones.
 
     The replica of a stage that keeps its output can draw that output small.
     """
@@ -44,6 +49,8 @@ class StageSpec(StageInfo):
     max_previews: int = 0
     gpu_share: float
     own_gpus: float = 1.0
+    max_rows_cpu: int = 1
+    max_rows_cuda: int = 4
 
     def model_class(self) -> Any:
         """Import the class of its model."""
@@ -126,6 +133,29 @@ class Family:
     def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages that each image of a request passes, in order."""
         return request.operation.route(self.stages)
+
+    def max_rows(self, device: str, stated: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+        """Return how many images may share a step of each stage, by its name.
+
+        Args:
+            device: ``cpu`` or ``cuda``.
+            stated: what the model's configuration states, by device and stage; for other stages
+                their own numbers count.
+
+        Raises:
+            ModelUnavailable: it states a number for a stage that is none of the family's.
+        """
+        unknown = {name for rows in stated.values() for name in rows}.difference(self.names)
+        if unknown:
+            raise ModelUnavailable(
+                f"max_rows in the model's cascade.json names {', '.join(sorted(unknown))}, but the "
+                f"stages are {', '.join(self.names)}"
+            )
+        own = {
+            stage.name: stage.max_rows_cuda if device == "cuda" else stage.max_rows_cpu
+            for stage in self.stages
+        }
+        return {**own, **stated.get(device, {})}
 
     def work(self, request: GenerationRequest) -> float:
         """Return the work of all images of a request at all stages that they pass."""

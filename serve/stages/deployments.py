@@ -33,10 +33,6 @@ from serve.telemetry.tracing import configure_tracing, replica_span
 
 logger = logging.getLogger(__name__)
 
-MAX_ROWS_CPU, MAX_ROWS_CUDA = 1, 4
-"""Images per step. A batch gains almost nothing on a CPU. One image of 1024 px fills an H100, so
-a few rows suffice: they keep short requests from waiting behind long ones."""
-
 
 class StageDeployment:
     """A replica of one stage: device, model, metrics, health.
@@ -69,7 +65,7 @@ class StageDeployment:
             with_previews=self._previews > 0,
         )
         self._warnings = self._model.load_warnings(self._checkpoint)
-        max_rows = settings.max_rows or (MAX_ROWS_CUDA if device == "cuda" else MAX_ROWS_CPU)
+        max_rows = settings.max_rows or family.max_rows(device, self._checkpoint.max_rows)[name]
         self._device = device
         self._replica = StageReplica(stage, max_rows)
         self._metrics = StageMetrics(name, settings.hour_price.get(name, 0.0))

@@ -57,6 +57,17 @@ def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
     assert shares == [0.5, 0.25, 0.25]
 
 
+@pytest.mark.parametrize(("max_rows", "expected"), [(0, [8, 8, 4]), (1, [4] * 3), (16, [32] * 3)])
+def test_a_replica_takes_twice_as_many_images_as_share_a_step(
+    settings: Settings, max_rows: int, expected: list[int]
+) -> None:
+    chosen = settings.model_copy(update={"max_rows": max_rows})
+    found = options(build_with(chosen, AppArgs(), STABLE_CASCADE))
+    assert [found[stage.deployment].max_ongoing_requests for stage in STABLE_CASCADE.stages] == (
+        expected
+    )
+
+
 def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) -> None:
     args = AppArgs.model_validate({"stage_touch": {"num_replicas": 2}})
     found = options(build_with(settings, args, FOUR_STAGES))

@@ -1,4 +1,4 @@
-"""On real Ray: a flood of one user holds up another by no more than one of its jobs."""
+"""On real Ray: a flood of one user holds up another by no more than the pictures in progress."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import Running
 from serve.telemetry.metric_definitions import QUEUE_CALLS
 from tests.limits import HANG_S
@@ -17,21 +19,26 @@ from tests.ray.client import ServiceClient, replica_process
 PROMPT = "a small blue square on the left on a yellow background"
 
 
-def test_a_flooding_user_holds_up_another_by_at_most_one_of_its_jobs(
+FLOOD = 16
+
+
+def test_a_flooding_user_holds_up_another_by_no_more_than_the_pictures_in_progress(
     service: ServiceClient, running: Running
 ) -> None:
+    slots = STABLE_CASCADE.max_rows("cpu", open_checkpoint(ModelSource()).max_rows)["c"]
     with _stage_c_stopped():  # how far the flood has got when the other asks is thus no matter
         flood = [
-            service.create(prompt=PROMPT, user="flooder", n=2, steps=10, decoder_steps=5)["id"]
-            for _ in range(8)
+            service.create(prompt=PROMPT, user="flooder", steps=20, decoder_steps=5)["id"]
+            for _ in range(FLOOD)
         ]
-        _wait_until_waiting(running, "c", 15)  # one of the sixteen pictures has its slot
-        other = service.create(prompt=PROMPT, user="other", steps=10, decoder_steps=5)
+        _wait_until_waiting(running, "c", FLOOD - slots)
+        other = service.create(prompt=PROMPT, user="other", steps=20, decoder_steps=5)
         assert other["position"] <= 1
-        _wait_until_waiting(running, "c", 16)
+        _wait_until_waiting(running, "c", FLOOD - slots + 1)
     begun = {job_id: service.until(job_id, "progress", "c").id for job_id in (*flood, other["id"])}
     before_other = [job_id for job_id in flood if begun[job_id] < begun[other["id"]]]
-    assert len(before_other) <= 1
+    # Those that had their slots, and those that share the other's first step.
+    assert len(before_other) <= 2 * slots - 1
     for job_id in begun:
         assert service.finished(job_id)["state"] == "succeeded"
 
@@ -47,7 +54,10 @@ def _stage_c_stopped() -> Iterator[None]:
 
 
 def _wait_until_waiting(running: Running, stage: str, calls: int) -> None:
-    """Wait until this many calls wait in the queue of a stage, by the service's own metric."""
+    """Wait until so many calls or more wait in the queue of a stage, by the service's own metric.
+
+    More wait if Jobs has not asked yet how many images the stage works on at a time.
+    """
     waiting = None
     for _ in range(1200):
         families = text_string_to_metric_families(
@@ -59,7 +69,7 @@ def _wait_until_waiting(running: Running, stage: str, calls: int) -> None:
             for sample in family.samples
             if sample.name == QUEUE_CALLS.series[0]
         }.get(stage)
-        if waiting == calls:
+        if waiting is not None and waiting >= calls:
             return
         threading.Event().wait(0.1)  # the service publishes it every few seconds
-    raise AssertionError(f"{waiting} calls wait for stage {stage}, not {calls}")
+    raise AssertionError(f"{waiting} calls wait for stage {stage}, fewer than {calls}")

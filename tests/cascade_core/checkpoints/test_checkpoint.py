@@ -128,6 +128,26 @@ def test_a_default_of_the_wrong_type_is_refused(combined: Path) -> None:
         open_checkpoint(ModelSource(str(combined)))
 
 
+def test_a_folder_may_say_how_many_images_share_a_step(combined: Path) -> None:
+    before = open_checkpoint(ModelSource(str(combined)))
+    assert before.max_rows == {}
+    write_json(combined / "cascade.json", max_rows={"cpu": {"c": 4}, "cuda": {"c": 64, "b": 1}})
+    checkpoint = open_checkpoint(ModelSource(str(combined)))
+    assert checkpoint.max_rows == {"cpu": {"c": 4}, "cuda": {"c": 64, "b": 1}}
+    assert checkpoint.fingerprint == before.fingerprint
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [4, [4], {"c": 4}, {"tpu": {"c": 4}}, *({"cpu": {"c": n}} for n in (0, 65, 2.0, "2", True))],
+)
+def test_numbers_of_images_that_make_no_sense_are_refused(combined: Path, stated: object) -> None:
+    write_json(combined / "cascade.json", max_rows=stated)
+    expected = r"cascade\.json: max_rows must give numbers from 1 to 64 by device \(cpu, cuda\)"
+    with pytest.raises(ModelUnavailable, match=expected):
+        open_checkpoint(ModelSource(str(combined)))
+
+
 def change_weights(folder: Path) -> None:
     path = folder / "decoder" / f"{UNET}.safetensors"
     path.write_bytes(path.read_bytes()[::-1])

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cascade_core.errors import ModelUnavailable
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.request import GenerationRequest
 
@@ -78,6 +79,19 @@ def test_what_leads_to_a_kept_output_is_known() -> None:
 def test_the_parts_of_the_checkpoint_are_those_that_any_stage_loads() -> None:
     both = (stage("a", components=("vqgan", "prior")), stage("b", "", components=("vqgan",)))
     assert Family(name="both", stages=both).components == ("vqgan", "prior")
+
+
+def test_images_of_a_step_are_what_the_model_states_else_the_stages_own_number() -> None:
+    assert TWO.max_rows("cpu", {}) == {"base": 1, "decoder": 1}
+    assert TWO.max_rows("cuda", {}) == {"base": 4, "decoder": 4}
+    stated = {"cpu": {"decoder": 2}, "cuda": {"base": 8, "decoder": 3}}
+    assert TWO.max_rows("cpu", stated) == {"base": 1, "decoder": 2}
+    assert TWO.max_rows("cuda", stated) == {"base": 8, "decoder": 3}
+
+
+def test_a_number_for_a_stage_that_the_family_does_not_have_is_refused() -> None:
+    with pytest.raises(ModelUnavailable, match="names c, but the stages are base, decoder"):
+        TWO.max_rows("cuda", {"cpu": {"c": 2, "base": 2}})
 
 
 def test_families_travel_to_other_processes() -> None:

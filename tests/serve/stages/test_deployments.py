@@ -16,6 +16,15 @@ IDS = ImageIds(image_id="I1", latent_id="L1")
 
 
 @pytest.mark.usefixtures("restored_loggers")
+@pytest.mark.parametrize(("name", "setting", "rows"), [("b", 0, 4), ("a", 0, 1), ("a", 3, 3)])
+def test_as_many_images_share_a_step_as_the_setting_says_or_else_the_model(
+    tmp_path: Path, name: str, setting: int, rows: int
+) -> None:
+    settings = Settings(data_dir=tmp_path, device="cpu", max_rows=setting)
+    assert StageDeployment(STABLE_CASCADE, name, settings).max_rows() == rows
+
+
+@pytest.mark.usefixtures("restored_loggers")
 async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path: Path) -> None:
     stage = StageDeployment(STABLE_CASCADE, "c", Settings(data_dir=tmp_path, device="cpu"))
     shown = {}

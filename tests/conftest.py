@@ -147,3 +147,11 @@ def tiny_pipeline(tiny_checkpoint: Checkpoint) -> CascadePipeline:
     from cascade_core.pipeline import CascadePipeline
 
     return CascadePipeline.load(tiny_checkpoint, Placement("cpu"), STABLE_CASCADE)
+
+
+@pytest.fixture(scope="session")
+def stock_pipeline(tiny_checkpoint: Checkpoint, tiny_model: TinyModel) -> CascadePipeline:
+    """The same model with diffusers' modules in place of our networks."""
+    from tests.stock_models import stock_modules_pipeline
+
+    return stock_modules_pipeline(tiny_checkpoint, tiny_model)

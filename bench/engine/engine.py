@@ -19,6 +19,7 @@ from cascade_core.conditioning.text import TextEncoder
 from cascade_core.engine.engine import StepEngine
 from cascade_core.engine.events import Event, Failed, Finished, Stepped
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.models.unet import CascadeUnet
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_a import StageA
@@ -32,22 +33,22 @@ MEASURED = range(5, 36)
 TARGET_SHARE = 0.05
 
 
-class TimedUnet:
-    """A U-Net and the seconds that its forward passes took until now."""
+class PassTimer:
+    """The seconds that a U-Net's forward passes took until now, its device included."""
 
-    def __init__(self, unet: Any) -> None:
-        self._unet = unet
-        self.config, self.device, self.dtype = unet.config, unet.device, unet.dtype
-        self.total_s = 0.0
+    def __init__(self, unet: CascadeUnet) -> None:
+        self._device = unet.device
+        self._begun_s = self.total_s = 0.0
+        unet.register_forward_pre_hook(self._begin)
+        unet.register_forward_hook(self._end)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Run the U-Net and wait for its device."""
-        begun_s = time.perf_counter()
-        output = self._unet(*args, **kwargs)
-        if self.device.type == "cuda":
+    def _begin(self, *_: Any) -> None:
+        self._begun_s = time.perf_counter()
+
+    def _end(self, *_: Any) -> None:
+        if self._device.type == "cuda":
             torch.cuda.synchronize()
-        self.total_s += time.perf_counter() - begun_s
-        return output
+        self.total_s += time.perf_counter() - self._begun_s
 
 
 def main() -> None:
@@ -58,8 +59,7 @@ def main() -> None:
     device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
     placement = Placement(device=device, dtype=settings.dtype)
     prior, decoder = (
-        TimedUnet(load_unet(checkpoint, name, *placement.resolve()))
-        for name in ("prior", "decoder")
+        load_unet(checkpoint, name, *placement.resolve()) for name in ("prior", "decoder")
     )
     text = TextEncoder.load(checkpoint, *placement.resolve())
     stage_c = StageC(checkpoint, prior, text, load_schedule(checkpoint, "prior_scheduler"), None)
@@ -77,13 +77,13 @@ def main() -> None:
     )
     latent = pipeline.run(request).latent
     rows = {
-        "C": _measure(stage_c, prior, request),
-        "B": _measure(stage_b, decoder, StageBTask(latent, request)),
+        "C": _measure(stage_c, PassTimer(prior), request),
+        "B": _measure(stage_b, PassTimer(decoder), StageBTask(latent, request)),
     }
     write_result("engine", {"machine": where, "rows": ROWS, "stages": rows}, _table(rows))
 
 
-def _measure(stage: Any, unet: TimedUnet, task: Any) -> dict[str, Any]:
+def _measure(stage: Any, timer: PassTimer, task: Any) -> dict[str, Any]:
     """Return the seconds of each step of ``ROWS`` requests, and of the U-Net in it."""
     engine = StepEngine(stage, ROWS)
     marks: list[tuple[float, float]] = []
@@ -98,7 +98,7 @@ def _measure(stage: Any, unet: TimedUnet, task: Any) -> dict[str, Any]:
 
     def watch(event: Event) -> None:
         if isinstance(event, Stepped) and event.step in MEASURED:
-            marks.append((time.perf_counter(), unet.total_s))
+            marks.append((time.perf_counter(), timer.total_s))
         emit(event)
 
     engine.start()

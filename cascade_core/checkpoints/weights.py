@@ -1,15 +1,15 @@
 """From files to modules: dtype, device, and one loader per component.
 
-Each loader imports its model class when called, so that a process pays for its own stage only.
+The text encoder's classes are imported when they are loaded: other stages do not pay for them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -18,14 +18,18 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.layout import read_json
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.handoff import ModelRef
+from cascade_core.models.filling import fill
+from cascade_core.models.paella import PaellaConfig, PaellaDecoder
+from cascade_core.models.unet import CascadeUnet
+from cascade_core.models.unet_config import UnetConfig
 from cascade_core.sampling.sampler import CosineSchedule
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
+ModelT = TypeVar("ModelT", bound=torch.nn.Module)
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
+_UNET_CLASS = "StableCascadeUNet"
+_VQGAN_CLASS = "PaellaVQModel"
 _VQGAN_ENCODER = ("in_block", "down_blocks", "vquantizer")
 
 
@@ -74,8 +78,8 @@ def model_ref(checkpoint: Checkpoint) -> ModelRef:
 
 def load_unet(
     checkpoint: Checkpoint, component: str, device: torch.device, dtype: torch.dtype
-) -> Any:
-    """Load a StableCascadeUNet.
+) -> CascadeUnet:
+    """Load the U-Net of a stage; its config.json is that of a StableCascadeUNet.
 
     Args:
         checkpoint: where from.
@@ -92,22 +96,18 @@ def load_unet(
         raise SettingsInvalid(
             "Stage C cannot run in float16, it answers NaN: set dtype to bfloat16 or float32"
         )
-    from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
-
-    return _load(checkpoint, component, StableCascadeUNet, device, dtype)
+    return _load(checkpoint, component, _UNET_CLASS, _build_unet, device, dtype)
 
 
-def load_vqgan_decoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
+def load_vqgan_decoder(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> PaellaDecoder:
     """Load the decoder half of Stage A's PaellaVQModel; its encoder and codebook are not needed.
 
     Raises:
         ModelUnavailable: missing, unreadable or other weights.
     """
-    # diffusers keeps this class under `deprecated`; the hub's model_index.json still says
-    # `wuerstchen`, which only matters to its pipelines.
-    from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
-
-    return _load(checkpoint, "vqgan", PaellaVQModel, device, dtype, drop=_VQGAN_ENCODER)
+    return _load(checkpoint, "vqgan", _VQGAN_CLASS, _build_decoder, device, dtype, _VQGAN_ENCODER)
 
 
 def load_text_encoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
@@ -193,43 +193,46 @@ def _dtype(name: str) -> torch.dtype:
     return known[name]
 
 
+def _build_unet(config: Mapping[str, Any]) -> CascadeUnet:
+    return CascadeUnet(UnetConfig.read(config))
+
+
+def _build_decoder(config: Mapping[str, Any]) -> PaellaDecoder:
+    return PaellaDecoder(PaellaConfig.read(config))
+
+
 def _load(
     checkpoint: Checkpoint,
     component: str,
-    model_class: Any,
+    class_name: str,
+    build: Callable[[Mapping[str, Any]], ModelT],
     device: torch.device,
     dtype: torch.dtype,
     drop: tuple[str, ...] = (),
-) -> Any:
-    """Build a diffusers model without initialising it and fill it from its safetensors files."""
+) -> ModelT:
+    """Build a network without initialising it and fill it from its safetensors files."""
     folder = checkpoint.component(component)
     config = read_json(folder / "config.json")
-    if config.get("_class_name") != model_class.__name__:
-        raise ModelUnavailable(f"{folder} holds no {model_class.__name__}: see its config.json")
+    if config.get("_class_name") != class_name:
+        raise ModelUnavailable(f"{folder} holds no {class_name}: see its config.json")
     with _as_unavailable(folder):
         with torch.device("meta"):
-            model = model_class.from_config(config)
-        for name in drop:
-            delattr(model, name)
-        state = _read_weights(checkpoint.weight_files(component), device, dtype, drop)
-        keys = model.load_state_dict(state, strict=False, assign=True)
-    _check_keys(folder, keys.missing_keys, keys.unexpected_keys)
-    return model.eval().requires_grad_(False)
+            model = build(config).to(dtype).eval().requires_grad_(False)
+        # Memory of its own: mapped files are not aligned, and CPU kernels then round differently.
+        model.to_empty(device=device)
+        missing, unknown = fill(model, _read_weights(checkpoint.weight_files(component), drop))
+    _check_keys(folder, missing, unknown)
+    return model
 
 
 def _read_weights(
-    paths: tuple[Path, ...], device: torch.device, dtype: torch.dtype, drop: tuple[str, ...]
-) -> dict[str, torch.Tensor]:
-    state: dict[str, torch.Tensor] = {}
+    paths: tuple[Path, ...], drop: tuple[str, ...]
+) -> Iterator[tuple[str, torch.Tensor]]:
     for path in paths:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
                 if not name.startswith(drop):
-                    # A copy: mapped files are not aligned, and CPU kernels then round differently.
-                    tensor = file.get_tensor(name)
-                    wanted = dtype if tensor.is_floating_point() else tensor.dtype
-                    state[name] = tensor.to(device, wanted, copy=True)
-    return state
+                    yield name, file.get_tensor(name)
 
 
 def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:

@@ -1,8 +1,8 @@
 """The denoising loop of Stages C and B, one step at a time and per row.
 
-Every row has its own timesteps, guidance and noise. Nothing in the U-Nets looks across rows, so
-rows that differ in all of these share a forward pass if their latents have one shape. The order of
-every operation follows diffusers, so that one row alone gives its pipelines' result bit for bit.
+Every row has its own steps, guidance and noise. Nothing in the U-Nets looks across rows, so rows
+that differ in all of these share a forward pass if their latents have one shape. The order of every
+operation follows diffusers: with its U-Nets, one row alone gives its pipelines' result bit for bit.
 
 Source: StableCascadePriorPipeline, StableCascadeDecoderPipeline, DDPMWuerstchenScheduler, diffusers
 0.42.1.
@@ -10,18 +10,33 @@ Source: StableCascadePriorPipeline, StableCascadeDecoderPipeline, DDPMWuerstchen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import pi
+from typing import Any, Final, Protocol
 
 import torch
 
 from cascade_core.sampling.noise import NoiseStream
 
-Conditioning = Mapping[str, torch.Tensor]
-"""Keyword arguments of the U-Net for one row, each of batch size 1."""
+STEP_TABLES: Final = 8
+"""Tables that a stage keeps; one of the published model takes 10 MB."""
 
-Unet = Callable[..., tuple[torch.Tensor, ...]]
+
+class Unet(Protocol):
+    """Predicts noise; see :class:`cascade_core.models.unet.CascadeUnet`."""
+
+    @property
+    def device(self) -> torch.device: ...  # noqa: D102
+
+    @property
+    def dtype(self) -> torch.dtype: ...  # noqa: D102
+
+    def time_table(self, times: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
+
+    def __call__(  # noqa: D102
+        self, latents_bchw: torch.Tensor, times_bt: torch.Tensor, held: Sequence[Any]
+    ) -> torch.Tensor: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,19 +58,38 @@ class CosineSchedule:
         return (torch.cos((t + s) / (1 + s) * pi * 0.5) ** 2 / start).clamp(0.0001, 0.9999)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StepTable:
+    """What all rows with equally many steps share.
+
+    Attributes:
+        times_st: what the U-Net needs of the time before each step, (steps, t).
+        factors: of the solver at each step, (steps, 5) float32: the latent's parts of signal and
+            of noise, then the three of :func:`_denoise`.
+    """
+
+    times_st: torch.Tensor
+    factors: torch.Tensor
+
+
 @dataclass(slots=True, eq=False)
 class Prediction:
-    """The U-Net's answer in a row's last step: noise in a latent at a signal level."""
+    """The U-Net's answer in a row's last step: noise in a latent.
+
+    Attributes:
+        factors: the row's line of its table, (5, 1, 1, 1, 1).
+    """
 
     latents_bchw: torch.Tensor
     noise_bchw: torch.Tensor
-    alpha_bar: torch.Tensor
+    factors: torch.Tensor
 
     def clean(self) -> torch.Tensor:
         """Return the latent without the predicted noise, float32."""
-        alpha_bar = self.alpha_bar.to(self.latents_bchw.device)
-        noise = (1 - alpha_bar).sqrt() * self.noise_bchw.float()
-        return (self.latents_bchw.float() - noise) / alpha_bar.sqrt()
+        signal, noise = self.factors[:2]
+        clean: torch.Tensor
+        clean = (self.latents_bchw.float() - noise * self.noise_bchw.float()) / signal
+        return clean
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -64,8 +98,8 @@ class SamplerRow:
 
     Attributes:
         latents_bchw: (1, c, h, w) in the model's dtype, on its device.
-        timesteps: (steps + 1,) float32 on the CPU, from 1 to 0.
-        cond: conditioning of the prompt.
+        table: of its number of steps.
+        cond: conditioning of the prompt, as the U-Net holds it.
         uncond: conditioning of the negative prompt; None if guidance is off.
         guidance_scale: how far to go from ``uncond`` towards ``cond``.
         step: steps done.
@@ -73,10 +107,10 @@ class SamplerRow:
     """
 
     latents_bchw: torch.Tensor
-    timesteps: torch.Tensor
+    table: StepTable
     noise: NoiseStream
-    cond: Conditioning
-    uncond: Conditioning | None
+    cond: Any
+    uncond: Any | None
     guidance_scale: float
     step: int = 0
     last: Prediction | None = None
@@ -84,7 +118,7 @@ class SamplerRow:
     @property
     def steps(self) -> int:
         """Steps in all."""
-        return len(self.timesteps) - 1
+        return len(self.table.factors)
 
     @property
     def bucket(self) -> tuple[int, ...]:
@@ -92,9 +126,23 @@ class SamplerRow:
         return tuple(self.latents_bchw.shape[1:])
 
 
-def make_timesteps(steps: int) -> torch.Tensor:
-    """Return the times between which the steps go, (steps + 1,) float32 from 1 to 0."""
-    return torch.linspace(1.0, 0.0, steps + 1)
+def make_step_table(unet: Unet, schedule: CosineSchedule, steps: int) -> StepTable:
+    """Return the table of steps between evenly spaced times from 1 to 0."""
+    times = torch.linspace(1.0, 0.0, steps + 1)
+    # The rounded time goes to the U-Net and to the scheduler alike, as diffusers does.
+    rounded, following = times[:-1].to(unet.dtype), times[1:]
+    alpha_bar, next_alpha_bar = schedule.alpha_bar(rounded), schedule.alpha_bar(following)
+    alpha = alpha_bar / next_alpha_bar
+    spread = ((1 - alpha) * (1.0 - next_alpha_bar) / (1.0 - alpha_bar)).sqrt()
+    factors = [
+        alpha_bar.sqrt(),
+        (1 - alpha_bar).sqrt(),
+        (1.0 / alpha).sqrt(),
+        1 - alpha,
+        spread * (following != 0),
+    ]
+    times_st = unet.time_table(rounded.to(unet.device))
+    return StepTable(times_st, torch.stack(factors, 1).to(unet.device))
 
 
 def is_guided(guidance_scale: float) -> bool:
@@ -102,41 +150,32 @@ def is_guided(guidance_scale: float) -> bool:
     return guidance_scale > 1
 
 
-def advance(unet: Unet, schedule: CosineSchedule, rows: Sequence[SamplerRow]) -> None:
+def advance(unet: Unet, rows: Sequence[SamplerRow]) -> None:
     """Do one step of every row; if anything fails, all rows stay as they were."""
     # Guided rows first, so that slices pick them and their unconditional twins.
     ordered = sorted(rows, key=lambda row: row.uncond is None)
     latents = torch.cat([row.latents_bchw for row in ordered])
-    # The rounded time goes to the U-Net and to the scheduler alike, as diffusers does.
-    times = torch.stack([row.timesteps[row.step] for row in ordered]).to(latents.dtype)
-    predicted = _predict(unet, ordered, latents, times)
-    next_times = torch.stack([row.timesteps[row.step + 1] for row in ordered])
+    predicted = _predict(unet, ordered, latents)
     noise = torch.cat([row.noise.peek() for row in ordered]).to(latents.device)
-    alpha_bar = schedule.alpha_bar(times)
-    stepped = _denoise(
-        latents, predicted, noise, alpha_bar, schedule.alpha_bar(next_times), next_times != 0
-    )
+    factors = torch.stack([row.table.factors[row.step] for row in ordered], 1)
+    factors = factors[:, :, None, None, None]
+    stepped = _denoise(latents, predicted, noise, factors)
     for index, row in enumerate(ordered):
         at = slice(index, index + 1)
-        row.last = Prediction(latents[at], predicted[at], alpha_bar[at].view(-1, 1, 1, 1))
+        row.last = Prediction(latents[at], predicted[at], factors[:, at])
         row.latents_bchw = stepped[at]
         row.noise.advance()
         row.step += 1
 
 
-def _predict(
-    unet: Unet, ordered: Sequence[SamplerRow], latents: torch.Tensor, times: torch.Tensor
-) -> torch.Tensor:
+def _predict(unet: Unet, ordered: Sequence[SamplerRow], latents: torch.Tensor) -> torch.Tensor:
     """Return the guided noise prediction of every row, (b, c, h, w)."""
     guided = [row for row in ordered if row.uncond is not None]
-    conditions = [row.cond for row in ordered] + [row.uncond for row in guided if row.uncond]
-    times = times.to(latents.device)
     predicted = unet(
-        sample=torch.cat([latents, latents[: len(guided)]]),
-        timestep_ratio=torch.cat([times, times[: len(guided)]]),
-        **{name: torch.cat([one[name] for one in conditions]) for name in conditions[0]},
-        return_dict=False,
-    )[0]
+        torch.cat([latents, latents[: len(guided)]]),
+        torch.stack([row.table.times_st[row.step] for row in [*ordered, *guided]]),
+        [row.cond for row in ordered] + [row.uncond for row in guided],
+    )
     if not guided:
         return predicted
     with_prompt, without = predicted[: len(ordered)], predicted[len(ordered) :]
@@ -149,25 +188,10 @@ def _predict(
 
 
 def _denoise(
-    latents: torch.Tensor,
-    predicted: torch.Tensor,
-    noise: torch.Tensor,
-    alpha_bar: torch.Tensor,
-    next_alpha_bar: torch.Tensor,
-    is_noisy: torch.Tensor,
+    latents: torch.Tensor, predicted: torch.Tensor, noise: torch.Tensor, factors: torch.Tensor
 ) -> torch.Tensor:
-    """Return the latents at the next times; ``is_noisy`` is false for the last step."""
-    alpha = alpha_bar / next_alpha_bar
-    factors = torch.stack(
-        [
-            (1.0 / alpha).sqrt(),
-            1 - alpha,
-            (1 - alpha_bar).sqrt(),
-            ((1 - alpha) * (1.0 - next_alpha_bar) / (1.0 - alpha_bar)).sqrt(),
-            is_noisy.float(),
-        ]
-    ).view(5, -1, 1, 1, 1)
-    scale, removed, total, spread, keep = factors.to(latents.device)
+    """Return the latents at the next times."""
+    _, total, scale, removed, spread = factors
     mean = scale * (latents - removed * predicted / total)
-    stepped: torch.Tensor = mean + spread * noise * keep
+    stepped: torch.Tensor = mean + spread * noise
     return stepped.to(latents.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -18,6 +18,7 @@ from cascade_core.checkpoints.weights import (
 from cascade_core.errors import HandoffInvalid, Internal
 from cascade_core.handoff import StageBLatent
 from cascade_core.images.pixels import Rgb
+from cascade_core.models.paella import PaellaDecoder
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import StageDefaults
@@ -53,21 +54,12 @@ class StageARow:
         return tuple(self.latents_bchw.shape[1:])
 
 
-def decode(stage_a: Any, latents_bchw: torch.Tensor) -> torch.Tensor:
-    """Decode Stage B latents, unscaled, into (b, 3, H, W) with values around 0 to 1.
-
-    Source: StableCascadeDecoderPipeline, diffusers 0.42.1.
-    """
-    decoded: torch.Tensor = stage_a.decode(stage_a.config.scale_factor * latents_bchw).sample
-    return decoded
-
-
 class StageA(StageDefaults):
-    """Decoder half of the PaellaVQModel; see :class:`cascade_core.stages.base.Stage`."""
+    """Stage A's decoder; see :class:`cascade_core.stages.base.Stage`."""
 
     name = "a"
 
-    def __init__(self, checkpoint: Checkpoint, model: Any) -> None:
+    def __init__(self, checkpoint: Checkpoint, model: PaellaDecoder) -> None:
         self._geometry = checkpoint.geometry
         self._model_ref = model_ref(checkpoint)
         self._model = model
@@ -149,6 +141,6 @@ class StageA(StageDefaults):
         free_cached_memory(self._device)
 
     def _decode_row(self, row: StageARow) -> Rgb:
-        decoded = decode(self._model, row.latents_bchw)
+        decoded = self._model(row.latents_bchw)
         check_finite(decoded, "A")
         return to_pixels(decoded[0])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache, partial
 from math import ceil
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -18,21 +19,23 @@ from cascade_core.checkpoints.weights import (
     load_vqgan_decoder,
     model_ref,
 )
-from cascade_core.errors import HandoffInvalid
+from cascade_core.errors import HandoffInvalid, ModelUnavailable
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images.pixels import Rgb
+from cascade_core.models.paella import PaellaDecoder
+from cascade_core.models.unet import CascadeUnet
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
+    STEP_TABLES,
     CosineSchedule,
     SamplerRow,
     advance,
     is_guided,
-    make_timesteps,
+    make_step_table,
 )
 from cascade_core.stages.base import StageDefaults
-from cascade_core.stages.stage_a import decode
 from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
@@ -68,20 +71,30 @@ class StageB(StageDefaults):
 
     Args:
         checkpoint: gives the latents their geometry and identity.
-        unet: the decoder StableCascadeUNet.
+        unet: the decoder's.
         schedule: the decoder's noise schedule.
-        stage_a: PaellaVQModel for previews; None for no previews.
+        stage_a: draws previews; None for no previews.
+
+    Raises:
+        ModelUnavailable: the U-Net takes no Stage C latent.
     """
 
     name = "b"
 
     def __init__(
-        self, checkpoint: Checkpoint, unet: Any, schedule: CosineSchedule, stage_a: Any | None
+        self,
+        checkpoint: Checkpoint,
+        unet: CascadeUnet,
+        schedule: CosineSchedule,
+        stage_a: PaellaDecoder | None,
     ) -> None:
+        if unet.config.effnet_in_channels is None:
+            raise ModelUnavailable(f"the decoder of {checkpoint.id} takes no Stage C latent")
+        self._effnet_channels: int = unet.config.effnet_in_channels
         self._geometry = checkpoint.geometry
         self._model = model_ref(checkpoint)
         self._unet = unet
-        self._schedule = schedule
+        self._step_table = lru_cache(STEP_TABLES)(partial(make_step_table, unet, schedule))
         self._stage_a = stage_a
         self._device: torch.device = unet.device
         self._dtype: torch.dtype = unet.dtype
@@ -125,13 +138,16 @@ class StageB(StageDefaults):
         hw = self._geometry.stage_b_hw((effnet.shape[2], effnet.shape[3]))
         shape_bchw = (1, self._unet.config.in_channels, *hw)
         noise = NoiseStream(request.decoder_seed, shape_bchw, self._dtype)
-        uncond = {"clip_text_pooled": negative_pooled, "effnet": torch.zeros_like(effnet)}
+        uncond = None
+        if is_guided(request.decoder_guidance_scale):
+            nothing = torch.zeros_like(effnet)
+            uncond = self._unet.hold(hw, pooled=negative_pooled, effnet=nothing)
         return StageBRow(
             latents_bchw=noise.draw().to(self._device),
-            timesteps=make_timesteps(request.decoder_steps),
+            table=self._step_table(request.decoder_steps),
             noise=noise,
-            cond={"clip_text_pooled": pooled, "effnet": effnet},
-            uncond=uncond if is_guided(request.decoder_guidance_scale) else None,
+            cond=self._unet.hold(hw, pooled=pooled, effnet=effnet),
+            uncond=uncond,
             guidance_scale=request.decoder_guidance_scale,
             request=request,
         )
@@ -139,7 +155,7 @@ class StageB(StageDefaults):
     @torch.inference_mode()
     def advance(self, rows: Sequence[StageBRow]) -> None:
         """Do one step of every row."""
-        advance(self._unet, self._schedule, rows)
+        advance(self._unet, rows)
 
     @torch.inference_mode()
     def result(self, row: StageBRow) -> StageBLatent:
@@ -167,7 +183,7 @@ class StageB(StageDefaults):
         factor = self._geometry.stage_a_factor
         cells_hw = ceil(rows / factor), ceil(columns / factor)
         small = torch.nn.functional.adaptive_avg_pool2d(clean, cells_hw)
-        return to_preview(decode(self._stage_a, small)[0], height, width)
+        return to_preview(self._stage_a(small)[0], height, width)
 
     def warm_up(self) -> None:
         """Run one small guided step on an empty latent."""
@@ -184,7 +200,7 @@ class StageB(StageDefaults):
         hw = self._geometry.stage_c_hw(request.height, request.width)
         pooled = to_handoff(torch.zeros(1, config.clip_text_pooled_in_channels))
         latent = StageCLatent(
-            latents_chw=to_handoff(torch.zeros(config.effnet_in_channels, *hw)),
+            latents_chw=to_handoff(torch.zeros(self._effnet_channels, *hw)),
             pooled=pooled,
             negative_pooled=pooled,
             geometry=self._geometry,
@@ -207,5 +223,5 @@ class StageB(StageDefaults):
         if (request.width, request.height) != size or latent.geometry != self._geometry:
             raise HandoffInvalid(f"the latent is for {size[0]}x{size[1]} px")
         channels = (latent.latents_chw.shape[0], latent.pooled.shape[1])
-        if channels != (config.effnet_in_channels, config.clip_text_pooled_in_channels):
+        if channels != (self._effnet_channels, config.clip_text_pooled_in_channels):
             raise HandoffInvalid(f"the latent has {channels[0]} and {channels[1]} channels")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Self
+from functools import lru_cache, partial
+from typing import Self
 
 import torch
 
@@ -21,15 +21,17 @@ from cascade_core.conditioning.text import PromptLimit, TextEncoder
 from cascade_core.errors import ModelUnavailable, Unsupported
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.pixels import Rgb
+from cascade_core.models.unet import CascadeUnet, HeldConditioning
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
+    STEP_TABLES,
     CosineSchedule,
     SamplerRow,
     advance,
     is_guided,
-    make_timesteps,
+    make_step_table,
 )
 from cascade_core.stages.base import DrawOutput, Warnings
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
@@ -50,7 +52,7 @@ class StageC:
 
     Args:
         checkpoint: gives the latents their geometry and identity.
-        unet: the prior StableCascadeUNet.
+        unet: the prior's.
         text: encodes prompts on the U-Net's device.
         schedule: the prior's noise schedule.
         previewer: turns latents into small pictures; None for no previews.
@@ -61,7 +63,7 @@ class StageC:
     def __init__(
         self,
         checkpoint: Checkpoint,
-        unet: Any,
+        unet: CascadeUnet,
         text: TextEncoder,
         schedule: CosineSchedule,
         previewer: Previewer | None,
@@ -70,7 +72,7 @@ class StageC:
         self._model = model_ref(checkpoint)
         self._unet = unet
         self._text = text
-        self._schedule = schedule
+        self._step_table = lru_cache(STEP_TABLES)(partial(make_step_table, unet, schedule))
         self._previewer = previewer
         self._device: torch.device = unet.device
         self._dtype: torch.dtype = unet.dtype
@@ -137,10 +139,10 @@ class StageC:
         noise = NoiseStream(task.seed, (1, self._unet.config.in_channels, *hw), self._dtype)
         return StageCRow(
             latents_bchw=noise.draw().to(self._device),
-            timesteps=make_timesteps(task.steps),
+            table=self._step_table(task.steps),
             noise=noise,
-            cond=self._condition(text, pooled),
-            uncond=self._condition(negative_text, negative_pooled)
+            cond=self._hold(hw, text, pooled),
+            uncond=self._hold(hw, negative_text, negative_pooled)
             if is_guided(task.guidance_scale)
             else None,
             guidance_scale=task.guidance_scale,
@@ -152,7 +154,7 @@ class StageC:
     @torch.inference_mode()
     def advance(self, rows: Sequence[StageCRow]) -> None:
         """Do one step of every row."""
-        advance(self._unet, self._schedule, rows)
+        advance(self._unet, rows)
 
     @torch.inference_mode()
     def result(self, row: StageCRow) -> StageCLatent:
@@ -199,8 +201,11 @@ class StageC:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
 
-    def _condition(self, text: torch.Tensor, pooled: torch.Tensor) -> dict[str, torch.Tensor]:
-        no_image = torch.zeros(
-            1, 1, self._unet.config.clip_image_in_channels, device=self._device, dtype=self._dtype
-        )
-        return {"clip_text": text, "clip_text_pooled": pooled, "clip_img": no_image}
+    def _hold(
+        self, latent_hw: tuple[int, int], text: torch.Tensor, pooled: torch.Tensor
+    ) -> HeldConditioning:
+        channels = self._unet.config.clip_image_in_channels
+        image = None
+        if channels is not None:  # zeros stand for no image
+            image = torch.zeros(1, 1, channels, device=self._device, dtype=self._dtype)
+        return self._unet.hold(latent_hw, pooled=pooled, text=text, image=image)

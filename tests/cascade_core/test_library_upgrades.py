@@ -117,8 +117,8 @@ def test_the_text_model_bounds_a_tokenizer_without_a_length(tiny_model: TinyMode
     assert TextEncoder(short, tiny_model.text_encoder).max_tokens == 40
 
 
-def test_the_empty_image_embedding_has_the_models_width(tiny_pipeline: CascadePipeline) -> None:
-    row = tiny_pipeline.stages["c"].admit(
+def test_the_empty_image_embedding_has_the_models_width(stock_pipeline: CascadePipeline) -> None:
+    row = stock_pipeline.stages["c"].admit(
         GenerationRequest(prompt="", width=256, height=256, seed=0, decoder_seed=0)
     )
     assert row.cond["clip_img"].shape == (1, 1, IMAGE_CHANNELS)

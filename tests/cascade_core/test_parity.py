@@ -1,22 +1,23 @@
-"""Our loops against the stock diffusers pipelines: equal to the bit, one request at a time."""
+"""Our loops against the stock diffusers pipelines, one request at a time.
+
+With diffusers' modules they are equal to the bit, with our networks but for rounding.
+"""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
-from cascade_core.checkpoints.weights import Placement
-from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_b import StageBTask
 from cascade_core.stages.tensors import from_handoff
+from tests.stock_models import stock_modules_pipeline
 from tests.tiny_model import (
     TinyModel,
     build_tiny_model,
@@ -89,23 +90,34 @@ def run_stage_b(pipeline: CascadePipeline, task: StageBTask) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", REQUESTS)
 def test_latents_and_pixels_equal_the_stock_pipelines_to_the_bit(
-    name: str, tiny_model: TinyModel, tiny_pipeline: CascadePipeline
+    name: str, tiny_model: TinyModel, stock_pipeline: CascadePipeline
 ) -> None:
     request = REQUESTS[name]
     image_embeddings = run_stock_prior(tiny_model, request)
     stage_b = run_stock_decoder(tiny_model, request, image_embeddings, "latent")
     picture = run_stock_decoder(tiny_model, request, image_embeddings, "pil")[0]
 
-    ours = tiny_pipeline.run(request)
+    ours = stock_pipeline.run(request)
 
     assert np.array_equal(ours.latent.latents_chw.array, image_embeddings[0].numpy())
-    assert torch.equal(run_stage_b(tiny_pipeline, StageBTask(ours.latent, request)), stage_b)
+    assert torch.equal(run_stage_b(stock_pipeline, StageBTask(ours.latent, request)), stage_b)
     assert ours.pixels_hwc.shape == (request.height, request.width, 3)
     assert np.array_equal(ours.pixels_hwc, np.asarray(picture))
 
 
+@pytest.mark.parametrize("name", REQUESTS)
+def test_our_networks_draw_the_same_picture_but_for_one_level(
+    name: str, tiny_pipeline: CascadePipeline, stock_pipeline: CascadePipeline
+) -> None:
+    ours, stock = (one.run(REQUESTS[name]) for one in (tiny_pipeline, stock_pipeline))
+    latent, expected = (one.latent.latents_chw.array for one in (ours, stock))
+    assert np.abs(latent - expected).max() < 1e-4 * np.abs(expected).max()
+    pixels, expected = (one.pixels_hwc.astype(int) for one in (ours, stock))
+    assert np.abs(pixels - expected).max() <= 1
+
+
 def test_a_picture_equals_the_combined_pipeline_reseeded_between_its_stages(
-    tiny_model: TinyModel, tiny_pipeline: CascadePipeline
+    tiny_model: TinyModel, stock_pipeline: CascadePipeline
 ) -> None:
     request = replace(BASE, negative_prompt="dog", decoder_guidance_scale=1.4)
     generator = torch.Generator("cpu").manual_seed(request.seed)
@@ -128,29 +140,28 @@ def test_a_picture_equals_the_combined_pipeline_reseeded_between_its_stages(
         prior_callback_on_step_end=reseed_after_last_step,
     ).images[0]
 
-    assert np.array_equal(tiny_pipeline.run(request).pixels_hwc, np.asarray(picture))
+    assert np.array_equal(stock_pipeline.run(request).pixels_hwc, np.asarray(picture))
 
 
 def test_varied_details_equal_the_stock_decoder_with_the_new_seed(
-    tiny_model: TinyModel, tiny_pipeline: CascadePipeline
+    tiny_model: TinyModel, stock_pipeline: CascadePipeline
 ) -> None:
-    latent = tiny_pipeline.run(BASE).latent
+    latent = stock_pipeline.run(BASE).latent
     varied = replace(BASE, kind="vary_details", latent_id="x", decoder_seed=99, decoder_steps=4)
     image_embeddings = run_stock_prior(tiny_model, BASE)
     picture = run_stock_decoder(tiny_model, varied, image_embeddings, "pil")[0]
 
-    assert np.array_equal(tiny_pipeline.run(varied, latent).pixels_hwc, np.asarray(picture))
+    assert np.array_equal(stock_pipeline.run(varied, latent).pixels_hwc, np.asarray(picture))
 
 
-def test_bfloat16_rounds_where_the_stock_pipelines_round(tiny_folder: Path) -> None:
+def test_bfloat16_rounds_where_the_stock_pipelines_round(tiny_checkpoint: Checkpoint) -> None:
     request = replace(BASE, steps=20, guidance_scale=5.3, decoder_guidance_scale=1.1)
     model = build_tiny_model().to(torch.bfloat16)
     image_embeddings = run_stock_prior(model, request)
     stage_b = run_stock_decoder(model, request, image_embeddings, "latent")
     picture = run_stock_decoder(model, request, image_embeddings, "pil")[0]
 
-    checkpoint = open_checkpoint(ModelSource(str(tiny_folder)))
-    pipeline = CascadePipeline.load(checkpoint, Placement("cpu", "bfloat16"), STABLE_CASCADE)
+    pipeline = stock_modules_pipeline(tiny_checkpoint, model)
     ours = pipeline.run(request)
 
     assert ours.latent.latents_chw.dtype == "bfloat16"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -12,10 +13,44 @@ from cascade_core.sampling.sampler import (
     SamplerRow,
     advance,
     is_guided,
-    make_timesteps,
+    make_step_table,
 )
 
 SHAPE = (1, 4, 6, 6)
+
+
+class FakeUnet:
+    """Predicts noise from the latent, the time and the held conditioning of each row alone."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
+
+    def time_table(self, times: torch.Tensor) -> torch.Tensor:
+        return times[:, None]
+
+    def __call__(
+        self, latents_bchw: torch.Tensor, times_bt: torch.Tensor, held: Sequence[torch.Tensor]
+    ) -> torch.Tensor:
+        assert times_bt.dtype == latents_bchw.dtype
+        return latents_bchw * 0.7 + times_bt.view(-1, 1, 1, 1) + torch.cat(list(held))
+
+
+class BrokenUnet(FakeUnet):
+    def __call__(self, *_: Any) -> torch.Tensor:
+        raise RuntimeError("out of memory")
+
+
+class KnowingUnet(FakeUnet):
+    """Predicts the noise that was added."""
+
+    def __init__(self, noise_bchw: torch.Tensor) -> None:
+        super().__init__()
+        self.noise_bchw = noise_bchw
+
+    def __call__(self, *_: Any) -> torch.Tensor:
+        return self.noise_bchw
 
 
 def make_row(
@@ -24,23 +59,12 @@ def make_row(
     noise = NoiseStream(seed, SHAPE, dtype)
     return SamplerRow(
         latents_bchw=noise.draw(),
-        timesteps=make_timesteps(steps),
+        table=make_step_table(FakeUnet(dtype), CosineSchedule(), steps),
         noise=noise,
-        cond={"shift": torch.full((1, 1, 1, 1), 0.5, dtype=dtype)},
-        uncond={"shift": torch.full((1, 1, 1, 1), -0.25, dtype=dtype)}
-        if is_guided(scale)
-        else None,
+        cond=torch.full((1, 1, 1, 1), 0.5, dtype=dtype),
+        uncond=torch.full((1, 1, 1, 1), -0.25, dtype=dtype) if is_guided(scale) else None,
         guidance_scale=scale,
     )
-
-
-def fake_unet(
-    sample: torch.Tensor, timestep_ratio: torch.Tensor, shift: torch.Tensor, return_dict: bool
-) -> tuple[torch.Tensor]:
-    """Predict noise from sample, time and conditioning of each row alone."""
-    assert not return_dict
-    assert timestep_ratio.dtype == sample.dtype
-    return (sample * 0.7 + timestep_ratio.view(-1, 1, 1, 1) + shift,)
 
 
 def run_stock(row_seed: int, steps: int, scale: float, dtype: torch.dtype) -> torch.Tensor:
@@ -51,9 +75,9 @@ def run_stock(row_seed: int, steps: int, scale: float, dtype: torch.dtype) -> to
     row = make_row(row_seed, steps, max(scale, 2.0), dtype)
     for t in scheduler.timesteps[:-1]:
         ratio = t.expand(1).to(dtype)
-        predicted = fake_unet(latents, ratio, row.cond["shift"], False)[0]
+        predicted = FakeUnet()(latents, ratio[:, None], [row.cond])
         if is_guided(scale):
-            without = fake_unet(latents, ratio, row.uncond["shift"], False)[0]  # type: ignore[index]
+            without = FakeUnet()(latents, ratio[:, None], [row.uncond])
             predicted = torch.lerp(without, predicted, scale)
         latents = scheduler.step(predicted, ratio, latents, generator=generator).prev_sample
     return latents
@@ -66,7 +90,7 @@ def test_every_step_equals_the_stock_scheduler_to_the_bit(
 ) -> None:
     row = make_row(3, steps, scale, dtype)
     while row.step < row.steps:
-        advance(fake_unet, CosineSchedule(), [row])
+        advance(FakeUnet(), [row])
     assert row.latents_bchw.dtype == dtype
     assert torch.equal(row.latents_bchw, run_stock(3, steps, scale, dtype))
 
@@ -75,7 +99,7 @@ def test_rows_at_different_times_and_scales_step_as_if_alone() -> None:
     mixed = [(1, 3, 0.0), (2, 9, 4.0), (3, 5, 1.0), (4, 7, 6.5)]
     rows = [make_row(*values) for values in mixed]
     while running := [row for row in rows if row.step < row.steps]:
-        advance(fake_unet, CosineSchedule(), running)
+        advance(FakeUnet(), running)
     for row, values in zip(rows, mixed, strict=True):
         assert torch.equal(row.latents_bchw, run_stock(*values, torch.float32))
 
@@ -84,20 +108,18 @@ def test_a_failing_step_leaves_every_row_as_it_was_and_can_be_repeated() -> None
     rows = [make_row(1, 3, 4.0), make_row(2, 5, 0.0)]
     before = [row.latents_bchw for row in rows]
 
-    def fail(**_: Any) -> Any:
-        raise RuntimeError("out of memory")
-
     with pytest.raises(RuntimeError):
-        advance(fail, CosineSchedule(), rows)
+        advance(BrokenUnet(), rows)
     assert [row.step for row in rows] == [0, 0]
     assert all(row.latents_bchw is old for row, old in zip(rows, before, strict=True))
     while rows[0].step < rows[0].steps:
-        advance(fake_unet, CosineSchedule(), rows[:1])
+        advance(FakeUnet(), rows[:1])
     assert torch.equal(rows[0].latents_bchw, run_stock(1, 3, 4.0, torch.float32))
 
 
-def test_timesteps_fall_evenly_from_one_to_zero() -> None:
-    assert make_timesteps(4).tolist() == [1.0, 0.75, 0.5, 0.25, 0.0]
+def test_times_fall_evenly_from_one() -> None:
+    table = make_step_table(FakeUnet(), CosineSchedule(), 4)
+    assert table.times_st[:, 0].tolist() == [1.0, 0.75, 0.5, 0.25]
 
 
 def test_only_a_scale_above_one_guides() -> None:
@@ -120,9 +142,6 @@ def test_the_clean_prediction_undoes_added_noise() -> None:
     row = make_row(steps=2)
     row.step, row.latents_bchw = 1, noisy
 
-    def know_the_noise(**_: Any) -> tuple[torch.Tensor]:
-        return (noise,)
-
-    advance(know_the_noise, CosineSchedule(), [row])
+    advance(KnowingUnet(noise), [row])
     assert row.last is not None
     assert torch.allclose(row.last.clean(), clean, atol=1e-5)

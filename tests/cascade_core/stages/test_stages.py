@@ -14,10 +14,17 @@ import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import Placement
-from cascade_core.errors import HandoffInvalid, ModelMismatch, NonFiniteLatent, Unsupported
+from cascade_core.errors import (
+    HandoffInvalid,
+    ModelMismatch,
+    ModelUnavailable,
+    NonFiniteLatent,
+    Unsupported,
+)
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
+from cascade_core.sampling.sampler import CosineSchedule
 from cascade_core.stages.previews import LinearPreviewer, preview_of
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
@@ -185,7 +192,7 @@ def test_previews_show_what_the_last_step_predicts(
         tiny_checkpoint,
         stage_c._unet,
         stage_c._text,
-        stage_c._schedule,
+        CosineSchedule(),
         LinearPreviewer(torch.rand(3, 16) / 500, torch.full((3,), 0.5)),
     )
     row = previewing.admit(REQUEST)
@@ -216,7 +223,7 @@ def test_every_preview_of_an_image_has_one_size_and_the_aspect_of_the_image(
         tiny_checkpoint,
         stages["c"]._unet,
         stages["c"]._text,
-        stages["c"]._schedule,
+        CosineSchedule(),
         painter,
     )
     c_row = stage_c.admit(request)
@@ -255,6 +262,14 @@ def test_stage_b_without_previews_loads_no_stage_a(
     assert stage._stage_a is None
 
 
+def test_a_decoder_that_takes_no_composition_is_refused(
+    tiny_checkpoint: Checkpoint, tiny_pipeline: CascadePipeline
+) -> None:
+    prior = tiny_pipeline.stages["c"]._unet
+    with pytest.raises(ModelUnavailable, match="the decoder of tiny takes no Stage C latent"):
+        StageB(tiny_checkpoint, prior, CosineSchedule(), None)
+
+
 def test_every_stage_warms_up_and_has_its_name(tiny_pipeline: CascadePipeline) -> None:
     stages: tuple[StageC | StageB | StageA, ...] = (
         tiny_pipeline.stages["c"],
@@ -282,7 +297,7 @@ def test_stage_b_takes_latents_of_another_dtype(
     """Stage C in float32 and B in float16 is a valid pair."""
     stage = StageB.load(tiny_checkpoint, Placement("cpu", "float16"), with_previews=False)
     row = stage.admit(StageBTask(latent, REQUEST))
-    assert {row.latents_bchw.dtype, row.cond["effnet"].dtype} == {torch.float16}
+    assert {row.latents_bchw.dtype, row.cond.context.dtype} == {torch.float16}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])

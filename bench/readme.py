@@ -29,7 +29,11 @@ TITLES = {
     "autoscale": "Autoscaling, simulated",
     "autoscale_live": "Autoscaling, simulator against a live run",
     "autoscale_wake": "To zero replicas and back",
+    "gpu": "On one GPU, against diffusers' pipelines",
+    "real_size": "The published sizes on a CPU",
 }
+COMMANDS = {"gpu": "python -m bench.gpu", "real_size": "python -m bench.real_size"}
+"""Of results that need a GPU or much memory, so that they may not be there yet."""
 BURSTY = {
     "bursty": "bursty load",
     "GenTD26, 25-28 Nov 2024, 24x": "days of a public trace that the policy was not tuned on",
@@ -40,8 +44,8 @@ PREAMBLE = """# Benchmarks
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.engine.monolith`, `bench.service.recovery`,
-`bench.service.soak`, `bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate` and
-`bench.autoscale --wake`."""
+`bench.service.soak`, `bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate`,
+`bench.autoscale --wake`, `bench.real_size`, and on a machine with an NVIDIA GPU `bench.gpu`."""
 
 
 def performance_section() -> str:
@@ -176,7 +180,11 @@ def page() -> str:
     """Return bench/README.md: every result's table, and the machine that it was taken on."""
     parts = [PREAMBLE]
     # Those run apart are shown from their first run on.
-    for name in (name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()):
+    there = [name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()]
+    missing = [f"*{TITLES[name]}* (`{COMMANDS[name]}`)" for name in COMMANDS.keys() - there]
+    if missing:
+        parts.append(f"Not measured yet: {'; '.join(sorted(missing))}.")
+    for name in there:
         table = (RESULTS_DIR / f"{name}.md").read_text().strip()
         parts += [f"## {TITLES[name]}", table, _taken(_result(name))]
     return "\n\n".join(parts) + "\n"

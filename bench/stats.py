@@ -59,10 +59,15 @@ def machine() -> dict[str, Any]:
 
 def write_result(name: str, result: dict[str, Any], table: str) -> None:
     """Write ``results/<name>.json`` and ``results/<name>.md``, and print the table."""
-    RESULTS_DIR.mkdir(exist_ok=True)
-    (RESULTS_DIR / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
-    (RESULTS_DIR / f"{name}.md").write_text(table + "\n")
+    save_result(name, result, table)
     print(table)
+
+
+def save_result(name: str, result: dict[str, Any], table: str, folder: Path = RESULTS_DIR) -> None:
+    """Write ``<name>.json`` and ``<name>.md`` into a folder."""
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.json").write_text(json.dumps(result, indent=2) + "\n")
+    (folder / f"{name}.md").write_text(table + "\n")
 
 
 def milliseconds(values: dict[str, float]) -> str:

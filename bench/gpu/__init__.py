@@ -1,0 +1,1 @@
+"""Stable Cascade at its published sizes on one GPU, against diffusers' pipelines."""

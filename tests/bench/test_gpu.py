@@ -1,0 +1,119 @@
+"""The benchmark of a GPU runs dry on a CPU, in parts, and says what failed."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.gpu.__main__ import main
+from bench.gpu.parts import PARTS
+from bench.gpu.results import Results
+from bench.gpu.table import table
+from bench.gpu.timing import Clock
+from bench.gpu.variants import RandomModel, make_variant
+from bench.published import SCALES
+from bench.stats import summary
+
+ROOT = Path(__file__).parents[2]
+CPU = torch.device("cpu")
+BARE_MACHINE = {"torch", "transformers", "diffusers", "PIL", "msgpack"}
+BROUGHT_BY_THESE = {"numpy", "safetensors", "huggingface_hub"}
+
+
+def test_a_dry_run_measures_every_part_and_says_what_it_leaves_out(tmp_path: Path) -> None:
+    main(["--device", "cpu", "--scale", "tiny", "--folder", str(tmp_path)])
+    parts = json.loads((tmp_path / "gpu.json").read_text())["parts"]
+    failed = [row["failed"] for rows in parts.values() for row in rows.values() if "failed" in row]
+    assert failed == []
+    assert parts.keys() == PARTS.keys()
+    assert parts["pictures"].keys() == {"stock", "ours"}
+    shown = (tmp_path / "gpu.md").read_text()
+    assert "| ours-compiled | not measured |" in shown
+    assert "Not measured yet" not in shown
+
+
+def test_a_run_adds_to_what_was_measured_on_this_card_with_this_model(tmp_path: Path) -> None:
+    def measured(scale: str) -> Results:
+        return Results(scale, torch.bfloat16, tmp_path)
+
+    rows = {"stock": {"pictures_per_s": summary([1.0])}}
+    measured("full").attempt("saturation", "stock", lambda: rows["stock"])
+    assert measured("full").all["parts"] == {"saturation": rows}
+    assert measured("lite").all["parts"] == {}
+
+
+def test_what_fails_is_said_and_the_rest_is_shown() -> None:
+    def fail() -> dict[str, Any]:
+        raise RuntimeError("CUDA error: out of | luck\nmore")
+
+    results = Results("full", torch.bfloat16, None)
+    what = {"stage": "Stage C", "side_px": 512, "count": 1}
+    assert results.attempt("rows", "C", fail, what) is None
+    results.attempt_all("saturation", "all", fail)
+    assert results.attempt("pictures", "ours", fail) is None
+    shown = table(results.all)
+    assert "| Stage C, 512 px | failed: RuntimeError: CUDA error: out of / luck |" in shown
+    assert "| all | failed: RuntimeError: CUDA error: out of / luck |" in shown
+    assert "| ours | failed: RuntimeError" in shown
+    assert "Not measured yet: what the card can do, mixed sizes and steps at random." in shown
+
+
+def test_compiling_variants_compile_whole_the_unets_that_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled = []
+
+    def compile_nothing(module: Any, **options: Any) -> Any:
+        compiled.append((module, options))
+        return module
+
+    monkeypatch.setattr(torch, "compile", compile_nothing)
+    model = RandomModel.make(SCALES["tiny"], CPU, torch.float32)
+    make_variant("stock", model, Clock(CPU))
+    make_variant("stock-graphs", model, Clock(CPU), ["decoder"])
+    assert compiled == [(model.decoder, {"fullgraph": True, "mode": "reduce-overhead"})]
+
+
+def test_without_a_gpu_the_command_names_the_dry_run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(SystemExit):
+        main([])
+    assert "--device cpu --scale tiny" in capsys.readouterr().err
+
+
+def test_it_imports_nothing_that_a_bare_machine_lacks() -> None:
+    seen: set[str] = set()
+    packages = set(third_party("bench.gpu.__main__", seen))
+    assert "cascade_core.stages.stage_c" in seen
+    assert packages <= BARE_MACHINE | BROUGHT_BY_THESE
+
+
+def third_party(module: str, seen: set[str]) -> Iterator[str]:
+    """Yield the packages that a module of this repository imports, and those that it imports."""
+    path = ROOT / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    if module in seen or not path.exists():
+        return
+    seen.add(module)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            names = [node.module or "", *(f"{node.module}.{alias.name}" for alias in node.names)]
+        else:
+            continue
+        for name in names:
+            top = name.partition(".")[0]
+            if top in ("bench", "cascade_core", "tests", "serve"):
+                yield from third_party(name, seen)
+            elif top not in sys.stdlib_module_names:
+                yield top

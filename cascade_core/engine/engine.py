@@ -24,6 +24,7 @@ from cascade_core.engine.events import (
     Stepped,
     TaskHandle,
 )
+from cascade_core.engine.knee import measure_knee
 from cascade_core.engine.row_limits import FittingRows
 from cascade_core.engine.stage_guard import StageGuard
 from cascade_core.errors import (
@@ -92,6 +93,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._arrivals = self._turns = self._row_steps = 0
         self._finished = self._failed = self._cancelled = 0
         self._seconds_per_step = self._busy_s = 0.0
+        self._knee_rows = 1
 
     def start(self) -> None:
         """Start the thread, warm the stage up on it and return when it is ready; call it once.
@@ -149,6 +151,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             steps_done=self._turns,
             row_steps_done=self._row_steps,
             seconds_per_step=self._seconds_per_step,
+            knee_rows=self._knee_rows,
             finished=self._finished,
             failed=self._failed,
             cancelled=self._cancelled,
@@ -162,7 +165,9 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
 
     def _warm_up(self) -> None:
         try:
-            self._guard.call(lambda stage: stage.warm_up(), self._stage)
+            task = self._guard.call(lambda stage: stage.warm_up(), self._stage)
+            if task is not None and self._max_rows > 1:
+                self._knee_rows = measure_knee(self._guard, self._stage, task, self._max_rows)
         except CascadeError as error:
             self._warm_up_error = error
             self._is_closed = True
@@ -171,6 +176,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
     def _run(self) -> None:
         try:
             self._warm_up()
+            self._busy_s = self._guard.total_s
             while self._wait_for_work():
                 started_s = self._clock()
                 self._remove_cancelled()

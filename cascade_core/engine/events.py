@@ -51,6 +51,7 @@ class EngineStats:
         rows_running, rows_waiting: now.
         steps_done: forward passes; ``row_steps_done`` counts each of their rows.
         seconds_per_step: moving average over the last ten or so; 0 before the first.
+        knee_rows: up to how many rows it paid to share a step, at the start.
         finished, failed, cancelled: tasks by their end.
         stage_s: seconds spent inside the stage.
         own_s: seconds the engine's own work and the callbacks took in between.
@@ -61,6 +62,7 @@ class EngineStats:
     steps_done: int
     row_steps_done: int
     seconds_per_step: float
+    knee_rows: int
     finished: int
     failed: int
     cancelled: int

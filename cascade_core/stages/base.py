@@ -30,7 +30,7 @@ class Row(Protocol):
     def bucket(self) -> tuple[int, ...]: ...  # noqa: D102
 
 
-TaskT = TypeVar("TaskT", contravariant=True)
+TaskT = TypeVar("TaskT")
 RowT = TypeVar("RowT", bound=Row)
 ResultT = TypeVar("ResultT", covariant=True)
 
@@ -67,8 +67,12 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
     def preview(self, row: RowT) -> Rgb | None:
         """Return a small picture of the last step's prediction; None if the stage has none."""
 
-    def warm_up(self) -> None:
-        """Run one tiny request, so that the first real one is not slow."""
+    def warm_up(self) -> TaskT | None:
+        """Run one tiny request, so that the first real one is not slow.
+
+        Returns:
+            Its task of one or more steps, by which the engine times steps; None for no measurement.
+        """
 
     def free_memory(self) -> None:
         """Free cached device memory, for larger pieces and for other processes on the device."""

@@ -121,8 +121,8 @@ class StageA(StageDefaults):
         """Return None: its only step makes the image itself."""
         return None
 
-    def warm_up(self) -> None:
-        """Decode one small empty latent."""
+    def warm_up(self) -> StageBLatent:
+        """Decode one small empty latent, and return it."""
         request = GenerationRequest(
             prompt="", width=MIN_SIDE_PX, height=MIN_SIDE_PX, seed=0, decoder_seed=0
         )
@@ -135,6 +135,7 @@ class StageA(StageDefaults):
             request=request,
         )
         self.advance([self.admit(latent)])
+        return latent
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""

@@ -185,8 +185,8 @@ class StageB(StageDefaults):
         small = torch.nn.functional.adaptive_avg_pool2d(clean, cells_hw)
         return to_preview(self._stage_a(small)[0], height, width)
 
-    def warm_up(self) -> None:
-        """Run one small guided step on an empty latent."""
+    def warm_up(self) -> StageBTask:
+        """Run one small guided step on an empty latent, and return its task."""
         request = GenerationRequest(
             prompt="",
             width=MIN_SIDE_PX,
@@ -207,10 +207,12 @@ class StageB(StageDefaults):
             model=self._model,
             request=request,
         )
-        row = self.admit(StageBTask(latent, request))
+        task = StageBTask(latent, request)
+        row = self.admit(task)
         self.advance([row])
         self.preview(row)
         self.result(row)
+        return task
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""

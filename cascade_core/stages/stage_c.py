@@ -181,8 +181,8 @@ class StageC:
         rgb_chw = self._previewer(row.last.clean())
         return to_preview(rgb_chw, row.request.height, row.request.width)
 
-    def warm_up(self) -> None:
-        """Run one small guided step."""
+    def warm_up(self) -> GenerationRequest:
+        """Run one small guided step, and return its request."""
         request = GenerationRequest(
             prompt="",
             width=MIN_SIDE_PX,
@@ -196,6 +196,7 @@ class StageC:
         self.advance([row])
         self.preview(row)
         self.result(row)
+        return request
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""

@@ -78,12 +78,13 @@ class StageReplica:
             work.cancel()
 
     def stats(self) -> dict[str, float]:
-        """Return rows running and waiting and seconds per step, for metrics and autoscaling."""
+        """Return rows running, waiting and worth a step, and seconds per step, for metrics."""
         stats = self._engine.stats()
         return {
             "rows_running": float(stats.rows_running),
             "rows_waiting": float(stats.rows_waiting),
             "seconds_per_step": stats.seconds_per_step,
+            "knee_rows": float(stats.knee_rows),
         }
 
     def busy_s(self) -> float:

@@ -83,6 +83,12 @@ STAGE_STEP = Metric(
     help="Seconds per step, averaged over the last steps.",
     labels=("stage",),
 )
+STAGE_KNEE_ROWS = Metric(
+    name="cascade_stage_knee_rows",
+    kind="gauge",
+    help="Images up to which it paid to share a step, measured at the start with small ones.",
+    labels=("stage",),
+)
 STAGE_BUSY = Metric(
     name="cascade_stage_busy_seconds",
     kind="counter",

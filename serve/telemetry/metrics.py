@@ -59,6 +59,7 @@ class StageMetrics:
             "rows_running": _recorder(definitions.STAGE_ROWS_RUNNING),
             "rows_waiting": _recorder(definitions.STAGE_ROWS_WAITING),
             "seconds_per_step": _recorder(definitions.STAGE_STEP),
+            "knee_rows": _recorder(definitions.STAGE_KNEE_ROWS),
             "seconds_per_image": _recorder(definitions.STAGE_SECONDS_PER_IMAGE),
             "seconds_per_work": _recorder(definitions.STAGE_SECONDS_PER_WORK),
         }

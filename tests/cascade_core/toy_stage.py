@@ -41,6 +41,7 @@ class ToyStage:
     batches: list[list[str]] = field(default_factory=list)
     frees: int = 0
     threads: set[int] = field(default_factory=set)
+    warm_up_task: Task | None = None
     on_admit: Callable[[Task], None] = lambda task: None
     on_step: Callable[[Sequence[ToyRow]], None] = lambda rows: None
     on_result: Callable[[ToyRow], None] = lambda row: None
@@ -67,14 +68,25 @@ class ToyStage:
         self.on_preview(row)
         return np.full((1, 1, 3), row.step, np.uint8)
 
-    def warm_up(self) -> None:
+    def warm_up(self) -> Task | None:
         self.threads.add(threading.get_ident())
+        return self.warm_up_task
 
     def free_memory(self) -> None:
         self.frees += 1
 
     def steps_of(self, name: str) -> int:
         return sum(name in batch for batch in self.batches)
+
+
+class HandClock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
 
 
 class Listener:

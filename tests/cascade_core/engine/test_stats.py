@@ -4,22 +4,13 @@ from cascade_core.engine.engine import StepEngine
 from cascade_core.engine.events import Finished, Started
 from tests.cascade_core.toy_stage import (
     Engine,
+    HandClock,
     MakeEngine,
     Task,
     ToyRow,
     ToyStage,
     submit,
 )
-
-
-class HandClock:
-    """Seconds that pass only when a test says so."""
-
-    def __init__(self) -> None:
-        self.now_s = 100.0
-
-    def __call__(self) -> float:
-        return self.now_s
 
 
 def test_times_are_counted_from_submission_and_admission(stage: ToyStage) -> None:

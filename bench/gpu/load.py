@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from statistics import median
 from typing import Any
 
-from bench.gpu.variants import Ours
+from bench.gpu.variants import Ours, with_new_prompt
 from bench.stats import percentiles
 from cascade_core.engine.engine import StepEngine
 from cascade_core.engine.events import Event, Failed, Finished
@@ -46,7 +46,7 @@ class Chain:
 
     def draw(self, request: GenerationRequest) -> Any:
         """Make a picture; from any thread."""
-        output = None
+        request, output = with_new_prompt(request), None
         for spec in self._family.route(request):
             task = self._stages[spec.name].make_task(output, request)
             output = _result(self._engines[spec.name], task)

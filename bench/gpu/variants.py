@@ -1,10 +1,12 @@
-"""The same random weights behind diffusers' pipelines and behind our stages, plain and compiled."""
+"""The same random weights in diffusers' pipelines and in our stages, plain and compiled."""
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Protocol
 
 import torch
@@ -21,6 +23,10 @@ from cascade_core.conditioning.text import TextEncoder
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
+from cascade_core.models.filling import fill
+from cascade_core.models.paella import PaellaConfig, PaellaDecoder
+from cascade_core.models.unet import CascadeUnet
+from cascade_core.models.unet_config import UnetConfig
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.sampler import CosineSchedule
@@ -33,19 +39,31 @@ UNETS: Final = ("prior", "decoder")
 
 @dataclass(frozen=True)
 class RandomModel:
-    """One model's modules on their device."""
+    """One model on its device.
+
+    Attributes:
+        stock: diffusers' prior, decoder and vqgan, by these names.
+    """
 
     tokenizer: Any
-    prior: Any
     text_encoder: Any
-    decoder: Any
-    vqgan: Any
+    stock: dict[str, Any]
 
     @classmethod
     def make(cls, scale: Scale, device: torch.device, dtype: torch.dtype) -> RandomModel:
-        """Make all of them there."""
+        """Make all parts there."""
         parts = {name: random_component(scale, name, device, dtype) for name in WEIGHTS}
-        return cls(letter_tokenizer(scale), **parts)
+        return cls(letter_tokenizer(scale), parts.pop("text_encoder"), parts)
+
+    @cached_property
+    def ours(self) -> dict[str, Any]:
+        """Our networks by the same names, with a copy of the same weights."""
+        builders: dict[str, Callable[[Any], torch.nn.Module]] = {
+            "prior": lambda config: CascadeUnet(UnetConfig.read(config)),
+            "decoder": lambda config: CascadeUnet(UnetConfig.read(config)),
+            "vqgan": lambda config: PaellaDecoder(PaellaConfig.read(config)),
+        }
+        return {name: _like(self.stock[name], build) for name, build in builders.items()}
 
 
 @dataclass(frozen=True)
@@ -78,6 +96,8 @@ class Variant(Protocol):
 class Stock:
     """Diffusers' two pipelines, one after the other, as its combined pipeline calls them.
 
+    Every picture of it and of :class:`Ours` gets a prompt of its own.
+
     Args:
         model: its parts that are not compiled.
         clock: of its device.
@@ -92,7 +112,7 @@ class Stock:
         )
         self._decoder = StableCascadeDecoderPipeline(
             decoder=decoder,
-            vqgan=model.vqgan,
+            vqgan=model.stock["vqgan"],
             scheduler=DDPMWuerstchenScheduler(),
             **text,
         )
@@ -104,7 +124,7 @@ class Stock:
         marks: list[Any] = []
         begun_s = time.perf_counter()
         prior = self._prior(
-            prompt=request.prompt,
+            prompt=with_new_prompt(request).prompt,
             width=request.width,
             height=request.height,
             num_inference_steps=request.steps,
@@ -156,7 +176,7 @@ class Ours:
 
     def draw(self, request: GenerationRequest) -> Timed:
         """Make a picture from its prompt."""
-        return self.vary(request, None)
+        return self.vary(with_new_prompt(request), None)
 
     def vary(self, request: GenerationRequest, kept: Any) -> Timed:
         """Make a picture from Stage C's latent."""
@@ -186,8 +206,20 @@ def _stages(model: RandomModel, prior: Any, decoder: Any) -> dict[str, Any]:
     return {
         "c": StageC(checkpoint, prior, text, CosineSchedule(), None),
         "b": StageB(checkpoint, decoder, CosineSchedule(), None),
-        "a": StageA(checkpoint, model.vqgan),
+        "a": StageA(checkpoint, model.ours["vqgan"]),
     }
+
+
+def _like(stock: Any, build: Callable[[Any], torch.nn.Module]) -> torch.nn.Module:
+    """Return our network of a stock module's configuration, weights, device and dtype."""
+    with torch.device("meta"):
+        network = build(stock.config).to(stock.dtype).eval().requires_grad_(False)
+    network.to_empty(device=stock.device)
+    missing, unknown = fill(network, stock.state_dict().items())
+    # Of Stage A we have the decoder alone.
+    if missing or any(name.startswith(("up_", "out_")) for name in unknown):
+        raise ValueError(f"our network lacks {sorted(missing)} and does not know {sorted(unknown)}")
+    return network
 
 
 VARIANTS: Final[dict[str, tuple[type[Stock] | type[Ours], str]]] = {
@@ -213,8 +245,17 @@ def make_variant(
         compiled: which of ``UNETS`` a variant compiles that compiles at all.
     """
     variant_class, mode = VARIANTS[name]
-    unets = {unet: getattr(model, unet) for unet in UNETS}
+    networks = model.stock if variant_class is Stock else model.ours
+    unets = {unet: networks[unet] for unet in UNETS}
     if mode:
         for unet in compiled:
             unets[unet] = torch.compile(unets[unet], fullgraph=True, mode=mode)
     return variant_class(model, clock, **unets)
+
+
+def with_new_prompt(request: GenerationRequest) -> GenerationRequest:
+    """Return the request with a prompt that was not used before: embeddings of texts are kept."""
+    return replace(request, prompt=f"{next(_numbers)} {request.prompt}")
+
+
+_numbers = itertools.count()

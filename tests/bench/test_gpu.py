@@ -17,9 +17,10 @@ from bench.gpu.parts import PARTS
 from bench.gpu.results import Results
 from bench.gpu.table import table
 from bench.gpu.timing import Clock
-from bench.gpu.variants import RandomModel, make_variant
+from bench.gpu.variants import RandomModel, make_variant, with_new_prompt
 from bench.published import SCALES
 from bench.stats import summary
+from cascade_core.request import GenerationRequest
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
@@ -78,7 +79,32 @@ def test_compiling_variants_compile_whole_the_unets_that_are_asked_for(
     model = RandomModel.make(SCALES["tiny"], CPU, torch.float32)
     make_variant("stock", model, Clock(CPU))
     make_variant("stock-graphs", model, Clock(CPU), ["decoder"])
-    assert compiled == [(model.decoder, {"fullgraph": True, "mode": "reduce-overhead"})]
+    assert compiled == [(model.stock["decoder"], {"fullgraph": True, "mode": "reduce-overhead"})]
+
+
+def test_our_networks_predict_what_diffusers_predict_from_the_same_weights() -> None:
+    model = RandomModel.make(SCALES["tiny"], CPU, torch.float32)
+    latents = torch.randn(1, 4, 8, 8)
+    stock = model.stock["vqgan"]
+    expected = stock.decode(stock.config.scale_factor * latents).sample
+    assert torch.allclose(model.ours["vqgan"](latents), expected, atol=1e-5)
+    stock, ours = model.stock["decoder"], model.ours["decoder"]
+    noise, pooled, effnet = (
+        torch.randn(1, 4, 32, 32),
+        torch.randn(1, 1, 40),
+        torch.randn(1, 16, 3, 3),
+    )
+    times = torch.tensor([0.5])
+    expected = stock(noise, times, pooled, effnet=effnet).sample
+    held = ours.hold((32, 32), pooled=pooled, effnet=effnet)
+    assert torch.allclose(ours(noise, ours.time_table(times), [held]), expected, atol=1e-5)
+
+
+def test_every_picture_has_a_prompt_that_no_cache_has_seen() -> None:
+    request = GenerationRequest(prompt="a fox", width=256, height=256, seed=1, decoder_seed=1)
+    prompts = {with_new_prompt(request).prompt for _ in range(3)}
+    assert len(prompts) == 3
+    assert all(prompt.endswith("a fox") for prompt in prompts)
 
 
 def test_without_a_gpu_the_command_names_the_dry_run(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from math import ceil
 from typing import Self
@@ -186,7 +186,10 @@ class StageB(StageDefaults):
         return to_preview(self._stage_a(small)[0], height, width)
 
     def warm_up(self) -> StageBTask:
-        """Run one small guided step on an empty latent, and return its task."""
+        """Run one small guided step on an empty latent, and return its task without guidance.
+
+        Few requests guide this stage.
+        """
         request = GenerationRequest(
             prompt="",
             width=MIN_SIDE_PX,
@@ -207,12 +210,11 @@ class StageB(StageDefaults):
             model=self._model,
             request=request,
         )
-        task = StageBTask(latent, request)
-        row = self.admit(task)
+        row = self.admit(StageBTask(latent, request))
         self.advance([row])
         self.preview(row)
         self.result(row)
-        return task
+        return StageBTask(latent, replace(request, decoder_guidance_scale=0.0))
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""

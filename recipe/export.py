@@ -2,27 +2,29 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import diffusers
-import numpy as np
+import torch
 from diffusers import DDPMWuerstchenScheduler
-from torch.nn import functional
+from numpy.typing import NDArray
 
 from cascade_core.families.stable_cascade import STAGE_A, STAGE_B, STAGE_C
+from cascade_core.stages.previews import fit_linear
 from recipe.device import to_pixels
 from recipe.model_card import model_card
 from recipe.scale import MODEL_DIR, Scale
 from recipe.scenes.data import load_groups
-from recipe.training.compressor import LATENT_CHANNELS
 from recipe.training.joint import load_compressor
 from recipe.training.stage_a import load_stage_a
 from recipe.training.stage_b import load_stage_b
 from recipe.training.stage_c import load_stage_c
 from recipe.training.text_encoder import load_text_encoder, load_tokenizer
 
-PREVIEW_SCENES: Final = 4000
+STAGE_C_PREVIEW_SCENES: Final = 4000
+STAGE_B_PREVIEW_SCENES: Final = 200
 SUGGESTIONS: Final = (
     "a large red heart in the center on a white background",
     "a large checkered orange square in the center on a black background",
@@ -62,7 +64,7 @@ def export_model(scale: Scale, target: Path | None = None) -> None:
     _save_parts(scale, fresh)
     _write_json(fresh / "model_index.json", _model_index())
     _write_json(fresh / "cascade.json", _serving_defaults())
-    _write_json(fresh / "preview.json", {"stage_c_to_rgb": preview_map(scale)})
+    _write_json(fresh / "preview.json", preview_maps(scale))
     shutil.rmtree(folder, ignore_errors=True)
     fresh.replace(folder)
     write_card(scale, folder)
@@ -117,20 +119,29 @@ def _serving_defaults() -> dict[str, Any]:
     }
 
 
-def preview_map(scale: Scale) -> dict[str, list[Any]]:
-    """Fit the linear map from a Stage C cell to the mean colour of its part of the picture.
+def preview_maps(scale: Scale) -> dict[str, dict[str, list[Any]]]:
+    """Fit the linear maps from a cell of Stage C's and of Stage B's latent to its mean colour.
 
     Returns:
-        `weight` 3x16 and `bias` 3 for RGB in [0, 1].
+        By name, `weight` of 3 rows and `bias` of 3 numbers for RGB in [0, 1].
     """
     square = load_groups(scale)[0]
-    latents = square.array("compressed")[:PREVIEW_SCENES].astype(np.float64)
-    thumbnails = square.array("thumbnails")[:PREVIEW_SCENES]
-    colours = functional.adaptive_avg_pool2d(to_pixels(thumbnails), 6).double().numpy()
-    cells = latents.transpose(0, 2, 3, 1).reshape(-1, LATENT_CHANNELS)
-    inputs = np.concatenate([cells, np.ones((len(cells), 1))], 1)
-    fitted = np.linalg.lstsq(inputs, colours.transpose(0, 2, 3, 1).reshape(-1, 3), rcond=None)[0]
-    return {"weight": fitted[:-1].T.round(5).tolist(), "bias": fitted[-1].round(5).tolist()}
+    first = replace(square, chunks=square.chunks[:1])  # all pictures would fill the memory
+    c, b = STAGE_C_PREVIEW_SCENES, STAGE_B_PREVIEW_SCENES
+    return {
+        "stage_c_to_rgb": _fitted(square.array("compressed")[:c], square.array("thumbnails")[:c]),
+        "stage_b_to_rgb": _fitted(first.array("latents")[:b], first.array("pictures")[:b]),
+    }
+
+
+def _fitted(latents: NDArray[Any], pictures: NDArray[Any]) -> dict[str, list[Any]]:
+    weight, bias = fit_linear(torch.from_numpy(latents), to_pixels(pictures))
+    return {"weight": _rounded(weight), "bias": _rounded(bias)}
+
+
+def _rounded(values: torch.Tensor) -> list[Any]:
+    rounded: list[Any] = values.double().numpy().round(5).tolist()
+    return rounded
 
 
 def _write_json(path: Path, content: object) -> None:

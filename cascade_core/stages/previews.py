@@ -1,4 +1,4 @@
-"""Draws Stage C's predicted latent as a small picture before Stage B has run."""
+"""Draws the predicted latents of Stages C and B as small pictures, without Stage A."""
 
 from __future__ import annotations
 
@@ -8,17 +8,22 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch.nn import functional
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.layout import read_json
+from cascade_core.checkpoints.weights import load_vqgan_decoder
 from cascade_core.errors import ModelUnavailable
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.pixels import Rgb
+from cascade_core.models.paella import PaellaDecoder
 from cascade_core.stages.tensors import from_handoff, to_preview
 
 Previewer = Callable[[torch.Tensor], torch.Tensor]
-"""Turns a (1, 16, h, w) latent into (3, H, W) RGB, about 0 to 1."""
+"""Turns a (1, c, h, w) latent into (3, H, W) RGB, about 0 to 1."""
 
 _CHANNELS = (512, 256, 128, 128)
+_FITTED_CELLS, _SMOOTH_OVER = 8, 8
 
 
 class LinearPreviewer:
@@ -83,7 +88,7 @@ def preview_of(latent: StageCLatent, previewer: Previewer, device: torch.device)
 
 
 def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
-    """Load the previewer of a model: ``*.safetensors`` or ``preview.json``; None for no path.
+    """Load Stage C's previewer: ``*.safetensors`` or ``preview.json``; None for no path.
 
     Raises:
         ModelUnavailable: the file is not what it should be.
@@ -91,7 +96,7 @@ def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
     if path is None:
         return None
     if path.suffix == ".json":
-        return _load_linear(path, device)
+        return _load_linear(path, "stage_c_to_rgb", device)
     previewer = PublishedPreviewer()
     try:
         previewer.load_state_dict(load_file(path))
@@ -100,13 +105,62 @@ def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
     return previewer.to(device).eval().requires_grad_(False)
 
 
-def _load_linear(path: Path, device: torch.device) -> LinearPreviewer:
-    body = read_json(path).get("stage_c_to_rgb", {})
+def load_stage_b_previewer(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> LinearPreviewer:
+    """Load Stage B's previewer from ``preview.json``, or fit it to Stage A, which is then freed.
+
+    Raises:
+        ModelUnavailable: files are missing or wrong.
+    """
+    path, name = checkpoint.previewer, "stage_b_to_rgb"
+    if path is not None and path.suffix == ".json" and name in read_json(path):
+        return _load_linear(path, name, device)
+    return fit_previewer(load_vqgan_decoder(checkpoint, device, dtype))
+
+
+@torch.inference_mode()
+def fit_previewer(stage_a: PaellaDecoder) -> LinearPreviewer:
+    """Fit a linear map to Stage A's pictures of smooth noise; equal weights give an equal map."""
+    # Latents have about unit variance. Their cells resemble their neighbours, hence the smoothing.
+    shape_bchw = (1, stage_a.config.latent_channels, _FITTED_CELLS, _FITTED_CELLS)
+    noise = torch.randn(shape_bchw, generator=torch.Generator().manual_seed(0))
+    latents = functional.interpolate(noise, scale_factor=_SMOOTH_OVER, mode="bicubic")
+    decoded = stage_a(latents.to(stage_a.device, stage_a.dtype))
+    rgb_bchw = torch.nan_to_num(decoded.float().cpu()).clamp(0, 1)
+    weight, bias = fit_linear(latents, rgb_bchw)
+    return LinearPreviewer(weight.to(stage_a.device), bias.to(stage_a.device))
+
+
+def fit_linear(
+    latents_bchw: torch.Tensor, rgb_bchw: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Fit the map from a latent's cell to the mean colour of its part of the picture.
+
+    Args:
+        latents_bchw: on the CPU.
+        rgb_bchw: the pictures, at least as large as the latents.
+
+    Returns:
+        weight (3, c) and bias (3,), float32.
+    """
+    cells_hw = latents_bchw.shape[2], latents_bchw.shape[3]
+    colours = functional.adaptive_avg_pool2d(rgb_bchw, cells_hw)
+    cells, targets = (
+        tensor.double().permute(0, 2, 3, 1).flatten(end_dim=2) for tensor in (latents_bchw, colours)
+    )
+    inputs = torch.cat([cells, torch.ones(len(cells), 1, dtype=cells.dtype)], 1)
+    fitted = torch.linalg.lstsq(inputs, targets).solution.float()
+    return fitted[:-1].T.contiguous(), fitted[-1]
+
+
+def _load_linear(path: Path, name: str, device: torch.device) -> LinearPreviewer:
+    body = read_json(path).get(name, {})
     try:
         weight = torch.tensor(body["weight"], dtype=torch.float32, device=device)
         bias = torch.tensor(body["bias"], dtype=torch.float32, device=device)
     except (TypeError, KeyError, ValueError) as error:
-        raise ModelUnavailable(f"{path} needs stage_c_to_rgb with weight and bias") from error
+        raise ModelUnavailable(f"{path} needs {name} with weight and bias") from error
     if weight.ndim != 2 or weight.shape[0] != 3 or bias.shape != (3,):
         raise ModelUnavailable(f"{path}: weight must be 3 rows and bias 3 numbers")
     return LinearPreviewer(weight, bias)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from math import ceil
 from typing import Self
 
 import torch
@@ -16,13 +15,11 @@ from cascade_core.checkpoints.weights import (
     free_cached_memory,
     load_schedule,
     load_unet,
-    load_vqgan_decoder,
     model_ref,
 )
 from cascade_core.errors import HandoffInvalid, ModelUnavailable
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images.pixels import Rgb
-from cascade_core.models.paella import PaellaDecoder
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
@@ -36,11 +33,11 @@ from cascade_core.sampling.sampler import (
     make_step_table,
 )
 from cascade_core.stages.base import StageDefaults
+from cascade_core.stages.previews import Previewer, load_stage_b_previewer
 from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
     from_handoff,
-    preview_hw,
     to_handoff,
     to_preview,
 )
@@ -73,7 +70,7 @@ class StageB(StageDefaults):
         checkpoint: gives the latents their geometry and identity.
         unet: the decoder's.
         schedule: the decoder's noise schedule.
-        stage_a: draws previews; None for no previews.
+        previewer: turns latents into small pictures; None for no previews.
 
     Raises:
         ModelUnavailable: the U-Net takes no Stage C latent.
@@ -86,7 +83,7 @@ class StageB(StageDefaults):
         checkpoint: Checkpoint,
         unet: CascadeUnet,
         schedule: CosineSchedule,
-        stage_a: PaellaDecoder | None,
+        previewer: Previewer | None,
     ) -> None:
         if unet.config.effnet_in_channels is None:
             raise ModelUnavailable(f"the decoder of {checkpoint.id} takes no Stage C latent")
@@ -95,7 +92,7 @@ class StageB(StageDefaults):
         self._model = model_ref(checkpoint)
         self._unet = unet
         self._step_table = lru_cache(STEP_TABLES)(partial(make_step_table, unet, schedule))
-        self._stage_a = stage_a
+        self._previewer = previewer
         self._device: torch.device = unet.device
         self._dtype: torch.dtype = unet.dtype
 
@@ -103,7 +100,7 @@ class StageB(StageDefaults):
     def load(
         cls, checkpoint: Checkpoint, placement: Placement, *, with_previews: bool = True
     ) -> Self:
-        """Load the decoder and, for previews, Stage A's decoder half; never a text encoder.
+        """Load the decoder and, if wanted, the previewer; never a text encoder.
 
         Raises:
             ModelUnavailable: files are missing or wrong.
@@ -114,7 +111,7 @@ class StageB(StageDefaults):
             checkpoint,
             load_unet(checkpoint, "decoder", device, dtype),
             load_schedule(checkpoint, "decoder_scheduler"),
-            load_vqgan_decoder(checkpoint, device, dtype) if with_previews else None,
+            load_stage_b_previewer(checkpoint, device, dtype) if with_previews else None,
         )
 
     @staticmethod
@@ -174,16 +171,11 @@ class StageB(StageDefaults):
 
     @torch.inference_mode()
     def preview(self, row: StageBRow) -> Rgb | None:
-        """Return the predicted latent as a preview: averaged to its few cells, then decoded."""
-        if self._stage_a is None or row.last is None:
+        """Return a small picture of the predicted latent, or None without a previewer."""
+        if self._previewer is None or row.last is None:
             return None
-        clean = row.last.clean().to(self._dtype)
-        height, width = row.request.height, row.request.width
-        rows, columns = preview_hw(height, width)
-        factor = self._geometry.stage_a_factor
-        cells_hw = ceil(rows / factor), ceil(columns / factor)
-        small = torch.nn.functional.adaptive_avg_pool2d(clean, cells_hw)
-        return to_preview(self._stage_a(small)[0], height, width)
+        rgb_chw = self._previewer(row.last.clean())
+        return to_preview(rgb_chw, row.request.height, row.request.width)
 
     def warm_up(self) -> StageBTask:
         """Run one small guided step on an empty latent, and return its task without guidance.

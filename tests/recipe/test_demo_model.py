@@ -12,7 +12,8 @@ from cascade_core.conditioning.latent_encoder import LatentEncoder
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline, PictureResult
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.previews import load_previewer
+from cascade_core.stages.previews import load_previewer, load_stage_b_previewer
+from cascade_core.stages.stage_b import StageBTask
 from recipe.device import to_pixels
 from recipe.evaluation.evaluate import held_out_scenes
 from recipe.evaluation.metric import nearest_colour, score
@@ -90,3 +91,25 @@ def test_the_latent_of_an_encoded_picture_shows_its_colours_in_the_preview() -> 
         rgb_chw = previewer(encoder.encode(to_pixels(render(scene)[None])))
         median = np.median(rgb_chw.reshape(3, -1).numpy(), 1)
         assert nearest_colour(median) == scene.background
+
+
+@pytest.mark.parametrize("is_in_folder", [True, False], ids=["of preview.json", "fitted"])
+def test_the_maps_for_previews_of_stage_b_show_the_colours_of_the_picture(
+    pipeline: CascadePipeline,
+    requests: list[GenerationRequest],
+    originals: list[PictureResult],
+    is_in_folder: bool,
+) -> None:
+    checkpoint = open_checkpoint(ModelSource())
+    if not is_in_folder:
+        checkpoint = replace(checkpoint, previewer=None)
+    previewer = load_stage_b_previewer(checkpoint, torch.device("cpu"), torch.float32)
+    stage_b = pipeline.stages["b"]
+    for request, original in zip(requests[:3], originals, strict=False):
+        row = stage_b.admit(StageBTask(original.latent, request))
+        for _ in range(row.steps):
+            stage_b.advance([row])
+        drawn = previewer(row.latents_bchw)
+        picture = to_pixels(original.pixels_hwc[None])
+        expected = torch.nn.functional.adaptive_avg_pool2d(picture, drawn.shape[1:])[0]
+        assert float((drawn.clamp(0, 1) - expected).abs().mean()) < 0.06

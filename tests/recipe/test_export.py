@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recipe import scale as scales
-from recipe.export import CLASSES, SUGGESTIONS, preview_map
+from recipe.export import CLASSES, SUGGESTIONS, preview_maps
 from recipe.model_card import model_card
 from recipe.scale import SMOKE
 from recipe.scenes.data import make_chunk
@@ -36,22 +36,28 @@ def test_suggestions_ask_for_shapes_and_colours_the_model_knows() -> None:
 
 
 @pytest.mark.usefixtures("_work_dir")
-def test_preview_map_recovers_colours_from_latents_that_hold_them() -> None:
+def test_preview_maps_recover_colours_from_latents_that_hold_them() -> None:
     """Latents whose first three channels are the colour must map back to it exactly."""
     scale = replace(SMOKE, scenes=40, chunk=40)
     data = scale.work_dir / "data"
     data.mkdir(parents=True)
     make_chunk(scale, 0)
-    thumbnails = np.load(data / "thumbnails-000.npy").astype(np.float64) / 255
-    cells = thumbnails.reshape(40, 6, 16, 6, 16, 3).mean((2, 4)).transpose(0, 3, 1, 2)
-    latents = np.random.default_rng(0).standard_normal((40, 16, 6, 6))
-    latents[:, :3] = 2 * cells - 1
-    np.save(data / "compressed-000.npy", latents)
-    fitted = preview_map(scale)
-    weight = np.array(fitted["weight"])
-    assert weight.shape == (3, 16)
-    assert np.allclose(weight[:, :3], 0.5 * np.eye(3), atol=1e-3)
-    assert np.allclose(fitted["bias"], 0.5, atol=1e-3)
+    for latents, pictures, side, channels in (
+        ("compressed", "thumbnails", 6, 16),
+        ("latents", "pictures", 64, 4),
+    ):
+        colours = np.load(data / f"{pictures}-000.npy").astype(np.float64) / 255
+        px = colours.shape[1] // side
+        cells = colours.reshape(40, side, px, side, px, 3).mean((2, 4)).transpose(0, 3, 1, 2)
+        values = np.random.default_rng(0).standard_normal((40, channels, side, side))
+        values[:, :3] = 2 * cells - 1
+        np.save(data / f"{latents}-000.npy", values)
+    fitted = preview_maps(scale)
+    for name, channels in (("stage_c_to_rgb", 16), ("stage_b_to_rgb", 4)):
+        weight = np.array(fitted[name]["weight"])
+        assert weight.shape == (3, channels)
+        assert np.allclose(weight[:, :3], 0.5 * np.eye(3), atol=1e-3)
+        assert np.allclose(fitted[name]["bias"], 0.5, atol=1e-3)
 
 
 @pytest.mark.usefixtures("_work_dir")

@@ -1,13 +1,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import save_file
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
 from cascade_core.handoff import ModelRef, StageCLatent
@@ -15,7 +18,10 @@ from cascade_core.request import GenerationRequest
 from cascade_core.stages.previews import (
     LinearPreviewer,
     PublishedPreviewer,
+    fit_linear,
+    fit_previewer,
     load_previewer,
+    load_stage_b_previewer,
     preview_of,
 )
 from cascade_core.stages.tensors import to_handoff, to_preview
@@ -85,6 +91,58 @@ def test_a_broken_map_is_refused(body: dict[str, object], tmp_path: Path) -> Non
     path.write_text(json.dumps(body))
     with pytest.raises(ModelUnavailable, match=r"preview\.json"):
         load_previewer(path, CPU)
+
+
+def test_a_fitted_map_recovers_the_mean_colours_that_the_cells_hold() -> None:
+    pictures = torch.rand(5, 3, 24, 40)
+    means = torch.nn.functional.avg_pool2d(pictures, 8)
+    latents = torch.cat([torch.randn(5, 1, 3, 5), 2 * means - 1], 1)
+    weight, bias = fit_linear(latents, pictures)
+    expected = torch.cat([torch.zeros(3, 1), 0.5 * torch.eye(3)], 1)
+    torch.testing.assert_close(weight, expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(bias, torch.full((3,), 0.5), atol=1e-5, rtol=0)
+
+
+class LinearStageA:
+    """Decodes each cell to 4x4 equal pixels, by a linear map."""
+
+    config = SimpleNamespace(latent_channels=4)
+    device, dtype = CPU, torch.float32
+
+    def __init__(self) -> None:
+        self.weight = torch.tensor([[0.04, 0, 0, 0], [0, 0.06, 0, 0], [0, 0, 0.02, -0.04]])
+
+    def __call__(self, latents_bchw: torch.Tensor) -> torch.Tensor:
+        rgb = torch.einsum("rc,bchw->brhw", self.weight, latents_bchw) + 0.5
+        return rgb.repeat_interleave(4, 2).repeat_interleave(4, 3)
+
+
+def test_the_map_fitted_to_stage_a_draws_what_stage_a_draws() -> None:
+    stage_a, latents = LinearStageA(), torch.randn(1, 4, 9, 7)
+    drawn = fit_previewer(stage_a)(latents)
+    decoded = stage_a(latents)[0, :, ::4, ::4]
+    torch.testing.assert_close(drawn, decoded, atol=1e-4, rtol=0)
+
+
+def test_equal_weights_give_an_equal_map(tiny_checkpoint: Checkpoint) -> None:
+    latents = torch.randn(1, 4, 9, 7)
+    first, again = (
+        load_stage_b_previewer(tiny_checkpoint, CPU, torch.float32)(latents) for _ in range(2)
+    )
+    assert torch.equal(first, again)
+
+
+def test_a_map_in_the_models_folder_is_used_without_stage_a(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    path = tmp_path / "preview.json"
+    path.write_text(json.dumps({"stage_b_to_rgb": {"weight": [[1, 0]] * 3, "bias": [0, 0, 1]}}))
+    bare = replace(tiny_checkpoint, previewer=path, components={})
+    previewer = load_stage_b_previewer(bare, CPU, torch.float32)
+    assert previewer(torch.ones(1, 2, 1, 1)).flatten().tolist() == [1, 1, 2]
+    path.write_text(json.dumps({"stage_b_to_rgb": {"weight": [[1, 0]] * 3}}))
+    with pytest.raises(ModelUnavailable, match="stage_b_to_rgb"):
+        load_stage_b_previewer(bare, CPU, torch.float32)
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,7 +15,7 @@ import pytest
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.weights import Placement
+from cascade_core.checkpoints.weights import Placement, load_vqgan_decoder
 from cascade_core.errors import (
     HandoffInvalid,
     ModelMismatch,
@@ -25,6 +27,7 @@ from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.stages import previews
 from cascade_core.stages.previews import LinearPreviewer, preview_of
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
@@ -252,14 +255,40 @@ def test_a_preview_of_nan_is_a_picture_and_no_error(
     assert tiny_pipeline.stages["b"].preview(row) is not None
 
 
+def loaded_stage_b(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch, *, with_previews: bool
+) -> tuple[StageB, list[weakref.ref[Any]]]:
+    """Return the stage, and a reference to every Stage A that was loaded for it."""
+    loaded: list[weakref.ref[Any]] = []
+
+    def load(*args: Any) -> Any:
+        stage_a = load_vqgan_decoder(*args)
+        loaded.append(weakref.ref(stage_a))
+        return stage_a
+
+    monkeypatch.setattr(previews, "load_vqgan_decoder", load)
+    return StageB.load(checkpoint, Placement("cpu"), with_previews=with_previews), loaded
+
+
 def test_stage_b_without_previews_loads_no_stage_a(
-    tiny_checkpoint: Checkpoint, latent: StageCLatent
+    tiny_checkpoint: Checkpoint, latent: StageCLatent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = StageB.load(tiny_checkpoint, Placement("cpu"), with_previews=False)
+    stage, loaded = loaded_stage_b(tiny_checkpoint, monkeypatch, with_previews=False)
     row = stage.admit(StageBTask(latent, REQUEST))
     stage.advance([row])
     assert stage.preview(row) is None
-    assert stage._stage_a is None
+    assert not loaded
+
+
+def test_stage_b_with_previews_keeps_no_stage_a(
+    tiny_checkpoint: Checkpoint, latent: StageCLatent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage, loaded = loaded_stage_b(tiny_checkpoint, monkeypatch, with_previews=True)
+    gc.collect()
+    assert [reference() for reference in loaded] == [None]
+    row = stage.admit(StageBTask(latent, REQUEST))
+    stage.advance([row])
+    assert stage.preview(row) is not None
 
 
 def test_a_decoder_that_takes_no_composition_is_refused(

@@ -1,10 +1,11 @@
 """Stable Cascade at its published sizes on one GPU: our stages against diffusers' pipelines.
 
-    python -m bench.gpu                                            # all of it, some 20 minutes
+    python -m bench.gpu                                            # all of it
     python -m bench.gpu --parts ceilings pictures rows --variants stock ours
-    python -m bench.gpu --parts saturation mixed
+    python -m bench.gpu --parts saturation
+    python -m bench.gpu --parts mixed
     python -m bench.gpu --parts pictures --variants stock stock-compiled --compile prior
-    python -m bench.gpu --device cpu --scale tiny                  # a dry run, seconds
+    python -m bench.gpu --device cpu --scale tiny                  # a dry run
 
 It needs torch, diffusers, transformers, pillow and msgpack, and no files of a model: weights are
 random, made on the GPU. Each figure is saved when it is there, so a run may be stopped, and a

@@ -1,12 +1,12 @@
 """The published sizes on a CPU: loading, memory by stage, time to ready and one picture.
 
-    python -m bench.real_size                       # lite and full, many minutes, 12 GB of disk
+    python -m bench.real_size                       # lite and full, each needs minutes
     python -m bench.real_size --sizes lite
     python -m bench.real_size --sizes tiny          # a dry run, which saves nothing
 
 It writes a model of the published layout and sizes, with random weights in bfloat16, into a
 temporary folder (`TMPDIR`). Each stage is loaded in a process of its own; then the service runs on
-the model and makes one picture. `full` needs 14 GB of memory.
+the model and makes one picture. The weights of `full` alone take 12 GB of disk and of memory.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Diffusers' modules behind the interface of our networks: the oracle of the parity tests."""
+"""Modules of diffusers and transformers behind our interfaces: the oracle of parity tests."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.conditioning.text import TextEncoder
+from cascade_core.conditioning.tokenizer import Tokens
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.sampling.sampler import CosineSchedule
@@ -56,10 +57,44 @@ class StockDecoder(_Stock):
         return decoded
 
 
+class StockTokenizer:
+    """Transformers' CLIPTokenizer, called as ours is."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self.max_tokens = int(tokenizer.model_max_length)
+
+    def encode(self, text: str, max_tokens: int) -> Tokens:
+        """Return exactly ``max_tokens`` tokens."""
+        found = self._tokenizer(text, padding="max_length", max_length=max_tokens, truncation=True)
+        return Tokens(found.input_ids, found.attention_mask)
+
+    def count(self, text: str) -> int:
+        """Return how many tokens the whole text has."""
+        return len(self._tokenizer(text, verbose=False).input_ids)
+
+
+class StockTextModel(_Stock):
+    """Transformers' CLIPTextModelWithProjection, called as ours is."""
+
+    def __call__(
+        self, tokens_bt: torch.Tensor, mask_bt: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the last layer's output and the pooled one."""
+        found = self.module(tokens_bt, attention_mask=mask_bt, output_hidden_states=True)
+        return found.hidden_states[-1], found.text_embeds
+
+
+def stock_text_encoder(model: TinyModel) -> TextEncoder:
+    """Return our text encoder around transformers' tokenizer and model."""
+    tokenizer, text_model = StockTokenizer(model.tokenizer), StockTextModel(model.text_encoder)
+    return TextEncoder(tokenizer, text_model)  # type: ignore[arg-type]
+
+
 def stock_modules_pipeline(checkpoint: Checkpoint, model: TinyModel) -> CascadePipeline:
     """Return our stages and our loops around diffusers' modules."""
     schedule, stage_a = CosineSchedule(), StockDecoder(model.vqgan)
-    text = TextEncoder(model.tokenizer, model.text_encoder)
+    text = stock_text_encoder(model)
     stages: dict[str, Any] = {
         "c": StageC(checkpoint, StockUnet(model.prior), text, schedule, None),  # type: ignore[arg-type]
         "b": StageB(checkpoint, StockUnet(model.decoder), schedule, stage_a),  # type: ignore[arg-type]

@@ -20,10 +20,12 @@ from bench.gpu.timing import Clock
 from bench.published import WEIGHTS, Scale, letter_tokenizer, random_component
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.conditioning.text import TextEncoder
+from cascade_core.conditioning.tokenizer import ClipTokenizer
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.models.filling import fill
+from cascade_core.models.clip import ClipTextConfig, ClipTextModel
+from cascade_core.models.network import Network
 from cascade_core.models.paella import PaellaConfig, PaellaDecoder
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.models.unet_config import UnetConfig
@@ -58,12 +60,14 @@ class RandomModel:
     @cached_property
     def ours(self) -> dict[str, Any]:
         """Our networks by the same names, with a copy of the same weights."""
-        builders: dict[str, Callable[[Any], torch.nn.Module]] = {
+        builders: dict[str, Callable[[Any], Network]] = {
+            "text_encoder": lambda config: ClipTextModel(ClipTextConfig.read(config.to_dict())),
             "prior": lambda config: CascadeUnet(UnetConfig.read(config)),
             "decoder": lambda config: CascadeUnet(UnetConfig.read(config)),
             "vqgan": lambda config: PaellaDecoder(PaellaConfig.read(config)),
         }
-        return {name: _like(self.stock[name], build) for name, build in builders.items()}
+        stock = self.stock | {"text_encoder": self.text_encoder}
+        return {name: _like(stock[name], build) for name, build in builders.items()}
 
 
 @dataclass(frozen=True)
@@ -202,7 +206,9 @@ def _stages(model: RandomModel, prior: Any, decoder: Any) -> dict[str, Any]:
         defaults=ModelDefaults(),
         components={},
     )
-    text = TextEncoder(model.tokenizer, model.text_encoder)
+    backend, length = model.tokenizer.backend_tokenizer, model.tokenizer.model_max_length
+    tokenizer = ClipTokenizer(backend, model.tokenizer.pad_token, length)
+    text = TextEncoder(tokenizer, model.ours["text_encoder"])
     return {
         "c": StageC(checkpoint, prior, text, CosineSchedule(), None),
         "b": StageB(checkpoint, decoder, CosineSchedule(), None),
@@ -210,14 +216,13 @@ def _stages(model: RandomModel, prior: Any, decoder: Any) -> dict[str, Any]:
     }
 
 
-def _like(stock: Any, build: Callable[[Any], torch.nn.Module]) -> torch.nn.Module:
+def _like(stock: Any, build: Callable[[Any], Network]) -> Network:
     """Return our network of a stock module's configuration, weights, device and dtype."""
     with torch.device("meta"):
         network = build(stock.config).to(stock.dtype).eval().requires_grad_(False)
     network.to_empty(device=stock.device)
-    missing, unknown = fill(network, stock.state_dict().items())
-    # Of Stage A we have the decoder alone.
-    if missing or any(name.startswith(("up_", "out_")) for name in unknown):
+    missing, unknown = network.fill(stock.state_dict().items())
+    if missing or unknown:
         raise ValueError(f"our network lacks {sorted(missing)} and does not know {sorted(unknown)}")
     return network
 

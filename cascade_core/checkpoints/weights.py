@@ -1,7 +1,4 @@
-"""From files to modules: dtype, device, and one loader per component.
-
-The text encoder's classes are imported when they are loaded: other stages do not pay for them.
-"""
+"""From files to networks: dtype, device, and one loader per component."""
 
 from __future__ import annotations
 
@@ -18,19 +15,19 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.layout import read_json
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.handoff import ModelRef
-from cascade_core.models.filling import fill
+from cascade_core.models.clip import ClipTextConfig, ClipTextModel
+from cascade_core.models.network import Network
 from cascade_core.models.paella import PaellaConfig, PaellaDecoder
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.models.unet_config import UnetConfig
 from cascade_core.sampling.sampler import CosineSchedule
 
-ModelT = TypeVar("ModelT", bound=torch.nn.Module)
+ModelT = TypeVar("ModelT", bound=Network)
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
 _UNET_CLASS = "StableCascadeUNet"
 _VQGAN_CLASS = "PaellaVQModel"
-_VQGAN_ENCODER = ("in_block", "down_blocks", "vquantizer")
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,60 +104,30 @@ def load_vqgan_decoder(
     Raises:
         ModelUnavailable: missing, unreadable or other weights.
     """
-    return _load(checkpoint, "vqgan", _VQGAN_CLASS, _build_decoder, device, dtype, _VQGAN_ENCODER)
+    return _load(checkpoint, "vqgan", _VQGAN_CLASS, _build_decoder, device, dtype)
 
 
-def load_text_encoder(checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> Any:
-    """Load the CLIPTextModelWithProjection.
+def load_text_encoder(
+    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+) -> ClipTextModel:
+    """Load the text model; its config.json is that of a CLIPTextModelWithProjection.
 
     Raises:
         ModelUnavailable: missing, unreadable or other weights.
     """
-    from transformers.models.clip.modeling_clip import CLIPTextModelWithProjection
-    from transformers.utils.logging import disable_progress_bar
-
-    disable_progress_bar()
-    folder = checkpoint.component("text_encoder")
-    checkpoint.weight_files("text_encoder")
-    with _as_unavailable(folder):
-        model, report = CLIPTextModelWithProjection.from_pretrained(
-            folder,
-            variant=checkpoint.variant or None,
-            dtype=dtype,
-            local_files_only=True,
-            use_safetensors=True,
-            output_loading_info=True,
-        )
-    _check_keys(folder, report["missing_keys"], report["unexpected_keys"])
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.data = tensor.data.clone()
-    return model.to(device).eval().requires_grad_(False)
+    return _fill(checkpoint, "text_encoder", _build_text_model, device, dtype)
 
 
-def load_text_config(checkpoint: Checkpoint) -> Any:
-    """Load the CLIPTextConfig.
+def load_text_config(checkpoint: Checkpoint) -> ClipTextConfig:
+    """Read what shapes the text model.
 
     Raises:
-        ModelUnavailable: missing or unreadable.
+        ModelUnavailable: missing, unreadable or wrong.
     """
-    from transformers.models.clip.configuration_clip import CLIPTextConfig
-
     folder = checkpoint.component("text_encoder")
+    config = read_json(folder / "config.json")
     with _as_unavailable(folder):
-        return CLIPTextConfig.from_pretrained(folder, local_files_only=True)
-
-
-def load_tokenizer(checkpoint: Checkpoint) -> Any:
-    """Load the CLIPTokenizer.
-
-    Raises:
-        ModelUnavailable: missing or unreadable.
-    """
-    from transformers.models.clip.tokenization_clip import CLIPTokenizer
-
-    folder = checkpoint.component("tokenizer")
-    with _as_unavailable(folder):
-        return CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+        return ClipTextConfig.read(config)
 
 
 def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
@@ -201,6 +168,10 @@ def _build_decoder(config: Mapping[str, Any]) -> PaellaDecoder:
     return PaellaDecoder(PaellaConfig.read(config))
 
 
+def _build_text_model(config: Mapping[str, Any]) -> ClipTextModel:
+    return ClipTextModel(ClipTextConfig.read(config))
+
+
 def _load(
     checkpoint: Checkpoint,
     component: str,
@@ -208,31 +179,38 @@ def _load(
     build: Callable[[Mapping[str, Any]], ModelT],
     device: torch.device,
     dtype: torch.dtype,
-    drop: tuple[str, ...] = (),
+) -> ModelT:
+    folder = checkpoint.component(component)
+    if read_json(folder / "config.json").get("_class_name") != class_name:
+        raise ModelUnavailable(f"{folder} holds no {class_name}: see its config.json")
+    return _fill(checkpoint, component, build, device, dtype)
+
+
+def _fill(
+    checkpoint: Checkpoint,
+    component: str,
+    build: Callable[[Mapping[str, Any]], ModelT],
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> ModelT:
     """Build a network without initialising it and fill it from its safetensors files."""
     folder = checkpoint.component(component)
     config = read_json(folder / "config.json")
-    if config.get("_class_name") != class_name:
-        raise ModelUnavailable(f"{folder} holds no {class_name}: see its config.json")
     with _as_unavailable(folder):
         with torch.device("meta"):
             model = build(config).to(dtype).eval().requires_grad_(False)
         # Memory of its own: mapped files are not aligned, and CPU kernels then round differently.
         model.to_empty(device=device)
-        missing, unknown = fill(model, _read_weights(checkpoint.weight_files(component), drop))
+        missing, unknown = model.fill(_read_weights(checkpoint.weight_files(component)))
     _check_keys(folder, missing, unknown)
     return model
 
 
-def _read_weights(
-    paths: tuple[Path, ...], drop: tuple[str, ...]
-) -> Iterator[tuple[str, torch.Tensor]]:
+def _read_weights(paths: tuple[Path, ...]) -> Iterator[tuple[str, torch.Tensor]]:
     for path in paths:
         with safe_open(path, framework="pt") as file:
             for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                if not name.startswith(drop):
-                    yield name, file.get_tensor(name)
+                yield name, file.get_tensor(name)
 
 
 def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:

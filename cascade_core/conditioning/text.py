@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.weights import load_text_config, load_text_encoder, load_tokenizer
+from cascade_core.checkpoints.weights import load_text_config, load_text_encoder
+from cascade_core.conditioning.tokenizer import ClipTokenizer
+from cascade_core.models.clip import ClipTextModel
 from cascade_core.request import GenerationRequest
 
 MAX_CACHED_TEXTS = 1000
@@ -22,10 +24,10 @@ class TextEncoder:
     Source: StableCascadePriorPipeline.encode_prompt, diffusers 0.42.1.
     """
 
-    def __init__(self, tokenizer: Any, model: Any) -> None:
+    def __init__(self, tokenizer: ClipTokenizer, model: ClipTextModel) -> None:
         self._tokenizer = tokenizer
         self._model = model
-        self._max_tokens = _max_tokens(tokenizer, model.config)
+        self._max_tokens = min(tokenizer.max_tokens, model.config.max_position_embeddings)
         self._encode_cached = lru_cache(self._texts_to_cache())(self._encode)
 
     @classmethod
@@ -35,7 +37,8 @@ class TextEncoder:
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        return cls(load_tokenizer(checkpoint), load_text_encoder(checkpoint, device, dtype))
+        tokenizer = ClipTokenizer.load(checkpoint.component("tokenizer"))
+        return cls(tokenizer, load_text_encoder(checkpoint, device, dtype))
 
     @property
     def max_tokens(self) -> int:
@@ -53,22 +56,11 @@ class TextEncoder:
 
     @torch.inference_mode()
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
-        tokens = self._tokenizer(
-            prompt,
-            padding="max_length",
-            max_length=self._max_tokens,
-            truncation=True,
-            return_tensors="pt",
-        )
+        tokens = self._tokenizer.encode(prompt, self._max_tokens)
         # Stage C attends to the padding too; with the mask it sees the padding as in its training.
-        output = self._model(
-            tokens.input_ids.to(self._model.device),
-            attention_mask=tokens.attention_mask.to(self._model.device),
-            output_hidden_states=True,
-        )
-        # The last layer's output before the final norm, and three axes for the pooled embedding:
-        # the U-Net fails on two.
-        return output.hidden_states[-1], output.text_embeds.unsqueeze(1)
+        ids, mask = (torch.tensor([part], device=self._model.device) for part in tokens)
+        hidden, pooled = self._model(ids, mask)
+        return hidden, pooled.unsqueeze(1)
 
     def _texts_to_cache(self) -> int:
         config = self._model.config
@@ -81,11 +73,11 @@ class PromptLimit:
     """Warns of prompts that are cut off; it has its own tokenizer, so it needs no Stage C.
 
     Args:
-        tokenizer: a CLIPTokenizer; not shared with another thread.
+        tokenizer: not shared with another thread.
         max_tokens: how many tokens are read, begin and end included.
     """
 
-    def __init__(self, tokenizer: Any, max_tokens: int) -> None:
+    def __init__(self, tokenizer: ClipTokenizer, max_tokens: int) -> None:
         self._tokenizer = tokenizer
         self._max_tokens = max_tokens
 
@@ -96,8 +88,9 @@ class PromptLimit:
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        tokenizer = load_tokenizer(checkpoint)
-        return cls(tokenizer, _max_tokens(tokenizer, load_text_config(checkpoint)))
+        tokenizer = ClipTokenizer.load(checkpoint.component("tokenizer"))
+        positions = load_text_config(checkpoint).max_position_embeddings
+        return cls(tokenizer, min(tokenizer.max_tokens, positions))
 
     def warnings(self, request: GenerationRequest) -> list[str]:
         """Return one sentence about each text of a request that is too long to be read whole."""
@@ -112,9 +105,4 @@ class PromptLimit:
     def _is_cut(self, text: str) -> bool:
         if len(text.encode()) <= self._max_tokens - 2:  # a token is a byte at least
             return False
-        return len(self._tokenizer(text, verbose=False).input_ids) > self._max_tokens
-
-
-def _max_tokens(tokenizer: Any, config: Any) -> int:
-    # A tokenizer saved without a length claims 10**30.
-    return min(int(tokenizer.model_max_length), int(config.max_position_embeddings))
+        return self._tokenizer.count(text) > self._max_tokens

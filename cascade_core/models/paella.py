@@ -20,6 +20,7 @@ from cascade_core.models.layers import (
     channels_first,
     channels_last,
 )
+from cascade_core.models.network import Network
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,8 +70,10 @@ class MixingBlock(nn.Module):
         return torch.addcmul(x_bhwc, mixed, gammas[5])
 
 
-class PaellaDecoder(nn.Module):
-    """The decoder half of diffusers' PaellaVQModel; the names of its parameters are the same."""
+class PaellaDecoder(Network):
+    """The decoder half of diffusers' PaellaVQModel; the names of its weights are the same."""
+
+    unused = ("in_block.", "down_blocks.", "vquantizer.")
 
     def __init__(self, config: PaellaConfig) -> None:
         super().__init__()
@@ -88,16 +91,6 @@ class PaellaDecoder(nn.Module):
         patch = config.up_down_scale_factor**2
         pixels = Pointwise(widths[-1], config.out_channels * patch)
         self.out_block = nn.Sequential(pixels)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return next(self.parameters()).device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights and of latents."""
-        return next(self.parameters()).dtype
 
     def forward(self, latents_bchw: Tensor) -> Tensor:
         """Decode Stage B latents, unscaled, into (b, 3, H, W) with values around 0 to 1."""

@@ -29,6 +29,7 @@ from cascade_core.models.layers import (
     channels_last,
     resize,
 )
+from cascade_core.models.network import Network
 from cascade_core.models.unet_config import UnetConfig
 
 MAX_POSITIONS: Final = 10_000
@@ -48,7 +49,7 @@ class HeldConditioning:
     features_bhwc: Tensor | None
 
 
-class CascadeUnet(nn.Module):
+class CascadeUnet(Network):
     """Predicts the noise in latents, as diffusers' StableCascadeUNet does.
 
     Args:
@@ -78,16 +79,6 @@ class CascadeUnet(nn.Module):
         self._attention_blocks = [b for b in self.modules() if isinstance(b, AttentionBlock)]
         self._time_widths = _number(self._time_blocks)
         self._context_widths = _number(self._attention_blocks)
-
-    @property
-    def device(self) -> torch.device:
-        """Where the weights are."""
-        return self.clip_txt_pooled_mapper.weight.device
-
-    @property
-    def dtype(self) -> torch.dtype:
-        """Of the weights, of latents and of all inputs."""
-        return self.clip_txt_pooled_mapper.weight.dtype
 
     def time_table(self, times: Tensor) -> Tensor:
         """Return what :meth:`forward` needs of each time, (steps, t); once per schedule.

@@ -25,7 +25,7 @@ from cascade_core.request import GenerationRequest
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
 BARE_MACHINE = {"torch", "transformers", "diffusers", "PIL", "msgpack"}
-BROUGHT_BY_THESE = {"numpy", "safetensors", "huggingface_hub"}
+BROUGHT_BY_THESE = {"numpy", "safetensors", "tokenizers", "huggingface_hub"}
 
 
 def test_a_dry_run_measures_every_part_and_says_what_it_leaves_out(tmp_path: Path) -> None:

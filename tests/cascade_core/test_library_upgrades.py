@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
 
-from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning.text import TextEncoder
 from cascade_core.errors import InvalidRequest
@@ -30,8 +29,8 @@ from tests.tiny_model import (
 
 
 @pytest.fixture(scope="module")
-def encoder(tiny_model: TinyModel) -> TextEncoder:
-    return TextEncoder(tiny_model.tokenizer, tiny_model.text_encoder)
+def encoder(tiny_checkpoint: Checkpoint) -> TextEncoder:
+    return TextEncoder.load(tiny_checkpoint, torch.device("cpu"), torch.float32)
 
 
 def tokenize(model: TinyModel, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -106,15 +105,6 @@ def test_words_beyond_the_models_length_are_cut_off(encoder: TextEncoder) -> Non
     # Begin and end take two places; every "red" is one token.
     full = "red " * (MAX_TOKENS - 2)
     assert torch.equal(encoder.encode(full)[0], encoder.encode(full + "cat " * 9)[0])
-
-
-def test_the_text_model_bounds_a_tokenizer_without_a_length(tiny_model: TinyModel) -> None:
-    boundless = type(tiny_model.tokenizer)(
-        vocab=tiny_model.tokenizer.get_vocab(), merges=[], model_max_length=int(1e30)
-    )
-    assert TextEncoder(boundless, tiny_model.text_encoder).max_tokens == MAX_TOKENS
-    short = SimpleNamespace(model_max_length=40)
-    assert TextEncoder(short, tiny_model.text_encoder).max_tokens == 40
 
 
 def test_the_empty_image_embedding_has_the_models_width(stock_pipeline: CascadePipeline) -> None:

@@ -20,15 +20,14 @@ from cascade_core.checkpoints.weights import (
     Placement,
     load_schedule,
     load_text_encoder,
-    load_tokenizer,
     load_unet,
     load_vqgan_decoder,
     model_ref,
 )
+from cascade_core.conditioning.tokenizer import ClipTokenizer
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
-from cascade_core.models.filling import places
 from cascade_core.sampling.sampler import CosineSchedule
-from tests.tiny_model import MAX_TOKENS, TinyModel, build_tiny_model, write_combined, write_two
+from tests.tiny_model import TinyModel, build_tiny_model, write_combined, write_two
 
 CPU = torch.device("cpu")
 ALIGNMENT_BYTES = 64
@@ -52,8 +51,8 @@ def test_loaded_weights_equal_the_saved_ones(
     }
     for name, module in loaded.items():
         saved = getattr(tiny_model, name).state_dict()
-        assert places(module).keys() == saved.keys()
-        assert all(torch.equal(value, saved[key]) for key, value in places(module).items())
+        assert module.places().keys() == saved.keys()
+        assert all(torch.equal(value, saved[key]) for key, value in module.places().items())
         assert not module.training
         assert not any(parameter.requires_grad for parameter in module.parameters())
 
@@ -64,7 +63,7 @@ def test_stage_a_keeps_its_decoder_half_only(
     stage_a = load_vqgan_decoder(tiny_checkpoint, CPU, torch.float32)
     assert {name.partition(".")[0] for name in stage_a.state_dict()} == {"up_blocks", "out_block"}
     saved = tiny_model.vqgan.state_dict()
-    assert all(torch.equal(value, saved[key]) for key, value in places(stage_a).items())
+    assert all(torch.equal(value, saved[key]) for key, value in stage_a.places().items())
 
 
 def test_weights_have_storage_of_their_own(tiny_checkpoint: Checkpoint) -> None:
@@ -108,13 +107,12 @@ def test_two_folders_bf16_files_and_lite_unets_load(tmp_path: Path) -> None:
         (lite, open_checkpoint(replace(source, prior_size="lite", decoder_size="lite"))),
     ):
         for name in ("prior", "decoder"):
-            loaded = places(load_unet(checkpoint, name, CPU, torch.float32))
+            loaded = load_unet(checkpoint, name, CPU, torch.float32).places()
             saved = getattr(expected, name).state_dict()
             assert all(torch.equal(loaded[key], saved[key].float()) for key in saved)
-        text = load_text_encoder(checkpoint, CPU, torch.float32).state_dict()
+        text = load_text_encoder(checkpoint, CPU, torch.float32).places()
         saved_text = full.text_encoder.state_dict()
         assert all(torch.equal(text[key], saved_text[key].float()) for key in saved_text)
-        assert load_tokenizer(checkpoint).model_max_length == MAX_TOKENS
 
 
 def test_weights_in_shards_load(tmp_path: Path) -> None:
@@ -124,7 +122,7 @@ def test_weights_in_shards_load(tmp_path: Path) -> None:
     model.decoder.save_pretrained(folder / "decoder", max_shard_size="300KB")
     checkpoint = open_checkpoint(ModelSource(str(folder)))
     assert len(checkpoint.weight_files("decoder")) > 1
-    loaded = places(load_unet(checkpoint, "decoder", CPU, torch.float32))
+    loaded = load_unet(checkpoint, "decoder", CPU, torch.float32).places()
     saved = model.decoder.state_dict()
     assert all(torch.equal(loaded[key], saved[key]) for key in saved)
 
@@ -183,7 +181,7 @@ def test_broken_text_parts_are_refused(own_folder: Path) -> None:
     with pytest.raises(ModelUnavailable, match="text_encoder cannot be loaded"):
         load_text_encoder(checkpoint, CPU, torch.float32)
     with pytest.raises(ModelUnavailable, match="tokenizer cannot be loaded"):
-        load_tokenizer(checkpoint)
+        ClipTokenizer.load(own_folder / "tokenizer")
 
 
 def test_text_weights_that_lack_a_tensor_are_refused(own_folder: Path) -> None:
@@ -241,7 +239,7 @@ def test_a_model_ref_carries_the_checkpoints_identity(tiny_checkpoint: Checkpoin
 @pytest.mark.parametrize(
     ("stages", "absent_folders", "absent_modules"),
     [
-        ("c", ("decoder", "vqgan"), ("diffusers",)),
+        ("c", ("decoder", "vqgan"), ("diffusers", "transformers")),
         ("ba", ("prior_prior", "text_encoder", "tokenizer"), ("diffusers", "transformers")),
     ],
 )

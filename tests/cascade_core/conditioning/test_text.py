@@ -15,6 +15,7 @@ from cascade_core.conditioning.text import PromptLimit, TextEncoder
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
+from tests.stock_models import stock_text_encoder
 from tests.tiny_model import TinyModel
 
 
@@ -77,7 +78,7 @@ def runs(tiny_model: TinyModel) -> Iterator[list[int]]:
 
 
 def fresh(model: TinyModel) -> TextEncoder:
-    return TextEncoder(model.tokenizer, model.text_encoder)
+    return stock_text_encoder(model)
 
 
 def test_a_text_is_encoded_once_while_it_is_kept(tiny_model: TinyModel, runs: list[int]) -> None:

@@ -10,7 +10,6 @@ from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import P
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import load_vqgan_decoder
-from cascade_core.models.filling import fill
 from cascade_core.models.paella import PaellaConfig, PaellaDecoder
 
 ROUNDING = 1e-6
@@ -25,7 +24,7 @@ def make_both(**config: Any) -> tuple[Any, PaellaDecoder]:
             parameter.data.normal_(0, 0.3)
     ours = PaellaDecoder(PaellaConfig.read(dict(stock.config))).requires_grad_(False)
     weights = [(n, w) for n, w in stock.state_dict().items() if not n.startswith(ENCODER)]
-    assert fill(ours, weights) == ({}, [])
+    assert ours.fill(weights) == ({}, [])
     return stock, ours
 
 

@@ -11,7 +11,6 @@ from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import load_unet
-from cascade_core.models.filling import fill
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.models.unet_config import UnetConfig
 from tests.tiny_model import IMAGE_CHANNELS, POOLED_CHANNELS, TEXT_CHANNELS, TinyModel
@@ -132,7 +131,7 @@ def make_both(shape: dict[str, Any], dtype: torch.dtype = torch.float32) -> tupl
         if name.endswith(("gamma", "beta")):
             parameter.data.normal_(0, 0.3)
     ours = CascadeUnet(UnetConfig.read(dict(stock.config))).requires_grad_(False)
-    assert fill(ours, stock.state_dict().items()) == ({}, [])
+    assert ours.fill(stock.state_dict().items()) == ({}, [])
     return stock.to(dtype), ours.to(dtype)
 
 
@@ -170,7 +169,7 @@ def test_the_published_layout_gives_the_stock_modules_step(
 ) -> None:
     stock = getattr(tiny_model, name)
     ours = CascadeUnet(UnetConfig.read(dict(stock.config))).requires_grad_(False)
-    fill(ours, stock.state_dict().items())
+    ours.fill(stock.state_dict().items())
     inputs = make_inputs(stock.config, (side, side), rows=2, dtype=torch.float32)
     assert error(inputs.ours(ours), inputs.stock(stock)) < ROUNDING
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Final, Literal, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -25,6 +25,7 @@ from cascade_core.sampling.sampler import CosineSchedule
 ModelT = TypeVar("ModelT", bound=Network)
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
+WEIGHTS_PER_OPENING: Final = 32
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
 _UNET_CLASS = "StableCascadeUNet"
 _VQGAN_CLASS = "PaellaVQModel"
@@ -209,8 +210,12 @@ def _fill(
 def _read_weights(paths: tuple[Path, ...]) -> Iterator[tuple[str, torch.Tensor]]:
     for path in paths:
         with safe_open(path, framework="pt") as file:
-            for name in file.keys():  # noqa: SIM118 - safe_open is no mapping
-                yield name, file.get_tensor(name)
+            names = file.keys()
+        # What was read stays mapped while its file is open; all of it would double the memory.
+        for first in range(0, len(names), WEIGHTS_PER_OPENING):
+            with safe_open(path, framework="pt") as file:
+                for name in names[first : first + WEIGHTS_PER_OPENING]:
+                    yield name, file.get_tensor(name)
 
 
 def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:

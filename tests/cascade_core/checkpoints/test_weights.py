@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from cascade_core.checkpoints import weights as weights_module
 from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import (
     Placement,
@@ -125,6 +127,30 @@ def test_weights_in_shards_load(tmp_path: Path) -> None:
     loaded = load_unet(checkpoint, "decoder", CPU, torch.float32).places()
     saved = model.decoder.state_dict()
     assert all(torch.equal(loaded[key], saved[key]) for key in saved)
+
+
+def mapped_bytes(path: Path) -> int:
+    """Return how much of a file this process has in memory by mappings."""
+    found, is_it = 0, False
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if re.match("[0-9a-f]+-[0-9a-f]+ ", line):
+            is_it = line.endswith(str(path))
+        elif is_it and line.startswith("Rss:"):
+            found += int(line.split()[1]) * 1024
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+def test_only_a_part_of_a_file_is_mapped_while_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "large.safetensors"
+    weights = {f"{number:03}": torch.full((2**18,), float(number)) for number in range(128)}
+    save_file(weights, path)
+    at_most, total = 0, torch.tensor(0.0)
+    for _, weight in weights_module._read_weights((path,)):
+        total += weight.sum()
+        at_most = max(at_most, mapped_bytes(path))
+    assert float(total) == 2**18 * sum(range(128))
+    assert 0 < at_most < path.stat().st_size * 0.6
 
 
 def truncate(path: Path) -> None:

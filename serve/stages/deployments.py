@@ -13,10 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from functools import cached_property, partial
 from typing import Any
 
-import torch
-
 from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.checkpoints.weights import Placement, model_ref
 from cascade_core.errors import CascadeError
 from cascade_core.families.spec import Family
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
@@ -24,7 +21,6 @@ from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import DrawOutput
 from serve.messages import CallContext, ImageIds, StageMessage
 from serve.settings import Settings
-from serve.stages.gpu_memory import prepare_gpu_memory
 from serve.stages.replica import StageReplica
 from serve.stages.work_meter import WorkMeter
 from serve.telemetry.log import configure_logging
@@ -47,18 +43,19 @@ class StageDeployment:
     def __init__(
         self, family: Family, name: str, settings: Settings, gpu_share: float | None = None
     ) -> None:
+        # Here, as the process that starts the service imports this module, too: it needs no torch.
+        from cascade_core.checkpoints.weights import Placement, model_ref
+        from serve.stages.device import prepare_device, reserved_bytes
+
         configure_logging(settings)
         configure_tracing(settings, f"stage-{name}")
-        torch.set_num_threads(settings.torch_threads)
-        device = settings.device
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        prepare_gpu_memory(device, gpu_share)
+        device = prepare_device(settings, gpu_share)
         self._spec = family.stage(name)
         self._before = family.before(self._spec)
         self._previews = min(settings.previews, self._spec.max_previews)
         self._model = self._spec.model_class()
         self._checkpoint = open_checkpoint(settings.model_source(), self._spec.components)
+        self._model_ref = model_ref(self._checkpoint)
         stage = self._model.load(
             self._checkpoint,
             Placement(device=device, dtype=settings.dtype),
@@ -67,6 +64,7 @@ class StageDeployment:
         self._warnings = self._model.load_warnings(self._checkpoint)
         max_rows = settings.max_rows or family.max_rows(device, self._checkpoint.max_rows)[name]
         self._device = device
+        self._gpu_memory_bytes = partial(reserved_bytes, device)
         self._replica = StageReplica(stage, max_rows)
         self._metrics = StageMetrics(name, settings.hour_price.get(name, 0.0))
         self._meter = WorkMeter(self._replica.busy_s, max_rows)
@@ -160,7 +158,7 @@ class StageDeployment:
         """Return what encodes the stage's result; it never runs on the model's thread."""
         if self._spec.output:
             return _encoded
-        info = ImageInfo(request=request, model=model_ref(self._checkpoint), **ids)
+        info = ImageInfo(request=request, model=self._model_ref, **ids)
         return partial(encode_image, image_format=request.format, info=info)
 
     @cached_property
@@ -170,10 +168,6 @@ class StageDeployment:
 
     def _drawn(self, output: bytes) -> bytes:
         return encode_preview(self._draw(self._spec.output_class().decode(output)))
-
-    def _gpu_memory_bytes(self) -> int | None:
-        """Return the allocator's own count: it needs no answer from a device that may hang."""
-        return torch.cuda.memory_reserved() if self._device.startswith("cuda") else None
 
 
 def _encoded(handoff: Any) -> bytes:

@@ -40,12 +40,12 @@ def test_hand_offs_images_and_the_engine_load_no_torch() -> None:
 @pytest.mark.parametrize(
     ("module", "forbidden"),
     [
-        ("serve.gateway.application", {"torch", "diffusers", "transformers", "discord"}),
+        ("serve.app", {"torch", "diffusers", "transformers", "discord"}),
         ("serve.cli.main", {"torch", "diffusers", "transformers", "ray", "discord"}),
         ("bot.service.client", {"torch", "numpy", "ray", "serve"}),
     ],
 )
-def test_front_doors_load_no_model_library(module: str, forbidden: set[str]) -> None:
+def test_only_processes_of_stages_load_a_model_library(module: str, forbidden: set[str]) -> None:
     if not is_there(module):
         pytest.skip(f"{module} is not written yet")
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 from xdist.remote import Producer
-from xdist.scheduler import LoadScopeScheduling
+
+from tests.sharing import Sharing, put_in_order
 
 if TYPE_CHECKING:
     from cascade_core.checkpoints.checkpoint import Checkpoint
@@ -31,41 +32,17 @@ settings.register_profile(
 )
 settings.load_profile("busy")
 
-_OWN_CLUSTERS = (
-    "tests/ray/own_clusters/",
-    "tests/ray/test_proxies.py::TestHAProxy",
-    "tests/serve/cli/test_demo.py",
-)
-
-
-class _Sharing(LoadScopeScheduling):
-    """How ``make test`` shares the tests out: a module stays in one process, and so do clusters.
-
-    xdist's own groups (3.8) do nothing with pytest 9.2.
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        return _group(nodeid)
-
-
-def _group(nodeid: str) -> str:
-    if nodeid.startswith(_OWN_CLUSTERS):
-        return "own clusters"
-    return "shared cluster" if nodeid.startswith("tests/ray/") else nodeid.split("::")[0]
-
 
 @pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> _Sharing:
-    return _Sharing(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Sharing:
+    return Sharing(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests on Ray, which take longest; the others run beside them."""
     for item in items:
         if item.nodeid.startswith("tests/ray/"):
             item.add_marker(pytest.mark.ray)
-    ranks = {"shared cluster": 0, "own clusters": 1}
-    items.sort(key=lambda item: ranks.get(_group(item.nodeid), len(ranks)))
+    put_in_order(items)
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""One real Ray cluster with the whole service, started once for the run."""
+"""One real Ray cluster that tests share; it stops after the last of them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,29 @@ from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
-from serve.local.cluster import Running, start
+from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.collector import Collector, collecting
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, free_port
+from tests.ray.fake_stages import FakeStage
+from tests.ray.shared_cluster import SharedCluster
+from tests.sharing import SHARED_CLUSTER, group
+
+_CLUSTER = SharedCluster()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Stop the shared cluster after its last test: an idle one takes CPU time from the others."""
+    if nextitem is None or group(nextitem.nodeid) != SHARED_CLUSTER:
+        _CLUSTER.stop()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[SharedCluster]:
+    yield _CLUSTER
+    _CLUSTER.stop()
 
 
 @pytest.fixture(scope="session")
@@ -39,11 +57,16 @@ def settings(tmp_path_factory: pytest.TempPathFactory, collector: Collector) -> 
     )
 
 
-@pytest.fixture(scope="session")
-def running(settings: Settings) -> Iterator[Running]:
-    running = start(settings, STABLE_CASCADE)
-    yield running
-    running.stop()
+@pytest.fixture(scope="module")
+def stage_class() -> type:
+    """Fake stages; tests of pictures override this."""
+    return FakeStage
+
+
+@pytest.fixture(scope="module")
+def running(cluster: SharedCluster, settings: Settings, stage_class: type) -> Running:
+    """The service on the shared cluster."""
+    return cluster.serve(settings, stage_class=stage_class)
 
 
 @pytest.fixture

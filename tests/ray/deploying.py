@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ray import serve as ray_serve
+from ray.serve import Application
 from ray.serve.schema import ServeDeploySchema
 
 from bench.deploy import deploy_config
@@ -12,16 +14,25 @@ from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build_with
 from serve.local.cluster import APP_NAME
-from serve.settings import ENV_PREFIX, Settings
+from serve.settings import ENV_PREFIX, Settings, load_settings
+from tests.ray.fake_stages import FakeStage
 
 
-def deploy(settings: Settings, family: Family = STABLE_CASCADE) -> None:
+def deploy(
+    settings: Settings, family: Family = STABLE_CASCADE, stage_class: type = FakeStage
+) -> None:
     """Replace every replica of the service; returns when the new ones answer."""
-    ray_serve.run(build_with(settings, AppArgs(), family), name=APP_NAME, route_prefix="/")
+    application = build_with(settings, AppArgs(), family, stage_class)
+    ray_serve.run(application, name=APP_NAME, route_prefix="/")
+
+
+def build(args: dict[str, Any]) -> Application:
+    """Build the service with fake stages, from the environment's settings and `AppArgs`."""
+    return build_with(load_settings(), AppArgs.model_validate(args), STABLE_CASCADE, FakeStage)
 
 
 def deploy_with(settings: Settings, jobs_replicas: int) -> None:
-    """Deploy as ``serve deploy`` does with a file; returns when it has taken effect.
+    """Deploy fake stages as ``serve deploy`` does with a file; returns when it has taken effect.
 
     A change of the number of replicas leaves the others as they are.
     """
@@ -32,7 +43,7 @@ def deploy_with(settings: Settings, jobs_replicas: int) -> None:
             {
                 "name": APP_NAME,
                 "route_prefix": "/",
-                "import_path": "serve.app:build",
+                "import_path": f"{__name__}:build",
                 "runtime_env": {"env_vars": variables | {"PYTHONPATH": os.getcwd()}},
                 "deployments": [{"name": "Jobs", "num_replicas": jobs_replicas}],
             }

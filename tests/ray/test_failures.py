@@ -21,7 +21,7 @@ from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
-SLOW = {"width": 512, "height": 512, "steps": 60, "decoder_steps": 60}
+SLOW = {"width": 512, "height": 512, "steps": 40, "decoder_steps": 40}
 
 
 def kill(deployment: str) -> None:

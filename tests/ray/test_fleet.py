@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
-from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
-from tests.ray.deploying import deploy, deploy_with
+from tests.ray.deploying import deploy_with
 
 PROMPT = "a large white cross in the top left on a purple background"
 SLOW = {"width": 384, "steps": 40, "decoder_steps": 40}
-
-
-@pytest.fixture
-def as_usual_afterwards(running: Running, settings: Settings) -> Iterator[None]:
-    yield
-    deploy(settings)
 
 
 def start_jobs(service: ServiceClient, seeds: range) -> list[str]:
@@ -28,7 +17,6 @@ def start_jobs(service: ServiceClient, seeds: range) -> list[str]:
     return ids
 
 
-@pytest.mark.usefixtures("as_usual_afterwards")
 def test_a_rolling_update_and_a_change_of_the_number_of_jobs_replicas_lose_no_job(
     service: ServiceClient, settings: Settings
 ) -> None:

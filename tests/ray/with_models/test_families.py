@@ -20,9 +20,9 @@ from serve.settings import Settings
 from serve.telemetry import metric_definitions as m
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, pixels
-from tests.ray.deploying import deploy
 from tests.ray.families.four_stages import FOUR_STAGES
 from tests.ray.families.two_stages import TWO_STAGES
+from tests.ray.shared_cluster import SharedCluster
 
 SLOW = {"touch", "choose", "paint"}
 JOB = {"prompt": "a large red circle", "seed": 0x123456, "steps": 2, "decoder_steps": 2}
@@ -38,17 +38,11 @@ class Served:
     job: dict[str, Any]
 
 
-@pytest.fixture(scope="module")
-def shared(running: Running, settings: Settings) -> Iterator[Running]:
-    """The shared cluster; it gets its own service back when all families have run."""
-    yield running
-    deploy(settings)
-
-
 @pytest.fixture(scope="module", params=[FOUR_STAGES, TWO_STAGES], ids=lambda family: family.name)
 def served(
     request: pytest.FixtureRequest,
-    shared: Running,
+    cluster: SharedCluster,
+    stage_class: type,
     settings: Settings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
@@ -57,11 +51,11 @@ def served(
         **settings.model_dump(include=settings.model_fields_set - {"data_dir"}),
         data_dir=tmp_path_factory.mktemp(family.name),
     )
-    deploy(own_data, family)
-    with httpx.Client(base_url=shared.url, timeout=HANG_S) as http:
+    running = cluster.serve(own_data, family, stage_class)
+    with httpx.Client(base_url=running.url, timeout=HANG_S) as http:
         service = ServiceClient(http)
         service.wait_until_ready()
-        yield Served(family, service, shared, service.finished(service.create(**JOB)["id"]))
+        yield Served(family, service, running, service.finished(service.create(**JOB)["id"]))
 
 
 def stages_in_order(service: ServiceClient, job: dict[str, Any]) -> list[str]:

@@ -9,12 +9,15 @@ import httpx
 import numpy as np
 from PIL import Image
 from prometheus_client.parser import text_string_to_metric_families
+from ray import serve as ray_serve
 
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from serve.local.cluster import Running
+from serve.jobs.stage_client import StageClient
+from serve.local.cluster import APP_NAME, Running
+from serve.messages import StageMessage
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.dashboard_panels import GPU_USE, RAY_METRICS
 from tests.collector import Collector
@@ -83,6 +86,24 @@ def test_progress_names_stage_and_step_and_shows_previews(service: ServiceClient
     assert previews
     shown = Image.open(BytesIO(service.http.get(previews[0]).content))
     assert shown.format == "WEBP"
+
+
+async def test_a_stored_latent_is_drawn_small_for_checkers(
+    service: ServiceClient,
+) -> None:
+    job = service.finished(service.create(prompt=PROMPT, seed=3)["id"])
+    stored = service.http.get(f"/v1/latents/{job['images'][0]['latent_id']}").content
+    handle = ray_serve.get_deployment_handle("StageC", APP_NAME)
+
+    async def ignore(message: StageMessage) -> None:
+        return None
+
+    drawn = await StageClient("c", handle, method="preview").call(stored, on_message=ignore)
+    picture = Image.open(BytesIO(drawn.data)).convert("RGB")
+    middle, corner = picture.getpixel((96, 96)), picture.getpixel((4, 4))
+    assert isinstance(middle, tuple)
+    assert isinstance(corner, tuple)
+    assert middle[0] - middle[1] > corner[0] - corner[1] + 50  # red stands in the middle
 
 
 def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> None:

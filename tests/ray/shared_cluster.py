@@ -1,0 +1,37 @@
+"""The Ray cluster that tests share, and the service that runs on it at the moment."""
+
+from __future__ import annotations
+
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.local.cluster import Running, start
+from serve.settings import Settings
+from tests.ray.deploying import deploy
+from tests.ray.fake_stages import FakeStage
+
+
+class SharedCluster:
+    """Starts with the first service that is asked for; the next one replaces that service."""
+
+    def __init__(self) -> None:
+        self._running: Running | None = None
+        self._served: tuple[Settings, Family, type] | None = None
+
+    def serve(
+        self, settings: Settings, family: Family = STABLE_CASCADE, stage_class: type = FakeStage
+    ) -> Running:
+        """Run a service, unless it runs already; returns when it answers."""
+        wanted = (settings, family, stage_class)
+        if self._running is None:
+            self._running = start(settings, family, stage_class=stage_class)
+        elif wanted != self._served:
+            self._served = None  # until the new one answers
+            deploy(settings, family, stage_class)
+        self._served = wanted
+        return self._running
+
+    def stop(self) -> None:
+        """Stop the cluster, if it runs."""
+        if self._running is not None:
+            self._running.stop()
+        self._running = self._served = None

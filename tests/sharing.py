@@ -1,0 +1,39 @@
+"""How ``make test`` shares the tests out among its processes, and in which order they run."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+SHARED_CLUSTER: Final = "shared cluster"
+OWN_CLUSTERS: Final = "own clusters"
+_OWN = (
+    "tests/ray/own_clusters/",
+    "tests/ray/test_proxies.py::TestHAProxy",
+    "tests/serve/cli/test_demo.py",
+)
+
+
+class Sharing(LoadScopeScheduling):
+    """A module stays in one process, and so do clusters.
+
+    xdist's own groups (3.8) do nothing with pytest 9.2.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return group(nodeid)
+
+
+def group(nodeid: str) -> str:
+    """Return what a test runs together with: its module, or all tests on clusters like its own."""
+    if nodeid.startswith(_OWN):
+        return OWN_CLUSTERS
+    return SHARED_CLUSTER if nodeid.startswith("tests/ray/") else nodeid.split("::")[0]
+
+
+def put_in_order(items: list[pytest.Item]) -> None:
+    """Begin with the groups that take longest; the others run beside them."""
+    ranks = {SHARED_CLUSTER: 0, OWN_CLUSTERS: 1}
+    items.sort(key=lambda item: ranks.get(group(item.nodeid), len(ranks)))

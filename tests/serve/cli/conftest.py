@@ -6,15 +6,25 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 
 import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from serve.cli import checks
 from tests.limits import HANG_S
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService, build_app
+
+
+@pytest.fixture(scope="session", autouse=True)
+def ray_is_imported_once() -> Iterator[None]:
+    """Let the doctor try once whether Ray can be imported: the process that tries takes seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checks, "check_ray", cache(checks.check_ray))
+        yield
 
 
 @pytest.fixture

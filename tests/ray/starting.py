@@ -1,4 +1,4 @@
-"""The service as users start it, by `cascade up` in a process of its own."""
+"""The service as users start it, by `cascade up` in a process of its own, with fake stages."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ import psutil
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient
 
+ROOT = Path(__file__).parents[2]
+
 
 @contextmanager
 def cascade_up(
@@ -22,7 +24,8 @@ def cascade_up(
 ) -> Iterator[tuple[subprocess.Popen[str], ServiceClient]]:
     """Run the real command until the block ends, with more environment variables if given."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "serve.cli.main", "up"],
+        [sys.executable, "-m", "tests.ray.fake_cascade", "up"],
+        cwd=ROOT,
         env=environ
         | {
             "CASCADE_DATA_DIR": str(data_dir),
@@ -38,7 +41,10 @@ def cascade_up(
     try:
         assert process.stdout is not None
         # Its own word, not /readyz: only then is it ready for signals, too.
-        assert any(line.startswith("ready") for line in process.stdout)
+        told: list[str] = []
+        while not told or not told[-1].startswith("ready"):
+            told.append(process.stdout.readline())
+            assert told[-1], "".join(told)  # its output has ended
         children = psutil.Process(process.pid).children(recursive=True)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=HANG_S) as http:
             yield process, ServiceClient(http)

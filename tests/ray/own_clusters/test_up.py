@@ -1,4 +1,4 @@
-"""``cascade up`` as other users of the machine and its network meet it."""
+"""``cascade up``: what others on the machine and its network can reach, a stop, the next start."""
 
 from __future__ import annotations
 
@@ -21,9 +21,12 @@ from serve.local.private_files import is_private
 from serve.local.ray_access import token_path
 from serve.settings import Settings
 from tests.limits import HANG_S
+from tests.private_postgres import PrivatePostgres
 from tests.ray.client import ServiceClient, free_port
 from tests.ray.starting import cascade_up
+from tests.s3_server import new_bucket
 
+PROMPT = "a large green heart in the center on a white background"
 _MAY_BE_OPEN = ("gcs_server", "raylet", "ray::")
 """Names of processes whose ports Ray opens on all addresses, each asking for the token."""
 _ASKS_GCS = """
@@ -39,12 +42,17 @@ except AuthenticationError:
 
 @dataclass
 class Started:
-    """A running service and where it keeps its files."""
+    """A running service, where it keeps its files, and its environment."""
 
-    process: psutil.Process
+    command: subprocess.Popen[str]
     service: ServiceClient
     data_dir: Path
     port: int
+    variables: dict[str, str]
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(self.command.pid)
 
     def processes(self) -> list[psutil.Process]:
         return [self.process, *self.process.children(recursive=True)]
@@ -60,6 +68,14 @@ class Started:
                     if at.status == psutil.CONN_LISTEN
                 ]
         return found
+
+
+def stop(command: subprocess.Popen[str]) -> str:
+    """Stop the service as Ctrl-C does; returns what it printed meanwhile."""
+    command.send_signal(signal.SIGINT)
+    output, _ = command.communicate(timeout=HANG_S)
+    assert command.returncode == 0
+    return output
 
 
 @pytest.fixture(scope="module")
@@ -78,12 +94,9 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     }
     before = os.umask(0o022)
     try:
-        with cascade_up(data_dir, port, **variables) as (process, service):
-            service.finished(service.create(prompt="a red circle")["id"])
-            yield Started(psutil.Process(process.pid), service, data_dir, port)
-            process.send_signal(signal.SIGINT)
-            process.communicate(timeout=HANG_S)
-            assert process.returncode == 0
+        with cascade_up(data_dir, port, **variables) as (command, service):
+            service.finished(service.create(prompt=PROMPT)["id"])
+            yield Started(command, service, data_dir, port, variables)
     finally:
         os.umask(before)
 
@@ -161,3 +174,34 @@ def test_doctor_names_the_open_ports_and_a_token_that_others_can_read(
         assert check_ray_access(settings).status == "warning"
     finally:
         token_path(started.data_dir).chmod(0o600)
+
+
+def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> None:
+    slow = {"steps": 100, "decoder_steps": 100}
+    job_id = started.service.create(prompt=PROMPT, seed=1, **slow)["id"]
+    started.service.until(job_id, "progress", "c")
+    assert "1 job goes on at the next start" in stop(started.command)
+    with cascade_up(started.data_dir, started.port, **started.variables) as (command, service):
+        job = service.finished(job_id)
+        assert job["state"] == "succeeded", job["error"]
+        assert "next start" not in stop(command)
+
+
+def test_the_service_runs_on_postgresql_and_s3(
+    tmp_path: Path,
+    postgres: PrivatePostgres,
+    s3_server: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("CASCADE_DATABASE_URL", postgres.new_database())
+    monkeypatch.setenv("CASCADE_DBOS_URL", postgres.new_database())
+    monkeypatch.setenv("CASCADE_BLOB_URL", new_bucket(s3_server, monkeypatch))
+    with cascade_up(tmp_path, free_port()) as (command, service):
+        made = service.finished(service.create(prompt=PROMPT, seed=1)["id"])
+        assert made["state"] == "succeeded", made["error"]
+        latent_id = made["images"][0]["latent_id"]
+        varied = service.finished(service.create(kind="vary_details", latent_id=latent_id)["id"])
+        assert varied["state"] == "succeeded", varied["error"]
+        assert service.http.get(f"/v1/images/{varied['images'][0]['id']}").status_code == 200
+        stop(command)
+    assert list(tmp_path.rglob("*.db")) == list(tmp_path.rglob("*.png")) == []

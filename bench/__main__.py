@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bench import readme
-from bench.engine import engine, handoff, png
+from bench.engine import engine, forward, handoff, png
 from bench.service import acks, api, durability, service, streams
 
 if __name__ == "__main__":
     handoff.main()
     png.main()
+    forward.main()
     engine.main()
     service.main()
     api.main()

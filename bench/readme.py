@@ -15,6 +15,7 @@ BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 TITLES = {
     "service": "One picture, idle",
     "monolith": "Against a replica around diffusers' pipeline",
+    "forward": "The networks, against diffusers' modules",
     "engine": "A step that sixteen requests share",
     "handoff": "Hand-offs",
     "png": "Pictures as PNG files",

@@ -28,7 +28,12 @@ def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]
             str(free_port()),
         ],
         cwd=ROOT,
-        env=environ | {"PYTHONPATH": str(ROOT)},
+        env=environ
+        | {
+            "PYTHONPATH": str(ROOT),
+            # Ray would begin with a process for each logical CPU; the deployments use none of them.
+            "RAY_prestart_worker_first_driver": "0",
+        },
         capture_output=True,
         text=True,
         timeout=880,

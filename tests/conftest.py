@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 # imported.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Ray runs its processes at nice 15; the tests beside them would leave them hardly any CPU time.
+os.environ.setdefault("RAY_worker_niceness", "0")
+
 # The first draw builds tables of all of Unicode, and test machines are busy: no timing here.
 settings.register_profile(
     "busy", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]

@@ -14,6 +14,8 @@ _OWN = (
     "tests/ray/test_proxies.py::TestHAProxy",
     "tests/serve/cli/test_demo.py",
 )
+_LONG = ("tests/install/", "tests/wire/bot/")
+"""Modules that take long; at the end, one of them would keep the other process without work."""
 
 
 class Sharing(LoadScopeScheduling):
@@ -35,5 +37,12 @@ def group(nodeid: str) -> str:
 
 def put_in_order(items: list[pytest.Item]) -> None:
     """Begin with the groups that take longest; the others run beside them."""
-    ranks = {SHARED_CLUSTER: 0, OWN_CLUSTERS: 1}
-    items.sort(key=lambda item: ranks.get(group(item.nodeid), len(ranks)))
+    items.sort(key=lambda item: _rank(item.nodeid))
+
+
+def _rank(nodeid: str) -> int:
+    if group(nodeid) == SHARED_CLUSTER:
+        return 0
+    if group(nodeid) == OWN_CLUSTERS:
+        return 1
+    return 2 if nodeid.startswith(_LONG) else 3

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from ray import serve as ray_serve
 
+from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.families.spec import Family
 from serve.autoscaling.demand import arriving_key, open_work_key
 from serve.autoscaling.policy import RATE_WINDOWS_S
@@ -47,15 +51,27 @@ def served(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Served]:
     family: Family = request.param
-    own_data = Settings(
+    own_folder = tmp_path_factory.mktemp(family.name)
+    own_files = Settings(
         **settings.model_dump(include=settings.model_fields_set - {"data_dir"}),
-        data_dir=tmp_path_factory.mktemp(family.name),
+        data_dir=own_folder / "data",
+        model=str(model_for_any_stages(own_folder / "model")),
     )
-    running = cluster.serve(own_data, family, stage_class)
+    running = cluster.serve(own_files, family, stage_class)
     with httpx.Client(base_url=running.url, timeout=HANG_S) as http:
         service = ServiceClient(http)
         service.wait_until_ready()
         yield Served(family, service, running, service.finished(service.create(**JOB)["id"]))
+
+
+def model_for_any_stages(folder: Path) -> Path:
+    """Copy the demo model without its max_rows, which name stages that a family may lack."""
+    shutil.copytree(DEMO_MODEL_DIR, folder)
+    about = folder / "cascade.json"
+    stated = json.loads(about.read_text(encoding="utf-8"))
+    del stated["max_rows"]
+    about.write_text(json.dumps(stated), encoding="utf-8")
+    return folder
 
 
 def stages_in_order(service: ServiceClient, job: dict[str, Any]) -> list[str]:

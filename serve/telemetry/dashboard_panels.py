@@ -182,7 +182,8 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Service time",
             "s",
             _spread(m.STAGE_SERVICE, "stage", "{{stage}}"),
-            "On the model, per image. If high with a normal step time, clients ask for more steps.",
+            "On the model, per image. If high with a normal step time, clients ask for more steps, "
+            "or pictures of other sizes share the replica.",
         ),
         Panel(
             "Step time",

@@ -93,7 +93,7 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._arrivals = self._turns = self._row_steps = 0
         self._finished = self._failed = self._cancelled = 0
         self._seconds_per_step = self._busy_s = 0.0
-        self._knee_rows = 1
+        self._knee_rows = 0
 
     def start(self) -> None:
         """Start the thread, warm the stage up on it and return when it is ready; call it once.

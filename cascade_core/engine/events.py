@@ -51,7 +51,7 @@ class EngineStats:
         rows_running, rows_waiting: now.
         steps_done: forward passes; ``row_steps_done`` counts each of their rows.
         seconds_per_step: moving average over the last ten or so; 0 before the first.
-        knee_rows: up to how many rows it paid to share a step, at the start.
+        knee_rows: up to how many rows it paid to share a step, at the start; 0 if not measured.
         finished, failed, cancelled: tasks by their end.
         stage_s: seconds spent inside the stage.
         own_s: seconds the engine's own work and the callbacks took in between.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from math import inf
 from typing import Final, TypeVar
 
 from cascade_core.engine.stage_guard import StageGuard
@@ -26,7 +27,7 @@ _REPEATS: Final = 3
 def measure_knee(
     guard: StageGuard, stage: Stage[TaskT, RowT, ResultT], task: TaskT, max_rows: int
 ) -> int:
-    """Time steps of 1, 2, 4 and so on rows; logs the times and returns their knee.
+    """Time steps of 1, 2, 4 and so on rows, then of ``max_rows``; returns and logs the knee.
 
     The engine only reports it: pictures depend on their batches by rounding, so batches must not
     depend on a noisy start.
@@ -37,38 +38,49 @@ def measure_knee(
         task: of every row; of one or more steps.
         max_rows: no step has more rows; there are fewer if the time is over before, or the memory.
 
+    Returns:
+        As :func:`find_knee`.
+
     Raises:
         CascadeError: the stage fails.
     """
     step_s: dict[int, float] = {}
-    rows = 1
-    while rows <= max_rows and guard.total_s < BUDGET_S:
+    for rows in _row_counts(max_rows):
+        if guard.total_s >= BUDGET_S:
+            break
         try:
             step_s[rows] = min(_step_s(guard, stage, task, rows) for _ in range(_REPEATS))
         except OutOfMemory:
+            step_s[rows] = inf
             break
-        rows *= 2
-    knee = find_knee(step_s)
+    knee = find_knee(step_s, max_rows)
     shown = ", ".join(f"{rows}: {seconds * 1e3:.1f}" for rows, seconds in step_s.items())
+    pays = f"up to {knee} of {max_rows}" if knee else "not measured to its end"
     logger.info(
-        "stage %s: milliseconds of a step, by its images: %s; sharing pays up to %d of %d",
-        *(stage.name, shown or "not measured", knee, max_rows),
+        "stage %s: milliseconds of a step, by its images (inf: no memory): %s; sharing pays: %s",
+        *(stage.name, shown or "none measured", pays),
     )
     return knee
 
 
-def find_knee(step_s: Mapping[int, float]) -> int:
-    """Return the rows up to which sharing a step pays; 1 if no step was timed.
+def find_knee(step_s: Mapping[int, float], max_rows: int) -> int:
+    """Return the rows up to which sharing a step pays; 0 if the times end before that shows.
 
     Args:
-        step_s: seconds of a step by its rows.
+        step_s: seconds of a step by its rows; infinite if they do not fit into the memory.
+        max_rows: where more rows need not be timed, although they may pay.
     """
     knee = 1
     for rows in sorted(step_s)[1:]:
         if step_s[rows] / rows > (1 - LEAST_GAIN) * step_s[knee] / knee:
-            break
+            return knee
         knee = rows
-    return knee
+    return knee if knee == max_rows else 0
+
+
+def _row_counts(max_rows: int) -> list[int]:
+    powers = [2**exponent for exponent in range(max_rows.bit_length())]
+    return [*(rows for rows in powers if rows < max_rows), max_rows]
 
 
 def _step_s(guard: StageGuard, stage: Stage[TaskT, RowT, ResultT], task: TaskT, rows: int) -> float:

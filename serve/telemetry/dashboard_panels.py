@@ -194,10 +194,11 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Images worth one step",
             "short",
-            ((_gauge("avg", m.STAGE_KNEE_ROWS, "stage"), "{{stage}}"),),
+            ((_gauge("max", m.STAGE_KNEE_ROWS, "stage"), "{{stage}}"),),
             "Measured when a replica starts, with small images: with more of them in a step, the "
-            "time per image fell by less than 5%. If below CASCADE_MAX_ROWS or the model's number, "
-            "lower that.",
+            "time per image fell by less than 5%. The highest of the replicas; 0: images never "
+            "share a step, or the start was too slow to measure. If above 0 and below "
+            "CASCADE_MAX_ROWS or the model's number, lower that number to it.",
         ),
         Panel(
             "Time in the replica",

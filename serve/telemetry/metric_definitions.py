@@ -86,7 +86,8 @@ STAGE_STEP = Metric(
 STAGE_KNEE_ROWS = Metric(
     name="cascade_stage_knee_rows",
     kind="gauge",
-    help="Images up to which it paid to share a step, measured at the start with small ones.",
+    help="Images up to which it paid to share a step, measured at the start with small ones; 0 if "
+    "that was not measured.",
     labels=("stage",),
 )
 STAGE_BUSY = Metric(

@@ -42,6 +42,7 @@ class ToyStage:
     frees: int = 0
     threads: set[int] = field(default_factory=set)
     warm_up_task: Task | None = None
+    on_warm_up: Callable[[], None] = lambda: None
     on_admit: Callable[[Task], None] = lambda task: None
     on_step: Callable[[Sequence[ToyRow]], None] = lambda rows: None
     on_result: Callable[[ToyRow], None] = lambda row: None
@@ -70,6 +71,7 @@ class ToyStage:
 
     def warm_up(self) -> Task | None:
         self.threads.add(threading.get_ident())
+        self.on_warm_up()
         return self.warm_up_task
 
     def free_memory(self) -> None:

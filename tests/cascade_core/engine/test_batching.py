@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_core.engine.batching import BucketTurns, preview_steps
+from cascade_core.engine.batching import MAX_RATIO, BucketTurns, preview_steps
 
 SMALL, LARGE = (16, 6, 6), (16, 24, 24)
 
@@ -70,21 +70,48 @@ def test_a_bucket_that_was_empty_gets_no_more_than_its_share_when_rows_come() ->
     assert steps == {SMALL: 31, LARGE: 2}
 
 
-buckets = st.tuples(st.integers(1, 4), st.integers(1, 12))
+def test_a_small_step_counts_as_a_sixteenth_of_the_largest_that_waits() -> None:
+    rows = [Seat(LARGE, 0), *(Seat((side,), side) for side in (1, 2, 3))]
+    steps = Counter(chosen[0].bucket for chosen in run(BucketTurns(), rows, 490))
+
+    assert steps == {LARGE: 10, (1,): 160, (2,): 160, (3,): 160}
 
 
-@given(buckets, st.lists(buckets, min_size=1, max_size=6, unique=True), st.integers(1, 200))
-def test_no_row_waits_longer_than_the_bound_although_rows_of_other_buckets_keep_coming(
-    own: tuple[int, ...], others: list[tuple[int, ...]], earlier_steps: int
+def test_small_rows_owe_nothing_for_a_large_one_that_has_left() -> None:
+    turns, small, large = BucketTurns(), [Seat((1,), 0), Seat((2,), 1)], Seat(LARGE, 2)
+    run(turns, [*small, large], 3)
+    steps = Counter(chosen[0].bucket for chosen in run(turns, small, 30))
+
+    assert steps == {(1,): 20, (2,): 10}
+
+
+buckets = st.tuples(st.integers(1, 4), st.integers(1, 400))
+
+
+@given(
+    buckets,
+    st.lists(buckets, min_size=1, max_size=6, unique=True),
+    st.lists(st.sets(st.integers(0, 5), max_size=5), min_size=1, max_size=30),
+    st.integers(1, 200),
+)
+def test_no_row_waits_longer_than_the_bound_although_rows_of_other_buckets_come_and_go(
+    own: tuple[int, ...],
+    others: list[tuple[int, ...]],
+    away: list[set[int]],
+    earlier_steps: int,
 ) -> None:
     turns, waiting = BucketTurns(), Seat(own, 0)
     others = [bucket for bucket in others if bucket != own]
-    bound = {bucket: prod(own) // prod(bucket) + 1 for bucket in others}
+    ratio = {bucket: prod(own) // prod(bucket) for bucket in others}
+    bound = {bucket: min(max(ratio[bucket], 1), MAX_RATIO) + 1 for bucket in others}
     since = Counter[tuple[int, ...]]()
     rows = [waiting]
     for turn in range(1, earlier_steps + sum(bound.values()) + 2):
-        # A one-step row of each other bucket joins before every step, and leaves after its turn.
+        # A one-step row of each other bucket joins before every step, and leaves after its turn;
+        # rows of some buckets are cancelled before it.
+        gone = {bucket for i, bucket in enumerate(others) if i in away[turn % len(away)]}
         rows += [Seat(bucket, turn * 100 + i, turn - 1) for i, bucket in enumerate(others)]
+        rows = [row for row in rows if row.bucket not in gone]
         chosen = turns.next_rows(rows)
         for row in chosen:
             row.last_turn = turn

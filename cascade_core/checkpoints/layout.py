@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
-from cascade_core.errors import ModelUnavailable
+from cascade_core.errors import CascadeError, ModelUnavailable
 
 Size = Literal["full", "lite"]
 Variant = Literal["", "bf16"]
@@ -140,11 +141,30 @@ def read_json(path: Path) -> dict[str, Any]:
         body = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ModelUnavailable(f"{path} cannot be read: {error.strerror}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # the second: lists in lists without end
         raise ModelUnavailable(f"{path} is not valid JSON: {error}") from error
     if not isinstance(body, dict):
         raise ModelUnavailable(f"{path} must hold a JSON object")
     return body
+
+
+@contextmanager
+def as_unavailable(path: Path) -> Iterator[None]:
+    """Turn whatever a file's content makes Python and the libraries raise into one sentence.
+
+    Raises:
+        ModelUnavailable: names the file or folder, and the reason.
+    """
+    try:
+        yield
+    except CascadeError:
+        raise
+    except Exception as error:  # files are foreign, and the libraries raise plain Exceptions
+        said = str(error).strip().partition("\n")[0]
+        what = type(error).__name__
+        # The others say all in their text; that of a KeyError is the key alone.
+        reason = f"{what} {said}".rstrip() if isinstance(error, KeyError) or not said else said
+        raise ModelUnavailable(f"{path} cannot be loaded: {reason}") from error
 
 
 def _existing(path: Path) -> Path:

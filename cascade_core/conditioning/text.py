@@ -10,6 +10,7 @@ import torch
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import load_text_config, load_text_encoder
 from cascade_core.conditioning.tokenizer import ClipTokenizer
+from cascade_core.errors import ModelUnavailable
 from cascade_core.models.clip import ClipTextModel
 from cascade_core.request import GenerationRequest
 
@@ -37,7 +38,14 @@ class TextEncoder:
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        tokenizer = ClipTokenizer.load(checkpoint.component("tokenizer"))
+        folder = checkpoint.component("tokenizer")
+        tokenizer = ClipTokenizer.load(folder)
+        known = load_text_config(checkpoint).vocab_size
+        if tokenizer.ids > known:
+            raise ModelUnavailable(
+                f"{folder} has {tokenizer.ids} tokens and the text encoder knows {known}: "
+                "they are not of one model"
+            )
         return cls(tokenizer, load_text_encoder(checkpoint, device, dtype))
 
     @property

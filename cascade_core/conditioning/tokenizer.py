@@ -5,20 +5,25 @@ Source of the rules: CLIPTokenizer, transformers 5.23.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
 
-from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers, processors
+from tokenizers import AddedToken, Regex, Tokenizer, normalizers, pre_tokenizers, processors
 from tokenizers.models import BPE
 
-from cascade_core.checkpoints.layout import read_json
+from cascade_core.checkpoints.layout import as_unavailable, read_json
 from cascade_core.errors import ModelUnavailable
 
 _BEGIN, _END = "<|startoftext|>", "<|endoftext|>"
 _WORDS: Final = (
     r"<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 )
+
+
+_FEWEST_TOKENS: Final = 2  # begin and end
+_NO_LENGTH: Final = 10**30  # what transformers saves for it
 
 
 class Tokens(NamedTuple):
@@ -55,18 +60,14 @@ class ClipTokenizer:
             ModelUnavailable: a file is missing or wrong.
         """
         config = read_json(folder / "tokenizer_config.json")
-        path = folder / "tokenizer.json"
-        try:
-            whole = path.is_file()
-            tokenizer = Tokenizer.from_file(str(path)) if whole else _build(folder)
-            # A tokenizer saved without a length claims 10**30.
-            max_tokens = int(config.get("model_max_length", 10**30))
-        except ModelUnavailable:
-            raise
-        except Exception as error:  # the library raises plain Exceptions
-            reason = str(error).strip().partition("\n")[0]
-            raise ModelUnavailable(f"{folder} cannot be loaded: {reason}") from error
-        return cls(tokenizer, _text_of(config, "pad_token"), max_tokens)
+        with as_unavailable(folder):
+            tokenizer = _build(*_read_vocabulary(folder))
+            return cls(tokenizer, _text_of(config, "pad_token"), _read_length(config))
+
+    @property
+    def ids(self) -> int:
+        """How many ids there are; the highest that a text can have is one less."""
+        return 1 + max(self._tokenizer.get_vocab().values())
 
     def encode(self, text: str, max_tokens: int) -> Tokens:
         """Return exactly ``max_tokens`` tokens: cut off before the end token, or filled up."""
@@ -81,14 +82,38 @@ class ClipTokenizer:
         return len(self._tokenizer.encode(text).ids)
 
 
-def _build(folder: Path) -> Tokenizer:
-    model = BPE.from_file(
-        str(folder / "vocab.json"),
-        str(folder / "merges.txt"),
+def _read_vocabulary(folder: Path) -> tuple[BPE, list[Mapping[str, Any]]]:
+    """Return the model of either kind of file, and the added tokens in the order of their ids.
+
+    As in transformers nothing else of ``tokenizer.json`` counts: it could drop merges at random.
+    """
+    path = folder / "tokenizer.json"
+    added: list[Mapping[str, Any]] = []
+    if path.is_file():
+        body = read_json(path)
+        vocabulary = body["model"]["vocab"]
+        merges = [_pair(merge) for merge in body["model"]["merges"]]
+        added = sorted(body.get("added_tokens", []), key=itemgetter("id"))
+    else:
+        vocabulary, merges = BPE.read_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
+    model = BPE(
+        vocabulary,
+        merges,
         unk_token=_END,
         continuing_subword_prefix="",
         end_of_word_suffix="</w>",
     )
+    if model.token_to_id(_END) is None:  # it stands for what is unknown too
+        raise ValueError(f"the vocabulary lacks {_END}")
+    return model, added
+
+
+def _pair(merge: str | Sequence[str]) -> tuple[str, str]:
+    first, second = merge.split(" ") if isinstance(merge, str) else merge
+    return first, second
+
+
+def _build(model: BPE, added: Sequence[Mapping[str, Any]]) -> Tokenizer:
     tokenizer = Tokenizer(model)
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
@@ -97,6 +122,8 @@ def _build(folder: Path) -> Tokenizer:
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [words, pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
+    for token in added:
+        _add(tokenizer, token)
     tokenizer.add_special_tokens([_BEGIN, _END])
     vocabulary = tokenizer.get_vocab()
     tokenizer.post_processor = processors.RobertaProcessing(
@@ -106,6 +133,22 @@ def _build(folder: Path) -> Tokenizer:
         add_prefix_space=False,
     )
     return tokenizer
+
+
+def _add(tokenizer: Tokenizer, saved: Mapping[str, Any]) -> None:
+    content, flags = saved["content"], {key: saved[key] for key in saved if key != "id"}
+    add = tokenizer.add_special_tokens if flags["special"] else tokenizer.add_tokens
+    add([AddedToken(**flags)])
+    if tokenizer.token_to_id(content) != saved["id"]:
+        raise ValueError(f"the added token {content!r} cannot have the id {saved['id']}")
+
+
+def _read_length(config: Mapping[str, Any]) -> int:
+    given = config.get("model_max_length")
+    length = _NO_LENGTH if given is None else int(given)
+    if length < _FEWEST_TOKENS:
+        raise ValueError(f"model_max_length must be {_FEWEST_TOKENS} or more, got {length}")
+    return length
 
 
 def _text_of(config: Mapping[str, Any], name: str) -> str:

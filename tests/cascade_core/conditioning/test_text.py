@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +15,7 @@ from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSou
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning import text as text_module
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
+from cascade_core.errors import ModelUnavailable
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
@@ -133,3 +137,15 @@ def test_a_whole_picture_leaves_the_kept_embeddings_as_they_are(checkpoint: Chec
     pipeline.run(replace(request(*texts), guidance_scale=2.0, steps=2, decoder_steps=2))
     after = [part for text in texts for part in encoder.encode(text)]
     assert all(torch.equal(*pair) for pair in zip(before, after, strict=True))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_text_model_is_refused(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(checkpoint.component("tokenizer"), tmp_path / "tokenizer")
+    body = json.loads((folder / "tokenizer.json").read_text())
+    body["model"]["vocab"]["other</w>"] = len(body["model"]["vocab"])
+    (folder / "tokenizer.json").write_text(json.dumps(body))
+    other = replace(checkpoint, components=checkpoint.components | {"tokenizer": folder})
+    with pytest.raises(ModelUnavailable, match="has 849 tokens and the text encoder knows 848"):
+        TextEncoder.load(other, *Placement("cpu", "float32").resolve())

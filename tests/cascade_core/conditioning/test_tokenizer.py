@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,20 @@ def test_the_length_and_the_padding_come_from_the_configuration(
         ("tokenizer.json", "{"),
         ("tokenizer_config.json", '{"pad_token": "<|nothing|>"}'),
         ("tokenizer_config.json", '{"model_max_length": "many"}'),
+        ("tokenizer_config.json", '{"model_max_length": 1e999}'),
+        ("tokenizer_config.json", '{"model_max_length": 1}'),
+        ("tokenizer_config.json", '{"model_max_length": -1}'),
+        ("tokenizer_config.json", '{"pad_token": {}}'),
+        ("tokenizer_config.json", '{"pad_token": "\\ud800"}'),
         ("tokenizer_config.json", "[]"),
+        ("tokenizer.json", "{}"),
+        ("tokenizer.json", "[" * 100_000),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0}, "merges": []}}'),
+        ("tokenizer.json", '{"model": {"vocab": [], "merges": []}}'),
+        ("tokenizer.json", '{"model": {"vocab": {"a": -1}, "merges": []}}'),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0}, "merges": ["a b c"]}}'),
+        ("tokenizer.json", '{"model": {"vocab": {"a": 0}, "merges": [["a", "b"]]}}'),
+        ("tokenizer.json", '{"model": {"vocab": {}, "merges": []}, "added_tokens": [5]}'),
     ],
 )
 def test_a_file_that_is_wrong_is_one_sentence(
@@ -101,6 +115,55 @@ def test_a_file_that_is_wrong_is_one_sentence(
     with pytest.raises(ModelUnavailable) as caught:
         ClipTokenizer.load(tmp_path)
     assert "\n" not in caught.value.message
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Path:
+    """A copy of the demo model's tokenizer that a test may change."""
+    copied: Path = shutil.copytree(DEMO, tmp_path / "demo")
+    return copied
+
+
+def change(path: Path, **values: Any) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def test_nothing_but_vocabulary_merges_and_added_tokens_is_read_of_one_file(demo: Path) -> None:
+    path = demo / "tokenizer.json"
+    model = json.loads(path.read_text())["model"] | {"dropout": 0.5, "end_of_word_suffix": ""}
+    change(path, model=model, normalizer=None, pre_tokenizer=None, post_processor=None)
+    changed, text = ClipTokenizer.load(demo), "A  RED\tcircle, and a small blue square's shadow"
+    assert all(changed.encode(text, 40) == OURS.encode(text, 40) for _ in range(20))
+    check_equal(changed, CLIPTokenizer.from_pretrained(demo, local_files_only=True), text, 40)
+
+
+def test_merges_may_be_texts(demo: Path) -> None:
+    path = demo / "tokenizer.json"
+    model = json.loads(path.read_text())["model"]
+    change(path, model=model | {"merges": [" ".join(pair) for pair in model["merges"]]})
+    text = "a small red circle"
+    assert ClipTokenizer.load(demo).encode(text, 40) == OURS.encode(text, 40)
+
+
+def test_added_tokens_keep_their_ids(demo: Path) -> None:
+    path = demo / "tokenizer.json"
+    added = json.loads(path.read_text())["added_tokens"]
+    new = added[0] | {"id": OURS.ids, "content": "<|style|>"}
+    change(path, added_tokens=[new, *added])
+    changed = ClipTokenizer.load(demo)
+    assert changed.ids == OURS.ids + 1
+    text = "a red <|style|> circle"
+    assert OURS.ids in changed.encode(text, 40).ids
+    check_equal(changed, CLIPTokenizer.from_pretrained(demo, local_files_only=True), text, 40)
+    change(path, added_tokens=[new | {"id": OURS.ids + 7}, *added])
+    with pytest.raises(ModelUnavailable, match=r"<\|style\|>' cannot have the id"):
+        ClipTokenizer.load(demo)
+
+
+@pytest.mark.parametrize("config", [{}, {"model_max_length": None}])
+def test_a_tokenizer_may_state_no_length(config: dict[str, None], demo: Path) -> None:
+    (demo / "tokenizer_config.json").write_text(json.dumps(config))
+    assert ClipTokenizer.load(demo).max_tokens > 10**9
 
 
 def test_a_missing_vocabulary_is_one_sentence(tmp_path: Path) -> None:

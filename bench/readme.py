@@ -33,8 +33,15 @@ TITLES = {
     "gpu": "On one GPU, against diffusers' pipelines",
     "real_size": "The published sizes on a CPU",
 }
-COMMANDS = {"gpu": "python -m bench.gpu", "real_size": "python -m bench.real_size"}
-"""Of results that need a GPU or much memory, so that they may not be there yet."""
+COMMANDS = {
+    "forward": "python -m bench.engine.forward",
+    "png": "python -m bench.engine.png",
+    "gpu": "python -m bench.gpu",
+    "real_size": "python -m bench.real_size",
+}
+"""Of results that may not be there yet."""
+OWN_NETWORKS_SINCE = "2026-11-29T13:03:22+00:00"
+"""Before, the networks were those of diffusers."""
 BURSTY = {
     "bursty": "bursty load",
     "GenTD26, 25-28 Nov 2024, 24x": "days of a public trace that the policy was not tuned on",
@@ -58,7 +65,8 @@ def performance_section() -> str:
         "Demo model; under load, random weights in as many blocks as the published ones. Tables, "
         "spread, dates and what was not measured: [bench/](bench/README.md)."
     )
-    return "\n".join(lines) + f"\n\n{where} *{_machine(_result('service'))}.*"
+    parts = [where, _age(), f"*{_machine(_result('service'))}.*"]
+    return "\n".join(lines) + "\n\n" + " ".join(part for part in parts if part)
 
 
 def _latencies() -> list[Row]:
@@ -179,9 +187,8 @@ def _on_trace(policies: Any, said: str) -> Row:
 
 def page() -> str:
     """Return bench/README.md: every result's table, and the machine that it was taken on."""
-    parts = [PREAMBLE]
-    # Those run apart are shown from their first run on.
-    there = [name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()]
+    parts = [f"{PREAMBLE}\n\n{_age()}".rstrip()]
+    there = _there()
     missing = [f"*{TITLES[name]}* (`{COMMANDS[name]}`)" for name in COMMANDS.keys() - there]
     if missing:
         parts.append(f"Not measured yet: {'; '.join(sorted(missing))}.")
@@ -199,14 +206,34 @@ def update() -> None:
     PAGE.write_text(page())
 
 
+def _there() -> list[str]:
+    # Those run apart are shown from their first run on.
+    return [name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()]
+
+
+def _age() -> str:
+    """Return a sentence on the results of diffusers' networks; empty without any."""
+    older = [_is_older(_result(name)) for name in _there()]
+    if not any(older):
+        return ""
+    who = "All figures" if all(older) else "Some figures, marked below their tables,"
+    return f"{who} were taken before the networks were this project's own."
+
+
+def _is_older(result: Any) -> bool:
+    taken_at: str = result["machine"]["taken_at"]
+    return taken_at < OWN_NETWORKS_SINCE
+
+
 def _result(name: str) -> Any:
     return json.loads((RESULTS_DIR / f"{name}.json").read_text())
 
 
 def _taken(result: Any) -> str:
     machine = result["machine"]
+    networks = ", before the networks were this project's own" if _is_older(result) else ""
     return (
-        f"*{machine['taken_at'][:10]}, {_machine(result)}, "
+        f"*{machine['taken_at'][:10]}{networks}, {_machine(result)}, "
         f"load average {machine['load_average_before'][0]} before the run.*"
     )
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
 from typing import Self
 
 import torch
@@ -25,12 +24,11 @@ from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
-    STEP_TABLES,
     CosineSchedule,
     SamplerRow,
+    StepTables,
     advance,
     is_guided,
-    make_step_table,
 )
 from cascade_core.stages.base import StageDefaults
 from cascade_core.stages.previews import Previewer, load_stage_b_previewer
@@ -91,7 +89,7 @@ class StageB(StageDefaults):
         self._geometry = checkpoint.geometry
         self._model = model_ref(checkpoint)
         self._unet = unet
-        self._step_table = lru_cache(STEP_TABLES)(partial(make_step_table, unet, schedule))
+        self._step_tables = StepTables(unet, schedule)
         self._previewer = previewer
         self._device: torch.device = unet.device
         self._dtype: torch.dtype = unet.dtype
@@ -141,7 +139,7 @@ class StageB(StageDefaults):
             uncond = self._unet.hold(hw, pooled=negative_pooled, effnet=nothing)
         return StageBRow(
             latents_bchw=noise.draw().to(self._device),
-            table=self._step_table(request.decoder_steps),
+            table=self._step_tables.of(request.decoder_steps),
             noise=noise,
             cond=self._unet.hold(hw, pooled=pooled, effnet=effnet),
             uncond=uncond,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from typing import Self
 
 import torch
@@ -26,12 +26,11 @@ from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
-    STEP_TABLES,
     CosineSchedule,
     SamplerRow,
+    StepTables,
     advance,
     is_guided,
-    make_step_table,
 )
 from cascade_core.stages.base import DrawOutput, Warnings
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
@@ -72,7 +71,7 @@ class StageC:
         self._model = model_ref(checkpoint)
         self._unet = unet
         self._text = text
-        self._step_table = lru_cache(STEP_TABLES)(partial(make_step_table, unet, schedule))
+        self._step_tables = StepTables(unet, schedule)
         self._previewer = previewer
         self._device: torch.device = unet.device
         self._dtype: torch.dtype = unet.dtype
@@ -139,7 +138,7 @@ class StageC:
         noise = NoiseStream(task.seed, (1, self._unet.config.in_channels, *hw), self._dtype)
         return StageCRow(
             latents_bchw=noise.draw().to(self._device),
-            table=self._step_table(task.steps),
+            table=self._step_tables.of(task.steps),
             noise=noise,
             cond=self._hold(hw, text, pooled),
             uncond=self._hold(hw, negative_text, negative_pooled)

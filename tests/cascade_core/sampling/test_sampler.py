@@ -11,6 +11,7 @@ from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
     CosineSchedule,
     SamplerRow,
+    StepTables,
     advance,
     is_guided,
     make_step_table,
@@ -120,6 +121,24 @@ def test_a_failing_step_leaves_every_row_as_it_was_and_can_be_repeated() -> None
 def test_times_fall_evenly_from_one() -> None:
     table = make_step_table(FakeUnet(), CosineSchedule(), 4)
     assert table.times_st[:, 0].tolist() == [1.0, 0.75, 0.5, 0.25]
+
+
+def test_step_tables_used_last_are_kept_up_to_a_limit_of_bytes() -> None:
+    a_step = make_step_table(FakeUnet(), CosineSchedule(), 1).nbytes
+    tables = StepTables(FakeUnet(), CosineSchedule(), limit_bytes=10 * a_step)
+    four, five = tables.of(4), tables.of(5)
+
+    assert (tables.of(5), tables.of(4)) == (five, four)
+    tables.of(6)  # leaves room for four steps, the table used last
+    assert tables.of(4) is four
+    assert tables.of(5) is not five
+
+
+def test_a_step_table_beyond_the_limit_is_not_kept() -> None:
+    tables = StepTables(FakeUnet(), CosineSchedule(), limit_bytes=1)
+
+    assert tables.of(3) is not tables.of(3)
+    assert tables.of(3).factors.shape == (3, 5)
 
 
 def test_only_a_scale_above_one_guides() -> None:

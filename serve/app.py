@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ray import serve as ray_serve
 from ray.serve import Application
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import SettingsInvalid
 from cascade_core.families.spec import Family, StageSpec
 from serve.gateway.deployment import Gateway
@@ -148,11 +148,9 @@ def build_with(
     # A hub's weights are downloaded by the replicas; a folder must be complete now.
     checkpoint = open_checkpoint(source, components=() if source.is_hub else family.components)
     load_checkers(settings, checkpoint, family)
-    max_rows = family.max_rows("cuda" if _has_gpu(settings) else "cpu", checkpoint.max_rows)
+    most_rows = _most_rows(settings, family, checkpoint)
     stages = {
-        stage.name: _stage(
-            stage, stage_class, family, args, settings, settings.max_rows or max_rows[stage.name]
-        )
+        stage.name: _stage(stage, stage_class, family, args, settings, most_rows[stage.name])
         for stage in family.stages
     }
     # Room for short requests beside all streams that may be open.
@@ -191,6 +189,18 @@ def _stage(
     share = [size.num_gpus] if shares_memory else []
     deployment = ray_serve.deployment(stage_class, name=stage.deployment, **options)
     return deployment.bind(family, stage.name, settings, *share)
+
+
+def _most_rows(settings: Settings, family: Family, checkpoint: Checkpoint) -> dict[str, int]:
+    """Return how many images may share a step of each stage, on the device that takes the most.
+
+    A device that is found automatically is known to the replicas alone: their nodes may come later.
+    """
+    if settings.max_rows:
+        return dict.fromkeys(family.names, settings.max_rows)
+    devices = ("cpu", "cuda") if settings.device == "auto" else (settings.device,)
+    rows = [family.max_rows(device, checkpoint.max_rows) for device in devices]
+    return {name: max(of_device[name] for of_device in rows) for name in family.names}
 
 
 def _has_gpu(settings: Settings) -> bool:

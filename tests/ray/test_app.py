@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,6 +11,7 @@ from pydantic import ValidationError
 from ray.serve import Application
 from ray.serve._private.build_app import build_app
 
+from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build, build_with
@@ -66,6 +69,26 @@ def test_a_replica_takes_twice_as_many_images_as_share_a_step(
     assert [found[stage.deployment].max_ongoing_requests for stage in STABLE_CASCADE.stages] == (
         expected
     )
+
+
+@pytest.mark.parametrize("gpus", [0.0, 1.0])
+def test_with_an_automatic_device_a_replica_takes_enough_images_for_each_device(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, gpus: float
+) -> None:
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"GPU": gpus})
+    stated = {"cpu": {"c": 9}, "cuda": {"c": 2, "b": 16}}
+    monkeypatch.setattr("serve.app.open_checkpoint", _opened_with(max_rows=stated))
+    automatic = settings.model_copy(update={"device": "auto"})
+    found = options(build_with(automatic, AppArgs(), STABLE_CASCADE))
+    ongoing = [found[name].max_ongoing_requests for name in ("StageC", "StageB", "StageA")]
+    assert ongoing == [18, 32, 8]
+
+
+def _opened_with(**changes: Any) -> Callable[..., Checkpoint]:
+    def opened(*args: Any, **kwargs: Any) -> Checkpoint:
+        return replace(open_checkpoint(*args, **kwargs), **changes)
+
+    return opened
 
 
 def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) -> None:

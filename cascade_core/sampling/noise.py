@@ -1,8 +1,8 @@
 """The random numbers of one row: drawn on the CPU, in diffusers' order, from its own seed.
 
-A picture then depends on its request alone, not on its neighbours in a batch, the replica or the
-device. Source: DDPMWuerstchenScheduler.step and prepare_latents, diffusers 0.42.1: one draw for the
-initial latent, then one per step, the last one included although it is not used.
+They depend on the request and the model's dtype alone, not on neighbours in a batch, the replica or
+the device. Source: DDPMWuerstchenScheduler.step and prepare_latents, diffusers 0.42.1: one draw for
+the initial latent, then one per step, the last one included although it is not used.
 """
 
 from __future__ import annotations

@@ -221,9 +221,10 @@ def _like(stock: Any, build: Callable[[Any], Network]) -> Network:
     with torch.device("meta"):
         network = build(stock.config).to(stock.dtype).eval().requires_grad_(False)
     network.to_empty(device=stock.device)
-    missing, unknown = network.fill(stock.state_dict().items())
+    missing, unknown = network.compare(stock.state_dict())
     if missing or unknown:
         raise ValueError(f"our network lacks {sorted(missing)} and does not know {sorted(unknown)}")
+    network.fill(stock.state_dict().items())
     return network
 
 

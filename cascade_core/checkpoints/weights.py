@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.layout import read_json
+from cascade_core.checkpoints.layout import as_unavailable, read_json
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.handoff import ModelRef
 from cascade_core.models.clip import ClipTextConfig, ClipTextModel
@@ -26,6 +26,9 @@ ModelT = TypeVar("ModelT", bound=Network)
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 WEIGHTS_PER_OPENING: Final = 32
+"""What was read stays mapped while its file is open; all of it would double the memory. This many
+of the published U-Nets' weights are a small part of a file, and each opening reads its list anew.
+"""
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
 _UNET_CLASS = "StableCascadeUNet"
 _VQGAN_CLASS = "PaellaVQModel"
@@ -127,7 +130,7 @@ def load_text_config(checkpoint: Checkpoint) -> ClipTextConfig:
     """
     folder = checkpoint.component("text_encoder")
     config = read_json(folder / "config.json")
-    with _as_unavailable(folder):
+    with as_unavailable(folder):
         return ClipTextConfig.read(config)
 
 
@@ -139,7 +142,7 @@ def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
         component: ``prior_scheduler`` or ``decoder_scheduler``.
 
     Raises:
-        ModelUnavailable: the model was trained for another kind of scheduler.
+        ModelUnavailable: the model was trained for another kind of scheduler, or values are wrong.
     """
     if component not in checkpoint.components:
         return CosineSchedule()
@@ -147,7 +150,11 @@ def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
     config = read_json(path)
     if config.get("_class_name", _SCHEDULER_CLASS) != _SCHEDULER_CLASS:
         raise ModelUnavailable(f"{path} must be a {_SCHEDULER_CLASS}: no other one is supported")
-    return CosineSchedule(float(config.get("s", 0.008)), float(config.get("scaler", 1.0)))
+    with as_unavailable(path):
+        schedule = CosineSchedule(float(config.get("s", 0.008)), float(config.get("scaler", 1.0)))
+        if not (0 <= schedule.s < inf and 0 < schedule.scaler < inf):
+            raise ValueError("s must be 0 or more, and scaler more than 0")
+    return schedule
 
 
 def _dtype(name: str) -> torch.dtype:
@@ -197,21 +204,28 @@ def _fill(
     """Build a network without initialising it and fill it from its safetensors files."""
     folder = checkpoint.component(component)
     config = read_json(folder / "config.json")
-    with _as_unavailable(folder):
+    with as_unavailable(folder):
         with torch.device("meta"):
             model = build(config).to(dtype).eval().requires_grad_(False)
+        paths = checkpoint.weight_files(component)
+        _check_keys(folder, *model.compare(name for path in paths for name in _names(path)))
         # Memory of its own: mapped files are not aligned, and CPU kernels then round differently.
         model.to_empty(device=device)
-        missing, unknown = model.fill(_read_weights(checkpoint.weight_files(component)))
-    _check_keys(folder, missing, unknown)
+        model.fill(_read_weights(paths, model.unused))
     return model
 
 
-def _read_weights(paths: tuple[Path, ...]) -> Iterator[tuple[str, torch.Tensor]]:
+def _names(path: Path) -> list[str]:
+    with safe_open(path, framework="pt") as file:
+        names: list[str] = file.keys()
+    return names
+
+
+def _read_weights(
+    paths: tuple[Path, ...], unused: tuple[str, ...]
+) -> Iterator[tuple[str, torch.Tensor]]:
     for path in paths:
-        with safe_open(path, framework="pt") as file:
-            names = file.keys()
-        # What was read stays mapped while its file is open; all of it would double the memory.
+        names = [name for name in _names(path) if not name.startswith(unused)]
         for first in range(0, len(names), WEIGHTS_PER_OPENING):
             with safe_open(path, framework="pt") as file:
                 for name in names[first : first + WEIGHTS_PER_OPENING]:
@@ -225,12 +239,3 @@ def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str])
                 f"weights in {folder} {what} {names[0]} ({len(names)} such): they do not fit its "
                 "config.json"
             )
-
-
-@contextmanager
-def _as_unavailable(folder: Path) -> Iterator[None]:
-    try:
-        yield
-    except (SafetensorError, OSError, RuntimeError, ValueError, TypeError, KeyError) as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise ModelUnavailable(f"{folder} cannot be loaded: {reason}") from error

@@ -30,29 +30,33 @@ class Network(nn.Module):
         """Of the weights and of all inputs."""
         return next(self.parameters()).dtype
 
-    def fill(
-        self, weights: Iterable[tuple[str, Tensor]]
-    ) -> tuple[Collection[str], Collection[str]]:
+    def compare(self, names: Iterable[str]) -> tuple[Collection[str], Collection[str]]:
+        """Return which weights the names lack, and which names the network does not know."""
+        lacking, unknown = self.places(), []
+        for name in names:
+            if not name.startswith(self.unused) and lacking.pop(name, None) is None:
+                unknown.append(name)
+        return lacking.keys(), unknown
+
+    def fill(self, weights: Iterable[tuple[str, Tensor]]) -> None:
         """Copy weights into the network, one after the other; each may be freed at once.
 
-        Returns:
-            The names that the network lacks weights for, and those that it does not know.
+        Args:
+            weights: by the names that :meth:`compare` found no fault with.
 
         Raises:
-            ValueError: a weight has another shape.
+            ValueError: a weight has another shape, or holds no floating-point numbers.
         """
-        waiting, unknown = self.places(), []
+        places = self.places()
         for name, weight in weights:
             if name.startswith(self.unused):
                 continue
-            place = waiting.pop(name, None)
-            if place is None:
-                unknown.append(name)
-            elif place.shape != weight.shape:
+            place = places[name]
+            if place.shape != weight.shape:
                 raise ValueError(f"{name} is {tuple(weight.shape)} and not {tuple(place.shape)}")
-            else:
-                place.copy_(weight)
-        return waiting, unknown
+            if not weight.is_floating_point():  # copy_ would take integers as they are
+                raise ValueError(f"{name} holds {weight.dtype} and no floating-point numbers")
+            place.copy_(weight)
 
     def places(self) -> dict[str, Tensor]:
         """Return where each weight of a file belongs, by its name there."""

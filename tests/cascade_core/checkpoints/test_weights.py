@@ -146,7 +146,7 @@ def test_only_a_part_of_a_file_is_mapped_while_it_is_read(tmp_path: Path) -> Non
     weights = {f"{number:03}": torch.full((2**18,), float(number)) for number in range(128)}
     save_file(weights, path)
     at_most, total = 0, torch.tensor(0.0)
-    for _, weight in weights_module._read_weights((path,)):
+    for _, weight in weights_module._read_weights((path,), ()):
         total += weight.sum()
         at_most = max(at_most, mapped_bytes(path))
     assert float(total) == 2**18 * sum(range(128))
@@ -173,6 +173,12 @@ def widen_a_tensor(path: Path) -> None:
     save_file(state | {name: torch.zeros(3)}, path)
 
 
+def make_integers(path: Path) -> None:
+    state = load_file(path)
+    name = min(state)
+    save_file(state | {name: state[name].to(torch.int8)}, path)
+
+
 @pytest.mark.parametrize(
     ("spoil", "pattern"),
     [
@@ -180,6 +186,7 @@ def widen_a_tensor(path: Path) -> None:
         (drop_a_tensor, "weights in .*decoder lack "),
         (add_a_tensor, "weights in .*decoder have unknown stranger"),
         (widen_a_tensor, "decoder cannot be loaded: clip_txt_pooled_mapper"),
+        (make_integers, r"decoder cannot be loaded: .* holds torch\.int8"),
     ],
 )
 def test_wrong_weights_are_named_in_one_sentence(
@@ -189,6 +196,93 @@ def test_wrong_weights_are_named_in_one_sentence(
     checkpoint = open_checkpoint(ModelSource(str(own_folder)))
     with pytest.raises(ModelUnavailable, match=pattern) as caught:
         load_unet(checkpoint, "decoder", CPU, torch.float32)
+    assert "\n" not in caught.value.message
+
+
+class CountedOpenings:
+    """Opens safetensors files; counts openings and the names of what is read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.openings = 0
+        self.read: list[str] = []
+        self._open = weights_module.safe_open
+        monkeypatch.setattr(weights_module, "safe_open", self)
+
+    def __call__(self, path: Path, framework: str) -> Any:
+        self.openings += 1
+        self._file = self._open(path, framework=framework)
+        return self
+
+    def __enter__(self) -> CountedOpenings:
+        self._file.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._file.__exit__(*error)
+
+    def keys(self) -> list[str]:
+        names: list[str] = self._file.keys()
+        return names
+
+    def get_tensor(self, name: str) -> torch.Tensor:
+        self.read.append(name)
+        tensor: torch.Tensor = self._file.get_tensor(name)
+        return tensor
+
+
+def test_unknown_weights_are_refused_before_any_is_read(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = own_folder / "decoder" / WEIGHTS
+    strangers = {f"stranger.{number:06}": torch.zeros(1) for number in range(10_000)}
+    save_file(load_file(path) | strangers, path)
+    counted = CountedOpenings(monkeypatch)
+    pattern = r"decoder have unknown stranger\.000000 \(10000 such\)"
+    with pytest.raises(ModelUnavailable, match=pattern):
+        load_unet(open_checkpoint(ModelSource(str(own_folder))), "decoder", CPU, torch.float32)
+    assert (counted.openings, counted.read) == (1, [])
+
+
+def test_weights_that_are_not_needed_are_not_read(
+    own_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = own_folder / "vqgan" / WEIGHTS
+    others = {f"vquantizer.{number}": torch.zeros(1) for number in range(10_000)}
+    save_file(load_file(path) | others, path)
+    counted = CountedOpenings(monkeypatch)
+    stage_a = load_vqgan_decoder(open_checkpoint(ModelSource(str(own_folder))), CPU, torch.float32)
+    assert sorted(counted.read) == sorted(stage_a.places())
+    assert counted.openings < 10
+
+
+@pytest.mark.parametrize(
+    ("component", "wrong"),
+    [
+        ("prior_prior", {"switch_level": []}),
+        ("prior_prior", {"self_attn": []}),
+        ("prior_prior", {"block_out_channels": {}}),
+        ("prior_prior", {"block_out_channels": [64, None]}),
+        ("prior_prior", {"kernel_size": 10**30}),
+        ("vqgan", {"levels": 0}),
+        ("vqgan", {"levels": 1e999}),
+        ("vqgan", {"embed_dim": "x"}),
+        ("text_encoder", {"hidden_size": []}),
+        ("text_encoder", {"hidden_act": {}}),
+    ],
+)
+def test_a_configuration_that_no_network_has_is_one_sentence(
+    component: str, wrong: dict[str, Any], own_folder: Path
+) -> None:
+    checkpoint = open_checkpoint(ModelSource(str(own_folder)))
+    path = own_folder / component / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | wrong))
+    load: dict[str, Callable[[], Any]] = {
+        "prior_prior": lambda: load_unet(checkpoint, "prior", CPU, torch.float32),
+        "vqgan": lambda: load_vqgan_decoder(checkpoint, CPU, torch.float32),
+        "text_encoder": lambda: load_text_encoder(checkpoint, CPU, torch.float32),
+    }
+    with pytest.raises(ModelUnavailable, match=f"{component} cannot be loaded: .") as caught:
+        load[component]()
     assert "\n" not in caught.value.message
 
 
@@ -226,6 +320,10 @@ def test_the_schedule_comes_from_its_configuration(own_folder: Path) -> None:
     path.write_text(json.dumps({"_class_name": "EulerDiscreteScheduler"}))
     with pytest.raises(ModelUnavailable, match="must be a DDPMWuerstchenScheduler"):
         load_schedule(checkpoint, "decoder_scheduler")
+    for wrong in ({"s": "abc"}, {"s": None}, {"s": 1e999}, {"scaler": 10**400}, {"scaler": 0}):
+        path.write_text(json.dumps(config | wrong))
+        with pytest.raises(ModelUnavailable, match=r"scheduler_config\.json cannot be loaded"):
+            load_schedule(checkpoint, "prior_scheduler")
     shutil.rmtree(own_folder / "scheduler")
     bare = open_checkpoint(ModelSource(str(own_folder)))
     assert load_schedule(bare, "prior_scheduler") == CosineSchedule()

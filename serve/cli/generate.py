@@ -45,7 +45,7 @@ def generate(
     as_json: options.Json = False,
     url: options.Url = DEFAULT_URL,
 ) -> None:
-    """Make pictures of a prompt: stages C, B and A."""
+    """Make pictures of a prompt."""
     body = options.given(
         kind=GENERATE.name,
         prompt=prompt,
@@ -85,7 +85,7 @@ def vary(
     as_json: options.Json = False,
     url: options.Url = DEFAULT_URL,
 ) -> None:
-    """Keep a picture's composition and make new details: stages B and A alone.
+    """Keep a picture's composition and make new details.
 
     With --local, ID is a .latent file saved by generate --local, or the picture beside it.
     """

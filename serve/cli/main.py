@@ -106,7 +106,7 @@ Version = Annotated[
 
 @app.callback()
 def main(show_version: Version = False) -> None:
-    """Stable Cascade as a service: stages C, B and A."""
+    """Stable Cascade as a service: pictures of prompts, and new details for them."""
 
 
 app.command()(up)

@@ -106,7 +106,7 @@ def _check_and_report(settings: Settings) -> None:
     say(f"licence {checkpoint.licence}")
     say(f"data    {settings.data_dir}")
     say(f"answers {answered}")
-    say("starting Ray and the stages C, B and A ...")
+    say("starting Ray and the stages ...")
 
 
 class Running(Protocol):

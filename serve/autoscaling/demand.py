@@ -64,7 +64,7 @@ class Demand:
 
     @contextmanager
     def image(self, work: Mapping[str, float]) -> Iterator[Callable[[str], None]]:
-        """Count one image in this block; yields a function to call with each stage that is done.
+        """Count one image in this block; yields a function to call when a stage is done.
 
         Args:
             work: the image's work at each stage that it passes, by stage; see
@@ -76,7 +76,7 @@ class Demand:
             self._arrivals[stage].add(amount)
 
         def done(stage: str) -> None:
-            self._open[stage] -= left.pop(stage)
+            self._open[stage] -= left.pop(stage, 0.0)
 
         try:
             yield done

@@ -1,7 +1,7 @@
 """What the stages have made for a job: where it is stored, how it is recorded, read and removed.
 
 A family keeps the output of one stage as the image's latent. The last stage makes the image file.
-Every other output is a hand-off, which is removed when the image is ready.
+Every other output is a hand-off, which goes to the next stage in memory and is not stored.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
 
-from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.spec import StageSpec
 from serve.storage.blobs import blob_keys
 from serve.storage.deadline_store import DeadlineStore
 from serve.storage.image_store import ImageStore
@@ -27,10 +27,9 @@ logger = logging.getLogger(__name__)
 
 
 class StageOutputs:
-    """Reads and writes the outputs of a family's stages, image by image.
+    """Reads and writes the outputs of stages, image by image.
 
     Args:
-        family: whose stages made them.
         database: where they are recorded.
         blobs: where their bytes are.
         metrics: measures each way to the store and from it.
@@ -38,12 +37,10 @@ class StageOutputs:
 
     def __init__(
         self,
-        family: Family,
         database: RetryingDatabase,
         blobs: RetryingBlobs,
         metrics: HandoffMetrics,
     ) -> None:
-        self._family = family
         self._database = database
         self._blobs = blobs
         self._metrics = metrics
@@ -75,7 +72,7 @@ class StageOutputs:
         seconds: float,
         use: LatentUse = "ran",
     ) -> None:
-        """Store a stage's output and record it with its cost.
+        """Store a stage's output, unless it is a hand-off, and record its cost.
 
         Args:
             job: whose image it is.
@@ -85,10 +82,13 @@ class StageOutputs:
             seconds: on the model.
             use: how a latent came about.
         """
+        self._metrics.size(stage.name, len(data))
+        if stage.output and not stage.keeps_output:
+            await self._database.jobs.do(JobStore.add_cost, job.id, stage.name, seconds)
+            return
         # A latent is decoded before it is stored: a malformed one leaves no file behind.
         latent = stage.output_class().decode(data) if stage.keeps_output else None
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
-        self._metrics.size(stage.name, len(data))
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             await self._blobs.put(key, data, on_wait)
         image = job.images[index]
@@ -96,28 +96,17 @@ class StageOutputs:
             row = LatentRow(image.latent_id, job.id, index, latent.model, latent.request)
             save = ImageStore.save_latent
             await self._database.images.do(save, row, stage.name, seconds, use)
-        elif stage.output:
-            await self._database.jobs.do(JobStore.add_cost, job.id, stage.name, seconds)
         else:
             save_image = ImageStore.save
             await self._database.images.do(save_image, image.id, len(data), stage.name, seconds)
-            await self._remove_handoffs(job, index)
 
-    async def drop(self, job: OpenJob, index: int, stage: StageSpec) -> None:
-        """Forget an output, so that its stage makes it again."""
-        if stage.keeps_output:
-            await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
-        else:
-            await self._blobs.try_delete(_key(job, index, stage))
+    async def drop_latent(self, job: OpenJob, index: int) -> None:
+        """Forget a latent, so that its stage makes it again."""
+        await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
 
     def forget(self, job_id: str) -> None:
         """Forget how long a job that has ended waited for the store."""
         self._waited.forget(job_id)
-
-    async def _remove_handoffs(self, job: OpenJob, index: int) -> None:
-        for stage in self._family.route(job.request):
-            if stage.output and not stage.keeps_output:
-                await self._blobs.try_delete(_key(job, index, stage))
 
     async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
         """Move the job's deadline on, as the blob store did not answer for that time.
@@ -148,6 +137,4 @@ def _key(job: OpenJob, index: int, stage: StageSpec) -> str:
     image = job.images[index]
     if stage.keeps_output:
         return blob_keys.latent_key(image.latent_id)
-    if stage.output:
-        return blob_keys.handoff_key(job.id, index, stage.name)
     return blob_keys.image_key(image.id, job.request.format)

@@ -1,20 +1,19 @@
-"""A job's durable life: one DBOS workflow that runs each stage of the job's route as a step.
+"""A job's durable life: one DBOS workflow per job, and one per image of a job of several.
 
-A step that finished is never repeated: its result is in the blob store and its end in DBOS'
-database, so a killed process resumes after the last finished step. Workflow rows hold ids and
-seconds; latents and pixels live in the blob store. A step may still run twice when a process dies
-between the two writes, so each first looks for what it would make.
+DBOS starts the workflows of a killed process again. What a workflow has done is told by our own
+rows and files alone: the latent that the family keeps, and the picture. Their stages are never
+repeated; an output between them goes on in memory, and its stage runs again after a crash.
 
-DBOS finds workflows and finished steps by their recorded names. The names are therefore written out
-here and never change; methods may.
+DBOS finds workflows by their recorded names. The names are therefore written out here and never
+change; methods may.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from opentelemetry.trace import StatusCode
@@ -30,6 +29,7 @@ from cascade_core.errors import (
 )
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
+from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
@@ -40,7 +40,7 @@ from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_keys
 from serve.storage.job_store import JobStore
-from serve.storage.records import OpenJob, utc_now
+from serve.storage.records import LatentUse, OpenJob, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import JobMetrics
@@ -82,7 +82,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._family = family
         self._database = database
         self._blobs = blobs
-        self._outputs = StageOutputs(family, self._database, self._blobs, metrics.handoff)
+        self._outputs = StageOutputs(self._database, self._blobs, metrics.handoff)
         self._latent_reuse = latent_reuse
         self._dispatcher = dispatcher
         self._demand = demand
@@ -134,34 +134,6 @@ class JobWorkflow(DBOSConfiguredInstance):
         with log_context(job_id=job_id), unpacked_context(await self._context(job_id)):
             await self._run_image(job_id, index)
 
-    @DBOS.step(name="JobWorkflow.run_stage")
-    async def run_stage(self, job_id: str, index: int, stage_name: str) -> float:
-        """Run a stage for an image and store its output; returns the model's seconds.
-
-        Raises:
-            Gone: the output of the stage before is lost or damaged.
-        """
-        job, stage = await self._open(job_id), self._family.stage(stage_name)
-        if await self._outputs.is_made(job, index, stage):
-            return 0.0
-        before = self._family.before(stage)
-        source = None if before is None else await self._outputs.read(job, index, before)
-        with _checked(before, source):
-            if before is not None and before.keeps_output:
-                await self._check_preview(job, index, before, source or b"")
-            if stage.keeps_output and (data := await self._reused(job, index)) is not None:
-                await self._outputs.write(job, index, stage, data, 0.0, "reused")
-                return 0.0
-            data, seconds = await self._call(job_id, index, stage, source)
-        await self._outputs.write(job, index, stage, data, seconds)
-        return seconds
-
-    @DBOS.step(name="JobWorkflow.drop_output")
-    async def drop_output(self, job_id: str, index: int, stage_name: str) -> None:
-        """Forget a stage's output for an image, so that the stage makes it again."""
-        job, stage = await self._open(job_id), self._family.stage(stage_name)
-        await self._outputs.drop(job, index, stage)
-
     def cancel(self, job_id: str) -> None:
         """Stop the job's calls in this process; the replicas free their rows within one step."""
         self._open_jobs.pop(job_id, None)
@@ -184,29 +156,77 @@ class JobWorkflow(DBOSConfiguredInstance):
             raise min(failures, key=lambda failure: isinstance(failure, Cancelled))
 
     async def _run_image(self, job_id: str, index: int) -> None:
+        """Run the stages of an image whose output is not stored yet."""
         job = await self._open(job_id)
         route = self._family.route(job.request)
-        work = {stage.name: stage.work(job.request) for stage in route}
+        if await self._outputs.is_made(job, index, route[-1]):
+            return
+        made = await self._count_made(job, index, route)
+        with self._demand.image(self._work(job.request, route)) as done:
+            for stage in route[:made]:
+                done(stage.name)
+            try:
+                await self._run_stages(job, index, route[made:], done)
+            except Gone as error:
+                if not made:  # another job made it
+                    raise
+                logger.warning("stage %s runs once more: %s", route[made - 1].name, error)
+                await self._outputs.drop_latent(job, index)
+                await self._run_stages(job, index, route, done)
+
+    async def _count_made(self, job: OpenJob, index: int, route: Sequence[StageSpec]) -> int:
+        """Return how many stages need not run, as the output of the last of them is stored."""
+        for number, stage in enumerate(route, 1):
+            if stage.keeps_output and await self._outputs.is_made(job, index, stage):
+                return number
+        return 0
+
+    def _work(self, request: GenerationRequest, route: Sequence[StageSpec]) -> dict[str, float]:
+        work = {stage.name: stage.work(request) for stage in route}
         kept = self._family.kept
         if kept is not None and self._preview_check.is_required:
             work.setdefault(kept.name, PREVIEW_WORK)
-        with self._demand.image(work) as done:
-            for number, stage in enumerate(route):
-                await self._advance(job_id, index, route[: number + 1])
-                done(stage.name)
+        return work
 
-    async def _advance(self, job_id: str, index: int, route: Sequence[StageSpec]) -> None:
-        """Run the last stage of a route; if its input is lost or damaged, the one before, too."""
-        *before, stage = route
-        try:
-            await self.run_stage(job_id, index, stage.name)
-        except Gone as error:
-            if not before:  # another job made it
-                raise
-            logger.warning("stage %s runs once more: %s", before[-1].name, error)
-            await self.drop_output(job_id, index, before[-1].name)
-            await self._advance(job_id, index, before)
-            await self.run_stage(job_id, index, stage.name)
+    async def _run_stages(
+        self,
+        job: OpenJob,
+        index: int,
+        stages: Sequence[StageSpec],
+        done: Callable[[str], None],
+    ) -> None:
+        """Run stages one after the other; each output is stored while the next stage runs.
+
+        Raises:
+            Gone: the stored output of the stage before is lost or damaged.
+        """
+        before = self._family.before(stages[0])
+        output = stored = None if before is None else await self._outputs.read(job, index, before)
+        writes: list[asyncio.Task[None]] = []
+        async with _awaited(writes):
+            for stage in stages:
+                await self._open(job.id)
+                with _checked(self._family.before(stage), stored):
+                    output, seconds, use = await self._make(job, index, stage, output)
+                stored = None
+                if not stage.output:  # the picture is reported with its latent
+                    await asyncio.gather(*writes)
+                write = self._outputs.write(job, index, stage, output, seconds, use)
+                writes.append(asyncio.create_task(write))
+                done(stage.name)
+            await writes[-1]
+
+    async def _make(
+        self, job: OpenJob, index: int, stage: StageSpec, source: bytes | None
+    ) -> tuple[bytes, float, LatentUse]:
+        """Return a stage's output for an image, the model's seconds and how it came about."""
+        before = self._family.before(stage)
+        if before is not None and before.keeps_output:
+            await self._check_preview(job, index, before, source or b"")
+        if stage.keeps_output and (data := await self._reused(job, index)) is not None:
+            return data, 0.0, "reused"
+        data, seconds = await self._call(job.id, index, stage, source)
+        return data, seconds, "ran"
 
     async def _reused(self, job: OpenJob, index: int) -> bytes | None:
         """Return an equal latent that was made before, for this image."""
@@ -327,6 +347,19 @@ class JobWorkflow(DBOSConfiguredInstance):
                 key = None
         record = JobStore.record_progress
         await self._database.jobs.try_once(record, job_id, stage, step, steps, index, key)
+
+
+@asynccontextmanager
+async def _awaited(writes: Sequence[asyncio.Task[None]]) -> AsyncIterator[None]:
+    """Let writes end also if the block fails; if this process shuts down, they stop."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            for write in writes:
+                write.cancel()
+        await asyncio.gather(*writes, return_exceptions=True)
+        raise
 
 
 @contextmanager

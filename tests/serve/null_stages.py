@@ -139,9 +139,14 @@ async def launched(
 async def run_to_end(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
     """Insert a job, bring it to its end and return it."""
     database.jobs.insert(job)
-    with SetWorkflowID(job.id):
-        handle = await DBOS.start_workflow_async(workflow.run, job.id)
+    return await bring_to_end(workflow, database, job.id)
+
+
+async def bring_to_end(workflow: JobWorkflow, database: Database, job_id: str) -> Job:
+    """Start the workflow of a recorded job and return the ended job."""
+    with SetWorkflowID(job_id):
+        handle = await DBOS.start_workflow_async(workflow.run, job_id)
     await handle.get_result()
-    ended = database.jobs.get(job.id)
+    ended = database.jobs.get(job_id)
     assert ended is not None
     return ended

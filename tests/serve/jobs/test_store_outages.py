@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from functools import partial, wraps
 from inspect import iscoroutinefunction
@@ -12,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 import pytest_asyncio
+from dbos import DBOS
 
-from cascade_core.errors import NotReady
+from cascade_core.errors import CascadeError, Internal, NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import latent_key
@@ -23,9 +25,10 @@ from serve.storage.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
+from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.fake_jobs_client import PREVIEW
-from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
+from tests.serve.null_stages import Stage, bring_to_end, launched, run_to_end, stage_b_latent
 
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
@@ -35,7 +38,12 @@ DAMAGED = b"damaged"
 class Decoding(Stage):
     """A stage that shows a preview, and reads what it gets as a real one does."""
 
+    failure: CascadeError | None = None
+
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        if self.failure is not None:
+            self.calls += 1
+            raise self.failure
         await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
         result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         if self.name == "c":
@@ -48,7 +56,7 @@ class Decoding(Stage):
 
 
 @pytest.fixture
-def stages() -> dict[str, Stage]:
+def stages() -> dict[str, Decoding]:
     return {name: Decoding(name) for name in ("c", "b", "a")}
 
 
@@ -97,7 +105,6 @@ def calls(stages: dict[str, Stage]) -> list[int]:
     ("of", "method", "key"),
     [
         (BlobStore, "put", "previews/"),
-        (BlobStore, "delete", "handoffs/"),
         (ImageStore, "find_equal_latent", ""),
         (JobStore, "start", ""),
         (JobStore, "record_progress", ""),
@@ -123,9 +130,7 @@ async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
     ("of", "method", "key"),
     [
         (BlobStore, "put", "latents/"),
-        (BlobStore, "put", "handoffs/"),
         (BlobStore, "put", "images/"),
-        (BlobStore, "get", ""),
         (JobStore, "open_job", ""),
         (ImageStore, "latent", ""),
         (ImageStore, "save_latent", ""),
@@ -150,7 +155,17 @@ async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
     assert len(failed) == 3
 
 
-@pytest.mark.parametrize(("method", "key"), [("put", "latents/"), ("get", "")])
+async def test_a_stored_latent_is_read_until_it_works_and_repeats_no_stage(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], fails: Callable[..., list[str]]
+) -> None:
+    latent_id = (await run(make_job())).images[0].latent_id
+    failed = fails(BlobStore, "get", times=3)
+    assert (await run(make_job(kind="vary_details", latent_id=latent_id))).state == "succeeded"
+    assert calls(stages) == [1, 2, 2]
+    assert len(failed) == 3
+
+
+@pytest.mark.parametrize(("method", "key"), [("put", "images/"), ("get", "latents/")])
 async def test_the_time_without_the_blob_store_does_not_count_against_the_deadline(
     run: Run,
     make_job: JobMaker,
@@ -159,14 +174,19 @@ async def test_the_time_without_the_blob_store_does_not_count_against_the_deadli
     method: str,
     key: str,
 ) -> None:
+    latent_id = (await run(make_job())).images[0].latent_id
+    undisturbed = await run(make_job(kind="vary_details", latent_id=latent_id))
     clock = SimpleNamespace(monotonic=partial(next, count(step=100)))  # each look 100 s later
     monkeypatch.setattr("serve.storage.retry.time", clock)
     fails(BlobStore, method, times=3, key=key)
-    ended = await run(make_job())
+    ended = await run(make_job(kind="vary_details", latent_id=latent_id))
     assert ended.state == "succeeded"
-    assert ended.deadline_at is not None
-    allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
-    assert allowed_s == pytest.approx(UNKNOWN_DEADLINE_S + 3 * 100, abs=20)
+    assert allowed_s(ended) == pytest.approx(allowed_s(undisturbed) + 3 * 100, abs=20)
+
+
+def allowed_s(job: Job) -> float:
+    assert job.deadline_at is not None
+    return (job.deadline_at - job.created_at).total_seconds()
 
 
 async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_on_once(
@@ -179,9 +199,7 @@ async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_
     clock = SimpleNamespace(monotonic=lambda: 100.0 * len(failed))
     monkeypatch.setattr("serve.storage.retry.time", clock)
     ended = await run(make_job(n=4))
-    assert ended.deadline_at is not None
-    allowed_s = (ended.deadline_at - ended.created_at).total_seconds()
-    assert allowed_s == pytest.approx(UNKNOWN_DEADLINE_S + 8 * 100, abs=20)
+    assert allowed_s(ended) == pytest.approx(UNKNOWN_DEADLINE_S + 8 * 100, abs=20)
 
 
 async def test_a_warning_that_cannot_be_written_costs_no_job(
@@ -255,21 +273,6 @@ async def test_a_variation_of_a_damaged_latent_fails_with_the_reason(
     assert stages["c"].calls == 1
 
 
-def after_first_put(
-    monkeypatch: pytest.MonkeyPatch, key: str, spoil: Callable[[BlobStore, str], Any]
-) -> None:
-    """Spoil the first object that is stored under keys which begin so, as a power cut may."""
-    put, spoilt = BlobStore.put, []
-
-    async def put_and_spoil(self: BlobStore, at: str, data: bytes) -> None:
-        await put(self, at, data)
-        if at.startswith(key) and not spoilt:
-            spoilt.append(at)
-            await spoil(self, at)
-
-    monkeypatch.setattr(BlobStore, "put", put_and_spoil)
-
-
 async def damage(blobs: BlobStore, key: str) -> None:
     await blobs.put(key, DAMAGED)
 
@@ -278,50 +281,104 @@ async def lose(blobs: BlobStore, key: str) -> None:
     await blobs.delete(key)
 
 
-@pytest.mark.parametrize("spoil", [damage, lose])
-async def test_a_spoilt_latent_between_c_and_b_is_made_anew(
-    run: Run,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
+async def keep(_blobs: BlobStore, _key: str) -> None:
+    pass
+
+
+class Dying(Decoding):
+    """A stage whose first call ends the workflow, as the death of its process does."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        if not self.calls:
+            self.calls += 1
+            raise NotReady("this process dies")
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "stage_c_calls", "stage_b_calls"), [(keep, 1, 3), (damage, 2, 4), (lose, 2, 3)]
+)
+@pytest.mark.parametrize("dying", ["b", "a"])
+async def test_a_job_goes_on_from_its_latent_and_makes_a_spoilt_one_anew(
+    database: Database,
+    database_url: str,
     blobs: BlobStore,
-    monkeypatch: pytest.MonkeyPatch,
+    stages: dict[str, Decoding],
+    make_job: JobMaker,
     spoil: Callable[[BlobStore, str], Any],
+    stage_c_calls: int,
+    stage_b_calls: int,
+    dying: str,
 ) -> None:
-    after_first_put(monkeypatch, "latents/", spoil)
-    ended = await run(make_job())
-    assert ended.state == "succeeded"
-    assert (stages["c"].calls, stages["a"].calls) == (2, 1)
-    latent = StageCLatent.decode(await blobs.get(latent_key(ended.images[0].latent_id)))
-    assert np.isfinite(latent.latents_chw.array).all()
-    again = await run(make_job())
+    stages[dying] = Dying(dying)
+    job = make_job()
+    key = latent_key(job.images[0].latent_id)
+    async with launched(database, database_url, blobs, stages) as workflow:
+        with pytest.raises(NotReady):
+            await run_to_end(workflow, database, job)
+        await spoil(blobs, key)
+        await DBOS.delete_workflows_async([job.id])
+        ended = await bring_to_end(workflow, database, job.id)
+        again = await run_to_end(workflow, database, make_job())
+    assert (ended.state, ended.error) == ("succeeded", None)
+    assert calls(stages) == [stage_c_calls, stage_b_calls, 3 if dying == "a" else 2]
+    assert np.isfinite(StageCLatent.decode(await blobs.get(key)).latents_chw.array).all()
     assert again.images[0].latent_use == "reused"
 
 
-@pytest.mark.parametrize("spoil", [damage, lose])
-async def test_a_spoilt_hand_off_between_b_and_a_is_made_anew(
-    run: Run,
+async def test_a_latent_is_stored_also_if_a_later_stage_fails(
+    run: Run, make_job: JobMaker, stages: dict[str, Decoding]
+) -> None:
+    stages["b"].failure = Internal("it failed")
+    failed = await run(make_job())
+    assert failed.error is not None
+    assert failed.error["code"] == "internal"
+    stages["b"].failure = None
+    ended = await run(make_job())
+    assert ended.images[0].latent_use == "reused"
+    assert calls(stages) == [1, 2, 1]
+
+
+class Announcing(Decoding):
+    """A stage that tells when it is called."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.called = asyncio.Event()
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        self.called.set()
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+async def test_a_latent_is_stored_beside_the_next_stage_and_before_its_picture_is_reported(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Decoding],
     make_job: JobMaker,
-    stages: dict[str, Stage],
     monkeypatch: pytest.MonkeyPatch,
-    spoil: Callable[[BlobStore, str], Any],
 ) -> None:
-    after_first_put(monkeypatch, "handoffs/", spoil)
-    job = make_job()
-    assert (await run(job)).state == "succeeded"
-    assert (stages["c"].calls, stages["b"].calls) == (1, 2)
+    stages["a"] = last = Announcing("a")
+    put, reported = BlobStore.put, []
 
+    async def put_late(self: BlobStore, key: str, data: bytes) -> None:
+        if key.startswith("latents/"):
+            await last.called.wait()
+        await put(self, key, data)
 
-async def test_a_hand_off_that_is_always_damaged_fails_its_job_after_one_more_try(
-    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    put = BlobStore.put
+    def recording(method: str) -> None:
+        works = getattr(ImageStore, method)
 
-    async def put_damaged(self: BlobStore, key: str, data: bytes) -> None:
-        await put(self, key, DAMAGED if key.startswith("handoffs/") else data)
+        def record(self: ImageStore, *args: Any) -> Any:
+            reported.append(method)
+            return works(self, *args)
 
-    monkeypatch.setattr(BlobStore, "put", put_damaged)
-    ended: Job = await run(make_job())
-    assert ended.error is not None
-    assert ended.error["code"] == "gone"
-    assert "damaged" in ended.error["message"]
-    assert (stages["c"].calls, stages["b"].calls) == (1, 2)
+        monkeypatch.setattr(ImageStore, method, wraps(works)(record))
+
+    monkeypatch.setattr(BlobStore, "put", put_late)
+    recording("save_latent")
+    recording("save")
+    async with asyncio.timeout(HANG_S), launched(database, database_url, blobs, stages) as workflow:
+        assert (await run_to_end(workflow, database, make_job())).state == "succeeded"
+    assert reported == ["save_latent", "save"]

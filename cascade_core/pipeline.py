@@ -25,7 +25,7 @@ class PictureResult:
     Attributes:
         latent: the kept hand-off, from which details can be varied; None if the family keeps none.
         pixels_hwc: (H, W, 3) uint8.
-        seconds: by the name of each stage that ran.
+        seconds: since admission, by the name of each stage that ran.
     """
 
     latent: Any
@@ -82,8 +82,8 @@ class CascadePipeline:
 
 
 def _run(stage: RequestStage, task: Any, on_step: OnStep | None) -> tuple[Any, float]:
-    start_s = time.perf_counter()
     row = stage.admit(task)
+    start_s = time.perf_counter()
     while row.step < row.steps:
         stage.advance([row])
         if on_step is not None:

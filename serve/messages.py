@@ -32,7 +32,7 @@ class StageMessage(TypedDict, total=False):
         step, steps: progress (``step``).
         preview: a small WebP picture, or None (``step``).
         result: the stage's result (``done``).
-        seconds: time on the model, from admission to the last step (``done``).
+        seconds: time on the model, from the end of its admission to its result (``done``).
     """
 
     type: str

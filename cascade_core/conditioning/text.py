@@ -56,7 +56,8 @@ class TextEncoder:
     def encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sequence embedding (1, T, D) and the pooled one (1, 1, P).
 
-        Both are shared with other calls for this text: do not change them in place.
+        Both are shared with other calls for this text: do not change them in place. The cache
+        knows no users: a call is faster if anybody used its text lately.
 
         Prompts are encoded one at a time: an embedding then never depends on another prompt.
         """

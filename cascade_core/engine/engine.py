@@ -233,8 +233,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         self._end_if_over(running)
 
     def _admitted(self, entry: WaitingTask[TaskT]) -> RunningRow[RowT]:
-        admitted_s = self._clock()
         row = self._stage.admit(entry.task)
+        admitted_s = self._clock()
         if self._fitting.is_refused(row.bucket, admitted_s):
             raise NotReady(f"a replica of stage {self._stage.name} had no memory for this size")
         self._arrivals += 1

@@ -37,7 +37,7 @@ class RunningRow(Generic[RowT]):
     Attributes:
         emit: gets the task's events.
         preview_steps: the steps that a preview follows.
-        admitted_s: by the engine's clock.
+        admitted_s: when its admission was over, by the engine's clock.
         step: steps that the engine has counted; a failed step may have moved ``row.step`` beyond.
     """
 

@@ -27,7 +27,12 @@ class Stepped:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Finished:
-    """The last event of a task that succeeded; ``seconds`` run from its admission."""
+    """The last event of a task that succeeded.
+
+    Attributes:
+        seconds: since its admission was over. Admission is not in them: clients see them, and it is
+            shorter for a text that another client has used lately.
+    """
 
     result: Any
     seconds: float

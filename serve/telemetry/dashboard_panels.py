@@ -204,7 +204,7 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
             "Time in the replica",
             "s",
             _spread(m.STAGE_LATENCY, "stage", "{{stage}}"),
-            "Service time, plus the wait for a row in the batch.",
+            "Service time, plus the preparation and the wait for a row in the batch.",
         ),
         Panel(
             "Requests in flight",

@@ -48,7 +48,7 @@ class Metric:
 STAGE_SERVICE = Metric(
     name="cascade_stage_service_seconds",
     kind="histogram",
-    help="Seconds on the model per image.",
+    help="Seconds on the model per image, without its preparation, such as encoding the prompt.",
     labels=("stage",),
     buckets=LATENCY_BUCKETS_S,
 )

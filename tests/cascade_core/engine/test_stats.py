@@ -13,7 +13,7 @@ from tests.cascade_core.toy_stage import (
 )
 
 
-def test_times_are_counted_from_submission_and_admission(stage: ToyStage) -> None:
+def test_times_are_counted_from_submission_and_from_the_end_of_admission(stage: ToyStage) -> None:
     clock = HandClock()
     engine: Engine = StepEngine(stage, 1, clock)
 
@@ -32,7 +32,7 @@ def test_times_are_counted_from_submission_and_admission(stage: ToyStage) -> Non
     assert isinstance(started, Started)
     assert isinstance(end, Finished)
     assert started.waited_s == 10.0
-    assert end.seconds == 7.0
+    assert end.seconds == 6.0
     assert engine.stats().seconds_per_step == 2.0
     assert engine.stats().stage_s == 7.0
     assert engine.stats().own_s == 0.0

@@ -13,8 +13,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cascade_core.models.limits import (
+    MAX_CHANNELS,
+    MAX_LAYERS,
+    check_count,
+    check_heads,
+    check_number,
+)
 from cascade_core.models.network import Network
 
+MAX_TOKENS: Final = 2**24
+"""Of a vocabulary; the published one has 49,408."""
 LEGACY_END_TOKEN: Final = 2
 """Old configurations name this token although the end token is the one with the highest id."""
 
@@ -39,12 +48,21 @@ class ClipTextConfig:
         """Return the values of a ``config.json``.
 
         Raises:
-            ValueError: the activation is not known.
+            ValueError: the activation is not known, or no network has such numbers.
         """
         known = {field.name for field in fields(cls)}
         read = cls(**{name: value for name, value in config.items() if name in known})
         if read.hidden_act not in _ACTIVATIONS:
             raise ValueError(f"hidden_act must be one of {', '.join(_ACTIVATIONS)}")
+        for name in ("hidden_size", "intermediate_size", "projection_dim"):
+            check_count(name, getattr(read, name), 1, MAX_CHANNELS)
+        check_count("num_hidden_layers", read.num_hidden_layers, 0, MAX_LAYERS)
+        check_count("vocab_size", read.vocab_size, 1, MAX_TOKENS)
+        check_count("eos_token_id", read.eos_token_id, 0, MAX_TOKENS)
+        positions = read.max_position_embeddings  # begin and end at least
+        check_count("max_position_embeddings", positions, 2, MAX_CHANNELS)
+        check_heads("num_attention_heads", read.hidden_size, read.num_attention_heads)
+        check_number("layer_norm_eps", read.layer_norm_eps)
         return read
 
 

@@ -20,6 +20,7 @@ from cascade_core.models.layers import (
     channels_first,
     channels_last,
 )
+from cascade_core.models.limits import MAX_CHANNELS, MAX_LAYERS, check_count, check_number
 from cascade_core.models.network import Network
 
 
@@ -40,10 +41,17 @@ class PaellaConfig:
         """Return the values of a ``config.json``.
 
         Raises:
-            TypeError: a value has the wrong type.
+            ValueError: no network has such values.
         """
         known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in config.items() if name in known})
+        read = cls(**{name: value for name, value in config.items() if name in known})
+        for name in ("out_channels", "embed_dim", "latent_channels", "up_down_scale_factor"):
+            check_count(name, getattr(read, name), 1, MAX_CHANNELS)
+        # Each level has half the channels of the one before.
+        check_count("levels", read.levels, 1, read.embed_dim.bit_length())
+        check_count("bottleneck_blocks", read.bottleneck_blocks, 0, MAX_LAYERS)
+        check_number("scale_factor", read.scale_factor)
+        return read
 
 
 class MixingBlock(nn.Module):

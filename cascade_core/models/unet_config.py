@@ -4,7 +4,41 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, Self
+from typing import Any, Final, Self
+
+from cascade_core.models.limits import (
+    MAX_BLOCKS,
+    MAX_CHANNELS,
+    MAX_LAYERS,
+    check_count,
+    check_heads,
+)
+
+MAX_CONDITIONS: Final = 16
+
+_WIDTHS: Final = (
+    "in_channels",
+    "out_channels",
+    "timestep_ratio_embedding_dim",
+    "patch_size",
+    "conditioning_dim",
+    "clip_text_pooled_in_channels",
+    "clip_seq",
+    "kernel_size",
+)
+_WIDTHS_OR_NONE: Final = (
+    "clip_text_in_channels",
+    "clip_image_in_channels",
+    "effnet_in_channels",
+    "pixel_mapper_in_channels",
+)
+_LAYERS: Final = (
+    "down_num_layers_per_block",
+    "up_num_layers_per_block",
+    "down_blocks_repeat_mappers",
+    "up_blocks_repeat_mappers",
+)
+_PER_LEVEL: Final = ("num_attention_heads", "block_types_per_layer", *_LAYERS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,21 +75,50 @@ class UnetConfig:
         """Return the values of a ``config.json``.
 
         Raises:
-            TypeError, ValueError: lists of other lengths than there are levels.
+            TypeError, ValueError: no network has such values.
         """
         known = {field.name for field in fields(cls)}
         read = cls(**{name: value for name, value in config.items() if name in known})
-        for name in (
-            "num_attention_heads",
-            "down_num_layers_per_block",
-            "up_num_layers_per_block",
-            "down_blocks_repeat_mappers",
-            "up_blocks_repeat_mappers",
-            "block_types_per_layer",
-        ):
-            if len(getattr(read, name)) != read.levels:
-                raise ValueError(f"{name} must have {read.levels} entries, one for each level")
+        read._check_widths()
+        read._check_lengths()
+        read._check_levels()
         return read
+
+    def _check_widths(self) -> None:
+        for name in _WIDTHS:
+            check_count(name, getattr(self, name), 1, MAX_CHANNELS)
+        for name in _WIDTHS_OR_NONE:
+            if getattr(self, name) is not None:
+                check_count(name, getattr(self, name), 1, MAX_CHANNELS)
+        for channels in self.block_out_channels:
+            check_count("block_out_channels", channels, 1, MAX_CHANNELS)
+
+    def _check_lengths(self) -> None:
+        check_count("the length of block_out_channels", self.levels, 1, MAX_LAYERS)
+        conditions = len(self.timestep_conditioning_type)
+        check_count("the length of timestep_conditioning_type", conditions, 0, MAX_CONDITIONS)
+        for name in _PER_LEVEL:
+            if len(getattr(self, name)) != self.levels:
+                raise ValueError(f"{name} must have {self.levels} entries, one for each level")
+        if not isinstance(self.self_attn, bool) and len(self.self_attn) != self.levels:
+            raise ValueError(f"self_attn must be one value or {self.levels}, one for each level")
+        if self.switch_level is not None and len(self.switch_level) != self.levels - 1:
+            raise ValueError(f"switch_level must have {self.levels - 1} entries")
+
+    def _check_levels(self) -> None:
+        blocks = 0
+        for name in _LAYERS:
+            for count in getattr(self, name):
+                check_count(name, count, 0, MAX_LAYERS)
+        for level, kinds in enumerate(self.block_types_per_layer):
+            if "SDCascadeAttnBlock" in kinds:  # other levels state 0 or -1 heads
+                channels, heads = self.block_out_channels[level], self.num_attention_heads[level]
+                check_heads("num_attention_heads", channels, heads)
+            layers = (
+                self.down_num_layers_per_block[level] + self.up_num_layers_per_block[-1 - level]
+            )
+            blocks += layers * len(kinds)
+        check_count("the number of all blocks", blocks, 0, MAX_BLOCKS)
 
     @property
     def levels(self) -> int:

@@ -267,6 +267,7 @@ def test_weights_that_are_not_needed_are_not_read(
         ("vqgan", {"levels": 1e999}),
         ("vqgan", {"embed_dim": "x"}),
         ("text_encoder", {"hidden_size": []}),
+        ("text_encoder", {"num_attention_heads": []}),
         ("text_encoder", {"hidden_act": {}}),
     ],
 )

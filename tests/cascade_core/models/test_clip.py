@@ -75,3 +75,21 @@ def test_the_positions_that_old_files_hold_are_ignored() -> None:
 def test_an_activation_that_is_not_known_is_named() -> None:
     with pytest.raises(ValueError, match="hidden_act must be one of gelu, quick_gelu"):
         ClipTextConfig.read({"hidden_act": "swish"})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"num_attention_heads": 5}, "num_attention_heads is 5, which does not divide 48"),
+        ({"num_attention_heads": 0}, "num_attention_heads must be a whole number from 1"),
+        ({"eos_token_id": [59]}, "eos_token_id must be a whole number"),
+        ({"eos_token_id": None}, "eos_token_id must be a whole number"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers must be a whole number from 0 to 1000"),
+        ({"hidden_size": 10**6}, "hidden_size must be a whole number from 1 to 65536"),
+        ({"max_position_embeddings": 1}, "max_position_embeddings must be a whole number from 2"),
+        ({"layer_norm_eps": "small"}, "layer_norm_eps must be a number"),
+    ],
+)
+def test_a_number_that_no_network_has_is_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClipTextConfig.read(BASE | wrong)

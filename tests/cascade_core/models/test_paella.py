@@ -67,3 +67,19 @@ def test_bfloat16_weights_give_bfloat16_pixels_near_those_of_float32() -> None:
     drawn = ours.to(torch.bfloat16)(latents.to(torch.bfloat16))
     assert drawn.dtype == torch.bfloat16
     assert float((drawn.float() - expected).abs().max() / expected.abs().max()) < 2.0**-5
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"levels": 0}, "levels must be a whole number from 1 to 9"),
+        ({"levels": 10}, "levels must be a whole number from 1 to 9"),
+        ({"bottleneck_blocks": 10**9}, "bottleneck_blocks must be a whole number"),
+        ({"embed_dim": 10**6}, "embed_dim must be a whole number from 1 to 65536"),
+        ({"scale_factor": None}, "scale_factor must be a number"),
+        ({"scale_factor": float("inf")}, "scale_factor must be a number"),
+    ],
+)
+def test_a_number_that_no_network_has_is_named(wrong: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        PaellaConfig.read(wrong)

@@ -221,9 +221,28 @@ def test_a_table_for_many_times_holds_the_table_of_each() -> None:
     ("wrong", "message"),
     [
         ({"num_attention_heads": [2]}, "num_attention_heads must have 2 entries"),
+        ({"switch_level": []}, "switch_level must have 1 entries"),
+        ({"self_attn": [True]}, "self_attn must be one value or 2"),
+        ({"num_attention_heads": [2, 5]}, "num_attention_heads is 5, which does not divide 32"),
+        ({"num_attention_heads": [2, 0]}, "num_attention_heads must be a whole number from 1"),
+        ({"block_out_channels": []}, "length of block_out_channels must be a whole number from 1"),
+        ({"block_out_channels": [16, 2**17]}, "block_out_channels must be a whole number"),
+        ({"conditioning_dim": "24"}, "conditioning_dim must be a whole number"),
+        ({"up_num_layers_per_block": [10**9, 1]}, "up_num_layers_per_block must be a whole number"),
+        ({"down_blocks_repeat_mappers": [1, 10**9]}, "down_blocks_repeat_mappers must be a whole"),
+        ({"block_types_per_layer": [[RES] * 10**5] * 2}, "number of all blocks must be"),
+        ({"timestep_conditioning_type": ["t"] * 10**5}, "length of timestep_conditioning_type"),
         ({"block_types_per_layer": [["Conv"]] * 2}, "unknown kind of block 'Conv'"),
     ],
 )
 def test_a_configuration_that_cannot_be_is_named(wrong: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         CascadeUnet(UnetConfig.read(BASE | wrong))
+
+
+@pytest.mark.parametrize("heads", [0, -1])
+def test_a_level_without_attention_may_state_no_heads(heads: int) -> None:
+    kinds = [[RES, TIME], [RES, TIME, ATTENTION]]
+    CascadeUnet(
+        UnetConfig.read(BASE | {"num_attention_heads": [heads, 4], "block_types_per_layer": kinds})
+    )

@@ -227,7 +227,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         try:
             running = self._guard.call(self._admitted, entry)
         except CascadeError as error:
-            self._fail(entry, error)
+            is_full = isinstance(error, OutOfMemory) and self._running
+            self._fail(entry, self._full() if is_full else error)
             return
         self._running.append(running)
         self._end_if_over(running)
@@ -248,6 +249,10 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             last_turn=self._turns,
             step=row.step,
         )
+
+    def _full(self) -> NotReady:
+        """Return the error of a row that might fit alone: its size may not be too large."""
+        return NotReady(f"a replica of stage {self._stage.name} had no memory beside its images")
 
     def _step(self) -> None:
         # Admission takes time: a row that was cancelled meanwhile must not run again.

@@ -39,6 +39,23 @@ def test_a_batch_for_which_memory_runs_out_is_halved_and_every_row_finishes(
     assert stage.frees == 1
 
 
+def test_a_row_that_does_not_fit_beside_others_may_come_again_and_its_size_is_not_too_large(
+    make_engine: MakeEngine, stage: ToyStage
+) -> None:
+    def admit(task: Task) -> None:
+        if task.name == "large":
+            raise torch.cuda.OutOfMemoryError("CUDA out of memory")
+
+    stage.on_admit = admit
+    engine = make_engine(2)
+    beside = submit(engine, Task("small"))[1], submit(engine, Task("large"))[1]
+    engine.start()
+
+    assert type(beside[1].error()) is NotReady
+    assert beside[0].result() == "small after 3"
+    assert type(submit(engine, Task("large"))[1].error()) is OutOfMemory
+
+
 def test_later_batches_of_that_size_start_small_and_others_do_not(
     make_engine: MakeEngine, stage: ToyStage
 ) -> None:

@@ -17,7 +17,8 @@ class Row(Protocol):
     Attributes:
         step: steps done so far.
         steps: steps in all; the row is done when ``step == steps``.
-        bucket: rows with equal buckets may share a forward pass (the latent's shape).
+        bucket: rows with equal buckets may share a forward pass; the latent's shape, so that its
+            product is the work of a step of one row.
     """
 
     @property

@@ -22,9 +22,10 @@ from serve.telemetry import metric_definitions as m
 from serve.telemetry.dashboard_panels import GPU_USE, RAY_METRICS
 from tests.collector import Collector
 from tests.limits import HANG_S
-from tests.ray.client import ServiceClient, check_same_picture, pixels
+from tests.ray.client import ServiceClient, check_same_picture, pixels, replica_process
 
 PROMPT = "a large red circle in the center on a white background"
+LONG_IN_C = {"width": 512, "height": 512, "steps": 100, "decoder_steps": 2}
 
 
 def test_a_prompt_becomes_the_picture_of_the_in_process_pipeline(
@@ -62,6 +63,45 @@ def test_each_image_of_a_job_is_the_picture_of_its_own_seed(service: ServiceClie
     check_same_picture(
         pixels(service, several["images"][1]["id"]), pixels(service, alone["images"][0]["id"])
     )
+
+
+def test_a_picture_whose_stage_c_is_killed_meanwhile_is_the_undisturbed_one(
+    service: ServiceClient,
+) -> None:
+    victim = replica_process("StageC")
+    job_id = service.create(prompt=PROMPT, seed=30, **LONG_IN_C)["id"]
+    for event in service.events(job_id):
+        if event.type == "progress" and event.data["step"] >= LONG_IN_C["steps"] // 5:
+            break
+    victim.kill()
+    disturbed = service.finished(job_id)
+    assert disturbed["state"] == "succeeded", disturbed["error"]
+    progress = [event.data for event in service.events(job_id) if event.type == "progress"]
+    steps = [data["step"] for data in progress if data["stage"] == "c"]
+    assert steps != sorted(steps)  # Stage C began again
+    undisturbed = service.finished(service.create(prompt=PROMPT, seed=30, **LONG_IN_C)["id"])
+    check_same_picture(
+        pixels(service, disturbed["images"][0]["id"]),
+        pixels(service, undisturbed["images"][0]["id"]),
+    )
+
+
+def test_a_cancelled_job_leaves_no_image_in_work(service: ServiceClient) -> None:
+    # Once it has made a picture, the replica can tell the seconds of its open work.
+    service.finished(service.create(prompt=PROMPT, seed=31, steps=2)["id"])
+    stage_c = ray_serve.get_deployment_handle("StageC", APP_NAME)
+    job_id = service.create(prompt=PROMPT, seed=31, **LONG_IN_C)["id"]
+    service.until(job_id, "progress", "c")
+    assert stage_c.record_autoscaling_stats.remote().result()["queued_s"] > 0
+    service.http.delete(f"/v1/jobs/{job_id}")
+    for _ in range(600):
+        stats = stage_c.record_autoscaling_stats.remote().result()
+        in_work = {name: stats[name] for name in ("rows_running", "rows_waiting", "queued_s")}
+        if not any(in_work.values()):
+            break
+        threading.Event().wait(0.1)  # it leaves within a step
+    assert in_work == {"rows_running": 0, "rows_waiting": 0, "queued_s": 0}
+    assert service.job(job_id)["state"] == "cancelled"
 
 
 def test_the_png_tells_how_it_was_made(service: ServiceClient) -> None:

@@ -97,7 +97,7 @@ def stock_modules_pipeline(checkpoint: Checkpoint, model: TinyModel) -> CascadeP
     text = stock_text_encoder(model)
     stages: dict[str, Any] = {
         "c": StageC(checkpoint, StockUnet(model.prior), text, schedule, None),  # type: ignore[arg-type]
-        "b": StageB(checkpoint, StockUnet(model.decoder), schedule, stage_a),  # type: ignore[arg-type]
+        "b": StageB(checkpoint, StockUnet(model.decoder), schedule, None),  # type: ignore[arg-type]
         "a": StageA(checkpoint, stage_a),  # type: ignore[arg-type]
     }
     return CascadePipeline(STABLE_CASCADE, stages)

@@ -60,7 +60,8 @@ class Report:
         kills: how often each victim was killed.
         ends: how the jobs ended that clients followed: a state, or an error's code.
         lost: keys whose job never ended, or that got two jobs.
-        wrong_pixels: jobs whose images differ from those of an undisturbed run.
+        wrong_pixels: jobs with an image that differs by more than one level of 255 from an
+            undisturbed run, or with too few or too many images.
         repeated_c: jobs whose Stage C began again after Stage B had.
         recovery_s: from each kill to the next good answer of /readyz.
     """
@@ -276,7 +277,10 @@ def _table(report: Report) -> str:
         ("of them succeeded", str(report.ends["succeeded"])),
         ("failed, as two replicas died while they had it", str(report.ends["stage_lost"])),
         ("lost or answered twice", str(len(report.lost))),
-        ("images unlike an undisturbed run", str(len(report.wrong_pixels))),
+        (
+            "jobs with an image that differs by more than 1 of 255 from an undisturbed run",
+            str(len(report.wrong_pixels)),
+        ),
         ("Stage C repeated after its end", str(len(report.repeated_c))),
         (
             "from a kill to ready again",

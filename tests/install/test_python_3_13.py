@@ -1,4 +1,4 @@
-"""What needs no torch, on Python 3.13 where that is installed beside the tests' own Python."""
+"""A choice of the tests without torch and Ray, on Python 3.13 where that is installed, too."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 VERSION = "3.13"
 TORCH = ("torch", "diffusers", "transformers")
 LINTERS = ("cascade-serve", "ruff", "mypy", "import-linter", "types-psutil")
-# One for each library or part of Python that a version can break; the logic above them is the same.
+# Of what a version of Python can break: libraries and the standard library.
 TESTS = (
     "tests/bot",
     "--ignore=tests/bot/views/test_picture_messages.py",  # it asks the model's text encoder
@@ -76,7 +76,7 @@ def python() -> str:
 
 
 @pytest.mark.timeout(3600)  # it installs, and runs some hundred tests
-def test_what_needs_no_torch_works(python: str, tmp_path: Path) -> None:
+def test_the_chosen_tests_pass(python: str, tmp_path: Path) -> None:
     pytest_here = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     done = subprocess.run(
         [*pytest_here, f"--basetemp={tmp_path / 'tests'}", *TESTS],

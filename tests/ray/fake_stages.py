@@ -73,7 +73,7 @@ class FakeStage:
         self._spec = family.stage(name)
         self._previews = min(settings.previews, self._spec.max_previews)
         self._checkpoint = open_checkpoint(settings.model_source(), components=())
-        max_rows = family.max_rows("cpu", self._checkpoint.max_rows)[name]
+        max_rows = settings.max_rows or family.max_rows("cpu", self._checkpoint.max_rows)[name]
         self._replica = StageReplica(FakeModel(name), max_rows)
 
     async def run(

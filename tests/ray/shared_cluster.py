@@ -6,12 +6,15 @@ from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import Running, start
 from serve.settings import Settings
-from tests.ray.deploying import deploy
+from tests.ray.deploying import deploy, deploy_with
 from tests.ray.fake_stages import FakeStage
 
 
 class SharedCluster:
-    """Starts with the first service that is asked for; the next one replaces that service."""
+    """Starts with the first service that is asked for; the next one replaces that service.
+
+    Tests deploy through it alone, so that it knows what runs.
+    """
 
     def __init__(self) -> None:
         self._running: Running | None = None
@@ -29,6 +32,16 @@ class SharedCluster:
             deploy(settings, family, stage_class)
         self._served = wanted
         return self._running
+
+    def replace(self, settings: Settings) -> None:
+        """Replace every replica by those of a new release; returns when the new ones answer."""
+        self._served = None
+        self.serve(settings)
+
+    def deploy_file(self, settings: Settings, jobs_replicas: int) -> None:
+        """Deploy as ``serve deploy`` does with a file; the next module deploys its service anew."""
+        self._served = None
+        deploy_with(settings, jobs_replicas)
 
     def stop(self) -> None:
         """Stop the cluster, if it runs."""

@@ -17,7 +17,7 @@ from serve.local.cluster import Running
 from serve.settings import Settings
 from tests.limits import HANG_S
 from tests.ray.client import Event, ServiceClient, replica_process
-from tests.ray.deploying import deploy
+from tests.ray.shared_cluster import SharedCluster
 from tests.wire.bot_messages import has_button, job_of, of_bot
 from tests.wire.bot_process import BotProcess, StartBot, starting_bots
 from tests.wire.fake_discord.interactions import Callback, Interaction
@@ -206,11 +206,11 @@ async def test_a_job_whose_owner_is_killed_arrives_once(scene: Scene) -> None:
 
 
 async def test_vary_details_works_on_under_a_new_bot_and_a_new_release_of_the_service(
-    scene: Scene, settings: Settings
+    scene: Scene, cluster: SharedCluster, settings: Settings
 ) -> None:
     first, message = await scene.picture()
     await scene.bot.kill()
-    await asyncio.to_thread(deploy, settings)
+    await asyncio.to_thread(cluster.replace, settings)
     await scene.restart_bot()
     varied = await scene.reply_with_picture(await scene.alice.click(message, "Vary details"))
     check_only_details_are_new(first, varied, await scene.events(varied["id"]))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
-from tests.ray.deploying import deploy_with
+from tests.ray.shared_cluster import SharedCluster
 
 PROMPT = "a large white cross in the top left on a purple background"
 SLOW = {"width": 384, "steps": 40, "decoder_steps": 40}
@@ -18,14 +18,14 @@ def start_jobs(service: ServiceClient, seeds: range) -> list[str]:
 
 
 def test_a_rolling_update_and_a_change_of_the_number_of_jobs_replicas_lose_no_job(
-    service: ServiceClient, settings: Settings
+    cluster: SharedCluster, service: ServiceClient, settings: Settings
 ) -> None:
     under_way = start_jobs(service, range(3))
-    deploy_with(settings, jobs_replicas=2)
+    cluster.deploy_file(settings, jobs_replicas=2)
     for job_id in under_way:
         check_ended_well_and_once(service, job_id)
 
     under_way = start_jobs(service, range(10, 14))
-    deploy_with(settings, jobs_replicas=1)
+    cluster.deploy_file(settings, jobs_replicas=1)
     for job_id in under_way:
         check_ended_well_and_once(service, job_id)

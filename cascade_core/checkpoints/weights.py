@@ -134,6 +134,18 @@ def load_text_config(checkpoint: Checkpoint) -> ClipTextConfig:
         return ClipTextConfig.read(config)
 
 
+def load_unet_config(checkpoint: Checkpoint, component: str) -> UnetConfig:
+    """Read what shapes the U-Net of a stage.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or wrong.
+    """
+    folder = checkpoint.component(component)
+    config = read_json(folder / "config.json")
+    with as_unavailable(folder):
+        return UnetConfig.read(config)
+
+
 def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
     """Read a noise schedule; a model without one has the published values.
 

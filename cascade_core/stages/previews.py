@@ -87,8 +87,13 @@ def preview_of(latent: StageCLatent, previewer: Previewer, device: torch.device)
     return to_preview(rgb_chw, latent.request.height, latent.request.width)
 
 
-def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
+def load_previewer(path: Path | None, channels: int, device: torch.device) -> Previewer | None:
     """Load Stage C's previewer: ``*.safetensors`` or ``preview.json``; None for no path.
+
+    Args:
+        path: of the file.
+        channels: of the latent.
+        device: where to.
 
     Raises:
         ModelUnavailable: the file is not what it should be.
@@ -96,8 +101,8 @@ def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
     if path is None:
         return None
     if path.suffix == ".json":
-        return _load_linear(path, "stage_c_to_rgb", device)
-    previewer = PublishedPreviewer()
+        return _load_linear(path, "stage_c_to_rgb", channels, device)
+    previewer = PublishedPreviewer(channels)
     try:
         previewer.load_state_dict(load_file(path))
     except (SafetensorError, RuntimeError, OSError) as error:
@@ -106,16 +111,25 @@ def load_previewer(path: Path | None, device: torch.device) -> Previewer | None:
 
 
 def load_stage_b_previewer(
-    checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype
+    checkpoint: Checkpoint, channels: int, device: torch.device, dtype: torch.dtype
 ) -> LinearPreviewer:
     """Load Stage B's previewer from ``preview.json``, or fit it to Stage A, which is then freed.
+
+    Args:
+        checkpoint: where from; its ``preview.json`` may lie beside a previewer of Stage C alone.
+        channels: of the latent.
+        device: where to.
+        dtype: of Stage A's weights.
 
     Raises:
         ModelUnavailable: files are missing or wrong.
     """
-    path, name = checkpoint.previewer, "stage_b_to_rgb"
-    if path is not None and path.suffix == ".json" and name in read_json(path):
-        return _load_linear(path, name, device)
+    name = "stage_b_to_rgb"
+    if checkpoint.previewer is not None:
+        path = checkpoint.previewer
+        path = path if path.suffix == ".json" else path.with_name("preview.json")
+        if path.is_file() and name in read_json(path):
+            return _load_linear(path, name, channels, device)
     return fit_previewer(load_vqgan_decoder(checkpoint, device, dtype))
 
 
@@ -154,13 +168,16 @@ def fit_linear(
     return fitted[:-1].T.contiguous(), fitted[-1]
 
 
-def _load_linear(path: Path, name: str, device: torch.device) -> LinearPreviewer:
+def _load_linear(path: Path, name: str, channels: int, device: torch.device) -> LinearPreviewer:
     body = read_json(path).get(name, {})
     try:
         weight = torch.tensor(body["weight"], dtype=torch.float32, device=device)
         bias = torch.tensor(body["bias"], dtype=torch.float32, device=device)
-    except (TypeError, KeyError, ValueError) as error:
+    except (TypeError, KeyError, ValueError, OverflowError, RuntimeError) as error:
         raise ModelUnavailable(f"{path} needs {name} with weight and bias") from error
-    if weight.ndim != 2 or weight.shape[0] != 3 or bias.shape != (3,):
-        raise ModelUnavailable(f"{path}: weight must be 3 rows and bias 3 numbers")
+    if weight.shape != (3, channels) or bias.shape != (3,):
+        raise ModelUnavailable(
+            f"{path}: the weight of {name} must be 3 rows of {channels} numbers, one for each "
+            "channel of the latent, and its bias 3 numbers"
+        )
     return LinearPreviewer(weight, bias)

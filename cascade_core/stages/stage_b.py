@@ -105,11 +105,13 @@ class StageB(StageDefaults):
             SettingsInvalid: the device is not there.
         """
         device, dtype = placement.resolve()
+        unet = load_unet(checkpoint, "decoder", device, dtype)
+        channels = unet.config.in_channels
         return cls(
             checkpoint,
-            load_unet(checkpoint, "decoder", device, dtype),
+            unet,
             load_schedule(checkpoint, "decoder_scheduler"),
-            load_stage_b_previewer(checkpoint, device, dtype) if with_previews else None,
+            load_stage_b_previewer(checkpoint, channels, device, dtype) if with_previews else None,
         )
 
     @staticmethod

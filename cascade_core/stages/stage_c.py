@@ -15,6 +15,7 @@ from cascade_core.checkpoints.weights import (
     free_cached_memory,
     load_schedule,
     load_unet,
+    load_unet_config,
     model_ref,
 )
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
@@ -87,12 +88,14 @@ class StageC:
             SettingsInvalid: the device is not there, or the dtype is float16.
         """
         device, dtype = placement.resolve()
+        unet = load_unet(checkpoint, "prior", device, dtype)
+        path, channels = checkpoint.previewer, unet.config.in_channels
         return cls(
             checkpoint,
-            load_unet(checkpoint, "prior", device, dtype),
+            unet,
             TextEncoder.load(checkpoint, device, dtype),
             load_schedule(checkpoint, "prior_scheduler"),
-            load_previewer(checkpoint.previewer, device) if with_previews else None,
+            load_previewer(path, channels, device) if with_previews else None,
         )
 
     @staticmethod
@@ -112,7 +115,8 @@ class StageC:
             ModelUnavailable: the model has no previewer, or its files are wrong.
         """
         placed = torch.device(device)
-        previewer = load_previewer(checkpoint.previewer, placed)
+        channels = load_unet_config(checkpoint, "prior").in_channels
+        previewer = load_previewer(checkpoint.previewer, channels, placed)
         if previewer is None:
             raise ModelUnavailable(f"{checkpoint.id} has no previewer")
         return partial(preview_of, previewer=previewer, device=placed)

@@ -85,7 +85,7 @@ def test_the_latent_of_an_encoded_picture_shows_its_colours_in_the_preview() -> 
     encoder = LatentEncoder.from_pretrained(
         DEMO_MODEL_DIR / "latent_encoder", torch_dtype=torch.float32
     )
-    previewer = load_previewer(open_checkpoint(ModelSource()).previewer, torch.device("cpu"))
+    previewer = load_previewer(open_checkpoint(ModelSource()).previewer, 16, torch.device("cpu"))
     assert previewer is not None
     for scene in SCENES:
         rgb_chw = previewer(encoder.encode(to_pixels(render(scene)[None])))
@@ -103,7 +103,7 @@ def test_the_maps_for_previews_of_stage_b_show_the_colours_of_the_picture(
     checkpoint = open_checkpoint(ModelSource())
     if not is_in_folder:
         checkpoint = replace(checkpoint, previewer=None)
-    previewer = load_stage_b_previewer(checkpoint, torch.device("cpu"), torch.float32)
+    previewer = load_stage_b_previewer(checkpoint, 4, torch.device("cpu"), torch.float32)
     stage_b = pipeline.stages["b"]
     for request, original in zip(requests[:3], originals, strict=False):
         row = stage_b.admit(StageBTask(original.latent, request))

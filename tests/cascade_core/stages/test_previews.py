@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 def test_no_file_means_no_previewer() -> None:
-    assert load_previewer(None, CPU) is None
+    assert load_previewer(None, 16, CPU) is None
 
 
 def test_a_linear_map_paints_every_cell(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_a_linear_map_paints_every_cell(tmp_path: Path) -> None:
     path.write_text(
         json.dumps({"stage_c_to_rgb": {"weight": weight.tolist(), "bias": [0.0, 0.5, 1.0]}})
     )
-    previewer = load_previewer(path, CPU)
+    previewer = load_previewer(path, 16, CPU)
     assert isinstance(previewer, LinearPreviewer)
     latents = torch.zeros(1, 16, 6, 9)
     latents[0, 3, :, 5:], latents[0, 5, :3] = 1.0, 1.0
@@ -84,13 +84,18 @@ def test_wild_values_become_colours() -> None:
         {"stage_c_to_rgb": {"weight": [[1.0]], "bias": [0, 0, 0]}},
         {"stage_c_to_rgb": {"weight": [[1.0]] * 3}},
         {"stage_c_to_rgb": {"weight": "x", "bias": [0, 0, 0]}},
+        {"stage_c_to_rgb": {"weight": [[0.0] * 4] * 3, "bias": [0, 0, 0]}},
+        {"stage_c_to_rgb": {"weight": [[0.0] * 16] * 3, "bias": [0, 0, 10**400]}},
+        {"stage_c_to_rgb": {"weight": [[10**400] * 16] * 3, "bias": [0, 0, 0]}},
+        {"stage_c_to_rgb": {"weight": [[{}] * 16] * 3, "bias": [0, 0, 0]}},
+        {"stage_c_to_rgb": []},
     ],
 )
 def test_a_broken_map_is_refused(body: dict[str, object], tmp_path: Path) -> None:
     path = tmp_path / "preview.json"
     path.write_text(json.dumps(body))
     with pytest.raises(ModelUnavailable, match=r"preview\.json"):
-        load_previewer(path, CPU)
+        load_previewer(path, 16, CPU)
 
 
 def test_a_fitted_map_recovers_the_mean_colours_that_the_cells_hold() -> None:
@@ -127,7 +132,7 @@ def test_the_map_fitted_to_stage_a_draws_what_stage_a_draws() -> None:
 def test_equal_weights_give_an_equal_map(tiny_checkpoint: Checkpoint) -> None:
     latents = torch.randn(1, 4, 9, 7)
     first, again = (
-        load_stage_b_previewer(tiny_checkpoint, CPU, torch.float32)(latents) for _ in range(2)
+        load_stage_b_previewer(tiny_checkpoint, 4, CPU, torch.float32)(latents) for _ in range(2)
     )
     assert torch.equal(first, again)
 
@@ -138,11 +143,24 @@ def test_a_map_in_the_models_folder_is_used_without_stage_a(
     path = tmp_path / "preview.json"
     path.write_text(json.dumps({"stage_b_to_rgb": {"weight": [[1, 0]] * 3, "bias": [0, 0, 1]}}))
     bare = replace(tiny_checkpoint, previewer=path, components={})
-    previewer = load_stage_b_previewer(bare, CPU, torch.float32)
+    previewer = load_stage_b_previewer(bare, 2, CPU, torch.float32)
     assert previewer(torch.ones(1, 2, 1, 1)).flatten().tolist() == [1, 1, 2]
     path.write_text(json.dumps({"stage_b_to_rgb": {"weight": [[1, 0]] * 3}}))
     with pytest.raises(ModelUnavailable, match="stage_b_to_rgb"):
-        load_stage_b_previewer(bare, CPU, torch.float32)
+        load_stage_b_previewer(bare, 2, CPU, torch.float32)
+
+
+def test_a_map_beside_the_published_previewer_is_used_too(
+    tiny_checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    body = {"stage_b_to_rgb": {"weight": [[1, 0]] * 3, "bias": [0, 0, 1]}}
+    (tmp_path / "preview.json").write_text(json.dumps(body))
+    path = tmp_path / "previewer.safetensors"
+    bare = replace(tiny_checkpoint, previewer=path, components={})
+    previewer = load_stage_b_previewer(bare, 2, CPU, torch.float32)
+    assert previewer(torch.ones(1, 2, 1, 1)).flatten().tolist() == [1, 1, 2]
+    with pytest.raises(ModelUnavailable, match="3 rows of 4 numbers, one for each channel"):
+        load_stage_b_previewer(bare, 4, CPU, torch.float32)
 
 
 def published_shapes() -> dict[str, tuple[int, ...]]:
@@ -173,7 +191,7 @@ def test_the_published_architecture_loads_and_draws_eight_pixels_per_cell(tmp_pa
     state = {name: torch.rand(shape) for name, shape in published_shapes().items()}
     path = tmp_path / "previewer.safetensors"
     save_file(state, path)
-    previewer = load_previewer(path, CPU)
+    previewer = load_previewer(path, 16, CPU)
     assert isinstance(previewer, PublishedPreviewer)
     assert sum(parameter.numel() for parameter in previewer.parameters()) == 3_979_651
     first = previewer(torch.randn(1, 16, 6, 9))
@@ -185,7 +203,7 @@ def test_other_weights_are_no_previewer(tmp_path: Path) -> None:
     path = tmp_path / "previewer.safetensors"
     save_file({"x": torch.zeros(1)}, path)
     with pytest.raises(ModelUnavailable, match="no Stable Cascade previewer"):
-        load_previewer(path, CPU)
+        load_previewer(path, 16, CPU)
     path.write_bytes(b"junk")
     with pytest.raises(ModelUnavailable, match="no Stable Cascade previewer"):
-        load_previewer(path, CPU)
+        load_previewer(path, 16, CPU)

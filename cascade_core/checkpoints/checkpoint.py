@@ -6,7 +6,8 @@ import hashlib
 import os
 from collections.abc import Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import astuple, dataclass, field, fields
+from math import inf
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,6 +27,7 @@ UNSTATED_LICENCE = (
 )
 
 _HUB_COMMIT_CHARS = 40
+_MAX_FACTOR, _MAX_LEVELS = 64, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,21 +265,32 @@ def _read_geometry(prior_root: Path, decoder_root: Path, found: dict[str, Path])
     vqgan = layout.read_json(found["vqgan"] / "config.json") if "vqgan" in found else {}
     default = Geometry()
     try:
-        return Geometry(
+        factor = _whole(vqgan, "up_down_scale_factor", _MAX_FACTOR)
+        geometry = Geometry(
             resolution_multiple=float(
                 prior.get("resolution_multiple", default.resolution_multiple)
             ),
             latent_dim_scale=float(decoder.get("latent_dim_scale", default.latent_dim_scale)),
-            stage_a_factor=int(vqgan.get("up_down_scale_factor", 2)) ** int(vqgan.get("levels", 2)),
+            stage_a_factor=factor ** _whole(vqgan, "levels", _MAX_LEVELS),
         )
-    except (TypeError, ValueError) as error:
-        raise ModelUnavailable(f"{decoder_root} has a scale that is no number: {error}") from error
+        if not all(0 < scale < inf for scale in astuple(geometry)):
+            raise ValueError("scales must be more than 0")
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ModelUnavailable(f"{decoder_root} has a scale that cannot be: {error}") from error
+    return geometry
+
+
+def _whole(vqgan: dict[str, Any], name: str, most: int) -> int:
+    value = int(vqgan.get(name, 2))
+    if not 1 <= value <= most:
+        raise ValueError(f"{name} must be from 1 to {most}")
+    return value
 
 
 def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
     known = {item.name: item.default for item in fields(ModelDefaults)}
     given = {name: about[name] for name in known if name in about}
-    if "suggestions" in given:
+    if isinstance(given.get("suggestions"), list):
         given["suggestions"] = tuple(map(str, given["suggestions"]))
     for name, value in given.items():
         if not isinstance(value, type(known[name])) and not (

@@ -95,9 +95,15 @@ def weight_files(folder: Path, variant: Variant) -> tuple[Path, ...]:
             return (single,)
         index = folder / f"{stem}.safetensors.index{suffix}.json"
         if index.is_file():
-            shards = read_json(index).get("weight_map", {}).values()
-            return tuple(_existing(folder / shard) for shard in sorted(set(shards)))
+            return tuple(_existing(folder / shard) for shard in _shards(index))
     return (_existing(folder / f"{_WEIGHT_STEMS[0]}{suffix}.safetensors"),)
+
+
+def _shards(index: Path) -> list[str]:
+    shards = read_json(index).get("weight_map", {})
+    if not isinstance(shards, dict) or not all(isinstance(name, str) for name in shards.values()):
+        raise ModelUnavailable(f"{index}: weight_map must name the file of each weight")
+    return sorted(set(shards.values()))
 
 
 def hub_patterns(

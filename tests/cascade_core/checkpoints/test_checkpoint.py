@@ -224,6 +224,53 @@ def test_a_broken_configuration_is_named(combined: Path) -> None:
         open_checkpoint(ModelSource(str(combined)))
 
 
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, "[]", "1" * 5000, "\x00"])
+def test_json_that_no_model_has_is_one_sentence(text: str, combined: Path) -> None:
+    (combined / "cascade.json").write_text(text)
+    with pytest.raises(
+        ModelUnavailable, match=r"cascade\.json (is not valid|must hold a)"
+    ) as caught:
+        open_checkpoint(ModelSource(str(combined)))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("file", "wrong"),
+    [
+        ("vqgan/config.json", {"levels": float("inf")}),
+        ("vqgan/config.json", {"levels": 10**11}),
+        ("vqgan/config.json", {"levels": None}),
+        ("vqgan/config.json", {"up_down_scale_factor": 0}),
+        ("vqgan/config.json", {"up_down_scale_factor": 10**400}),
+        ("model_index.json", {"resolution_multiple": 0}),
+        ("model_index.json", {"latent_dim_scale": float("nan")}),
+        ("model_index.json", {"latent_dim_scale": 10**400}),
+    ],
+)
+def test_a_scale_that_cannot_be_is_one_sentence(
+    file: str, wrong: dict[str, object], combined: Path
+) -> None:
+    write_json(combined / file, **wrong)
+    with pytest.raises(ModelUnavailable, match=r"combined has a scale that cannot be: ."):
+        open_checkpoint(ModelSource(str(combined)))
+
+
+@pytest.mark.parametrize("wrong", [5, "a cat", None, {}])
+def test_suggestions_that_are_no_list_are_refused(wrong: object, combined: Path) -> None:
+    write_json(combined / "cascade.json", suggestions=wrong)
+    with pytest.raises(ModelUnavailable, match="suggestions has the wrong type"):
+        open_checkpoint(ModelSource(str(combined)))
+
+
+@pytest.mark.parametrize("wrong", [[], None, {"a": 5}, {"a": []}])
+def test_a_list_of_shards_that_names_no_files_is_refused(wrong: object, combined: Path) -> None:
+    folder = combined / "prior_prior"
+    (folder / f"{UNET}.safetensors").unlink()
+    write_json(folder / f"{UNET}.safetensors.index.json", weight_map=wrong)
+    with pytest.raises(ModelUnavailable, match="weight_map must name the file of each weight"):
+        open_checkpoint(ModelSource(str(combined)))
+
+
 def test_a_stage_needs_only_its_own_components(combined: Path) -> None:
     shutil.copytree(combined, combined.parent / "b")
     for name in ("prior_prior", "prior_text_encoder", "prior_tokenizer"):

@@ -146,9 +146,10 @@ def test_only_a_part_of_a_file_is_mapped_while_it_is_read(tmp_path: Path) -> Non
     weights = {f"{number:03}": torch.full((2**18,), float(number)) for number in range(128)}
     save_file(weights, path)
     at_most, total = 0, torch.tensor(0.0)
-    for _, weight in weights_module._read_weights((path,), ()):
+    for name, weight in weights_module._read_weights((path,), ()):
         total += weight.sum()
-        at_most = max(at_most, mapped_bytes(path))
+        if int(name) % 16 == 15:  # a look at the mappings takes long
+            at_most = max(at_most, mapped_bytes(path))
     assert float(total) == 2**18 * sum(range(128))
     assert 0 < at_most < path.stat().st_size * 0.6
 

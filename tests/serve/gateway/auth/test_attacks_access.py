@@ -98,7 +98,7 @@ async def test_answers_do_not_tell_which_keys_exist(
     key, token = keys.create("ann", ["read"])
     revoked, revoked_token = keys.create("bob", ["read"])
     keys.revoke(revoked.id)
-    secret = token.rpartition("_")[2]
+    secret = token.split("_", 2)[2]
     tokens = [
         f"csk_{'0' * 12}_{secret}",
         f"csk_{key.id}_{'A' * 43}",
@@ -180,7 +180,7 @@ async def test_neither_keys_nor_signatures_are_logged(
     lines = [line for line in log.getvalue().splitlines() if " httpx" not in line]
     assert any("/v1/shared/" in line for line in lines)
     signature = url.rpartition("=")[2]
-    secret = root["authorization"].rpartition("_")[2]
+    secret = root["authorization"].split("_", 2)[2]
     assert not any(signature[:-1] in line or secret in line for line in lines)
 
 

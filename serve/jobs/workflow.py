@@ -207,7 +207,8 @@ class JobWorkflow(DBOSConfiguredInstance):
             for stage in stages:
                 await self._open(job.id)
                 with _checked(self._family.before(stage), stored):
-                    output, seconds, use = await self._make(job, index, stage, output)
+                    made = self._make(job, index, stage, output, writes)
+                    output, seconds, use = await made
                 stored = None
                 if not stage.output:  # the picture is reported with its latent
                     await asyncio.gather(*writes)
@@ -217,15 +218,24 @@ class JobWorkflow(DBOSConfiguredInstance):
             await writes[-1]
 
     async def _make(
-        self, job: OpenJob, index: int, stage: StageSpec, source: bytes | None
+        self,
+        job: OpenJob,
+        index: int,
+        stage: StageSpec,
+        source: bytes | None,
+        writes: Sequence[asyncio.Task[None]],
     ) -> tuple[bytes, float, LatentUse]:
-        """Return a stage's output for an image, the model's seconds and how it came about."""
+        """Return a stage's output for an image, the model's seconds and how it came about.
+
+        Its progress is told once the ``writes`` of the outputs before have ended, so that no stage
+        is seen to begin again after a later one was seen.
+        """
         before = self._family.before(stage)
         if before is not None and before.keeps_output:
             await self._check_preview(job, index, before, source or b"")
         if stage.keeps_output and (data := await self._reused(job, index)) is not None:
             return data, 0.0, "reused"
-        data, seconds = await self._call(job.id, index, stage, source)
+        data, seconds = await self._call(job.id, index, stage, source, writes)
         return data, seconds, "ran"
 
     async def _reused(self, job: OpenJob, index: int) -> bytes | None:
@@ -299,7 +309,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         return job
 
     async def _call(
-        self, job_id: str, index: int, stage: StageSpec, source: bytes | None
+        self,
+        job_id: str,
+        index: int,
+        stage: StageSpec,
+        source: bytes | None,
+        writes: Sequence[asyncio.Task[None]],
     ) -> tuple[bytes, float]:
         """Call a stage until the job's deadline; returns its result and the model's seconds.
 
@@ -311,6 +326,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         """
 
         async def on_message(message: StageMessage) -> None:
+            if pending := [write for write in writes if not write.done()]:
+                await asyncio.wait(pending)
             await self._progress(job_id, index, stage, message)
 
         async with in_time(self._database, job_id):

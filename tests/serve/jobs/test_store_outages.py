@@ -351,7 +351,7 @@ class Announcing(Decoding):
         return await super().call(*args, on_message=on_message, on_crash=on_crash)
 
 
-async def test_a_latent_is_stored_beside_the_next_stage_and_before_its_picture_is_reported(
+async def test_a_latent_is_stored_beside_the_next_stage_and_before_anything_more_is_told(
     database: Database,
     database_url: str,
     blobs: BlobStore,
@@ -359,26 +359,28 @@ async def test_a_latent_is_stored_beside_the_next_stage_and_before_its_picture_i
     make_job: JobMaker,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    stages["a"] = last = Announcing("a")
+    stages["b"] = next_stage = Announcing("b")
     put, reported = BlobStore.put, []
 
     async def put_late(self: BlobStore, key: str, data: bytes) -> None:
         if key.startswith("latents/"):
-            await last.called.wait()
+            await next_stage.called.wait()
         await put(self, key, data)
 
-    def recording(method: str) -> None:
-        works = getattr(ImageStore, method)
+    def recording(store: type, method: str) -> None:
+        works = getattr(store, method)
 
-        def record(self: ImageStore, *args: Any) -> Any:
-            reported.append(method)
+        def record(self: Any, *args: Any) -> Any:
+            reported.append(f"{method} {args[1]}" if method == "record_progress" else method)
             return works(self, *args)
 
-        monkeypatch.setattr(ImageStore, method, wraps(works)(record))
+        monkeypatch.setattr(store, method, wraps(works)(record))
 
     monkeypatch.setattr(BlobStore, "put", put_late)
-    recording("save_latent")
-    recording("save")
+    recording(ImageStore, "save_latent")
+    recording(ImageStore, "save")
+    recording(JobStore, "record_progress")
     async with asyncio.timeout(HANG_S), launched(database, database_url, blobs, stages) as workflow:
         assert (await run_to_end(workflow, database, make_job())).state == "succeeded"
-    assert reported == ["save_latent", "save"]
+    progress = [f"record_progress {name}" for name in "cba"]
+    assert reported == [progress[0], "save_latent", *progress[1:], "save"]

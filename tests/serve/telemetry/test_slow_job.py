@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -34,12 +35,14 @@ class Slow:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self._latent_stored = asyncio.Event()
 
     def queue(self) -> FairQueue:
         """Return a queue whose slots always come late."""
 
         @asynccontextmanager
         async def slot(user: str, cost: float) -> AsyncIterator[None]:
+            await self._latent_stored.wait()  # it is stored beside this wait, and takes no time
             self.now_s += WAITED_S
             async with FairQueue.slot(queue, user, cost):
                 yield
@@ -55,6 +58,8 @@ class Slow:
         async def put_slowly(key: str, data: bytes) -> None:
             self.now_s += STORED_S if key.startswith("images/") else 0.0
             await put(key, data)
+            if key.startswith("latents/"):
+                self._latent_stored.set()
 
         blobs.put = put_slowly  # type: ignore[method-assign]
         return blobs

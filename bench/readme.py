@@ -216,8 +216,8 @@ def _age() -> str:
     older = [_is_older(_result(name)) for name in _there()]
     if not any(older):
         return ""
-    who = "All figures" if all(older) else "Some figures, marked below their tables,"
-    return f"{who} were taken before the networks were this project's own."
+    which = "All figures" if all(older) else "Some figures, marked below their tables,"
+    return f"{which} were taken before the networks were this project's own."
 
 
 def _is_older(result: Any) -> bool:

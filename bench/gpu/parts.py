@@ -80,7 +80,7 @@ class Bench:
         dtype: of all weights.
         scale: the model's size, of :data:`bench.published.SCALES`.
         results: gets the figures.
-        names: of the variants whose pictures are measured one at a time.
+        names: of the variants that make pictures one at a time.
         compiled: the U-Nets that compiling variants compile.
     """
 

@@ -246,7 +246,7 @@ def make_variant(
 
     Args:
         name: of the variant.
-        model: whose modules it shares with all others.
+        model: all variants share its modules.
         clock: of the model's device.
         compiled: which of ``UNETS`` a variant compiles that compiles at all.
     """

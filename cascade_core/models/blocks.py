@@ -98,7 +98,7 @@ class TimeBlock(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose query, key and value maps are one matrix."""
+    """Multi-head attention; one matrix maps to queries, keys and values."""
 
     def __init__(self, channels: int, heads: int) -> None:
         super().__init__()

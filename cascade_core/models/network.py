@@ -12,7 +12,7 @@ from cascade_core.models.blocks import Attention
 
 
 class Network(nn.Module):
-    """A network whose weights have the names that they have in files.
+    """A network; its weights have the names that they have in files.
 
     Attributes:
         unused: beginnings of the names of weights in files that it does not need.

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from cascade_core.families.spec import StageSpec
 from serve.storage.blobs import blob_keys
@@ -22,6 +23,9 @@ from serve.storage.records import LatentRow, LatentUse, OpenJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
 from serve.telemetry.metrics import HandoffMetrics, HandoffPart
 from serve.telemetry.tracing import span
+
+LATENT: Final = "this latent"
+"""What error messages call a kept output."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +58,14 @@ class StageOutputs:
         return not stage.output and image.ready_at is not None
 
     async def read(self, job: OpenJob, index: int, stage: StageSpec) -> bytes:
-        """Return a stage's output.
+        """Return a kept output.
 
         Raises:
             Gone: it was lost.
         """
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         with self._measured(stage, "fetch", key), span(f"fetch from stage {stage.name}"):
-            return await self._blobs.get_known(key, description(stage), on_wait)
+            return await self._blobs.get_known(key, LATENT, on_wait)
 
     async def write(
         self,
@@ -126,11 +130,6 @@ class StageOutputs:
             yield
         took_s = time.monotonic() - began_s
         logger.info("stage %s, %s: %.3f s to %s", stage.name, key, took_s, part)
-
-
-def description(stage: StageSpec) -> str:
-    """Return what an error message calls a stage's output."""
-    return "this latent" if stage.keeps_output else f"what stage {stage.name.upper()} made"
 
 
 def _key(job: OpenJob, index: int, stage: StageSpec) -> str:

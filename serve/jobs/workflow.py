@@ -35,7 +35,7 @@ from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
-from serve.jobs.stage_outputs import StageOutputs, description
+from serve.jobs.stage_outputs import LATENT, StageOutputs
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.blobs import blob_keys
@@ -394,6 +394,5 @@ def _checked(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
         try:
             stage.output_class().decode(output)
         except WireError as error:
-            what = description(stage)
-            raise Gone(f"{what} is recorded, but its file in the store is damaged") from error
+            raise Gone(f"{LATENT} is recorded, but its file in the store is damaged") from error
         raise

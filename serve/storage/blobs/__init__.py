@@ -1,1 +1,1 @@
-"""Stores bytes by key: pictures, latents, hand-offs and previews."""
+"""Stores bytes by key: pictures, latents and previews."""

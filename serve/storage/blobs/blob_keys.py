@@ -1,4 +1,4 @@
-"""The keys of the blob store: where images, latents, hand-offs and previews are kept."""
+"""The keys of the blob store: where images, latents and previews are kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def image_keys(image_id: str) -> list[str]:
 
 
 def handoff_key(job_id: str, index: int, stage: str) -> str:
-    """Return the key of the output that a stage hands to the next stage."""
+    """Return the key of a hand-off that an earlier release stored and a deletion must find."""
     return f"handoffs/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}.msgpack"
 
 

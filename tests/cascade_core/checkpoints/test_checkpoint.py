@@ -276,10 +276,12 @@ def test_a_stage_needs_only_its_own_components(combined: Path) -> None:
     for name in ("prior_prior", "prior_text_encoder", "prior_tokenizer"):
         shutil.rmtree(combined.parent / "b" / name)
     source = ModelSource(str(combined.parent / "b"), str(combined))
-    open_checkpoint(source, STABLE_CASCADE.stage("b").components)
+    opened = open_checkpoint(source, STABLE_CASCADE.stage("b").components)
+    assert opened.component("decoder") == combined.parent / "b" / "decoder"
     for name in ("decoder", "vqgan"):
         shutil.rmtree(combined / name)
-    open_checkpoint(ModelSource(str(combined)), STABLE_CASCADE.stage("c").components)
+    opened = open_checkpoint(ModelSource(str(combined)), STABLE_CASCADE.stage("c").components)
+    assert opened.component("prior") == combined / "prior_prior"
 
 
 def test_previewers_are_found_or_configured(combined: Path, tmp_path: Path) -> None:

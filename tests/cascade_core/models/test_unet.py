@@ -243,6 +243,6 @@ def test_a_configuration_that_cannot_be_is_named(wrong: dict[str, Any], message:
 @pytest.mark.parametrize("heads", [0, -1])
 def test_a_level_without_attention_may_state_no_heads(heads: int) -> None:
     kinds = [[RES, TIME], [RES, TIME, ATTENTION]]
-    CascadeUnet(
-        UnetConfig.read(BASE | {"num_attention_heads": [heads, 4], "block_types_per_layer": kinds})
-    )
+    config = BASE | {"num_attention_heads": [heads, 4], "block_types_per_layer": kinds}
+    built = CascadeUnet(UnetConfig.read(config)).state_dict()
+    assert {name.split(".")[1] for name in built if "to_qkv" in name and "down" in name} == {"1"}

@@ -151,7 +151,7 @@ def test_a_renamed_model_with_the_same_weights_is_accepted(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
     renamed = replace(latent, model=replace(latent.model, id="renamed"))
-    tiny_pipeline.stages["b"].admit(StageBTask(renamed, REQUEST))
+    assert tiny_pipeline.stages["b"].admit(StageBTask(renamed, REQUEST)).request == REQUEST
 
 
 def test_a_request_of_another_size_is_refused(

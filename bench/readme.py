@@ -14,6 +14,7 @@ README, PAGE = ROOT / "README.md", ROOT / "bench" / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 TITLES = {
     "service": "One picture, idle",
+    "baseline": "Against this code before its own networks",
     "monolith": "Against a replica around diffusers' pipeline",
     "forward": "The networks, against diffusers' modules",
     "engine": "A step that sixteen requests share",
@@ -34,6 +35,7 @@ TITLES = {
     "real_size": "The published sizes on a CPU",
 }
 COMMANDS = {
+    "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
     "gpu": "python -m bench.gpu",
@@ -51,9 +53,10 @@ PREAMBLE = """# Benchmarks
 
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
-`python -m bench.readme`: `python -m bench.engine.monolith`, `bench.service.recovery`,
-`bench.service.soak`, `bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate`,
-`bench.autoscale --wake`, `bench.real_size`, and on a machine with an NVIDIA GPU `bench.gpu`."""
+`python -m bench.readme`: `python -m bench.baseline`, `bench.engine.monolith`,
+`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`, `bench.autoscale`,
+`bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and on a machine with an
+NVIDIA GPU `bench.gpu`."""
 
 
 def performance_section() -> str:

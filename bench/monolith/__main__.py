@@ -1,0 +1,159 @@
+"""The service against servers around diffusers' pipeline: ``python -m bench.monolith``.
+
+    Ray Serve, one replica around the pipeline
+    Ray Serve, the same with its batching
+    LitServe with its batching, which is neither Ray's nor ours
+
+All answer the same HTTP requests with a PNG, one replica each on one torch thread, in turns, for
+the demo model and for one that is bound by dispatching operations. `bench.monolith.models` says
+what that is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import socket
+import tempfile
+import time
+from collections.abc import Awaitable
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any, Final
+
+from bench.monolith.loads import SHARE_OF_STEPS, Send, arrivals, asker, mix, open_loop
+from bench.monolith.models import USUAL_STEPS, model_folders
+from bench.monolith.peers import MOST_TOGETHER, deploy_in_ray, litserve
+from bench.monolith.table import BATCHED, LITSERVE, LOAD, OURS, PLAIN, SLO_OVER_SOLO, table
+from bench.service.chaos import scratch_settings
+from bench.service.load import closed_loop, http_session
+from bench.stats import machine, percentiles, summary, write_result
+from serve.local.cluster import start
+from serve.settings import SERVED_FAMILY
+
+CLIENTS: Final = (1, 4, 16, 64)
+ROUNDS: Final = 2
+SOLO_REPEATS: Final = 5
+
+
+def main() -> None:
+    """Measure all servers on each model and write the result."""
+    given, where = _arguments(), machine()
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        folders = model_folders(scratch)
+        models = {
+            model: _compare(folder, scratch / str(number), given)
+            for number, (model, folder) in enumerate(folders.items())
+        }
+    result = {"machine": where, "models": models}
+    write_result("monolith", result, table(result))
+
+
+def _compare(folder: Path, data_folder: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Run all servers on one model, side by side; only one of them has requests at a time."""
+    model = {
+        "model": str(folder),
+        "max_rows": MOST_TOGETHER,
+        "torch_threads": 1,
+        "device": "cpu",
+    }
+    settings = scratch_settings(data_folder, port=_free_port()).model_copy(update=model)
+    running = start(settings, SERVED_FAMILY)
+    try:
+        deploy_in_ray(folder)
+        with litserve(folder, _free_port()) as litserve_url:
+            return asyncio.run(_measure(running.url, litserve_url, given))
+    finally:
+        running.stop()
+
+
+async def _measure(url: str, litserve_url: str, given: argparse.Namespace) -> dict[str, Any]:
+    async with http_session(url) as session, http_session(litserve_url) as litserve_session:
+        sends = {
+            OURS: asker(session, "/v1/images/generations", is_ours=True),
+            PLAIN: asker(session, "/plain"),
+            BATCHED: asker(session, "/batched"),
+            LITSERVE: asker(litserve_session, "/predict"),
+        }
+        for send in sends.values():  # warm-up of connections and of every number of rows
+            await closed_loop(partial(send, USUAL_STEPS), MOST_TOGETHER, 3.0)
+        solo_s = {name: await _solo_s(send) for name, send in sends.items()}
+        closed = await _closed(sends, given.closed_s)
+        steps = mix(random.Random(1))
+
+        def mixed() -> Awaitable[None]:
+            return sends[PLAIN](next(steps))
+
+        done, took_s = await closed_loop(mixed, MOST_TOGETHER, given.closed_s)
+        rate_per_s = LOAD * len(done) / took_s
+        opened = await _opened(sends, rate_per_s, given.open_s, solo_s[PLAIN])
+    return {"solo_s": solo_s, "closed": closed, "open_rate_per_s": rate_per_s, "open": opened}
+
+
+async def _solo_s(send: Send) -> dict[int, float]:
+    """Return the median seconds of single requests, by steps."""
+    found = {}
+    for steps in SHARE_OF_STEPS:
+        samples = []
+        for _ in range(SOLO_REPEATS):
+            sent_s = time.perf_counter()
+            await send(steps)
+            samples.append(time.perf_counter() - sent_s)
+        found[steps] = median(samples)
+    return found
+
+
+async def _closed(sends: dict[str, Send], seconds: float) -> dict[int, dict[str, Any]]:
+    """Return pictures per second and the seconds of each, by number of clients and server."""
+    per_s: dict[int, dict[str, list[float]]] = {count: {} for count in CLIENTS}
+    took: dict[int, dict[str, list[float]]] = {count: {} for count in CLIENTS}
+    for _ in range(ROUNDS):
+        for count in CLIENTS:
+            for name, send in sends.items():
+                usual = partial(send, USUAL_STEPS)
+                samples_s, took_s = await closed_loop(usual, count, seconds)
+                per_s[count].setdefault(name, []).append(len(samples_s) / took_s)
+                took[count].setdefault(name, []).extend(samples_s)
+    return {
+        count: {
+            name: {"per_s": summary(values), "seconds": summary(took[count][name])}
+            for name, values in of_count.items()
+        }
+        for count, of_count in per_s.items()
+    }
+
+
+async def _opened(
+    sends: dict[str, Send], rate_per_s: float, seconds: float, solo_s: dict[int, float]
+) -> dict[str, list[dict[str, float]]]:
+    """Return how long requests took that came at random, for each round of the same arrivals."""
+    coming = arrivals(rate_per_s, seconds)
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in sends}
+    for _ in range(ROUNDS):
+        for name, send in sends.items():
+            runs = await open_loop(send, coming)
+            in_time = sum(took_s <= SLO_OVER_SOLO * solo_s[steps] for steps, took_s in runs)
+            measured = percentiles([took_s for _, took_s in runs])
+            found[name].append(measured | {"in_time": in_time / len(runs)})
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--closed-s", type=float, default=20.0, help="of each closed loop")
+    parser.add_argument("--open-s", type=float, default=120.0, help="of each open loop")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -23,6 +23,7 @@ TITLES = {
     "png": "Pictures as PNG files",
     "api": "The HTTP API, with stages that cost nothing",
     "durability": "What durability costs",
+    "databases": "Jobs on SQLite and on PostgreSQL",
     "streams": "A thousand event streams",
     "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
@@ -36,6 +37,7 @@ TITLES = {
     "real_size": "The published sizes on a CPU",
 }
 COMMANDS = {
+    "databases": "python -m bench.service.databases",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",

@@ -20,7 +20,7 @@ from sqlalchemy import create_engine
 _PROGRAM = """
 initdb --pgdata=data --auth=trust --username=cascade --encoding=UTF8 --no-sync >/dev/null || exit
 pg_ctl start --pgdata=data --wait --silent --log=log --options="-k $PWD -c listen_addresses= \
-    -c fsync=off -c max_connections=200" || { cat log >&2; exit 1; }
+    -c max_connections=200 $OPTIONS" || { cat log >&2; exit 1; }
 echo ready
 cat >/dev/null
 pg_ctl stop --pgdata=data --mode=immediate --silent
@@ -53,8 +53,13 @@ class PrivatePostgres:
 
 
 @contextmanager
-def running(binaries: Path) -> Iterator[PrivatePostgres]:
-    """Run a server with the ``initdb`` and ``pg_ctl`` of a folder, in a new folder in /tmp."""
+def running(binaries: Path, options: str = "-c fsync=off") -> Iterator[PrivatePostgres]:
+    """Run a server with the ``initdb`` and ``pg_ctl`` of a folder, in a new folder in /tmp.
+
+    Args:
+        binaries: that folder.
+        options: of the server.
+    """
     # Not pytest's tmp_path: the server may not run as root, and only root may enter that.
     folder = Path(tempfile.mkdtemp(prefix="pg-"))
     as_user: dict[str, Any] = {}
@@ -64,7 +69,7 @@ def running(binaries: Path) -> Iterator[PrivatePostgres]:
     with subprocess.Popen(
         ["sh", "-c", _PROGRAM],
         cwd=folder,
-        env=os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}"},
+        env=os.environ | {"PATH": f"{binaries}:{os.environ['PATH']}", "OPTIONS": options},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

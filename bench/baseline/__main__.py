@@ -90,8 +90,8 @@ async def _served(checkouts: dict[str, Path], stages: str, given: argparse.Names
                     samples["alone_s"][side] += alone_s
                     processes = programs[side][0].processes()
                     loaded = await client.at_once(CLIENTS, given.seconds, processes)
-                    for name, value in loaded.items():
-                        samples[name][side].append(value)
+                    for name in ("per_s", "cpu_s", "cpu_s_by_process"):
+                        samples[name][side].append(loaded[name])
     return samples
 
 

@@ -63,7 +63,7 @@ class Client:
     async def at_once(
         self, clients: int, seconds: float, processes: Sequence[psutil.Process]
     ) -> dict[str, Any]:
-        """Return the jobs per second of many clients, and CPU seconds per job by kind of process.
+        """Return the jobs of many clients, their rate, and CPU seconds a job by kind of process.
 
         Args:
             clients: each sends its next job when it has the last one's answer.
@@ -75,6 +75,7 @@ class Client:
         after = cpu_s(processes)
         by_kind = {kind: (after[kind] - before.get(kind, 0.0)) / len(done) for kind in after}
         return {
+            "jobs": len(done),
             "per_s": len(done) / took_s,
             "cpu_s_by_process": by_kind,
             "cpu_s": sum(by_kind.values()),

@@ -59,7 +59,7 @@ class Program:
         for line in self._process.stdout:
             if line.startswith("{"):
                 return json.loads(line)
-        raise RuntimeError(f"{self._process.args} ended with {self._process.wait()}")
+        raise RuntimeError(f"a program of the benchmark ended with {self._process.wait()}")
 
     def processes(self) -> list[psutil.Process]:
         """Return the program's process and all below it."""

@@ -103,11 +103,13 @@ class SamplerRow:
     """One request's state between two steps.
 
     Attributes:
-        latents_bchw: (1, c, h, w) in the model's dtype, on its device.
+        latents_bchw: (1, c, h, w) in the model's dtype, on its device like all that a step reads:
+            a value from the CPU would make the CPU wait for the device.
         table: of its number of steps.
+        noise: its draws that are left.
         cond: conditioning of the prompt, as the U-Net holds it.
         uncond: conditioning of the negative prompt; None if guidance is off.
-        guidance_scale: how far to go from ``uncond`` towards ``cond``.
+        guidance: how far to go from ``uncond`` towards ``cond``; see :func:`guidance_tensor`.
         step: steps done.
         last: the last step's prediction, for previews.
     """
@@ -117,7 +119,7 @@ class SamplerRow:
     noise: NoiseStream
     cond: Any
     uncond: Any | None
-    guidance_scale: float
+    guidance: torch.Tensor
     step: int = 0
     last: Prediction | None = None
 
@@ -182,13 +184,22 @@ def is_guided(guidance_scale: float) -> bool:
     return guidance_scale > 1
 
 
+def guidance_tensor(guidance_scale: float, device: torch.device) -> torch.Tensor:
+    """Return a row's guidance scale as a step reads it, (1, 1, 1, 1) float32."""
+    # Filled on the device; torch.tensor would copy from the CPU, and wait.
+    return torch.full((1, 1, 1, 1), guidance_scale, dtype=torch.float32, device=device)
+
+
 def advance(unet: Unet, rows: Sequence[SamplerRow]) -> None:
-    """Do one step of every row; if anything fails, all rows stay as they were."""
+    """Do one step of every row; if anything fails, all rows stay as they were.
+
+    On a CUDA device it returns before the step is done: nothing in it waits for the device.
+    """
     # Guided rows first, so that slices pick them and their unconditional twins.
     ordered = sorted(rows, key=lambda row: row.uncond is None)
     latents = torch.cat([row.latents_bchw for row in ordered])
     predicted = _predict(unet, ordered, latents)
-    noise = torch.cat([row.noise.peek() for row in ordered]).to(latents.device)
+    noise = torch.cat([row.noise.peek() for row in ordered])
     factors = torch.stack([row.table.factors[row.step] for row in ordered], 1)
     factors = factors[:, :, None, None, None]
     stepped = _denoise(latents, predicted, noise, factors)
@@ -211,11 +222,9 @@ def _predict(unet: Unet, ordered: Sequence[SamplerRow], latents: torch.Tensor) -
     if not guided:
         return predicted
     with_prompt, without = predicted[: len(ordered)], predicted[len(ordered) :]
-    scales = torch.tensor([row.guidance_scale for row in guided], device=latents.device)
+    scales = torch.cat([row.guidance for row in guided])
     # In float32 per-row scales equal diffusers' scalar to the bit; bfloat16 scales would not.
-    mixed = torch.lerp(
-        without.float(), with_prompt[: len(guided)].float(), scales.view(-1, 1, 1, 1)
-    )
+    mixed = torch.lerp(without.float(), with_prompt[: len(guided)].float(), scales)
     return torch.cat([mixed.to(latents.dtype), with_prompt[len(guided) :]])
 
 

@@ -28,6 +28,7 @@ from cascade_core.sampling.sampler import (
     SamplerRow,
     StepTables,
     advance,
+    guidance_tensor,
     is_guided,
 )
 from cascade_core.stages.base import StageDefaults
@@ -134,18 +135,19 @@ class StageB(StageDefaults):
         negative_pooled = from_handoff(latent.negative_pooled, self._device, self._dtype)[None]
         hw = self._geometry.stage_b_hw((effnet.shape[2], effnet.shape[3]))
         shape_bchw = (1, self._unet.config.in_channels, *hw)
-        noise = NoiseStream(request.decoder_seed, shape_bchw, self._dtype)
+        draws = 1 + request.decoder_steps
+        noise = NoiseStream(request.decoder_seed, shape_bchw, self._dtype, self._device, draws)
         uncond = None
         if is_guided(request.decoder_guidance_scale):
             nothing = torch.zeros_like(effnet)
             uncond = self._unet.hold(hw, pooled=negative_pooled, effnet=nothing)
         return StageBRow(
-            latents_bchw=noise.draw().to(self._device),
+            latents_bchw=noise.draw(),
             table=self._step_tables.of(request.decoder_steps),
             noise=noise,
             cond=self._unet.hold(hw, pooled=pooled, effnet=effnet),
             uncond=uncond,
-            guidance_scale=request.decoder_guidance_scale,
+            guidance=guidance_tensor(request.decoder_guidance_scale, self._device),
             request=request,
         )
 

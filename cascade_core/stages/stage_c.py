@@ -31,6 +31,7 @@ from cascade_core.sampling.sampler import (
     SamplerRow,
     StepTables,
     advance,
+    guidance_tensor,
     is_guided,
 )
 from cascade_core.stages.base import DrawOutput, Warnings
@@ -139,16 +140,17 @@ class StageC:
         # Also without guidance: Stage B may guide when its details are varied later.
         negative_text, negative_pooled = self._text.encode(task.negative_prompt)
         hw = self._geometry.stage_c_hw(task.height, task.width)
-        noise = NoiseStream(task.seed, (1, self._unet.config.in_channels, *hw), self._dtype)
+        shape_bchw = (1, self._unet.config.in_channels, *hw)
+        noise = NoiseStream(task.seed, shape_bchw, self._dtype, self._device, 1 + task.steps)
         return StageCRow(
-            latents_bchw=noise.draw().to(self._device),
+            latents_bchw=noise.draw(),
             table=self._step_tables.of(task.steps),
             noise=noise,
             cond=self._hold(hw, text, pooled),
             uncond=self._hold(hw, negative_text, negative_pooled)
             if is_guided(task.guidance_scale)
             else None,
-            guidance_scale=task.guidance_scale,
+            guidance=guidance_tensor(task.guidance_scale, self._device),
             request=task,
             pooled=pooled[0],
             negative_pooled=negative_pooled[0],

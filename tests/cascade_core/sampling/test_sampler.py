@@ -13,6 +13,7 @@ from cascade_core.sampling.sampler import (
     SamplerRow,
     StepTables,
     advance,
+    guidance_tensor,
     is_guided,
     make_step_table,
 )
@@ -57,14 +58,14 @@ class KnowingUnet(FakeUnet):
 def make_row(
     seed: int = 0, steps: int = 4, scale: float = 0.0, dtype: torch.dtype = torch.float32
 ) -> SamplerRow:
-    noise = NoiseStream(seed, SHAPE, dtype)
+    noise = NoiseStream(seed, SHAPE, dtype, FakeUnet.device, 1 + steps)
     return SamplerRow(
         latents_bchw=noise.draw(),
         table=make_step_table(FakeUnet(dtype), CosineSchedule(), steps),
         noise=noise,
         cond=torch.full((1, 1, 1, 1), 0.5, dtype=dtype),
         uncond=torch.full((1, 1, 1, 1), -0.25, dtype=dtype) if is_guided(scale) else None,
-        guidance_scale=scale,
+        guidance=guidance_tensor(scale, FakeUnet.device),
     )
 
 

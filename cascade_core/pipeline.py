@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -12,10 +12,10 @@ from cascade_core.checkpoints.weights import Placement
 from cascade_core.families.spec import Family
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import RequestStage
+from cascade_core.stages.base import DeviceStep, RequestStage
 
 OnStep = Callable[[str, int, int], None]
-"""Called after every step with stage name, steps done and steps in all."""
+"""Called when a step is done, with stage name, steps done and steps in all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +84,23 @@ class CascadePipeline:
 def _run(stage: RequestStage, task: Any, on_step: OnStep | None) -> tuple[Any, float]:
     row = stage.admit(task)
     start_s = time.perf_counter()
-    while row.step < row.steps:
-        stage.advance([row])
+    for step in _steps_done(stage, row):
         if on_step is not None:
-            on_step(stage.name, row.step, row.steps)
+            on_step(stage.name, step, row.steps)
     return stage.result(row), time.perf_counter() - start_s
+
+
+def _steps_done(stage: RequestStage, row: Any) -> Iterator[int]:
+    """Do all steps of a row; yields each when it is done, on a GPU after the next is launched."""
+    in_flight: DeviceStep | None = None
+    while row.step < row.steps:
+        launched = stage.advance([row])
+        if in_flight is not None:
+            in_flight.wait()
+            yield row.step - 1
+        if launched is None:
+            yield row.step
+        in_flight = launched
+    if in_flight is not None:
+        in_flight.wait()
+        yield row.step

@@ -15,9 +15,10 @@ _NOT_MEASURED = "not measured"
 _NOTE = (
     "Random weights in the published shapes; ours are the service's stages in one process, without "
     "the service. diffusers' pipelines make one picture after another, as PIL images. Waits: how "
-    "often one picture makes the host wait for the GPU. Targets, of diffusers': prompt to pixels "
-    "<= 0.65, Stage C step <= 0.75, Stage B step <= 0.5, as many as it can >= 1.6x. Not measured: "
-    "CUDA graphs of our model, which has none yet; several GPUs; the service."
+    "often one picture makes the host wait until the GPU is idle; ours waits besides for the step "
+    "before the one in progress. Targets, of diffusers': prompt to pixels <= 0.65, Stage C step "
+    "<= 0.75, Stage B step <= 0.5, as many as it can >= 1.6x. Not measured: CUDA graphs of our "
+    "model, which has none yet; several GPUs; the service."
 )
 
 

@@ -38,7 +38,8 @@ class RunningRow(Generic[RowT]):
         emit: gets the task's events.
         preview_steps: the steps that a preview follows.
         admitted_s: when its admission was over, by the engine's clock.
-        step: steps that the engine has counted; a failed step may have moved ``row.step`` beyond.
+        step: steps that are done, on the device as well.
+        launched: steps that are done or in flight; a failed one may have moved ``row.step`` beyond.
     """
 
     row: RowT
@@ -49,8 +50,19 @@ class RunningRow(Generic[RowT]):
     arrival: int
     last_turn: int
     step: int
+    launched: int
 
     @property
     def bucket(self) -> tuple[int, ...]:
         """The row's bucket."""
         return self.row.bucket
+
+    @property
+    def is_launched(self) -> bool:
+        """True if no step is left to launch."""
+        return self.launched >= self.row.steps
+
+    @property
+    def has_output(self) -> bool:
+        """True if a preview or the result follows the step that was launched last."""
+        return self.is_launched or self.launched in self.preview_steps

@@ -18,7 +18,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stepped:
-    """``step`` of ``steps`` is done; ``preview`` is there after some of them."""
+    """``step`` of ``steps`` is done, on the device too; ``preview`` is there after some of them."""
 
     step: int
     steps: int
@@ -54,11 +54,12 @@ class EngineStats:
 
     Attributes:
         rows_running, rows_waiting: now.
-        steps_done: forward passes; ``row_steps_done`` counts each of their rows.
-        seconds_per_step: moving average over the last ten or so; 0 before the first.
+        steps_done: forward passes, also those in flight; ``row_steps_done`` counts each of their
+            rows.
+        seconds_per_step: of the device, moving average over the last ten or so; 0 before the first.
         knee_rows: up to how many rows it paid to share a step, at the start; 0 if not measured.
         finished, failed, cancelled: tasks by their end.
-        stage_s: seconds spent inside the stage.
+        stage_s: seconds spent inside the stage, or waiting for its device.
         own_s: seconds the engine's own work and the callbacks took in between.
     """
 
@@ -87,5 +88,5 @@ class TaskHandle:
         return self._is_cancelled
 
     def cancel(self) -> None:
-        """Ask the engine to stop the task before its next step; from any thread, repeatedly."""
+        """Ask the engine to launch no other step of the task; from any thread, repeatedly."""
         self._is_cancelled = True

@@ -31,6 +31,16 @@ class Row(Protocol):
     def bucket(self) -> tuple[int, ...]: ...  # noqa: D102
 
 
+class DeviceStep(Protocol):
+    """A step that a device does while the stage's thread goes on."""
+
+    def wait(self) -> float:
+        """Wait until the step is done; returns the device's seconds for it.
+
+        Devices report failures late: what it raises may belong to this step or one before it.
+        """
+
+
 TaskT = TypeVar("TaskT")
 RowT = TypeVar("RowT", bound=Row)
 ResultT = TypeVar("ResultT", covariant=True)
@@ -49,14 +59,19 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
     def name(self) -> str: ...  # noqa: D102
 
     def admit(self, task: TaskT) -> RowT:
-        """Prepare a row: encode its text, draw its initial noise.
+        """Prepare a row: encode its text, draw its noise.
 
         Raises:
             CascadeError: the task cannot run here.
         """
 
-    def advance(self, rows: Sequence[RowT]) -> None:
-        """Do one step of every row; all share one bucket and none is done."""
+    def advance(self, rows: Sequence[RowT]) -> DeviceStep | None:
+        """Do one step of every row; all share one bucket and none is done.
+
+        Returns:
+            None if the step is done. Otherwise the device is at it, and the rows count it already:
+            the device does whatever follows after it.
+        """
 
     def result(self, row: RowT) -> ResultT:
         """Return the result of a row that is done.

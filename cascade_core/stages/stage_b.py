@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Self
 
 import torch
@@ -32,6 +33,7 @@ from cascade_core.sampling.sampler import (
     is_guided,
 )
 from cascade_core.stages.base import StageDefaults
+from cascade_core.stages.cuda_step import CudaStep, launch
 from cascade_core.stages.previews import Previewer, load_stage_b_previewer
 from cascade_core.stages.tensors import (
     check_finite,
@@ -152,9 +154,9 @@ class StageB(StageDefaults):
         )
 
     @torch.inference_mode()
-    def advance(self, rows: Sequence[StageBRow]) -> None:
-        """Do one step of every row."""
-        advance(self._unet, rows)
+    def advance(self, rows: Sequence[StageBRow]) -> CudaStep | None:
+        """Do one step of every row; on CUDA it goes on after the return."""
+        return launch(partial(advance, self._unet, rows), self._device)
 
     @torch.inference_mode()
     def result(self, row: StageBRow) -> StageBLatent:

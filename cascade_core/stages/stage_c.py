@@ -35,6 +35,7 @@ from cascade_core.sampling.sampler import (
     is_guided,
 )
 from cascade_core.stages.base import DrawOutput, Warnings
+from cascade_core.stages.cuda_step import CudaStep, launch
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
 from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 
@@ -157,9 +158,9 @@ class StageC:
         )
 
     @torch.inference_mode()
-    def advance(self, rows: Sequence[StageCRow]) -> None:
-        """Do one step of every row."""
-        advance(self._unet, rows)
+    def advance(self, rows: Sequence[StageCRow]) -> CudaStep | None:
+        """Do one step of every row; on CUDA it goes on after the return."""
+        return launch(partial(advance, self._unet, rows), self._device)
 
     @torch.inference_mode()
     def result(self, row: StageCRow) -> StageCLatent:

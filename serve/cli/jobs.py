@@ -67,7 +67,7 @@ def show(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFAUL
 
 @jobs_app.command()
 def cancel(job_id: JobId, as_json: options.Json = False, url: options.Url = DEFAULT_URL) -> None:
-    """Cancel a job; its replica is free within one step."""
+    """Cancel a job; its replica is free within two steps."""
     from serve.cli.client import ServiceClient
 
     with ServiceClient(url) as client:

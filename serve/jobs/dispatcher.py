@@ -96,7 +96,7 @@ class Dispatcher:
         return (await self._stoppable(job.id, stage.name, work)).data
 
     def stop(self, job_id: str) -> None:
-        """Stop the calls of a job; the replicas free their rows within one step."""
+        """Stop the calls of a job; the replicas free their rows within two steps."""
         for task in self._running.get(job_id, ()):
             if task is not asyncio.current_task():
                 task.cancel()

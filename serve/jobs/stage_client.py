@@ -76,7 +76,7 @@ class StageClient:
     ) -> StageResult:
         """Run the stage once to the end; retry failures that are retryable.
 
-        Cancelling this coroutine cancels the work on the replica, within one step. While replicas
+        Cancelling this coroutine cancels the work on the replica, within two steps. While replicas
         are not ready it asks again; the job's deadline bounds that. Without ``on_crash``
         only the crashes during this very call count.
 

@@ -135,7 +135,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             await self._run_image(job_id, index)
 
     def cancel(self, job_id: str) -> None:
-        """Stop the job's calls in this process; the replicas free their rows within one step."""
+        """Stop the job's calls in this process; the replicas free their rows within two steps."""
         self._open_jobs.pop(job_id, None)
         self._dispatcher.stop(job_id)
 

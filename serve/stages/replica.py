@@ -43,7 +43,7 @@ class StageReplica:
         self._engine.start()
 
     async def run(self, task: Any, previews: int = 0) -> AsyncIterator[StageMessage]:
-        """Run one task; closing or cancelling the iterator frees its row within one step.
+        """Run one task; closing or cancelling the iterator frees its row within two steps.
 
         Args:
             task: in the form that the stage admits.

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +32,46 @@ def test_every_step_of_every_stage_is_reported_in_order(tiny_pipeline: CascadePi
     assert seen == expected
     assert result.seconds.keys() == {"c", "b", "a"}
     assert all(seconds > 0 for seconds in result.seconds.values())
+
+
+def test_a_step_that_a_device_does_is_reported_when_it_is_done_and_the_next_one_launched(
+    tiny_pipeline: CascadePipeline, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story: list[tuple[str, int]] = []
+
+    class NotedStep:
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def wait(self) -> float:
+            story.append(("done", self.number))
+            return 1.0
+
+    stage = tiny_pipeline.stages["c"]
+    advance = stage.advance
+
+    def launch(rows: Sequence[Any]) -> NotedStep:
+        advance(rows)
+        story.append(("launched", rows[0].step))
+        return NotedStep(rows[0].step)
+
+    def tell(name: str, step: int, _steps: int) -> None:
+        if name == "c":
+            story.append(("told", step))
+
+    monkeypatch.setattr(stage, "advance", launch)
+    tiny_pipeline.run(REQUEST, on_step=tell)
+    assert story == [
+        ("launched", 1),
+        ("launched", 2),
+        ("done", 1),
+        ("told", 1),
+        ("launched", 3),
+        ("done", 2),
+        ("told", 2),
+        ("done", 3),
+        ("told", 3),
+    ]
 
 
 def test_the_same_request_gives_the_same_picture(tiny_pipeline: CascadePipeline) -> None:

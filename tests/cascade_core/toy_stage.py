@@ -11,6 +11,7 @@ from cascade_core.engine.engine import StepEngine
 from cascade_core.engine.events import Event, Failed, Finished, TaskHandle
 from cascade_core.errors import CascadeError
 from cascade_core.images.pixels import Rgb
+from cascade_core.stages.base import DeviceStep
 from tests.limits import HANG_S
 
 
@@ -53,13 +54,14 @@ class ToyStage:
         self.on_admit(task)
         return ToyRow(task.name, task.steps, task.bucket)
 
-    def advance(self, rows: Sequence[ToyRow]) -> None:
+    def advance(self, rows: Sequence[ToyRow]) -> DeviceStep | None:
         self.threads.add(threading.get_ident())
         self.batches.append([row.name for row in rows])
         assert len({row.bucket for row in rows}) == 1
         self.on_step(rows)
         for row in rows:
             row.step += 1
+        return None
 
     def result(self, row: ToyRow) -> str:
         self.on_result(row)

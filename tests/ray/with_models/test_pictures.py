@@ -99,7 +99,7 @@ def test_a_cancelled_job_leaves_no_image_in_work(service: ServiceClient) -> None
         in_work = {name: stats[name] for name in ("rows_running", "rows_waiting", "queued_s")}
         if not any(in_work.values()):
             break
-        threading.Event().wait(0.1)  # it leaves within a step
+        threading.Event().wait(0.1)  # it leaves within two steps
     assert in_work == {"rows_running": 0, "rows_waiting": 0, "queued_s": 0}
     assert service.job(job_id)["state"] == "cancelled"
 

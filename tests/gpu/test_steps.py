@@ -1,0 +1,142 @@
+"""Steps on a real GPU: nothing in them waits for it, and the engine tells what it has done."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import Placement
+from cascade_core.engine.engine import StepEngine
+from cascade_core.engine.events import Stepped
+from cascade_core.request import GenerationRequest
+from cascade_core.sampling import noise
+from cascade_core.sampling.noise import NoiseStream
+from cascade_core.stages.stage_b import StageB, StageBTask
+from cascade_core.stages.stage_c import StageC
+from tests.cascade_core.toy_stage import Listener
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+REQUEST = GenerationRequest(
+    prompt="a red cat",
+    width=256,
+    height=256,
+    seed=1,
+    decoder_seed=2,
+    steps=6,
+    guidance_scale=3.0,
+    decoder_steps=6,
+    decoder_guidance_scale=2.0,
+)
+MIXED = (
+    REQUEST,
+    replace(REQUEST, steps=4, guidance_scale=0.0, decoder_guidance_scale=0.0, seed=3),
+    replace(REQUEST, prompt="42 hats", steps=3, decoder_steps=4, decoder_seed=4),
+)
+TOLERANCE = 2e-2
+"""Of a latent's largest value: sums on a GPU depend on the size of their batch."""
+
+
+@contextmanager
+def waits_forbidden() -> Iterator[None]:
+    """Raise where the CPU would wait for the GPU, by torch's own account."""
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        yield
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.fixture
+def stage_c(tiny_checkpoint: Checkpoint) -> StageC:
+    return StageC.load(tiny_checkpoint, Placement("cuda", "float32"))
+
+
+@pytest.fixture
+def stage_b(tiny_checkpoint: Checkpoint) -> StageB:
+    return StageB.load(tiny_checkpoint, Placement("cuda", "float32"), with_previews=False)
+
+
+def run_alone(stage: Any, task: Any) -> Any:
+    row = stage.admit(task)
+    while row.step < row.steps:
+        stage.advance([row])
+    return stage.result(row)
+
+
+def run_watched(stage: Any, tasks: list[Any]) -> None:
+    """Run rows together, the first one a step ahead, with nothing that waits in any step."""
+    rows = [stage.admit(task) for task in tasks]
+    stage.advance(rows)  # what torch sets up in a first step may wait
+    with waits_forbidden():
+        while left := [row for row in rows if row.step < row.steps]:
+            stage.advance(left)
+    for row in rows:
+        stage.result(row)
+
+
+def test_no_step_of_stage_c_waits_for_the_gpu(stage_c: StageC) -> None:
+    run_watched(stage_c, list(MIXED))
+
+
+def test_no_step_of_stage_b_waits_for_the_gpu(stage_c: StageC, stage_b: StageB) -> None:
+    tasks = [StageBTask(run_alone(stage_c, request), request) for request in MIXED]
+    run_watched(stage_b, tasks)
+
+
+def test_what_waits_is_seen() -> None:
+    with waits_forbidden(), pytest.raises(RuntimeError, match="synchronizing"):
+        torch.tensor([1.0], device="cuda")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_draws_on_the_gpu_are_those_of_the_cpu(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, draws = (1, 4, 16, 16), 7
+    monkeypatch.setattr(noise, "BLOCK_BYTES", 3 * 4 * 16 * 16 * dtype.itemsize)
+    on_gpu = NoiseStream(5, shape, dtype, torch.device("cuda"), draws)
+    on_cpu = NoiseStream(5, shape, dtype, torch.device("cpu"), draws)
+    for _ in range(draws):
+        drawn = on_gpu.draw()
+        assert drawn.device.type == "cuda"
+        assert torch.equal(drawn.cpu(), on_cpu.draw())
+
+
+def test_the_engine_runs_ahead_of_the_gpu_and_changes_no_result(stage_c: StageC) -> None:
+    engine = StepEngine(stage_c, max_rows=2)
+    engine.start()
+    listeners = [Listener() for _ in MIXED]
+    for request, listener in zip(MIXED, listeners, strict=True):
+        engine.submit(request, listener)
+    ends: list[Any] = [listener.end() for listener in listeners]
+    engine.close()
+
+    assert engine.stats().seconds_per_step > 0
+    for request, listener, end in zip(MIXED, listeners, ends, strict=True):
+        told = [event.step for event in listener.events if isinstance(event, Stepped)]
+        assert told == list(range(1, request.steps + 1))
+        alone = run_alone(stage_c, request).latents_chw.array
+        difference = np.abs(end.result.latents_chw.array - alone).max()
+        assert difference <= TOLERANCE * np.abs(alone).max()
+
+
+def test_the_seconds_of_a_step_are_those_of_the_gpu(stage_c: StageC) -> None:
+    row = stage_c.admit(REQUEST)
+    stage_c.advance([row])
+    torch.cuda.synchronize()
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begin.record()
+    step = stage_c.advance([row])
+    end.record()
+    assert step is not None
+    assert 0 < step.wait() <= begin.elapsed_time(end) / 1e3

@@ -37,7 +37,7 @@ from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import append_event
-from serve.storage.job_queries import load_jobs
+from serve.storage.job_queries import load_ended_job
 from serve.storage.job_store import last_event_data
 from serve.storage.records import utc_now
 from serve.storage.schema.tables import images, jobs, latents
@@ -202,8 +202,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
             _insert_new(connection, _TABLES[kind], rows[kind])
         connection.execute(insert(jobs), rows["job"])
         # Only the last event, which ends a stream; earlier events are not archived.
-        query = select(jobs).where(jobs.c.id == job_row["id"])
-        job = load_jobs(connection, list(connection.execute(query).mappings()))[0]
+        job = load_ended_job(connection, job_row["id"])
         append_event(connection, job.id, job.state, last_event_data(job))
     return True
 

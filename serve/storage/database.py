@@ -8,9 +8,9 @@ from serve.settings import CONNECTIONS
 from serve.storage.connections import Connections
 from serve.storage.credentials import KeyStore, SecretStore
 from serve.storage.deadline_store import DeadlineStore
-from serve.storage.estimates import ScaledToZeroStages
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_store import JobStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages

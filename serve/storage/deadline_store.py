@@ -1,7 +1,7 @@
 """The deadlines of open jobs: computed, read, extended after an outage, found when exceeded.
 
-:mod:`serve.storage.admission` records them. They are times of the database's clock, as each process
-may be on a machine of its own.
+:mod:`serve.storage.job_queue.admission` gives each job its deadline. Deadlines are times of the
+database's clock, as each process may be on a machine of its own.
 """
 
 from __future__ import annotations

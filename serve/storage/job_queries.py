@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -12,7 +13,8 @@ from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
-from serve.storage.estimates import QueueEstimate, estimate_queue
+from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
+from serve.storage.job_queue.positions import JobInQueue
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
 
@@ -20,15 +22,25 @@ Row = Mapping[str, Any] | RowMapping
 
 
 class JobQueries:
-    """Reads jobs; every method is one transaction and blocks."""
+    """Reads jobs; every method is one transaction and blocks.
 
-    def __init__(self, connections: Connections) -> None:
+    Args:
+        connections: of the database.
+        clock: seconds of this process that only grow.
+    """
+
+    def __init__(
+        self, connections: Connections, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._connections = connections
+        self._estimates = QueueEstimates(clock)
 
     def get(self, job_id: str) -> Job | None:
         """Return a job as it stands."""
+        query = select(jobs).where(jobs.c.id == job_id)
         with self._connections.reading() as connection:
-            return load_job(connection, job_id)
+            found = self._load(connection, list(connection.execute(query).mappings()))
+        return found[0] if found else None
 
     def owner_of(self, job_id: str) -> JobOwner | None:
         """Return the owner of a job; None if there is no such job."""
@@ -73,7 +85,7 @@ class JobQueries:
         query = query.limit(limit + 1)
         with self._connections.reading() as connection:
             rows = list(connection.execute(query).mappings())
-            found = load_jobs(connection, rows[:limit])
+            found = self._load(connection, rows[:limit])
         return found, found[-1].id if len(rows) > limit else None
 
     def is_open(self, job_id: str) -> bool:
@@ -118,29 +130,24 @@ class JobQueries:
                 )
             return {state: count for state, count in found}
 
+    def _load(self, connection: Connection, rows: Sequence[Row]) -> list[Job]:
+        """Build jobs from rows of ``jobs``, with their images, positions and estimates."""
+        by_job = _images_by_job(connection, [row["id"] for row in rows])
+        is_any_open = any(row["state"] in OPEN_STATES for row in rows)
+        estimate = self._estimates.read(connection) if is_any_open else None
+        return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
 
-def load_job(connection: Connection, job_id: str) -> Job | None:
-    """Return a job as it stands."""
-    rows = list(connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings())
-    return load_jobs(connection, rows)[0] if rows else None
 
-
-def load_jobs(connection: Connection, rows: Sequence[Row]) -> list[Job]:
-    """Build jobs from rows of ``jobs``, with their images, positions and estimates."""
-    by_job = _images_by_job(connection, [row["id"] for row in rows])
-    is_any_open = any(row["state"] in OPEN_STATES for row in rows)
-    estimate = (
-        estimate_queue(connection) if is_any_open else QueueEstimate({}, 0, None, frozenset())
-    )
-    return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
+def load_ended_job(connection: Connection, job_id: str) -> Job:
+    """Return a job that has ended, in this transaction or before."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()
+    return _job_from(row, tuple(_images_by_job(connection, [job_id])[job_id]), None)
 
 
 def owned_by(owner: JobOwner) -> tuple[Any, Any]:
     """Return the conditions of the jobs of one end user of one API key."""
-    return (
-        jobs.c.owner.is_not_distinct_from(owner.key_id),
-        jobs.c.user.is_not_distinct_from(owner.user),
-    )
+    # Not IS NOT DISTINCT FROM, for which PostgreSQL uses no index.
+    return jobs.c.owner == owner.key_id, jobs.c.user == owner.user
 
 
 def _images_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:
@@ -173,24 +180,30 @@ def _matching(
     return query if cursor is None else query.where(jobs.c.id < cursor)
 
 
-def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) -> Job:
+def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate | None) -> Job:
+    """Build a job from its row.
+
+    Args:
+        row: of ``jobs``.
+        planned: the job's images.
+        estimate: None if the job has ended.
+    """
     is_running = row["state"] == "running"
     has_step = is_running and row["step"] is not None
     progress = {"step": row["step"], "steps": row["steps"], "index": row["image_index"]}
-    request = GenerationRequest.from_stored(row["request"])
-    place = estimate.positions.get(row["id"])
+    position, eta_s = (None, None) if estimate is None else _position_and_eta_s(row, estimate)
     return Job(
         id=row["id"],
         state=row["state"],
         stage=row["stage"] if is_running else None,
         progress=progress if has_step else None,
-        position=None if place is None else place.position,
-        eta_s=_eta_s(row, estimate),
+        position=position,
+        eta_s=eta_s,
         created_at=row["created_at"],
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         deadline_at=row["deadline_at"],
-        request=request,
+        request=GenerationRequest.from_stored(row["request"]),
         client_state=row["client_state"],
         owner=JobOwner(row["owner"], row["user"]),
         images=planned,
@@ -200,13 +213,15 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate) 
     )
 
 
-def _eta_s(row: Row, estimate: QueueEstimate) -> float | None:
+def _position_and_eta_s(row: Row, estimate: QueueEstimate) -> tuple[int | None, float | None]:
+    """Return a job's position, None unless it is queued, and its estimate, None if unknown."""
     stages = row["route"]
     left = stages[stages.index(row["stage"]) :] if row["stage"] in stages else stages
-    if estimate.waits_for_start(left):
-        return None
+    is_unknown = estimate.waits_for_start(left)
     if row["state"] == "queued":
-        return estimate.queued_eta_s(row["id"], row["work"])
-    if row["state"] == "running":
-        return estimate.running_eta_s(row["started_at"], row["work"])
-    return None
+        user = JobOwner(row["owner"], row["user"]).queue_user
+        place = estimate.order.place(JobInQueue(row["id"], user, row["work"]))
+        return place.position, None if is_unknown else estimate.queued_eta_s(place, row["work"])
+    if row["state"] == "running" and not is_unknown:
+        return None, estimate.running_eta_s(row["started_at"], row["work"])
+    return None, None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
@@ -13,10 +14,11 @@ from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.job_states import OPEN_STATES, JobState
 from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
-from serve.storage.admission import admit, check_limits
 from serve.storage.blobs.blob_keys import preview_name
-from serve.storage.events import append_event, lock_events
-from serve.storage.job_queries import JobQueries, load_job
+from serve.storage.connections import Connections
+from serve.storage.events import append_event
+from serve.storage.job_queries import JobQueries, load_ended_job
+from serve.storage.job_queue.admission import Admission, lock_admission, queued_job
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
 
@@ -25,6 +27,12 @@ _INSERT_ATTEMPTS = 5
 
 class JobStore(JobQueries):
     """Writes and reads jobs; every method is one transaction and blocks."""
+
+    def __init__(
+        self, connections: Connections, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__(connections, clock)
+        self._admission = Admission(self._estimates, clock)
 
     def insert(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
         """Accept a job with its planned images and append the event ``queued``.
@@ -39,16 +47,18 @@ class JobStore(JobQueries):
             NotReady: also when the request's key changed hands in every attempt.
         """
         for _ in range(_INSERT_ATTEMPTS):
+            # Many rejections must not take the lock that writers need.
+            if limits is not None and self._admission.has_refused_lately:
+                earlier_id = self._check_first(job, limits)
+                if earlier_id is not None:
+                    return earlier_id
+            with suppress(Conflict):  # the same request came in before, or at the same time
+                self._insert(job, limits)
+                return None
             earlier_id = self.accepted_before(job.identity)
             if earlier_id is not None:
                 return earlier_id
-            if limits is not None:  # rejections must not take the lock that writers need
-                with self._connections.reading() as connection:
-                    check_limits(connection, job.owner, limits)
-            with suppress(Conflict):  # the same request came in at the same time
-                self._insert(job, limits)
-                return None
-            # That job may have been cancelled since, which frees its key. Then this one is new.
+            # That job was cancelled since, which frees its key. So this one is new.
         raise NotReady("equal requests are sent and abandoned repeatedly; try again")
 
     def accepted_before(self, identity: JobIdentity) -> str | None:
@@ -57,14 +67,8 @@ class JobStore(JobQueries):
         Raises:
             IdempotencyMismatch: the id or key was used for another request.
         """
-        same = jobs.c.id == identity.job_id
-        if identity.key is not None:
-            same = or_(same, jobs.c.idempotency_key == identity.key)
         with self._connections.reading() as connection:
-            rows = list(connection.execute(select(jobs.c.id, jobs.c.body_digest).where(same)))
-        if any(row.body_digest != identity.body for row in rows) or len(rows) > 1:
-            raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
-        return str(rows[0].id) if rows else None
+            return _accepted_before(connection, identity)
 
     def start(self, job_id: str) -> bool:
         """Move a job from queued to running; False if it is not queued."""
@@ -172,22 +176,31 @@ class JobStore(JobQueries):
             values = {"state": state, "error": error, "finished_at": database_now(connection)}
             if not update_open(connection, job_id, values):
                 return False
-            job = load_job(connection, job_id)
-            if job is not None:
-                append_event(connection, job_id, state, last_event_data(job))
+            data = last_event_data(load_ended_job(connection, job_id))
+            append_event(connection, job_id, state, data)
         return True
 
+    def _check_first(self, job: NewJob, limits: OpenLimits) -> str | None:
+        """Return the id of the earlier job, if any; refuse a new one if too many jobs are open."""
+        with self._connections.reading() as connection:
+            earlier_id = _accepted_before(connection, job.identity)
+            if earlier_id is None:
+                self._admission.check_limits(connection, job, limits)
+        return earlier_id
+
     def _insert(self, job: NewJob, limits: OpenLimits | None) -> None:
+        min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
         with self._connections.writing() as connection:
-            lock_events(connection)  # two jobs must not both take the last free place
-            if limits is not None:
-                check_limits(connection, job.owner, limits)
-            created = {"created_at": database_now(connection)}
-            connection.execute(insert(jobs).values(_job_values(job) | created))
+            admitted = self._admission.admit(connection, job, min_deadline_s)
+            times = {"created_at": admitted.created_at, "deadline_at": admitted.deadline_at}
+            connection.execute(insert(jobs).values(_job_values(job) | times))
             connection.execute(insert(images), planned_values(job))
-            min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
-            data = admit(connection, job, min_deadline_s)
+            if limits is not None:
+                lock_admission(connection)  # late: other jobs wait for it until the commit
+                self._admission.check_limits(connection, job, limits)
+            data = {"position": admitted.position, "eta_s": admitted.eta_s}
             append_event(connection, job.id, "queued", data)
+        self._estimates.add(queued_job(job))
 
 
 def last_event_data(job: Job) -> dict[str, Any]:
@@ -231,6 +244,16 @@ def add_cost(connection: Connection, job_id: str, stage: str, seconds: float) ->
     if cost_s is not None:
         cost_s = cost_s | {stage: cost_s.get(stage, 0.0) + seconds}
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s))
+
+
+def _accepted_before(connection: Connection, identity: JobIdentity) -> str | None:
+    same = jobs.c.id == identity.job_id
+    if identity.key is not None:
+        same = or_(same, jobs.c.idempotency_key == identity.key)
+    rows = list(connection.execute(select(jobs.c.id, jobs.c.body_digest).where(same)))
+    if any(row.body_digest != identity.body for row in rows) or len(rows) > 1:
+        raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
+    return str(rows[0].id) if rows else None
 
 
 def _job_values(job: NewJob) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -34,3 +34,12 @@ def finished_after(database: Database, job_id: str, seconds: float) -> None:
     with database._engine.begin() as connection:
         change = update(tables.jobs).where(tables.jobs.c.id == job_id)
         connection.execute(change.values(**times))
+
+
+def copy(database: Database, job_id: str, count: int) -> None:
+    """Copy a job's row; the copies are next in age to it, and of its state and user."""
+    query = select(tables.jobs).where(tables.jobs.c.id == job_id)
+    with database._engine.begin() as connection:
+        row = dict(connection.execute(query).mappings().one())
+        copies = [row | {"id": f"{job_id}-{number:05}"} for number in range(count)]
+        connection.execute(insert(tables.jobs), copies)

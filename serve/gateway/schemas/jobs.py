@@ -121,7 +121,9 @@ class JobAnswer(BaseModel):
     state: JobState
     stage: str | None
     progress: Progress | None
-    position: int | None = Field(description="Open jobs ahead, while queued.")
+    position: int | None = Field(
+        description="Open jobs ahead, while queued; a second old where many jobs are open."
+    )
     eta_s: float | None = Field(description="Seconds until it is probably done.")
     created_at: str
     started_at: str | None

@@ -81,7 +81,8 @@ jobs = Table(
     Column("inbox", String(MAX_INBOX_CHARS)),
     Column("release", String(32)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
-    Index("jobs_by_state", "state", "kind", "id"),
+    # Holds what is read of all open jobs, so that the rows themselves are not.
+    Index("jobs_by_state", "state", "owner", "user", "id", "work"),
     Index("jobs_by_user", "user", "id"),
     Index("jobs_by_owner", "owner", "id"),
     Index("jobs_by_inbox", "inbox", "id"),

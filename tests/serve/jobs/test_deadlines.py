@@ -68,7 +68,7 @@ def no_life_for(database: Database, time: timedelta) -> None:
 
 
 def set_process_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
-    for module in ("estimates", "events", "image_store", "job_queries"):
+    for module in ("events", "image_store", "job_queries", "job_queue.estimates"):
         monkeypatch.setattr(f"serve.storage.{module}.utc_now", lambda: utc_now() + ahead)
 
 
@@ -226,7 +226,7 @@ def test_the_time_left_is_told_by_the_clock_that_set_the_deadline(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database's, which is ahead here; on another machine it can be."""
-    for module in ("admission", "deadline_store"):
+    for module in ("deadline_store", "job_queue.admission"):
         ahead = utc_now() + 300 * MINUTE
         monkeypatch.setattr(
             f"serve.storage.{module}.database_now", lambda _connection, at=ahead: at

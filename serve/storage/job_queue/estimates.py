@@ -2,48 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
+from threading import Lock
+from typing import Final
 
 from sqlalchemy import Connection, delete, or_, select
 
 from cascade_core.errors import DeadlineExceeded
 from cascade_core.job_states import OPEN_STATES
 from serve.storage.connections import Connections
+from serve.storage.job_queue.positions import JobInQueue, JobOrder, QueuePosition
 from serve.storage.records import JobOwner, utc_now
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages, upsert
 
+KEPT_FROM_JOBS: Final = 200
+"""With fewer open jobs, reading them costs less than the rest of accepting or showing one."""
+KEPT_S: Final = 1.0
+"""Longest age of a kept estimate."""
 _MEAN_OVER_JOBS = 20
-
-
-@dataclass(frozen=True, slots=True)
-class JobInQueue:
-    """An open job, as the order of the queue sees it.
-
-    Attributes:
-        user: the user it is charged to, see :attr:`JobOwner.queue_user`.
-        work: of the whole job, see :meth:`cascade_core.families.spec.Family.work`.
-    """
-
-    id: str
-    user: str
-    work: float
-    is_running: bool
-
-
-@dataclass(frozen=True, slots=True)
-class QueuePosition:
-    """Where a queued job stands.
-
-    Attributes:
-        position: how many jobs probably end before it.
-        work_ahead: the work of those jobs.
-    """
-
-    position: int
-    work_ahead: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,28 +31,23 @@ class QueueEstimate:
     """What the time that open jobs still take is estimated from.
 
     Attributes:
-        positions: of the queued jobs, by id.
+        order: of the open jobs.
         running: how many jobs run at once.
         seconds_per_work: recent run time of a job by its work; None if no job has run yet.
         scaled_to_zero: stages without a replica. The time until one has started is unknown.
     """
 
-    positions: dict[str, QueuePosition]
+    order: JobOrder
     running: int
     seconds_per_work: float | None
     scaled_to_zero: AbstractSet[str]
 
-    def queued_eta_s(self, job_id: str, work: float) -> float | None:
+    def queued_eta_s(self, place: QueuePosition, work: float) -> float | None:
         """Return the seconds until a queued job is probably done; None if that is unknown."""
-        place = self.positions.get(job_id)
-        if place is None or self.seconds_per_work is None:
+        if self.seconds_per_work is None:
             return None
         waiting_s = place.work_ahead * self.seconds_per_work / max(1, self.running)
         return round(waiting_s + work * self.seconds_per_work, 2)
-
-    def waits_for_start(self, stages: Iterable[str]) -> bool:
-        """Return True if one of the stages has no replica yet."""
-        return not self.scaled_to_zero.isdisjoint(stages)
 
     def running_eta_s(self, started_at: datetime, work: float) -> float | None:
         """Return the seconds until a running job is probably done; None if that is unknown."""
@@ -80,6 +55,58 @@ class QueueEstimate:
             return None
         running_s: float = (utc_now() - started_at).total_seconds()
         return round(max(0.0, work * self.seconds_per_work - running_s), 2)
+
+    def waits_for_start(self, stages: Iterable[str]) -> bool:
+        """Return True if one of the stages has no replica yet."""
+        return not self.scaled_to_zero.isdisjoint(stages)
+
+
+class QueueEstimates:
+    """Reads estimates of the queue for one process; several threads may use it.
+
+    While many jobs are open, an estimate is kept for a second, so that accepting a job and showing
+    one cost the same however many are open. Meanwhile it misses what other processes accept, start
+    and end.
+
+    Args:
+        clock: seconds of this process that only grow.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._kept: tuple[QueueEstimate, float] | None = None
+        self._renewing = Lock()
+
+    def read(self, connection: Connection) -> QueueEstimate:
+        """Return an estimate; one thread at a time reads a new one in place of a kept one."""
+        kept = self._kept
+        if kept is None:
+            return self._read(connection)
+        estimate, until_s = kept
+        if self._clock() < until_s or not self._renewing.acquire(blocking=False):
+            return estimate
+        try:
+            return self._read(connection)
+        finally:
+            self._renewing.release()
+
+    def seconds_per_work(self, connection: Connection) -> float | None:
+        """Return the recent run time of a job by its work; None if no job has run yet."""
+        if self._kept is None:
+            return _recent_seconds_per_work(connection)
+        return self.read(connection).seconds_per_work
+
+    def add(self, job: JobInQueue) -> None:
+        """Add a job that this process has accepted to the estimate that is kept, if any."""
+        kept = self._kept
+        if kept is not None:
+            kept[0].order.add(job)
+
+    def _read(self, connection: Connection) -> QueueEstimate:
+        until_s = self._clock() + KEPT_S
+        estimate = _read_estimate(connection)
+        self._kept = (estimate, until_s) if len(estimate.order) >= KEPT_FROM_JOBS else None
+        return estimate
 
 
 class ScaledToZeroStages:
@@ -104,49 +131,22 @@ class ScaledToZeroStages:
                 upsert(connection, scaled_to_zero_stages, {"name": name})
 
 
-def queue_positions(open_jobs: Iterable[JobInQueue]) -> dict[str, QueuePosition]:
-    """Return the positions of the queued jobs, in the order of `serve.jobs.fair_queue`.
-
-    Jobs are ordered by the open work that their user requested earlier. Of jobs with equal work,
-    the oldest comes first. Running jobs are ahead of all queued ones.
-    """
-    work_of_user: dict[str, float] = {}
-    tagged: list[tuple[bool, float, JobInQueue]] = []
-    for job in sorted(open_jobs, key=lambda job: job.id):
-        start = work_of_user.get(job.user, 0.0)
-        work_of_user[job.user] = start + job.work
-        tagged.append((not job.is_running, start, job))
-    tagged.sort(key=lambda entry: (entry[0], entry[1], entry[2].id))
-    found, work_ahead = {}, 0.0
-    for position, (is_queued, _, job) in enumerate(tagged):
-        if is_queued:
-            found[job.id] = QueuePosition(position, work_ahead)
-        work_ahead += job.work
-    return found
-
-
-def estimate_queue(connection: Connection) -> QueueEstimate:
-    """Read all open jobs and the last jobs that succeeded."""
+def _read_estimate(connection: Connection) -> QueueEstimate:
+    """Read all open jobs, the stages without a replica and the last jobs that succeeded."""
     names = (jobs.c.id, jobs.c.owner, jobs.c.user, jobs.c.work, jobs.c.state)
     rows = connection.execute(select(*names).where(jobs.c.state.in_(OPEN_STATES)))
-    queue = [
-        JobInQueue(
-            row.id,
-            JobOwner(row.owner, row.user).queue_user,
-            row.work,
-            is_running=row.state == "running",
-        )
-        for row in rows
+    open_jobs = [
+        JobInQueue(job_id, JobOwner(owner, user).queue_user, work, state == "running")
+        for job_id, owner, user, work, state in rows
     ]
-    running = sum(job.is_running for job in queue)
-    query = select(scaled_to_zero_stages.c.name)
-    scaled_to_zero = frozenset(connection.execute(query).scalars())
-    seconds = recent_seconds_per_work(connection)
-    return QueueEstimate(queue_positions(queue), running, seconds, scaled_to_zero)
+    running = sum(job.is_running for job in open_jobs)
+    names_without_replica = connection.execute(select(scaled_to_zero_stages.c.name)).scalars()
+    scaled_to_zero = frozenset(names_without_replica)
+    seconds_per_work = _recent_seconds_per_work(connection)
+    return QueueEstimate(JobOrder(open_jobs), running, seconds_per_work, scaled_to_zero)
 
 
-def recent_seconds_per_work(connection: Connection) -> float | None:
-    """Return the recent run time of a job by its work; None if no job has run yet."""
+def _recent_seconds_per_work(connection: Connection) -> float | None:
     # Jobs that exceeded their deadline took at least as long. Without them, a service that became
     # too slow for its own deadlines would never learn it.
     was_too_slow = jobs.c.error["code"].as_string() == DeadlineExceeded.code

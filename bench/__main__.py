@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench import readme
 from bench.engine import engine, forward, handoff, png
-from bench.service import acks, api, durability, service, streams
+from bench.service import acks, api, backlog, durability, service, streams
 
 if __name__ == "__main__":
     handoff.main()
@@ -14,6 +14,7 @@ if __name__ == "__main__":
     service.main()
     api.main()
     durability.main()
+    backlog.main()
     streams.main()
     acks.main()
     readme.update()

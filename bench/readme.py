@@ -24,6 +24,8 @@ TITLES = {
     "api": "The HTTP API, with stages that cost nothing",
     "durability": "What durability costs",
     "databases": "Jobs on SQLite and on PostgreSQL",
+    "backlog": "Accepting and showing a job behind others, on SQLite",
+    "backlog_postgresql": "Accepting and showing a job behind others, on PostgreSQL",
     "streams": "A thousand event streams",
     "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
@@ -41,6 +43,8 @@ COMMANDS = {
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
+    "backlog": "python -m bench.service.backlog",
+    "backlog_postgresql": "python -m bench.service.backlog --database-url",
     "gpu": "python -m bench.gpu",
     "real_size": "python -m bench.real_size",
 }

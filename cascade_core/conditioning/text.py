@@ -10,6 +10,7 @@ import torch
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import load_text_config, load_text_encoder
 from cascade_core.conditioning.tokenizer import ClipTokenizer
+from cascade_core.device_copy import to_device
 from cascade_core.errors import ModelUnavailable
 from cascade_core.models.clip import ClipTextModel
 from cascade_core.request import GenerationRequest
@@ -67,7 +68,7 @@ class TextEncoder:
     def _encode(self, prompt: str) -> tuple[torch.Tensor, torch.Tensor]:
         tokens = self._tokenizer.encode(prompt, self._max_tokens)
         # Stage C attends to the padding too; with the mask it sees the padding as in its training.
-        ids, mask = (torch.tensor([part], device=self._model.device) for part in tokens)
+        ids, mask = (to_device(torch.tensor([part]), self._model.device) for part in tokens)
         hidden, pooled = self._model(ids, mask)
         return hidden, pooled.unsqueeze(1)
 

@@ -17,6 +17,7 @@ from typing import Any, Final, Protocol
 
 import torch
 
+from cascade_core.device_copy import to_device
 from cascade_core.sampling.noise import NoiseStream
 
 STEP_TABLES_BYTES: Final = 64 * 2**20
@@ -149,8 +150,8 @@ def make_step_table(unet: Unet, schedule: CosineSchedule, steps: int) -> StepTab
         1 - alpha,
         spread * (following != 0),
     ]
-    times_st = unet.time_table(rounded.to(unet.device))
-    return StepTable(times_st, torch.stack(factors, 1).to(unet.device))
+    times_st = unet.time_table(to_device(rounded, unet.device))
+    return StepTable(times_st, to_device(torch.stack(factors, 1), unet.device))
 
 
 class StepTables:

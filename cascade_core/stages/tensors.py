@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from cascade_core.device_copy import to_device
 from cascade_core.errors import ModelMismatch, NonFiniteLatent
 from cascade_core.handoff import ModelRef, Tensor
 from cascade_core.images.pixels import Rgb
@@ -30,7 +31,7 @@ def from_handoff(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> to
         own = torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     else:
         own = torch.from_numpy(array)
-    return own.to(device, dtype)
+    return to_device(own.to(dtype), device)
 
 
 def to_pixels(rgb_chw: torch.Tensor) -> Rgb:

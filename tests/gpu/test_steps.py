@@ -93,6 +93,15 @@ def test_no_step_of_stage_b_waits_for_the_gpu(stage_c: StageC, stage_b: StageB) 
     run_watched(stage_b, tasks)
 
 
+def test_no_admission_waits_for_the_gpu(stage_c: StageC, stage_b: StageB) -> None:
+    latent = run_alone(stage_c, REQUEST)
+    run_alone(stage_b, StageBTask(latent, REQUEST))
+    new = replace(REQUEST, prompt="another text", steps=9, decoder_steps=9)
+    with waits_forbidden():
+        stage_c.admit(new)
+        stage_b.admit(StageBTask(latent, new))
+
+
 def test_what_waits_is_seen() -> None:
     with waits_forbidden(), pytest.raises(RuntimeError, match="synchronizing"):
         torch.tensor([1.0], device="cuda")

@@ -59,7 +59,6 @@ def create_app(services: Services) -> FastAPI:
         redoc_url=None,
         # A redirect is answered with an address made from the request's own Host header.
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: route.name,
         telemetry=TelemetryConfig(
             metrics=False,
             logs=False,
@@ -72,7 +71,8 @@ def create_app(services: Services) -> FastAPI:
     install_error_handlers(app)
     install_docs(app)
     for router in ROUTERS:
-        app.include_router(router)
+        # FastAPI would analyse the routes of an included router again, at its first request.
+        app.router.routes.extend(router.routes)
     _add_middlewares(app, services)
     return app
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from importlib.resources import files
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 from fastapi.openapi.docs import get_swagger_ui_html
 from fastapi.staticfiles import StaticFiles
 from starlette.responses import HTMLResponse, Response
@@ -20,6 +20,11 @@ from starlette.responses import HTMLResponse, Response
 from serve.gateway.schemas.service import ErrorAnswer
 
 _ASSETS = "/docs/assets"
+
+
+def new_router(tag: str) -> APIRouter:
+    """Return a router whose routes are documented under a tag, each with its function's name."""
+    return APIRouter(tags=[tag], generate_unique_id_function=lambda route: route.name)
 
 
 def event_stream_content(example: str, *types: str) -> dict[str, Any]:

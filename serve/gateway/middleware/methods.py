@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
 from starlette.responses import JSONResponse
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serve.responses.errors import METHOD_NOT_ALLOWED, error_body
@@ -23,18 +23,21 @@ class MethodMiddleware:
 
     Args:
         app: the application inside.
-        routes: all its routes, also those of included routers.
+        routes: all its routes.
     """
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute]) -> None:
         self._app = app
         self._fixed: dict[str, set[str]] = {}
         self._patterns: list[tuple[re.Pattern[str], set[str]]] = []
-        for route in _leaves(routes):
+        for route in routes:
+            if not isinstance(route, Route):  # a folder of files
+                continue
+            methods = route.methods or set()
             if "{" in route.path:
-                self._patterns.append((route.path_regex, route.methods))
+                self._patterns.append((route.path_regex, methods))
             else:
-                self._fixed.setdefault(route.path, set()).update(route.methods)
+                self._fixed.setdefault(route.path, set()).update(methods)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -76,12 +79,3 @@ class MethodMiddleware:
             await asyncio.wait({getting})
         await send(started.result())
         await send({"type": "http.response.body", "body": b""})
-
-
-def _leaves(routes: Iterable[BaseRoute]) -> Iterator[Any]:
-    """Yield the routes that have methods, also those of included routers."""
-    for route in routes:
-        if hasattr(route, "methods"):
-            yield route
-        elif hasattr(route, "original_router"):
-            yield from _leaves(route.original_router.routes)

@@ -7,7 +7,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Form, Request
+from fastapi import Form, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import (
@@ -35,7 +35,7 @@ from serve.gateway.openai.translation import (
     images_answer,
     vary_body,
 )
-from serve.gateway.openapi import event_stream_content, secured
+from serve.gateway.openapi import event_stream_content, new_router, secured
 from serve.gateway.public_address import public_address
 from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
 from serve.gateway.waiting_clients import AcceptedJob
@@ -68,7 +68,7 @@ _ERRORS = secured(
     HTTPStatus.GATEWAY_TIMEOUT,
 )
 
-router = APIRouter(tags=["OpenAI"])
+router = new_router("OpenAI")
 
 
 @router.post(

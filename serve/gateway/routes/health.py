@@ -6,7 +6,7 @@ import asyncio
 from datetime import timedelta
 from http import HTTPStatus
 
-from fastapi import APIRouter, Request
+from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import CascadeError, NotReady
@@ -14,7 +14,7 @@ from cascade_core.job_states import TERMINAL_STATES
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller, Reader
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.jobs_client import JobsClient
-from serve.gateway.openapi import errors, secured
+from serve.gateway.openapi import errors, new_router, secured
 from serve.gateway.readiness import READY, READY_TIMEOUT_S
 from serve.gateway.schemas.service import EndedJobs, Health, Ready, Status
 from serve.responses.errors import error_response
@@ -22,7 +22,7 @@ from serve.responses.errors import error_response
 NOT_READY = "not ready"
 PERIOD = timedelta(hours=1)
 
-router = APIRouter(tags=["service"])
+router = new_router("service")
 
 
 @router.get("/v1/status", responses=secured())

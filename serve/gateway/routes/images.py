@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from cascade_core.errors import Gone, NotFound
@@ -15,7 +15,7 @@ from cascade_core.operations.fields import ImageFormat
 from serve.gateway.auth.permissions import Editor, Viewer
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
-from serve.gateway.openapi import secured
+from serve.gateway.openapi import new_router, secured
 from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
 from serve.storage.records import ImageRow
@@ -43,7 +43,7 @@ FormatQuery = Annotated[
     Query(alias="format", description="Converted to this; else the original bytes."),
 ]
 
-router = APIRouter(tags=["images"])
+router = new_router("images")
 
 
 @router.get(

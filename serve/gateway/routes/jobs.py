@@ -8,7 +8,7 @@ from dataclasses import replace
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound, NotReady
@@ -24,7 +24,7 @@ from serve.gateway.auth.permissions import (
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, ServicesDep, hold_open
 from serve.gateway.idempotency import make_identity
 from serve.gateway.lookups import check_id, check_sees, find_job
-from serve.gateway.openapi import event_stream_content, secured
+from serve.gateway.openapi import event_stream_content, new_router, secured
 from serve.gateway.routes.images import OWN_CACHING
 from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
 from serve.gateway.sse import job_event_stream
@@ -39,7 +39,7 @@ _MAX_EVENT_ID_DIGITS = 18
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
 
-router = APIRouter(tags=["jobs"])
+router = new_router("jobs")
 
 
 @router.post(

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
-
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.operations.fields import MIN_SIDE_PX
 from serve.gateway.auth.permissions import Reader
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_model
-from serve.gateway.openapi import secured
+from serve.gateway.openapi import new_router, secured
 from serve.gateway.schemas.service import Defaults, Model, ModelList, Sizes
 from serve.gateway.schemas.stages import stage_details
 
-router = APIRouter(tags=["service"])
+router = new_router("service")
 
 
 @router.get("/v1/models", responses=secured())

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from http import HTTPStatus
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from cascade_core.errors import NotFound
 from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.lookups import check_id
-from serve.gateway.openapi import secured
+from serve.gateway.openapi import new_router, secured
 from serve.gateway.schemas.service import Preference, PreferenceBody
 from serve.storage.records import JobOwner
 
-router = APIRouter(tags=["preferences"])
+router = new_router("preferences")
 
 
 @router.get(

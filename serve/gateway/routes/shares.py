@@ -5,14 +5,14 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from serve.gateway.auth.permissions import Viewer
 from serve.gateway.auth.signed_links import SHARED_FOLDER, Link
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.lookups import find_image, find_shared_image, not_deleted
-from serve.gateway.openapi import errors, secured
+from serve.gateway.openapi import errors, new_router, secured
 from serve.gateway.public_address import public_address
 from serve.gateway.routes.images import (
     IMAGE_CONTENT,
@@ -29,7 +29,7 @@ CACHING = {
     "cross-origin-resource-policy": "cross-origin",
 }
 
-router = APIRouter(tags=["images"])
+router = new_router("images")
 
 
 @router.post(

@@ -35,6 +35,7 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 settings.register_profile(
     "busy", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]
 )
+settings.register_profile("few", settings.get_profile("busy"), max_examples=10)
 settings.load_profile("busy")
 
 

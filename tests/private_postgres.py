@@ -12,6 +12,7 @@ from itertools import count
 from pathlib import Path
 from pwd import getpwnam
 from typing import Any
+from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine
 
@@ -39,12 +40,16 @@ class PrivatePostgres:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
 
-    def new_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    def new_database(self, copied_url: str = "") -> str:
+        """Make an empty database, or the copy of one to which nothing is connected.
+
+        Returns its URL.
+        """
         name = f"test_{next(_NUMBERS)}"
+        template = urlsplit(copied_url).path.strip("/") or "template1"
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name}")
+            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
         engine.dispose()
         return self._url(name)
 

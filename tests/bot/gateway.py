@@ -22,6 +22,7 @@ from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from tests.migrated import with_tables
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 CHECKPOINT = Checkpoint(
@@ -54,8 +55,7 @@ class Service:
         **settings: Any,
     ) -> None:
         chosen = Settings(data_dir=folder, **settings)
-        self.database = Database(chosen.database_url)
-        self.database.create_tables()
+        self.database = Database(with_tables(chosen.database_url))
         self.fake_jobs = fake_jobs(self.database, BlobStore(chosen.blob_url), checkpoint)
         self.submitted: asyncio.Queue[str] = asyncio.Queue()
         self.fake_jobs.on_submit = self.submitted.put

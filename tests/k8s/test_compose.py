@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from typing import Any
 
 import pytest
 import yaml
 from compose_spec import PyCompose
+from typer.testing import CliRunner
 
 import bot.settings as bot_settings
+from serve.cli.main import app
 from serve.settings import all_variables, load_settings
 from tests.images.dockerfiles import of
 from tests.k8s.compose import COMPOSE, FILES, FOLDER, WITH_GPU
@@ -159,7 +159,6 @@ def test_the_gpu_variant_takes_the_cuda_build_and_a_gpu() -> None:
 
 def test_commands_are_commands_of_the_image() -> None:
     words = [word for word in SERVICES["serve"]["command"] if not word.startswith(("-", "0"))]
-    command = [sys.executable, "-m", "serve.cli.main", *words, "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "--host" in done.stdout
+    helped = CliRunner().invoke(app, [*words, "--help"])
+    assert helped.exit_code == 0, helped.stderr
+    assert "--host" in helped.stdout

@@ -5,17 +5,17 @@ from __future__ import annotations
 import copy
 import inspect
 import re
-import subprocess
-import sys
 import tomllib
 from typing import Any
 
 import pytest
 from ray._private import ray_constants
 from ray.serve._private import constants as serve_constants
+from typer.testing import CliRunner
 
 import bot.health as bot_health
 import bot.settings as bot_settings
+from serve.cli.main import app
 from serve.settings import Settings, all_variables, load_settings
 from tests.k8s.manifests import (
     ONE_MACHINE,
@@ -129,10 +129,9 @@ def test_commands_are_commands_of_the_image(overlay: str) -> None:
     containers = [*ours(overlay, "cascade-serve"), *ours(overlay, "cascade-bot")]
     for arguments in {tuple(container.get("args", ())) for _, container in containers} - {()}:
         words = [word for word in arguments if not word.startswith("-")]
-        command = [sys.executable, "-m", "serve.cli.main", *words, "--help"]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stderr
-        assert all(option in done.stdout for option in set(arguments) - set(words))
+        helped = CliRunner().invoke(app, [*words, "--help"])
+        assert helped.exit_code == 0, helped.stderr
+        assert all(option in helped.stdout for option in set(arguments) - set(words))
 
 
 def test_ray_is_the_version_that_is_installed(overlay: str) -> None:

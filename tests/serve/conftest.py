@@ -35,6 +35,7 @@ from serve.storage.database import Database
 from serve.storage.records import JobIdentity, JobOwner, NewJob
 from serve.telemetry.log import JsonFormatter, TextFormatter
 from tests.limits import HANG_S
+from tests.migrated import migrate, with_tables
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket
 from tests.serve.fake_jobs_client import FakeJobsClient, plan
@@ -73,7 +74,7 @@ def restored_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-def new_database_url(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
+def empty_database_url(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
     """Makes an empty database of a kind, ``sqlite`` or ``postgresql``."""
     numbers = count()
 
@@ -82,6 +83,29 @@ def new_database_url(tmp_path: Path, request: pytest.FixtureRequest) -> Callable
             server: PrivatePostgres = request.getfixturevalue("postgres")
             return server.new_database()
         return f"sqlite:///{tmp_path / 'data' / f'cascade{next(numbers)}.db'}"
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def migrated_postgres_url(postgres: PrivatePostgres) -> str:
+    """A PostgreSQL database with all tables, to be copied; nothing is connected to it."""
+    url = postgres.new_database()
+    migrate(url)
+    return url
+
+
+@pytest.fixture
+def new_database_url(
+    empty_database_url: Callable[[str], str], request: pytest.FixtureRequest
+) -> Callable[[str], str]:
+    """Makes a database of a kind, ``sqlite`` or ``postgresql``, with all tables."""
+
+    def make(kind: str) -> str:
+        if kind == "postgresql":
+            server: PrivatePostgres = request.getfixturevalue("postgres")
+            return server.new_database(request.getfixturevalue("migrated_postgres_url"))
+        return with_tables(empty_database_url(kind))
 
     return make
 
@@ -95,7 +119,6 @@ def database_url(new_database_url: Callable[[str], str]) -> str:
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.create_tables()
     yield database
     database.close()
 

@@ -1,15 +1,9 @@
-"""A process that runs jobs as :class:`serve.jobs.deployment.Jobs` does, without Ray and stages.
-
-Arguments: the database's URL, DBOS' URL, the executor id, and ``hang`` or ``finish``. With ``hang``
-its jobs never end; with ``finish`` they succeed at once. It prints ``ready`` after its first sign
-of life, starts the job whose id it reads from its input, and prints ``running`` for each job that
-it begins.
-"""
+"""A process that runs jobs as :class:`serve.jobs.deployment.Jobs` does, without Ray and stages."""
 
 from __future__ import annotations
 
 import asyncio
-import sys
+from multiprocessing.connection import Connection
 
 from dbos import DBOS, SetWorkflowID
 
@@ -19,13 +13,28 @@ from serve.storage.database import Database
 from serve.storage.leases import LeaseStore
 
 
-async def main(url: str, dbos_url: str, name: str, mode: str) -> None:
+def run_jobs(starter: Connection, url: str, dbos_url: str, name: str, hangs: bool) -> None:
+    """Say ``ready`` after the first sign of life, then run the job whose id the starter sends.
+
+    Says ``running`` for each job that it begins.
+
+    Args:
+        starter: the process that has started this one.
+        url: of our tables.
+        dbos_url: of the workflow engine's tables.
+        name: the executor's id.
+        hangs: True if its jobs never end; otherwise they succeed at once.
+    """
+    asyncio.run(_run(starter, url, dbos_url, name, hangs))
+
+
+async def _run(starter: Connection, url: str, dbos_url: str, name: str, hangs: bool) -> None:
     database = Database(url)
 
     @DBOS.workflow(name="job")
     async def run(job_id: str) -> None:
-        print("running", flush=True)
-        if mode == "hang":
+        starter.send("running")
+        if hangs:
             await asyncio.Event().wait()
         await database.run(database.jobs.finish, job_id, "succeeded")
 
@@ -37,11 +46,6 @@ async def main(url: str, dbos_url: str, name: str, mode: str) -> None:
     leases = LeaseStore(database)
     leases.renew(name)
     tasks = Recovery(leases, name, start).run()
-    print("ready", flush=True)
-    if line := await asyncio.to_thread(sys.stdin.readline):
-        await start(line.strip())
+    starter.send("ready")
+    await start(await asyncio.to_thread(starter.recv))
     await asyncio.gather(*tasks)
-
-
-if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:]))

@@ -19,6 +19,7 @@ from serve.moderation.moderator import Moderator
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.fake_jobs_client import FakeJobsClient
 
@@ -27,8 +28,7 @@ from tests.serve.fake_jobs_client import FakeJobsClient
 def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
     """A stand-in that brings every job to its good end at once."""
     settings = Settings(data_dir=tmp_path / "data")
-    database = Database(settings.database_url)
-    database.create_tables()
+    database = Database(with_tables(settings.database_url))
     fake_jobs = FakeJobsClient(
         database, BlobStore(settings.blob_url), open_checkpoint(ModelSource())
     )

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from serve.storage.schema.tables import api_keys
 from tests.cascade_core.test_printable import STEERING
 from tests.limits import HANG_S
 from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.forking import NEXT
 from tests.serve.cli.scripted_server import ScriptedService
 
 EVIL = "a\x1b]0;pwned\x07\x1b[2J\x9b31m\u202e\u2066\u200f\u061c\rb é 👩\u200d🎨"
@@ -86,15 +88,34 @@ def test_a_hostile_key_label_does_not_steer_the_terminal(
     check_harmless(cascade("keys", "revoke", key.id).stdout)
 
 
-def run(*arguments: str, url: str, **variables: str) -> subprocess.CompletedProcess[bytes]:
-    """Run the command in a process of its own, as a shell does."""
-    return subprocess.run(
-        [sys.executable, "-m", "serve.cli.main", *map(os.fsencode, arguments)],
+@dataclass(frozen=True)
+class Ended:
+    """A command line whose process has ended."""
+
+    line: list[str]
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+def run(
+    *lines: list[str], url: str, stdout: int = subprocess.PIPE, **variables: str
+) -> list[Ended]:
+    """Run command lines one after another, each in a process of its own, as a shell does."""
+    words = [word for line in lines for word in [*line, NEXT]]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.serve.cli.forking", *map(os.fsencode, words)],
         env=os.environ | {"CASCADE_URL": url, "PYTHONPATH": str(Path.cwd())} | variables,
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         check=False,
         timeout=HANG_S,
     )
+    assert done.returncode == 0, done.stderr.decode(errors="replace")
+    texts = (done.stdout or b"\0" * len(lines)).split(b"\0")[:-1]
+    errors = done.stderr.split(b"\0")[:-1]
+    ended = zip(lines, map(int, errors[1::2]), texts, errors[::2], strict=True)
+    return [Ended(*one) for one in ended]
 
 
 @pytest.mark.parametrize(
@@ -115,7 +136,7 @@ def test_every_output_works_where_the_terminal_knows_few_characters(
     cascade("generate", "naïve 👩\u200d🎨", "--out", str(tmp_path))
     variables["CASCADE_DATA_DIR"] = str(tmp_path / "dätä")
     out = str(tmp_path / "bïld")
-    for command in (
+    ended = run(
         ["--help"],
         ["generate", "--help"],
         ["jobs"],
@@ -129,18 +150,20 @@ def test_every_output_works_where_the_terminal_knows_few_characters(
         ["generate", "ein rötlicher Kreis", "--out", out],
         ["generate", "ein rötlicher Kreis", "--out", out, "--json"],
         ["export", str(tmp_path / "äll.tar")],
-    ):
-        done = run(*command, url=service.url, **variables)
-        assert done.returncode == 0, (command, done.stderr.decode(errors="replace"))
+        url=service.url,
+        **variables,
+    )
+    for done in ended:
+        assert done.exit_code == 0, (done.line, done.stderr.decode(errors="replace"))
         assert b"Traceback" not in done.stderr
-        if "--json" in command:
+        if "--json" in done.line:
             json.loads(done.stdout)
 
 
 def test_arguments_that_are_no_text_are_refused_in_one_sentence(
     service: ScriptedService, tmp_path: Path
 ) -> None:
-    for command in (
+    ended = run(
         ["generate", "caf\udce9", "--out", str(tmp_path)],
         ["generate", "x", "--negative", "caf\udce9", "--out", str(tmp_path)],
         ["jobs", "show", "caf\udce9"],
@@ -148,9 +171,11 @@ def test_arguments_that_are_no_text_are_refused_in_one_sentence(
         ["vary", "caf\udce9.png"],
         ["jobs", "--url", "http://caf\udce9"],
         ["keys", "create", "caf\udce9"],
-    ):
-        done = run(*command, url=service.url, CASCADE_DATA_DIR=str(tmp_path / "data"))
-        assert done.returncode == 2, (command, done.stderr)
+        url=service.url,
+        CASCADE_DATA_DIR=str(tmp_path / "data"),
+    )
+    for done in ended:
+        assert done.exit_code == 2, (done.line, done.stderr)
         assert b"Traceback" not in done.stderr
         assert done.stderr.count(b"error: ") == 1, done.stderr
 
@@ -159,27 +184,21 @@ def test_pictures_can_be_saved_in_a_folder_whose_name_is_no_text(
     service: ScriptedService, tmp_path: Path
 ) -> None:
     out = os.fsdecode(bytes(tmp_path) + b"/caf\xe9 ?#%41")
-    for command in (["generate", "x", "--out", out], ["generate", "x", "--out", out, "--json"]):
-        done = run(*command, url=service.url)
-        assert done.returncode == 0, done.stderr
-    assert [file for file in json.loads(done.stdout)["files"] if os.path.exists(file)]
+    generate = ["generate", "x", "--out", out]
+    first, second = run(generate, [*generate, "--json"], url=service.url)
+    assert (first.exit_code, second.exit_code) == (0, 0), first.stderr + second.stderr
+    assert [file for file in json.loads(second.stdout)["files"] if os.path.exists(file)]
 
 
-@pytest.mark.parametrize("command", [["jobs"], ["jobs", "--json"], ["--help"], ["config"]])
 def test_a_reader_that_leaves_is_no_traceback(
-    service: ScriptedService, cascade: Cascade, tmp_path: Path, command: list[str]
+    service: ScriptedService, cascade: Cascade, tmp_path: Path
 ) -> None:
     cascade("generate", "x", "--out", str(tmp_path))
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
-        [sys.executable, "-m", "serve.cli.main", *command],
-        env=os.environ | {"CASCADE_URL": service.url, "PYTHONPATH": str(Path.cwd())},
-        stdout=write,
-        stderr=subprocess.PIPE,
-        check=False,
-        timeout=HANG_S,
-    )
+    lines = (["jobs"], ["jobs", "--json"], ["--help"], ["config"])
+    ended = run(*lines, url=service.url, stdout=write)
     os.close(write)
-    assert b"Traceback" not in done.stderr, done.stderr.decode()
-    assert b"Exception" not in done.stderr, done.stderr.decode()
+    for done in ended:
+        assert b"Traceback" not in done.stderr, done.stderr.decode()
+        assert b"Exception" not in done.stderr, done.stderr.decode()

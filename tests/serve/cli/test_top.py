@@ -24,6 +24,7 @@ from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from tests.cascade_core.test_printable import STEERING
+from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -178,8 +179,7 @@ def test_a_prompt_cannot_steer_the_terminal() -> None:
 @pytest.fixture
 def fake_jobs(tmp_path: Path) -> Iterator[FakeJobsClient]:
     settings = Settings(data_dir=tmp_path / "data")
-    database = Database(settings.database_url)
-    database.create_tables()
+    database = Database(with_tables(settings.database_url))
     yield FakeJobsClient(database, BlobStore(settings.blob_url), open_checkpoint(ModelSource()))
     database.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
@@ -25,6 +25,20 @@ from tests.serve.null_stages import Stage, launched, run_to_end
 
 JobMaker = Callable[..., NewJob]
 OF_311, OF_312 = "(strftime('%s','now') * 1000)", "(unixepoch('subsec') * 1000)"
+
+
+@pytest.fixture
+def database_url(empty_database_url: Callable[[str], str]) -> str:
+    """Without the workflow engine's tables."""
+    return empty_database_url("sqlite")
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
+    database.create_tables()
+    yield database
+    database.close()
 
 
 @pytest.fixture

@@ -2,70 +2,79 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 
 import pytest
 
 from serve.storage.database import Database
 from serve.storage.records import NewJob
+from tests.fork_server import FORKS
 from tests.limits import HANG_S
+from tests.serve.job_process import run_jobs
 
 JobMaker = Callable[..., NewJob]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
-    return new_database_url(request.param)
+@dataclass(frozen=True)
+class Executor:
+    """A process that runs jobs, and what it says."""
+
+    process: BaseProcess
+    connection: Connection
+
+    def wait_for(self, wanted: str) -> None:
+        """Wait until it says a word."""
+        while self.connection.recv() != wanted:
+            pass
 
 
 @contextmanager
-def running(url: str, name: str, mode: str) -> Iterator[subprocess.Popen[str]]:
+def running(url: str, name: str, *, hangs: bool) -> Iterator[Executor]:
     dbos_url = url.replace("cascade", "dbos") if url.startswith("sqlite") else url
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.serve.job_process", url, dbos_url, name, mode],
-        env=os.environ | {"PYTHONPATH": str(Path.cwd())},
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    ) as process:
-        try:
-            yield process
-        finally:
-            process.kill()
+    here, there = FORKS.Pipe()
+    process = FORKS.Process(target=run_jobs, args=(there, url, dbos_url, name, hangs))
+    process.start()
+    there.close()  # so that the end of the process is the end of what it says
+    try:
+        yield Executor(process, here)
+    finally:
+        process.kill()
+        process.join()
 
 
-def wait_for(process: subprocess.Popen[str], wanted: str) -> None:
-    assert process.stdout is not None
-    assert any(line.strip() == wanted for line in process.stdout), f"ended before {wanted!r}"
-
-
-@pytest.mark.parametrize("killed", ["jobs-0", "jobs-1"])
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
 def test_the_jobs_of_a_killed_process_end_in_another(
-    database: Database, database_url: str, make_job: JobMaker, killed: str
+    new_database_url: Callable[[str], str], make_job: JobMaker, kind: str
 ) -> None:
-    """The one that starts first holds the lease."""
-    modes = {name: "hang" if name == killed else "finish" for name in ("jobs-0", "jobs-1")}
-    with running(database_url, "jobs-0", modes["jobs-0"]) as first:
-        wait_for(first, "ready")
-        with running(database_url, "jobs-1", modes["jobs-1"]) as second:
-            wait_for(second, "ready")
+    # Both at once, as they wait until the killed process's heartbeat is old.
+    cases = [(new_database_url(kind), make_job(), killed) for killed in ("jobs-0", "jobs-1")]
+    with ThreadPoolExecutor(len(cases)) as threads:
+        list(threads.map(check_takeover, *zip(*cases, strict=True)))
+
+
+def check_takeover(url: str, job: NewJob, killed: str) -> None:
+    """Kill one of two processes while it runs a job; the one that starts first holds the lease."""
+    with (
+        closing(Database(url)) as database,
+        running(url, "jobs-0", hangs=killed == "jobs-0") as first,
+    ):
+        first.wait_for("ready")
+        with running(url, "jobs-1", hangs=killed == "jobs-1") as second:
+            second.wait_for("ready")
             victim = first if killed == "jobs-0" else second
-            job = make_job()
             database.jobs.insert(job)
-            assert victim.stdin is not None
-            victim.stdin.write(f"{job.id}\n")
-            victim.stdin.flush()
-            wait_for(victim, "running")
-            victim.kill()
+            victim.connection.send(job.id)
+            victim.wait_for("running")
+            victim.process.kill()
             limit_s = time.monotonic() + HANG_S
             while database.jobs.is_open(job.id) and time.monotonic() < limit_s:
                 time.sleep(0.2)
-    ended = database.jobs.get(job.id)
+        ended = database.jobs.get(job.id)
     assert ended is not None
     assert ended.state == "succeeded"

@@ -38,7 +38,6 @@ def new_stores(
 ) -> Callable[[str, str], Stores]:
     def make(database_kind: str, blob_kind: str) -> Stores:
         database = Database(new_database_url(database_kind))
-        database.create_tables()
         return database, BlobStore(new_blob_url(blob_kind))
 
     return make

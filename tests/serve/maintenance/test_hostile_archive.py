@@ -41,7 +41,6 @@ Entries = list[tuple[str, bytes]]
 def there(new_database_url: Callable[[str], str]) -> Iterator[Database]:
     """The database that is imported into."""
     database = Database(new_database_url("sqlite"))
-    database.create_tables()
     yield database
     database.close()
 
@@ -172,7 +171,6 @@ async def exported(
 ) -> Entries:
     """Return the entries of one finished job of ann with an address to deliver to."""
     here = Database(url)
-    here.create_tables()
     state = {"inbox": "discord.1", "address": {"token": "geheim"}, "note": 1}
     job = make_job(user="ann", client_state=state)
     here.jobs.insert(job)

@@ -106,7 +106,6 @@ async def test_a_database_that_falls_silent_is_given_up_and_taken_up_again(
     monkeypatch.setattr(BoundedConnection, "answer_s", 1.0)
     name = urlsplit(postgres_url).path
     with opened(f"postgresql://cascade@127.0.0.1:{proxy.port}{name}?connect_timeout=2") as database:
-        database.create_tables()
         await database.run(database.probe)
         proxy.silence()
         with pytest.raises(NotReady):
@@ -119,7 +118,6 @@ def test_a_lock_that_another_holds_is_waited_for_so_long_only(
     postgres_url: str, make_job: JobMaker
 ) -> None:
     with opened(postgres_url) as holder:
-        holder.create_tables()
         job = make_job()
         holder.jobs.insert(job)
         with (
@@ -141,8 +139,9 @@ def test_time_outs_hold_for_every_session(postgres_url: str) -> None:
 
 
 def test_a_migration_may_take_longer_than_a_statement(
-    postgres_url: str, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    url = empty_database_url("postgresql") + "&options=-c%20statement_timeout=1s"
     monkeypatch.setattr(BoundedConnection, "answer_s", 1.0)
     upgrade = schema._upgrade
 
@@ -151,7 +150,7 @@ def test_a_migration_may_take_longer_than_a_statement(
         return upgrade(connection)
 
     monkeypatch.setattr(schema, "_upgrade", slowly)
-    with opened(postgres_url + "&options=-c%20statement_timeout=1s") as database:
+    with opened(url) as database:
         assert database.create_tables().before is None
         with pytest.raises(NotReady), database.reading() as connection:
             connection.execute(text("SELECT pg_sleep(1.5)"))
@@ -162,7 +161,6 @@ def test_a_database_whose_connections_are_all_in_use_is_not_ready(
 ) -> None:
     monkeypatch.setattr(connections, "_CONNECTION_WAIT_S", 0.05)
     with opened(either_url, 1) as database:
-        database.create_tables()
         with database.reading(), pytest.raises(NotReady):
             database.jobs.is_open("x")
         assert not database.jobs.is_open("x")
@@ -210,7 +208,6 @@ def test_a_file_that_cannot_be_written_fails_the_probe_that_writes(tmp_path: Pat
 
 async def test_no_more_connections_are_opened_than_were_asked_for(postgres_url: str) -> None:
     with opened(postgres_url, 3) as database, opened(postgres_url) as observer:
-        database.create_tables()
         await asyncio.gather(*(database.run(_sleep, database) for _ in range(12)))
         with observer.reading() as connection:
             query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -262,7 +259,6 @@ def test_writers_of_one_process_wait_in_line_however_long_it_takes(
 ) -> None:
     monkeypatch.setattr(connections, "SQLITE_BUSY_TIMEOUT_MS", 0)
     database = Database(new_database_url("sqlite"))
-    database.create_tables()
     with ThreadPoolExecutor(1) as thread:
         with database.writing() as connection:
             connection.execute(update(jobs).values(stage="c"))

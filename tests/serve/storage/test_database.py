@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -11,6 +10,7 @@ import pytest
 from cascade_core.errors import NotReady
 from serve.storage.database import Database
 from serve.storage.records import NewJob
+from tests.fork_server import FORKS
 from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add
 
@@ -20,6 +20,11 @@ JobMaker = Callable[..., NewJob]
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
     return new_database_url(request.param)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def empty_url(request: pytest.FixtureRequest, empty_database_url: Callable[[str], str]) -> str:
+    return empty_database_url(request.param)
 
 
 def test_writers_in_many_threads_do_not_lock_each_other_out(
@@ -49,17 +54,16 @@ def _create_and_insert(url: str, job: NewJob) -> None:
 
 
 def test_processes_that_start_together_can_all_create_the_tables(
-    database_url: str, make_job: JobMaker
+    empty_url: str, make_job: JobMaker
 ) -> None:
-    spawn = multiprocessing.get_context("spawn")
     jobs = [make_job() for _ in range(3)]
-    starters = [spawn.Process(target=_create_and_insert, args=(database_url, job)) for job in jobs]
+    starters = [FORKS.Process(target=_create_and_insert, args=(empty_url, job)) for job in jobs]
     for starter in starters:
         starter.start()
     for starter in starters:
         starter.join(HANG_S)
     assert [starter.exitcode for starter in starters] == [0, 0, 0]
-    assert Database(database_url).jobs.open_ids() == [job.id for job in jobs]
+    assert Database(empty_url).jobs.open_ids() == [job.id for job in jobs]
 
 
 def test_creating_tables_again_keeps_what_is_there(database: Database, make_job: JobMaker) -> None:
@@ -68,6 +72,6 @@ def test_creating_tables_again_keeps_what_is_there(database: Database, make_job:
     assert database.jobs.open_ids() == [job_id]
 
 
-def test_a_database_without_tables_is_not_ready(database_url: str) -> None:
+def test_a_database_without_tables_is_not_ready(empty_url: str) -> None:
     with pytest.raises(NotReady, match="database does not answer"):
-        Database(database_url).probe()
+        Database(empty_url).probe()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,8 +20,17 @@ JobMaker = Callable[..., NewJob]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
-    return new_database_url(request.param)
+def database_url(request: pytest.FixtureRequest, empty_database_url: Callable[[str], str]) -> str:
+    return empty_database_url(request.param)
+
+
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """Migrated, not copied."""
+    database = Database(database_url)
+    database.create_tables()
+    yield database
+    database.close()
 
 
 def run_sql(database: Database, sql: str) -> None:
@@ -158,8 +167,8 @@ def test_every_revision_says_which_code_can_read_its_tables() -> None:
         assert script.module.readable_from <= script.revision
 
 
-def test_sqlite_runs_in_wal_mode(new_database_url: Callable[[str], str]) -> None:
-    database = Database(new_database_url("sqlite"))
+def test_sqlite_runs_in_wal_mode(empty_database_url: Callable[[str], str]) -> None:
+    database = Database(empty_database_url("sqlite"))
     database.create_tables()
     with database.reading() as connection:
         assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"

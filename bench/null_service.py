@@ -9,9 +9,8 @@ from pathlib import Path
 
 from bench.engine.null_stages import NullStage
 from bench.service.chaos import scratch_settings
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import Running, start
-from serve.settings import Settings
+from serve.settings import SERVED_FAMILY, Settings
 
 ANY_NUMBER = 100_000
 
@@ -31,7 +30,7 @@ def null_service(
         if not has_limits:
             many = {"max_open_jobs": ANY_NUMBER, "max_open_jobs_per_user": ANY_NUMBER}
             settings = settings.model_copy(update=many)
-        running = start(settings, STABLE_CASCADE, stage_class=NullStage)
+        running = start(settings, SERVED_FAMILY, stage_class=NullStage)
         try:
             yield running, settings
         finally:

@@ -35,9 +35,8 @@ from PIL import Image
 
 from bench import processes
 from bench.stats import machine, summary, write_result
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
-from serve.settings import Settings, load_settings
+from serve.settings import SERVED_FAMILY, Settings, load_settings
 from serve.storage.connections import open_engine
 from serve.storage.schema.tables import events, jobs
 
@@ -224,7 +223,7 @@ def main() -> None:
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
         settings = scratch_settings(Path(folder), arguments.database_url)
-        running = start(settings, STABLE_CASCADE)
+        running = start(settings, SERVED_FAMILY)
         try:
             chaos = Chaos(running.url, settings.database_url, arguments.seed)
             report = chaos.run(arguments.kills, arguments.clients)

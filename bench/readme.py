@@ -15,6 +15,7 @@ README, PAGE = ROOT / "README.md", ROOT / "bench" / "README.md"
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 TITLES = {
     "service": "One picture, idle",
+    "footprint": "From the command to ready, memory, and CPU time while idle",
     "baseline": "Against this code before its own networks",
     "monolith": "Against servers around diffusers' pipeline",
     "forward": "The networks, against diffusers' modules",
@@ -39,6 +40,7 @@ TITLES = {
     "real_size": "The published sizes on a CPU",
 }
 COMMANDS = {
+    "footprint": "python -m bench.service.footprint",
     "databases": "python -m bench.service.databases",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
@@ -60,9 +62,10 @@ PREAMBLE = """# Benchmarks
 
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
-`python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.recovery`,
-`bench.service.soak`, `bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate`,
-`bench.autoscale --wake`, `bench.real_size`, and on a machine with an NVIDIA GPU `bench.gpu`."""
+`python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
+`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`, `bench.autoscale`,
+`bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and on a machine with an
+NVIDIA GPU `bench.gpu`."""
 
 
 def performance_section() -> str:

@@ -14,6 +14,12 @@ _OWN = (
     "tests/ray/test_proxies.py::TestHAProxy",
     "tests/serve/cli/test_demo.py",
 )
+_REPLACING = (
+    "tests/ray/test_fleet.py",
+    "tests/ray/test_chaos.py::test_under_random_kills_nothing_is_lost_on_postgresql_either",
+    "tests/ray/with_models/",
+)
+"""On the shared cluster, tests that replace the service: last, as the others share one."""
 _LONG = ("tests/install/", "tests/wire/bot/")
 """Modules that take long; at the end, one of them would keep the other process without work."""
 
@@ -42,7 +48,8 @@ def put_in_order(items: list[pytest.Item]) -> None:
 
 def _rank(nodeid: str) -> int:
     if group(nodeid) == SHARED_CLUSTER:
-        return 0
+        replacing = (number for number, name in enumerate(_REPLACING, 1) if nodeid.startswith(name))
+        return next(replacing, 0)
     if group(nodeid) == OWN_CLUSTERS:
-        return 1
-    return 2 if nodeid.startswith(_LONG) else 3
+        return len(_REPLACING) + 1
+    return len(_REPLACING) + (2 if nodeid.startswith(_LONG) else 3)

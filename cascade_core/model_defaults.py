@@ -11,7 +11,11 @@ MAX_ROWS: Final = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelDefaults:
-    """Defaults of requests, and the largest side; a model folder's ``cascade.json`` overrides."""
+    """Defaults of requests, and the largest side; a model folder's ``cascade.json`` overrides.
+
+    A model that does not state a largest side takes every size that a request may name:
+    ``max_side`` is :data:`cascade_core.operations.fields.MAX_SIDE_PX`.
+    """
 
     width: int = 1024
     height: int = 1024

@@ -15,7 +15,9 @@ from serve.cli.output import CliError
 
 _PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 
-Prompt = Annotated[str, typer.Argument(help="What the picture shows.", show_default=False)]
+Prompt = Annotated[
+    str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
+]
 Source = Annotated[
     str,
     typer.Argument(

@@ -31,7 +31,9 @@ class Scope(StrEnum):
     READ = "read"
 
 
-Name = Annotated[str, typer.Argument(help="The key's user or purpose.", show_default=False)]
+Name = Annotated[
+    str, typer.Argument(metavar="NAME", help="The key's user or purpose.", show_default=False)
+]
 Scopes = Annotated[
     list[Scope] | None,
     typer.Option(
@@ -68,14 +70,17 @@ def create(
     scopes += ["admin"] if admin else []
     scopes += ["trusted"] if trusted else []
     with _store() as store:
-        is_first = not store.all()
+        others = store.all()
         key, token = store.create(name, scopes, requests_per_minute)
     if as_json:
         print_json(key.to_json() | {"key": token})
     else:
         note("The key is shown this once; cascade and the bot read it from CASCADE_API_KEY.")
         say(token)
-    if is_first:
+    same = [other.id for other in others if other.name == key.name and other.revoked_at is None]
+    if same:
+        note(f"Another valid key has this name: {', '.join(same)}. It stays valid.")
+    if not others:
         note("From now on every client needs a key. Jobs made before belong to admin keys.")
 
 

@@ -151,11 +151,11 @@ def seconds_per_stage(job: dict[str, Any]) -> str:
 
 
 def prompt_of(job: dict[str, Any]) -> str:
-    """Return a job's prompt; the operation's title if the job starts from a stored latent."""
-    operation = find_operation(job["kind"])
+    """Return a job's prompt, after the operation's title if the job starts from a latent."""
+    prompt, operation = str(job["request"]["prompt"]), find_operation(job["kind"])
     if operation is not None and operation.starts_from_latent:
-        return f"({operation.title})"
-    return str(job["request"]["prompt"])
+        return f"({operation.title}) {prompt}"
+    return prompt
 
 
 def model_seconds(job: dict[str, Any]) -> float:

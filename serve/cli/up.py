@@ -61,6 +61,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     """Serve until Ctrl-C; running jobs may finish first."""
     from serve.cli.machine_checks import check_data_dir
     from serve.cli.port_checks import check_no_start
+    from serve.local.data_folder import in_use
     from serve.local.private_files import keep_files_private
     from serve.local.ray_access import check_mode
     from serve.local.start_marker import start_marked
@@ -74,7 +75,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     )
     for check in (check_data_dir, check_no_start):
         require(check(settings))
-    with ExitStack() as starting:
+    with in_use(settings.data_dir), ExitStack() as starting:
         starting.enter_context(start_marked(settings.data_dir, settings.http_port))
         _check_and_report(settings)
 

@@ -5,9 +5,14 @@ from dataclasses import fields
 import pytest
 
 from cascade_core.errors import InvalidRequest
-from cascade_core.operations.fields import FIELDS, check_side
+from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import FIELDS, MAX_SIDE_PX, check_side
 from cascade_core.request import GenerationRequest
 from tests.cascade_core.test_request import request
+
+
+def test_a_model_that_states_no_largest_side_takes_the_largest_of_a_request() -> None:
+    assert ModelDefaults().max_side == MAX_SIDE_PX
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
+from serve.cli.main import app
 from serve.cli.output import own_command
 from serve.cli.suggestions import suggestions
 from tests.limits import HANG_S
@@ -19,11 +23,13 @@ from tests.serve.cli.scripted_server import ScriptedService
 _HEAVY = ("torch", "ray", "diffusers", "transformers")
 
 
-def _modules_after(*arguments: str) -> set[str]:
+def _modules_after(*lines: list[str]) -> set[str]:
+    """Return what a process has loaded after these command lines."""
     program = (
         "import sys\nfrom serve.cli.main import app\n"
-        f"code = app({list(arguments)!r}, standalone_mode=False)\n"
-        "assert not code, code\n"
+        f"for line in {lines!r}:\n"
+        "    code = app(line, standalone_mode=False)\n"
+        "    assert not code, code\n"
         "print('LOADED', *{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
@@ -37,17 +43,17 @@ def _modules_after(*arguments: str) -> set[str]:
     return set(done.stdout.rpartition("LOADED")[2].split())
 
 
-@pytest.mark.parametrize("command", ["", "generate", "vary", "jobs", "keys", "up", "doctor"])
-def test_help_loads_nothing_heavy(command: str) -> None:
-    loaded = _modules_after(*[word for word in (command, "--help") if word])
+def test_help_loads_nothing_heavy() -> None:
+    commands = ([], ["generate"], ["vary"], ["jobs"], ["keys"], ["up"], ["doctor"])
+    loaded = _modules_after(*([*command, "--help"] for command in commands))
     assert loaded.isdisjoint({*_HEAVY, "httpx", "numpy"})
 
 
 def test_generate_against_a_server_loads_neither_torch_nor_ray(
     service: ScriptedService, tmp_path: Path
 ) -> None:
-    arguments = ("generate", "a red circle", "--url", service.url, "--out", str(tmp_path))
-    assert _modules_after(*arguments).isdisjoint(_HEAVY)
+    line = ["generate", "a red circle", "--url", service.url, "--out", str(tmp_path)]
+    assert _modules_after(line).isdisjoint(_HEAVY)
 
 
 def test_help_of_generate_shows_prompts_that_suit_the_model() -> None:
@@ -60,6 +66,21 @@ def test_help_names_no_address_that_settings_could_make_untrue(command: str) -> 
     shown = Cascade("http://127.0.0.1:1")(command, "--help").stdout
     assert "where cascade up listens" in shown
     assert "8000" not in shown
+
+
+def test_every_argument_is_named_in_capitals() -> None:
+    named = list(_arguments(get_command(app)))
+    assert {"PROMPT", "NAME", "ID"} <= set(named)
+    assert [name for name in named if not name.partition(".")[0].isupper()] == []
+
+
+def _arguments(command: Any) -> Iterator[str]:
+    """Yield the arguments of a command and of those below it, as help shows them."""
+    for parameter in command.params:
+        if parameter.param_type_name == "argument":
+            yield parameter.metavar or parameter.name
+    for below in getattr(command, "commands", {}).values():
+        yield from _arguments(below)
 
 
 def test_a_mistyped_command_is_bad_usage() -> None:

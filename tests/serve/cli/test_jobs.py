@@ -28,6 +28,12 @@ def test_the_list_shows_id_state_and_prompt(finished: Cascade) -> None:
     assert "a red circle" in shown
 
 
+def test_the_list_shows_of_what_a_variation_is(finished: Cascade, tmp_path: Path) -> None:
+    assert finished("vary", "IMG-JOB0-0", "--out", str(tmp_path)).exit_code == 0
+    first, *_ = [line for line in finished("jobs").stdout.splitlines() if "JOB1" in line]
+    assert "(new details) kept" in first
+
+
 def test_the_list_can_be_filtered_by_state(finished: Cascade) -> None:
     assert json.loads(finished("jobs", "--state", "failed", "--json").stdout) == []
     assert len(json.loads(finished("jobs", "--state", "succeeded", "--json").stdout)) == 1

@@ -15,6 +15,7 @@ from serve.gateway.auth.signed_links import Link, ShareLinks
 from serve.settings import Settings, load_settings
 from serve.storage.credentials import KeyStore, find_valid
 from serve.storage.database import Database
+from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService
 
@@ -29,8 +30,7 @@ def settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def keys(settings: Settings) -> KeyStore:
-    database = Database(settings.database_url)
-    database.create_tables()
+    database = Database(with_tables(settings.database_url))
     return database.keys
 
 
@@ -57,6 +57,16 @@ def test_scopes_and_limits_are_what_was_asked_for(keys: KeyStore) -> None:
     assert root["scopes"] == ["create", "read", "admin"]
 
 
+def test_a_key_of_a_valid_keys_name_is_made_and_told(keys: KeyStore) -> None:
+    first = json.loads(NOWHERE("keys", "create", "ann", "--json").stdout)["id"]
+    again = NOWHERE("keys", "create", "ann")
+    assert again.exit_code == 0
+    assert f"Another valid key has this name: {first}." in again.stderr
+    for key in keys.all():
+        NOWHERE("keys", "revoke", key.id)
+    assert "has this name" not in NOWHERE("keys", "create", "ann").stderr
+
+
 def test_a_revoked_key_stays_in_the_list(keys: KeyStore) -> None:
     shown = json.loads(NOWHERE("keys", "create", "ann", "--json").stdout)
     revoked = NOWHERE("keys", "revoke", shown["id"])
@@ -70,8 +80,7 @@ def test_a_revoked_key_stays_in_the_list(keys: KeyStore) -> None:
 
 
 async def test_all_shared_links_can_be_ended_at_once(settings: Settings) -> None:
-    database = Database(settings.database_url)
-    database.create_tables()
+    database = Database(with_tables(settings.database_url))
 
     async def is_valid(key_id: str) -> bool:
         return True

@@ -12,7 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from cascade_core.errors import NotReady
+from serve.local.data_folder import in_use
+from serve.settings import Settings
 from tests.limits import HANG_S
+from tests.ray.client import free_port
 from tests.serve.cli.cascade import Cascade
 
 _PROGRAM = """
@@ -105,6 +109,26 @@ def test_a_data_folder_that_cannot_be_made_is_named_before_anything_is_started(
     assert result.exit_code == 1
     assert "CASCADE_DATA_DIR" in result.stderr
     assert result.stdout == ""
+
+
+def test_a_data_folder_that_another_service_uses_is_refused_until_that_one_ends(
+    environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    started: list[Settings] = []
+
+    def start(settings: Settings, *_: object, **__: object) -> None:
+        started.append(settings)
+        raise NotReady("no Ray in this test")
+
+    environment.setattr("serve.local.cluster.start", start)
+    (tmp_path / "data").mkdir()
+    with in_use(tmp_path / "data"):
+        refused = Cascade("")("up", "--port", str(free_port()))
+    assert (refused.exit_code, started) == (2, [])
+    assert f"another cascade up uses the data folder {tmp_path / 'data'}" in refused.stderr
+    assert "CASCADE_DATA_DIR" in refused.stderr
+    Cascade("")("up", "--port", str(free_port()))
+    assert len(started) == 1
 
 
 def test_a_taken_port_is_named_before_anything_is_started(

@@ -32,6 +32,7 @@ from serve.storage.database import Database
 from serve.storage.records import JobOwner
 
 REPEATS = 100
+POLL_S = 0.025
 BUSY_CLIENTS, BUSY_S = 8, 5.0
 TARGET_QUEUED_MS = 50
 STAGES = {"c": "StageC", "b": "StageB", "a": "StageA"}
@@ -99,7 +100,7 @@ async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
     request = GenerationRequest(**NULL_JOB, seed=1, decoder_seed=1).to_dict()
     owner = JobOwner(None, None)
     database = Database(settings.database_url)
-    hub = EventHub(database)
+    hub = EventHub(database, POLL_S)  # Jobs tells only gateways of new events
 
     async def durable() -> None:
         identity = make_identity({}, owner, None, "")

@@ -1,65 +1,66 @@
-"""Follows the events of jobs: one database poller for all waiting requests of the process."""
+"""Follows the events of jobs: one reader of the database for all streams of the process."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
-from functools import partial
 
 from cascade_core.job_states import TERMINAL_STATES
 from serve.storage.database import Database
 from serve.storage.records import EventRow
-from serve.storage.retry import retry_until_ready
 
 POLL_S = 0.025
-"""Adds half of itself to a watching client's latency; an idle poll takes 0.2 ms."""
+"""Adds half of itself to a watching client's latency."""
 _BATCH = 1000
 _MAX_WAITING = 100
-"""How many events are kept in memory for a slow client, and read again at a time."""
+"""From so many events in memory on, nothing more is read for a slow client."""
 _RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
 
 
 class EventHub:
-    """Follows jobs for any number of streams; polls only while at least one is open.
+    """Follows jobs for any number of streams; reads only while at least one is open.
+
+    It reads each followed job from the last event that its streams have. Event ids are ordered
+    within a job; those of different jobs may become visible in any order.
 
     Args:
         database: any process appends events to it.
-        poll_s: pause between two polls.
+        poll_s: pause between two reads of all followed jobs.
     """
 
     def __init__(self, database: Database, poll_s: float = POLL_S) -> None:
         self._database = database
         self._poll_s = poll_s
         self._streams: dict[str, set[_Stream]] = {}
-        self._poller: asyncio.Task[None] | None = None
-        self._starting = asyncio.Lock()
+        self._changed: set[str] = set()
+        self._is_notified = asyncio.Event()
+        self._reader: asyncio.Task[None] | None = None
+
+    def notify(self, job_ids: Iterable[str]) -> None:
+        """Read the events of jobs at once; a job that no stream follows is ignored."""
+        followed = self._streams.keys() & set(job_ids)
+        if followed:
+            self._changed |= followed
+            self._is_notified.set()
 
     async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
         """Yield a job's events after an id, past ones first, and end after its last one.
 
         The stream waits while the database does not answer; it does not break off.
         """
-        async with self._subscribed(job_id) as stream:
+        async with self._subscribed(job_id, after_id) as stream:
             while True:
-                # Subscribe first, replay second: an event in between comes twice and is known by
-                # its id. The other order would lose it.
-                async with aclosing(self._stored(job_id, after_id)) as stored:
-                    async for event in stored:
-                        yield event
-                        after_id = event.id
-                        if event.type in TERMINAL_STATES:
-                            return
-                while (event_or_gap := await stream.next()) is not None:
-                    if event_or_gap.id <= after_id:
-                        continue
-                    yield event_or_gap
-                    after_id = event_or_gap.id
-                    if event_or_gap.type in TERMINAL_STATES:
-                        return
+                event = await stream.waiting.get()
+                if stream.is_behind and stream.waiting.empty():
+                    stream.is_behind = False
+                    self.notify([job_id])
+                yield event
+                if event.type in TERMINAL_STATES:
+                    return
 
     async def has_events(self, job_id: str, after_id: int) -> bool:
         """Return True if a job has events after an id."""
@@ -76,78 +77,92 @@ class EventHub:
                     pass
 
     async def close(self) -> None:
-        """Stop polling."""
-        if self._poller is not None:
-            self._poller.cancel()
-            await asyncio.gather(self._poller, return_exceptions=True)
-            self._poller = None
-
-    async def _stored(self, job_id: str, after_id: int) -> AsyncGenerator[EventRow]:
-        while True:
-            events = self._database.events
-            read = partial(self._database.run, events.of_job, job_id, after_id, _MAX_WAITING)
-            batch = await retry_until_ready(read)
-            for event in batch:
-                yield event
-            if not batch:
-                return
-            after_id = batch[-1].id
+        """Stop reading."""
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
+            self._reader = None
 
     @asynccontextmanager
-    async def _subscribed(self, job_id: str) -> AsyncIterator[_Stream]:
-        stream = _Stream()
+    async def _subscribed(self, job_id: str, after_id: int) -> AsyncIterator[_Stream]:
+        stream = _Stream(after_id)
         self._streams.setdefault(job_id, set()).add(stream)
+        self.notify([job_id])
+        if self._reader is None:
+            self._reader = asyncio.create_task(self._read_until_unfollowed())
         try:
-            await self._ensure_poller()
             yield stream
         finally:
             streams = self._streams[job_id]
             streams.discard(stream)
             if not streams:
                 del self._streams[job_id]
+            if not self._streams:
+                self._is_notified.set()  # the reader ends
 
-    async def _ensure_poller(self) -> None:
-        async with self._starting:
-            if self._poller is None:
-                after_id = await retry_until_ready(
-                    partial(self._database.run, self._database.events.last_id)
-                )
-                self._poller = asyncio.create_task(self._poll(after_id))
-
-    async def _poll(self, after_id: int) -> None:
+    async def _read_until_unfollowed(self) -> None:
+        clock = asyncio.get_running_loop().time
+        poll_at_s = clock()
         while self._streams:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(poll_at_s):
+                    await self._is_notified.wait()
+            self._is_notified.clear()
+            job_ids, self._changed = self._changed, set()
+            if clock() >= poll_at_s:
+                job_ids, poll_at_s = set(self._streams), clock() + self._poll_s
             try:
-                batch = await self._database.run(self._database.events.since, after_id, _BATCH)
+                await self._read(job_ids)
             except Exception as error:
                 # On any error: ending here would leave the open streams hanging.
                 logger.warning("reading events failed; trying again", exc_info=error)
                 await asyncio.sleep(_RETRY_S)
-                continue
+                poll_at_s = clock()
+        self._reader = None
+
+    async def _read(self, job_ids: Iterable[str]) -> None:
+        """Pass the new events of jobs on to their streams."""
+        is_complete = False
+        while not is_complete and (after_ids := self._after_ids(job_ids)):
+            read = self._database.events.of_jobs
+            batch = await self._database.run(read, after_ids, _BATCH)
             for event in batch:
-                after_id = event.id
                 for stream in self._streams.get(event.job_id, ()):
-                    stream.offer(event)
-            if len(batch) < _BATCH:
-                await asyncio.sleep(self._poll_s)
-        self._poller = None
+                    stream.offer(event, after_ids[event.job_id])
+            is_complete = len(batch) < _BATCH
+
+    def _after_ids(self, job_ids: Iterable[str]) -> dict[str, int]:
+        """Return from which event on each job is read: the first one that a stream lacks."""
+        after_ids = {}
+        for job_id in job_ids:
+            streams = self._streams.get(job_id, ())
+            if last_ids := [stream.last_id for stream in streams if stream.has_room()]:
+                after_ids[job_id] = min(last_ids)
+        return after_ids
 
 
 class _Stream:
-    """Events that one client has not read yet; a client that reads too slowly gets a gap (None).
+    """Events that one client has not read yet.
 
-    After a gap its events are read from the database again, so a slow client costs no memory.
+    Nothing is read for a client that reads too slowly, so that it costs no memory. When the client
+    has read what waits, the hub goes on from there.
+
+    Args:
+        last_id: the last event that the client has.
     """
 
-    def __init__(self) -> None:
-        self._waiting: asyncio.Queue[EventRow | None] = asyncio.Queue()
+    def __init__(self, last_id: int) -> None:
+        self.last_id = last_id
+        self.is_behind = False
+        self.waiting: asyncio.Queue[EventRow] = asyncio.Queue()
 
-    def offer(self, event: EventRow) -> None:
-        if self._waiting.qsize() < _MAX_WAITING:
-            self._waiting.put_nowait(event)
-            return
-        while not self._waiting.empty():
-            self._waiting.get_nowait()
-        self._waiting.put_nowait(None)
+    def has_room(self) -> bool:
+        """Return True if events may be read for this stream now; otherwise it is behind."""
+        self.is_behind = self.waiting.qsize() >= _MAX_WAITING
+        return not self.is_behind
 
-    async def next(self) -> EventRow | None:
-        return await self._waiting.get()
+    def offer(self, event: EventRow, after_id: int) -> None:
+        """Take an event of a read that began after ``after_id``, if nothing is missing before."""
+        if not self.is_behind and after_id <= self.last_id < event.id:
+            self.waiting.put_nowait(event)
+            self.last_id = event.id

@@ -14,7 +14,7 @@ from threading import Lock
 from typing import Any, Final, ParamSpec, TypeVar
 from urllib.parse import unquote, urlsplit
 
-from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url, text
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.util import asbool
@@ -113,6 +113,19 @@ class Connections:
         if not result.done() and work.cancel():
             raise NotReady(_SILENT, reason=_ALL_IN_USE)
         return await result
+
+
+def hold_lock(connection: Connection, key: int) -> None:
+    """Wait for a lock of all processes and hold it until the transaction ends.
+
+    SQLite has one writer at a time anyway.
+
+    Args:
+        connection: in a transaction that writes.
+        key: of the lock; one number for each purpose.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": key})
 
 
 def open_engine(url: str, connections: int = CONNECTIONS) -> Engine:

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, insert, select, text
+from sqlalchemy import (
+    ARRAY,
+    JSON,
+    BigInteger,
+    Connection,
+    String,
+    TableValuedAlias,
+    func,
+    insert,
+    literal,
+    select,
+)
 
 from serve.storage.connections import Connections
 from serve.storage.records import EventRow, utc_now
 from serve.storage.schema.tables import events
-
-_EVENTS_LOCK = 0x4341_5343_0002
 
 
 class EventLog:
@@ -21,38 +31,40 @@ class EventLog:
 
     def of_job(self, job_id: str, after_id: int = 0, limit: int = 500) -> list[EventRow]:
         """Return a job's events after an id, oldest first."""
-        found = select(events).where(events.c.job_id == job_id, events.c.id > after_id)
-        return self._rows(found.order_by(events.c.id).limit(limit))
+        return self.of_jobs({job_id: after_id}, limit)
 
-    def since(self, after_id: int, limit: int = 1000) -> list[EventRow]:
-        """Return the events of all jobs after an id, oldest first."""
-        found = select(events).where(events.c.id > after_id)
-        return self._rows(found.order_by(events.c.id).limit(limit))
+    def of_jobs(self, after_ids: Mapping[str, int], limit: int) -> list[EventRow]:
+        """Return the events of several jobs, each after an id of its own, oldest first.
 
-    def last_id(self) -> int:
-        """Return the newest event's id, 0 if there is none."""
+        Args:
+            after_ids: the ids, by job.
+            limit: most events.
+        """
         with self._connections.reading() as connection:
-            return connection.execute(select(func.max(events.c.id))).scalar() or 0
-
-    def _rows(self, query: Any) -> list[EventRow]:
-        with self._connections.reading() as connection:
-            return [EventRow(**row) for row in connection.execute(query).mappings()]
+            after = _as_table(connection, after_ids)
+            is_new = (events.c.job_id == after.c.key) & (events.c.id > after.c.value)
+            found = select(events).join(after, is_new).order_by(events.c.id).limit(limit)
+            return [EventRow(**row) for row in connection.execute(found).mappings()]
 
 
 def append_event(
     connection: Connection, job_id: str, event_type: str, data: dict[str, Any]
 ) -> None:
-    """Append an event to a job's stream."""
-    lock_events(connection)
+    """Append an event to a job's stream.
+
+    The transaction must have inserted or changed the job's row before. Then the row's lock lets one
+    transaction append at a time, and ids become visible in order: a reader of the job that has seen
+    id 8 has seen id 7. Transactions of different jobs do not wait for each other.
+    """
     values = {"job_id": job_id, "type": event_type, "data": data, "at": utc_now()}
     connection.execute(insert(events).values(values))
 
 
-def lock_events(connection: Connection) -> None:
-    """Make event ids visible in their order; holds until the transaction ends.
-
-    PostgreSQL gives out ids before commit, so without this a reader could see id 8 before id 7 and
-    never come back for 7. SQLite has one writer at a time anyway.
-    """
+def _as_table(connection: Connection, after_ids: Mapping[str, int]) -> TableValuedAlias:
+    """Return a table ``key, value``; the text of a statement is the same for any number of rows."""
     if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _EVENTS_LOCK})
+        job_ids = literal(list(after_ids), ARRAY(String))
+        ids = literal(list(after_ids.values()), ARRAY(BigInteger))
+        # Not JSON: the planner reads the length of an array, and takes the index for few jobs.
+        return func.unnest(job_ids, ids).table_valued("key", "value").render_derived()
+    return func.json_each(literal(dict(after_ids), JSON)).table_valued("key", "value")

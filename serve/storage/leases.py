@@ -19,15 +19,16 @@ from typing import Final
 from sqlalchemy import Connection, delete, or_, select, update
 
 from serve.release import RELEASE
+from serve.storage.connections import hold_lock
 from serve.storage.database import Database
 from serve.storage.deadline_store import extend_all, last_heartbeat
-from serve.storage.events import lock_events
 from serve.storage.schema.tables import database_now, executors, leases, upsert
 
 RENEW_EVERY_S: Final = 1.0
 """The interval of a process's heartbeats."""
 EXPIRES_AFTER: Final = timedelta(seconds=10)
 """Without a heartbeat for so long, a process's jobs and its lease go to others."""
+_DEADLINES_LOCK: Final = 0x4341_5343_0002
 _UNSEEN_AFTER_S: Final = 5.0
 """A process that has not looked for so long does not know how long the others were silent."""
 
@@ -75,7 +76,8 @@ class LeaseStore:
         """
         with self.database.writing() as connection:
             if _silence(connection) > EXPIRES_AFTER:
-                lock_events(connection)  # processes that start together must extend them once
+                # Processes that start together must extend them once.
+                hold_lock(connection, _DEADLINES_LOCK)
                 silence = _silence(connection)
                 if silence > EXPIRES_AFTER:
                     extend_all(connection, silence)

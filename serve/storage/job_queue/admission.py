@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select, text
+from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select
 
 from cascade_core.errors import RateLimited
 from cascade_core.job_states import OPEN_STATES
+from serve.storage.connections import hold_lock
 from serve.storage.deadline_store import time_allowed_s
 from serve.storage.job_queries import owned_by
 from serve.storage.job_queue.estimates import QueueEstimates
@@ -103,10 +104,9 @@ def lock_admission(connection: Connection) -> None:
     """Let one transaction at a time count the open jobs and commit its own.
 
     Otherwise two jobs could both take the last free place. The lock holds until the transaction
-    ends. SQLite has one writer at a time anyway.
+    ends.
     """
-    if connection.dialect.name == "postgresql":
-        connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _ADMISSION_LOCK})
+    hold_lock(connection, _ADMISSION_LOCK)
 
 
 def queued_job(job: NewJob) -> JobInQueue:

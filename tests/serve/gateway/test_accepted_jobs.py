@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,6 @@ from cascade_core.request import GenerationRequest
 from serve.gateway import event_hub as events
 from serve.gateway import waiting_clients
 from serve.gateway.dependencies import Services
-from serve.storage import retry as patience
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import EventLog
@@ -143,16 +142,15 @@ async def test_a_wait_outlasts_a_database_that_is_away_for_a_moment(
     options: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.01)
     monkeypatch.setattr(events, "_RETRY_S", 0.01)
-    real, failures = EventLog._rows, iter(range(3))
+    real, failures = EventLog.of_jobs, iter(range(3))
 
-    def rows(log: EventLog, query: Any) -> Any:
+    def of_jobs(log: EventLog, after_ids: Mapping[str, int], limit: int) -> Any:
         if next(failures, None) is not None:
             raise NotReady("the database does not answer")
-        return real(log, query)
+        return real(log, after_ids, limit)
 
-    monkeypatch.setattr(EventLog, "_rows", rows)
+    monkeypatch.setattr(EventLog, "of_jobs", of_jobs)
     fake_jobs.on_submit = fake_jobs.run
     answer: Any = await openai_client.images.generate(prompt="x", **options)
     if options:

@@ -144,7 +144,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     for step in range(1500):
         fake_jobs.database.jobs.record_progress(job_id, "c", step, 1500, 0)
     await until(lambda: app.state.services.stream_limiter.count == 0)
-    await until(lambda: app.state.services.event_hub._poller is None)
+    await until(lambda: app.state.services.event_hub._reader is None)
     deaf.close()
 
 
@@ -183,7 +183,7 @@ async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_bac
     fake_jobs.database.jobs.finish(job.id, "cancelled")
     await soon(reader.readuntil(b"event: cancelled"))
     await until(lambda: app.state.services.stream_limiter.count == 0)
-    await until(lambda: app.state.services.event_hub._poller is None)
+    await until(lambda: app.state.services.event_hub._reader is None)
     writer.close()
 
 

@@ -28,9 +28,9 @@ async def create(client: httpx.AsyncClient, **body: Any) -> str:
 
 
 async def until_hub_rests(app: FastAPI) -> None:
-    """Return when the hub follows no stream any more, and so has stopped polling."""
+    """Return when the hub follows no stream any more, and so has stopped reading."""
     hub: EventHub = app.state.services.event_hub
-    await until(lambda: hub._poller is None)
+    await until(lambda: hub._reader is None)
 
 
 async def read(

@@ -17,7 +17,7 @@ from sqlalchemy import make_url, text, update
 from cascade_core.errors import NotReady
 from serve.storage import connections
 from serve.storage.database import Database
-from serve.storage.events import lock_events
+from serve.storage.job_store import update_open
 from serve.storage.postgresql import BoundedConnection
 from serve.storage.records import NewJob
 from serve.storage.schema import upgrade as schema
@@ -124,7 +124,7 @@ def test_a_lock_that_another_holds_is_waited_for_so_long_only(
             opened(postgres_url + "&options=-c%20lock_timeout=100ms") as database,
             holder.writing() as connection,
         ):
-            lock_events(connection)
+            assert update_open(connection, job.id, {})
             with pytest.raises(NotReady) as caught:
                 database.jobs.finish(job.id, "cancelled")
             assert "lock timeout" in caught.value.reason

@@ -22,8 +22,8 @@ from tests.serve.storage.statements import Statements, counted
 
 JobMaker = Callable[..., NewJob]
 LIMITS = OpenLimits(total=1000, per_user=900)
-OF_POSTGRESQL = 3
-"""Statements that accepting a job takes there besides: the server's time, and two locks."""
+OF_POSTGRESQL = 2
+"""Statements that accepting a job takes there besides: the server's time, and a lock."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

@@ -25,6 +25,8 @@ from bench.null_service import null_service
 from bench.processes import resident_mb
 from bench.service.load import ask, http_session
 from bench.stats import machine, percentiles, percentiles_ms, write_result
+from serve.jobs.event_notifier import EventNotifier, Gateways
+from serve.local.cluster import APP_NAME
 from serve.storage.database import Database
 
 JOBS = 10
@@ -81,6 +83,7 @@ async def _measure(url: str, database: Database, streams: int) -> dict[str, Any]
     def memory_mb() -> dict[str, float]:
         return {name: round(resident_mb(process), 1) for name, process in watched.items()}
 
+    database.on_events = EventNotifier(Gateways(APP_NAME).read_events).notify
     async with http_session(url) as session:
         jobs = [await _held_job(session) for _ in range(JOBS)]
         runs, memory, cpu = {}, {"before": memory_mb()}, {}

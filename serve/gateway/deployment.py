@@ -29,6 +29,10 @@ class Gateway:
     def __init__(self, settings: Settings, family: Family, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
+        # Serve logs each call of a deployment; Jobs makes these calls many times a second.
+        logging.getLogger("ray.serve").addFilter(
+            lambda record: not record.getMessage().startswith("CALL read_events OK")
+        )
         database, blobs = open_stores(settings)
         if not until_available(database.keys.all):
             answered = "no request is" if haproxy.is_on() else "only requests of this machine are"
@@ -46,6 +50,10 @@ class Gateway:
             family=family,
             knows_clients=not haproxy.is_on(),
         )
+
+    async def read_events(self, job_ids: list[str]) -> None:
+        """Read the new events of jobs that clients of this replica follow; Jobs calls this."""
+        self._services.event_hub.notify(job_ids)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the ASGI application; Serve calls this once, after the constructor."""

@@ -11,8 +11,9 @@ from cascade_core.job_states import TERMINAL_STATES
 from serve.storage.database import Database
 from serve.storage.records import EventRow
 
-POLL_S = 0.025
-"""Adds half of itself to a watching client's latency."""
+POLL_S = 0.25
+"""Jobs tells each gateway which jobs have new events (`serve.jobs.event_notifier`). This is the
+delay where that fails, for example while a process restarts."""
 _BATCH = 1000
 _MAX_WAITING = 100
 """From so many events in memory on, nothing more is read for a slow client."""

@@ -18,6 +18,7 @@ from cascade_core.errors import NotReady
 from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
+from serve.jobs.event_notifier import EventNotifier, Gateways
 from serve.jobs.recovery import Recovery
 from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
 from serve.jobs.wiring import build_services
@@ -69,6 +70,7 @@ class Jobs:
         self._accepting = ThreadPoolExecutor(2, "accept")
         leases, replica = LeaseStore(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
+        self._database.on_events = EventNotifier(Gateways(replica.app_name).read_events).notify
         name = await retry_until_ready(partial(self._database.run, leases.acquire, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)

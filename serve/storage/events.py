@@ -55,9 +55,14 @@ def append_event(
     The transaction must have inserted or changed the job's row before. Then the row's lock lets one
     transaction append at a time, and ids become visible in order: a reader of the job that has seen
     id 8 has seen id 7. Transactions of different jobs do not wait for each other.
+
+    `Connections.on_events` is called with the job after the commit, unless the job is new: no
+    client follows it yet.
     """
     values = {"job_id": job_id, "type": event_type, "data": data, "at": utc_now()}
     connection.execute(insert(events).values(values))
+    if event_type != "queued":
+        connection.get_execution_options()["jobs_with_events"].add(job_id)
 
 
 def _as_table(connection: Connection, after_ids: Mapping[str, int]) -> TableValuedAlias:

@@ -13,16 +13,29 @@ from bench.deploy import deploy_config
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build_with
+from serve.gateway.deployment import Gateway
+from serve.gateway.event_hub import EventHub
 from serve.local.cluster import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 from tests.ray.fake_stages import FakeStage
 
 
+class GatewayWithoutPolling(Gateway):
+    """Reads events only when it is told that there are some."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self._services.event_hub = EventHub(self._services.database, poll_s=3600.0)
+
+
 def deploy(
-    settings: Settings, family: Family = STABLE_CASCADE, stage_class: type = FakeStage
+    settings: Settings,
+    family: Family = STABLE_CASCADE,
+    stage_class: type = FakeStage,
+    args: AppArgs | None = None,
 ) -> None:
     """Replace every replica of the service; returns when the new ones answer."""
-    application = build_with(settings, AppArgs(), family, stage_class)
+    application = build_with(settings, args or AppArgs(), family, stage_class)
     ray_serve.run(application, name=APP_NAME, route_prefix="/")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.app import AppArgs
 from serve.local.cluster import Running, start
 from serve.settings import Settings
 from tests.ray.deploying import deploy, deploy_with
@@ -37,6 +38,11 @@ class SharedCluster:
         """Replace every replica by those of a new release; returns when the new ones answer."""
         self._served = None
         self.serve(settings)
+
+    def resize(self, settings: Settings, args: AppArgs) -> None:
+        """Deploy a service of other sizes; the next module deploys its service anew."""
+        self._served = None
+        deploy(settings, args=args)
 
     def deploy_file(self, settings: Settings, jobs_replicas: int) -> None:
         """Deploy as ``serve deploy`` does with a file; the next module deploys its service anew."""

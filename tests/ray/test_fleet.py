@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from serve.app import AppArgs, DeploymentArgs
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
+from tests.ray.deploying import GatewayWithoutPolling
 from tests.ray.shared_cluster import SharedCluster
 
 PROMPT = "a large white cross in the top left on a purple background"
@@ -29,3 +35,31 @@ def test_a_rolling_update_and_a_change_of_the_number_of_jobs_replicas_lose_no_jo
     cluster.deploy_file(settings, jobs_replicas=1)
     for job_id in under_way:
         check_ended_well_and_once(service, job_id)
+
+
+def test_clients_of_every_gateway_are_told_at_once_what_happens_without_polling(
+    cluster: SharedCluster,
+    service: ServiceClient,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Polling alone would answer them after an hour."""
+    monkeypatch.setattr("serve.app.Gateway", GatewayWithoutPolling)
+    cluster.resize(settings, AppArgs(gateway=DeploymentArgs(num_replicas=2)))
+
+    def wait(seed: int) -> str:
+        body = {"prompt": PROMPT, "seed": seed, "steps": 4, "decoder_steps": 4}
+        answer = service.http.post("/v1/jobs", json=body, headers={"prefer": "wait=100"})
+        assert answer.status_code == 200
+        return str(answer.json()["state"])
+
+    with ThreadPoolExecutor(6) as clients:
+        waiting = [clients.submit(wait, seed) for seed in range(20, 24)]
+        job_ids = start_jobs(service, range(24, 26))
+        followed = [clients.submit(service.finished, job_id) for job_id in job_ids]
+        cancelled = service.create(prompt=PROMPT, seed=26, **SLOW)["id"]
+        service.until(cancelled, "progress", "c")
+        assert service.http.delete(f"/v1/jobs/{cancelled}").status_code == 200
+        assert service.finished(cancelled)["state"] == "cancelled"
+        assert [answer.result()["state"] for answer in followed] == ["succeeded"] * 2
+        assert [answer.result() for answer in waiting] == ["succeeded"] * 4

@@ -26,6 +26,7 @@ from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
+from serve.gateway.event_hub import EventHub
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings
@@ -230,7 +231,7 @@ def services(
 ) -> Services:
     settings = Settings(data_dir=tmp_path, sync_wait_s=sync_wait_s)
     moderator = Moderator(checkers, lambda *_: None)
-    return Services(
+    services = Services(
         settings=settings,
         database=database,
         blobs=blobs,
@@ -240,6 +241,8 @@ def services(
         family=STABLE_CASCADE,
         keep_alive_s=KEEP_ALIVE_S,
     )
+    services.event_hub = EventHub(database, poll_s=0.01)  # nothing tells it of new events
+    return services
 
 
 @pytest.fixture

@@ -14,14 +14,17 @@ from sqlalchemy import create_engine, text
 from cascade_core.errors import NotReady
 from serve.gateway.event_hub import EventHub
 from serve.jobs.deployment import Jobs
+from serve.jobs.event_notifier import EventNotifier
 from serve.jobs.recovery import start_orphaned
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.events import append_event
 from serve.storage.job_store import JobStore
 from serve.storage.records import NewJob
 from serve.storage.retry import RetryingDatabase
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
+from tests.serve.waiting import until
 
 
 async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
@@ -105,3 +108,92 @@ async def test_draining_tells_how_many_jobs_are_open_when_its_time_is_over(
     database.jobs.insert(make_job())
     database.jobs.insert(make_job())
     assert await draining.drain(0) == 2
+
+
+class Told:
+    """Gateways that are told of events; each call lasts until the test ends it."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[str]] = []
+        self.begun = asyncio.Event()
+        self.may_end: asyncio.Queue[Exception | None] = asyncio.Queue()
+
+    async def read_events(self, job_ids: list[str]) -> None:
+        self.calls.append(job_ids)
+        self.begun.set()
+        error = await self.may_end.get()
+        if error is not None:
+            raise error
+
+    async def next_call(self) -> list[str]:
+        async with asyncio.timeout(HANG_S):
+            await self.begun.wait()
+        self.begun.clear()
+        return self.calls[-1]
+
+
+async def test_jobs_that_change_during_a_call_to_the_gateways_are_in_the_next_call() -> None:
+    told = Told()
+    notifier = EventNotifier(told.read_events, pause_s=0.0)
+    notifier.notify({"a"})
+    assert await told.next_call() == ["a"]
+    for job_ids in ({"c"}, {"b"}, {"c"}, {"a"}):
+        await asyncio.to_thread(notifier.notify, job_ids)  # as transactions do, in their threads
+    told.may_end.put_nowait(None)
+    assert await told.next_call() == ["a", "b", "c"]
+    told.may_end.put_nowait(None)
+    await until(lambda: notifier._telling is None)
+    notifier.notify({"d"})
+    assert await told.next_call() == ["d"]
+    assert len(told.calls) == 3
+    told.may_end.put_nowait(None)
+    await until(lambda: notifier._telling is None)
+
+
+async def test_gateways_that_cannot_be_told_do_no_harm(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    told = Told()
+    notifier = EventNotifier(told.read_events, pause_s=0.0)
+    notifier.notify({"a"})
+    assert await told.next_call() == ["a"]
+    told.may_end.put_nowait(TimeoutError())
+    await until(lambda: notifier._telling is None)
+    notifier.notify({"b"})
+    assert await told.next_call() == ["b"]
+    told.may_end.put_nowait(None)
+    await until(lambda: notifier._telling is None)
+    assert caplog.records == []
+
+
+def test_a_transaction_that_ends_after_the_event_loop_has_no_error() -> None:
+    async def make() -> EventNotifier:
+        return EventNotifier(Told().read_events)
+
+    notifier = asyncio.run(make())
+    notifier.notify({"a"})
+
+
+def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    told: list[set[str]] = []
+    database.on_events = told.append
+    job = make_job()
+    database.jobs.insert(job)
+    assert told == [], "a job is followed only once it is accepted"
+    database.jobs.start(job.id)
+    assert told == []
+    database.jobs.record_progress(job.id, "c", 1, 2, 0)
+    database.images.save(job.images[0].id, 1, "a")
+    database.jobs.finish(job.id, "succeeded")
+    assert told == [{job.id}] * 3
+    assert not database.jobs.finish(job.id, "cancelled")
+
+    def fail() -> None:
+        with database.writing() as connection:
+            append_event(connection, job.id, "progress", {"step": 1})
+            raise NotReady("this transaction is not committed")
+
+    with pytest.raises(NotReady):
+        fail()
+    assert told == [{job.id}] * 3

@@ -83,9 +83,10 @@ async def test_an_id_that_was_rolled_back_holds_up_nothing(
     postgresql: Database, make_job: JobMaker
 ) -> None:
     job_id = add(postgresql, make_job())
-    with postgresql._engine.connect() as connection:  # it is closed without a commit
+    with postgresql.writing() as connection:
         assert update_open(connection, job_id, {})
         append_event(connection, job_id, "progress", {"step": 1})
+        connection.rollback()
     postgresql.jobs.finish(job_id, "succeeded")
     hub = EventHub(postgresql)
     async with asyncio.timeout(HANG_S):

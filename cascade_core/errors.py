@@ -6,6 +6,7 @@
     |-- Unauthorized            unauthorized             no API key, or not a valid one
     |-- Forbidden               forbidden                the key may not do this
     |-- NotFound                not_found
+    |-- NotAcceptable           not_acceptable           no answer that the client accepts
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
     |   `-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
@@ -97,6 +98,12 @@ class NotFound(CascadeError):
     """No such job, image or latent."""
 
     code = "not_found"
+
+
+class NotAcceptable(CascadeError):
+    """The answer cannot have the form that the request accepts."""
+
+    code = "not_acceptable"
 
 
 class Gone(CascadeError):

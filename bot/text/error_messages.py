@@ -48,6 +48,7 @@ MESSAGE_KEYS = {
     "unauthorized": "error.setup",
     "forbidden": "error.setup",
     "not_found": "error.not_found",
+    "not_acceptable": "error.internal",
     "gone": "error.gone",
     "conflict": "error.conflict",
     "idempotency_mismatch": "error.conflict",

@@ -33,6 +33,7 @@ STATUS: dict[str, HTTPStatus] = {
     "unauthorized": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
+    "not_acceptable": HTTPStatus.NOT_ACCEPTABLE,
     "conflict": HTTPStatus.CONFLICT,
     "idempotency_mismatch": HTTPStatus.CONFLICT,
     "cancelled": HTTPStatus.CONFLICT,

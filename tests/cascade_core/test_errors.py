@@ -36,6 +36,7 @@ def test_codes_are_unique_and_stable() -> None:
         "unauthorized",
         "forbidden",
         "not_found",
+        "not_acceptable",
         "gone",
         "conflict",
         "idempotency_mismatch",

@@ -82,7 +82,10 @@ class Stranger:
 
 def test_every_example_of_the_http_api_works_as_it_stands(server: Server, tmp_path: Path) -> None:
     stranger = Stranger(server, tmp_path)
-    create, job, use, python = examples("docs/http-api.md", "A job from start to end")
+    create, draw, job, use, python = examples("docs/http-api.md", "A job from start to end")
+    stranger.run(draw)
+    check_pictures(tmp_path, "picture.png")
+    (tmp_path / "picture.png").unlink()
     made = json.loads(stranger.run(create))
     shown_job, image = json.loads(re.sub(r"(, )?…", "", job)), made["images"][0]
     assert shown_job.keys() == made.keys()
@@ -106,12 +109,13 @@ def test_every_example_of_openais_api_works_as_it_stands(server: Server, tmp_pat
 
 def test_every_example_of_readme_works_as_it_stands(server: Server, tmp_path: Path) -> None:
     stranger = Stranger(server, tmp_path)
-    create, python = examples("README.md", "HTTP")
+    create, draw, python = examples("README.md", "HTTP")
     [openai] = examples("README.md", "OpenAI's client")
     assert json.loads(stranger.run(create))["state"] == "succeeded"
+    stranger.run(draw)
     stranger.run(python)
     stranger.run(openai)
-    check_pictures(tmp_path, "0.png", "1.png")
+    check_pictures(tmp_path, "picture.png", "0.png", "1.png")
 
 
 def test_every_example_of_keys_works_as_it_stands(

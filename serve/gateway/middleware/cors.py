@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 SHOWN_HEADERS = (
     "location",
     "retry-after",
+    "x-image-id",
     "x-job-id",
     "x-latent-id",
     "x-request-id",

@@ -18,13 +18,13 @@ from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
 from serve.gateway.openapi import new_router, secured
 from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
-from serve.storage.records import ImageRow
+from serve.storage.records import ImageRow, Job
 
 MSGPACK = "application/vnd.msgpack"
 
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
 IMAGE_CONTENT = {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")}
-_ID_HEADERS = {
+ID_HEADERS = {
     "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}},
     "X-Job-Id": {"description": "The job that made it.", "schema": {"type": "string"}},
 }
@@ -53,7 +53,7 @@ router = new_router("images")
         200: {
             "description": "The image",
             "content": IMAGE_CONTENT,
-            "headers": _ID_HEADERS,
+            "headers": ID_HEADERS,
         },
         304: {"description": "The client has it already (`If-None-Match`)"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *LOST),
@@ -142,10 +142,34 @@ async def image_response(
     headers = {"etag": etag, **caching}
     if _has_already(request, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
+    return await _file(services, image, variant, headers)
+
+
+async def picture_of(services: Services, job: Job, image_format: ImageFormat) -> Response:
+    """Return the picture of a job of one image that succeeded, with the ids in headers.
+
+    Raises:
+        NotReady: too many conversions are waiting, or the store does not answer.
+        Gone: the image was deleted, or its file was lost.
+    """
+    (image,) = job.images
+    headers = {
+        "location": f"/v1/jobs/{job.id}",
+        "content-location": f"/v1/images/{image.id}?format={image_format}",
+        "x-job-id": job.id,
+        "x-image-id": image.id,
+        "x-latent-id": image.latent_id,
+    }
+    return await _file(services, not_deleted(image), Variant(image_format), headers)
+
+
+async def _file(
+    services: Services, image: ImageRow, variant: Variant, headers: Mapping[str, str]
+) -> Response:
     data = await services.conversions.stored(services.blobs, image, variant)
     name = f"{image.id}.{variant.image_format}"
-    headers["content-disposition"] = f'inline; filename="{name}"'
-    return Response(data, media_type=f"image/{variant.image_format}", headers=headers)
+    shown = {**headers, "content-disposition": f'inline; filename="{name}"'}
+    return Response(data, media_type=f"image/{variant.image_format}", headers=shown)
 
 
 def _has_already(request: Request, etag: str) -> bool:

@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound, NotReady
 from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.operations.fields import ImageFormat
 from serve.gateway.auth.permissions import (
     Creator,
     Editor,
@@ -25,7 +26,8 @@ from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, ServicesD
 from serve.gateway.idempotency import make_identity
 from serve.gateway.lookups import check_id, check_sees, find_job
 from serve.gateway.openapi import event_stream_content, new_router, secured
-from serve.gateway.routes.images import OWN_CACHING
+from serve.gateway.routes.accept_header import picture_format
+from serve.gateway.routes.images import ID_HEADERS, IMAGE_CONTENT, OWN_CACHING, picture_of
 from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
 from serve.gateway.sse import job_event_stream
 from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
@@ -38,6 +40,10 @@ _MAX_EVENT_ID_DIGITS = 18
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
+_PICTURE_HEADERS = {
+    "X-Image-Id": {"description": "Of a picture: its id.", "schema": {"type": "string"}},
+    **ID_HEADERS,
+}
 
 router = new_router("jobs")
 
@@ -47,11 +53,18 @@ router = new_router("jobs")
     status_code=HTTPStatus.ACCEPTED,
     response_model=JobAnswer,
     responses={
-        200: {"model": JobAnswer, "description": "Ended in time", "headers": _LOCATION},
+        200: {
+            "model": JobAnswer,
+            "description": "Ended in time: the job; its picture with an `Accept` of "
+            "`image/png`, `image/webp` or `image/jpeg`, if it succeeded and made one image",
+            "content": IMAGE_CONTENT,
+            "headers": _LOCATION | _PICTURE_HEADERS,
+        },
         202: {"description": "Accepted", "headers": _LOCATION},
         **secured(
             HTTPStatus.BAD_REQUEST,
             HTTPStatus.NOT_FOUND,
+            HTTPStatus.NOT_ACCEPTABLE,
             HTTPStatus.CONFLICT,
             HTTPStatus.REQUEST_TIMEOUT,
             HTTPStatus.GONE,
@@ -74,12 +87,17 @@ async def create_job(
 ) -> Response:
     """Accept a job; the answer is 202 at once, or 200 with the ended job (`Prefer: wait=30`).
 
+    A request that waits for one image gets the picture itself if it accepts `image/png`,
+    `image/webp` or `image/jpeg` rather than JSON, for example by `Accept: image/png`. Without a
+    picture the answer is JSON: 202 if the job goes on, 200 if it failed or was cancelled.
+
     A client that closes the connection while it waits cancels the job, unless another request with
     the same id or Idempotency-Key waits for it; the key is then free for a new job.
     """
     asked = body.model_dump(mode="json", exclude={"id"})
     identity = make_identity(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
+    image_format = _picture_format(http_request, body) if wait_s else None
     submission = Submission(caller=caller, body=body, identity=identity, is_waiting=wait_s > 0)
     with hold_open(services, http_request) if wait_s else nullcontext():
         accepted = await submit(services, submission)
@@ -88,6 +106,8 @@ async def create_job(
             if wait_s:
                 await wait_until_ended(services, http_request, accepted, wait_s)
             job = await find_job(services, caller, job_id)
+            if image_format is not None and job.state == "succeeded":
+                return await picture_of(services, job, image_format)
         except NotReady as error:
             return unknown_outcome(error, job_id, may_repeat=submission.may_repeat)
     status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
@@ -214,6 +234,12 @@ def _wait_s(prefer: str) -> float:
     """Return the seconds that the client wants to wait; 0 if the header names none (RFC 7240)."""
     wait = _WAIT.search(prefer)
     return min(float(wait[1]), MAX_WAIT_S) if wait else 0.0
+
+
+def _picture_format(http_request: Request, body: JobBody) -> ImageFormat | None:
+    """Return the format in which the client wants the picture itself; None: the job as JSON."""
+    accept = ",".join(http_request.headers.getlist("accept"))
+    return picture_format(accept, body.n or 1, body.format or "png")
 
 
 def _event_id(text: str) -> int:

@@ -127,7 +127,8 @@ async def test_a_named_site_can_read_answers_and_errors_and_never_sends_cookies(
     for answer in answers:
         assert answer.headers["access-control-allow-origin"] == SITE
         shown = answer.headers["access-control-expose-headers"]
-        assert {"x-latent-id", "x-request-id"} <= set(shown.split(", "))
+        ids = {"x-image-id", "x-job-id", "x-latent-id", "x-request-id"}
+        assert ids <= set(shown.split(", "))
         assert "access-control-allow-credentials" not in answer.headers
 
 

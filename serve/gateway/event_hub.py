@@ -67,15 +67,18 @@ class EventHub:
         """Return True if a job has events after an id."""
         return bool(await self._database.run(self._database.events.of_job, job_id, after_id, 1))
 
-    async def wait_until_ended(self, job_id: str, timeout_s: float) -> None:
-        """Return once a job's last event is there, or after ``timeout_s``.
+    async def wait_until_ended(self, job_id: str, timeout_s: float) -> EventRow | None:
+        """Return a job's last event once it is there; None after ``timeout_s``.
 
         Every job that has ended has its last event: retention and backups keep it.
         """
+        last = None
         with suppress(TimeoutError):
             async with asyncio.timeout(timeout_s), aclosing(self.follow(job_id)) as events:
-                async for _ in events:
-                    pass
+                async for event in events:
+                    last = event
+                return last
+        return None
 
     async def close(self) -> None:
         """Stop reading."""

@@ -19,7 +19,7 @@ from serve.gateway.resolution import operation_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
-from serve.storage.records import JobIdentity
+from serve.storage.records import EventRow, JobIdentity
 from serve.telemetry.log import log_context
 
 logger = logging.getLogger(__name__)
@@ -139,26 +139,27 @@ def unknown_outcome(error: NotReady, job_id: str, *, may_repeat: bool) -> Respon
 
 async def wait_until_ended(
     services: Services, http_request: Request, accepted: AcceptedJob, timeout_s: float
-) -> None:
-    """Return when the job has ended, after ``timeout_s``, or when the client has left.
+) -> EventRow | None:
+    """Return the job's last event once it has ended.
 
-    If the client leaves, the job may be cancelled, see :class:`WaitingClients`. Ray Serve cancels
-    the request of a client that has left: every failure here means that the client has left.
+    Returns None after ``timeout_s``, or when the client has left. If it leaves, the job may be
+    cancelled, see :class:`WaitingClients`. Ray Serve cancels the request of a client that has left:
+    every failure here means that the client has left.
     """
     services.waiting_clients.join(accepted)
     end = services.event_hub.wait_until_ended(accepted.job_id, timeout_s)
     waiting = asyncio.create_task(end)
     leaving = asyncio.create_task(_disconnected(http_request))
-    is_over = False
+    last, is_over = None, False
     try:
         await asyncio.wait((waiting, leaving), return_when=asyncio.FIRST_COMPLETED)
         if waiting.done():
-            await waiting
-            is_over = True
+            last, is_over = await waiting, True
     finally:
         waiting.cancel()
         leaving.cancel()
         services.waiting_clients.leave(accepted, is_answered=is_over)
+    return last
 
 
 async def _disconnected(http_request: Request) -> None:

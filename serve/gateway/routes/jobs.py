@@ -32,6 +32,7 @@ from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
 from serve.gateway.sse import job_event_stream
 from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
 from serve.storage.blobs.blob_keys import preview_key_from_name
+from serve.storage.records import EventRow
 from serve.storage.schema.tables import MAX_INBOX_CHARS, MAX_USER_CHARS
 
 MAX_WAIT_S = 120.0
@@ -104,7 +105,9 @@ async def create_job(
         job_id = accepted.job_id
         try:
             if wait_s:
-                await wait_until_ended(services, http_request, accepted, wait_s)
+                last = await wait_until_ended(services, http_request, accepted, wait_s)
+                if last is not None and accepted.is_new and image_format is None:
+                    return _ended_job(last, body)
             job = await find_job(services, caller, job_id)
             if image_format is not None and job.state == "succeeded":
                 return await picture_of(services, job, image_format)
@@ -240,6 +243,16 @@ def _picture_format(http_request: Request, body: JobBody) -> ImageFormat | None:
     """Return the format in which the client wants the picture itself; None: the job as JSON."""
     accept = ",".join(http_request.headers.getlist("accept"))
     return picture_format(accept, body.n or 1, body.format or "png")
+
+
+def _ended_job(last: EventRow, body: JobBody) -> Response:
+    """Return the answer with a job that its request made, as the job's last event has it.
+
+    That is the job's JSON without the client's state, which the request brought.
+    """
+    state = body.client_state
+    job = last.data["job"] | ({} if state is None else {"client_state": state})
+    return JSONResponse(job, headers={"location": f"/v1/jobs/{last.job_id}"})
 
 
 def _event_id(text: str) -> int:

@@ -49,7 +49,8 @@ def blobs(tmp_path: Path) -> BlobStore:
 PATH = "/v1/images/generations"
 WAITING: list[tuple[str, dict[str, Any], dict[str, str]]] = [
     ("/v1/jobs", {}, {}),
-    ("/v1/jobs", {}, {"prefer": "wait=5"}),
+    # For JSON, the job's last event would be enough.
+    ("/v1/jobs", {}, {"prefer": "wait=5", "accept": "image/png"}),
     ("/v1/images/generations", {}, {}),
 ]
 

@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from cascade_core.errors import OutOfMemory
+from cascade_core.job_states import JobState
 from serve.gateway.event_hub import EventHub
 from tests.serve.api_calls import NOT_THERE, create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -19,7 +20,7 @@ def waits_s(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     waits_s: list[float] = []
 
     async def note(_hub: EventHub, _job_id: str, timeout_s: float) -> None:
-        waits_s.append(timeout_s)
+        waits_s.append(timeout_s)  # as if the job had not ended in time
 
     monkeypatch.setattr(EventHub, "wait_until_ended", note)
     return waits_s
@@ -53,6 +54,50 @@ async def test_waiting_answers_the_ended_job(
     assert answer.json()["state"] == "succeeded"
     assert len(answer.json()["images"]) == 1
     assert waits_s == [30.0]
+
+
+@pytest.mark.parametrize("state", [None, {}, {"b": 1.0, "a": ["\u2028", None]}])
+@pytest.mark.parametrize("end", ["succeeded", "failed", "cancelled"])
+async def test_the_ended_job_is_answered_as_its_address_shows_it(
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    state: dict[str, Any] | None,
+    end: JobState,
+) -> None:
+    async def run(job_id: str) -> None:
+        await fake_jobs.make_image(job_id, 0)
+        fake_jobs.database.jobs.add_warnings(job_id, ["a *warning*"])
+        fake_jobs.finish(job_id, end, OutOfMemory("full") if end == "failed" else None)
+
+    fake_jobs.on_submit = run
+    body = {"prompt": "ä", "n": 2, "client_state": state, "guidance_scale": 3}
+    answer = await client.post("/v1/jobs", json=body, headers={"prefer": "wait=60"})
+    assert answer.status_code == 200
+    assert answer.json()["state"] == end
+    assert answer.text == (await client.get(answer.headers["location"])).text
+
+
+async def test_the_end_of_its_own_job_needs_no_other_read(
+    client: httpx.AsyncClient, running: FakeJobsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def run(job_id: str) -> None:
+        await make(job_id)
+        monkeypatch.setattr(running.database.jobs, "get", None)
+
+    make, running.on_submit = running.run, run
+    answer = await client.post("/v1/jobs", json={"prompt": "x"}, headers={"prefer": "wait=60"})
+    assert (answer.status_code, answer.json()["state"]) == (200, "succeeded")
+
+
+async def test_another_request_for_the_job_gets_it_as_it_stands(
+    client: httpx.AsyncClient, running: FakeJobsClient
+) -> None:
+    headers = {"prefer": "wait=60", "idempotency-key": "k"}
+    body = {"prompt": "x", "client_state": {"a": 1}}
+    first = (await client.post("/v1/jobs", json=body, headers=headers)).json()
+    await client.patch(f"/v1/jobs/{first['id']}", json={"client_state": {"a": 2}})
+    again = (await client.post("/v1/jobs", json=body, headers=headers)).json()
+    assert again == first | {"client_state": {"a": 2}}
 
 
 async def test_waiting_too_short_answers_202(client: httpx.AsyncClient) -> None:

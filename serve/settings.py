@@ -109,7 +109,7 @@ class Settings(BaseSettings):
     """Address at which clients reach the service, for links to images; empty: the address of the
     request, if that is this machine's or what the service listens on."""
     previews: Annotated[int, Field(ge=0, le=20)] = 3
-    """Previews of each image while Stage C runs (Stage B makes one); 0: no previews."""
+    """Previews of each image of a watched job while Stage C runs (Stage B makes one); 0: none."""
     previewer_path: str = ""
     """Weights of the published Stage C previewer; empty: those in the model's folders, if any."""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1

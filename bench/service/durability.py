@@ -104,7 +104,7 @@ async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
 
     async def durable() -> None:
         identity = make_identity({}, owner, None, "")
-        job_id = await jobs.submit.remote(request, None, owner, identity, {})
+        job_id = await jobs.submit.remote(request, None, owner, identity, False, {})
         await hub.wait_until_ended(job_id, 60.0)
 
     async def plain() -> None:
@@ -128,7 +128,7 @@ async def _cost(direct: DeploymentHandle, settings: Settings) -> dict[str, Any]:
     return {"idle_s": idle, "busy_clients": BUSY_CLIENTS, "busy": busy}
 
 
-async def _ignore(_message: StageMessage) -> None:
+def _ignore(_message: StageMessage) -> None:
     pass
 
 

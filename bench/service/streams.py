@@ -28,6 +28,7 @@ from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.jobs.event_notifier import EventNotifier, Gateways
 from serve.local.cluster import APP_NAME
 from serve.storage.database import Database
+from serve.storage.records import ProgressStep
 
 JOBS = 10
 ROUNDS = 20
@@ -145,7 +146,8 @@ async def _rounds(
         noted_s = {}
         for job_id in jobs:
             noted_s[job_id] = time.perf_counter()
-            await asyncio.to_thread(database.jobs.record_progress, job_id, "c", step, 1000, 0)
+            told = ProgressStep(job_id, 0, "c", step, 1000)
+            await asyncio.to_thread(database.jobs.record_progress, [told], {})
         async with asyncio.timeout(PATIENCE_S):
             delays = [await watcher.seen_s(step) - noted_s[watcher.job_id] for watcher in watchers]
         each += delays

@@ -27,8 +27,12 @@ class JobsClient(Protocol):
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
+        *,
+        is_watched: bool,
     ) -> str:
         """Record and start a job; returns its id, or the id of an equal earlier job.
+
+        Previews are drawn if the job ``is_watched``, or from a later :meth:`watch` on.
 
         Raises:
             NotReady: the service is draining, or the Jobs process does not answer.
@@ -39,6 +43,10 @@ class JobsClient(Protocol):
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had ended already."""
+        ...
+
+    def watch(self, job_id: str) -> None:
+        """Have previews of a job drawn from its next stage on, as a client sees them now."""
         ...
 
     async def replicas(self) -> dict[str, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextvars import Context
 from typing import Any
 
 from ray import serve as ray_serve
@@ -31,6 +32,8 @@ class RayJobsClient:
         self._jobs = jobs
         self._rejections = RejectionCache()
         self._cancelling: set[asyncio.Task[bool]] = set()
+        self._to_watch: set[str] = set()
+        self._watching: asyncio.Task[None] | None = None
 
     async def submit(
         self,
@@ -38,6 +41,8 @@ class RayJobsClient:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
+        *,
+        is_watched: bool,
     ) -> str:
         """Record and start a job; returns its id, or the id of an equal earlier job.
 
@@ -46,7 +51,8 @@ class RayJobsClient:
             IdempotencyMismatch: the id or key was used for another request.
             RateLimited: too many jobs are open.
         """
-        arguments = (request.to_dict(), client_state, owner, identity, pack_context())
+        made = request.to_dict()
+        arguments = (made, client_state, owner, identity, is_watched, pack_context())
         with self._rejections.submitting(owner):
             return await self._submit(arguments)
 
@@ -76,13 +82,29 @@ class RayJobsClient:
         was_open: bool = await _answer_of(self._jobs.cancel.remote(job_id))
         if was_open:
             try:
-                await _answer_of(self._stop_calls(job_id))
+                await _answer_of(self._broadcast("stop_calls", job_id))
             except CascadeError as error:  # the job has ended all the same; its calls stop later
                 logger.warning("stopping the calls of a cancelled job failed", exc_info=error)
         return was_open
 
-    async def _stop_calls(self, job_id: str) -> None:
-        await self._jobs.broadcast("stop_calls", job_id).results_async()
+    async def _broadcast(self, method: str, *args: Any) -> None:
+        await self._jobs.broadcast(method, *args).results_async()
+
+    def watch(self, job_id: str) -> None:
+        """Tell all replicas in the background; if that fails, the job goes on without previews."""
+        self._to_watch.add(job_id)
+        if self._watching is None:
+            self._watching = asyncio.create_task(self._send_watched(), context=Context())
+
+    async def _send_watched(self) -> None:
+        """Send one call at a time, so that a thousand streams that open at once need few."""
+        while self._to_watch:
+            job_ids, self._to_watch = sorted(self._to_watch), set()
+            try:
+                await _answer_of(self._broadcast("watch", job_ids))
+            except CascadeError as error:
+                logger.debug("no previews for jobs %s", ", ".join(job_ids), exc_info=error)
+        self._watching = None
 
     async def replicas(self) -> dict[str, int]:
         """Return the number of running replicas by deployment."""

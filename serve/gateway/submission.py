@@ -35,6 +35,7 @@ class Submission:
         identity: recognises the request when it is sent again.
         is_waiting: the client waits for the end; if it leaves before the job is accepted, the job
             is cancelled.
+        is_watched: the client can see previews from the start.
         check: raises if the resolved request is not what the client means; None: no such check.
     """
 
@@ -42,6 +43,7 @@ class Submission:
     body: JobBody
     identity: JobIdentity
     is_waiting: bool
+    is_watched: bool
     check: Callable[[GenerationRequest], None] | None = None
 
     @property
@@ -69,7 +71,9 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
     body, identity = submission.body, submission.identity
     owner = submission.caller.owner(body.user)
     try:
-        job_id = await services.jobs.submit(request, body.client_state, owner, identity)
+        job_id = await services.jobs.submit(
+            *(request, body.client_state, owner, identity), is_watched=submission.is_watched
+        )
     except (asyncio.CancelledError, Cancelled):
         if submission.is_waiting:
             services.waiting_clients.cancel_abandoned(identity.job_id)

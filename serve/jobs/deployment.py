@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -91,11 +92,13 @@ class Jobs:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
+        is_watched: bool,
         context: CallContext,
     ) -> str:
         """Record a job and start it; returns its id as soon as the job is stored.
 
-        A repeated request gets the id of the job that the first one made.
+        A repeated request gets the id of the job that the first one made. Previews are drawn if
+        the job ``is_watched``.
 
         Raises:
             NotReady: the service is draining.
@@ -107,7 +110,7 @@ class Jobs:
         made = GenerationRequest.from_dict(request)
         job = _new_job(self._family, made, client_state, owner, identity, context)
         # Serve cancels this call if the client disconnects; a recorded job must still be started.
-        return await asyncio.shield(self._accept(job))
+        return await asyncio.shield(self._accept(job, is_watched))
 
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
@@ -119,6 +122,11 @@ class Jobs:
     def stop_calls(self, job_id: str) -> None:
         """Stop the calls of a job that another replica has cancelled."""
         self._services.workflow.cancel(job_id)
+
+    def watch(self, job_ids: Sequence[str]) -> None:
+        """Draw previews for jobs that clients have begun to watch, whichever replica runs them."""
+        for job_id in job_ids:
+            self._services.watched_jobs.watch(job_id)
 
     def stop_accepting(self) -> None:
         """Refuse new jobs from now on; accepted jobs continue."""
@@ -156,17 +164,32 @@ class Jobs:
         """Return each stage's open and arriving work for an autoscaling policy."""
         return self._services.demand.stats()
 
-    async def _accept(self, job: NewJob) -> str:
+    async def _accept(self, job: NewJob, is_watched: bool) -> str:
+        watched_jobs, is_started = self._services.watched_jobs, False
+        if not is_watched:  # first of all: a client may watch the job once it is recorded
+            watched_jobs.exclude(job.id)
+        try:
+            earlier_id = await self._record(job)
+            if earlier_id is None:
+                is_started = await self._try_to_start(job.id)
+        finally:
+            if not is_started:
+                watched_jobs.watch(job.id)
+        return earlier_id or job.id
+
+    async def _record(self, job: NewJob) -> str | None:
         loop = asyncio.get_running_loop()
         insert = partial(self._database.jobs.insert, job, self._limits)
-        earlier_id = await loop.run_in_executor(self._accepting, insert)
-        if earlier_id is not None:
-            return earlier_id
+        return await loop.run_in_executor(self._accepting, insert)
+
+    async def _try_to_start(self, job_id: str) -> bool:
+        """Start an accepted job; False if recovery has to start it in a few seconds."""
         try:
-            await self._start(job.id)
-        except ENGINE_ERRORS:  # recovery starts the accepted job in a few seconds
-            logger.exception("job %s is accepted, but cannot be started yet", job.id)
-        return job.id
+            await self._start(job_id)
+        except ENGINE_ERRORS:
+            logger.exception("job %s is accepted, but cannot be started yet", job_id)
+            return False
+        return True
 
     async def _start(self, job_id: str) -> None:
         with SetWorkflowID(job_id):

@@ -14,6 +14,7 @@ from opentelemetry import trace
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from cascade_core.families.spec import PREVIEW_WORK, StageSpec
 from serve.jobs.fair_queue import FairQueue
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.size_limits import SizeLimits
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import ImageIds, StageMessage
@@ -33,6 +34,7 @@ class Dispatcher:
         stages: the client of each stage.
         previewer: the client that draws kept outputs small; None if the family keeps none.
         queues: the fair queue of each stage.
+        watched_jobs: the jobs that previews are drawn for.
         metrics: records how long calls wait in the queues.
     """
 
@@ -42,9 +44,11 @@ class Dispatcher:
         stages: dict[str, StageClient],
         previewer: StageClient | None,
         queues: dict[str, FairQueue],
+        watched_jobs: WatchedJobs,
         metrics: QueueMetrics,
     ) -> None:
         self._database = database
+        self._watched_jobs = watched_jobs
         self._metrics = metrics
         self._stages = stages
         self._previewer = previewer
@@ -138,10 +142,9 @@ class Dispatcher:
         async with self._slot(job, name, stage.work(job.request)) as queue_s:
             began_s = time.monotonic()
             self._size_limits.check(name, job.request)  # another call may have failed meanwhile
+            task = request, source, ids, self._watched_jobs.is_watched(job.id)
             with self._sparing_replicas(job):
-                result = await client.call(
-                    *(request, source, ids), on_message=on_message, on_crash=on_crash
-                )
+                result = await client.call(*task, on_message=on_message, on_crash=on_crash)
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its slot, %.2f s for the call, %.2f s on the model",
@@ -209,5 +212,5 @@ class Dispatcher:
                 self._running.pop(job_id, None)
 
 
-async def _ignore(_message: StageMessage) -> None:
+def _ignore(_message: StageMessage) -> None:
     """Drawing a latent reports no progress."""

@@ -35,7 +35,7 @@ device hangs long before."""
 
 logger = logging.getLogger(__name__)
 
-OnMessage = Callable[[StageMessage], Awaitable[None]]
+OnMessage = Callable[[StageMessage], None]
 OnFailure = Callable[[str, str], None]
 OnCrash = Callable[[], Awaitable[int]]
 """Records that a replica was lost while it had the call; returns how many have been lost."""
@@ -118,7 +118,7 @@ class StageClient:
                 message = await _next(stream, silence_s)
                 if message["type"] == "done":
                     return StageResult(message["result"], message["seconds"])
-                await on_message(message)
+                on_message(message)
                 silence_s = SILENCE_LIMIT_S
         except BaseException:
             stream.cancel()

@@ -49,6 +49,7 @@ class StageOutputs:
         self._blobs = blobs
         self._metrics = metrics
         self._waited = WaitedTimes()
+        self._handoffs_s: dict[str, dict[str, float]] = {}
 
     async def is_made(self, job: OpenJob, index: int, stage: StageSpec) -> bool:
         """Return True if a stage's output is recorded; hand-offs are not, and are made again."""
@@ -76,7 +77,7 @@ class StageOutputs:
         seconds: float,
         use: LatentUse = "ran",
     ) -> None:
-        """Store a stage's output, unless it is a hand-off, and record its cost.
+        """Store a stage's output and record its cost; a hand-off's goes with the next output's.
 
         Args:
             job: whose image it is.
@@ -88,29 +89,37 @@ class StageOutputs:
         """
         self._metrics.size(stage.name, len(data))
         if stage.output and not stage.keeps_output:
-            await self._database.jobs.do(JobStore.add_cost, job.id, stage.name, seconds)
+            costs_s = self._handoffs_s.setdefault(job.id, {})
+            costs_s[stage.name] = costs_s.get(stage.name, 0.0) + seconds
             return
         # A latent is decoded before it is stored: a malformed one leaves no file behind.
         latent = stage.output_class().decode(data) if stage.keeps_output else None
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             await self._blobs.put(key, data, on_wait)
-        image = job.images[index]
+        image, handoffs_s = job.images[index], self._handoffs_s.pop(job.id, {})
+        made = stage.name, seconds
         if latent is not None:
             row = LatentRow(image.latent_id, job.id, index, latent.model, latent.request)
             save = ImageStore.save_latent
-            await self._database.images.do(save, row, stage.name, seconds, use)
+            await self._database.images.do(save, row, *made, use, handoffs_s)
         else:
             save_image = ImageStore.save
-            await self._database.images.do(save_image, image.id, len(data), stage.name, seconds)
+            await self._database.images.do(save_image, image.id, len(data), *made, handoffs_s)
 
     async def drop_latent(self, job: OpenJob, index: int) -> None:
         """Forget a latent, so that its stage makes it again."""
         await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
 
+    async def record_handoffs(self, job_id: str) -> None:
+        """Record the cost of hand-offs that led to no output, before the job's end."""
+        if costs_s := self._handoffs_s.pop(job_id, None):
+            await self._database.jobs.do(JobStore.add_costs, job_id, costs_s)
+
     def forget(self, job_id: str) -> None:
-        """Forget how long a job that has ended waited for the store."""
+        """Forget a job that this process no longer runs."""
         self._waited.forget(job_id)
+        self._handoffs_s.pop(job_id, None)
 
     async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
         """Move the job's deadline on, as the blob store did not answer for that time.

@@ -14,6 +14,8 @@ from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.progress.recorder import ProgressRecorder
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_client import StageClient
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator, load_checkers
@@ -33,6 +35,7 @@ class JobServices:
         queues: the fair queue of each stage.
         demand: counts the work that is on its way to each stage.
         dispatcher: calls the stages.
+        watched_jobs: the jobs that previews are drawn for.
         workflow: runs jobs.
         metrics, queue_metrics: of the jobs and of the queues.
     """
@@ -41,6 +44,7 @@ class JobServices:
     queues: dict[str, FairQueue]
     demand: Demand
     dispatcher: Dispatcher
+    watched_jobs: WatchedJobs
     workflow: JobWorkflow
     metrics: JobMetrics
     queue_metrics: QueueMetrics
@@ -72,7 +76,10 @@ def build_services(
     moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
     fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
     queues, demand = {name: FairQueue(1) for name in family.names}, Demand(family.names)
-    dispatcher = _build_dispatcher(family, handles, retrying_database, queues, queue_metrics)
+    watched_jobs = WatchedJobs()
+    dispatcher = _build_dispatcher(
+        family, handles, retrying_database, queues, watched_jobs, queue_metrics
+    )
     workflow = JobWorkflow(
         family,
         retrying_database,
@@ -82,6 +89,8 @@ def build_services(
         # A search for an equal latent is optional, so it is not retried.
         LatentReuse(family, database, blobs, fingerprint),
         PreviewCheck(moderator, settings.previews > 0, retrying_database, retrying_blobs),
+        ProgressRecorder(retrying_database, retrying_blobs),
+        watched_jobs,
         metrics,
     )
     return JobServices(
@@ -89,6 +98,7 @@ def build_services(
         queues=queues,
         demand=demand,
         dispatcher=dispatcher,
+        watched_jobs=watched_jobs,
         workflow=workflow,
         metrics=metrics,
         queue_metrics=queue_metrics,
@@ -100,6 +110,7 @@ def _build_dispatcher(
     handles: Mapping[str, DeploymentHandle],
     database: RetryingDatabase,
     queues: dict[str, FairQueue],
+    watched_jobs: WatchedJobs,
     metrics: QueueMetrics,
 ) -> Dispatcher:
     clients = {
@@ -108,4 +119,4 @@ def _build_dispatcher(
     }
     kept = family.kept
     previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
-    return Dispatcher(database, clients, previewer, queues, metrics)
+    return Dispatcher(database, clients, previewer, queues, watched_jobs, metrics)

@@ -35,10 +35,11 @@ from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.progress.recorder import ProgressRecorder
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_outputs import LATENT, StageOutputs
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
-from serve.storage.blobs import blob_keys
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
@@ -64,6 +65,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         demand: counts the work that is on its way to each stage.
         latent_reuse: finds latents that equal the ones a stage would compute.
         preview_check: checks an output that is kept before the next stage runs.
+        progress: records what the stages report.
+        watched_jobs: the jobs whose previews a client can see.
         metrics: counts ended jobs and measures hand-offs.
     """
 
@@ -76,20 +79,22 @@ class JobWorkflow(DBOSConfiguredInstance):
         demand: Demand,
         latent_reuse: LatentReuse,
         preview_check: PreviewCheck,
+        progress: ProgressRecorder,
+        watched_jobs: WatchedJobs,
         metrics: JobMetrics,
     ) -> None:
         super().__init__(INSTANCE_NAME)
         self._family = family
         self._database = database
-        self._blobs = blobs
-        self._outputs = StageOutputs(self._database, self._blobs, metrics.handoff)
+        self._outputs = StageOutputs(database, blobs, metrics.handoff)
         self._latent_reuse = latent_reuse
         self._dispatcher = dispatcher
         self._demand = demand
         self._preview_check = preview_check
+        self._progress = progress
+        self._watched_jobs = watched_jobs
         self._metrics = metrics
         self._open_jobs: dict[str, OpenJob] = {}
-        self._begun: set[str] = set()
 
     @DBOS.workflow(name="JobWorkflow.run")
     async def run(self, job_id: str) -> None:
@@ -210,8 +215,8 @@ class JobWorkflow(DBOSConfiguredInstance):
                     made = self._make(job, index, stage, output, writes)
                     output, seconds, use = await made
                 stored = None
-                if not stage.output:  # the picture is reported with its latent
-                    await asyncio.gather(*writes)
+                if not stage.output:  # the picture is reported after its steps, with its latent
+                    await asyncio.gather(*writes, self._progress.settle(job.id, index))
                 write = self._outputs.write(job, index, stage, output, seconds, use)
                 writes.append(asyncio.create_task(write))
                 done(stage.name)
@@ -263,11 +268,15 @@ class JobWorkflow(DBOSConfiguredInstance):
         except ContentRefused:
             self._dispatcher.give_up(job.id)
             raise
-        if self._preview_check.shows_previews and stage in self._family.route(job.request):
+        is_shown = self._preview_check.shows_previews and self._watched_jobs.is_watched(job.id)
+        if is_shown and stage in self._family.route(job.request):
             steps = stage.steps(job.request)
-            await self._show(job.id, index, stage.name, steps, steps, preview)
+            message = StageMessage(type="step", step=steps, steps=steps, preview=preview)
+            self._progress.tell(job.id, index, stage.name, message)
 
     async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
+        await self._progress.end(job_id)
+        await self._outputs.record_handoffs(job_id)
         await self._database.jobs.do(JobStore.finish, job_id, state, error)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
@@ -281,7 +290,8 @@ class JobWorkflow(DBOSConfiguredInstance):
     def _forget(self, job_id: str) -> OpenJob | None:
         """Drop what this process knows of a job that it no longer runs; returns the job."""
         self._dispatcher.forget(job_id)
-        self._begun.discard(job_id)
+        self._progress.forget(job_id)
+        self._watched_jobs.watch(job_id)
         self._outputs.forget(job_id)
         return self._open_jobs.pop(job_id, None)
 
@@ -324,46 +334,18 @@ class JobWorkflow(DBOSConfiguredInstance):
             CannotBeServed: no replica can run it.
             CascadeError: the stage failed.
         """
+        hides_previews = self._preview_check.is_required and self._family.leads_to_kept(stage)
 
-        async def on_message(message: StageMessage) -> None:
-            if pending := [write for write in writes if not write.done()]:
-                await asyncio.wait(pending)
-            await self._progress(job_id, index, stage, message)
+        def on_message(message: StageMessage) -> None:
+            if hides_previews and message["type"] == "step":  # one is shown when it is checked
+                message["preview"] = None
+            self._progress.tell(job_id, index, stage.name, message, writes)
 
         async with in_time(self._database, job_id):
             job = self._still_open(job_id)
             with span(f"stage {stage.name}", image=index):
                 result = await self._dispatcher.call(job, index, stage, source, on_message)
             return result.data, result.seconds
-
-    async def _progress(
-        self, job_id: str, index: int, stage: StageSpec, message: StageMessage
-    ) -> None:
-        """Record a message of a stage; if a store does not answer, the stage still goes on."""
-        if message["type"] == "warning":
-            await self._database.jobs.try_once(JobStore.add_warnings, job_id, [message["text"]])
-            return
-        if message["type"] == "started":
-            if job_id not in self._begun:
-                is_noted = await self._database.jobs.try_once(JobStore.start, job_id)
-                if is_noted is not None:
-                    self._begun.add(job_id)
-            return
-        preview = message.get("preview")
-        if self._preview_check.is_required and self._family.leads_to_kept(stage):
-            preview = None  # it is shown when it is checked
-        await self._show(job_id, index, stage.name, message["step"], message["steps"], preview)
-
-    async def _show(
-        self, job_id: str, index: int, stage: str, step: int, steps: int, preview: bytes | None
-    ) -> None:
-        key = None
-        if preview is not None:
-            key = blob_keys.preview_key(job_id, index, stage, step)
-            if not await self._blobs.try_put(key, preview):
-                key = None
-        record = JobStore.record_progress
-        await self._database.jobs.try_once(record, job_id, stage, step, steps, index, key)
 
 
 @asynccontextmanager

@@ -21,7 +21,7 @@ from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import DrawOutput
 from serve.messages import CallContext, ImageIds, StageMessage
 from serve.settings import Settings
-from serve.stages.replica import StageReplica
+from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
 from serve.stages.work_meter import WorkMeter
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import StageMetrics
@@ -74,6 +74,7 @@ class StageDeployment:
         request: dict[str, Any],
         source: bytes | None,
         ids: ImageIds,
+        is_watched: bool = True,
         context: CallContext | None = None,
     ) -> AsyncIterator[StageMessage]:
         """Run the stage for a one-image request; ``done`` carries the bytes of its result.
@@ -82,11 +83,15 @@ class StageDeployment:
             request: of the image.
             source: wire form of the hand-off of the stage before; None for the first stage.
             ids: of the image.
+            is_watched: a client can see previews; otherwise none are drawn, and fewer steps told.
             context: of the call.
         """
         made = GenerationRequest.from_dict(request)
         task = self._model.make_task(self._decoded(source), made)
-        async for message in self._stream(task, made, self._encoder(made, ids), context or {}):
+        previews = self._previews if is_watched else 0
+        interval_s = PROGRESS_INTERVAL_S if is_watched else UNWATCHED_INTERVAL_S
+        messages = self._replica.run(task, previews, interval_s)
+        async for message in self._stream(messages, made, self._encoder(made, ids), context or {}):
             yield message
             # Not before: the first message tells the caller that the work has begun.
             if message["type"] == "started":
@@ -120,7 +125,7 @@ class StageDeployment:
 
     async def _stream(
         self,
-        task: Any,
+        messages: AsyncIterator[StageMessage],
         request: GenerationRequest,
         encode: Callable[[Any], bytes],
         context: CallContext,
@@ -132,7 +137,7 @@ class StageDeployment:
             self._meter.image(self._spec.work(request)) as finished,
         ):
             try:
-                async for message in self._replica.run(task, self._previews):
+                async for message in messages:
                     if message["type"] == "started":
                         span.add_event("on the model")
                     if message["type"] == "done":

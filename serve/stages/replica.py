@@ -10,7 +10,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +22,10 @@ from cascade_core.images.image_files import encode_preview
 from cascade_core.stages.base import Stage
 from serve.messages import STALL_LIMIT_S, StageMessage
 
-PROGRESS_INTERVAL_S = 0.2
+PROGRESS_INTERVAL_S: Final = 0.2
 """Steps of a small model take milliseconds; one message a step would cost more than the step."""
+UNWATCHED_INTERVAL_S: Final = 1.0
+"""Between the messages of an image that no client watches: each costs Jobs a write."""
 
 
 class StageReplica:
@@ -42,22 +44,25 @@ class StageReplica:
         self._engine = StepEngine(stage, max_rows)
         self._engine.start()
 
-    async def run(self, task: Any, previews: int = 0) -> AsyncIterator[StageMessage]:
+    async def run(
+        self, task: Any, previews: int = 0, interval_s: float = PROGRESS_INTERVAL_S
+    ) -> AsyncIterator[StageMessage]:
         """Run one task; closing or cancelling the iterator frees its row within two steps.
 
         Args:
             task: in the form that the stage admits.
             previews: how many preview pictures to make meanwhile.
+            interval_s: shortest time between two messages, unless a preview is in them.
 
         Yields:
-            ``started`` once, ``step`` at most every 0.2 s or with a preview, ``done`` last.
+            ``started`` once, ``step`` now and then, ``done`` last.
 
         Raises:
             CascadeError: the reason of failure that the engine reports.
         """
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[Event] = asyncio.Queue()
-        is_due = _Throttle(PROGRESS_INTERVAL_S)
+        is_due = _Throttle(interval_s)
 
         def emit(event: Event) -> None:
             if is_due(event):

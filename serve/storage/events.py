@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import (
@@ -50,19 +50,33 @@ class EventLog:
 def append_event(
     connection: Connection, job_id: str, event_type: str, data: dict[str, Any]
 ) -> None:
-    """Append an event to a job's stream.
+    """Append an event to a job's stream, as :func:`append_events` does."""
+    append_events(connection, event_type, [(job_id, data)])
 
-    The transaction must have inserted or changed the job's row before. Then the row's lock lets one
-    transaction append at a time, and ids become visible in order: a reader of the job that has seen
-    id 8 has seen id 7. Transactions of different jobs do not wait for each other.
 
-    `Connections.on_events` is called with the job after the commit, unless the job is new: no
-    client follows it yet.
+def append_events(
+    connection: Connection, event_type: str, data_by_job: Sequence[tuple[str, dict[str, Any]]]
+) -> None:
+    """Append events of one type to the streams of jobs, in this order.
+
+    The transaction must have inserted, changed or locked the jobs' rows before. Then the row's lock
+    lets one transaction append at a time, and ids become visible in order: a reader of the job that
+    has seen id 8 has seen id 7. Transactions of different jobs do not wait for each other.
+
+    `Connections.on_events` is called with the jobs after the commit, unless they are new: no client
+    follows them yet.
+
+    Args:
+        connection: of the transaction.
+        event_type: of all of them.
+        data_by_job: the job's id and the data of each event; at least one.
     """
-    values = {"job_id": job_id, "type": event_type, "data": data, "at": utc_now()}
-    connection.execute(insert(events).values(values))
+    shared = {"type": event_type, "at": utc_now()}
+    rows = [shared | {"job_id": job_id, "data": data} for job_id, data in data_by_job]
+    connection.execute(insert(events), rows)
     if event_type != "queued":
-        connection.get_execution_options()["jobs_with_events"].add(job_id)
+        job_ids = {job_id for job_id, _ in data_by_job}
+        connection.get_execution_options()["jobs_with_events"].update(job_ids)
 
 
 def _as_table(connection: Connection, after_ids: Mapping[str, int]) -> TableValuedAlias:

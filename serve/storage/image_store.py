@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
@@ -16,7 +18,7 @@ from cascade_core.request import GenerationRequest
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
-from serve.storage.job_store import add_cost, update_open
+from serve.storage.job_store import add_costs, update_open
 from serve.storage.records import (
     DeletedImage,
     ImageRow,
@@ -26,6 +28,8 @@ from serve.storage.records import (
     utc_now,
 )
 from serve.storage.schema.tables import events, images, jobs, latents
+
+NO_HANDOFFS: Final[Mapping[str, float]] = MappingProxyType({})
 
 
 class ImageStore:
@@ -39,8 +43,22 @@ class ImageStore:
         with self._connections.reading() as connection:
             return _ready_image(connection, image_id)
 
-    def save(self, image_id: str, size_bytes: int, stage: str, seconds: float = 0.0) -> bool:
+    def save(
+        self,
+        image_id: str,
+        size_bytes: int,
+        stage: str,
+        seconds: float = 0.0,
+        handoffs_s: Mapping[str, float] = NO_HANDOFFS,
+    ) -> bool:
         """Mark a planned image as ready, add the stage's cost and append the event ``image``.
+
+        Args:
+            image_id: of the image.
+            size_bytes: of its file.
+            stage: that made it.
+            seconds: of that stage.
+            handoffs_s: of stages before, whose cost is not recorded yet, by stage.
 
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
@@ -54,7 +72,7 @@ class ImageStore:
                 return False
             if connection.execute(ready.values(**values)).rowcount == 0:
                 return False
-            add_cost(connection, row["job_id"], stage, seconds)
+            add_costs(connection, row["job_id"], {**handoffs_s, stage: seconds})
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
         return True
@@ -87,16 +105,24 @@ class ImageStore:
         return None if row is None else _latent_from(row)
 
     def save_latent(
-        self, row: LatentRow, stage: str, seconds: float = 0.0, use: LatentUse = "ran"
+        self,
+        row: LatentRow,
+        stage: str,
+        seconds: float = 0.0,
+        use: LatentUse = "ran",
+        handoffs_s: Mapping[str, float] = NO_HANDOFFS,
     ) -> None:
-        """Record a stored latent, its cost and how it came about; the first call counts."""
+        """Record a stored latent, its cost and how it came about; the first call counts.
+
+        ``stage``, ``seconds`` and ``handoffs_s`` are those of :meth:`save`.
+        """
         image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
         known = select(latents.c.id).where(latents.c.id == row.id)
         with suppress(Conflict), self._connections.writing() as connection:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
                 connection.execute(image.values(latent_use=use))
-                add_cost(connection, row.job_id, stage, seconds)
+                add_costs(connection, row.job_id, {**handoffs_s, stage: seconds})
 
     def find_equal_latent(
         self, fingerprint: str, request: GenerationRequest, owner: JobOwner

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, insert, or_, select, update
+from sqlalchemy import Connection, bindparam, insert, or_, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.job_states import OPEN_STATES, JobState
@@ -16,10 +17,10 @@ from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
-from serve.storage.events import append_event
+from serve.storage.events import append_event, append_events
 from serve.storage.job_queries import JobQueries, load_ended_job
 from serve.storage.job_queue.admission import Admission, lock_admission, queued_job
-from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits
+from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
 
 _INSERT_ATTEMPTS = 5
@@ -70,35 +71,32 @@ class JobStore(JobQueries):
         with self._connections.reading() as connection:
             return _accepted_before(connection, identity)
 
-    def start(self, job_id: str) -> bool:
-        """Move a job from queued to running; False if it is not queued."""
-        change = update(jobs).where(jobs.c.id == job_id, jobs.c.state == "queued")
-        with self._connections.writing() as connection:
-            values = {"state": "running", "started_at": database_now(connection)}
-            return connection.execute(change.values(values)).rowcount == 1
-
     def record_progress(
-        self,
-        job_id: str,
-        stage: str,
-        step: int,
-        steps: int,
-        index: int,
-        preview_key: str | None = None,
-    ) -> None:
-        """Record a step and append the event ``progress``; ignored once the job has ended."""
-        data: dict[str, Any] = {"stage": stage, "step": step, "steps": steps, "index": index}
-        values = {"stage": stage, "step": step, "steps": steps, "image_index": index}
-        if preview_key is not None:
-            data["preview"] = preview_name(job_id, preview_key)
-        with self._connections.writing() as connection:
-            if update_open(connection, job_id, values):
-                append_event(connection, job_id, "progress", data)
+        self, steps: Sequence[ProgressStep], started_ago_s: Mapping[str, float]
+    ) -> set[str]:
+        """Record what running jobs have reported; jobs that have ended stay as they are.
 
-    def add_cost(self, job_id: str, stage: str, seconds: float) -> None:
-        """Add a stage's compute time to the job's cost."""
+        Each step becomes an event ``progress``; a job's row keeps its last one.
+
+        Args:
+            steps: of any number of jobs; those of one job in their order.
+            started_ago_s: how many seconds ago the first stage of a job began, by job id. A queued
+                job becomes running.
+
+        Returns:
+            The ids of those jobs that are open.
+        """
+        job_ids = started_ago_s.keys() | {step.job_id for step in steps}
         with self._connections.writing() as connection:
-            add_cost(connection, job_id, stage, seconds)
+            open_ids = _lock_open(connection, job_ids)
+            _start(connection, {key: started_ago_s[key] for key in open_ids & started_ago_s.keys()})
+            _record_steps(connection, [step for step in steps if step.job_id in open_ids])
+        return open_ids
+
+    def add_costs(self, job_id: str, costs_s: Mapping[str, float]) -> None:
+        """Add the seconds of stages to the job's cost."""
+        with self._connections.writing() as connection:
+            add_costs(connection, job_id, costs_s)
 
     def add_warnings(self, job_id: str, texts: Iterable[str]) -> None:
         """Add sentences to a job's warnings, each once: stages and images may repeat themselves."""
@@ -236,14 +234,50 @@ def update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> 
     return connection.execute(change.values(values or {"id": job_id})).rowcount == 1
 
 
-def add_cost(connection: Connection, job_id: str, stage: str, seconds: float) -> None:
-    """Add a stage's compute time to a job's cost."""
+def add_costs(connection: Connection, job_id: str, costs_s: Mapping[str, float]) -> None:
+    """Add the seconds of stages to a job's cost."""
     # Several images of a job may end a stage at once; SQLite locks when it begins.
     query = select(jobs.c.cost).where(jobs.c.id == job_id).with_for_update()
     cost_s: dict[str, float] | None = connection.execute(query).scalar()
     if cost_s is not None:
-        cost_s = cost_s | {stage: cost_s.get(stage, 0.0) + seconds}
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s))
+        sums_s = {stage: cost_s.get(stage, 0.0) + seconds for stage, seconds in costs_s.items()}
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s | sums_s))
+
+
+def _lock_open(connection: Connection, job_ids: Collection[str]) -> set[str]:
+    """Lock the rows of those jobs that have not ended; returns their ids."""
+    query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.in_(OPEN_STATES))
+    # All processes lock in one order, so that none waits for another one in a circle.
+    return set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars())
+
+
+def _start(connection: Connection, started_ago_s: Mapping[str, float]) -> None:
+    """Move queued jobs to running; ``started_ago_s`` says for how long they have been that."""
+    if not started_ago_s:
+        return
+    now = database_now(connection)
+    change = update(jobs).where(jobs.c.id == bindparam("job_id"), jobs.c.state == "queued")
+    started_at = {key: now - timedelta(seconds=ago_s) for key, ago_s in started_ago_s.items()}
+    rows = [{"job_id": key, "state": "running", "started_at": at} for key, at in started_at.items()]
+    connection.execute(change, rows)
+
+
+def _record_steps(connection: Connection, steps: Sequence[ProgressStep]) -> None:
+    """Write steps of open jobs into their rows and streams."""
+    if not steps:
+        return
+    last: dict[str, dict[str, Any]] = {}
+    events: list[tuple[str, dict[str, Any]]] = []
+    for step in steps:
+        shown = {"stage": step.stage, "step": step.step, "steps": step.steps}
+        last[step.job_id] = shown | {"job_id": step.job_id, "image_index": step.index}
+        data = shown | {"index": step.index}
+        if step.preview_key is not None:
+            data["preview"] = preview_name(step.job_id, step.preview_key)
+        events.append((step.job_id, data))
+    change = update(jobs).where(jobs.c.id == bindparam("job_id"))
+    connection.execute(change, list(last.values()))
+    append_events(connection, "progress", events)
 
 
 def _accepted_before(connection: Connection, identity: JobIdentity) -> str | None:

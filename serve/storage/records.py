@@ -199,6 +199,22 @@ class LatentRow:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressStep:
+    """A step of one image that a stage has reported.
+
+    Attributes:
+        preview_key: where the picture so far is stored; None if the step shows none.
+    """
+
+    job_id: str
+    index: int
+    stage: str
+    step: int
+    steps: int
+    preview_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class EventRow:
     """One event of a job; ``id`` increases over the events of all jobs and is the SSE id."""
 

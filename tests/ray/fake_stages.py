@@ -77,11 +77,17 @@ class FakeStage:
         self._replica = StageReplica(FakeModel(name), max_rows)
 
     async def run(
-        self, request: dict[str, Any], source: bytes | None, ids: ImageIds, _context: Any = None
+        self,
+        request: dict[str, Any],
+        source: bytes | None,
+        ids: ImageIds,
+        is_watched: bool = True,
+        _context: Any = None,
     ) -> AsyncIterator[StageMessage]:
         """Take the steps of a one-image request, then answer with what depends on it."""
         made = GenerationRequest.from_dict(request)
-        async for message in self._replica.run(FakeRow(self._spec.steps(made)), self._previews):
+        row, previews = FakeRow(self._spec.steps(made)), self._previews if is_watched else 0
+        async for message in self._replica.run(row, previews):
             if message["type"] == "done":
                 message["result"] = self._result(made, source or b"", ids)
             yield message

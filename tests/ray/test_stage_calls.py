@@ -1,19 +1,23 @@
-"""A job's call of a stage on real Ray: cancellation, and which failures are tried again."""
+"""A job's call of a stage on real Ray: cancellation, tries after failures, and previews."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
+from ulid import ULID
 
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
 from serve.jobs.stage_client import StageClient
 from serve.local.cluster import Running
 from serve.messages import StageMessage
+from tests.ray.client import ServiceClient
 from tests.ray.scripted import ScriptedDeployment, entries
 
 
@@ -42,7 +46,7 @@ def client(scripted: DeploymentHandle, log: Path) -> StageClient:
     return StageClient("scripted", scripted)
 
 
-async def ignore(message: StageMessage) -> None:
+def ignore(message: StageMessage) -> None:
     return None
 
 
@@ -51,7 +55,7 @@ async def test_the_next_request_never_overlaps_a_cancelled_one(
 ) -> None:
     stepping = asyncio.Event()
 
-    async def on_message(message: StageMessage) -> None:
+    def on_message(message: StageMessage) -> None:
         if message["type"] == "step":
             stepping.set()
 
@@ -114,3 +118,34 @@ async def test_a_replica_that_lost_its_device_refuses_work_until_it_is_replaced(
     )
     assert [result.data for result in results] == [b"unlucky", b"next"]
     assert sum(what == "broken" for _, what in entries(log)) == 1
+
+
+def wait_for(service: ServiceClient, **body: Any) -> str:
+    """Make a job and wait for its end; returns its id."""
+    answer = service.http.post("/v1/jobs", json=body, headers={"prefer": "wait=120"})
+    assert answer.status_code == 200, answer.text
+    assert answer.json()["state"] == "succeeded"
+    job_id: str = answer.json()["id"]
+    return job_id
+
+
+def stages_with_previews(service: ServiceClient, job_id: str) -> list[str]:
+    events = service.events(job_id)
+    return [event.data["stage"] for event in events if "preview_url" in event.data]
+
+
+def test_a_job_whose_client_only_waits_has_no_previews(service: ServiceClient) -> None:
+    assert stages_with_previews(service, wait_for(service, prompt="x")) == []
+    watched_id = service.create(prompt="x")["id"]
+    assert stages_with_previews(service, watched_id) == ["c", "c", "c", "b"]
+
+
+def test_previews_come_from_the_next_stage_on_once_a_client_follows_the_job(
+    service: ServiceClient,
+) -> None:
+    job_id = str(ULID())
+    with ThreadPoolExecutor(1) as threads:
+        waiting = threads.submit(wait_for, service, id=job_id, prompt="x", steps=60)
+        service.wait_until_accepted(job_id)
+        assert stages_with_previews(service, job_id)[-1] == "b"
+        assert waiting.result() == job_id

@@ -21,6 +21,7 @@ from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import ImageRow, JobIdentity, JobOwner, LatentRow, NewJob, PlannedImage
+from tests.serve.recorded_jobs import record_step, start
 
 PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))
 
@@ -57,6 +58,7 @@ class FakeJobsClient:
         self.error: Exception | None = None
         self.cancel_errors: list[CascadeError] = []
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
+        self.unwatched: set[str] = set()
         self._ended: dict[str, asyncio.Event] = {}
 
     async def submit(
@@ -65,6 +67,8 @@ class FakeJobsClient:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
+        *,
+        is_watched: bool = True,
     ) -> str:
         if self.error is not None:
             raise self.error
@@ -72,6 +76,8 @@ class FakeJobsClient:
         if earlier_id is not None:
             return earlier_id
         job_id = identity.job_id
+        if not is_watched:
+            self.unwatched.add(job_id)
         self._ended[job_id] = asyncio.Event()
         if self.on_submit is not None:
             await self.on_submit(job_id)
@@ -81,6 +87,9 @@ class FakeJobsClient:
         if self.cancel_errors:
             raise self.cancel_errors.pop()
         return self.finish(job_id, "cancelled")
+
+    def watch(self, job_id: str) -> None:
+        self.unwatched.discard(job_id)
 
     async def replicas(self) -> dict[str, int]:
         if self.error is not None:
@@ -111,7 +120,7 @@ class FakeJobsClient:
         job = self.database.jobs.get(job_id)
         assert job is not None
         image = job.images[index]
-        self.database.jobs.start(job_id)
+        start(self.database, job_id)
         await self.show_preview(job_id, "c", 5, index)
         if job.request.kind == "generate":
             await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
@@ -127,7 +136,7 @@ class FakeJobsClient:
     async def show_preview(self, job_id: str, stage: str, step: int, index: int = 0) -> None:
         preview = preview_key(job_id, index, stage, step)
         await self.blobs.put(preview, PREVIEW)
-        self.database.jobs.record_progress(job_id, stage, step, 12, index, preview)
+        record_step(self.database, job_id, stage, step, 12, index, preview)
 
     async def run(self, job_id: str) -> None:
         """Bring a job to its good end."""

@@ -23,6 +23,8 @@ from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.fair_queue import FairQueue
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.progress.recorder import ProgressRecorder
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
@@ -45,8 +47,8 @@ class Stage:
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
         if self.warning:
-            await on_message({"type": "warning", "text": self.warning})
-        await on_message({"type": "started"})
+            on_message({"type": "warning", "text": self.warning})
+        on_message({"type": "started"})
         return StageResult(stage_c_latent(args[0]) if self.name == "c" else b"bytes", 0.25)
 
 
@@ -94,12 +96,16 @@ def make_dispatcher(
     stages: Mapping[str, Stage],
     queues: dict[str, FairQueue] | None = None,
     previewer: Previewer | None = None,
+    watched_jobs: WatchedJobs | None = None,
 ) -> Dispatcher:
     """Return the way to stages, one image at a time; a test may exchange a stage later."""
     queues = queues or {name: FairQueue(1) for name in stages}
     clients = cast(dict[str, StageClient], stages)
     drawer = cast(StageClient, previewer or Previewer())
-    return Dispatcher(RetryingDatabase(database), clients, drawer, queues, QueueMetrics())
+    watched_jobs = watched_jobs or WatchedJobs()
+    return Dispatcher(
+        RetryingDatabase(database), clients, drawer, queues, watched_jobs, QueueMetrics()
+    )
 
 
 @asynccontextmanager
@@ -112,18 +118,22 @@ async def launched(
     demand: Demand | None = None,
     calls: Dispatcher | None = None,
     family: Family = STABLE_CASCADE,
+    watched_jobs: WatchedJobs | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
     moderator = Moderator(checkers, RefusalMetrics().refused)
+    watched_jobs = watched_jobs or WatchedJobs()
     workflow = JobWorkflow(
         family,
         retrying_database,
         retrying_blobs,
-        calls or make_dispatcher(database, stages),
+        calls or make_dispatcher(database, stages, watched_jobs=watched_jobs),
         demand or Demand(family.names),
         LatentReuse(family, database, blobs, "f1"),
         PreviewCheck(moderator, True, retrying_database, retrying_blobs),
+        ProgressRecorder(retrying_database, retrying_blobs),
+        watched_jobs,
         JobMetrics(),
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.

@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import insert, select, update
 
 from serve.storage.database import Database
-from serve.storage.records import NewJob
+from serve.storage.records import NewJob, ProgressStep
 from serve.storage.schema import tables
 
 
@@ -16,6 +16,25 @@ def add(database: Database, job: NewJob) -> str:
     """Record a job; returns its id."""
     database.jobs.insert(job)
     return job.id
+
+
+def start(database: Database, job_id: str) -> bool:
+    """Let a job run; False if it has ended."""
+    return job_id in database.jobs.record_progress([], {job_id: 0.0})
+
+
+def record_step(
+    database: Database,
+    job_id: str,
+    stage: str,
+    step: int,
+    steps: int,
+    index: int = 0,
+    preview_key: str | None = None,
+) -> None:
+    """Record a step of an image."""
+    told = ProgressStep(job_id, index, stage, step, steps, preview_key)
+    database.jobs.record_progress([told], {})
 
 
 def body(database: Database, job_id: str) -> dict[str, Any]:
@@ -27,10 +46,10 @@ def body(database: Database, job_id: str) -> dict[str, Any]:
 
 def finished_after(database: Database, job_id: str, seconds: float) -> None:
     """Let a job have run this long, as if the clock had moved."""
-    database.jobs.start(job_id)
+    start(database, job_id)
     database.jobs.finish(job_id, "succeeded")
-    start = datetime(2026, 1, 1, tzinfo=UTC)
-    times = {"started_at": start, "finished_at": start + timedelta(seconds=seconds)}
+    begin = datetime(2026, 1, 1, tzinfo=UTC)
+    times = {"started_at": begin, "finished_at": begin + timedelta(seconds=seconds)}
     with database._engine.begin() as connection:
         change = update(tables.jobs).where(tables.jobs.c.id == job_id)
         connection.execute(change.values(**times))

@@ -106,7 +106,10 @@ async def generate_images(
     job_body = generate_body(body, services.checkpoint.defaults.max_side)
     owner = caller.owner(job_body.user)
     identity = make_identity(body.model_dump(mode="json"), owner, key=idempotency_key)
-    submission = Submission(caller=caller, body=job_body, identity=identity, is_waiting=True)
+    is_watched = bool(body.stream and body.partial_images)
+    submission = Submission(
+        caller=caller, body=job_body, identity=identity, is_waiting=True, is_watched=is_watched
+    )
     accepted = await submit(services, submission)
     if not body.stream:
         return await _answer(services, http_request, submission, accepted, output)
@@ -156,6 +159,7 @@ async def vary_image(
         body=job_body,
         identity=make_identity(asked, caller.owner(job_body.user), key=idempotency_key),
         is_waiting=True,
+        is_watched=False,
         check=partial(check_same_size, form.size),
     )
     try:

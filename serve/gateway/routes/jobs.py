@@ -98,8 +98,15 @@ async def create_job(
     asked = body.model_dump(mode="json", exclude={"id"})
     identity = make_identity(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
-    image_format = _picture_format(http_request, body) if wait_s else None
-    submission = Submission(caller=caller, body=body, identity=identity, is_waiting=wait_s > 0)
+    is_waiting = wait_s > 0
+    image_format = _picture_format(http_request, body) if is_waiting else None
+    submission = Submission(
+        caller=caller,
+        body=body,
+        identity=identity,
+        is_waiting=is_waiting,
+        is_watched=not is_waiting,
+    )
     with hold_open(services, http_request) if wait_s else nullcontext():
         accepted = await submit(services, submission)
         job_id = accepted.job_id
@@ -209,6 +216,8 @@ async def follow_job(
     hub = services.event_hub
     if job.is_terminal and not await hub.has_events(job_id, after_id):
         return Response(status_code=HTTPStatus.NO_CONTENT)
+    if not job.is_terminal:
+        services.jobs.watch(job_id)
     return job_event_stream(hub, job_id, after_id, services.keep_alive_s)
 
 

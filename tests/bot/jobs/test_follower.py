@@ -26,6 +26,7 @@ from bot.views.components import Layout
 from cascade_core.errors import Forbidden, NotReady
 from tests.bot.gateway import Service, running_service
 from tests.limits import HANG_S
+from tests.serve.recorded_jobs import record_step
 
 TARGET = DeliveryTarget(
     application_id=1,
@@ -356,12 +357,12 @@ async def test_stages_of_a_service_that_was_upgraded_are_learnt_from_its_progres
 
     monkeypatch.setattr(harness.client, "model", learn)
     sender, job = PercentSender(), await harness.job(finished=False)
-    follower, jobs = harness.follower(sender), harness.service.database.jobs
+    follower, database = harness.follower(sender), harness.service.database
     follower.follow(job, TARGET)
     async with asyncio.timeout(HANG_S):
-        jobs.record_progress(job.id, "c", 1, 12, 0)
+        record_step(database, job.id, "c", 1, 12, 0)
         await is_learnt.wait()
-        jobs.record_progress(job.id, "c", 2, 12, 0)
+        record_step(database, job.id, "c", 2, 12, 0)
         await sender.has_shown_percent.wait()
         await harness.service.succeed(job.id)
         await until_followed_no_more(job.id)

@@ -135,7 +135,7 @@ async def test_a_stored_latent_is_drawn_small_for_checkers(
     stored = service.http.get(f"/v1/latents/{job['images'][0]['latent_id']}").content
     handle = ray_serve.get_deployment_handle("StageC", APP_NAME)
 
-    async def ignore(message: StageMessage) -> None:
+    def ignore(message: StageMessage) -> None:
         return None
 
     drawn = await StageClient("c", handle, method="preview").call(stored, on_message=ignore)

@@ -21,6 +21,7 @@ from serve.storage.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.recorded_jobs import record_step
 from tests.serve.waiting import until
 
 STREAMS = 1000
@@ -142,7 +143,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     deaf.sendall(stream_request(job_id).encode())
     await until(lambda: app.state.services.stream_limiter.count == 1)
     for step in range(1500):
-        fake_jobs.database.jobs.record_progress(job_id, "c", step, 1500, 0)
+        record_step(fake_jobs.database, job_id, "c", step, 1500, 0)
     await until(lambda: app.state.services.stream_limiter.count == 0)
     await until(lambda: app.state.services.event_hub._reader is None)
     deaf.close()

@@ -14,7 +14,7 @@ from serve.storage.database import Database
 from serve.storage.events import EventLog
 from serve.storage.records import EventRow, NewJob
 from tests.limits import HANG_S
-from tests.serve.recorded_jobs import add
+from tests.serve.recorded_jobs import add, record_step
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
@@ -48,7 +48,7 @@ async def test_nothing_is_lost_or_repeated_while_a_stream_starts(
 
     readers = []
     for step in range(1, 101):
-        await asyncio.to_thread(database.jobs.record_progress, job.id, "c", step, 100, 0)
+        await asyncio.to_thread(record_step, database, job.id, "c", step, 100, 0)
         if step % 12 == 0:
             readers.append(asyncio.create_task(follow(hub, job.id)))
     database.jobs.finish(job.id, "succeeded")
@@ -74,7 +74,7 @@ async def test_a_slow_client_misses_nothing_and_keeps_little_in_memory(
         assert (await anext(stream)).type == "queued"
     async with asyncio.timeout(HANG_S):
         for step in range(1, 61):
-            await asyncio.to_thread(database.jobs.record_progress, job.id, "c", step, 60, 0)
+            await asyncio.to_thread(record_step, database, job.id, "c", step, 60, 0)
             assert (await anext(quick)).data["step"] == step
             assert all(one.waiting.qsize() < 5 + 10 for one in hub._streams[job.id])
         database.jobs.finish(job.id, "succeeded")
@@ -91,7 +91,7 @@ async def test_streams_of_one_job_that_start_at_different_events_each_get_the_re
     job = make_job()
     database.jobs.insert(job)
     for step in range(1, 11):
-        database.jobs.record_progress(job.id, "c", step, 10, 0)
+        record_step(database, job.id, "c", step, 10, 0)
     everything = database.events.of_job(job.id)
     hub = EventHub(database, poll_s=0.001)
     starts = [0, everything[9].id, everything[4].id]
@@ -222,7 +222,7 @@ async def _play(database: Database, job_ids: list[str], steps: list[tuple[str, i
     opened: list[tuple[str, int, AsyncGenerator[EventRow], list[EventRow]]] = []
     for action, which, number in steps:
         if action == "append":
-            database.jobs.record_progress(job_ids[which], "c", 1, 2, 0)
+            record_step(database, job_ids[which], "c", 1, 2, 0)
             hub.notify([job_ids[which]])
         elif action == "open":
             stored = database.events.of_job(job_ids[which])

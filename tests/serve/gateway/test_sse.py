@@ -79,6 +79,22 @@ async def test_a_stream_tells_the_whole_job_in_order_and_ends(
     assert ids == sorted(set(ids))
 
 
+async def test_a_job_whose_client_only_waits_is_watched_once_its_events_are_followed(
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, submitted: asyncio.Queue[str]
+) -> None:
+    headers, body = {"prefer": "wait=60"}, {"prompt": "x"}
+    waiting = asyncio.create_task(live_client.post("/v1/jobs", json=body, headers=headers))
+    waited_id = await submitted.get()
+    followed_id = await create(live_client)
+    assert fake_jobs.unwatched == {waited_id}
+    async with aclosing(read(live_client, waited_id)) as events:  # type: ignore[type-var]
+        await anext(events)
+        assert fake_jobs.unwatched == set()
+    await fake_jobs.run(waited_id)
+    assert (await waiting).json()["state"] == "succeeded"
+    assert followed_id != waited_id
+
+
 @pytest.mark.parametrize("state", ["failed", "cancelled"])
 async def test_a_stream_ends_with_the_way_the_job_ended(
     live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient, state: Any

@@ -16,6 +16,7 @@ from serve.storage.deadline_store import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.leases import EXPIRES_AFTER, LeaseStore
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs
+from tests.serve.recorded_jobs import start
 
 JobMaker = Callable[..., NewJob]
 LIMITS = OpenLimits(total=100, per_user=100, min_deadline_s=60.0)
@@ -104,7 +105,7 @@ def test_deadlines_move_on_by_the_time_in_which_nothing_ran_jobs(
     database: Database, make_job: JobMaker, caplog: pytest.LogCaptureFixture
 ) -> None:
     first, second = accept(database, make_job()), accept(database, make_job())
-    database.jobs.start(first)
+    start(database, first)
     before = [deadline(database, job_id) for job_id in (first, second)]
     LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
@@ -205,7 +206,7 @@ def test_a_job_has_its_times_by_one_clock_whatever_that_of_its_machine_says(
 ) -> None:
     set_process_clock(monkeypatch, -300 * MINUTE)
     job_id = accept(database, make_job())
-    database.jobs.start(job_id)
+    start(database, job_id)
     database.jobs.finish(job_id, "succeeded")
     job = load(database, job_id)
     assert job.started_at is not None

@@ -15,6 +15,7 @@ from cascade_core.errors import NotReady
 from serve.gateway.event_hub import EventHub
 from serve.jobs.deployment import Jobs
 from serve.jobs.event_notifier import EventNotifier
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.recovery import start_orphaned
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -24,6 +25,7 @@ from serve.storage.records import NewJob
 from serve.storage.retry import RetryingDatabase
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
+from tests.serve.recorded_jobs import record_step, start
 from tests.serve.waiting import until
 
 
@@ -38,13 +40,13 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
     job, stages = make_job(), {name: Stage(name) for name in ("c", "b", "a")}
     async with launched(database, database_url, blobs, stages) as workflow:
         jobs = object.__new__(Jobs)  # its constructor needs a replica of Ray Serve
-        jobs._services = SimpleNamespace(workflow=workflow)
+        jobs._services = SimpleNamespace(workflow=workflow, watched_jobs=WatchedJobs())
         jobs._database, jobs._limits = database, None
         jobs._accepting = ThreadPoolExecutor(1)
         engine = create_engine(database_url)
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE workflow_status RENAME TO away"))
-        assert await jobs._accept(job) == job.id
+        assert await jobs._accept(job, is_watched=True) == job.id
         with engine.begin() as connection:
             connection.execute(text("ALTER TABLE away RENAME TO workflow_status"))
         async with asyncio.timeout(HANG_S):
@@ -181,9 +183,9 @@ def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(
     job = make_job()
     database.jobs.insert(job)
     assert told == [], "a job is followed only once it is accepted"
-    database.jobs.start(job.id)
+    start(database, job.id)
     assert told == []
-    database.jobs.record_progress(job.id, "c", 1, 2, 0)
+    record_step(database, job.id, "c", 1, 2, 0)
     database.images.save(job.images[0].id, 1, "a")
     database.jobs.finish(job.id, "succeeded")
     assert told == [{job.id}] * 3

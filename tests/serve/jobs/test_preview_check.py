@@ -16,6 +16,7 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
 from serve.jobs.fair_queue import FairQueue
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
@@ -35,7 +36,7 @@ class Showing(Stage):
     """Stage C with a preview on the way."""
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
-        await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
+        on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
         return await super().call(*args, on_message=on_message, on_crash=on_crash)
 
 
@@ -152,12 +153,30 @@ async def test_what_passed_is_shown_and_nothing_before_it_was_checked(
     shown_at_check = []
 
     def look(_seed: int) -> None:
-        shown_at_check.extend(shown(database, job.id))
+        shown_at_check.extend(has_preview for *_, has_preview in shown(database, job.id))
 
     checker.answer = look
     assert (await run(job)).state == "succeeded"
-    assert shown_at_check == [("c", 1, False)]
+    assert checker.seen
+    assert not any(shown_at_check)
     assert shown(database, job.id) == [("c", 1, False), ("c", 12, True)]
+
+
+async def test_a_checker_sees_the_composition_of_a_job_that_no_client_watches(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    checker: Answering,
+    make_job: JobMaker,
+) -> None:
+    job, watched_jobs = make_job(steps=12), WatchedJobs()
+    watched_jobs.exclude(job.id)
+    launch = launched(database, database_url, blobs, stages, [checker], watched_jobs=watched_jobs)
+    async with launch as workflow:
+        assert (await run_to_end(workflow, database, job)).state == "succeeded"
+    assert checker.seen == [("WEBP", 7, "a red circle")]
+    assert shown(database, job.id) == [("c", 1, False)]
 
 
 async def test_no_preview_is_drawn_where_no_checker_looks(

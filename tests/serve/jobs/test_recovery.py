@@ -22,6 +22,7 @@ from serve.storage.leases import EXPIRES_AFTER, RENEW_EVERY_S, LeaseStore
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import jobs, leases
 from tests.serve.clock import Clock
+from tests.serve.recorded_jobs import start
 from tests.serve.storage.test_leases import renew_for
 
 JobMaker = Callable[..., NewJob]
@@ -48,7 +49,7 @@ def test_an_open_job_is_orphaned_only_after_some_seconds(
     old = accepted(database, make_job())
     accepted(database, make_job(), ago=timedelta())
     running = accepted(database, make_job())
-    database.jobs.start(running)
+    start(database, running)
     database.jobs.finish(accepted(database, make_job()), "cancelled")
     assert database.jobs.runnable_ids(ORPHANED_AFTER) == [old, running]
 

@@ -81,7 +81,7 @@ def crashes() -> list[int]:
 
 @pytest.fixture
 def call(crashes: list[int]) -> Callable[[Handle], Any]:
-    async def on_message(message: StageMessage) -> None:
+    def on_message(message: StageMessage) -> None:
         return None
 
     async def on_crash() -> int:

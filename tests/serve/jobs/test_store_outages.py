@@ -44,7 +44,7 @@ class Decoding(Stage):
         if self.failure is not None:
             self.calls += 1
             raise self.failure
-        await on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
+        on_message({"type": "step", "step": 1, "steps": 2, "preview": PREVIEW})
         result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         if self.name == "c":
             return result
@@ -106,7 +106,6 @@ def calls(stages: dict[str, Stage]) -> list[int]:
     [
         (BlobStore, "put", "previews/"),
         (ImageStore, "find_equal_latent", ""),
-        (JobStore, "start", ""),
         (JobStore, "record_progress", ""),
     ],
 )
@@ -134,7 +133,6 @@ async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
         (JobStore, "open_job", ""),
         (ImageStore, "latent", ""),
         (ImageStore, "save_latent", ""),
-        (JobStore, "add_cost", ""),
         (ImageStore, "save", ""),
         (JobStore, "finish", ""),
     ],
@@ -339,6 +337,17 @@ async def test_a_latent_is_stored_also_if_a_later_stage_fails(
     assert calls(stages) == [1, 2, 1]
 
 
+async def test_the_cost_of_a_hand_off_is_shown_also_if_it_leads_to_no_picture(
+    run: Run, make_job: JobMaker, stages: dict[str, Decoding], fails: Callable[..., list[str]]
+) -> None:
+    failed = fails(JobStore, "add_costs", times=3)
+    stages["a"].failure = Internal("it failed")
+    ended = await run(make_job())
+    assert ended.state == "failed"
+    assert ended.cost_s == {"c": 0.25, "b": 0.25, "a": 0.0}
+    assert len(failed) == 3
+
+
 class Announcing(Decoding):
     """A stage that tells when it is called."""
 
@@ -371,7 +380,10 @@ async def test_a_latent_is_stored_beside_the_next_stage_and_before_anything_more
         works = getattr(store, method)
 
         def record(self: Any, *args: Any) -> Any:
-            reported.append(f"{method} {args[1]}" if method == "record_progress" else method)
+            if method == "record_progress":
+                reported.extend(f"{method} {step.stage}" for step in args[0])
+            else:
+                reported.append(method)
             return works(self, *args)
 
         monkeypatch.setattr(store, method, wraps(works)(record))
@@ -383,4 +395,6 @@ async def test_a_latent_is_stored_beside_the_next_stage_and_before_anything_more
     async with asyncio.timeout(HANG_S), launched(database, database_url, blobs, stages) as workflow:
         assert (await run_to_end(workflow, database, make_job())).state == "succeeded"
     progress = [f"record_progress {name}" for name in "cba"]
-    assert reported == [progress[0], "save_latent", *progress[1:], "save"]
+    assert [name for name in reported if name in progress] == progress
+    assert reported.index("save_latent") < reported.index(progress[1])
+    assert reported[-1] == "save"

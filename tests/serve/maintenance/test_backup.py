@@ -22,7 +22,7 @@ from serve.maintenance.backup import BackupReport, export_jobs, import_jobs, is_
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_store import add_cost
+from serve.storage.job_store import add_costs
 from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
 from tests.ray.families.four_stages import FOUR_STAGES
@@ -146,7 +146,7 @@ async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
     here[0].jobs.insert(job)
     with here[0].writing() as connection:
         for seconds, stage in enumerate(FOUR_STAGES.names, start=1):
-            add_cost(connection, job.id, stage, seconds)
+            add_costs(connection, job.id, {stage: seconds})
     here[0].jobs.finish(job.id, "succeeded")
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))

@@ -39,3 +39,15 @@ async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path
     assert [message["type"] for message in long[:2]] == ["started", "warning"]
     assert "tokens of the prompt are used" in long[1]["text"]
     assert short[-1]["type"] == long[-1]["type"] == "done"
+
+
+@pytest.mark.usefixtures("restored_loggers")
+async def test_previews_are_drawn_only_for_a_job_that_a_client_watches(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, device="cpu")
+    request = GenerationRequest(prompt="a", width=256, height=256, seed=1, decoder_seed=1, steps=4)
+    stage = StageDeployment(STABLE_CASCADE, "c", settings)
+    previews = {}
+    for is_watched in (True, False):
+        messages = stage.run(request.to_dict(), None, IDS, is_watched)
+        previews[is_watched] = [m["preview"] async for m in messages if m.get("preview")]
+    assert (len(previews[True]), previews[False]) == (settings.previews, [])

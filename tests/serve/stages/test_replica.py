@@ -5,15 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
+from types import SimpleNamespace
 
 import pytest
 from PIL import Image
 
 from cascade_core.errors import NonFiniteLatent, NotReady
 from serve.messages import StageMessage
-from serve.stages.replica import StageReplica
+from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
 from tests.cascade_core.toy_stage import Task, ToyRow, ToyStage
 from tests.limits import HANG_S
+from tests.serve.clock import Clock
 
 MakeReplica = Callable[[ToyStage], StageReplica]
 
@@ -45,6 +47,29 @@ async def test_a_run_is_told_from_its_start_to_its_result(make_replica: MakeRepl
 async def test_steps_that_follow_fast_are_not_all_told(make_replica: MakeReplica) -> None:
     told = await messages(make_replica(ToyStage()), Task("fast", steps=500))
     assert sum(message["type"] == "step" for message in told) < 50
+
+
+@pytest.mark.parametrize(
+    ("interval_s", "told_steps"),
+    [(PROGRESS_INTERVAL_S, [1, 2, 3, 4, 5, 6, 7, 8, 9]), (UNWATCHED_INTERVAL_S, [4, 8])],
+)
+async def test_a_job_that_no_client_watches_tells_a_step_a_second(
+    make_replica: MakeReplica,
+    monkeypatch: pytest.MonkeyPatch,
+    interval_s: float,
+    told_steps: list[int],
+) -> None:
+    clock = Clock()
+
+    def take_time(rows: Sequence[ToyRow]) -> None:
+        clock.now_s += 0.3
+
+    monkeypatch.setattr("serve.stages.replica.time", SimpleNamespace(monotonic=clock))
+    replica = make_replica(ToyStage(on_step=take_time))
+    messages = replica.run(Task("slow", steps=9), interval_s=interval_s)
+    told = [message async for message in messages]
+    assert [message["step"] for message in told if message["type"] == "step"] == told_steps
+    assert (told[0]["type"], told[-1]["type"]) == ("started", "done")
 
 
 async def test_every_preview_is_told_however_fast_it_comes(make_replica: MakeReplica) -> None:

@@ -22,6 +22,7 @@ from serve.storage.postgresql import BoundedConnection
 from serve.storage.records import NewJob
 from serve.storage.schema import upgrade as schema
 from serve.storage.schema.tables import jobs
+from tests.serve.recorded_jobs import start
 
 JobMaker = Callable[..., NewJob]
 
@@ -262,7 +263,7 @@ def test_writers_of_one_process_wait_in_line_however_long_it_takes(
     with ThreadPoolExecutor(1) as thread:
         with database.writing() as connection:
             connection.execute(update(jobs).values(stage="c"))
-            waiting = thread.submit(database.jobs.start, "nothing")
+            waiting = thread.submit(start, database, "nothing")
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
         assert waiting.result() is False

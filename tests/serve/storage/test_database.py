@@ -12,7 +12,7 @@ from serve.storage.database import Database
 from serve.storage.records import NewJob
 from tests.fork_server import FORKS
 from tests.limits import HANG_S
-from tests.serve.recorded_jobs import add
+from tests.serve.recorded_jobs import add, record_step
 
 JobMaker = Callable[..., NewJob]
 
@@ -35,7 +35,7 @@ def test_writers_in_many_threads_do_not_lock_each_other_out(
     def work(job_id: str) -> None:
         other = Database(database_url)
         for step in range(1, 26):
-            other.jobs.record_progress(job_id, "c", step, 25, 0)
+            record_step(other, job_id, "c", step, 25, 0)
         other.close()
 
     with ThreadPoolExecutor(4) as pool:

@@ -20,7 +20,7 @@ from serve.storage.job_store import update_open
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import events
 from tests.limits import HANG_S
-from tests.serve.recorded_jobs import add
+from tests.serve.recorded_jobs import add, record_step
 
 JobMaker = Callable[..., NewJob]
 
@@ -33,8 +33,8 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> None:
     first, second = add(database, make_job()), add(database, make_job())
     for step in range(1, 4):
-        database.jobs.record_progress(first, "c", step, 3, 0)
-        database.jobs.record_progress(second, "c", step, 3, 0)
+        record_step(database, first, "c", step, 3, 0)
+        record_step(database, second, "c", step, 3, 0)
     seen = database.events.of_job(first)
     assert [event.type for event in seen] == ["queued", "progress", "progress", "progress"]
     assert database.events.of_job(first, after_id=seen[1].id) == seen[2:]
@@ -97,7 +97,7 @@ async def test_an_id_that_was_rolled_back_holds_up_nothing(
 
 
 WRITES: dict[str, Callable[[Database, str], object]] = {
-    "progress": lambda database, job_id: database.jobs.record_progress(job_id, "c", 2, 9, 0),
+    "progress": lambda database, job_id: record_step(database, job_id, "c", 2, 9, 0),
     "image": lambda database, job_id: database.images.save(f"IMG{job_id}-0", 1, "a"),
     "end": lambda database, job_id: database.jobs.finish(job_id, "succeeded"),
 }

@@ -11,6 +11,7 @@ from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
 from serve.storage.image_store import latent_values
 from serve.storage.records import LatentRow, NewJob
+from tests.serve.recorded_jobs import record_step
 
 JobMaker = Callable[..., NewJob]
 MODEL = ModelRef("demo", "1", "abc")
@@ -127,7 +128,7 @@ def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
     for index in range(2):
         database.images.save_latent(latent_row(job, index), "c")
         key = f"previews/{job.id}-{index}-c-5.webp"
-        database.jobs.record_progress(job.id, "c", 5, 20, index, preview_key=key)
+        record_step(database, job.id, "c", 5, 20, index, preview_key=key)
         database.images.save(job.images[index].id, 10, "a")
     deleted = database.images.delete(job.images[0].id)
     assert deleted is not None

@@ -13,8 +13,8 @@ import pytest
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve.storage.database import Database
-from serve.storage.records import NewJob, OpenLimits
-from tests.serve.recorded_jobs import add, body, finished_after
+from serve.storage.records import NewJob, OpenLimits, ProgressStep
+from tests.serve.recorded_jobs import add, body, finished_after, record_step, start
 
 JobMaker = Callable[..., NewJob]
 JOB_KEYS = {
@@ -142,21 +142,48 @@ def test_times_come_back_aware_and_in_utc(database: Database, make_job: JobMaker
 
 
 def test_only_a_queued_job_starts(database: Database, make_job: JobMaker) -> None:
-    job_id = add(database, make_job())
-    assert database.jobs.start(job_id)
-    assert not database.jobs.start(job_id)
-    assert not database.jobs.start("nope")
+    job_id, cancelled_id = add(database, make_job()), add(database, make_job())
+    database.jobs.finish(cancelled_id, "cancelled")
+    starts = dict.fromkeys((job_id, cancelled_id, "nope"), 0.0)
+    assert database.jobs.record_progress([], starts) == {job_id}
     shown = body(database, job_id)
     assert (shown["state"], shown["position"]) == ("running", None)
     assert shown["started_at"] >= shown["created_at"]
+    assert start(database, job_id)
+    assert body(database, job_id)["started_at"] == shown["started_at"]
+    assert body(database, cancelled_id)["state"] == "cancelled"
+    assert body(database, cancelled_id)["started_at"] is None
+
+
+def test_a_job_has_run_since_its_stage_began_and_not_since_that_was_recorded(
+    database: Database, make_job: JobMaker
+) -> None:
+    job_id = add(database, make_job())
+    before = datetime.now(UTC)
+    database.jobs.record_progress([], {job_id: 3600.0})
+    job = database.jobs.get(job_id)
+    assert job is not None
+    assert job.started_at is not None
+    assert before <= job.started_at + timedelta(hours=1) <= datetime.now(UTC)
+
+
+def test_the_steps_of_many_jobs_are_recorded_together_and_each_in_its_order(
+    database: Database, make_job: JobMaker
+) -> None:
+    ids = [add(database, make_job()) for _ in range(3)]
+    database.jobs.finish(ids[1], "cancelled")
+    steps = [ProgressStep(job_id, 0, "c", step, 20) for step in (1, 2) for job_id in ids]
+    assert database.jobs.record_progress(steps, {}) == {ids[0], ids[2]}
+    for job_id in (ids[0], ids[2]):
+        told = [event.data for event in database.events.of_job(job_id) if event.type == "progress"]
+        assert [data["step"] for data in told] == [1, 2]
+    assert types(database, ids[1]) == ["queued", "cancelled"]
 
 
 def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
-    database.jobs.start(job_id)
-    database.jobs.record_progress(
-        job_id, "c", 3, 20, 0, preview_key=f"previews/{job_id}-0-c-3.webp"
-    )
+    start(database, job_id)
+    record_step(database, job_id, "c", 3, 20, preview_key=f"previews/{job_id}-0-c-3.webp")
     shown = body(database, job_id)
     assert shown["stage"] == "c"
     assert shown["progress"] == {"step": 3, "steps": 20, "index": 0}
@@ -174,7 +201,7 @@ def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job:
 def test_progress_after_the_end_is_ignored(database: Database, make_job: JobMaker) -> None:
     job_id = add(database, make_job())
     database.jobs.finish(job_id, "cancelled")
-    database.jobs.record_progress(job_id, "c", 1, 20, 0)
+    record_step(database, job_id, "c", 1, 20, 0)
     assert types(database, job_id) == ["queued", "cancelled"]
     assert body(database, job_id)["stage"] is None
 
@@ -182,12 +209,11 @@ def test_progress_after_the_end_is_ignored(database: Database, make_job: JobMake
 def test_the_last_event_carries_the_whole_job(database: Database, make_job: JobMaker) -> None:
     job = make_job()
     database.jobs.insert(job)
-    database.jobs.start(job.id)
-    database.jobs.record_progress(job.id, "a", 1, 1, 0)
+    start(database, job.id)
+    record_step(database, job.id, "a", 1, 1, 0)
     database.images.save(job.images[0].id, 10, "a")
-    database.jobs.add_cost(job.id, "c", 1.0)
-    database.jobs.add_cost(job.id, "c", 0.5)
-    database.jobs.add_cost(job.id, "b", 0.25)
+    database.jobs.add_costs(job.id, {"c": 1.0})
+    database.jobs.add_costs(job.id, {"c": 0.5, "b": 0.25})
     assert database.jobs.finish(job.id, "succeeded")
     shown = body(database, job.id)
     assert database.events.of_job(job.id)[-1].data == {"job": shown}

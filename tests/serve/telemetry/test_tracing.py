@@ -221,7 +221,7 @@ async def test_a_stage_goes_on_with_trace_and_ids_of_the_job_that_calls_it(
     context = CONTEXT | {"job_id": "J1"}
 
     async def call() -> None:
-        async for _ in stage.run(request.to_dict(), None, ids, context):
+        async for _ in stage.run(request.to_dict(), None, ids, True, context):
             pass
 
     await asyncio.create_task(call())

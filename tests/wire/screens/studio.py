@@ -60,6 +60,8 @@ class StudioJobsClient(FakeJobsClient):
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
+        *,
+        is_watched: bool = True,
     ) -> str:
         job = plan(identity, request, client_state, owner)
         images = (
@@ -89,7 +91,7 @@ class _Replica:
         async for message in self._deployment.run(*args):
             if message["type"] == "done":
                 return StageResult(message["result"], message["seconds"])
-            await on_message(message)
+            on_message(message)
         raise AssertionError("the stage ended without a result")
 
 

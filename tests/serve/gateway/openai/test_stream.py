@@ -122,6 +122,27 @@ async def test_partial_images_come_while_the_job_runs(
     assert [event.type async for event in events] == ["image_generation.completed"]
 
 
+@pytest.mark.parametrize(
+    ("options", "is_watched"),
+    [
+        ({}, False),
+        ({"partial_images": 2}, False),
+        ({"stream": True, "partial_images": 0}, False),
+        ({"stream": True, "partial_images": 2}, True),
+    ],
+)
+async def test_previews_are_drawn_for_a_stream_of_partial_images_alone(
+    live_client: httpx.AsyncClient,
+    drawing: FakeJobsClient,
+    options: dict[str, Any],
+    is_watched: bool,
+) -> None:
+    path, body = "/v1/images/generations", {"prompt": "x"} | options
+    answer = await live_client.post(path, json=body)
+    assert answer.status_code == 200, answer.text
+    assert bool(drawing.unwatched) is not is_watched
+
+
 async def test_the_lines_are_those_that_openai_sends(
     live_client: httpx.AsyncClient, drawing: FakeJobsClient
 ) -> None:

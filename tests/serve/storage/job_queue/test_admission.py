@@ -17,7 +17,7 @@ from serve.storage.job_store import JobStore
 from serve.storage.records import NewJob, OpenLimits
 from tests.limits import HANG_S
 from tests.serve.clock import Clock
-from tests.serve.recorded_jobs import add, copy
+from tests.serve.recorded_jobs import add, copy, start
 from tests.serve.storage.statements import Statements, counted
 
 JobMaker = Callable[..., NewJob]
@@ -161,7 +161,7 @@ def test_a_job_that_waits_for_others_to_be_accepted_holds_up_no_other_writer(
             lock_admission(connection)
             accepting = thread.submit(database.jobs.insert, make_job(), LIMITS)
             _wait_until_a_lock_is_waited_for(database)
-            assert database.jobs.start(running)
+            assert start(database, running)
             assert database.jobs.finish(running, "succeeded")
             assert not accepting.done()
         assert accepting.result(HANG_S) is None

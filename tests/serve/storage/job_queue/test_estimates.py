@@ -16,7 +16,7 @@ from serve.storage.job_store import JobStore
 from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.clock import Clock
-from tests.serve.recorded_jobs import add, body, copy, finished_after
+from tests.serve.recorded_jobs import add, body, copy, finished_after, record_step, start
 
 JobMaker = Callable[..., NewJob]
 
@@ -58,7 +58,7 @@ def test_the_position_counts_the_jobs_that_end_before(
 ) -> None:
     ids = [add(database, make_job()) for _ in range(4)]
     assert [position(database, job_id) for job_id in ids] == [0, 1, 2, 3]
-    database.jobs.start(ids[0])
+    start(database, ids[0])
     assert [position(database, job_id) for job_id in ids] == [None, 1, 2, 3]
     database.jobs.finish(ids[0], "succeeded")
     assert position(database, ids[3]) == 2
@@ -82,7 +82,7 @@ def test_the_estimate_follows_the_work_ahead_and_the_pace_of_past_jobs(
     assert body(database, first)["eta_s"] == 3.0
     assert body(database, large)["eta_s"] == 15.0
     assert database.events.of_job(large)[0].data == {"position": 1, "eta_s": 15.0}
-    database.jobs.start(first)
+    start(database, first)
     assert 0 < body(database, first)["eta_s"] <= 3.0
 
 
@@ -99,8 +99,8 @@ def test_no_time_is_promised_while_a_stage_that_a_job_needs_has_to_start(
     assert database.events.of_job(new)[0].data == {"position": 0, "eta_s": None}
     assert body(database, new)["eta_s"] is None
     assert body(database, varied)["eta_s"] is not None
-    database.jobs.start(new)
-    database.jobs.record_progress(new, "b", 1, 10, 0)
+    start(database, new)
+    record_step(database, new, "b", 1, 10, 0)
     assert body(database, new)["eta_s"] is not None
     database.scaled_to_zero.record(set())
     assert body(database, add(database, make_job()))["eta_s"] is not None
@@ -135,7 +135,7 @@ def test_behind_many_jobs_what_other_processes_did_is_seen_within_a_second(
     first, started, ended, last = (add(database, make_job()) for _ in range(4))
     copy(database, first, KEPT_FROM_JOBS)
     assert position_in(one_process, last) == KEPT_FROM_JOBS + 3
-    database.jobs.start(started)
+    start(database, started)
     database.jobs.finish(ended, "cancelled")
     new = add(database, make_job())
     assert position_in(one_process, started) is None

@@ -1,0 +1,1 @@
+"""What clients see of a running job: its steps and previews."""

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 import torch
 from diffusers import DDPMWuerstchenScheduler
+from hypothesis import given
+from hypothesis import strategies as st
 
+from cascade_core.sampling import noise as noise_module
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import (
     CosineSchedule,
@@ -104,6 +109,32 @@ def test_rows_at_different_times_and_scales_step_as_if_alone() -> None:
         advance(FakeUnet(), running)
     for row, values in zip(rows, mixed, strict=True):
         assert torch.equal(row.latents_bchw, run_stock(*values, torch.float32))
+
+
+ROWS = st.lists(
+    st.tuples(st.integers(1, 6), st.sampled_from([0.0, 1.0, 2.7, 5.3]), st.integers(0, 8)),
+    min_size=1,
+    max_size=5,
+)
+"""Steps and guidance of each row, and the step of the batch at which it joins."""
+
+
+@given(ROWS, st.integers(1, 3))
+def test_rows_that_join_and_leave_at_any_step_equal_themselves_alone_to_the_bit(
+    given_rows: list[tuple[int, float, int]], draws_per_block: int
+) -> None:
+    draw_bytes = prod(SHAPE) * torch.float32.itemsize
+    with patch.object(noise_module, "BLOCK_BYTES", draws_per_block * draw_bytes):
+        rows = [make_row(seed, *values[:2]) for seed, values in enumerate(given_rows)]
+        joins = [join for _, _, join in given_rows]
+        tick = 0
+        while any(row.step < row.steps for row in rows):
+            here = [row for row, join in zip(rows, joins, strict=True) if join <= tick]
+            if running := [row for row in here if row.step < row.steps]:
+                advance(FakeUnet(), running)
+            tick += 1
+    for seed, (row, (steps, scale, _)) in enumerate(zip(rows, given_rows, strict=True)):
+        assert torch.equal(row.latents_bchw, run_stock(seed, steps, scale, torch.float32))
 
 
 def test_a_failing_step_leaves_every_row_as_it_was_and_can_be_repeated() -> None:

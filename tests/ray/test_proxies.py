@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from io import BytesIO
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -15,13 +16,15 @@ import psutil
 import pytest
 from PIL import Image
 
-from serve.settings import Settings
+from serve.settings import load_settings
 from serve.storage.database import Database
 from tests import raw_http
 from tests.limits import HANG_S
+from tests.private_postgres import PrivatePostgres, find_binaries
 from tests.raw_http import BODIES, UPGRADES
 from tests.ray.client import Event, ServiceClient, free_port
 from tests.ray.starting import cascade_up
+from tests.s3_server import new_bucket
 
 PROMPT = "a large red circle in the center on a white background"
 SLOW = {"steps": 100, "decoder_steps": 100}
@@ -205,25 +208,53 @@ class TestPythonProxy(Streams):
 
 
 @pytest.fixture(scope="module")
-def behind_haproxy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceClient]:
-    """The service with HAProxy in front, where everybody needs an API key."""
-    data_dir = tmp_path_factory.mktemp("data")
-    with closing(Database(Settings(data_dir=data_dir).database_url)) as database:
-        database.create_tables()
-        _, token = database.keys.create("tests", ["admin"])
-    haproxy = {
-        "RAY_SERVE_ENABLE_HA_PROXY": "1",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",
-    }
-    with cascade_up(data_dir, free_port(), **haproxy) as (_, service):
-        service.http.headers["authorization"] = f"Bearer {token}"
-        yield service
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("data")
+
+
+@pytest.fixture(scope="module")
+def behind_haproxy(
+    data_dir: Path, s3_server: str, request: pytest.FixtureRequest
+) -> Iterator[ServiceClient]:
+    """The service as on several machines.
+
+    It has HAProxy in front, where everybody needs an API key, S3 and, if it is installed,
+    PostgreSQL.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CASCADE_BLOB_URL", new_bucket(s3_server, patch))
+        if find_binaries() is not None:
+            postgres: PrivatePostgres = request.getfixturevalue("postgres")
+            patch.setenv("CASCADE_DATABASE_URL", postgres.new_database())
+            patch.setenv("CASCADE_DBOS_URL", postgres.new_database())
+        patch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+        patch.setenv("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "0")
+        with closing(Database(load_settings(data_dir=data_dir).database_url)) as database:
+            database.create_tables()
+            _, token = database.keys.create("tests", ["admin"])
+        with cascade_up(data_dir, free_port()) as (_, service):
+            service.http.headers["authorization"] = f"Bearer {token}"
+            yield service
 
 
 class TestHAProxy(Streams):
     @pytest.fixture
     def proxied(self, behind_haproxy: ServiceClient) -> ServiceClient:
         return behind_haproxy
+
+    @pytest.mark.usefixtures("postgres")
+    def test_with_postgresql_and_s3_nothing_is_kept_in_the_data_folder(
+        self, behind_haproxy: ServiceClient, data_dir: Path
+    ) -> None:
+        service = behind_haproxy
+        made = service.finished(service.create(prompt=PROMPT, seed=1)["id"])
+        assert made["state"] == "succeeded", made["error"]
+        latent_id = made["images"][0]["latent_id"]
+        varied = service.create(kind="vary_details", latent_id=latent_id)
+        varied = service.finished(varied["id"])
+        assert varied["state"] == "succeeded", varied["error"]
+        assert service.http.get(f"/v1/images/{varied['images'][0]['id']}").status_code == 200
+        assert list(data_dir.rglob("*.db")) == list(data_dir.rglob("*.png")) == []
 
     def test_a_killed_service_leaves_no_haproxy_behind(self, behind_haproxy: ServiceClient) -> None:
         assert behind_haproxy.http.get("/healthz").is_success

@@ -21,10 +21,8 @@ from serve.local.private_files import is_private
 from serve.local.ray_access import token_path
 from serve.settings import Settings
 from tests.limits import HANG_S
-from tests.private_postgres import PrivatePostgres
 from tests.ray.client import ServiceClient, free_port
 from tests.ray.starting import cascade_up
-from tests.s3_server import new_bucket
 
 PROMPT = "a large green heart in the center on a white background"
 _MAY_BE_OPEN = ("gcs_server", "raylet", "ray::")
@@ -185,23 +183,3 @@ def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> N
         job = service.finished(job_id)
         assert job["state"] == "succeeded", job["error"]
         assert "next start" not in stop(command)
-
-
-def test_the_service_runs_on_postgresql_and_s3(
-    tmp_path: Path,
-    postgres: PrivatePostgres,
-    s3_server: str,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setenv("CASCADE_DATABASE_URL", postgres.new_database())
-    monkeypatch.setenv("CASCADE_DBOS_URL", postgres.new_database())
-    monkeypatch.setenv("CASCADE_BLOB_URL", new_bucket(s3_server, monkeypatch))
-    with cascade_up(tmp_path, free_port()) as (command, service):
-        made = service.finished(service.create(prompt=PROMPT, seed=1)["id"])
-        assert made["state"] == "succeeded", made["error"]
-        latent_id = made["images"][0]["latent_id"]
-        varied = service.finished(service.create(kind="vary_details", latent_id=latent_id)["id"])
-        assert varied["state"] == "succeeded", varied["error"]
-        assert service.http.get(f"/v1/images/{varied['images'][0]['id']}").status_code == 200
-        stop(command)
-    assert list(tmp_path.rglob("*.db")) == list(tmp_path.rglob("*.png")) == []

@@ -59,6 +59,11 @@ async def test_a_job_that_the_engine_cannot_start_is_accepted_and_started_later(
 
 
 @pytest.fixture
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(getattr(request, "param", "sqlite"))
+
+
+@pytest.fixture
 def draining(database: Database) -> Jobs:
     jobs = object.__new__(Jobs)  # its constructor needs a replica of Ray Serve
     jobs._services = SimpleNamespace(database=RetryingDatabase(database))
@@ -104,6 +109,7 @@ async def test_draining_ends_where_the_database_stays_away(
             await draining.drain(0)
 
 
+@pytest.mark.parametrize("database_url", ["sqlite", "postgresql"], indirect=True)
 async def test_draining_tells_how_many_jobs_are_open_when_its_time_is_over(
     database: Database, draining: Jobs, make_job: Callable[..., NewJob]
 ) -> None:

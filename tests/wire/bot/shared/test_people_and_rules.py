@@ -205,7 +205,7 @@ async def test_a_refusal_finds_its_person_though_a_moderator_deleted_the_public_
 ) -> None:
     deleted = asyncio.Event()
 
-    async def refuse(*_args: object) -> str:
+    async def refuse(*_args: object, **_more: object) -> str:
         await deleted.wait()
         raise InvalidRequest("too big", "seed")
 

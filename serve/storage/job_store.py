@@ -193,11 +193,11 @@ class JobStore(JobQueries):
             times = {"created_at": admitted.created_at, "deadline_at": admitted.deadline_at}
             connection.execute(insert(jobs).values(_job_values(job) | times))
             connection.execute(insert(images), planned_values(job))
+            data = {"position": admitted.position, "eta_s": admitted.eta_s}
+            append_event(connection, job.id, "queued", data)
             if limits is not None:
                 lock_admission(connection)  # late: other jobs wait for it until the commit
                 self._admission.check_limits(connection, job, limits)
-            data = {"position": admitted.position, "eta_s": admitted.eta_s}
-            append_event(connection, job.id, "queued", data)
         self._estimates.add(queued_job(job))
 
 

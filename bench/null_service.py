@@ -9,7 +9,8 @@ from pathlib import Path
 
 from bench.engine.null_stages import NullStage
 from bench.service.chaos import scratch_settings
-from serve.local.cluster import Running, start
+from serve.local.cluster import start
+from serve.local.running import Running
 from serve.settings import SERVED_FAMILY, Settings
 
 ANY_NUMBER = 100_000

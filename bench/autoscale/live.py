@@ -34,7 +34,7 @@ from serve.app import AppArgs, build_with
 from serve.autoscaling.demand import open_work_key
 from serve.autoscaling.policy import Sizing
 from serve.autoscaling.serve_policy import JOBS
-from serve.local.cluster import APP_NAME
+from serve.local.running import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}

@@ -25,7 +25,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.event_hub import EventHub
 from serve.gateway.idempotency import make_identity
 from serve.jobs.stage_client import StageClient
-from serve.local.cluster import APP_NAME
+from serve.local.running import APP_NAME
 from serve.messages import StageMessage
 from serve.settings import Settings
 from serve.storage.database import Database

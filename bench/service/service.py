@@ -29,7 +29,8 @@ from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from serve.local.cluster import Running, start
+from serve.local.cluster import start
+from serve.local.running import Running
 from serve.settings import SERVED_FAMILY, Settings, load_settings
 
 TARGET_LATENCY_RATIO, TARGET_VARY_RATIO = 1.15, 0.35

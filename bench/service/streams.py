@@ -26,7 +26,7 @@ from bench.processes import resident_mb
 from bench.service.load import ask, http_session
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.jobs.event_notifier import EventNotifier, Gateways
-from serve.local.cluster import APP_NAME
+from serve.local.running import APP_NAME
 from serve.storage.database import Database
 from serve.storage.records import ProgressStep
 

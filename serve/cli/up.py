@@ -62,8 +62,10 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.cli.machine_checks import check_data_dir
     from serve.cli.port_checks import check_no_start
     from serve.local.data_folder import in_use
+    from serve.local.fork_server import ForkServer
     from serve.local.private_files import keep_files_private
     from serve.local.ray_access import check_mode
+    from serve.local.ray_environment import prepare
     from serve.local.start_marker import start_marked
     from serve.settings import SERVED_FAMILY, load_settings
 
@@ -75,15 +77,19 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     )
     for check in (check_data_dir, check_no_start):
         require(check(settings))
-    with in_use(settings.data_dir), ExitStack() as starting:
+    with in_use(settings.data_dir), ExitStack() as starting, ExitStack() as on_failure:
         starting.enter_context(start_marked(settings.data_dir, settings.http_port))
+        # First, as its imports take as long as the checks and imports here.
+        fork_server = ForkServer(prepare(settings))
+        on_failure.callback(fork_server.close)
         _check_and_report(settings)
 
         def start_here() -> Running:
             from serve.local.cluster import start
 
-            running = start(settings, SERVED_FAMILY, show_logs=logs)
+            running = start(settings, SERVED_FAMILY, show_logs=logs, fork_server=fork_server)
             starting.close()
+            on_failure.pop_all()
             return running
 
         serve_until_stopped(start_here, settings.drain_s)

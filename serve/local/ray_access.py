@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -51,7 +52,7 @@ def restrict(data_dir: Path) -> Path:
     os.environ[MODE_VARIABLE] = "token"
     os.environ["RAY_AUTH_TOKEN_PATH"] = str(make_token(data_dir))
     os.environ.pop("RAY_AUTH_TOKEN", None)  # another cluster's, which Ray would use instead
-    _forget_known_token()
+    read_variables_again()
     return temp_dir
 
 
@@ -107,8 +108,10 @@ def private_temp_dir() -> Path:
     )
 
 
-def _forget_known_token() -> None:
-    """Let Ray read mode and token again: it remembers them from its import."""
+def read_variables_again() -> None:
+    """Let Ray read its variables and token again: it remembers them from its import."""
+    if "ray" not in sys.modules:
+        return
     from ray._raylet import (  # type: ignore[attr-defined]  # compiled, has no stubs
         AuthenticationTokenLoader,
         Config,

@@ -1,6 +1,6 @@
 """Middleware of Ray Serve's HTTP servers: its proxies, and gateway replicas behind HAProxy.
 
-Ray calls :func:`middlewares` in each such process (``RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH``).
+Ray calls :func:`middlewares` in each such process, see :mod:`serve.proxies.callback`.
 Ray's own answers are plain text, also its 404 before it knows the routes. This middleware replaces
 them by 503 in the form of all errors, which says whether a retry is safe.
 """
@@ -23,9 +23,6 @@ from serve.responses.headers import complete
 from serve.responses.request_id import REQUEST_ID_HEADER, chosen_request_id
 from serve.responses.unavailable import LOST, LOST_AND_UNKNOWN, STARTING
 from serve.telemetry.log import log_context
-
-CALLBACK_VARIABLE = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
-CALLBACK = "serve.proxies.ray_proxy.middlewares"
 
 ROUTES_PATH = "/-/routes"
 """Ray's path that lists its applications to any client; the service does not use it."""

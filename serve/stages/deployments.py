@@ -1,8 +1,8 @@
 """The class that Ray Serve runs for every stage; `serve.app` makes one deployment of it per stage.
 
 A replica decodes its input, runs it on the stage's model and encodes the result. The family says
-which class the model has. That class is imported where it is loaded, so that each process loads
-its own stage only.
+which class the model has. That class is imported where it is loaded: the process that builds the
+application imports this module, too, and needs no model library.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class StageDeployment:
     def __init__(
         self, family: Family, name: str, settings: Settings, gpu_share: float | None = None
     ) -> None:
-        # Here, as the process that starts the service imports this module, too: it needs no torch.
+        # Here, as they import torch.
         from cascade_core.checkpoints.weights import Placement, model_ref
         from serve.stages.device import prepare_device, reserved_bytes
 

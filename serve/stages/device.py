@@ -1,4 +1,4 @@
-"""Sets up torch in the process of a replica; no other process of the service loads torch."""
+"""Sets up torch in the process of a replica; no other process of the service computes with it."""
 
 from __future__ import annotations
 

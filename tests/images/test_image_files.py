@@ -12,8 +12,7 @@ from importlib.metadata import PackageNotFoundError, distribution
 import pytest
 from packaging.requirements import Requirement
 
-from serve.proxies import haproxy
-from serve.proxies import ray_proxy as proxy_middleware
+from serve.proxies import callback, haproxy, ray_proxy
 from serve.settings import all_variables
 from tests.images.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods
@@ -89,9 +88,9 @@ def test_ray_runs_our_command_as_haproxy() -> None:
 
 def test_rays_http_servers_run_our_callback() -> None:
     variables = " ".join(of("serve.Dockerfile", "ENV")).split()
-    assert f"{proxy_middleware.CALLBACK_VARIABLE}={proxy_middleware.CALLBACK}" in variables
-    module, _, name = proxy_middleware.CALLBACK.rpartition(".")
-    assert (module, name) == (proxy_middleware.__name__, proxy_middleware.middlewares.__name__)
+    assert f"{callback.CALLBACK_VARIABLE}={callback.CALLBACK}" in variables
+    module, _, name = callback.CALLBACK.rpartition(".")
+    assert (module, name) == (ray_proxy.__name__, ray_proxy.middlewares.__name__)
 
 
 def test_the_image_of_ray_pods_has_what_kuberays_probes_run() -> None:

@@ -12,7 +12,7 @@ from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
-from serve.local.cluster import Running
+from serve.local.running import Running
 from serve.settings import Settings
 from tests.collector import Collector, collecting
 from tests.limits import HANG_S

@@ -5,7 +5,8 @@ from __future__ import annotations
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs
-from serve.local.cluster import Running, start
+from serve.local.cluster import start
+from serve.local.running import Running
 from serve.settings import Settings
 from tests.ray.deploying import deploy, deploy_with
 from tests.ray.fake_stages import FakeStage

@@ -13,7 +13,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from serve.local.cluster import Running
+from serve.local.running import Running
 from serve.settings import Settings
 from tests.limits import HANG_S
 from tests.ray.client import Event, ServiceClient, replica_process

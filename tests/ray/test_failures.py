@@ -14,7 +14,7 @@ from ray import serve as ray_serve
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.families.stable_cascade import STABLE_CASCADE
-from serve.local.cluster import Running, why_not_running
+from serve.local.running import Running, why_not_running
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
 from tests.limits import HANG_S

@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.families.stable_cascade import STABLE_CASCADE
-from serve.local.cluster import Running
+from serve.local.running import Running
 from serve.telemetry.metric_definitions import QUEUE_CALLS
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient, replica_process

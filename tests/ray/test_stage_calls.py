@@ -15,7 +15,7 @@ from ulid import ULID
 
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
 from serve.jobs.stage_client import StageClient
-from serve.local.cluster import Running
+from serve.local.running import Running
 from serve.messages import StageMessage
 from tests.ray.client import ServiceClient
 from tests.ray.scripted import ScriptedDeployment, entries

@@ -174,6 +174,17 @@ def test_doctor_names_the_open_ports_and_a_token_that_others_can_read(
         token_path(started.data_dir).chmod(0o600)
 
 
+def test_workers_are_forked_and_start_without_the_fork_server_too(started: Started) -> None:
+    by_title = {" ".join(process.cmdline()): process for process in started.processes()}
+    [server] = [by_title[title] for title in by_title if title.startswith("cascade-fork-server")]
+    [replica] = [by_title[title] for title in by_title if "cascade:StageC" in title]
+    assert server.children()
+    server.kill()
+    replica.kill()
+    job = started.service.finished(started.service.create(prompt=PROMPT, seed=2)["id"])
+    assert job["state"] == "succeeded", job["error"]
+
+
 def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> None:
     slow = {"steps": 100, "decoder_steps": 100}
     job_id = started.service.create(prompt=PROMPT, seed=1, **slow)["id"]

@@ -19,7 +19,7 @@ from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.families.spec import Family
 from serve.autoscaling.demand import arriving_key, open_work_key
 from serve.autoscaling.policy import RATE_WINDOWS_S
-from serve.local.cluster import APP_NAME, Running
+from serve.local.running import APP_NAME, Running
 from serve.settings import Settings
 from serve.telemetry import metric_definitions as m
 from tests.limits import HANG_S

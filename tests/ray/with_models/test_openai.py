@@ -13,7 +13,7 @@ import pytest_asyncio
 from openai import AsyncOpenAI
 from PIL import Image
 
-from serve.local.cluster import Running
+from serve.local.running import Running
 from tests.limits import HANG_S
 from tests.ray.client import ServiceClient
 

@@ -10,7 +10,7 @@ from ray import serve as ray_serve
 from ray.exceptions import RayActorError, RayTaskError
 
 from cascade_core.errors import CascadeError, Internal, NotReady
-from serve.local.cluster import Running
+from serve.local.running import Running
 
 
 @pytest.mark.parametrize(

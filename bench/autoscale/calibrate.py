@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import random
-import socket
 import tempfile
 from contextlib import suppress
 from dataclasses import asdict
@@ -24,6 +23,7 @@ from bench.autoscale.policies import Ours
 from bench.autoscale.simulator import Scenario, simulate
 from bench.autoscale.timed_stages import SECONDS
 from bench.autoscale.traces import Arrival
+from bench.ports import free_port
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from cascade_core.families.stable_cascade import STABLE_CASCADE
@@ -112,13 +112,6 @@ def _simulated(arrivals: list[Arrival], scenario: Scenario, seed: int) -> list[f
 
 def _p95(latencies: list[float]) -> float:
     return sorted(latencies)[int(0.95 * len(latencies))]
-
-
-def free_port() -> int:
-    """Return a port that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _table(result: dict[str, Any]) -> str:

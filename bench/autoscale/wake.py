@@ -17,8 +17,8 @@ from typing import Any
 import httpx
 from httpx_sse import aconnect_sse
 
-from bench.autoscale.calibrate import free_port
 from bench.autoscale.live import Live, Sample, live_service
+from bench.ports import free_port
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from cascade_core.families.stable_cascade import STABLE_CASCADE

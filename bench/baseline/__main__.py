@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import socket
 import sys
 import tempfile
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from bench.baseline.load import Client
 from bench.baseline.programs import Program
 from bench.baseline.table import table
 from bench.engine.null_stages import NULL_JOB
+from bench.ports import free_port
 from bench.service.load import http_session
 from bench.stats import machine, summary, write_result
 
@@ -65,7 +65,7 @@ def _in_process(checkouts: dict[str, Path], pairs: int) -> Samples:
 
 
 async def _served(checkouts: dict[str, Path], stages: str, given: argparse.Namespace) -> Samples:
-    """Measure both services, which run side by side; the one whose turn it is not is idle."""
+    """Measure two services that run side by side; one is idle while the other has requests."""
     is_null = stages == "null"
     samples: Samples = {
         name: {BEFORE: [], NOW: []} for name in ("alone_s", "per_s", "cpu_s", "cpu_s_by_process")
@@ -74,7 +74,7 @@ async def _served(checkouts: dict[str, Path], stages: str, given: argparse.Names
         programs, clients = {}, {}
         for side, checkout in checkouts.items():
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{side}-"))
-            arguments = (stages, folder, str(_free_port()))
+            arguments = (stages, folder, str(free_port()))
             program = stack.enter_context(_running(Program(checkout, "service", *arguments)))
             programs[side] = program, program.answer()["url"]
         async with (
@@ -125,13 +125,6 @@ def _running(program: Program) -> Iterator[Program]:
         yield program
     finally:
         program.stop()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _arguments() -> argparse.Namespace:

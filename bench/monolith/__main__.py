@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-import socket
 import tempfile
 import time
 from collections.abc import Awaitable
@@ -27,6 +26,7 @@ from bench.monolith.loads import SHARE_OF_STEPS, Send, arrivals, asker, mix, ope
 from bench.monolith.models import USUAL_STEPS, model_folders
 from bench.monolith.peers import MOST_TOGETHER, deploy_in_ray, litserve
 from bench.monolith.table import BATCHED, LITSERVE, LOAD, OURS, PLAIN, SLO_OVER_SOLO, table
+from bench.ports import free_port
 from bench.service.chaos import scratch_settings
 from bench.service.load import closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
@@ -60,11 +60,11 @@ def _compare(folder: Path, data_folder: Path, given: argparse.Namespace) -> dict
         "torch_threads": 1,
         "device": "cpu",
     }
-    settings = scratch_settings(data_folder, port=_free_port()).model_copy(update=model)
+    settings = scratch_settings(data_folder, port=free_port()).model_copy(update=model)
     running = start(settings, SERVED_FAMILY)
     try:
         deploy_in_ray(folder)
-        with litserve(folder, _free_port()) as litserve_url:
+        with litserve(folder, free_port()) as litserve_url:
             return asyncio.run(_measure(running.url, litserve_url, given))
     finally:
         running.stop()
@@ -139,13 +139,6 @@ async def _opened(
             measured = percentiles([took_s for _, took_s in runs])
             found[name].append(measured | {"in_time": in_time / len(runs)})
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _arguments() -> argparse.Namespace:

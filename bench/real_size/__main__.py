@@ -21,7 +21,7 @@ from typing import Any, Final
 import httpx
 
 from bench import processes
-from bench.autoscale.calibrate import free_port
+from bench.ports import free_port
 from bench.published import SCALES
 from bench.real_size.checkpoint import write_checkpoint
 from bench.real_size.loading import loading_in_own_process, memory_bytes

@@ -50,8 +50,8 @@ class Direct:
     async def run(self, request: dict[str, Any]) -> int:
         """Make one image; returns the size of its file."""
         c = await self._stages["c"].call(request, on_message=_ignore)
-        b = await self._stages["b"].call(c.data, request, on_message=_ignore)
-        a = await self._stages["a"].call(b.data, "image", "latent", on_message=_ignore)
+        b = await self._stages["b"].call(request, c.data, on_message=_ignore)
+        a = await self._stages["a"].call(request, b.data, on_message=_ignore)
         return len(a.data)
 
 

@@ -13,7 +13,6 @@ import argparse
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from typing import Any, Final
 import httpx
 import psutil
 
+from bench.ports import free_port
 from bench.stats import machine, summary, write_result
 
 TARGETS: Final = {"ready_s": 0.5, "pss_mb": 0.65, "idle_percent": 0.6}
@@ -108,7 +108,7 @@ def _started(folder: Path) -> Iterator[tuple[psutil.Process, httpx.Client, float
     """Run `cascade up` of a checkout in the block: its process, a client, when it was started."""
     python = sys.executable if folder == ROOT else str(folder / ".venv" / "bin" / "python")
     with tempfile.TemporaryDirectory() as data_dir:
-        port = _free_port()
+        port = free_port()
         others = ("CASCADE_", "RAY_", "PYTHONPATH")
         inherited = {
             name: value for name, value in os.environ.items() if not name.startswith(others)
@@ -181,13 +181,6 @@ def _summed(command: psutil.Process, figure: Callable[[psutil.Process], float]) 
             kind = kind_of(" ".join(process.cmdline()))
             found[kind] = found.get(kind, 0.0) + figure(process)
     return found
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def summarised(runs: list[dict[str, Any]]) -> dict[str, Any]:

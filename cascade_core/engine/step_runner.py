@@ -90,7 +90,7 @@ class StepRunner(Generic[RowT]):
         return self._guard.is_device_lost or self._fitting.needs_restart
 
     def launch_next(self) -> None:
-        """Launch the step whose turn it is; without one, wait for those in flight."""
+        """Launch the next step; if there is none, wait for those in flight."""
         rows = [entry for entry in self._tasks.running if not entry.is_launched]
         entries = self._bucket_turns.next_rows(rows)
         if not entries:

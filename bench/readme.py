@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
 
+from bench.baseline.checkout import COMMIT
 from bench.monolith.table import DISPATCH, OURS, PLAIN
 from bench.stats import RESULTS_DIR
 
@@ -46,26 +48,51 @@ COMMANDS = {
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
     "backlog": "python -m bench.service.backlog",
-    "backlog_postgresql": "python -m bench.service.backlog --database-url",
+    "backlog_postgresql": "python -m bench.service.backlog --database-url postgresql://…",
     "gpu": "python -m bench.gpu",
     "real_size": "python -m bench.real_size",
 }
 """Of results that may not be there yet."""
 OWN_NETWORKS_SINCE = "2026-11-29T13:03:22+00:00"
 """Before, the networks were those of diffusers."""
+LEAN_SERVICE_SINCE = "2026-11-29T18:03:30+00:00"
+"""Before, each stage of a job was recorded, and gateways polled for events."""
+WITHOUT_SERVICE = frozenset({"forward", "engine", "handoff", "png", "gpu"})
+IN_SUMMARY = (
+    "service",
+    "handoff",
+    "durability",
+    "monolith",
+    "engine",
+    "chaos",
+    "chaos_postgresql",
+    "recovery",
+    "soak",
+    "acks",
+    "autoscale",
+    "autoscale_live",
+)
+"""The results in README."""
 BURSTY = {
     "bursty": "bursty load",
     "GenTD26, 25-28 Nov 2024, 24x": "days of a public trace that the policy was not tuned on",
 }
 Row = tuple[str, str, str]
-PREAMBLE = """# Benchmarks
+PREAMBLE = f"""# Benchmarks
 
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
-`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`, `bench.autoscale`,
-`bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and on a machine with an
-NVIDIA GPU `bench.gpu`."""
+`bench.service.databases`, `bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
+`bench.autoscale`, `bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and
+on a machine with an NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog`
+measure PostgreSQL with `--database-url postgresql://…`.
+
+`make bench` and `make check` install what benchmarks need into `.venv`; run those apart with
+`.venv/bin/python`. `bench.gpu` needs torch, transformers, diffusers, pillow and msgpack alone.
+`bench.baseline` makes a worktree of commit {COMMIT}, whose networks are diffusers', and an
+environment for it in `out/` (1.7 GB); it needs the repository's history.
+`bench.service.footprint --baseline out/baseline` compares with that commit, too."""
 
 
 def performance_section() -> str:
@@ -77,7 +104,7 @@ def performance_section() -> str:
         "Demo model; under load, random weights in as many blocks as the published ones. Tables, "
         "spread, dates and what was not measured: [bench/](bench/README.md)."
     )
-    parts = [where, _age(), f"*{_machine(_result('service'))}.*"]
+    parts = [where, _age(IN_SUMMARY), f"*{_machine(_result('service'))}.*"]
     return "\n".join(lines) + "\n\n" + " ".join(part for part in parts if part)
 
 
@@ -218,14 +245,14 @@ def _on_trace(policies: Any, said: str) -> Row:
 
 def page() -> str:
     """Return bench/README.md: every result's table, and the machine that it was taken on."""
-    parts = [f"{PREAMBLE}\n\n{_age()}".rstrip()]
     there = _there()
+    parts = [f"{PREAMBLE}\n\n{_age(there)}".rstrip()]
     missing = [f"*{TITLES[name]}* (`{COMMANDS[name]}`)" for name in COMMANDS.keys() - there]
     if missing:
         parts.append(f"Not measured yet: {'; '.join(sorted(missing))}.")
     for name in there:
         table = (RESULTS_DIR / f"{name}.md").read_text().strip()
-        parts += [f"## {TITLES[name]}", table, _taken(_result(name))]
+        parts += [f"## {TITLES[name]}", table, _taken(name)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -242,29 +269,30 @@ def _there() -> list[str]:
     return [name for name in TITLES if (RESULTS_DIR / f"{name}.json").exists()]
 
 
-def _age() -> str:
-    """Return a sentence on the results of diffusers' networks; empty without any."""
-    older = [_is_older(_result(name)) for name in _there()]
+def _age(names: Sequence[str]) -> str:
+    """Return a sentence on the results that are older than what they measure; empty if none is."""
+    older = [_is_older(name) for name in names]
     if not any(older):
         return ""
-    which = "All figures" if all(older) else "Some figures, marked below their tables,"
-    return f"{which} were taken before the networks were this project's own."
+    which = "All figures here" if all(older) else "Some figures, marked below their tables,"
+    return f"{which} are older than the networks or the way of jobs that they measure."
 
 
-def _is_older(result: Any) -> bool:
-    taken_at: str = result["machine"]["taken_at"]
-    return taken_at < OWN_NETWORKS_SINCE
+def _is_older(name: str) -> bool:
+    taken_at: str = _result(name)["machine"]["taken_at"]
+    return taken_at < (OWN_NETWORKS_SINCE if name in WITHOUT_SERVICE else LEAN_SERVICE_SINCE)
 
 
 def _result(name: str) -> Any:
     return json.loads((RESULTS_DIR / f"{name}.json").read_text())
 
 
-def _taken(result: Any) -> str:
+def _taken(name: str) -> str:
+    result = _result(name)
     machine = result["machine"]
-    networks = ", before the networks were this project's own" if _is_older(result) else ""
+    age = ", older than what it measures" if _is_older(name) else ""
     return (
-        f"*{machine['taken_at'][:10]}{networks}, {_machine(result)}, "
+        f"*{machine['taken_at'][:10]}{age}, {_machine(result)}, "
         f"load average {machine['load_average_before'][0]} before the run.*"
     )
 

@@ -210,7 +210,7 @@ async def follow_job(
         str, Header(description="Resume after this event; browsers send it by themselves.")
     ] = "",
 ) -> Response:
-    """Stream a job's events, past ones first; live ones follow at once."""
+    """Stream a job's events: past ones first, then new ones until its end."""
     after_id = _event_id(last_event_id)
     job = await find_job(services, caller, job_id)
     hub = services.event_hub

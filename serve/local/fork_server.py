@@ -19,11 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Final
 
 from serve.local.forked_worker import ADDRESS_VARIABLE, FORKED, WORKER_MODULE
@@ -151,13 +152,47 @@ class RayImports:
 
         # It finds the place of the title by the first variable, which nothing has changed yet.
         setproctitle(f"cascade-fork-server {self._temp_dir}")
-        for name in _WITH_RAY:
-            import_module(name)
+        with _class_ids_of_the_system():
+            for name in _WITH_RAY:
+                import_module(name)
         gc.collect()
         gc.freeze()  # a collection in a worker would write to all that it shares
         threads = os.listdir("/proc/self/task")
         if len(threads) > 1:
             raise RuntimeError(f"an import has started {len(threads) - 1} threads: forks may hang")
+        if _id_in_a_fork() == _id_in_a_fork():
+            raise RuntimeError("an import has drawn an id of Ray: forks would draw equal ones")
+
+
+@contextmanager
+def _class_ids_of_the_system() -> Iterator[None]:
+    """Draw the ids of actor classes, which modules of Ray declare, from the system in the block.
+
+    Ray's generator takes its seed at the first draw, and forks go on with that one. Two tasks with
+    one id end the process that runs both: Serve's controller.
+    """
+    from ray import actor
+
+    class_id = actor.ActorClassID
+    from_system = SimpleNamespace(from_random=lambda: class_id(os.urandom(class_id.size())))
+    actor.ActorClassID = from_system
+    try:
+        yield
+    finally:
+        actor.ActorClassID = class_id
+
+
+def _id_in_a_fork() -> bytes:
+    """Return the first id that Ray draws in a fork of this process."""
+    from ray import WorkerID
+
+    reader, writer = os.pipe()
+    if os.fork() == 0:
+        os.write(writer, WorkerID.from_random().binary())
+        os._exit(0)
+    os.close(writer)
+    with open(reader, "rb") as ids:
+        return ids.read()
 
 
 def main() -> None:

@@ -34,6 +34,20 @@ else:
 """
 
 
+_IDS = """
+import os
+from serve.local.fork_server import RayImports
+RayImports("a folder")._import()
+from ray import WorkerID
+
+for _ in range(2):
+    if os.fork() == 0:
+        print(WorkerID.from_random().hex(), flush=True)
+        os._exit(0)
+    os.wait()
+"""
+
+
 @pytest.fixture
 def address(tmp_path: Path) -> str:
     return str(tmp_path / "socket")
@@ -104,3 +118,11 @@ def test_a_worker_that_the_server_refuses_is_rays_own(address: str) -> None:
 
 def test_without_a_server_the_worker_is_rays_own(address: str) -> None:
     assert "the address to use for GCS" in start_worker(address, "--help").stdout
+
+
+def test_forks_draw_ids_of_their_own() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", _IDS], capture_output=True, text=True, timeout=HANG_S, check=True
+    )
+    first, second = done.stdout.split()
+    assert first != second

@@ -148,4 +148,5 @@ def test_the_seconds_of_a_step_are_those_of_the_gpu(stage_c: StageC) -> None:
     step = stage_c.advance([row])
     end.record()
     assert step is not None
+    end.synchronize()
     assert 0 < step.wait() <= begin.elapsed_time(end) / 1e3

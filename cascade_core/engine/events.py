@@ -54,8 +54,8 @@ class EngineStats:
 
     Attributes:
         rows_running, rows_waiting: now.
-        steps_done: forward passes, also those in flight; ``row_steps_done`` counts each of their
-            rows.
+        steps_launched: forward passes, done or in flight; ``row_steps_launched`` counts each of
+            their rows.
         seconds_per_step: of the device, moving average over the last ten or so; 0 before the first.
         knee_rows: up to how many rows it paid to share a step, at the start; 0 if not measured.
         finished, failed, cancelled: tasks by their end.
@@ -65,8 +65,8 @@ class EngineStats:
 
     rows_running: int
     rows_waiting: int
-    steps_done: int
-    row_steps_done: int
+    steps_launched: int
+    row_steps_launched: int
     seconds_per_step: float
     knee_rows: int
     finished: int

@@ -86,4 +86,4 @@ def _row_counts(max_rows: int) -> list[int]:
 def _step_s(guard: StageGuard, stage: Stage[TaskT, RowT, ResultT], task: TaskT, rows: int) -> float:
     admitted = [guard.call(stage.admit, task) for _ in range(rows)]
     on_device = guard.call(stage.advance, admitted)
-    return guard.call(lambda step: step.wait(), on_device) if on_device else guard.last_s
+    return guard.step_seconds(on_device, guard.last_s)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from cascade_core.errors import CascadeError, Internal, OutOfMemory, StageLost
+from cascade_core.stages.base import DeviceStep
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +78,20 @@ class StageGuard:
             except Exception:
                 logger.exception("stage %s cannot free memory", self._name)
         raise error
+
+    def step_seconds(self, on_device: DeviceStep | None, call_s: float) -> float:
+        """Wait for a step; returns how long it took.
+
+        Args:
+            on_device: what ``advance`` returned.
+            call_s: seconds of ``advance``, in which the step was done if ``on_device`` is None.
+
+        Raises:
+            CascadeError: as :meth:`call`.
+        """
+        if on_device is None:
+            return call_s
+        return self.call(lambda step: step.wait(), on_device)
 
     def _translated(self, cause: BaseException) -> CascadeError:
         name = self._name

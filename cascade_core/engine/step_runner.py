@@ -89,6 +89,11 @@ class StepRunner(Generic[RowT]):
         """True if only a new process can go on."""
         return self._guard.is_device_lost or self._fitting.needs_restart
 
+    @property
+    def has_steps_in_flight(self) -> bool:
+        """True if a step is in flight, or was when the device failed."""
+        return bool(self._in_flight)
+
     def launch_next(self) -> None:
         """Launch the next step; if there is none, wait for those in flight."""
         rows = [entry for entry in self._tasks.running if not entry.is_launched]
@@ -196,7 +201,7 @@ class StepRunner(Generic[RowT]):
     def _settle_oldest(self) -> None:
         step = self._in_flight[0]
         try:
-            seconds = self._seconds(step)
+            seconds = self._guard.step_seconds(step.on_device, step.call_s)
         except CascadeError as error:
             if self._guard.is_device_lost:
                 return  # it stays in flight: see is_suspect
@@ -211,12 +216,6 @@ class StepRunner(Generic[RowT]):
         for entry in step.entries:
             if entry in self._tasks.running:
                 self._count(entry)
-
-    def _seconds(self, step: _LaunchedStep[RowT]) -> float:
-        """Wait for a step; returns how long it took."""
-        if step.on_device is None:
-            return step.call_s
-        return self._guard.call(lambda on_device: on_device.wait(), step.on_device)
 
     def _count(self, entry: RunningRow[RowT]) -> None:
         entry.step += 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 import torch
@@ -14,59 +14,12 @@ from hypothesis import strategies as st
 from cascade_core.engine.engine import StepEngine
 from cascade_core.engine.events import Event, Failed, Finished, Stepped, TaskHandle
 from cascade_core.engine.step_runner import MAX_IN_FLIGHT
-from cascade_core.errors import Cancelled, Internal, NotReady, StageLost
-from tests.cascade_core.toy_stage import (
-    Engine,
-    HandClock,
-    Listener,
-    Task,
-    ToyRow,
-    ToyStage,
-    submit,
-)
+from cascade_core.errors import Cancelled, CascadeError, Internal, NotReady, StageLost
+from tests.cascade_core.engine.device_stage import LAUNCH_S, STEP_S, DeviceStage
+from tests.cascade_core.toy_stage import Engine, Listener, Task, ToyRow, submit
 from tests.limits import HANG_S
 
-LAUNCH_S, STEP_S = 0.25, 2.0
 BROKEN = torch.AcceleratorError("CUDA error: device-side assert triggered")
-
-
-@dataclass(eq=False)
-class ClockedStep:
-    """A step that the device of a stage begins and ends at known times."""
-
-    stage: DeviceStage
-    begin_s: float
-    end_s: float
-
-    def wait(self) -> float:
-        self.stage.waits += 1
-        self.stage.clock.now_s = max(self.stage.clock.now_s, self.end_s)
-        self.stage.on_wait(self.stage.waits)
-        return self.end_s - self.begin_s
-
-
-@dataclass
-class DeviceStage(ToyStage):
-    """Its device does the launched steps one after the other."""
-
-    clock: HandClock = field(default_factory=HandClock)
-    ends_s: dict[tuple[str, int], float] = field(default_factory=dict)
-    steps: list[ClockedStep] = field(default_factory=list)
-    waits: int = 0
-    step_s: Callable[[int], float] = lambda rows: STEP_S
-    on_wait: Callable[[int], None] = lambda number: None
-
-    def advance(self, rows: Sequence[ToyRow]) -> ClockedStep:
-        super().advance(rows)
-        self.clock.now_s += LAUNCH_S
-        begin_s = max([self.clock.now_s, *(step.end_s for step in self.steps[-1:])])
-        step = ClockedStep(self, begin_s, begin_s + self.step_s(len(rows)))
-        self.steps.append(step)
-        self.ends_s |= {(row.name, row.step): step.end_s for row in rows}
-        return step
-
-    def in_flight(self) -> int:
-        return sum(step.end_s > self.clock.now_s for step in self.steps)
 
 
 @pytest.fixture
@@ -251,6 +204,42 @@ def test_a_launch_that_meets_a_failed_device_blames_the_steps_in_flight_too(
 
     codes = [type(listener.error()) for listener in listeners]
     assert codes == [NotReady, StageLost, StageLost]
+
+
+@pytest.mark.parametrize(
+    ("steps", "in_flight", "errors"),
+    [
+        (9, MAX_IN_FLIGHT, {"running": StageLost, "new": NotReady}),
+        (1, 0, {"new": StageLost}),
+    ],
+)
+def test_an_admission_that_meets_a_failed_device_is_blamed_only_if_no_step_is_in_flight(
+    make_clocked: MakeClocked,
+    stage: DeviceStage,
+    steps: int,
+    in_flight: int,
+    errors: dict[str, type[CascadeError]],
+) -> None:
+    listeners = {"running": Listener(), "new": Listener()}
+    met: list[int] = []
+
+    def admit(task: Task) -> None:
+        if task.name == "new":
+            met.append(stage.in_flight())
+            raise BROKEN
+
+    def emit(event: Event) -> None:
+        listeners["running"](event)
+        if isinstance(event, Stepped) and event.step == 1:
+            engine.submit(Task("new"), listeners["new"])
+
+    stage.on_admit = admit
+    engine = make_clocked(2)
+    engine.submit(Task("running", steps), emit)
+    engine.start()
+
+    assert {name: type(listeners[name].error()) for name in errors} == errors
+    assert met == [in_flight]
 
 
 def test_another_late_error_fails_the_rows_of_its_step_alone(

@@ -78,5 +78,5 @@ def test_counters_tell_what_happened(make_engine: MakeEngine, stage: ToyStage) -
 
     assert running[0] == (2, 1)
     assert (stats.finished, stats.failed, stats.cancelled) == (3, 0, 1)
-    assert (stats.steps_done, stats.row_steps_done) == (4, 6)
+    assert (stats.steps_launched, stats.row_steps_launched) == (4, 6)
     assert (stats.rows_running, stats.rows_waiting) == (0, 0)

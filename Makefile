@@ -52,8 +52,8 @@ $(DEVELOPMENT): $(INSTALLED)
 demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
-test: $(DEVELOPMENT)  ## run all tests, in two processes; prints the 20 slowest
-	@$(BIN)/pytest --numprocesses 2 --dist loadscope --no-loadscope-reorder --durations 20
+test: $(DEVELOPMENT)  ## run all tests, in three processes; prints the 20 slowest
+	@$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 20
 
 check: $(DEVELOPMENT)  ## formatting, lint, types, import rules
 	$(BIN)/ruff format --check .

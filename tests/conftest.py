@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
-    # Both processes must collect the same names, and igzip may compress equal pixels differently.
+    # All processes must collect the same names, and igzip may compress equal pixels differently.
     return argname if isinstance(val, bytes) and len(val) > MAX_BYTES_IN_NAME else None
 
 

@@ -21,7 +21,7 @@ _REPLACING = (
 )
 """On the shared cluster, tests that replace the service: last, as the others share one."""
 _LONG = ("tests/install/", "tests/wire/bot/")
-"""Modules that take long; at the end, one of them would keep the other process without work."""
+"""Modules that take long; at the end, one of them would keep the other processes without work."""
 
 
 class Sharing(LoadScopeScheduling):

@@ -84,7 +84,7 @@ async def _measure(url: str, database: Database, streams: int) -> dict[str, Any]
     def memory_mb() -> dict[str, float]:
         return {name: round(resident_mb(process), 1) for name, process in watched.items()}
 
-    database.on_events = EventNotifier(Gateways(APP_NAME).read_events).notify
+    database.on_events = EventNotifier(Gateways(APP_NAME).notify_of_events).notify
     async with http_session(url) as session:
         jobs = [await _held_job(session) for _ in range(JOBS)]
         runs, memory, cpu = {}, {"before": memory_mb()}, {}

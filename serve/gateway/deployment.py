@@ -29,10 +29,7 @@ class Gateway:
     def __init__(self, settings: Settings, family: Family, jobs: DeploymentHandle) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
-        # Serve logs each call of a deployment; Jobs makes these calls many times a second.
-        logging.getLogger("ray.serve").addFilter(
-            lambda record: not record.getMessage().startswith("CALL read_events OK")
-        )
+        logging.getLogger("ray.serve").addFilter(is_no_notification)
         database, blobs = open_stores(settings)
         if not until_available(database.keys.all):
             answered = "no request is" if haproxy.is_on() else "only requests of this machine are"
@@ -51,10 +48,15 @@ class Gateway:
             knows_clients=not haproxy.is_on(),
         )
 
-    async def read_events(self, job_ids: list[str]) -> None:
+    async def notify_of_events(self, job_ids: list[str]) -> None:
         """Read the new events of jobs that clients of this replica follow; Jobs calls this."""
         self._services.event_hub.notify(job_ids)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         """Return the ASGI application; Serve calls this once, after the constructor."""
         return create_app(self._services)
+
+
+def is_no_notification(record: logging.LogRecord) -> bool:
+    """Return False for Serve's line about a call that Jobs makes many times a second."""
+    return not record.getMessage().startswith(f"CALL {Gateway.notify_of_events.__name__} OK")

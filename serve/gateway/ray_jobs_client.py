@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from contextvars import Context
 from typing import Any
 
 from ray import serve as ray_serve
@@ -13,6 +12,7 @@ from ray.serve.schema import ApplicationStatusOverview
 
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
+from serve.batched_calls import TIMEOUT_S, BatchedCalls
 from serve.fleet import readiness, running_replicas
 from serve.gateway.jobs_client import RejectionCache
 from serve.handle_errors import is_cancelled, is_lost, translated
@@ -26,14 +26,20 @@ logger = logging.getLogger(__name__)
 
 
 class RayJobsClient:
-    """Reaches the Jobs deployment through its Ray Serve handle; a `JobsClient`."""
+    """Reaches the Jobs deployment through its Ray Serve handle; a `JobsClient`.
 
-    def __init__(self, jobs: DeploymentHandle) -> None:
+    Args:
+        jobs: the deployment's handle.
+        timeout_s: how long a call to all replicas may take.
+    """
+
+    def __init__(self, jobs: DeploymentHandle, timeout_s: float = TIMEOUT_S) -> None:
         self._jobs = jobs
+        self._timeout_s = timeout_s
         self._rejections = RejectionCache()
         self._cancelling: set[asyncio.Task[bool]] = set()
-        self._to_watch: set[str] = set()
-        self._watching: asyncio.Task[None] | None = None
+        # In few calls, as a thousand streams may open at once.
+        self._watch_calls = BatchedCalls(self._send_watched, timeout_s=timeout_s)
 
     async def submit(
         self,
@@ -82,8 +88,10 @@ class RayJobsClient:
         was_open: bool = await _answer_of(self._jobs.cancel.remote(job_id))
         if was_open:
             try:
-                await _answer_of(self._broadcast("stop_calls", job_id))
-            except CascadeError as error:  # the job has ended all the same; its calls stop later
+                async with asyncio.timeout(self._timeout_s):
+                    await self._broadcast("stop_calls", job_id)
+            # Ray also raises CancelledError. The job has ended all the same; its calls stop later.
+            except (Exception, asyncio.CancelledError) as error:
                 logger.warning("stopping the calls of a cancelled job failed", exc_info=error)
         return was_open
 
@@ -92,19 +100,10 @@ class RayJobsClient:
 
     def watch(self, job_id: str) -> None:
         """Tell all replicas in the background; if that fails, the job goes on without previews."""
-        self._to_watch.add(job_id)
-        if self._watching is None:
-            self._watching = asyncio.create_task(self._send_watched(), context=Context())
+        self._watch_calls.add([job_id])
 
-    async def _send_watched(self) -> None:
-        """Send one call at a time, so that a thousand streams that open at once need few."""
-        while self._to_watch:
-            job_ids, self._to_watch = sorted(self._to_watch), set()
-            try:
-                await _answer_of(self._broadcast("watch", job_ids))
-            except CascadeError as error:
-                logger.debug("no previews for jobs %s", ", ".join(job_ids), exc_info=error)
-        self._watching = None
+    async def _send_watched(self, job_ids: list[str]) -> None:
+        await self._broadcast("watch", job_ids)
 
     async def replicas(self) -> dict[str, int]:
         """Return the number of running replicas by deployment."""

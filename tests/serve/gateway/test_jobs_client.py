@@ -1,4 +1,4 @@
-"""A user over the limit is rejected again at once; Jobs is told in few calls what is watched."""
+"""A user over the limit is rejected again at once; what concerns many jobs is told in few calls."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from ray.exceptions import ActorDiedError
 from ray.serve.handle import DeploymentHandle
 
 from cascade_core.errors import RateLimited
+from serve.batched_calls import BatchedCalls
 from serve.gateway.jobs_client import REPEAT_S, RejectionCache
 from serve.gateway.ray_jobs_client import RayJobsClient
 from serve.storage.records import JobOwner
+from tests.limits import HANG_S
 from tests.serve.clock import Clock
 from tests.serve.waiting import until
 
@@ -136,3 +138,125 @@ async def test_jobs_that_are_watched_at_once_are_told_in_one_call_and_a_failure_
     assert handle.calls == [("watch", ["J1"]), ("watch", ["J2", "J3"])]
     client.watch("J4")
     await until(lambda: handle.calls[-1] == ("watch", ["J4"]))
+
+
+class HangingHandle:
+    """Of Jobs: one of its replicas never answers a call to all of them."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return self
+
+    async def remote(self, *args: Any) -> bool:
+        return True
+
+    def broadcast(self, *call: Any) -> HangingHandle:
+        self.calls.append(call)
+        return self
+
+    async def results_async(self) -> None:
+        await asyncio.Event().wait()
+
+
+async def test_a_replica_that_never_answers_keeps_no_later_job_from_being_watched() -> None:
+    handle = HangingHandle()
+    client = RayJobsClient(cast(DeploymentHandle, handle), timeout_s=0.0)
+    client.watch("J1")
+    await until(lambda: handle.calls == [("watch", ["J1"])])
+    client.watch("J2")
+    await until(lambda: handle.calls == [("watch", ["J1"]), ("watch", ["J2"])])
+
+
+async def test_a_replica_that_never_answers_does_not_keep_a_job_from_being_cancelled() -> None:
+    handle = HangingHandle()
+    client = RayJobsClient(cast(DeploymentHandle, handle), timeout_s=0.0)
+    async with asyncio.timeout(HANG_S):
+        assert await client.cancel("J1")
+    assert handle.calls == [("stop_calls", "J1")]
+
+
+class Told:
+    """Notes the jobs of each call; each call raises the next of these errors."""
+
+    def __init__(self, *errors: BaseException | None) -> None:
+        self.calls: list[list[str]] = []
+        self._errors = list(errors)
+
+    async def tell(self, job_ids: list[str]) -> None:
+        self.calls.append(job_ids)
+        if self._errors and (error := self._errors.pop(0)) is not None:
+            raise error
+
+    async def are_told(self, *job_ids: str) -> None:
+        """Call with each of the jobs, one after the other."""
+        batched = BatchedCalls(self.tell)
+        for job_id in job_ids:
+            batched.add([job_id])
+            await until(lambda: batched._calling is None)
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a bug"), TimeoutError(), asyncio.CancelledError()], ids=repr
+)
+async def test_after_a_failure_the_next_job_is_told(error: BaseException) -> None:
+    told = Told(error)
+    await told.are_told("J1", "J2")
+    assert told.calls == [["J1"], ["J2"]]
+
+
+async def test_a_call_that_raised_a_cancellation_leaves_what_came_meanwhile_to_the_next() -> None:
+    may_fail = asyncio.Event()
+    told = Told()
+
+    async def tell(job_ids: list[str]) -> None:
+        await told.tell(job_ids)
+        if len(told.calls) == 1:
+            await may_fail.wait()
+            raise asyncio.CancelledError  # as Ray does for a call that was cancelled elsewhere
+
+    batched = BatchedCalls(tell)
+    batched.add(["J1"])
+    await until(lambda: told.calls == [["J1"]])
+    batched.add(["J3", "J2"])
+    may_fail.set()
+    await until(lambda: told.calls == [["J1"], ["J2", "J3"]])
+
+
+async def test_a_call_that_never_ends_is_given_up_and_the_next_job_is_told() -> None:
+    told = Told()
+
+    async def tell(job_ids: list[str]) -> None:
+        await told.tell(job_ids)
+        await asyncio.Event().wait()
+
+    batched = BatchedCalls(tell, timeout_s=0.0)
+    batched.add(["J1"])
+    await until(lambda: batched._calling is None)
+    batched.add(["J2"])
+    await until(lambda: told.calls == [["J1"], ["J2"]])
+
+
+async def test_the_end_of_the_process_ends_the_calls() -> None:
+    told = Told()
+
+    async def tell(job_ids: list[str]) -> None:
+        await told.tell(job_ids)
+        await asyncio.Event().wait()
+
+    batched = BatchedCalls(tell)
+    batched.add(["J1"])
+    await until(lambda: told.calls == [["J1"]])
+    calling = batched._calling
+    assert calling is not None
+    calling.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await calling
+
+
+async def test_each_series_of_failures_is_warned_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    failure = ConnectionError("away")
+    await Told(failure, failure, None, failure).are_told("J1", "J2", "J3", "J4")
+    assert [record.getMessage() for record in caplog.records] == ["Told.tell failed"] * 2

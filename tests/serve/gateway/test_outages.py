@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -206,13 +207,16 @@ async def test_what_fails_unexpectedly_in_the_job_service_is_500_and_not_tried_a
     assert "hunter2" not in answer.text
 
 
-async def test_a_job_ends_for_its_client_though_not_every_process_heard_of_it() -> None:
+@pytest.mark.parametrize("error", [ActorDiedError(), asyncio.CancelledError()])
+async def test_a_job_ends_for_its_client_though_not_every_process_heard_of_it(
+    error: BaseException,
+) -> None:
     class HalfBroken(BrokenHandle):
         async def remote(self, *args: Any) -> Any:
             return True
 
         def broadcast(self, *args: Any) -> Any:
-            raise ActorDiedError
+            raise error
 
     assert await RayJobsClient(HalfBroken(ActorDiedError())).cancel("J")
 

@@ -10,6 +10,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,8 @@ from serve.stages.replica import StageReplica
 
 STEP_S = 0.05
 PREVIEW_SIDE_PX = 64
+HELD = "no step before there is "
+"""Begins a prompt; the rest names a file, and stages take no step before it exists."""
 
 
 @dataclass
@@ -33,8 +36,14 @@ class FakeRow:
     """A row that only counts its steps."""
 
     steps: int
+    prompt: str
     step: int = 0
     bucket: tuple[int, ...] = (1,)
+
+    @property
+    def is_held(self) -> bool:
+        """Return True until the file that the prompt names exists."""
+        return self.prompt.startswith(HELD) and not Path(self.prompt.removeprefix(HELD)).exists()
 
 
 class FakeModel:
@@ -48,6 +57,8 @@ class FakeModel:
 
     def advance(self, rows: Sequence[FakeRow]) -> None:
         time.sleep(STEP_S)
+        while any(row.is_held for row in rows):
+            time.sleep(STEP_S)
         for row in rows:
             row.step += 1
 
@@ -86,7 +97,8 @@ class FakeStage:
     ) -> AsyncIterator[StageMessage]:
         """Take the steps of a one-image request, then answer with what depends on it."""
         made = GenerationRequest.from_dict(request)
-        row, previews = FakeRow(self._spec.steps(made)), self._previews if is_watched else 0
+        row = FakeRow(self._spec.steps(made), made.prompt)
+        previews = self._previews if is_watched else 0
         async for message in self._replica.run(row, previews):
             if message["type"] == "done":
                 message["result"] = self._result(made, source or b"", ids)

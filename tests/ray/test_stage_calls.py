@@ -18,6 +18,7 @@ from serve.jobs.stage_client import StageClient
 from serve.local.running import Running
 from serve.messages import StageMessage
 from tests.ray.client import ServiceClient
+from tests.ray.fake_stages import HELD
 from tests.ray.scripted import ScriptedDeployment, entries
 
 
@@ -141,11 +142,20 @@ def test_a_job_whose_client_only_waits_has_no_previews(service: ServiceClient) -
 
 
 def test_previews_come_from_the_next_stage_on_once_a_client_follows_the_job(
-    service: ServiceClient,
+    service: ServiceClient, tmp_path: Path
 ) -> None:
-    job_id = str(ULID())
+    job_id, may_step = str(ULID()), tmp_path / "may-step"
+    held = f"{HELD}{may_step}"
     with ThreadPoolExecutor(1) as threads:
-        waiting = threads.submit(wait_for, service, id=job_id, prompt="x", steps=60)
-        service.wait_until_accepted(job_id)
-        assert stages_with_previews(service, job_id)[-1] == "b"
+        waiting = threads.submit(wait_for, service, id=job_id, prompt=held)
+        try:
+            service.wait_until_accepted(job_id)
+            other_id = service.create(prompt=held)["id"]
+            events = service.events(job_id)
+            assert next(events).type == "queued"
+            # The gateway tells Jobs of both in the same way: this call cannot overtake the other.
+            assert service.http.delete(f"/v1/jobs/{other_id}").json()["state"] == "cancelled"
+        finally:
+            may_step.touch()
+        assert [event.data["stage"] for event in events if "preview_url" in event.data] == ["b"]
         assert waiting.result() == job_id

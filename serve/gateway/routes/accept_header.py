@@ -11,6 +11,8 @@ from typing import get_args
 from cascade_core.errors import NotAcceptable
 from cascade_core.operations.fields import ImageFormat
 
+MAX_RANGES = 32
+"""Browsers send fewer than ten; the header of a hostile client has thousands."""
 _JSON = "application/json"
 _QUALITY = re.compile(r"0(?:\.\d{0,3})?|1(?:\.0{0,3})?")
 
@@ -38,7 +40,7 @@ def picture_format(accept: str, n: int, stored: ImageFormat) -> ImageFormat | No
     Of types with equal quality, the one that the header names more narrowly comes first, then JSON.
 
     Args:
-        accept: the header; empty: any type.
+        accept: the header, of which the first :data:`MAX_RANGES` types count; empty: any type.
         n: number of the job's images; an answer can be the picture only if there is one.
         stored: the format of the job's images.
 
@@ -68,8 +70,8 @@ def _preference(ranges: Sequence[_MediaRange], media_type: str) -> tuple[float, 
 
 
 def _media_ranges(accept: str) -> Iterator[_MediaRange]:
-    """Yield the header's parts; one that cannot be read is left out."""
-    for part in accept.lower().split(","):
+    """Yield the first of the header's parts; one that cannot be read is left out."""
+    for part in accept.lower().split(",", MAX_RANGES)[:MAX_RANGES]:
         media_type, *parameters = (piece.strip() for piece in part.split(";"))
         kind, _, subtype = media_type.partition("/")
         given = dict(parameter.partition("=")[::2] for parameter in parameters)

@@ -9,7 +9,7 @@ import pytest
 
 from cascade_core.errors import NotAcceptable, OutOfMemory
 from serve.gateway.dependencies import Services
-from serve.gateway.routes.accept_header import picture_format
+from serve.gateway.routes.accept_header import MAX_RANGES, picture_format
 from serve.storage.blobs.blob_keys import image_key
 from tests.serve.api_calls import code
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -155,6 +155,11 @@ async def test_a_picture_that_cannot_be_converted_now_is_told_with_its_job(
 )
 def test_the_preferred_type_is_chosen(accept: str, expected: str | None) -> None:
     assert picture_format(accept, 1, "webp") == expected
+
+
+@pytest.mark.parametrize(("earlier", "expected"), [(MAX_RANGES - 1, "png"), (MAX_RANGES, None)])
+def test_only_the_first_types_of_a_long_header_are_read(earlier: int, expected: str | None) -> None:
+    assert picture_format("text/html," * earlier + "image/png", 1, "webp") == expected
 
 
 @pytest.mark.parametrize("accept", ["image/png, application/json;q=0.1", "image/*, */*;q=0.1"])

@@ -63,7 +63,7 @@ def main() -> None:
 def _measure(accepting: Database, showing: Database) -> dict[str, dict[str, Any]]:
     for _ in range(ENDED_JOBS):  # so that estimates know a pace
         job_id = _accept(accepting)
-        accepting.jobs.record_progress([], {job_id: 0.0})
+        accepting.jobs.record_progress([], {job_id: 0.0}, {})
         accepting.jobs.finish(job_id, "succeeded")
     shown_id, rows = _accept(accepting), {}
     for count in OPEN_JOBS:

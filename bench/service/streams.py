@@ -147,7 +147,7 @@ async def _rounds(
         for job_id in jobs:
             noted_s[job_id] = time.perf_counter()
             told = ProgressStep(job_id, 0, "c", step, 1000)
-            await asyncio.to_thread(database.jobs.record_progress, [told], {})
+            await asyncio.to_thread(database.jobs.record_progress, [told], {}, {})
         async with asyncio.timeout(PATIENCE_S):
             delays = [await watcher.seen_s(step) - noted_s[watcher.job_id] for watcher in watchers]
         each += delays

@@ -72,26 +72,34 @@ class JobStore(JobQueries):
             return _accepted_before(connection, identity)
 
     def record_progress(
-        self, steps: Sequence[ProgressStep], started_ago_s: Mapping[str, float]
+        self,
+        steps: Sequence[ProgressStep],
+        started_ago_s: Mapping[str, float],
+        warnings: Mapping[str, Iterable[str]],
     ) -> set[str]:
         """Record what running jobs have reported; jobs that have ended stay as they are.
 
-        Each step becomes an event ``progress``; a job's row keeps its last one.
+        Each step becomes an event ``progress``; a job's row keeps its last one. Of jobs whose rows
+        other transactions have locked nothing is recorded: all jobs would wait for the longest of
+        these locks.
 
         Args:
             steps: of any number of jobs; those of one job in their order.
             started_ago_s: how many seconds ago the first stage of a job began, by job id. A queued
                 job becomes running.
+            warnings: sentences, by job id; see :meth:`add_warnings`.
 
         Returns:
-            The ids of those jobs that are open.
+            The ids of the open jobs whose rows other transactions have locked.
         """
-        job_ids = started_ago_s.keys() | {step.job_id for step in steps}
+        job_ids = {step.job_id for step in steps}.union(started_ago_s, warnings)
         with self._connections.writing() as connection:
-            open_ids = _lock_open(connection, job_ids)
-            _start(connection, {key: started_ago_s[key] for key in open_ids & started_ago_s.keys()})
-            _record_steps(connection, [step for step in steps if step.job_id in open_ids])
-        return open_ids
+            free_ids, locked_ids = _lock_open(connection, job_ids)
+            _start(connection, {key: started_ago_s[key] for key in free_ids & started_ago_s.keys()})
+            _record_steps(connection, [step for step in steps if step.job_id in free_ids])
+            for job_id in free_ids & warnings.keys():
+                _add_warnings(connection, job_id, warnings[job_id])
+        return locked_ids
 
     def add_costs(self, job_id: str, costs_s: Mapping[str, float]) -> None:
         """Add the seconds of stages to the job's cost."""
@@ -100,13 +108,8 @@ class JobStore(JobQueries):
 
     def add_warnings(self, job_id: str, texts: Iterable[str]) -> None:
         """Add sentences to a job's warnings, each once: stages and images may repeat themselves."""
-        query = select(jobs.c.warnings).where(jobs.c.id == job_id).with_for_update()
         with self._connections.writing() as connection:
-            known: list[str] = connection.execute(query).scalar_one()
-            new = [text for text in dict.fromkeys(texts) if text not in known]
-            if new:
-                change = update(jobs).where(jobs.c.id == job_id)
-                connection.execute(change.values(warnings=known + new))
+            _add_warnings(connection, job_id, texts)
 
     def copy_warnings(self, from_id: str, job_id: str) -> None:
         """Give a job the warnings of the job whose latent it reuses; none if that job is gone."""
@@ -244,11 +247,17 @@ def add_costs(connection: Connection, job_id: str, costs_s: Mapping[str, float])
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s | sums_s))
 
 
-def _lock_open(connection: Connection, job_ids: Collection[str]) -> set[str]:
-    """Lock the rows of those jobs that have not ended; returns their ids."""
+def _lock_open(connection: Connection, job_ids: Collection[str]) -> tuple[set[str], set[str]]:
+    """Lock the rows of those jobs that have not ended, without waiting for other transactions.
+
+    Returns:
+        The ids of the jobs whose rows are locked now, and of those that others have locked.
+    """
     query = select(jobs.c.id).where(jobs.c.id.in_(job_ids), jobs.c.state.in_(OPEN_STATES))
-    # All processes lock in one order, so that none waits for another one in a circle.
-    return set(connection.execute(query.order_by(jobs.c.id).with_for_update()).scalars())
+    free_ids = set(connection.execute(query.with_for_update(skip_locked=True)).scalars())
+    if len(free_ids) == len(job_ids):
+        return free_ids, set()
+    return free_ids, set(connection.execute(query).scalars()) - free_ids
 
 
 def _start(connection: Connection, started_ago_s: Mapping[str, float]) -> None:
@@ -278,6 +287,17 @@ def _record_steps(connection: Connection, steps: Sequence[ProgressStep]) -> None
     change = update(jobs).where(jobs.c.id == bindparam("job_id"))
     connection.execute(change, list(last.values()))
     append_events(connection, "progress", events)
+
+
+def _add_warnings(connection: Connection, job_id: str, texts: Iterable[str]) -> None:
+    query = select(jobs.c.warnings).where(jobs.c.id == job_id).with_for_update()
+    known: list[str] | None = connection.execute(query).scalar_one_or_none()
+    if known is None:  # retention has deleted the job
+        return
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    if new:
+        change = update(jobs).where(jobs.c.id == job_id)
+        connection.execute(change.values(warnings=known + new))
 
 
 def _accepted_before(connection: Connection, identity: JobIdentity) -> str | None:

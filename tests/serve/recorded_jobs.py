@@ -18,9 +18,9 @@ def add(database: Database, job: NewJob) -> str:
     return job.id
 
 
-def start(database: Database, job_id: str) -> bool:
-    """Let a job run; False if it has ended."""
-    return job_id in database.jobs.record_progress([], {job_id: 0.0})
+def start(database: Database, job_id: str) -> None:
+    """Let a job run."""
+    assert not database.jobs.record_progress([], {job_id: 0.0}, {}), "its row is locked"
 
 
 def record_step(
@@ -34,7 +34,7 @@ def record_step(
 ) -> None:
     """Record a step of an image."""
     told = ProgressStep(job_id, index, stage, step, steps, preview_key)
-    database.jobs.record_progress([told], {})
+    assert not database.jobs.record_progress([told], {}, {}), "its row is locked"
 
 
 def body(database: Database, job_id: str) -> dict[str, Any]:

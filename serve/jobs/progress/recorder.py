@@ -54,7 +54,8 @@ class ProgressRecorder:
     """Collects the messages of stages and records those of all jobs in one transaction.
 
     The messages of one image are recorded in their order. If a store does not answer, they are
-    lost, and the jobs go on.
+    lost, and the jobs go on. While another transaction has locked a job's row, the messages of that
+    job wait, and no other job does.
 
     Args:
         database: where steps are recorded.
@@ -106,29 +107,36 @@ class ProgressRecorder:
             self._writer = asyncio.create_task(self._record_regularly(), context=Context())
 
     async def settle(self, job_id: str, index: int) -> None:
-        """Return when all that was told of an image is recorded, or lost with a store."""
-        reports = self._reports.get((job_id, index), ())
-        if awaited := [task for report in reports for task in report.awaited]:
-            await asyncio.wait(awaited)
-        if reports:
-            await self._record()
-        async with self._recording:  # a transaction under way may hold some of it
-            pass
+        """Return when all that was told of an image is recorded, or lost with a store.
+
+        If another transaction has locked the job's row, this waits for it, as the picture would.
+        """
+        while True:
+            reports = self._reports.get((job_id, index), ())
+            if awaited := [task for report in reports for task in report.awaited]:
+                await asyncio.wait(awaited)
+            if reports:
+                await self._record()
+            async with self._recording:  # a transaction under way may hold some of it
+                pass
+            if (job_id, index) not in self._reports:
+                return
+            await asyncio.sleep(WRITE_EVERY_S)
 
     async def end(self, job_id: str) -> None:
         """Settle all images of a job that ends."""
+        async with self._recording:  # after a transaction, what it could not record is back
+            pass
         for of_job, index in list(self._reports):
             if of_job == job_id:
                 await self.settle(of_job, index)
-        async with self._recording:
-            pass
 
     def forget(self, job_id: str) -> None:
         """Forget a job that this process no longer runs."""
         self._begun.discard(job_id)
 
     async def _record_regularly(self) -> None:
-        while self._reports:
+        while self._reports or self._recording.locked():  # a transaction may put some back
             await self._record()
             await asyncio.sleep(WRITE_EVERY_S)
         self._writer = None
@@ -138,10 +146,15 @@ class ProgressRecorder:
         async with self._recording:
             if not (reports := self._take_ready()):
                 return
+            locked_ids = None
             try:
-                await self._write(reports)
+                locked_ids = await self._write(reports)
             except Exception:  # the reports are those of several jobs, which all can do without
                 logger.exception("progress was not recorded")
+            if locked_ids is None:  # all is lost; the jobs start when their next stages do
+                self._begun -= {report.job_id for report in reports}
+            else:
+                self._put_back([report for report in reports if report.job_id in locked_ids])
 
     def _take_ready(self) -> list[_Report]:
         """Remove the reports that are ready, up to the first of an image that is not."""
@@ -153,8 +166,14 @@ class ProgressRecorder:
                 del self._reports[image]
         return taken
 
-    async def _write(self, reports: Sequence[_Report]) -> None:
-        now_s, jobs = time.monotonic(), self._database.jobs
+    def _put_back(self, reports: Sequence[_Report]) -> None:
+        """Put reports before those that came meanwhile, to be recorded with them."""
+        for report in reversed(reports):
+            self._reports.setdefault((report.job_id, report.index), []).insert(0, report)
+
+    async def _write(self, reports: Sequence[_Report]) -> set[str] | None:
+        """Return the jobs whose rows are locked; None if the database did not answer."""
+        now_s = time.monotonic()
         started_ago_s: dict[str, float] = {}
         warnings: dict[str, list[str]] = {}
         steps: list[ProgressStep] = []
@@ -166,12 +185,8 @@ class ProgressRecorder:
                 warnings.setdefault(job_id, []).append(report.message["text"])
             else:
                 steps.append(_step(report))
-        if started_ago_s or steps:
-            recorded = await jobs.try_once(JobStore.record_progress, steps, started_ago_s)
-            if recorded is None:  # the jobs start when their next stages do
-                self._begun -= started_ago_s.keys()
-        for job_id, texts in warnings.items():
-            await jobs.try_once(JobStore.add_warnings, job_id, texts)
+        record = JobStore.record_progress
+        return await self._database.jobs.try_once(record, steps, started_ago_s, warnings)
 
     async def _store(self, key: str, data: bytes) -> str | None:
         return key if await self._blobs.try_put(key, data) else None

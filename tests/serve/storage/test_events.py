@@ -17,7 +17,7 @@ from serve.gateway.event_hub import EventHub
 from serve.storage.database import Database
 from serve.storage.events import append_event
 from serve.storage.job_store import update_open
-from serve.storage.records import NewJob, utc_now
+from serve.storage.records import NewJob, ProgressStep, utc_now
 from serve.storage.schema.tables import events
 from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, record_step
@@ -97,7 +97,6 @@ async def test_an_id_that_was_rolled_back_holds_up_nothing(
 
 
 WRITES: dict[str, Callable[[Database, str], object]] = {
-    "progress": lambda database, job_id: record_step(database, job_id, "c", 2, 9, 0),
     "image": lambda database, job_id: database.images.save(f"IMG{job_id}-0", 1, "a"),
     "end": lambda database, job_id: database.jobs.finish(job_id, "succeeded"),
 }
@@ -119,6 +118,20 @@ def test_a_job_has_one_writer_of_events_at_a_time(
     ids = [event.id for event in postgresql.events.of_job(job_id)]
     assert len(ids) == 3
     assert ids == sorted(ids)
+
+
+def test_progress_is_not_appended_while_another_writer_appends(
+    postgresql: Database, make_job: JobMaker
+) -> None:
+    job_id = add(postgresql, make_job())
+    step = ProgressStep(job_id, 0, "c", 2, 9)
+    with postgresql.writing() as connection:
+        assert update_open(connection, job_id, {})
+        append_event(connection, job_id, "progress", {"step": 1})
+        assert postgresql.jobs.record_progress([step], {}, {}) == {job_id}
+    assert postgresql.jobs.record_progress([step], {}, {}) == set()
+    appended = postgresql.events.of_job(job_id)[1:]
+    assert [event.data["step"] for event in appended] == [1, 2]
 
 
 def test_the_events_of_followed_jobs_are_found_by_the_index(

@@ -13,6 +13,7 @@ import pytest
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady, RateLimited
 from cascade_core.request import GenerationRequest
 from serve.storage.database import Database
+from serve.storage.job_store import update_open
 from serve.storage.records import NewJob, OpenLimits, ProgressStep
 from tests.serve.recorded_jobs import add, body, finished_after, record_step, start
 
@@ -145,11 +146,11 @@ def test_only_a_queued_job_starts(database: Database, make_job: JobMaker) -> Non
     job_id, cancelled_id = add(database, make_job()), add(database, make_job())
     database.jobs.finish(cancelled_id, "cancelled")
     starts = dict.fromkeys((job_id, cancelled_id, "nope"), 0.0)
-    assert database.jobs.record_progress([], starts) == {job_id}
+    assert database.jobs.record_progress([], starts, {}) == set()
     shown = body(database, job_id)
     assert (shown["state"], shown["position"]) == ("running", None)
     assert shown["started_at"] >= shown["created_at"]
-    assert start(database, job_id)
+    start(database, job_id)
     assert body(database, job_id)["started_at"] == shown["started_at"]
     assert body(database, cancelled_id)["state"] == "cancelled"
     assert body(database, cancelled_id)["started_at"] is None
@@ -160,7 +161,7 @@ def test_a_job_has_run_since_its_stage_began_and_not_since_that_was_recorded(
 ) -> None:
     job_id = add(database, make_job())
     before = datetime.now(UTC)
-    database.jobs.record_progress([], {job_id: 3600.0})
+    database.jobs.record_progress([], {job_id: 3600.0}, {})
     job = database.jobs.get(job_id)
     assert job is not None
     assert job.started_at is not None
@@ -173,7 +174,7 @@ def test_the_steps_of_many_jobs_are_recorded_together_and_each_in_its_order(
     ids = [add(database, make_job()) for _ in range(3)]
     database.jobs.finish(ids[1], "cancelled")
     steps = [ProgressStep(job_id, 0, "c", step, 20) for step in (1, 2) for job_id in ids]
-    assert database.jobs.record_progress(steps, {}) == {ids[0], ids[2]}
+    assert database.jobs.record_progress(steps, {}, {}) == set()
     for job_id in (ids[0], ids[2]):
         told = [event.data for event in database.events.of_job(job_id) if event.type == "progress"]
         assert [data["step"] for data in told] == [1, 2]
@@ -196,6 +197,33 @@ def test_progress_shows_in_the_job_and_as_an_event(database: Database, make_job:
         "index": 0,
         "preview": "0-c-3.webp",
     }
+
+
+def test_of_a_job_that_others_have_locked_nothing_is_recorded_and_of_all_others_everything(
+    new_database_url: Callable[[str], str], make_job: JobMaker
+) -> None:
+    database = Database(new_database_url("postgresql"))  # SQLite has one writer at a time
+    locked_id, free_id, ended_id = (add(database, make_job()) for _ in range(3))
+    database.jobs.finish(ended_id, "cancelled")
+    ids = (locked_id, free_id, ended_id, "deleted")
+    steps = [ProgressStep(job_id, 0, "c", 1, 20) for job_id in ids]
+    told = steps, dict.fromkeys(ids, 0.0), {job_id: ["too long"] for job_id in ids}
+    with database.writing() as connection:
+        assert update_open(connection, locked_id, {})
+        assert database.jobs.record_progress(*told) == {locked_id}
+        shown = [body(database, job_id) for job_id in ids[:3]]
+        assert [job["state"] for job in shown] == ["queued", "running", "cancelled"]
+        assert [job["warnings"] for job in shown] == [[], ["too long"], []]
+        assert types(database, locked_id) == ["queued"]
+        assert types(database, free_id) == ["queued", "progress"]
+    assert database.jobs.record_progress(*told) == set()
+    assert types(database, locked_id) == ["queued", "progress"]
+    database.close()
+
+
+def test_a_warning_for_a_job_that_is_deleted_meanwhile_is_left_out(database: Database) -> None:
+    database.jobs.add_warnings("deleted", ["too long"])
+    assert database.jobs.get("deleted") is None
 
 
 def test_progress_after_the_end_is_ignored(database: Database, make_job: JobMaker) -> None:

@@ -16,7 +16,7 @@ from serve.messages import StageMessage
 from serve.storage.blobs.blob_keys import preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_store import JobStore
+from serve.storage.job_store import JobStore, update_open
 from serve.storage.records import Job, NewJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from tests.limits import HANG_S
@@ -34,14 +34,22 @@ def recorder(database: Database, blobs: BlobStore) -> ProgressRecorder:
 
 
 @pytest.fixture
+def postgresql(new_database_url: Callable[[str], str]) -> Iterator[Database]:
+    """Here transactions lock single rows; SQLite has one writer at a time."""
+    database = Database(new_database_url("postgresql"))
+    yield database
+    database.close()
+
+
+@pytest.fixture
 def batches(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
     """The steps of each transaction."""
     record, seen = JobStore.record_progress, []
 
     @wraps(record)
-    def note(store: JobStore, steps: Any, started_ago_s: Any) -> Any:
+    def note(store: JobStore, steps: Any, *others: Any) -> Any:
         seen.append([step.step for step in steps])
-        return record(store, steps, started_ago_s)
+        return record(store, steps, *others)
 
     monkeypatch.setattr(JobStore, "record_progress", note)
     return seen
@@ -214,7 +222,7 @@ async def test_an_outage_loses_steps_and_the_next_stage_starts_the_job(
     assert told(database, job_id) == [("b", 2, False)]
 
 
-async def test_an_unexpected_failure_keeps_no_later_step_from_being_recorded(
+async def test_an_unexpected_failure_keeps_no_job_from_running_and_no_later_step_from_being_told(
     database: Database,
     recorder: ProgressRecorder,
     make_job: JobMaker,
@@ -226,10 +234,58 @@ async def test_an_unexpected_failure_keeps_no_later_step_from_being_recorded(
     job_id = add(database, make_job())
     with monkeypatch.context() as fault:
         fault.setattr(JobStore, "record_progress", fail)
+        recorder.tell(job_id, 0, "c", STARTED)
         recorder.tell(job_id, 0, "c", step(1))
         await recorder.settle(job_id, 0)
-    recorder.tell(job_id, 0, "c", step(2))
-    await until(lambda: told(database, job_id) == [("c", 2, False)])
+    recorder.tell(job_id, 0, "b", STARTED)
+    recorder.tell(job_id, 0, "b", step(2))
+    await until(lambda: told(database, job_id) == [("b", 2, False)])
+    assert load(database, job_id).state == "running"
+
+
+async def test_a_job_whose_row_is_locked_holds_up_no_other_job_and_loses_nothing(
+    postgresql: Database, blobs: BlobStore, make_job: JobMaker
+) -> None:
+    database = postgresql
+    recorder = ProgressRecorder(RetryingDatabase(database), RetryingBlobs(blobs))
+    locked_id, other_id = add(database, make_job()), add(database, make_job())
+    async with asyncio.timeout(HANG_S):
+        with database.writing() as connection:
+            assert update_open(connection, locked_id, {})
+            for job_id in (locked_id, other_id):
+                recorder.tell(job_id, 0, "c", STARTED)
+            for number in (1, 2, 3):
+                recorder.tell(locked_id, 0, "c", step(number, PREVIEW))
+                recorder.tell(locked_id, 0, "c", StageMessage(type="warning", text="too long"))
+                recorder.tell(other_id, 0, "c", step(number))
+                await recorder.settle(other_id, 0)
+            await recorder.end(other_id)
+            assert load(database, other_id).state == "running"
+            assert told(database, other_id) == [("c", 1, False), ("c", 2, False), ("c", 3, False)]
+            assert load(database, locked_id).state == "queued"
+            ending = asyncio.create_task(recorder.end(locked_id))
+            await recorder.settle(other_id, 0)
+            assert not ending.done()
+        await ending
+    locked = load(database, locked_id)
+    assert (locked.state, locked.warnings) == ("running", ("too long",))
+    assert told(database, locked_id) == [("c", 1, True), ("c", 2, True), ("c", 3, True)]
+
+
+async def test_what_a_locked_job_has_told_is_recorded_later_without_being_asked_for(
+    postgresql: Database, blobs: BlobStore, make_job: JobMaker, gate: threading.Event
+) -> None:
+    recorder = ProgressRecorder(RetryingDatabase(postgresql), RetryingBlobs(blobs))
+    locked_id, other_id = add(postgresql, make_job()), add(postgresql, make_job())
+    with postgresql.writing() as connection:
+        assert update_open(connection, locked_id, {})
+        recorder.tell(locked_id, 0, "c", step(1))
+        recorder.tell(other_id, 0, "c", step(1))
+        settling = asyncio.create_task(recorder.settle(other_id, 0))
+        await until(lambda: not recorder._reports)  # all are in the transaction
+        gate.set()
+        await settling
+    await until(lambda: told(postgresql, locked_id) == [("c", 1, False)])
 
 
 async def test_after_a_job_was_cancelled_nothing_is_told_and_it_stays_cancelled(

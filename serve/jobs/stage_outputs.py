@@ -77,7 +77,7 @@ class StageOutputs:
         seconds: float,
         use: LatentUse = "ran",
     ) -> None:
-        """Store a stage's output and record its cost; a hand-off's goes with the next output's.
+        """Store a stage's output and record its cost; a hand-off's goes with the next picture's.
 
         Args:
             job: whose image it is.
@@ -97,22 +97,20 @@ class StageOutputs:
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             await self._blobs.put(key, data, on_wait)
-        image, handoffs_s = job.images[index], self._handoffs_s.pop(job.id, {})
-        made = stage.name, seconds
+        image, made = job.images[index], (stage.name, seconds)
         if latent is not None:
             row = LatentRow(image.latent_id, job.id, index, latent.model, latent.request)
-            save = ImageStore.save_latent
-            await self._database.images.do(save, row, *made, use, handoffs_s)
+            await self._database.images.do(ImageStore.save_latent, row, *made, use)
         else:
-            save_image = ImageStore.save
-            await self._database.images.do(save_image, image.id, len(data), *made, handoffs_s)
+            save, handoffs_s = ImageStore.save, self._handoffs_s.pop(job.id, {})
+            await self._database.images.do(save, image.id, len(data), *made, handoffs_s)
 
     async def drop_latent(self, job: OpenJob, index: int) -> None:
         """Forget a latent, so that its stage makes it again."""
         await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
 
     async def record_handoffs(self, job_id: str) -> None:
-        """Record the cost of hand-offs that led to no output, before the job's end."""
+        """Record the cost of hand-offs that led to no picture, before the job's end."""
         if costs_s := self._handoffs_s.pop(job_id, None):
             await self._database.jobs.do(JobStore.add_costs, job_id, costs_s)
 

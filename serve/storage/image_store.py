@@ -51,7 +51,9 @@ class ImageStore:
         seconds: float = 0.0,
         handoffs_s: Mapping[str, float] = NO_HANDOFFS,
     ) -> bool:
-        """Mark a planned image as ready, add the stage's cost and append the event ``image``.
+        """Mark a planned image as ready, add the stages' costs and append the event ``image``.
+
+        If the job has ended meanwhile, only the costs are added: the model ran for it.
 
         Args:
             image_id: of the image.
@@ -68,11 +70,15 @@ class ImageStore:
         values = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
         with self._connections.writing() as connection:
             row = connection.execute(planned).mappings().first()
-            if row is None or not update_open(connection, row["job_id"], {}):
+            if row is None:
+                return False
+            costs_s = {**handoffs_s, stage: seconds}
+            if not update_open(connection, row["job_id"], {}):
+                add_costs(connection, row["job_id"], costs_s)
                 return False
             if connection.execute(ready.values(**values)).rowcount == 0:
                 return False
-            add_costs(connection, row["job_id"], {**handoffs_s, stage: seconds})
+            add_costs(connection, row["job_id"], costs_s)
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
         return True
@@ -110,11 +116,10 @@ class ImageStore:
         stage: str,
         seconds: float = 0.0,
         use: LatentUse = "ran",
-        handoffs_s: Mapping[str, float] = NO_HANDOFFS,
     ) -> None:
         """Record a stored latent, its cost and how it came about; the first call counts.
 
-        ``stage``, ``seconds`` and ``handoffs_s`` are those of :meth:`save`.
+        ``stage`` and ``seconds`` are those of :meth:`save`.
         """
         image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
         known = select(latents.c.id).where(latents.c.id == row.id)
@@ -122,7 +127,7 @@ class ImageStore:
             if connection.execute(known).first() is None:
                 connection.execute(insert(latents).values(**latent_values(row)))
                 connection.execute(image.values(latent_use=use))
-                add_costs(connection, row.job_id, {**handoffs_s, stage: seconds})
+                add_costs(connection, row.job_id, {stage: seconds})
 
     def find_equal_latent(
         self, fingerprint: str, request: GenerationRequest, owner: JobOwner

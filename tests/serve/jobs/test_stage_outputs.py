@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
-from functools import partial
+from functools import partial, wraps
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from cascade_core.errors import Internal
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.storage.image_store import ImageStore
+from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
 from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.null_stages import Stage, launched, run_to_end, stage_b_latent
@@ -27,6 +31,18 @@ class HandingOn(Stage):
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         return replace(result, data=stage_b_latent(args[0]))
+
+
+class Failing(Stage):
+    """Stage A, which fails."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.called = asyncio.Event()
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        self.called.set()
+        raise Internal("it failed")
 
 
 @pytest.fixture
@@ -66,6 +82,43 @@ async def test_every_stage_runs_once_and_no_hand_off_is_stored(
     assert calls(stages) == [1, 1, 1, 1]
     assert ended.cost_s == {"c": 0.25, "b": 0.25, "touch": 0.25, "a": 0.25}
     assert sorted(stored) == ["images", "latents"]
+
+
+async def test_the_costs_of_a_job_that_is_cancelled_before_its_picture_is_recorded_are_kept(
+    run: Run, make_job: JobMaker, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, save = replace(make_job(), family=FOUR_STAGES), ImageStore.save
+
+    def save_too_late(*args: Any) -> bool:
+        database.jobs.finish(job.id, "cancelled")
+        return save(*args)
+
+    monkeypatch.setattr(ImageStore, "save", wraps(save)(save_too_late))
+    ended: Job = await run(job)
+    assert ended.state == "cancelled"
+    assert ended.cost_s == {"c": 0.25, "b": 0.25, "touch": 0.25, "a": 0.25}
+
+
+async def test_the_costs_of_hand_offs_are_not_those_of_a_latent_that_is_recorded_late(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If that latent is known already, they would be lost with it."""
+    put, add_costs, added = BlobStore.put, JobStore.add_costs, []
+    stages["a"] = last_stage = Failing("a")
+
+    async def put_late(self: BlobStore, key: str, data: bytes) -> None:
+        await last_stage.called.wait()
+        await put(self, key, data)
+
+    def add_and_note(store: JobStore, job_id: str, costs_s: dict[str, float]) -> None:
+        added.append(costs_s)
+        add_costs(store, job_id, costs_s)
+
+    monkeypatch.setattr(BlobStore, "put", put_late)
+    monkeypatch.setattr(JobStore, "add_costs", wraps(add_costs)(add_and_note))
+    ended: Job = await run(replace(make_job(), family=FOUR_STAGES))
+    assert added == [{"b": 0.25, "touch": 0.25}]
+    assert ended.cost_s == {"c": 0.25, "b": 0.25, "touch": 0.25, "a": 0}
 
 
 async def test_new_details_begin_after_the_kept_output(

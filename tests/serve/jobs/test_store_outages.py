@@ -119,6 +119,7 @@ async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
     key: str,
 ) -> None:
     failed = fails(of, method, key=key)
+    stages["c"].warning = "too long"
     ended = await run(make_job())
     assert (ended.state, ended.error) == ("succeeded", None)
     assert calls(stages) == [1, 1, 1]
@@ -198,17 +199,6 @@ async def test_images_that_wait_for_the_blob_store_together_move_their_deadline_
     monkeypatch.setattr("serve.storage.retry.time", clock)
     ended = await run(make_job(n=4))
     assert allowed_s(ended) == pytest.approx(UNKNOWN_DEADLINE_S + 8 * 100, abs=20)
-
-
-async def test_a_warning_that_cannot_be_written_costs_no_job(
-    run: Run, make_job: JobMaker, stages: dict[str, Stage], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def stay_locked(*_: Any) -> None:
-        raise NotReady("it does not answer")
-
-    stages["c"].warning = "too long"
-    monkeypatch.setattr(JobStore, "add_warnings", stay_locked)
-    assert (await run(make_job())).state == "succeeded"
 
 
 async def test_a_latent_is_made_anew_when_its_warnings_cannot_be_copied(

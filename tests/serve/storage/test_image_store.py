@@ -95,15 +95,16 @@ def test_planned_images_are_known_before_they_are_ready(
     assert [image.ready for image in loaded.images] == [False, False, True]
 
 
-def test_an_image_that_comes_after_the_end_is_not_shown(
+def test_an_image_that_comes_after_the_end_is_not_shown_and_its_cost_is(
     database: Database, make_job: JobMaker
 ) -> None:
     job = make_job()
     database.jobs.insert(job)
     database.jobs.finish(job.id, "cancelled")
-    assert not database.images.save(job.images[0].id, 10, "a")
+    assert not database.images.save(job.images[0].id, 10, "a", 0.5, {"b": 0.25})
     assert database.images.get(job.images[0].id) is None
     assert types(database, job.id) == ["queued", "cancelled"]
+    assert body(database, job.id)["cost"] == {"c_s": 0, "b_s": 0.25, "a_s": 0.5}
 
 
 def test_a_latent_is_kept_once_with_all_it_was_made_from(

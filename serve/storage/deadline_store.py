@@ -100,7 +100,8 @@ def _extend(connection: Connection, by: timedelta, *conditions: ColumnElement[bo
     query = select(jobs.c.id, jobs.c.deadline_at).where(
         jobs.c.state.in_(OPEN_STATES), jobs.c.deadline_at.is_not(None), *conditions
     )
-    rows = list(connection.execute(query))
+    # In one order: transactions that lock the same jobs must not wait for each other in a circle.
+    rows = list(connection.execute(query.order_by(jobs.c.id).with_for_update()))
     for row in rows:
         later = update(jobs).where(jobs.c.id == row.id)
         connection.execute(later.values(deadline_at=row.deadline_at + by))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from sqlalchemy import text
 
 from cascade_core.errors import RateLimited
 from serve.storage.database import Database
@@ -18,6 +16,7 @@ from serve.storage.records import NewJob, OpenLimits
 from tests.limits import HANG_S
 from tests.serve.clock import Clock
 from tests.serve.recorded_jobs import add, copy, start
+from tests.serve.storage.locks import wait_until_a_lock_is_waited_for
 from tests.serve.storage.statements import Statements, counted
 
 JobMaker = Callable[..., NewJob]
@@ -160,22 +159,8 @@ def test_a_job_that_waits_for_others_to_be_accepted_holds_up_no_other_writer(
         with other_process.writing() as connection:
             lock_admission(connection)
             accepting = thread.submit(database.jobs.insert, make_job(), LIMITS)
-            _wait_until_a_lock_is_waited_for(database)
+            wait_until_a_lock_is_waited_for(database)
             start(database, running)
             assert database.jobs.finish(running, "succeeded")
             assert not accepting.done()
         assert accepting.result(HANG_S) is None
-
-
-def _wait_until_a_lock_is_waited_for(database: Database) -> None:
-    query = text(
-        "SELECT count(*) FROM pg_locks JOIN pg_database ON pg_database.oid = pg_locks.database "
-        "WHERE datname = current_database() AND locktype = 'advisory' AND NOT granted"
-    )
-    deadline_s = time.monotonic() + HANG_S
-    while time.monotonic() < deadline_s:
-        with database.reading() as connection:
-            if connection.execute(query).scalar():
-                return
-        time.sleep(0.01)
-    raise TimeoutError("no transaction waits for a lock")

@@ -4,25 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any
 
 import aiohttp
 import psutil
 
+from bench.processes import cpu_s, cpu_s_since
 from bench.service.load import ask, closed_loop
-
-_MARKS: Final = {
-    "ServeReplica:cascade:StageC": "Stage C",
-    "ServeReplica:cascade:StageB": "Stage B",
-    "ServeReplica:cascade:StageA": "Stage A",
-    "ServeReplica:cascade:Jobs": "Jobs",
-    "ServeReplica:cascade:Gateway": "Gateway",
-    "ServeController": "controller",
-    "ProxyActor": "proxy",
-    "raylet/raylet": "raylet",
-    "gcs/gcs_server": "GCS",
-}
-OTHERS: Final = "others of Ray"
 
 
 class Client:
@@ -70,26 +58,13 @@ class Client:
             seconds: for so long.
             processes: of the service.
         """
-        before = cpu_s(processes)
+        before_s = cpu_s(processes)
         done, took_s = await closed_loop(self.make, clients, seconds)
-        after = cpu_s(processes)
-        by_kind = {kind: (after[kind] - before.get(kind, 0.0)) / len(done) for kind in after}
+        used_s = cpu_s_since(before_s, processes)
+        by_kind = {kind: seconds / len(done) for kind, seconds in used_s.items()}
         return {
             "jobs": len(done),
             "per_s": len(done) / took_s,
             "cpu_s_by_process": by_kind,
             "cpu_s": sum(by_kind.values()),
         }
-
-
-def cpu_s(processes: Sequence[psutil.Process]) -> dict[str, float]:
-    """Return the CPU seconds that processes have used until now, by their kind."""
-    used: dict[str, float] = {}
-    for process in processes:
-        try:
-            times, line = process.cpu_times(), " ".join(process.cmdline())
-        except psutil.NoSuchProcess:  # a short one, such as Ray's own checks
-            continue
-        kind = next((name for mark, name in _MARKS.items() if mark in line), OTHERS)
-        used[kind] = used.get(kind, 0.0) + times.user + times.system
-    return used

@@ -10,6 +10,8 @@ from typing import Any
 
 import psutil
 
+from bench.processes import tree
+
 STOP_S = 90.0
 
 
@@ -63,8 +65,7 @@ class Program:
 
     def processes(self) -> list[psutil.Process]:
         """Return the program's process and all below it."""
-        own = psutil.Process(self._process.pid)
-        return [own, *own.children(recursive=True)]
+        return tree(psutil.Process(self._process.pid))
 
     def stop(self) -> None:
         """Close the program's input, upon which it ends."""

@@ -29,8 +29,8 @@ from bench.real_size.table import table
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from cascade_core.checkpoints.checkpoint import ModelSource
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
+from serve.settings import SERVED_FAMILY
 
 PICTURES: Final[dict[str, dict[str, Any]]] = {
     "lite": {"width": 1024, "height": 1024, "steps": 2, "decoder_steps": 1},
@@ -60,7 +60,7 @@ def _measure(size: str, folder: Path, *, has_service: bool) -> dict[str, Any]:
     begun_s = time.perf_counter()
     source = write_checkpoint(size, folder / "model")
     found: dict[str, Any] = {"write_s": time.perf_counter() - begun_s, "picture": PICTURES[size]}
-    found["loading"] = {name: loading_in_own_process(name, source) for name in STABLE_CASCADE.names}
+    found["loading"] = {name: loading_in_own_process(name, source) for name in SERVED_FAMILY.names}
     if has_service:
         found["service"] = _serve(source, PICTURES[size], folder / "data")
     return found
@@ -80,7 +80,7 @@ def _serve(source: ModelSource, picture: dict[str, Any], data_dir: Path) -> dict
     }
     settings = scratch_settings(data_dir, port=free_port()).model_copy(update=model)
     begun_s = time.perf_counter()
-    running = start(settings, STABLE_CASCADE)
+    running = start(settings, SERVED_FAMILY)
     ready_s = time.perf_counter() - begun_s
     try:
         ready = _memory()
@@ -106,7 +106,7 @@ def _drawn(http: httpx.Client, picture: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory() -> dict[str, dict[str, int]]:
-    stages = {spec.deployment for spec in STABLE_CASCADE.stages}
+    stages = {spec.deployment for spec in SERVED_FAMILY.stages}
     return {kind: memory_bytes(one.pid) for kind, one in processes.running() if kind in stages}
 
 

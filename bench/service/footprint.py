@@ -11,13 +11,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -26,6 +25,7 @@ import httpx
 import psutil
 
 from bench.ports import free_port
+from bench.processes import by_kind, cpu_s, cpu_s_since, tree, with_kinds
 from bench.stats import machine, summary, write_result
 
 TARGETS: Final = {"ready_s": 0.5, "pss_mb": 0.65, "idle_percent": 0.6}
@@ -36,27 +36,6 @@ START_LIMIT_S: Final = 300.0
 POLL_S: Final = 0.1
 OURS, BASELINE = "this checkout", "baseline"
 ROOT: Final = Path(__file__).parents[2]
-_MARKS: Final = {
-    "serve.cli.main": "command line",
-    "fork-server": "fork server",
-    "serve.local.fork_server": "fork server",
-    "gcs/gcs_server": "Ray: cluster state",
-    "raylet/raylet": "Ray: node",
-    "dashboard/agent.py": "Ray: metrics agent",
-    "ray::DashboardAgent": "Ray: metrics agent",
-    "runtime_env/agent": "Ray: environments agent",
-    "ray::RuntimeEnvAgent": "Ray: environments agent",
-    "dashboard/dashboard.py": "Ray: dashboard",
-    "log_monitor.py": "Ray: log monitor",
-    "monitor.py": "Ray: autoscaler's monitor",
-    "ServeController": "Serve: controller",
-    "ProxyActor": "Serve: proxy",
-    "ServeReplica:cascade:": "",  # its deployment follows
-    "ray::IDLE": "Ray: idle worker",
-    "default_worker.py": "Ray: idle worker",
-    "forked_worker.py": "Ray: idle worker",
-}
-"""What the command line of each process holds; the first that fits counts."""
 
 
 def main() -> None:
@@ -80,26 +59,23 @@ def _run(folder: Path, idle_s: float) -> dict[str, Any]:
     with _started(folder) as (command, http, started_at):
         ready_s = _wait_until_ready(command, http, started_at)
         begun_s = _begun_s(command, started_at)
-        start_cpu_s = _cpu_s(command)
+        start_cpu_s = cpu_s(tree(command))
         asked_s = time.perf_counter()
         answer = http.post("/v1/jobs", json=BODY, headers={"Prefer": "wait=120"})
         if answer.raise_for_status().json()["state"] != "succeeded":
             raise RuntimeError(f"the picture failed: {answer.text}")
         picture_s = time.perf_counter() - asked_s
         pss_mb = _pss_mb(command)
-        before_s = _cpu_s(command)
+        before_s = cpu_s(tree(command))
         time.sleep(idle_s)
-        after_s = _cpu_s(command)
+        idle_cpu_s = cpu_s_since(before_s, tree(command))
         return {
             "ready_s": ready_s,
             "picture_s": picture_s,
             "begun_s": begun_s,
             "start_cpu_s": start_cpu_s,
             "pss_mb": pss_mb,
-            "idle_percent": {
-                kind: 100 * (cpu_s - before_s.get(kind, 0.0)) / idle_s
-                for kind, cpu_s in after_s.items()
-            },
+            "idle_percent": {kind: 100 * used / idle_s for kind, used in idle_cpu_s.items()},
         }
 
 
@@ -141,63 +117,35 @@ def _wait_until_ready(command: psutil.Process, http: httpx.Client, started_at: f
     raise TimeoutError(f"not ready after {START_LIMIT_S:g} s")
 
 
-def _tree(command: psutil.Process) -> list[psutil.Process]:
-    return [command, *command.children(recursive=True)]
-
-
-def kind_of(command_line: str) -> str:
-    """Return what a process is; its command if it is none of those that are known."""
-    for mark, kind in _MARKS.items():
-        if mark in command_line:
-            return kind or re.split(r"[. ]", command_line.partition(mark)[2])[0]
-    return command_line.partition(" ")[0]
-
-
 def _begun_s(command: psutil.Process, started_at: float) -> dict[str, float]:
     """Return when the first process of each kind began, in seconds after the command."""
     found: dict[str, float] = {}
-    for process in _tree(command):
-        with suppress(psutil.NoSuchProcess):
-            kind = kind_of(" ".join(process.cmdline()))
-            begun_s = process.create_time() - started_at
-            found[kind] = min(found.get(kind, begun_s), begun_s)
+    for kind, process in with_kinds(tree(command)):
+        begun_s = process.create_time() - started_at
+        found[kind] = min(found.get(kind, begun_s), begun_s)
     return found
-
-
-def _cpu_s(command: psutil.Process) -> dict[str, float]:
-    """Return the CPU time of each kind of process that runs, with that of its ended children."""
-    return _summed(command, lambda process: sum(process.cpu_times()[:4]))
 
 
 def _pss_mb(command: psutil.Process) -> dict[str, float]:
     """Return each kind's proportional set size: shared memory counts in parts."""
-    return _summed(command, lambda process: process.memory_full_info().pss / 2**20)
-
-
-def _summed(command: psutil.Process, figure: Callable[[psutil.Process], float]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for process in _tree(command):
-        with suppress(psutil.NoSuchProcess):
-            kind = kind_of(" ".join(process.cmdline()))
-            found[kind] = found.get(kind, 0.0) + figure(process)
-    return found
+    return by_kind(tree(command), lambda process: process.memory_full_info().pss / 2**20)
 
 
 def summarised(runs: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the summary of each figure over the runs: of the whole, and by kind of process."""
     whole = {name: summary([run[name] for run in runs]) for name in ("ready_s", "picture_s")}
     kinds = {kind for run in runs for kind in run["pss_mb"]}
-    by_kind = {}
+    by_process = {}
     for name in ("start_cpu_s", "pss_mb", "idle_percent"):
         whole[name] = summary([sum(run[name].values()) for run in runs])
-        by_kind[name] = {
+        by_process[name] = {
             kind: summary([run[name].get(kind, 0.0) for run in runs]) for kind in kinds
         }
-    by_kind["begun_s"] = {
+    by_process["begun_s"] = {
         kind: summary([run["begun_s"][kind] for run in runs if kind in run["begun_s"]] or [0.0])
         for kind in kinds
     }
-    return {"whole": whole, "by_process": by_kind}
+    return {"whole": whole, "by_process": by_process}
 
 
 def table(result: dict[str, Any]) -> str:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
-
-from bench.service.footprint import BASELINE, OURS, kind_of, summarised, table
+from bench.service.footprint import BASELINE, OURS, summarised, table
 
 
 def run(ready_s: float, pss_mb: float) -> dict[str, Any]:
@@ -28,17 +26,3 @@ def test_the_table_shows_ratios_of_medians_to_the_baseline() -> None:
 def test_without_a_baseline_there_is_no_ratio() -> None:
     shown = table({"idle_s": 60.0, "checkouts": {OURS: summarised([run(8.0, 500.0)])}})
     assert "| 8.0 (8.0-8.0) s |  | <= 0.5 |" in shown
-
-
-@pytest.mark.parametrize(
-    ("command_line", "kind"),
-    [
-        ("ray::ServeReplica:cascade:StageC.handle_request", "StageC"),
-        ("ray::ServeReplica:cascade:Jobs", "Jobs"),
-        ("python -u /ray/_private/log_monitor.py --session-dir=/x", "Ray: log monitor"),
-        ("python -u /ray/autoscaler/_private/monitor.py", "Ray: autoscaler's monitor"),
-        ("/usr/bin/haproxy -f x", "/usr/bin/haproxy"),
-    ],
-)
-def test_processes_are_told_by_their_command_lines(command_line: str, kind: str) -> None:
-    assert kind_of(command_line) == kind

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -72,37 +72,37 @@ def main() -> None:
     if binaries is None:
         sys.exit("PostgreSQL is not installed; get it with: apt-get install postgresql")
     with null_service() as (service, _):
-        loads = {"SQLite": asyncio.run(_load(service.url, None))}
+        loads = {"SQLite": asyncio.run(_load(service.url, dict))}
     with running(binaries, _COUNTED) as server:
         url = server.new_database()
         counters = Counters(url)
         with null_service(database_url=url) as (service, _):
-            loads["PostgreSQL"] = asyncio.run(_load(service.url, counters))
+            loads["PostgreSQL"] = asyncio.run(_load(service.url, counters.read))
         held = _statements_under_lock(server)
     result = {"machine": where, "loads": loads, "statements_under_lock": held}
     write_result("databases", result, _table(result))
 
 
-async def _load(url: str, counters: Counters | None) -> dict[str, Any]:
-    """Measure rounds of many clients; counts are per job, of the last round."""
-    per_s, cpu_s, counted = [], [], {}
+async def _load(url: str, count: Callable[[], dict[str, int]]) -> dict[str, Any]:
+    """Measure rounds of many clients; what ``count`` returns is per job of all rounds."""
+    per_s, cpu_s, jobs = [], [], 0
     async with http_session(url) as session:
         client = Client(session, NULL_JOB, fetches=False)
         await client.one_after_another(5)  # warm-up
         alone_s = await client.one_after_another(50)
+        before = count()
         for _ in range(ROUNDS):
-            before = counters.read() if counters else {}
             service = [process for _, process in processes.running()]
             loaded = await client.at_once(CLIENTS, ROUND_S, service)
             per_s.append(loaded["per_s"])
             cpu_s.append(loaded["cpu_s"])
-            after = counters.read() if counters else {}
-            counted = {name: (after[name] - before[name]) / loaded["jobs"] for name in after}
+            jobs += loaded["jobs"]
+        after = count()
     return {
         "alone_s": summary(alone_s),
         "per_s": summary(per_s),
         "cpu_s": summary(cpu_s),
-        "counted": counted,
+        "counted": {name: (after[name] - before[name]) / jobs for name in after},
     }
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from bench.service import databases
 from bench.service.databases import LOCK, _statements, _statements_under_lock, _table
 from bench.stats import summary
 from serve.storage.database import Database
@@ -20,6 +26,32 @@ def test_statements_of_all_engines_are_seen(postgres: PrivatePostgres) -> None:
         connection.exec_driver_sql(f"SELECT {LOCK}(1)")
     database.close()
     assert made[-1] == f"SELECT {LOCK}(1)"
+
+
+async def test_counts_are_per_job_of_all_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    jobs, sent = 0, iter([1, 5, 3])
+
+    async def create(_request: web.Request) -> web.Response:
+        nonlocal jobs
+        jobs += 1
+        return web.json_response({"state": "succeeded"})
+
+    async def send_some(
+        send: Callable[[], Awaitable[object]], *_: float
+    ) -> tuple[list[float], float]:
+        samples = [1.0] * next(sent)
+        for _sample in samples:
+            await send()
+        return samples, 1.0
+
+    monkeypatch.setattr(databases, "ROUNDS", 3)
+    monkeypatch.setattr("bench.baseline.load.closed_loop", send_some)
+    app = web.Application()
+    app.router.add_post("/v1/jobs", create)
+    async with TestServer(app) as server:
+        loaded = await databases._load(str(server.make_url("")), lambda: {"squares": jobs**2})
+    first, last = jobs - 9, jobs
+    assert loaded["counted"] == {"squares": (last**2 - first**2) / 9}
 
 
 def test_the_rate_that_the_lock_allows_counts_round_trips_and_the_commit() -> None:

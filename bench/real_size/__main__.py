@@ -110,7 +110,7 @@ def _memory() -> dict[str, dict[str, int]]:
     return {kind: memory_bytes(one.pid) for kind, one in processes.running() if kind in stages}
 
 
-def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
+def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -44,9 +44,7 @@ NAMES = {
 
 def main() -> None:
     """Fill a database step by step, measure at each step and write the result."""
-    parser = argparse.ArgumentParser(prog="python -m bench.service.backlog", description=__doc__)
-    parser.add_argument("--database-url", default="", help="PostgreSQL instead of SQLite")
-    database_url, where = parser.parse_args().database_url, machine()
+    database_url, where = _arguments().database_url, machine()
     with tempfile.TemporaryDirectory() as folder:
         url = scratch_settings(Path(folder), database_url).database_url
         accepting, showing = Database(url), Database(url)
@@ -144,6 +142,12 @@ def _table(rows: dict[str, Any], kind: str) -> str:
         "else. Not measured: HTTP, calls at the same time, the CPU of a database server."
     )
     return "\n".join([*lines, "", note])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.service.backlog", description=__doc__)
+    parser.add_argument("--database-url", default="", help="PostgreSQL instead of SQLite")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

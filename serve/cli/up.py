@@ -49,7 +49,8 @@ class StopSignal:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if self._asked.is_set():
             note("stopping at once")
-            # Ray's processes follow their parent (PR_SET_PDEATHSIG), so nothing is left behind.
+            # Nothing is left behind: Ray's node follows this process (PR_SET_PDEATHSIG), each
+            # worker follows the node, and the fork server ends with its standard input.
             os._exit(128 + number)
         self._asked.set()
 

@@ -63,17 +63,16 @@ def start(
     ray_access.check_mode(os.environ)
     check_exposure(settings)
     load_checkers(settings, open_checkpoint(settings.model_source()), family)
-    temp_dir = ray_environment.prepare(settings)
-    server = fork_server or ForkServer(temp_dir)
+    server = fork_server or ForkServer(ray_environment.prepare(settings))
     try:
-        _start_ray(temp_dir, show_logs=show_logs)
+        _start_ray(server.temp_dir, show_logs=show_logs)
         _run_application(settings, family, args, stage_class)
     except BaseException as error:
         why = _why_not_started(error)
         _running(settings, server).stop()
         if isinstance(error, CascadeError) or not isinstance(error, Exception):
             raise
-        message = f"{why} (more in {temp_dir}/session_latest/logs)"
+        message = f"{why} (more in {server.temp_dir}/session_latest/logs)"
         raise NotReady(message) from error
     return _running(settings, server)
 

@@ -14,6 +14,7 @@ import gc
 import json
 import os
 import runpy
+import secrets
 import select
 import signal
 import socket
@@ -68,16 +69,21 @@ class ForkServer:
 
     Args:
         temp_dir: Ray's temp folder; the socket lies beside it, where only this user can enter.
+
+    Attributes:
+        temp_dir: as above.
     """
 
     def __init__(self, temp_dir: Path) -> None:
-        self._address = temp_dir.parent / f"workers-{os.getpid()}.sock"
-        self._address.unlink(missing_ok=True)
+        self.temp_dir = temp_dir
+        # Random, as containers that share the folder may have processes of the same number.
+        self._address = temp_dir.parent / f"workers-{secrets.token_hex(8)}.sock"
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(str(self._address))
             listener.listen(128)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", __name__, str(listener.fileno()), str(temp_dir)],
+                # -P: never import from the current folder, which may hold others' files
+                [sys.executable, "-P", "-m", __name__, str(listener.fileno()), str(temp_dir)],
                 env=os.environ | _ENVIRONMENT,
                 stdin=subprocess.PIPE,  # its end tells the server that this process has ended
                 pass_fds=[listener.fileno()],
@@ -100,17 +106,14 @@ class WorkerRequest:
     Attributes:
         arguments: of Ray's worker.
         environment: all of it.
-        descriptors: of standard input, output and error; copies that this process closes.
+        raylet_pid: of the process that starts the worker.
+        descriptors: of standard input, output and error.
     """
 
     arguments: list[str]
     environment: dict[str, str]
+    raylet_pid: str
     descriptors: list[int]
-
-    def close(self) -> None:
-        """Close the descriptors."""
-        for descriptor in self.descriptors:
-            os.close(descriptor)
 
     def adopt(self) -> None:
         """Give this process what the worker would have had from Ray."""
@@ -118,12 +121,23 @@ class WorkerRequest:
         os.setpgid(0, 0)  # Ray ends a worker's children by its process group
         for target, source in enumerate(self.descriptors):
             os.dup2(source, target)
-        self.close()
         os.environ.clear()
         os.environ.update(self.environment)
         score = self.environment.get(_OOM_SCORE, _DEFAULT_OOM_SCORE)
-        Path("/proc/self/oom_score_adj").write_text(score, encoding="ascii")
+        with suppress(OSError):  # not every container may lower it; Ray starts its workers anyway
+            Path("/proc/self/oom_score_adj").write_text(score, encoding="ascii")
         sys.argv = [WORKER_MODULE, *self.arguments]
+
+
+def check_cuda() -> None:
+    """Check in a fork that CUDA can start in it: not if the server has asked for devices.
+
+    Raises:
+        RuntimeError: it cannot.
+    """
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda._is_in_bad_fork():
+        raise RuntimeError("an import has started CUDA in the fork server: forks cannot use it")
 
 
 class RayImports:
@@ -139,13 +153,12 @@ class RayImports:
         A worker of another node, as Ray has started its node again, starts the server anew; this
         worker is left to Ray.
         """
-        raylet_pid = request.environment[_RAYLET_VARIABLE]
-        if self._raylet_pid not in (None, raylet_pid):
+        if self._raylet_pid not in (None, request.raylet_pid):
             os.execv(sys.executable, sys.orig_argv)
         if self._raylet_pid is None:
-            os.environ |= {_RAYLET_VARIABLE: raylet_pid, _JOB_VARIABLE: _ANY_JOB}
+            os.environ |= {_RAYLET_VARIABLE: request.raylet_pid, _JOB_VARIABLE: _ANY_JOB}
             self._import()
-            self._raylet_pid = raylet_pid
+            self._raylet_pid = request.raylet_pid
 
     def _import(self) -> None:
         from ray._raylet import setproctitle  # type: ignore[attr-defined]  # compiled, no stubs
@@ -204,47 +217,64 @@ def main() -> None:
         import_module(name)
     for stage in SERVED_FAMILY.stages:
         stage.model_class()
-    request = next_worker(listener, RayImports(sys.argv[2]).prepare)
-    if request is not None:
-        request.adopt()
+    address = Path(listener.getsockname())
+    if next_worker(listener, RayImports(sys.argv[2]).prepare):
         read_variables_again()
         runpy.run_module(WORKER_MODULE, run_name="__main__", alter_sys=True)
+    else:
+        address.unlink(missing_ok=True)  # the process that started this one may have been killed
 
 
-def next_worker(
-    listener: socket.socket, prepare: Callable[[WorkerRequest], None]
-) -> WorkerRequest | None:
-    """Fork for each request; returns it in the fork, and None in the server at its end.
+def next_worker(listener: socket.socket, prepare: Callable[[WorkerRequest], None]) -> bool:
+    """Fork for each request; returns True in the worker, and False in the server at its end.
 
-    The server ends when its standard input does.
+    The server ends when its standard input does. A launcher that closes its connection before the
+    worker has told it that it runs gets none, and one that is told nothing starts Ray's own.
 
     Args:
         listener: where requests come.
-        prepare: called before each fork; raises ValueError to leave the worker to Ray.
+        prepare: called before each fork.
     """
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no worker remains as a zombie
     stdin = sys.stdin.fileno()
     while stdin not in select.select([listener, stdin], [], [])[0]:
         connection, _ = listener.accept()
-        with connection, suppress(OSError, ValueError):  # the launcher has gone, or is refused
-            request = _received(connection)
-            with ExitStack() as copies:
-                copies.callback(request.close)
+        with connection, ExitStack() as copies:
+            request = _received(connection, copies)
+            if request is not None:
                 prepare(request)
-                if os.fork() == 0:
-                    copies.pop_all()
+                if _is_fork():
                     listener.close()
-                    return request
-            connection.sendall(FORKED)
-    return None
+                    request.adopt()
+                    check_cuda()
+                    connection.sendall(FORKED)
+                    return True
+    return False
 
 
-def _received(connection: socket.socket) -> WorkerRequest:
-    connection.settimeout(_REQUEST_TIMEOUT_S)
-    data, descriptors, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, 3)
-    while more := connection.recv(_CHUNK_BYTES):
-        data += more
-    return WorkerRequest(**json.loads(data), descriptors=descriptors)
+def _received(connection: socket.socket, copies: ExitStack) -> WorkerRequest | None:
+    """Return what a launcher asks for, unless it broke off; `copies` closes the descriptors."""
+    try:
+        connection.settimeout(_REQUEST_TIMEOUT_S)
+        data, descriptors, _, _ = socket.recv_fds(connection, _CHUNK_BYTES, 3)
+        for descriptor in descriptors:
+            copies.callback(os.close, descriptor)
+            os.set_inheritable(descriptor, False)
+        while more := connection.recv(_CHUNK_BYTES):
+            data += more
+        fields = json.loads(data)
+        raylet_pid = fields["environment"][_RAYLET_VARIABLE]
+        return WorkerRequest(**fields, raylet_pid=raylet_pid, descriptors=descriptors)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
+def _is_fork() -> bool:
+    """Fork; returns True in the fork. False in the server, also if there can be no process more."""
+    try:
+        return os.fork() == 0
+    except OSError:
+        return False
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What Ray starts as a worker: it asks the fork server for the worker, and ends.
 
-Ray runs this file with the arguments of its own ``default_worker.py``. Without an answer of the
-fork server this process becomes that worker, as Ray would have started it. It imports little: it
+Ray runs this file with the arguments of its own ``default_worker.py``. Unless a forked worker says
+that it runs, this process becomes that worker, as Ray would have started it. It imports little: it
 runs once for each worker.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import sys
 from importlib.util import find_spec
@@ -16,7 +17,10 @@ from importlib.util import find_spec
 ADDRESS_VARIABLE = "WORKER_FORK_SERVER"
 """Names the fork server's socket."""
 FORKED = b"forked"
-"""The fork server's answer."""
+"""The forked worker's answer."""
+LIMIT_S = 40.0
+"""The fork server may import for so long before it forks; of the 60 s that Ray gives a worker to
+register, the others are left to Ray's own start."""
 WORKER_MODULE = "ray._private.workers.default_worker"
 """Ray's own worker."""
 
@@ -37,10 +41,14 @@ def _is_forked() -> bool:
     request = json.dumps({"arguments": sys.argv[1:], "environment": dict(os.environ)}).encode()
     try:
         with socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(LIMIT_S)
             connection.connect(os.environ[ADDRESS_VARIABLE])
             sent = socket.send_fds(connection, [request], [0, 1, 2])
             connection.sendall(request[sent:])
             connection.shutdown(socket.SHUT_WR)
+            select.select([connection], [], [], LIMIT_S)
+            # From here on no worker can answer, and ends; one that has answered before runs.
+            connection.shutdown(socket.SHUT_RD)
             return connection.recv(len(FORKED)) == FORKED
     except (KeyError, OSError):
         return False

@@ -29,7 +29,7 @@ class Running:
 
     url: str
     drain_s: float
-    fork_server: ForkServer | None = None
+    fork_server: ForkServer
 
     @property
     def metrics_url(self) -> str:
@@ -66,8 +66,7 @@ class Running:
             if ray.is_initialized():  # otherwise Serve would start a cluster
                 ray_serve.shutdown()
             ray.shutdown()
-        if self.fork_server is not None:
-            self.fork_server.close()
+        self.fork_server.close()
 
 
 def why_not_running(app_name: str) -> str:

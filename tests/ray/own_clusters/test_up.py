@@ -174,6 +174,11 @@ def test_doctor_names_the_open_ports_and_a_token_that_others_can_read(
         token_path(started.data_dir).chmod(0o600)
 
 
+def test_ray_runs_without_its_dashboard_and_monitors(started: Started) -> None:
+    names = {process.name() for process in started.process.children()}
+    assert names == {"cascade-fork-se", "gcs_server", "raylet"}  # as the kernel cuts them
+
+
 def test_workers_are_forked_and_start_without_the_fork_server_too(started: Started) -> None:
     by_title = {" ".join(process.cmdline()): process for process in started.processes()}
     [server] = [by_title[title] for title in by_title if title.startswith("cascade-fork-server")]
@@ -194,3 +199,15 @@ def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> N
         job = service.finished(job_id)
         assert job["state"] == "succeeded", job["error"]
         assert "next start" not in stop(command)
+
+
+def test_workers_and_the_fork_server_end_with_a_killed_command(started: Started) -> None:
+    with cascade_up(started.data_dir, started.port, **started.variables) as (command, _):
+        children = psutil.Process(command.pid).children(recursive=True)
+        # Ray's agents look for its node only once a minute.
+        ending = [process for process in children if not process.name().endswith("Agent")]
+        assert {"cascade-fork-se", "ray::ServeController"} <= {each.name() for each in ending}
+        command.kill()
+        command.wait(timeout=HANG_S)
+        _, left = psutil.wait_procs(ending, timeout=HANG_S)
+        assert left == []

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -12,28 +14,49 @@ from pathlib import Path
 
 import pytest
 
-from serve.local import forked_worker
-from serve.local.forked_worker import ADDRESS_VARIABLE
+from serve.local.fork_server import ForkServer
+from serve.local.forked_worker import ADDRESS_VARIABLE, FORKED
 from tests.limits import HANG_S
 
+ROOT = Path(__file__).parents[3]
 _SERVER = """
 import os, socket, sys
-from serve.local.fork_server import next_worker
+from serve.local.fork_server import RayImports, next_worker
 
-def refuse_grey(request):
-    if request.environment["COLOUR"] == "grey":
-        raise ValueError
+class NoImports(RayImports):
+    def _import(self):
+        pass
 
-request = next_worker(socket.socket(fileno=int(sys.argv[1])), refuse_grey)
-if request is None:
-    print("the server ends", flush=True)
-else:
-    request.adopt()
+if next_worker(socket.socket(fileno=int(sys.argv[1])), NoImports("").prepare):
     print(*sys.argv[1:], os.environ["COLOUR"], os.getpgid(0) == os.getpid(), flush=True)
-    print("an error", file=sys.stderr, flush=True)
+    print(*sorted(os.listdir("/proc/self/fd")), file=sys.stderr, flush=True)
+else:
+    print("the server ends", flush=True)
 """
+_LAUNCHER = """
+import sys
+from serve.local import forked_worker
 
+forked_worker.LIMIT_S = float(sys.argv.pop(1))
+forked_worker.main()
+"""
+_TORCH_THAT_WAS_ASKED_FOR_DEVICES = """
+import sys
+from types import SimpleNamespace
+sys.modules["torch"] = SimpleNamespace(cuda=SimpleNamespace(_is_in_bad_fork=lambda: True))
+"""
+_FORBID_QUESTIONS_FOR_DEVICES = """
+import sys
 
+if "serve.local.fork_server" in sys.orig_argv:
+    import torch
+
+    def count():
+        raise AssertionError("an import asks for the number of devices")
+
+    torch.cuda._is_compiled = lambda: True
+    torch._C._cuda_getDeviceCount = count
+"""
 _IDS = """
 import os
 from serve.local.fork_server import RayImports
@@ -46,6 +69,8 @@ for _ in range(2):
         os._exit(0)
     os.wait()
 """
+_RAYS_OWN = "the address to use for GCS"
+"""Help of Ray's own worker."""
 
 
 @pytest.fixture
@@ -54,13 +79,13 @@ def address(tmp_path: Path) -> str:
 
 
 @contextmanager
-def forking(address: str) -> Iterator[subprocess.Popen[str]]:
+def forking(address: str, first: str = "") -> Iterator[subprocess.Popen[str]]:
     """Run a server that imports nothing for its workers, which only print what they have."""
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(address)
         listener.listen()
         process = subprocess.Popen(
-            [sys.executable, "-c", _SERVER, str(listener.fileno())],
+            [sys.executable, "-c", first + _SERVER, str(listener.fileno())],
             pass_fds=[listener.fileno()],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -70,37 +95,102 @@ def forking(address: str) -> Iterator[subprocess.Popen[str]]:
         yield process
 
 
-def start_worker(
-    address: str, *arguments: str, **variables: str
-) -> subprocess.CompletedProcess[str]:
+def launching(
+    address: str, *arguments: str, limit_s: float = HANG_S, **variables: str
+) -> subprocess.Popen[str]:
     """Start a worker as Ray does."""
-    return subprocess.run(
-        [sys.executable, forked_worker.__file__, *arguments],
-        env=os.environ | {ADDRESS_VARIABLE: address} | variables,
-        capture_output=True,
+    return subprocess.Popen(
+        [sys.executable, "-c", _LAUNCHER, str(limit_s), *arguments],
+        env=os.environ | {ADDRESS_VARIABLE: address, "RAY_RAYLET_PID": "1"} | variables,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=HANG_S,
-        check=True,
     )
+
+
+def start_worker(address: str, *arguments: str, **variables: str) -> tuple[str, str]:
+    """Start a worker; returns its output and errors when it has ended."""
+    with launching(address, *arguments, **variables) as launcher:
+        output, errors = launcher.communicate(timeout=HANG_S)
+    assert launcher.returncode == 0, errors
+    return output, errors
+
+
+def answer(address: str, request: bytes) -> bytes:
+    """Send a request with the standard streams; returns the answer, empty without a worker."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(HANG_S)
+        connection.connect(address)
+        socket.send_fds(connection, [request], [0, 1, 2])
+        connection.shutdown(socket.SHUT_WR)
+        return connection.recv(100)
 
 
 def test_a_forked_worker_has_the_arguments_environment_and_streams_of_its_start(
     address: str,
 ) -> None:
     with forking(address):
-        first = start_worker(address, "--id=1", COLOUR="red")
-        second = start_worker(address, "--id=2", COLOUR="x" * 100_000)
-    assert first.stdout == "--id=1 red True\n"
-    assert first.stderr == "an error\n"
-    assert second.stdout == f"--id=2 {'x' * 100_000} True\n"
+        output, errors = start_worker(address, "--id=1", COLOUR="red")
+        long, _ = start_worker(address, "--id=2", COLOUR="x" * 100_000)
+    assert output == "--id=1 red True\n"
+    assert errors.startswith("0 1 2 ")
+    assert long == f"--id=2 {'x' * 100_000} True\n"
 
 
-def test_the_server_outlives_a_start_that_breaks_off(address: str) -> None:
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"{",
+        b"[]",
+        b'{"arguments": [], "environment": {}}',
+        b'{"arguments": [], "environment": {"RAY_RAYLET_PID": "1"}, "other": 1}',
+    ],
+)
+def test_the_server_outlives_a_request_that_it_cannot_read_and_keeps_nothing_of_it(
+    address: str, request_: bytes
+) -> None:
     with forking(address):
-        with socket.socket(socket.AF_UNIX) as broken:
-            broken.connect(address)
-            broken.sendall(b"{")
-        assert start_worker(address, COLOUR="red").stdout == "red True\n"
+        before = start_worker(address, COLOUR="red")
+        assert answer(address, request_) == b""
+        assert start_worker(address, COLOUR="red") == before
+
+
+def test_a_worker_that_cannot_have_what_ray_gives_it_does_not_answer(address: str) -> None:
+    environment = {"RAY_RAYLET_PID": "1", "": "no variable can have this name"}
+    request = {"arguments": [], "environment": environment}
+    with forking(address):
+        assert answer(address, json.dumps(request).encode()) == b""
+        assert start_worker(address, COLOUR="red")[0] == "red True\n"
+
+
+def test_a_worker_runs_whose_order_of_being_ended_cannot_be_set(address: str) -> None:
+    refused = {"RAY_worker_oom_score_adjustment": "1001"}
+    with forking(address):
+        assert start_worker(address, COLOUR="red", **refused)[0] == "red True\n"
+
+
+def test_a_worker_does_not_answer_if_the_server_has_spoilt_cuda_for_it(address: str) -> None:
+    with forking(address, first=_TORCH_THAT_WAS_ASKED_FOR_DEVICES):
+        output, _ = start_worker(address, "--help", COLOUR="red")
+    assert _RAYS_OWN in output
+
+
+def test_the_servers_imports_ask_for_no_gpu_and_take_nothing_from_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fastapi.py").write_text("raise ImportError('from the current folder')")
+    always_imported = tmp_path / "path" / "sitecustomize.py"
+    always_imported.parent.mkdir()
+    always_imported.write_text(_FORBID_QUESTIONS_FOR_DEVICES)
+    monkeypatch.setenv("PYTHONPATH", f"{always_imported.parent}:{ROOT}")
+    monkeypatch.chdir(tmp_path)
+    server = ForkServer(tmp_path / "ray")
+    try:
+        environment = dict(os.environ) | {"RAY_RAYLET_PID": str(os.getpid())}
+        request = {"arguments": ["--help"], "environment": environment}
+        assert answer(os.environ[ADDRESS_VARIABLE], json.dumps(request).encode()) == FORKED
+    finally:
+        server.close()
 
 
 def test_the_server_ends_with_the_process_that_started_it(address: str) -> None:
@@ -109,15 +199,32 @@ def test_the_server_ends_with_the_process_that_started_it(address: str) -> None:
     assert output == "the server ends\n"
 
 
-def test_a_worker_that_the_server_refuses_is_rays_own(address: str) -> None:
+def test_a_worker_of_a_server_that_hangs_is_rays_own_and_starts_once(address: str) -> None:
+    with forking(address) as server:
+        start_worker(address, COLOUR="red")
+        server.send_signal(signal.SIGSTOP)
+        try:
+            worker = launching(address, "--help", limit_s=0.1, COLOUR="red")
+            worker.wait(timeout=HANG_S)
+        finally:
+            server.send_signal(signal.SIGCONT)
+        output, _ = worker.communicate(timeout=HANG_S)  # also of a fork, until it ends
+        assert _RAYS_OWN in output
+        assert "red True" not in output
+        assert start_worker(address, COLOUR="red")[0] == "red True\n"
+
+
+def test_the_first_worker_of_a_node_that_ray_has_started_again_is_rays_own(address: str) -> None:
     with forking(address):
-        refused = start_worker(address, "--help", COLOUR="grey")
-        assert "the address to use for GCS" in refused.stdout
-        assert start_worker(address, COLOUR="red").stdout == "red True\n"
+        before = start_worker(address, COLOUR="red", RAY_RAYLET_PID="1")
+        output, _ = start_worker(address, "--help", COLOUR="red", RAY_RAYLET_PID="2")
+        assert _RAYS_OWN in output
+        assert start_worker(address, COLOUR="red", RAY_RAYLET_PID="2") == before
+    assert before[0] == "red True\n"
 
 
 def test_without_a_server_the_worker_is_rays_own(address: str) -> None:
-    assert "the address to use for GCS" in start_worker(address, "--help").stdout
+    assert _RAYS_OWN in start_worker(address, "--help")[0]
 
 
 def test_forks_draw_ids_of_their_own() -> None:

@@ -34,7 +34,8 @@ def test_a_service_whose_drain_fails_is_stopped_and_says_so_in_one_sentence(
     stopped: list[Running] = []
     monkeypatch.setattr(ray_serve, "get_deployment_handle", lambda *_: handle)
     monkeypatch.setattr(Running, "stop", lambda running: stopped.append(running))
-    running = Running("http://127.0.0.1:1", drain_s=0)
+    unused: Any = None
+    running = Running("http://127.0.0.1:1", drain_s=0, fork_server=unused)
     with pytest.raises(CascadeError) as caught:
         running.drain_and_stop()
     assert type(caught.value) is expected

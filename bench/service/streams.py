@@ -26,6 +26,7 @@ from bench.processes import resident_mb
 from bench.service.load import ask, http_session
 from bench.stats import machine, percentiles, percentiles_ms, write_result
 from serve.jobs.event_notifier import EventNotifier, Gateways
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.local.running import APP_NAME
 from serve.storage.database import Database
 from serve.storage.records import ProgressStep
@@ -84,7 +85,8 @@ async def _measure(url: str, database: Database, streams: int) -> dict[str, Any]
     def memory_mb() -> dict[str, float]:
         return {name: round(resident_mb(process), 1) for name, process in watched.items()}
 
-    database.on_events = EventNotifier(Gateways(APP_NAME).notify_of_events).notify
+    tell = Gateways(APP_NAME).notify_of_events
+    database.on_events = EventNotifier(tell, WatchedJobs()).notify
     async with http_session(url) as session:
         jobs = [await _held_job(session) for _ in range(JOBS)]
         runs, memory, cpu = {}, {"before": memory_mb()}, {}

@@ -71,8 +71,8 @@ class Jobs:
         self._accepting = ThreadPoolExecutor(2, "accept")
         leases, replica = LeaseStore(self._database), ray_serve.get_replica_context()
         rank, tag = replica.rank.rank, replica.replica_tag
-        gateways = Gateways(replica.app_name)
-        self._database.on_events = EventNotifier(gateways.notify_of_events).notify
+        tell = Gateways(replica.app_name).notify_of_events
+        self._database.on_events = EventNotifier(tell, services.watched_jobs).notify
         name = await retry_until_ready(partial(self._database.run, leases.acquire, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)

@@ -12,6 +12,7 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 
 from serve.batched_calls import BatchedCalls
+from serve.jobs.progress.watched_jobs import WatchedJobs
 
 PAUSE_S: Final = 0.025
 """Between two calls: limits their number when many jobs run. A first event does not wait."""
@@ -24,17 +25,28 @@ class EventNotifier:
 
     Args:
         tell: tells all gateways to read the events of these jobs.
+        watched_jobs: the gateways are not told of the steps of other jobs.
         pause_s: between two calls.
     """
 
     def __init__(
-        self, tell: Callable[[list[str]], Awaitable[None]], pause_s: float = PAUSE_S
+        self,
+        tell: Callable[[list[str]], Awaitable[None]],
+        watched_jobs: WatchedJobs,
+        pause_s: float = PAUSE_S,
     ) -> None:
+        self._watched_jobs = watched_jobs
         self._calls = BatchedCalls(tell, pause_s=pause_s)
         self._loop = asyncio.get_running_loop()
 
-    def notify(self, job_ids: set[str]) -> None:
-        """Tell the gateways soon; returns at once, and may be called from any thread."""
+    def notify(self, events: set[tuple[str, str]]) -> None:
+        """Tell the gateways soon; returns at once, and may be called from any thread.
+
+        Args:
+            events: the job and the type of each.
+        """
+        is_watched = self._watched_jobs.is_watched
+        job_ids = {job_id for job_id, type_ in events if type_ != "progress" or is_watched(job_id)}
         with suppress(RuntimeError):  # the loop is closed, as this process ends
             self._loop.call_soon_threadsafe(self._calls.add, job_ids)
 

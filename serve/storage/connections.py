@@ -45,8 +45,8 @@ class Connections:
         reserved: number of connections that :meth:`run` leaves to callers with their own threads.
 
     Attributes:
-        on_events: called with the ids of the jobs whose events a transaction has committed, on the
-            thread that ran the transaction.
+        on_events: called with the job and the type of the events that a transaction has committed,
+            on the thread that ran the transaction.
 
     Raises:
         NotReady: the database does not answer, or stays locked too long (from every method); the
@@ -62,7 +62,7 @@ class Connections:
         # this process wait for a lock of their own instead.
         self._is_sqlite = self._engine.dialect.name == "sqlite"
         self._writer: AbstractContextManager[Any] = Lock() if self._is_sqlite else nullcontext()
-        self.on_events: Callable[[set[str]], None] = lambda job_ids: None
+        self.on_events: Callable[[set[tuple[str, str]]], None] = lambda appended: None
 
     def close(self) -> None:
         """Close idle connections."""
@@ -77,12 +77,12 @@ class Connections:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Run a transaction that writes; leaving the block commits it."""
-        job_ids: set[str] = set()
+        appended: set[tuple[str, str]] = set()
         with self.translated(), self._writer, self._engine.connect() as connection:
-            yield connection.execution_options(writes=True, jobs_with_events=job_ids)
+            yield connection.execution_options(writes=True, appended_events=appended)
             connection.commit()
-        if job_ids:
-            self.on_events(job_ids)
+        if appended:
+            self.on_events(appended)
 
     @contextmanager
     def translated(self) -> Iterator[None]:

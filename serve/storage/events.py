@@ -63,8 +63,8 @@ def append_events(
     lets one transaction append at a time, and ids become visible in order: a reader of the job that
     has seen id 8 has seen id 7. Transactions of different jobs do not wait for each other.
 
-    `Connections.on_events` is called with the jobs after the commit, unless they are new: no client
-    follows them yet.
+    `Connections.on_events` is called with them after the commit, unless a job is new: no client
+    follows it yet.
 
     Args:
         connection: of the transaction.
@@ -75,8 +75,8 @@ def append_events(
     rows = [shared | {"job_id": job_id, "data": data} for job_id, data in data_by_job]
     connection.execute(insert(events), rows)
     if event_type != "queued":
-        job_ids = {job_id for job_id, _ in data_by_job}
-        connection.get_execution_options()["jobs_with_events"].update(job_ids)
+        appended = {(job_id, event_type) for job_id, _ in data_by_job}
+        connection.get_execution_options()["appended_events"].update(appended)
 
 
 def _as_table(connection: Connection, after_ids: Mapping[str, int]) -> TableValuedAlias:

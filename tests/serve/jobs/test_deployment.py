@@ -142,34 +142,56 @@ class Told:
 
 async def test_jobs_that_change_during_a_call_to_the_gateways_are_in_the_next_call() -> None:
     told = Told()
-    notifier = EventNotifier(told.notify_of_events, pause_s=0.0)
-    notifier.notify({"a"})
+    notifier = EventNotifier(told.notify_of_events, WatchedJobs(), pause_s=0.0)
+    notifier.notify({("a", "image")})
     assert await told.next_call() == ["a"]
-    for job_ids in ({"c"}, {"b"}, {"c"}, {"a"}):
-        await asyncio.to_thread(notifier.notify, job_ids)  # as transactions do, in their threads
+    for job_id in ("c", "b", "c", "a"):
+        await asyncio.to_thread(
+            notifier.notify, {(job_id, "progress")}
+        )  # as transactions do, in their threads
     told.may_end.put_nowait(None)
     assert await told.next_call() == ["a", "b", "c"]
     told.may_end.put_nowait(None)
     await until(lambda: notifier._calls._calling is None)
-    notifier.notify({"d"})
+    notifier.notify({("d", "image")})
     assert await told.next_call() == ["d"]
     assert len(told.calls) == 3
     told.may_end.put_nowait(None)
     await until(lambda: notifier._calls._calling is None)
 
 
+async def test_gateways_are_told_of_no_step_of_an_unwatched_job() -> None:
+    calls: list[list[str]] = []
+
+    async def tell(job_ids: list[str]) -> None:
+        calls.append(job_ids)
+
+    watched_jobs = WatchedJobs()
+    watched_jobs.exclude("a")
+    notifier = EventNotifier(tell, watched_jobs, pause_s=0.0)
+    for _ in range(100):
+        notifier.notify({("a", "progress")})
+        await asyncio.sleep(0)
+    notifier.notify({("a", "progress"), ("a", "image")})
+    await until(lambda: bool(calls) and notifier._calls._calling is None)
+    assert calls == [["a"]]
+    watched_jobs.watch("a")
+    notifier.notify({("a", "progress")})
+    await until(lambda: len(calls) == 2)
+
+
 def test_a_transaction_that_ends_after_the_event_loop_has_no_error() -> None:
     async def make() -> EventNotifier:
-        return EventNotifier(Told().notify_of_events)
+        return EventNotifier(Told().notify_of_events, WatchedJobs())
 
     notifier = asyncio.run(make())
-    notifier.notify({"a"})
+    notifier.notify({("a", "image")})
 
 
 def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(
     database: Database, make_job: Callable[..., NewJob]
 ) -> None:
-    told: list[set[str]] = []
+    told: list[set[tuple[str, str]]] = []
     database.on_events = told.append
     job = make_job()
     database.jobs.insert(job)
@@ -179,7 +201,7 @@ def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(
     record_step(database, job.id, "c", 1, 2, 0)
     database.images.save(job.images[0].id, 1, "a")
     database.jobs.finish(job.id, "succeeded")
-    assert told == [{job.id}] * 3
+    assert told == [{(job.id, type_)} for type_ in ("progress", "image", "succeeded")]
     assert not database.jobs.finish(job.id, "cancelled")
 
     def fail() -> None:
@@ -189,4 +211,4 @@ def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(
 
     with pytest.raises(NotReady):
         fail()
-    assert told == [{job.id}] * 3
+    assert told == [{(job.id, type_)} for type_ in ("progress", "image", "succeeded")]

@@ -58,7 +58,7 @@ class RayJobsClient:
             RateLimited: too many jobs are open.
         """
         made = request.to_dict()
-        arguments = (made, client_state, owner, identity, is_watched, pack_context())
+        arguments = (made, client_state, owner, identity, pack_context(), is_watched)
         with self._rejections.submitting(owner):
             return await self._submit(arguments)
 

@@ -93,8 +93,8 @@ class Jobs:
         client_state: dict[str, Any] | None,
         owner: JobOwner,
         identity: JobIdentity,
-        is_watched: bool,
         context: CallContext,
+        is_watched: bool = True,
     ) -> str:
         """Record a job and start it; returns its id as soon as the job is stored.
 

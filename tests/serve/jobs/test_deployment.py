@@ -118,6 +118,25 @@ async def test_draining_tells_how_many_jobs_are_open_when_its_time_is_over(
     assert await draining.drain(0) == 2
 
 
+async def test_a_job_of_a_gateway_that_does_not_say_whether_it_is_watched_has_previews(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    jobs, given = object.__new__(Jobs), make_job()  # its constructor needs a replica of Ray Serve
+    watched_jobs, started = WatchedJobs(), []
+
+    async def start(job_id: str) -> None:
+        started.append(job_id)
+
+    jobs._services, jobs._family = SimpleNamespace(watched_jobs=watched_jobs), given.family
+    jobs._database, jobs._limits, jobs._is_draining = database, None, False
+    jobs._accepting, jobs._start = ThreadPoolExecutor(1), start
+    request = given.request.to_dict()
+    # In the order of the gateways before `is_watched`: both run during a rolling update.
+    job_id = await jobs.submit(request, None, given.owner, given.identity, given.context)
+    assert started == [job_id]
+    assert watched_jobs.is_watched(job_id)
+
+
 class Told:
     """Gateways that are told of events; each call lasts until the test ends it."""
 

@@ -22,7 +22,7 @@ from serve.storage.schema.tables import jobs, scaled_to_zero_stages, upsert
 KEPT_FROM_JOBS: Final = 200
 """With fewer open jobs, reading them costs less than the rest of accepting or showing one."""
 KEPT_S: Final = 1.0
-"""Longest age of a kept estimate."""
+"""Age from which a kept estimate is read anew. At twice this age no thread uses it any longer."""
 _MEAN_OVER_JOBS = 20
 
 
@@ -78,17 +78,23 @@ class QueueEstimates:
         self._renewing = Lock()
 
     def read(self, connection: Connection) -> QueueEstimate:
-        """Return an estimate; one thread at a time reads a new one in place of a kept one."""
+        """Return an estimate; one thread at a time reads a new one in place of a kept one.
+
+        The others use the kept one meanwhile, unless it is too old.
+        """
         kept = self._kept
         if kept is None:
             return self._read(connection)
         estimate, until_s = kept
-        if self._clock() < until_s or not self._renewing.acquire(blocking=False):
+        late_s = self._clock() - until_s
+        if late_s < 0:
             return estimate
-        try:
-            return self._read(connection)
-        finally:
-            self._renewing.release()
+        if self._renewing.acquire(blocking=False):
+            try:
+                return self._read(connection)
+            finally:
+                self._renewing.release()
+        return estimate if late_s < KEPT_S else self._read(connection)
 
     def seconds_per_work(self, connection: Connection) -> float | None:
         """Return the recent run time of a job by its work; None if no job has run yet."""

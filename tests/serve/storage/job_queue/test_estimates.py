@@ -193,6 +193,36 @@ def test_only_one_thread_reads_many_jobs_anew_and_the_others_do_not_wait(
         assert shared.read(connection) is renewed
 
 
+def test_a_thread_reads_many_jobs_itself_where_the_kept_estimate_is_old_and_another_one_reads(
+    database: Database, clock: Clock, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy(database, add(database, make_job()), KEPT_FROM_JOBS)
+    reading, go_on, real = threading.Event(), threading.Event(), estimates._read_estimate
+    shared = QueueEstimates(clock)
+
+    def read_anew() -> QueueEstimate:
+        with database.reading() as connection:
+            return shared.read(connection)
+
+    def slow(connection: Connection) -> QueueEstimate:
+        monkeypatch.setattr(estimates, "_read_estimate", real)  # the next thread is not slow
+        reading.set()
+        go_on.wait(HANG_S)
+        return real(connection)
+
+    kept = read_anew()
+    clock.now_s += 3600.0
+    monkeypatch.setattr(estimates, "_read_estimate", slow)
+    with ThreadPoolExecutor(1) as thread:
+        renewing = thread.submit(read_anew)
+        assert reading.wait(HANG_S)
+        newer = read_anew()
+        assert newer is not kept
+        assert read_anew() is newer
+        go_on.set()
+        assert renewing.result() is not newer
+
+
 def test_few_jobs_are_read_anew_each_time(
     database: Database, clock: Clock, make_job: JobMaker
 ) -> None:

@@ -166,16 +166,18 @@ class Jobs:
         return self._services.demand.stats()
 
     async def _accept(self, job: NewJob, is_watched: bool) -> str:
-        watched_jobs, is_started = self._services.watched_jobs, False
-        if not is_watched:  # first of all: a client may watch the job once it is recorded
-            watched_jobs.exclude(job.id)
+        watched_jobs, is_excluded, is_started = self._services.watched_jobs, False, False
+        if is_watched:  # a request that is sent again may be that of an unwatched job
+            watched_jobs.watch(job.id)
+        else:  # first of all: a client may watch the job once it is recorded
+            is_excluded = watched_jobs.exclude(job.id)
         try:
             earlier_id = await self._record(job)
             if earlier_id is None:
                 is_started = await self._try_to_start(job.id)
         finally:
-            if not is_started:
-                watched_jobs.watch(job.id)
+            if is_excluded and not is_started:
+                watched_jobs.forget(job.id)
         return earlier_id or job.id
 
     async def _record(self, job: NewJob) -> str | None:

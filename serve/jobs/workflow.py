@@ -291,7 +291,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Drop what this process knows of a job that it no longer runs; returns the job."""
         self._dispatcher.forget(job_id)
         self._progress.forget(job_id)
-        self._watched_jobs.watch(job_id)
+        self._watched_jobs.forget(job_id)
         self._outputs.forget(job_id)
         return self._open_jobs.pop(job_id, None)
 

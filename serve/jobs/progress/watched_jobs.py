@@ -13,12 +13,18 @@ class WatchedJobs:
     def __init__(self) -> None:
         self._unwatched: set[str] = set()
 
-    def exclude(self, job_id: str) -> None:
-        """Count a new job as unwatched, until it is watched or has ended."""
+    def exclude(self, job_id: str) -> bool:
+        """Count a job as unwatched until it is watched or forgotten; False if it was before."""
+        was_watched = self.is_watched(job_id)
         self._unwatched.add(job_id)
+        return was_watched
 
     def watch(self, job_id: str) -> None:
-        """Count a job as watched from its next call of a stage on; also forgets an ended job."""
+        """Count a job as watched from its next call of a stage on."""
+        self._unwatched.discard(job_id)
+
+    def forget(self, job_id: str) -> None:
+        """Forget a job that this process does not run or no longer runs."""
         self._unwatched.discard(job_id)
 
     def is_watched(self, job_id: str) -> bool:

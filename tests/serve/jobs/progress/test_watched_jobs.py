@@ -94,6 +94,20 @@ async def test_a_job_whose_client_only_waits_is_unwatched_until_a_client_watches
     assert accepting.watched_jobs.is_watched(waiting.id)
 
 
+async def test_a_request_that_is_sent_again_watches_its_job_only_if_it_says_so(
+    database: Database, make_job: JobMaker
+) -> None:
+    accepting, waiting, followed = Accepting(database), make_job(), make_job()
+    await accepting.jobs._accept(waiting, is_watched=False)
+    await accepting.jobs._accept(followed, is_watched=True)
+    for job in (waiting, followed):
+        assert await accepting.jobs._accept(job, is_watched=False) == job.id
+    assert not accepting.watched_jobs.is_watched(waiting.id)
+    assert accepting.watched_jobs.is_watched(followed.id)
+    assert await accepting.jobs._accept(waiting, is_watched=True) == waiting.id
+    assert accepting.watched_jobs.is_watched(waiting.id)
+
+
 async def test_a_job_that_is_watched_while_it_is_recorded_is_watched(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,15 +66,20 @@ def start(
     server = fork_server or ForkServer(ray_environment.prepare(settings))
     try:
         _start_ray(server.temp_dir, show_logs=show_logs)
+    except BaseException:
+        ray.shutdown()
+        server.close()
+        raise
+    running = _running(settings, server)
+    try:
         _run_application(settings, family, args, stage_class)
     except BaseException as error:
         why = _why_not_started(error)
-        _running(settings, server).stop()
+        running.stop()
         if isinstance(error, CascadeError) or not isinstance(error, Exception):
             raise
-        message = f"{why} (more in {server.temp_dir}/session_latest/logs)"
-        raise NotReady(message) from error
-    return _running(settings, server)
+        raise NotReady(f"{why} ({_more(server.temp_dir)})") from error
+    return running
 
 
 def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
@@ -90,10 +95,12 @@ def _start_ray(temp_dir: Path, *, show_logs: bool) -> None:
                     _temp_dir=str(temp_dir),
                 )
             break
-        except Exception:
+        except Exception as error:
             ray.shutdown()
+            _import_application()  # raises its own error if that was the cause: no try would help
             if not tries_left:
-                raise
+                message = f"Ray did not start: {first_line(error)} ({_more(temp_dir)})"
+                raise NotReady(message) from error
     if not show_logs:
         # A filter, because Serve sets the level of its logger when it starts.
         logging.getLogger("ray.serve").addFilter(lambda record: record.levelno >= logging.ERROR)
@@ -130,9 +137,11 @@ def _running(settings: Settings, fork_server: ForkServer) -> Running:
 def _why_not_started(error: BaseException) -> str:
     from serve.local.running import APP_NAME, why_not_running
 
-    if not ray.is_initialized():
-        return f"Ray did not start: {first_line(error)}"
     with suppress(Exception):  # Serve's controller may not have started
         if why := why_not_running(APP_NAME):
             return why
     return f"Ray Serve did not start: {first_line(error)}"
+
+
+def _more(temp_dir: Path) -> str:
+    return f"more in {temp_dir}/session_latest/logs"

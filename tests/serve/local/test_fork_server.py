@@ -199,6 +199,15 @@ def test_the_server_ends_with_the_process_that_started_it(address: str) -> None:
     assert output == "the server ends\n"
 
 
+def test_the_socket_goes_with_the_server_of_a_killed_process(tmp_path: Path) -> None:
+    killed = "from serve.local.fork_server import *; ForkServer(Path(sys.argv[1])); os._exit(1)"
+    with subprocess.Popen(
+        [sys.executable, "-c", killed, str(tmp_path / "ray")], stdout=subprocess.PIPE
+    ) as process:
+        process.communicate(timeout=HANG_S)  # until the server has ended, too
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_worker_of_a_server_that_hangs_is_rays_own_and_starts_once(address: str) -> None:
     with forking(address) as server:
         start_worker(address, COLOUR="red")

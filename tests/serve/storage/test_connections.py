@@ -266,5 +266,5 @@ def test_writers_of_one_process_wait_in_line_however_long_it_takes(
             waiting = thread.submit(start, database, "nothing")
             with pytest.raises(TimeoutError):
                 waiting.result(timeout=0.2)
-        assert waiting.result() is False
+        waiting.result()  # when the other one is done
     database.close()

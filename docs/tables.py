@@ -20,6 +20,7 @@ from bot.settings import variable
 from cascade_core.errors import all_errors
 from serve.gateway.application import ROUTERS
 from serve.gateway.auth.permissions import Creator, Editor, Reader, Viewer
+from serve.gateway.schemas.jobs import JobBody
 from serve.responses.errors import STATUS
 from serve.settings import all_variables
 from serve.telemetry.metric_definitions import METRICS
@@ -36,6 +37,17 @@ def service_settings() -> str:
 def bot_settings() -> str:
     """Return the table of the bot's settings."""
     return _settings({variable(name): field for name, field in BotSettings.model_fields.items()})
+
+
+def job_fields() -> str:
+    """Return the table of the fields of the body that makes a job."""
+    properties = JobBody.model_json_schema()["properties"]
+    of_kinds_first = sorted(properties, key=lambda name: name not in JobBody.__annotations__)
+    rows = [
+        (f"`{name}`", _limits(properties[name]), properties[name]["description"])
+        for name in of_kinds_first
+    ]
+    return _table(("field", "values", "meaning"), rows)
 
 
 def routes() -> str:
@@ -80,6 +92,7 @@ TABLES: dict[tuple[str, str], Callable[[], str]] = {
     ("architecture.md", "rooms"): rooms,
     ("settings.md", "settings"): service_settings,
     ("discord-bot.md", "settings"): bot_settings,
+    ("http-api.md", "fields"): job_fields,
     ("http-api.md", "routes"): routes,
     ("http-api.md", "errors"): errors,
     ("observability.md", "metrics"): metrics,
@@ -143,6 +156,19 @@ def _values(field: FieldInfo) -> str:
     lowest = bounds.get("ge") or (f"above {bounds['gt']}" if "gt" in bounds else "")
     highest = bounds.get("le")
     return f"{lowest} to {highest}" if highest else lowest and f"{lowest} or more"
+
+
+def _limits(schema: dict[str, Any]) -> str:
+    """Return which values a field of a JSON schema takes, in words."""
+    value = {**schema.get("anyOf", [{}])[0], **schema}
+    if "enum" in value:
+        return ", ".join(f"`{name}`" for name in value["enum"])
+    if "maxLength" in value:
+        return f"text, at most {value['maxLength']} characters"
+    if "maximum" not in value:
+        return "a JSON object" if value["type"] == "object" else "text"
+    step = f", multiples of {value['multipleOf']}" if "multipleOf" in value else ""
+    return f"{value['minimum']:g} to {value['maximum']:.10g}{step}"
 
 
 def _linked(text: str) -> str:

@@ -90,7 +90,7 @@ class DecoderFields(BaseModel):
 class DrawingFields(DecoderFields):
     """Fields of every request for new images."""
 
-    negative_prompt: Text = None
+    negative_prompt: Annotated[Text, Field(description="What it should not show.")] = None
     seed: Seed = None
     steps: Steps = None
     guidance_scale: Guidance = None

@@ -27,14 +27,14 @@ class JobBody(DrawingFields):
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    kind: Kind = DEFAULT_KIND
-    prompt: Text = None
+    kind: Annotated[Kind, Field(description="What the job does.")] = DEFAULT_KIND
+    prompt: Annotated[Text, Field(description="What the picture shows.")] = None
     width: Side = None
     height: Side = None
     latent_id: Annotated[
         str | None, Field(description="vary_details: the latent to start from.")
     ] = None
-    format: ImageFormat | None = None
+    format: Annotated[ImageFormat | None, Field(description="Of the picture's file.")] = None
     id: Annotated[
         str | None,
         Field(description="The job's id, a ULID of now; asking again with it is safe."),

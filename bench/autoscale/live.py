@@ -107,17 +107,26 @@ class Live:
     async def play(self, arrivals: Sequence[Arrival]) -> list[float]:
         """Send the jobs of a trace at their times; returns their latencies from then."""
         async with httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT_S) as http:
-            latent_id = (await _finished(http, TIMED_JOB))["images"][0]["latent_id"]
+            latent_id = await _made_latent(http)
             began_s = time.monotonic()
 
             async def send(arrival: Arrival) -> float:
                 await asyncio.sleep(max(0.0, began_s + arrival.at_s - time.monotonic()))
-                is_new = arrival.kind == "generate"
-                body = TIMED_JOB if is_new else {"kind": arrival.kind, "latent_id": latent_id}
-                await _finished(http, {**body, "n": arrival.images})
+                await _finished(http, _body(arrival.kind, latent_id) | {"n": arrival.images})
                 return time.monotonic() - began_s - arrival.at_s
 
             return list(await asyncio.gather(*map(send, arrivals)))
+
+    async def keep_open(self, kind: str, jobs: int, until: asyncio.Task[Any]) -> None:
+        """Keep a number of jobs open until a task has ended; returns when they have, too."""
+        async with httpx.AsyncClient(base_url=self.url, timeout=_TIMEOUT_S) as http:
+            body = _body(kind, await _made_latent(http))
+
+            async def one_after_another() -> None:
+                while not until.done():
+                    await _finished(http, body)
+
+            await asyncio.gather(*(one_after_another() for _ in range(jobs)))
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -207,6 +216,15 @@ def _sample(at_s: float, status: Any, stats: dict[str, float]) -> Sample:
             stage: stats[open_work_key(stage)] / timed_work(stage) for stage in STABLE_CASCADE.names
         },
     )
+
+
+async def _made_latent(http: httpx.AsyncClient) -> str:
+    latent_id: str = (await _finished(http, TIMED_JOB))["images"][0]["latent_id"]
+    return latent_id
+
+
+def _body(kind: str, latent_id: str) -> dict[str, Any]:
+    return TIMED_JOB if kind == "generate" else {"kind": kind, "latent_id": latent_id}
 
 
 async def _finished(http: httpx.AsyncClient, body: dict[str, Any]) -> dict[str, Any]:

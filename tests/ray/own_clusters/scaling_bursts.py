@@ -11,13 +11,12 @@ import sys
 from pathlib import Path
 
 from bench.autoscale.live import Live, Sample, live_service
-from bench.autoscale.traces import Arrival
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.settings import Settings
 
 DEADLINE_S = 280.0
-JOBS = 24
-"""Of a wave: enough to last until a replica has started, on a busy machine, too."""
+JOBS = 16
+"""Open at a time in a wave, which lasts until a replica more runs."""
 PHASES = "phases.json"
 
 
@@ -27,13 +26,16 @@ async def main(live: Live) -> dict[str, object]:
     await live.seen(watching, lambda _sample: True, DEADLINE_S)
     phases: dict[str, object] = {"rest": most(live.samples)}
     for kind in ("vary_details", "generate"):
-        began = len(live.samples)
-        jobs = asyncio.create_task(live.play([Arrival(0.0, kind, 1)] * JOBS))
-        grows = "b" if kind == "vary_details" else "c"
-        await live.seen(watching, lambda sample, stage=grows: sample.running[stage] > 1, DEADLINE_S)
-        await jobs
+        began, grows = len(live.samples), "b" if kind == "vary_details" else "c"
+
+        def has_grown(sample: Sample, stage: str = grows) -> bool:
+            return sample.running[stage] > 1
+
+        seen = asyncio.create_task(live.seen(watching, has_grown, DEADLINE_S))
+        await live.keep_open(kind, JOBS, until=seen)
+        await seen
         phases[kind] = most(live.samples[began:])
-    await live.seen(watching, is_small, DEADLINE_S)
+        await live.seen(watching, is_small, DEADLINE_S)
     watching.cancel()
     return phases
 

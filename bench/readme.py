@@ -90,8 +90,8 @@ measure PostgreSQL with `--database-url postgresql://…`.
 
 `make bench` and `make check` install what benchmarks need into `.venv`; run those apart with
 `.venv/bin/python`. `bench.gpu` needs torch, transformers, diffusers, pillow and msgpack alone.
-`bench.baseline` makes a worktree of commit {COMMIT}, whose networks are diffusers', and an
-environment for it in `out/` (1.7 GB); it needs the repository's history.
+`bench.baseline` makes a worktree and an environment in `out/` (1.7 GB) for commit {COMMIT}, which
+still runs diffusers' networks; it needs the repository's history.
 `bench.service.footprint --baseline out/baseline` compares with that commit, too."""
 
 

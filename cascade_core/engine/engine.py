@@ -44,8 +44,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
 
     When the device or its memory is lost, the engine closes itself, as only a new process helps:
     tasks of the last step or of a step in flight fail with StageLost, as one of them may be the
-    cause, and all others with NotReady. A task whose admission is the first to notice may be the
-    cause only if no step is in flight: the device does those before.
+    cause, and all others with NotReady. If an admission notices the loss, its task may be the cause
+    only if no step is in flight: the device does those before.
 
     Args:
         stage: loaded; from ``start`` on only the engine may use it.

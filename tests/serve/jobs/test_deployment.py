@@ -200,11 +200,14 @@ async def test_gateways_are_told_of_no_step_of_an_unwatched_job() -> None:
 
 
 def test_a_transaction_that_ends_after_the_event_loop_has_no_error() -> None:
+    told = Told()
+
     async def make() -> EventNotifier:
-        return EventNotifier(Told().notify_of_events, WatchedJobs())
+        return EventNotifier(told.notify_of_events, WatchedJobs())
 
     notifier = asyncio.run(make())
     notifier.notify({("a", "image")})
+    assert told.calls == []
 
 
 def test_gateways_are_told_of_what_is_committed_and_of_nothing_else(

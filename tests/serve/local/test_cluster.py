@@ -1,4 +1,4 @@
-"""A start of this machine's cluster whose imports are broken."""
+"""A start of this machine's cluster with broken imports."""
 
 from __future__ import annotations
 

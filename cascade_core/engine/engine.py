@@ -44,8 +44,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
 
     When the device or its memory is lost, the engine closes itself, as only a new process helps:
     tasks of the last step or of a step in flight fail with StageLost, as one of them may be the
-    cause, and all others with NotReady. If an admission notices the loss, its task may be the cause
-    only if no step is in flight: the device does those before.
+    cause, and all others with NotReady. If an admission notices the loss, its task fails with
+    StageLost, too, as it may be the cause itself.
 
     Args:
         stage: loaded; from ``start`` on only the engine may use it.
@@ -215,7 +215,8 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
         try:
             running = self._guard.call(self._admitted, entry)
         except CascadeError as error:
-            self._tasks.fail(entry, self._admission_error(error))
+            is_full = isinstance(error, OutOfMemory) and self._tasks.running
+            self._tasks.fail(entry, self._full() if is_full else error)
             return
         self._tasks.running.append(running)
         self._steps.end_if_over(running)
@@ -238,17 +239,9 @@ class StepEngine(Generic[TaskT, RowT, ResultT]):
             launched=row.step,
         )
 
-    def _admission_error(self, error: CascadeError) -> CascadeError:
-        """Return the error of a task, NotReady if others may be the cause of its failed admission.
-
-        Alone a row might fit into the memory: its size may not be too large.
-        """
-        name = self._stage.name
-        if isinstance(error, OutOfMemory) and self._tasks.running:
-            return NotReady(f"a replica of stage {name} had no memory beside its images")
-        if self._guard.is_device_lost and self._steps.has_steps_in_flight:
-            return NotReady(f"a replica of stage {name} is replaced")
-        return error
+    def _full(self) -> NotReady:
+        """Return the error of a row that might fit alone: its size may not be too large."""
+        return NotReady(f"a replica of stage {self._stage.name} had no memory beside its images")
 
     def _fail_what_is_left(self) -> None:
         with self._changed:

@@ -89,11 +89,6 @@ class StepRunner(Generic[RowT]):
         """True if only a new process can go on."""
         return self._guard.is_device_lost or self._fitting.needs_restart
 
-    @property
-    def has_steps_in_flight(self) -> bool:
-        """True if a step is in flight, or was when the device failed."""
-        return bool(self._in_flight)
-
     def launch_next(self) -> None:
         """Launch the next step; if there is none, wait for those in flight."""
         rows = [entry for entry in self._tasks.running if not entry.is_launched]

@@ -53,7 +53,8 @@ class ImageStore:
     ) -> bool:
         """Mark a planned image as ready, add the stages' costs and append the event ``image``.
 
-        If the job has ended meanwhile, only the costs are added: the model ran for it.
+        If the job has ended meanwhile, only the costs are added: the model ran for it. An image's
+        costs are added once, however often this is called.
 
         Args:
             image_id: of the image.
@@ -66,19 +67,19 @@ class ImageStore:
             False if it was ready already, is unknown, or its job has ended meanwhile.
         """
         planned = select(images).where(images.c.id == image_id)
-        ready = update(images).where(images.c.id == image_id, images.c.ready_at.is_(None))
-        values = {"size_bytes": size_bytes, "seconds": seconds, "ready_at": utc_now()}
+        image = update(images).where(images.c.id == image_id)
+        counted = image.where(images.c.seconds.is_(None)).values(seconds=seconds)
+        ready = image.where(images.c.ready_at.is_(None))
+        values = {"size_bytes": size_bytes, "ready_at": utc_now()}
         with self._connections.writing() as connection:
             row = connection.execute(planned).mappings().first()
             if row is None:
                 return False
-            costs_s = {**handoffs_s, stage: seconds}
-            if not update_open(connection, row["job_id"], {}):
-                add_costs(connection, row["job_id"], costs_s)
+            is_open = update_open(connection, row["job_id"], {})
+            if connection.execute(counted).rowcount:
+                add_costs(connection, row["job_id"], {**handoffs_s, stage: seconds})
+            if not is_open or not connection.execute(ready.values(**values)).rowcount:
                 return False
-            if connection.execute(ready.values(**values)).rowcount == 0:
-                return False
-            add_costs(connection, row["job_id"], costs_s)
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
         return True

@@ -209,11 +209,11 @@ def test_a_launch_that_meets_a_failed_device_blames_the_steps_in_flight_too(
 @pytest.mark.parametrize(
     ("steps", "in_flight", "errors"),
     [
-        (9, MAX_IN_FLIGHT, {"running": StageLost, "new": NotReady}),
+        (9, MAX_IN_FLIGHT, {"running": StageLost, "new": StageLost}),
         (1, 0, {"new": StageLost}),
     ],
 )
-def test_an_admission_that_meets_a_failed_device_is_blamed_only_if_no_step_is_in_flight(
+def test_an_admission_that_meets_a_failed_device_is_blamed_with_the_steps_in_flight(
     make_clocked: MakeClocked,
     stage: DeviceStage,
     steps: int,

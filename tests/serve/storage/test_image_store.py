@@ -107,6 +107,20 @@ def test_an_image_that_comes_after_the_end_is_not_shown_and_its_cost_is(
     assert body(database, job.id)["cost"] == {"c_s": 0, "b_s": 0.25, "a_s": 0.5}
 
 
+def test_an_image_that_is_saved_again_as_its_answer_was_lost_costs_once(
+    database: Database, make_job: JobMaker
+) -> None:
+    for is_cancelled_first in (True, False):
+        job = make_job()
+        database.jobs.insert(job)
+        if is_cancelled_first:
+            database.jobs.finish(job.id, "cancelled")
+        database.images.save(job.images[0].id, 10, "a", 0.5, {"b": 0.25})
+        database.jobs.finish(job.id, "cancelled")
+        assert not database.images.save(job.images[0].id, 10, "a", 0.5, {"b": 0.25})
+        assert body(database, job.id)["cost"] == {"c_s": 0, "b_s": 0.25, "a_s": 0.5}
+
+
 def test_a_latent_is_kept_once_with_all_it_was_made_from(
     database: Database, make_job: JobMaker
 ) -> None:

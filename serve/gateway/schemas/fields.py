@@ -54,12 +54,12 @@ def storable(max_bytes: int) -> Callable[[Value], Value]:
 
 RequiredText = Annotated[str, _limited("prompt")]
 Text = Annotated[str | None, _limited("prompt")]
-Side = Annotated[int | None, _limited("width", "Pixels.")]
+Side = Annotated[int | None, _limited("width", "Pixels; models allow less, see `GET /v1/models`.")]
 Count = Annotated[int | None, _limited("n", "Images; image i uses seed + i.")]
 Seed = Annotated[int | None, _limited("seed", "Random if absent.")]
-Steps = Annotated[int | None, _limited("steps", "Denoising steps.")]
+Steps = Annotated[int | None, _limited("steps", "Steps that compose the picture.")]
 Guidance = Annotated[
-    float | None, _limited("guidance_scale", "1 or less: no guidance, twice as fast.")
+    float | None, _limited("guidance_scale", "Of the composition; 1 or less: none, twice as fast.")
 ]
 User = Annotated[
     str | None,
@@ -82,9 +82,13 @@ class DecoderFields(BaseModel):
     """Fields of every request for images."""
 
     n: Count = None
-    decoder_steps: Steps = None
-    decoder_guidance_scale: Guidance = None
-    decoder_seed: Seed = None
+    decoder_steps: Annotated[Steps, Field(description="Steps that draw its details.")] = None
+    decoder_guidance_scale: Annotated[
+        Guidance, Field(description="Of the details; 1 or less: none, twice as fast.")
+    ] = None
+    decoder_seed: Annotated[
+        Seed, Field(description="Of the details; if absent, `seed`, or random without one.")
+    ] = None
 
 
 class DrawingFields(DecoderFields):

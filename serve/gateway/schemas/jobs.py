@@ -122,7 +122,7 @@ class JobAnswer(BaseModel):
     stage: str | None
     progress: Progress | None
     position: int | None = Field(
-        description="Open jobs ahead, while queued; a second old where many jobs are open."
+        description="Open jobs ahead, while queued; up to two seconds old where many jobs are open."
     )
     eta_s: float | None = Field(description="Seconds until it is probably done.")
     created_at: str

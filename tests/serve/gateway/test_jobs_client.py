@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from typing import Any, cast
 
 import pytest
@@ -222,6 +223,19 @@ async def test_a_call_that_raised_a_cancellation_leaves_what_came_meanwhile_to_t
     batched.add(["J3", "J2"])
     may_fail.set()
     await until(lambda: told.calls == [["J1"], ["J2", "J3"]])
+
+
+async def test_a_call_of_several_requests_belongs_to_none_of_them() -> None:
+    request = ContextVar("request", default="none")
+    seen: list[str] = []
+
+    async def tell(_job_ids: list[str]) -> None:
+        seen.append(request.get())
+
+    request.set("the first")
+    BatchedCalls(tell).add(["J1"])
+    await until(lambda: bool(seen))
+    assert seen == ["none"]
 
 
 async def test_a_call_that_never_ends_is_given_up_and_the_next_job_is_told() -> None:

@@ -74,6 +74,12 @@ def step(number: int, preview: bytes | None = None) -> StageMessage:
     return StageMessage(type="step", step=number, steps=20, preview=preview)
 
 
+async def switch_tasks() -> None:
+    """Let every task run until it waits for something."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
 def told(database: Database, job_id: str) -> list[tuple[str, int, bool]]:
     return [
         (event.data["stage"], event.data["step"], "preview" in event.data)
@@ -279,13 +285,32 @@ async def test_what_a_locked_job_has_told_is_recorded_later_without_being_asked_
     locked_id, other_id = add(postgresql, make_job()), add(postgresql, make_job())
     with postgresql.writing() as connection:
         assert update_open(connection, locked_id, {})
-        recorder.tell(locked_id, 0, "c", step(1))
-        recorder.tell(other_id, 0, "c", step(1))
-        settling = asyncio.create_task(recorder.settle(other_id, 0))
-        await until(lambda: not recorder._reports)  # all are in the transaction
+
+        async def tell_and_settle() -> None:  # so that the regular writer finds nothing to take
+            recorder.tell(locked_id, 0, "c", step(1))
+            recorder.tell(other_id, 0, "c", step(1))
+            await recorder.settle(other_id, 0)
+
+        settling = asyncio.create_task(tell_and_settle())
+        await until(lambda: recorder._writer is not None and not recorder._reports)
+        await switch_tasks()
         gate.set()
         await settling
     await until(lambda: told(postgresql, locked_id) == [("c", 1, False)])
+
+
+async def test_a_job_ends_only_after_a_transaction_that_holds_its_steps(
+    database: Database, recorder: ProgressRecorder, make_job: JobMaker, gate: threading.Event
+) -> None:
+    job_id = add(database, make_job())
+    recorder.tell(job_id, 0, "c", step(1))
+    await until(lambda: not recorder._reports)
+    ending = asyncio.create_task(recorder.end(job_id))
+    await switch_tasks()
+    assert not ending.done()
+    gate.set()
+    await ending
+    assert told(database, job_id) == [("c", 1, False)]
 
 
 async def test_after_a_job_was_cancelled_nothing_is_told_and_it_stays_cancelled(

@@ -11,6 +11,7 @@ from recipe.export import export_model, write_card
 from recipe.scale import SCALES, Scale
 from recipe.scenes.data import make_data
 from recipe.training.compressor import train_compressor
+from recipe.training.continue_c import continue_stage_c
 from recipe.training.joint import compress_all, train_joint
 from recipe.training.stage_a import encode_latents, train_stage_a
 from recipe.training.stage_b import train_stage_b
@@ -32,6 +33,9 @@ STEPS: dict[str, Callable[[Scale], None]] = {
     "card": write_card,
 }
 
+APART: dict[str, Callable[[Scale], None]] = {"continue-c": continue_stage_c}
+"""Steps that change the shipped model: a run from nothing has no use for them."""
+
 
 ON_CPU = ("data", "export", "evaluate", "card")
 """Steps that gain nothing from a GPU, or measure what a CPU gives."""
@@ -40,7 +44,7 @@ ON_CPU = ("data", "export", "evaluate", "card")
 def main() -> None:
     """Parse the command line and run."""
     parser = argparse.ArgumentParser(prog="python -m recipe", description=__doc__)
-    parser.add_argument("step", choices=[*STEPS, "all"])
+    parser.add_argument("step", choices=[*STEPS, *APART, "all"])
     parser.add_argument("--scale", choices=SCALES, default="full")
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="for training")
     parser.add_argument("--threads", type=int, default=1)
@@ -52,7 +56,7 @@ def main() -> None:
         print(f"{name}: step {number} of {len(names)}", flush=True)
         started_s = time.monotonic()
         with torch.device("cpu" if name in ON_CPU else arguments.device):
-            STEPS[name](scale)
+            (STEPS | APART)[name](scale)
         print(f"{name}: done in {time.monotonic() - started_s:.0f} s", flush=True)
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from cascade_core.families.stable_cascade import STAGE_A, STAGE_B, STAGE_C
 from cascade_core.stages.previews import fit_linear
 from recipe.device import to_pixels
-from recipe.model_card import model_card
+from recipe.model_card import keep_training_runs, model_card
 from recipe.scale import MODEL_DIR, Scale
 from recipe.scenes.data import load_groups
 from recipe.training.joint import load_compressor
@@ -72,6 +72,7 @@ def export_model(scale: Scale, target: Path | None = None) -> None:
 
 def write_card(scale: Scale, target: Path | None = None) -> None:
     """Write the model card; once more after the evaluation, to hold its figures."""
+    keep_training_runs(scale)
     (model_folder(scale, target) / "README.md").write_text(model_card(scale))
 
 

@@ -1,6 +1,7 @@
 """The model card, written from the vocabulary, the training runs and the evaluation."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 from recipe.evaluation.evaluation_table import table
@@ -8,7 +9,15 @@ from recipe.scale import Scale
 from recipe.scenes.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
 from recipe.training.train import load_state
 
-RUNS = ("text_encoder", "stage_a", "compressor", "joint", "stage_b", "stage_c")
+RUNS = (
+    "text_encoder",
+    "stage_a",
+    "compressor",
+    "joint",
+    "stage_b",
+    "stage_c",
+    "stage_c_continued",
+)
 
 _HEAD = """---
 license: apache-2.0
@@ -84,13 +93,31 @@ joint training that hour on top.
 
 def _training(scale: Scale) -> str:
     lines = [_TRAINING.format(scenes=scale.scenes).rstrip()]
+    kept = _runs_file(scale)
+    runs: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
+    for run, spent in runs.items():
+        lines.append(f"| {run.replace('_', ' ')} | {spent['steps']:,} | {spent['minutes']} |")
+    return "\n".join(lines) + "\n"
+
+
+def keep_training_runs(scale: Scale) -> None:
+    """Write steps and minutes of every run beside the results, where the card reads them.
+
+    Runs without a checkpoint here, because they ran elsewhere, keep what was written before.
+    """
+    kept = _runs_file(scale)
+    runs: dict[str, Any] = json.loads(kept.read_text()) if kept.exists() else {}
     for run in RUNS:
         path = scale.work_dir / f"{run}.pt"
         if path.exists():
             state = load_state(path)
-            name, minutes = run.replace("_", " "), state["spent_s"] / 60
-            lines.append(f"| {name} | {state['step']:,} | {minutes:.0f} |")
-    return "\n".join(lines) + "\n"
+            runs[run] = {"steps": state["step"], "minutes": round(state["spent_s"] / 60)}
+    kept.parent.mkdir(parents=True, exist_ok=True)
+    kept.write_text(json.dumps(runs, indent=2) + "\n")
+
+
+def _runs_file(scale: Scale) -> Path:
+    return scale.results_dir / "training.json"
 
 
 def _figures(scale: Scale) -> str:

@@ -22,19 +22,25 @@ class Budget:
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """Sizes of the data set and of every training run."""
+    """Sizes of the data set, of every training run and of the evaluation.
+
+    `evaluated` scenes measure each link, `composed` ones the whole cascade.
+    """
 
     name: str
     scenes: int
     chunk: int
     captions: int
     evaluated: int
+    composed: int
+    continue_c_scenes: int
     text: Budget
     stage_a: Budget
     compressor: Budget
     joint: Budget
     stage_b: Budget
     stage_c: Budget
+    continue_c: Budget
 
     @property
     def work_dir(self) -> Path:
@@ -53,12 +59,15 @@ FULL: Final = Scale(
     chunk=1000,
     captions=30_000,
     evaluated=60,
+    composed=201,
+    continue_c_scenes=10_000,
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
     joint=Budget(minutes=76, steps=100_000, batch=10, learning_rate=1e-3),
     stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
     stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
+    continue_c=Budget(minutes=240, steps=1500, batch=48, learning_rate=5e-4),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(
@@ -68,11 +77,14 @@ SMOKE: Final = replace(
     chunk=8,
     captions=500,
     evaluated=4,
+    composed=4,
+    continue_c_scenes=80,
     text=_SMOKE_BUDGET,
     stage_a=_SMOKE_BUDGET,
     compressor=_SMOKE_BUDGET,
     joint=_SMOKE_BUDGET,
     stage_b=_SMOKE_BUDGET,
     stage_c=_SMOKE_BUDGET,
+    continue_c=_SMOKE_BUDGET,
 )
 SCALES: Final = {scale.name: scale for scale in (FULL, SMOKE)}

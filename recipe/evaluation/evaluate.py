@@ -3,7 +3,6 @@
 import json
 import random
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,8 @@ from recipe.device import to_pixels
 from recipe.evaluation.drawing import Picture, decode, draw, load_pipeline
 from recipe.evaluation.evaluation_table import ATTRIBUTES, table
 from recipe.evaluation.metric import Score, score
+from recipe.evaluation.open_prompts import measure_open_prompts
+from recipe.evaluation.share import share
 from recipe.evaluation.sheet import save_sheet
 from recipe.evaluation.vary import vary_details
 from recipe.export import SUGGESTIONS, model_folder, weights_bytes
@@ -55,9 +56,10 @@ def evaluate(scale: Scale) -> None:
             "true renders": summary(bench.originals, bench.scenes),
             "A": summary(through_a(bench), bench.scenes),
             "compressor, B, A": summary(through_b(bench), bench.scenes),
-            "C, B, A": link_c(bench),
+            "C, B, A": link_c(bench, scale),
             **{f"C, B, A at {w}x{h}": link_canvas(bench, (w, h)) for w, h in OTHER_CANVASES_PX},
         },
+        "open_prompts": measure_open_prompts(bench.pipeline, scale),
         "vary_details": vary_details(bench.pipeline, bench.scenes, bench.results / "varied.png"),
     }
     (bench.results / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n")
@@ -109,13 +111,14 @@ def through_b(bench: Bench) -> list[Picture]:
     return decode(bench.pipeline, latents, captions, 1)
 
 
-def link_c(bench: Bench) -> dict[str, Any]:
-    """Draw every held-out caption with the whole cascade, three seeds each."""
-    captions = [exact_caption(scene) for scene in bench.scenes]
+def link_c(bench: Bench, scale: Scale) -> dict[str, Any]:
+    """Draw held-out captions with the whole cascade, three seeds each."""
+    scenes = held_out_scenes("held out", scale.composed)
+    captions = [exact_caption(scene) for scene in scenes]
     pictures = [draw(bench.pipeline, captions, seed) for seed in SEEDS]
     save_sheet(pictures[0][:SHOWN], captions[:SHOWN], bench.results / "held_out.png")
     drawn = [p for seed in pictures for p in seed]
-    asked = bench.scenes * len(SEEDS)
+    asked = scenes * len(SEEDS)
     wrong = [i for i in range(len(drawn)) if not is_right(score(drawn[i], asked[i]))]
     shown = wrong[:FAILURES_SHOWN]
     captions = [exact_caption(asked[i]) for i in shown]
@@ -141,17 +144,15 @@ def is_right(found: Score) -> bool:
 def summary(pictures: list[Picture], scenes: list[Scene]) -> dict[str, Any]:
     """Share of right attributes, apart for scenes with one and with two things."""
     scores = [score(p, s) for p, s in zip(pictures, scenes, strict=True)]
-    shares: dict[str, Any] = {"background": share(s.background for s in scores)}
+    shares: dict[str, Any] = {
+        "background": share(s.background for s in scores),
+        "pictures": len(scores),
+    }
     for count, name in ((1, "one"), (2, "two")):
         things = [thing for s in scores if len(s.things) == count for thing in s.things]
         shares[name] = {a: share(getattr(t, a) for t in things) for a in ATTRIBUTES}
+        shares[name]["count"] = len(things)
     return shares
-
-
-def share(flags: Iterable[bool]) -> float:
-    """Share of true flags."""
-    values = list(flags)
-    return round(sum(values) / max(1, len(values)), 4)
 
 
 def picture_seconds(pipeline: Any) -> float:

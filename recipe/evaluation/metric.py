@@ -110,19 +110,19 @@ def _own_half(thing: Thing, scene: Scene, shape: tuple[int, ...]) -> Mask:
 def _score_thing(rgb: Array, mask: Mask, thing: Thing, scene: Scene) -> ThingScore:
     if mask.sum() < LEAST_CELLS:
         return ThingScore()
-    left, right, top, bottom = _extent(mask)
+    left, right, top, bottom = extent(mask)
     centre_px = ((left + right + 1) * CELL_PX / 2, (top + bottom + 1) * CELL_PX / 2)
-    inner = np.kron(_shrink(mask), np.ones((CELL_PX, CELL_PX), bool))
+    inner = np.kron(shrink(mask), np.ones((CELL_PX, CELL_PX), bool))
     return ThingScore(
         is_present=True,
         place=_is_in_place(centre_px, thing, scene),
-        colour=_best_colour(rgb, inner, thing) == thing.colour,
+        colour=best_colour(rgb, inner, is_patterned=thing.texture != "plain") == thing.colour,
         shape=best_shape(mask) == thing.shape,
         texture=best_texture(rgb, inner) == thing.texture,
     )
 
 
-def _extent(mask: Mask) -> tuple[float, float, float, float]:
+def extent(mask: Mask) -> tuple[float, float, float, float]:
     """Left, right, top, bottom cell of a mask, without its outermost percent."""
     ys, xs = np.nonzero(mask)
     left, right = np.percentile(xs, (1, 99))
@@ -130,7 +130,7 @@ def _extent(mask: Mask) -> tuple[float, float, float, float]:
     return float(left), float(right), float(top), float(bottom)
 
 
-def _shrink(mask: Mask) -> Mask:
+def shrink(mask: Mask) -> Mask:
     """Drop the cells at the outline; keep the mask where nothing would remain."""
     padded = np.pad(mask, 1)
     h, w = mask.shape
@@ -151,14 +151,14 @@ def _is_in_place(centre_px: tuple[float, float], thing: Thing, scene: Scene) -> 
     return math.dist(centre_px, wanted) < PLACE_TOLERANCE_PX
 
 
-def _best_colour(rgb: Array, inner: Mask, thing: Thing) -> str:
-    """Colour whose base (and accent, where a texture was asked for) fits most pixels best."""
+def best_colour(rgb: Array, inner: Mask, *, is_patterned: bool) -> str:
+    """Colour whose base (and accent, where the thing has a pattern) fits most pixels best."""
     pixels = rgb[: inner.shape[0], : inner.shape[1]][inner]
 
     def misfit(name: str) -> float:
         base = base_rgb(name)
         error = np.linalg.norm(pixels - base, axis=1)
-        if thing.texture != "plain":
+        if is_patterned:
             error = np.minimum(error, np.linalg.norm(pixels - accent_rgb(base), axis=1))
         return float(np.median(error))
 
@@ -186,7 +186,7 @@ def _template(shape: str) -> Mask:
 
 def _boxed(mask: Mask, side: int = 48) -> Mask:
     """Resample a mask so that its extent fills a square of `side` cells by its longer side."""
-    left, right, top, bottom = _extent(mask)
+    left, right, top, bottom = extent(mask)
     reach = max(right - left, bottom - top) + 1
     steps = ((np.arange(side) + 0.5) / side - 0.5) * reach
     xs = np.round((left + right) / 2 + steps).astype(int)

@@ -1,6 +1,7 @@
 """Sentences about scenes: varied ones for training and one exact form for evaluation."""
 
 import random
+from dataclasses import dataclass
 from typing import Final
 
 from recipe.scenes.scene import Scene, Thing
@@ -93,6 +94,20 @@ STRAY: Final = [
 
 Mentions = dict[str, str]
 """What a caption says of one thing: attribute -> value, without the attributes it leaves out."""
+OPEN_SHARE_PLAIN: Final = 0.4
+OPEN_SHARE_PATTERNED: Final = 0.05
+"""Shares of captions that name one or two attributes, 15% of all: what a caption leaves open, the
+seed decides. Most are of plain scenes, because a caption that names no texture means plain."""
+OPEN_ATTRIBUTES: Final = ("", "colour", "place", "size", "background")
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """What a caption names beside shapes and textures: `colour` and `size` apart for each thing."""
+
+    adjectives: list[set[str]]
+    place: bool
+    background: bool
 
 
 def with_article(phrase: str) -> str:
@@ -115,33 +130,60 @@ def exact_caption(scene: Scene) -> str:
 
 
 def random_caption(scene: Scene, rng: random.Random) -> tuple[str, list[Mentions], str | None]:
-    """Describe a scene in one of many ways.
+    """Describe a scene in one of many ways; some leave almost everything open.
 
     Returns:
         The caption, what it says of each thing in the order named, and the background it names.
     """
     things = list(scene.things)
     rng.shuffle(things)
+    is_plain = all(thing.texture == "plain" for thing in things)
+    is_open = rng.random() < (OPEN_SHARE_PLAIN if is_plain else OPEN_SHARE_PATTERNED)
+    named = (_open_choice if is_open else _usual_choice)(things, rng)
     mentions: list[Mentions] = [{} for _ in things]
     has_article = rng.random() < 0.85
     nouns = [
-        _noun_phrase(thing, rng, said, is_single=len(things) == 1, has_article=has_article)
-        for thing, said in zip(things, mentions, strict=True)
+        _noun_phrase(thing, rng, said, adjectives, has_article=has_article)
+        for thing, said, adjectives in zip(things, mentions, named.adjectives, strict=True)
     ]
-    text = (_place_one if len(things) == 1 else _place_two)(things, nouns, rng, mentions)
-    background = scene.background if rng.random() < 0.88 else None
-    if background:
-        text += (", " if rng.random() < 0.25 else " ") + _background_phrase(background, rng)
-    return _decorate(text, rng), mentions, background
+    place = _place_one if len(things) == 1 else _place_two
+    text = place(things, nouns, rng, mentions) if named.place else _without_place(nouns, rng)
+    if named.background:
+        text += (", " if rng.random() < 0.25 else " ") + _background_phrase(scene.background, rng)
+    return _decorate(text, rng), mentions, scene.background if named.background else None
+
+
+def _usual_choice(things: list[Thing], rng: random.Random) -> Named:
+    """Leave little open."""
+    adjectives = []
+    for thing in things:
+        chosen = {"colour"} if rng.random() < 0.97 else set()
+        is_special = thing.size != "medium" or rng.random() < 0.15
+        if len(things) == 1 and is_special and rng.random() < 0.85:
+            chosen.add("size")
+        adjectives.append(chosen)
+    is_centered = len(things) == 1 and things[0].place == "center"
+    has_place = rng.random() < (0.6 if is_centered else 0.9)
+    return Named(adjectives, place=has_place, background=rng.random() < 0.88)
+
+
+def _open_choice(things: list[Thing], rng: random.Random) -> Named:
+    """Name the shape and at most one more attribute: a pattern, if there is one.
+
+    A caption of two things names their shapes and patterns.
+    """
+    is_plain_thing = len(things) == 1 and things[0].texture == "plain"
+    also = rng.choice(OPEN_ATTRIBUTES) if is_plain_thing else ""
+    return Named([{also} for _ in things], place=also == "place", background=also == "background")
 
 
 def _noun_phrase(
-    thing: Thing, rng: random.Random, said: Mentions, *, is_single: bool, has_article: bool
+    thing: Thing, rng: random.Random, said: Mentions, named: set[str], *, has_article: bool
 ) -> str:
     said["shape"] = thing.shape
     noun = rng.choice(SHAPE_WORDS.get(thing.shape, (thing.shape,)))
     adjectives, suffix = [], ""
-    if rng.random() < 0.97:
+    if "colour" in named:
         said["colour"] = thing.colour
         adjectives.append(rng.choice(COLOUR_WORDS.get(thing.colour, (thing.colour,))))
     # A caption without a texture means plain, as people expect.
@@ -154,18 +196,22 @@ def _noun_phrase(
     else:
         suffix = " " + rng.choice(TEXTURE_PHRASES[thing.texture])
     rng.shuffle(adjectives)
-    if is_single and (thing.size != "medium" or rng.random() < 0.15) and rng.random() < 0.85:
+    if "size" in named:
         said["size"] = thing.size
         adjectives.insert(0, rng.choice(SIZE_WORDS[thing.size]))
     phrase = " ".join([*adjectives, noun]) + suffix
     return with_article(phrase) if has_article else phrase
 
 
+def _without_place(nouns: list[str], rng: random.Random) -> str:
+    return (
+        nouns[0] if len(nouns) == 1 else f" {rng.choice(('and', 'next to', 'with'))} ".join(nouns)
+    )
+
+
 def _place_one(
     things: list[Thing], nouns: list[str], rng: random.Random, mentions: list[Mentions]
 ) -> str:
-    if rng.random() > (0.6 if things[0].place == "center" else 0.9):
-        return nouns[0]
     mentions[0]["place"] = things[0].place
     return f"{nouns[0]} {rng.choice(PLACE_PHRASES[things[0].place])}"
 
@@ -173,12 +219,9 @@ def _place_one(
 def _place_two(
     things: list[Thing], nouns: list[str], rng: random.Random, mentions: list[Mentions]
 ) -> str:
-    style = rng.random()
-    if style > 0.9:
-        return f"{nouns[0]} {rng.choice(('and', 'next to', 'with'))} {nouns[1]}"
     for thing, said in zip(things, mentions, strict=True):
         said["place"] = thing.place
-    if style > 0.6:
+    if rng.random() < 1 / 3:
         return f"{nouns[0]} {rng.choice(RELATIONS[things[0].place])} {nouns[1]}"
     first, second = (rng.choice(PLACE_PHRASES[thing.place]) for thing in things)
     return f"{nouns[0]} {first} and {nouns[1]} {second}"

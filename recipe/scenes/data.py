@@ -113,9 +113,9 @@ def load_groups(scale: Scale) -> list[Group]:
 class GroupPicker:
     """Picks training batches: a group by its size, then rows that are not kept for validation."""
 
-    def __init__(self, groups: list[Group], kept_back: int, seed: int) -> None:
-        """Keep the first `kept_back` scenes of each group, or a quarter of a smaller one."""
-        self.sizes = [len(group.scenes) for group in groups]
+    def __init__(self, sizes: list[int], kept_back: int, seed: int) -> None:
+        """Keep the first `kept_back` scenes of each group of these sizes, at most a quarter."""
+        self.sizes = sizes
         self.kept_back = [min(kept_back, size // 4) for size in self.sizes]
         self.rng = np.random.default_rng(seed)
 

@@ -97,7 +97,8 @@ def train_compressor(scale: Scale) -> None:
     torch.manual_seed(0)
     pair = CompressorPair()
     groups = load_groups(scale)
-    teacher, picker = MeaningTeacher(groups), GroupPicker(groups, KEPT_BACK, seed=1)
+    teacher = MeaningTeacher(groups)
+    picker = GroupPicker([len(group.scenes) for group in groups], KEPT_BACK, seed=1)
 
     def loss_of_step(step: int, _fraction: float) -> Tensor:
         if step >= FREEZE_STATISTICS_AT:

@@ -50,10 +50,10 @@ def loss_weight(times: Tensor) -> Tensor:
 class CaptionReader:
     """Random captions of scenes, read by the frozen text encoder."""
 
-    def __init__(self, scale: Scale, seed: str) -> None:
-        """Load tokenizer and encoder."""
-        self.tokenizer: Any = load_tokenizer(scale)
-        self.encoder: Any = load_text_encoder(scale)
+    def __init__(self, tokenizer: Any, encoder: Any, seed: str) -> None:
+        """Take a tokenizer and its encoder; `seed` chooses the captions."""
+        self.tokenizer = tokenizer
+        self.encoder = encoder
         self.rng = random.Random(seed)
 
     def describe(self, scenes: list[Scene], dropout: float) -> list[str]:
@@ -75,3 +75,8 @@ class CaptionReader:
         ).to(torch.get_default_device())
         output = self.encoder(**tokens, output_hidden_states=True)
         return output.hidden_states[-1], output.text_embeds.unsqueeze(1)
+
+
+def trained_reader(scale: Scale, seed: str) -> CaptionReader:
+    """Return a reader with the text encoder that this scale trained."""
+    return CaptionReader(load_tokenizer(scale), load_text_encoder(scale), seed)

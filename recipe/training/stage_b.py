@@ -15,7 +15,13 @@ from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.scale import Budget, Scale
 from recipe.scenes.data import Group, GroupPicker, load_groups
 from recipe.scenes.scene import TEXTURES, Scene
-from recipe.training.diffusion import CaptionReader, add_noise, alpha_bar, loss_weight, sample_times
+from recipe.training.diffusion import (
+    add_noise,
+    alpha_bar,
+    loss_weight,
+    sample_times,
+    trained_reader,
+)
 from recipe.training.meaning import MeaningTable, flat_loss
 from recipe.training.train import Trainer, load_average, load_state
 from recipe.training.unets import build_stage_b
@@ -97,7 +103,7 @@ class ExampleSampler:
         self.latents = [group.array("latents") for group in self.groups]
         self.tables = [MeaningTable(g.scenes, g.array("masks")) for g in self.groups]
         self.conditions = conditions
-        self.picker = GroupPicker(self.groups, KEPT_BACK, seed=3)
+        self.picker = GroupPicker([len(group.scenes) for group in self.groups], KEPT_BACK, seed=3)
 
     def pick(self, group: int, rows: NDArray[np.int64]) -> Example:
         """Return the examples with these numbers."""
@@ -158,7 +164,7 @@ class StageBTeacher:
     ) -> None:
         """Open data and text encoder for a net that is to be trained."""
         self.taught = taught
-        self.reader = CaptionReader(scale, "stage b")
+        self.reader = trained_reader(scale, "stage b")
         self.sampler = ExampleSampler(scale, conditions)
 
     def loss(self, example: Example, *, as_windows: bool) -> Tensor:

@@ -1,5 +1,6 @@
 """Stage C: text -> the compressor's latent, predicted noise on 16x6x6."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,14 @@ from torch.nn import functional
 from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.scale import Scale
 from recipe.scenes.data import GroupPicker, load_groups
-from recipe.training.diffusion import CaptionReader, add_noise, loss_weight, sample_times
+from recipe.scenes.scene import Scene
+from recipe.training.diffusion import (
+    CaptionReader,
+    add_noise,
+    loss_weight,
+    sample_times,
+    trained_reader,
+)
 from recipe.training.text_encoder import WIDTH as TEXT_WIDTH
 from recipe.training.train import Trainer, load_average
 from recipe.training.unets import build_stage_c
@@ -22,29 +30,34 @@ FOCUS = (0.7, 1.0)
 """Times at which the layout of the picture is decided."""
 THING_WEIGHT = 4.0
 """How much more a cell with a thing counts than a cell of plain background."""
-
-
 KEPT_BACK = 192
 
 
-class StageCTeacher:
-    """The loss of Stage C on the compressed pictures and fresh captions of their scenes."""
+@dataclass(frozen=True, slots=True)
+class Examples:
+    """Scenes of one canvas: Stage C latents (n, 16, h, w) and loss weights (n, 1, h, w)."""
 
-    def __init__(self, scale: Scale, net: nn.Module) -> None:
-        """Open data and text encoder for a net that is to be trained."""
+    scenes: list[Scene]
+    latents: Tensor
+    weights: Tensor
+
+
+class StageCTeacher:
+    """The loss of Stage C on compressed pictures and fresh captions of their scenes."""
+
+    def __init__(self, net: nn.Module, reader: CaptionReader, groups: list[Examples]) -> None:
+        """Take a net that is to be trained, the text encoder and the examples of each canvas."""
         self.net = net
-        self.reader = CaptionReader(scale, "stage c")
-        groups = load_groups(scale)
-        self.scenes = [group.scenes for group in groups]
-        self.latents = [tensor_of(group.array("compressed")).float() for group in groups]
-        self.weights = [thing_weights(tensor_of(group.array("masks"))) for group in groups]
-        self.picker = GroupPicker(groups, KEPT_BACK, seed=2)
+        self.reader = reader
+        self.groups = groups
+        self.picker = GroupPicker([len(group.scenes) for group in groups], KEPT_BACK, seed=2)
 
     def errors(self, group: int, rows: NDArray[np.int64], times: Tensor, dropout: float) -> Tensor:
         """Squared errors (B, 16, h, w) of the predicted noise at times (B,)."""
-        captions = self.reader.describe([self.scenes[group][i] for i in rows], dropout)
+        examples = self.groups[group]
+        captions = self.reader.describe([examples.scenes[i] for i in rows], dropout)
         hidden, pooled = self.reader.read(captions)
-        latents = self.latents[group][rows]
+        latents = examples.latents[rows]
         noise = torch.randn_like(latents)
         with mixed_precision():
             output = self.net(
@@ -61,7 +74,7 @@ class StageCTeacher:
         """Error on random scenes at random times; cells with things count more."""
         group, rows = self.picker(count)
         times = sample_times(count, FOCUS)
-        squared = self.errors(group, rows, times, TEXT_DROPOUT) * self.weights[group][rows]
+        squared = self.errors(group, rows, times, TEXT_DROPOUT) * self.groups[group].weights[rows]
         return (squared.mean((1, 2, 3)) * loss_weight(times)).mean()
 
     def report(self) -> str:
@@ -82,10 +95,22 @@ def train_stage_c(scale: Scale) -> None:
     torch.manual_seed(0)
     net = build_stage_c()
     suit_device(net)
-    teacher = StageCTeacher(scale, net)
+    teacher = StageCTeacher(net, trained_reader(scale, "stage c"), load_examples(scale))
     Trainer(net, scale.stage_c, checkpoint_of(scale)).run(
         lambda _step, _fraction: teacher.loss(scale.stage_c.batch), lambda _: teacher.report()
     )
+
+
+def load_examples(scale: Scale) -> list[Examples]:
+    """Read the training set: scenes, compressed pictures and the loss weights of their cells."""
+    return [
+        Examples(
+            group.scenes,
+            tensor_of(group.array("compressed")).float(),
+            thing_weights(tensor_of(group.array("masks"))),
+        )
+        for group in load_groups(scale)
+    ]
 
 
 def thing_weights(masks: Tensor) -> Tensor:

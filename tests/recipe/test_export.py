@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from recipe import scale as scales
 from recipe.export import CLASSES, SUGGESTIONS, preview_maps
-from recipe.model_card import model_card
+from recipe.model_card import keep_training_runs, model_card
 from recipe.scale import SMOKE
 from recipe.scenes.data import make_chunk
 from recipe.scenes.scene import COLOUR_NAMES, SHAPES
@@ -65,10 +66,30 @@ def test_card_lists_the_vocabulary_and_admits_when_nothing_was_measured() -> Non
     card = model_card(SMOKE)
     assert all(word in card for word in (*SHAPES, *COLOUR_NAMES))
     assert "Not measured yet" in card
-    shares = dict.fromkeys(("is_present", "place", "colour", "shape", "texture"), 0.875)
-    link = {"background": 1.0, "one": shares, "two": shares}
-    figures = {"weights_mb": 10.7, "links": {"C, B, A": link}, "vary_details": {}}
+    names = ("is_present", "place", "colour", "shape", "texture")
+    shares = {**dict.fromkeys(names, 0.875), "count": 8}
+    link = {"background": 1.0, "pictures": 8, "one": shares, "two": shares}
+    figures = {
+        "weights_mb": 10.7,
+        "links": {"C, B, A": link},
+        "open_prompts": {},
+        "vary_details": {},
+    }
     scale = replace(SMOKE, evaluated=1)
     scale.results_dir.mkdir(parents=True)
     (scale.results_dir / "evaluation.json").write_text(json.dumps(figures))
-    assert "| C, B, A | 100.0% | one | 87.5%" in model_card(scale)
+    assert "| C, B, A | 100.0% (68-100) | one | 87.5% (53-98)" in model_card(scale)
+
+
+@pytest.mark.usefixtures("_work_dir")
+def test_the_card_keeps_the_runs_whose_checkpoints_are_elsewhere() -> None:
+    kept = SMOKE.results_dir / "training.json"
+    kept.parent.mkdir(parents=True)
+    kept.write_text(json.dumps({"stage_a": {"steps": 3808, "minutes": 11}}))
+    torch.save({"step": 1500, "spent_s": 600.0}, SMOKE.work_dir / "stage_c_continued.pt")
+    for _ in range(2):
+        keep_training_runs(SMOKE)
+        card = model_card(SMOKE)
+        assert "| stage a | 3,808 | 11 |" in card
+        assert "| stage c continued | 1,500 | 10 |" in card
+        (SMOKE.work_dir / "stage_c_continued.pt").unlink(missing_ok=True)

@@ -42,8 +42,20 @@ def test_summary_counts_one_and_two_things_apart() -> None:
 
 def test_table_shows_every_link_and_figure() -> None:
     shares = summary([render(SCENE)], [SCENE])
-    figures = {"weights_mb": 10.5, "links": {"A": shares}, "vary_details": {"mask_iou": 0.9}}
+    row = {
+        "pictures": 8,
+        "right": {"shape": {"share": 0.75, "of": 8}},
+        "alike": {"place": 0.125},
+        "pair_mask_iou": 0.2,
+    }
+    figures = {
+        "weights_mb": 10.5,
+        "links": {"A": shares},
+        "open_prompts": {"shape alone": row},
+        "vary_details": {"mask_iou": 0.9},
+    }
     text = table(figures)
-    assert "| A | 100.0% | one | 100.0%" in text
+    assert "| A | 100.0% (21-100) | one | 100.0% (21-100)" in text
+    assert "| shape alone | 8 | 75.0% (41-93) |  |  |  |  | 0.20 |  |  | 12.5% |" in text
     assert "| weights mb | 10.5 |" in text
     assert "vary details: mask iou | 0.9 |" in text

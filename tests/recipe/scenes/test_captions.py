@@ -63,3 +63,23 @@ def test_places_are_left_out_sometimes_but_not_always() -> None:
     scene = Scene("white", (thing(place="left"),), 0)
     named = ["place" in random_caption(scene, rng)[1][0] for _ in range(200)]
     assert 100 < sum(named) < 200
+
+
+def test_one_caption_in_seven_names_the_shape_and_at_most_one_attribute_more() -> None:
+    rng = random.Random(6)
+    open_ones = 0
+    for _ in range(4000):
+        text, mentions, background = random_caption(sample_scene(rng), rng)
+        named = [name for said in mentions for name, value in said.items() if value != "plain"]
+        open_ones += len(named) + (background is not None) <= 2
+        assert text
+    assert 0.13 < open_ones / 4000 < 0.18
+
+
+def test_an_open_caption_of_a_patterned_thing_names_the_pattern() -> None:
+    """A caption without a texture means plain, however little it names."""
+    rng = random.Random(7)
+    scene = Scene("white", (thing(texture="dotted"),), 0)
+    for _ in range(400):
+        text = random_caption(scene, rng)[0]
+        assert any(word in text for word in ("dotted", "spotted", "dots", "spots"))

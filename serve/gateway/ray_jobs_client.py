@@ -13,7 +13,7 @@ from ray.serve.schema import ApplicationStatusOverview
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.batched_calls import TIMEOUT_S, BatchedCalls
-from serve.fleet import readiness, running_replicas
+from serve.fleet import application_status, readiness, running_replicas
 from serve.gateway.jobs_client import RejectionCache
 from serve.handle_errors import is_cancelled, is_lost, translated
 from serve.storage.records import JobIdentity, JobOwner
@@ -121,8 +121,8 @@ async def _application_status() -> ApplicationStatusOverview:
         NotReady: Serve does not answer.
     """
     try:
-        status = await asyncio.to_thread(ray_serve.status)
-        return status.applications[ray_serve.get_replica_context().app_name]
+        name = ray_serve.get_replica_context().app_name
+        return await asyncio.to_thread(application_status, name)
     except Exception as error:  # of Ray, gRPC or Python; while the head restarts, all occur
         raise NotReady("the cluster does not say what runs") from error
 

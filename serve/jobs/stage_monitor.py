@@ -13,7 +13,7 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
 
-from serve.fleet import running_replicas
+from serve.fleet import application_status, running_replicas
 from serve.jobs.fair_queue import FairQueue
 from serve.storage.database import Database
 
@@ -56,8 +56,8 @@ class StageMonitor:
 
     async def look(self) -> None:
         """Read the status of the stages and apply it."""
-        status = await asyncio.to_thread(ray_serve.status)
-        application = status.applications[ray_serve.get_replica_context().app_name]
+        name = ray_serve.get_replica_context().app_name
+        application = await asyncio.to_thread(application_status, name)
         running = running_replicas(application)
         self._report_outages(application)
         await self._record_scaled_to_zero(running)

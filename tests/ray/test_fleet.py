@@ -5,8 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from ray import serve as ray_serve
 
 from serve.app import AppArgs, DeploymentArgs
+from serve.fleet import application_status
+from serve.local.running import Running
 from serve.settings import Settings
 from tests.ray.client import ServiceClient, check_ended_well_and_once
 from tests.ray.deploying import GatewayWithoutPolling
@@ -21,6 +24,12 @@ def start_jobs(service: ServiceClient, seeds: range) -> list[str]:
     ids = [service.create(prompt=PROMPT, seed=seed, **SLOW)["id"] for seed in seeds]
     service.until(ids[0], "progress", "c")
     return ids
+
+
+def test_the_status_that_the_service_reads_is_the_one_that_serve_tells(running: Running) -> None:
+    applications = ray_serve.status().applications
+    assert applications
+    assert {name: application_status(name) for name in applications} == applications
 
 
 def test_a_rolling_update_and_a_change_of_the_number_of_jobs_replicas_lose_no_job(

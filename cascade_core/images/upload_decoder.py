@@ -1,0 +1,149 @@
+"""Decodes uploaded picture files, which are not trusted, to RGB pixels.
+
+Nothing but pixels is kept: no name, no EXIF, no text, no place where a photo was taken. What other
+parts of the service see, a content checker and the model, is what was decoded here.
+
+- Bytes, sides, pixels and scans are checked before anything is decoded.
+- Of an animation, and of a JPEG file with several pictures, the first picture counts.
+- EXIF's orientation is applied; damaged EXIF data counts as none.
+- What is transparent shows white. Of 16 bits the upper 8 are used.
+- A colour profile is converted to sRGB. One that is damaged, too large or for another kind of
+  pixels is ignored.
+- A picture that is larger than any output needs is made smaller.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from io import BytesIO
+from typing import Final
+
+import numpy as np
+from PIL import Image, ImageCms
+
+from cascade_core.errors import CascadeError, InvalidRequest
+from cascade_core.images.pixels import Rgb
+from cascade_core.operations.fields import MAX_SIDE_PX
+
+MAX_UPLOAD_BYTES: Final = 16 * 1024 * 1024
+MIN_UPLOAD_SIDE_PX, MAX_UPLOAD_SIDE_PX = 32, 16_384
+MAX_UPLOAD_PIXELS: Final = 50_000_000
+"""Photos of 48 megapixels pass. Pillow needs 4 bytes for a pixel, twice while it composites."""
+MAX_KEPT_SIDE_PX: Final = 8192
+"""Of the longer side. The shorter side needs no more pixels than the largest output has."""
+
+_FORMATS = ("PNG", "JPEG", "WEBP")
+_JPEG_START, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
+_MAX_SCANS = 100
+"""Cameras write 1, progressive files about 10. Each of thousands may cost the time of a whole
+decoding and take a few bytes."""
+_MAX_PROFILE_BYTES = 4 * 1024 * 1024
+"""Printers' profiles have 0.5 to 3 MB."""
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How a picture is turned upright, by EXIF's orientation (EXIF 2.32, 4.6.4 A)."""
+
+
+def decode_upload(data: bytes) -> Rgb:
+    """Decode an untrusted picture file.
+
+    Args:
+        data: a whole PNG, JPEG or WebP file.
+
+    Returns:
+        uint8 (height, width, 3), sRGB, upright.
+
+    Raises:
+        InvalidRequest: another or a damaged file, or one that is too large or too small.
+    """
+    if len(data) > MAX_UPLOAD_BYTES:
+        raise _invalid(f"the file must be at most {MAX_UPLOAD_BYTES} bytes")
+    if data.startswith(_JPEG_START) and data.count(_JPEG_SCAN) > _MAX_SCANS:
+        raise _invalid(f"a JPEG file must have at most {_MAX_SCANS} scans")
+    try:
+        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+            _check_size(*image.size)
+            # JPEG alone can be decoded at a half, a quarter or an eighth of its size.
+            image.draft(None, (MAX_SIDE_PX, MAX_SIDE_PX))
+            image.load()
+            upright = _upright(_in_srgb(image), _orientation(image))
+        return np.asarray(upright)
+    except CascadeError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels() from error
+    # Pillow's readers raise SyntaxError, struct.error, IndexError and more on damaged files.
+    except Exception as error:
+        raise _invalid("the file must be a sound PNG, JPEG or WebP picture") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    sides = sorted((width, height))
+    if sides[0] < MIN_UPLOAD_SIDE_PX or sides[1] > MAX_UPLOAD_SIDE_PX:
+        raise _invalid(
+            f"both sides of the picture must have {MIN_UPLOAD_SIDE_PX} to {MAX_UPLOAD_SIDE_PX} px, "
+            f"got {width}x{height}"
+        )
+    if width * height > MAX_UPLOAD_PIXELS:
+        raise _too_many_pixels()
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """Return the picture as RGB in sRGB, not larger than any output needs."""
+    profile, opaque = image.info.get("icc_profile"), _opaque(image)
+    shorter, longer = sorted(opaque.size)
+    scale = min(MAX_SIDE_PX / shorter, MAX_KEPT_SIDE_PX / longer)
+    if scale < 1:
+        sides = [max(1, round(side * scale)) for side in opaque.size]
+        opaque = opaque.resize((sides[0], sides[1]), Image.Resampling.LANCZOS)
+    if isinstance(profile, bytes) and 0 < len(profile) <= _MAX_PROFILE_BYTES:
+        with suppress(Exception):  # profiles are foreign; without its own one a picture has sRGB
+            return _converted(opaque, profile)
+    return opaque.convert("RGB")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Return the picture as L, RGB or CMYK; what is transparent shows white."""
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
+        white = Image.new("RGB", rgba.size, "white")
+        white.paste(rgba, mask=rgba.getchannel("A"))
+        return white
+    return image if image.mode in ("L", "RGB", "CMYK") else image.convert("RGB")
+
+
+def _converted(image: Image.Image, profile: bytes) -> Image.Image:
+    source = ImageCms.ImageCmsProfile(BytesIO(profile))
+    srgb = ImageCms.createProfile("sRGB")
+    converted = ImageCms.profileToProfile(image, source, srgb, outputMode="RGB")
+    assert converted is not None  # not in place
+    return converted
+
+
+def _orientation(image: Image.Image) -> int:
+    with suppress(Exception):  # EXIF data is foreign, and Pillow's reader raises many kinds
+        return int(image.getexif().get(_ORIENTATION, 1))
+    return 1
+
+
+def _upright(image: Image.Image, orientation: int) -> Image.Image:
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _too_many_pixels() -> InvalidRequest:
+    return _invalid(f"the picture must have at most {MAX_UPLOAD_PIXELS} pixels")
+
+
+def _invalid(message: str) -> InvalidRequest:
+    return InvalidRequest(message, "file")

@@ -112,7 +112,7 @@ class ModelRef:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class _Latent:
-    """What both hand-offs carry besides their arrays."""
+    """What all hand-offs carry besides their arrays."""
 
     KIND: ClassVar[str]
 
@@ -200,7 +200,23 @@ class StageCLatent(_Latent):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class StageBLatent(_Latent):
+class _BareLatent(_Latent):
+    """A latent that carries nothing more."""
+
+    def encode(self) -> bytes:
+        """Return the wire form."""
+        return wire.pack(self.KIND, self._head())
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
+        body = wire.unpack(cls.KIND, data)
+        _expect_fields(body, _HEAD)
+        return cls(**_head_from(body))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class StageBLatent(_BareLatent):
     """Stage B's result: latents_chw (4, H/4, W/4), unscaled, ready for Stage A.
 
     Raises:
@@ -214,16 +230,20 @@ class StageBLatent(_Latent):
         stage_c_hw = self.geometry.stage_c_hw(self.request.height, self.request.width)
         self._check("Stage B", self.geometry.stage_b_hw(stage_c_hw))
 
-    def encode(self) -> bytes:
-        """Return the wire form."""
-        return wire.pack(self.KIND, self._head())
 
-    @classmethod
-    def decode(cls, data: bytes) -> Self:
-        """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
-        body = wire.unpack(cls.KIND, data)
-        _expect_fields(body, _HEAD)
-        return cls(**_head_from(body))
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class EncodedImage(_BareLatent):
+    """An encoded picture: latents_chw (16, h, w) in Stage C's space, from which Stage C starts.
+
+    Raises:
+        HandoffInvalid: as :class:`StageBLatent`.
+    """
+
+    KIND: ClassVar[str] = "encoded_image"
+
+    def __post_init__(self) -> None:
+        size = (self.request.height, self.request.width)
+        self._check("encoded", self.geometry.stage_c_hw(*size))
 
 
 _HEAD = {"latents_chw", "geometry", "model", "request"}

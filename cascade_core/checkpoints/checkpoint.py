@@ -73,6 +73,8 @@ class Checkpoint:
             the model states it; see :meth:`cascade_core.families.spec.Family.max_rows`.
         variant: which weight files to read, see :class:`ModelSource`.
         previewer: the published previewer's weights or ``preview.json``, where present.
+        picture_encoder: ``effnet_encoder.safetensors`` or the folder ``latent_encoder``, where
+            present: what turns pictures into Stage C latents.
     """
 
     id: str
@@ -85,6 +87,7 @@ class Checkpoint:
     max_rows: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     variant: Variant = ""
     previewer: Path | None = None
+    picture_encoder: Path | None = None
 
     def component(self, name: str) -> Path:
         """Return the folder of a component.
@@ -175,6 +178,7 @@ def _open(source: ModelSource, components: Collection[str], cached_only: bool) -
         max_rows=_read_max_rows(about_path, about),
         variant=source.variant,
         previewer=_find_previewer(source, prior_root.path, decoder_root.path),
+        picture_encoder=layout.find_picture_encoder(decoder_root.path, prior_root.path),
     )
 
 

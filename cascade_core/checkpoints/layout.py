@@ -21,6 +21,8 @@ PRIOR_COMPONENTS = ("prior", "text_encoder", "tokenizer", "prior_scheduler")
 """Parts of the prior's folder; all others are in the decoder's."""
 
 PREVIEWER_FILE = "previewer.safetensors"
+EFFNET_FILE = "effnet_encoder.safetensors"
+LATENT_ENCODER_FOLDER = "latent_encoder"
 
 _WEIGHT_STEMS = ("diffusion_pytorch_model", "model")
 _IDENTITY_FILES = ("config.json", "tokenizer.json", "vocab.json", "merges.txt")
@@ -69,6 +71,20 @@ def holds_prior(folder: Path) -> bool:
     return any((folder / name).is_dir() for name in names)
 
 
+def find_picture_encoder(*roots: Path) -> Path | None:
+    """Return what encodes pictures: Stability's file, or the folder that the recipe writes.
+
+    Args:
+        roots: folders to look into, best first.
+    """
+    for root in roots:
+        if (root / EFFNET_FILE).is_file():
+            return root / EFFNET_FILE
+        if (root / LATENT_ENCODER_FOLDER / "config.json").is_file():
+            return root / LATENT_ENCODER_FOLDER
+    return None
+
+
 def check_files(folder: Path, component: str, variant: Variant) -> None:
     """Check that a component's configuration and weights exist.
 
@@ -111,7 +127,9 @@ def hub_patterns(
 ) -> list[str]:
     """Return the file patterns to download: all configuration, weights of ``components`` only."""
     suffix = f".{variant}" if variant else ""
-    patterns = ["*.json", "*tokenizer/*.txt"]
+    # The encoder of pictures is optional, and every process needs to know whether there is one.
+    encoder = f"{LATENT_ENCODER_FOLDER}/{_WEIGHT_STEMS[0]}.safetensors"
+    patterns = ["*.json", "*tokenizer/*.txt", EFFNET_FILE, encoder]
     if "prior" in components:
         patterns.append(PREVIEWER_FILE)
     for component in components:

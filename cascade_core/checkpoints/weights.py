@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Any, Final, Literal, TypeVar
@@ -12,10 +13,12 @@ import torch
 from safetensors import safe_open
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.layout import as_unavailable, read_json
+from cascade_core.checkpoints.layout import as_unavailable, read_json, weight_files
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.handoff import ModelRef
 from cascade_core.models.clip import ClipTextConfig, ClipTextModel
+from cascade_core.models.effnet import EffnetEncoder
+from cascade_core.models.latent_encoder import LatentEncoderConfig, LatentEncoderNetwork
 from cascade_core.models.network import Network
 from cascade_core.models.paella import PaellaConfig, PaellaDecoder
 from cascade_core.models.unet import CascadeUnet
@@ -31,6 +34,7 @@ of the published U-Nets' weights are a small part of a file, and each opening re
 """
 _SCHEDULER_CLASS = "DDPMWuerstchenScheduler"
 _UNET_CLASS = "StableCascadeUNet"
+_LATENT_ENCODER_CLASS = "LatentEncoder"
 _VQGAN_CLASS = "PaellaVQModel"
 
 
@@ -120,6 +124,27 @@ def load_text_encoder(
         ModelUnavailable: missing, unreadable or other weights.
     """
     return _fill(checkpoint, "text_encoder", _build_text_model, device, dtype)
+
+
+def load_picture_encoder(
+    checkpoint: Checkpoint, device: torch.device
+) -> EffnetEncoder | LatentEncoderNetwork:
+    """Load the network that encodes pictures, in float32: it is small, and runs once a picture.
+
+    Raises:
+        ModelUnavailable: the model has none, or its files are wrong.
+    """
+    path = checkpoint.picture_encoder
+    if path is None:
+        raise ModelUnavailable(f"{checkpoint.id} has no encoder for pictures")
+    with as_unavailable(path):
+        if path.is_file():
+            return _filled(EffnetEncoder, (path,), path, device, torch.float32)
+        config = read_json(path / "config.json")
+        if config.get("_class_name") != _LATENT_ENCODER_CLASS:
+            raise ModelUnavailable(f"{path} holds no {_LATENT_ENCODER_CLASS}: see its config.json")
+        build = partial(LatentEncoderNetwork, LatentEncoderConfig.read(config))
+        return _filled(build, weight_files(path, ""), path, device, torch.float32)
 
 
 def load_text_config(checkpoint: Checkpoint) -> ClipTextConfig:
@@ -213,17 +238,36 @@ def _fill(
     device: torch.device,
     dtype: torch.dtype,
 ) -> ModelT:
-    """Build a network without initialising it and fill it from its safetensors files."""
+    """Build a network from its folder."""
     folder = checkpoint.component(component)
     config = read_json(folder / "config.json")
     with as_unavailable(folder):
-        with torch.device("meta"):
-            model = build(config).to(dtype).eval().requires_grad_(False)
         paths = checkpoint.weight_files(component)
-        _check_keys(folder, *model.compare(name for path in paths for name in _names(path)))
-        # Memory of its own: mapped files are not aligned, and CPU kernels then round differently.
-        model.to_empty(device=device)
-        model.fill(_read_weights(paths, model.unused))
+        return _filled(partial(build, config), paths, folder, device, dtype)
+
+
+def _filled(
+    build: Callable[[], ModelT],
+    paths: tuple[Path, ...],
+    place: Path,
+    device: torch.device,
+    dtype: torch.dtype,
+) -> ModelT:
+    """Build a network without initialising it and fill it from safetensors files.
+
+    Args:
+        build: makes it.
+        paths: the files.
+        place: the folder or file that error messages name.
+        device: where to.
+        dtype: of all weights.
+    """
+    with torch.device("meta"):
+        model = build().to(dtype).eval().requires_grad_(False)
+    _check_keys(place, *model.compare(name for path in paths for name in _names(path)))
+    # Memory of its own: mapped files are not aligned, and CPU kernels then round differently.
+    model.to_empty(device=device)
+    model.fill(_read_weights(paths, model.unused))
     return model
 
 
@@ -244,10 +288,10 @@ def _read_weights(
                     yield name, file.get_tensor(name)
 
 
-def _check_keys(folder: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
+def _check_keys(place: Path, missing: Iterable[str], unexpected: Iterable[str]) -> None:
     for what, names in (("lack", sorted(missing)), ("have unknown", sorted(unexpected))):
         if names:
             raise ModelUnavailable(
-                f"weights in {folder} {what} {names[0]} ({len(names)} such): they do not fit its "
-                "config.json"
+                f"weights in {place} {what} {names[0]} ({len(names)} such): they do not fit the "
+                "network"
             )

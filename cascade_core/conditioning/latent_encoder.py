@@ -1,4 +1,8 @@
-"""Encodes a picture to its Stage C latent: the compressor that the demo model was trained with."""
+"""Encodes a picture to its Stage C latent: the compressor that the demo model was trained with.
+
+The recipe trains this module of diffusers. The service computes the same with
+`cascade_core.models.latent_encoder`, which shares its layers.
+"""
 
 from __future__ import annotations
 
@@ -10,47 +14,10 @@ from diffusers.configuration_utils import ConfigMixin, register_to_config
 from torch import Tensor, nn
 from torch.nn import functional
 
+from cascade_core.models.latent_encoder import encoder_layers
+
 THUMBNAIL_SCALE: Final = 3 / 8
 """Pixels of a thumbnail per pixel of the picture: a Stage C cell then covers 16 of them."""
-
-
-class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of (B, C, H, W)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(channels)
-
-    def forward(self, features_bchw: Tensor) -> Tensor:
-        """Return the normalised features, of the same shape."""
-        normed: Tensor = self.norm(features_bchw.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
-        return normed
-
-
-class Residual(nn.Module):
-    """Depthwise convolution, then a two-layer perceptron per position, added to the input.
-
-    Args:
-        channels: of the input and the output.
-        kernel: side of the convolution.
-        growth: width of the perceptron's hidden layer, in multiples of ``channels``.
-    """
-
-    def __init__(self, channels: int, kernel: int = 3, growth: int = 3) -> None:
-        super().__init__()
-        self.spread = nn.Conv2d(channels, channels, kernel, padding=kernel // 2, groups=channels)
-        self.norm = nn.LayerNorm(channels)
-        last = nn.Linear(channels * growth, channels)
-        self.mix = nn.Sequential(nn.Linear(channels, channels * growth), nn.GELU(), last)
-        # Small initial weights keep the sum of blocks near the identity.
-        with torch.no_grad():
-            last.weight.mul_(0.3)
-
-    def forward(self, features_bchw: Tensor) -> Tensor:
-        """Return features of the same shape."""
-        spread = self.spread(features_bchw)
-        mixed: Tensor = self.mix(self.norm(spread.permute(0, 2, 3, 1)))
-        return features_bchw + mixed.permute(0, 3, 1, 2)
 
 
 class LatentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
@@ -68,22 +35,7 @@ class LatentEncoder(ModelMixin, ConfigMixin):  # type: ignore[misc]
         self, widths: tuple[int, int, int] = (40, 80, 144), latent_channels: int = 16
     ) -> None:
         super().__init__()
-        fine, middle, coarse = widths
-        self.net = nn.Sequential(
-            nn.Conv2d(3, fine, 6, stride=4, padding=1),
-            ChannelNorm(fine),
-            Residual(fine),
-            nn.Conv2d(fine, middle, 2, stride=2),
-            ChannelNorm(middle),
-            Residual(middle, 5),
-            Residual(middle, 5),
-            nn.Conv2d(middle, coarse, 2, stride=2),
-            ChannelNorm(coarse),
-            Residual(coarse, 5),
-            Residual(coarse, 5),
-            ChannelNorm(coarse),
-            nn.Conv2d(coarse, latent_channels, 1),
-        )
+        self.net = encoder_layers(widths, latent_channels)
         self.scale = nn.BatchNorm2d(latent_channels, affine=False, momentum=0.02)
 
     def forward(self, thumbnails_bchw: Tensor) -> Tensor:

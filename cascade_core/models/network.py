@@ -54,13 +54,15 @@ class Network(nn.Module):
             place = places[name]
             if place.shape != weight.shape:
                 raise ValueError(f"{name} is {tuple(weight.shape)} and not {tuple(place.shape)}")
-            if not weight.is_floating_point():  # copy_ would take integers as they are
+            # copy_ would take integers as they are; the norms count their batches in integers.
+            if place.is_floating_point() and not weight.is_floating_point():
                 raise ValueError(f"{name} holds {weight.dtype} and no floating-point numbers")
             place.copy_(weight)
 
     def places(self) -> dict[str, Tensor]:
         """Return where each weight of a file belongs, by its name there."""
         found: dict[str, Tensor] = {name: weight.data for name, weight in self.named_parameters()}
+        found |= self.named_buffers()
         for prefix, module in self.named_modules():
             if isinstance(module, Attention):
                 for kind in ("weight", "bias"):

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cascade_core.conditioning.latent_encoder import ChannelNorm, LatentEncoder, Residual
+from cascade_core.conditioning.latent_encoder import LatentEncoder
+from cascade_core.models.latent_encoder import ChannelNorm, Residual
 from recipe.device import mixed_precision, to_pixels
 from recipe.scale import Scale
 from recipe.scenes.data import Group, GroupPicker, load_groups

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cascade_core.conditioning.latent_encoder import ChannelNorm
+from cascade_core.models.latent_encoder import ChannelNorm
 from recipe.device import mixed_precision, suit_device, tensor_of
 from recipe.scale import Budget, Scale
 from recipe.scenes.data import Group, GroupPicker, load_groups

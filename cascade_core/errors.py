@@ -143,7 +143,7 @@ class HandoffInvalid(WireError):
 
 
 class ContentRefused(CascadeError):
-    """A checker refused the prompt or the composition; the message names its rule."""
+    """A checker refused the prompt, an upload or the composition; the message names its rule."""
 
     code = "moderation_blocked"
 

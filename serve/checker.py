@@ -18,7 +18,7 @@ class Refusal:
     Attributes:
         rule: name of the rule, 1 to 64 printable characters. The client sees it, and the metrics
             count it. So names must come from a small set and must not hold the refused words.
-        field: the text of the request that broke the rule; has no meaning for a preview.
+        field: the text of the request that broke the rule; has no meaning for a picture.
 
     Raises:
         ValueError: the name of the rule is not valid.
@@ -33,7 +33,7 @@ class Refusal:
 
 
 class Checker(Protocol):
-    """Checks requests before they are accepted.
+    """Checks requests before they are accepted; it may be an UploadChecker and PreviewChecker, too.
 
     Each process that needs a checker makes its own. Methods are called in threads, never in an
     event loop, several at a time, and must return within 10 s
@@ -48,6 +48,20 @@ class Checker(Protocol):
             request: the request with all its values resolved; a ``vary_details`` request has the
                 texts of its latent.
             owner: the owner of the job.
+        """
+        ...
+
+
+@runtime_checkable
+class UploadChecker(Checker, Protocol):
+    """A checker that also checks pictures that clients send, before they are stored."""
+
+    def check_upload(self, picture: bytes, owner: JobOwner) -> Refusal | None:
+        """Return the refusal of a picture; None if it is allowed.
+
+        Args:
+            picture: a PNG file, RGB, upright and without metadata: what an image would start from.
+            owner: the owner of the upload.
         """
         ...
 

@@ -148,6 +148,11 @@ class Settings(BaseSettings):
     keep_gb: Annotated[float, Field(ge=0)] = 0.0
     """Delete the oldest images when all take more than this many 10^9 bytes (copies in other
     formats do not count); 0: never."""
+    upload_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
+    """Delete an uploaded picture this long after it was sent or last used."""
+    upload_quota_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 200
+    """10^6 bytes of uploads that an API key, or an end user of a trusted one, may have; more get
+    409."""
     keep_events_days: Annotated[float, Field(ge=0)] = 7.0
     """Delete events, previews and workflow records this long after the job's end; 0: never."""
     hour_price: Annotated[dict[str, HourPrice], NoDecode] = {}

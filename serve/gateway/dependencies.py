@@ -65,6 +65,8 @@ class Services:
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.conversions = Conversions()
+        # One at a time: the largest picture needs hundreds of megabytes while it is decoded.
+        self.upload_decoding = Conversions(threads=1)
         self.event_hub = EventHub(database)
         self.key_cache = KeyCache(database)
         self.share_links = ShareLinks(database, self.key_cache.is_valid)
@@ -77,6 +79,7 @@ class Services:
         """Stop what runs in the background."""
         await self.event_hub.close()
         self.conversions.close()
+        self.upload_decoding.close()
 
 
 def _services(request: Request) -> Services:

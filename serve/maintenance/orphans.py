@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, Select, select
 
 from cascade_core.job_states import OPEN_STATES
 from serve.storage.blobs.blob_keys import BARE_MARK
-from serve.storage.schema.tables import images, jobs, latents
+from serve.storage.schema.tables import images, jobs, latents, uploads
 
 Needs = dict[str, bool]
 """Whether an object is needed, by its name without the ending. Unknown names are absent."""
@@ -69,6 +69,11 @@ def _latents(connection: Connection, names: Sequence[str], _since: datetime | No
     return needs | {row.id: row.deleted_at is None for row in connection.execute(query)}
 
 
+def _uploads(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
+    query = select(uploads.c.id, uploads.c.deleted_at).where(uploads.c.id.in_(names))
+    return {row.id: row.deleted_at is None for row in connection.execute(query)}
+
+
 def _handoffs(connection: Connection, names: Sequence[str], _since: datetime | None) -> Needs:
     # <job id>-<index>-<stage>
     image_of = {name: name.rpartition("-")[0] for name in names}
@@ -101,6 +106,7 @@ def _with_job(*columns: Any) -> Select[Any]:
 FOLDERS: dict[str, Callable[[Connection, Sequence[str], datetime | None], Needs]] = {
     "images": _images,
     "latents": _latents,
+    "uploads": _uploads,
     "handoffs": _handoffs,
     "previews": _previews,
 }

@@ -1,4 +1,4 @@
-"""Deletes old images, latents, events and workflows, and objects that no row needs.
+"""Deletes old images, latents, uploads, events and workflows, and objects that no row needs.
 
 Deletions only mark rows. The last step removes all objects that no row needs. So objects that a
 process leaves behind when it dies, here or in a job, are removed by a later round.
@@ -41,6 +41,7 @@ class RetentionReport:
 
     images: int
     latents: int
+    uploads: int
     events: int
     workflows: int
     blobs: int
@@ -103,6 +104,7 @@ class RetentionWorker:
         return RetentionReport(
             images=await self._database.run(self._delete_images),
             latents=await self._database.run(self._delete_latents),
+            uploads=await self._database.run(self._database.uploads.delete_expired, self._now()),
             events=await self._database.run(self._delete_events),
             workflows=0 if before is None else await self._delete_workflows(before),
             blobs=await self._delete_blobs(),

@@ -14,23 +14,23 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
 from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
-from serve.checker import Checker, PreviewChecker, Refusal
+from serve.checker import Checker, PreviewChecker, Refusal, UploadChecker
 from serve.moderation.blocklist import Blocklist
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 
 TIME_LIMIT_S = 10.0
-"""Seconds that all checkers together may take for one request or composition."""
+"""seconds that all checkers together may take for one request, upload or composition."""
 _THREADS = 8
 _SUBJECTS = {"prompt": "the prompt", "negative_prompt": "the negative prompt"}
 
-OnRefusal = Callable[[str, Literal["prompt", "preview"]], None]
+OnRefusal = Callable[[str, Literal["prompt", "upload", "preview"]], None]
 
 logger = logging.getLogger(__name__)
 
 
 class Moderator:
-    """Rejects requests and compositions that a checker refuses.
+    """Rejects requests, uploads and compositions that a checker refuses.
 
     Args:
         checkers: the checkers, asked in this order; the first refusal counts.
@@ -47,6 +47,9 @@ class Moderator:
         self._checkers = tuple(checkers)
         self._preview_checkers = tuple(
             checker for checker in self._checkers if isinstance(checker, PreviewChecker)
+        )
+        self._upload_checkers = tuple(
+            checker for checker in self._checkers if isinstance(checker, UploadChecker)
         )
         self._on_refusal = on_refusal
         self._time_limit_s = time_limit_s
@@ -75,6 +78,23 @@ class Moderator:
         if request.operation.starts_from_latent:
             subject, field = f"{subject} of this latent", "latent_id"
         raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
+
+    async def check_upload(self, picture: bytes, owner: JobOwner) -> None:
+        """Ask the upload checkers about a picture.
+
+        See :meth:`serve.checker.UploadChecker.check_upload`.
+
+        Raises:
+            ContentRefused: a checker refused it; the message names the rule.
+            ModerationFailed: a checker failed or took too long.
+        """
+        refusal = await self._answer(
+            checker.check_upload(picture, owner) for checker in self._upload_checkers
+        )
+        if refusal is not None:
+            self._on_refusal(refusal.rule, "upload")
+            message = f"the picture is refused by the rule {refusal.rule!r}"
+            raise ContentRefused(message, "file")
 
     async def check_preview(
         self, preview: bytes, request: GenerationRequest, owner: JobOwner

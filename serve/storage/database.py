@@ -15,20 +15,22 @@ from serve.storage.job_store import JobStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
 from serve.storage.schema.upgrade import Migrated, upgrade
+from serve.storage.upload_store import UploadStore
 
 
 class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, images, deadlines, events, scaled_to_zero, keys, secrets, preferences: the stores.
-            Their methods are one transaction each and block; call them through :meth:`run`.
+        jobs, images, uploads, deadlines, events, scaled_to_zero, keys, secrets, preferences: the
+            stores. Their methods are one transaction each and block; call them through :meth:`run`.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
         super().__init__(url, connections, reserved)
         self.jobs = JobStore(self)
         self.images = ImageStore(self)
+        self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)
         self.events = EventLog(self)
         self.scaled_to_zero = ScaledToZeroStages(self)

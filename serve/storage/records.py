@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
 
@@ -126,6 +126,7 @@ class ImageRow:
         ready_at: when the image was made; None while it is planned.
         deleted_at: when the image was deleted; None until then.
         latent_use: None until the image has its latent.
+        upload_id: the upload that it is made from, if any.
     """
 
     id: str
@@ -142,6 +143,7 @@ class ImageRow:
     ready_at: datetime | None
     deleted_at: datetime | None
     latent_use: LatentUse | None
+    upload_id: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -196,6 +198,43 @@ class LatentRow:
     request: GenerationRequest
     created_at: datetime = field(default_factory=utc_now)
     deleted_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRow:
+    """A picture that a client has sent, stored as a PNG file without metadata.
+
+    Attributes:
+        width, height: pixels.
+        size_bytes: of the file.
+        content: digest of the pixels.
+        expires_at: when it is deleted, unless it is used until then.
+    """
+
+    id: str
+    owner: JobOwner
+    width: int
+    height: int
+    size_bytes: int
+    content: str
+    created_at: datetime
+    expires_at: datetime
+    deleted_at: datetime | None = None
+
+    def as_of(self, now: datetime) -> UploadRow:
+        """Return the upload as it counts at a time: deleted, if its own is over."""
+        if self.deleted_at is not None or now < self.expires_at:
+            return self
+        return replace(self, deleted_at=self.expires_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its HTTP form."""
+        return {
+            "id": self.id,
+            "width": self.width,
+            "height": self.height,
+            "expires_at": iso_utc(self.expires_at),
+        }
 
 
 @dataclass(frozen=True, slots=True)

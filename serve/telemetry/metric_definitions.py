@@ -181,7 +181,7 @@ JOBS_OPEN = Metric(
 REFUSALS = Metric(
     name="cascade_refusals",
     kind="counter",
-    help="Prompts and compositions (previews) that a checker refused.",
+    help="Prompts, uploads and compositions (previews) that a checker refused.",
     labels=("rule", "at"),
 )
 

@@ -173,6 +173,6 @@ class RefusalMetrics:
     def __init__(self) -> None:
         self._refused = _recorder(definitions.REFUSALS)
 
-    def refused(self, rule: str, at: Literal["prompt", "preview"]) -> None:
+    def refused(self, rule: str, at: Literal["prompt", "upload", "preview"]) -> None:
         """Count a refusal."""
         self._refused.inc(tags={"rule": rule, "at": at})

@@ -6,9 +6,13 @@ import re
 from typing import Any
 
 import httpx
+import numpy as np
 from fastapi import FastAPI
 
+from cascade_core.images.image_files import encode_image
 from tests.serve.fake_jobs_client import FakeJobsClient
+
+PICTURE = encode_image(np.full((32, 32, 3), 90, np.uint8), "png", None)
 
 OPEN_TO_ALL = {
     ("GET", "/healthz"),
@@ -40,8 +44,10 @@ async def make_things(
     job_id = answer.json()["id"]
     await fake_jobs.run(job_id)
     image = fake_jobs.images(job_id)[0]
+    upload = await client.post("/v1/uploads", files={"file": PICTURE}, headers=headers)
     return {
         "job_id": job_id,
+        "upload_id": upload.json()["id"],
         "image_id": image.id,
         "latent_id": image.latent_id,
         "name": "0-c-5.webp",

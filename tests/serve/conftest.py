@@ -179,6 +179,7 @@ def checkpoint(checkpoint_id: str) -> Checkpoint:
             suggestions=("a red circle",),
         ),
         components={},
+        picture_encoder=Path("encoder"),
     )
 
 

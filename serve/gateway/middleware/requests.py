@@ -32,6 +32,7 @@ class BodyLimit:
 JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
 _UPLOAD_LIMIT = BodyLimit(16 * 1024 * 1024, 120.0)
 UPLOAD_LIMITS = {
+    "/v1/uploads": _UPLOAD_LIMIT,
     "/v1/images/variations": _UPLOAD_LIMIT,
     "/v1/images/edits": _UPLOAD_LIMIT,  # so that clients read the 404 that explains it
 }

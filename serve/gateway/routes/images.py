@@ -88,18 +88,8 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
     A variation's latent belongs to the image it was made from and stays with that one.
     """
     await find_image(services, caller, image_id)
-    deleted = await services.database.run(services.database.images.delete, image_id)
-    if deleted is None:
+    if not await delete_with_files(services, image_id):
         raise NotFound("there is no such image")
-    image = deleted.image
-    keys = [
-        *image_keys(image.id),
-        *(handoff_key(image.job_id, image.index, name) for name in services.family.names),
-    ]
-    keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
-    if deleted.latent_id is not None:
-        keys.append(latent_key(deleted.latent_id))
-    await asyncio.gather(*map(services.blobs.delete, keys))
     return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
@@ -122,6 +112,23 @@ async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> R
         raise Gone("this latent was deleted")
     data = await services.blobs.get_known(latent_key(latent_id), "this latent")
     return Response(data, media_type=MSGPACK)
+
+
+async def delete_with_files(services: Services, image_id: str) -> bool:
+    """Delete an image with its previews and its latent; False if it was never made."""
+    deleted = await services.database.run(services.database.images.delete, image_id)
+    if deleted is None:
+        return False
+    image = deleted.image
+    keys = [
+        *image_keys(image.id),
+        *(handoff_key(image.job_id, image.index, name) for name in services.family.names),
+    ]
+    keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
+    if deleted.latent_id is not None:
+        keys.append(latent_key(deleted.latent_id))
+    await asyncio.gather(*map(services.blobs.delete, keys))
+    return True
 
 
 async def image_response(

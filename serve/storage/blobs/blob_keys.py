@@ -1,4 +1,4 @@
-"""The keys of the blob store: where images, latents and previews are kept."""
+"""The keys of the blob store: where images, latents, previews and uploads are kept."""
 
 from __future__ import annotations
 
@@ -17,6 +17,11 @@ BARE_MARK = "~bare"
 def latent_key(latent_id: str) -> str:
     """Return the key of a latent."""
     return f"latents/{_part('latent_id', latent_id)}.msgpack"
+
+
+def upload_key(upload_id: str) -> str:
+    """Return the key of an upload."""
+    return f"uploads/{_part('upload_id', upload_id)}.png"
 
 
 def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:

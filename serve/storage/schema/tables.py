@@ -105,8 +105,10 @@ images = Table(
     Column("ready_at", UtcDateTime),
     Column("deleted_at", UtcDateTime),
     Column("latent_use", String(8)),
+    Column("upload_id", String(64)),
     Index("images_by_job", "job_id", "index"),
     Index("images_by_latent", "latent_id"),
+    Index("images_by_upload", "upload_id"),
 )
 
 latents = Table(
@@ -123,6 +125,23 @@ latents = Table(
     Column("deleted_at", UtcDateTime),
     Column("content", String(64)),
     Index("latents_by_content", "content"),
+)
+
+uploads = Table(
+    "uploads",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(16)),
+    Column("user", String(MAX_USER_CHARS)),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content", String(64), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Column("deleted_at", UtcDateTime),
+    Index("uploads_by_owner", "owner", "user", "content"),
+    Index("uploads_by_end", "expires_at"),
 )
 
 events = Table(

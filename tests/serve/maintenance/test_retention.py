@@ -101,7 +101,7 @@ async def test_what_is_needed_stays_when_nothing_is_set(
     job = await finished(n=2)
     variation = await finished(kind="vary_details", latent_id=job.images[0].latent_id)
     before = await keys(blobs)
-    assert await tidy(timedelta(days=1)) == RetentionReport(0, 0, 0, 0, 0)
+    assert await tidy(timedelta(days=1)) == RetentionReport(0, 0, 0, 0, 0, 0)
     assert await keys(blobs) == before
     assert is_deleted(database, job) == is_deleted(database, variation) == (False, False)
 
@@ -284,7 +284,7 @@ async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_rea
     job = await finished()
     assert (await tidy(timedelta(days=6))).events == 0
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))
-    assert (await tidy(timedelta(days=8))) == RetentionReport(0, 0, 3, 0, 1)
+    assert (await tidy(timedelta(days=8))) == RetentionReport(0, 0, 0, 3, 0, 1)
     assert not await blobs.exists(preview_key(job.id, 0, "c", 5))
     assert await blobs.exists(image_key(job.images[0].id, "png"))
     hub = EventHub(database)
@@ -298,5 +298,5 @@ async def test_events_and_previews_of_an_open_job_stay(
     job = make_job()
     database.jobs.insert(job)
     await fake_jobs.make_image(job.id)
-    assert await tidy(timedelta(days=365)) == RetentionReport(0, 0, 0, 0, 0)
+    assert await tidy(timedelta(days=365)) == RetentionReport(0, 0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))

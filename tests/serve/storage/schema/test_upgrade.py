@@ -63,6 +63,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
     newest = revision(database)
     run_sql(
         database,
+        "DROP TABLE uploads; DROP INDEX images_by_upload; ALTER TABLE images DROP COLUMN upload_id;"
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
         "UPDATE schema_revision SET version_num = '0001'",
     )

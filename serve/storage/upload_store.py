@@ -1,0 +1,137 @@
+"""Pictures that clients have sent, to start images from."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
+
+from cascade_core.errors import Conflict
+from cascade_core.job_states import OPEN_STATES
+from serve.storage.connections import Connections
+from serve.storage.records import JobOwner, UploadRow, iso_utc
+from serve.storage.schema.tables import database_now, images, jobs, uploads
+
+_MB: Final = 1_000_000
+
+
+class UploadStore:
+    """Writes and reads uploads; every method is one transaction and blocks."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    def get(self, upload_id: str) -> UploadRow | None:
+        """Return an upload, also a deleted one; one that has expired counts as deleted."""
+        query = select(uploads).where(uploads.c.id == upload_id)
+        with self._connections.reading() as connection:
+            row = connection.execute(query).mappings().first()
+            if row is None:
+                return None
+            found = _upload_from(row)
+            return found.as_of(database_now(connection))
+
+    def find_equal(self, owner: JobOwner, content: str, expires_at: datetime) -> UploadRow | None:
+        """Return the owner's upload of the same pixels, which is now kept at least until a time."""
+        with self._connections.writing() as connection:
+            alive = uploads.c.expires_at > database_now(connection)
+            query = _kept(owner).where(uploads.c.content == content, alive)
+            row = connection.execute(query.limit(1)).mappings().first()
+            if row is None:
+                return None
+            until = max(expires_at, row["expires_at"])
+            change = update(uploads).where(uploads.c.id == row["id"])
+            connection.execute(change.values(expires_at=until))
+            return _upload_from({**row, "expires_at": until})
+
+    def add(self, upload: UploadRow, quota_mb: int) -> None:
+        """Record an upload whose bytes are stored.
+
+        Uploads that an owner sends at the same moment may together exceed the quota.
+
+        Raises:
+            Conflict: it and the owner's other uploads take more than the quota.
+        """
+        with self._connections.writing() as connection:
+            kept = _kept(upload.owner).where(uploads.c.expires_at > database_now(connection))
+            others = kept.with_only_columns(
+                func.coalesce(func.sum(uploads.c.size_bytes), 0), func.min(uploads.c.expires_at)
+            )
+            used_bytes, next_end = connection.execute(others).one()
+            if used_bytes + upload.size_bytes > quota_mb * _MB:
+                rest = f", or wait until {iso_utc(next_end)}" if next_end else ""
+                raise Conflict(
+                    f"uploads may take {quota_mb} MB; yours take {used_bytes / _MB:.1f} MB and "
+                    f"this one {upload.size_bytes / _MB:.1f} MB: delete some{rest}",
+                    "file",
+                )
+            connection.execute(insert(uploads).values(**_upload_values(upload)))
+
+    def keep(self, upload_id: str, expires_at: datetime) -> None:
+        """Keep an upload that is used at least until a time."""
+        change = update(uploads).where(uploads.c.id == upload_id, uploads.c.expires_at < expires_at)
+        with self._connections.writing() as connection:
+            connection.execute(change.values(expires_at=expires_at))
+
+    def delete(self, upload_id: str) -> None:
+        """Mark an upload deleted; deleting it again is no error."""
+        change = update(uploads).where(uploads.c.id == upload_id, uploads.c.deleted_at.is_(None))
+        with self._connections.writing() as connection:
+            connection.execute(change.values(deleted_at=database_now(connection)))
+
+    def delete_expired(self, now: datetime) -> int:
+        """Mark those uploads deleted whose time is over and that no open job needs."""
+        needing = (
+            select(images.c.id)
+            .join(jobs, jobs.c.id == images.c.job_id)
+            .where(images.c.upload_id == uploads.c.id, jobs.c.state.in_(OPEN_STATES))
+        )
+        with self._connections.writing() as connection:
+            is_due = uploads.c.expires_at <= now, uploads.c.deleted_at.is_(None)
+            change = update(uploads).where(*is_due, ~needing.exists())
+            return connection.execute(change.values(deleted_at=now)).rowcount
+
+    def open_job_ids(self, upload_id: str) -> list[str]:
+        """Return the open jobs that start from an upload."""
+        query = (
+            select(jobs.c.id)
+            .join(images, images.c.job_id == jobs.c.id)
+            .where(images.c.upload_id == upload_id, jobs.c.state.in_(OPEN_STATES))
+            .distinct()
+        )
+        with self._connections.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+    def image_ids(self, upload_id: str) -> list[str]:
+        """Return the images made from an upload, newest first, with those that open jobs make."""
+        query = (
+            select(images.c.id)
+            .join(jobs, jobs.c.id == images.c.job_id)
+            .where(images.c.upload_id == upload_id, images.c.deleted_at.is_(None))
+            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(OPEN_STATES)))
+            .order_by(images.c.id.desc())
+        )
+        with self._connections.reading() as connection:
+            return list(connection.execute(query).scalars())
+
+
+def _kept(owner: JobOwner) -> Select[Any]:
+    """Return a query of an owner's uploads that were not deleted."""
+    return select(uploads).where(*_owned(owner), uploads.c.deleted_at.is_(None))
+
+
+def _owned(owner: JobOwner) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    return uploads.c.owner == owner.key_id, uploads.c.user == owner.user
+
+
+def _upload_values(upload: UploadRow) -> dict[str, Any]:
+    names = ("id", "width", "height", "size_bytes", "content", "created_at", "expires_at")
+    values = {name: getattr(upload, name) for name in names}
+    return values | {"owner": upload.owner.key_id, "user": upload.owner.user}
+
+
+def _upload_from(row: Any) -> UploadRow:
+    columns = dict(row)
+    owner = JobOwner(columns.pop("owner"), columns.pop("user"))
+    return UploadRow(owner=owner, **columns)

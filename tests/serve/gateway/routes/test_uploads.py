@@ -1,0 +1,281 @@
+"""Pictures that clients send: kept for their owner, for a time, as pixels alone."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from dataclasses import replace
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image, PngImagePlugin
+from sqlalchemy import update
+
+from serve.checker import Checker, Refusal
+from serve.gateway.dependencies import Services
+from serve.gateway.middleware.requests import UPLOAD_LIMITS
+from serve.storage.blobs.blob_keys import image_key, latent_key, upload_key
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.records import JobOwner, utc_now
+from serve.storage.schema.tables import images, uploads
+from tests.limits import HANG_S
+from tests.serve.checkers import ByUser
+from tests.serve.conftest import Bearer
+from tests.serve.fake_jobs_client import FakeJobsClient
+
+PATH = "/v1/uploads"
+
+
+class Looking(ByUser):
+    """Refuses red pictures, and remembers what it saw."""
+
+    def __init__(self) -> None:
+        self.seen: list[tuple[str | None, dict[str, Any], JobOwner]] = []
+
+    def check_upload(self, picture: bytes, owner: JobOwner) -> Refusal | None:
+        with Image.open(io.BytesIO(picture)) as image:
+            self.seen.append((image.format, image.info, owner))
+            return Refusal("red") if image.getpixel((0, 0)) == (255, 0, 0) else None
+
+
+@pytest.fixture
+def looking() -> Looking:
+    return Looking()
+
+
+@pytest.fixture
+def checkers(looking: Looking) -> list[Checker]:
+    return [ByUser(), looking]
+
+
+def picture(colour: tuple[int, int, int] = (9, 99, 200), size: tuple[int, int] = (64, 48)) -> bytes:
+    file = io.BytesIO()
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", "where I live")
+    Image.new("RGB", size, colour).save(file, "PNG", pnginfo=info)
+    return file.getvalue()
+
+
+def noise(seed: int, side: int = 400) -> bytes:
+    file = io.BytesIO()
+    values = np.random.default_rng(seed).integers(0, 256, (side, side, 3), np.uint8)
+    Image.fromarray(values).save(file, "PNG")
+    return file.getvalue()
+
+
+async def send(client: httpx.AsyncClient, file: bytes, **more: Any) -> httpx.Response:
+    return await client.post(PATH, files={"file": ("../../etc/passwd", file)}, **more)
+
+
+async def test_an_upload_is_its_pixels_and_has_an_end(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    answer = await send(client, picture())
+
+    body = answer.json()
+    assert answer.status_code == 201
+    assert body.keys() == {"id", "width", "height", "expires_at"}
+    assert (body["width"], body["height"]) == (64, 48)
+    assert body["expires_at"] > utc_now().isoformat()[:19]
+    assert answer.headers["location"] == f"{PATH}/{body['id']}"
+    assert (await client.get(answer.headers["location"])).json() == body
+    content = await client.get(f"{PATH}/{body['id']}/content")
+    assert content.headers["content-type"] == "image/png"
+    with Image.open(io.BytesIO(content.content)) as image:
+        assert image.getpixel((3, 3)) == (9, 99, 200)
+        assert image.info == {}
+    assert b"where I live" not in content.content
+
+
+async def test_the_same_pixels_again_are_the_same_upload(
+    client: httpx.AsyncClient, blobs: BlobStore
+) -> None:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 48), (9, 99, 200)).save(file, "WEBP", lossless=True)
+
+    first, second = await send(client, picture()), await send(client, file.getvalue())
+
+    assert first.json()["id"] == second.json()["id"]
+    assert second.json()["expires_at"] >= first.json()["expires_at"]
+    assert [len(keys) async for keys in blobs.list_folder("uploads")] == [1]
+
+
+async def test_another_owner_with_the_same_pixels_has_an_upload_of_its_own(
+    client: httpx.AsyncClient, bearer: Bearer
+) -> None:
+    trusted, other = bearer("create", "read", "trusted"), bearer("create", "read")
+    sent = [
+        await send(client, picture(), headers=trusted, data={"user": "ann"}),
+        await send(client, picture(), headers=trusted, data={"user": "bob"}),
+        await send(client, picture(), headers=other),
+        await send(client, picture(), headers=other, data={"user": "a label"}),
+    ]
+    ids = [answer.json()["id"] for answer in sent]
+    assert len(set(ids[:3])) == 3
+    assert ids[2] == ids[3]
+    url = f"{PATH}/{ids[0]}"
+    for method, path in (("GET", url), ("GET", url + "/content"), ("DELETE", url)):
+        assert (await client.request(method, path, headers=other)).status_code == 404
+        as_bob = await client.request(method, path, headers=trusted, params={"user": "bob"})
+        assert as_bob.status_code == 404
+    as_ann = await client.get(url, headers=trusted, params={"user": "ann"})
+    assert as_ann.status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (b"", "sound PNG, JPEG or WebP"),
+        (b"<svg/>", "sound PNG, JPEG or WebP"),
+        (picture(size=(1, 1)), "32 to 16384 px, got 1x1"),
+        (picture(size=(20000, 1)), "32 to 16384 px, got 20000x1"),
+    ],
+)
+async def test_what_is_no_usable_picture_is_a_bad_request(
+    client: httpx.AsyncClient, blobs: BlobStore, file: bytes, says: str
+) -> None:
+    answer = await send(client, file)
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (400, "invalid_value", "file")
+    assert says in error["message"]
+    assert [keys async for keys in blobs.list_folder("uploads")] == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"json": {}},
+        {"data": {"file": "text"}},
+        {"files": {"picture": b"x"}},
+        {"files": {"file": picture()}, "data": {"owner": "root"}},
+        {"files": {"file": picture()}, "data": {"user": "a\x07"}},
+        {"content": b"--x\r\n", "headers": {"content-type": "multipart/form-data; boundary=x"}},
+    ],
+)
+async def test_a_form_that_is_not_ours_is_a_bad_request(
+    client: httpx.AsyncClient, body: dict[str, Any]
+) -> None:
+    answer = await client.post(PATH, **body)
+
+    assert answer.status_code == 400
+    assert {"code", "message", "request_id"} <= answer.json()["error"].keys()
+
+
+async def test_a_model_without_an_encoder_takes_no_uploads(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+
+    answer = await send(client, picture())
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (422, "unsupported_combination")
+    assert "has no encoder" in answer.json()["error"]["message"]
+
+
+async def test_a_body_beyond_the_limit_is_refused_while_it_streams(
+    live_client: httpx.AsyncClient,
+) -> None:
+    async def too_long() -> Any:
+        yield b'--x\r\nContent-Disposition: form-data; name="file"; filename="x"\r\n\r\n'
+        for _ in range(UPLOAD_LIMITS[PATH].size_bytes // 2**20 + 1):
+            yield bytes(2**20)
+
+    headers = {"content-type": "multipart/form-data; boundary=x"}
+    async with asyncio.timeout(HANG_S):
+        answer = await live_client.post(PATH, content=too_long(), headers=headers)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "body_too_large")
+
+
+async def test_an_owner_may_have_so_many_bytes_and_can_make_room(
+    client: httpx.AsyncClient, services: Services, blobs: BlobStore
+) -> None:
+    services.settings = services.settings.model_copy(update={"upload_quota_mb": 1})
+    first = await send(client, noise(0))
+    assert first.status_code == 201
+    full = await send(client, noise(1, side=500))
+    assert (full.status_code, full.json()["error"]["code"]) == (409, "conflict")
+    assert "may take 1 MB" in full.json()["error"]["message"]
+    assert [len(keys) async for keys in blobs.list_folder("uploads")] == [1]
+    await client.delete(f"{PATH}/{first.json()['id']}")
+    assert (await send(client, noise(1, side=500))).status_code == 201
+
+
+async def test_an_upload_is_gone_after_its_time(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    upload_id = (await send(client, picture())).json()["id"]
+    with services.database.writing() as connection:
+        connection.execute(update(uploads).values(expires_at=utc_now()))
+
+    for path in (f"{PATH}/{upload_id}", f"{PATH}/{upload_id}/content"):
+        answer = await client.get(path)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (410, "gone")
+
+
+async def test_a_deleted_upload_leaves_no_bytes(
+    client: httpx.AsyncClient, blobs: BlobStore
+) -> None:
+    upload_id = (await send(client, picture())).json()["id"]
+
+    for _ in range(2):
+        answer = await client.delete(f"{PATH}/{upload_id}")
+        assert (answer.status_code, answer.headers["x-dependant-count"]) == (204, "0")
+
+    assert not await blobs.exists(upload_key(upload_id))
+    assert (await client.get(f"{PATH}/{upload_id}")).status_code == 410
+    assert (await send(client, picture())).json()["id"] != upload_id
+
+
+@pytest.mark.parametrize("with_images", [False, True])
+async def test_a_deletion_names_what_was_made_and_takes_it_along_if_asked(
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    services: Services,
+    blobs: BlobStore,
+    with_images: bool,
+) -> None:
+    upload_id = (await send(client, picture())).json()["id"]
+    job_ids = [(await client.post("/v1/jobs", json={"prompt": "x"})).json()["id"] for _ in "ab"]
+    await fake_jobs.run(job_ids[0])
+    made, planned = (fake_jobs.images(job_id)[0] for job_id in job_ids)
+    with services.database.writing() as connection:
+        connection.execute(update(images).values(upload_id=upload_id))
+
+    answer = await client.delete(f"{PATH}/{upload_id}", params={"with_images": with_images})
+
+    assert answer.headers["x-dependant-count"] == "2"
+    assert answer.headers["x-dependant-ids"] == ",".join(sorted((made.id, planned.id))[::-1])
+    image = await client.get(f"/v1/images/{made.id}")
+    assert image.status_code == (410 if with_images else 200)
+    for key in (image_key(made.id, "png"), latent_key(made.latent_id)):
+        assert await blobs.exists(key) is not with_images
+    state = (await client.get(f"/v1/jobs/{job_ids[1]}")).json()["state"]
+    assert state == ("cancelled" if with_images else "queued")
+
+
+async def test_a_checker_sees_what_an_image_would_start_from(
+    client: httpx.AsyncClient, looking: Looking, bearer: Bearer
+) -> None:
+    await send(client, picture(), headers=bearer("trusted", "create"), data={"user": "ann"})
+
+    [(image_format, info, owner)] = looking.seen
+    assert (image_format, info, owner.user) == ("PNG", {}, "ann")
+
+
+async def test_a_refused_picture_is_not_kept(
+    client: httpx.AsyncClient, blobs: BlobStore, looking: Looking
+) -> None:
+    answer = await send(client, picture((255, 0, 0)))
+
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["field"]) == (
+        400,
+        "moderation_blocked",
+        "file",
+    )
+    assert "'red'" in error["message"]
+    assert [keys async for keys in blobs.list_folder("uploads")] == []

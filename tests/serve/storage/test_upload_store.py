@@ -1,0 +1,166 @@
+"""What the database knows of uploads, on both kinds of database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from cascade_core.errors import Conflict
+from serve.storage.database import Database
+from serve.storage.records import JobOwner, NewJob, UploadRow, utc_now
+from serve.storage.schema.tables import images
+
+ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
+QUOTA_MB = 10
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+def upload(**changes: Any) -> UploadRow:
+    now = utc_now()
+    values: dict[str, Any] = {
+        "id": "UP1",
+        "owner": ANN,
+        "width": 40,
+        "height": 30,
+        "size_bytes": 1_000_000,
+        "content": "digest",
+        "created_at": now,
+        "expires_at": now + HOUR,
+    }
+    return UploadRow(**values | changes)
+
+
+def uses(database: Database, job: NewJob, upload_id: str) -> NewJob:
+    """Record a job whose images are made from an upload."""
+    database.jobs.insert(job)
+    with database.writing() as connection:
+        change = update(images).where(images.c.job_id == job.id)
+        connection.execute(change.values(upload_id=upload_id))
+    return job
+
+
+def test_an_upload_is_read_back(database: Database) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+
+    found = database.uploads.get("UP1")
+
+    assert found is not None
+    assert (found.owner, found.width, found.height, found.deleted_at) == (ANN, 40, 30, None)
+    assert database.uploads.get("UP2") is None
+
+
+def test_an_upload_whose_time_is_over_counts_as_deleted(database: Database) -> None:
+    database.uploads.add(upload(expires_at=utc_now() - HOUR), QUOTA_MB)
+
+    found = database.uploads.get("UP1")
+
+    assert found is not None
+    assert found.deleted_at == found.expires_at
+
+
+def test_equal_pixels_of_one_owner_are_found_and_kept_longer(database: Database) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+    later = utc_now() + 5 * HOUR
+
+    found = database.uploads.find_equal(ANN, "digest", later)
+
+    assert found is not None
+    assert (found.id, found.expires_at) == ("UP1", later)
+    sooner = database.uploads.find_equal(ANN, "digest", utc_now())
+    assert sooner is not None
+    assert sooner.expires_at == later
+
+
+@pytest.mark.parametrize("owner", [BOB, JobOwner("other", "ann"), JobOwner(None, None)])
+def test_equal_pixels_of_others_are_not_found(database: Database, owner: JobOwner) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+
+    assert database.uploads.find_equal(owner, "digest", utc_now()) is None
+
+
+def test_equal_pixels_that_were_deleted_or_have_expired_are_not_found(database: Database) -> None:
+    database.uploads.add(upload(expires_at=utc_now() - HOUR), QUOTA_MB)
+    database.uploads.add(upload(id="UP2", content="other"), QUOTA_MB)
+    database.uploads.delete("UP2")
+
+    assert database.uploads.find_equal(ANN, "digest", utc_now()) is None
+    assert database.uploads.find_equal(ANN, "other", utc_now()) is None
+
+
+def test_owners_without_key_or_user_are_told_apart(database: Database) -> None:
+    database.uploads.add(upload(owner=JobOwner(None, None)), QUOTA_MB)
+
+    assert database.uploads.find_equal(JobOwner(None, "ann"), "digest", utc_now()) is None
+    assert database.uploads.find_equal(JobOwner(None, None), "digest", utc_now()) is not None
+
+
+def test_the_quota_is_of_each_owner_and_says_when_there_is_room(database: Database) -> None:
+    database.uploads.add(upload(size_bytes=9_000_000), QUOTA_MB)
+    database.uploads.add(upload(id="UP2", owner=BOB, size_bytes=9_000_000), QUOTA_MB)
+
+    with pytest.raises(Conflict, match=r"may take 10 MB; yours take 9.0 MB and this one 1.1 MB"):
+        database.uploads.add(upload(id="UP3", size_bytes=1_100_000), QUOTA_MB)
+    database.uploads.add(upload(id="UP4", size_bytes=1_000_000), QUOTA_MB)
+
+    assert database.uploads.get("UP3") is None
+
+
+def test_deleted_and_expired_uploads_leave_the_quota(database: Database) -> None:
+    database.uploads.add(upload(size_bytes=9_000_000, expires_at=utc_now() - HOUR), QUOTA_MB)
+    database.uploads.add(upload(id="UP2", size_bytes=9_000_000), QUOTA_MB)
+    database.uploads.delete("UP2")
+    database.uploads.delete("UP2")
+
+    database.uploads.add(upload(id="UP3", size_bytes=9_000_000), QUOTA_MB)
+
+
+def test_a_used_upload_is_kept_longer_but_never_shorter(database: Database) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+    later = utc_now() + 5 * HOUR
+
+    database.uploads.keep("UP1", later)
+    database.uploads.keep("UP1", utc_now())
+
+    found = database.uploads.get("UP1")
+    assert found is not None
+    assert found.expires_at == later
+
+
+def test_an_upload_that_an_open_job_needs_does_not_expire(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    database.uploads.add(upload(expires_at=utc_now() - HOUR), QUOTA_MB)
+    database.uploads.add(upload(id="UP2", expires_at=utc_now() - HOUR), QUOTA_MB)
+    job = uses(database, make_job(), "UP1")
+
+    assert database.uploads.delete_expired(utc_now()) == 1
+    database.jobs.finish(job.id, "succeeded")
+    assert database.uploads.delete_expired(utc_now()) == 1
+    assert database.uploads.delete_expired(utc_now()) == 0
+
+
+def test_the_images_and_open_jobs_of_an_upload_are_found(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    open_job = uses(database, make_job(n=2), "UP1")
+    ended = uses(database, make_job(), "UP1")
+    database.images.save(ended.images[0].id, 10, "a")
+    failed = uses(database, make_job(), "UP1")
+    database.jobs.finish(ended.id, "succeeded")
+    database.jobs.finish(failed.id, "failed")
+    database.jobs.insert(make_job())
+
+    made = [ended.images[0].id, *(image.id for image in reversed(open_job.images))]
+    assert database.uploads.image_ids("UP1") == made
+    assert database.uploads.open_job_ids("UP1") == [open_job.id]
+    database.images.delete(ended.images[0].id)
+    assert database.uploads.image_ids("UP1") == made[1:]

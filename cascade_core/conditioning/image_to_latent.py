@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import load_picture_encoder
-from cascade_core.geometry import Geometry
 from cascade_core.images.pixels import Rgb
 
 
@@ -36,16 +35,14 @@ class PictureNetwork(Protocol):
 
 
 class ImageToLatent:
-    """Encodes pictures of any size for images of any size.
+    """Encodes pictures of any size to latents of any size.
 
     Args:
         network: the model's.
-        geometry: the model's.
     """
 
-    def __init__(self, network: PictureNetwork, geometry: Geometry) -> None:
+    def __init__(self, network: PictureNetwork) -> None:
         self._network = network
-        self._geometry = geometry
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, device: torch.device) -> Self:
@@ -54,7 +51,7 @@ class ImageToLatent:
         Raises:
             ModelUnavailable: the model has none, or its files are wrong.
         """
-        return cls(load_picture_encoder(checkpoint, device), checkpoint.geometry)
+        return cls(load_picture_encoder(checkpoint, device))
 
     @property
     def latent_channels(self) -> int:
@@ -67,21 +64,18 @@ class ImageToLatent:
         return self._network.device
 
     @torch.inference_mode()
-    def encode(self, rgb_hwc: Rgb, height_px: int, width_px: int) -> Tensor:
-        """Encode the middle of a picture for an image.
+    def encode(self, rgb_hwc: Rgb, latent_hw: tuple[int, int]) -> Tensor:
+        """Encode as much of a picture's middle as has the aspect of a latent.
 
         Args:
             rgb_hwc: uint8 (H, W, 3), sRGB, of any size and aspect.
-            height_px: of the image.
-            width_px: of the image.
+            latent_hw: cells of the latent, height and width.
 
         Returns:
-            (c, h, w) float32, where h and w are the Stage C cells of the image; about unit scale.
+            (c, h, w) float32, of about unit scale.
         """
-        height, width = self._geometry.stage_c_hw(height_px, width_px)
-        cell_px = self._network.cell_px
-        hw = height * cell_px, width * cell_px
-        return self._network(middle(rgb_hwc, hw).to(self.device))[0]
+        height, width = (cells * self._network.cell_px for cells in latent_hw)
+        return self._network(middle(rgb_hwc, (height, width)).to(self.device))[0]
 
 
 def middle(rgb_hwc: Rgb, hw: tuple[int, int]) -> Tensor:

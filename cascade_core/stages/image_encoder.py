@@ -41,7 +41,7 @@ class EncoderRow:
 
     pixels_hwc: Rgb
     request: GenerationRequest
-    bucket: tuple[int, ...]
+    bucket: tuple[int, int, int]
     latents_chw: torch.Tensor | None = None
 
     @property
@@ -110,10 +110,7 @@ class ImageEncoder(StageDefaults):
 
     def advance(self, rows: Sequence[EncoderRow]) -> None:
         """Encode every row, one by one: uploads are rare, and each takes milliseconds."""
-        made = [
-            self._encoder.encode(row.pixels_hwc, row.request.height, row.request.width)
-            for row in rows
-        ]
+        made = [self._encoder.encode(row.pixels_hwc, row.bucket[1:]) for row in rows]
         for row, latents_chw in zip(rows, made, strict=True):
             row.latents_chw = latents_chw
 

@@ -57,7 +57,7 @@ def test_an_upload_becomes_a_latent_of_the_size_of_the_request(
     assert made.latents_chw.dtype == "float32"
     assert made.latents_chw.shape == (16, 6, 9)
     assert made.model.fingerprint == checkpoint.fingerprint
-    expected = ImageToLatent.load(checkpoint, torch.device("cpu")).encode(pixels_hwc, 256, 384)
+    expected = ImageToLatent.load(checkpoint, torch.device("cpu")).encode(pixels_hwc, (6, 9))
     np.testing.assert_array_equal(made.latents_chw.array, expected.numpy())
 
 
@@ -111,9 +111,7 @@ def test_a_latent_that_is_not_finite_is_an_error(
 
 
 def test_an_encoder_of_another_model_is_refused(checkpoint: Checkpoint) -> None:
-    encoder = ImageToLatent(
-        LatentEncoderNetwork(LatentEncoderConfig(latent_channels=8)), checkpoint.geometry
-    )
+    encoder = ImageToLatent(LatentEncoderNetwork(LatentEncoderConfig(latent_channels=8)))
     with pytest.raises(ModelUnavailable, match="makes 8 channels, Stage C has 16"):
         ImageEncoder(checkpoint, encoder)
 

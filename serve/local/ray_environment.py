@@ -15,8 +15,8 @@ RAY_DEFAULTS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     # A dead proxy is replaced after three checks; with Ray's 10 s no request is answered for 20 s.
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "2",
-    # Replicas and handles hand their counters on ten times a second, which takes as much CPU time as
-    # all else that they do while idle.
+    # Replicas and handles hand their counters on ten times a second by default: much of what idle
+    # ones do.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
     haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
     CALLBACK_VARIABLE: CALLBACK,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, sqrt
 
 SIZE_MULTIPLE_PX = 128
 """Images with other sides come out a few pixels off, or crash Stage B: its latent side
@@ -37,3 +37,15 @@ class Geometry:
         """Return the Stage B latent's (h, w) for a Stage C latent of this (h, w)."""
         height, width = stage_c_hw
         return int(height * self.latent_dim_scale), int(width * self.latent_dim_scale)
+
+
+def have_one_aspect(width_height_px: tuple[int, int], other_px: tuple[int, int]) -> bool:
+    """Return True if two sizes differ in scale alone.
+
+    Scaled to one area, their sides may differ by less than half a cell of the published model's
+    Stage C latent: sides are multiples of 128 px, so few sizes have exactly one aspect.
+    """
+    (width, height), (other_width, other_height) = width_height_px, other_px
+    scale = sqrt(width * height / (other_width * other_height))
+    off_px = max(abs(width / scale - other_width), abs(height / scale - other_height))
+    return off_px < Geometry().resolution_multiple / 2

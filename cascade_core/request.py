@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import MISSING, asdict, dataclass, fields, replace
+from math import ceil
 from typing import Any
 
 from cascade_core.errors import InvalidRequest, Unsupported
@@ -25,10 +26,13 @@ class GenerationRequest:
         steps, guidance_scale: of the composition; guidance of 1 or less is off.
         decoder_seed, decoder_steps, decoder_guidance_scale: the same for the details.
         latent_id: the stored latent to start from; None for operations that start from none.
+        strength: how much noise the latent gets before it is composed anew: the time of the noise
+            schedule, from 0, which keeps it as it is, to 1, which keeps nothing of it; None for
+            operations that do not offer it.
 
     Raises:
         InvalidRequest: a value is out of range; names the field and the range.
-        Unsupported: ``latent_id`` and ``kind`` do not fit together.
+        Unsupported: ``latent_id`` or ``strength`` does not go with ``kind``.
     """
 
     kind: Kind = DEFAULT_KIND
@@ -45,6 +49,7 @@ class GenerationRequest:
     decoder_guidance_scale: float = 0.0
     latent_id: str | None = None
     format: ImageFormat = "png"
+    strength: float | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
@@ -53,11 +58,31 @@ class GenerationRequest:
         if (self.latent_id is not None) != self.operation.starts_from_latent:
             verb = "needs" if self.operation.starts_from_latent else "takes no"
             raise Unsupported(f"kind {self.kind} {verb} latent_id", "latent_id")
+        offers_strength = "strength" in self.operation.fields
+        if (self.strength is not None) != offers_strength:
+            verb = "needs" if offers_strength else "takes no"
+            raise Unsupported(f"kind {self.kind} {verb} strength", "strength")
 
     @property
     def operation(self) -> Operation:
         """The kind of job that this request is."""
         return OPERATIONS[self.kind]
+
+    @property
+    def start_time(self) -> float:
+        """The time of the noise schedule at which the composition starts: 1 is noise alone."""
+        return 1.0 if self.strength is None else float(self.strength)
+
+    @property
+    def composing_steps(self) -> int:
+        """How many of ``steps`` run: their part below the time at which the composition starts.
+
+        At least one, unless the latent stays as it is.
+        """
+        if self.start_time == 0:
+            return 0
+        # Rounded: 20 steps from 0.55 would be 11.000000000000002.
+        return max(1, ceil(round(self.steps * self.start_time, 6)))
 
     def for_image(self, index: int) -> GenerationRequest:
         """Return the request of image ``index`` alone: n = 1 and its own seeds."""

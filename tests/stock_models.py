@@ -12,7 +12,7 @@ from cascade_core.conditioning.text import TextEncoder
 from cascade_core.conditioning.tokenizer import Tokens
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.pipeline import CascadePipeline
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB
 from cascade_core.stages.stage_c import StageC

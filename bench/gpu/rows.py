@@ -22,12 +22,12 @@ def tasks(ours: Ours, request: GenerationRequest, steps: int) -> dict[str, tuple
         steps: to measure.
     """
     stage_c, stage_b = ours.pipeline.stages["c"], ours.pipeline.stages["b"]
-    row = stage_c.admit(replace(request, steps=1))
+    row = stage_c.admit(stage_c.make_task(None, replace(request, steps=1)))
     stage_c.advance([row])
     steps += WARM_UP
     longer = replace(request, steps=steps, decoder_steps=steps)
     return {
-        "Stage C": (stage_c, longer),
+        "Stage C": (stage_c, stage_c.make_task(None, longer)),
         "Stage B": (stage_b, stage_b.make_task(stage_c.result(row), longer)),
     }
 

@@ -31,7 +31,7 @@ from cascade_core.models.unet import CascadeUnet
 from cascade_core.models.unet_config import UnetConfig
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB
 from cascade_core.stages.stage_c import StageC

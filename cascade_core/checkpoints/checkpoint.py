@@ -9,13 +9,13 @@ from contextlib import suppress
 from dataclasses import astuple, dataclass, field, fields
 from math import inf
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from cascade_core.checkpoints import layout
 from cascade_core.checkpoints.layout import ALL_COMPONENTS, Size, Variant
 from cascade_core.errors import ModelUnavailable
 from cascade_core.geometry import Geometry
-from cascade_core.model_defaults import MAX_ROWS, ModelDefaults
+from cascade_core.model_defaults import MAX_ROWS, ModelDefaults, StrengthWord
 
 DEMO_MODEL = "demo"
 DEMO_MODEL_DIR = Path(__file__).parents[1] / "demo_model"
@@ -292,7 +292,7 @@ def _whole(vqgan: dict[str, Any], name: str, most: int) -> int:
 
 
 def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
-    known = {item.name: item.default for item in fields(ModelDefaults)}
+    known = {item.name: getattr(ModelDefaults(), item.name) for item in fields(ModelDefaults)}
     given = {name: about[name] for name in known if name in about}
     if isinstance(given.get("suggestions"), list):
         given["suggestions"] = tuple(map(str, given["suggestions"]))
@@ -301,7 +301,22 @@ def _read_defaults(path: Path, about: dict[str, Any]) -> ModelDefaults:
             isinstance(known[name], float) and isinstance(value, int)
         ):
             raise ModelUnavailable(f"{path}: {name} has the wrong type, got {value!r}")
+        if isinstance(value, dict):
+            _check_strengths(path, name, value)
     return ModelDefaults(**given)
+
+
+def _check_strengths(path: Path, name: str, stated: dict[str, Any]) -> None:
+    words = get_args(StrengthWord)
+    if set(stated) != set(words) or not all(map(_is_strength, stated.values())):
+        raise ModelUnavailable(
+            f"{path}: {name} must give a number from 0 to 1 for each of {', '.join(words)}, "
+            f"got {stated!r}"
+        )
+
+
+def _is_strength(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def _read_max_rows(path: Path, about: dict[str, Any]) -> dict[str, dict[str, int]]:

@@ -23,7 +23,7 @@ from cascade_core.models.network import Network
 from cascade_core.models.paella import PaellaConfig, PaellaDecoder
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.models.unet_config import UnetConfig
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 
 ModelT = TypeVar("ModelT", bound=Network)
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]

@@ -126,6 +126,23 @@ class Family:
         number = self.stages.index(stage)
         return self.stages[number - 1] if number else None
 
+    def source_of(self, stage: StageSpec, request: GenerationRequest) -> StageSpec | None:
+        """Return the stage whose output ``stage`` takes for a request; None if it takes none.
+
+        The first stage of a request that starts from a stored latent takes that latent.
+        """
+        if request.operation.starts_from_latent and stage == self.route(request)[0]:
+            return self.kept
+        return self.before(stage)
+
+    def makes_latent(self, request: GenerationRequest) -> bool:
+        """Return True if a stage of the request makes an output that is kept, for each image."""
+        return any(stage.keeps_output for stage in self.route(request))
+
+    def shared_latent_id(self, request: GenerationRequest) -> str | None:
+        """Return the id of the stored latent of all images of a request; None: each has its own."""
+        return None if self.makes_latent(request) else request.latent_id
+
     def leads_to_kept(self, stage: StageSpec) -> bool:
         """Return True if the family keeps the output of this stage or of a later one."""
         return any(later.keeps_output for later in self.stages[self.stages.index(stage) :])

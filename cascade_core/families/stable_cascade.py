@@ -19,7 +19,8 @@ STAGE_A_PASSES: Final = 1.0
 
 
 def _stage_c_work(request: GenerationRequest) -> float:
-    return _megapixels(request) * request.steps * _passes(request.guidance_scale)
+    steps = max(1, request.composing_steps)  # a latent that stays as it is takes a replica, too
+    return _megapixels(request) * steps * _passes(request.guidance_scale)
 
 
 def _stage_b_work(request: GenerationRequest) -> float:
@@ -32,7 +33,7 @@ def _stage_a_work(request: GenerationRequest) -> float:
 
 
 def _stage_c_steps(request: GenerationRequest) -> int:
-    return request.steps
+    return request.composing_steps
 
 
 def _stage_b_steps(request: GenerationRequest) -> int:

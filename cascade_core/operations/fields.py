@@ -22,6 +22,7 @@ MIN_IMAGES, MAX_IMAGES = 1, 8
 MIN_SEED, MAX_SEED = 0, 2**32 - 1
 MIN_STEPS, MAX_STEPS = 1, 100
 MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE = 0, 20.0
+MIN_STRENGTH, MAX_STRENGTH = 0, 1.0
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: the request is refused before its
@@ -110,6 +111,16 @@ class Number:
 
 
 @dataclass(frozen=True, slots=True)
+class OptionalNumber(Number):
+    """A number from ``low`` to ``high``, or None."""
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if it is no such number."""
+        if value is not None:
+            Number(self.low, self.high).check(name, value)
+
+
+@dataclass(frozen=True, slots=True)
 class Choice:
     """One of some words."""
 
@@ -155,6 +166,7 @@ FIELDS: Mapping[str, Field] = {
     "guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "decoder_guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "latent_id": OptionalId(),
+    "strength": OptionalNumber(MIN_STRENGTH, MAX_STRENGTH),
 }
 """Every field that an operation may let a client choose."""
 
@@ -193,6 +205,18 @@ def check_new_text(name: str, value: str) -> None:
         code = f"U+{ord(found[0]):04X}"
         message = f"{name} must not hold control characters but tabs and line breaks, got {code}"
         raise InvalidRequest(message, name)
+
+
+def check_new_prompts(given: Mapping[str, object]) -> None:
+    """Check the prompts that a client sends now; each may be absent.
+
+    Raises:
+        InvalidRequest: the prompt says nothing, or one of them fails :func:`check_new_text`.
+    """
+    if "prompt" in given and not str(given["prompt"]).strip():
+        raise InvalidRequest("prompt must say what the picture shows", "prompt")
+    for name in ("prompt", "negative_prompt"):
+        check_new_text(name, str(given.get(name, "")))
 
 
 def random_seed() -> int:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from cascade_core.errors import InvalidRequest, Unsupported
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import check_new_text, check_side, random_seed
+from cascade_core.operations.fields import check_new_prompts, check_side, random_seed
 from cascade_core.operations.operation import Operation, StageT, Values
 
 
@@ -39,10 +39,7 @@ class Generate(Operation):
         """Check that there is a prompt and no latent; see :meth:`Operation.check`."""
         if "prompt" not in given:
             raise InvalidRequest("prompt is missing", "prompt")
-        if not str(given["prompt"]).strip():
-            raise InvalidRequest("prompt must say what the picture shows", "prompt")
-        for name in ("prompt", "negative_prompt"):
-            check_new_text(name, str(given.get(name, "")))
+        check_new_prompts(given)
         for name in given:
             if name not in self.fields:
                 raise Unsupported(f"{name} does not go with kind {self.name}", name)

@@ -5,20 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, Literal
 
+from cascade_core.operations.decode import Decode
 from cascade_core.operations.generate import Generate
 from cascade_core.operations.operation import Operation, StageT
+from cascade_core.operations.vary import Vary
 from cascade_core.operations.vary_details import VaryDetails
 
-Kind = Literal["generate", "vary_details"]
+Kind = Literal["generate", "vary_details", "vary", "decode"]
 DEFAULT_KIND: Final[Kind] = "generate"
 """Of a request that names none."""
 
 GENERATE: Final = Generate()
 VARY_DETAILS: Final = VaryDetails()
+VARY: Final = Vary()
+DECODE: Final = Decode()
 
 OPERATIONS: Final[Mapping[Kind, Operation]] = {
     "generate": GENERATE,
     "vary_details": VARY_DETAILS,
+    "vary": VARY,
+    "decode": DECODE,
 }
 
 

@@ -1,8 +1,9 @@
 """The denoising loop of Stages C and B, one step at a time and per row.
 
-Every row has its own steps, guidance and noise. Nothing in the U-Nets looks across rows, so rows
-that differ in all of these share a forward pass if their latents have one shape. The order of every
-operation follows diffusers: with its U-Nets, one row alone gives its pipelines' result bit for bit.
+Every row has its own steps, first time, guidance and noise. Nothing in the U-Nets looks across
+rows, so rows that differ in all of these share a forward pass if their latents have one shape. The
+order of every operation follows diffusers: with its U-Nets, one row alone gives its pipelines'
+result bit for bit.
 
 Source: StableCascadePriorPipeline, StableCascadeDecoderPipeline, DDPMWuerstchenScheduler, diffusers
 0.42.1.
@@ -12,71 +13,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import pi
-from typing import Any, Final, Protocol
+from typing import Any
 
 import torch
 
-from cascade_core.device_copy import to_device
 from cascade_core.sampling.noise import NoiseStream
-
-STEP_TABLES_BYTES: Final = 64 * 2**20
-"""Limit of the tables that a stage keeps. One of Stage C of the published model takes 0.5 MB for
-each step in bfloat16: 10 MB at 20 steps, 52 MB at 100."""
-
-
-class Unet(Protocol):
-    """Predicts noise; see :class:`cascade_core.models.unet.CascadeUnet`."""
-
-    @property
-    def device(self) -> torch.device: ...  # noqa: D102
-
-    @property
-    def dtype(self) -> torch.dtype: ...  # noqa: D102
-
-    def time_table(self, times: torch.Tensor) -> torch.Tensor: ...  # noqa: D102
-
-    def __call__(  # noqa: D102
-        self, latents_bchw: torch.Tensor, times_bt: torch.Tensor, held: Sequence[Any]
-    ) -> torch.Tensor: ...
-
-
-@dataclass(frozen=True, slots=True)
-class CosineSchedule:
-    """The noise schedule; ``s`` and ``scaler`` come from ``scheduler_config.json``."""
-
-    s: float = 0.008
-    scaler: float = 1.0
-
-    def alpha_bar(self, t: torch.Tensor) -> torch.Tensor:
-        """Return how much signal is left at each time, float32 between 0.0001 and 0.9999."""
-        # As a tensor: Python floats would round differently.
-        s = torch.tensor([self.s])
-        if self.scaler > 1:
-            t = 1 - (1 - t) ** self.scaler
-        elif self.scaler < 1:
-            t = t**self.scaler
-        start = torch.cos(s / (1 + s) * pi * 0.5) ** 2
-        return (torch.cos((t + s) / (1 + s) * pi * 0.5) ** 2 / start).clamp(0.0001, 0.9999)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class StepTable:
-    """What all rows with equally many steps share.
-
-    Attributes:
-        times_st: what the U-Net needs of the time before each step, (steps, t).
-        factors: of the solver at each step, (steps, 5) float32: the latent's parts of signal and
-            of noise, then the three of :func:`_denoise`.
-    """
-
-    times_st: torch.Tensor
-    factors: torch.Tensor
-
-    @property
-    def nbytes(self) -> int:
-        """The memory that it takes."""
-        return self.times_st.nbytes + self.factors.nbytes
+from cascade_core.sampling.step_tables import StepTable, Unet
 
 
 @dataclass(slots=True, eq=False)
@@ -106,7 +48,7 @@ class SamplerRow:
     Attributes:
         latents_bchw: (1, c, h, w) in the model's dtype, on its device like all that a step reads:
             a value from the CPU would make the CPU wait for the device.
-        table: of its number of steps.
+        table: of its number of steps and its first time.
         noise: its draws that are left.
         cond: conditioning of the prompt, as the U-Net holds it.
         uncond: conditioning of the negative prompt; None if guidance is off.
@@ -133,51 +75,6 @@ class SamplerRow:
     def bucket(self) -> tuple[int, ...]:
         """The latent's shape; rows of one bucket may share a forward pass."""
         return tuple(self.latents_bchw.shape[1:])
-
-
-def make_step_table(unet: Unet, schedule: CosineSchedule, steps: int) -> StepTable:
-    """Return the table of steps between evenly spaced times from 1 to 0."""
-    times = torch.linspace(1.0, 0.0, steps + 1)
-    # The rounded time goes to the U-Net and to the scheduler alike, as diffusers does.
-    rounded, following = times[:-1].to(unet.dtype), times[1:]
-    alpha_bar, next_alpha_bar = schedule.alpha_bar(rounded), schedule.alpha_bar(following)
-    alpha = alpha_bar / next_alpha_bar
-    spread = ((1 - alpha) * (1.0 - next_alpha_bar) / (1.0 - alpha_bar)).sqrt()
-    factors = [
-        alpha_bar.sqrt(),
-        (1 - alpha_bar).sqrt(),
-        (1.0 / alpha).sqrt(),
-        1 - alpha,
-        spread * (following != 0),
-    ]
-    times_st = unet.time_table(to_device(rounded, unet.device))
-    return StepTable(times_st, to_device(torch.stack(factors, 1), unet.device))
-
-
-class StepTables:
-    """The step tables of a stage: those used last are kept, for one thread.
-
-    Args:
-        unet: of the stage.
-        schedule: of the stage.
-        limit_bytes: of all kept tables together; a larger one is made for each row anew.
-    """
-
-    def __init__(
-        self, unet: Unet, schedule: CosineSchedule, limit_bytes: int = STEP_TABLES_BYTES
-    ) -> None:
-        self._unet = unet
-        self._schedule = schedule
-        self._limit_bytes = limit_bytes
-        self._kept: dict[int, StepTable] = {}
-
-    def of(self, steps: int) -> StepTable:
-        """Return the table of so many steps."""
-        table = self._kept.pop(steps, None) or make_step_table(self._unet, self._schedule, steps)
-        self._kept[steps] = table
-        while sum(kept.nbytes for kept in self._kept.values()) > self._limit_bytes:
-            del self._kept[next(iter(self._kept))]
-        return table
 
 
 def is_guided(guidance_scale: float) -> bool:

@@ -94,8 +94,9 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
         """Free cached device memory, for larger pieces and for other processes on the device."""
 
 
-Warnings = Callable[[GenerationRequest], list[str]]
-"""Returns a sentence about each part of a request that a stage cannot use."""
+Warnings = Callable[[GenerationRequest, Any], list[str]]
+"""Returns a sentence about each part of a request that a stage cannot use, or not well. It also
+gets the source of :meth:`RequestStage.make_task`; None: it is not known yet."""
 DrawOutput = Callable[[Any], Rgb]
 """Draws a finished hand-off small."""
 
@@ -110,7 +111,8 @@ class RequestStage(Stage[Any, Any, Any], Protocol):
         """Return what :meth:`admit` takes.
 
         Args:
-            source: the hand-off of the stage before; None for the first stage.
+            source: the hand-off of the stage before; in the first stage of a route the stored
+                latent that the request starts from, or None.
             request: of one image.
         """
 
@@ -145,5 +147,5 @@ class StageDefaults:
         raise ModelUnavailable(f"{checkpoint.id} has no previewer for this stage")
 
 
-def _no_warnings(_request: GenerationRequest) -> list[str]:
+def _no_warnings(_request: GenerationRequest, _source: object) -> list[str]:
     return []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Self
+from typing import Final, Self
 
 import torch
 
@@ -18,21 +18,16 @@ from cascade_core.checkpoints.weights import (
     model_ref,
 )
 from cascade_core.errors import HandoffInvalid, ModelUnavailable
+from cascade_core.geometry import have_one_aspect
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.sampler import (
-    CosineSchedule,
-    SamplerRow,
-    StepTables,
-    advance,
-    guidance_tensor,
-    is_guided,
-)
-from cascade_core.stages.base import StageDefaults
+from cascade_core.sampling.sampler import SamplerRow, advance, guidance_tensor, is_guided
+from cascade_core.sampling.step_tables import CosineSchedule, StepTables
+from cascade_core.stages.base import StageDefaults, Warnings
 from cascade_core.stages.cuda_step import CudaStep, launch
 from cascade_core.stages.previews import Previewer, load_stage_b_previewer
 from cascade_core.stages.tensors import (
@@ -43,6 +38,12 @@ from cascade_core.stages.tensors import (
     to_preview,
 )
 
+MIN_SCALE: Final = 0.75
+MAX_SCALE: Final = 1.5
+"""Sides of a picture by those of its composition. The published Stage B was trained with
+compositions of 0.5 to 1 cell on 32 px (train/train_b.py of Stability-AI/StableCascade), that is
+0.75 to 1.5 times the usual size."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StageBTask:
@@ -50,7 +51,8 @@ class StageBTask:
 
     Attributes:
         latent: Stage C's result, new or stored.
-        request: its ``decoder_*`` values decide; its size must be the latent's.
+        request: its ``decoder_*`` values decide, and its size, which is the latent's or
+            another of its aspect.
     """
 
     latent: StageCLatent
@@ -118,6 +120,11 @@ class StageB(StageDefaults):
         )
 
     @staticmethod
+    def load_warnings(_checkpoint: Checkpoint) -> Warnings:
+        """Return what warns of sizes that the decoder has not learnt."""
+        return _size_warnings
+
+    @staticmethod
     def make_task(source: StageCLatent, request: GenerationRequest) -> StageBTask:
         """Return the latent and the request that says how to decode it."""
         return StageBTask(source, request)
@@ -128,14 +135,16 @@ class StageB(StageDefaults):
 
         Raises:
             ModelMismatch: the latent was made by other weights.
-            HandoffInvalid: its size is not the request's, or its channels are not the model's.
+            HandoffInvalid: its aspect is not the request's, or its channels are not the model's.
         """
         self._check(task)
         latent, request = task.latent, task.request
         effnet = from_handoff(latent.latents_chw, self._device, self._dtype)[None]
         pooled = from_handoff(latent.pooled, self._device, self._dtype)[None]
         negative_pooled = from_handoff(latent.negative_pooled, self._device, self._dtype)[None]
-        hw = self._geometry.stage_b_hw((effnet.shape[2], effnet.shape[3]))
+        # Not the latent's own: the U-Net scales the composition to the size of the request.
+        stage_c_hw = self._geometry.stage_c_hw(request.height, request.width)
+        hw = self._geometry.stage_b_hw(stage_c_hw)
         shape_bchw = (1, self._unet.config.in_channels, *hw)
         draws = 1 + request.decoder_steps
         noise = NoiseStream(request.decoder_seed, shape_bchw, self._dtype, self._device, draws)
@@ -217,11 +226,29 @@ class StageB(StageDefaults):
         free_cached_memory(self._device)
 
     def _check(self, task: StageBTask) -> None:
-        latent, request, config = task.latent, task.request, self._unet.config
+        latent, config = task.latent, self._unet.config
         check_origin(latent.model, self._model)
-        size = (latent.request.width, latent.request.height)
-        if (request.width, request.height) != size or latent.geometry != self._geometry:
-            raise HandoffInvalid(f"the latent is for {size[0]}x{size[1]} px")
+        size, own = _size(task.request), _size(latent.request)
+        if not have_one_aspect(size, own) or latent.geometry != self._geometry:
+            raise HandoffInvalid(f"the latent is for {own[0]}x{own[1]} px")
         channels = (latent.latents_chw.shape[0], latent.pooled.shape[1])
         if channels != (self._effnet_channels, config.clip_text_pooled_in_channels):
             raise HandoffInvalid(f"the latent has {channels[0]} and {channels[1]} channels")
+
+
+def _size_warnings(request: GenerationRequest, source: StageCLatent | None) -> list[str]:
+    """Return a sentence about a size that is too far from that of a stored composition."""
+    if source is None:
+        return []
+    (width, height), (own_width, own_height) = _size(request), _size(source.request)
+    scales = width / own_width, height / own_height
+    if min(scales) >= MIN_SCALE and max(scales) <= MAX_SCALE:
+        return []
+    return [
+        f"{width}x{height} px is outside {MIN_SCALE:g} to {MAX_SCALE:g} times the composition's "
+        f"{own_width}x{own_height} px, for which Stage B was trained"
+    ]
+
+
+def _size(request: GenerationRequest) -> tuple[int, int]:
+    return request.width, request.height

@@ -19,25 +19,38 @@ from cascade_core.checkpoints.weights import (
     model_ref,
 )
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
-from cascade_core.errors import ModelUnavailable, Unsupported
+from cascade_core.errors import HandoffInvalid, ModelUnavailable, Unsupported
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.unet import CascadeUnet, HeldConditioning
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.sampler import (
-    CosineSchedule,
-    SamplerRow,
-    StepTables,
-    advance,
-    guidance_tensor,
-    is_guided,
-)
+from cascade_core.sampling.sampler import SamplerRow, advance, guidance_tensor, is_guided
+from cascade_core.sampling.step_tables import CosineSchedule, StepTable, StepTables
 from cascade_core.stages.base import DrawOutput, Warnings
 from cascade_core.stages.cuda_step import CudaStep, launch
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
-from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
+from cascade_core.stages.tensors import (
+    check_finite,
+    check_origin,
+    from_handoff,
+    to_handoff,
+    to_preview,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StageCTask:
+    """A request, and the latent that it departs from.
+
+    Attributes:
+        request: of one image.
+        latent: what gets noise and is composed anew; None if the request has no ``strength``.
+    """
+
+    request: GenerationRequest
+    latent: StageCLatent | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -107,7 +120,8 @@ class StageC:
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        return PromptLimit.load(checkpoint).warnings
+        limit = PromptLimit.load(checkpoint)
+        return lambda request, _source: limit.warnings(request)
 
     @staticmethod
     def load_output_drawer(checkpoint: Checkpoint, device: str) -> DrawOutput:
@@ -124,35 +138,40 @@ class StageC:
         return partial(preview_of, previewer=previewer, device=placed)
 
     @staticmethod
-    def make_task(_source: None, request: GenerationRequest) -> GenerationRequest:
-        """Return the request: there is no stage before."""
-        return request
+    def make_task(source: StageCLatent | None, request: GenerationRequest) -> StageCTask:
+        """Return the request with the stored latent that it departs from, if there is one."""
+        return StageCTask(request, source)
 
     @torch.inference_mode()
-    def admit(self, task: GenerationRequest) -> StageCRow:
-        """Encode both prompts and draw the initial noise.
+    def admit(self, task: StageCTask) -> StageCRow:
+        """Encode both prompts and draw the initial noise, which a stored latent gets its part of.
 
         Raises:
-            Unsupported: a job of several images, or one that starts from a latent.
+            Unsupported: a request of several images; no latent for one that departs from a latent,
+                or the other way round.
+            ModelMismatch: the latent was made by other weights.
+            HandoffInvalid: its size is not the request's, or its channels are not the model's.
         """
-        if task.n != 1 or task.operation.starts_from_latent:
-            raise Unsupported("Stage C makes one new image at a time")
-        text, pooled = self._text.encode(task.prompt)
-        # Also without guidance: Stage B may guide when its details are varied later.
-        negative_text, negative_pooled = self._text.encode(task.negative_prompt)
-        hw = self._geometry.stage_c_hw(task.height, task.width)
+        request = task.request
+        hw = self._geometry.stage_c_hw(request.height, request.width)
         shape_bchw = (1, self._unet.config.in_channels, *hw)
-        noise = NoiseStream(task.seed, shape_bchw, self._dtype, self._device, 1 + task.steps)
+        self._check(task, shape_bchw)
+        text, pooled = self._text.encode(request.prompt)
+        # Also without guidance: Stage B may guide when its details are varied later.
+        negative_text, negative_pooled = self._text.encode(request.negative_prompt)
+        steps = request.composing_steps
+        noise = NoiseStream(request.seed, shape_bchw, self._dtype, self._device, 1 + steps)
+        table = self._step_tables.of(steps, request.start_time)
         return StageCRow(
-            latents_bchw=noise.draw(),
-            table=self._step_tables.of(task.steps),
+            latents_bchw=self._first_latents(task, noise.draw(), table),
+            table=table,
             noise=noise,
             cond=self._hold(hw, text, pooled),
             uncond=self._hold(hw, negative_text, negative_pooled)
-            if is_guided(task.guidance_scale)
+            if is_guided(request.guidance_scale)
             else None,
-            guidance=guidance_tensor(task.guidance_scale, self._device),
-            request=task,
+            guidance=guidance_tensor(request.guidance_scale, self._device),
+            request=request,
             pooled=pooled[0],
             negative_pooled=negative_pooled[0],
         )
@@ -187,8 +206,8 @@ class StageC:
         rgb_chw = self._previewer(row.last.clean())
         return to_preview(rgb_chw, row.request.height, row.request.width)
 
-    def warm_up(self) -> GenerationRequest:
-        """Run one small guided step, and return its request."""
+    def warm_up(self) -> StageCTask:
+        """Run one small guided step, and return its task."""
         request = GenerationRequest(
             prompt="",
             width=MIN_SIDE_PX,
@@ -198,15 +217,39 @@ class StageC:
             steps=1,
             guidance_scale=2.0,
         )
-        row = self.admit(request)
+        task = StageCTask(request)
+        row = self.admit(task)
         self.advance([row])
         self.preview(row)
         self.result(row)
-        return request
+        return task
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
+
+    def _check(self, task: StageCTask, shape_bchw: tuple[int, ...]) -> None:
+        latent, request = task.latent, task.request
+        if request.n != 1:
+            raise Unsupported("Stage C makes one image at a time")
+        departs = request.strength is not None or request.operation.starts_from_latent
+        if departs == (latent is None):
+            raise Unsupported("Stage C takes a latent for requests that depart from one", "kind")
+        if latent is not None:
+            check_origin(latent.model, self._model)
+            if latent.latents_chw.shape != shape_bchw[1:] or latent.geometry != self._geometry:
+                size = f"{latent.request.width}x{latent.request.height}"
+                raise HandoffInvalid(f"the latent is for {size} px")
+
+    def _first_latents(
+        self, task: StageCTask, noise_bchw: torch.Tensor, table: StepTable
+    ) -> torch.Tensor:
+        """Return the latents before the first step."""
+        # At time 1 the schedule leaves 1% of the latent; noise alone is what a new picture gets.
+        if task.latent is None or task.request.start_time == 1:
+            return noise_bchw
+        clean_bchw = from_handoff(task.latent.latents_chw, self._device, self._dtype)[None]
+        return table.noised(clean_bchw, noise_bchw)
 
     def _hold(
         self, latent_hw: tuple[int, int], text: torch.Tensor, pooled: torch.Tensor

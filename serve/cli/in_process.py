@@ -38,7 +38,7 @@ def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> No
 
 
 def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
-    """Make new details from a saved latent."""
+    """Make pictures from a saved latent; without a kind, new details."""
     make_folder(out)
     latent_id, latent = _saved_latent(source)
     settings = load_settings()
@@ -62,10 +62,11 @@ class _InProcessRun:
     ) -> None:
         self._pipeline = _load(settings, checkpoint)
         self._route = self._pipeline.family.route(request)
+        sources = (latent, *(None for _ in self._route[1:]))
         self._warnings = [
             warning
-            for stage in self._route
-            for warning in stage.model_class().load_warnings(checkpoint)(request)
+            for stage, source in zip(self._route, sources, strict=True)
+            for warning in stage.model_class().load_warnings(checkpoint)(request, source)
         ]
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
@@ -90,8 +91,9 @@ class _InProcessRun:
             self._latent,
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
-        latent_id = self._request.latent_id or f"{self._id}-{index}"
-        if self._latent is None and result.latent is not None:
+        family = self._pipeline.family
+        latent_id = family.shared_latent_id(self._request) or f"{self._id}-{index}"
+        if family.makes_latent(self._request):
             write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
         self._keep(index, latent_id, result)
 

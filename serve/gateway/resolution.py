@@ -25,6 +25,12 @@ def operation_of(body: JobBody, family: Family) -> Operation:
     return operation
 
 
+def given_fields(body: JobBody) -> dict[str, object]:
+    """Return the fields of an operation that a body gives."""
+    values = body.model_dump(include=set(FIELDS))
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def resolve_request(
     body: JobBody, row: LatentRow | None, checkpoint: Checkpoint, family: Family
 ) -> GenerationRequest:
@@ -43,8 +49,7 @@ def resolve_request(
         ModelMismatch: another model made it.
     """
     operation = operation_of(body, family)
-    values = body.model_dump(include=set(FIELDS))
-    given = {name: value for name, value in values.items() if value is not None}
+    given = given_fields(body)
     operation.check(given)
     source = None
     if operation.starts_from_latent:

@@ -15,7 +15,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
 from serve.gateway.lookups import check_id, check_sees
-from serve.gateway.resolution import operation_of, resolve_request
+from serve.gateway.resolution import given_fields, operation_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
@@ -99,7 +99,7 @@ async def _resolve(services: Services, submission: Submission) -> GenerationRequ
         if row is not None:
             await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
     request = resolve_request(body, row, services.checkpoint, services.family)
-    await services.moderator.check_prompt(request, caller.owner(body.user))
+    await services.moderator.check_prompt(request, caller.owner(body.user), given_fields(body))
     if submission.check is not None:
         submission.check(request)
     return request

@@ -58,13 +58,20 @@ class StageOutputs:
             return await self._database.images.do(ImageStore.latent, image.latent_id) is not None
         return not stage.output and image.ready_at is not None
 
-    async def read(self, job: OpenJob, index: int, stage: StageSpec) -> bytes:
-        """Return a kept output.
+    async def read(self, job: OpenJob, index: int, stage: StageSpec, *, is_start: bool) -> bytes:
+        """Return a latent that a stage has made.
+
+        Args:
+            job: whose image needs it.
+            index: of the image.
+            stage: that made the latent.
+            is_start: the image starts from it; otherwise it is the image's own.
 
         Raises:
             Gone: it was lost.
         """
-        key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
+        latent_id = (job.request.latent_id if is_start else None) or job.images[index].latent_id
+        key, on_wait = blob_keys.latent_key(latent_id), partial(self._extend, job.id)
         with self._measured(stage, "fetch", key), span(f"fetch from stage {stage.name}"):
             return await self._blobs.get_known(key, LATENT, on_wait)
 

@@ -203,15 +203,18 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Run stages one after the other; each output is stored while the next stage runs.
 
         Raises:
-            Gone: the stored output of the stage before is lost or damaged.
+            Gone: the stored latent that the first of them takes is lost or damaged.
         """
-        before = self._family.before(stages[0])
-        output = stored = None if before is None else await self._outputs.read(job, index, before)
+        source = self._family.source_of(stages[0], job.request)
+        is_start = stages[0] == self._family.route(job.request)[0]
+        output = stored = None
+        if source is not None:
+            output = stored = await self._outputs.read(job, index, source, is_start=is_start)
         writes: list[asyncio.Task[None]] = []
         async with _awaited(writes):
             for stage in stages:
                 await self._open(job.id)
-                with _checked(self._family.before(stage), stored):
+                with _checked(source, stored):
                     made = self._make(job, index, stage, output, writes)
                     output, seconds, use = await made
                 stored = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -61,8 +61,15 @@ class Moderator:
         """True if a checker checks compositions."""
         return bool(self._preview_checkers)
 
-    async def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> None:
+    async def check_prompt(
+        self, request: GenerationRequest, owner: JobOwner, given: Collection[str] = ()
+    ) -> None:
         """Ask all checkers about a request's texts.
+
+        Args:
+            request: with all its values resolved.
+            owner: of the job.
+            given: the fields that the client has sent; texts of its latent are not among them.
 
         Raises:
             ContentRefused: a checker refused it; the message names the rule.
@@ -75,7 +82,7 @@ class Moderator:
             return
         self._on_refusal(refusal.rule, "prompt")
         subject, field = _SUBJECTS[refusal.field], str(refusal.field)
-        if request.operation.starts_from_latent:
+        if request.operation.starts_from_latent and refusal.field not in given:
             subject, field = f"{subject} of this latent", "latent_id"
         raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
 

@@ -51,7 +51,7 @@ class StageDeployment:
         configure_tracing(settings, f"stage-{name}")
         device = prepare_device(settings, gpu_share)
         self._spec = family.stage(name)
-        self._before = family.before(self._spec)
+        self._family = family
         self._previews = min(settings.previews, self._spec.max_previews)
         self._model = self._spec.model_class()
         self._checkpoint = open_checkpoint(settings.model_source(), self._spec.components)
@@ -81,13 +81,15 @@ class StageDeployment:
 
         Args:
             request: of the image.
-            source: wire form of the hand-off of the stage before; None for the first stage.
+            source: wire form of the hand-off of the stage before, or of the stored latent that the
+                request starts from; None if there is neither.
             ids: of the image.
             is_watched: a client can see previews; otherwise none are drawn, and fewer steps told.
             context: of the call.
         """
         made = GenerationRequest.from_dict(request)
-        task = self._model.make_task(self._decoded(source), made)
+        decoded = self._decoded(source, made)
+        task = self._model.make_task(decoded, made)
         previews = self._previews if is_watched else 0
         interval_s = PROGRESS_INTERVAL_S if is_watched else UNWATCHED_INTERVAL_S
         messages = self._replica.run(task, previews, interval_s)
@@ -95,7 +97,7 @@ class StageDeployment:
             yield message
             # Not before: the first message tells the caller that the work has begun.
             if message["type"] == "started":
-                for warning in self._warnings(made):
+                for warning in self._warnings(made, decoded):
                     yield StageMessage(type="warning", text=warning)
 
     async def preview(
@@ -154,10 +156,11 @@ class StageDeployment:
                 logger.warning("stage %s: failed: %s: %s", name, error.code, error.message)
                 raise
 
-    def _decoded(self, source: bytes | None) -> Any:
-        if source is None or self._before is None:
+    def _decoded(self, source: bytes | None, request: GenerationRequest) -> Any:
+        made_by = self._family.source_of(self._spec, request)
+        if source is None or made_by is None:
             return None
-        return self._before.output_class().decode(source)
+        return made_by.output_class().decode(source)
 
     def _encoder(self, request: GenerationRequest, ids: ImageIds) -> Callable[[Any], bytes]:
         """Return what encodes the stage's result; it never runs on the model's thread."""

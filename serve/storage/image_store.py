@@ -200,6 +200,8 @@ def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
     Latents with equal digests are equal.
     """
     given = [fingerprint, *(getattr(request, name) for name in LATENT_FIELDS)]
+    if request.strength is not None:
+        given += [request.latent_id, request.strength]
     return hashlib.sha256(json.dumps(given).encode()).hexdigest()
 
 

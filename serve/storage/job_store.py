@@ -216,7 +216,6 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
-        "latent_use": "stored" if job.request.operation.starts_from_latent else None,
     }
     return [
         shared
@@ -224,6 +223,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
             "id": image.id,
             "index": image.index,
             "latent_id": image.latent_id,
+            "latent_use": "stored" if image.latent_id == job.request.latent_id else None,
             "seed": image.seed,
             "decoder_seed": image.decoder_seed,
         }

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cascade_core.geometry import SIZE_MULTIPLE_PX, Geometry
+from cascade_core.geometry import SIZE_MULTIPLE_PX, Geometry, have_one_aspect
 
 MULTIPLES = range(SIZE_MULTIPLE_PX, 4096 + 1, SIZE_MULTIPLE_PX)
 STABLE_CASCADE = Geometry()
@@ -36,3 +36,20 @@ def test_1024_px_gives_the_published_latent_sizes() -> None:
 @given(st.sampled_from(MULTIPLES), st.sampled_from(MULTIPLES))
 def test_height_comes_before_width(height_px: int, width_px: int) -> None:
     assert decoded_hw(height_px, width_px) == (height_px, width_px)
+
+
+@pytest.mark.parametrize(
+    ("size_px", "other_px", "expected"),
+    [
+        ((1536, 1536), (1024, 1024), True),
+        ((1664, 1280), (1152, 896), True),  # 1.30 and 1.29: the nearest size of 1.5 times
+        ((512, 768), (256, 384), True),
+        ((384, 256), (256, 256), False),
+        ((256, 384), (384, 256), False),
+        ((1024, 1152), (1024, 1024), False),
+    ],
+)
+def test_sizes_of_one_aspect_differ_by_less_than_half_a_cell(
+    size_px: tuple[int, int], other_px: tuple[int, int], expected: bool
+) -> None:
+    assert have_one_aspect(size_px, other_px) is expected

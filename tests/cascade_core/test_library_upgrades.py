@@ -16,6 +16,7 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.stage_c import StageCTask
 from tests.tiny_model import (
     IMAGE_CHANNELS,
     MAX_TOKENS,
@@ -108,9 +109,8 @@ def test_words_beyond_the_models_length_are_cut_off(encoder: TextEncoder) -> Non
 
 
 def test_the_empty_image_embedding_has_the_models_width(stock_pipeline: CascadePipeline) -> None:
-    row = stock_pipeline.stages["c"].admit(
-        GenerationRequest(prompt="", width=256, height=256, seed=0, decoder_seed=0)
-    )
+    request = GenerationRequest(prompt="", width=256, height=256, seed=0, decoder_seed=0)
+    row = stock_pipeline.stages["c"].admit(StageCTask(request))
     assert row.cond["clip_img"].shape == (1, 1, IMAGE_CHANNELS)
     assert not row.cond["clip_img"].any()
 

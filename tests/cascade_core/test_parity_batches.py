@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from cascade_core.handoff import StageCLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.stage_b import StageBTask
+from cascade_core.stages.stage_c import StageCTask
 
 TOLERANCE = 1e-4
 """Of a latent; one step differs by 1e-6 of its size, and later steps add to it."""
@@ -39,15 +40,16 @@ MIXED = (
 )
 
 
-def run_staggered(stage: Any, tasks: Sequence[Any]) -> list[Any]:
+def run_staggered(stage: Any, tasks: Iterable[Any]) -> list[Any]:
     """Run tasks together; one more joins every second step, each leaves when it is done."""
     waiting, running, rows, ticks = list(tasks), [], [], 0
     while waiting or running:
         if waiting and ticks % TICKS_BETWEEN_JOINS == 0:
             running.append(stage.admit(waiting.pop(0)))
             rows.append(running[-1])
-        stage.advance(running)
         running = [row for row in running if row.step < row.steps]
+        if running:
+            stage.advance(running)
         ticks += 1
     return [stage.result(row) for row in rows]
 
@@ -64,10 +66,10 @@ def largest_difference(one: Any, other: Any) -> float:
 
 
 def test_stage_c_rows_do_not_depend_on_their_neighbours(tiny_pipeline: CascadePipeline) -> None:
-    together = run_staggered(tiny_pipeline.stages["c"], MIXED)
+    together = run_staggered(tiny_pipeline.stages["c"], map(StageCTask, MIXED))
     for request, latent in zip(MIXED, together, strict=True):
         assert latent.request == request
-        alone = run_alone(tiny_pipeline.stages["c"], request)
+        alone = run_alone(tiny_pipeline.stages["c"], StageCTask(request))
         assert largest_difference(latent, alone) < TOLERANCE
         assert np.array_equal(latent.pooled.array, alone.pooled.array)
 
@@ -83,7 +85,7 @@ def test_stage_b_rows_do_not_depend_on_their_neighbours(tiny_pipeline: CascadePi
 def test_pixels_of_a_batch_are_within_one_level_of_the_same_requests_alone(
     tiny_pipeline: CascadePipeline,
 ) -> None:
-    latents = run_staggered(tiny_pipeline.stages["c"], MIXED)
+    latents = run_staggered(tiny_pipeline.stages["c"], map(StageCTask, MIXED))
     tasks = [StageBTask(latent, request) for latent, request in zip(latents, MIXED, strict=True)]
     details = run_staggered(tiny_pipeline.stages["b"], tasks)
     pictures = run_staggered(tiny_pipeline.stages["a"], details)
@@ -101,7 +103,7 @@ def test_a_row_without_guidance_takes_no_unconditional_row(tiny_pipeline: Cascad
 
     hook = prior.register_forward_pre_hook(count)
     try:
-        rows = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
+        rows = [tiny_pipeline.stages["c"].admit(StageCTask(request)) for request in MIXED]
         tiny_pipeline.stages["c"].advance(rows)
         tiny_pipeline.stages["c"].advance(rows[1:2])
     finally:
@@ -110,8 +112,8 @@ def test_a_row_without_guidance_takes_no_unconditional_row(tiny_pipeline: Cascad
 
 
 def test_the_order_of_rows_in_a_batch_does_not_matter(tiny_pipeline: CascadePipeline) -> None:
-    forward = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
-    backward = [tiny_pipeline.stages["c"].admit(request) for request in MIXED]
+    forward = [tiny_pipeline.stages["c"].admit(StageCTask(request)) for request in MIXED]
+    backward = [tiny_pipeline.stages["c"].admit(StageCTask(request)) for request in MIXED]
     tiny_pipeline.stages["c"].advance(forward)
     tiny_pipeline.stages["c"].advance(backward[::-1])
     for one, other in zip(forward, backward, strict=True):
@@ -119,5 +121,5 @@ def test_the_order_of_rows_in_a_batch_does_not_matter(tiny_pipeline: CascadePipe
 
 
 def _b_task(pipeline: CascadePipeline, request: GenerationRequest) -> StageBTask:
-    latent: StageCLatent = run_alone(pipeline.stages["c"], replace(request, steps=2))
+    latent: StageCLatent = run_alone(pipeline.stages["c"], StageCTask(replace(request, steps=2)))
     return StageBTask(latent, request)

@@ -129,3 +129,52 @@ def test_varied_images_keep_the_seed_of_their_shared_latent() -> None:
 
 def test_the_first_image_of_a_single_image_job_is_the_job_itself() -> None:
     assert request().for_image(0) == request()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"kind": "vary", "latent_id": "x"}, {"strength": 0.5},
+     {"kind": "decode", "latent_id": "x", "strength": 0.5}],
+)  # fmt: skip
+def test_strength_goes_with_the_kinds_that_offer_it(changes: dict[str, Any]) -> None:
+    with pytest.raises(Unsupported) as caught:
+        request(**changes)
+    assert caught.value.field == "strength"
+
+
+@pytest.mark.parametrize("strength", [-0.1, 1.01, float("nan"), True, "subtle"])
+def test_a_strength_is_a_number_from_0_to_1(strength: object) -> None:
+    with pytest.raises(InvalidRequest, match="strength must be a number between 0 and 1"):
+        request(kind="vary", latent_id="x", strength=strength)
+
+
+@pytest.mark.parametrize(
+    ("steps", "strength", "expected"),
+    [(20, 1, 20), (20, 0.7, 14), (20, 0.55, 11), (20, 0.56, 12), (20, 1e-9, 1), (1, 0.3, 1),
+     (20, 0, 0), (100, 0.07, 7)],
+)  # fmt: skip
+def test_the_steps_that_run_are_those_below_the_strength_rounded_up(
+    steps: int, strength: float, expected: int
+) -> None:
+    made = request(kind="vary", latent_id="x", steps=steps, strength=strength)
+    assert made.composing_steps == expected
+
+
+def test_new_pictures_start_from_noise_alone_and_run_all_steps() -> None:
+    made = request(steps=13)
+    assert (made.start_time, made.composing_steps) == (1.0, 13)
+
+
+def test_images_of_a_variation_have_seeds_of_their_own() -> None:
+    job = request(kind="vary", latent_id="x", strength=0.5, seed=5, decoder_seed=9, n=2)
+    assert [(job.for_image(i).seed, job.for_image(i).decoder_seed) for i in range(2)] == [
+        (5, 9),
+        (6, 10),
+    ]
+
+
+def test_requests_stored_before_there_was_a_strength_still_read() -> None:
+    stored = request().to_dict()
+    del stored["strength"]
+    assert GenerationRequest.from_stored(stored) == request()
+    assert GenerationRequest.from_dict(stored) == request()

@@ -19,7 +19,7 @@ from cascade_core.request import GenerationRequest
 from cascade_core.sampling import noise
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.stages.stage_b import StageB, StageBTask
-from cascade_core.stages.stage_c import StageC
+from cascade_core.stages.stage_c import StageC, StageCTask
 from tests.cascade_core.toy_stage import Listener
 
 pytestmark = [
@@ -85,20 +85,21 @@ def run_watched(stage: Any, tasks: list[Any]) -> None:
 
 
 def test_no_step_of_stage_c_waits_for_the_gpu(stage_c: StageC) -> None:
-    run_watched(stage_c, list(MIXED))
+    run_watched(stage_c, [*map(StageCTask, MIXED)])
 
 
 def test_no_step_of_stage_b_waits_for_the_gpu(stage_c: StageC, stage_b: StageB) -> None:
-    tasks = [StageBTask(run_alone(stage_c, request), request) for request in MIXED]
+    tasks = [StageBTask(run_alone(stage_c, StageCTask(request)), request) for request in MIXED]
     run_watched(stage_b, tasks)
 
 
 def test_no_admission_waits_for_the_gpu(stage_c: StageC, stage_b: StageB) -> None:
-    latent = run_alone(stage_c, REQUEST)
+    latent = run_alone(stage_c, StageCTask(REQUEST))
     run_alone(stage_b, StageBTask(latent, REQUEST))
     new = replace(REQUEST, prompt="another text", steps=9, decoder_steps=9)
     with waits_forbidden():
-        stage_c.admit(new)
+        stage_c.admit(StageCTask(new))
+        stage_c.admit(StageCTask(replace(new, kind="vary", latent_id="x", strength=0.7), latent))
         stage_b.admit(StageBTask(latent, new))
 
 
@@ -126,7 +127,7 @@ def test_the_engine_runs_ahead_of_the_gpu_and_changes_no_result(stage_c: StageC)
     engine.start()
     listeners = [Listener() for _ in MIXED]
     for request, listener in zip(MIXED, listeners, strict=True):
-        engine.submit(request, listener)
+        engine.submit(StageCTask(request), listener)
     ends: list[Any] = [listener.end() for listener in listeners]
     engine.close()
 
@@ -134,13 +135,13 @@ def test_the_engine_runs_ahead_of_the_gpu_and_changes_no_result(stage_c: StageC)
     for request, listener, end in zip(MIXED, listeners, ends, strict=True):
         told = [event.step for event in listener.events if isinstance(event, Stepped)]
         assert told == list(range(1, request.steps + 1))
-        alone = run_alone(stage_c, request).latents_chw.array
+        alone = run_alone(stage_c, StageCTask(request)).latents_chw.array
         difference = np.abs(end.result.latents_chw.array - alone).max()
         assert difference <= TOLERANCE * np.abs(alone).max()
 
 
 def test_the_seconds_of_a_step_are_those_of_the_gpu(stage_c: StageC) -> None:
-    row = stage_c.admit(REQUEST)
+    row = stage_c.admit(StageCTask(REQUEST))
     stage_c.advance([row])
     torch.cuda.synchronize()
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))

@@ -43,9 +43,11 @@ class Stage:
         self.name = name
         self.calls = 0
         self.warning = ""
+        self.sources: list[bytes | None] = []
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
+        self.sources.append(args[1])
         if self.warning:
             on_message({"type": "warning", "text": self.warning})
         on_message({"type": "started"})

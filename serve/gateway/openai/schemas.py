@@ -71,7 +71,11 @@ class ImagesBody(DrawingFields):
     background: Literal["auto", "opaque"] | None = None
     moderation: Literal["auto", "low"] | None = Field(None, description="Accepted, not used.")
     quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = (
-        Field(None, description="Accepted, not used: see `steps` and `decoder_steps`.")
+        Field(
+            None,
+            description="`decoder_steps` by a word: `low` 4, `medium` 10, `high` and above 20; "
+            "`auto` and `standard` leave the default.",
+        )
     )
     style: Literal["vivid", "natural"] | None = Field(None, description="Accepted, not used.")
 

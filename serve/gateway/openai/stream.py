@@ -174,7 +174,7 @@ class ImageStream(EventStream):
         return {
             "created_at": int(event.at.timestamp()),
             "size": size_text(self._request),
-            "quality": "auto",
+            "quality": self._output.drawn_quality,
             "background": "opaque",
             "output_format": self._output.image_format,
             "job_id": self._job_id,

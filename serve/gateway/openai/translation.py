@@ -6,6 +6,7 @@ import base64
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Final
 
 from cascade_core.errors import (
     Cancelled,
@@ -26,6 +27,8 @@ from serve.gateway.schemas.jobs import JobBody
 from serve.storage.blobs.blob_keys import image_key
 from serve.storage.records import Job
 
+_QUALITY_STEPS: Final = {"low": 4, "medium": 10, "high": 20, "xhigh": 20, "max": 20, "hd": 20}
+"""The decoder's steps by OpenAI's word; other words stand for the model's default."""
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})", re.ASCII)
 
 UrlOf = Callable[[str], Awaitable[str]]
@@ -40,12 +43,14 @@ class Output:
         quality: 0 to 100; None: as stored.
         url_of: makes an image's address from its id; None: as Base64 in the answer.
         warnings: about what the client asked for and does not get.
+        drawn_quality: OpenAI's word for how many steps drew the details.
     """
 
     image_format: ImageFormat
     quality: int | None = None
     url_of: UrlOf | None = None
     warnings: tuple[str, ...] = ()
+    drawn_quality: str = "auto"
 
 
 def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
@@ -55,6 +60,8 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
         InvalidRequest: the size cannot be read, or the model does not make it.
     """
     values = body.model_dump(include=set(GENERATE.fields))
+    if values["decoder_steps"] is None:
+        values["decoder_steps"] = _QUALITY_STEPS.get(body.quality or "auto")
     size = body.size or "auto"
     if size != "auto":
         values |= _sides(size, max_side_px)
@@ -78,15 +85,17 @@ def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:
         Unsupported: the client wants addresses and something that only bytes can have.
     """
     image_format = body.output_format or "png"
+    # OpenAI's events know no other words.
+    drawn_quality = body.quality if body.quality in ("low", "medium", "high") else "auto"
     warnings = []
-    if body.quality not in (None, "auto"):
-        warnings.append("quality is not used: choose steps and decoder_steps")
+    if body.decoder_steps is not None and body.quality in _QUALITY_STEPS:
+        warnings.append("quality is not used: decoder_steps decides")
     if body.style is not None:
         warnings.append("style is not used: describe it in the prompt")
     if image_format == "png" and body.output_compression not in (None, 100):
         warnings.append("output_compression is not used: PNG loses nothing")
     if url_of is None:
-        return Output(image_format, body.output_compression, None, tuple(warnings))
+        return Output(image_format, body.output_compression, None, tuple(warnings), drawn_quality)
     if body.stream:
         raise Unsupported("a stream carries the images itself: b64_json", "response_format")
     if body.output_compression is not None:

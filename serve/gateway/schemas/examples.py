@@ -8,7 +8,7 @@ from typing import Any
 from cascade_core.families.spec import Family
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.operations.fields import MIN_SIDE_PX
-from cascade_core.operations.registry import GENERATE, VARY_DETAILS
+from cascade_core.operations.registry import DECODE, GENERATE, VARY, VARY_DETAILS
 from serve.gateway.schemas.stages import stage_details
 
 _ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
@@ -18,7 +18,20 @@ _GENERATE: dict[str, Any] = {
     "height": 256,
     "seed": 7,
 }
-_VARY: dict[str, Any] = {"kind": VARY_DETAILS.name, "latent_id": _ID_EXAMPLE, "n": 2}
+_VARY_DETAILS: dict[str, Any] = {"kind": VARY_DETAILS.name, "latent_id": _ID_EXAMPLE, "n": 2}
+_VARY: dict[str, Any] = {
+    "kind": VARY.name,
+    "latent_id": _ID_EXAMPLE,
+    "strength": "strong",
+    "prompt": "a red circle on a green background",
+}
+_DECODE: dict[str, Any] = {
+    "kind": DECODE.name,
+    "latent_id": _ID_EXAMPLE,
+    "width": 384,
+    "height": 384,
+    "decoder_steps": 20,
+}
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
     "kind": GENERATE.name,
@@ -45,6 +58,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
         "decoder_guidance_scale": 0.0,
         "latent_id": None,
         "format": "png",
+        "strength": None,
     },
     "images": [],
     "warnings": [],
@@ -151,7 +165,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
     ended = {"succeeded": 140, "failed": 1, "cancelled": 4}
     status = {"replicas": replicas, "queued": 3, "running": 2, "last_hour": ended}
     return {
-        "JobBody": [_GENERATE, _VARY],
+        "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE],
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "ShareBody": [{"expires_in_s": 3600}],

@@ -8,10 +8,18 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_args
 
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WrapValidator,
+)
 
+from cascade_core.model_defaults import StrengthWord
 from cascade_core.operations.fields import FIELDS
 from cascade_core.printable import is_printable
 from serve.json_depth import MAX_DEPTH, is_too_deep
@@ -31,6 +39,14 @@ def _printable(value: str | None) -> str | None:
     if value is not None and not is_printable(value):
         raise ValueError("must be printable text")
     return value
+
+
+def _number_or_word(value: object, handler: ValidatorFunctionWrapHandler) -> object:
+    try:
+        return handler(value)
+    except ValidationError as error:  # one for each type, and none of them names the field alone
+        words = ", ".join(get_args(StrengthWord))
+        raise ValueError(f"must be a number between 0 and 1 or one of {words}") from error
 
 
 def storable(max_bytes: int) -> Callable[[Value], Value]:
@@ -60,6 +76,15 @@ Seed = Annotated[int | None, _limited("seed", "Random if absent.")]
 Steps = Annotated[int | None, _limited("steps", "Steps that compose the picture.")]
 Guidance = Annotated[
     float | None, _limited("guidance_scale", "Of the composition; 1 or less: none, twice as fast.")
+]
+Strength = Annotated[
+    float | StrengthWord | None,
+    _limited(
+        "strength",
+        "How far a picture departs from its latent: 0 keeps the composition, 1 nothing of it. "
+        "`subtle` (the default) and `strong` stand for this model's own numbers.",
+    ),
+    WrapValidator(_number_or_word),
 ]
 User = Annotated[
     str | None,

@@ -14,7 +14,7 @@ from cascade_core.families.stage_info import LATENT_USE_KEY
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import DEFAULT_KIND, Kind
-from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Text, User
+from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Strength, Text, User
 from serve.storage.records import LatentUse
 
 
@@ -22,7 +22,9 @@ class JobBody(DrawingFields):
     """A job to make; absent values come from the model's defaults, see ``GET /v1/models``.
 
     ``vary_details`` keeps the composition of a stored latent and draws new details: prompt,
-    size and the values of Stage C are the latent's own and cannot be given.
+    size and the values of Stage C are the latent's own and cannot be given. ``decode`` does the
+    same at another size of that aspect. ``vary`` composes anew from a stored latent, with another
+    prompt if one is given (a remix): its size is the latent's own.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -32,8 +34,9 @@ class JobBody(DrawingFields):
     width: Side = None
     height: Side = None
     latent_id: Annotated[
-        str | None, Field(description="vary_details: the latent to start from.")
+        str | None, Field(description="The latent to start from, for kinds that start from one.")
     ] = None
+    strength: Strength = None
     format: Annotated[ImageFormat | None, Field(description="Of the picture's file.")] = None
     id: Annotated[
         str | None,
@@ -77,8 +80,8 @@ class Image(BaseModel):
     height: int
     latent_use: LatentUse | None = Field(
         alias=LATENT_USE_KEY,
-        description="How it got its latent: `ran`, `reused` from an equal request, or `stored` "
-        "(vary_details).",
+        description="How it got its latent: `ran`, `reused` from an equal request, or `stored`: "
+        "the one that the job starts from.",
     )
 
 
@@ -111,6 +114,7 @@ class ResolvedRequest(BaseModel):
     decoder_guidance_scale: float
     latent_id: str | None
     format: ImageFormat
+    strength: float | None
 
 
 class JobAnswer(BaseModel):

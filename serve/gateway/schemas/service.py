@@ -96,7 +96,7 @@ class ModelStage(BaseModel):
     title: str = Field(description="For people.")
     share: float = Field(description="Part of a whole job that a progress bar gives it; sum 1.")
     is_stored: bool = Field(
-        description="Its output is kept as the image's latent; vary_details starts after it."
+        description="Its output is kept as the image's latent, from which other jobs start."
     )
 
 

@@ -28,7 +28,7 @@ from cascade_core.checkpoints.weights import (
 )
 from cascade_core.conditioning.tokenizer import ClipTokenizer
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 from tests.tiny_model import TinyModel, build_tiny_model, write_combined, write_two
 
 CPU = torch.device("cpu")

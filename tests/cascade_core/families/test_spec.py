@@ -13,7 +13,8 @@ from cascade_core.families.spec import Family, StageSpec
 from cascade_core.request import GenerationRequest
 
 GENERATE = GenerationRequest(prompt="x", width=512, height=512, n=2, seed=1, decoder_seed=2)
-VARY = replace(GENERATE, kind="vary_details", latent_id="01J")
+DETAILS = replace(GENERATE, kind="vary_details", latent_id="01J")
+VARY = replace(GENERATE, kind="vary", latent_id="01J", strength=0.7)
 
 
 def work(request: GenerationRequest) -> float:
@@ -34,6 +35,9 @@ FOUR = Family(
     name="four",
     stages=(stage("plan"), stage("c", keeps_output=True), stage("refine"), stage("a", "")),
 )
+FIRST = Family(
+    name="first", stages=(stage("c", keeps_output=True), stage("refine"), stage("a", ""))
+)
 TWO = Family(name="two", stages=(stage("base"), stage("decoder", "")))
 
 
@@ -43,13 +47,14 @@ def route(family: Family, request: GenerationRequest) -> list[str]:
 
 def test_new_pictures_pass_every_stage_and_new_details_those_after_the_kept_output() -> None:
     assert route(FOUR, GENERATE) == ["plan", "c", "refine", "a"]
-    assert route(FOUR, VARY) == ["refine", "a"]
+    assert route(FOUR, DETAILS) == ["refine", "a"]
 
 
-def test_a_family_that_keeps_nothing_cannot_vary_details() -> None:
+def test_what_a_family_can_do_follows_from_the_output_that_it_keeps() -> None:
     assert TWO.kept is None
     assert list(TWO.operations) == ["generate"]
-    assert list(FOUR.operations) == ["generate", "vary_details"]
+    assert list(FOUR.operations) == ["generate", "vary_details", "decode"]
+    assert list(FIRST.operations) == ["generate", "vary_details", "vary", "decode"]
     assert route(TWO, GENERATE) == ["base", "decoder"]
 
 
@@ -59,9 +64,25 @@ def test_each_stage_knows_the_one_before_it() -> None:
     assert FOUR.kept == FOUR.stage("c")
 
 
+def test_a_variation_passes_every_stage_and_its_first_one_takes_the_stored_output() -> None:
+    assert route(FIRST, VARY) == ["c", "refine", "a"]
+    sources = [FIRST.source_of(spec, VARY) for spec in FIRST.stages]
+    assert [spec and spec.name for spec in sources] == ["c", "c", "refine"]
+    assert FIRST.source_of(FIRST.stage("c"), GENERATE) is None
+    assert FIRST.source_of(FIRST.stage("refine"), DETAILS) == FIRST.kept
+
+
+def test_images_share_the_latent_that_they_start_from_unless_they_make_one() -> None:
+    assert [FIRST.makes_latent(made) for made in (GENERATE, VARY, DETAILS)] == [True, True, False]
+    assert [FIRST.shared_latent_id(made) for made in (GENERATE, VARY, DETAILS)] == [
+        None, None, "01J",
+    ]  # fmt: skip
+    assert TWO.shared_latent_id(GENERATE) is None
+
+
 def test_the_work_of_a_job_is_that_of_its_images_at_the_stages_they_pass() -> None:
     assert FOUR.work(GENERATE) == 2 * 4 * GENERATE.steps
-    assert FOUR.work(VARY) == 2 * 2 * GENERATE.steps
+    assert FOUR.work(DETAILS) == 2 * 2 * GENERATE.steps
 
 
 def test_names_of_deployments_and_costs_follow_from_the_stage() -> None:

@@ -63,3 +63,25 @@ def test_work_grows_with_images_pixels_steps_and_guidance() -> None:
 def test_steps_are_those_of_the_request() -> None:
     request = make_request(steps=7, decoder_steps=3)
     assert [stage.steps(request) for stage in (STAGE_C, STAGE_B, STAGE_A)] == [7, 3, 1]
+
+
+@pytest.mark.parametrize(("strength", "steps"), [(1.0, 20), (0.7, 14), (0.33, 7), (0.01, 1)])
+def test_a_variation_costs_the_steps_of_stage_c_that_run(strength: float, steps: int) -> None:
+    generate = make_request(steps=20)
+    vary = make_request(steps=20, kind="vary", latent_id="x", strength=strength)
+    assert STAGE_C.steps(vary) == steps
+    assert STAGE_C.work(vary) == pytest.approx(STAGE_C.work(generate) * steps / 20)
+    others = STABLE_CASCADE.work(generate) - STAGE_C.work(generate)
+    assert STABLE_CASCADE.work(vary) - STAGE_C.work(vary) == pytest.approx(others)
+
+
+def test_a_latent_that_stays_as_it_is_runs_no_step_and_is_charged_for_one() -> None:
+    vary = make_request(steps=20, kind="vary", latent_id="x", strength=0)
+    assert STAGE_C.steps(vary) == 0
+    assert STAGE_C.work(vary) == pytest.approx(STAGE_C.work(make_request(steps=1)))
+
+
+def test_a_larger_decoding_costs_its_pixels_at_the_stages_that_run() -> None:
+    details = make_request(kind="vary_details", latent_id="x")
+    larger = make_request(kind="decode", latent_id="x", width=1024, height=512)
+    assert STABLE_CASCADE.work(larger) == pytest.approx(4 * STABLE_CASCADE.work(details))

@@ -13,15 +13,8 @@ from hypothesis import strategies as st
 
 from cascade_core.sampling import noise as noise_module
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.sampler import (
-    CosineSchedule,
-    SamplerRow,
-    StepTables,
-    advance,
-    guidance_tensor,
-    is_guided,
-    make_step_table,
-)
+from cascade_core.sampling.sampler import SamplerRow, advance, guidance_tensor, is_guided
+from cascade_core.sampling.step_tables import CosineSchedule, make_step_table
 
 SHAPE = (1, 4, 6, 6)
 
@@ -150,39 +143,8 @@ def test_a_failing_step_leaves_every_row_as_it_was_and_can_be_repeated() -> None
     assert torch.equal(rows[0].latents_bchw, run_stock(1, 3, 4.0, torch.float32))
 
 
-def test_times_fall_evenly_from_one() -> None:
-    table = make_step_table(FakeUnet(), CosineSchedule(), 4)
-    assert table.times_st[:, 0].tolist() == [1.0, 0.75, 0.5, 0.25]
-
-
-def test_step_tables_used_last_are_kept_up_to_a_limit_of_bytes() -> None:
-    a_step = make_step_table(FakeUnet(), CosineSchedule(), 1).nbytes
-    tables = StepTables(FakeUnet(), CosineSchedule(), limit_bytes=10 * a_step)
-    four, five = tables.of(4), tables.of(5)
-
-    assert (tables.of(5), tables.of(4)) == (five, four)
-    tables.of(6)  # leaves room for four steps, the table used last
-    assert tables.of(4) is four
-    assert tables.of(5) is not five
-
-
-def test_a_step_table_beyond_the_limit_is_not_kept() -> None:
-    tables = StepTables(FakeUnet(), CosineSchedule(), limit_bytes=1)
-
-    assert tables.of(3) is not tables.of(3)
-    assert tables.of(3).factors.shape == (3, 5)
-
-
 def test_only_a_scale_above_one_guides() -> None:
     assert [is_guided(scale) for scale in (0.0, 1.0, 1.01)] == [False, False, True]
-
-
-@pytest.mark.parametrize("scaler", [0.5, 1.0, 2.0])
-def test_the_schedule_follows_the_scheduler_configuration(scaler: float) -> None:
-    times = torch.linspace(0, 1, 17)
-    stock = DDPMWuerstchenScheduler(scaler=scaler, s=0.01)
-    expected = stock._alpha_cumprod(times, torch.device("cpu"))
-    assert torch.equal(CosineSchedule(0.01, scaler).alpha_bar(times), expected)
 
 
 def test_the_clean_prediction_undoes_added_noise() -> None:

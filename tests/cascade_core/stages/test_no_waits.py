@@ -23,9 +23,9 @@ from cascade_core.checkpoints.weights import model_ref
 from cascade_core.handoff import StageCLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 from cascade_core.stages.stage_b import StageB, StageBTask
-from cascade_core.stages.stage_c import StageC
+from cascade_core.stages.stage_c import StageC, StageCTask
 from cascade_core.stages.tensors import to_handoff
 from tests.tiny_model import POOLED_CHANNELS, TEXT_CHANNELS
 
@@ -146,7 +146,7 @@ def run_all(stage: Any, rows: Sequence[Any]) -> None:
 def test_a_step_of_stage_c_waits_for_no_copy_and_reads_no_value(
     batch: str, stage_c: StageC
 ) -> None:
-    rows = [stage_c.admit(request) for request in BATCHES[batch]]
+    rows = [stage_c.admit(StageCTask(request)) for request in BATCHES[batch]]
     assert watched(lambda: run_all(stage_c, rows)) == []
 
 

@@ -26,12 +26,12 @@ from cascade_core.errors import (
 from cascade_core.handoff import StageBLatent, StageCLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from cascade_core.sampling.sampler import CosineSchedule
+from cascade_core.sampling.step_tables import CosineSchedule
 from cascade_core.stages import previews
 from cascade_core.stages.previews import LinearPreviewer, preview_of
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
-from cascade_core.stages.stage_c import StageC
+from cascade_core.stages.stage_c import StageC, StageCTask
 from cascade_core.stages.tensors import from_handoff, to_handoff
 from tests.tiny_model import POOLED_CHANNELS
 
@@ -56,7 +56,7 @@ def run(stage: Any, task: Any) -> Any:
 
 @pytest.fixture(scope="module")
 def latent(tiny_pipeline: CascadePipeline) -> StageCLatent:
-    result: StageCLatent = run(tiny_pipeline.stages["c"], REQUEST)
+    result: StageCLatent = run(tiny_pipeline.stages["c"], StageCTask(REQUEST))
     return result
 
 
@@ -91,7 +91,7 @@ def test_stage_c_hands_over_what_stage_b_needs(
 def test_the_negative_prompt_is_encoded_even_without_guidance(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
-    unguided = run(tiny_pipeline.stages["c"], replace(REQUEST, guidance_scale=0.0))
+    unguided = run(tiny_pipeline.stages["c"], StageCTask(replace(REQUEST, guidance_scale=0.0)))
     assert np.array_equal(unguided.negative_pooled.array, latent.negative_pooled.array)
 
 
@@ -113,7 +113,7 @@ def test_stage_a_turns_a_latent_that_travelled_as_bytes_into_pixels(
 
 
 def test_rows_count_their_steps_and_tell_their_shape(tiny_pipeline: CascadePipeline) -> None:
-    row = tiny_pipeline.stages["c"].admit(REQUEST)
+    row = tiny_pipeline.stages["c"].admit(StageCTask(REQUEST))
     assert (row.step, row.steps, row.bucket) == (0, 2, (16, 6, 9))
     tiny_pipeline.stages["c"].advance([row])
     assert row.step == 1
@@ -134,7 +134,7 @@ def test_stage_c_takes_new_single_images_only(
     request_: GenerationRequest, tiny_pipeline: CascadePipeline
 ) -> None:
     with pytest.raises(Unsupported):
-        tiny_pipeline.stages["c"].admit(request_)
+        tiny_pipeline.stages["c"].admit(StageCTask(request_))
 
 
 def test_latents_of_other_weights_are_refused(
@@ -177,7 +177,7 @@ def test_nan_is_an_error_and_never_a_picture(
 ) -> None:
     stages = tiny_pipeline.stages
     with broken(stages["c"]._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage C"):
-        run(stages["c"], REQUEST)
+        run(stages["c"], StageCTask(REQUEST))
     with broken(stages["b"]._unet.clf[1].bias), pytest.raises(NonFiniteLatent, match="Stage B"):
         run(stages["b"], StageBTask(latent, REQUEST))
     with (
@@ -198,7 +198,7 @@ def test_previews_show_what_the_last_step_predicts(
         CosineSchedule(),
         LinearPreviewer(torch.rand(3, 16) / 500, torch.full((3,), 0.5)),
     )
-    row = previewing.admit(REQUEST)
+    row = previewing.admit(StageCTask(REQUEST))
     assert previewing.preview(row) is None
     pictures = []
     while row.step < row.steps:
@@ -210,7 +210,7 @@ def test_previews_show_what_the_last_step_predicts(
 
 
 def test_stage_c_without_a_previewer_has_no_previews(tiny_pipeline: CascadePipeline) -> None:
-    row = tiny_pipeline.stages["c"].admit(REQUEST)
+    row = tiny_pipeline.stages["c"].admit(StageCTask(REQUEST))
     tiny_pipeline.stages["c"].advance([row])
     assert tiny_pipeline.stages["c"].preview(row) is None
 
@@ -229,9 +229,9 @@ def test_every_preview_of_an_image_has_one_size_and_the_aspect_of_the_image(
         CosineSchedule(),
         painter,
     )
-    c_row = stage_c.admit(request)
+    c_row = stage_c.admit(StageCTask(request))
     stage_c.advance([c_row])
-    latent = run(stage_c, request)
+    latent = run(stage_c, StageCTask(request))
     b_row = stages["b"].admit(StageBTask(latent, request))
     assert stages["b"].preview(b_row) is None
     stages["b"].advance([b_row])
@@ -314,7 +314,9 @@ def test_a_stage_loaded_in_one_thread_runs_in_another(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:
     found: list[StageCLatent] = []
-    thread = threading.Thread(target=lambda: found.append(run(tiny_pipeline.stages["c"], REQUEST)))
+    thread = threading.Thread(
+        target=lambda: found.append(run(tiny_pipeline.stages["c"], StageCTask(REQUEST)))
+    )
     thread.start()
     thread.join()
     assert np.array_equal(found[0].latents_chw.array, latent.latents_chw.array)

@@ -56,6 +56,42 @@ def test_vary_details_keeps_the_latent_and_never_runs_stage_c(
     np.testing.assert_array_equal(pixels(service, varied["images"][0]["id"]), expected)
 
 
+def test_variations_of_mixed_strengths_equal_the_in_process_pipeline(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    first = service.finished(service.create(prompt=PROMPT, seed=9)["id"])
+    latent_id = first["images"][0]["latent_id"]
+    stored = StageCLatent.decode(service.http.get(f"/v1/latents/{latent_id}").content)
+    created = [
+        service.create(kind="vary", latent_id=latent_id, seed=5, **more)
+        for more in ({"strength": 0}, {"strength": "subtle"}, {"strength": 1, "prompt": "a ring"})
+    ]
+    for job in [service.finished(job["id"]) for job in created]:
+        assert job["state"] == "succeeded", job["error"]
+        [image] = job["images"]
+        assert image["latent_id"] != latent_id
+        request = GenerationRequest.from_dict(job["request"])
+        expected = pipeline.run(request, stored).pixels_hwc
+        check_same_picture(pixels(service, image["id"]), expected)
+
+
+def test_a_decoding_of_another_size_shares_the_latent_and_says_if_it_is_too_large(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    first = service.finished(service.create(prompt=PROMPT, seed=9)["id"])
+    latent_id = first["images"][0]["latent_id"]
+    stored = StageCLatent.decode(service.http.get(f"/v1/latents/{latent_id}").content)
+    for side, warnings in ((384, 0), (512, 1)):
+        size = {"width": side, "height": side}
+        created = service.create(kind="decode", latent_id=latent_id, decoder_steps=4, **size)
+        job = service.finished(created["id"])
+        assert job["state"] == "succeeded", job["error"]
+        assert len(job["warnings"]) == warnings
+        assert job["images"][0]["latent_id"] == latent_id
+        expected = pipeline.run(GenerationRequest.from_dict(job["request"]), stored).pixels_hwc
+        check_same_picture(pixels(service, job["images"][0]["id"]), expected)
+
+
 def test_each_image_of_a_job_is_the_picture_of_its_own_seed(service: ServiceClient) -> None:
     several = service.finished(service.create(prompt=PROMPT, seed=20, n=3, steps=6)["id"])
     assert [image["seed"] for image in several["images"]] == [20, 21, 22]

@@ -12,6 +12,7 @@ import pytest
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
+from serve.cli.in_process import vary_in_process
 from tests.serve.cli.cascade import Cascade
 
 _FAST = ("--steps", "2", "--decoder-steps", "1")
@@ -74,6 +75,19 @@ def test_vary_starts_from_the_latent_beside_the_picture(
     assert [image["decoder_seed"] for image in job["images"]] == [8, 9]
     assert {image["latent_id"] for image in job["images"]} == {made["images"][0]["latent_id"]}
     assert all(Path(file).read_bytes()[8:12] == b"WEBP" for file in job["files"])
+
+
+def test_a_saved_latent_is_composed_anew_and_each_picture_gets_its_own(
+    made: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    body = {"kind": "vary", "strength": 0.5, "n": 2, "steps": 2, "decoder_steps": 1}
+    vary_in_process(Path(made["files"][0]), body, tmp_path, as_json=True)
+    job = json.loads(capsys.readouterr().out)
+    assert job["cost"]["c_s"] > 0
+    assert job["request"]["latent_id"] == made["images"][0]["latent_id"]
+    latent_ids = [image["latent_id"] for image in job["images"]]
+    assert len({*latent_ids, made["images"][0]["latent_id"]}) == 3
+    assert all((tmp_path / f"{latent_id}.latent").exists() for latent_id in latent_ids)
 
 
 def test_vary_without_a_latent_file_says_what_is_missing(local: Cascade, tmp_path: Path) -> None:

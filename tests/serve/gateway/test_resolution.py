@@ -52,6 +52,7 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
         "decoder_guidance_scale": 0.0,
         "latent_id": None,
         "format": "png",
+        "strength": None,
     }
 
 

@@ -153,3 +153,74 @@ async def test_a_latent_whose_bytes_were_lost_is_made_anew(
     await blobs.delete(latent_key(first.images[0].latent_id))
     assert (await run(make_job())).images[0].latent_use == "ran"
     assert stages["c"].calls == 2
+
+
+async def test_a_variation_starts_from_the_stored_latent_and_makes_one_of_its_own(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore, database: Database
+) -> None:
+    original = make_job()
+    await run(original)
+    latent_id = original.images[0].latent_id
+    job = make_job(kind="vary", latent_id=latent_id, strength=0.5, n=2)
+    ended = await run(job)
+
+    assert ended.state == "succeeded"
+    assert [stage.calls for stage in stages.values()] == [3, 3, 3]
+    stored = await blobs.get(latent_key(latent_id))
+    assert stages["c"].sources == [None, stored, stored]
+    own = {image.latent_id for image in ended.images}
+    assert len(own) == 2
+    assert latent_id not in own
+    assert [image.latent_use for image in ended.images] == ["ran", "ran"]
+    for image in ended.images:
+        row = database.images.latent(image.latent_id)
+        assert row is not None
+        assert (row.request.latent_id, row.request.strength) == (latent_id, 0.5)
+        assert row.request == job.request.for_image(image.index)
+
+
+async def test_a_decoding_shares_the_latent_and_runs_no_stage_c(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    original = make_job()
+    await run(original)
+    latent_id = original.images[0].latent_id
+    ended = await run(make_job(kind="decode", latent_id=latent_id, width=512, height=512))
+
+    assert [stage.calls for stage in stages.values()] == [1, 2, 2]
+    [image] = ended.images
+    assert (image.latent_id, image.latent_use) == (latent_id, "stored")
+    assert (image.width, image.height) == (512, 512)
+
+
+@pytest.mark.parametrize(
+    ("change", "use"), [({}, "reused"), ({"strength": 0.6}, "ran"), ({"prompt": "another"}, "ran")]
+)
+async def test_an_equal_variation_gets_a_copy_of_the_stored_latent_and_another_does_not(
+    run: Run, make_job: JobMaker, change: dict[str, Any], use: str
+) -> None:
+    first = make_job()
+    await run(first)
+    values = {"kind": "vary", "latent_id": first.images[0].latent_id, "strength": 0.5}
+    assert (await run(make_job(**values))).images[0].latent_use == "ran"
+    assert (await run(make_job(**values | change))).images[0].latent_use == use
+
+
+async def test_variations_of_two_latents_are_not_equal(run: Run, make_job: JobMaker) -> None:
+    for seed in (1, 2):
+        original = make_job(seed=seed)
+        await run(original)
+        values = {"kind": "vary", "strength": 0.5, "seed": 7}
+        ended = await run(make_job(latent_id=original.images[0].latent_id, **values))
+        assert ended.images[0].latent_use == "ran"
+
+
+async def test_a_variation_of_a_latent_whose_bytes_were_lost_fails_as_gone(
+    run: Run, make_job: JobMaker, blobs: BlobStore
+) -> None:
+    original = make_job()
+    await run(original)
+    latent_id = original.images[0].latent_id
+    await blobs.delete(latent_key(latent_id))
+    ended = await run(make_job(kind="vary", latent_id=latent_id, strength=0.5))
+    assert (ended.state, (ended.error or {}).get("code")) == ("failed", "gone")

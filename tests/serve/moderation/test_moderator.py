@@ -101,6 +101,19 @@ async def test_a_latent_whose_prompt_is_refused_by_now_cannot_be_varied(
     assert error["message"] == "the prompt of this latent is refused by the rule 'fear'"
 
 
+async def test_the_new_prompt_of_a_remix_is_checked_and_not_its_latents(
+    client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
+) -> None:
+    job = (await client.post("/v1/jobs", json={"prompt": "a spider"})).json()
+    change_list("fear: spider\nviolence: gore\n")
+    body = {"kind": "vary", "latent_id": running.images(job["id"])[0].latent_id}
+    found = []
+    for more in ({}, {"prompt": "a cat"}, {"prompt": "gore"}, {"negative_prompt": "x"}):
+        answer = await client.post("/v1/jobs", json=body | more)
+        found.append((answer.status_code, (answer.json()["error"] or {}).get("field")))
+    assert found == [(400, "latent_id"), (202, None), (400, "prompt"), (400, "latent_id")]
+
+
 async def test_a_request_that_was_accepted_before_stays_accepted(
     client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
 ) -> None:

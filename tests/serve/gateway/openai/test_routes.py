@@ -126,6 +126,7 @@ async def test_what_has_no_effect_is_accepted_and_said(
         quality="high",
         style="vivid",
         output_compression=50,
+        extra_body={"decoder_steps": 7},
     )
     warnings = answer.model_dump()["warnings"]
     assert [warning.split()[0] for warning in warnings] == [
@@ -134,6 +135,20 @@ async def test_what_has_no_effect_is_accepted_and_said(
         "output_compression",
     ]
     answer = await client.images.generate(prompt="x", quality="auto", background="auto")
+    assert answer.model_dump()["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("quality", "steps"),
+    [("low", 4), ("medium", 10), ("high", 20), ("hd", 20), ("standard", 6), ("auto", 6)],
+)
+async def test_quality_is_a_number_of_decoder_steps(
+    client: AsyncOpenAI, running: FakeJobsClient, quality: Any, steps: int
+) -> None:
+    answer = await client.images.generate(prompt="x", quality=quality)
+    job = running.database.jobs.get(answer.model_dump()["job_id"])
+    assert job is not None
+    assert job.request.decoder_steps == steps
     assert answer.model_dump()["warnings"] == []
 
 

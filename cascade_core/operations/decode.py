@@ -1,0 +1,78 @@
+"""``decode``: a stored composition drawn again, at another size or with other details."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cascade_core.errors import Unsupported
+from cascade_core.geometry import have_one_aspect
+from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import check_side, random_seed
+from cascade_core.operations.from_latent import FromLatent, after_kept, values_of
+from cascade_core.operations.operation import StageT, Values
+
+
+class Decode(FromLatent):
+    """Draws details on a stored composition; image ``i`` has its own.
+
+    With the latent's own size it does what ``vary_details`` does.
+    """
+
+    name = "decode"
+    title = "larger or finer pictures"
+    fixed_by_latent = ("prompt", "negative_prompt", "seed", "steps", "guidance_scale")
+    fields = (
+        "latent_id",
+        "width",
+        "height",
+        "n",
+        "decoder_seed",
+        "decoder_steps",
+        "decoder_guidance_scale",
+        "format",
+    )
+    seeds = ("decoder_seed",)
+
+    def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
+        """Return the stages after the one whose output is stored."""
+        return after_kept(stages)
+
+    def complete(
+        self, given: Values, defaults: ModelDefaults, source: Values | None
+    ) -> dict[str, object]:
+        """Fill in the values of the image that the latent was made for, but not its details.
+
+        Raises:
+            InvalidRequest: the size is none of the model's.
+            Unsupported: it has not the latent's aspect.
+        """
+        own = values_of(source)
+        filled = {**own, "kind": self.name, "decoder_seed": random_seed(), **given}
+        for name in ("width", "height"):
+            if name in given:
+                check_side(name, filled[name], defaults.max_side)
+        _check_aspect(filled, own)
+        return filled
+
+
+def _check_aspect(filled: Values, own: Values) -> None:
+    """Check that a size is the latent's, scaled: a composition is never stretched.
+
+    Raises:
+        Unsupported: it is not; names the side that differs from the latent's.
+    """
+    if have_one_aspect(_size(filled), _size(own)):
+        return
+    name = "width" if filled["width"] != own["width"] else "height"
+    message = (
+        f"width and height must have the aspect of the latent, {own['width']}x{own['height']}, "
+        f"got {filled['width']}x{filled['height']}"
+    )
+    raise Unsupported(message, name)
+
+
+def _size(values: Values) -> tuple[int, int]:
+    width, height = values["width"], values["height"]
+    assert isinstance(width, int)
+    assert isinstance(height, int)
+    return width, height

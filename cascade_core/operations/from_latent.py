@@ -1,0 +1,44 @@
+"""What the operations that start from a stored latent have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from cascade_core.errors import Unsupported
+from cascade_core.operations.fields import LATENT_FIELDS
+from cascade_core.operations.operation import Operation, StageT, Values
+
+_KEPT_FIELDS: Final = (*LATENT_FIELDS, "decoder_steps", "decoder_guidance_scale")
+
+
+class FromLatent(Operation):
+    """An operation that needs ``latent_id``, and takes what is not given from that latent."""
+
+    def check(self, given: Values) -> None:
+        """Check that a latent is named, and that nothing is given that it decides.
+
+        Raises:
+            Unsupported: see :meth:`Operation.check`.
+        """
+        for name in given:
+            if name in self.fixed_by_latent:
+                raise Unsupported(f"{name} comes from the latent; leave it out", name)
+            if name not in self.fields:
+                raise Unsupported(f"{name} does not go with kind {self.name}", name)
+        if "latent_id" not in given:
+            raise Unsupported(f"{self.name} needs latent_id", "latent_id")
+
+
+def values_of(source: Values | None) -> dict[str, object]:
+    """Return what a new request takes from the one that made the latent.
+
+    That is what the picture shows and how it was drawn, not how that job began.
+    """
+    return {name: source[name] for name in _KEPT_FIELDS if name in source} if source else {}
+
+
+def after_kept(stages: Sequence[StageT]) -> tuple[StageT, ...]:
+    """Return the stages after the one whose output is stored; none if no output is."""
+    kept = [number for number, stage in enumerate(stages) if stage.keeps_output]
+    return tuple(stages[kept[-1] + 1 :]) if kept else ()

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Literal
 
-JobState = Literal["queued", "running", "succeeded", "failed", "cancelled"]
+JobState = Literal["queued", "running", "waiting", "succeeded", "failed", "cancelled"]
 
 OPEN_STATES: tuple[JobState, ...] = ("queued", "running")
-"""A job in one of these states has not ended."""
+"""The service works on a job in one of these states, or will."""
+
+LIVE_STATES: tuple[JobState, ...] = (*OPEN_STATES, "waiting")
+"""A job in one of these states has not ended; ``waiting``: until its client continues it."""
 
 TERMINAL_STATES: tuple[JobState, ...] = ("succeeded", "failed", "cancelled")
 """A job in one of these states has ended; its last event has the state's name as its type."""
+
+RESTING_STATES: tuple[JobState, ...] = ("waiting", *TERMINAL_STATES)
+"""The service does nothing for a job in one of these states, and its event stream ends."""

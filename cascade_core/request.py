@@ -29,6 +29,7 @@ class GenerationRequest:
         strength: how much noise the latent gets before it is composed anew: the time of the noise
             schedule, from 0, which keeps it as it is, to 1, which keeps nothing of it; None for
             operations that do not offer it.
+        stop_after: the stage after which the job waits for its client; None: it does not.
 
     Raises:
         InvalidRequest: a value is out of range; names the field and the range.
@@ -50,6 +51,7 @@ class GenerationRequest:
     latent_id: str | None = None
     format: ImageFormat = "png"
     strength: float | None = None
+    stop_after: str | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
@@ -85,11 +87,11 @@ class GenerationRequest:
         return max(1, ceil(round(self.steps * self.start_time, 6)))
 
     def for_image(self, index: int) -> GenerationRequest:
-        """Return the request of image ``index`` alone: n = 1 and its own seeds."""
+        """Return the request of image ``index`` alone: n = 1, its own seeds, no stop."""
         seeds = {
             name: (getattr(self, name) + index) % (MAX_SEED + 1) for name in self.operation.seeds
         }
-        return replace(self, n=1, **seeds)
+        return replace(self, n=1, stop_after=None, **seeds)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values."""

@@ -130,6 +130,8 @@ class Settings(BaseSettings):
     """The same of one API key; more get 429."""
     min_deadline_s: Annotated[float, Field(gt=0, le=7 * 24 * 3600)] = MIN_DEADLINE_S
     """Seconds that every job may take, plus ten times its estimate; then the job fails."""
+    waiting_hours: Annotated[float, Field(gt=0, le=366 * 24)] = 24.0
+    """Hours that a job with `stop_after` waits to be continued; then it ends with what it has."""
     blocklist: str = ""
     """File of words and phrases that no prompt may hold, see docs/access.md."""
     checker: str = ""

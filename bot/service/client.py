@@ -42,7 +42,7 @@ from cascade_core.http_client import (
     is_id,
     stream_headers,
 )
-from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.job_states import RESTING_STATES, JobState
 from cascade_core.service_url import NO_SOCKS, SOCKS_REMEDY, proxy_of
 
 _PAUSES_S = (0.25, 1.0, 2.0, 4.0)
@@ -251,7 +251,7 @@ class CascadeClient:
                             continue
                         last_id, failures = event.id or last_id, 0
                         yield event
-                        if event.type in TERMINAL_STATES:
+                        if event.type in RESTING_STATES:
                             return
             except (NotReady, RateLimited) as error:
                 logger.info("the events of job %s are not available: %s", job_id, error)

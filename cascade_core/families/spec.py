@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final
 
-from cascade_core.errors import ModelUnavailable
+from cascade_core.errors import InvalidRequest, ModelUnavailable, Unsupported
 from cascade_core.families.stage_info import STAGE_NAME, StageInfo
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
@@ -148,8 +148,33 @@ class Family:
         return any(later.keeps_output for later in self.stages[self.stages.index(stage) :])
 
     def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
-        """Return the stages that each image of a request passes, in order."""
-        return request.operation.route(self.stages)
+        """Return the stages that each image of a request passes, in order, up to its stop."""
+        route = request.operation.route(self.stages)
+        names = [stage.name for stage in route]
+        if request.stop_after not in names:
+            return route
+        return route[: names.index(request.stop_after) + 1]
+
+    def after_stop(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
+        """Return the stages that are left for an image of a request after its stop."""
+        return request.operation.route(self.stages)[len(self.route(request)) :]
+
+    def check_stop(self, request: GenerationRequest) -> None:
+        """Check that a job can stop where its request says: after the stage that keeps its output.
+
+        Raises:
+            InvalidRequest: it names another stage.
+            Unsupported: its kind of job runs no such stage.
+        """
+        if request.stop_after is None:
+            return
+        kept = self.kept
+        if kept is None or kept not in request.operation.route(self.stages):
+            message = f"stop_after does not go with kind {request.kind}, which makes no latent"
+            raise Unsupported(message, "stop_after")
+        if request.stop_after != kept.name:
+            message = f"stop_after must be {kept.name}, the stage whose output is stored"
+            raise InvalidRequest(message, "stop_after")
 
     def max_rows(self, device: str, stated: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
         """Return how many images may share a step of each stage, by its name.

@@ -139,7 +139,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class OptionalId:
-    """The id of a stored thing, or None."""
+    """The id of a stored thing or the name of a stage, or None."""
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -147,7 +147,7 @@ class OptionalId:
         return {}
 
     def check(self, name: str, value: object) -> None:
-        """Raise InvalidRequest if it is no id."""
+        """Raise InvalidRequest if it has not the form of an id."""
         if value is not None and not (isinstance(value, str) and _ID.fullmatch(value)):
             raise InvalidRequest(f"{name} must be 1 to 64 letters, digits, '_', '.' or '-'", name)
 
@@ -167,6 +167,7 @@ FIELDS: Mapping[str, Field] = {
     "decoder_guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "latent_id": OptionalId(),
     "strength": OptionalNumber(MIN_STRENGTH, MAX_STRENGTH),
+    "stop_after": OptionalId(),
 }
 """Every field that an operation may let a client choose."""
 

@@ -28,6 +28,7 @@ class Generate(Operation):
         "decoder_steps",
         "decoder_guidance_scale",
         "format",
+        "stop_after",
     )
     seeds = ("seed", "decoder_seed")
 

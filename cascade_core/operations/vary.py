@@ -33,6 +33,7 @@ class Vary(FromLatent):
         "decoder_steps",
         "decoder_guidance_scale",
         "format",
+        "stop_after",
     )
     seeds = ("seed", "decoder_seed")
 

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from cascade_core.job_states import TERMINAL_STATES
+from cascade_core.job_states import RESTING_STATES
 from serve.cli.client import ServerEvent, ServiceClient, StreamBroken, Unreachable
 
 _MAX_BREAKS_IN_A_ROW = 3
@@ -34,7 +34,7 @@ def follow(
     watcher: Watcher,
     sleep: Callable[[float], None] = time.sleep,
 ) -> dict[str, Any]:
-    """Return the job once it has ended; ``watcher`` receives its progress.
+    """Return the job once it has ended or waits; ``watcher`` receives its progress.
 
     A broken stream is resumed after the last event that was seen. The returned job is read from the
     service, not taken from an event.
@@ -47,14 +47,14 @@ def follow(
         try:
             for event in client.events(job_id, last_event_id):
                 last_event_id, breaks = event.id or last_event_id, 0
-                if event.type in TERMINAL_STATES:
+                if event.type in RESTING_STATES:
                     break
                 _notify(watcher, event)
         except StreamBroken:
             pass
         breaks += 1
         job = _ask(client, job_id, sleep)
-        if job["state"] in TERMINAL_STATES:
+        if job["state"] in RESTING_STATES:
             return job
     return _poll(client, job_id, watcher, sleep)
 
@@ -64,7 +64,7 @@ def _poll(
 ) -> dict[str, Any]:
     while True:
         job = _ask(client, job_id, sleep)
-        if job["state"] in TERMINAL_STATES:
+        if job["state"] in RESTING_STATES:
             return job
         progress = job.get("progress")
         if job.get("stage") and isinstance(progress, dict):

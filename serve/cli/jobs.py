@@ -106,14 +106,23 @@ def _print_job(job: dict[str, Any]) -> None:
     say(f"job {job['id']}: {job['state']}{', ' + place if place else ''}")
     say(f"  {job['kind']}: {request['prompt']}")
     say(f"  created {local_time(job['created_at'])}, finished {finished}")
+    if job["state"] == "waiting":
+        say(f"  waits until {local_time(job['deadline_at'])} to be continued")
     if job.get("error"):
         say(f"  {job['error'].get('message')} ({job['error'].get('code')})")
     for image in job["images"]:
-        say(
-            f"  image {image['id']}  latent {image['latent_id']}"
-            f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
-        )
+        say(f"  image {image['id']}  {_sources(image)}")
+    finished_indices = {image["index"] for image in job["images"]}
+    for composition in job.get("compositions", ()):
+        if composition["index"] not in finished_indices:
+            say(f"  composition {composition['index']}  {_sources(composition)}")
     say(f"  {seconds_per_stage(job)}")
+
+
+def _sources(image: dict[str, Any]) -> str:
+    return (
+        f"latent {image['latent_id']}  seed {image['seed']}  decoder seed {image['decoder_seed']}"
+    )
 
 
 def _place(job: dict[str, Any]) -> str:

@@ -16,7 +16,16 @@ from serve.gateway.middleware.methods import MethodMiddleware
 from serve.gateway.middleware.requests import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.gateway.openai.routes import router as openai_router
 from serve.gateway.openapi import install_docs
-from serve.gateway.routes import health, images, jobs, models, preferences, shares, uploads
+from serve.gateway.routes import (
+    continued_jobs,
+    health,
+    images,
+    jobs,
+    models,
+    preferences,
+    shares,
+    uploads,
+)
 from serve.gateway.schemas.examples import examples, job_events_example
 from serve.gateway.schemas.stages import describe_stages
 from serve.release import RELEASE
@@ -33,6 +42,7 @@ Every error is `{"error": {"code", "message", "type", "param", "field"?, "reques
 
 ROUTERS = (
     jobs.router,
+    continued_jobs.router,
     images.router,
     uploads.router,
     openai_router,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import aclosing, asynccontextmanager, suppress
 
-from cascade_core.job_states import TERMINAL_STATES
+from cascade_core.job_states import RESTING_STATES
 from serve.storage.database import Database
 from serve.storage.records import EventRow
 
@@ -51,7 +51,8 @@ class EventHub:
     async def follow(self, job_id: str, after_id: int = 0) -> AsyncGenerator[EventRow]:
         """Yield a job's events after an id, past ones first, and end after its last one.
 
-        The stream waits while the database does not answer; it does not break off.
+        A job that waits for its client has no more events either. The stream waits while the
+        database does not answer; it does not break off.
         """
         async with self._subscribed(job_id, after_id) as stream:
             while True:
@@ -60,7 +61,7 @@ class EventHub:
                     stream.is_behind = False
                     self.notify([job_id])
                 yield event
-                if event.type in TERMINAL_STATES:
+                if event.type in RESTING_STATES:
                     return
 
     async def has_events(self, job_id: str, after_id: int) -> bool:
@@ -68,9 +69,9 @@ class EventHub:
         return bool(await self._database.run(self._database.events.of_job, job_id, after_id, 1))
 
     async def wait_until_ended(self, job_id: str, timeout_s: float) -> EventRow | None:
-        """Return a job's last event once it is there; None after ``timeout_s``.
+        """Return a job's last event once it has ended or waits; None after ``timeout_s``.
 
-        Every job that has ended has its last event: retention and backups keep it.
+        Every such job has its last event: retention and backups keep it.
         """
         last = None
         with suppress(TimeoutError):

@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol
 
 from cascade_core.errors import RateLimited
 from cascade_core.request import GenerationRequest
+from serve.storage.job_queue.choice import Choice
 from serve.storage.records import JobIdentity, JobOwner
 
 REPEAT_S: Final = 1.0
@@ -37,6 +38,19 @@ class JobsClient(Protocol):
         Raises:
             NotReady: the service is draining, or the Jobs process does not answer.
             IdempotencyMismatch: the id or key was used for another request.
+            RateLimited: too many jobs are open.
+        """
+        ...
+
+    async def continue_job(
+        self, job_id: str, owner: JobOwner, choice: Choice, identity: JobIdentity
+    ) -> None:
+        """Finish the chosen images of an owner's waiting job; a repeated request changes nothing.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process does not answer.
+            Conflict: the job does not wait, or was continued by another request.
+            IdempotencyMismatch: the key was used for another choice.
             RateLimited: too many jobs are open.
         """
         ...

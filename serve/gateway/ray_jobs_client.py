@@ -16,6 +16,7 @@ from serve.batched_calls import TIMEOUT_S, BatchedCalls
 from serve.fleet import application_status, readiness, running_replicas
 from serve.gateway.jobs_client import RejectionCache
 from serve.handle_errors import is_cancelled, is_lost, translated
+from serve.storage.job_queue.choice import Choice
 from serve.storage.records import JobIdentity, JobOwner
 from serve.telemetry.log import context_of_ids
 from serve.telemetry.tracing import pack_context
@@ -60,19 +61,33 @@ class RayJobsClient:
         made = request.to_dict()
         arguments = (made, client_state, owner, identity, pack_context(), is_watched)
         with self._rejections.submitting(owner):
-            return await self._submit(arguments)
+            job_id: str = await self._repeated(self._jobs.submit, *arguments)
+            return job_id
 
-    async def _submit(self, arguments: tuple[Any, ...]) -> str:
+    async def continue_job(
+        self, job_id: str, owner: JobOwner, choice: Choice, identity: JobIdentity
+    ) -> None:
+        """Finish the chosen images of an owner's waiting job; a repeated request changes nothing.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process died in every try.
+            Conflict: the job does not wait, or was continued by another request.
+            IdempotencyMismatch: the key was used for another choice.
+            RateLimited: too many jobs are open.
+        """
+        with self._rejections.submitting(owner):
+            await self._repeated(self._jobs.continue_job, job_id, choice, identity)
+
+    async def _repeated(self, method: DeploymentHandle, *arguments: Any) -> Any:
+        """Call a method until a process lives long enough to answer."""
         for attempt in range(1, SUBMIT_TRIES + 1):
             try:
-                job_id: str = await self._jobs.submit.remote(*arguments)
+                return await method.remote(*arguments)
             except Exception as error:
-                # Whether the job was recorded is unknown; its id makes another try safe.
+                # Whether the request was recorded is unknown; its identity makes another try safe.
                 if not is_lost(error) or attempt == SUBMIT_TRIES:
                     raise _translated(error) from error
                 await asyncio.sleep(RETRY_PAUSE_S)
-            else:
-                return job_id
         raise AssertionError("the loop returns or raises")
 
     async def cancel(self, job_id: str) -> bool:

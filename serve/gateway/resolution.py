@@ -53,17 +53,35 @@ def resolve_request(
     operation.check(given)
     source = None
     if operation.starts_from_latent:
-        source = _usable(row, checkpoint).request.to_dict()
-    return GenerationRequest.from_dict(operation.complete(given, checkpoint.defaults, source))
+        source = usable_latent(row, checkpoint).request.to_dict()
+    request = GenerationRequest.from_dict(operation.complete(given, checkpoint.defaults, source))
+    family.check_stop(request)
+    if request.stop_after is not None and checkpoint.previewer is None:
+        message = f"{checkpoint.id} has no previewer, so nothing can be shown after a stage"
+        raise Unsupported(message, "stop_after")
+    return request
 
 
-def _usable(row: LatentRow | None, checkpoint: Checkpoint) -> LatentRow:
+def usable_latent(
+    row: LatentRow | None, checkpoint: Checkpoint, field: str = "latent_id"
+) -> LatentRow:
+    """Return a stored latent from which the loaded model can go on.
+
+    Args:
+        row: the latent, if there is one.
+        checkpoint: the loaded model.
+        field: of the request, which names it.
+
+    Raises:
+        NotFound, Gone: there is no such latent, or it was deleted.
+        ModelMismatch: another model made it.
+    """
     if row is None:
-        raise NotFound("there is no such latent", "latent_id")
+        raise NotFound("there is no such latent", field)
     if row.deleted_at is not None:
-        raise Gone("this latent was deleted", "latent_id")
+        raise Gone("this latent was deleted", field)
     if row.model.fingerprint != checkpoint.fingerprint:
         made_by, loaded = f"{row.model.id} {row.model.revision}", checkpoint.id
         message = f"this latent was made by {made_by}; {loaded} {checkpoint.revision} is loaded"
-        raise ModelMismatch(message, "latent_id")
+        raise ModelMismatch(message, field)
     return row

@@ -15,8 +15,9 @@ from ray import serve as ray_serve
 from ray.serve.handle import DeploymentHandle
 from ulid import ULID
 
-from cascade_core.errors import NotReady
+from cascade_core.errors import NotFound, NotReady
 from cascade_core.families.spec import Family
+from cascade_core.job_states import LIVE_STATES
 from cascade_core.request import GenerationRequest
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
 from serve.jobs.event_notifier import EventNotifier, Gateways
@@ -28,6 +29,8 @@ from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
 from serve.periodic import every
 from serve.settings import Settings
+from serve.storage.job_queue.choice import Choice, job_of_run, run_id
+from serve.storage.job_queue.waiting_store import ContinuedJob
 from serve.storage.job_store import JobStore
 from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
@@ -41,6 +44,7 @@ DRAIN_POLL_S = 0.05
 DRAIN_ANSWER_S = 5.0
 """Beyond its time-out, a drain waits this long for the database to say which jobs are open."""
 COUNT_EVERY_S = 10.0
+_DRAINING = "the service is shutting down; try again in a minute"
 _OWN_THREADS = 3
 """Threads that use the database besides its own: one for heartbeats, two that accept jobs."""
 
@@ -107,15 +111,36 @@ class Jobs:
             RateLimited: too many jobs are open.
         """
         if self._is_draining:
-            raise NotReady("the service is shutting down; try again in a minute")
+            raise NotReady(_DRAINING)
         made = GenerationRequest.from_dict(request)
         job = _new_job(self._family, made, client_state, owner, identity, context)
         # Serve cancels this call if the client disconnects; a recorded job must still be started.
         return await asyncio.shield(self._accept(job, is_watched))
 
+    async def continue_job(self, job_id: str, choice: Choice, identity: JobIdentity) -> None:
+        """Finish the chosen images of a waiting job; a repeated request changes nothing.
+
+        Args:
+            job_id: of the job.
+            choice: of images that it has.
+            identity: recognises the request when it is sent again.
+
+        Raises:
+            NotReady: the service is draining.
+            NotFound: there is no such job.
+            Conflict: the job does not wait, or was continued by another request.
+            IdempotencyMismatch: the key was used for another choice.
+            RateLimited: too many jobs are open.
+        """
+        if self._is_draining:
+            raise NotReady(_DRAINING)
+        # As in `submit`: a continued job must be started, also if its client disconnects.
+        await asyncio.shield(self._continue(job_id, choice, identity))
+
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
-        if not await self._database.run(self._database.jobs.finish, job_id, "cancelled"):
+        finish = partial(self._database.jobs.finish, job_id, "cancelled", if_in=LIVE_STATES)
+        if not await self._database.run(finish):
             return False
         self._services.workflow.cancel(job_id)
         return True
@@ -180,23 +205,37 @@ class Jobs:
                 watched_jobs.forget(job.id)
         return earlier_id or job.id
 
+    async def _continue(self, job_id: str, choice: Choice, identity: JobIdentity) -> None:
+        job = await self._database.run(self._database.jobs.get, job_id)
+        if job is None:
+            raise NotFound("there is no such job")
+        request = choice.applied_to(job.request)
+        left = self._family.after_stop(job.request)
+        work = len(choice.indices) * sum(stage.work(request) for stage in left)
+        route = [stage.name for stage in left]
+        continued = ContinuedJob(job_id, job.owner, choice, identity, work, route)
+        resume = partial(self._database.waiting.resume, continued, self._limits)
+        if await asyncio.get_running_loop().run_in_executor(self._accepting, resume):
+            await self._try_to_start(run_id(job_id, is_continued=True))
+
     async def _record(self, job: NewJob) -> str | None:
         loop = asyncio.get_running_loop()
         insert = partial(self._database.jobs.insert, job, self._limits)
         return await loop.run_in_executor(self._accepting, insert)
 
-    async def _try_to_start(self, job_id: str) -> bool:
+    async def _try_to_start(self, run_id: str) -> bool:
         """Start an accepted job; False if recovery has to start it in a few seconds."""
         try:
-            await self._start(job_id)
+            await self._start(run_id)
         except ENGINE_ERRORS:
-            logger.exception("job %s is accepted, but cannot be started yet", job_id)
+            logger.exception("job %s is accepted, but cannot be started yet", run_id)
             return False
         return True
 
-    async def _start(self, job_id: str) -> None:
-        with SetWorkflowID(job_id):
-            await DBOS.start_workflow_async(self._services.workflow.run, job_id)
+    async def _start(self, run_id: str) -> None:
+        """Start the workflow of a job, or that of the rest of a continued one."""
+        with SetWorkflowID(run_id):
+            await DBOS.start_workflow_async(self._services.workflow.run, *job_of_run(run_id))
 
     async def _count_jobs(self) -> None:
         count = await self._database.run(self._database.jobs.count)

@@ -1,5 +1,7 @@
 """Recovers jobs that lost their process: adopts them, starts orphans, fails overdue ones.
 
+It also ends jobs that wait in vain to be continued.
+
 The process that holds the lease does this for all processes of its release. Doing it twice is
 harmless: DBOS runs a workflow of one id once.
 """
@@ -37,7 +39,7 @@ class Recovery:
     Args:
         leases: the heartbeats of the processes that run jobs.
         name: the executor id of this process.
-        start: starts a recorded job's workflow.
+        start: starts a workflow by its id, see :func:`serve.storage.job_queue.choice.run_id`.
     """
 
     def __init__(
@@ -73,6 +75,7 @@ class Recovery:
         if self._is_leader:
             database = self._leases.database
             await database.run(fail_overdue, database)
+            await database.run(end_waits, database)
             await start_orphaned(database, self._start)
             await adopt_expired(self._leases, self._name)
 
@@ -84,6 +87,13 @@ def fail_overdue(database: Database) -> None:
             logger.error("job %s was still open long after its deadline", job_id)
 
 
+def end_waits(database: Database) -> None:
+    """End the jobs that have waited for their clients for as long as they may."""
+    for job_id in database.waiting.over_ids():
+        if database.jobs.finish(job_id, "succeeded", if_in=["waiting"]):
+            logger.info("job %s ends with what it has: it was not continued", job_id)
+
+
 async def start_orphaned(database: Database, start: Callable[[str], Awaitable[None]]) -> None:
     """Start open jobs that have no workflow, from our own records.
 
@@ -93,7 +103,7 @@ async def start_orphaned(database: Database, start: Callable[[str], Awaitable[No
 
     Args:
         database: where the jobs are.
-        start: starts a recorded job's workflow.
+        start: starts a workflow by its id, see :func:`serve.storage.job_queue.choice.run_id`.
     """
     open_ids = await database.run(database.jobs.runnable_ids, ORPHANED_AFTER)
     if not open_ids:
@@ -105,9 +115,9 @@ async def start_orphaned(database: Database, start: Callable[[str], Awaitable[No
     if failed:
         await DBOS.delete_workflows_async(failed, delete_children=True)
     missing = set(open_ids) - {workflow.workflow_id for workflow in known}
-    for job_id in sorted(missing.union(failed)):
-        logger.warning("starting orphaned job %s", job_id)
-        await start(job_id)
+    for run_id in sorted(missing.union(failed)):
+        logger.warning("starting orphaned job %s", run_id)
+        await start(run_id)
 
 
 async def adopt_expired(leases: LeaseStore, own_name: str) -> None:

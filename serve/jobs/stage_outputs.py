@@ -14,12 +14,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from cascade_core.errors import Gone, WireError
 from cascade_core.families.spec import StageSpec
 from serve.storage.blobs import blob_keys
 from serve.storage.deadline_store import DeadlineStore
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
-from serve.storage.records import LatentRow, LatentUse, OpenJob
+from serve.storage.records import LatentRow, LatentUse, OpenJob, ProgressStep
 from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
 from serve.telemetry.metrics import HandoffMetrics, HandoffPart
 from serve.telemetry.tracing import span
@@ -53,10 +54,16 @@ class StageOutputs:
 
     async def is_made(self, job: OpenJob, index: int, stage: StageSpec) -> bool:
         """Return True if a stage's output is recorded; hand-offs are not, and are made again."""
+        latent_id = job.images[index].latent_id
+        return (
+            stage.keeps_output
+            and await self._database.images.do(ImageStore.latent, latent_id) is not None
+        )
+
+    def is_finished(self, job: OpenJob, index: int) -> bool:
+        """Return True if an image needed nothing more when this process took its job up."""
         image = job.images[index]
-        if stage.keeps_output:
-            return await self._database.images.do(ImageStore.latent, image.latent_id) is not None
-        return not stage.output and image.ready_at is not None
+        return (image.ready_at if job.request.stop_after is None else image.preview) is not None
 
     async def read(self, job: OpenJob, index: int, stage: StageSpec, *, is_start: bool) -> bytes:
         """Return a latent that a stage has made.
@@ -112,6 +119,16 @@ class StageOutputs:
             save, handoffs_s = ImageStore.save, self._handoffs_s.pop(job.id, {})
             await self._database.images.do(save, image.id, len(data), *made, handoffs_s)
 
+    async def write_preview(
+        self, job: OpenJob, index: int, stage: StageSpec, preview: bytes
+    ) -> None:
+        """Store the preview of a latent after which a job stops."""
+        steps, image = stage.steps(job.request), job.images[index]
+        key = blob_keys.preview_key(job.id, index, stage.name, steps)
+        await self._blobs.put(key, preview, partial(self._extend, job.id))
+        step = ProgressStep(job.id, index, stage.name, steps, steps, key)
+        await self._database.images.do(ImageStore.save_preview, image.id, step)
+
     async def drop_latent(self, job: OpenJob, index: int) -> None:
         """Forget a latent, so that its stage makes it again."""
         await self._database.images.do(ImageStore.forget_latent, job.images[index].latent_id)
@@ -144,6 +161,25 @@ class StageOutputs:
             yield
         took_s = time.monotonic() - began_s
         logger.info("stage %s, %s: %.3f s to %s", stage.name, key, took_s, part)
+
+
+@contextmanager
+def checked_input(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
+    """Distinguish a damaged input of a stage from a fault of the stage itself.
+
+    Raises:
+        Gone: a stage refused the ``output`` of ``stage``, and its own class refuses it, too.
+    """
+    try:
+        yield
+    except WireError:
+        if stage is None or output is None:
+            raise
+        try:
+            stage.output_class().decode(output)
+        except WireError as error:
+            raise Gone(f"{LATENT} is recorded, but its file in the store is damaged") from error
+        raise
 
 
 def _key(job: OpenJob, index: int, stage: StageSpec) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 
 from ray.serve.handle import DeploymentHandle
 
@@ -92,6 +93,7 @@ def build_services(
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         metrics,
+        timedelta(hours=settings.waiting_hours),
     )
     return JobServices(
         database=retrying_database,

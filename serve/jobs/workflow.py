@@ -1,5 +1,8 @@
 """A job's durable life: one DBOS workflow per job, and one per image of a job of several.
 
+A job that stops after a stage waits for its client then; a second workflow finishes the images that
+the client chooses.
+
 DBOS starts the workflows of a killed process again. What a workflow has done is told by our own
 rows and files alone: the latent that the family keeps, and the picture. Their stages are never
 repeated; an output between them goes on in memory, and its stage runs again after a crash.
@@ -12,8 +15,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from opentelemetry.trace import StatusCode
@@ -25,7 +29,6 @@ from cascade_core.errors import (
     Gone,
     Internal,
     NotReady,
-    WireError,
 )
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
@@ -35,11 +38,14 @@ from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.progress.compositions import Compositions
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_outputs import LATENT, StageOutputs
+from serve.jobs.stage_outputs import StageOutputs, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
+from serve.storage.job_queue.choice import run_id
+from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
@@ -68,6 +74,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         progress: records what the stages report.
         watched_jobs: the jobs whose previews a client can see.
         metrics: counts ended jobs and measures hand-offs.
+        may_wait: how long a job waits to be continued.
     """
 
     def __init__(
@@ -82,6 +89,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         progress: ProgressRecorder,
         watched_jobs: WatchedJobs,
         metrics: JobMetrics,
+        may_wait: timedelta,
     ) -> None:
         super().__init__(INSTANCE_NAME)
         self._family = family
@@ -94,26 +102,36 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._progress = progress
         self._watched_jobs = watched_jobs
         self._metrics = metrics
+        self._may_wait = may_wait
+        self._compositions = Compositions(
+            *(family, database, dispatcher, preview_check, progress, watched_jobs),
+            *(self._outputs, self._still_open),
+        )
         self._open_jobs: dict[str, OpenJob] = {}
 
     @DBOS.workflow(name="JobWorkflow.run")
-    async def run(self, job_id: str) -> None:
-        """Bring one job to exactly one end state.
+    async def run(self, job_id: str, is_continued: bool = False) -> None:
+        """Bring one job to exactly one end state, or to its stop; then ``waiting`` is its state.
+
+        Args:
+            job_id: of the job.
+            is_continued: finish the images that the client of a waiting job has chosen.
 
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
                 :func:`serve.jobs.recovery.start_orphaned` starts it again.
         """
+        if await self._is_over(job_id, is_continued=is_continued):
+            return
         context = await self._context(job_id)
         with (
             log_context(job_id=job_id),
             unpacked_context(context),
             span("job", job_id=job_id) as opened,
         ):
-            state: JobState = "succeeded"
             error = None
             try:
-                await self._run_images(job_id)
+                state = await self._run_images(job_id)
             except (NotReady, *ENGINE_ERRORS):
                 logger.exception("the workflow engine failed; the job starts again")
                 self._forget(job_id)
@@ -131,7 +149,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             opened.set_attribute("cascade.state", state)
             if error is not None:
                 opened.set_status(StatusCode.ERROR, error["code"])
-            await self._end(job_id, state, error)
+            await self._end(job_id, state, error, is_continued=is_continued)
 
     @DBOS.workflow(name="JobWorkflow.run_image")
     async def run_image(self, job_id: str, index: int) -> None:
@@ -144,15 +162,34 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._open_jobs.pop(job_id, None)
         self._dispatcher.stop(job_id)
 
-    async def _run_images(self, job_id: str) -> None:
+    async def _is_over(self, job_id: str, *, is_continued: bool) -> bool:
+        """Return True if the job is not open, or if it was continued after this part of it."""
+        try:
+            job = await self._database.jobs.do(JobStore.open_job, job_id)
+        except CascadeError:  # the run fails with the same error and reports it
+            return False
+        if job is None:
+            self._forget(job_id)
+            return True
+        if job.is_continued != is_continued:
+            return True
+        self._open_jobs[job_id] = job
+        return False
+
+    async def _run_images(self, job_id: str) -> JobState:
+        """Make the images that are to be made now; returns the state of the job after it."""
         job = await self._open(job_id)
-        if job.request.n == 1:
-            await self._run_image(job_id, 0)
-            return
-        children = []
-        for index in range(job.request.n):
-            with SetWorkflowID(f"{job_id}-{index}"):
-                children.append(await DBOS.start_workflow_async(self.run_image, job_id, index))
+        if len(job.indices) == 1:
+            await self._run_image(job_id, job.indices[0])
+        else:
+            await self._run_children(job)
+        return "succeeded" if job.request.stop_after is None else "waiting"
+
+    async def _run_children(self, job: OpenJob) -> None:
+        children, run = [], run_id(job.id, is_continued=job.is_continued)
+        for index in job.indices:
+            with SetWorkflowID(f"{run}-{index}"):
+                children.append(await DBOS.start_workflow_async(self.run_image, job.id, index))
         results = await asyncio.gather(
             *(child.get_result() for child in children), return_exceptions=True
         )
@@ -164,20 +201,28 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Run the stages of an image whose output is not stored yet."""
         job = await self._open(job_id)
         route = self._family.route(job.request)
-        if await self._outputs.is_made(job, index, route[-1]):
+        if self._outputs.is_finished(job, index):
             return
         made = await self._count_made(job, index, route)
-        with self._demand.image(self._work(job.request, route)) as done:
-            for stage in route[:made]:
-                done(stage.name)
-            try:
-                await self._run_stages(job, index, route[made:], done)
-            except Gone as error:
-                if not made:  # another job made it
-                    raise
-                logger.warning("stage %s runs once more: %s", route[made - 1].name, error)
-                await self._outputs.drop_latent(job, index)
-                await self._run_stages(job, index, route, done)
+        try:
+            await self._finish_image(job, index, route, made)
+        except Gone as error:
+            if not made:  # another job made it
+                raise
+            logger.warning("stage %s runs once more: %s", route[made - 1].name, error)
+            await self._outputs.drop_latent(job, index)
+            await self._finish_image(job, index, route, 0)
+
+    async def _finish_image(
+        self, job: OpenJob, index: int, route: Sequence[StageSpec], made: int
+    ) -> None:
+        """Run the stages after the first ``made``; where the job stops, draw what it stops with."""
+        if stages := route[made:]:
+            with self._demand.image(self._work(job.request, stages)) as done:
+                await self._run_stages(job, index, stages, done)
+        if (last := route[-1]).output:
+            with self._demand.image({last.name: PREVIEW_WORK}):
+                await self._compositions.keep(job, index, last)
 
     async def _count_made(self, job: OpenJob, index: int, route: Sequence[StageSpec]) -> int:
         """Return how many stages need not run, as the output of the last of them is stored."""
@@ -186,8 +231,8 @@ class JobWorkflow(DBOSConfiguredInstance):
                 return number
         return 0
 
-    def _work(self, request: GenerationRequest, route: Sequence[StageSpec]) -> dict[str, float]:
-        work = {stage.name: stage.work(request) for stage in route}
+    def _work(self, request: GenerationRequest, stages: Sequence[StageSpec]) -> dict[str, float]:
+        work = {stage.name: stage.work(request) for stage in stages}
         kept = self._family.kept
         if kept is not None and self._preview_check.is_required:
             work.setdefault(kept.name, PREVIEW_WORK)
@@ -214,7 +259,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         async with _awaited(writes):
             for stage in stages:
                 await self._open(job.id)
-                with _checked(source, stored):
+                with checked_input(source, stored):
                     made = self._make(job, index, stage, output, writes)
                     output, seconds, use = await made
                 stored = None
@@ -240,7 +285,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         """
         before = self._family.before(stage)
         if before is not None and before.keeps_output:
-            await self._check_preview(job, index, before, source or b"")
+            await self._compositions.check(job, index, before, source or b"")
         if stage.keeps_output and (data := await self._reused(job, index)) is not None:
             return data, 0.0, "reused"
         data, seconds = await self._call(job.id, index, stage, source, writes)
@@ -250,37 +295,16 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return an equal latent that was made before, for this image."""
         return await self._latent_reuse.find(job.request.for_image(index), job)
 
-    async def _check_preview(
-        self, job: OpenJob, index: int, stage: StageSpec, output: bytes
+    async def _end(
+        self, job_id: str, state: JobState, error: dict[str, str] | None, *, is_continued: bool
     ) -> None:
-        """Have a composition checked; one that is refused stops the job's other images, too.
-
-        Args:
-            job: whose image it is.
-            index: of the image.
-            stage: that composed it.
-            output: of that stage.
-        """
-        if not self._preview_check.is_required:
-            return
-        try:
-            async with in_time(self._database, job.id):
-                opened = self._still_open(job.id)
-                preview = await self._dispatcher.preview(opened, index, stage, output)
-                await self._preview_check.check(job, index, preview)
-        except ContentRefused:
-            self._dispatcher.give_up(job.id)
-            raise
-        is_shown = self._preview_check.shows_previews and self._watched_jobs.is_watched(job.id)
-        if is_shown and stage in self._family.route(job.request):
-            steps = stage.steps(job.request)
-            message = StageMessage(type="step", step=steps, steps=steps, preview=preview)
-            self._progress.tell(job.id, index, stage.name, message)
-
-    async def _end(self, job_id: str, state: JobState, error: dict[str, str] | None) -> None:
         await self._progress.end(job_id)
         await self._outputs.record_handoffs(job_id)
-        await self._database.jobs.do(JobStore.finish, job_id, state, error)
+        if state == "waiting":
+            await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait)
+        else:
+            finish = JobStore.finish
+            await self._database.jobs.do(finish, job_id, state, error, is_continued=is_continued)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
@@ -361,23 +385,4 @@ async def _awaited(writes: Sequence[asyncio.Task[None]]) -> AsyncIterator[None]:
             for write in writes:
                 write.cancel()
         await asyncio.gather(*writes, return_exceptions=True)
-        raise
-
-
-@contextmanager
-def _checked(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
-    """Distinguish a damaged input of a stage from a fault of the stage itself.
-
-    Raises:
-        Gone: a stage refused the ``output`` of ``stage``, and its own class refuses it, too.
-    """
-    try:
-        yield
-    except WireError:
-        if stage is None or output is None:
-            raise
-        try:
-            stage.output_class().decode(output)
-        except WireError as error:
-            raise Gone(f"{LATENT} is recorded, but its file in the store is damaged") from error
         raise

@@ -11,9 +11,13 @@ from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key, stage_of_
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
-_NOT_ARCHIVED = {"idempotency_key", "body_digest", "crashes", "context", "inbox", "route"}
+_NOT_ARCHIVED = {
+    *("idempotency_key", "body_digest", "crashes", "context", "inbox", "route"),
+    *("choice", "preview"),
+}
 """Columns that only matter to the service that ran the job: identity of the request, crashes of
-replicas, ids of log and trace, the client that awaits the outcome, and the stages of the images."""
+replicas, ids of log and trace, the client that awaits the outcome, the stages of the images, which
+of them were continued, and their previews."""
 _ADDRESS = "address"
 """Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9

@@ -37,7 +37,7 @@ from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import append_event
-from serve.storage.job_queries import load_ended_job
+from serve.storage.job_queries import load_resting_job
 from serve.storage.job_store import last_event_data
 from serve.storage.records import utc_now
 from serve.storage.schema.tables import images, jobs, latents
@@ -202,7 +202,7 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
             _insert_new(connection, _TABLES[kind], rows[kind])
         connection.execute(insert(jobs), rows["job"])
         # Only the last event, which ends a stream; earlier events are not archived.
-        job = load_ended_job(connection, job_row["id"])
+        job = load_resting_job(connection, job_row["id"])
         append_event(connection, job.id, job.state, last_event_data(job))
     return True
 
@@ -283,8 +283,8 @@ def _plan(rows: Rows, family: Family) -> None:
     """Compute the job's work and route: new jobs are estimated from the work of past ones."""
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
-    if job["work"]:
-        job["work"] = family.work(request)
+    if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
+        job["work"] = 0.0 if request.stop_after else family.work(request)
     job["route"] = [stage.name for stage in family.route(request)]
 
 

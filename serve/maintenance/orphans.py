@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, Select, select
 
-from cascade_core.job_states import OPEN_STATES
+from cascade_core.job_states import LIVE_STATES
 from serve.storage.blobs.blob_keys import BARE_MARK
 from serve.storage.schema.tables import images, jobs, latents, uploads
 
@@ -54,7 +54,7 @@ def _images(connection: Connection, names: Sequence[str], _since: datetime | Non
     query = _with_job(images.c.id, images.c.ready_at, images.c.deleted_at)
     rows = connection.execute(query.where(images.c.id.in_(names)))
     return {
-        row.id: row.deleted_at is None and (row.ready_at is not None or row.state in OPEN_STATES)
+        row.id: row.deleted_at is None and (row.ready_at is not None or row.state in LIVE_STATES)
         for row in rows
     }
 
@@ -64,7 +64,7 @@ def _latents(connection: Connection, names: Sequence[str], _since: datetime | No
     # A job stores the bytes before the row, so the latents of an open job may have no row yet.
     planned = _with_job(images.c.latent_id).where(images.c.latent_id.in_(names))
     for row in connection.execute(planned):
-        needs[row.latent_id] = needs.get(row.latent_id, False) or row.state in OPEN_STATES
+        needs[row.latent_id] = needs.get(row.latent_id, False) or row.state in LIVE_STATES
     query = select(latents.c.id, latents.c.deleted_at).where(latents.c.id.in_(names))
     return needs | {row.id: row.deleted_at is None for row in connection.execute(query)}
 
@@ -78,7 +78,7 @@ def _handoffs(connection: Connection, names: Sequence[str], _since: datetime | N
     # <job id>-<index>-<stage>
     image_of = {name: name.rpartition("-")[0] for name in names}
     rows = _images_of_jobs(connection, {image.rpartition("-")[0] for image in image_of.values()})
-    needs = {f"{row.job_id}-{row.index}": row.state in OPEN_STATES for row in rows}
+    needs = {f"{row.job_id}-{row.index}": row.state in LIVE_STATES for row in rows}
     return {name: needs[image] for name, image in image_of.items() if image in needs}
 
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Select, delete, func, or_, select, update
 
-from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES
+from cascade_core.job_states import LIVE_STATES, TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
@@ -133,7 +133,7 @@ class RetentionWorker:
         return len(ids)
 
     def _delete_latents(self) -> int:
-        """Delete old latents of jobs that failed or were cancelled, if no picture needs them."""
+        """Delete old latents that no picture needs and no job that may go on."""
         before = self._before(self._settings.keep_days)
         if before is None:
             return 0
@@ -141,7 +141,7 @@ class RetentionWorker:
             select(images.c.id)
             .join(jobs, jobs.c.id == images.c.job_id)
             .where(images.c.latent_id == latents.c.id, images.c.deleted_at.is_(None))
-            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(OPEN_STATES)))
+            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
         )
         unneeded = update(latents).where(
             latents.c.created_at < before, latents.c.deleted_at.is_(None), ~needing_image.exists()

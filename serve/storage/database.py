@@ -11,6 +11,7 @@ from serve.storage.deadline_store import DeadlineStore
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
+from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
@@ -22,13 +23,15 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, images, uploads, deadlines, events, scaled_to_zero, keys, secrets, preferences: the
-            stores. Their methods are one transaction each and block; call them through :meth:`run`.
+        jobs, waiting, images, uploads, deadlines, events, scaled_to_zero, keys, secrets,
+            preferences: the stores. Their methods are one transaction each and block; call them
+            through :meth:`run`.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
         super().__init__(url, connections, reserved)
         self.jobs = JobStore(self)
+        self.waiting = WaitingStore(self, self.jobs.admission)
         self.images = ImageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

@@ -15,6 +15,7 @@ from cascade_core.errors import Conflict
 from cascade_core.handoff import ModelRef
 from cascade_core.operations.fields import LATENT_FIELDS
 from cascade_core.request import GenerationRequest
+from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
@@ -25,6 +26,7 @@ from serve.storage.records import (
     JobOwner,
     LatentRow,
     LatentUse,
+    ProgressStep,
     utc_now,
 )
 from serve.storage.schema.tables import events, images, jobs, latents
@@ -130,6 +132,18 @@ class ImageStore:
                 connection.execute(image.values(latent_use=use))
                 add_costs(connection, row.job_id, {stage: seconds})
 
+    def save_preview(self, image_id: str, step: ProgressStep) -> None:
+        """Record the preview of a latent after which a job stops, with the event ``progress``."""
+        image = update(images).where(images.c.id == image_id)
+        with self._connections.writing() as connection:
+            if not update_open(connection, step.job_id, {}):
+                return
+            name = preview_name(step.job_id, step.preview_key or "")
+            connection.execute(image.values(preview=name))
+            data = {"stage": step.stage, "step": step.step, "steps": step.steps}
+            shown = data | {"index": step.index, "preview": name}
+            append_event(connection, step.job_id, "progress", shown)
+
     def find_equal_latent(
         self, fingerprint: str, request: GenerationRequest, owner: JobOwner
     ) -> LatentRow | None:
@@ -160,14 +174,17 @@ class ImageStore:
             connection.execute(delete(latents).where(latents.c.id == latent_id))
 
     def discard_latents_without_image(self, job_id: str) -> list[str]:
-        """Mark a job's own latents deleted that became no image; returns their ids."""
-        unmade = select(images.c.latent_id).where(
-            images.c.job_id == job_id, images.c.ready_at.is_(None)
-        )
+        """Mark a job's own latents deleted that became no image; returns their ids.
+
+        The job no longer shows them.
+        """
+        is_unmade = images.c.job_id == job_id, images.c.ready_at.is_(None)
+        unmade = select(images.c.latent_id).where(*is_unmade)
         own = latents.c.job_id == job_id, latents.c.id.in_(unmade)
         with self._connections.writing() as connection:
             ids = list(connection.execute(select(latents.c.id).where(*own)).scalars())
             connection.execute(update(latents).where(*own).values(deleted_at=utc_now()))
+            connection.execute(update(images).where(*is_unmade).values(latent_use=None))
         return ids
 
 

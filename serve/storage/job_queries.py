@@ -13,6 +13,7 @@ from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
+from serve.storage.job_queue.choice import Choice, run_id
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
@@ -50,17 +51,25 @@ class JobQueries:
         return None if row is None else JobOwner(row.owner, row.user)
 
     def open_job(self, job_id: str) -> OpenJob | None:
-        """Return what an open job needs to run; None if it has ended or is unknown."""
-        names = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.created_at, jobs.c.context)
-        query = select(*names).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
+        """Return what an open job needs to run; None if it is not open or unknown."""
+        of_job = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.context, jobs.c.choice)
+        query = select(*of_job, jobs.c.created_at)
+        query = query.where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
             request = GenerationRequest.from_stored(row["request"])
-            owner = JobOwner(row["owner"], row["user"])
-            found = tuple(_images_by_job(connection, [job_id])[job_id])
-            return OpenJob(job_id, request, owner, row["created_at"], found, row["context"] or {})
+            choice = _choice_from(row)
+            return OpenJob(
+                id=job_id,
+                request=request if choice is None else choice.applied_to(request),
+                owner=JobOwner(row["owner"], row["user"]),
+                created_at=row["created_at"] if choice is None else choice.at,
+                images=tuple(_images_by_job(connection, [job_id])[job_id]),
+                context=row["context"] or {},
+                choice=choice,
+            )
 
     def page(
         self,
@@ -89,7 +98,7 @@ class JobQueries:
         return found, found[-1].id if len(rows) > limit else None
 
     def is_open(self, job_id: str) -> bool:
-        """Return True if a job is known and has not ended."""
+        """Return True if a job is known and queued or running."""
         query = select(jobs.c.id).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         with self._connections.reading() as connection:
             return connection.execute(query).first() is not None
@@ -101,12 +110,21 @@ class JobQueries:
             return list(connection.execute(query).scalars())
 
     def runnable_ids(self, min_age: timedelta) -> list[str]:
-        """Return the open jobs of at least an age, oldest first; none of a later release."""
+        """Return the runs of open jobs of at least an age, oldest first; none of a later release.
+
+        See :func:`serve.storage.job_queue.choice.run_id`.
+        """
         with self._connections.reading() as connection:
             is_old = jobs.c.created_at < database_now(connection) - min_age
-            query = select(jobs.c.id, jobs.c.release).where(jobs.c.state.in_(OPEN_STATES), is_old)
-            rows = connection.execute(query.order_by(jobs.c.id))
-            return [row.id for row in rows if not is_later(row.release)]
+            query = select(jobs.c.id, jobs.c.release, jobs.c.choice)
+            rows = connection.execute(
+                query.where(jobs.c.state.in_(OPEN_STATES), is_old).order_by(jobs.c.id)
+            )
+            return [
+                run_id(row.id, is_continued=row.choice is not None)
+                for row in rows
+                if not is_later(row.release)
+            ]
 
     def of_later_releases(self, job_ids: Collection[str]) -> set[str]:
         """Return which of these jobs a later release has accepted."""
@@ -138,8 +156,8 @@ class JobQueries:
         return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
 
 
-def load_ended_job(connection: Connection, job_id: str) -> Job:
-    """Return a job that has ended, in this transaction or before."""
+def load_resting_job(connection: Connection, job_id: str) -> Job:
+    """Return a job that has ended or waits, since this transaction or before."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()
     return _job_from(row, tuple(_images_by_job(connection, [job_id])[job_id]), None)
 
@@ -186,7 +204,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
     Args:
         row: of ``jobs``.
         planned: the job's images.
-        estimate: None if the job has ended.
+        estimate: None if the job is not open.
     """
     is_running = row["state"] == "running"
     has_step = is_running and row["step"] is not None
@@ -210,7 +228,12 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
         warnings=tuple(row["warnings"]),
         error=row["error"],
         cost_s=row["cost"],
+        choice=_choice_from(row),
     )
+
+
+def _choice_from(row: Row) -> Choice | None:
+    return None if row["choice"] is None else Choice.from_stored(row["choice"])
 
 
 def _position_and_eta_s(row: Row, estimate: QueueEstimate) -> tuple[int | None, float | None]:

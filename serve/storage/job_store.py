@@ -9,7 +9,17 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    bindparam,
+    delete,
+    insert,
+    null,
+    or_,
+    select,
+    update,
+)
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
 from cascade_core.job_states import OPEN_STATES, JobState
@@ -18,10 +28,10 @@ from serve.settings import MIN_DEADLINE_S
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event, append_events
-from serve.storage.job_queries import JobQueries, load_ended_job
-from serve.storage.job_queue.admission import Admission, lock_admission, queued_job
+from serve.storage.job_queries import JobQueries, load_resting_job
+from serve.storage.job_queue.admission import Admission, lock_admission
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, ProgressStep
-from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, images, jobs
+from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, events, images, jobs
 
 _INSERT_ATTEMPTS = 5
 
@@ -33,7 +43,7 @@ class JobStore(JobQueries):
         self, connections: Connections, clock: Callable[[], float] = time.monotonic
     ) -> None:
         super().__init__(connections, clock)
-        self._admission = Admission(self._estimates, clock)
+        self.admission = Admission(self._estimates, clock)
 
     def insert(self, job: NewJob, limits: OpenLimits | None = None) -> str | None:
         """Accept a job with its planned images and append the event ``queued``.
@@ -49,7 +59,7 @@ class JobStore(JobQueries):
         """
         for _ in range(_INSERT_ATTEMPTS):
             # Many rejections must not take the lock that writers need.
-            if limits is not None and self._admission.has_refused_lately:
+            if limits is not None and self.admission.has_refused_lately:
                 earlier_id = self._check_first(job, limits)
                 if earlier_id is not None:
                     return earlier_id
@@ -164,21 +174,38 @@ class JobStore(JobQueries):
         with self._connections.writing() as connection:
             connection.execute(update(jobs).where(*is_open).values(idempotency_key=None))
 
-    def finish(self, job_id: str, state: JobState, error: dict[str, Any] | None = None) -> bool:
-        """End an open job and append its last event, which carries the job as it ended.
+    def finish(
+        self,
+        job_id: str,
+        state: JobState,
+        error: dict[str, Any] | None = None,
+        *,
+        if_in: Collection[JobState] = OPEN_STATES,
+        is_continued: bool | None = None,
+    ) -> bool:
+        """End a job and append its last event, which carries the job as it ended.
 
         The event leaves out ``client_state``: the event is never deleted, and clients keep there
         what they take away later, such as a chat's token.
 
+        Args:
+            job_id: of the job.
+            state: in which it ends.
+            error: why it failed.
+            if_in: the states that it may end from.
+            is_continued: which part of a job that stops may end; None: any.
+
         Returns:
-            True for exactly one caller; False when the job had ended already.
+            True for exactly one caller; False when the job was in another state.
         """
         with self._connections.writing() as connection:
             values = {"state": state, "error": error, "finished_at": database_now(connection)}
-            if not update_open(connection, job_id, values):
+            part = [] if is_continued is None else [is_part(is_continued=is_continued)]
+            if not update_in(connection, job_id, if_in, values, *part):
                 return False
-            data = last_event_data(load_ended_job(connection, job_id))
-            append_event(connection, job_id, state, data)
+            if "waiting" in if_in:
+                remove_waiting_event(connection, job_id)
+            append_resting(connection, job_id)
         return True
 
     def _check_first(self, job: NewJob, limits: OpenLimits) -> str | None:
@@ -186,13 +213,13 @@ class JobStore(JobQueries):
         with self._connections.reading() as connection:
             earlier_id = _accepted_before(connection, job.identity)
             if earlier_id is None:
-                self._admission.check_limits(connection, job, limits)
+                self.admission.check_limits(connection, job, limits)
         return earlier_id
 
     def _insert(self, job: NewJob, limits: OpenLimits | None) -> None:
         min_deadline_s = MIN_DEADLINE_S if limits is None else limits.min_deadline_s
         with self._connections.writing() as connection:
-            admitted = self._admission.admit(connection, job, min_deadline_s)
+            admitted = self.admission.admit(connection, job, min_deadline_s)
             times = {"created_at": admitted.created_at, "deadline_at": admitted.deadline_at}
             connection.execute(insert(jobs).values(_job_values(job) | times))
             connection.execute(insert(images), planned_values(job))
@@ -200,13 +227,24 @@ class JobStore(JobQueries):
             append_event(connection, job.id, "queued", data)
             if limits is not None:
                 lock_admission(connection)  # late: other jobs wait for it until the commit
-                self._admission.check_limits(connection, job, limits)
-        self._estimates.add(queued_job(job))
+                self.admission.check_limits(connection, job, limits)
+        self.admission.add(job)
 
 
 def last_event_data(job: Job) -> dict[str, Any]:
     """Return the data of the event that ends a job's stream: the job without its client state."""
     return {"job": replace(job, client_state=None).to_json()}
+
+
+def remove_waiting_event(connection: Connection, job_id: str) -> None:
+    """Remove the event that ended the streams of a job that waits no longer."""
+    connection.execute(delete(events).where(events.c.job_id == job_id, events.c.type == "waiting"))
+
+
+def append_resting(connection: Connection, job_id: str) -> None:
+    """Append the event that ends the streams of a job; its type is the job's new state."""
+    job = load_resting_job(connection, job_id)
+    append_event(connection, job_id, job.state, last_event_data(job))
 
 
 def planned_values(job: NewJob) -> list[dict[str, Any]]:
@@ -232,9 +270,26 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
 
 
 def update_open(connection: Connection, job_id: str, values: dict[str, Any]) -> bool:
-    """Change a job that has not ended; with no values only lock it. False if it has ended."""
-    change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
-    return connection.execute(change.values(values or {"id": job_id})).rowcount == 1
+    """Change an open job; with no values only lock it. False if it is not open."""
+    return update_in(connection, job_id, OPEN_STATES, values or {"id": job_id})
+
+
+def update_in(
+    connection: Connection,
+    job_id: str,
+    states: Collection[JobState],
+    values: dict[str, Any],
+    *conditions: ColumnElement[bool],
+) -> bool:
+    """Change a job that is in one of these states and meets the conditions; False if not."""
+    change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(states), *conditions)
+    return connection.execute(change.values(values)).rowcount == 1
+
+
+def is_part(*, is_continued: bool) -> ColumnElement[bool]:
+    """Return the condition that a job has been continued, or has not."""
+    is_null: ColumnElement[bool] = jobs.c.choice.is_(null())
+    return ~is_null if is_continued else is_null
 
 
 def add_costs(connection: Connection, job_id: str, costs_s: Mapping[str, float]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -9,10 +10,11 @@ from typing import Any, Literal
 from cascade_core.families.spec import Family
 from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key
 from cascade_core.handoff import ModelRef
-from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.job_states import RESTING_STATES, TERMINAL_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
+from serve.storage.job_queue.choice import Choice
 
 LatentUse = Literal["ran", "reused", "stored"]
 """Where an image's latent came from: the stage computed it, an equal one was copied, or the request
@@ -127,6 +129,7 @@ class ImageRow:
         deleted_at: when the image was deleted; None until then.
         latent_use: None until the image has its latent.
         upload_id: the upload that it is made from, if any.
+        preview: name of the preview of its latent; None unless its job stopped there.
     """
 
     id: str
@@ -144,6 +147,7 @@ class ImageRow:
     deleted_at: datetime | None
     latent_use: LatentUse | None
     upload_id: str | None = None
+    preview: str | None = None
 
     @property
     def ready(self) -> bool:
@@ -152,7 +156,15 @@ class ImageRow:
 
     def to_json(self) -> dict[str, Any]:
         """Return the image as the list of images in a job's JSON holds it."""
-        names = ("id", "index", "latent_id", "seed", "decoder_seed", "width", "height")
+        return {"id": self.id, **self._shared_json()}
+
+    def composition_json(self) -> dict[str, Any]:
+        """Return the image's latent as the list of compositions in a job's JSON holds it."""
+        url = None if self.preview is None else f"/v1/jobs/{self.job_id}/previews/{self.preview}"
+        return {**self._shared_json(), "preview_url": url}
+
+    def _shared_json(self) -> dict[str, Any]:
+        names = ("index", "latent_id", "seed", "decoder_seed", "width", "height")
         return {name: getattr(self, name) for name in names} | {LATENT_USE_KEY: self.latent_use}
 
 
@@ -161,7 +173,10 @@ class OpenJob:
     """The data that running a job needs: its request and all its images, finished or planned.
 
     Attributes:
+        request: of a continued job: that by which the chosen images are finished.
+        created_at: when it was accepted or continued.
         context: see :class:`NewJob`.
+        choice: of a continued job; None: it has not been continued.
     """
 
     id: str
@@ -170,6 +185,17 @@ class OpenJob:
     created_at: datetime
     images: tuple[ImageRow, ...]
     context: dict[str, str] = field(default_factory=dict)
+    choice: Choice | None = None
+
+    @property
+    def is_continued(self) -> bool:
+        """True if its client has chosen images of it while it waited."""
+        return self.choice is not None
+
+    @property
+    def indices(self) -> Sequence[int]:
+        """The images that are to be made now."""
+        return range(self.request.n) if self.choice is None else self.choice.indices
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,9 +298,10 @@ class Job:
         progress: ``{step, steps, index}`` of the last reported step; None unless it is running.
         position: number of open jobs ahead of it; None unless it is queued.
         eta_s: estimated seconds until the job ends; None if unknown.
-        deadline_at: when the job fails if it has not ended; None: never.
+        deadline_at: when the job fails if it has not ended; None: never. A waiting one ends then.
         images: all planned images, by index; see :attr:`ImageRow.ready`.
         cost_s: seconds spent in each stage of the family, by its name.
+        choice: see :class:`OpenJob`.
     """
 
     id: str
@@ -294,11 +321,17 @@ class Job:
     warnings: tuple[str, ...]
     error: dict[str, Any] | None
     cost_s: dict[str, float]
+    choice: Choice | None
 
     @property
     def is_terminal(self) -> bool:
         """True if the job has ended."""
         return self.state in TERMINAL_STATES
+
+    @property
+    def is_resting(self) -> bool:
+        """True if the job has ended, or waits for its client."""
+        return self.state in RESTING_STATES
 
     @property
     def latency_s(self) -> float | None:
@@ -310,9 +343,11 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return the job's HTTP form; ``images`` holds the images that are ready and not deleted.
 
-        The form has ``client_state`` only if the client gave one.
+        The form has ``client_state`` only if the client gave one, and ``compositions`` and
+        ``continued`` only if the request has a stop.
         """
-        shown = [image for image in self.images if image.ready and image.deleted_at is None]
+        kept = [image for image in self.images if image.deleted_at is None]
+        shown = [image for image in kept if image.ready]
         body = {
             "id": self.id,
             "kind": self.request.kind,
@@ -331,8 +366,16 @@ class Job:
             "error": self.error,
             "cost": {cost_key(stage): round(cost_s, 4) for stage, cost_s in self.cost_s.items()},
         }
+        if self.request.stop_after is not None:
+            made = [image for image in kept if image.latent_use is not None]
+            body["compositions"] = [image.composition_json() for image in made]
+            body["continued"] = None if self.choice is None else _choice_json(self.choice)
         state = self.client_state
         return body if state is None else body | {"client_state": state}
+
+
+def _choice_json(choice: Choice) -> dict[str, Any]:
+    return {"at": iso_utc(choice.at), "indices": list(choice.indices), **choice.changes}
 
 
 def iso_utc(at: datetime | None) -> str | None:

@@ -132,6 +132,7 @@ class RetryingDatabase:
 
     def __init__(self, database: Database) -> None:
         self.jobs = RetryingStore(database, database.jobs)
+        self.waiting = RetryingStore(database, database.waiting)
         self.images = RetryingStore(database, database.images)
         self.deadlines = RetryingStore(database, database.deadlines)
 

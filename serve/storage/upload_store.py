@@ -8,7 +8,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
 
 from cascade_core.errors import Conflict
-from cascade_core.job_states import OPEN_STATES
+from cascade_core.job_states import LIVE_STATES
 from serve.storage.connections import Connections
 from serve.storage.records import JobOwner, UploadRow, iso_utc
 from serve.storage.schema.tables import database_now, images, jobs, uploads
@@ -81,11 +81,11 @@ class UploadStore:
             connection.execute(change.values(deleted_at=database_now(connection)))
 
     def delete_expired(self, now: datetime) -> int:
-        """Mark those uploads deleted whose time is over and that no open job needs."""
+        """Mark those uploads deleted whose time is over and that no job needs that may go on."""
         needing = (
             select(images.c.id)
             .join(jobs, jobs.c.id == images.c.job_id)
-            .where(images.c.upload_id == uploads.c.id, jobs.c.state.in_(OPEN_STATES))
+            .where(images.c.upload_id == uploads.c.id, jobs.c.state.in_(LIVE_STATES))
         )
         with self._connections.writing() as connection:
             is_due = uploads.c.expires_at <= now, uploads.c.deleted_at.is_(None)
@@ -93,23 +93,23 @@ class UploadStore:
             return connection.execute(change.values(deleted_at=now)).rowcount
 
     def open_job_ids(self, upload_id: str) -> list[str]:
-        """Return the open jobs that start from an upload."""
+        """Return the jobs that start from an upload and have not ended."""
         query = (
             select(jobs.c.id)
             .join(images, images.c.job_id == jobs.c.id)
-            .where(images.c.upload_id == upload_id, jobs.c.state.in_(OPEN_STATES))
+            .where(images.c.upload_id == upload_id, jobs.c.state.in_(LIVE_STATES))
             .distinct()
         )
         with self._connections.reading() as connection:
             return list(connection.execute(query).scalars())
 
     def image_ids(self, upload_id: str) -> list[str]:
-        """Return the images made from an upload, newest first, with those that open jobs make."""
+        """Return the images made from an upload, newest first, with those that are to be made."""
         query = (
             select(images.c.id)
             .join(jobs, jobs.c.id == images.c.job_id)
             .where(images.c.upload_id == upload_id, images.c.deleted_at.is_(None))
-            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(OPEN_STATES)))
+            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
             .order_by(images.c.id.desc())
         )
         with self._connections.reading() as connection:

@@ -18,7 +18,7 @@ import numpy as np
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
-from cascade_core.images.image_files import ImageInfo, encode_image
+from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
 from serve.messages import ImageIds, StageMessage
@@ -103,6 +103,12 @@ class FakeStage:
             if message["type"] == "done":
                 message["result"] = self._result(made, source or b"", ids)
             yield message
+
+    async def preview(self, output: bytes, _context: Any = None) -> AsyncIterator[StageMessage]:
+        """Draw a hand-off alike, whatever it holds."""
+        StageCLatent.decode(output)
+        drawn = encode_preview(np.zeros((PREVIEW_SIDE_PX, PREVIEW_SIDE_PX, 3), np.uint8))
+        yield StageMessage(type="done", result=drawn, seconds=0.0)
 
     def max_rows(self) -> int:
         """Return how many images are worked on at a time."""

@@ -8,6 +8,7 @@ import signal
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ray import serve as ray_serve
@@ -18,7 +19,7 @@ from serve.local.running import Running, why_not_running
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
 from tests.limits import HANG_S
-from tests.ray.client import ServiceClient, replica_process
+from tests.ray.client import TERMINAL, ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
 SLOW = {"width": 512, "height": 512, "steps": 40, "decoder_steps": 40}
@@ -57,6 +58,47 @@ def test_a_job_of_several_images_survives_kill_9_of_its_owner(service: ServiceCl
     job = service.finished(job_id)
     assert job["state"] == "succeeded", job["error"]
     assert [image["seed"] for image in job["images"]] == [7, 8, 9]
+
+
+def drafted(service: ServiceClient, **body: object) -> dict[str, Any]:
+    """Return a job of three images that waits, and has run Stage C alone."""
+    job_id = service.create(prompt=PROMPT, n=3, stop_after="c", **body)["id"]
+    job: dict[str, Any] = service.until(job_id, "waiting").data["job"]
+    assert job["cost"]["b_s"] == job["cost"]["a_s"] == 0 < job["cost"]["c_s"]
+    return job
+
+
+def check_continued(service: ServiceClient, job: dict[str, Any], indices: list[int]) -> None:
+    """Follow a continued job; it must end once, with the chosen pictures, without Stage C."""
+    ended = service.finished(job["id"])
+    assert ended["state"] == "succeeded", ended["error"]
+    assert [image["index"] for image in ended["images"]] == indices
+    assert ended["cost"]["c_s"] == job["cost"]["c_s"]
+    ends = [event.type for event in service.events(job["id"]) if event.type in TERMINAL]
+    assert ends == ["succeeded"]
+
+
+@pytest.mark.parametrize("victim", ["Jobs", "Gateway"])
+def test_a_waiting_job_is_continued_after_kill_9(service: ServiceClient, victim: str) -> None:
+    job = drafted(service, seed=31)
+    kill(victim)
+    service.wait_until_ready()
+    url, body = f"/v1/jobs/{job['id']}/continue", {"indices": [2, 0]}
+    answer = service.http.post(url, json=body)
+    assert answer.status_code == 202, answer.text
+    check_continued(service, job, [0, 2])
+
+
+@pytest.mark.parametrize("indices", [[1], [0, 2]])
+def test_a_continued_job_survives_kill_9_of_its_owner_and_composes_nothing_again(
+    service: ServiceClient, indices: list[int]
+) -> None:
+    job = drafted(service, seed=41, steps=5, decoder_steps=40)
+    url, body = f"/v1/jobs/{job['id']}/continue", {"indices": indices}
+    assert service.http.post(url, json=body).status_code == 202
+    service.until(job["id"], "progress", "b")
+    kill("Jobs")
+    check_continued(service, job, indices)
 
 
 def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:

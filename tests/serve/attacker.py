@@ -55,7 +55,9 @@ async def make_things(
     }
 
 
-def body_for(method: str) -> dict[str, Any]:
+def body_for(method: str, path: str) -> dict[str, Any]:
+    if path.endswith("/continue"):
+        return {"json": {"indices": [0]}}
     if method == "PUT":
         return {"json": {"value": {}}}
     return {"json": {}} if method in ("POST", "PATCH") else {}

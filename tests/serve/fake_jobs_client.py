@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,23 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
-from cascade_core.job_states import JobState
+from cascade_core.job_states import LIVE_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.records import ImageRow, JobIdentity, JobOwner, LatentRow, NewJob, PlannedImage
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.records import (
+    ImageRow,
+    JobIdentity,
+    JobOwner,
+    LatentRow,
+    NewJob,
+    OpenLimits,
+    PlannedImage,
+    ProgressStep,
+)
 from tests.serve.recorded_jobs import record_step, start
 
 PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))
@@ -58,6 +70,7 @@ class FakeJobsClient:
         self.error: Exception | None = None
         self.cancel_errors: list[CascadeError] = []
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
+        self.on_continue: Callable[[str], Awaitable[None]] | None = None
         self.unwatched: set[str] = set()
         self._ended: dict[str, asyncio.Event] = {}
 
@@ -83,10 +96,22 @@ class FakeJobsClient:
             await self.on_submit(job_id)
         return job_id
 
+    async def continue_job(
+        self, job_id: str, owner: JobOwner, choice: Choice, identity: JobIdentity
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        continued = ContinuedJob(job_id, owner, choice, identity, 1.0, ["b", "a"])
+        is_new = self.database.waiting.resume(continued, OpenLimits(100, 100))
+        if is_new and self.on_continue is not None:
+            await self.on_continue(job_id)
+
     async def cancel(self, job_id: str) -> bool:
         if self.cancel_errors:
             raise self.cancel_errors.pop()
-        return self.finish(job_id, "cancelled")
+        is_first = self.database.jobs.finish(job_id, "cancelled", if_in=LIVE_STATES)
+        self._ended[job_id].set()
+        return is_first
 
     def watch(self, job_id: str) -> None:
         self.unwatched.discard(job_id)
@@ -137,6 +162,26 @@ class FakeJobsClient:
         preview = preview_key(job_id, index, stage, step)
         await self.blobs.put(preview, PREVIEW)
         record_step(self.database, job_id, stage, step, 12, index, preview)
+
+    async def draft(self, job_id: str) -> None:
+        """Bring a job to its stop after Stage C."""
+        start(self.database, job_id)
+        for image in self.images(job_id):
+            await self.make_composition(job_id, image.index)
+        assert self.database.waiting.begin(job_id, timedelta(hours=24))
+
+    async def make_composition(self, job_id: str, index: int) -> None:
+        """Do everything a job does for one image up to its stop after Stage C."""
+        job = self.database.jobs.get(job_id)
+        assert job is not None
+        image, request = job.images[index], job.request.for_image(index)
+        await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
+        row = LatentRow(image.latent_id, job_id, index, self.model, request)
+        self.database.images.save_latent(row, "c", 0.5)
+        key = preview_key(job_id, index, "c", request.steps)
+        await self.blobs.put(key, PREVIEW)
+        step = ProgressStep(job_id, index, "c", request.steps, request.steps, key)
+        self.database.images.save_preview(image.id, step)
 
     async def run(self, job_id: str) -> None:
         """Bring a job to its good end."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any, cast
 
 import numpy as np
@@ -121,6 +122,7 @@ async def launched(
     calls: Dispatcher | None = None,
     family: Family = STABLE_CASCADE,
     watched_jobs: WatchedJobs | None = None,
+    may_wait: timedelta = timedelta(hours=24),
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
@@ -137,6 +139,7 @@ async def launched(
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         JobMetrics(),
+        may_wait,
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")

@@ -41,7 +41,7 @@ def picture_format(accept: str, n: int, stored: ImageFormat) -> ImageFormat | No
 
     Args:
         accept: the header, of which the first :data:`MAX_RANGES` types count; empty: any type.
-        n: number of the job's images; an answer can be the picture only if there is one.
+        n: number of the pictures that the job makes at once; an answer can be one of one.
         stored: the format of the job's images.
 
     Raises:
@@ -57,6 +57,8 @@ def picture_format(accept: str, n: int, stored: ImageFormat) -> ImageFormat | No
         return offers[best]
     if not any(part.kind == "image" and part.quality > 0 for part in ranges):
         return None  # nothing is offered that it takes; JSON says what happened
+    if n == 0:
+        raise NotAcceptable("a job with stop_after has no picture yet: accept JSON", "stop_after")
     if n > 1:
         raise NotAcceptable("one answer holds one picture: set n to 1, or accept JSON", "n")
     raise NotAcceptable("a picture comes as image/png, image/webp or image/jpeg", "Accept")

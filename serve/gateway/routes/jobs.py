@@ -12,7 +12,7 @@ from fastapi import Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotFound, NotReady
-from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.job_states import RESTING_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
 from serve.gateway.auth.permissions import (
     Creator,
@@ -92,10 +92,13 @@ async def create_job(
     `image/webp` or `image/jpeg` rather than JSON, for example by `Accept: image/png`. Without a
     picture the answer is JSON: 202 if the job goes on, 200 if it failed or was cancelled.
 
+    A job with `stop_after` makes compositions and then waits for its client. A request that waits
+    is answered then.
+
     A client that closes the connection while it waits cancels the job, unless another request with
     the same id or Idempotency-Key waits for it; the key is then free for a new job.
     """
-    asked = body.model_dump(mode="json", exclude={"id"})
+    asked = body.identifying_values()
     identity = make_identity(asked, caller.owner(body.user), body.id, idempotency_key)
     wait_s = _wait_s(prefer)
     is_waiting = wait_s > 0
@@ -120,7 +123,7 @@ async def create_job(
                 return await picture_of(services, job, image_format)
         except NotReady as error:
             return unknown_outcome(error, job_id, may_repeat=submission.may_repeat)
-    status = HTTPStatus.OK if wait_s and job.is_terminal else HTTPStatus.ACCEPTED
+    status = HTTPStatus.OK if wait_s and job.is_resting else HTTPStatus.ACCEPTED
     return JSONResponse(job.to_json(), status, {"location": f"/v1/jobs/{job_id}"})
 
 
@@ -192,10 +195,10 @@ async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Resp
     response_class=Response,
     responses={
         200: {
-            "description": "Server-Sent Events: queued, progress, image, then one of succeeded, "
-            "failed and cancelled, after which the stream ends",
+            "description": "Server-Sent Events: queued, progress, image, then one of waiting, "
+            "succeeded, failed and cancelled, after which the stream ends",
             # serve.gateway.schemas.examples has the example: it names a stage of the family.
-            "content": event_stream_content("", "queued", "progress", "image", *TERMINAL_STATES),
+            "content": event_stream_content("", "queued", "progress", "image", *RESTING_STATES),
         },
         204: {"description": "The client has seen the last event; do not connect again"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
@@ -210,13 +213,13 @@ async def follow_job(
         str, Header(description="Resume after this event; browsers send it by themselves.")
     ] = "",
 ) -> Response:
-    """Stream a job's events: past ones first, then new ones until its end."""
+    """Stream a job's events: past ones first, then new ones until its end, or until it waits."""
     after_id = _event_id(last_event_id)
     job = await find_job(services, caller, job_id)
     hub = services.event_hub
-    if job.is_terminal and not await hub.has_events(job_id, after_id):
+    if job.is_resting and not await hub.has_events(job_id, after_id):
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    if not job.is_terminal:
+    if not job.is_resting:
         services.jobs.watch(job_id)
     return job_event_stream(hub, job_id, after_id, services.keep_alive_s)
 
@@ -251,7 +254,8 @@ def _wait_s(prefer: str) -> float:
 def _picture_format(http_request: Request, body: JobBody) -> ImageFormat | None:
     """Return the format in which the client wants the picture itself; None: the job as JSON."""
     accept = ",".join(http_request.headers.getlist("accept"))
-    return picture_format(accept, body.n or 1, body.format or "png")
+    n = body.n or 1 if body.stop_after is None else 0
+    return picture_format(accept, n, body.format or "png")
 
 
 def _ended_job(last: EventRow, body: JobBody) -> Response:

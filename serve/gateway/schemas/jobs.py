@@ -12,10 +12,20 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from cascade_core.families.stage_info import LATENT_USE_KEY
 from cascade_core.job_states import JobState
-from cascade_core.operations.fields import ImageFormat
+from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
 from cascade_core.operations.registry import DEFAULT_KIND, Kind
-from serve.gateway.schemas.fields import ClientState, DrawingFields, Side, Strength, Text, User
+from serve.gateway.schemas.fields import (
+    ClientState,
+    DrawingFields,
+    Side,
+    Steps,
+    Strength,
+    Text,
+    User,
+)
 from serve.storage.records import LatentUse
+
+_ADDED_LATER = ("strength", "stop_after")
 
 
 class JobBody(DrawingFields):
@@ -44,6 +54,38 @@ class JobBody(DrawingFields):
     ] = None
     user: User = None
     client_state: ClientState = None
+    stop_after: Annotated[
+        str | None,
+        Field(
+            description="A stage whose output is stored, see `GET /v1/models`: after it the job "
+            "waits to be continued."
+        ),
+    ] = None
+
+    def identifying_values(self) -> dict[str, Any]:
+        """Return what tells this request from others, as JSON values.
+
+        What a later release added counts only if it is given: a request that was sent to the
+        release before, and is sent again now, is the same one.
+        """
+        values = self.model_dump(mode="json", exclude={"id"})
+        left_out = {name for name in _ADDED_LATER if values[name] is None}
+        return {name: value for name, value in values.items() if name not in left_out}
+
+
+class ContinueBody(BaseModel):
+    """Which images of a waiting job to finish, and how; absent values are those of its request."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    indices: Annotated[
+        list[int],
+        Field(
+            description="Of the images, from 0.",
+            json_schema_extra={"minItems": 1, "maxItems": MAX_IMAGES, "uniqueItems": True},
+        ),
+    ]
+    decoder_steps: Annotated[Steps, Field(description="Steps that draw the details.")] = None
 
 
 class JobPatch(BaseModel):
@@ -85,6 +127,27 @@ class Image(BaseModel):
     )
 
 
+class Composition(BaseModel):
+    """What an image had when its job stopped; `/v1/latents/{latent_id}` is its latent."""
+
+    index: int
+    latent_id: str
+    seed: int
+    decoder_seed: int
+    width: int
+    height: int
+    latent_use: LatentUse = Field(alias=LATENT_USE_KEY, description="As in an image.")
+    preview_url: str | None = Field(description="A small WebP; null until it is drawn.")
+
+
+class Continued(BaseModel):
+    """The images that the client of a waiting job has chosen, and what it changed."""
+
+    at: str
+    indices: list[int]
+    decoder_steps: int | None = None
+
+
 class Cost(RootModel[dict[str, float]]):
     """Seconds of computing per stage."""
 
@@ -115,6 +178,7 @@ class ResolvedRequest(BaseModel):
     latent_id: str | None
     format: ImageFormat
     strength: float | None
+    stop_after: str | None
 
 
 class JobAnswer(BaseModel):
@@ -133,13 +197,20 @@ class JobAnswer(BaseModel):
     started_at: str | None
     finished_at: str | None
     deadline_at: str | None = Field(
-        description="It fails with `deadline_exceeded` if it has not ended by then."
+        description="It fails with `deadline_exceeded` if it has not ended by then. While it is "
+        "`waiting`: it ends then with what it has."
     )
     request: ResolvedRequest
     images: list[Image]
     warnings: list[str]
     error: JobError | None
     cost: Cost
+    compositions: list[Composition] = Field(
+        default=[], description="Of a job with `stop_after`: what it has made up to there."
+    )
+    continued: Continued | None = Field(
+        default=None, description="Of a job with `stop_after`: what was continued after it."
+    )
     client_state: dict[str, Any] | None = None
 
 

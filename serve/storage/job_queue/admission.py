@@ -1,4 +1,4 @@
-"""Admission of new jobs: the limits of open jobs, and the deadline and position of each job."""
+"""Admission of new and continued jobs: the limits of open jobs, their deadlines and positions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select
 
@@ -18,14 +18,36 @@ from serve.storage.deadline_store import time_allowed_s
 from serve.storage.job_queries import owned_by
 from serve.storage.job_queue.estimates import QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
-from serve.storage.records import NewJob, OpenLimits
+from serve.storage.records import JobOwner, OpenLimits
 from serve.storage.schema.tables import database_now, jobs
 
 UNKNOWN_JOB_S: Final = 5.0
 """Assumed run time of a job before anything was measured."""
 REFUSING_S: Final = 10.0
 """A client that floods the service sends its next request sooner."""
+
 _ADMISSION_LOCK = 0x4341_5343_0003
+
+
+class AdmittedJob(Protocol):
+    """A job that is to be queued: a new one or a continued one.
+
+    Attributes:
+        work: of all its images at the stages that they pass.
+        route: the names of these stages, in order.
+    """
+
+    @property
+    def id(self) -> str: ...  # noqa: D102
+
+    @property
+    def owner(self) -> JobOwner: ...  # noqa: D102
+
+    @property
+    def work(self) -> float: ...  # noqa: D102
+
+    @property
+    def route(self) -> list[str]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +85,7 @@ class Admission:
         """True if a job was refused in the last seconds, so that the next one may be, too."""
         return self._clock() - self._refused_at_s < REFUSING_S
 
-    def check_limits(self, connection: Connection, job: NewJob, limits: OpenLimits) -> None:
+    def check_limits(self, connection: Connection, job: AdmittedJob, limits: OpenLimits) -> None:
         """Refuse a job if too many others are open.
 
         Raises:
@@ -78,15 +100,19 @@ class Admission:
         if total >= limits.total:
             self._refuse(connection, f"there are {total}", limits.total, *others)
 
-    def admit(self, connection: Connection, job: NewJob, min_deadline_s: float) -> Admitted:
+    def admit(self, connection: Connection, job: AdmittedJob, min_deadline_s: float) -> Admitted:
         """Return the deadline and the position that a job has if it is accepted now."""
         estimate = self._estimates.read(connection)
-        place = estimate.order.place(queued_job(job))
+        place = estimate.order.place(_queued(job))
         eta_s = estimate.queued_eta_s(place, job.work)
         now = database_now(connection)
         deadline_at = now + timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
         shown_s = None if estimate.waits_for_start(job.route) else eta_s
         return Admitted(now, deadline_at, place.position, shown_s)
+
+    def add(self, job: AdmittedJob) -> None:
+        """Count a job as queued from now on, after its transaction."""
+        self._estimates.add(_queued(job))
 
     def _refuse(
         self, connection: Connection, whose: str, limit: int, *which: ColumnElement[bool]
@@ -109,8 +135,7 @@ def lock_admission(connection: Connection) -> None:
     hold_lock(connection, _ADMISSION_LOCK)
 
 
-def queued_job(job: NewJob) -> JobInQueue:
-    """Return a new job as the order of the queue sees it."""
+def _queued(job: AdmittedJob) -> JobInQueue:
     return JobInQueue(job.id, job.owner.queue_user, job.work)
 
 

@@ -92,6 +92,21 @@ def test_a_decoding_of_another_size_shares_the_latent_and_says_if_it_is_too_larg
         check_same_picture(pixels(service, job["images"][0]["id"]), expected)
 
 
+def test_chosen_drafts_become_the_pictures_that_are_made_at_once(service: ServiceClient) -> None:
+    body = {"prompt": "a star", "n": 3, "seed": 21, "steps": 6}
+    job_id = service.create(stop_after="c", **body)["id"]
+    for one in service.until(job_id, "waiting").data["job"]["compositions"]:
+        assert service.http.get(one["preview_url"]).headers["content-type"] == "image/webp"
+    choice = {"indices": [2, 0], "decoder_steps": 3}
+    assert service.http.post(f"/v1/jobs/{job_id}/continue", json=choice).status_code == 202
+    drafted = service.finished(job_id)["images"]
+    at_once = service.finished(service.create(decoder_steps=3, **body)["id"])["images"]
+    assert [image["index"] for image in drafted] == [0, 2]
+    for image in drafted:
+        same = pixels(service, at_once[image["index"]]["id"])
+        check_same_picture(pixels(service, image["id"]), same)
+
+
 def test_each_image_of_a_job_is_the_picture_of_its_own_seed(service: ServiceClient) -> None:
     several = service.finished(service.create(prompt=PROMPT, seed=20, n=3, steps=6)["id"])
     assert [image["seed"] for image in several["images"]] == [20, 21, 22]

@@ -50,7 +50,7 @@ async def test_a_nasty_id_is_not_found_and_forges_no_log_line(
     for method, path in by_id:
         for part in re.findall(r"{(\w+)}", path):
             address = path.format(**things | {part: nasty})
-            answer = await client.request(method, address, headers=root, **body_for(method))
+            answer = await client.request(method, address, headers=root, **body_for(method, path))
             assert answer.status_code == 404, (method, address)
             assert "x-evil" not in answer.headers
             in_our_form(answer)

@@ -55,6 +55,7 @@ CREATING = {
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/variations"),
 }
+CONTINUING = {("POST", "/v1/jobs/{job_id}/continue")}
 CANCELLING = {("DELETE", "/v1/jobs/{job_id}")}
 READY = {("GET", "/readyz")}
 BYTES = {
@@ -147,7 +148,7 @@ async def answers(
             method,
             path.format(**things),
             params=query if "shared" in path else {},
-            **(options or body_for(method)),
+            **(options or body_for(method, path)),
         )
     return found
 
@@ -193,7 +194,7 @@ async def test_without_the_job_service_only_what_needs_it_is_503(
     monkeypatch.setattr(ray_serve, "status", status)
     broken = RayJobsClient(BrokenHandle(RAY_ERRORS[name]))
     found = await answers(app, client, fake_jobs, lambda: use_jobs_client(app, broken))
-    assert not_ready(found) == CREATING | CANCELLING | READY
+    assert not_ready(found) == CREATING | CONTINUING | CANCELLING | READY
     assert found["GET", "/v1/status"].json()["replicas"] is None
 
 

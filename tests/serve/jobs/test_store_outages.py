@@ -23,6 +23,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
 from tests.limits import HANG_S
@@ -82,9 +83,9 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
                 raise NotReady("it does not answer")
 
         @wraps(works)
-        def call(self: Any, *args: Any) -> Any:
+        def call(self: Any, *args: Any, **options: Any) -> Any:
             check(args)
-            return works(self, *args)
+            return works(self, *args, **options)
 
         @wraps(works)
         async def call_async(self: Any, *args: Any) -> Any:
@@ -127,15 +128,18 @@ async def test_what_a_job_can_do_without_fails_for_good_and_the_job_succeeds(
 
 
 @pytest.mark.parametrize(
-    ("of", "method", "key"),
+    ("of", "method", "key", "stop_after"),
     [
-        (BlobStore, "put", "latents/"),
-        (BlobStore, "put", "images/"),
-        (JobStore, "open_job", ""),
-        (ImageStore, "latent", ""),
-        (ImageStore, "save_latent", ""),
-        (ImageStore, "save", ""),
-        (JobStore, "finish", ""),
+        (BlobStore, "put", "latents/", None),
+        (BlobStore, "put", "images/", None),
+        (JobStore, "open_job", "", None),
+        (ImageStore, "latent", "", None),
+        (ImageStore, "save_latent", "", None),
+        (ImageStore, "save", "", None),
+        (JobStore, "finish", "", None),
+        (BlobStore, "put", "previews/", "c"),
+        (ImageStore, "save_preview", "", "c"),
+        (WaitingStore, "begin", "", "c"),
     ],
 )
 async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
@@ -146,11 +150,12 @@ async def test_what_a_job_needs_is_tried_until_it_works_and_repeats_no_stage(
     of: type,
     method: str,
     key: str,
+    stop_after: str | None,
 ) -> None:
     failed = fails(of, method, times=3, key=key)
-    ended = await run(make_job())
-    assert (ended.state, ended.error) == ("succeeded", None)
-    assert calls(stages) == [1, 1, 1]
+    ended = await run(make_job(stop_after=stop_after))
+    assert ended.state == ("waiting" if stop_after else "succeeded")
+    assert calls(stages) == ([1, 0, 0] if stop_after else [1, 1, 1])
     assert len(failed) == 3
 
 

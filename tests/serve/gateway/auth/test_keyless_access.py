@@ -43,7 +43,7 @@ async def test_no_route_answers_without_a_key_what_others_have_sent(
     assert len(closed) >= 10
     for method, path in closed:
         answer = await client.request(
-            method, path.format(**things), headers={name: value}, **body_for(method)
+            method, path.format(**things), headers={name: value}, **body_for(method, path)
         )
         assert (answer.status_code, in_our_form(answer)["code"]) == (401, "unauthorized"), path
         message = in_our_form(answer)["message"]

@@ -65,6 +65,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         database,
         "DROP TABLE uploads; DROP INDEX images_by_upload; ALTER TABLE images DROP COLUMN upload_id;"
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
+        "ALTER TABLE jobs DROP COLUMN choice; ALTER TABLE images DROP COLUMN preview;"
         "UPDATE schema_revision SET version_num = '0001'",
     )
     assert differences(database) != []

@@ -1,0 +1,53 @@
+"""What a client chooses of a job that waits, and the ids of the workflows before and after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, Final
+
+from cascade_core.request import GenerationRequest
+
+_CONTINUED: Final = "-continue"
+"""DBOS records it with workflows; it never changes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The images of a waiting job that its client has chosen to be finished.
+
+    Attributes:
+        indices: of the images, each once.
+        at: when they were chosen.
+        changes: the fields of the request that are other than before, with their values.
+    """
+
+    indices: tuple[int, ...]
+    at: datetime
+    changes: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Choice:
+        """Rebuild from :meth:`to_stored`, which may hold more by now."""
+        at = datetime.fromisoformat(stored["at"])
+        return cls(tuple(stored["indices"]), at, stored["changes"])
+
+    def to_stored(self) -> dict[str, Any]:
+        """Return plain JSON-able values."""
+        at, indices = self.at.isoformat(), list(self.indices)
+        return {"indices": indices, "at": at, "changes": self.changes}
+
+    def applied_to(self, request: GenerationRequest) -> GenerationRequest:
+        """Return the request by which the chosen images are finished."""
+        return replace(request, stop_after=None, **self.changes)
+
+
+def run_id(job_id: str, *, is_continued: bool) -> str:
+    """Return the id of the workflow that runs a job, or that runs the rest of a continued one."""
+    return f"{job_id}{_CONTINUED}" if is_continued else job_id
+
+
+def job_of_run(run_id: str) -> tuple[str, bool]:
+    """Return a job's id and whether it is continued, from what :func:`run_id` returned."""
+    return run_id.removesuffix(_CONTINUED), run_id.endswith(_CONTINUED)

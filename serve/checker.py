@@ -45,8 +45,8 @@ class Checker(Protocol):
         """Return the refusal of a request because of its texts; None if it is allowed.
 
         Args:
-            request: the request with all its values resolved; a ``vary_details`` request has the
-                texts of its latent.
+            request: the request with all its values resolved; one that starts from a latent has
+                that latent's texts where it brings none of its own.
             owner: the owner of the job.
         """
         ...

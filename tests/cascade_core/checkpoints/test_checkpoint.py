@@ -122,6 +122,25 @@ def test_a_folder_says_its_name_licence_and_defaults(combined: Path) -> None:
     assert checkpoint.defaults == ModelDefaults(width=512, guidance_scale=3, suggestions=("a cat",))
 
 
+def test_a_model_says_what_the_words_for_the_strength_stand_for(combined: Path) -> None:
+    assert open_checkpoint(ModelSource(str(combined))).defaults.strength("subtle") == 0.7
+    write_json(combined / "cascade.json", vary={"subtle": 0.6, "strong": 1})
+    defaults = open_checkpoint(ModelSource(str(combined))).defaults
+    assert (defaults.strength("subtle"), defaults.strength("strong")) == (0.6, 1)
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{}, {"subtle": 0.6}, {"subtle": 0.6, "strong": 1.2}, {"subtle": True, "strong": 0.9},
+     {"subtle": 0.6, "strong": 0.9, "wild": 1}],
+)  # fmt: skip
+def test_strengths_that_cannot_be_are_refused(stated: dict[str, object], combined: Path) -> None:
+    write_json(combined / "cascade.json", vary=stated)
+    expected = r"cascade\.json: vary must give a number from 0 to 1 for each of subtle, strong"
+    with pytest.raises(ModelUnavailable, match=expected):
+        open_checkpoint(ModelSource(str(combined)))
+
+
 def test_a_default_of_the_wrong_type_is_refused(combined: Path) -> None:
     write_json(combined / "cascade.json", steps="many")
     with pytest.raises(ModelUnavailable, match=r"cascade\.json: steps has the wrong type"):

@@ -174,6 +174,8 @@ def parameters_text(info: ImageInfo) -> str:
         "Decoder CFG scale": float(request.decoder_guidance_scale),
         "Decoder seed": request.decoder_seed,
     }
+    if request.strength is not None:
+        settings["Denoising strength"] = float(request.strength)
     lines = [request.prompt]
     if request.negative_prompt:
         lines.append(f"Negative prompt: {request.negative_prompt}")

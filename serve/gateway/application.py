@@ -34,8 +34,9 @@ from serve.responses.errors import install_error_handlers
 _DESCRIPTION = """Pictures from prompts with Stable Cascade, in three stages.
 
 `POST /v1/jobs` accepts a job; follow it at `/v1/jobs/{id}/events` or wait for it with
-`Prefer: wait=30`. Each image keeps its Stage C latent: a job of kind `vary_details` draws new
-details on the same composition without running Stage C again.
+`Prefer: wait=30`. Each image keeps its Stage C latent: jobs of other kinds start from it.
+`vary_details` and `decode` draw it again, without running Stage C; `vary` composes anew, near it or
+far from it.
 
 Every error is `{"error": {"code", "message", "type", "param", "field"?, "request_id"}}`."""
 

@@ -113,6 +113,11 @@ def test_the_parameters_text_is_what_other_tools_read() -> None:
     )
 
 
+def test_the_parameters_of_a_variation_name_its_strength() -> None:
+    text = parameters_text(info(kind="vary", latent_id="x", strength=0.7))
+    assert text.endswith("Decoder seed: 2, Denoising strength: 0.7")
+
+
 def test_without_negative_prompt_its_line_is_left_out() -> None:
     assert parameters_text(info(guidance_scale=3)).splitlines()[1].startswith("Steps: 20, ")
     assert "CFG scale: 3.0," in parameters_text(info(guidance_scale=3))

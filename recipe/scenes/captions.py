@@ -94,10 +94,21 @@ STRAY: Final = [
 
 Mentions = dict[str, str]
 """What a caption says of one thing: attribute -> value, without the attributes it leaves out."""
-OPEN_SHARE_PLAIN: Final = 0.4
-OPEN_SHARE_PATTERNED: Final = 0.05
-"""Shares of captions that name one or two attributes, 15% of all: what a caption leaves open, the
-seed decides. Most are of plain scenes, because a caption that names no texture means plain."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenShares:
+    """Shares of captions that name one or two attributes: what they leave open, the seed decides.
+
+    Most are of plain scenes, because a caption that names no texture means plain.
+    """
+
+    plain: float = 0.4
+    patterned: float = 0.05
+
+
+USUAL_SHARES: Final = OpenShares()
+"""15% of all captions."""
 OPEN_ATTRIBUTES: Final = ("", "colour", "place", "size", "background")
 
 
@@ -129,7 +140,9 @@ def exact_caption(scene: Scene) -> str:
     return f"{' and '.join(phrases)} on {with_article(scene.background)} background"
 
 
-def random_caption(scene: Scene, rng: random.Random) -> tuple[str, list[Mentions], str | None]:
+def random_caption(
+    scene: Scene, rng: random.Random, shares: OpenShares = USUAL_SHARES
+) -> tuple[str, list[Mentions], str | None]:
     """Describe a scene in one of many ways; some leave almost everything open.
 
     Returns:
@@ -138,7 +151,7 @@ def random_caption(scene: Scene, rng: random.Random) -> tuple[str, list[Mentions
     things = list(scene.things)
     rng.shuffle(things)
     is_plain = all(thing.texture == "plain" for thing in things)
-    is_open = rng.random() < (OPEN_SHARE_PLAIN if is_plain else OPEN_SHARE_PATTERNED)
+    is_open = rng.random() < (shares.plain if is_plain else shares.patterned)
     named = (_open_choice if is_open else _usual_choice)(things, rng)
     mentions: list[Mentions] = [{} for _ in things]
     has_article = rng.random() < 0.85

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from recipe.scale import Scale
-from recipe.scenes.captions import random_caption
+from recipe.scenes.captions import USUAL_SHARES, OpenShares, random_caption
 from recipe.scenes.scene import Scene
 from recipe.training.text_encoder import MAX_TOKENS, load_text_encoder, load_tokenizer
 
@@ -50,8 +50,11 @@ def loss_weight(times: Tensor) -> Tensor:
 class CaptionReader:
     """Random captions of scenes, read by the frozen text encoder."""
 
-    def __init__(self, tokenizer: Any, encoder: Any, seed: str) -> None:
+    def __init__(
+        self, tokenizer: Any, encoder: Any, seed: str, shares: OpenShares = USUAL_SHARES
+    ) -> None:
         """Take a tokenizer and its encoder; `seed` chooses the captions."""
+        self.shares = shares
         self.tokenizer = tokenizer
         self.encoder = encoder
         self.rng = random.Random(seed)
@@ -59,7 +62,7 @@ class CaptionReader:
     def describe(self, scenes: list[Scene], dropout: float) -> list[str]:
         """Return a caption per scene; some are empty, for guidance."""
         return [
-            "" if self.rng.random() < dropout else random_caption(scene, self.rng)[0]
+            "" if self.rng.random() < dropout else random_caption(scene, self.rng, self.shares)[0]
             for scene in scenes
         ]
 

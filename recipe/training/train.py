@@ -17,7 +17,7 @@ GRADIENT_CLIP = 1.0
 AVERAGE_DECAY = 0.996
 WEIGHT_DECAY = 0.01
 REPORT_EVERY = 100
-SAVE_EVERY = 250
+SAVE_EVERY = 200
 
 LossOfStep = Callable[[int, float], Tensor]
 """(step, fraction of the budget used) -> scalar loss."""

@@ -86,6 +86,17 @@ class GenerationRequest:
         # Rounded: 20 steps from 0.55 would be 11.000000000000002.
         return max(1, ceil(round(self.steps * self.start_time, 6)))
 
+    @property
+    def derived_from(self) -> dict[str, Any] | None:
+        """What its images are made from, as JSON; None if they are made from a prompt alone."""
+        if self.latent_id is None:
+            return None
+        return {
+            "operation": self.kind,
+            "latent_id": self.latent_id,
+            "strength": self.strength,
+        }
+
     def for_image(self, index: int) -> GenerationRequest:
         """Return the request of image ``index`` alone: n = 1, its own seeds, no stop."""
         seeds = {

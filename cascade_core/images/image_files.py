@@ -59,13 +59,15 @@ class ImageInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that :func:`read_info` reads."""
-        return {
+        source = self.request.derived_from
+        info = {
             "v": INFO_VERSION,
             "image_id": self.image_id,
             "latent_id": self.latent_id,
             "request": self.request.to_dict(),
             "model": asdict(self.model),
         }
+        return info if source is None else info | {"derived_from": source}
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,6 +113,7 @@ class _InProcessRun:
     def _keep(self, index: int, latent_id: str, result: PictureResult) -> None:
         request = self._request.for_image(index)
         image_id = str(ULID())
+        source = request.derived_from
         info = ImageInfo(image_id, latent_id, request, self._model)
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
         write_whole(file, encode_image(result.pixels_hwc, request.format, info))
@@ -128,6 +129,7 @@ class _InProcessRun:
                 "decoder_seed": request.decoder_seed,
                 "width": request.width,
                 "height": request.height,
+                "derived_from": source and source | {"image_id": None},
             }
         )
 

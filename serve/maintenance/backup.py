@@ -280,12 +280,14 @@ def _check(rows: Rows, job_id: str) -> None:
 
 
 def _plan(rows: Rows, family: Family) -> None:
-    """Compute the job's work and route: new jobs are estimated from the work of past ones."""
+    """Fill in what the request tells: work, on which estimates of new jobs rest, route, sources."""
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
     if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
         job["work"] = 0.0 if request.stop_after else family.work(request)
     job["route"] = [stage.name for stage in family.route(request)]
+    for image in rows["images"]:
+        image["source_latent_id"] = request.latent_id
 
 
 def _are_texts(values: Any) -> bool:

@@ -21,6 +21,7 @@ from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
+from serve.storage.lineage import HAS_OWN_LATENT, needs
 from serve.storage.records import utc_now
 from serve.storage.schema.tables import events, images, jobs, latents
 
@@ -133,19 +134,24 @@ class RetentionWorker:
         return len(ids)
 
     def _delete_latents(self) -> int:
-        """Delete old latents that no picture needs and no job that may go on."""
-        before = self._before(self._settings.keep_days)
-        if before is None:
-            return 0
-        needing_image = (
+        """Delete latents that no picture and no job that may go on needs.
+
+        They are those of deleted pictures, and the old ones that became no picture, such as those
+        of jobs that failed.
+        """
+        needing = [
             select(images.c.id)
             .join(jobs, jobs.c.id == images.c.job_id)
-            .where(images.c.latent_id == latents.c.id, images.c.deleted_at.is_(None))
-            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
-        )
-        unneeded = update(latents).where(
-            latents.c.created_at < before, latents.c.deleted_at.is_(None), ~needing_image.exists()
-        )
+            .where(condition)
+            .correlate(latents)
+            .exists()
+            for condition in needs(latents.c.id)
+        ]
+        deleted = select(images.c.latent_id).where(HAS_OWN_LATENT, images.c.deleted_at.is_not(None))
+        is_due = latents.c.id.in_(deleted)
+        if (before := self._before(self._settings.keep_days)) is not None:
+            is_due = or_(is_due, latents.c.created_at < before)
+        unneeded = update(latents).where(latents.c.deleted_at.is_(None), is_due, ~or_(*needing))
         with self._database.writing() as connection:
             return connection.execute(unneeded.values(deleted_at=self._now())).rowcount
 

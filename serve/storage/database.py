@@ -13,6 +13,7 @@ from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
+from serve.storage.lineage import LineageStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
 from serve.storage.schema.upgrade import Migrated, upgrade
@@ -23,7 +24,7 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, uploads, deadlines, events, scaled_to_zero, keys, secrets,
+        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys, secrets,
             preferences: the stores. Their methods are one transaction each and block; call them
             through :meth:`run`.
     """
@@ -33,6 +34,7 @@ class Database(Connections):
         self.jobs = JobStore(self)
         self.waiting = WaitingStore(self, self.jobs.admission)
         self.images = ImageStore(self)
+        self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)
         self.events = EventLog(self)

@@ -20,6 +20,7 @@ from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
 from serve.storage.job_store import add_costs, update_open
+from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
     DeletedImage,
     ImageRow,
@@ -89,8 +90,8 @@ class ImageStore:
     def delete(self, image_id: str) -> DeletedImage | None:
         """Mark an image deleted, and its latent with it; None if there is no such image.
 
-        The latent stays while it belongs to another image: a variation does not take the
-        original's latent along. Deleting again is no error and covers the same things.
+        The latent stays while another image has it or an open job starts from it; it goes with the
+        last of them. Deleting again is no error and covers the same things.
         """
         now = utc_now()
         with self._connections.writing() as connection:
@@ -99,7 +100,8 @@ class ImageStore:
                 return None
             gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
             connection.execute(gone.values(deleted_at=now))
-            latent_id = None if _is_latent_needed(connection, image) else image.latent_id
+            is_needed = is_latent_needed(connection, image.latent_id, but_for_image=image.id)
+            latent_id = None if is_needed else image.latent_id
             with_it = update(latents).where(
                 latents.c.id == latent_id, latents.c.deleted_at.is_(None)
             )
@@ -223,21 +225,9 @@ def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
 
 
 def _ready_image(connection: Connection, image_id: str) -> ImageRow | None:
-    query = select(images).where(images.c.id == image_id, images.c.ready_at.is_not(None))
+    query = select_images().where(images.c.id == image_id, images.c.ready_at.is_not(None))
     row = connection.execute(query).mappings().first()
     return None if row is None else ImageRow(**row)
-
-
-def _is_latent_needed(connection: Connection, image: ImageRow) -> bool:
-    """Return True if this image's latent was made for another image or is used by one."""
-    latent = select(latents).where(latents.c.id == image.latent_id)
-    row = connection.execute(latent).mappings().first()
-    if row is None or (row["job_id"], row["index"]) == (image.job_id, image.index):
-        return False
-    others = select(images.c.id).where(
-        images.c.latent_id == image.latent_id, images.c.deleted_at.is_(None)
-    )
-    return connection.execute(others.limit(1)).first() is not None
 
 
 def _preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:

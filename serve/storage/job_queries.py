@@ -16,6 +16,7 @@ from serve.storage.connections import Connections
 from serve.storage.job_queue.choice import Choice, run_id
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
+from serve.storage.lineage import select_images
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
 
@@ -171,7 +172,7 @@ def owned_by(owner: JobOwner) -> tuple[Any, Any]:
 def _images_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:
     by_job: dict[str, list[ImageRow]] = {job_id: [] for job_id in job_ids}
     if job_ids:
-        query = select(images).where(images.c.job_id.in_(job_ids)).order_by(images.c.index)
+        query = select_images().where(images.c.job_id.in_(job_ids)).order_by(images.c.index)
         for row in connection.execute(query).mappings():
             by_job[row["job_id"]].append(ImageRow(**row))
     return by_job

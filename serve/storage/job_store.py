@@ -254,6 +254,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
+        "source_latent_id": job.request.latent_id,
     }
     return [
         shared

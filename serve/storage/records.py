@@ -128,6 +128,9 @@ class ImageRow:
         ready_at: when the image was made; None while it is planned.
         deleted_at: when the image was deleted; None until then.
         latent_use: None until the image has its latent.
+        source_latent_id: the stored latent that it is made from; None if it starts from none. Equal
+            to `latent_id` if it shows that composition with other details.
+        source_image_id: the picture that this latent was made for; None if there is none.
         upload_id: the upload that it is made from, if any.
         preview: name of the preview of its latent; None unless its job stopped there.
     """
@@ -146,6 +149,8 @@ class ImageRow:
     ready_at: datetime | None
     deleted_at: datetime | None
     latent_use: LatentUse | None
+    source_latent_id: str | None
+    source_image_id: str | None
     upload_id: str | None = None
     preview: str | None = None
 
@@ -155,7 +160,7 @@ class ImageRow:
         return self.ready_at is not None
 
     def to_json(self) -> dict[str, Any]:
-        """Return the image as the list of images in a job's JSON holds it."""
+        """Return the image as a job's JSON holds it, but for what it is derived from."""
         return {"id": self.id, **self._shared_json()}
 
     def composition_json(self) -> dict[str, Any]:
@@ -361,7 +366,7 @@ class Job:
             "finished_at": iso_utc(self.finished_at),
             "deadline_at": iso_utc(self.deadline_at),
             "request": self.request.to_dict(),
-            "images": [image.to_json() for image in shown],
+            "images": [self._image_json(image) for image in shown],
             "warnings": list(self.warnings),
             "error": self.error,
             "cost": {cost_key(stage): round(cost_s, 4) for stage, cost_s in self.cost_s.items()},
@@ -372,6 +377,12 @@ class Job:
             body["continued"] = None if self.choice is None else _choice_json(self.choice)
         state = self.client_state
         return body if state is None else body | {"client_state": state}
+
+    def _image_json(self, image: ImageRow) -> dict[str, Any]:
+        source = self.request.derived_from
+        if source is not None:
+            source |= {"image_id": image.source_image_id}
+        return image.to_json() | {"derived_from": source}
 
 
 def _choice_json(choice: Choice) -> dict[str, Any]:

@@ -25,6 +25,7 @@ from fastapi.security import HTTPBearer
 from cascade_core.errors import Forbidden, InvalidRequest
 from cascade_core.printable import is_printable
 from serve.storage.credentials import KeyScope
+from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner
 from serve.storage.schema.tables import MAX_USER_CHARS
 
@@ -77,6 +78,11 @@ class Caller:
             return False
         is_unnamed = self.sees_unnamed and owner == JobOwner(None, None)
         return self.user is None or owner.user == self.user or is_unnamed
+
+    @property
+    def viewpoint(self) -> Viewpoint:
+        """The jobs that lists show it, beside one that it :meth:`sees`."""
+        return Viewpoint(None if self.is_admin else self.key_id, self.user)
 
     def owner(self, user: str | None) -> JobOwner:
         """Return the owner of a job that the caller makes with this ``user``."""

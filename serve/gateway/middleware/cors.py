@@ -9,11 +9,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 SHOWN_HEADERS = (
     "location",
     "retry-after",
+    "x-dependant-count",
+    "x-dependant-ids",
     "x-image-id",
     "x-job-id",
     "x-latent-id",
     "x-request-id",
     "x-should-retry",
+    "x-source-latent-id",
 )
 """The headers of an answer that a page's scripts may read, beside the always readable ones."""
 

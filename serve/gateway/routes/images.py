@@ -18,6 +18,7 @@ from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
 from serve.gateway.openapi import new_router, secured
 from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
+from serve.storage.lineage import MAX_NAMED
 from serve.storage.records import ImageRow, Job
 
 MSGPACK = "application/vnd.msgpack"
@@ -27,6 +28,22 @@ IMAGE_CONTENT = {f"image/{name}": _BINARY for name in ("png", "webp", "jpeg")}
 ID_HEADERS = {
     "X-Latent-Id": {"description": "The image's latent.", "schema": {"type": "string"}},
     "X-Job-Id": {"description": "The job that made it.", "schema": {"type": "string"}},
+}
+SOURCE_HEADERS = {
+    "X-Source-Latent-Id": {
+        "description": "The stored latent that it was made from, if it was made from one.",
+        "schema": {"type": "string"},
+    },
+}
+DEPENDANT_HEADERS = {
+    "X-Dependant-Count": {
+        "description": "How many images were made from the deleted one's latent, or are being made.",
+        "schema": {"type": "integer"},
+    },
+    "X-Dependant-Ids": {
+        "description": f"Their ids, with commas; the newest {MAX_NAMED} at most.",
+        "schema": {"type": "string"},
+    },
 }
 LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 
@@ -53,7 +70,7 @@ router = new_router("images")
         200: {
             "description": "The image",
             "content": IMAGE_CONTENT,
-            "headers": ID_HEADERS,
+            "headers": ID_HEADERS | SOURCE_HEADERS,
         },
         304: {"description": "The client has it already (`If-None-Match`)"},
         **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *LOST),
@@ -73,6 +90,8 @@ async def get_image(
     response = await image_response(services, request, image, variant, OWN_CACHING)
     response.headers["x-latent-id"] = image.latent_id
     response.headers["x-job-id"] = image.job_id
+    if image.source_latent_id is not None:
+        response.headers["x-source-latent-id"] = image.source_latent_id
     return response
 
 
@@ -80,17 +99,27 @@ async def get_image(
     "/v1/images/{image_id}",
     status_code=HTTPStatus.NO_CONTENT,
     response_class=Response,
-    responses={204: {"description": "Deleted"}, **secured(HTTPStatus.NOT_FOUND)},
+    responses={
+        204: {"description": "Deleted", "headers": DEPENDANT_HEADERS},
+        **secured(HTTPStatus.NOT_FOUND),
+    },
 )
 async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> Response:
     """Delete an image with its previews and its latent; deleting it again is no error.
 
-    A variation's latent belongs to the image it was made from and stays with that one.
+    Images made from it stay as they are, and the answer names them. The latent stays while another
+    image shows it with other details, or an open job starts from it.
     """
-    await find_image(services, caller, image_id)
+    found = await find_image(services, caller, image_id)
+    dependants = await services.database.run(
+        services.database.lineage.dependants, found, caller.viewpoint
+    )
     if not await delete_with_files(services, image_id):
         raise NotFound("there is no such image")
-    return Response(status_code=HTTPStatus.NO_CONTENT)
+    headers = {"x-dependant-count": str(dependants.count)}
+    if dependants.image_ids:
+        headers["x-dependant-ids"] = ",".join(dependants.image_ids)
+    return Response(status_code=HTTPStatus.NO_CONTENT, headers=headers)
 
 
 @router.get(

@@ -124,6 +124,14 @@ _ERROR_EXAMPLE = {
     }
 }
 
+_RELATIVE_EXAMPLE: dict[str, Any] = {
+    "operation": VARY_DETAILS.name,
+    "strength": None,
+    "image_id": _ID_EXAMPLE,
+    "latent_id": _ID_EXAMPLE,
+    "job_id": _ID_EXAMPLE,
+    "is_deleted": False,
+}
 _SHARE_EXAMPLE = {
     "url": f"https://pictures.example.org/v1/shared/{_ID_EXAMPLE}"
     "?expires=1769860800&signature=5f2c0a",
@@ -169,6 +177,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE],
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
+        "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
         "ShareBody": [{"expires_in_s": 3600}],
         "ShareAnswer": [_SHARE_EXAMPLE],
         "Model": [model],

@@ -23,6 +23,7 @@ from serve.gateway.schemas.fields import (
     Text,
     User,
 )
+from serve.gateway.schemas.images import DerivedFrom
 from serve.storage.records import LatentUse
 
 _ADDED_LATER = ("strength", "stop_after")
@@ -124,6 +125,9 @@ class Image(BaseModel):
         alias=LATENT_USE_KEY,
         description="How it got its latent: `ran`, `reused` from an equal request, or `stored`: "
         "the one that the job starts from.",
+    )
+    derived_from: DerivedFrom | None = Field(
+        description="What it is made from; null for an image of a prompt alone."
     )
 
 

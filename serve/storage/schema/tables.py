@@ -108,9 +108,11 @@ images = Table(
     Column("latent_use", String(8)),
     Column("upload_id", String(64)),
     Column("preview", String(64)),
+    Column("source_latent_id", String(64)),
     Index("images_by_job", "job_id", "index"),
     Index("images_by_latent", "latent_id"),
     Index("images_by_upload", "upload_id"),
+    Index("images_by_source", "source_latent_id", "id"),
 )
 
 latents = Table(

@@ -74,6 +74,17 @@ def test_what_is_written_into_a_file_is_read_back(image_format: ImageFormat, pro
     }
 
 
+def test_the_file_of_a_variation_says_what_it_is_derived_from() -> None:
+    written = info(kind="vary_details", latent_id="01LATENT")
+    found = read_info(encode_image(picture(), "png", written))
+    assert found is not None
+    assert found["derived_from"] == {
+        "operation": "vary_details",
+        "latent_id": "01LATENT",
+        "strength": None,
+    }
+
+
 def test_png_keeps_every_pixel() -> None:
     assert np.array_equal(np.asarray(opened(encode_image(picture(), "png", info()))), picture())
 

@@ -74,6 +74,12 @@ def test_vary_starts_from_the_latent_beside_the_picture(
     assert job["cost"]["c_s"] == 0
     assert [image["decoder_seed"] for image in job["images"]] == [8, 9]
     assert {image["latent_id"] for image in job["images"]} == {made["images"][0]["latent_id"]}
+    latent_id = made["images"][0]["latent_id"]
+    source = {"operation": "vary_details", "latent_id": latent_id, "strength": None}
+    assert [image["derived_from"] for image in job["images"]] == [source | {"image_id": None}] * 2
+    info = read_info(Path(job["files"][0]).read_bytes())
+    assert info is not None
+    assert info["derived_from"] == source
     assert all(Path(file).read_bytes()[8:12] == b"WEBP" for file in job["files"])
 
 

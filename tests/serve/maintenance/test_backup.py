@@ -202,6 +202,29 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     await hub.close()
 
 
+async def test_lineage_comes_with_an_archive_also_if_a_variation_comes_before_its_original(
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+    client: httpx.AsyncClient,
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    here = new_stores("sqlite", "folder")
+    first, variation, *_ = await fill(here, checkpoint, make_job)
+    entries: list[tuple[str, bytes]] = []
+    await export_jobs(*here, lambda name, data: entries.append((name, data)))
+    of_first = [entry for entry in entries if entry[0].startswith(f"jobs/{first.id}/")]
+    reordered = [entry for entry in entries if entry not in of_first] + of_first
+    await import_jobs(database, blobs, STABLE_CASCADE, reordered)
+
+    original_id, variation_id = first.images[0].id, variation.images[0].id
+    (child,) = (await client.get(f"/v1/images/{original_id}/lineage")).json()["children"]
+    assert (child["image_id"], child["operation"]) == (variation_id, "vary_details")
+    (image,) = (await client.get(f"/v1/jobs/{variation.id}")).json()["images"]
+    assert image["derived_from"]["image_id"] == original_id
+
+
 async def test_a_lost_file_is_named_and_the_rest_exported(
     tmp_path: Path,
     new_stores: Callable[[str, str], Stores],

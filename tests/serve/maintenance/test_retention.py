@@ -278,6 +278,34 @@ async def test_an_old_latent_without_a_picture_goes_once_its_job_has_ended(
     assert await keys(blobs) == set()
 
 
+async def test_a_deleted_pictures_latent_goes_once_no_open_job_starts_from_it(
+    database: Database, blobs: BlobStore, finished: Round, make_job: JobMaker, tidy: Round
+) -> None:
+    original = await finished()
+    job = make_job(kind="vary_details", latent_id=original.images[0].latent_id)
+    database.jobs.insert(job)
+    database.images.delete(original.images[0].id)
+    assert (await tidy(AFTER_GRACE)).latents == 0
+    assert latent_key(original.images[0].latent_id) in await keys(blobs)
+    database.jobs.finish(job.id, "failed", {"code": "internal", "message": "no"})
+    assert (await tidy(AFTER_GRACE)).latents == 1
+    assert await keys(blobs) == set()
+
+
+async def test_a_composition_without_a_picture_outlives_its_deleted_variation(
+    database: Database, fake_jobs: FakeJobsClient, finished: Round, make_job: JobMaker, tidy: Round
+) -> None:
+    composition = make_job()
+    database.jobs.insert(composition)
+    database.images.save_latent(latent_row(composition), "c")
+    database.jobs.finish(composition.id, "cancelled")
+    drawn = await finished(kind="vary_details", latent_id=composition.images[0].latent_id)
+    database.images.delete(drawn.images[0].id)
+    assert (await tidy(AFTER_GRACE)).latents == 0
+    assert is_deleted(database, drawn) == (True, False)
+    assert (await tidy(timedelta(days=2), keep_days=1)).latents == 1
+
+
 async def test_events_and_previews_of_ended_jobs_go_and_the_end_can_still_be_read(
     database: Database, blobs: BlobStore, finished: Round, tidy: Round
 ) -> None:

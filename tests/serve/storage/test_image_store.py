@@ -62,6 +62,7 @@ def test_a_saved_image_appears_once(database: Database, make_job: JobMaker) -> N
             "width": 256,
             "height": 256,
             "stage_c": None,
+            "derived_from": None,
         }
     ]
 

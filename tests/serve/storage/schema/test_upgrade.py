@@ -66,6 +66,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         "DROP TABLE uploads; DROP INDEX images_by_upload; ALTER TABLE images DROP COLUMN upload_id;"
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
         "ALTER TABLE jobs DROP COLUMN choice; ALTER TABLE images DROP COLUMN preview;"
+        "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
         "UPDATE schema_revision SET version_num = '0001'",
     )
     assert differences(database) != []
@@ -73,6 +74,24 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
     assert (done.before, done.after) == ("0001", newest)
     assert differences(database) == []
     assert database.jobs.open_ids() == [job.id]
+
+
+def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
+    database: Database, make_job: JobMaker
+) -> None:
+    original = make_job()
+    variation = make_job(kind="vary_details", latent_id=original.images[0].latent_id)
+    for job in (original, variation):
+        database.jobs.insert(job)
+    run_sql(
+        database,
+        "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
+        "UPDATE schema_revision SET version_num = '0004'",
+    )
+    assert database.create_tables().before == "0004"
+    assert differences(database) == []
+    sources = [database.jobs.get(job.id).images[0].source_latent_id for job in (original, variation)]  # type: ignore[union-attr]
+    assert sources == [None, original.images[0].latent_id]
 
 
 def test_event_ids_never_come_back(database: Database, make_job: JobMaker) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from cascade_core.errors import Unsupported
 from cascade_core.geometry import have_one_aspect
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import check_side, random_seed
+from cascade_core.operations.fields import SIDES, check_side, random_seed
 from cascade_core.operations.from_latent import FromLatent, after_kept, values_of
 from cascade_core.operations.operation import StageT, Values
 
@@ -47,8 +47,9 @@ class Decode(FromLatent):
             Unsupported: it has not the latent's aspect.
         """
         own = values_of(source)
-        filled = {**own, "kind": self.name, "decoder_seed": random_seed(), **given}
-        for name in ("width", "height"):
+        new = {"kind": self.name, "decoder_seed": random_seed()}
+        filled = {**own, **self.defaults(defaults), **new, **given}
+        for name in SIDES:
             if name in given:
                 check_side(name, filled[name], defaults.max_side)
         _check_aspect(filled, own)

@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal, Protocol, TypeGuard, get_args
+from typing import Any, ClassVar, Final, Literal, Protocol, TypeGuard, get_args
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.geometry import SIZE_MULTIPLE_PX
@@ -39,6 +39,14 @@ class Field(Protocol):
     def limits(self) -> dict[str, Any]:
         """The limits in the words of JSON Schema, for API documents, forms and commands."""
 
+    @property
+    def json_type(self) -> str:
+        """The type of its values in JSON."""
+
+    @property
+    def choices(self) -> tuple[object, ...]:
+        """The values that a menu offers; empty if a client types one."""
+
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if the value is outside the limits."""
 
@@ -48,6 +56,8 @@ class Text:
     """Text of at most so many characters that every store can hold."""
 
     max_chars: int
+    json_type: ClassVar[str] = "string"
+    choices: ClassVar[tuple[object, ...]] = ()
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -73,12 +83,19 @@ class WholeNumber:
     low: int
     high: int
     multiple_of: int = 1
+    json_type: ClassVar[str] = "integer"
 
     @property
     def limits(self) -> dict[str, Any]:
         """Its range; see :class:`Field`."""
         found = {"minimum": self.low, "maximum": self.high}
         return found | {"multipleOf": self.multiple_of} if self.multiple_of > 1 else found
+
+    @property
+    def choices(self) -> tuple[object, ...]:
+        """Its multiples; see :class:`Field`."""
+        is_coarse = self.multiple_of > 1
+        return tuple(range(self.low, self.high + 1, self.multiple_of)) if is_coarse else ()
 
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is no such number."""
@@ -96,6 +113,8 @@ class Number:
 
     low: float
     high: float
+    json_type: ClassVar[str] = "number"
+    choices: ClassVar[tuple[object, ...]] = ()
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -125,11 +144,17 @@ class Choice:
     """One of some words."""
 
     words: tuple[str, ...]
+    json_type: ClassVar[str] = "string"
 
     @property
     def limits(self) -> dict[str, Any]:
         """The words; see :class:`Field`."""
         return {"enum": list(self.words)}
+
+    @property
+    def choices(self) -> tuple[object, ...]:
+        """The words; see :class:`Field`."""
+        return self.words
 
     def check(self, name: str, value: object) -> None:
         """Raise InvalidRequest if it is none of them."""
@@ -140,6 +165,9 @@ class Choice:
 @dataclass(frozen=True, slots=True)
 class OptionalId:
     """The id of a stored thing or the name of a stage, or None."""
+
+    json_type: ClassVar[str] = "string"
+    choices: ClassVar[tuple[object, ...]] = ()
 
     @property
     def limits(self) -> dict[str, Any]:
@@ -171,6 +199,9 @@ FIELDS: Mapping[str, Field] = {
 }
 """Every field that an operation may let a client choose."""
 
+SIDES: Final = ("width", "height")
+"""The fields whose largest value the model states."""
+
 LATENT_FIELDS: Final = (
     "prompt",
     "negative_prompt",
@@ -183,6 +214,11 @@ LATENT_FIELDS: Final = (
 """The fields that determine a stored latent. Digests of stored latents depend on their order."""
 
 
+def side_of_model(max_side_px: int) -> WholeNumber:
+    """Return the limits of a side in pixels, for a model whose largest side this is."""
+    return WholeNumber(MIN_SIDE_PX, max_side_px, SIZE_MULTIPLE_PX)
+
+
 def check_side(name: str, value: object, max_side_px: int) -> None:
     """Check one side of an image in pixels against the model's largest.
 
@@ -190,7 +226,7 @@ def check_side(name: str, value: object, max_side_px: int) -> None:
         InvalidRequest: not a multiple of ``SIZE_MULTIPLE_PX`` between ``MIN_SIDE_PX`` and
             ``max_side_px``.
     """
-    WholeNumber(MIN_SIDE_PX, max_side_px, SIZE_MULTIPLE_PX).check(name, value)
+    side_of_model(max_side_px).check(name, value)
 
 
 def check_new_text(name: str, value: str) -> None:

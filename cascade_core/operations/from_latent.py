@@ -15,6 +15,8 @@ _KEPT_FIELDS: Final = (*LATENT_FIELDS, "decoder_steps", "decoder_guidance_scale"
 class FromLatent(Operation):
     """An operation that needs ``latent_id``, and takes what is not given from that latent."""
 
+    required = ("latent_id",)
+
     def check(self, given: Values) -> None:
         """Check that a latent is named, and that nothing is given that it decides.
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from cascade_core.errors import InvalidRequest, Unsupported
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import check_new_prompts, check_side, random_seed
+from cascade_core.operations.fields import SIDES, check_new_prompts, check_side, random_seed
 from cascade_core.operations.operation import Operation, StageT, Values
 
 
@@ -30,7 +31,22 @@ class Generate(Operation):
         "format",
         "stop_after",
     )
+    required = ("prompt",)
+    copied = MappingProxyType({"decoder_seed": "seed"})
     seeds = ("seed", "decoder_seed")
+
+    def defaults(self, model: ModelDefaults) -> dict[str, object]:
+        """Return the model's values; see :meth:`Operation.defaults`."""
+        return super().defaults(model) | {
+            "negative_prompt": "",
+            "stop_after": None,
+            "width": model.width,
+            "height": model.height,
+            "steps": model.steps,
+            "guidance_scale": model.guidance_scale,
+            "decoder_steps": model.decoder_steps,
+            "decoder_guidance_scale": model.decoder_guidance_scale,
+        }
 
     def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
         """Return all stages."""
@@ -50,18 +66,8 @@ class Generate(Operation):
     ) -> dict[str, object]:
         """Fill in the model's defaults; the decoder's seed is the seed if it was not given."""
         seed = given.get("seed", random_seed())
-        filled: dict[str, object] = {
-            "kind": self.name,
-            "width": defaults.width,
-            "height": defaults.height,
-            "steps": defaults.steps,
-            "guidance_scale": defaults.guidance_scale,
-            "decoder_steps": defaults.decoder_steps,
-            "decoder_guidance_scale": defaults.decoder_guidance_scale,
-            "seed": seed,
-            "decoder_seed": seed,
-        }
-        filled |= given
-        for name in ("width", "height"):
+        seeds = {"seed": seed, "decoder_seed": seed}
+        filled = {"kind": self.name, **self.defaults(defaults), **seeds, **given}
+        for name in SIDES:
             check_side(name, filled[name], defaults.max_side)
         return filled

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import ClassVar, Protocol, TypeVar
 
 from cascade_core.model_defaults import ModelDefaults
@@ -31,6 +32,8 @@ class Operation(ABC):
         name: the ``kind`` of its jobs.
         title: what its jobs make, for people.
         fields: what a client may choose, see :data:`cascade_core.operations.fields.FIELDS`.
+        required: the fields that a client must give.
+        copied: by field, the one whose value it takes if the client leaves it out.
         fixed_by_latent: what the stored latent decides; empty for jobs that start from none.
         seeds: the fields to which image ``i`` of a job adds ``i``.
     """
@@ -38,6 +41,8 @@ class Operation(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     fields: ClassVar[tuple[str, ...]]
+    required: ClassVar[tuple[str, ...]] = ()
+    copied: ClassVar[Mapping[str, str]] = MappingProxyType({})
     fixed_by_latent: ClassVar[tuple[str, ...]] = ()
     seeds: ClassVar[tuple[str, ...]]
 
@@ -45,6 +50,14 @@ class Operation(ABC):
     def starts_from_latent(self) -> bool:
         """Return True if its jobs start from a stored latent and name it as ``latent_id``."""
         return bool(self.fixed_by_latent)
+
+    def defaults(self, _model: ModelDefaults) -> dict[str, object]:
+        """Return the values of fields that a client leaves out, if they are the same for all jobs.
+
+        Other values come from the field that :attr:`copied` names, are random if they are seeds,
+        and come from the stored latent otherwise.
+        """
+        return {"n": 1, "format": "png"}
 
     @abstractmethod
     def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:

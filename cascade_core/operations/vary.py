@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 from cascade_core.model_defaults import DEFAULT_STRENGTH, ModelDefaults
 from cascade_core.operations.fields import check_new_prompts, random_seed
@@ -35,7 +36,12 @@ class Vary(FromLatent):
         "format",
         "stop_after",
     )
+    copied = MappingProxyType({"decoder_seed": "seed"})
     seeds = ("seed", "decoder_seed")
+
+    def defaults(self, model: ModelDefaults) -> dict[str, object]:
+        """Return the strength as a word, too; see :meth:`Operation.defaults`."""
+        return super().defaults(model) | {"strength": DEFAULT_STRENGTH, "stop_after": None}
 
     def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
         """Return all stages if the first one's output is stored; otherwise none.
@@ -57,8 +63,8 @@ class Vary(FromLatent):
         seed = given.get("seed", random_seed())
         filled = {
             **values_of(source),
+            **self.defaults(defaults),
             "kind": self.name,
-            "strength": DEFAULT_STRENGTH,
             "seed": seed,
             "decoder_seed": seed,
             **given,

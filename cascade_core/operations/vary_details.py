@@ -36,6 +36,7 @@ class VaryDetails(FromLatent):
         """Fill in the values of the image that the latent was made for, but not its details."""
         return {
             **values_of(source),
+            **self.defaults(defaults),
             "kind": self.name,
             "decoder_seed": random_seed(),
             **given,

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, delete, func, or_, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 
-from cascade_core.job_states import LIVE_STATES, TERMINAL_STATES
+from cascade_core.job_states import TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
@@ -148,7 +148,7 @@ class RetentionWorker:
             for condition in needs(latents.c.id)
         ]
         deleted = select(images.c.latent_id).where(HAS_OWN_LATENT, images.c.deleted_at.is_not(None))
-        is_due = latents.c.id.in_(deleted)
+        is_due: ColumnElement[bool] = latents.c.id.in_(deleted)
         if (before := self._before(self._settings.keep_days)) is not None:
             is_due = or_(is_due, latents.c.created_at < before)
         unneeded = update(latents).where(latents.c.deleted_at.is_(None), is_due, ~or_(*needing))

@@ -126,7 +126,7 @@ class LineageStore:
         return found, found[-1].image_id if len(rows) > limit else None
 
     def dependants(self, image: ImageRow, viewpoint: Viewpoint) -> Dependants:
-        """Return the pictures made from this one's latent, with those that jobs are still to make."""
+        """Return the pictures made from this one's latent, and those that jobs are to make."""
         is_wanted = or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES))
         with self._connections.reading() as connection:
             newest = _made_from(image, viewpoint, images.c.id).where(is_wanted)
@@ -164,14 +164,14 @@ def is_latent_needed(connection: Connection, latent_id: str, but_for_image: str)
 def needs(latent_id: Any) -> Sequence[ColumnElement[bool]]:
     """Return the conditions of images, joined with their jobs, that need a latent.
 
-    A picture needs the latent that it shows. Images of open jobs need that, and the one from which
-    they are made.
+    A picture needs the latent that it shows. An image that a job is still to make needs that, and
+    the one that it is made from.
     """
-    is_open = jobs.c.state.in_(LIVE_STATES)
-    is_there = and_(images.c.deleted_at.is_(None), or_(images.c.ready_at.is_not(None), is_open))
+    is_planned = and_(images.c.ready_at.is_(None), jobs.c.state.in_(LIVE_STATES))
+    is_there = and_(images.c.ready_at.is_not(None), images.c.deleted_at.is_(None))
     return (
-        and_(images.c.latent_id == latent_id, is_there),
-        and_(images.c.source_latent_id == latent_id, is_open),
+        and_(images.c.latent_id == latent_id, or_(is_there, is_planned)),
+        and_(images.c.source_latent_id == latent_id, is_planned),
     )
 
 

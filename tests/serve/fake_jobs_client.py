@@ -147,7 +147,7 @@ class FakeJobsClient:
         image = job.images[index]
         start(self.database, job_id)
         await self.show_preview(job_id, "c", 5, index)
-        if job.request.kind == "generate":
+        if image.latent_id != job.request.latent_id:
             await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
             request = job.request.for_image(index)
             self.database.images.save_latent(

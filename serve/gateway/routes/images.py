@@ -37,7 +37,7 @@ SOURCE_HEADERS = {
 }
 DEPENDANT_HEADERS = {
     "X-Dependant-Count": {
-        "description": "How many images were made from the deleted one's latent, or are being made.",
+        "description": "How many images were made from its latent, or are being made.",
         "schema": {"type": "integer"},
     },
     "X-Dependant-Ids": {

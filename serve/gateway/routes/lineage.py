@@ -49,4 +49,3 @@ async def get_lineage(
         "next_cursor": next_cursor,
     }
     return JSONResponse(body)
-

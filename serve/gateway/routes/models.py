@@ -10,6 +10,7 @@ from serve.gateway.auth.permissions import Reader
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_model
 from serve.gateway.openapi import new_router, secured
+from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.service import Defaults, Model, ModelList, Sizes
 from serve.gateway.schemas.stages import stage_details
 
@@ -18,7 +19,7 @@ router = new_router("service")
 
 @router.get("/v1/models", responses=secured())
 async def list_models(services: ServicesDep, _caller: Reader) -> ModelList:
-    """Return the loaded model: revision, licence, defaults, sizes, prompts to try, stages."""
+    """Return the loaded model: licence, defaults, sizes, prompts to try, stages, operations."""
     return ModelList(data=[_model(services)])
 
 
@@ -50,4 +51,5 @@ def _model(services: Services) -> Model:
         sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
         suggestions=list(defaults.suggestions),
         stages=stage_details(services.family),
+        operations=operation_details(services.family, defaults),
     )

@@ -7,8 +7,10 @@ from typing import Any
 
 from cascade_core.families.spec import Family
 from cascade_core.geometry import SIZE_MULTIPLE_PX
+from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.operations.registry import DECODE, GENERATE, VARY, VARY_DETAILS
+from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
 
 _ID_EXAMPLE = "01JXQ5W8T3M4N6P7R8S9T0V1W2"
@@ -168,7 +170,14 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "stage": first.name,
         "cost": {stage.cost_key: 0.0 for stage in family.stages},
     }
-    model = _MODEL_EXAMPLE | {"stages": [stage.model_dump() for stage in stage_details(family)]}
+    defaults = ModelDefaults(
+        **_MODEL_EXAMPLE["defaults"], max_side=_MODEL_EXAMPLE["sizes"]["max_side"]
+    )
+    operations = operation_details(family, defaults)
+    model = _MODEL_EXAMPLE | {
+        "stages": [stage.model_dump() for stage in stage_details(family)],
+        "operations": [operation.model_dump() for operation in operations],
+    }
     ready = {first.deployment: "ready", "Jobs": "ready", "database": "ready", "blobs": "ready"}
     replicas = {"Gateway": 1, "Jobs": 1} | {stage.deployment: 1 for stage in family.stages}
     ended = {"succeeded": 140, "failed": 1, "cancelled": 4}

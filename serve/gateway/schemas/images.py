@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
-_STRENGTH = "How far the younger one departs from the latent, 0 to 1; null: it is not composed anew."
+_STRENGTH = "How far the younger one departs from the latent, 0 to 1; null: it keeps it."
 
 
 class DerivedFrom(BaseModel):

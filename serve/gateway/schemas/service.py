@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from serve.gateway.schemas.fields import storable
+from serve.gateway.schemas.operations import ModelOperation
 
 MAX_PREFERENCE_BYTES = 16 * 1024
 MAX_SHARE_S, DEFAULT_SHARE_S = 30 * 24 * 3600, 24 * 3600
@@ -114,6 +115,7 @@ class Model(BaseModel):
     sizes: Sizes
     suggestions: list[str]
     stages: list[ModelStage]
+    operations: list[ModelOperation]
 
 
 class ModelList(BaseModel):

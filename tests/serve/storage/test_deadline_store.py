@@ -14,7 +14,7 @@ from serve.storage.job_store import update_open
 from serve.storage.records import NewJob
 from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, record_step
-from tests.serve.storage.locks import wait_until_a_lock_is_waited_for
+from tests.serve.storage.job_queue.locks import wait_until_a_lock_is_waited_for
 
 seconds = st.floats(0, 1e6)
 

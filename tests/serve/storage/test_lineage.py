@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import insert, text, update
+from sqlalchemy import insert, text
 
 from serve.storage.database import Database
 from serve.storage.lineage import MAX_NAMED, Viewpoint
@@ -31,7 +30,7 @@ def accepted(database: Database, make_job: JobMaker) -> JobMaker:
 
     def accepted(**changes: Any) -> NewJob:
         kind = "vary_details" if "latent_id" in changes else "generate"
-        job = make_job(kind=kind, **changes)
+        job = make_job(**{"kind": kind, **changes})
         database.jobs.insert(job)
         return job
 
@@ -45,23 +44,13 @@ def finished(database: Database, accepted: JobMaker) -> JobMaker:
     def finished(**changes: Any) -> NewJob:
         job = accepted(**changes)
         for image in job.images:
-            if job.request.latent_id is None:
+            if image.latent_id != job.request.latent_id:
                 database.images.save_latent(latent_row(job, image.index), "c")
             database.images.save(image.id, 10, "a")
         database.jobs.finish(job.id, "succeeded")
         return job
 
     return finished
-
-
-def give_own_latent(database: Database, job: NewJob) -> str:
-    """Make the image of a job one that composes its own latent from the stored one."""
-    latent_id = f"OWN{job.id}"
-    change = update(images).where(images.c.job_id == job.id).values(latent_id=latent_id)
-    with database.writing() as connection:
-        connection.execute(change)
-    database.images.save_latent(replace(latent_row(job), id=latent_id), "c")
-    return latent_id
 
 
 def image_of(database: Database, job: NewJob, index: int = 0) -> ImageRow:
@@ -139,10 +128,12 @@ def test_a_picture_with_a_latent_of_its_own_has_parents_and_children(
     database: Database, finished: JobMaker
 ) -> None:
     original = finished()
-    middle = finished(latent_id=original.images[0].latent_id)
-    own_latent_id = give_own_latent(database, middle)
+    middle = finished(latent_id=original.images[0].latent_id, kind="vary", strength=0.7)
+    own_latent_id = middle.images[0].latent_id
     youngest = finished(latent_id=own_latent_id)
     assert children(database, original) == [middle.images[0].id]
+    (child,), _ = database.lineage.children(image_of(database, original), EVERYTHING, None, 50)
+    assert (child.operation, child.strength, child.latent_id) == ("vary", 0.7, own_latent_id)
     assert children(database, middle) == [youngest.images[0].id]
     (parent,) = database.lineage.parents(image_of(database, youngest), EVERYTHING)
     assert (parent.image_id, parent.latent_id) == (middle.images[0].id, own_latent_id)
@@ -239,8 +230,7 @@ def test_a_latent_stays_while_an_open_job_starts_from_it(
 ) -> None:
     original = finished()
     latent_id = original.images[0].latent_id
-    job = accepted(latent_id=latent_id)
-    give_own_latent(database, job)
+    job = accepted(latent_id=latent_id, kind="vary", strength=0.7)
     database.images.delete(original.images[0].id)
     assert is_latent_there(database, latent_id)
     database.jobs.finish(job.id, "succeeded")

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import httpx
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
-from tests.serve.api_calls import create
+from serve.gateway.dependencies import Services
+from serve.gateway.schemas.operations import operation_details
+from tests.serve.api_calls import create, made
+from tests.serve.fake_jobs_client import FakeJobsClient
 
 
-async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.AsyncClient) -> None:
+async def test_the_model_is_shown_with_its_licence_and_limits(
+    client: httpx.AsyncClient, checkpoint: Checkpoint
+) -> None:
+    operations = operation_details(STABLE_CASCADE, checkpoint.defaults)
     assert (await client.get("/v1/models")).json() == {
         "object": "list",
         "data": [
@@ -35,9 +47,77 @@ async def test_the_model_is_shown_with_its_licence_and_limits(client: httpx.Asyn
                     {"name": "b", "title": "B detailing", "share": 0.35, "is_stored": False},
                     {"name": "a", "title": "A decoding", "share": 0.05, "is_stored": False},
                 ],
+                "operations": [operation.model_dump() for operation in operations],
             }
         ],
     }
+
+
+async def test_the_operations_are_shown_with_the_fields_limits_defaults_and_choices_of_the_model(
+    client: httpx.AsyncClient,
+) -> None:
+    shown = (await client.get("/v1/models/demo")).json()["operations"]
+    operations = {operation["name"]: operation for operation in shown}
+    assert (operations["generate"]["title"], operations["vary_details"]["title"]) == (
+        "new pictures",
+        "new details",
+    )
+    assert operations["vary_details"]["stages"] == ["b", "a"]
+    generate, vary_details = (
+        {field["name"]: field for field in operations[name]["fields"]}
+        for name in ("generate", "vary_details")
+    )
+    assert generate["width"] == {
+        "name": "width",
+        "limits": {"type": "integer", "minimum": 256, "maximum": 512, "multipleOf": 128},
+        "words": {},
+        "choices": [256, 384, 512],
+        "is_required": False,
+        "default": 256,
+        "default_from": None,
+    }
+    assert (vary_details["latent_id"]["is_required"], generate["prompt"]["is_required"]) == (
+        True,
+        True,
+    )
+    assert vary_details["decoder_steps"]["default_from"] == "latent"
+    assert generate["decoder_seed"]["default_from"] == "seed"
+    strength = next(f for f in operations["vary"]["fields"] if f["name"] == "strength")
+    assert strength["words"] == {"subtle": 0.7, "strong": 0.9}
+    assert (strength["choices"], strength["default"]) == (["subtle", "strong"], "subtle")
+
+
+async def test_what_the_model_cannot_do_is_refused_by_name(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    first, *others = STABLE_CASCADE.stages
+    services.family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    shown = (await client.get("/v1/models")).json()["data"][0]["operations"]
+    assert [operation["name"] for operation in shown] == ["generate"]
+    answer = await client.post("/v1/jobs", json={"kind": "vary_details", "latent_id": "L"})
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "kind")
+    assert "vary_details" in answer.json()["error"]["message"]
+
+
+async def test_a_field_that_an_operation_does_not_list_is_refused_by_name(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    latent_id = (await made(client, fake_jobs))["images"][0]["latent_id"]
+    values = {"prompt": "x", "latent_id": latent_id}
+    shown = (await client.get("/v1/models")).json()["data"][0]["operations"]
+    fields = {field["name"]: field for operation in shown for field in operation["fields"]}
+    for operation in shown:
+        required = [field["name"] for field in operation["fields"] if field["is_required"]]
+        body = {"kind": operation["name"]} | {name: values[name] for name in required}
+        for name in fields.keys() - {field["name"] for field in operation["fields"]}:
+            wrong = body | {name: values.get(name, _some_value(fields[name]))}
+            answer = await client.post("/v1/jobs", json=wrong)
+            assert (answer.status_code, answer.json()["error"]["field"]) == (422, name)
+
+
+def _some_value(field: dict[str, Any]) -> object:
+    offered = [*field["choices"], field["limits"].get("minimum", "x")]
+    return offered[0]
 
 
 async def test_the_defaults_shown_make_a_valid_request(client: httpx.AsyncClient) -> None:

@@ -16,7 +16,7 @@ from serve.storage.records import NewJob, OpenLimits
 from tests.limits import HANG_S
 from tests.serve.clock import Clock
 from tests.serve.recorded_jobs import add, copy, start
-from tests.serve.storage.locks import wait_until_a_lock_is_waited_for
+from tests.serve.storage.job_queue.locks import wait_until_a_lock_is_waited_for
 from tests.serve.storage.statements import Statements, counted
 
 JobMaker = Callable[..., NewJob]

@@ -90,7 +90,9 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
     )
     assert database.create_tables().before == "0004"
     assert differences(database) == []
-    sources = [database.jobs.get(job.id).images[0].source_latent_id for job in (original, variation)]  # type: ignore[union-attr]
+    sources = [
+        database.jobs.get(job.id).images[0].source_latent_id for job in (original, variation)
+    ]  # type: ignore[union-attr]
     assert sources == [None, original.images[0].latent_id]
 
 

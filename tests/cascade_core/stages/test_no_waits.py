@@ -150,6 +150,17 @@ def test_a_step_of_stage_c_waits_for_no_copy_and_reads_no_value(
     assert watched(lambda: run_all(stage_c, rows)) == []
 
 
+def test_a_start_from_a_latent_waits_for_no_copy_and_reads_no_value(
+    stage_c: StageC, tiny_checkpoint: Checkpoint
+) -> None:
+    latent = task_of_b(tiny_checkpoint, REQUEST).latent
+    varied = replace(REQUEST, kind="vary", latent_id="x", strength=0.7)
+    starts = [StageCTask(REQUEST), StageCTask(varied, latent)]
+    rows = [stage_c.admit(task) for task in starts]
+    assert [row.steps for row in rows] == [5, 4]
+    assert watched(lambda: run_all(stage_c, rows)) == []
+
+
 @pytest.mark.parametrize("batch", BATCHES)
 def test_a_step_of_stage_b_waits_for_no_copy_and_reads_no_value(
     batch: str, stage_b: StageB, tiny_checkpoint: Checkpoint

@@ -137,6 +137,30 @@ async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
     assert bytes_here.keys() == kept
 
 
+async def test_a_variation_comes_through_with_latents_of_its_own(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+) -> None:
+    here, back = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    fake_jobs = FakeJobsClient(*here, checkpoint)
+    first = make_job()
+    latent_id = first.images[0].latent_id
+    variation = make_job(kind="vary", latent_id=latent_id, strength=0.7, n=2)
+    for job in (first, variation):
+        here[0].jobs.insert(job)
+        for image in job.images:
+            await fake_jobs.make_image(job.id, image.index)
+        here[0].jobs.finish(job.id, "succeeded")
+    await export(here, tmp_path / "all")
+    await import_jobs(*back, STABLE_CASCADE, archive.reading(tmp_path / "all", is_entry))
+
+    assert rows(back[0]) == rows(here[0])
+    assert await everything(back[1]) == await everything(here[1])
+    assert len({row["id"] for row in rows(back[0])["latents"]}) == 3
+
+
 @pytest.mark.parametrize("served", [FOUR_STAGES, STABLE_CASCADE], ids=lambda family: family.name)
 async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
     new_stores: Callable[[str, str], Stores], make_job: JobMaker, served: Family

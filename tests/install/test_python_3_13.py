@@ -21,8 +21,9 @@ LINTERS = ("cascade-serve", "ruff", "mypy", "import-linter", "types-psutil")
 # example of hypothesis, it breaks for the next; PostgreSQL and its client are the same on each.
 TESTS = (
     "--hypothesis-profile=few",
-    "-k=not postgresql",
+    "-k=not postgresql and not processes_that_start_together",
     "tests/bot",
+    "--ignore=tests/bot/test_cli.py",  # it starts processes, which takes long
     "--ignore=tests/bot/views/test_picture_messages.py",  # it asks the model's text encoder
     "--ignore=tests/bot/jobs/test_follower.py",  # test_app.py follows jobs, too
     "tests/contract",

@@ -10,15 +10,25 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Any
 
 import discord
 
 from bot.interactions.lookup import PictureLookup
+from bot.interactions.menu_actions import MenuActions
+from bot.interactions.pressed_message import (
+    check_may_remove,
+    check_owner,
+    components,
+    is_moderator,
+    is_own,
+    names_owner,
+    pressed_template,
+    template,
+)
 from bot.interactions.responder import Interaction, Responder
 from bot.interactions.submission import Submission
 from bot.jobs.delivery_target import DeliveryTarget, presentation_of
-from bot.policy import job_request
+from bot.policy import job_request, steering
 from bot.policy.job_request import EditedValues, JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.policy.user_defaults import UserDefaults
@@ -29,12 +39,12 @@ from bot.views import info_messages
 from bot.views.components import notice
 from bot.views.custom_ids import Action, CustomId
 from bot.views.modals import EditForm, values_from
-from bot.views.picture_messages import has_spoiler, shown_in
+from bot.views.picture_messages import shown_in
 from cascade_core.errors import NotFound, NotReady
 
 _FORM_S = 1.5
 _TWICE_S = 3.0
-_ONCE = ("vary", "reroll", "again", "erase")
+_ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer")
 """Actions that make a job or delete a picture: a second press within `_TWICE_S` is ignored."""
 
 Handler = Callable[[Responder, CustomId], Awaitable[None]]
@@ -55,6 +65,7 @@ class ButtonActions:
         self._client = client
         self._submission = submission
         self._lookup = lookup
+        menus = MenuActions(client, submission, lookup)
         self._pressed: dict[tuple[int, int, str], float] = {}
         self._handlers: dict[Action, Handler] = {
             "vary": self._vary,
@@ -69,6 +80,12 @@ class ButtonActions:
             "drop": self._drop,
             "show": self._show,
             "page": self._page,
+            "variants": menus.variants,
+            "options": menus.options,
+            "subtle": menus.vary,
+            "strong": menus.vary,
+            "larger": menus.larger,
+            "finer": menus.finer,
         }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:
@@ -95,7 +112,8 @@ class ButtonActions:
 
         async def make(defaults: UserDefaults) -> JobRequest:
             job = await self._client.job(submitted.subject, responder.user)
-            return job_request.edit(job, values, _template(responder.interaction.message, defaults))
+            edit = steering.remix if values.keep else job_request.edit
+            return edit(job, values, template(responder.interaction.message, defaults))
 
         await self._submission.submit(responder, make)
 
@@ -106,48 +124,48 @@ class ButtonActions:
             shown, index = await self._lookup.find_in_message(message, responder)
             job = await self._lookup.own_job(shown.id, responder.user)
             image = job_request.find_image(job, index)
-            return job_request.vary(job, image.index, _template(message, defaults))
+            return job_request.vary(job, image.index, template(message, defaults))
 
         await self._submission.submit(responder, make)
 
     async def _vary(self, responder: Responder, pressed: CustomId) -> None:
-        _check_owner(responder.interaction)
+        check_owner(responder.interaction)
 
         async def make(defaults: UserDefaults) -> JobRequest:
             job = await self._client.job(pressed.subject, responder.user)
             image = job_request.find_image(job, pressed.index)
             return job_request.vary(
-                job, image.index, _template(responder.interaction.message, defaults)
+                job, image.index, template(responder.interaction.message, defaults)
             )
 
         await self._submission.submit(responder, make)
 
     async def _reroll(self, responder: Responder, pressed: CustomId) -> None:
-        _check_owner(responder.interaction)
+        check_owner(responder.interaction)
 
         async def make(defaults: UserDefaults) -> JobRequest:
             job = await self._client.job(pressed.subject, responder.user)
-            return job_request.reroll(job, _template(responder.interaction.message, defaults))
+            shown = presentation_of(job.client_state)
+            made = pressed_template(responder.interaction, pressed, job, defaults)
+            return job_request.reroll(job, shown.of, made)
 
         await self._submission.submit(responder, make)
 
     async def _again(self, responder: Responder, pressed: CustomId) -> None:
-        _check_owner(responder.interaction)
+        check_owner(responder.interaction)
 
         async def make(defaults: UserDefaults) -> JobRequest:
             job = await self._client.job(pressed.subject, responder.user)
             shown = presentation_of(job.client_state)  # the message has no pictures
-            template = replace(
-                _template(responder.interaction.message, defaults), spoiler=shown.spoiler
-            )
-            return job_request.again(job, shown.of, template)
+            made = template(responder.interaction.message, defaults)
+            return job_request.again(job, shown.of, replace(made, spoiler=shown.spoiler))
 
         await self._submission.submit(responder, make)
 
     async def _edit(self, responder: Responder, pressed: CustomId) -> None:
-        _check_owner(responder.interaction)
-        shown = shown_in(_components(responder.interaction.message))
-        values = shown.values
+        check_owner(responder.interaction)
+        shown = shown_in(components(responder.interaction.message))
+        values = replace(shown.values, keep=pressed.arg == "keep")
         if shown.is_cut:
             values = await self._uncut(values, pressed.subject)
         form = EditForm(
@@ -179,7 +197,7 @@ class ButtonActions:
         )
 
     async def _delete(self, responder: Responder, pressed: CustomId) -> None:
-        _check_may_remove(responder.interaction)
+        check_may_remove(responder.interaction)
         await responder.acknowledge()
         job = await self._own_job(responder, pressed.subject)
         if job is None:
@@ -195,7 +213,7 @@ class ButtonActions:
         await responder.delete_message()
 
     async def _erase(self, responder: Responder, pressed: CustomId) -> None:
-        _check_may_remove(responder.interaction)
+        check_may_remove(responder.interaction)
         await responder.acknowledge()
         job = await self._own_job(responder, pressed.subject)
         if job is None:
@@ -221,20 +239,20 @@ class ButtonActions:
         Raises:
             UserError: neither the message nor the service names this person as the owner.
         """
-        if not _is_own(responder.interaction):
+        if not is_own(responder.interaction):
             return None
         try:
             return await self._client.job(job_id, responder.user)
         except NotFound:
-            if not (_names_owner(responder.interaction) or _is_moderator(responder.interaction)):
+            if not (names_owner(responder.interaction) or is_moderator(responder.interaction)):
                 raise UserError.because("not_your_job") from None
             return None
 
     async def _cancel(self, responder: Responder, pressed: CustomId) -> None:
-        _check_may_remove(responder.interaction)
+        check_may_remove(responder.interaction)
         await responder.acknowledge()
         user: str | None = responder.user
-        if not _is_own(responder.interaction):
+        if not is_own(responder.interaction):
             # An id in a button is no proof that the job belongs to this message.
             target = DeliveryTarget.from_state(
                 (await self._client.job(pressed.subject)).client_state
@@ -279,61 +297,3 @@ class ButtonActions:
 async def answer_expired(responder: Responder) -> None:
     """Answer a press on a button of another version of the bot."""
     await responder.send(notice(responder.translate("error.expired")))
-
-
-def _template(message: discord.Message | None, defaults: UserDefaults) -> JobRequest:
-    """Return a request that is as private and as hidden as the message it comes from."""
-    is_ephemeral = message is not None and message.flags.ephemeral
-    return JobRequest(
-        private=defaults.private or is_ephemeral,
-        preview=defaults.preview,
-        spoiler=has_spoiler(_components(message)),
-        source="" if message is None else _link(message),
-    )
-
-
-def _link(message: discord.Message) -> str:
-    """Return the link to a message; empty for a message that only one person sees."""
-    return "" if message.flags.ephemeral else message.jump_url
-
-
-def _components(message: discord.Message | None) -> list[dict[str, Any]]:
-    return [] if message is None else [dict(part.to_dict()) for part in message.components]
-
-
-def _names_owner(interaction: Interaction) -> bool:
-    """Return True if the message names its owner, or is a direct message."""
-    message = interaction.message
-    is_named = message is not None and message.interaction_metadata is not None
-    return is_named or interaction.guild_id is None
-
-
-def _is_moderator(interaction: Interaction) -> bool:
-    return interaction.guild_id is not None and interaction.permissions.manage_messages
-
-
-def _is_own(interaction: Interaction) -> bool:
-    """Return True unless the message names another person as its owner."""
-    message = interaction.message
-    metadata = None if message is None else message.interaction_metadata
-    return metadata is None or metadata.user.id == interaction.user.id
-
-
-def _check_owner(interaction: Interaction) -> None:
-    """Refuse another person at once, where the message names its owner; the service checks again.
-
-    Raises:
-        UserError: the message belongs to another person.
-    """
-    if not _is_own(interaction):
-        raise UserError.because("not_yours")
-
-
-def _check_may_remove(interaction: Interaction) -> None:
-    """Check that the person may remove a message.
-
-    Raises:
-        UserError: the person is neither its owner nor a moderator.
-    """
-    if not (_is_moderator(interaction) or _is_own(interaction)):
-        raise UserError.because("not_your_job")

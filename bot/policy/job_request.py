@@ -12,7 +12,8 @@ from bot.service.models import Image, Job
 from bot.text.error_messages import UserError
 from bot.text.markdown import escape, one_line
 from cascade_core.operations.fields import MAX_SEED
-from cascade_core.operations.registry import GENERATE, VARY_DETAILS
+from cascade_core.operations.operation import Operation
+from cascade_core.operations.registry import GENERATE, VARY_DETAILS, find_operation
 
 MAX_IMAGES = 4
 _SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)  # noqa: RUF001
@@ -23,11 +24,13 @@ class JobRequest:
     """The fields of a job's request, and how its outcome is shown.
 
     Attributes:
+        operation: the kind of job.
         width, height: pixels; None: the model's default.
         n: number of pictures.
         seed, decoder_seed: of the composition and of the details; None: the service chooses.
-        latent_id: the composition to draw new details for; None: compose a new picture.
-        of: the picture that is varied, as job id and index.
+        latent_id: the stored composition to start from; None: compose a new picture.
+        strength: how far to depart from that composition, 0 to 1 or a word of the service's.
+        of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
         source: link to the message that the request starts from.
         private: only the person sees the outcome.
@@ -35,6 +38,7 @@ class JobRequest:
         preview: show previews during the job.
     """
 
+    operation: Operation = GENERATE
     prompt: str = ""
     negative_prompt: str = ""
     width: int | None = None
@@ -47,6 +51,7 @@ class JobRequest:
     decoder_steps: int | None = None
     decoder_guidance_scale: float | None = None
     latent_id: str | None = None
+    strength: float | str | None = None
     of: tuple[str, int] | None = None
     means: Means | None = None
     source: str = ""
@@ -56,10 +61,9 @@ class JobRequest:
 
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body for the service, which chooses absent fields itself."""
-        operation = GENERATE if self.latent_id is None else VARY_DETAILS
-        given = {name: getattr(self, name, None) for name in operation.fields}
+        given = {name: getattr(self, name, None) for name in self.operation.fields}
         chosen = {name: value for name, value in given.items() if value is not None}
-        return {"kind": operation.name} | chosen
+        return {"kind": self.operation.name} | chosen
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +73,7 @@ class EditedValues:
     Attributes:
         which: index of the edited picture; ``all``; or empty if there is only one.
         filled_seed: the seed with which the form was filled in.
+        keep: keep the picture's composition.
     """
 
     prompt: str = ""
@@ -77,6 +82,7 @@ class EditedValues:
     size: str = ""
     which: str = ""
     filled_seed: str = ""
+    keep: bool = False
 
 
 def new_seed() -> int:
@@ -104,25 +110,30 @@ def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
     """
     image = find_image(job, index)
     request = replace(
-        _base_request(job, "vary", template), latent_id=image.latent_id, of=(job.id, index)
+        base_request(job, "vary", template),
+        operation=VARY_DETAILS,
+        latent_id=image.latent_id,
+        of=(job.id, index),
     )
     # Stage C does not run, so a limit of its steps does not apply.
     return replace(request, n=1, steps=None)
 
 
-def reroll(job: Job, template: JobRequest) -> JobRequest:
-    """Return the request of a job with a new seed."""
-    return replace(_base_request(job, "reroll", template), seed=new_seed())
+def reroll(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequest:
+    """Return the request of a job with a new seed; ``of`` is the picture that it starts from.
+
+    A job whose composition is not its own gets one: its latent has no other seed.
+    """
+    request = replace(base_request(job, "reroll", template), seed=new_seed())
+    return _like(job, of, request) if "seed" in _operation(job).fields else request
 
 
 def again(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequest:
-    """Return exactly the request of a job; ``of`` is the picture that it varies."""
+    """Return exactly the request of a job; ``of`` is the picture that it starts from."""
     earlier = job.request
-    request = _base_request(job, "again", template)
+    request = base_request(job, "again", template)
     request = replace(request, seed=earlier.seed, decoder_seed=earlier.decoder_seed)
-    if earlier.latent_id is None:
-        return request
-    return replace(request, latent_id=earlier.latent_id, of=of, steps=None)
+    return _like(job, of, request)
 
 
 def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
@@ -134,7 +145,7 @@ def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
         UserError: the picture is gone, or a value is not valid.
     """
     earlier = job.request
-    request = _base_request(job, "edit", template)
+    request = base_request(job, "edit", template)
     first, count = _chosen(job, values.which)
     if values.seed.strip() and values.seed.strip() == values.filled_seed:
         request = replace(request, seed=first.seed, decoder_seed=first.decoder_seed)
@@ -165,8 +176,26 @@ def _chosen(job: Job, which: str) -> tuple[Image, int]:
     return first, count
 
 
-def _base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
-    """Return the request of a job without its seeds."""
+def _operation(job: Job) -> Operation:
+    return find_operation(job.kind) or GENERATE
+
+
+def _like(job: Job, of: tuple[str, int] | None, request: JobRequest) -> JobRequest:
+    """Return a request with a job's operation and what that starts from."""
+    operation, earlier = _operation(job), job.request
+    return replace(
+        request,
+        operation=operation,
+        latent_id=earlier.latent_id,
+        strength=earlier.strength,
+        of=of,
+        # Where the composition is not made anew, a limit of its steps does not apply.
+        steps=earlier.steps if "steps" in operation.fields else None,
+    )
+
+
+def base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
+    """Return a request for new pictures with a job's values, but without its seeds."""
     earlier = job.request
     return replace(
         template,

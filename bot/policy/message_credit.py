@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-Means = Literal["vary", "reroll", "again", "edit"]
-"""The buttons that make a job from an earlier one."""
+Means = Literal["vary", "reroll", "again", "edit", "subtle", "strong", "remix", "larger", "finer"]
+"""The buttons that make a job from an earlier one; ``remix``: Edit with the composition kept."""
 
 
 @dataclass(frozen=True, slots=True)

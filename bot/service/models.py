@@ -21,7 +21,7 @@ class _FromJson:
     def from_json(cls, body: Mapping[str, Any]) -> Self:
         """Build from JSON, ignoring unknown fields."""
         names = [field.name for field in fields(cls)]  # type: ignore[arg-type]
-        return cls(**{name: body[name] for name in names})
+        return cls(**{name: body[name] for name in names if name in body})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +54,11 @@ class ResolvedRequest(_FromJson):
     decoder_steps: int
     decoder_guidance_scale: float
     latent_id: str | None
+    strength: float | None = None
 
     @property
     def is_variation(self) -> bool:
-        """Return True if the pictures are new details of an earlier picture."""
+        """Return True if the pictures start from an earlier picture's composition."""
         return self.latent_id is not None
 
 
@@ -178,6 +179,7 @@ class ModelInfo:
         suggestions: prompts that suit the model.
         steps: default steps of the composition.
         stages: in order; empty if an older service lists none.
+        operations: the kinds of job that it can do; empty if an older service lists none.
     """
 
     id: str
@@ -190,6 +192,11 @@ class ModelInfo:
     suggestions: tuple[str, ...]
     steps: int
     stages: tuple[StageInfo, ...] = ()
+    operations: tuple[str, ...] = ()
+
+    def offers(self, kind: str) -> bool:
+        """Return True if the model can do a kind of job."""
+        return kind in self.operations if self.operations else bool(self.route(kind))
 
     def route(self, kind: str) -> tuple[StageInfo, ...]:
         """Return the stages that each picture of a job of a kind passes, in order."""
@@ -207,6 +214,7 @@ class ModelInfo:
             steps=defaults["steps"],
             suggestions=tuple(body["suggestions"]),
             stages=stages_of(body),
+            operations=tuple(operation["name"] for operation in body.get("operations", ())),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )
 

@@ -23,7 +23,15 @@ Action = Literal[
     "show",
     "page",
     "drop",
+    "variants",
+    "options",
+    "subtle",
+    "strong",
+    "larger",
+    "finer",
 ]
+Visibility = Literal["public", "private"]
+"""Of a picture's message: people see it, or its person alone does."""
 
 _VERSION = "v1"
 _OURS = re.compile(r"v\d+:.*", re.DOTALL)
@@ -37,7 +45,9 @@ class CustomId:
     Attributes:
         action: the name of the handler.
         subject: what the action applies to: a job's id, ``all``, or a page's number.
-        arg: the index of a picture, ``all`` or ``none``; the seed in the Edit form; or empty.
+        arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in the Edit form; or
+            empty. In a menu it ends with the visibility of the picture's own message, such as
+            ``0.public``: Discord does not tell of that message.
     """
 
     action: Action
@@ -47,7 +57,22 @@ class CustomId:
     @property
     def index(self) -> int | None:
         """Return the picture's index; None if the id names no picture."""
-        return int(self.arg) if self.arg.isdecimal() else None
+        first = self.arg.partition(".")[0]
+        return int(first) if first.isdecimal() else None
+
+    @property
+    def is_in_menu(self) -> bool:
+        """Return True if the button is not on the picture's own message, but in a menu of it."""
+        return self._last in get_args(Visibility)
+
+    @property
+    def is_private(self) -> bool:
+        """Return True if the button is in the menu of a picture that its person alone sees."""
+        return self._last == "private"
+
+    @property
+    def _last(self) -> str:
+        return self.arg.rpartition(".")[2]
 
     def __str__(self) -> str:
         return ":".join(filter(None, (_VERSION, self.action, self.subject, self.arg)))

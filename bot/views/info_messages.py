@@ -214,7 +214,12 @@ def status(translate: Translator, found: ServiceStatus, problem: str) -> Layout:
 def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterator[str]:
     request, cost = job.request, job.cost
     if request.is_variation:
-        yield small(translate("info.kind_vary"))
+        strength = "" if request.strength is None else f"{request.strength:g}"
+        yield small(
+            translate.translate_or(
+                f"info.kind_{request.kind}", escape(request.kind), strength=strength
+            )
+        )
     yield _fact(translate("info.prompt"), shorten(escape(request.prompt), _INFO_CHARS))
     if request.negative_prompt:
         yield _fact(

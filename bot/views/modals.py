@@ -18,13 +18,14 @@ _SIZE_CHARS = 11
 
 
 class EditForm(ui.Modal):
-    """Asks for prompt, negative prompt, seed and size, filled with the earlier values.
+    """Asks for prompts, seed, size and whether to keep the composition, as they were.
 
     Args:
         translate: translates into the person's language.
         job_id: the job of the pictures.
         values: the earlier values.
-        indices: of the job's pictures; with several, the form first asks which one to edit.
+        indices: of the job's pictures; with several, the form asks which one to edit instead of
+            its seed, because a form has room for five fields.
         may_be_all: offer all pictures as a choice, too.
     """
 
@@ -38,7 +39,8 @@ class EditForm(ui.Modal):
     ) -> None:
         custom_id = str(CustomId("edit", job_id, values.seed))
         super().__init__(title=translate("modal.title"), custom_id=custom_id)
-        if len(indices) > 1:
+        has_several = len(indices) > 1
+        if has_several:
             choice = _choice(translate, indices, may_be_all)
             self.add_item(ui.Label(text=translate("modal.which"), component=choice))
         long, short = discord.TextStyle.paragraph, discord.TextStyle.short
@@ -49,6 +51,8 @@ class EditForm(ui.Modal):
             ("size", values.size, short, _SIZE_CHARS, False),
         )
         for name, value, style, max_chars, is_required in fields:
+            if name == "seed" and has_several:
+                continue
             entry: ui.TextInput[ui.Modal] = ui.TextInput(
                 custom_id=name,
                 style=style,
@@ -57,6 +61,8 @@ class EditForm(ui.Modal):
                 max_length=max_chars,
             )
             self.add_item(ui.Label(text=translate(f"modal.{name}"), component=entry))
+        keep: ui.Checkbox[ui.Modal] = ui.Checkbox(custom_id="keep", default=values.keep)
+        self.add_item(ui.Label(text=translate("modal.keep"), component=keep))
         self.stop()  # discord.py keeps no reference to a stopped form
 
 
@@ -66,10 +72,11 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
     return EditedValues(
         prompt=found.get("prompt", ""),
         negative_prompt=found.get("negative", ""),
-        seed=found.get("seed", ""),
+        seed=found.get("seed", filled_seed),
         size=found.get("size", ""),
         which=found.get("which", ""),
         filled_seed=filled_seed,
+        keep=found.get("keep") == str(True),
     )
 
 

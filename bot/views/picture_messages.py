@@ -42,10 +42,10 @@ _SHOWN_PROMPT_CHARS = 300
 _SHOWN_NEGATIVE_CHARS = 120
 _MAX_ALT_CHARS = 1024
 _WITHOUT = "🚫 "
-_ON_PICTURES: tuple[tuple[Action, str], ...] = (
-    ("reroll", "🎲"),
+_ON_PICTURES: tuple[tuple[Action, str | None], ...] = (
+    ("variants", None),
     ("edit", "✏️"),
-    ("info", "ℹ️"),  # noqa: RUF001
+    ("options", None),
     ("delete", "🗑️"),
 )
 _SEED = re.compile(r"`(\d{1,10})`")
@@ -143,9 +143,15 @@ def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons under a job's pictures, numbered by position."""
     indices = [image.index for image in job.images]
     is_one = len(indices) == 1
+    # The seed of a composition that began from another one does not make it again.
+    kept = {"edit": "keep"} if job.request.strength is not None else {}
     # Without emoji, four buttons fit side by side on a phone.
     again = [
-        button(CustomId(action, job.id), translate(f"button.{action}"), emoji if is_one else None)
+        button(
+            CustomId(action, job.id, kept.get(action, "")),
+            translate(f"button.{action}"),
+            emoji if is_one else None,
+        )
         for action, emoji in _ON_PICTURES
     ]
     if is_one:

@@ -46,6 +46,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "decoder_steps": 10,
         "decoder_guidance_scale": 0.0,
         "latent_id": None,
+        "strength": None,
     }
     request = {name: changes.pop(name, value) for name, value in asked.items()}
     images = tuple(

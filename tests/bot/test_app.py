@@ -56,7 +56,7 @@ async def until_delivered(channel: Any, count: int = 1) -> Any:
     """Wait until so many messages of the channel have pictures; returns the newest one."""
     async with asyncio.timeout(HANG_S):
         while True:
-            done = [m for m in channel.history() if has_button(m, "reroll")]
+            done = [m for m in channel.history() if has_button(m, "edit")]
             if len(done) >= count:
                 return done[-1]
             await asyncio.sleep(0.02)
@@ -83,7 +83,9 @@ async def test_imagine_vary_edit_and_info(service: Service) -> None:
         await alice.submit_modal(opened, {"prompt": "a blue fox", "seed": "9"})
         edited = await until_delivered(channel, 3)
         assert "a blue fox" in words([part.to_dict() for part in edited.components])
-        told = await alice.click(message, label="Info")
+        menu = await alice.click(message, label="More…")
+        assert menu.ephemeral
+        told = await alice.click(menu.response, label="Info")
         assert told.ephemeral
         assert "12 to compose" in words(told.response.components)
 
@@ -99,7 +101,7 @@ async def test_buttons_work_in_a_new_bot_and_suggestions_come(service: Service) 
         reborn = new_bot(client)
         await env.restart_bot(reborn)
         reborn.begin()
-        await alice.click(message, label="Re-roll")
+        await alice.click(message, label="Vary details")
         again = await until_delivered(channel, 2)
         assert again.id != message.id
 
@@ -116,7 +118,7 @@ async def test_menus_and_rules_keep_to_rights(service: Service) -> None:
         refused = await mallory.click(message, label="Vary details")
         assert refused.ephemeral
         assert "another person" in words(refused.response.components)
-        assert len([m for m in channel.history() if has_button(m, "reroll")]) == 1
+        assert len([m for m in channel.history() if has_button(m, "edit")]) == 1
 
 
 async def test_a_fault_in_the_check_of_options_is_told_like_any_other(

@@ -95,7 +95,7 @@ async def check_bot(image: str, url: str, folder: Path) -> None:
             await fake.wait_for(lambda: bool(fake.commands), PATIENCE_S)
             fake.rules.ack_deadline_s = 30
             asked = await alice.slash(channel, "imagine", prompt=PROMPT)
-            message = await asked.reply(lambda m: has_button(m, "reroll"), PATIENCE_S)
+            message = await asked.reply(lambda m: has_button(m, "edit"), PATIENCE_S)
             assert message.files
             code = await asyncio.to_thread(bot.stop, 60)
             assert code == 0, f"the bot ended with {code}:\n{log.read_text()}"

@@ -63,7 +63,7 @@ class Scene:
 
     async def arrived(self, job_id: str, message: Message) -> dict[str, Any]:
         """Wait until a job's message shows its pictures, exactly once; returns the job."""
-        await self.fake.wait_for(lambda: has_button(message, "reroll"), HANG_S)
+        await self.fake.wait_for(lambda: has_button(message, "edit"), HANG_S)
         await self._delivered(job_id)
         job: dict[str, Any] = await asyncio.to_thread(self.service.job, job_id)
         originals = [await self.get(f"/v1/images/{image['id']}") for image in job["images"]]
@@ -77,7 +77,7 @@ class Scene:
 
     async def reply_with_picture(self, clicked: Interaction) -> dict[str, Any]:
         """Wait for the pictures that a click requested; returns the job."""
-        message = await clicked.reply(lambda m: has_button(m, "reroll"), HANG_S)
+        message = await clicked.reply(lambda m: has_button(m, "edit"), HANG_S)
         return await self.arrived(job_of(message), message)
 
     async def get(self, path: str) -> bytes:

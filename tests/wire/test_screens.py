@@ -88,8 +88,8 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert "<b>a &lt;b&gt;red&lt;/b&gt; fox</b>" in composing
     assert "Composing 9/20" in composing
     assert four.count("<img ") == 4
-    assert " Re-roll</button>" in four
-    assert "🎲 Re-roll</button>" in others[0]
+    assert " Edit</button>" in four
+    assert "✏️ Edit</button>" in others[0]
     assert "<span class=mention>#art</span>" in "".join(others)
     assert "by <span class=mention>@alice</span> · new details of <a>this</a>" in others[0]
     assert "<pre>/imagine prompt: a &lt;b&gt;red&lt;/b&gt; fox" in "".join(others)

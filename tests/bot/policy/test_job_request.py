@@ -14,7 +14,9 @@ from tests.bot.conftest import JobMaker
 
 
 def test_re_roll_asks_for_the_same_with_another_seed(make_job: JobMaker) -> None:
-    body = job_request.reroll(make_job(negative_prompt="text", steps=33), JobRequest()).to_body()
+    body = job_request.reroll(
+        make_job(negative_prompt="text", steps=33), None, JobRequest()
+    ).to_body()
     assert body["kind"] == "generate"
     assert (body["prompt"], body["negative_prompt"]) == ("a red fox", "text")
     assert (body["width"], body["height"], body["steps"]) == (1024, 768, 33)
@@ -23,7 +25,7 @@ def test_re_roll_asks_for_the_same_with_another_seed(make_job: JobMaker) -> None
 
 def test_a_re_roll_of_a_variation_keeps_the_steps_of_its_composition(make_job: JobMaker) -> None:
     job = make_job(kind="vary_details", latent_id="LAT0", steps=33, guidance_scale=6.0)
-    body = job_request.reroll(job, JobRequest()).to_body()
+    body = job_request.reroll(job, None, JobRequest()).to_body()
     assert (body["kind"], body["steps"], body["guidance_scale"]) == ("generate", 33, 6.0)
 
 

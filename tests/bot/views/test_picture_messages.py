@@ -98,7 +98,7 @@ async def test_each_of_several_pictures_can_be_varied(
     buttons = of_type(picture_messages.finished(translate, job, files(2)), BUTTON)
     ids = [item["custom_id"] for item in buttons]
     assert ids[:2] == [f"v1:vary:{JOB_ID}:0", f"v1:vary:{JOB_ID}:2"]
-    assert {one.split(":")[1] for one in ids} == {"vary", "reroll", "edit", "info", "delete"}
+    assert {one.split(":")[1] for one in ids} == {"vary", "variants", "edit", "options", "delete"}
 
 
 async def test_numbers_are_places_also_after_a_deletion(

@@ -63,13 +63,19 @@ class Stage:
     async def finished(self, job_id: str, message: Message) -> Message:
         """Let a job succeed and wait for its pictures in a message."""
         await self.service.succeed(job_id)
-        await self.fake.wait_for(lambda: has_button(message, "reroll"))
+        await self.fake.wait_for(lambda: has_button(message, "edit"))
         return message
 
     async def picture(self, prompt: str = "a red fox", **options: Any) -> tuple[str, Message]:
         """Request a picture and wait for it."""
         job_id, message = await self.imagine(prompt, **options)
         return job_id, await self.finished(job_id, message)
+
+    async def menu(self, message: Message, button: str) -> Message:
+        """Open a menu of a picture's message and wait for it."""
+        opened = await (await self.alice.click(message, button)).reply()
+        assert opened.receiver == self.alice.user
+        return opened
 
     async def bytes_of(self, job_id: str, index: int = 0) -> bytes:
         """Return a picture's bytes as the service has them."""

@@ -23,11 +23,11 @@ async def test_killed_in_the_edit_that_shows_the_result(
     await stage.service.succeed(job_id)
     await stage.fake.wait_for(lambda: held.used == 1)
     if after_effect:
-        await stage.fake.wait_for(lambda: has_button(message, "reroll"))
+        await stage.fake.wait_for(lambda: has_button(message, "edit"))
     await bot.kill()
     held.release()
     await start_bot()
-    await stage.fake.wait_for(lambda: has_button(message, "reroll"))
+    await stage.fake.wait_for(lambda: has_button(message, "edit"))
     await delivered(stage)
     assert of_bot(stage.fake) == [message]
     assert list(message.files.values()) == [await stage.bytes_of(job_id)]
@@ -46,7 +46,7 @@ async def test_killed_while_the_direct_message_is_sent(
     await stage.service.succeed(job_id)
     await stage.fake.wait_for(lambda: held.used == 1)
     if after_effect:
-        await stage.alice.sees(direct, lambda m: has_button(m, "reroll"))
+        await stage.alice.sees(direct, lambda m: has_button(m, "edit"))
     await bot.kill()
     held.release()
     await start_bot()
@@ -62,6 +62,6 @@ async def test_killed_right_after_the_order_was_placed(stage: Stage, start_bot: 
     await bot.kill()
     await stage.service.succeed(job_id)
     await start_bot()
-    message = await asked.reply(lambda m: has_button(m, "reroll"))
+    message = await asked.reply(lambda m: has_button(m, "edit"))
     await delivered(stage)
     assert of_bot(stage.fake) == [message]

@@ -28,7 +28,7 @@ async def test_what_finished_while_the_bot_was_dead_is_delivered_once(
         await stage.service.succeed(job_id)
     await start_bot()
     for job_id, message in jobs[:2]:
-        await stage.fake.wait_for(lambda message=message: "Re-roll" in message.buttons)  # type: ignore[misc]
+        await stage.fake.wait_for(lambda message=message: "Edit" in message.buttons)  # type: ignore[misc]
         assert list(message.files.values()) == [await stage.bytes_of(job_id)]
     await stage.finished(*jobs[2])
     await delivered(stage)

@@ -12,7 +12,7 @@ over real sockets. People act in it, and a test looks at what they see and at wh
             call = await alice.slash(channel, "imagine", prompt="a cat", count=2)
             message = await call.reply(lambda m: len(m.shown) == 2, timeout_s=30)
             assert call.ack_latency_s < 1
-            clicked = await alice.click(message, "Re-roll")
+            clicked = await alice.click(message, "Vary details")
             opened = await (await alice.click(message, "Edit")).acked()
             submitted = await alice.submit(opened, prompt="a dog")  # by custom id or label
             await fake.gateway.drop(4000)

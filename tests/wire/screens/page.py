@@ -18,7 +18,7 @@ DESKTOP_PX, PHONE_PX = 640, 390
 """Windows in which the message column is as wide as on a desktop, and on a phone."""
 
 _CSS = (Path(__file__).parent / "style.css").read_text("utf-8")
-_RADIO = 21
+_RADIO, _CHECKBOX = 21, 23
 _ALONE = {"en": "Only you can see this", "de": "Nur du kannst diese Nachricht sehen"}
 
 
@@ -96,9 +96,10 @@ def modal_html(modal: Json) -> str:
     fields = []
     for label in modal["components"]:
         entry = label["component"]
-        must = "<i> *</i>" if entry.get("required", True) else ""
+        is_required = entry.get("required", entry["type"] != _CHECKBOX)
+        must = "<i> *</i>" if is_required else ""
         fields.append(f"<label>{html.escape(label['label'])}{must}</label>")
-        fields.append(_radio(entry) if entry["type"] == _RADIO else _field(entry))
+        fields.append(_ENTRIES.get(entry["type"], _field)(entry))
     ends = "<div class=row><button>Cancel</button><button class=s1>Submit</button></div>"
     return f"<div class=modal><h2>{html.escape(modal['title'])}</h2>{''.join(fields)}{ends}</div>"
 
@@ -111,6 +112,13 @@ def _field(entry: Json) -> str:
 def _radio(entry: Json) -> str:
     options = "".join(f"<p>○ {html.escape(one['label'])}</p>" for one in entry["options"])
     return f"<div class=radio>{options}</div>"
+
+
+def _checkbox(entry: Json) -> str:
+    return f"<div class=radio><p>{'☑' if entry.get('default') else '☐'}</p></div>"
+
+
+_ENTRIES = {_RADIO: _radio, _CHECKBOX: _checkbox}
 
 
 def composer_html(command: str = "", **options: str) -> str:

@@ -59,7 +59,7 @@ class _Scene:
     async def picture(self, prompt: str, **options: object) -> Message:
         """Have a picture made, and wait for it."""
         asked = await self.alice.slash(self.channel, "imagine", prompt=prompt, **options)
-        return await self.until(await asked.reply(_is_live, _LONG_S), "reroll")
+        return await self.until(await asked.reply(_is_live, _LONG_S), "edit")
 
     async def answer(self, command: str, **options: object) -> Message:
         """Use a command that answers at once."""
@@ -124,7 +124,7 @@ async def _film(scene: _Scene) -> None:
 async def _changes(scene: _Scene, message: Message) -> AsyncIterator[Seen]:
     """Yield what a live message looks like, again after each change, until its picture is there."""
     seen_changes = 0
-    while "reroll" not in str(message.components) or seen_changes < len(message.history):
+    while ":edit:" not in str(message.components) or seen_changes < len(message.history):
         await scene.fake.wait_for(lambda: len(message.history) > seen_changes, _LONG_S)  # noqa: B023
         seen_changes = len(message.history)
         yield seen(message)
@@ -140,7 +140,7 @@ async def _waiting(scene: _Scene) -> None:
     scene.keep("queue", await scene.answer("queue"))
     scene.keep("status", await scene.answer("admin status"))
     await scene.alice.click(first, "Cancel")
-    await scene.until(second, "reroll")
+    await scene.until(second, "edit")
     scene.keep("cancelled", first)
     scene.pace.hold_s = 0.0
 
@@ -149,15 +149,24 @@ async def _one(scene: _Scene) -> None:
     picture = await scene.picture(PROMPT)
     scene.keep("picture", picture)
     varied = await (await scene.alice.click(picture, "Vary details")).reply(_is_live, _LONG_S)
-    scene.keep("varied", await scene.until(varied, "reroll"))
+    scene.keep("varied", await scene.until(varied, "edit"))
     opened = await (await scene.alice.click(picture, "Edit")).acked()
     assert opened.modal is not None
     scene.recording.screens["edit"] = [modal_html(opened.modal)]
-    scene.keep("info", await (await scene.alice.click(picture, "Info")).reply())
+    scene.keep("variants", await (await scene.alice.click(picture, "Vary…")).reply())
+    menu = await (await scene.alice.click(picture, "More…")).reply()
+    scene.keep("options", menu)
+    scene.keep("info", await (await scene.alice.click(menu, "Info")).reply())
 
 
 async def _four(scene: _Scene) -> None:
-    scene.keep("four", await scene.picture(PROMPT_OF_FOUR, count=4, negative="blurry, text"))
+    four = await scene.picture(PROMPT_OF_FOUR, count=4, negative="blurry, text")
+    scene.keep("four", four)
+    scene.keep("four_variants", await (await scene.alice.click(four, "Vary…")).reply())
+    scene.keep("four_options", await (await scene.alice.click(four, "More…")).reply())
+    opened = await (await scene.alice.click(four, "Edit")).acked()
+    assert opened.modal is not None
+    scene.recording.screens["four_edit"] = [modal_html(opened.modal)]
 
 
 async def _panels(scene: _Scene) -> None:

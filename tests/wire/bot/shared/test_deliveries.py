@@ -35,9 +35,7 @@ async def test_an_answer_for_one_alone_comes_as_a_direct_message_after_the_token
     job_id, _ = await stage.imagine(private=True)
     stage.fake.let_pass(16 * 60)
     await stage.service.succeed(job_id)
-    direct = await stage.alice.sees(
-        stage.fake.dm(stage.alice), lambda m: "Re-roll" in m.buttons, 20
-    )
+    direct = await stage.alice.sees(stage.fake.dm(stage.alice), lambda m: "Edit" in m.buttons, 20)
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
     assert "could not show it where you asked for it" in direct.text
     await delivered(stage)
@@ -50,9 +48,7 @@ async def test_a_bot_that_lost_its_rights_brings_the_picture_as_a_direct_message
     stage.fake.let_pass(16 * 60)
     await stage.fake.deny(stage.channel, stage.fake.bot, Permission.VIEW_CHANNEL)
     await stage.service.succeed(job_id)
-    direct = await stage.alice.sees(
-        stage.fake.dm(stage.alice), lambda m: "Re-roll" in m.buttons, 20
-    )
+    direct = await stage.alice.sees(stage.fake.dm(stage.alice), lambda m: "Edit" in m.buttons, 20)
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
     await delivered(stage)
 
@@ -149,5 +145,5 @@ async def test_a_service_that_restarts_loses_no_job(stage: Stage) -> None:
     await stage.service.stop()
     await stage.service.succeed(job_id)
     await stage.service.start()
-    await stage.fake.wait_for(lambda: "Re-roll" in message.buttons)
+    await stage.fake.wait_for(lambda: "Edit" in message.buttons)
     await delivered(stage)

@@ -27,7 +27,7 @@ async def test_private_answers_follow_the_person_and_public_ones_the_place(
     stage.channel.guild.locale = "fr"
     anna = stage.alice = fake.person("anna", stage.channel.guild, locale="de")
     _, public = await stage.picture()
-    assert {"Varier les détails", "Relancer"} <= public.buttons.keys()
+    assert {"Varier les détails", "Varier…"} <= public.buttons.keys()
     assert "Graine" in public.text
     answer = await (await anna.slash(stage.channel, "gallery")).reply()
     assert "Deine Bilder" in answer.text
@@ -57,7 +57,7 @@ async def test_an_app_of_ones_own_brings_a_late_picture_as_a_direct_message(stag
     job_id, _ = await stage.imagine()
     stage.fake.let_pass(16 * 60)
     await stage.service.succeed(job_id)
-    direct = await bea.sees(stage.fake.dm(bea), lambda m: "Re-roll" in m.buttons, 20)
+    direct = await bea.sees(stage.fake.dm(bea), lambda m: "Edit" in m.buttons, 20)
     assert list(direct.files.values()) == [await stage.bytes_of(job_id)]
 
 
@@ -125,7 +125,8 @@ async def test_limits_hold_for_what_a_person_leaves_open_and_for_what_was_made_b
     await (await boss.slash(stage.channel, "admin limits", steps=5)).reply()
     job_id, _ = await stage.picture()
     assert stage.service.database.jobs.get(job_id).request.steps == 5  # type: ignore[union-attr]
-    told = await (await stage.alice.click(message, "Re-roll")).reply()
+    menu = await stage.menu(message, "More…")
+    told = await (await stage.alice.click(menu, "Re-roll")).reply()
     assert "option `steps` of `/imagine`" in told.text
     await (await boss.slash(stage.channel, "admin limits", steps=0, images=1)).reply()
     opened = await (await stage.alice.click(message, "Edit")).acked()

@@ -121,7 +121,7 @@ async def test_a_strangers_click_is_refused_and_changes_nothing(stage: Stage) ->
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
     job_id, live = await stage.imagine()
-    clicks = [(message, label) for label in ("Vary details", "Re-roll", "Edit", "Delete")]
+    clicks = [(message, label) for label in ("Vary details", "Vary…", "Edit", "Delete")]
     for clicked_on, label in [*clicks, (live, "Cancel")]:
         answer = await (await mallory.click(clicked_on, label)).reply()
         assert answer.receiver == mallory.user
@@ -153,7 +153,7 @@ async def test_a_message_that_names_no_person_is_removed_by_its_owner_and_modera
 async def test_of_two_people_that_click_at_once_each_gets_their_own_outcome(stage: Stage) -> None:
     _, message = await stage.picture()
     mallory = stage.fake.person("mallory", stage.channel.guild)
-    clicks = [await person.click(message, "Re-roll") for person in (mallory, stage.alice)]
+    clicks = [await person.click(message, "Vary details") for person in (mallory, stage.alice)]
     assert "another person" in (await clicks[0].reply()).text
     again = await clicks[1].reply(lambda m: "Cancel" in m.buttons)
     await stage.finished(await stage.submitted(), again)
@@ -182,8 +182,9 @@ async def test_nothing_is_ordered_by_an_interaction_that_discord_has_forgotten(
 
 async def test_a_double_click_makes_one_job(stage: Stage) -> None:
     _, message = await stage.picture()
-    first = await stage.alice.click(message, "Re-roll")
-    second = await stage.alice.click(message, "Re-roll")
+    menu = await stage.menu(message, "Vary…")
+    first = await stage.alice.click(menu, "Subtle")
+    second = await stage.alice.click(menu, "Subtle")
     await first.acked()
     await second.acked()
     await stage.submitted()
@@ -261,7 +262,8 @@ async def test_one_of_several_pictures_can_be_deleted(stage: Stage) -> None:
 
 async def test_info_tells_all_and_brings_the_original_file(stage: Stage) -> None:
     job_id, message = await stage.picture(negative="text", seed=7)
-    answer = await (await stage.alice.click(message, "Info")).reply(lambda m: bool(m.files))
+    menu = await stage.menu(message, "More…")
+    answer = await (await stage.alice.click(menu, "Info")).reply(lambda m: bool(m.files))
     assert answer.receiver == stage.alice.user
     assert answer.files == {"red-fox_s7.png": await stage.bytes_of(job_id)}
     command = "/imagine prompt: a red fox aspect: square negative: text seed: 7 steps: 12"
@@ -281,7 +283,7 @@ async def test_others_read_how_a_picture_was_made_but_get_neither_files_nor_link
     data = await stage.bytes_of(job_id)
     posted = await bob.say(stage.channel, "look", Upload("found.png", data, "image/png"))
     asked = [
-        await bob.click(message, "Info"),
+        await bob.click(message, "More…"),
         await bob.menu(message, "Image info"),
         await bob.menu(posted, "Image info"),
     ]
@@ -300,7 +302,8 @@ async def test_presses_that_make_no_job_are_answered_each_time(stage: Stage) -> 
     for _ in range(2):
         opened = await (await stage.alice.click(message, "Edit")).acked()
         assert opened.modal is not None
-        await (await stage.alice.click(message, "Info")).reply(lambda m: bool(m.files))
+        menu = await stage.menu(message, "More…")
+        await (await stage.alice.click(menu, "Info")).reply(lambda m: bool(m.files))
 
 
 @pytest.mark.parametrize("state", ["failed", "cancelled"])

@@ -24,6 +24,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,15 @@ from serve.storage.schema.tables import events, jobs
 
 logger = logging.getLogger(__name__)
 
+KEPT = next(stage.name for stage in SERVED_FAMILY.stages if stage.keeps_output)
 BODIES: tuple[dict[str, Any], ...] = (
     {"prompt": "a large red heart in the center on a white background", "seed": 1},
     {"prompt": "a blue ring in the top right on a yellow background", "seed": 2, "n": 2},
     {"prompt": "a green square on the left on a pink background", "seed": 3, "width": 384},
+    {"prompt": "a star", "seed": 4, "n": 3, "stop_after": KEPT},
 )
+CHOICE = {"indices": [0, 2]}
+"""Of the images of a job that waits."""
 TERMINAL = ("succeeded", "failed", "cancelled")
 PATIENCE_S = 180.0
 
@@ -89,12 +94,15 @@ class Client:
         self._http = httpx.Client(base_url=url, timeout=30)
 
     def finished(self, body: dict[str, Any], key: str) -> dict[str, Any]:
-        """Have one job accepted and follow it to its end."""
+        """Have one job accepted and follow it to its end; one that waits is continued."""
         job = self._insist(
             lambda: self._http.post("/v1/jobs", json=body, headers={"idempotency-key": key})
         ).json()
         address = f"/v1/jobs/{job['id']}"
         while job["state"] not in TERMINAL:
+            if job["state"] == "waiting":
+                headers, url = {"idempotency-key": key}, f"{address}/continue"
+                self._insist(partial(self._http.post, url, json=CHOICE, headers=headers))
             time.sleep(0.2)
             job = self._insist(lambda: self._http.get(address)).json()
         return dict(job)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cascade_core.errors import Unsupported
-from cascade_core.geometry import have_one_aspect
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import SIDES, check_side, random_seed
-from cascade_core.operations.from_latent import FromLatent, after_kept, values_of
+from cascade_core.operations.from_latent import FromLatent, after_kept, check_aspect, values_of
 from cascade_core.operations.operation import StageT, Values
 
 
@@ -52,28 +50,5 @@ class Decode(FromLatent):
         for name in SIDES:
             if name in given:
                 check_side(name, filled[name], defaults.max_side)
-        _check_aspect(filled, own)
+        check_aspect(filled, own)
         return filled
-
-
-def _check_aspect(filled: Values, own: Values) -> None:
-    """Check that a size is the latent's, scaled: a composition is never stretched.
-
-    Raises:
-        Unsupported: it is not; names the side that differs from the latent's.
-    """
-    if have_one_aspect(_size(filled), _size(own)):
-        return
-    name = "width" if filled["width"] != own["width"] else "height"
-    message = (
-        f"width and height must have the aspect of the latent, {own['width']}x{own['height']}, "
-        f"got {filled['width']}x{filled['height']}"
-    )
-    raise Unsupported(message, name)
-
-
-def _size(values: Values) -> tuple[int, int]:
-    width, height = values["width"], values["height"]
-    assert isinstance(width, int)
-    assert isinstance(height, int)
-    return width, height

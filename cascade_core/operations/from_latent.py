@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from cascade_core.errors import Unsupported
+from cascade_core.geometry import have_one_aspect
 from cascade_core.operations.fields import LATENT_FIELDS
 from cascade_core.operations.operation import Operation, StageT, Values
 
@@ -38,6 +39,33 @@ def values_of(source: Values | None) -> dict[str, object]:
     That is what the picture shows and how it was drawn, not how that job began.
     """
     return {name: source[name] for name in _KEPT_FIELDS if name in source} if source else {}
+
+
+def check_aspect(asked: Values, own: Values) -> None:
+    """Check that a size is the latent's, scaled: a composition is never stretched.
+
+    Args:
+        asked: the values of the request, with ``width`` and ``height``.
+        own: those of the request that made the latent.
+
+    Raises:
+        Unsupported: it is not; names the side that differs from the latent's.
+    """
+    if have_one_aspect(_size(asked), _size(own)):
+        return
+    name = "width" if asked["width"] != own["width"] else "height"
+    message = (
+        f"width and height must have the aspect of the latent, {own['width']}x{own['height']}, "
+        f"got {asked['width']}x{asked['height']}"
+    )
+    raise Unsupported(message, name)
+
+
+def _size(values: Values) -> tuple[int, int]:
+    width, height = values["width"], values["height"]
+    assert isinstance(width, int)
+    assert isinstance(height, int)
+    return width, height
 
 
 def after_kept(stages: Sequence[StageT]) -> tuple[StageT, ...]:

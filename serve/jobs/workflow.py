@@ -207,7 +207,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         try:
             await self._finish_image(job, index, route, made)
         except Gone as error:
-            if not made:  # another job made it
+            # Another job made it, or it would be composed at the size of the picture.
+            if not made or (job.choice is not None and job.choice.size):
                 raise
             logger.warning("stage %s runs once more: %s", route[made - 1].name, error)
             await self._outputs.drop_latent(job, index)

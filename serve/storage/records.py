@@ -373,7 +373,8 @@ class Job:
         }
         if self.request.stop_after is not None:
             made = [image for image in kept if image.latent_use is not None]
-            body["compositions"] = [image.composition_json() for image in made]
+            size = {"width": self.request.width, "height": self.request.height}
+            body["compositions"] = [image.composition_json() | size for image in made]
             body["continued"] = None if self.choice is None else _choice_json(self.choice)
         state = self.client_state
         return body if state is None else body | {"client_state": state}

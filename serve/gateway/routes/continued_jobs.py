@@ -9,6 +9,9 @@ from http import HTTPStatus
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import InvalidRequest, NotReady
+from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import check_side
+from cascade_core.operations.from_latent import check_aspect
 from serve.gateway.auth.permissions import Editor
 from serve.gateway.dependencies import IdempotencyKeyHeader, Services, ServicesDep
 from serve.gateway.idempotency import make_identity
@@ -50,7 +53,7 @@ async def continue_job(
     request again is answered with the job.
     """
     job = await find_job(services, caller, job_id)
-    choice = _choice(job, body)
+    choice = _choice(job, body, services.checkpoint.defaults)
     asked = body.model_dump(mode="json", exclude_none=True)
     identity = make_identity(asked, job.owner, key=idempotency_key)
     if identity.key is None:  # recognises this request when the gateway itself repeats it
@@ -65,18 +68,22 @@ async def continue_job(
     return JSONResponse(job.to_json(), HTTPStatus.ACCEPTED, {"location": f"/v1/jobs/{job_id}"})
 
 
-def _choice(job: Job, body: ContinueBody) -> Choice:
+def _choice(job: Job, body: ContinueBody, defaults: ModelDefaults) -> Choice:
     """Return what the body chooses.
 
     Raises:
         InvalidRequest: an index is none of the job's, or a value is out of range.
+        Unsupported: the size has not the aspect of the compositions.
     """
     indices, n = tuple(sorted(set(body.indices))), job.request.n
     if not indices or len(indices) != len(body.indices) or not 0 <= indices[0] <= indices[-1] < n:
         message = f"indices must be one or more different whole numbers between 0 and {n - 1}"
         raise InvalidRequest(message, "indices")
     choice = Choice(indices, utc_now(), body.model_dump(exclude={"indices"}, exclude_none=True))
-    choice.applied_to(job.request)
+    asked, own = choice.applied_to(job.request).to_dict(), job.request.to_dict()
+    for name in choice.size:
+        check_side(name, asked[name], defaults.max_side)
+    check_aspect(asked, own)
     return choice
 
 

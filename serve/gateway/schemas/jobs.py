@@ -87,6 +87,8 @@ class ContinueBody(BaseModel):
         ),
     ]
     decoder_steps: Annotated[Steps, Field(description="Steps that draw the details.")] = None
+    width: Side = None
+    height: Side = None
 
 
 class JobPatch(BaseModel):
@@ -150,6 +152,8 @@ class Continued(BaseModel):
     at: str
     indices: list[int]
     decoder_steps: int | None = None
+    width: int | None = None
+    height: int | None = None
 
 
 class Cost(RootModel[dict[str, float]]):

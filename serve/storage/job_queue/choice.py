@@ -38,6 +38,14 @@ class Choice:
         at, indices = self.at.isoformat(), list(self.indices)
         return {"indices": indices, "at": at, "changes": self.changes}
 
+    @property
+    def size(self) -> dict[str, int]:
+        """The ``width`` and ``height`` of the pictures, those of them that are other than before.
+
+        A composition can be drawn at another size, but not composed at it again.
+        """
+        return {name: self.changes[name] for name in ("width", "height") if name in self.changes}
+
     def applied_to(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request by which the chosen images are finished."""
         return replace(request, stop_after=None, **self.changes)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound
 from cascade_core.job_states import OPEN_STATES
@@ -16,7 +16,7 @@ from serve.storage.job_queue.admission import Admission, lock_admission
 from serve.storage.job_queue.choice import Choice
 from serve.storage.job_store import append_resting, is_part, remove_waiting_event, update_in
 from serve.storage.records import JobIdentity, JobOwner, OpenLimits
-from serve.storage.schema.tables import database_now, jobs
+from serve.storage.schema.tables import database_now, images, jobs
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +86,9 @@ class WaitingStore:
                 _check_repeated(connection, job)
                 return False
             remove_waiting_event(connection, job.id)
+            if size := job.choice.size:
+                chosen = images.c.job_id == job.id, images.c.index.in_(job.choice.indices)
+                connection.execute(update(images).where(*chosen).values(size))
             data = {"position": admitted.position, "eta_s": admitted.eta_s}
             append_event(connection, job.id, "queued", data)
             lock_admission(connection)  # late: other jobs wait for it until the commit

@@ -107,6 +107,19 @@ def test_chosen_drafts_become_the_pictures_that_are_made_at_once(service: Servic
         check_same_picture(pixels(service, image["id"]), same)
 
 
+def test_a_draft_is_finished_at_another_size(service: ServiceClient) -> None:
+    job_id = service.create(prompt="a star", stop_after="c", seed=5, steps=6)["id"]
+    latent_id = service.until(job_id, "waiting").data["job"]["compositions"][0]["latent_id"]
+    larger = {"width": 384, "height": 384}
+    choice = {"indices": [0], **larger}
+    assert service.http.post(f"/v1/jobs/{job_id}/continue", json=choice).status_code == 202
+    [image] = service.finished(job_id)["images"]
+    assert (image["width"], image["height"]) == (384, 384)
+    same = {"kind": "decode", "latent_id": latent_id, "decoder_seed": 5, **larger}
+    [decoded] = service.finished(service.create(**same)["id"])["images"]
+    check_same_picture(pixels(service, image["id"]), pixels(service, decoded["id"]))
+
+
 def test_each_image_of_a_job_is_the_picture_of_its_own_seed(service: ServiceClient) -> None:
     several = service.finished(service.create(prompt=PROMPT, seed=20, n=3, steps=6)["id"])
     assert [image["seed"] for image in several["images"]] == [20, 21, 22]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from serve.cli.jobs import _print_job
 from tests.serve.cli.cascade import Cascade
 
 
@@ -62,3 +64,22 @@ def test_an_unknown_id_shows_the_servers_sentence_and_exits_2(
     result = cascade("jobs", command, "NOPE")
     assert result.exit_code == 2
     assert "there is no such thing" in result.stderr
+
+
+def test_a_waiting_job_shows_its_compositions_and_until_when_it_waits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sources = {"latent_id": "LAT", "seed": 7, "decoder_seed": 8}
+    job: dict[str, Any] = {
+        **{"id": "JOB9", "kind": "generate", "state": "waiting", "request": {"prompt": "a star"}},
+        **{"created_at": "2026-01-31T12:00:00.000Z", "finished_at": None, "cost": {"c_s": 0.5}},
+        "deadline_at": "2026-02-01T12:00:00.000Z",
+        "images": [{"id": "IMG", "index": 0, **sources}],
+        "compositions": [{"index": index, **sources} for index in (0, 1)],
+    }
+    _print_job(job)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "job JOB9: waiting"
+    assert [line for line in lines if "to be continued" in line]
+    shown = [line.split()[:2] for line in lines if "latent LAT" in line]
+    assert shown == [["image", "IMG"], ["composition", "1"]]

@@ -27,6 +27,7 @@ from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs, latents
 from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.recorded_jobs import body
 
 JobMaker = Callable[..., NewJob]
 Stores = tuple[Database, BlobStore]
@@ -331,3 +332,29 @@ def test_a_tar_file_appears_only_when_it_is_complete(tmp_path: Path) -> None:
         write("cascade.json", b"x")
         assert not path.exists()
     assert tarfile.is_tarfile(path)
+
+
+async def test_an_ended_draft_comes_with_its_latents_and_a_waiting_one_not_at_all(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    here = new_stores("sqlite", "folder")
+    fake_jobs = FakeJobsClient(*here, checkpoint)
+    ended, waiting = make_job(n=2, stop_after="c"), make_job(stop_after="c")
+    for job in (ended, waiting):
+        here[0].jobs.insert(job)
+        await fake_jobs.draft(job.id)
+    here[0].jobs.finish(ended.id, "succeeded", if_in=["waiting"])
+    path = tmp_path / "all.tar"
+    await export(here, path)
+    await import_jobs(database, blobs, STABLE_CASCADE, archive.reading(path, is_entry))
+    assert database.jobs.get(waiting.id) is None
+    before, after = body(here[0], ended.id), body(database, ended.id)
+    for one in before["compositions"]:
+        assert await blobs.get(latent_key(one["latent_id"]))
+        one["preview_url"] = None  # previews are not exported
+    assert after == before

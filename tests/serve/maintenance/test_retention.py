@@ -328,3 +328,25 @@ async def test_events_and_previews_of_an_open_job_stay(
     await fake_jobs.make_image(job.id)
     assert await tidy(timedelta(days=365)) == RetentionReport(0, 0, 0, 0, 0, 0)
     assert await blobs.exists(preview_key(job.id, 0, "c", 5))
+
+
+async def test_what_a_waiting_job_has_stays_until_it_has_ended(
+    database: Database,
+    blobs: BlobStore,
+    fake_jobs: FakeJobsClient,
+    make_job: JobMaker,
+    tidy: Round,
+) -> None:
+    job = make_job(n=2, stop_after="c")
+    database.jobs.insert(job)
+    await fake_jobs.draft(job.id)
+    had, days = await keys(blobs), timedelta(days=3)
+    settings = {"keep_days": 1, "keep_events_days": 1}
+    assert await tidy(days, **settings) == RetentionReport(0, 0, 0, 0, 0, 0)
+    assert await keys(blobs) == had
+    assert len(had) == 4
+    assert database.jobs.finish(job.id, "succeeded", if_in=["waiting"])
+    await tidy(days, keep_events_days=1)
+    assert await keys(blobs) == {latent_key(image.latent_id) for image in job.images}
+    await tidy(days, **settings)
+    assert await keys(blobs) == set()

@@ -158,6 +158,8 @@ async def test_chosen_images_are_finished_and_the_job_keeps_its_request(
         ({"indices": [True]}, "indices", ""),
         ({"indices": 0}, "indices", ""),
         ({"indices": [0], "decoder_steps": 0}, "decoder_steps", "between 1 and 100"),
+        ({"indices": [0], "width": 300}, "width", "multiple of 128"),
+        ({"indices": [0], "width": 768, "height": 1152}, "width", "between 256 and 512"),
         ({"indices": [0], "seed": 4}, "seed", ""),
     ],
 )
@@ -175,6 +177,23 @@ async def test_a_wrong_choice_is_refused_by_name(
     assert error["field"].startswith(field)
     assert words in error["message"]
     assert (await client.get(f"/v1/jobs/{job['id']}")).json() == job
+
+
+async def test_the_pictures_of_a_continued_job_can_be_larger_and_never_stretched(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    job = await drafted(client, fake_jobs, n=2, width=256, height=256)
+    answer = await go_on(client, job["id"], indices=[1], width=384)
+    assert (answer.status_code, code(answer)) == (422, "unsupported_combination")
+    assert answer.json()["error"]["field"] == "width"
+    answer = await go_on(client, job["id"], indices=[1], width=384, height=384)
+    assert answer.status_code == 202
+    for index in (0, 1):
+        await fake_jobs.make_image(job["id"], index)
+    shown = (await client.get(f"/v1/jobs/{job['id']}")).json()
+    assert [image["width"] for image in shown["images"]] == [256, 384]
+    assert [one["width"] for one in shown["compositions"]] == [256, 256]
+    assert shown["continued"]["height"] == 384
 
 
 async def test_a_job_is_continued_once(

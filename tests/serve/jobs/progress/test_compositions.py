@@ -260,6 +260,36 @@ async def test_a_composition_that_was_lost_while_its_job_waited_is_made_again(
     assert calls(stages) == [2, 1, 1]
 
 
+async def test_a_composition_that_was_lost_is_not_composed_at_another_size(
+    workflow: JobWorkflow,
+    database: Database,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+) -> None:
+    job = make_job(stop_after="c")
+    await run_to_end(workflow, database, job)
+    await blobs.delete(latent_key(job.images[0].latent_id))
+    resume(database, job, 0, width=384, height=384)
+    ended = await run_rest(workflow, database, job)
+    assert (ended.state, calls(stages)) == ("failed", [1, 0, 0])
+    assert ended.error is not None
+    assert ended.error["code"] == "gone"
+
+
+async def test_a_draft_of_variations_starts_from_the_stored_latent(
+    workflow: JobWorkflow, database: Database, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    first = await run_to_end(workflow, database, make_job())
+    latent_id = first.images[0].latent_id
+    job = make_job(kind="vary", latent_id=latent_id, strength=0.7, n=2, stop_after="c")
+    waiting = await run_to_end(workflow, database, job)
+    assert (waiting.state, calls(stages)) == ("waiting", [3, 1, 1])
+    resume(database, job, 1)
+    assert (await run_rest(workflow, database, job)).state == "succeeded"
+    assert calls(stages) == [3, 2, 2]
+
+
 async def test_an_equal_draft_reuses_the_compositions_and_draws_their_previews(
     workflow: JobWorkflow, database: Database, make_job: JobMaker, stages: dict[str, Stage]
 ) -> None:

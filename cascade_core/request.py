@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import MISSING, asdict, dataclass, fields, replace
 from math import ceil
 from typing import Any
 
 from cascade_core.errors import InvalidRequest, Unsupported
-from cascade_core.operations.fields import FIELDS, MAX_SEED, Choice, ImageFormat
+from cascade_core.operations.fields import (
+    FIELDS,
+    MAX_SEED,
+    MIN_IMAGES,
+    Choice,
+    ImageFormat,
+    WholeNumber,
+)
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import DEFAULT_KIND, OPERATIONS, Kind
+from cascade_core.operations.template import check_template
 
 _KIND = Choice(tuple(OPERATIONS))
 
@@ -30,10 +39,12 @@ class GenerationRequest:
             schedule, from 0, which keeps it as it is, to 1, which keeps nothing of it; None for
             operations that do not offer it.
         stop_after: the stage after which the job waits for its client; None: it does not.
+        variants: by image, the values of the variables in ``prompt``, which is a template then;
+            None for operations that do not offer them.
 
     Raises:
         InvalidRequest: a value is out of range; names the field and the range.
-        Unsupported: ``latent_id`` or ``strength`` does not go with ``kind``.
+        Unsupported: ``latent_id``, ``strength`` or ``variants`` does not go with ``kind``.
     """
 
     kind: Kind = DEFAULT_KIND
@@ -52,11 +63,13 @@ class GenerationRequest:
     format: ImageFormat = "png"
     strength: float | None = None
     stop_after: str | None = None
+    variants: list[dict[str, str]] | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
-        for name, field in FIELDS.items():
+        for name, field in _FIELDS.items():
             field.check(name, getattr(self, name))
+        WholeNumber(MIN_IMAGES, self.operation.max_images).check("n", self.n)
         if (self.latent_id is not None) != self.operation.starts_from_latent:
             verb = "needs" if self.operation.starts_from_latent else "takes no"
             raise Unsupported(f"kind {self.kind} {verb} latent_id", "latent_id")
@@ -64,6 +77,7 @@ class GenerationRequest:
         if (self.strength is not None) != offers_strength:
             verb = "needs" if offers_strength else "takes no"
             raise Unsupported(f"kind {self.kind} {verb} strength", "strength")
+        self._check_variants()
 
     @property
     def operation(self) -> Operation:
@@ -98,11 +112,23 @@ class GenerationRequest:
         }
 
     def for_image(self, index: int) -> GenerationRequest:
-        """Return the request of image ``index`` alone: n = 1, its own seeds, no stop."""
+        """Return the request of image ``index`` alone: n = 1, its own seeds and values, no stop."""
         seeds = {
             name: (getattr(self, name) + index) % (MAX_SEED + 1) for name in self.operation.seeds
         }
-        return replace(self, n=1, stop_after=None, **seeds)
+        own: dict[str, Any] = {}
+        if self.variants is not None:
+            values = {field.name: getattr(self, field.name) for field in fields(self)}
+            own = self.operation.values_of_image(values, index)
+        return replace(self, n=1, stop_after=None, **seeds, **own)
+
+    def with_own_texts(self) -> Iterator[GenerationRequest]:
+        """Yield the requests whose texts its images have: this one, or each image's own."""
+        if self.variants is None:
+            yield self
+            return
+        for index in range(self.n):
+            yield self.for_image(index)
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values."""
@@ -135,6 +161,25 @@ class GenerationRequest:
             if field.default is MISSING and field.name not in body:
                 raise InvalidRequest(f"{field.name} is missing", field.name)
         return cls(**{field.name: body[field.name] for field in fields(cls) if field.name in body})
+
+    def _check_variants(self) -> None:
+        offers_variants = "variants" in self.operation.fields
+        if (self.variants is not None) != offers_variants:
+            verb = "needs" if offers_variants else "takes no"
+            raise Unsupported(f"kind {self.kind} {verb} variants", "variants")
+        if self.variants is None:
+            return
+        check_template(self.prompt, self.variants)
+        if self.n != len(self.variants):
+            message = f"n must be the number of variants, {len(self.variants)}, got {self.n}"
+            raise InvalidRequest(message, "n")
+
+
+_FIELDS = {
+    field.name: FIELDS[field.name]
+    for field in fields(GenerationRequest)
+    if field.name in FIELDS and field.name != "n"  # the operation limits n
+}
 
 
 def _check_map(body: object) -> None:

@@ -163,6 +163,8 @@ def _limits(schema: dict[str, Any]) -> str:
     value = {**schema.get("anyOf", [{}])[0], **schema}
     if "enum" in value:
         return ", ".join(f"`{name}`" for name in value["enum"])
+    if "maxItems" in value:
+        return f"{value['minItems']} to {value['maxItems']} JSON objects of texts"
     if "maxLength" in value:
         return f"text, at most {value['maxLength']} characters"
     if "maximum" not in value:

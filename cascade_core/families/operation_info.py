@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade_core.families.spec import Family
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import FIELDS, SIDES, Choice, Field, side_of_model
+from cascade_core.operations.fields import FIELDS, SEEDS, SIDES, Choice, Field, side_of_model
 from cascade_core.operations.operation import Operation
 
 FROM_LATENT = "latent"
@@ -111,4 +111,4 @@ def _schema(field: Field, words: Mapping[str, float]) -> dict[str, Any]:
 def _default_from(operation: Operation, name: str) -> str:
     if name in operation.copied:
         return operation.copied[name]
-    return RANDOM if name in operation.seeds else FROM_LATENT
+    return RANDOM if name in SEEDS else FROM_LATENT

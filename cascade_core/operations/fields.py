@@ -23,6 +23,7 @@ MIN_SEED, MAX_SEED = 0, 2**32 - 1
 MIN_STEPS, MAX_STEPS = 1, 100
 MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE = 0, 20.0
 MIN_STRENGTH, MAX_STRENGTH = 0, 1.0
+MAX_VARIANTS = 100
 
 _ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 # Lone surrogates have no UTF-8 form and PostgreSQL stores no NUL: the request is refused before its
@@ -180,6 +181,34 @@ class OptionalId:
             raise InvalidRequest(f"{name} must be 1 to 64 letters, digits, '_', '.' or '-'", name)
 
 
+@dataclass(frozen=True, slots=True)
+class OptionalVariants:
+    """One to so many maps from variables of a template to their values, or None."""
+
+    max_variants: int
+    json_type: ClassVar[str] = "array"
+    choices: ClassVar[tuple[object, ...]] = ()
+
+    @property
+    def limits(self) -> dict[str, Any]:
+        """Their number; see :class:`Field`."""
+        return {"minItems": 1, "maxItems": self.max_variants}
+
+    def check(self, name: str, value: object) -> None:
+        """Raise InvalidRequest if they are no such maps, too many, or cannot be stored."""
+        if value is None:
+            return
+        if not isinstance(value, list) or not 1 <= len(value) <= self.max_variants:
+            raise InvalidRequest(f"{name} must be a list of 1 to {self.max_variants} maps", name)
+        text = Text(MAX_PROMPT_CHARS)
+        for index, values in enumerate(value):
+            field = f"{name}[{index}]"
+            if not isinstance(values, dict):
+                raise InvalidRequest(f"{field} must be a map from variables to texts", field)
+            for part in (*values, *values.values()):
+                text.check(field, part)
+
+
 FIELDS: Mapping[str, Field] = {
     "format": Choice(get_args(ImageFormat)),
     "prompt": Text(MAX_PROMPT_CHARS),
@@ -196,8 +225,14 @@ FIELDS: Mapping[str, Field] = {
     "latent_id": OptionalId(),
     "strength": OptionalNumber(MIN_STRENGTH, MAX_STRENGTH),
     "stop_after": OptionalId(),
+    "template": Text(MAX_PROMPT_CHARS),
+    "variants": OptionalVariants(MAX_VARIANTS),
+    "hero": OptionalId(),
 }
 """Every field that an operation may let a client choose."""
+
+SEEDS: Final = ("seed", "decoder_seed")
+"""The fields that are random if a client leaves them out."""
 
 SIDES: Final = ("width", "height")
 """The fields whose largest value the model states."""

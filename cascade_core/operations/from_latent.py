@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import ClassVar, Final
 
 from cascade_core.errors import Unsupported
 from cascade_core.geometry import have_one_aspect
@@ -14,9 +14,9 @@ _KEPT_FIELDS: Final = (*LATENT_FIELDS, "decoder_steps", "decoder_guidance_scale"
 
 
 class FromLatent(Operation):
-    """An operation that needs ``latent_id``, and takes what is not given from that latent."""
+    """An operation that needs a stored latent, and takes what is not given from that latent."""
 
-    required = ("latent_id",)
+    required: ClassVar[tuple[str, ...]] = ("latent_id",)
 
     def check(self, given: Values) -> None:
         """Check that a latent is named, and that nothing is given that it decides.
@@ -29,8 +29,8 @@ class FromLatent(Operation):
                 raise Unsupported(f"{name} comes from the latent; leave it out", name)
             if name not in self.fields:
                 raise Unsupported(f"{name} does not go with kind {self.name}", name)
-        if "latent_id" not in given:
-            raise Unsupported(f"{self.name} needs latent_id", "latent_id")
+        if self.latent_field not in given:
+            raise Unsupported(f"{self.name} needs {self.latent_field}", self.latent_field)
 
 
 def values_of(source: Values | None) -> dict[str, object]:

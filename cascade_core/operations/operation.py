@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import ClassVar, Protocol, TypeVar
 
 from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import MAX_IMAGES
 
 
 class RoutedStage(Protocol):
@@ -34,6 +35,8 @@ class Operation(ABC):
         fields: what a client may choose, see :data:`cascade_core.operations.fields.FIELDS`.
         required: the fields that a client must give.
         copied: by field, the one whose value it takes if the client leaves it out.
+        latent_field: the field in which a client names the stored latent, if one is needed.
+        max_images: images of one job at most.
         fixed_by_latent: what the stored latent decides; empty for jobs that start from none.
         seeds: the fields to which image ``i`` of a job adds ``i``.
     """
@@ -43,12 +46,14 @@ class Operation(ABC):
     fields: ClassVar[tuple[str, ...]]
     required: ClassVar[tuple[str, ...]] = ()
     copied: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    latent_field: ClassVar[str] = "latent_id"
+    max_images: ClassVar[int] = MAX_IMAGES
     fixed_by_latent: ClassVar[tuple[str, ...]] = ()
     seeds: ClassVar[tuple[str, ...]]
 
     @property
     def starts_from_latent(self) -> bool:
-        """Return True if its jobs start from a stored latent and name it as ``latent_id``."""
+        """Return True if its requests start from a stored latent, their ``latent_id``."""
         return bool(self.fixed_by_latent)
 
     def defaults(self, _model: ModelDefaults) -> dict[str, object]:
@@ -89,3 +94,21 @@ class Operation(ABC):
         Raises:
             InvalidRequest: a value is outside what this model can do.
         """
+
+    def values_of_image(self, _values: Values, _index: int) -> dict[str, object]:
+        """Return what image ``index`` of a request has of its own, besides its seeds.
+
+        Args:
+            _values: of the request.
+            _index: of the image.
+        """
+        return {}
+
+    def field_of_text(self, name: str, _index: int) -> str:
+        """Return the field in which a client gives a text of image ``index``.
+
+        Args:
+            name: ``prompt`` or ``negative_prompt``.
+            _index: of the image.
+        """
+        return name

@@ -8,10 +8,11 @@ from typing import Final, Literal
 from cascade_core.operations.decode import Decode
 from cascade_core.operations.generate import Generate
 from cascade_core.operations.operation import Operation, StageT
+from cascade_core.operations.series import Series
 from cascade_core.operations.vary import Vary
 from cascade_core.operations.vary_details import VaryDetails
 
-Kind = Literal["generate", "vary_details", "vary", "decode"]
+Kind = Literal["generate", "vary_details", "vary", "decode", "series"]
 DEFAULT_KIND: Final[Kind] = "generate"
 """Of a request that names none."""
 
@@ -19,12 +20,14 @@ GENERATE: Final = Generate()
 VARY_DETAILS: Final = VaryDetails()
 VARY: Final = Vary()
 DECODE: Final = Decode()
+SERIES: Final = Series()
 
 OPERATIONS: Final[Mapping[Kind, Operation]] = {
     "generate": GENERATE,
     "vary_details": VARY_DETAILS,
     "vary": VARY,
     "decode": DECODE,
+    "series": SERIES,
 }
 
 

@@ -29,6 +29,7 @@ from serve.cli.keys import keys_app
 from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, accept_any_text, fail, say
+from serve.cli.series import series
 from serve.cli.suggestions import suggestions
 from serve.cli.top import top
 from serve.cli.up import up
@@ -112,6 +113,7 @@ def main(show_version: Version = False) -> None:
 app.command()(up)
 app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
+app.command()(series)
 app.add_typer(jobs_app, name="jobs")
 app.command()(top)
 app.add_typer(keys_app, name="keys")

@@ -53,7 +53,7 @@ def resolve_request(
     operation.check(given)
     source = None
     if operation.starts_from_latent:
-        source = usable_latent(row, checkpoint).request.to_dict()
+        source = usable_latent(row, checkpoint, operation.latent_field).request.to_dict()
     request = GenerationRequest.from_dict(operation.complete(given, checkpoint.defaults, source))
     family.check_stop(request)
     if request.stop_after is not None and checkpoint.previewer is None:

@@ -93,8 +93,9 @@ async def _resolve(services: Services, submission: Submission) -> GenerationRequ
     """Return the body's request with every value decided, if the checkers allow it."""
     caller, body, row = submission.caller, submission.body, None
     operation = operation_of(body, services.family)
-    if operation.starts_from_latent and body.latent_id is not None:
-        latent_id = check_id("latent", body.latent_id)
+    named = getattr(body, operation.latent_field)
+    if operation.starts_from_latent and named is not None:
+        latent_id = check_id("latent", named)
         row = await services.database.run(services.database.images.latent, latent_id)
         if row is not None:
             await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)

@@ -27,7 +27,7 @@ from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.families.spec import Family
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
-from cascade_core.operations.fields import MAX_IMAGES, ImageFormat
+from cascade_core.operations.fields import ImageFormat
 from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
 from serve.json_depth import is_too_deep
@@ -250,7 +250,7 @@ def _check(rows: Rows, job_id: str) -> None:
         ValueError, KeyError, InvalidRequest: the rows break an invariant.
     """
     (job,) = rows["job"]
-    GenerationRequest.from_dict(job["request"])
+    most = GenerationRequest.from_dict(job["request"]).operation.max_images
     for latent in rows["latents"]:
         GenerationRequest.from_dict(latent["request"])
     parts = rows["images"] + rows["latents"]
@@ -267,11 +267,11 @@ def _check(rows: Rows, job_id: str) -> None:
         and not is_too_deep(job["client_state"])
         and job["finished_at"] is not None
         and _are_of_one_job(*_times(job), *(row["ready_at"] for row in pictures))
-        and len(pictures) <= MAX_IMAGES
+        and len(pictures) <= most
         and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
         and all(row["job_id"] == job_id for row in parts)
         and all(row["format"] in _FORMATS for row in pictures)
-        and all(0 <= row["index"] < MAX_IMAGES for row in parts)
+        and all(0 <= row["index"] < most for row in parts)
         and all(re.fullmatch(_ID, part_id) for part_id in ids)
         and all(len({row["id"] for row in rows[kind]}) == len(rows[kind]) for kind in _TABLES)
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Literal
@@ -64,7 +64,7 @@ class Moderator:
     async def check_prompt(
         self, request: GenerationRequest, owner: JobOwner, given: Collection[str] = ()
     ) -> None:
-        """Ask all checkers about a request's texts.
+        """Ask all checkers about a request's texts; of a series, about each image's.
 
         Args:
             request: with all its values resolved.
@@ -75,15 +75,24 @@ class Moderator:
             ContentRefused: a checker refused it; the message names the rule.
             ModerationFailed: a checker failed or took too long.
         """
-        refusal = await self._answer(
-            checker.check_prompt(request, owner) for checker in self._checkers
-        )
+        asked: list[int] = []
+
+        def answers() -> Iterator[Refusal | None]:
+            for index, part in enumerate(request.with_own_texts()):
+                asked.append(index)
+                for checker in self._checkers:
+                    yield checker.check_prompt(part, owner)
+
+        refusal = await self._answer(answers())
         if refusal is None:
             return
         self._on_refusal(refusal.rule, "prompt")
-        subject, field = _SUBJECTS[refusal.field], str(refusal.field)
-        if request.operation.starts_from_latent and refusal.field not in given:
-            subject, field = f"{subject} of this latent", "latent_id"
+        operation, subject = request.operation, _SUBJECTS[refusal.field]
+        field = operation.field_of_text(refusal.field, asked[-1])
+        if field != refusal.field:
+            subject = f"{subject} of {field}"
+        elif operation.starts_from_latent and field not in given:
+            subject, field = f"{subject} of this latent", operation.latent_field
         raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
 
     async def check_upload(self, picture: bytes, owner: JobOwner) -> None:

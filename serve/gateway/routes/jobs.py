@@ -254,7 +254,7 @@ def _wait_s(prefer: str) -> float:
 def _picture_format(http_request: Request, body: JobBody) -> ImageFormat | None:
     """Return the format in which the client wants the picture itself; None: the job as JSON."""
     accept = ",".join(http_request.headers.getlist("accept"))
-    n = body.n or 1 if body.stop_after is None else 0
+    n = body.images if body.stop_after is None else 0
     return picture_format(accept, n, body.format or "png")
 
 

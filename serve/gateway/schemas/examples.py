@@ -9,7 +9,7 @@ from cascade_core.families.spec import Family
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MIN_SIDE_PX
-from cascade_core.operations.registry import DECODE, GENERATE, VARY, VARY_DETAILS
+from cascade_core.operations.registry import DECODE, GENERATE, SERIES, VARY, VARY_DETAILS
 from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
 
@@ -33,6 +33,12 @@ _DECODE: dict[str, Any] = {
     "width": 384,
     "height": 384,
     "decoder_steps": 20,
+}
+_SERIES: dict[str, Any] = {
+    "kind": SERIES.name,
+    "template": "a {colour} circle on a white background",
+    "variants": [{"colour": "red"}, {"colour": "blue"}],
+    "hero": _ID_EXAMPLE,
 }
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
@@ -62,6 +68,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
         "format": "png",
         "strength": None,
         "stop_after": None,
+        "variants": None,
     },
     "images": [],
     "warnings": [],
@@ -183,7 +190,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
     ended = {"succeeded": 140, "failed": 1, "cancelled": 4}
     status = {"replicas": replicas, "queued": 3, "running": 2, "last_hour": ended}
     return {
-        "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE],
+        "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE, _SERIES],
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],

@@ -86,6 +86,14 @@ Strength = Annotated[
     ),
     WrapValidator(_number_or_word),
 ]
+Template = Annotated[
+    str | None,
+    _limited("template", "Of the prompts of a series, with {variables}; braces are {{ and }}."),
+]
+Variants = Annotated[
+    list[dict[str, str]] | None,
+    _limited("variants", "By image of a series, the values of the template's variables."),
+]
 User = Annotated[
     str | None,
     Field(

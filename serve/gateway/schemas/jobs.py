@@ -20,13 +20,15 @@ from serve.gateway.schemas.fields import (
     Side,
     Steps,
     Strength,
+    Template,
     Text,
     User,
+    Variants,
 )
 from serve.gateway.schemas.images import DerivedFrom
 from serve.storage.records import LatentUse
 
-_ADDED_LATER = ("strength", "stop_after")
+_ADDED_LATER = ("strength", "stop_after", "template", "variants", "hero")
 
 
 class JobBody(DrawingFields):
@@ -35,7 +37,9 @@ class JobBody(DrawingFields):
     ``vary_details`` keeps the composition of a stored latent and draws new details: prompt,
     size and the values of Stage C are the latent's own and cannot be given. ``decode`` does the
     same at another size of that aspect. ``vary`` composes anew from a stored latent, with another
-    prompt if one is given (a remix): its size is the latent's own.
+    prompt if one is given (a remix): its size is the latent's own. ``series`` varies one latent,
+    the ``hero``, once for each of the ``variants``, whose values fill the ``template``; all images
+    have the same seeds.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -46,6 +50,11 @@ class JobBody(DrawingFields):
     height: Side = None
     latent_id: Annotated[
         str | None, Field(description="The latent to start from, for kinds that start from one.")
+    ] = None
+    template: Template = None
+    variants: Variants = None
+    hero: Annotated[
+        str | None, Field(description="The latent whose composition a series keeps.")
     ] = None
     strength: Strength = None
     format: Annotated[ImageFormat | None, Field(description="Of the picture's file.")] = None
@@ -62,6 +71,11 @@ class JobBody(DrawingFields):
             "waits to be continued."
         ),
     ] = None
+
+    @property
+    def images(self) -> int:
+        """How many images it asks for; the default is one."""
+        return self.n or len(self.variants or [None])
 
     def identifying_values(self) -> dict[str, Any]:
         """Return what tells this request from others, as JSON values.
@@ -187,6 +201,7 @@ class ResolvedRequest(BaseModel):
     format: ImageFormat
     strength: float | None
     stop_after: str | None
+    variants: list[dict[str, str]] | None
 
 
 class JobAnswer(BaseModel):

@@ -54,7 +54,7 @@ def test_what_a_family_can_do_follows_from_the_output_that_it_keeps() -> None:
     assert TWO.kept is None
     assert list(TWO.operations) == ["generate"]
     assert list(FOUR.operations) == ["generate", "vary_details", "decode"]
-    assert list(FIRST.operations) == ["generate", "vary_details", "vary", "decode"]
+    assert list(FIRST.operations) == ["generate", "vary_details", "vary", "decode", "series"]
     assert route(TWO, GENERATE) == ["base", "decoder"]
 
 

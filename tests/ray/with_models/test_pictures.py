@@ -75,6 +75,29 @@ def test_variations_of_mixed_strengths_equal_the_in_process_pipeline(
         check_same_picture(pixels(service, image["id"]), expected)
 
 
+def test_each_picture_of_a_series_is_that_of_its_variation_alone(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    first = service.finished(service.create(prompt=PROMPT, seed=9)["id"])
+    latent_id = first["images"][0]["latent_id"]
+    stored = StageCLatent.decode(service.http.get(f"/v1/latents/{latent_id}").content)
+    variants = [{"colour": colour} for colour in ("red", "green", "blue")]
+    given = {"template": "a large {colour} circle", "hero": latent_id, "seed": 5}
+    created = service.create(kind="series", variants=variants, decoder_seed=6, **given)
+    series = service.finished(created["id"])
+    assert series["state"] == "succeeded", series["error"]
+    for image, values in zip(series["images"], variants, strict=True):
+        prompt = f"a large {values['colour']} circle"
+        seeds = {"seed": 5, "decoder_seed": 6}
+        alone = service.create(kind="vary", latent_id=latent_id, prompt=prompt, **seeds)
+        request = GenerationRequest.from_dict(service.finished(alone["id"])["request"])
+        expected = pipeline.run(request, stored).pixels_hwc
+        check_same_picture(pixels(service, image["id"]), expected)
+        info = read_info(service.http.get(f"/v1/images/{image['id']}").content)
+        assert info is not None
+        assert info["request"]["prompt"] == prompt
+
+
 def test_a_decoding_of_another_size_shares_the_latent_and_says_if_it_is_too_large(
     service: ServiceClient, pipeline: CascadePipeline
 ) -> None:

@@ -55,7 +55,7 @@ class ScriptedService:
         self.bodies.append(body)
         job_id = f"JOB{len(self.jobs)}"
         is_vary = body["kind"] == "vary_details"
-        n = body.get("n", 1)
+        n = body.get("n") or len(body.get("variants", [None]))
         latent = body.get("latent_id")
         self.jobs[job_id] = {
             "id": job_id,

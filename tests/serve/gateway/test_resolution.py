@@ -53,6 +53,8 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
         "latent_id": None,
         "format": "png",
         "strength": None,
+        "stop_after": None,
+        "variants": None,
     }
 
 

@@ -179,6 +179,31 @@ async def test_a_variation_starts_from_the_stored_latent_and_makes_one_of_its_ow
         assert row.request == job.request.for_image(image.index)
 
 
+async def test_each_image_of_a_series_is_a_variation_of_its_hero_with_its_own_prompt(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], blobs: BlobStore, database: Database
+) -> None:
+    hero = make_job()
+    await run(hero)
+    latent_id = hero.images[0].latent_id
+    variants = [{"colour": "red"}, {"colour": "blue"}, {"colour": "green"}]
+    values = {"latent_id": latent_id, "strength": 0.5, "seed": 7, "decoder_seed": 9}
+    series = make_job(kind="series", prompt="a {colour} star", variants=variants, n=3, **values)
+    ended = await run(series)
+
+    assert ended.state == "succeeded"
+    assert [stage.calls for stage in stages.values()] == [4, 4, 4]
+    stored = await blobs.get(latent_key(latent_id))
+    assert stages["c"].sources == [None, stored, stored, stored]
+    rows = [database.images.latent(image.latent_id) for image in ended.images]
+    made = [row.request for row in rows if row is not None]
+    assert [one.prompt for one in made] == ["a red star", "a blue star", "a green star"]
+    assert {(one.kind, one.seed, one.decoder_seed) for one in made} == {("vary", 7, 9)}
+    assert {image.seed for image in ended.images} == {7}
+
+    again = await run(make_job(kind="vary", prompt="a blue star", **values))
+    assert again.images[0].latent_use == "reused"
+
+
 async def test_a_decoding_shares_the_latent_and_runs_no_stage_c(
     run: Run, make_job: JobMaker, stages: dict[str, Stage]
 ) -> None:

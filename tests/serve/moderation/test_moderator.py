@@ -114,6 +114,35 @@ async def test_the_new_prompt_of_a_remix_is_checked_and_not_its_latents(
     assert found == [(400, "latent_id"), (202, None), (400, "prompt"), (400, "latent_id")]
 
 
+async def test_every_prompt_of_a_series_is_checked_and_the_refused_variant_is_named(
+    client: httpx.AsyncClient, running: FakeJobsClient
+) -> None:
+    job = (await client.post("/v1/jobs", json={"prompt": "a spider"})).json()
+    body = {"kind": "series", "hero": running.images(job["id"])[0].latent_id}
+    body |= {"template": "much {what}", "variants": [{"what": "fun"}, {"what": "gore"}]}
+    answer = await client.post("/v1/jobs", json=body)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["field"]) == (400, "variants[1]")
+    assert error["message"] == "the prompt of variants[1] is refused by the rule 'violence'"
+    body |= {"template": "{what}re", "variants": [{"what": "fun"}, {"what": "go"}]}
+    answer = await client.post("/v1/jobs", json=body)
+    assert answer.json()["error"]["field"] == "variants[1]"
+    body["variants"] = [{"what": "fun"}, {"what": "mo"}]
+    assert (await client.post("/v1/jobs", json=body)).status_code == 202
+
+
+async def test_a_heros_refused_negative_prompt_is_named_by_the_hero(
+    client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
+) -> None:
+    first = {"prompt": "a star", "negative_prompt": "a spider"}
+    job = (await client.post("/v1/jobs", json=first)).json()
+    change_list("fear: spider\n")
+    body = {"kind": "series", "hero": running.images(job["id"])[0].latent_id}
+    body |= {"template": "a {colour} star", "variants": [{"colour": "red"}]}
+    answer = await client.post("/v1/jobs", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "hero")
+
+
 async def test_a_request_that_was_accepted_before_stays_accepted(
     client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
 ) -> None:

@@ -1,0 +1,60 @@
+"""A contact sheet: the pictures of one job in a grid, each with its label."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from math import ceil, sqrt
+from pathlib import Path
+from typing import Final
+
+from PIL import Image, ImageDraw, ImageFont
+
+CELL_PX: Final = 256
+"""The longest side of a picture on the sheet."""
+_LABEL_PX, _FONT_PX, _GAP_PX = 28, 16, 8
+_PAPER, _INK = "white", "black"
+
+
+def contact_sheet(files: Sequence[Path], labels: Sequence[str]) -> bytes:
+    """Return a PNG file with all pictures, row by row.
+
+    Args:
+        files: of the pictures; at least one.
+        labels: of the pictures, without their numbers. One with letters that the font lacks is
+            left out.
+    """
+    columns = ceil(sqrt(len(files)))
+    rows = ceil(len(files) / columns)
+    cell_px = CELL_PX + _GAP_PX
+    size = (columns * cell_px + _GAP_PX, rows * (cell_px + _LABEL_PX) + _GAP_PX)
+    sheet = Image.new("RGB", size, _PAPER)
+    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(_FONT_PX)
+    for number, (file, label) in enumerate(zip(files, labels, strict=True)):
+        left = _GAP_PX + number % columns * cell_px
+        top = _GAP_PX + number // columns * (cell_px + _LABEL_PX)
+        with Image.open(file) as picture:
+            small = picture.convert("RGB")
+        small.thumbnail((CELL_PX, CELL_PX))
+        sheet.paste(small, (left, top))
+        text = _fitting(f"{number + 1}  {_drawable(label)}", font)
+        draw.text((left, top + CELL_PX + _GAP_PX // 2), text, fill=_INK, font=font)
+    data = io.BytesIO()
+    sheet.save(data, "PNG")
+    return data.getvalue()
+
+
+def _drawable(label: str) -> str:
+    """Return a label if Pillow's own font, which is for western languages, has its letters."""
+    try:
+        label.encode("latin-1")
+    except UnicodeEncodeError:
+        return ""
+    return " ".join(label.split())
+
+
+def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
+    """Return the beginning of a text that is not wider than a picture."""
+    while font.getlength(text) > CELL_PX:
+        text = text[:-1]
+    return text

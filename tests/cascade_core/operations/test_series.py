@@ -1,0 +1,107 @@
+"""A series: each image is a variation of one hero, with the prompt of its variant."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cascade_core.errors import CascadeError, InvalidRequest
+from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import MAX_VARIANTS
+from cascade_core.operations.registry import SERIES, VARY
+from cascade_core.request import GenerationRequest
+
+HERO = GenerationRequest(
+    prompt="a star", width=512, height=256, seed=3, decoder_seed=4, steps=9, negative_prompt="text"
+).to_dict()
+GIVEN: dict[str, Any] = {
+    "hero": "01J",
+    "template": "a {colour} star",
+    "variants": [{"colour": "red"}, {"colour": "blue"}],
+}
+
+
+def resolved(**more: Any) -> GenerationRequest:
+    given = GIVEN | more
+    SERIES.check(given)
+    return GenerationRequest.from_dict(SERIES.complete(given, ModelDefaults(), HERO))
+
+
+def test_a_series_keeps_the_heros_size_and_has_one_noise_and_one_grain() -> None:
+    made = resolved(seed=5)
+    assert (made.kind, made.n, made.latent_id) == ("series", 2, "01J")
+    assert (made.prompt, made.negative_prompt) == ("a {colour} star", "text")
+    assert (made.width, made.height, made.steps, made.strength) == (512, 256, 9, 0.7)
+    images = [made.for_image(index) for index in range(made.n)]
+    assert {(image.seed, image.decoder_seed) for image in images} == {(5, 5)}
+
+
+def test_an_image_is_the_variation_that_its_variant_alone_would_be() -> None:
+    series = resolved(seed=5, decoder_seed=8, strength="strong", guidance_scale=3.0)
+    given = {
+        "latent_id": "01J",
+        "prompt": "a blue star",
+        "strength": "strong",
+        "seed": 5,
+        "decoder_seed": 8,
+        "guidance_scale": 3.0,
+    }
+    alone = GenerationRequest.from_dict(VARY.complete(given, ModelDefaults(), HERO))
+    assert series.for_image(1) == alone
+    assert series.for_image(1).for_image(0) == alone
+
+
+def test_a_series_survives_its_dict_with_its_variants() -> None:
+    made = resolved()
+    assert GenerationRequest.from_stored(made.to_dict()) == made
+    assert made.to_dict()["variants"] == GIVEN["variants"]
+
+
+def test_a_series_may_have_as_many_images_as_variants_are_allowed() -> None:
+    most = [{"colour": f"{number}"} for number in range(MAX_VARIANTS)]
+    made = resolved(variants=most)
+    assert (made.n, made.for_image(99).prompt) == (100, "a 99 star")
+    with pytest.raises(InvalidRequest, match="n must be a whole number between 1 and 8"):
+        replace(made.for_image(0), n=9)
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [
+        ({"variants": []}, "variants"),
+        ({"variants": [{"colour": "red"}] * 101}, "variants"),
+        ({"variants": {"colour": "red"}}, "variants"),
+        ({"variants": ["red"]}, "variants[0]"),
+        ({"variants": [{"colour": 5}]}, "variants[0]"),
+        ({"variants": [{"colour": "red"}, {}]}, "variants[1]"),
+        ({"template": "a red star"}, "template"),
+        ({"template": "a {colour} star\x1b"}, "template"),
+        ({"negative_prompt": "\x1b"}, "negative_prompt"),
+        ({"n": 2}, "n"),
+        ({"prompt": "a star"}, "prompt"),
+        ({"latent_id": "01J"}, "latent_id"),
+        ({"width": 512}, "width"),
+    ],
+)
+def test_what_makes_no_series_is_refused_by_name(more: dict[str, Any], field: str) -> None:
+    with pytest.raises(CascadeError) as caught:
+        SERIES.check(GIVEN | more)
+    assert caught.value.field == field
+
+
+@pytest.mark.parametrize("name", sorted(GIVEN))
+def test_a_series_needs_hero_template_and_variants(name: str) -> None:
+    with pytest.raises(CascadeError, match=name) as caught:
+        SERIES.check({key: value for key, value in GIVEN.items() if key != name})
+    assert caught.value.field == name
+
+
+def test_variants_go_with_a_series_alone_and_are_counted() -> None:
+    with pytest.raises(InvalidRequest, match="number of variants, 2, got 3"):
+        replace(resolved(), n=3)
+    with pytest.raises(CascadeError, match="takes no variants"):
+        replace(resolved().for_image(0), variants=GIVEN["variants"])
+    with pytest.raises(CascadeError, match="needs variants"):
+        replace(resolved(), variants=None)

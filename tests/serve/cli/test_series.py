@@ -1,0 +1,106 @@
+"""``series`` against a server."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from serve.cli.contact_sheet import CELL_PX, contact_sheet
+from tests.serve.cli.cascade import Cascade
+from tests.serve.cli.scripted_server import ScriptedService
+
+TEMPLATE = "a {colour} {product} on a white background"
+
+
+@pytest.fixture
+def table(tmp_path: Path) -> Path:
+    file = tmp_path / "products.csv"
+    rows = "product, colour,sku\nmug,red,17\nmug,blue,18\n杯,rot,19\n"
+    file.write_text(rows, encoding="utf-8-sig")
+    return file
+
+
+def test_each_row_of_a_table_becomes_a_picture_and_all_a_contact_sheet(
+    cascade: Cascade, service: ScriptedService, table: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["--hero", "LAT7", "--strength", "0.8", "--out", str(out)]
+    result = cascade("series", str(table), "--template", TEMPLATE, *arguments)
+    assert result.exit_code == 0, result.output
+    variants = [
+        {"colour": "red", "product": "mug"},
+        {"colour": "blue", "product": "mug"},
+        {"colour": "rot", "product": "杯"},
+    ]
+    expected = {"kind": "series", "template": TEMPLATE, "variants": variants}
+    assert service.bodies == [expected | {"hero": "LAT7", "strength": 0.8}]
+    names = ["JOB0-0.png", "JOB0-1.png", "JOB0-2.png", "JOB0-sheet.png"]
+    assert sorted(file.name for file in out.iterdir()) == names
+    assert f"contact sheet {out / 'JOB0-sheet.png'}" in result.stdout
+    assert "left out: sku" in result.stderr
+
+
+def test_without_a_hero_the_picture_of_the_first_row_is_made_first(
+    cascade: Cascade, service: ScriptedService, table: Path, tmp_path: Path
+) -> None:
+    arguments = ["--seed", "7", "--json", "--out", str(tmp_path)]
+    result = cascade("series", str(table), "--template", TEMPLATE, *arguments)
+    assert result.exit_code == 0, result.output
+    hero, series = service.bodies
+    prompt = "a red mug on a white background"
+    assert hero == {"kind": "generate", "prompt": prompt, "seed": 7}
+    assert (series["hero"], series["seed"]) == ("LAT-JOB0-0", 7)
+    job = json.loads(result.stdout)
+    assert job["sheet"] == str(tmp_path / "JOB1-sheet.png")
+
+
+@pytest.mark.parametrize(
+    ("rows", "template", "message"),
+    [
+        ("product\nmug\n", TEMPLATE, "has no column 'colour'"),
+        ("product,colour\n", TEMPLATE, "has no row below its titles"),
+        ("", TEMPLATE, "has no column 'colour'"),
+        ("product,colour\nmug,red\n", "a {colour", "at character 3"),
+        ('product,colour\n"mug,red\n', TEMPLATE, "is no CSV file"),
+    ],
+)
+def test_a_table_that_does_not_fit_its_template_is_refused_before_a_job_is_made(
+    cascade: Cascade,
+    service: ScriptedService,
+    tmp_path: Path,
+    rows: str,
+    template: str,
+    message: str,
+) -> None:
+    file = tmp_path / "products.csv"
+    file.write_text(rows)
+    result = cascade("series", str(file), "--template", template)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert service.bodies == []
+
+
+def test_a_table_in_another_encoding_or_nowhere_is_refused(
+    cascade: Cascade, tmp_path: Path
+) -> None:
+    file = tmp_path / "products.csv"
+    file.write_bytes("product,colour\nBär,röt\n".encode("latin-1"))
+    assert "no CSV file in UTF-8" in cascade("series", str(file), "--template", TEMPLATE).stderr
+    file.unlink()
+    assert "cannot read" in cascade("series", str(file), "--template", TEMPLATE).stderr
+
+
+def test_a_contact_sheet_shows_every_picture_in_its_order(tmp_path: Path) -> None:
+    colours = [(200, 0, 0), (0, 200, 0), (0, 0, 200)]
+    files = []
+    for number, colour in enumerate(colours):
+        files.append(tmp_path / f"{number}.png")
+        Image.new("RGB", (512, 256), colour).save(files[-1])
+    data = contact_sheet(files, ["red", "x" * 200, "杯"])
+    (tmp_path / "sheet.png").write_bytes(data)
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        places = [(20, 20), (20 + CELL_PX, 20), (20, 50 + CELL_PX)]
+        assert [sheet.getpixel(place) for place in places] == colours

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from cascade_core.families.spec import Family
@@ -72,15 +72,32 @@ def operations_of(family: Family, defaults: ModelDefaults) -> tuple[OperationInf
     )
 
 
+def operations_in(model: Mapping[str, Any]) -> tuple[OperationInfo, ...]:
+    """Return the operations in an entry of ``GET /v1/models``; an older service lists none."""
+    names = {field.name for field in fields(FieldInfo)}
+    return tuple(
+        OperationInfo(
+            name=operation["name"],
+            title=operation["title"],
+            stages=tuple(operation["stages"]),
+            fields=tuple(
+                FieldInfo(**{name: field[name] for name in names & field.keys()})
+                for field in operation["fields"]
+            ),
+        )
+        for operation in model.get("operations", ())
+    )
+
+
 def _fields_of_model(
     operation: Operation, family: Family, defaults: ModelDefaults
 ) -> Mapping[str, Field]:
     """Return an operation's fields with a model's limits, without those that it cannot serve."""
-    fields: dict[str, Field] = {name: FIELDS[name] for name in operation.fields}
-    fields |= {name: side_of_model(defaults.max_side) for name in SIDES if name in fields}
-    if fields.pop("stop_after", None) and family.kept is not None:
-        fields["stop_after"] = Choice((family.kept.name,))
-    return fields
+    found: dict[str, Field] = {name: FIELDS[name] for name in operation.fields}
+    found |= {name: side_of_model(defaults.max_side) for name in SIDES if name in found}
+    if found.pop("stop_after", None) and family.kept is not None:
+        found["stop_after"] = Choice((family.kept.name,))
+    return found
 
 
 def _field_info(

@@ -15,6 +15,7 @@ import httpx
 import httpx_sse
 
 from cascade_core.errors import SettingsInvalid
+from cascade_core.families.operation_info import OperationInfo, operations_in
 from cascade_core.families.stage_info import StageInfo, stages_of
 from cascade_core.http_client import (
     EVENT_SILENCE_S,
@@ -160,6 +161,10 @@ class ServiceClient:
     def stages(self) -> tuple[StageInfo, ...]:
         """Return the stages of the loaded model; empty if an older service lists none."""
         return stages_of(self.models()["data"][0])
+
+    def operations(self) -> tuple[OperationInfo, ...]:
+        """Return what the loaded model can do; empty if an older service does not say."""
+        return operations_in(self.models()["data"][0])
 
     def status(self) -> dict[str, Any]:
         """Return replicas, open jobs and how the jobs of the last hour ended."""

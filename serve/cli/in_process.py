@@ -9,10 +9,12 @@ from ulid import ULID
 
 from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.errors import CascadeError
+from cascade_core.families.operation_info import operations_of
 from cascade_core.handoff import ModelRef
 from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.operations.registry import VARY_DETAILS
 from cascade_core.request import GenerationRequest
+from serve.cli.offers import check_offered
 from serve.cli.output import CliError, console
 from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
@@ -45,6 +47,7 @@ def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: b
     checkpoint = open_checkpoint(settings.model_source())
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": VARY_DETAILS.name, "latent_id": row.id} | body
+    check_offered(operations_of(SERVED_FAMILY, checkpoint.defaults), named)
     request = resolve_request(JobBody(**named), row, checkpoint, SERVED_FAMILY)
     _InProcessRun(settings, checkpoint, request, out, latent).finish(as_json=as_json)
 

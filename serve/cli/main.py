@@ -23,7 +23,7 @@ from serve.cli.backup import export, import_
 from serve.cli.config import config
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
-from serve.cli.generate import generate, vary
+from serve.cli.generate import generate
 from serve.cli.jobs import jobs_app
 from serve.cli.keys import keys_app
 from serve.cli.migrate import migrate
@@ -33,6 +33,7 @@ from serve.cli.series import series
 from serve.cli.suggestions import suggestions
 from serve.cli.top import top
 from serve.cli.up import up
+from serve.cli.vary import decode, vary
 from serve.release import RELEASE
 
 _ADDED = "cascade.commands"
@@ -113,6 +114,7 @@ def main(show_version: Version = False) -> None:
 app.command()(up)
 app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
+app.command()(decode)
 app.command()(series)
 app.add_typer(jobs_app, name="jobs")
 app.command()(top)

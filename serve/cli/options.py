@@ -44,6 +44,7 @@ Images = Annotated[int, typer.Option("--n", "-n", **_range("n"), help="How many 
 Format = Annotated[
     ImageFormat | None, typer.Option("--format", help="File format; png unless told otherwise.")
 ]
+Negative = Annotated[str | None, typer.Option("--negative", help="What it should not show.")]
 Side = Annotated[
     int | None,
     typer.Option(

@@ -12,9 +12,9 @@ from cascade_core.errors import InvalidRequest
 from cascade_core.operations.registry import GENERATE, SERIES
 from cascade_core.operations.template import fill, variables_of
 from serve.cli import options
-from serve.cli.generate import Negative, latent_in_file
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError, note, say
+from serve.cli.vary import latent_in_file
 
 if TYPE_CHECKING:
     from serve.cli.client import ServiceClient
@@ -50,7 +50,7 @@ def series(
     template: Template,
     hero: Hero = None,
     strength: Strength = None,
-    negative: Negative = None,
+    negative: options.Negative = None,
     seed: options.Seed = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from dataclasses import asdict, replace
 
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 
 from cascade_core.errors import CascadeError
-from cascade_core.families.operation_info import FieldInfo, OperationInfo, operations_of
+from cascade_core.families.operation_info import (
+    FieldInfo,
+    OperationInfo,
+    operations_in,
+    operations_of,
+)
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.model_defaults import ModelDefaults
@@ -125,3 +131,12 @@ def test_the_words_for_a_strength_are_the_models() -> None:
         False,
         False,
     ]
+
+
+def test_the_operations_are_read_from_what_a_service_lists() -> None:
+    listed = json.loads(json.dumps([asdict(info) | {"added": "later"} for info in INFOS]))
+    listed[0]["fields"][0]["added"] = "later"
+    found = operations_in({"operations": listed})
+    assert [info.name for info in found] == [info.name for info in INFOS]
+    assert of(found[0], "width").limits == of(INFOS[0], "width").limits
+    assert operations_in({}) == ()

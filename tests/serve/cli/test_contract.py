@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
+from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
@@ -87,6 +89,76 @@ def test_vary_finds_the_latent_of_an_image_and_of_a_latent_id(
         varied = json.loads(result.stdout)
         assert varied["kind"] == "vary_details"
         assert varied["images"][0]["latent_id"] == image["latent_id"]
+
+
+def _job_of(cascade: Cascade, out: Path, *line: str) -> dict[str, Any]:
+    result = cascade(*line, "--json", "--out", str(out))
+    assert result.exit_code == 0, result.output
+    job: dict[str, Any] = json.loads(result.stdout)
+    return job
+
+
+@pytest.mark.parametrize(("given", "strength"), [("strong", 0.9), ("0.6", 0.6)])
+def test_vary_with_a_strength_composes_anew_from_the_latent(
+    cascade_at_gateway: Cascade, tmp_path: Path, given: str, strength: float
+) -> None:
+    [image] = _generate(cascade_at_gateway, tmp_path)["images"]
+    line = ("vary", image["id"], "--strength", given, "--prompt", "a blue ring", "--n", "2")
+    job = _job_of(cascade_at_gateway, tmp_path, *line)
+    request = job["request"]
+    assert (request["kind"], request["strength"]) == ("vary", strength)
+    assert (request["prompt"], request["latent_id"]) == ("a blue ring", image["latent_id"])
+    assert image["latent_id"] not in {made["latent_id"] for made in job["images"]}
+    assert len(job["files"]) == 2
+
+
+def test_vary_with_another_prompt_alone_is_a_remix(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    [image] = _generate(cascade_at_gateway, tmp_path)["images"]
+    job = _job_of(cascade_at_gateway, tmp_path, "vary", image["id"], "--prompt", "a blue ring")
+    assert (job["kind"], job["request"]["strength"]) == ("vary", 0.7)
+
+
+def test_decode_draws_the_composition_at_another_size(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    job = _generate(cascade_at_gateway, tmp_path, "--width", "256", "--height", "256")
+    [image] = job["images"]
+    line = ("decode", job["files"][0], "--size", "384x384", "--decoder-steps", "20")
+    request = _job_of(cascade_at_gateway, tmp_path, *line)["request"]
+    assert (request["kind"], request["latent_id"]) == ("decode", image["latent_id"])
+    assert (request["width"], request["height"], request["decoder_steps"]) == (384, 384, 20)
+
+
+def test_a_strength_that_the_model_has_no_word_for_is_refused_with_its_words(
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path
+) -> None:
+    [image] = _generate(cascade_at_gateway, tmp_path)["images"]
+    result = cascade_at_gateway("vary", image["id"], "--strength", "weak", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "one of subtle (0.7), strong (0.9), got weak" in result.stderr
+    assert len(fake_jobs.database.jobs.page()[0]) == 1
+
+
+def test_what_the_model_cannot_do_is_named_with_what_it_can(
+    cascade_at_gateway: Cascade, gateway_app: FastAPI, tmp_path: Path
+) -> None:
+    first, *others = STABLE_CASCADE.stages
+    family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    gateway_app.state.services.family = family
+    result = cascade_at_gateway("decode", "LAT", "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "this model cannot do decode; it can do generate" in result.stderr
+
+
+@pytest.mark.parametrize("size", ["384", "axb", "384x"])
+def test_a_size_that_is_none_is_bad_usage(
+    cascade_at_gateway: Cascade, tmp_path: Path, size: str
+) -> None:
+    result = cascade_at_gateway("decode", "LAT", "--size", size, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert "--size must be like 384x384" in result.stderr
 
 
 def test_an_unknown_source_is_named_with_all_that_it_could_be(

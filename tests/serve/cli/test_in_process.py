@@ -96,6 +96,22 @@ def test_a_saved_latent_is_composed_anew_and_each_picture_gets_its_own(
     assert all((tmp_path / f"{latent_id}.latent").exists() for latent_id in latent_ids)
 
 
+def test_the_commands_vary_the_composition_and_draw_it_larger_in_this_process(
+    local: Cascade, made: dict[str, Any], tmp_path: Path
+) -> None:
+    fast, to = ("--decoder-steps", "1", "--local", "--json"), ("--out", str(tmp_path))
+    line = ("vary", made["files"][0], "--strength", "subtle", "--steps", "2", *fast, *to)
+    result = local(*line)
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["request"]["strength"] == 0.7
+    result = local("decode", made["files"][0], "--size", "384x384", *fast, *to)
+    assert result.exit_code == 0, result.output
+    [image] = json.loads(result.stdout)["images"]
+    assert (image["width"], image["height"]) == (384, 384)
+    result = local("vary", made["files"][0], "--strength", "weak", *fast, *to)
+    assert (result.exit_code, "one of subtle (0.7), strong (0.9)" in result.stderr) == (2, True)
+
+
 def test_vary_without_a_latent_file_says_what_is_missing(local: Cascade, tmp_path: Path) -> None:
     result = local("vary", str(tmp_path / "gone.png"), "--local", "--out", str(tmp_path))
     assert result.exit_code == 2

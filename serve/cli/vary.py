@@ -1,0 +1,184 @@
+"""``cascade vary`` and ``cascade decode``: pictures from the latent of an earlier one."""
+
+from __future__ import annotations
+
+import re
+from http import HTTPStatus
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cascade_core.operations.registry import DECODE, VARY, VARY_DETAILS
+from serve.cli import options
+from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
+from serve.cli.output import CliError
+
+_PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+_SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
+
+Source = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="An image id, a latent id, or a picture file made by this service.",
+        show_default=False,
+    ),
+]
+Strength = Annotated[
+    str | None,
+    typer.Option(
+        help="How far the composition departs: subtle, strong, or 0 (not at all) to 1. Without it, "
+        "a prompt or a value of the composition, only the details are new.",
+        show_default=False,
+    ),
+]
+NewPrompt = Annotated[
+    str | None,
+    typer.Option("--prompt", help="What it shows instead: a remix.", show_default=False),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Pixels, such as 384x384, in the picture's aspect; 1.5 times its sides is what the "
+        "model was trained for.",
+        show_default=False,
+    ),
+]
+
+
+def vary(
+    source: Source,
+    strength: Strength = None,
+    prompt: NewPrompt = None,
+    negative: options.Negative = None,
+    n: options.Images = 1,
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    decoder_steps: options.DecoderSteps = None,
+    decoder_guidance: options.DecoderGuidance = None,
+    decoder_seed: options.DecoderSeed = None,
+    out: options.Out = DEFAULT_OUT,
+    image_format: options.Format = None,
+    local: options.Local = False,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Vary a picture: its composition by --strength, or only its details.
+
+    With --local, ID is a .latent file saved by generate --local, or the picture beside it.
+    """
+    composed = options.given(
+        strength=None if strength is None else _number_or_word(strength),
+        prompt=prompt,
+        negative_prompt=negative,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance,
+    )
+    body = options.given(
+        kind=VARY.name if composed else VARY_DETAILS.name,
+        n=n,
+        decoder_steps=decoder_steps,
+        decoder_guidance_scale=decoder_guidance,
+        decoder_seed=decoder_seed,
+        format=image_format,
+    )
+    _run(source, body | composed, out, local=local, as_json=as_json, url=url)
+
+
+def decode(
+    source: Source,
+    size: Size = None,
+    n: options.Images = 1,
+    decoder_steps: options.DecoderSteps = None,
+    decoder_guidance: options.DecoderGuidance = None,
+    decoder_seed: options.DecoderSeed = None,
+    out: options.Out = DEFAULT_OUT,
+    image_format: options.Format = None,
+    local: options.Local = False,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Draw a picture's composition again, larger or finer.
+
+    With --local, ID is a .latent file saved by generate --local, or the picture beside it.
+    """
+    width, height = (None, None) if size is None else _sides(size)
+    body = options.given(
+        kind=DECODE.name,
+        width=width,
+        height=height,
+        n=n,
+        decoder_steps=decoder_steps,
+        decoder_guidance_scale=decoder_guidance,
+        decoder_seed=decoder_seed,
+        format=image_format,
+    )
+    _run(source, body, out, local=local, as_json=as_json, url=url)
+
+
+def _run(
+    source: str, body: dict[str, object], out: Path, *, local: bool, as_json: bool, url: str
+) -> None:
+    """Make pictures from a latent, in this process or by a service."""
+    if local:
+        from serve.cli.in_process import vary_in_process
+
+        vary_in_process(Path(source), body, out, as_json=as_json)
+        return
+    from serve.cli.client import ApiError, ServiceClient
+    from serve.cli.offers import check_offered
+    from serve.cli.submit import run_job
+
+    with ServiceClient(url) as client:
+        known = latent_in_file(Path(source)) or client.latent_of_image(source)
+        check_offered(client.operations(), body)
+        try:
+            run_job(client, body | {"latent_id": known or source}, out, as_json=as_json)
+        except ApiError as error:
+            if known or error.status != HTTPStatus.NOT_FOUND:
+                raise
+            message = f"there is no image, latent or picture file {source}"
+            raise CliError(
+                message, remedy="look for its id with cascade jobs and cascade jobs show ID"
+            ) from error
+
+
+def latent_in_file(path: Path) -> str | None:
+    """Return the latent id in a picture's metadata; None if ``path`` names no picture file.
+
+    Raises:
+        CliError: it names a picture file that this service did not make.
+    """
+    if path.suffix.lower() not in _PICTURE_SUFFIXES:
+        return None
+    from cascade_core.errors import CascadeError
+    from cascade_core.images.image_files import read_info
+
+    try:
+        info = read_info(path.read_bytes())
+    except OSError as error:
+        raise CliError(f"cannot read {path}: {error.strerror}") from error
+    except CascadeError as error:
+        raise CliError(f"cannot read {path}: {error}") from error
+    latent_id = info.get("latent_id") if info else None
+    if not isinstance(latent_id, str):
+        raise CliError(f"{path} carries no latent id", remedy="give the image id instead")
+    return latent_id
+
+
+def _number_or_word(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _sides(size: str) -> tuple[int, int]:
+    found = _SIZE.fullmatch(size)
+    if found is None:
+        raise CliError(f"--size must be like 384x384, got {size}")
+    return int(found[1]), int(found[2])

@@ -22,7 +22,7 @@ from sqlalchemy import (
 )
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotReady
-from cascade_core.job_states import OPEN_STATES, JobState
+from cascade_core.job_states import LIVE_STATES, OPEN_STATES, JobState
 from serve.release import RELEASE
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.blobs.blob_keys import preview_name
@@ -169,10 +169,10 @@ class JobStore(JobQueries):
             connection.execute(update(jobs).where(jobs.c.id == job_id).values(values))
 
     def release_idempotency_key(self, job_id: str) -> None:
-        """Free the Idempotency-Key of an open job, so that the same request becomes a new job."""
-        is_open = jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES)
+        """Free the Idempotency-Key of a job that has not ended; its request can make a new job."""
+        is_live = jobs.c.id == job_id, jobs.c.state.in_(LIVE_STATES)
         with self._connections.writing() as connection:
-            connection.execute(update(jobs).where(*is_open).values(idempotency_key=None))
+            connection.execute(update(jobs).where(*is_live).values(idempotency_key=None))
 
     def finish(
         self,

@@ -178,6 +178,15 @@ def test_a_client_can_cancel_a_waiting_job_and_a_late_run_cannot_end_it(
     assert types(database, job_id) == ["queued", "progress", expected]
 
 
+def test_the_key_of_a_client_that_has_left_a_waiting_job_is_free_again(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, replace(job, identity=replace(job.identity, key="mine")))
+    database.jobs.release_idempotency_key(job.id)
+    assert database.jobs.accepted_before(JobIdentity("02", "mine", "other")) is None
+
+
 def test_a_run_that_comes_late_leaves_a_continued_job_alone(
     database: Database, make_job: JobMaker
 ) -> None:

@@ -67,7 +67,7 @@ FULL: Final = Scale(
     joint=Budget(minutes=76, steps=100_000, batch=10, learning_rate=1e-3),
     stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
     stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
-    continue_c=Budget(minutes=240, steps=1000, batch=32, learning_rate=5e-4),
+    continue_c=Budget(minutes=600, steps=4000, batch=32, learning_rate=5e-4),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(

@@ -47,14 +47,15 @@ class CascadePipeline:
 
     @classmethod
     def load(cls, checkpoint: Checkpoint, placement: Placement, family: Family) -> Self:
-        """Load all stages.
+        """Load all stages, and the encoder if the model has one.
 
         Raises:
             ModelUnavailable: files are missing or wrong.
             SettingsInvalid: device or dtype cannot be used.
         """
         stages = {
-            spec.name: spec.model_class().load(checkpoint, placement) for spec in family.stages
+            spec.name: spec.model_class().load(checkpoint, placement)
+            for spec in family.stages_with(has_encoder=checkpoint.picture_encoder is not None)
         }
         return cls(family, stages)
 
@@ -65,7 +66,7 @@ class CascadePipeline:
 
         Args:
             request: its operation decides which stages run.
-            latent: the kept hand-off that the operation starts from, if it starts from one.
+            latent: the kept hand-off or the stored upload that the request starts from, if any.
             on_step: told of every step.
 
         Raises:

@@ -41,10 +41,13 @@ class GenerationRequest:
         stop_after: the stage after which the job waits for its client; None: it does not.
         variants: by image, the values of the variables in ``prompt``, which is a template then;
             None for operations that do not offer them.
+        image: the upload, or the picture whose latent ``latent_id`` names, to start from; None for
+            operations that take none.
 
     Raises:
         InvalidRequest: a value is out of range; names the field and the range.
-        Unsupported: ``latent_id``, ``strength`` or ``variants`` does not go with ``kind``.
+        Unsupported: ``latent_id``, ``strength``, ``variants`` or ``image`` does not go with
+            ``kind``.
     """
 
     kind: Kind = DEFAULT_KIND
@@ -64,13 +67,18 @@ class GenerationRequest:
     strength: float | None = None
     stop_after: str | None = None
     variants: list[dict[str, str]] | None = None
+    image: str | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
         for name, field in _FIELDS.items():
             field.check(name, getattr(self, name))
         WholeNumber(MIN_IMAGES, self.operation.max_images).check("n", self.n)
-        if (self.latent_id is not None) != self.operation.starts_from_latent:
+        if (self.image is not None) != self.operation.takes_image:
+            verb = "needs" if self.operation.takes_image else "takes no"
+            raise Unsupported(f"kind {self.kind} {verb} image", "image")
+        takes_any = self.operation.takes_image  # an upload has no latent yet
+        if not takes_any and (self.latent_id is not None) != self.operation.starts_from_latent:
             verb = "needs" if self.operation.starts_from_latent else "takes no"
             raise Unsupported(f"kind {self.kind} {verb} latent_id", "latent_id")
         offers_strength = "strength" in self.operation.fields
@@ -83,6 +91,11 @@ class GenerationRequest:
     def operation(self) -> Operation:
         """The kind of job that this request is."""
         return OPERATIONS[self.kind]
+
+    @property
+    def upload_id(self) -> str | None:
+        """The upload that its images start from; None if they start from none."""
+        return self.image if self.latent_id is None else None
 
     @property
     def start_time(self) -> float:
@@ -103,13 +116,14 @@ class GenerationRequest:
     @property
     def derived_from(self) -> dict[str, Any] | None:
         """What its images are made from, as JSON; None if they are made from a prompt alone."""
-        if self.latent_id is None:
+        if self.latent_id is None and self.upload_id is None:
             return None
-        return {
+        source = {
             "operation": self.kind,
             "latent_id": self.latent_id,
             "strength": self.strength,
         }
+        return source if self.upload_id is None else source | {"upload_id": self.upload_id}
 
     def for_image(self, index: int) -> GenerationRequest:
         """Return the request of image ``index`` alone: n = 1, its own seeds and values, no stop."""

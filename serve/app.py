@@ -1,6 +1,6 @@
 """The composition root: the deployments, wired.
 
-    Gateway -> Jobs -> StageC, StageB, StageA
+    Gateway -> Jobs -> StageC, StageB, StageA and, if the model has an encoder, StageE
 
 ``serve.run``, ``serve deploy`` files and tests call ``build``. There is one deployment for each
 stage of the model family; to add or change a stage, see `cascade_core.families`.
@@ -78,6 +78,13 @@ class DeploymentArgs(BaseModel):
         }
 
 
+ENCODER_SIZE = DeploymentArgs(
+    num_cpus=0.25,
+    autoscaling={"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1},
+)
+"""Of the encoder's deployment, unless the arguments say otherwise: uploads are rare."""
+
+
 class AppArgs(BaseModel):
     """Arguments of ``build`` in a Serve config file; all other settings are ``CASCADE_*``.
 
@@ -103,9 +110,10 @@ class AppArgs(BaseModel):
                 raise ValueError(f"{name} is no argument")
         return self
 
-    def of_stage(self, name: str) -> DeploymentArgs:
+    def of_stage(self, name: str, *, is_encoder: bool = False) -> DeploymentArgs:
         """Return the size of a stage's deployment."""
-        return self.__pydantic_extra__.get(STAGE_PREFIX + name, DeploymentArgs(num_cpus=0.25))
+        default = ENCODER_SIZE if is_encoder else DeploymentArgs(num_cpus=0.25)
+        return self.__pydantic_extra__.get(STAGE_PREFIX + name, default)
 
     def check_stages(self, family: Family) -> None:
         """Check that only stages of this family are given.
@@ -113,7 +121,7 @@ class AppArgs(BaseModel):
         Raises:
             SettingsInvalid: another stage is named.
         """
-        known = [STAGE_PREFIX + name for name in family.names]
+        known = [STAGE_PREFIX + name for name in family.all_names]
         for name in self.__pydantic_extra__:
             if name not in known:
                 raise SettingsInvalid(f"{name} is none of {', '.join(known)}")
@@ -151,7 +159,7 @@ def build_with(
     most_rows = _most_rows(settings, family, checkpoint)
     stages = {
         stage.name: _stage(stage, stage_class, family, args, settings, most_rows[stage.name])
-        for stage in family.stages
+        for stage in family.stages_with(has_encoder=checkpoint.picture_encoder is not None)
     }
     # Room for short requests beside all streams that may be open.
     front = {
@@ -174,7 +182,9 @@ def _stage(
     settings: Settings,
     max_rows: int,
 ) -> Application:
-    size = args.of_stage(stage.name)
+    size = args.of_stage(stage.name, is_encoder=stage == family.encoder)
+    if stage.gpu_share == 0 and not size.num_gpus and settings.device == "cuda":
+        settings = settings.model_copy(update={"device": "cpu"})  # it gets no GPU
     # A short queue in the replica gives the engine its next row without a delay.
     ongoing = max(4, 2 * max_rows)
     options = size.options(
@@ -197,10 +207,10 @@ def _most_rows(settings: Settings, family: Family, checkpoint: Checkpoint) -> di
     A device that is found automatically is known to the replicas alone: their nodes may come later.
     """
     if settings.max_rows:
-        return dict.fromkeys(family.names, settings.max_rows)
+        return dict.fromkeys(family.all_names, settings.max_rows)
     devices = ("cpu", "cuda") if settings.device == "auto" else (settings.device,)
     rows = [family.max_rows(device, checkpoint.max_rows) for device in devices]
-    return {name: max(of_device[name] for of_device in rows) for name in family.names}
+    return {name: max(of_device[name] for of_device in rows) for name in family.all_names}
 
 
 def _has_gpu(settings: Settings) -> bool:

@@ -173,7 +173,7 @@ class Settings(BaseSettings):
     def _prices_of_the_family(cls, value: object) -> object:
         """Leave out prices of unknown stages, so that such a variable has no effect."""
         prices = value if isinstance(value, dict) else {}
-        return {stage: prices[stage] for stage in SERVED_FAMILY.names if stage in prices}
+        return {stage: prices[stage] for stage in SERVED_FAMILY.all_names if stage in prices}
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -317,7 +317,7 @@ def all_variables() -> dict[str, FieldInfo]:
     found = {}
     for name, field in Settings.model_fields.items():
         if name == _BY_STAGE:
-            for stage in SERVED_FAMILY.names:
+            for stage in SERVED_FAMILY.all_names:
                 price = FieldInfo.from_annotated_attribute(HourPrice, 0.0)
                 text = field.description or ""
                 price.description = text.replace("the stage", f"Stage {stage.upper()}")

@@ -12,6 +12,7 @@ from cascade_core.operations.fields import FIELDS, SEEDS, SIDES, Choice, Field, 
 from cascade_core.operations.operation import Operation
 
 FROM_LATENT = "latent"
+FROM_IMAGE = "image"
 RANDOM = "random"
 
 
@@ -26,8 +27,9 @@ class FieldInfo:
         choices: the values that a menu offers; empty if a client types one.
         is_required: a client must give it.
         default: its value if it is absent; None if it then has none, or another one in each job.
-        default_from: what an absent value is taken from then: :data:`FROM_LATENT`, :data:`RANDOM`
-            or the field of that name; None if it is required or has a default.
+        default_from: what an absent value is taken from then: :data:`FROM_LATENT`,
+            :data:`FROM_IMAGE`, :data:`RANDOM` or the field of that name; None if it is required or
+            has a default.
     """
 
     name: str
@@ -128,4 +130,6 @@ def _schema(field: Field, words: Mapping[str, float]) -> dict[str, Any]:
 def _default_from(operation: Operation, name: str) -> str:
     if name in operation.copied:
         return operation.copied[name]
-    return RANDOM if name in SEEDS else FROM_LATENT
+    if name in SEEDS:
+        return RANDOM
+    return FROM_IMAGE if operation.takes_image else FROM_LATENT

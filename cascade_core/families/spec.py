@@ -27,6 +27,7 @@ class StageSpec(StageInfo):
     Attributes:
         model: ``module:class`` of the :class:`cascade_core.stages.base.Stage`.
         output: ``module:class`` of the hand-off that it makes; empty if it makes pixels.
+        source: ``module:class`` of what it takes from the store, if that is no stage's output.
         components: the parts of the checkpoint that it loads.
         work: of one image of a request, in passes of a U-Net over a megapixel.
         steps: of one image of a request.
@@ -43,6 +44,7 @@ class StageSpec(StageInfo):
 
     model: str
     output: str = ""
+    source: str = ""
     components: tuple[str, ...]
     work: Callable[[GenerationRequest], float]
     steps: Callable[[GenerationRequest], int]
@@ -68,6 +70,8 @@ class Family:
     Attributes:
         name: for error messages.
         stages: in order; the last one makes pixels, at most one keeps its output.
+        encoder: makes of an upload what the first stage starts from; None: the family has none. A
+            model may lack it, see :attr:`cascade_core.checkpoints.checkpoint.Checkpoint`.
 
     Raises:
         ValueError: the stages do not fit together.
@@ -75,12 +79,13 @@ class Family:
 
     name: str
     stages: tuple[StageSpec, ...]
+    encoder: StageSpec | None = None
 
     def __post_init__(self) -> None:
-        for stage in self.stages:
+        for stage in self.all_stages:
             if not STAGE_NAME.fullmatch(stage.name):
                 raise ValueError(f"{stage.name!r} of {self.name} is no name of a stage")
-        if len({stage.name for stage in self.stages}) != len(self.stages):
+        if len(self.all_names) != len(self.all_stages):
             raise ValueError(f"two stages of {self.name} have one name")
         if not self.stages or any(bool(stage.output) for stage in self.stages[-1:]):
             raise ValueError(f"the last stage of {self.name} must make pixels")
@@ -93,6 +98,20 @@ class Family:
     def names(self) -> tuple[str, ...]:
         """The names of the stages, in order."""
         return tuple(stage.name for stage in self.stages)
+
+    @property
+    def all_stages(self) -> tuple[StageSpec, ...]:
+        """The stages and the encoder, each with replicas of its own."""
+        return self.stages if self.encoder is None else (*self.stages, self.encoder)
+
+    @property
+    def all_names(self) -> tuple[str, ...]:
+        """The names of the stages and of the encoder, each once."""
+        return tuple(dict.fromkeys(stage.name for stage in self.all_stages))
+
+    def stages_with(self, *, has_encoder: bool) -> tuple[StageSpec, ...]:
+        """Return the stages that a model has."""
+        return self.all_stages if has_encoder else self.stages
 
     @property
     def components(self) -> tuple[str, ...]:
@@ -119,11 +138,11 @@ class Family:
         Raises:
             KeyError: there is none.
         """
-        return {stage.name: stage for stage in self.stages}[name]
+        return {stage.name: stage for stage in self.all_stages}[name]
 
     def before(self, stage: StageSpec) -> StageSpec | None:
         """Return the stage whose output ``stage`` takes; None for the first."""
-        number = self.stages.index(stage)
+        number = self.stages.index(stage) if stage in self.stages else 0
         return self.stages[number - 1] if number else None
 
     def source_of(self, stage: StageSpec, request: GenerationRequest) -> StageSpec | None:
@@ -131,9 +150,18 @@ class Family:
 
         The first stage of a request that starts from a stored latent takes that latent.
         """
-        if request.operation.starts_from_latent and stage == self.route(request)[0]:
-            return self.kept
-        return self.before(stage)
+        route = self._whole_route(request)
+        number = route.index(stage)
+        if number:
+            return route[number - 1]
+        return self.kept if request.latent_id is not None else None
+
+    def source_class(self, stage: StageSpec, request: GenerationRequest) -> Any:
+        """Import the class of what ``stage`` takes for a request; None if it takes nothing."""
+        made_by = self.source_of(stage, request)
+        if made_by is not None:
+            return made_by.output_class()
+        return _imported(stage.source) if stage.source else None
 
     def makes_latent(self, request: GenerationRequest) -> bool:
         """Return True if a stage of the request makes an output that is kept, for each image."""
@@ -145,11 +173,12 @@ class Family:
 
     def leads_to_kept(self, stage: StageSpec) -> bool:
         """Return True if the family keeps the output of this stage or of a later one."""
-        return any(later.keeps_output for later in self.stages[self.stages.index(stage) :])
+        later_ones = self.all_stages[self.all_stages.index(stage) :]
+        return stage == self.encoder or any(later.keeps_output for later in later_ones)
 
     def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages that each image of a request passes, in order, up to its stop."""
-        route = request.operation.route(self.stages)
+        route = self._whole_route(request)
         names = [stage.name for stage in route]
         if request.stop_after not in names:
             return route
@@ -157,7 +186,7 @@ class Family:
 
     def after_stop(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages that are left for an image of a request after its stop."""
-        return request.operation.route(self.stages)[len(self.route(request)) :]
+        return self._whole_route(request)[len(self.route(request)) :]
 
     def check_stop(self, request: GenerationRequest) -> None:
         """Check that a job can stop where its request says: after the stage that keeps its output.
@@ -187,21 +216,28 @@ class Family:
         Raises:
             ModelUnavailable: it states a number for a stage that is none of the family's.
         """
-        unknown = {name for rows in stated.values() for name in rows}.difference(self.names)
+        unknown = {name for rows in stated.values() for name in rows}.difference(self.all_names)
         if unknown:
             raise ModelUnavailable(
                 f"max_rows in the model's cascade.json names {', '.join(sorted(unknown))}, but the "
-                f"stages are {', '.join(self.names)}"
+                f"stages are {', '.join(self.all_names)}"
             )
         own = {
             stage.name: stage.max_rows_cuda if device == "cuda" else stage.max_rows_cpu
-            for stage in self.stages
+            for stage in self.all_stages
         }
         return {**own, **stated.get(device, {})}
 
     def work(self, request: GenerationRequest) -> float:
         """Return the work of all images of a request at all stages that they pass."""
         return request.n * sum(stage.work(request) for stage in self.route(request))
+
+    def _whole_route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
+        """Return the stages of a request without its stop."""
+        route = request.operation.route(self.stages)
+        if request.upload_id is None or self.encoder is None:
+            return route
+        return self.encoder, *route
 
 
 def _imported(path: str) -> Any:

@@ -1,5 +1,7 @@
 """Stable Cascade: Stage C composes, Stage B adds details, Stage A decodes to pixels.
 
+The encoder turns an upload into a latent from which Stage C starts.
+
 Work is counted in passes of a U-Net over a megapixel. It only has to order jobs and to scale with
 the seconds they take, which are measured; so the weight of Stage B's passes is a round number
 between the published model's (1.5 of Stage C's, H100) and the demo model's (4, CPU).
@@ -16,6 +18,8 @@ from cascade_core.request import GenerationRequest
 STAGE_B_WEIGHT: Final = 2.0
 STAGE_A_PASSES: Final = 1.0
 """One decoding by Stage A, in passes of Stage B."""
+ENCODER_PASSES: Final = 0.02
+"""One encoding by the published encoder (67 of 4078 GFLOP), in passes of Stage C."""
 
 
 def _stage_c_work(request: GenerationRequest) -> float:
@@ -40,7 +44,11 @@ def _stage_b_steps(request: GenerationRequest) -> int:
     return request.decoder_steps
 
 
-def _stage_a_steps(_request: GenerationRequest) -> int:
+def _encoder_work(request: GenerationRequest) -> float:
+    return ENCODER_PASSES * _megapixels(request)
+
+
+def _one_step(_request: GenerationRequest) -> int:
     return 1
 
 
@@ -84,10 +92,26 @@ STAGE_A: Final = StageSpec(
     model="cascade_core.stages.stage_a:StageA",
     components=("vqgan",),
     work=_stage_a_work,
-    steps=_stage_a_steps,
+    steps=_one_step,
     share=0.05,
     gpu_share=0.25,
     own_gpus=0.0,
 )
 
-STABLE_CASCADE: Final = Family(name="stable_cascade", stages=(STAGE_C, STAGE_B, STAGE_A))
+ENCODER: Final = StageSpec(
+    name="e",
+    title="E encoding",
+    model="cascade_core.stages.image_encoder:ImageEncoder",
+    output="cascade_core.handoff:EncodedImage",
+    source="cascade_core.images.stored_upload:StoredUpload",
+    components=(),
+    work=_encoder_work,
+    steps=_one_step,
+    share=0.0,
+    gpu_share=0.0,  # the stages share one whole GPU, and a CPU encodes a picture in a second
+    own_gpus=0.0,
+)
+
+STABLE_CASCADE: Final = Family(
+    name="stable_cascade", stages=(STAGE_C, STAGE_B, STAGE_A), encoder=ENCODER
+)

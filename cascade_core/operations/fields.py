@@ -223,6 +223,7 @@ FIELDS: Mapping[str, Field] = {
     "guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "decoder_guidance_scale": Number(MIN_GUIDANCE_SCALE, MAX_GUIDANCE_SCALE),
     "latent_id": OptionalId(),
+    "image": OptionalId(),
     "strength": OptionalNumber(MIN_STRENGTH, MAX_STRENGTH),
     "stop_after": OptionalId(),
     "template": Text(MAX_PROMPT_CHARS),

@@ -56,6 +56,14 @@ class Operation(ABC):
         """Return True if its requests start from a stored latent, their ``latent_id``."""
         return bool(self.fixed_by_latent)
 
+    @property
+    def takes_image(self) -> bool:
+        """Return True if its jobs name an upload or a picture as ``image``.
+
+        The latent of a picture is their ``latent_id``.
+        """
+        return "image" in self.fields
+
     def defaults(self, _model: ModelDefaults) -> dict[str, object]:
         """Return the values of fields that a client leaves out, if they are the same for all jobs.
 
@@ -89,7 +97,8 @@ class Operation(ABC):
         Args:
             given: the client's values, which have passed :meth:`check`.
             defaults: the model's.
-            source: the request that made the stored latent; None if it starts from none.
+            source: the request that made the stored latent, or the size of an upload; None if it
+                starts from neither.
 
         Raises:
             InvalidRequest: a value is outside what this model can do.

@@ -7,12 +7,13 @@ from typing import Final, Literal
 
 from cascade_core.operations.decode import Decode
 from cascade_core.operations.generate import Generate
+from cascade_core.operations.image_to_image import ImageToImage
 from cascade_core.operations.operation import Operation, StageT
 from cascade_core.operations.series import Series
 from cascade_core.operations.vary import Vary
 from cascade_core.operations.vary_details import VaryDetails
 
-Kind = Literal["generate", "vary_details", "vary", "decode", "series"]
+Kind = Literal["generate", "vary_details", "vary", "decode", "series", "image_to_image"]
 DEFAULT_KIND: Final[Kind] = "generate"
 """Of a request that names none."""
 
@@ -21,6 +22,7 @@ VARY_DETAILS: Final = VaryDetails()
 VARY: Final = Vary()
 DECODE: Final = Decode()
 SERIES: Final = Series()
+IMAGE_TO_IMAGE: Final = ImageToImage()
 
 OPERATIONS: Final[Mapping[Kind, Operation]] = {
     "generate": GENERATE,
@@ -28,6 +30,7 @@ OPERATIONS: Final[Mapping[Kind, Operation]] = {
     "vary": VARY,
     "decode": DECODE,
     "series": SERIES,
+    "image_to_image": IMAGE_TO_IMAGE,
 }
 
 

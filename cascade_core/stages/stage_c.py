@@ -20,7 +20,7 @@ from cascade_core.checkpoints.weights import (
 )
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
 from cascade_core.errors import HandoffInvalid, ModelUnavailable, Unsupported
-from cascade_core.handoff import StageCLatent
+from cascade_core.handoff import EncodedImage, StageCLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.unet import CascadeUnet, HeldConditioning
 from cascade_core.operations.fields import MIN_SIDE_PX
@@ -46,11 +46,12 @@ class StageCTask:
 
     Attributes:
         request: of one image.
-        latent: what gets noise and is composed anew; None if the request has no ``strength``.
+        latent: what gets noise and is composed anew, stored or of an encoded picture; None if the
+            request has no ``strength``.
     """
 
     request: GenerationRequest
-    latent: StageCLatent | None = None
+    latent: StageCLatent | EncodedImage | None = None
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -138,7 +139,9 @@ class StageC:
         return partial(preview_of, previewer=previewer, device=placed)
 
     @staticmethod
-    def make_task(source: StageCLatent | None, request: GenerationRequest) -> StageCTask:
+    def make_task(
+        source: StageCLatent | EncodedImage | None, request: GenerationRequest
+    ) -> StageCTask:
         """Return the request with the stored latent that it departs from, if there is one."""
         return StageCTask(request, source)
 

@@ -55,9 +55,7 @@ def main() -> None:
         for seed in SEEDS
         for number, prompt in enumerate(open_prompts(PROMPTS))
     ]
-    named = [original.prompt.named for original in originals]
-    rows = {"the originals": figures(originals, [o.reading for o in originals], named)}
-    rows |= {f"vary {at}": vary(pipeline, originals, at) for at in STRENGTHS}
+    rows = {f"vary {at}": vary(pipeline, originals, at) for at in STRENGTHS}
     rows["remix: another colour"] = remix(pipeline, originals)
     rows["decode at 1.5x"] = decode_larger(pipeline, originals)
     RESULTS_DIR.mkdir(parents=True, exist_ok=True)

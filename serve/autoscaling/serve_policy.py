@@ -32,20 +32,25 @@ class PipelinePolicy:
     """An application-level autoscaling policy; its state is in Serve's ``policy_state``.
 
     Args:
-        stages: names of the family's stages.
+        stages: names of the family's stages and encoder.
         sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`; by default, each stage
-            takes the GPUs of its family's description.
+            takes the GPUs of its family's description. ``gpus`` need not name the encoder.
 
     Raises:
         SettingsInvalid: a value is outside its range, or ``gpus`` names other stages.
     """
 
-    def __init__(self, stages: Sequence[str] = SERVED_FAMILY.names, **sizing: Any) -> None:
+    def __init__(self, stages: Sequence[str] = SERVED_FAMILY.all_names, **sizing: Any) -> None:
         own_gpus = {stage.name: stage.own_gpus for stage in SERVED_FAMILY.stages}
-        self._sizing = Sizing(**{"gpus": own_gpus} | sizing)
+        encoder = SERVED_FAMILY.encoder
+        optional = {} if encoder is None else {encoder.name: encoder.own_gpus}
+        optional = {name: gpus for name, gpus in optional.items() if name in stages}
+        gpus = optional | dict(sizing.get("gpus", own_gpus))
+        self._sizing = Sizing(**sizing | {"gpus": gpus})
         self._stages = stages
         if set(self._sizing.gpus) != set(stages):
-            raise SettingsInvalid(f"gpus must name {', '.join(stages)} and nothing else")
+            required = [stage for stage in stages if stage not in optional]
+            raise SettingsInvalid(f"gpus must name {', '.join(required)} and nothing else")
 
     def __call__(self, contexts: Contexts) -> Decisions:
         """Return the replicas of the stages; without metrics from Jobs, no stage changes."""

@@ -9,7 +9,7 @@ from cascade_core.operations.fields import FIELDS
 from cascade_core.operations.operation import Operation
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import JobBody
-from serve.storage.records import LatentRow
+from serve.storage.records import LatentRow, UploadRow
 
 
 def operation_of(body: JobBody, family: Family) -> Operation:
@@ -32,27 +32,36 @@ def given_fields(body: JobBody) -> dict[str, object]:
 
 
 def resolve_request(
-    body: JobBody, row: LatentRow | None, checkpoint: Checkpoint, family: Family
+    body: JobBody,
+    row: LatentRow | UploadRow | None,
+    checkpoint: Checkpoint,
+    family: Family,
 ) -> GenerationRequest:
-    """Fill in what a body leaves open, from its latent or the model; seeds are random then.
+    """Fill in what a body leaves open, from its source or the model; seeds are random then.
 
     Args:
         body: what the client sent.
-        row: the latent that the body names, if there is one.
+        row: the latent that the body names, the latent of the picture that it names, or the upload
+            that it names, if there is one.
         checkpoint: the loaded model.
         family: whose stages make the images.
 
     Raises:
         InvalidRequest: a value is missing or out of range; names the field and the range.
         Unsupported: values that do not go together, or a kind of job that the family cannot do.
-        NotFound, Gone: there is no such latent, or it was deleted.
+        NotFound, Gone: there is no such latent, picture or upload, or it was deleted.
         ModelMismatch: another model made it.
     """
     operation = operation_of(body, family)
     given = given_fields(body)
     operation.check(given)
-    source = None
-    if operation.starts_from_latent:
+    source: dict[str, object] | None = None
+    if isinstance(row, UploadRow):
+        source = _size(row, checkpoint, family)
+    elif operation.takes_image:
+        latent = usable_latent(row, checkpoint, "image")
+        source, given = latent.request.to_dict(), {**given, "latent_id": latent.id}
+    elif operation.starts_from_latent:
         source = usable_latent(row, checkpoint, operation.latent_field).request.to_dict()
     request = GenerationRequest.from_dict(operation.complete(given, checkpoint.defaults, source))
     family.check_stop(request)
@@ -60,6 +69,15 @@ def resolve_request(
         message = f"{checkpoint.id} has no previewer, so nothing can be shown after a stage"
         raise Unsupported(message, "stop_after")
     return request
+
+
+def _size(upload: UploadRow, checkpoint: Checkpoint, family: Family) -> dict[str, object]:
+    """Return the size of an upload from which images can start."""
+    if upload.deleted_at is not None:
+        raise Gone("this upload was deleted", "image")
+    if family.encoder is None or checkpoint.picture_encoder is None:
+        raise Unsupported("this model cannot start from an upload: it has no encoder", "image")
+    return {"width": upload.width, "height": upload.height}
 
 
 def usable_latent(

@@ -6,20 +6,21 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 
 from fastapi import Request
 from starlette.responses import Response
 
-from cascade_core.errors import Cancelled, CascadeError, NotReady, WaitTooLong
+from cascade_core.errors import Cancelled, CascadeError, NotFound, NotReady, WaitTooLong
 from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
-from serve.gateway.lookups import check_id, check_sees
+from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
 from serve.gateway.resolution import given_fields, operation_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
-from serve.storage.records import EventRow, JobIdentity
+from serve.storage.records import EventRow, JobIdentity, LatentRow, UploadRow, utc_now
 from serve.telemetry.log import log_context
 
 logger = logging.getLogger(__name__)
@@ -91,19 +92,53 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
 
 async def _resolve(services: Services, submission: Submission) -> GenerationRequest:
     """Return the body's request with every value decided, if the checkers allow it."""
-    caller, body, row = submission.caller, submission.body, None
-    operation = operation_of(body, services.family)
-    named = getattr(body, operation.latent_field)
-    if operation.starts_from_latent and named is not None:
-        latent_id = check_id("latent", named)
-        row = await services.database.run(services.database.images.latent, latent_id)
-        if row is not None:
-            await check_sees(services, caller.varying_for(body.user), "latent", row.job_id)
+    caller, body = submission.caller, submission.body
+    row = await _source(services, caller.varying_for(body.user), body)
     request = resolve_request(body, row, services.checkpoint, services.family)
     await services.moderator.check_prompt(request, caller.owner(body.user), given_fields(body))
     if submission.check is not None:
         submission.check(request)
     return request
+
+
+async def _source(
+    services: Services, caller: Caller, body: JobBody
+) -> LatentRow | UploadRow | None:
+    """Return the latent or upload that a body names, if there is one.
+
+    Raises:
+        NotFound: it belongs to another caller.
+        Gone: it names a picture that was deleted.
+    """
+    operation = operation_of(body, services.family)
+    if operation.takes_image and body.image is not None:
+        return await _source_of_image(services, caller, body.image)
+    named = getattr(body, operation.latent_field)
+    if not operation.starts_from_latent or named is None:
+        return None
+    latent_id = check_id("latent", named)
+    row = await services.database.run(services.database.images.latent, latent_id)
+    if row is not None:
+        await check_sees(services, caller, "latent", row.job_id)
+    return row
+
+
+async def _source_of_image(
+    services: Services, caller: Caller, image_id: str
+) -> LatentRow | UploadRow | None:
+    """Return an upload, which is kept longer as it is used, or a picture's latent."""
+    database = services.database
+    try:
+        upload = await database.run(database.uploads.get, check_id("image", image_id))
+        if upload is None or not caller.sees(upload.owner):
+            image = not_deleted(await find_image(services, caller, image_id))
+            return await database.run(database.images.latent, image.latent_id)
+    except NotFound as error:
+        raise NotFound("there is no such upload or image", "image") from error
+    if upload.deleted_at is None:
+        until = utc_now() + timedelta(hours=services.settings.upload_hours)
+        await database.run(database.uploads.keep, upload.id, until)
+    return upload
 
 
 async def _recorded_id(services: Services, submission: Submission) -> str | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from cascade_core.errors import Gone, WireError
 from cascade_core.families.spec import StageSpec
@@ -81,6 +81,21 @@ class StageOutputs:
         key, on_wait = blob_keys.latent_key(latent_id), partial(self._extend, job.id)
         with self._measured(stage, "fetch", key), span(f"fetch from stage {stage.name}"):
             return await self._blobs.get_known(key, LATENT, on_wait)
+
+    async def read_upload(self, job: OpenJob) -> bytes:
+        """Return the upload that a job's images start from.
+
+        Raises:
+            Gone: it was deleted, or lost.
+        """
+        upload_id = job.request.upload_id
+        assert upload_id is not None  # the job starts from one
+        on_wait = partial(self._extend, job.id)
+        with span("fetch an upload"):
+            try:
+                return await self._blobs.get_known(blob_keys.upload_key(upload_id), "", on_wait)
+            except Gone as error:
+                raise Gone("this upload was deleted") from error
 
     async def write(
         self,
@@ -164,19 +179,23 @@ class StageOutputs:
 
 
 @contextmanager
-def checked_input(stage: StageSpec | None, output: bytes | None) -> Iterator[None]:
+def checked_input(source_class: Any, source: bytes | None) -> Iterator[None]:
     """Distinguish a damaged input of a stage from a fault of the stage itself.
 
+    Args:
+        source_class: the class of the input.
+        source: the input, if it comes from the store.
+
     Raises:
-        Gone: a stage refused the ``output`` of ``stage``, and its own class refuses it, too.
+        Gone: a stage refused the input, and its own class refuses it, too.
     """
     try:
         yield
     except WireError:
-        if stage is None or output is None:
+        if source is None:
             raise
         try:
-            stage.output_class().decode(output)
+            source_class.decode(source)
         except WireError as error:
             raise Gone(f"{LATENT} is recorded, but its file in the store is damaged") from error
         raise

@@ -76,7 +76,7 @@ def build_services(
     checkpoint = open_checkpoint(settings.model_source(), components=())
     moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
     fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
-    queues, demand = {name: FairQueue(1) for name in family.names}, Demand(family.names)
+    queues, demand = {name: FairQueue(1) for name in handles}, Demand(handles)
     watched_jobs = WatchedJobs()
     dispatcher = _build_dispatcher(
         family, handles, retrying_database, queues, watched_jobs, queue_metrics

@@ -251,16 +251,13 @@ class JobWorkflow(DBOSConfiguredInstance):
         Raises:
             Gone: the stored latent that the first of them takes is lost or damaged.
         """
-        source = self._family.source_of(stages[0], job.request)
-        is_start = stages[0] == self._family.route(job.request)[0]
-        output = stored = None
-        if source is not None:
-            output = stored = await self._outputs.read(job, index, source, is_start=is_start)
+        output = stored = await self._read_source(job, index, stages[0])
+        source_class = self._family.source_class(stages[0], job.request)
         writes: list[asyncio.Task[None]] = []
         async with _awaited(writes):
             for stage in stages:
                 await self._open(job.id)
-                with checked_input(source, stored):
+                with checked_input(source_class, stored):
                     made = self._make(job, index, stage, output, writes)
                     output, seconds, use = await made
                 stored = None
@@ -270,6 +267,18 @@ class JobWorkflow(DBOSConfiguredInstance):
                 writes.append(asyncio.create_task(write))
                 done(stage.name)
             await writes[-1]
+
+    async def _read_source(self, job: OpenJob, index: int, stage: StageSpec) -> bytes | None:
+        """Return what the first stage that runs for an image takes from the store, if anything.
+
+        Raises:
+            Gone: it is lost or was deleted.
+        """
+        source = self._family.source_of(stage, job.request)
+        is_start = stage == self._family.route(job.request)[0]
+        if source is not None:
+            return await self._outputs.read(job, index, source, is_start=is_start)
+        return None if job.request.upload_id is None else await self._outputs.read_upload(job)
 
     async def _make(
         self,

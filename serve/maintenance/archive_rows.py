@@ -13,12 +13,12 @@ from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
     *("idempotency_key", "body_digest", "crashes", "context", "inbox", "route"),
-    *("choice", "preview", "source_latent_id"),
+    *("choice", "preview", "source_latent_id", "upload_id"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
 replicas, ids of log and trace, the client that awaits the outcome, which images were continued, and
-their previews), and those that the request tells: the stages of the images, and the latent that
-they start from."""
+their previews), and those that the request tells: the stages of the images, and the latent or
+upload that they start from."""
 _ADDRESS = "address"
 """Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9

@@ -288,6 +288,7 @@ def _plan(rows: Rows, family: Family) -> None:
     job["route"] = [stage.name for stage in family.route(request)]
     for image in rows["images"]:
         image["source_latent_id"] = request.latent_id
+        image["upload_id"] = request.upload_id
 
 
 def _are_texts(values: Any) -> bool:

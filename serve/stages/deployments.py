@@ -81,8 +81,8 @@ class StageDeployment:
 
         Args:
             request: of the image.
-            source: wire form of the hand-off of the stage before, or of the stored latent that the
-                request starts from; None if there is neither.
+            source: wire form of the hand-off of the stage before, or of the stored latent or upload
+                that the request starts from; None if there is none of them.
             ids: of the image.
             is_watched: a client can see previews; otherwise none are drawn, and fewer steps told.
             context: of the call.
@@ -157,10 +157,10 @@ class StageDeployment:
                 raise
 
     def _decoded(self, source: bytes | None, request: GenerationRequest) -> Any:
-        made_by = self._family.source_of(self._spec, request)
-        if source is None or made_by is None:
+        source_class = self._family.source_class(self._spec, request)
+        if source is None or source_class is None:
             return None
-        return made_by.output_class().decode(source)
+        return source_class.decode(source)
 
     def _encoder(self, request: GenerationRequest, ids: ImageIds) -> Callable[[Any], bytes]:
         """Return what encodes the stage's result; it never runs on the model's thread."""

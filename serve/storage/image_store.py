@@ -221,6 +221,7 @@ def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
     given = [fingerprint, *(getattr(request, name) for name in LATENT_FIELDS)]
     if request.strength is not None:
         given += [request.latent_id, request.strength]
+        given += [request.upload_id] if request.upload_id is not None else []
     return hashlib.sha256(json.dumps(given).encode()).hexdigest()
 
 

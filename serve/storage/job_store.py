@@ -255,6 +255,7 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "height": job.request.height,
         "format": job.request.format,
         "source_latent_id": job.request.latent_id,
+        "upload_id": job.request.upload_id,
     }
     return [
         shared

@@ -92,28 +92,35 @@ class UploadStore:
             change = update(uploads).where(*is_due, ~needing.exists())
             return connection.execute(change.values(deleted_at=now)).rowcount
 
-    def open_job_ids(self, upload_id: str) -> list[str]:
-        """Return the jobs that start from an upload and have not ended."""
-        query = (
-            select(jobs.c.id)
-            .join(images, images.c.job_id == jobs.c.id)
-            .where(images.c.upload_id == upload_id, jobs.c.state.in_(LIVE_STATES))
-            .distinct()
-        )
-        with self._connections.reading() as connection:
-            return list(connection.execute(query).scalars())
+    def dependants(self, upload_id: str) -> tuple[list[str], list[str]]:
+        """Return what was made from an upload, and from that, and so on.
 
-    def image_ids(self, upload_id: str) -> list[str]:
-        """Return the images made from an upload, newest first, with those that are to be made."""
-        query = (
-            select(images.c.id)
-            .join(jobs, jobs.c.id == images.c.job_id)
-            .where(images.c.upload_id == upload_id, images.c.deleted_at.is_(None))
-            .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
-            .order_by(images.c.id.desc())
-        )
+        Returns:
+            The ids of the images, newest first, with those that are to be made; and the ids of the
+            jobs that have not ended.
+        """
+        found: dict[str, Any] = {}
+        made_from = images.c.upload_id == upload_id
         with self._connections.reading() as connection:
-            return list(connection.execute(query).scalars())
+            while True:
+                rows = connection.execute(_made_from(made_from)).all()
+                new = {row.id: row for row in rows if row.id not in found}
+                if not new:
+                    break
+                found |= new
+                made_from = images.c.source_latent_id.in_({row.latent_id for row in new.values()})
+        open_rows = [row for row in found.values() if row.state in LIVE_STATES]
+        return sorted(found, reverse=True), sorted({row.job_id for row in open_rows})
+
+
+def _made_from(condition: ColumnElement[bool]) -> Select[Any]:
+    """Return a query of the images that are there or that open jobs make."""
+    return (
+        select(images.c.id, images.c.latent_id, images.c.job_id, jobs.c.state)
+        .join(jobs, jobs.c.id == images.c.job_id)
+        .where(condition, images.c.deleted_at.is_(None))
+        .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
+    )
 
 
 def _kept(owner: JobOwner) -> Select[Any]:

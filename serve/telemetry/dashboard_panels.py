@@ -100,7 +100,7 @@ _SECONDS_WAITING = " * ".join(
         f"on (stage) {_gauge('avg', m.STAGE_SECONDS_PER_WORK, 'stage')}",
     )
 )
-_PRICES = tuple(f"CASCADE_HOUR_PRICE_{name.upper()}" for name in SERVED_FAMILY.names)
+_PRICES = tuple(f"CASCADE_HOUR_PRICE_{name.upper()}" for name in SERVED_FAMILY.all_names)
 _SPENDING = _gauge("sum", m.STAGE_HOUR_PRICE, "stage")
 _BUSY_COST = " * ".join(
     (

@@ -120,7 +120,7 @@ def test_explain_names_every_source_and_hides_passwords(monkeypatch: pytest.Monk
 def test_each_stage_of_the_family_has_its_own_price_of_an_hour(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    names = [f"CASCADE_HOUR_PRICE_{stage.name.upper()}" for stage in STABLE_CASCADE.stages]
+    names = [f"CASCADE_HOUR_PRICE_{stage.name.upper()}" for stage in STABLE_CASCADE.all_stages]
     assert names == [name for name in all_variables() if "HOUR_PRICE" in name]
     monkeypatch.setenv(names[0], "2.5")
     monkeypatch.setenv(names[1], "")
@@ -129,6 +129,7 @@ def test_each_stage_of_the_family_has_its_own_price_of_an_hour(
     shown = {name: (value, source) for name, value, source in explain(settings)}
     assert [shown[name] for name in names] == [
         ("2.5", "environment"),
+        ("0.0", "default"),
         ("0.0", "default"),
         ("0.0", "default"),
     ]

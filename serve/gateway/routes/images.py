@@ -151,7 +151,7 @@ async def delete_with_files(services: Services, image_id: str) -> bool:
     image = deleted.image
     keys = [
         *image_keys(image.id),
-        *(handoff_key(image.job_id, image.index, name) for name in services.family.names),
+        *(handoff_key(image.job_id, image.index, name) for name in services.family.all_names),
     ]
     keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
     if deleted.latent_id is not None:

@@ -124,15 +124,15 @@ async def delete_upload(
     """Delete an upload; deleting it again is no error.
 
     A job that has not read it yet fails with `gone`. The answer names the images that were made
-    from it or are being made. They stay unless `with_images` is true.
+    from it, or from those, or are being made. They stay unless `with_images` is true.
     """
     upload = await find_upload(services, caller, upload_id)
     store = services.database.uploads
     await services.database.run(store.delete, upload.id)
     await services.blobs.delete(upload_key(upload.id))
-    image_ids = await services.database.run(store.image_ids, upload.id)
+    image_ids, job_ids = await services.database.run(store.dependants, upload.id)
     if with_images:
-        for job_id in await services.database.run(store.open_job_ids, upload.id):
+        for job_id in job_ids:
             await services.jobs.cancel(job_id)
         for image_id in image_ids:
             await delete_with_files(services, image_id)

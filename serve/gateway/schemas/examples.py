@@ -9,7 +9,14 @@ from cascade_core.families.spec import Family
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MIN_SIDE_PX
-from cascade_core.operations.registry import DECODE, GENERATE, SERIES, VARY, VARY_DETAILS
+from cascade_core.operations.registry import (
+    DECODE,
+    GENERATE,
+    IMAGE_TO_IMAGE,
+    SERIES,
+    VARY,
+    VARY_DETAILS,
+)
 from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
 
@@ -40,6 +47,12 @@ _SERIES: dict[str, Any] = {
     "variants": [{"colour": "red"}, {"colour": "blue"}],
     "hero": _ID_EXAMPLE,
 }
+_IMAGE_TO_IMAGE: dict[str, Any] = {
+    "kind": IMAGE_TO_IMAGE.name,
+    "image": _ID_EXAMPLE,
+    "prompt": "a red circle on a green background",
+    "strength": 0.6,
+}
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
     "kind": GENERATE.name,
@@ -69,6 +82,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
         "strength": None,
         "stop_after": None,
         "variants": None,
+        "image": None,
     },
     "images": [],
     "warnings": [],
@@ -141,6 +155,12 @@ _RELATIVE_EXAMPLE: dict[str, Any] = {
     "job_id": _ID_EXAMPLE,
     "is_deleted": False,
 }
+_UPLOAD_EXAMPLE = {
+    "id": _ID_EXAMPLE,
+    "width": 1024,
+    "height": 768,
+    "expires_at": "2026-01-31T12:00:00.000Z",
+}
 _SHARE_EXAMPLE = {
     "url": f"https://pictures.example.org/v1/shared/{_ID_EXAMPLE}"
     "?expires=1769860800&signature=5f2c0a",
@@ -190,10 +210,11 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
     ended = {"succeeded": 140, "failed": 1, "cancelled": 4}
     status = {"replicas": replicas, "queued": 3, "running": 2, "last_hour": ended}
     return {
-        "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE, _SERIES],
+        "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE, _SERIES, _IMAGE_TO_IMAGE],
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
+        "UploadAnswer": [_UPLOAD_EXAMPLE],
         "ShareBody": [{"expires_in_s": 3600}],
         "ShareAnswer": [_SHARE_EXAMPLE],
         "Model": [model],

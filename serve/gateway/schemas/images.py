@@ -11,7 +11,12 @@ class DerivedFrom(BaseModel):
     """What an image is made from."""
 
     operation: str = Field(description="The kind of the job that made the image.")
-    latent_id: str = Field(description="The stored latent that it starts from.")
+    latent_id: str | None = Field(
+        description="The stored latent that it starts from; null if it starts from an upload."
+    )
+    upload_id: str | None = Field(
+        None, description="The upload that it starts from; absent if it starts from a latent."
+    )
     strength: float | None = Field(description=_STRENGTH)
     image_id: str | None = Field(
         description="The picture that this latent was made for; null if there is none."

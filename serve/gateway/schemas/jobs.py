@@ -28,7 +28,7 @@ from serve.gateway.schemas.fields import (
 from serve.gateway.schemas.images import DerivedFrom
 from serve.storage.records import LatentUse
 
-_ADDED_LATER = ("strength", "stop_after", "template", "variants", "hero")
+_ADDED_LATER = ("strength", "stop_after", "template", "variants", "hero", "image")
 
 
 class JobBody(DrawingFields):
@@ -39,7 +39,8 @@ class JobBody(DrawingFields):
     same at another size of that aspect. ``vary`` composes anew from a stored latent, with another
     prompt if one is given (a remix): its size is the latent's own. ``series`` varies one latent,
     the ``hero``, once for each of the ``variants``, whose values fill the ``template``; all images
-    have the same seeds.
+    have the same seeds. ``image_to_image`` starts from an upload or from a picture's latent, and
+    needs a prompt.
     """
 
     model_config = ConfigDict(strict=True, extra="forbid")
@@ -55,6 +56,10 @@ class JobBody(DrawingFields):
     variants: Variants = None
     hero: Annotated[
         str | None, Field(description="The latent whose composition a series keeps.")
+    ] = None
+    image: Annotated[
+        str | None,
+        Field(description="The upload, or the picture of this service, to start from."),
     ] = None
     strength: Strength = None
     format: Annotated[ImageFormat | None, Field(description="Of the picture's file.")] = None
@@ -202,6 +207,7 @@ class ResolvedRequest(BaseModel):
     strength: float | None
     stop_after: str | None
     variants: list[dict[str, str]] | None
+    image: str | None
 
 
 class JobAnswer(BaseModel):

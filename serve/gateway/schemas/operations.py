@@ -28,7 +28,8 @@ class OperationField(BaseModel):
     )
     default_from: str | None = Field(
         description="What an absent field is taken from if `default` is null: `latent` (the stored "
-        "one), `random`, or the field of this name; null if the field is required."
+        "one), `image` (the one to start from), `random`, or the field of this name; null if the "
+        "field is required."
     )
 
 

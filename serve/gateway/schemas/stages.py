@@ -27,10 +27,14 @@ def describe_stages(schemas: dict[str, Any], family: Family) -> None:
         schemas: the document's components; they are changed in place.
         family: whose stages run.
     """
-    stage = {"type": "string", "enum": list(family.names)}
+    stage = {"type": "string", "enum": list(family.all_names)}
     schemas["JobAnswer"]["properties"]["stage"] = {"anyOf": [stage, _NULL], "title": "Stage"}
     costs = {
-        stage.cost_key: {"type": "number", "description": stage.title} for stage in family.stages
+        stage.cost_key: {"type": "number", "description": stage.title}
+        for stage in family.all_stages
     }
     schemas["Cost"].pop("additionalProperties", None)  # FastAPI keeps the document that it made
-    schemas["Cost"] |= {"properties": costs, "required": list(costs)}
+    schemas["Cost"] |= {
+        "properties": costs,
+        "required": [stage.cost_key for stage in family.stages],
+    }

@@ -80,7 +80,7 @@ class Compositions:
             Gone: the composition was lost, or is damaged.
         """
         output = await self._outputs.read(job, index, stage, is_start=False)
-        with checked_input(stage, output):
+        with checked_input(stage.output_class(), output):
             preview = await self._checked(job, index, stage, output)
         await self._progress.settle(job.id, index)
         await self._outputs.write_preview(job, index, stage, preview)

@@ -28,6 +28,7 @@ SOURCE = GenerationRequest(
 GIVEN = {
     "prompt": "a fox",
     "latent_id": "01J",
+    "image": "01K",
     "hero": "01J",
     "template": "a {colour} fox",
     "variants": [{"colour": "red"}],
@@ -48,7 +49,8 @@ def required(info: OperationInfo) -> dict[str, object]:
 def completed(info: OperationInfo, given: dict[str, object]) -> dict[str, object]:
     operation = next(one for one in OPERATIONS.values() if one.name == info.name)
     operation.check(given)
-    values = operation.complete(given, DEFAULTS, SOURCE if operation.starts_from_latent else None)
+    has_source = operation.starts_from_latent or operation.takes_image
+    values = operation.complete(given, DEFAULTS, SOURCE if has_source else None)
     return GenerationRequest.from_dict(values).to_dict()
 
 
@@ -89,7 +91,7 @@ def test_an_absent_field_has_the_default_that_is_told(info: OperationInfo) -> No
             assert (field.default, field.default_from) == (None, None)
         elif field.default is not None or field.default_from is None:
             assert found == [field.words.get(field.default, field.default)] * 4
-        elif field.default_from == "latent":
+        elif field.default_from in ("latent", "image"):
             assert found == [SOURCE[field.name]] * 4
         elif field.default_from == "random":
             assert len(set(found)) == 4

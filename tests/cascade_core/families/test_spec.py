@@ -54,7 +54,8 @@ def test_what_a_family_can_do_follows_from_the_output_that_it_keeps() -> None:
     assert TWO.kept is None
     assert list(TWO.operations) == ["generate"]
     assert list(FOUR.operations) == ["generate", "vary_details", "decode"]
-    assert list(FIRST.operations) == ["generate", "vary_details", "vary", "decode", "series"]
+    from_first = ["vary_details", "vary", "decode", "series", "image_to_image"]
+    assert list(FIRST.operations) == ["generate", *from_first]
     assert route(TWO, GENERATE) == ["base", "decoder"]
 
 

@@ -13,6 +13,7 @@ from ray import serve as ray_serve
 
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
+from cascade_core.images.stored_upload import StoredUpload
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from serve.jobs.stage_client import StageClient
@@ -291,3 +292,31 @@ def test_a_trace_goes_from_the_request_through_the_job_to_every_stage(
         process, span = collector.spans.get(timeout=HANG_S)
         if span.trace_id.hex() == trace:
             missing.discard((process, span.name))
+
+
+def test_an_upload_starts_the_encoder_and_becomes_the_picture_of_the_in_process_pipeline(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    """The encoder's deployment has no replica until the first upload is used."""
+    colours = np.zeros((256, 256, 3), np.uint8)
+    colours[64:192, 64:192] = (220, 30, 30)
+    upload = StoredUpload.of(colours)
+    sent = service.http.post("/v1/uploads", files={"file": upload.data}).json()
+    asked = {"kind": "image_to_image", "image": sent["id"], "prompt": PROMPT, "strength": 0.5}
+
+    job = service.finished(service.create(**asked, seed=7, n=2)["id"])
+
+    assert job["state"] == "succeeded", job["error"]
+    assert all(job["cost"][name] > 0 for name in ("e_s", "c_s", "b_s", "a_s"))
+    request = GenerationRequest.from_dict(job["request"])
+    for index, image in enumerate(job["images"]):
+        expected = pipeline.run(request.for_image(index), upload).pixels_hwc
+        check_same_picture(pixels(service, image["id"]), expected)
+    started = service.create(**asked | {"image": job["images"][0]["id"]}, seed=8)
+    again = service.finished(started["id"])
+    assert again["state"] == "succeeded", again["error"]
+    assert again["cost"].get("e_s", 0) == 0
+    assert again["request"]["latent_id"] == job["images"][0]["latent_id"]
+    assert service.http.delete(f"/v1/uploads/{sent['id']}").headers["x-dependant-count"] == "3"
+    gone = service.http.post("/v1/jobs", json=asked)
+    assert gone.status_code == 410

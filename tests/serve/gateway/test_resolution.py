@@ -55,6 +55,7 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
         "strength": None,
         "stop_after": None,
         "variants": None,
+        "image": None,
     }
 
 

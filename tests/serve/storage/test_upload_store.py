@@ -159,8 +159,14 @@ def test_the_images_and_open_jobs_of_an_upload_are_found(
     database.jobs.finish(failed.id, "failed")
     database.jobs.insert(make_job())
 
-    made = [ended.images[0].id, *(image.id for image in reversed(open_job.images))]
-    assert database.uploads.image_ids("UP1") == made
-    assert database.uploads.open_job_ids("UP1") == [open_job.id]
+    child = make_job(kind="vary", strength=0.5, latent_id=ended.images[0].latent_id)
+    database.jobs.insert(child)
+    database.images.save(child.images[0].id, 10, "a")
+    database.jobs.finish(child.id, "succeeded")
+
+    of_open = [image.id for image in open_job.images]
+    made = sorted([ended.images[0].id, child.images[0].id, *of_open], reverse=True)
+    assert database.uploads.dependants("UP1") == (made, [open_job.id])
     database.images.delete(ended.images[0].id)
-    assert database.uploads.image_ids("UP1") == made[1:]
+    assert database.uploads.dependants("UP1") == (sorted(of_open, reverse=True), [open_job.id])
+    assert database.uploads.dependants("UP2") == ([], [])

@@ -102,9 +102,10 @@ async def test_what_the_model_cannot_do_is_refused_by_name(
 async def test_a_field_that_an_operation_does_not_list_is_refused_by_name(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:
-    latent_id = (await made(client, fake_jobs))["images"][0]["latent_id"]
+    [image] = (await made(client, fake_jobs))["images"]
+    latent_id = image["latent_id"]
     series = {"template": "a {colour} star", "variants": [{"colour": "red"}], "hero": latent_id}
-    values = {"prompt": "x", "latent_id": latent_id} | series
+    values = {"prompt": "x", "latent_id": latent_id, "image": image["id"]} | series
     shown = (await client.get("/v1/models")).json()["data"][0]["operations"]
     fields = {field["name"]: field for operation in shown for field in operation["fields"]}
     for operation in shown:

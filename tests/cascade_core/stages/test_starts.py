@@ -152,6 +152,19 @@ def test_no_strength_passes_the_latent_through_to_the_bit(
     assert np.array_equal(ours.pixels_hwc, expected.pixels_hwc)
 
 
+def test_a_picture_of_a_series_equals_its_variation_alone_to_the_bit(
+    tiny_pipeline: CascadePipeline,
+) -> None:
+    hero = tiny_pipeline.run(BASE).latent
+    variants = [{"animal": "cat"}, {"animal": "dog"}]
+    prompt = "a red {animal} on 7 hats"
+    series = replace(VARY, kind="series", prompt=prompt, variants=variants, n=2)
+    pictures = [tiny_pipeline.run(series.for_image(index), hero).pixels_hwc for index in (0, 1)]
+    alone = tiny_pipeline.run(replace(VARY, prompt="a red dog on 7 hats"), hero).pixels_hwc
+    assert np.array_equal(pictures[1], alone)
+    assert not np.array_equal(pictures[0], alone)
+
+
 def test_more_strength_leads_further_from_the_latent(
     tiny_pipeline: CascadePipeline, latent: StageCLatent
 ) -> None:

@@ -1,4 +1,4 @@
-"""``/imagine``: makes pictures from a prompt."""
+"""``/imagine`` and ``/draft``: make pictures from a prompt, or drafts to choose from."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from bot.policy.aspects import Aspect, aspect_name, aspects_to_choose, parse_asp
 from bot.policy.job_request import MAX_IMAGES, JobRequest
 from bot.policy.prompt_parameters import check_parameters
 from bot.policy.user_defaults import UserDefaults
+from bot.text.error_messages import UserError
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
+from cascade_core.operations import fields
 from cascade_core.operations.fields import (
     MAX_GUIDANCE_SCALE,
     MAX_SEED,
@@ -109,6 +111,53 @@ class Imagine(commands.Cog):
 
         await self._submission.submit(responder, make)
 
+    @app_commands.command(description="Draft compositions from words, and choose which to finish")
+    @app_commands.describe(
+        prompt="What the picture should show",
+        aspect="Its shape",
+        negative="What it should not show",
+        seed="The same seed makes the same drafts",
+        count="How many drafts",
+        spoiler="Hide them behind a spoiler until they are clicked",
+        private="Show them to you alone",
+    )
+    async def draft(
+        self,
+        interaction: Interaction,
+        prompt: Range[str, 1, MAX_PROMPT_CHARS],
+        aspect: str | None = None,
+        negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
+        seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
+        count: Range[int, MIN_IMAGES, fields.MAX_IMAGES] = MAX_IMAGES,
+        spoiler: bool = False,
+        private: bool | None = None,
+    ) -> None:
+        """Submit a request for drafts."""
+        responder = self._submission.responder_for(interaction)
+        check_parameters(responder.translate, prompt, negative or "")
+        chosen = chosen_aspect(responder, aspect)
+
+        async def make(defaults: UserDefaults) -> JobRequest:
+            width, height = await self._size(chosen or defaults.aspect)
+            kept = (await self._submission.model()).kept_stage
+            if kept is None:
+                raise UserError.because("no_drafts")
+            return JobRequest(
+                prompt=job_request.check_prompt(prompt),
+                negative_prompt=one_line(defaults.negative if negative is None else negative),
+                width=width,
+                height=height,
+                n=count,
+                seed=seed,
+                stop_after=kept.name,
+                spoiler=spoiler,
+                private=defaults.private if private is None else private,
+                preview=defaults.preview,
+            )
+
+        await self._submission.submit(responder, make)
+
+    @draft.autocomplete("prompt")
     @imagine.autocomplete("prompt")
     async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest prompts that suit the model; any other prompt is accepted, too."""
@@ -118,6 +167,7 @@ class Imagine(commands.Cog):
         fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
         return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
 
+    @draft.autocomplete("aspect")
     @imagine.autocomplete("aspect")
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest shapes with the sizes that the model makes."""

@@ -44,7 +44,7 @@ from cascade_core.errors import NotFound, NotReady
 
 _FORM_S = 1.5
 _TWICE_S = 3.0
-_ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer")
+_ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer", "pick")
 """Actions that make a job or delete a picture: a second press within `_TWICE_S` is ignored."""
 
 Handler = Callable[[Responder, CustomId], Awaitable[None]]
@@ -86,6 +86,7 @@ class ButtonActions:
             "strong": menus.vary,
             "larger": menus.larger,
             "finer": menus.finer,
+            "pick": menus.pick,
         }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:
@@ -210,6 +211,8 @@ class ButtonActions:
             return
         for image in job.images:
             await self._client.delete_image(image.id, responder.user)
+        if job.is_waiting:
+            await self._client.cancel(job.id, responder.user)
         await responder.delete_message()
 
     async def _erase(self, responder: Responder, pressed: CustomId) -> None:

@@ -1,4 +1,4 @@
-"""Handles *Vary…* and *More…* under a picture, and the buttons in their menus."""
+"""Handles *Vary…* and *More…* under a picture, their menus, and the numbers under drafts."""
 
 from __future__ import annotations
 
@@ -99,6 +99,15 @@ class MenuActions:
 
         async def make(job: Job, template: JobRequest) -> JobRequest:
             return steering.finer(job, pressed.index, template)
+
+        await self._submit(responder, pressed, make)
+
+    async def pick(self, responder: Responder, pressed: CustomId) -> None:
+        """Submit the picture of one of a job's drafts."""
+        check_owner(responder.interaction)
+
+        async def make(job: Job, template: JobRequest) -> JobRequest:
+            return steering.pick(job, pressed.index, template)
 
         await self._submit(responder, pressed, make)
 

@@ -26,7 +26,13 @@ from bot.text.catalog import Catalog
 from bot.text.error_messages import UserError
 from bot.views import picture_messages
 from bot.views.snapshot import Snapshot
-from cascade_core.errors import CascadeError, InvalidRequest, NotReady, RateLimited
+from cascade_core.errors import (
+    CascadeError,
+    InvalidRequest,
+    NotReady,
+    RateLimited,
+    Unsupported,
+)
 from cascade_core.job_states import OPEN_STATES
 
 _SAFE_S = TOKEN_S - 120
@@ -178,6 +184,10 @@ class Submission:
             return await self._client.create_job(
                 request.to_body(), job_id=job_id, user=user, client_state=target.to_state()
             )
+        except Unsupported as error:
+            if error.field != "stop_after":
+                raise
+            raise UserError.because("no_drafts") from error  # nothing could be shown of them
         except InvalidRequest as error:
             if error.field not in ("width", "height"):
                 raise

@@ -145,7 +145,7 @@ class JobFollower:
                     return
 
     async def _follow_once(self, job: Job, target: DeliveryTarget) -> None:
-        if not job.is_terminal:
+        if not job.is_resting:
             await self._show_progress(job, target)
         try:
             await self._deliver(job.id, target)
@@ -198,7 +198,7 @@ class JobFollower:
     def _stages(self, job: Job) -> tuple[StageInfo, ...]:
         """Return the stages that a job's pictures pass; empty while the model is not known."""
         model = self._client.known_model
-        return model.route(job.kind) if model else ()
+        return model.route(job.kind, job.request.stop_after) if model else ()
 
     def _edit_throttle(self, job: Job, target: DeliveryTarget) -> EditThrottle:
         translate = Translator(self._catalog, target.locale)
@@ -231,7 +231,7 @@ class JobFollower:
         )
 
     async def _deliver(self, job_id: str, target: DeliveryTarget) -> None:
-        """Deliver the outcome of a job that has ended.
+        """Deliver the outcome of a job that has ended, or its drafts to choose from.
 
         Raises:
             NotFound: the service no longer has the job.
@@ -333,7 +333,7 @@ class JobFollower:
             return
 
     async def _wait_for_end(self, job_id: str) -> Job:
-        """Wait for the end of a job and return it.
+        """Wait until a job has ended, or waits for a person to choose, and return it.
 
         Raises:
             NotFound: the service no longer has it.
@@ -341,7 +341,7 @@ class JobFollower:
         for failures in count():
             with suppress(NotReady, RateLimited):
                 job = await self._client.job(job_id)
-                if job.is_terminal:
+                if job.is_resting:
                     return job
             await asyncio.sleep(_pause_s(failures))
         raise AssertionError("an endless loop has ended")

@@ -13,8 +13,9 @@ from bot.service.models import Job
 from bot.text.catalog import Catalog, Translator
 from bot.text.error_messages import error_message, is_fault
 from bot.views import picture_messages
-from bot.views.attachments import fitted, picture_name
+from bot.views.attachments import fitted, numbered, picture_name
 from bot.views.components import Layout
+from bot.views.draft_sheet import draft_sheet
 from cascade_core.errors import CascadeError, Gone, Internal, NotFound
 
 LINK_S = 7 * 24 * 3600
@@ -33,10 +34,10 @@ class OutcomeMessages:
         self._catalog = catalog
 
     async def outcome(self, job: Job, target: DeliveryTarget, shrink: int = 0) -> Layout:
-        """Return the message of a job that has ended.
+        """Return the message of a job that has ended or waits for a choice.
 
         Args:
-            job: a job in an end state.
+            job: a job in such a state.
             target: its message; limits the size of files.
             shrink: see :func:`bot.views.attachments.fitted`.
 
@@ -48,6 +49,8 @@ class OutcomeMessages:
             return picture_messages.ended(
                 translate, job, translate("ended.cancelled"), target.credit
             )
+        if job.is_waiting:
+            return await self._drafts(job, translate, target)
         if job.state != "succeeded":
             error = job.error or Internal("no reason given")
             reason = error_message(error, translate, job.id)
@@ -57,6 +60,15 @@ class OutcomeMessages:
         return await self.pictures(
             job, translate, target.file_limit_bytes, shrink, target.spoiler, target.credit
         )
+
+    async def _drafts(self, job: Job, translate: Translator, target: DeliveryTarget) -> Layout:
+        paths = {one.index: one.preview_url for one in job.compositions if one.preview_url}
+        found = await asyncio.gather(*map(self._client.preview, paths.values()))
+        files = [
+            (f"draft-{number}.webp", await asyncio.to_thread(numbered, data, number))
+            for number, data in enumerate(found, 1)
+        ]
+        return draft_sheet(translate, job, tuple(paths), files, target.spoiler, target.credit)
 
     async def pictures(
         self,

@@ -30,6 +30,7 @@ class JobRequest:
         seed, decoder_seed: of the composition and of the details; None: the service chooses.
         latent_id: the stored composition to start from; None: compose a new picture.
         strength: how far to depart from that composition, 0 to 1 or a word of the service's.
+        stop_after: the stage after which the job waits for a choice; None: it does not.
         of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
         source: link to the message that the request starts from.
@@ -52,6 +53,7 @@ class JobRequest:
     decoder_guidance_scale: float | None = None
     latent_id: str | None = None
     strength: float | str | None = None
+    stop_after: str | None = None
     of: tuple[str, int] | None = None
     means: Means | None = None
     source: str = ""
@@ -188,6 +190,7 @@ def _like(job: Job, of: tuple[str, int] | None, request: JobRequest) -> JobReque
         operation=operation,
         latent_id=earlier.latent_id,
         strength=earlier.strength,
+        stop_after=earlier.stop_after,
         of=of,
         # Where the composition is not made anew, a limit of its steps does not apply.
         steps=earlier.steps if "steps" in operation.fields else None,

@@ -5,8 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
-Means = Literal["vary", "reroll", "again", "edit", "subtle", "strong", "remix", "larger", "finer"]
-"""The buttons that make a job from an earlier one; ``remix``: Edit with the composition kept."""
+Means = Literal[
+    "vary", "reroll", "again", "edit", "subtle", "strong", "remix", "larger", "finer", "pick"
+]
+"""The buttons that make a job from an earlier one.
+
+``remix``: Edit with the composition kept; ``pick``: a number under drafts.
+"""
 
 
 @dataclass(frozen=True, slots=True)

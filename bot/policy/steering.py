@@ -89,6 +89,28 @@ def finer(job: Job, index: int | None, template: JobRequest) -> JobRequest:
     return replace(request, decoder_steps=FINER_STEPS)
 
 
+def pick(job: Job, index: int | None, template: JobRequest) -> JobRequest:
+    """Return the request that finishes one of a job's drafts, as the whole job would have.
+
+    A job can be continued once, but people choose one draft after another, also days later.
+    Decoding a draft's latent with its own seed of details makes the same pixels.
+
+    Raises:
+        UserError: the draft is gone.
+    """
+    draft = next((one for one in job.compositions if one.index == index), None)
+    if draft is None:
+        raise UserError.because("picture_gone")
+    return replace(
+        base_request(job, "pick", template),
+        operation=DECODE,
+        latent_id=draft.latent_id,
+        decoder_seed=draft.decoder_seed,
+        n=1,
+        steps=None,
+    )
+
+
 def larger_size(image: Image, model: ModelInfo) -> tuple[int, int] | None:
     """Return 1.5 times a picture's (width, height) in pixels; None if the model cannot make it.
 

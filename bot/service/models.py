@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from cascade_core.errors import CascadeError, from_dict
 from cascade_core.families.stage_info import StageInfo, stages_of
-from cascade_core.job_states import TERMINAL_STATES, JobState
+from cascade_core.job_states import RESTING_STATES, JobState
 from cascade_core.operations.registry import route_of
 
 LOST, FOUND = "lost", "found"
@@ -38,6 +38,16 @@ class Image(_FromJson):
 
 
 @dataclass(frozen=True, slots=True)
+class Composition(_FromJson):
+    """What a job with a stop has made for a picture; ``preview_url``: path of a small WebP."""
+
+    index: int
+    latent_id: str
+    decoder_seed: int
+    preview_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class ResolvedRequest(_FromJson):
     """A job's request, with the service's choice for every absent field."""
 
@@ -55,6 +65,7 @@ class ResolvedRequest(_FromJson):
     decoder_guidance_scale: float
     latent_id: str | None
     strength: float | None = None
+    stop_after: str | None = None
 
     @property
     def is_variation(self) -> bool:
@@ -96,6 +107,7 @@ class Job:
         position: number of open jobs ahead of it while it is queued.
         eta_s: estimated seconds until it is done; None when unknown.
         images: the finished pictures that are not deleted.
+        compositions: of a job with a stop: of its pictures, finished or not.
         error: the reason of a failure.
         warnings: notes for people about its outcome, in English.
     """
@@ -116,11 +128,17 @@ class Job:
     cost: Cost
     client_state: dict[str, Any]
     warnings: tuple[str, ...] = ()
+    compositions: tuple[Composition, ...] = ()
 
     @property
-    def is_terminal(self) -> bool:
-        """Return True if the job has ended."""
-        return self.state in TERMINAL_STATES
+    def is_resting(self) -> bool:
+        """Return True if the job has ended, or waits for a person to choose."""
+        return self.state in RESTING_STATES
+
+    @property
+    def is_waiting(self) -> bool:
+        """Return True if the job waits for a person to choose among its compositions."""
+        return self.state == "waiting"
 
     @property
     def took_s(self) -> float | None:
@@ -149,6 +167,7 @@ class Job:
             cost=Cost.from_json(body["cost"]),
             client_state=body.get("client_state") or {},
             warnings=tuple(body.get("warnings") or ()),
+            compositions=tuple(map(Composition.from_json, body.get("compositions") or ())),
         )
 
 
@@ -198,9 +217,16 @@ class ModelInfo:
         """Return True if the model can do a kind of job."""
         return kind in self.operations if self.operations else bool(self.route(kind))
 
-    def route(self, kind: str) -> tuple[StageInfo, ...]:
-        """Return the stages that each picture of a job of a kind passes, in order."""
-        return route_of(kind, self.stages)
+    @property
+    def kept_stage(self) -> StageInfo | None:
+        """Return the stage whose output is stored, after which a job may stop; None: none is."""
+        return next((stage for stage in self.stages if stage.keeps_output), None)
+
+    def route(self, kind: str, stop_after: str | None = None) -> tuple[StageInfo, ...]:
+        """Return the stages that each picture of a job passes, in order, up to its stop."""
+        route = route_of(kind, self.stages)
+        names = [stage.name for stage in route]
+        return route[: names.index(stop_after) + 1] if stop_after in names else route
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Self:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 MAX_REQUEST_BYTES = 24 * 1024 * 1024
 """Discord accepts 25 MiB per request, with the other fields of the form."""
@@ -17,6 +17,7 @@ _QUALITIES = (90, 75)
 _SMALLEST_SIDE_PX = 256
 _NAME_CHARS = 40
 _ARTICLE = re.compile(r"(a|an|the)-(?=.)")
+_NUMBER_GROUND = "#202024"
 _THUMBNAIL = {"quality": 80, "method": 2}
 
 
@@ -85,6 +86,18 @@ def thumbnail(data: bytes, side_px: int) -> bytes:
         image = opened.convert("RGB")
     image.thumbnail((side_px, side_px))
     return _webp(image, **_THUMBNAIL)
+
+
+def numbered(data: bytes, number: int) -> bytes:
+    """Return a picture as WebP with a number in its top left corner."""
+    with Image.open(BytesIO(data)) as opened:
+        image = opened.convert("RGB")
+    side_px = max(16, image.height // 7)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, 0, side_px, side_px), fill=_NUMBER_GROUND)
+    font = ImageFont.load_default(side_px * 0.8)
+    draw.text((side_px / 2, side_px / 2), str(number), "white", font, anchor="mm")
+    return _webp(image, quality=90, method=2)
 
 
 def _webp(image: Image.Image, **options: int) -> bytes:

@@ -29,6 +29,7 @@ Action = Literal[
     "strong",
     "larger",
     "finer",
+    "pick",
 ]
 Visibility = Literal["public", "private"]
 """Of a picture's message: people see it, or its person alone does."""

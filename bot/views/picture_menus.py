@@ -83,14 +83,14 @@ def _choices(
         ]
         yield row(*labelled, *whole)
         return
-    yield box([text(heading)])
+    yield text(heading)
     for action, line in lines.items():
         numbers = (
             button(CustomId(action, job.id, f"{image.index}.{seen}"), str(place))
             for place, image in enumerate(job.images, 1)
         )
         yield text(line)
-        yield row(*numbers)  # outside the frame, where four stand side by side on a phone
+        yield row(*numbers)  # in a frame, four would not stand side by side on a phone
     if whole:
         yield row(*whole)
 

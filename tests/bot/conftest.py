@@ -47,6 +47,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "decoder_guidance_scale": 0.0,
         "latent_id": None,
         "strength": None,
+        "stop_after": None,
     }
     request = {name: changes.pop(name, value) for name, value in asked.items()}
     images = tuple(

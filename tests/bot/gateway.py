@@ -41,6 +41,7 @@ CHECKPOINT = Checkpoint(
         suggestions=("a red circle", "a blue ring"),
     ),
     components={},
+    previewer=Path("preview.json"),
 )
 
 

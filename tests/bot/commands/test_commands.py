@@ -100,7 +100,8 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 ) -> None:
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
-        "imagine", "show", "gallery", "queue", "settings", "admin", "Vary details", "Image info",
+        "imagine", "draft", "show", "gallery", "queue", "settings", "admin", "Vary details",
+        "Image info",
     }  # fmt: skip
     for name, payload in by_name.items():
         is_admin = name == "admin"

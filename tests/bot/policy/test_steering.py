@@ -8,7 +8,7 @@ import pytest
 
 from bot.policy import job_request, steering
 from bot.policy.job_request import EditedValues, JobRequest
-from bot.service.models import Image, ModelInfo
+from bot.service.models import Composition, Image, ModelInfo
 from bot.text.error_messages import UserError
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from tests.bot.conftest import JOB_ID, JobMaker
@@ -137,3 +137,32 @@ def test_a_larger_picture_is_tried_again_at_its_size(make_job: JobMaker) -> None
     body = job_request.again(job, None, JobRequest()).to_body()
     assert (body["kind"], body["width"], body["height"]) == ("decode", 1536, 1152)
     assert (body["decoder_seed"], "seed" in body, "steps" in body) == (4, False, False)
+
+
+def test_a_draft_is_finished_from_its_latent_with_its_own_seed_of_details(
+    make_job: JobMaker,
+) -> None:
+    drafts = tuple(Composition(index, f"LAT{index}", 7 + index, "/p.webp") for index in range(4))
+    job = make_job(pictures=0, n=4, stop_after="c", state="waiting", compositions=drafts)
+    request = steering.pick(job, 2, JobRequest())
+    assert request.to_body() == {
+        "kind": "decode",
+        "latent_id": "LAT2",
+        "width": 1024,
+        "height": 768,
+        "n": 1,
+        "decoder_seed": 9,
+        "decoder_steps": 10,
+        "decoder_guidance_scale": 0.0,
+    }
+    assert request.means == "pick"
+    with pytest.raises(UserError, match="picture_gone"):
+        steering.pick(job, 4, JobRequest())
+    again = job_request.reroll(job, None, JobRequest()).to_body()
+    assert (again["kind"], again["n"], again["stop_after"]) == ("generate", 4, "c")
+
+
+def test_progress_of_drafts_ends_at_their_stop() -> None:
+    assert [stage.name for stage in MODEL.route("generate", "c")] == ["c"]
+    assert [stage.name for stage in MODEL.route("generate")] == list(STABLE_CASCADE.names)
+    assert MODEL.kept_stage == MODEL.stages[0]

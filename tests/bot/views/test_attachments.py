@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
-from bot.views.attachments import MAX_REQUEST_BYTES, fit, fitted, picture_name
+from bot.views.attachments import MAX_REQUEST_BYTES, fit, fitted, numbered, picture_name
 
 
 @pytest.mark.parametrize(
@@ -62,3 +62,15 @@ async def test_several_files_share_what_one_request_may_hold() -> None:
     shrunk = await fitted([("a", data)], limit, shrink=1)
     assert not shrunk[0].is_original
     assert MAX_REQUEST_BYTES < 25 * 1024 * 1024
+
+
+def test_a_number_is_written_into_the_corner_of_a_picture() -> None:
+    file = BytesIO()
+    Image.new("RGB", (192, 128), "red").save(file, "PNG")
+    with Image.open(BytesIO(numbered(file.getvalue(), 3))) as shown:
+        assert (shown.format, shown.size) == ("WEBP", (192, 128))
+        pixels = shown.convert("RGB")
+    corner = pixels.crop((0, 0, 16, 16)).convert("L").getextrema()
+    assert corner[0] < 60 < 200 < corner[1], "a light number on a dark ground"
+    red, green, _ = pixels.getpixel((150, 100))  # type: ignore[misc]
+    assert red > 200 > 60 > green

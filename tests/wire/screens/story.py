@@ -74,6 +74,7 @@ async def record(folder: Path) -> Recording:
         await _waiting(scene)
         await _one(scene)
         await _four(scene)
+        await _drafts(scene)
         await _panels(scene)
         await _german(scene)
     return recording
@@ -167,6 +168,14 @@ async def _four(scene: _Scene) -> None:
     opened = await (await scene.alice.click(four, "Edit")).acked()
     assert opened.modal is not None
     scene.recording.screens["four_edit"] = [modal_html(opened.modal)]
+
+
+async def _drafts(scene: _Scene) -> None:
+    asked = await scene.alice.slash(scene.channel, "draft", prompt=PROMPT_OF_FOUR)
+    sheet = await scene.until(await asked.reply(_is_live, _LONG_S), "pick")
+    scene.keep("drafts", sheet)
+    picked = await (await scene.alice.click(sheet, "2")).reply(_is_live, _LONG_S)
+    scene.keep("picked", await scene.until(picked, "edit"))
 
 
 async def _panels(scene: _Scene) -> None:

@@ -138,6 +138,14 @@ class ServiceClient:
                 raise
         return self.job(job_id)
 
+    def continue_job(self, job_id: str, body: dict[str, object]) -> dict[str, Any]:
+        """Finish chosen images of a job that waits, and return the job."""
+        return self._json("POST", f"/v1/jobs/{_segment(job_id)}/continue", json=body)
+
+    def preview(self, path: str) -> bytes:
+        """Return the WebP bytes of a preview, by the path in a job's JSON."""
+        return self._send("GET", path).content
+
     def image(self, image_id: str) -> ImageFile:
         """Return a picture's original bytes."""
         answer = self._send("GET", f"/v1/images/{_segment(image_id)}")

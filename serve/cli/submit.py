@@ -49,7 +49,8 @@ def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) ->
     """Return the job once it has ended; Ctrl-C cancels it."""
     try:
         stages = route_of(job["kind"], _stages(client))
-        images = int(job["request"]["n"])
+        continued = job.get("continued")
+        images = len(continued["indices"]) if continued else int(job["request"]["n"])
         with StageProgress(images, stages, terminal_only=terminal_only) as progress:
             return follow(client, job["id"], progress)
     except KeyboardInterrupt:

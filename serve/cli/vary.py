@@ -106,7 +106,7 @@ def decode(
 
     With --local, ID is a .latent file saved by generate --local, or the picture beside it.
     """
-    width, height = (None, None) if size is None else _sides(size)
+    width, height = (None, None) if size is None else sides_of(size)
     body = options.given(
         kind=DECODE.name,
         width=width,
@@ -177,7 +177,12 @@ def _number_or_word(text: str) -> float | str:
         return text
 
 
-def _sides(size: str) -> tuple[int, int]:
+def sides_of(size: str) -> tuple[int, int]:
+    """Return width and height in pixels of a text such as ``384x384``.
+
+    Raises:
+        CliError: it is none.
+    """
     found = _SIZE.fullmatch(size)
     if found is None:
         raise CliError(f"--size must be like 384x384, got {size}")

@@ -209,3 +209,27 @@ def test_doctor_sees_which_stage_is_not_ready(
     found = json.loads(cascade_at_gateway("doctor", "--json").stdout)
     server = next(finding for finding in found if finding["name"] == "server")
     assert "loading weights" in server["detail"]
+
+
+def test_a_draft_saves_previews_and_continue_finishes_the_chosen_pictures(
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path
+) -> None:
+    async def finish(job_id: str) -> None:
+        for index in (0, 3):
+            await fake_jobs.make_image(job_id, index)
+        fake_jobs.finish(job_id, "succeeded")
+
+    fake_jobs.on_submit, fake_jobs.on_continue = fake_jobs.draft, finish
+    drafted = _job_of(cascade_at_gateway, tmp_path, "draft", "a red circle", "-n", "4")
+    assert (drafted["state"], drafted["request"]["stop_after"]) == ("waiting", "c")
+    previews = [Path(file).read_bytes() for file in drafted["files"]]
+    assert [data[8:12] for data in previews] == [b"WEBP"] * 4
+
+    line = ("continue", drafted["id"], "0", "3", "--decoder-steps", "20")
+    job = _job_of(cascade_at_gateway, tmp_path, *line)
+    assert job["continued"]["indices"] == [0, 3]
+    assert job["continued"]["decoder_steps"] == 20
+    names = [f"{drafted['id']}-{index}.png" for index in (0, 3)]
+    assert [Path(file).name for file in job["files"]] == names
+    again = cascade_at_gateway("continue", drafted["id"], "1", "--out", str(tmp_path))
+    assert again.exit_code == 2

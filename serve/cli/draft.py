@@ -1,0 +1,120 @@
+"""``cascade draft`` and ``cascade continue``: compositions first, then the chosen pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cascade_core.operations.registry import GENERATE
+from serve.cli import options
+from serve.cli.generate import Prompt
+from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
+from serve.cli.output import CliError, local_time, note, print_json, say
+from serve.cli.vary import Size, sides_of
+
+if TYPE_CHECKING:
+    from serve.cli.client import ServiceClient
+
+_STOP = "stop_after"
+
+JobId = Annotated[str, typer.Argument(metavar="JOB", help="The draft's id.", show_default=False)]
+Indices = Annotated[
+    list[int],
+    typer.Argument(
+        metavar="NUMBER...", min=0, help="The numbers of the compositions.", show_default=False
+    ),
+]
+
+
+def draft(
+    prompt: Prompt,
+    negative: options.Negative = None,
+    width: options.Side = None,
+    height: options.Side = None,
+    n: options.Images = 4,
+    seed: options.Seed = None,
+    steps: options.Steps = None,
+    guidance: options.Guidance = None,
+    out: options.Out = DEFAULT_OUT,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Compose pictures of a prompt and save small previews; nothing is drawn yet."""
+    from serve.cli.client import ServiceClient
+    from serve.cli.submit import finish, make_folder, watch
+
+    body = options.given(
+        kind=GENERATE.name,
+        prompt=prompt,
+        negative_prompt=negative,
+        width=width,
+        height=height,
+        n=n,
+        seed=seed,
+        steps=steps,
+        guidance_scale=guidance,
+    )
+    with ServiceClient(url) as client:
+        body[_STOP] = _stop(client)
+        make_folder(out)
+        job = watch(client, client.create_job(body), terminal_only=as_json)
+        if job["state"] != "waiting":
+            finish(job, [], as_json=as_json)
+            return
+        files = [_save_preview(client, job, one, out) for one in job["compositions"]]
+    if as_json:
+        print_json(job | {"files": [str(file) for file in files]})
+        return
+    for composition, file in zip(job["compositions"], files, strict=True):
+        say(f"{composition['index']}  {file or 'no preview'}  seed {composition['seed']}")
+    note(f"until {local_time(job['deadline_at'])}: cascade continue {job['id']} NUMBER...")
+
+
+def continue_(
+    job_id: JobId,
+    indices: Indices,
+    size: Size = None,
+    decoder_steps: options.DecoderSteps = None,
+    out: options.Out = DEFAULT_OUT,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Finish chosen pictures of a draft; it can be continued once."""
+    from serve.cli.client import ServiceClient
+    from serve.cli.submit import finish, make_folder, save_image, watch
+
+    width, height = (None, None) if size is None else sides_of(size)
+    body = options.given(indices=indices, decoder_steps=decoder_steps, width=width, height=height)
+    make_folder(out)
+    with ServiceClient(url) as client:
+        job = watch(client, client.continue_job(job_id, body), terminal_only=as_json)
+        files = [save_image(client, job["id"], image, out) for image in job["images"]]
+    finish(job, files, as_json=as_json)
+
+
+def _stop(client: ServiceClient) -> str:
+    """Return the stage after which a draft waits, as the service's model states it.
+
+    Raises:
+        CliError: the model has none.
+    """
+    for operation in client.operations():
+        for field in operation.fields:
+            if operation.name == GENERATE.name and field.name == _STOP and field.choices:
+                return str(field.choices[0])
+    raise CliError("the model there makes no drafts: no stage of it keeps its output")
+
+
+def _save_preview(
+    client: ServiceClient, job: dict[str, Any], composition: dict[str, Any], out: Path
+) -> Path | None:
+    """Save the preview of a composition as ``<job id>-<index>-draft.webp``; None: it has none."""
+    from serve.cli.submit import write_whole
+
+    if composition["preview_url"] is None:
+        return None
+    file = out / f"{job['id']}-{composition['index']}-draft.webp"
+    write_whole(file, client.preview(composition["preview_url"]))
+    return file

@@ -66,7 +66,7 @@ async def _picture(service: Service, fake: FakeDiscord, channel: Channel, alice:
     job_id = await service.submitted.get()
     message = await asked.reply(lambda m: has_button(m, "cancel"), PATIENCE_S)
     await service.succeed(job_id)
-    await fake.wait_for(lambda: has_button(message, "reroll"), PATIENCE_S)
+    await fake.wait_for(lambda: has_button(message, "edit"), PATIENCE_S)
     return message
 
 

@@ -171,6 +171,7 @@ async def test_the_edit_form_is_filled_in_and_works_across_a_restart(
         "Without": "blur_ry",
         "Seed (empty: a new one)": "7",
         "Size": "256x256",
+        "Keep the composition": False,
     }
     await first.kill()
     await start_bot()

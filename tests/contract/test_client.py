@@ -58,7 +58,7 @@ async def test_a_job_is_accepted_followed_and_its_picture_fetched(
         "queued", "progress", "image", "progress", "image", "succeeded",
     ]  # fmt: skip
     done = await client.job(job.id, ANN)
-    assert done.is_terminal
+    assert (done.state, done.is_resting) == ("succeeded", True)
     assert [image.seed for image in done.images] == [7, 8]
     assert done.took_s is not None
     assert (await client.image(done.images[0].id, ANN)).startswith(b"\x89PNG")

@@ -102,7 +102,7 @@ async def test_a_body_that_is_not_sent_as_json_is_400(client: httpx.AsyncClient)
         ({"width": 300}, "width", "multiple of 128"),
         ({"height": 1024}, "height", "between 256 and 512"),
         ({"format": "gif"}, "format", "'png', 'webp' or 'jpeg'"),
-        ({"kind": "upscale"}, "kind", "'generate', 'vary_details', 'vary' or 'decode'"),
+        ({"kind": "upscale"}, "kind", "'generate', 'vary_details'"),
         ({"user": ""}, "user", "must not be empty"),
         ({"user": "a\nb"}, "user", "printable"),
         ({"client_state": []}, "client_state", "a JSON object"),

@@ -38,7 +38,7 @@ async def test_every_route_sends_them(
     things = await make_things(client, fake_jobs, {})
     found = sorted(routes(app), key=lambda route: (route[0] == "DELETE", route))
     for method, path in [*found, ("GET", "/docs/assets/swagger-ui.css")]:
-        check(await client.request(method, path.format(**things), **body_for(method)))
+        check(await client.request(method, path.format(**things), **body_for(method, path)))
 
 
 async def test_the_docs_own_files_may_be_kept(client: httpx.AsyncClient) -> None:

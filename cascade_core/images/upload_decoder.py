@@ -23,16 +23,18 @@ from PIL import Image, ImageCms
 
 from cascade_core.errors import CascadeError, InvalidRequest
 from cascade_core.images.pixels import Rgb
+from cascade_core.images.upload_limits import (
+    MAX_UPLOAD_BYTES,
+    MAX_UPLOAD_PIXELS,
+    MAX_UPLOAD_SIDE_PX,
+    MIN_UPLOAD_SIDE_PX,
+    UPLOAD_FORMATS,
+)
 from cascade_core.operations.fields import MAX_SIDE_PX
 
-MAX_UPLOAD_BYTES: Final = 16 * 1024 * 1024
-MIN_UPLOAD_SIDE_PX, MAX_UPLOAD_SIDE_PX = 32, 16_384
-MAX_UPLOAD_PIXELS: Final = 50_000_000
-"""Photos of 48 megapixels pass. Pillow needs 4 bytes for a pixel, twice while it composites."""
 MAX_KEPT_SIDE_PX: Final = 8192
 """Of the longer side. The shorter side needs no more pixels than the largest output has."""
 
-_FORMATS = ("PNG", "JPEG", "WEBP")
 _JPEG_START, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 _MAX_SCANS = 100
 """Cameras write 1, progressive files about 10. Each of thousands may cost the time of a whole
@@ -69,7 +71,7 @@ def decode_upload(data: bytes) -> Rgb:
     if data.startswith(_JPEG_START) and data.count(_JPEG_SCAN) > _MAX_SCANS:
         raise _invalid(f"a JPEG file must have at most {_MAX_SCANS} scans")
     try:
-        with Image.open(BytesIO(data), formats=_FORMATS) as image:
+        with Image.open(BytesIO(data), formats=tuple(UPLOAD_FORMATS)) as image:
             _check_size(*image.size)
             # JPEG alone can be decoded at a half, a quarter or an eighth of its size.
             image.draft(None, (MAX_SIDE_PX, MAX_SIDE_PX))

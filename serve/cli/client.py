@@ -142,6 +142,10 @@ class ServiceClient:
         """Finish chosen images of a job that waits, and return the job."""
         return self._json("POST", f"/v1/jobs/{_segment(job_id)}/continue", json=body)
 
+    def upload(self, name: str, data: bytes) -> str:
+        """Store a picture file to start images from, and return the upload's id."""
+        return str(self._json("POST", "/v1/uploads", files={"file": (name, data)})["id"])
+
     def preview(self, path: str) -> bytes:
         """Return the WebP bytes of a preview, by the path in a job's JSON."""
         return self._send("GET", path).content

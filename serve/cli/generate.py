@@ -6,17 +6,37 @@ from typing import Annotated
 
 import typer
 
-from cascade_core.operations.registry import GENERATE
+from cascade_core.operations.registry import GENERATE, IMAGE_TO_IMAGE
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
+from serve.cli.output import CliError
+from serve.cli.vary import number_or_word
 
 Prompt = Annotated[
     str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
+]
+Picture = Annotated[
+    str | None,
+    typer.Option(
+        "--image",
+        metavar="FILE_OR_ID",
+        help="A picture to start from: a PNG, JPEG or WebP file, or the id of an upload or image.",
+        show_default=False,
+    ),
+]
+Strength = Annotated[
+    str | None,
+    typer.Option(
+        help="With --image: how far to depart from it, 0 (not at all) to 1, subtle or strong.",
+        show_default=False,
+    ),
 ]
 
 
 def generate(
     prompt: Prompt,
+    image: Picture = None,
+    strength: Strength = None,
     negative: options.Negative = None,
     width: options.Side = None,
     height: options.Side = None,
@@ -33,9 +53,14 @@ def generate(
     as_json: options.Json = False,
     url: options.Url = DEFAULT_URL,
 ) -> None:
-    """Make pictures of a prompt."""
+    """Make pictures of a prompt, or of a prompt and a picture."""
+    if strength is not None and image is None:
+        raise CliError("--strength says how far to depart from a picture", remedy="add --image")
+    if local and image is not None:
+        raise CliError("--image needs a service", remedy="leave out --local")
     body = options.given(
-        kind=GENERATE.name,
+        kind=GENERATE.name if image is None else IMAGE_TO_IMAGE.name,
+        strength=None if strength is None else number_or_word(strength),
         prompt=prompt,
         negative_prompt=negative,
         width=width,
@@ -55,7 +80,11 @@ def generate(
         generate_in_process(body, out, as_json=as_json)
         return
     from serve.cli.client import ServiceClient
+    from serve.cli.starting_picture import run_from_picture
     from serve.cli.submit import run_job
 
     with ServiceClient(url) as client:
-        run_job(client, body, out, as_json=as_json)
+        if image is None:
+            run_job(client, body, out, as_json=as_json)
+        else:
+            run_from_picture(client, image, body, out, as_json=as_json)

@@ -14,7 +14,7 @@ from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError
 
-_PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
+PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
 _SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 
 Source = Annotated[
@@ -71,7 +71,7 @@ def vary(
     With --local, ID is a .latent file saved by generate --local, or the picture beside it.
     """
     composed = options.given(
-        strength=None if strength is None else _number_or_word(strength),
+        strength=None if strength is None else number_or_word(strength),
         prompt=prompt,
         negative_prompt=negative,
         seed=seed,
@@ -153,7 +153,7 @@ def latent_in_file(path: Path) -> str | None:
     Raises:
         CliError: it names a picture file that this service did not make.
     """
-    if path.suffix.lower() not in _PICTURE_SUFFIXES:
+    if path.suffix.lower() not in PICTURE_SUFFIXES:
         return None
     from cascade_core.errors import CascadeError
     from cascade_core.images.image_files import read_info
@@ -170,7 +170,8 @@ def latent_in_file(path: Path) -> str | None:
     return latent_id
 
 
-def _number_or_word(text: str) -> float | str:
+def number_or_word(text: str) -> float | str:
+    """Return a strength as the service takes it, which refuses words that the model lacks."""
     try:
         return float(text)
     except ValueError:

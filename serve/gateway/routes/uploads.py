@@ -14,7 +14,8 @@ from ulid import ULID
 
 from cascade_core.errors import Conflict, Gone, NotFound, Unsupported
 from cascade_core.images.stored_upload import StoredUpload
-from cascade_core.images.upload_decoder import MAX_UPLOAD_BYTES, decode_upload
+from cascade_core.images.upload_decoder import decode_upload
+from cascade_core.images.upload_limits import MAX_UPLOAD_BYTES
 from serve.gateway.auth.permissions import Caller, Creator, Editor, Viewer, check_user
 from serve.gateway.dependencies import HeldOpen, Services, ServicesDep
 from serve.gateway.lookups import check_id

@@ -14,7 +14,8 @@ from PIL import Image, ImageCms
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.images import upload_decoder
-from cascade_core.images.upload_decoder import MAX_UPLOAD_BYTES, decode_upload
+from cascade_core.images.upload_decoder import decode_upload
+from cascade_core.images.upload_limits import MAX_UPLOAD_BYTES
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 RED, BLUE, WHITE = (255, 0, 0), (0, 0, 255), (255, 255, 255)

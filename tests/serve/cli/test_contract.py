@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from fastapi import FastAPI
+from PIL import Image
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
@@ -139,6 +140,109 @@ def test_a_strength_that_the_model_has_no_word_for_is_refused_with_its_words(
     assert result.exit_code == 2
     assert "one of subtle (0.7), strong (0.9), got weak" in result.stderr
     assert len(fake_jobs.database.jobs.page()[0]) == 1
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A picture file of another place, twice as wide as high."""
+    file = tmp_path / "a photo.jpg"
+    Image.new("RGB", (400, 200), (9, 99, 200)).save(file)
+    return file
+
+
+def test_generate_with_a_picture_file_uploads_it_and_starts_from_it(
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path, photo: Path
+) -> None:
+    line = ("generate", "a blue ring", "--image", str(photo), "--strength", "strong", "--n", "2")
+    job = _job_of(cascade_at_gateway, tmp_path, *line)
+    request = job["request"]
+    assert (request["kind"], request["strength"]) == ("image_to_image", 0.9)
+    assert request["width"] > request["height"]
+    upload = fake_jobs.database.uploads.get(request["image"])
+    assert upload is not None
+    assert (upload.width, upload.height) == (400, 200)
+    assert len(job["files"]) == 2
+    assert str(photo) not in job["files"]
+
+
+def test_generate_starts_from_an_upload_and_from_an_image_by_their_ids(
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path, photo: Path
+) -> None:
+    line = ("generate", "a blue ring", "--image")
+    first = _job_of(cascade_at_gateway, tmp_path, *line, str(photo))
+    upload_id = first["request"]["image"]
+    again = _job_of(cascade_at_gateway, tmp_path, *line, upload_id, "--strength", "0.5")
+    assert (again["request"]["image"], again["request"]["strength"]) == (upload_id, 0.5)
+    [image] = first["images"]
+    further = _job_of(cascade_at_gateway, tmp_path, *line, image["id"])["request"]
+    assert (further["image"], further["latent_id"]) == (image["id"], image["latent_id"])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ("gone.png", "cannot read gone.png: No such file or directory"),
+        ("no/such/file", "cannot read no/such/file: No such file or directory"),
+        ("NOPE", "there is no upload, image or picture file NOPE"),
+    ],
+)
+def test_a_picture_that_is_not_there_is_named_with_what_it_could_be(
+    cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path, given: str, told: str
+) -> None:
+    result = cascade_at_gateway("generate", "x", "--image", given, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert "name a PNG, JPEG, WEBP file, or the id of an upload or image" in result.stderr
+    assert fake_jobs.database.jobs.page()[0] == []
+
+
+def test_a_file_that_is_too_large_or_no_picture_is_refused_by_its_name(
+    cascade_at_gateway: Cascade, tmp_path: Path
+) -> None:
+    notes, scan = tmp_path / "notes.txt", tmp_path / "scan.png"
+    notes.write_text("not a picture")
+    with scan.open("wb") as file:
+        file.truncate(17 * 1024 * 1024)
+    for path, told in (
+        (notes, "must be a sound PNG, JPEG or WebP picture"),
+        (scan, "has 17.0 MiB; a picture may have at most 16 MiB"),
+    ):
+        result = cascade_at_gateway("generate", "x", "--image", str(path), "--out", str(tmp_path))
+        assert result.exit_code == 2
+        assert str(path) in result.stderr
+        assert told in result.stderr
+
+
+def test_a_model_that_cannot_start_from_a_picture_says_so_and_gets_none(
+    cascade_at_gateway: Cascade, gateway_app: FastAPI, tmp_path: Path, photo: Path
+) -> None:
+    services = gateway_app.state.services
+    line = ("generate", "x", "--image", str(photo), "--out", str(tmp_path))
+    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    result = cascade_at_gateway(*line)
+    assert result.exit_code == 2
+    assert "this model cannot start from a picture: it has no encoder" in result.stderr
+    first, *others = STABLE_CASCADE.stages
+    services.family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    result = cascade_at_gateway(*line)
+    assert result.exit_code == 2
+    assert "this model cannot do image_to_image; it can do generate" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (("--strength", "0.5"), "add --image"),
+        (("--image", "a.png", "--local"), "--image needs a service"),
+        (("--image", "UPLOAD", "--strength", "weak"), "one of subtle (0.7), strong (0.9)"),
+    ],
+)
+def test_options_of_a_start_from_a_picture_that_do_not_fit_are_bad_usage(
+    cascade_at_gateway: Cascade, tmp_path: Path, line: tuple[str, ...], told: str
+) -> None:
+    result = cascade_at_gateway("generate", "x", *line, "--out", str(tmp_path))
+    assert result.exit_code == 2
+    assert told in result.stderr
 
 
 def test_what_the_model_cannot_do_is_named_with_what_it_can(

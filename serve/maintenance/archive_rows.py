@@ -9,16 +9,19 @@ from sqlalchemy import JSON, BigInteger, Column, Integer, RowMapping, Table
 
 from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key, stage_of_cost
 from serve.maintenance.archive import MAX_ENTRY_BYTES
+from serve.storage.job_queue.choice import Choice
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
-    *("idempotency_key", "body_digest", "crashes", "context", "inbox", "route"),
-    *("choice", "preview", "source_latent_id", "upload_id"),
+    *("idempotency_key", "body_digest", "crashes", "context", "inbox"),
+    *("route", "source_latent_id", "upload_id"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
-replicas, ids of log and trace, the client that awaits the outcome, which images were continued, and
-their previews), and those that the request tells: the stages of the images, and the latent or
-upload that they start from."""
+replicas, ids of log and trace, the client that awaits the outcome), and those that the request
+tells: the stages of the images, and the latent or upload that they start from."""
+_ADDED = ("choice", "preview")
+"""Columns that archives of earlier releases do not have: what was continued of a draft, and the
+previews of its compositions."""
 _ADDRESS = "address"
 """Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9
@@ -33,6 +36,8 @@ def to_archive(row: RowMapping) -> dict[str, Any]:
     }
     if "latent_use" in plain:
         plain[LATENT_USE_KEY] = plain.pop("latent_use")
+    if "choice" in plain:
+        plain["choice"] = _archived_choice(plain["choice"])
     if "cost" in plain:
         plain |= {cost_key(stage): cost_s for stage, cost_s in plain.pop("cost").items()}
     return _archived_columns(plain)
@@ -51,16 +56,22 @@ def from_archive(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    row = dict(row)
+    row = {name: None for name in _ADDED if name in table.c} | row
     if table is images:
         row["latent_use"] = row.pop(LATENT_USE_KEY)
     if table is jobs:
+        row["choice"] = _archived_choice(row["choice"])
         # Not only the stages of the served family: another one may have made an archived job.
         stages = {key: stage_of_cost(key) for key in row if key not in table.c}
         row["cost"] = {stage: _seconds(row.pop(key)) for key, stage in stages.items() if stage}
         if not 1 <= len(row["cost"]) <= _MOST_STAGES:
             raise ValueError("cost")
     return row
+
+
+def _archived_choice(stored: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what was continued of a draft without the identity of the request to continue."""
+    return None if stored is None else Choice.from_stored(stored).to_stored()
 
 
 def _archived_columns(row: dict[str, Any]) -> dict[str, Any]:

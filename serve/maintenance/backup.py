@@ -1,9 +1,9 @@
 """Exports jobs, images and latents to an archive, and imports them from one.
 
 The first entry of an archive is ``cascade.json``, which states the format. For each ended job, the
-next entries are the bytes of its images and latents, named ``jobs/<job id>/<key in the blob
-store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in
-picture files stay valid.
+next entries are the bytes of its images and latents, and of the previews of its compositions, named
+``jobs/<job id>/<key in the blob store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so
+links, variations and the ids in picture files stay valid.
 """
 
 from __future__ import annotations
@@ -12,9 +12,8 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from pathlib import PurePosixPath
-from typing import Any, cast, get_args
+from typing import Any, cast
 
 from sqlalchemy import (
     Connection,
@@ -28,33 +27,28 @@ from cascade_core.families.spec import Family
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import ImageFormat
-from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
-from serve.json_depth import is_too_deep
-from serve.maintenance.archive import MAX_ENTRY_BYTES, Write
+from serve.maintenance.archive import Write
+from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
-from serve.storage.blobs.blob_keys import image_key, latent_key
+from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import append_event
 from serve.storage.job_queries import load_resting_job
 from serve.storage.job_store import last_event_data
-from serve.storage.records import utc_now
 from serve.storage.schema.tables import images, jobs, latents
 
 FORMAT = 1
 _FORMAT_ENTRY = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
 _PAGE = 100
-_LONGEST_JOB = timedelta(days=366)
-"""Longest time from acceptance to end; the times of past jobs feed the estimates for new ones."""
-_CLOCKS_DIFFER = timedelta(days=1)
-_ID = r"[A-Za-z0-9_-]{1,64}"
-_FORMATS: tuple[str, ...] = get_args(ImageFormat)
 _BLOB_NAME = re.compile(
-    rf"jobs/{_ID}/(?P<key>images/{_ID}\.(?P<format>{'|'.join(_FORMATS)})|latents/{_ID}\.msgpack)"
+    rf"jobs/(?P<job_id>{ID})/(?P<key>images/{ID}\.(?P<format>{'|'.join(FORMATS)})"
+    rf"|latents/{ID}\.msgpack"
+    r"|previews/(?P=job_id)-\d{1,3}-[a-z][a-z0-9]*-\d{1,4}\.(?P<preview>webp))"
 )
-_ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{_ID})/rows\.json")
+_ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{ID})/rows\.json")
 
 _DAMAGE = (
     CascadeError,
@@ -65,9 +59,6 @@ _DAMAGE = (
     OverflowError,
     RecursionError,
 )
-
-Rows = dict[str, list[dict[str, Any]]]
-"""The rows of one job, by the keys of ``_TABLES``."""
 
 
 @dataclass(slots=True)
@@ -144,7 +135,7 @@ async def import_jobs(
         elif blob and not await blobs.exists(blob["key"]):
             if _is_copy(database, blob["key"]):
                 continue
-            _check_blob(name, blob["format"], data)
+            _check_blob(name, blob["format"] or blob["preview"], data)
             await blobs.put(blob["key"], data)
             moved.files += 1
             moved.size_bytes += len(data)
@@ -183,11 +174,14 @@ def _rows_of(connection: Connection, job_id: str) -> Rows:
 
 
 def _keys(rows: Rows) -> list[str]:
-    """Return the keys of all images and latents that were not deleted."""
-    pictures = [row for row in rows["images"] if row["ready_at"] and not row["deleted_at"]]
+    """Return the keys of all images, latents and compositions' previews that were not deleted."""
+    shown = [row for row in rows["images"] if not row["deleted_at"]]
+    pictures = [row for row in shown if row["ready_at"]]
     kept = [row for row in rows["latents"] if not row["deleted_at"]]
     keys = [image_key(row["id"], row["format"]) for row in pictures]
-    return keys + [latent_key(row["id"]) for row in kept]
+    keys += [latent_key(row["id"]) for row in kept]
+    drawn = [row for row in shown if row["preview"] is not None]
+    return keys + [preview_key_from_name(row["job_id"], row["preview"]) for row in drawn]
 
 
 def _insert(database: Database, rows: Rows, name: str) -> bool:
@@ -236,47 +230,11 @@ def _from_json(name: str, job_id: str, data: bytes, family: Family) -> Rows:
             kind: [from_archive(table, row) for row in body[kind]]
             for kind, table in _TABLES.items()
         }
-        _check(rows, job_id)
+        check_rows(rows, job_id)
         _plan(rows, family)
     except _DAMAGE as error:
         raise _damaged(name) from error
     return rows
-
-
-def _check(rows: Rows, job_id: str) -> None:
-    """Check the invariants of a job's rows.
-
-    Raises:
-        ValueError, KeyError, InvalidRequest: the rows break an invariant.
-    """
-    (job,) = rows["job"]
-    most = GenerationRequest.from_dict(job["request"]).operation.max_images
-    for latent in rows["latents"]:
-        GenerationRequest.from_dict(latent["request"])
-    parts = rows["images"] + rows["latents"]
-    pictures = rows["images"]
-    ids = [row["id"] for row in parts] + [row["latent_id"] for row in pictures]
-    is_sound = (
-        job["id"] == job_id
-        and job["state"] in TERMINAL_STATES
-        and job["kind"] in get_args(Kind)
-        and _are_texts(job["warnings"])
-        and isinstance(job["error"], dict | None)
-        and _are_texts(list((job["error"] or {}).values()))
-        and isinstance(job["client_state"], dict | None)
-        and not is_too_deep(job["client_state"])
-        and job["finished_at"] is not None
-        and _are_of_one_job(*_times(job), *(row["ready_at"] for row in pictures))
-        and len(pictures) <= most
-        and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
-        and all(row["job_id"] == job_id for row in parts)
-        and all(row["format"] in _FORMATS for row in pictures)
-        and all(0 <= row["index"] < most for row in parts)
-        and all(re.fullmatch(_ID, part_id) for part_id in ids)
-        and all(len({row["id"] for row in rows[kind]}) == len(rows[kind]) for kind in _TABLES)
-    )
-    if not is_sound:
-        raise ValueError
 
 
 def _plan(rows: Rows, family: Family) -> None:
@@ -289,23 +247,6 @@ def _plan(rows: Rows, family: Family) -> None:
     for image in rows["images"]:
         image["source_latent_id"] = request.latent_id
         image["upload_id"] = request.upload_id
-
-
-def _are_texts(values: Any) -> bool:
-    """Return True if the value is a list of texts (or None) that a database can store."""
-    return isinstance(values, list) and all(
-        value is None or (isinstance(value, str) and "\0" not in value) for value in values
-    )
-
-
-def _times(job: dict[str, Any]) -> tuple[datetime | None, ...]:
-    return job["created_at"], job["started_at"], job["finished_at"]
-
-
-def _are_of_one_job(*times: datetime | None) -> bool:
-    """Return True if all times can be those of one past job."""
-    known = [at for at in times if at is not None]
-    return max(known) - min(known) <= _LONGEST_JOB and max(known) <= utc_now() + _CLOCKS_DIFFER
 
 
 def _is_copy(database: Database, key: str) -> bool:

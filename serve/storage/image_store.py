@@ -241,4 +241,6 @@ def _preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:
         for data in connection.execute(query).scalars()
         if data["index"] == image.index and "preview" in data
     ]
+    if image.preview is not None:  # of an imported job, whose events are not archived
+        names.append(image.preview)
     return tuple(dict.fromkeys(names))

@@ -265,6 +265,9 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
         ("images", {"size_bytes": -1}),
         ("images", {"ready_at": "9999-01-01T00:00:00"}),
         ("latents", {"model_id": "\ud800"}),
+        ("images", {"preview": "../../x.webp"}),
+        ("images", {"preview": "1-c-20.webp"}),
+        ("job", {"choice": {"indices": [0], "at": "2026-01-01T00:00:00+00:00", "changes": {}}}),
     ],
 )
 async def test_rows_that_the_service_would_not_have_written_are_refused(

@@ -1,4 +1,4 @@
-"""The message of a pressed button: whose it is, and what comes of it."""
+"""The message of a pressed button: its owner, and the job that the press makes."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def _link(message: discord.Message) -> str:
 
 
 def _link_to_origin(interaction: Interaction) -> str:
-    """Return the link to the message whose button opened the pressed menu; empty if unknown."""
+    """Return the link to the message from which the pressed menu was opened; empty if unknown."""
     message = interaction.message
     metadata = None if message is None else message.interaction_metadata
     if metadata is None or metadata.interacted_message_id is None:

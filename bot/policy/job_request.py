@@ -124,7 +124,7 @@ def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
 def reroll(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequest:
     """Return the request of a job with a new seed; ``of`` is the picture that it starts from.
 
-    A job whose composition is not its own gets one: its latent has no other seed.
+    A job that shares its composition with others gets a new one: its latent has no other seed.
     """
     request = replace(base_request(job, "reroll", template), seed=new_seed())
     return _like(job, of, request) if "seed" in _operation(job).fields else request

@@ -219,7 +219,7 @@ class ModelInfo:
 
     @property
     def kept_stage(self) -> StageInfo | None:
-        """Return the stage whose output is stored, after which a job may stop; None: none is."""
+        """Return the stage that stores its output, after which a job may stop; None without one."""
         return next((stage for stage in self.stages if stage.keeps_output), None)
 
     def route(self, kind: str, stop_after: str | None = None) -> tuple[StageInfo, ...]:

@@ -65,7 +65,7 @@ class InvertedBottleneck(nn.Module):
     Args:
         channels: of the input.
         stride: of the convolution.
-        group: whose block it is.
+        group: that the block belongs to.
     """
 
     def __init__(self, channels: int, stride: int, group: _Group) -> None:

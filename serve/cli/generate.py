@@ -10,7 +10,6 @@ from cascade_core.operations.registry import GENERATE, IMAGE_TO_IMAGE
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError
-from serve.cli.vary import number_or_word
 
 Prompt = Annotated[
     str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
@@ -60,7 +59,7 @@ def generate(
         raise CliError("--image needs a service", remedy="leave out --local")
     body = options.given(
         kind=GENERATE.name if image is None else IMAGE_TO_IMAGE.name,
-        strength=None if strength is None else number_or_word(strength),
+        strength=None if strength is None else options.number_or_word(strength),
         prompt=prompt,
         negative_prompt=negative,
         width=width,

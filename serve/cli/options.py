@@ -102,3 +102,11 @@ def given(**values: object) -> dict[str, object]:
             except UnicodeEncodeError as error:
                 raise CliError(f"{name}: this is no text in UTF-8: {value}") from error
     return {name: value for name, value in values.items() if value is not None}
+
+
+def number_or_word(strength: str) -> float | str:
+    """Return a strength as the service takes it, which refuses other words."""
+    try:
+        return float(strength)
+    except ValueError:
+        return strength

@@ -84,7 +84,9 @@ def series(
             first = {"kind": GENERATE.name, "prompt": fill(template, variants[0]), **drawing}
             latent_id = _make_hero(client, first, out, as_json=as_json)
         body = {"kind": SERIES.name, "template": template, "variants": variants, **drawing}
-        body |= options.given(hero=latent_id, strength=_number_or_word(strength))
+        body |= options.given(
+            hero=latent_id, strength=strength and options.number_or_word(strength)
+        )
         _run(client, body, out, as_json=as_json)
 
 
@@ -145,13 +147,5 @@ def _run(client: ServiceClient, body: dict[str, Any], out: Path, *, as_json: boo
         write_whole(sheet, contact_sheet(files, [", ".join(row.values()) for row in rows]))
         job = job | {"sheet": str(sheet)}
     finish(job, files, as_json=as_json)
-    if not as_json:
+    if files and not as_json:
         say(f"contact sheet {sheet}", bold=True)
-
-
-def _number_or_word(strength: str | None) -> float | str | None:
-    """Return a strength as the service takes it; it refuses other words."""
-    try:
-        return None if strength is None else float(strength)
-    except ValueError:
-        return strength

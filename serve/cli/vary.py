@@ -71,7 +71,7 @@ def vary(
     With --local, ID is a .latent file saved by generate --local, or the picture beside it.
     """
     composed = options.given(
-        strength=None if strength is None else number_or_word(strength),
+        strength=None if strength is None else options.number_or_word(strength),
         prompt=prompt,
         negative_prompt=negative,
         seed=seed,
@@ -168,14 +168,6 @@ def latent_in_file(path: Path) -> str | None:
     if not isinstance(latent_id, str):
         raise CliError(f"{path} carries no latent id", remedy="give the image id instead")
     return latent_id
-
-
-def number_or_word(text: str) -> float | str:
-    """Return a strength as the service takes it, which refuses words that the model lacks."""
-    try:
-        return float(text)
-    except ValueError:
-        return text
 
 
 def sides_of(size: str) -> tuple[int, int]:

@@ -6,10 +6,11 @@ Every other output is a hand-off, which goes to the next stage in memory and is 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -206,3 +207,16 @@ def _key(job: OpenJob, index: int, stage: StageSpec) -> str:
     if stage.keeps_output:
         return blob_keys.latent_key(image.latent_id)
     return blob_keys.image_key(image.id, job.request.format)
+
+
+@asynccontextmanager
+async def awaited(writes: Sequence[asyncio.Task[None]]) -> AsyncIterator[None]:
+    """Let writes end also if the block fails; if this process shuts down, they stop."""
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, asyncio.CancelledError):
+            for write in writes:
+                write.cancel()
+        await asyncio.gather(*writes, return_exceptions=True)
+        raise

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import timedelta
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
@@ -41,7 +41,7 @@ from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.compositions import Compositions
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_outputs import StageOutputs, checked_input
+from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
 from serve.storage.job_queue.choice import run_id
@@ -254,7 +254,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         output = stored = await self._read_source(job, index, stages[0])
         source_class = self._family.source_class(stages[0], job.request)
         writes: list[asyncio.Task[None]] = []
-        async with _awaited(writes):
+        async with awaited(writes):
             for stage in stages:
                 await self._open(job.id)
                 with checked_input(source_class, stored):
@@ -311,10 +311,13 @@ class JobWorkflow(DBOSConfiguredInstance):
         await self._progress.end(job_id)
         await self._outputs.record_handoffs(job_id)
         if state == "waiting":
+            # Its client may continue it at once: what is known of the job then belongs to that run.
+            self._forget(job_id)
             await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait)
-        else:
-            finish = JobStore.finish
-            await self._database.jobs.do(finish, job_id, state, error, is_continued=is_continued)
+            logger.info("job %s waits for its client", job_id)
+            return
+        finish = JobStore.finish
+        await self._database.jobs.do(finish, job_id, state, error, is_continued=is_continued)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
@@ -383,16 +386,3 @@ class JobWorkflow(DBOSConfiguredInstance):
             with span(f"stage {stage.name}", image=index):
                 result = await self._dispatcher.call(job, index, stage, source, on_message)
             return result.data, result.seconds
-
-
-@asynccontextmanager
-async def _awaited(writes: Sequence[asyncio.Task[None]]) -> AsyncIterator[None]:
-    """Let writes end also if the block fails; if this process shuts down, they stop."""
-    try:
-        yield
-    except BaseException as error:
-        if isinstance(error, asyncio.CancelledError):
-            for write in writes:
-                write.cancel()
-        await asyncio.gather(*writes, return_exceptions=True)
-        raise

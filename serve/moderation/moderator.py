@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
@@ -134,13 +136,17 @@ class Moderator:
         """Return the first refusal; iterating over the answers runs the checkers."""
         if not self._checkers:
             return None
-        loop = asyncio.get_running_loop()
+        loop, is_over = asyncio.get_running_loop(), threading.Event()
+        # The threads are few and all requests share them: no checker runs for an answer too late.
+        asked = takewhile(lambda _: not is_over.is_set(), answers)
         try:
             async with asyncio.timeout(self._time_limit_s):
-                return await loop.run_in_executor(self._threads, _first_refusal, answers)
+                return await loop.run_in_executor(self._threads, _first_refusal, asked)
         except TimeoutError as error:
             logger.error("the checkers did not answer within %g s", self._time_limit_s)
             raise ModerationFailed("the content check took too long; try again") from error
+        finally:
+            is_over.set()
 
 
 def load_checkers(settings: Settings, checkpoint: Checkpoint, family: Family) -> list[Checker]:

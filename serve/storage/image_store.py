@@ -87,15 +87,17 @@ class ImageStore:
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
         return True
 
-    def delete(self, image_id: str) -> DeletedImage | None:
+    def delete(self, image_id: str, *, if_made: bool = True) -> DeletedImage | None:
         """Mark an image deleted, and its latent with it; None if there is no such image.
 
+        One that has no picture, but perhaps a composition, is there only without ``if_made``.
         The latent stays while another image has it or an open job starts from it; it goes with the
         last of them. Deleting again is no error and covers the same things.
         """
         now = utc_now()
         with self._connections.writing() as connection:
-            image = _ready_image(connection, image_id)
+            find = _ready_image if if_made else _image
+            image = find(connection, image_id)
             if image is None:
                 return None
             gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
@@ -124,13 +126,20 @@ class ImageStore:
     ) -> None:
         """Record a stored latent, its cost and how it came about; the first call counts.
 
+        That of an image which was deleted meanwhile is recorded as deleted, too.
+
         ``stage`` and ``seconds`` are those of :meth:`save`.
         """
         image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
         known = select(latents.c.id).where(latents.c.id == row.id)
+        gone_since = select(images.c.deleted_at).where(
+            images.c.job_id == row.job_id, images.c.index == row.index
+        )
         with suppress(Conflict), self._connections.writing() as connection:
             if connection.execute(known).first() is None:
-                connection.execute(insert(latents).values(**latent_values(row)))
+                deleted_at = connection.execute(gone_since).scalar()
+                values = latent_values(row) | ({"deleted_at": deleted_at} if deleted_at else {})
+                connection.execute(insert(latents).values(**values))
                 connection.execute(image.values(latent_use=use))
                 add_costs(connection, row.job_id, {stage: seconds})
 
@@ -226,7 +235,12 @@ def _content_digest(fingerprint: str, request: GenerationRequest) -> str:
 
 
 def _ready_image(connection: Connection, image_id: str) -> ImageRow | None:
-    query = select_images().where(images.c.id == image_id, images.c.ready_at.is_not(None))
+    image = _image(connection, image_id)
+    return image if image is not None and image.ready else None
+
+
+def _image(connection: Connection, image_id: str) -> ImageRow | None:
+    query = select_images().where(images.c.id == image_id)
     row = connection.execute(query).mappings().first()
     return None if row is None else ImageRow(**row)
 

@@ -51,7 +51,7 @@ class Relative:
 
 @dataclass(frozen=True, slots=True)
 class Viewpoint:
-    """Whose jobs are seen; others are left out.
+    """The owner of the jobs that are seen; others are left out.
 
     Attributes:
         key_id: the API key that made the job; None: any.
@@ -109,7 +109,7 @@ class LineageStore:
         Args:
             image: if it shows another picture's latent with other details, it has no children: what
                 is made from that latent descends from the picture that the latent was made for.
-            viewpoint: whose pictures are listed.
+            viewpoint: of the caller; other pictures are left out.
             cursor: of this page; None: the first.
             limit: most pictures of a page.
         """

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Select, func, insert, or_, select, update
+from sqlalchemy import CTE, ColumnElement, Select, func, insert, or_, select, update
 
 from cascade_core.errors import Conflict
 from cascade_core.job_states import LIVE_STATES
 from serve.storage.connections import Connections
 from serve.storage.records import JobOwner, UploadRow, iso_utc
-from serve.storage.schema.tables import database_now, images, jobs, uploads
+from serve.storage.schema.tables import database_now, images, jobs, latents, uploads
 
 _MB: Final = 1_000_000
 
@@ -95,32 +95,38 @@ class UploadStore:
     def dependants(self, upload_id: str) -> tuple[list[str], list[str]]:
         """Return what was made from an upload, and from that, and so on.
 
+        What lies between may be deleted: a picture that was varied from a deleted one counts.
+
         Returns:
-            The ids of the images, newest first, with those that are to be made; and the ids of the
-            jobs that have not ended.
+            The ids of the images, newest first, with those that have a composition alone and those
+            that are to be made; and the ids of the jobs that have not ended.
         """
-        found: dict[str, Any] = {}
-        made_from = images.c.upload_id == upload_id
+        made = _made_from(upload_id)
+        composition = select(latents.c.id).where(
+            latents.c.job_id == images.c.job_id,
+            latents.c.index == images.c.index,
+            latents.c.deleted_at.is_(None),
+        )
+        is_there = or_(
+            images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES), composition.exists()
+        )
+        query = (
+            select(images.c.id, images.c.job_id, jobs.c.state)
+            .join(made, made.c.id == images.c.id)
+            .join(jobs, jobs.c.id == images.c.job_id)
+            .where(images.c.deleted_at.is_(None), is_there)
+        )
         with self._connections.reading() as connection:
-            while True:
-                rows = connection.execute(_made_from(made_from)).all()
-                new = {row.id: row for row in rows if row.id not in found}
-                if not new:
-                    break
-                found |= new
-                made_from = images.c.source_latent_id.in_({row.latent_id for row in new.values()})
-        open_rows = [row for row in found.values() if row.state in LIVE_STATES]
-        return sorted(found, reverse=True), sorted({row.job_id for row in open_rows})
+            rows = connection.execute(query).all()
+        open_job_ids = {row.job_id for row in rows if row.state in LIVE_STATES}
+        return sorted((row.id for row in rows), reverse=True), sorted(open_job_ids)
 
 
-def _made_from(condition: ColumnElement[bool]) -> Select[Any]:
-    """Return a query of the images that are there or that open jobs make."""
-    return (
-        select(images.c.id, images.c.latent_id, images.c.job_id, jobs.c.state)
-        .join(jobs, jobs.c.id == images.c.job_id)
-        .where(condition, images.c.deleted_at.is_(None))
-        .where(or_(images.c.ready_at.is_not(None), jobs.c.state.in_(LIVE_STATES)))
-    )
+def _made_from(upload_id: str) -> CTE:
+    """Return a table of the images of an upload and of all that was made from their latents."""
+    columns = select(images.c.id, images.c.latent_id)
+    made = columns.where(images.c.upload_id == upload_id).cte("made", recursive=True)
+    return made.union(columns.join(made, made.c.latent_id == images.c.source_latent_id))
 
 
 def _kept(owner: JobOwner) -> Select[Any]:

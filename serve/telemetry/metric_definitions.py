@@ -162,7 +162,7 @@ HANDOFF_SECONDS = Metric(
 JOBS = Metric(
     name="cascade_jobs",
     kind="counter",
-    help="Finished jobs.",
+    help="Jobs that ran to their end; a draft counts when its continuation ends.",
     labels=("kind", "state", "code"),
 )
 JOB_LATENCY = Metric(

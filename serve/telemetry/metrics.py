@@ -157,7 +157,7 @@ class JobMetrics:
         self._open = _recorder(definitions.JOBS_OPEN)
 
     def ended(self, kind: str, state: str, code: str, latency_s: float) -> None:
-        """Count a job that reached its end state."""
+        """Count a job that ran to its end state."""
         self._ended.inc(tags={"kind": kind, "state": state, "code": code})
         self._latency.observe(latency_s, tags={"kind": kind})
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
 from io import BytesIO
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import openai
@@ -27,6 +27,7 @@ from tests.ray.starting import cascade_up
 from tests.s3_server import new_bucket
 
 PROMPT = "a large red circle in the center on a white background"
+T = TypeVar("T")
 SLOW = {"steps": 100, "decoder_steps": 100}
 
 
@@ -123,7 +124,7 @@ class Streams:
         key = proxied.http.headers.get("authorization", "Bearer any").removeprefix("Bearer ")
         with openai.OpenAI(base_url=url, api_key=key, max_retries=100) as client:
             for find in (listener, proxy, gateway):
-                process = find(port)
+                process = repeated(find, port)
                 process.kill()
                 process.wait(HANG_S)
                 # As fast as it gets, so that no moment of the start is missed.
@@ -136,8 +137,8 @@ class Streams:
     def test_its_processes_may_open_as_many_files_as_the_machine_allows(
         self, proxied: ServiceClient
     ) -> None:
-        for process in (proxy(proxied.http.base_url.port), gateway(proxied.http.base_url.port)):
-            soft, hard = process.rlimit(psutil.RLIMIT_NOFILE)
+        for find in (proxy, gateway):
+            soft, hard = file_limits(find, proxied.http.base_url.port)
             assert soft == hard
 
     def test_rays_routes_are_closed_and_its_health_is_open_to_all(
@@ -151,6 +152,26 @@ class Streams:
     def test_a_client_cannot_set_rays_time_limit(self, proxied: ServiceClient) -> None:
         answer = proxied.http.get("/readyz", headers={"x-request-timeout-seconds": "0.000001"})
         assert answer.status_code == 200
+
+
+def file_limits(find: Callable[[int], psutil.Process], port: int) -> tuple[int, int]:
+    """The open files that the process may have, soft and hard."""
+
+    def look(port: int) -> tuple[int, int]:
+        return find(port).rlimit(psutil.RLIMIT_NOFILE)
+
+    return repeated(look, port)
+
+
+def repeated(look: Callable[[int], T], port: int) -> T:
+    """Look at the processes behind a port until the look meets one of each kind.
+
+    HAProxy starts a new process when its configuration changes, and the old one ends: a process
+    may be gone at the next look, and two may listen.
+    """
+    while True:
+        with suppress(psutil.NoSuchProcess, ValueError):
+            return look(port)
 
 
 def listener(port: int) -> psutil.Process:

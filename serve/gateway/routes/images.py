@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated
 
@@ -143,9 +144,13 @@ async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> R
     return Response(data, media_type=MSGPACK)
 
 
-async def delete_with_files(services: Services, image_id: str) -> bool:
-    """Delete an image with its previews and its latent; False if it was never made."""
-    deleted = await services.database.run(services.database.images.delete, image_id)
+async def delete_with_files(services: Services, image_id: str, *, if_made: bool = True) -> bool:
+    """Delete an image with its previews and its latent; False if there is none.
+
+    One without a picture counts only without ``if_made``; it may have a latent and previews.
+    """
+    delete = partial(services.database.images.delete, image_id, if_made=if_made)
+    deleted = await services.database.run(delete)
     if deleted is None:
         return False
     image = deleted.image

@@ -73,6 +73,7 @@ async def upload_picture(
     check_user(form.user)
     owner = caller.owner(form.user)
     owner = JobOwner(owner.key_id, owner.user)
+    services.upload_decoding.check_room()
     png, width, height = await services.upload_decoding.run(_as_png, form.file.file)
     await services.moderator.check_upload(png, owner)
     found = await _stored(services, owner, png, (width, height))
@@ -136,7 +137,7 @@ async def delete_upload(
         for job_id in job_ids:
             await services.jobs.cancel(job_id)
         for image_id in image_ids:
-            await delete_with_files(services, image_id)
+            await delete_with_files(services, image_id, if_made=False)
     headers = {"x-dependant-count": str(len(image_ids))}
     if image_ids:
         headers["x-dependant-ids"] = ",".join(image_ids[:MAX_NAMED])

@@ -55,7 +55,7 @@ class Compositions:
         """Have a composition checked before the next stage, if a checker sees previews.
 
         Args:
-            job: whose image it is.
+            job: of the image.
             index: of the image.
             stage: that composed it.
             output: of that stage.

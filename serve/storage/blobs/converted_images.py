@@ -45,6 +45,7 @@ class Conversions:
     def __init__(self, threads: int = THREADS, max_conversions: int = MAX_CONVERSIONS) -> None:
         self._pool = ThreadPoolExecutor(threads, "convert")
         self._max_conversions = max_conversions
+        self._running = 0
         self._making: dict[str, asyncio.Task[bytes]] = {}
 
     async def run(
@@ -55,7 +56,20 @@ class Conversions:
     ) -> Result:
         """Run one conversion; it waits for a free thread without a time limit."""
         call = asyncio.get_running_loop().run_in_executor
-        return await call(self._pool, lambda: convert(*args, **kwargs))
+        self._running += 1
+        try:
+            return await call(self._pool, lambda: convert(*args, **kwargs))
+        finally:
+            self._running -= 1
+
+    def check_room(self) -> None:
+        """Check that another conversion would not have to wait for too many.
+
+        Raises:
+            NotReady: as many run and wait as may.
+        """
+        if self._running >= self._max_conversions:
+            raise NotReady("too many pictures are being converted; try again in a moment")
 
     async def stored(self, blobs: BlobStore, image: ImageRow, variant: Variant) -> bytes:
         """Return a picture's bytes; a new variant is stored beside the original.

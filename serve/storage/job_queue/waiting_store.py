@@ -10,6 +10,7 @@ from sqlalchemy import Connection, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound
 from cascade_core.job_states import OPEN_STATES
+from serve.release import RELEASE
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queue.admission import Admission, lock_admission
@@ -112,6 +113,7 @@ def _resumed(job: ContinuedJob) -> dict[str, Any]:
         **dict.fromkeys(("started_at", "stage", "step", "steps", "image_index")),
         "work": job.work,
         "route": job.route,
+        "release": RELEASE,
         "choice": {**job.choice.to_stored(), "key": identity.key, "body": identity.body},
     }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -232,6 +233,24 @@ async def test_a_checker_that_hangs_fails_the_request_in_time(
             await moderator.check_prompt(make_request(), ANN)
     hanging.released.set()
     await Moderator([hanging], Refusals()).check_prompt(make_request(), ANN)
+
+
+async def test_no_further_text_is_checked_for_an_answer_that_comes_too_late() -> None:
+    asked: list[int] = []
+    may_answer = threading.Event()
+
+    def answers() -> Iterator[None]:
+        for number in range(3):
+            asked.append(number)
+            may_answer.wait()
+            yield None
+
+    moderator = Moderator([ByUser()], Refusals(), time_limit_s=0.05)
+    with pytest.raises(ModerationFailed, match="too long"):
+        await moderator._answer(answers())
+    may_answer.set()
+    moderator._threads.shutdown(wait=True)
+    assert asked == [0]
 
 
 @pytest.mark.parametrize("error", [RuntimeError("gore"), SystemExit(1), StopIteration(), None])

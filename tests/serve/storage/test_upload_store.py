@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy import update
 
 from cascade_core.errors import Conflict
+from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
-from serve.storage.records import JobOwner, NewJob, UploadRow, utc_now
+from serve.storage.records import JobOwner, LatentRow, NewJob, UploadRow, utc_now
 from serve.storage.schema.tables import images
 
 ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
@@ -167,6 +168,44 @@ def test_the_images_and_open_jobs_of_an_upload_are_found(
     of_open = [image.id for image in open_job.images]
     made = sorted([ended.images[0].id, child.images[0].id, *of_open], reverse=True)
     assert database.uploads.dependants("UP1") == (made, [open_job.id])
-    database.images.delete(ended.images[0].id)
-    assert database.uploads.dependants("UP1") == (sorted(of_open, reverse=True), [open_job.id])
     assert database.uploads.dependants("UP2") == ([], [])
+
+    database.images.delete(ended.images[0].id)
+    left = sorted([child.images[0].id, *of_open], reverse=True)
+    assert database.uploads.dependants("UP1") == (left, [open_job.id])
+
+
+def test_a_composition_that_comes_after_the_deletion_of_its_image_is_deleted_with_it(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    job = uses(database, make_job(), "UP1")
+    image, request = job.images[0], job.request.for_image(0)
+    database.jobs.finish(job.id, "cancelled")
+    assert database.images.delete(image.id, if_made=False) is not None
+    late = LatentRow(image.latent_id, job.id, 0, ModelRef("m", "1", "f"), request)
+    database.images.save_latent(late, "c")
+
+    found = database.images.latent(image.latent_id)
+    assert found is not None
+    assert found.deleted_at is not None
+
+
+def test_what_was_made_from_the_composition_of_an_ended_draft_is_found_with_that_composition(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    draft = uses(database, make_job(stop_after="c"), "UP1")
+    image, request = draft.images[0], draft.request.for_image(0)
+    made_by = ModelRef("m", "1", "f")
+    database.images.save_latent(LatentRow(image.latent_id, draft.id, 0, made_by, request), "c")
+    database.jobs.finish(draft.id, "succeeded")
+    picked = make_job(kind="decode", latent_id=image.latent_id)
+    database.jobs.insert(picked)
+    database.images.save(picked.images[0].id, 10, "a")
+    database.jobs.finish(picked.id, "succeeded")
+
+    ids = sorted([image.id, picked.images[0].id], reverse=True)
+    assert database.uploads.dependants("UP1") == (ids, [])
+
+    assert database.images.delete(image.id) is None
+    assert database.images.delete(image.id, if_made=False) is not None
+    assert database.uploads.dependants("UP1") == ([picked.images[0].id], [])

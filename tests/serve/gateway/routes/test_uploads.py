@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,8 +17,14 @@ from sqlalchemy import update
 from serve.checker import Checker, Refusal
 from serve.gateway.dependencies import Services
 from serve.gateway.middleware.requests import UPLOAD_LIMITS
-from serve.storage.blobs.blob_keys import image_key, latent_key, upload_key
+from serve.storage.blobs.blob_keys import (
+    image_key,
+    latent_key,
+    preview_key_from_name,
+    upload_key,
+)
 from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.blobs.converted_images import Conversions
 from serve.storage.records import JobOwner, utc_now
 from serve.storage.schema.tables import images, uploads
 from tests.limits import HANG_S
@@ -255,6 +262,36 @@ async def test_a_deletion_names_what_was_made_and_takes_it_along_if_asked(
         assert await blobs.exists(key) is not with_images
     state = (await client.get(f"/v1/jobs/{job_ids[1]}")).json()["state"]
     assert state == ("cancelled" if with_images else "queued")
+
+
+async def test_a_deletion_takes_the_compositions_of_a_draft_along(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, services: Services, blobs: BlobStore
+) -> None:
+    services.checkpoint = replace(services.checkpoint, previewer=Path("preview.json"))
+    upload_id = (await send(client, picture())).json()["id"]
+    body = {"prompt": "x", "stop_after": "c"}
+    job_id = (await client.post("/v1/jobs", json=body)).json()["id"]
+    await fake_jobs.draft(job_id)
+    with services.database.writing() as connection:
+        connection.execute(update(images).values(upload_id=upload_id))
+    (image,) = fake_jobs.images(job_id)
+    assert image.preview is not None
+    kept = [latent_key(image.latent_id), preview_key_from_name(job_id, image.preview)]
+    assert [await blobs.exists(key) for key in kept] == [True, True]
+
+    await client.delete(f"{PATH}/{upload_id}", params={"with_images": True})
+
+    assert [await blobs.exists(key) for key in kept] == [False, False]
+    assert (await client.get(f"/v1/latents/{image.latent_id}")).status_code == 410
+    assert (await client.get(f"/v1/jobs/{job_id}")).json()["state"] == "cancelled"
+
+
+async def test_an_upload_is_told_to_come_back_where_too_many_wait(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.upload_decoding = Conversions(threads=1, max_conversions=0)
+    answer = await send(client, picture())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
 
 
 async def test_a_checker_sees_what_an_image_would_start_from(

@@ -21,7 +21,7 @@ from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.job_queue.choice import Choice, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.job_queue.waiting_store import ContinuedJob, WaitingStore
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
 from tests.serve.null_stages import (
     Previewer,
@@ -275,6 +275,27 @@ async def test_a_composition_that_was_lost_is_not_composed_at_another_size(
     assert (ended.state, calls(stages)) == ("failed", [1, 0, 0])
     assert ended.error is not None
     assert ended.error["code"] == "gone"
+
+
+async def test_a_job_that_is_continued_as_soon_as_it_waits_stays_known_to_its_next_part(
+    workflow: JobWorkflow,
+    database: Database,
+    make_job: JobMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, begin = make_job(stop_after="c"), WaitingStore.begin
+
+    def continued_at_once(store: WaitingStore, job_id: str, may_wait: timedelta) -> bool:
+        has_begun = begin(store, job_id, may_wait)
+        resume(database, job, 0)
+        opened = database.jobs.open_job(job_id)
+        assert opened is not None
+        workflow._open_jobs[job_id] = opened  # as the next part does, before this call returns
+        return has_begun
+
+    monkeypatch.setattr(WaitingStore, "begin", continued_at_once)
+    await run_to_end(workflow, database, job)
+    assert workflow._still_open(job.id).is_continued
 
 
 async def test_a_draft_of_variations_starts_from_the_stored_latent(

@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import update
+from sqlalchemy import select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLimited
 from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES
 from serve.jobs.recovery import OVERDUE_AFTER, end_waits, fail_overdue
+from serve.release import RELEASE
 from serve.storage.database import Database
 from serve.storage.job_queue.choice import Choice, job_of_run, run_id
 from serve.storage.job_queue.waiting_store import ContinuedJob
@@ -120,6 +121,18 @@ def test_a_continued_job_is_queued_with_a_deadline_of_its_own(
     start(database, job.id)
     database.jobs.finish(job.id, "succeeded", is_continued=True)
     assert types(database, job.id)[-1] == "succeeded"
+
+
+def test_a_job_that_a_later_release_continues_is_of_that_release(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    set_columns(database, job.id, release="0.0.1")
+    assert database.waiting.resume(chosen(job), LIMITS)
+    with database.reading() as connection:
+        release = connection.execute(select(jobs.c.release).where(jobs.c.id == job.id)).scalar()
+    assert release == RELEASE
 
 
 def test_a_request_to_continue_that_is_sent_again_changes_nothing(

@@ -8,10 +8,14 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import closing
 from pathlib import Path
 
 from bench.autoscale.live import Live, Sample, live_service
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.local.fork_server import ForkServer
+from serve.local.head_node import lean_head_node
+from serve.local.ray_environment import prepare
 from serve.settings import Settings
 
 DEADLINE_S = 280.0
@@ -63,5 +67,10 @@ if __name__ == "__main__":
         drain_s=5.0,
         reuse_latents=False,
     )
-    with live_service(settings, floor=dict.fromkeys(STABLE_CASCADE.names, 0), hold_s=4) as live:
+    with (
+        # As `cascade up` does: each of the many replicas would import the same for seconds.
+        closing(ForkServer(prepare(settings))),
+        lean_head_node(logs_to_driver=False, meanwhile=lambda: None),
+        live_service(settings, floor=dict.fromkeys(STABLE_CASCADE.names, 0), hold_s=4) as live,
+    ):
         (settings.data_dir / PHASES).write_text(json.dumps(asyncio.run(main(live))))

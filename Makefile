@@ -7,6 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.development
+PYTHON_3_13 := $(VENV)/python3.13/.installed
 AUDIT := $(VENV)/audit
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TORCH := $(shell grep '^torch==' constraints.txt)
@@ -49,10 +50,13 @@ $(DEVELOPMENT): $(INSTALLED)
 	@$(PIP) --editable ".[dev]"
 	@touch $@
 
+$(PYTHON_3_13): $(DEVELOPMENT)
+	@$(BIN)/python -m tests.install.python_3_13
+
 demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
-test: $(DEVELOPMENT)  ## run all tests, in three processes; prints the 20 slowest
+test: $(DEVELOPMENT) $(PYTHON_3_13)  ## run all tests, in three processes; prints the 20 slowest
 	@$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 20
 
 check: $(DEVELOPMENT)  ## formatting, lint, types, import rules

@@ -7,10 +7,10 @@ import shutil
 import subprocess
 import venv
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from zipfile import ZipFile
 
-import pip
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -98,7 +98,10 @@ def with_environment(clone: Clone) -> Clone:
     folder = clone.folder / ".venv"
     venv.create(folder, symlinks=True)
     [packages] = folder.glob("lib/python*/site-packages")
-    (packages / "pip").symlink_to(Path(pip.__file__).parent)
+    own = find_spec("pip")
+    assert own is not None
+    assert own.origin is not None
+    (packages / "pip").symlink_to(Path(own.origin).parent)
     return clone
 
 

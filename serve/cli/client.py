@@ -142,6 +142,11 @@ class ServiceClient:
         """Finish chosen images of a job that waits, and return the job."""
         return self._json("POST", f"/v1/jobs/{_segment(job_id)}/continue", json=body)
 
+    def redo_job(self, job_id: str, indices: list[int]) -> dict[str, Any]:
+        """Have images of a job that waits composed anew, and return the job."""
+        url, body = f"/v1/jobs/{_segment(job_id)}/redo", {"indices": indices}
+        return self._json("POST", url, json=body)
+
     def upload(self, name: str, data: bytes) -> str:
         """Store a picture file to start images from, and return the upload's id."""
         return str(self._json("POST", "/v1/uploads", files={"file": (name, data)})["id"])

@@ -1,4 +1,4 @@
-"""``cascade draft`` and ``cascade continue``: compositions first, then the chosen pictures."""
+"""``cascade draft``, ``redo`` and ``continue``: compositions first, then the chosen pictures."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def draft(
 ) -> None:
     """Compose pictures of a prompt and save small previews; nothing is drawn yet."""
     from serve.cli.client import ServiceClient
-    from serve.cli.submit import finish, make_folder, watch
+    from serve.cli.submit import make_folder
 
     body = options.given(
         kind=GENERATE.name,
@@ -59,17 +59,23 @@ def draft(
     with ServiceClient(url) as client:
         body[_STOP] = _stop(client)
         make_folder(out)
-        job = watch(client, client.create_job(body), terminal_only=as_json)
-        if job["state"] != "waiting":
-            finish(job, [], as_json=as_json)
-            return
-        files = [_save_preview(client, job, one, out) for one in job["compositions"]]
-    if as_json:
-        print_json(job | {"files": [str(file) for file in files]})
-        return
-    for composition, file in zip(job["compositions"], files, strict=True):
-        say(f"{composition['index']}  {file or 'no preview'}  seed {composition['seed']}")
-    note(f"until {local_time(job['deadline_at'])}: cascade continue {job['id']} NUMBER...")
+        _show_sheet(client, client.create_job(body), out, as_json=as_json)
+
+
+def redo(
+    job_id: JobId,
+    indices: Indices,
+    out: options.Out = DEFAULT_OUT,
+    as_json: options.Json = False,
+    url: options.Url = DEFAULT_URL,
+) -> None:
+    """Compose pictures of a draft anew, with other seeds; the earlier previews stay."""
+    from serve.cli.client import ServiceClient
+    from serve.cli.submit import make_folder
+
+    make_folder(out)
+    with ServiceClient(url) as client:
+        _show_sheet(client, client.redo_job(job_id, indices), out, as_json=as_json)
 
 
 def continue_(
@@ -94,6 +100,23 @@ def continue_(
     finish(job, files, as_json=as_json)
 
 
+def _show_sheet(client: ServiceClient, job: dict[str, Any], out: Path, *, as_json: bool) -> None:
+    """Follow a draft until it waits; save its previews and say where they are."""
+    from serve.cli.submit import finish, watch
+
+    job = watch(client, job, terminal_only=as_json)
+    if job["state"] != "waiting":
+        finish(job, [], as_json=as_json)
+        return
+    files = [_save_preview(client, job, one, out) for one in job["compositions"]]
+    if as_json:
+        print_json(job | {"files": [str(file) for file in files]})
+        return
+    for composition, file in zip(job["compositions"], files, strict=True):
+        say(f"{composition['index']}  {file or 'no preview'}  seed {composition['seed']}")
+    note(f"until {local_time(job['deadline_at'])}: cascade continue {job['id']} NUMBER...")
+
+
 def _stop(client: ServiceClient) -> str:
     """Return the stage after which a draft waits, as the service's model states it.
 
@@ -110,11 +133,18 @@ def _stop(client: ServiceClient) -> str:
 def _save_preview(
     client: ServiceClient, job: dict[str, Any], composition: dict[str, Any], out: Path
 ) -> Path | None:
-    """Save the preview of a composition as ``<job id>-<index>-draft.webp``; None: it has none."""
+    """Save the preview of a composition as ``<job id>-<index>-draft.webp``; None: it has none.
+
+    One that was composed anew is ``-draft-2`` and so on.
+    """
     from serve.cli.submit import write_whole
 
     if composition["preview_url"] is None:
         return None
-    file = out / f"{job['id']}-{composition['index']}-draft.webp"
+    index = composition["index"]
+    earlier = [one for redo in job.get("redone", ()) for one in redo["compositions"]]
+    count = 1 + [one["index"] for one in earlier].count(index)
+    number = f"-{count}" if count > 1 else ""
+    file = out / f"{job['id']}-{index}-draft{number}.webp"
     write_whole(file, client.preview(composition["preview_url"]))
     return file

@@ -23,7 +23,7 @@ from serve.cli.backup import export, import_
 from serve.cli.config import config
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
-from serve.cli.draft import continue_, draft
+from serve.cli.draft import continue_, draft, redo
 from serve.cli.generate import generate
 from serve.cli.jobs import jobs_app
 from serve.cli.keys import keys_app
@@ -117,6 +117,7 @@ app.command(cls=_WithPrompts)(generate)
 app.command()(vary)
 app.command()(decode)
 app.command(cls=_WithPrompts)(draft)
+app.command()(redo)
 app.command("continue")(continue_)
 app.command()(series)
 app.add_typer(jobs_app, name="jobs")

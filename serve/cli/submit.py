@@ -49,12 +49,19 @@ def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) ->
     """Return the job once it has ended; Ctrl-C cancels it."""
     try:
         stages = route_of(job["kind"], _stages(client))
-        continued = job.get("continued")
-        images = len(continued["indices"]) if continued else int(job["request"]["n"])
-        with StageProgress(images, stages, terminal_only=terminal_only) as progress:
+        with StageProgress(_images_to_make(job), stages, terminal_only=terminal_only) as progress:
             return follow(client, job["id"], progress)
     except KeyboardInterrupt:
         return _cancel(client, job["id"])
+
+
+def _images_to_make(job: dict[str, Any]) -> int:
+    """Return how many images an open job makes now."""
+    if continued := job.get("continued"):
+        return len(continued["indices"])
+    if redone := job.get("redone"):
+        return len(redone[-1]["compositions"])
+    return int(job["request"]["n"])
 
 
 def finish(job: dict[str, Any], files: list[Path], *, as_json: bool) -> None:

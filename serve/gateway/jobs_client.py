@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, Protocol
 
@@ -51,6 +51,19 @@ class JobsClient(Protocol):
             NotReady: the service is draining, or the Jobs process does not answer.
             Conflict: the job does not wait, or was continued by another request.
             IdempotencyMismatch: the key was used for another choice.
+            RateLimited: too many jobs are open.
+        """
+        ...
+
+    async def redo_job(
+        self, job_id: str, owner: JobOwner, indices: Sequence[int], identity: JobIdentity
+    ) -> None:
+        """Compose images of an owner's waiting job anew; a repeated request changes nothing.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process does not answer.
+            Conflict: the job does not wait, or was composed anew too often.
+            IdempotencyMismatch: the key was used for other images.
             RateLimited: too many jobs are open.
         """
         ...

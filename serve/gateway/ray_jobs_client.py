@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from ray import serve as ray_serve
@@ -77,6 +78,20 @@ class RayJobsClient:
         """
         with self._rejections.submitting(owner):
             await self._repeated(self._jobs.continue_job, job_id, choice, identity)
+
+    async def redo_job(
+        self, job_id: str, owner: JobOwner, indices: Sequence[int], identity: JobIdentity
+    ) -> None:
+        """Compose images of an owner's waiting job anew; a repeated request changes nothing.
+
+        Raises:
+            NotReady: the service is draining, or the Jobs process died in every try.
+            Conflict: the job does not wait, or was composed anew too often.
+            IdempotencyMismatch: the key was used for other images.
+            RateLimited: too many jobs are open.
+        """
+        with self._rejections.submitting(owner):
+            await self._repeated(self._jobs.redo_job, job_id, indices, identity)
 
     async def _repeated(self, method: DeploymentHandle, *arguments: Any) -> Any:
         """Call a method until a process lives long enough to answer."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
@@ -29,12 +29,13 @@ from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
 from serve.periodic import every
 from serve.settings import Settings
-from serve.storage.job_queue.choice import Choice, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import job_of_run, run_id
+from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.job_store import JobStore
 from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
-from serve.storage.records import JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
+from serve.storage.records import Job, JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import retry_until_ready
 from serve.telemetry.log import configure_logging
 from serve.telemetry.tracing import configure_tracing
@@ -137,6 +138,25 @@ class Jobs:
         # As in `submit`: a continued job must be started, also if its client disconnects.
         await asyncio.shield(self._continue(job_id, choice, identity))
 
+    async def redo_job(self, job_id: str, indices: Sequence[int], identity: JobIdentity) -> None:
+        """Compose images of a waiting job anew; a repeated request changes nothing.
+
+        Args:
+            job_id: of the job.
+            indices: of images that it has, each once.
+            identity: recognises the request when it is sent again.
+
+        Raises:
+            NotReady: the service is draining.
+            NotFound: there is no such job.
+            Conflict: the job does not wait, or was composed anew too often.
+            IdempotencyMismatch: the key was used for other images.
+            RateLimited: too many jobs are open.
+        """
+        if self._is_draining:
+            raise NotReady(_DRAINING)
+        await asyncio.shield(self._redo(job_id, indices, identity))
+
     async def cancel(self, job_id: str) -> bool:
         """Cancel a job; False if it had already ended."""
         finish = partial(self._database.jobs.finish, job_id, "cancelled", if_in=LIVE_STATES)
@@ -206,17 +226,39 @@ class Jobs:
         return earlier_id or job.id
 
     async def _continue(self, job_id: str, choice: Choice, identity: JobIdentity) -> None:
-        job = await self._database.run(self._database.jobs.get, job_id)
-        if job is None:
-            raise NotFound("there is no such job")
+        job = await self._known(job_id)
         request = choice.applied_to(job.request)
         left = self._family.after_stop(job.request)
         work = len(choice.indices) * sum(stage.work(request) for stage in left)
         route = [stage.name for stage in left]
         continued = ContinuedJob(job_id, job.owner, choice, identity, work, route)
-        resume = partial(self._database.waiting.resume, continued, self._limits)
-        if await asyncio.get_running_loop().run_in_executor(self._accepting, resume):
-            await self._try_to_start(run_id(job_id, is_continued=True))
+        await self._go_on(job_id, partial(self._database.waiting.resume, continued, self._limits))
+
+    async def _redo(self, job_id: str, indices: Sequence[int], identity: JobIdentity) -> None:
+        job = await self._known(job_id)
+        stages = self._family.route(job.request)
+        latent_ids = {index: str(ULID()) for index in indices}
+        work = len(indices) * sum(stage.work(job.request) for stage in stages)
+        route = [stage.name for stage in stages]
+        redone = RedoneJob(job_id, job.owner, latent_ids, identity, work, route)
+        await self._go_on(job_id, partial(self._database.waiting.redo, redone, self._limits))
+
+    async def _go_on(self, job_id: str, queue: Callable[[], str | None]) -> None:
+        """Queue a job that waits, and start the part that begins, if one does."""
+        part = await asyncio.get_running_loop().run_in_executor(self._accepting, queue)
+        if part is not None:
+            await self._try_to_start(run_id(job_id, part))
+
+    async def _known(self, job_id: str) -> Job:
+        """Return a job.
+
+        Raises:
+            NotFound: there is none.
+        """
+        job = await self._database.run(self._database.jobs.get, job_id)
+        if job is None:
+            raise NotFound("there is no such job")
+        return job
 
     async def _record(self, job: NewJob) -> str | None:
         loop = asyncio.get_running_loop()
@@ -233,7 +275,7 @@ class Jobs:
         return True
 
     async def _start(self, run_id: str) -> None:
-        """Start the workflow of a job, or that of the rest of a continued one."""
+        """Start the workflow of a part of a job."""
         with SetWorkflowID(run_id):
             await DBOS.start_workflow_async(self._services.workflow.run, *job_of_run(run_id))
 

@@ -137,7 +137,7 @@ class Dispatcher:
         name, image = stage.name, job.images[index]
         self._size_limits.check(name, job.request)
         client, on_crash = self._stages[name], self._on_crash(job, f"{name}{index}")
-        request = job.request.for_image(index).to_dict()
+        request = job.request_of(index).to_dict()
         ids = ImageIds(image_id=image.id, latent_id=image.latent_id)
         async with self._slot(job, name, stage.work(job.request)) as queue_s:
             began_s = time.monotonic()

@@ -42,7 +42,7 @@ class PreviewCheck:
             ContentRefused: a checker said no; names its rule.
             ModerationFailed: a checker failed or took too long.
         """
-        await self._moderator.check_preview(preview, job.request.for_image(index), job.owner)
+        await self._moderator.check_preview(preview, job.request_of(index), job.owner)
 
     async def discard(self, job_id: str) -> None:
         """Delete the latents that a refused job made itself and that became no image."""

@@ -140,7 +140,7 @@ class StageOutputs:
     ) -> None:
         """Store the preview of a latent after which a job stops."""
         steps, image = stage.steps(job.request), job.images[index]
-        key = blob_keys.preview_key(job.id, index, stage.name, steps)
+        key = blob_keys.preview_key(job.id, index, stage.name, steps, image.redo_count)
         await self._blobs.put(key, preview, partial(self._extend, job.id))
         step = ProgressStep(job.id, index, stage.name, steps, steps, key)
         await self._database.images.do(ImageStore.save_preview, image.id, step)

@@ -1,7 +1,7 @@
 """A job's durable life: one DBOS workflow per job, and one per image of a job of several.
 
-A job that stops after a stage waits for its client then; a second workflow finishes the images that
-the client chooses.
+A job that stops after a stage waits for its client then. Further workflows compose images anew and
+finish those that the client chooses, see :mod:`serve.storage.job_queue.parts`.
 
 DBOS starts the workflows of a killed process again. What a workflow has done is told by our own
 rows and files alone: the latent that the family keeps, and the picture. Their stages are never
@@ -44,7 +44,7 @@ from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
-from serve.storage.job_queue.choice import run_id
+from serve.storage.job_queue.parts import CONTINUED, FIRST, run_id
 from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
@@ -110,18 +110,19 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._open_jobs: dict[str, OpenJob] = {}
 
     @DBOS.workflow(name="JobWorkflow.run")
-    async def run(self, job_id: str, is_continued: bool = False) -> None:
+    async def run(self, job_id: str, part: str | bool = FIRST) -> None:
         """Bring one job to exactly one end state, or to its stop; then ``waiting`` is its state.
 
         Args:
             job_id: of the job.
-            is_continued: finish the images that the client of a waiting job has chosen.
+            part: to run; True in records of an earlier release, which means the last one.
 
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
                 :func:`serve.jobs.recovery.start_orphaned` starts it again.
         """
-        if await self._is_over(job_id, is_continued=is_continued):
+        part = CONTINUED if part is True else part or FIRST
+        if await self._is_over(job_id, part):
             return
         context = await self._context(job_id)
         with (
@@ -149,7 +150,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             opened.set_attribute("cascade.state", state)
             if error is not None:
                 opened.set_status(StatusCode.ERROR, error["code"])
-            await self._end(job_id, state, error, is_continued=is_continued)
+            await self._end(job_id, state, error, part)
 
     @DBOS.workflow(name="JobWorkflow.run_image")
     async def run_image(self, job_id: str, index: int) -> None:
@@ -162,8 +163,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._open_jobs.pop(job_id, None)
         self._dispatcher.stop(job_id)
 
-    async def _is_over(self, job_id: str, *, is_continued: bool) -> bool:
-        """Return True if the job is not open, or if it was continued after this part of it."""
+    async def _is_over(self, job_id: str, part: str) -> bool:
+        """Return True if the job is not open, or went on after this part of it."""
         try:
             job = await self._database.jobs.do(JobStore.open_job, job_id)
         except CascadeError:  # the run fails with the same error and reports it
@@ -171,7 +172,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         if job is None:
             self._forget(job_id)
             return True
-        if job.is_continued != is_continued:
+        if job.part != part:
             return True
         self._open_jobs[job_id] = job
         return False
@@ -186,7 +187,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         return "succeeded" if job.request.stop_after is None else "waiting"
 
     async def _run_children(self, job: OpenJob) -> None:
-        children, run = [], run_id(job.id, is_continued=job.is_continued)
+        children, run = [], run_id(job.id, job.part)
         for index in job.indices:
             with SetWorkflowID(f"{run}-{index}"):
                 children.append(await DBOS.start_workflow_async(self.run_image, job.id, index))
@@ -303,21 +304,20 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _reused(self, job: OpenJob, index: int) -> bytes | None:
         """Return an equal latent that was made before, for this image."""
-        return await self._latent_reuse.find(job.request.for_image(index), job)
+        return await self._latent_reuse.find(job.request_of(index), job)
 
     async def _end(
-        self, job_id: str, state: JobState, error: dict[str, str] | None, *, is_continued: bool
+        self, job_id: str, state: JobState, error: dict[str, str] | None, part: str
     ) -> None:
         await self._progress.end(job_id)
         await self._outputs.record_handoffs(job_id)
         if state == "waiting":
             # Its client may continue it at once: what is known of the job then belongs to that run.
             self._forget(job_id)
-            await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait)
+            await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait, part)
             logger.info("job %s waits for its client", job_id)
             return
-        finish = JobStore.finish
-        await self._database.jobs.do(finish, job_id, state, error, is_continued=is_continued)
+        await self._database.jobs.do(JobStore.finish, job_id, state, error, part=part)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
         if job is None:
@@ -375,11 +375,12 @@ class JobWorkflow(DBOSConfiguredInstance):
             CascadeError: the stage failed.
         """
         hides_previews = self._preview_check.is_required and self._family.leads_to_kept(stage)
+        redo = self._still_open(job_id).images[index].redo_count
 
         def on_message(message: StageMessage) -> None:
             if hides_previews and message["type"] == "step":  # one is shown when it is checked
                 message["preview"] = None
-            self._progress.tell(job_id, index, stage.name, message, writes)
+            self._progress.tell(job_id, index, stage.name, message, writes, redo)
 
         async with in_time(self._database, job_id):
             job = self._still_open(job_id)

@@ -14,11 +14,12 @@ from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
     *("idempotency_key", "body_digest", "crashes", "context", "inbox"),
-    *("route", "source_latent_id", "upload_id"),
+    *("redos", "redo_count", "route", "source_latent_id", "upload_id"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
-replicas, ids of log and trace, the client that awaits the outcome), and those that the request
-tells: the stages of the images, and the latent or upload that they start from."""
+replicas, ids of log and trace, the client that awaits the outcome, what was composed anew), and
+those that the request tells: the stages of the images, and the latent or upload that they start
+from."""
 _ADDED = ("choice", "preview")
 """Columns that archives of earlier releases do not have: what was continued of a draft, and the
 previews of its compositions."""

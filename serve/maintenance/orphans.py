@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from cascade_core.job_states import LIVE_STATES
-from serve.storage.blobs.blob_keys import BARE_MARK
+from serve.storage.blobs.blob_keys import BARE_MARK, preview_image
 from serve.storage.schema.tables import images, jobs, latents, uploads
 
 Needs = dict[str, bool]
@@ -83,8 +83,7 @@ def _handoffs(connection: Connection, names: Sequence[str], _since: datetime | N
 
 
 def _previews(connection: Connection, names: Sequence[str], since: datetime | None) -> Needs:
-    # <job id>-<index>-<stage>-<step>
-    image_of = {name: name.rsplit("-", 2)[0] for name in names}
+    image_of = {name: preview_image(name) for name in names}
     job_ids = {image.rpartition("-")[0] for image in image_of.values()}
     needs = {}
     for row in _images_of_jobs(connection, job_ids):

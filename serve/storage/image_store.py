@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -22,7 +23,6 @@ from serve.storage.job_queries import Row, owned_by
 from serve.storage.job_store import add_costs, update_open
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
-    DeletedImage,
     ImageRow,
     JobOwner,
     LatentRow,
@@ -33,6 +33,21 @@ from serve.storage.records import (
 from serve.storage.schema.tables import events, images, jobs, latents
 
 NO_HANDOFFS: Final[Mapping[str, float]] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True)
+class DeletedImage:
+    """A deleted image, with the names of all bytes that the caller has to remove.
+
+    Attributes:
+        latent_id: the latent that is deleted, too; None if another image still needs it.
+        preview_names: names of the image's previews, see
+            :func:`serve.storage.blobs.blob_keys.preview_name`.
+    """
+
+    image: ImageRow
+    latent_id: str | None
+    preview_names: tuple[str, ...]
 
 
 class ImageStore:
@@ -130,7 +145,8 @@ class ImageStore:
 
         ``stage`` and ``seconds`` are those of :meth:`save`.
         """
-        image = update(images).where(images.c.job_id == row.job_id, images.c.index == row.index)
+        of_job = images.c.job_id == row.job_id, images.c.index == row.index
+        image = update(images).where(*of_job, images.c.latent_id == row.id)
         known = select(latents.c.id).where(latents.c.id == row.id)
         gone_since = select(images.c.deleted_at).where(
             images.c.job_id == row.job_id, images.c.index == row.index

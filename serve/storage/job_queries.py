@@ -13,9 +13,11 @@ from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
-from serve.storage.job_queue.choice import Choice, run_id
+from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
+from serve.storage.job_queue.parts import part_of, run_id
 from serve.storage.job_queue.positions import JobInQueue
+from serve.storage.job_queue.redo import redos_from
 from serve.storage.lineage import select_images
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
@@ -54,22 +56,24 @@ class JobQueries:
     def open_job(self, job_id: str) -> OpenJob | None:
         """Return what an open job needs to run; None if it is not open or unknown."""
         of_job = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.context, jobs.c.choice)
-        query = select(*of_job, jobs.c.created_at)
+        query = select(*of_job, jobs.c.redos, jobs.c.created_at)
         query = query.where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
             request = GenerationRequest.from_stored(row["request"])
-            choice = _choice_from(row)
+            choice, redos = _choice_from(row), redos_from(row["redos"])
+            begun_at = redos[-1].at if redos else row["created_at"]
             return OpenJob(
                 id=job_id,
                 request=request if choice is None else choice.applied_to(request),
                 owner=JobOwner(row["owner"], row["user"]),
-                created_at=row["created_at"] if choice is None else choice.at,
+                created_at=begun_at if choice is None else choice.at,
                 images=tuple(_images_by_job(connection, [job_id])[job_id]),
                 context=row["context"] or {},
                 choice=choice,
+                redos=redos,
             )
 
     def page(
@@ -113,16 +117,16 @@ class JobQueries:
     def runnable_ids(self, min_age: timedelta) -> list[str]:
         """Return the runs of open jobs of at least an age, oldest first; none of a later release.
 
-        See :func:`serve.storage.job_queue.choice.run_id`.
+        See :func:`serve.storage.job_queue.parts.run_id`.
         """
         with self._connections.reading() as connection:
             is_old = jobs.c.created_at < database_now(connection) - min_age
-            query = select(jobs.c.id, jobs.c.release, jobs.c.choice)
+            query = select(jobs.c.id, jobs.c.release, jobs.c.choice, jobs.c.redos)
             rows = connection.execute(
                 query.where(jobs.c.state.in_(OPEN_STATES), is_old).order_by(jobs.c.id)
             )
             return [
-                run_id(row.id, is_continued=row.choice is not None)
+                run_id(row.id, _part_of(row.choice, row.redos))
                 for row in rows
                 if not is_later(row.release)
             ]
@@ -230,7 +234,12 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
         error=row["error"],
         cost_s=row["cost"],
         choice=_choice_from(row),
+        redos=redos_from(row["redos"]),
     )
+
+
+def _part_of(choice: object, redos: list[Any] | None) -> str:
+    return part_of(is_continued=choice is not None, redos=len(redos or ()))
 
 
 def _choice_from(row: Row) -> Choice | None:

@@ -15,7 +15,6 @@ from sqlalchemy import (
     bindparam,
     delete,
     insert,
-    null,
     or_,
     select,
     update,
@@ -30,6 +29,7 @@ from serve.storage.connections import Connections
 from serve.storage.events import append_event, append_events
 from serve.storage.job_queries import JobQueries, load_resting_job
 from serve.storage.job_queue.admission import Admission, lock_admission
+from serve.storage.job_queue.parts import is_part
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, events, images, jobs
 
@@ -181,7 +181,7 @@ class JobStore(JobQueries):
         error: dict[str, Any] | None = None,
         *,
         if_in: Collection[JobState] = OPEN_STATES,
-        is_continued: bool | None = None,
+        part: str | None = None,
     ) -> bool:
         """End a job and append its last event, which carries the job as it ended.
 
@@ -193,15 +193,15 @@ class JobStore(JobQueries):
             state: in which it ends.
             error: why it failed.
             if_in: the states that it may end from.
-            is_continued: which part of a job that stops may end; None: any.
+            part: in which the job must be, see :mod:`serve.storage.job_queue.parts`; None: any.
 
         Returns:
             True for exactly one caller; False when the job was in another state.
         """
         with self._connections.writing() as connection:
             values = {"state": state, "error": error, "finished_at": database_now(connection)}
-            part = [] if is_continued is None else [is_part(is_continued=is_continued)]
-            if not update_in(connection, job_id, if_in, values, *part):
+            conditions = [] if part is None else [is_part(part)]
+            if not update_in(connection, job_id, if_in, values, *conditions):
                 return False
             if "waiting" in if_in:
                 remove_waiting_event(connection, job_id)
@@ -286,12 +286,6 @@ def update_in(
     """Change a job that is in one of these states and meets the conditions; False if not."""
     change = update(jobs).where(jobs.c.id == job_id, jobs.c.state.in_(states), *conditions)
     return connection.execute(change.values(values)).rowcount == 1
-
-
-def is_part(*, is_continued: bool) -> ColumnElement[bool]:
-    """Return the condition that a job has been continued, or has not."""
-    is_null: ColumnElement[bool] = jobs.c.choice.is_(null())
-    return ~is_null if is_continued else is_null
 
 
 def add_costs(connection: Connection, job_id: str, costs_s: Mapping[str, float]) -> None:

@@ -196,5 +196,6 @@ def _is_picture_of(image: Any, latent: Any) -> ColumnElement[bool]:
     return and_(
         image.c.job_id == latent.c.job_id,
         image.c.index == latent.c.index,
+        image.c.latent_id == latent.c.id,  # and not one that was replaced
         image.c.ready_at.is_not(None),
     )

@@ -15,6 +15,8 @@ from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import part_of
+from serve.storage.job_queue.redo import Redo
 
 LatentUse = Literal["ran", "reused", "stored"]
 """Where an image's latent came from: the stage computed it, an equal one was copied, or the request
@@ -133,6 +135,7 @@ class ImageRow:
         source_image_id: the picture that this latent was made for; None if there is none.
         upload_id: the upload that it is made from, if any.
         preview: name of the preview of its latent; None unless its job stopped there.
+        redo_count: how often it was composed anew, with other seeds.
     """
 
     id: str
@@ -153,6 +156,7 @@ class ImageRow:
     source_image_id: str | None
     upload_id: str | None = None
     preview: str | None = None
+    redo_count: int = 0
 
     @property
     def ready(self) -> bool:
@@ -163,10 +167,11 @@ class ImageRow:
         """Return the image as a job's JSON holds it, but for what it is derived from."""
         return {"id": self.id, **self._shared_json()}
 
-    def composition_json(self) -> dict[str, Any]:
+    def composition_json(self, request: GenerationRequest) -> dict[str, Any]:
         """Return the image's latent as the list of compositions in a job's JSON holds it."""
         url = None if self.preview is None else f"/v1/jobs/{self.job_id}/previews/{self.preview}"
-        return {**self._shared_json(), "preview_url": url}
+        size = {"width": request.width, "height": request.height}
+        return {**self._shared_json(), **size, "preview_url": url}
 
     def _shared_json(self) -> dict[str, Any]:
         names = ("index", "latent_id", "seed", "decoder_seed", "width", "height")
@@ -179,9 +184,10 @@ class OpenJob:
 
     Attributes:
         request: of a continued job: that by which the chosen images are finished.
-        created_at: when it was accepted or continued.
+        created_at: when it was accepted, or when its client had it go on.
         context: see :class:`NewJob`.
         choice: of a continued job; None: it has not been continued.
+        redos: what its client had made anew, oldest first.
     """
 
     id: str
@@ -191,31 +197,22 @@ class OpenJob:
     images: tuple[ImageRow, ...]
     context: dict[str, str] = field(default_factory=dict)
     choice: Choice | None = None
+    redos: tuple[Redo, ...] = ()
 
     @property
-    def is_continued(self) -> bool:
-        """True if its client has chosen images of it while it waited."""
-        return self.choice is not None
+    def part(self) -> str:
+        """The part that it is in."""
+        return part_of(is_continued=self.choice is not None, redos=len(self.redos))
 
     @property
     def indices(self) -> Sequence[int]:
         """The images that are to be made now."""
         return range(self.request.n) if self.choice is None else self.choice.indices
 
-
-@dataclass(frozen=True, slots=True)
-class DeletedImage:
-    """A deleted image, with the names of all bytes that the caller has to remove.
-
-    Attributes:
-        latent_id: the latent that is deleted, too; None if another image still needs it.
-        preview_names: names of the image's previews, see
-            :func:`serve.storage.blobs.blob_keys.preview_name`.
-    """
-
-    image: ImageRow
-    latent_id: str | None
-    preview_names: tuple[str, ...]
+    def request_of(self, index: int) -> GenerationRequest:
+        """Return the request of one image, with the seeds that it has by now."""
+        image, made = self.images[index], self.request.for_image(index)
+        return replace(made, seed=image.seed, decoder_seed=image.decoder_seed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -306,7 +303,7 @@ class Job:
         deadline_at: when the job fails if it has not ended; None: never. A waiting one ends then.
         images: all planned images, by index; see :attr:`ImageRow.ready`.
         cost_s: seconds spent in each stage of the family, by its name.
-        choice: see :class:`OpenJob`.
+        choice, redos: see :class:`OpenJob`.
     """
 
     id: str
@@ -327,6 +324,7 @@ class Job:
     error: dict[str, Any] | None
     cost_s: dict[str, float]
     choice: Choice | None
+    redos: tuple[Redo, ...] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -348,8 +346,8 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return the job's HTTP form; ``images`` holds the images that are ready and not deleted.
 
-        The form has ``client_state`` only if the client gave one, and ``compositions`` and
-        ``continued`` only if the request has a stop.
+        The form has ``client_state`` only if the client gave one, and ``compositions``, ``redone``
+        and ``continued`` only if the request has a stop.
         """
         kept = [image for image in self.images if image.deleted_at is None]
         shown = [image for image in kept if image.ready]
@@ -373,11 +371,16 @@ class Job:
         }
         if self.request.stop_after is not None:
             made = [image for image in kept if image.latent_use is not None]
-            size = {"width": self.request.width, "height": self.request.height}
-            body["compositions"] = [image.composition_json() | size for image in made]
+            body["compositions"] = [image.composition_json(self.request) for image in made]
+            body["redone"] = [self._redo_json(redo) for redo in self.redos]
             body["continued"] = None if self.choice is None else _choice_json(self.choice)
         state = self.client_state
         return body if state is None else body | {"client_state": state}
+
+    def _redo_json(self, redo: Redo) -> dict[str, Any]:
+        before = [replace(self.images[values["index"]], **values) for values in redo.replaced]
+        shown = [image.composition_json(self.request) for image in before]
+        return {"at": iso_utc(redo.at), "compositions": shown}
 
     def _image_json(self, image: ImageRow) -> dict[str, Any]:
         source = self.request.derived_from

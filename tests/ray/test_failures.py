@@ -101,6 +101,28 @@ def test_a_continued_job_survives_kill_9_of_its_owner_and_composes_nothing_again
     check_continued(service, job, indices)
 
 
+@pytest.mark.parametrize("victim", ["Jobs", "StageC"])
+def test_a_redo_survives_kill_9_and_composes_nothing_else_again(
+    service: ServiceClient, victim: str
+) -> None:
+    job = drafted(service, seed=51, steps=30, width=512, height=512)
+    url, body, headers = f"/v1/jobs/{job['id']}/redo", {"indices": [0, 2]}, {"idempotency-key": "r"}
+    after = max(event.id for event in service.events(job["id"]))
+    assert service.http.post(url, json=body, headers=headers).status_code == 202
+    next(event for event in service.events(job["id"], after) if event.type == "progress")
+    kill(victim)
+    service.wait_until_ready()
+    assert service.http.post(url, json=body, headers=headers).status_code == 202  # the same again
+    waiting: dict[str, Any] = service.until(job["id"], "waiting").data["job"]
+    assert [one["seed"] for one in waiting["compositions"]] == [54, 52, 56]
+    assert waiting["compositions"][1] == job["compositions"][1]
+    assert len(waiting["redone"]) == 1
+    assert waiting["cost"]["b_s"] == 0
+    answer = service.http.post(f"/v1/jobs/{job['id']}/continue", json={"indices": [0, 1]})
+    assert answer.status_code == 202, answer.text
+    check_continued(service, waiting, [0, 1])
+
+
 def test_a_killed_gateway_loses_no_job(service: ServiceClient) -> None:
     job_id = service.create(prompt=PROMPT, seed=4, **SLOW)["id"]
     service.until(job_id, "progress", "c")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -22,7 +22,7 @@ from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.records import (
     ImageRow,
     JobIdentity,
@@ -71,6 +71,7 @@ class FakeJobsClient:
         self.cancel_errors: list[CascadeError] = []
         self.on_submit: Callable[[str], Awaitable[None]] | None = None
         self.on_continue: Callable[[str], Awaitable[None]] | None = None
+        self.on_redo: Callable[[str], Awaitable[None]] | None = None
         self.unwatched: set[str] = set()
         self._ended: dict[str, asyncio.Event] = {}
 
@@ -105,6 +106,17 @@ class FakeJobsClient:
         is_new = self.database.waiting.resume(continued, OpenLimits(100, 100))
         if is_new and self.on_continue is not None:
             await self.on_continue(job_id)
+
+    async def redo_job(
+        self, job_id: str, owner: JobOwner, indices: Sequence[int], identity: JobIdentity
+    ) -> None:
+        if self.error is not None:
+            raise self.error
+        latent_ids = {index: f"LAT{identity.job_id}-{index}" for index in indices}
+        redone = RedoneJob(job_id, owner, latent_ids, identity, 1.0, ["c"])
+        part = self.database.waiting.redo(redone, OpenLimits(100, 100))
+        if part is not None and self.on_redo is not None:
+            await self.on_redo(job_id)
 
     async def cancel(self, job_id: str) -> bool:
         if self.cancel_errors:
@@ -167,18 +179,21 @@ class FakeJobsClient:
         """Bring a job to its stop after Stage C."""
         start(self.database, job_id)
         for image in self.images(job_id):
-            await self.make_composition(job_id, image.index)
-        assert self.database.waiting.begin(job_id, timedelta(hours=24))
+            if image.preview is None:
+                await self.make_composition(job_id, image.index)
+        job = self.database.jobs.open_job(job_id)
+        assert job is not None
+        assert self.database.waiting.begin(job_id, timedelta(hours=24), job.part)
 
     async def make_composition(self, job_id: str, index: int) -> None:
         """Do everything a job does for one image up to its stop after Stage C."""
-        job = self.database.jobs.get(job_id)
+        job = self.database.jobs.open_job(job_id)
         assert job is not None
-        image, request = job.images[index], job.request.for_image(index)
+        image, request = job.images[index], job.request_of(index)
         await self.blobs.put(latent_key(image.latent_id), b"latent bytes")
         row = LatentRow(image.latent_id, job_id, index, self.model, request)
         self.database.images.save_latent(row, "c", 0.5)
-        key = preview_key(job_id, index, "c", request.steps)
+        key = preview_key(job_id, index, "c", request.steps, image.redo_count)
         await self.blobs.put(key, PREVIEW)
         step = ProgressStep(job_id, index, "c", request.steps, request.steps, key)
         self.database.images.save_preview(image.id, step)

@@ -222,6 +222,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "ImagesBody": [_IMAGES_BODY_EXAMPLE],
         "ImagesAnswer": [_IMAGES_EXAMPLE],
         "ContinueBody": [{"indices": [0, 2]}],
+        "RedoBody": [{"indices": [1, 3]}],
         "JobPatch": [{"client_state": {"seen": True}, "expected": {"inbox": "bot"}}],
         "PreferenceBody": [{"value": {"aspect": "wide"}}],
         "Preference": [{"name": "defaults", "value": {"aspect": "wide"}}],

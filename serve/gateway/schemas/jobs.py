@@ -93,18 +93,29 @@ class JobBody(DrawingFields):
         return {name: value for name, value in values.items() if name not in left_out}
 
 
+Indices = Annotated[
+    list[int],
+    Field(
+        description="Of the images, from 0.",
+        json_schema_extra={"minItems": 1, "maxItems": MAX_IMAGES, "uniqueItems": True},
+    ),
+]
+
+
+class RedoBody(BaseModel):
+    """Which images of a waiting job to compose anew, with other seeds."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    indices: Indices
+
+
 class ContinueBody(BaseModel):
     """Which images of a waiting job to finish, and how; absent values are those of its request."""
 
     model_config = ConfigDict(strict=True, extra="forbid")
 
-    indices: Annotated[
-        list[int],
-        Field(
-            description="Of the images, from 0.",
-            json_schema_extra={"minItems": 1, "maxItems": MAX_IMAGES, "uniqueItems": True},
-        ),
-    ]
+    indices: Indices
     decoder_steps: Annotated[Steps, Field(description="Steps that draw the details.")] = None
     width: Side = None
     height: Side = None
@@ -163,6 +174,13 @@ class Composition(BaseModel):
     height: int
     latent_use: LatentUse = Field(alias=LATENT_USE_KEY, description="As in an image.")
     preview_url: str | None = Field(description="A small WebP; null until it is drawn.")
+
+
+class Redone(BaseModel):
+    """Compositions that others have replaced; their latents are still there."""
+
+    at: str
+    compositions: list[Composition]
 
 
 class Continued(BaseModel):
@@ -236,6 +254,9 @@ class JobAnswer(BaseModel):
     cost: Cost
     compositions: list[Composition] = Field(
         default=[], description="Of a job with `stop_after`: what it has made up to there."
+    )
+    redone: list[Redone] = Field(
+        default=[], description="Of a job with `stop_after`: what was composed anew, oldest first."
     )
     continued: Continued | None = Field(
         default=None, description="Of a job with `stop_after`: what was continued after it."

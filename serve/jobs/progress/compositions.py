@@ -70,7 +70,8 @@ class Compositions:
         if is_shown and stage in self._family.route(job.request):
             steps = stage.steps(job.request)
             message = StageMessage(type="step", step=steps, steps=steps, preview=preview)
-            self._progress.tell(job.id, index, stage.name, message)
+            redo = job.images[index].redo_count
+            self._progress.tell(job.id, index, stage.name, message, redo=redo)
 
     async def keep(self, job: OpenJob, index: int, stage: StageSpec) -> None:
         """Store the preview of a composition with which a job stops, watched or not.

@@ -77,6 +77,7 @@ class ProgressRecorder:
         stage: str,
         message: StageMessage,
         writes: Iterable[asyncio.Task[None]] = (),
+        redo: int = 0,
     ) -> None:
         """Take a message; it is recorded within a moment, and this does not wait for it.
 
@@ -87,6 +88,7 @@ class ProgressRecorder:
             message: any but ``done``.
             writes: of the outputs of earlier stages. The message is recorded once they have ended,
                 so that no stage is seen to begin again after a later one was seen.
+            redo: how often the image was composed anew before.
         """
         if message["type"] == "started":
             if job_id in self._begun:
@@ -94,7 +96,7 @@ class ProgressRecorder:
             self._begun.add(job_id)
         preview, data = None, message.get("preview")
         if data is not None:
-            key = blob_keys.preview_key(job_id, index, stage, message["step"])
+            key = blob_keys.preview_key(job_id, index, stage, message["step"], redo)
             preview = asyncio.create_task(self._store(key, data))
         awaited = (*writes, preview) if preview else tuple(writes)
         report = _Report(job_id, index, stage, message, time.monotonic(), preview, awaited)

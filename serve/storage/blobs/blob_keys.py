@@ -9,7 +9,11 @@ from cascade_core.errors import InvalidRequest
 from cascade_core.operations.fields import ImageFormat
 
 _SAFE_PART = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,127}")
-_PREVIEW_NAME = re.compile(r"(?P<index>\d{1,3})-(?P<stage>[a-z][a-z0-9]*)-(?P<step>\d{1,4})\.webp")
+_PREVIEW_NAME = re.compile(
+    r"(?P<index>\d{1,3})-(?P<stage>[a-z][a-z0-9]*)-(?P<step>\d{1,4})"
+    r"(?:-(?P<redo>\d{1,4}))?\.webp"
+)
+_PREVIEW_END = re.compile(r"-[a-z][a-z0-9]*(?:-\d+){1,2}$")
 BARE_MARK = "~bare"
 """Follows an image's id in the key of its copy without metadata. Ids never contain this mark."""
 
@@ -43,15 +47,26 @@ def handoff_key(job_id: str, index: int, stage: str) -> str:
     return f"handoffs/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}.msgpack"
 
 
-def preview_key(job_id: str, index: int, stage: str, step: int) -> str:
-    """Return the key of a preview."""
-    return (
-        f"previews/{_part('job_id', job_id)}-{int(index)}-{_part('stage', stage)}-{int(step)}.webp"
-    )
+def preview_key(job_id: str, index: int, stage: str, step: int, redo: int = 0) -> str:
+    """Return the key of a preview.
+
+    ``redo`` says how often the image was composed anew before; the earlier previews stay.
+    """
+    parts = [_part("job_id", job_id), int(index), _part("stage", stage), int(step)]
+    parts += [int(redo)] if redo else []
+    return f"previews/{'-'.join(map(str, parts))}.webp"
+
+
+def preview_image(name: str) -> str:
+    """Return ``<job id>-<index>`` from the last part of a preview's key, without its ending."""
+    return _PREVIEW_END.sub("", name)
 
 
 def preview_name(job_id: str, key: str) -> str:
-    """Return the last part of a preview's URL, ``<index>-<stage>-<step>.webp``, from its key."""
+    """Return the last part of a preview's URL, ``<index>-<stage>-<step>.webp``, from its key.
+
+    Before its ending it names the redo, if there was one.
+    """
     return key.removeprefix(f"previews/{job_id}-")
 
 
@@ -64,7 +79,8 @@ def preview_key_from_name(job_id: str, name: str) -> str:
     match = _PREVIEW_NAME.fullmatch(name)
     if match is None:
         raise InvalidRequest("no such preview", "name")
-    return preview_key(job_id, int(match["index"]), match["stage"], int(match["step"]))
+    numbers = [int(match["step"]), int(match["redo"] or 0)]
+    return preview_key(job_id, int(match["index"]), match["stage"], *numbers)
 
 
 def _part(name: str, value: str) -> str:

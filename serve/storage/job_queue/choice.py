@@ -1,16 +1,13 @@
-"""What a client chooses of a job that waits, and the ids of the workflows before and after."""
+"""What a client chooses of a job that waits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from cascade_core.request import GenerationRequest
-
-_CONTINUED: Final = "-continue"
-"""DBOS records it with workflows; it never changes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +46,3 @@ class Choice:
     def applied_to(self, request: GenerationRequest) -> GenerationRequest:
         """Return the request by which the chosen images are finished."""
         return replace(request, stop_after=None, **self.changes)
-
-
-def run_id(job_id: str, *, is_continued: bool) -> str:
-    """Return the id of the workflow that runs a job, or that runs the rest of a continued one."""
-    return f"{job_id}{_CONTINUED}" if is_continued else job_id
-
-
-def job_of_run(run_id: str) -> tuple[str, bool]:
-    """Return a job's id and whether it is continued, from what :func:`run_id` returned."""
-    return run_id.removesuffix(_CONTINUED), run_id.endswith(_CONTINUED)

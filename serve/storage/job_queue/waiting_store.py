@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, func, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound
 from cascade_core.job_states import OPEN_STATES
@@ -15,7 +16,15 @@ from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queue.admission import Admission, lock_admission
 from serve.storage.job_queue.choice import Choice
-from serve.storage.job_store import append_resting, is_part, remove_waiting_event, update_in
+from serve.storage.job_queue.parts import CONTINUED, FIRST, is_part, part_of
+from serve.storage.job_queue.redo import (
+    MAX_REDOS,
+    REPLACED_COLUMNS,
+    Redo,
+    columns_anew,
+    redos_from,
+)
+from serve.storage.job_store import append_resting, remove_waiting_event, update_in
 from serve.storage.records import JobIdentity, JobOwner, OpenLimits
 from serve.storage.schema.tables import database_now, images, jobs
 
@@ -39,6 +48,25 @@ class ContinuedJob:
     route: list[str]
 
 
+@dataclass(frozen=True, slots=True)
+class RedoneJob:
+    """A waiting job of which some images are to be composed anew.
+
+    Attributes:
+        latent_ids: by the index of each of these images, the id of its new latent.
+        identity: as in :class:`ContinuedJob`.
+        work: of these images at the stages up to the stop.
+        route: the names of these stages, in order.
+    """
+
+    id: str
+    owner: JobOwner
+    latent_ids: Mapping[int, str]
+    identity: JobIdentity
+    work: float
+    route: list[str]
+
+
 class WaitingStore:
     """Writes and reads jobs that wait; every method is one transaction and blocks.
 
@@ -51,28 +79,28 @@ class WaitingStore:
         self._connections = connections
         self._admission = admission
 
-    def begin(self, job_id: str, at_most: timedelta) -> bool:
+    def begin(self, job_id: str, at_most: timedelta, part: str = FIRST) -> bool:
         """Let an open job wait for its client, and append the event ``waiting``.
 
         Its deadline is from now on the end of the wait, and no work is left.
 
         Returns:
-            False if the job was not open, or was continued since.
+            False if the job was not open, or is in another part by now.
         """
         with self._connections.writing() as connection:
             until = database_now(connection) + at_most
             values = {"state": "waiting", "deadline_at": until, "work": 0.0}
-            is_first = is_part(is_continued=False)
-            if not update_in(connection, job_id, OPEN_STATES, values, is_first):
+            if not update_in(connection, job_id, OPEN_STATES, values, is_part(part)):
                 return False
             append_resting(connection, job_id)
         return True
 
-    def resume(self, job: ContinuedJob, limits: OpenLimits) -> bool:
+    def resume(self, job: ContinuedJob, limits: OpenLimits) -> str | None:
         """Queue a waiting job again and append the event ``queued``; it gets a new deadline.
 
         Returns:
-            False, and nothing changed, if the same request was accepted before.
+            The part that begins; None, and nothing changed, if the same request was accepted
+            before.
 
         Raises:
             NotFound: there is no such job.
@@ -81,21 +109,85 @@ class WaitingStore:
             RateLimited: more jobs are open than ``limits`` allow.
         """
         with self._connections.writing() as connection:
-            admitted = self._admission.admit(connection, job, limits.min_deadline_s)
-            values = _resumed(job) | {"deadline_at": admitted.deadline_at}
-            if not update_in(connection, job.id, ["waiting"], values):
+            if not self._queue_again(connection, job, {"choice": _choice_columns(job)}, limits):
                 _check_repeated(connection, job)
-                return False
-            remove_waiting_event(connection, job.id)
+                return None
             if size := job.choice.size:
                 chosen = images.c.job_id == job.id, images.c.index.in_(job.choice.indices)
                 connection.execute(update(images).where(*chosen).values(size))
-            data = {"position": admitted.position, "eta_s": admitted.eta_s}
-            append_event(connection, job.id, "queued", data)
-            lock_admission(connection)  # late: other jobs wait for it until the commit
-            self._admission.check_limits(connection, job, limits)
         self._admission.add(job)
+        return CONTINUED
+
+    def redo(self, job: RedoneJob, limits: OpenLimits) -> str | None:
+        """Queue a waiting job again to compose images anew, with other seeds.
+
+        The job keeps what these images had, and their latents stay.
+
+        Returns:
+            As :meth:`resume`.
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: it is in another state, or was redone as often as a job may be.
+            IdempotencyMismatch: the key was used for other images.
+            RateLimited: more jobs are open than ``limits`` allow.
+        """
+        with self._connections.writing() as connection:
+            query = select(jobs.c.state, jobs.c.redos).where(jobs.c.id == job.id)
+            row = connection.execute(query.with_for_update()).first()
+            if row is None:
+                raise NotFound("there is no such job")
+            earlier = redos_from(row.redos)
+            if _is_repeated(job, earlier):
+                return None
+            if len(earlier) >= MAX_REDOS:
+                raise Conflict(f"the job was composed anew {MAX_REDOS} times, which is the most")
+            redo = self._replace_compositions(connection, job)
+            stored = [one.to_stored() for one in (*earlier, redo)]
+            if not self._queue_again(connection, job, {"redos": stored}, limits):
+                raise Conflict(f"the job is {row.state}; only one that waits can be composed anew")
+        self._admission.add(job)
+        return part_of(is_continued=False, redos=len(stored))
+
+    def _queue_again(
+        self,
+        connection: Connection,
+        job: ContinuedJob | RedoneJob,
+        values: dict[str, Any],
+        limits: OpenLimits,
+    ) -> bool:
+        """Admit a waiting job as a new one; how it ran before is forgotten.
+
+        Returns:
+            False if it does not wait.
+        """
+        admitted = self._admission.admit(connection, job, limits.min_deadline_s)
+        forgotten = dict.fromkeys(("started_at", "stage", "step", "steps", "image_index"))
+        queued = {"state": "queued", "work": job.work, "route": job.route, "release": RELEASE}
+        queued |= {"deadline_at": admitted.deadline_at, **forgotten, **values}
+        if not update_in(connection, job.id, ["waiting"], queued):
+            return False
+        remove_waiting_event(connection, job.id)
+        data = {"position": admitted.position, "eta_s": admitted.eta_s}
+        append_event(connection, job.id, "queued", data)
+        lock_admission(connection)  # late: other jobs wait for it until the commit
+        self._admission.check_limits(connection, job, limits)
         return True
+
+    def _replace_compositions(self, connection: Connection, job: RedoneJob) -> Redo:
+        """Give images other seeds and new latents; returns what they had."""
+        of_job = images.c.job_id == job.id
+        n = connection.execute(select(func.count()).where(of_job)).scalar_one()
+        replaced = []
+        for index, latent_id in job.latent_ids.items():
+            which = of_job, images.c.index == index
+            row = connection.execute(select(images).where(*which)).mappings().one()
+            replaced.append({name: row[name] for name in REPLACED_COLUMNS})
+            connection.execute(
+                update(images).where(*which).values(columns_anew(dict(row), n, latent_id))
+            )
+        key = job.identity.key or job.identity.job_id
+        return Redo(database_now(connection), key, job.identity.body, tuple(replaced))
 
     def over_ids(self) -> list[str]:
         """Return the jobs that have waited for as long as they may."""
@@ -105,17 +197,16 @@ class WaitingStore:
             return list(connection.execute(query).scalars())
 
 
-def _resumed(job: ContinuedJob) -> dict[str, Any]:
-    """Return the columns of a job that is queued again; how it ran before is forgotten."""
-    identity = job.identity
-    return {
-        "state": "queued",
-        **dict.fromkeys(("started_at", "stage", "step", "steps", "image_index")),
-        "work": job.work,
-        "route": job.route,
-        "release": RELEASE,
-        "choice": {**job.choice.to_stored(), "key": identity.key, "body": identity.body},
-    }
+def _choice_columns(job: ContinuedJob) -> dict[str, Any]:
+    return {**job.choice.to_stored(), "key": job.identity.key, "body": job.identity.body}
+
+
+def _is_repeated(job: RedoneJob, earlier: Sequence[Redo]) -> bool:
+    """Return True if a job was redone by this very request."""
+    same = [redo for redo in earlier if redo.key == job.identity.key]
+    if any(redo.body != job.identity.body for redo in same):
+        raise IdempotencyMismatch("this Idempotency-Key was used for other images")
+    return bool(same)
 
 
 def _check_repeated(connection: Connection, job: ContinuedJob) -> None:

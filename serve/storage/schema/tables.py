@@ -81,6 +81,7 @@ jobs = Table(
     Column("inbox", String(MAX_INBOX_CHARS)),
     Column("release", String(32)),
     Column("choice", JSON(none_as_null=True)),
+    Column("redos", JSON(none_as_null=True)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     # Holds what is read of all open jobs, so that the rows themselves are not.
     Index("jobs_by_state", "state", "owner", "user", "id", "work"),
@@ -109,6 +110,7 @@ images = Table(
     Column("upload_id", String(64)),
     Column("preview", String(64)),
     Column("source_latent_id", String(64)),
+    Column("redo_count", Integer, nullable=False, server_default="0"),
     Index("images_by_job", "job_id", "index"),
     Index("images_by_latent", "latent_id"),
     Index("images_by_upload", "upload_id"),

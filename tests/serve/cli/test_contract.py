@@ -315,7 +315,7 @@ def test_doctor_sees_which_stage_is_not_ready(
     assert "loading weights" in server["detail"]
 
 
-def test_a_draft_saves_previews_and_continue_finishes_the_chosen_pictures(
+def test_a_draft_saves_previews_redo_adds_some_and_continue_finishes_the_chosen_pictures(
     cascade_at_gateway: Cascade, fake_jobs: FakeJobsClient, tmp_path: Path
 ) -> None:
     async def finish(job_id: str) -> None:
@@ -328,6 +328,14 @@ def test_a_draft_saves_previews_and_continue_finishes_the_chosen_pictures(
     assert (drafted["state"], drafted["request"]["stop_after"]) == ("waiting", "c")
     previews = [Path(file).read_bytes() for file in drafted["files"]]
     assert [data[8:12] for data in previews] == [b"WEBP"] * 4
+
+    fake_jobs.on_redo = fake_jobs.draft
+    redone = _job_of(cascade_at_gateway, tmp_path, "redo", drafted["id"], "1", "2")
+    names = [
+        f"{drafted['id']}-{index}-draft{end}.webp" for index, end in enumerate(("", "-2", "-2", ""))
+    ]
+    assert [Path(file).name for file in redone["files"]] == names
+    assert all(Path(file).exists() for file in (*drafted["files"], *redone["files"]))
 
     line = ("continue", drafted["id"], "0", "3", "--decoder-steps", "20")
     job = _job_of(cascade_at_gateway, tmp_path, *line)

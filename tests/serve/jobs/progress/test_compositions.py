@@ -20,7 +20,8 @@ from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice, job_of_run, run_id
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
 from serve.storage.job_queue.waiting_store import ContinuedJob, WaitingStore
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
 from tests.serve.null_stages import (
@@ -72,15 +73,15 @@ def resume(database: Database, job: NewJob, *indices: int, **changes: Any) -> No
 
 async def run(workflow: JobWorkflow, database: Database, workflow_id: str) -> Job:
     """Bring a run of a recorded job to its end; returns the job."""
-    job_id, is_continued = job_of_run(workflow_id)
+    job_id, part = job_of_run(workflow_id)
     with SetWorkflowID(workflow_id):
-        handle = await DBOS.start_workflow_async(workflow.run, job_id, is_continued)
+        handle = await DBOS.start_workflow_async(workflow.run, job_id, part)
     await handle.get_result()
     return found(database, job_id)
 
 
 async def run_rest(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
-    return await run(workflow, database, run_id(job.id, is_continued=True))
+    return await run(workflow, database, run_id(job.id, CONTINUED))
 
 
 def found(database: Database, job_id: str) -> Job:
@@ -226,7 +227,7 @@ async def test_a_continued_job_without_a_workflow_is_started_by_recovery(
     resume(database, job, 0, 1)
     await start_orphaned(database, start)
     await start_orphaned(database, start)
-    assert started == [run_id(job.id, is_continued=True)]
+    assert started == [run_id(job.id, CONTINUED)]
     assert (found(database, job.id).state, calls(stages)) == ("succeeded", [2, 2, 2])
 
 
@@ -285,8 +286,8 @@ async def test_a_job_that_is_continued_as_soon_as_it_waits_stays_known_to_its_ne
 ) -> None:
     job, begin = make_job(stop_after="c"), WaitingStore.begin
 
-    def continued_at_once(store: WaitingStore, job_id: str, may_wait: timedelta) -> bool:
-        has_begun = begin(store, job_id, may_wait)
+    def continued_at_once(store: WaitingStore, job_id: str, *how: Any) -> bool:
+        has_begun = begin(store, job_id, *how)
         resume(database, job, 0)
         opened = database.jobs.open_job(job_id)
         assert opened is not None
@@ -295,7 +296,7 @@ async def test_a_job_that_is_continued_as_soon_as_it_waits_stays_known_to_its_ne
 
     monkeypatch.setattr(WaitingStore, "begin", continued_at_once)
     await run_to_end(workflow, database, job)
-    assert workflow._still_open(job.id).is_continued
+    assert workflow._still_open(job.id).part == CONTINUED
 
 
 async def test_a_draft_of_variations_starts_from_the_stored_latent(
@@ -319,6 +320,19 @@ async def test_an_equal_draft_reuses_the_compositions_and_draws_their_previews(
     assert (waiting.state, calls(stages)) == ("waiting", [1, 1, 1])
     assert waiting.images[0].latent_use == "reused"
     assert waiting.images[0].preview is not None
+
+
+@pytest.mark.parametrize(("recorded", "state"), [(True, "succeeded"), (False, "queued")])
+async def test_a_continued_job_that_an_earlier_release_recorded_goes_on(
+    workflow: JobWorkflow, database: Database, make_job: JobMaker, recorded: bool, state: str
+) -> None:
+    job = make_job(stop_after="c")
+    await run_to_end(workflow, database, job)
+    resume(database, job, 0)
+    with SetWorkflowID(run_id(job.id, CONTINUED)):
+        handle = await DBOS.start_workflow_async(workflow.run, job.id, recorded)
+    await handle.get_result()
+    assert found(database, job.id).state == state
 
 
 class Refusing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from itertools import count
 from typing import Any
 
 import pytest
@@ -17,8 +18,9 @@ from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES
 from serve.jobs.recovery import OVERDUE_AFTER, end_waits, fail_overdue
 from serve.release import RELEASE
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, part_of, run_id
+from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.leases import LeaseStore
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import jobs
@@ -27,6 +29,7 @@ from tests.serve.recorded_jobs import add, body, record_step, start
 JobMaker = Callable[..., NewJob]
 DAY = timedelta(hours=24)
 LIMITS = OpenLimits(total=10, per_user=10)
+_numbers = count()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -47,6 +50,12 @@ def chosen(job: NewJob, *indices: int, key: str = "k", **changes: Any) -> Contin
     identity = JobIdentity("01", key, f"{indices} {changes}")
     choice = Choice(indices or (0,), utc_now(), changes)
     return ContinuedJob(job.id, job.owner, choice, identity, 2.0, ["b", "a"])
+
+
+def redone(job: NewJob, *indices: int, key: str = "k") -> RedoneJob:
+    identity = JobIdentity("01", key, f"redo {indices}")
+    latent_ids = {index: f"{key}{job.id}-{index}" for index in indices or (0,)}
+    return RedoneJob(job.id, job.owner, latent_ids, identity, 2.0, ["c"])
 
 
 def types(database: Database, job_id: str) -> list[str]:
@@ -116,10 +125,10 @@ def test_a_continued_job_is_queued_with_a_deadline_of_its_own(
     assert list(found.indices) == [0, 2]
     assert found.request == replace(job.request, stop_after=None, decoder_steps=4)
     assert types(database, job.id) == ["queued", "progress", "queued"]
-    assert database.jobs.runnable_ids(timedelta()) == [run_id(job.id, is_continued=True)]
-    assert job_of_run(run_id(job.id, is_continued=True)) == (job.id, True)
+    assert database.jobs.runnable_ids(timedelta()) == [run_id(job.id, CONTINUED)]
+    assert job_of_run(run_id(job.id, CONTINUED)) == (job.id, CONTINUED)
     start(database, job.id)
-    database.jobs.finish(job.id, "succeeded", is_continued=True)
+    database.jobs.finish(job.id, "succeeded", part=CONTINUED)
     assert types(database, job.id)[-1] == "succeeded"
 
 
@@ -207,7 +216,7 @@ def test_a_run_that_comes_late_leaves_a_continued_job_alone(
     drafted(database, job)
     database.waiting.resume(chosen(job), LIMITS)
     assert not database.waiting.begin(job.id, DAY)
-    assert not database.jobs.finish(job.id, "failed", is_continued=False)
+    assert not database.jobs.finish(job.id, "failed", part=FIRST)
     assert body(database, job.id)["state"] == "queued"
 
 
@@ -238,7 +247,9 @@ def test_the_time_that_a_job_waited_is_not_taken_for_the_time_that_jobs_need(
 
 @given(
     steps=st.lists(
-        st.sampled_from(["begin", "resume", "again", "cancel", "fail", "succeed", "expire"]),
+        st.sampled_from(
+            ["begin", "resume", "again", "redo", "cancel", "fail", "succeed", "expire"]
+        ),
         max_size=8,
     )
 )
@@ -266,7 +277,9 @@ def _apply(
 ) -> tuple[str, bool]:
     """Do one thing to a job; returns the state that it must have then."""
     if step == "begin":
-        began = database.waiting.begin(job.id, DAY)
+        redos = len(body(database, job.id)["redone"])
+        part = part_of(is_continued=False, redos=redos)
+        began = database.waiting.begin(job.id, DAY, part)
         assert began == (state == "queued" and not is_continued)
         return ("waiting" if began else state), is_continued
     if step in ("resume", "again"):
@@ -275,8 +288,15 @@ def _apply(
         except Conflict:
             assert state != "waiting"
             return state, is_continued
-        assert is_new == (state == "waiting")
+        assert (is_new is not None) == (state == "waiting")
         return ("queued" if is_new else state), True
+    if step == "redo":
+        try:
+            database.waiting.redo(redone(job, key=f"{next(_numbers)}-"), OpenLimits(999, 999))
+        except Conflict:
+            assert state != "waiting"
+            return state, is_continued
+        return "queued", is_continued
     ends = {"cancel": "cancelled", "fail": "failed", "succeed": "succeeded", "expire": "succeeded"}
     froms: dict[str, Any] = {"cancel": LIVE_STATES, "expire": ("waiting",)}
     states = froms.get(step, OPEN_STATES)

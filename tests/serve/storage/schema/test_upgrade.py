@@ -67,6 +67,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
         "ALTER TABLE jobs DROP COLUMN choice; ALTER TABLE images DROP COLUMN preview;"
         "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
+        "ALTER TABLE jobs DROP COLUMN redos; ALTER TABLE images DROP COLUMN redo_count;"
         "UPDATE schema_revision SET version_num = '0001'",
     )
     assert differences(database) != []
@@ -86,6 +87,7 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
     run_sql(
         database,
         "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
+        "ALTER TABLE jobs DROP COLUMN redos; ALTER TABLE images DROP COLUMN redo_count;"
         "UPDATE schema_revision SET version_num = '0004'",
     )
     assert database.create_tables().before == "0004"

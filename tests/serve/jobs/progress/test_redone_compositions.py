@@ -1,0 +1,205 @@
+"""Compositions made anew on stages that answer here: seeds, durability, what stays."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from dbos import DBOS, SetWorkflowID
+
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.handoff import StageCLatent
+from serve.autoscaling.demand import Demand
+from serve.jobs.recovery import start_orphaned
+from serve.jobs.workflow import JobWorkflow
+from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
+from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.database import Database
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
+from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
+from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
+from tests.serve.null_stages import (
+    Previewer,
+    Stage,
+    bring_to_end,
+    launched,
+    run_to_end,
+)
+
+JobMaker = Callable[..., NewJob]
+LIMITS = OpenLimits(total=99, per_user=99)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+@pytest.fixture
+def stages() -> dict[str, Stage]:
+    return {name: Stage(name) for name in ("c", "b", "a")}
+
+
+@pytest.fixture
+def demand() -> Demand:
+    return Demand(STABLE_CASCADE.names)
+
+
+@pytest_asyncio.fixture
+async def workflow(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    demand: Demand,
+) -> AsyncIterator[JobWorkflow]:
+    async with launched(database, database_url, blobs, stages, demand=demand) as workflow:
+        yield workflow
+
+
+def resume(database: Database, job: NewJob, *indices: int, **changes: Any) -> None:
+    choice, identity = Choice(indices, utc_now(), changes), JobIdentity("01", "k", "digest")
+    continued = ContinuedJob(job.id, job.owner, choice, identity, 1.0, ["b", "a"])
+    assert database.waiting.resume(continued, LIMITS)
+
+
+async def run_rest(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
+    return await run(workflow, database, run_id(job.id, CONTINUED))
+
+
+def found(database: Database, job_id: str) -> Job:
+    job = database.jobs.get(job_id)
+    assert job is not None
+    return job
+
+
+def calls(stages: dict[str, Stage]) -> list[int]:
+    return [stage.calls for stage in stages.values()]
+
+
+def redo(database: Database, job: NewJob, *indices: int, key: str = "first") -> str:
+    """Have compositions made anew; returns the id of the workflow that does it."""
+    latent_ids = {index: f"{key}{index}{job.id}" for index in indices}
+    identity = JobIdentity("01", key, "digest")
+    redone = RedoneJob(job.id, job.owner, latent_ids, identity, 1.0, ["c"])
+    part = database.waiting.redo(redone, LIMITS)
+    assert part is not None
+    return run_id(job.id, part)
+
+
+async def run(workflow: JobWorkflow, database: Database, workflow_id: str) -> Job:
+    """Bring a run of a recorded job to its end; returns the job."""
+    job_id, part = job_of_run(workflow_id)
+    with SetWorkflowID(workflow_id):
+        handle = await DBOS.start_workflow_async(workflow.run, job_id, part)
+    await handle.get_result()
+    return found(database, job_id)
+
+
+async def test_a_redo_composes_the_chosen_images_anew_and_keeps_the_earlier_compositions(
+    workflow: JobWorkflow,
+    database: Database,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+) -> None:
+    job = make_job(n=3, stop_after="c", seed=7, decoder_seed=7)
+    first = await run_to_end(workflow, database, job)
+    waiting = await run(workflow, database, redo(database, job, 1))
+    assert (waiting.state, calls(stages)) == ("waiting", [4, 0, 0])
+    assert waiting.cost_s["c"] == 1.0
+    assert [image.seed for image in waiting.images] == [7, 11, 9]
+    old, new = first.images[1], waiting.images[1]
+    assert await blobs.get(latent_key(old.latent_id))
+    latent = StageCLatent.decode(await blobs.get(latent_key(new.latent_id)))
+    assert (latent.request.seed, latent.request.decoder_seed) == (11, 11)
+    assert old.preview is not None
+    assert new.preview is not None
+    assert old.preview != new.preview
+    for preview in (old.preview, new.preview):
+        assert await blobs.get(preview_key_from_name(job.id, preview))
+    resume(database, job, 0, 1)
+    ended = await run_rest(workflow, database, job)
+    assert (ended.state, calls(stages)) == ("succeeded", [4, 2, 2])
+    shown = ended.to_json()
+    assert [(image["index"], image["seed"]) for image in shown["images"]] == [(0, 7), (1, 11)]
+    assert shown["images"][1]["latent_id"] == new.latent_id
+    assert shown["redone"][0]["compositions"] == [first.to_json()["compositions"][1]]
+
+
+async def test_a_redo_makes_the_composition_that_a_larger_job_makes(
+    database: Database, database_url: str, blobs: BlobStore, make_job: JobMaker
+) -> None:
+    seen: list[dict[str, Any]] = []
+
+    class Noting(Stage):
+        async def call(self, *args: Any, **options: Any) -> Any:
+            seen.append(args[0])
+            return await super().call(*args, **options)
+
+    stages: dict[str, Stage] = {name: Noting(name) for name in ("c", "b", "a")}
+    async with launched(database, database_url, blobs, stages) as workflow:
+        job = make_job(n=2, stop_after="c", prompt="one", seed=5)
+        await run_to_end(workflow, database, job)
+        await run(workflow, database, redo(database, job, 0))
+        await run(workflow, database, redo(database, job, 0, key="second"))
+    assert seen[2:] == [replace(job.request, n=6).for_image(i).to_dict() for i in (2, 4)]
+
+
+async def test_a_redo_whose_process_died_composes_only_what_is_missing(
+    workflow: JobWorkflow,
+    database: Database,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
+    started: list[str] = []
+
+    async def start(workflow_id: str) -> None:
+        started.append(workflow_id)
+        await run(workflow, database, workflow_id)
+
+    job = make_job(n=2, stop_after="c")
+    await run_to_end(workflow, database, job)
+    redone, begun = redo(database, job, 1), asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Previewer, "call", never)
+        running = asyncio.create_task(run(workflow, database, redone))
+        await begun.wait()
+        workflow.cancel(job.id)  # as if the process ended
+        await running
+    with database.writing() as connection:
+        connection.exec_driver_sql("UPDATE jobs SET state = 'running'")
+    await DBOS.delete_workflows_async([redone], delete_children=True)
+    await start_orphaned(database, start)
+    await start_orphaned(database, start)
+    assert started == [redone]
+    assert (found(database, job.id).state, calls(stages)) == ("waiting", [3, 0, 0])
+
+
+async def test_a_run_that_is_resumed_late_does_nothing_to_a_job_that_is_redone(
+    workflow: JobWorkflow, database: Database, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    job = make_job(stop_after="c")
+    await run_to_end(workflow, database, job)
+    redone = redo(database, job, 0)
+    await DBOS.delete_workflows_async([job.id])
+    assert (await bring_to_end(workflow, database, job.id)).state == "queued"
+    assert calls(stages) == [1, 0, 0]
+    assert (await run(workflow, database, redone)).state == "waiting"
+    await DBOS.delete_workflows_async([redone])
+    redo(database, job, 0, key="second")
+    assert (await run(workflow, database, redone)).state == "queued"
+    assert calls(stages) == [2, 0, 0]

@@ -1,0 +1,165 @@
+"""Jobs redone, in both databases: seeds, parts, repeated requests, limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+
+from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLimited
+from cascade_core.job_states import TERMINAL_STATES
+from cascade_core.operations.fields import MAX_SEED
+from serve.storage.database import Database
+from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, run_id
+from serve.storage.job_queue.redo import MAX_REDOS
+from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
+from serve.storage.records import ImageRow, JobIdentity, NewJob, OpenJob, OpenLimits, utc_now
+from serve.storage.schema.tables import jobs
+from tests.serve.recorded_jobs import add, body, record_step, start
+
+JobMaker = Callable[..., NewJob]
+DAY = timedelta(hours=24)
+LIMITS = OpenLimits(total=10, per_user=10)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
+    return new_database_url(request.param)
+
+
+def drafted(database: Database, job: NewJob) -> str:
+    """Bring a job to its stop; returns its id."""
+    add(database, job)
+    start(database, job.id)
+    record_step(database, job.id, "c", 5, 20)
+    assert database.waiting.begin(job.id, DAY)
+    return job.id
+
+
+def chosen(job: NewJob, *indices: int, key: str = "k", **changes: Any) -> ContinuedJob:
+    identity = JobIdentity("01", key, f"{indices} {changes}")
+    choice = Choice(indices or (0,), utc_now(), changes)
+    return ContinuedJob(job.id, job.owner, choice, identity, 2.0, ["b", "a"])
+
+
+def redone(job: NewJob, *indices: int, key: str = "k") -> RedoneJob:
+    identity = JobIdentity("01", key, f"redo {indices}")
+    latent_ids = {index: f"{key}{job.id}-{index}" for index in indices or (0,)}
+    return RedoneJob(job.id, job.owner, latent_ids, identity, 2.0, ["c"])
+
+
+def images_of(database: Database, job_id: str) -> tuple[ImageRow, ...]:
+    job = database.jobs.get(job_id)
+    assert job is not None
+    return job.images
+
+
+def opened(database: Database, job_id: str) -> OpenJob:
+    job = database.jobs.open_job(job_id)
+    assert job is not None
+    return job
+
+
+def types(database: Database, job_id: str) -> list[str]:
+    return [event.type for event in database.events.of_job(job_id)]
+
+
+def set_columns(database: Database, job_id: str, **values: Any) -> None:
+    with database.writing() as connection:
+        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+
+
+def test_a_redone_job_is_queued_with_other_seeds_and_keeps_what_it_had(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=3, stop_after="c", seed=7, decoder_seed=MAX_SEED - 3)
+    drafted(database, job)
+    before = images_of(database, job.id)
+    assert database.waiting.redo(redone(job, 0, 2), LIMITS) == "redo-1"
+    after, shown = opened(database, job.id), body(database, job.id)
+    assert (shown["state"], shown["position"], shown["started_at"]) == ("queued", 0, None)
+    assert [image.seed for image in after.images] == [10, 8, 12]
+    assert [image.decoder_seed for image in after.images] == [MAX_SEED, MAX_SEED - 2, 1]
+    assert after.request_of(2) == replace(after.request, n=6).for_image(5)
+    assert [image.redo_count for image in after.images] == [1, 0, 1]
+    assert [a.latent_id == b.latent_id for a, b in zip(after.images, before, strict=True)] == [
+        *(False, True, False)
+    ]
+    (redo,) = shown["redone"]
+    earlier = [(one["index"], one["seed"], one["latent_id"]) for one in redo["compositions"]]
+    assert earlier == [(i, before[i].seed, before[i].latent_id) for i in (0, 2)]
+    assert shown["request"] == job.request.to_dict()
+    assert shown["continued"] is None
+    assert types(database, job.id) == ["queued", "progress", "queued"]
+    assert database.jobs.runnable_ids(timedelta()) == [run_id(job.id, "redo-1")]
+    assert job_of_run(run_id(job.id, "redo-1")) == (job.id, "redo-1")
+
+
+def test_a_job_is_redone_again_and_then_continued(database: Database, make_job: JobMaker) -> None:
+    job = make_job(n=2, stop_after="c", seed=7)
+    drafted(database, job)
+    assert database.waiting.redo(redone(job, 1), LIMITS) == "redo-1"
+    assert not database.waiting.begin(job.id, DAY, FIRST)
+    assert database.waiting.begin(job.id, DAY, "redo-1")
+    assert database.waiting.redo(redone(job, 1, key="later"), LIMITS) == "redo-2"
+    assert not database.waiting.begin(job.id, DAY, "redo-1")
+    assert not database.jobs.finish(job.id, "failed", part="redo-1")
+    assert [image.seed for image in images_of(database, job.id)] == [7, 12]
+    assert database.waiting.begin(job.id, DAY, "redo-2")
+    assert types(database, job.id)[-1] == "waiting"
+    assert database.waiting.resume(chosen(job, 1), LIMITS) == CONTINUED
+    assert opened(database, job.id).part == CONTINUED
+    assert opened(database, job.id).request_of(1).seed == 12
+    assert database.jobs.finish(job.id, "succeeded", part=CONTINUED)
+
+
+def test_a_request_to_redo_that_is_sent_again_changes_nothing(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=3, stop_after="c")
+    drafted(database, job)
+    assert database.waiting.redo(redone(job, 1), LIMITS)
+    database.waiting.begin(job.id, DAY, "redo-1")
+    assert database.waiting.redo(redone(job, 2, key="later"), LIMITS)
+    database.waiting.begin(job.id, DAY, "redo-2")
+    before = body(database, job.id)
+    assert database.waiting.redo(redone(job, 1), LIMITS) is None
+    assert body(database, job.id) == before
+    with pytest.raises(IdempotencyMismatch):
+        database.waiting.redo(redone(job, 2), LIMITS)
+    database.waiting.resume(chosen(job, 1), LIMITS)
+    assert database.waiting.redo(redone(job, 1), LIMITS) is None
+
+
+@pytest.mark.parametrize("state", ["queued", "running", *TERMINAL_STATES])
+def test_only_a_job_that_waits_can_be_redone(
+    database: Database, make_job: JobMaker, state: str
+) -> None:
+    job = make_job(stop_after="c")
+    set_columns(database, add(database, job), state=state)
+    before = body(database, job.id)
+    with pytest.raises(Conflict, match=f"is {state}"):
+        database.waiting.redo(redone(job), LIMITS)
+    assert body(database, job.id) == before
+    with pytest.raises(NotFound):
+        database.waiting.redo(redone(make_job()), LIMITS)
+
+
+def test_a_job_is_redone_within_limits(database: Database, make_job: JobMaker) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    other_id = add(database, make_job())
+    with pytest.raises(RateLimited):
+        database.waiting.redo(redone(job), OpenLimits(total=1, per_user=9))
+    database.jobs.finish(other_id, "cancelled")
+    assert body(database, job.id)["redone"] == []
+    for number in range(1, MAX_REDOS + 1):
+        assert database.waiting.redo(redone(job, key=f"{number}-"), LIMITS)
+        assert database.waiting.begin(job.id, DAY, f"redo-{number}")
+    with pytest.raises(Conflict, match=f"{MAX_REDOS} times"):
+        database.waiting.redo(redone(job), LIMITS)

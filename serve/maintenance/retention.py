@@ -29,6 +29,8 @@ EVERY_S = 3600.0
 LOOK_S = 5.0
 GRACE = timedelta(hours=1)
 """Younger objects are kept, because their row may not be written yet."""
+LONGEST_UPGRADE = timedelta(days=7)
+"""For so long, processes of two releases may share the database."""
 _BATCH = 500
 _MAX_UNKNOWN, _MAX_UNKNOWN_SHARE = 20, 0.05
 _GB = 1_000_000_000
@@ -102,6 +104,8 @@ class RetentionWorker:
             NotReady: the database or the blob store does not answer.
         """
         before = self._before(self._settings.keep_events_days)
+        name_sources = self._database.lineage.name_sources
+        await self._database.run(name_sources, self._now() - LONGEST_UPGRADE)
         return RetentionReport(
             images=await self._database.run(self._delete_images),
             latents=await self._database.run(self._delete_latents),

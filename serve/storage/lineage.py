@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, select, update
+from ulid import ULID
 
 from cascade_core.job_states import LIVE_STATES
 from serve.storage.connections import Connections
@@ -135,6 +137,23 @@ class LineageStore:
                 return Dependants(len(ids), tuple(ids))
             counted = _made_from(image, viewpoint, func.count()).where(is_wanted)
             return Dependants(connection.execute(counted).scalar_one(), tuple(ids))
+
+    def name_sources(self, made_after: datetime) -> int:
+        """Name the latents of variations that processes of earlier releases have recorded.
+
+        They do not know the column; while an upgrade goes on, they still accept jobs.
+
+        Args:
+            made_after: older images are not looked at. Their ids sort by time.
+
+        Returns:
+            The number of images.
+        """
+        first_id = str(ULID.from_datetime(made_after))
+        is_unnamed = images.c.latent_use == "stored", images.c.source_latent_id.is_(None)
+        change = update(images).where(images.c.id >= first_id, *is_unnamed)
+        with self._connections.writing() as connection:
+            return connection.execute(change.values(source_latent_id=images.c.latent_id)).rowcount
 
 
 def select_images() -> Select[Any]:

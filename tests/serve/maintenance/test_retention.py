@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from cascade_core.errors import NotReady
 from serve.gateway.event_hub import EventHub
@@ -19,6 +20,7 @@ from serve.storage.blobs.blob_keys import handoff_key, image_key, latent_key, pr
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob, utc_now
+from serve.storage.schema.tables import images
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.storage.test_image_store import latent_row
@@ -350,3 +352,18 @@ async def test_what_a_waiting_job_has_stays_until_it_has_ended(
     assert await keys(blobs) == {latent_key(image.latent_id) for image in job.images}
     await tidy(days, **settings)
     assert await keys(blobs) == set()
+
+
+async def test_variations_that_the_release_before_has_recorded_name_their_latent(
+    database: Database, finished: Round, tidy: Round
+) -> None:
+    original = await finished()
+    variation = await finished(kind="vary_details", latent_id=original.images[0].latent_id)
+    with database.writing() as connection:  # it does not know the column
+        connection.execute(update(images).values(source_latent_id=None))
+    await tidy(timedelta())
+    sources = [database.images.get(job.images[0].id) for job in (original, variation)]
+    assert [image and image.source_latent_id for image in sources] == [
+        None,
+        original.images[0].latent_id,
+    ]

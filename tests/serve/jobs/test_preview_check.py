@@ -27,6 +27,7 @@ from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.fake_jobs_client import PREVIEW
 from tests.serve.null_stages import Previewer, Stage, launched, make_dispatcher, run_to_end
+from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
 NUDITY = Refusal("nudity")
@@ -380,6 +381,8 @@ def test_a_composition_is_checked_by_the_process_that_takes_the_job_up_again(
             with SetWorkflowID(job.id):
                 await DBOS.start_workflow_async(workflow.run, job.id)
             await endless.begun.wait()
+            # Stage B runs while the latent is stored.
+            await until(lambda: database.images.latent(job.images[0].latent_id) is not None)
 
     async def resumed() -> None:
         async with launched(database, database_url, blobs, stages, [checker]):

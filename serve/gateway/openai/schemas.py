@@ -21,7 +21,7 @@ SizeText = Annotated[
     str | None,
     Field(
         description="`WIDTHxHEIGHT`, or `auto`: the model's default.",
-        json_schema_extra={"pattern": "^([0-9]{1,5}x[0-9]{1,5}|auto)$"},
+        json_schema_extra={"pattern": "^([0-9]{1,5}x[0-9]{1,5}|auto)?$"},
     ),
 ]
 
@@ -37,13 +37,21 @@ def _without_empty(values: Any) -> Any:
     }
 
 
+def _allow_empty(schema: dict[str, Any]) -> None:
+    """Say in the schema of a body that fields may be empty, those that it does not have, too."""
+    for field in schema["properties"].values():
+        if "anyOf" in field:
+            field["anyOf"].append({"const": ""})
+    schema["additionalProperties"] = {"enum": [None, ""]}
+
+
 class ImagesBody(DrawingFields):
     """A request for images in OpenAI's form; absent values come from the model's defaults.
 
     A field that is null or empty counts as absent.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid")
+    model_config = ConfigDict(strict=True, extra="forbid", json_schema_extra=_allow_empty)
     _given = model_validator(mode="before")(_without_empty)
 
     prompt: RequiredText
@@ -86,7 +94,7 @@ class VariationForm(DecoderFields):
     A field that is empty counts as absent.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", json_schema_extra=_allow_empty)
     _given = model_validator(mode="before")(_without_empty)
 
     image: UploadFile = Field(description="A PNG file that this service made.")

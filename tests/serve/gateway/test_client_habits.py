@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from fastapi import FastAPI
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from openai import AsyncOpenAI
 
 from cascade_core.errors import SettingsInvalid
@@ -132,6 +134,16 @@ async def test_fields_that_are_sent_empty_count_as_absent(
     job = running.database.jobs.get(answer.json()["job_id"])
     assert job is not None
     assert (job.request.n, job.owner.user, job.request.negative_prompt) == (1, None, "")
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_the_document_says_that_fields_may_be_empty(app: FastAPI, empty: str | None) -> None:
+    schemas = app.openapi()["components"]["schemas"]
+    document = {"$ref": "#/components/schemas/ImagesBody", "components": {"schemas": schemas}}
+    is_valid = Draft202012Validator(document).is_valid
+    assert is_valid({"prompt": "x", **dict.fromkeys(OPTIONAL, empty)})
+    for body in ({}, {"prompt": None}, {"prompt": "x", "n": "1"}, {"prompt": "x", "mask": "m"}):
+        assert not is_valid(body)
 
 
 async def test_a_form_with_empty_fields_counts_them_as_absent(

@@ -46,7 +46,7 @@ _PAGE = 100
 _BLOB_NAME = re.compile(
     rf"jobs/(?P<job_id>{ID})/(?P<key>images/{ID}\.(?P<format>{'|'.join(FORMATS)})"
     rf"|latents/{ID}\.msgpack"
-    r"|previews/(?P=job_id)-\d{1,3}-[a-z][a-z0-9]*-\d{1,4}\.(?P<preview>webp))"
+    r"|previews/(?P=job_id)-\d{1,3}-[a-z][a-z0-9]*(?:-\d{1,4}){1,2}\.(?P<preview>webp))"
 )
 _ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{ID})/rows\.json")
 

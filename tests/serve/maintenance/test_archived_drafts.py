@@ -71,6 +71,31 @@ async def test_drafts_come_with_their_compositions_and_choices_and_waiting_ones_
     assert b'"key"' not in path.read_bytes()  # of the request to continue
 
 
+async def test_a_composition_that_was_made_anew_comes_with_its_preview(
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+    client: httpx.AsyncClient,
+    database: Database,
+    blobs: BlobStore,
+) -> None:
+    here = new_stores("sqlite", "folder")
+    fake_jobs, job = FakeJobsClient(*here, checkpoint), make_job(n=2, stop_after="c")
+    here[0].jobs.insert(job)
+    await fake_jobs.draft(job.id)
+    await fake_jobs.redo_job(job.id, job.owner, [1], JobIdentity("01", "key", "body"))
+    await fake_jobs.make_composition(job.id, 1)
+    here[0].jobs.finish(job.id, "succeeded")
+    entries: list[tuple[str, bytes]] = []
+    await export_jobs(*here, lambda name, data: entries.append((name, data)))
+    await import_jobs(database, blobs, STABLE_CASCADE, entries)
+
+    shown = body(database, job.id)["compositions"]
+    assert shown == body(here[0], job.id)["compositions"]
+    for one in shown:
+        assert (await client.get(one["preview_url"])).content == PREVIEW
+
+
 async def test_a_deleted_picture_of_an_imported_draft_takes_its_preview_along(
     new_stores: Callable[[str, str], Stores],
     checkpoint: Checkpoint,

@@ -14,8 +14,8 @@ from discord.ext import commands
 
 from bot.commands import option_checks
 from bot.commands.admin import Admin
-from bot.commands.imagine import Imagine
-from bot.commands.pictures import Pictures
+from bot.commands.imagine import START_OPTIONS, Imagine
+from bot.commands.pictures import START_MENU, Pictures
 from bot.health import Connection
 from bot.interactions.button_actions import ButtonActions, answer_expired
 from bot.interactions.lookup import PictureLookup
@@ -34,6 +34,7 @@ from bot.text.catalog import Catalog
 from bot.text.command_names import CommandTranslator
 from bot.views import custom_ids
 from cascade_core.errors import CascadeError
+from cascade_core.operations.registry import IMAGE_TO_IMAGE
 
 _RETRY_S = 5.0
 
@@ -143,13 +144,28 @@ class CascadeBot(commands.AutoShardedBot):
         is_held = any(shard.is_ws_ratelimited() for shard in shards)
         return Connection(self.is_ready() and is_up and not is_held, self.latency)
 
+    async def fit_commands(self) -> None:
+        """Take away the commands and options for what the service's model cannot do.
+
+        Raises:
+            CascadeError: the service does not answer.
+        """
+        if (await self._submission.model()).offers(IMAGE_TO_IMAGE.name):
+            return
+        self.tree.remove_command(START_MENU, type=discord.AppCommandType.message)
+        imagine = self.tree.get_command("imagine")
+        if isinstance(imagine, app_commands.Command):
+            for name in START_OPTIONS:
+                imagine._params.pop(name, None)  # discord.py has no other way
+
     async def sync(self) -> int:
         """Register the commands, in the settings' servers or everywhere; return their number.
 
         Raises:
-            CascadeError: the service cannot store the commands' hash.
+            CascadeError: the service does not answer.
             discord.HTTPException: Discord refuses the commands.
         """
+        await self.fit_commands()
         guilds = [discord.Object(guild_id) for guild_id in self._settings.guild_ids]
         count = 0
         for guild in guilds:
@@ -162,6 +178,7 @@ class CascadeBot(commands.AutoShardedBot):
 
     async def sync_if_changed(self) -> None:
         """Register the commands unless the same ones are registered already."""
+        await self.fit_commands()
         kept = await self._client.preference(self._sync_name())
         if kept == {"hash": await self.commands_hash()}:
             logger.info("the registered commands are up to date")

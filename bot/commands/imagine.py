@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import discord
 from discord import app_commands
 from discord.app_commands import Choice, Range
 from discord.ext import commands
 
+from bot.interactions.attachments import check_picture
 from bot.interactions.responder import Interaction, Responder
 from bot.interactions.submission import Submission
 from bot.policy import job_request
 from bot.policy.aspects import Aspect, aspect_name, aspects_to_choose, parse_aspect, size_of
 from bot.policy.job_request import MAX_IMAGES, JobRequest
 from bot.policy.prompt_parameters import check_parameters
+from bot.policy.strength import STRENGTH_WORDS, parse_strength, strength_name
 from bot.policy.user_defaults import UserDefaults
+from bot.text.catalog import Translator
 from bot.text.error_messages import UserError
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
 from cascade_core.operations import fields
@@ -25,7 +31,11 @@ from cascade_core.operations.fields import (
     MIN_SEED,
     MIN_STEPS,
 )
+from cascade_core.operations.registry import IMAGE_TO_IMAGE
 
+START_OPTIONS = ("image", "strength")
+"""Options of ``/imagine`` for models that can start from a picture."""
+MAX_STRENGTH_CHARS = 20
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 
 
@@ -53,6 +63,23 @@ def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
     return parse_aspect(responder.translate, name, given)
 
 
+def starting_values(
+    translate: Translator, image: discord.Attachment | None, strength: str | None
+) -> dict[str, Any]:
+    """Return the values of a request that starts from an attached picture; empty without one.
+
+    Raises:
+        UserError: the service would not take the picture, or a value is not valid.
+    """
+    departs = parse_strength(translate, strength)
+    if image is None:
+        if departs is not None:
+            raise UserError.because("strength_alone")
+        return {}
+    check_picture(image)
+    return {"operation": IMAGE_TO_IMAGE, "attachment_url": image.url, "strength": departs}
+
+
 class Imagine(commands.Cog):
     """The command that makes pictures from words.
 
@@ -66,6 +93,8 @@ class Imagine(commands.Cog):
     @app_commands.command(description="Make a picture from words")
     @app_commands.describe(
         prompt="What the picture should show",
+        image="A picture to start from",
+        strength="How far to depart from that picture: 0 to 1, subtle or strong",
         aspect="Its shape",
         negative="What it should not show",
         seed="The same seed makes the same picture",
@@ -79,6 +108,8 @@ class Imagine(commands.Cog):
         self,
         interaction: Interaction,
         prompt: Range[str, 1, MAX_PROMPT_CHARS],
+        image: discord.Attachment | None = None,
+        strength: Range[str, 1, MAX_STRENGTH_CHARS] | None = None,
         aspect: str | None = None,
         negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
         seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
@@ -88,14 +119,19 @@ class Imagine(commands.Cog):
         spoiler: bool = False,
         private: bool | None = None,
     ) -> None:
-        """Submit a request for pictures."""
+        """Submit a request for pictures, which may start from an attached one."""
         responder = self._submission.responder_for(interaction)
         check_parameters(responder.translate, prompt, negative or "")
         chosen = chosen_aspect(responder, aspect)
+        start = starting_values(responder.translate, image, strength)
 
         async def make(defaults: UserDefaults) -> JobRequest:
-            width, height = await self._size(chosen or defaults.aspect)
+            if image is not None:
+                await self._submission.check_offers(IMAGE_TO_IMAGE.name, "no_starts")
+            # A picture has its own shape.
+            width, height = await self._size(chosen or (None if image else defaults.aspect))
             return JobRequest(
+                **start,
                 prompt=job_request.check_prompt(prompt),
                 negative_prompt=one_line(defaults.negative if negative is None else negative),
                 width=width,
@@ -104,7 +140,7 @@ class Imagine(commands.Cog):
                 seed=seed,
                 steps=steps,
                 guidance_scale=guidance,
-                spoiler=spoiler,
+                spoiler=spoiler or (image is not None and image.is_spoiler()),
                 private=defaults.private if private is None else private,
                 preview=defaults.preview,
             )
@@ -172,6 +208,14 @@ class Imagine(commands.Cog):
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
+
+    @imagine.autocomplete("strength")
+    async def strengths(self, interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Suggest the words for a strength; a number is accepted, too."""
+        translate = self._submission.responder_for(interaction).translate
+        named = {word: strength_name(translate, word) for word in STRENGTH_WORDS}
+        wanted = current.casefold()
+        return [Choice(name=n, value=w) for w, n in named.items() if wanted in n.casefold()]
 
     async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
         if aspect is None:

@@ -42,12 +42,15 @@ def check(interaction: discord.Interaction[Any]) -> None:
 
     Raises:
         WrongOption: a value is outside its range; the first one is named.
-        discord.app_commands.CommandSignatureMismatch: a value has another type.
+        discord.app_commands.CommandSignatureMismatch: a value has another type, or the command no
+            longer has its option.
     """
     command = interaction.command
     if not isinstance(command, app_commands.Command):
         return
     given = dict(iter(interaction.namespace))
+    if given.keys() - {option.display_name for option in command.parameters}:
+        raise app_commands.CommandSignatureMismatch(command)  # would be ignored
     for option in command.parameters:
         value = given.get(option.display_name)
         if value is None or option.type not in _TYPES:

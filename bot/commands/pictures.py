@@ -22,6 +22,7 @@ from bot.service.models import Job
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
 from bot.views import info_messages
 
+START_MENU = "Start from this picture"
 _NOTHING = ("-", "–", "—")  # noqa: RUF001
 
 
@@ -49,6 +50,7 @@ class Pictures(commands.Cog):
         self._menus = (
             app_commands.ContextMenu(name="Vary details", callback=self.vary_details),
             app_commands.ContextMenu(name="Image info", callback=self.image_info),
+            app_commands.ContextMenu(name=START_MENU, callback=self.start_from_picture),
         )
 
     async def cog_load(self) -> None:
@@ -147,6 +149,11 @@ class Pictures(commands.Cog):
         """Vary the picture in a message."""
         responder = self._submission.responder_for(interaction)
         await self._actions.vary_in_message(responder, message)
+
+    async def start_from_picture(self, interaction: Interaction, message: discord.Message) -> None:
+        """Open the form for a picture that starts from the one in a message."""
+        responder = self._submission.responder_for(interaction)
+        await self._actions.starts.open_form(responder, message)
 
     async def image_info(self, interaction: Interaction, message: discord.Message) -> None:
         """Show how the picture in a message was made."""

@@ -1,4 +1,4 @@
-"""Handles presses on buttons and submissions of the Edit form.
+"""Handles presses on buttons and submissions of forms.
 
 Presses are routed by their custom id alone, here, for messages of any age. discord.py's own views
 and dynamic items would ignore unknown ids without an answer, and would only log their errors.
@@ -25,7 +25,8 @@ from bot.interactions.pressed_message import (
     pressed_template,
     template,
 )
-from bot.interactions.responder import Interaction, Responder
+from bot.interactions.responder import FORM_S, Interaction, Responder
+from bot.interactions.start_actions import StartActions
 from bot.interactions.submission import Submission
 from bot.jobs.delivery_target import DeliveryTarget, presentation_of
 from bot.policy import job_request, steering
@@ -42,7 +43,6 @@ from bot.views.modals import EditForm, values_from
 from bot.views.picture_messages import shown_in
 from cascade_core.errors import NotFound, NotReady
 
-_FORM_S = 1.5
 _TWICE_S = 3.0
 _ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer", "pick")
 """Actions that make a job or delete a picture: a second press within `_TWICE_S` is ignored."""
@@ -51,12 +51,15 @@ Handler = Callable[[Responder, CustomId], Awaitable[None]]
 
 
 class ButtonActions:
-    """The handlers of all buttons and of the Edit form.
+    """The handlers of all buttons and forms.
 
     Args:
         client: the service's client.
         submission: submits requests.
         lookup: finds jobs and pictures.
+
+    Attributes:
+        starts: opens the form of *Start from this picture*.
     """
 
     def __init__(
@@ -65,6 +68,7 @@ class ButtonActions:
         self._client = client
         self._submission = submission
         self._lookup = lookup
+        self.starts = StartActions(client, submission, lookup)
         menus = MenuActions(client, submission, lookup)
         self._pressed: dict[tuple[int, int, str], float] = {}
         self._handlers: dict[Action, Handler] = {
@@ -88,6 +92,10 @@ class ButtonActions:
             "finer": menus.finer,
             "pick": menus.pick,
         }
+        self._forms: dict[Action, Handler] = {
+            "edit": self._submit_edit,
+            "start": self.starts.submit_form,
+        }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:
         """Handle a press on a button.
@@ -102,12 +110,15 @@ class ButtonActions:
         await self._handlers[pressed.action](responder, pressed)
 
     async def submit_form(self, responder: Responder, submitted: CustomId) -> None:
-        """Submit the request that the Edit form describes.
+        """Submit the request that a form describes.
 
         Raises:
             UserError: a value is not valid, or a rule forbids the request.
             CascadeError: the service refuses or does not answer.
         """
+        await self._forms[submitted.action](responder, submitted)
+
+    async def _submit_edit(self, responder: Responder, submitted: CustomId) -> None:
         values = values_from(responder.interaction.data or {}, submitted.arg)
         check_parameters(responder.translate, values.prompt, values.negative_prompt)
 
@@ -181,7 +192,7 @@ class ButtonActions:
             NotReady: the service does not answer in time.
         """
         try:
-            async with asyncio.timeout(_FORM_S):
+            async with asyncio.timeout(FORM_S):
                 request = (await self._client.job(job_id)).request
         except TimeoutError as error:
             raise NotReady("the service did not answer in time") from error

@@ -14,7 +14,6 @@ from bot.policy.steering import FINER_STEPS, larger_size, may_be_finer
 from bot.policy.user_defaults import UserDefaults
 from bot.service.client import CascadeClient
 from bot.service.models import Job
-from bot.text.error_messages import UserError
 from bot.views import picture_menus
 from bot.views.custom_ids import CustomId
 from cascade_core.errors import NotFound
@@ -48,8 +47,7 @@ class MenuActions:
         await responder.defer(private=True)
         job = await self._lookup.own_job(pressed.subject, responder.user)
         find_image(job, None)
-        if not (await self._submission.model()).offers(VARY.name):
-            raise UserError.because("no_variants")
+        await self._submission.check_offers(VARY.name, "no_variants")
         seen = visibility(responder.interaction.message)
         await responder.send(picture_menus.variants(responder.translate, job, seen))
 

@@ -22,7 +22,7 @@ def template(message: discord.Message | None, defaults: UserDefaults) -> JobRequ
         private=defaults.private or visibility(message) == "private",
         preview=defaults.preview,
         spoiler=has_spoiler(components(message)),
-        source="" if message is None else _link(message),
+        source="" if message is None else link_to(message),
     )
 
 
@@ -92,7 +92,7 @@ def check_may_remove(interaction: Interaction) -> None:
         raise UserError.because("not_your_job")
 
 
-def _link(message: discord.Message) -> str:
+def link_to(message: discord.Message) -> str:
     """Return the link to a message; empty for a message that only one person sees."""
     return "" if visibility(message) == "private" else message.jump_url
 

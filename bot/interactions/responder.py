@@ -30,6 +30,8 @@ Prepared = TypeVar("Prepared")
 PREPARE_S = 0.4
 """How long an acknowledgement waits for the decision whether the answer is private."""
 
+FORM_S = 1.5
+"""How long the work before a form may take; nothing can be acknowledged before it."""
 ANSWER_TIMEOUT_S = 40.0
 """discord.py waits for the end of any 429, however long; this bounds the wait for an answer."""
 _TOO_LATE = (10062, 10015, 40060)

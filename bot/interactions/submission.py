@@ -11,6 +11,7 @@ from typing import Any
 
 from ulid import ULID
 
+from bot.interactions.attachments import upload
 from bot.interactions.location import channel_ids, is_age_restricted
 from bot.interactions.responder import Interaction, Responder
 from bot.jobs.delivery_target import TOKEN_S, DeliveryTarget
@@ -103,6 +104,19 @@ class Submission:
         """Return the service's model; the first call asks the service, later ones the memory."""
         return self._client.known_model or await self._client.model()
 
+    async def check_offers(self, kind: str, otherwise: str) -> None:
+        """Check that the service's model can do a kind of job.
+
+        Args:
+            kind: of the job.
+            otherwise: the key of the sentence if it cannot.
+
+        Raises:
+            UserError: it cannot.
+        """
+        if not (await self.model()).offers(kind):
+            raise UserError.because(otherwise)
+
     async def submit(self, responder: Responder, make: MakeRequest) -> None:
         """Make a request, acknowledge the interaction, submit a job and have it followed.
 
@@ -137,6 +151,10 @@ class Submission:
             await responder.switch_to_public(
                 picture_messages.live(translate, job_id, request.prompt, Snapshot(), credit=credit)
             )
+        if request.attachment_url:
+            attached = request.attachment_url
+            image = await upload(responder.interaction, self._client, attached, responder.user)
+            request = replace(request, image=image)
         target = _delivery_target(responder, request)
         job = await self._create_job(request, job_id, responder.user, target)
         if not _can_be_delivered(job, target):

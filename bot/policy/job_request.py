@@ -30,6 +30,9 @@ class JobRequest:
         seed, decoder_seed: of the composition and of the details; None: the service chooses.
         latent_id: the stored composition to start from; None: compose a new picture.
         strength: how far to depart from that composition, 0 to 1 or a word of the service's.
+        image: the upload or the picture to start from; None: there is none.
+        attachment_url: where Discord has a picture that is uploaded first and becomes ``image``;
+            empty: there is none.
         stop_after: the stage after which the job waits for a choice; None: it does not.
         of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
@@ -53,6 +56,8 @@ class JobRequest:
     decoder_guidance_scale: float | None = None
     latent_id: str | None = None
     strength: float | str | None = None
+    image: str | None = None
+    attachment_url: str = ""
     stop_after: str | None = None
     of: tuple[str, int] | None = None
     means: Means | None = None
@@ -70,12 +75,13 @@ class JobRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditedValues:
-    """The values in the Edit form, before or after a person edits them.
+    """The values in a form for a picture, before or after a person edits them.
 
     Attributes:
         which: index of the edited picture; ``all``; or empty if there is only one.
         filled_seed: the seed with which the form was filled in.
         keep: keep the picture's composition.
+        strength: how far to depart from the picture, as typed.
     """
 
     prompt: str = ""
@@ -85,6 +91,7 @@ class EditedValues:
     which: str = ""
     filled_seed: str = ""
     keep: bool = False
+    strength: str = ""
 
 
 def new_seed() -> int:
@@ -141,7 +148,8 @@ def again(job: Job, of: tuple[str, int] | None, template: JobRequest) -> JobRequ
 def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
     """Return the request for a job's picture with the values of the Edit form.
 
-    A seed that the person left unchanged keeps the picture's own seeds, and so its details.
+    A seed that the person left unchanged keeps the picture's own seeds, and so its details. A
+    picture that started from another one starts from it again.
 
     Raises:
         UserError: the picture is gone, or a value is not valid.
@@ -154,6 +162,10 @@ def edit(job: Job, values: EditedValues, template: JobRequest) -> JobRequest:
     else:
         request = replace(request, seed=parse_seed(values.seed))
     width, height = parse_size(values.size) or (earlier.width, earlier.height)
+    operation = _operation(job)
+    if operation.takes_image:
+        strength = earlier.strength
+        request = replace(request, operation=operation, image=earlier.image, strength=strength)
     return replace(
         request,
         prompt=check_prompt(values.prompt),
@@ -173,8 +185,9 @@ def _chosen(job: Job, which: str) -> tuple[Image, int]:
     if which.isdecimal():
         return find_image(job, int(which)), 1
     first = find_image(job, None)
-    # The pictures of a variation share one composition, so one request redraws only the first.
-    count = job.images[-1].index - first.index + 1 if not job.request.is_variation else 1
+    # Without a seed, the pictures share one composition, so one request redraws only the first.
+    has_seeds = "seed" in _operation(job).fields
+    count = job.images[-1].index - first.index + 1 if has_seeds else 1
     return first, count
 
 
@@ -190,6 +203,7 @@ def _like(job: Job, of: tuple[str, int] | None, request: JobRequest) -> JobReque
         operation=operation,
         latent_id=earlier.latent_id,
         strength=earlier.strength,
+        image=earlier.image,
         stop_after=earlier.stop_after,
         of=of,
         # Where the composition is not made anew, a limit of its steps does not apply.

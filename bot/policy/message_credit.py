@@ -6,11 +6,22 @@ from dataclasses import dataclass
 from typing import Any, Literal, Self, get_args
 
 Means = Literal[
-    "vary", "reroll", "again", "edit", "subtle", "strong", "remix", "larger", "finer", "pick"
+    "vary",
+    "reroll",
+    "again",
+    "edit",
+    "subtle",
+    "strong",
+    "remix",
+    "larger",
+    "finer",
+    "pick",
+    "start",
 ]
-"""The buttons that make a job from an earlier one.
+"""The buttons and menus that make a job from an earlier one or from a message.
 
-``remix``: Edit with the composition kept; ``pick``: a number under drafts.
+``remix``: Edit with the composition kept; ``pick``: a number under drafts; ``start``: the message
+menu *Start from this picture*.
 """
 
 

@@ -17,7 +17,7 @@ from bot.service.models import Image, Job, ModelInfo
 from bot.text.error_messages import UserError
 from bot.text.markdown import one_line
 from cascade_core.model_defaults import DEFAULT_STRENGTH, StrengthWord
-from cascade_core.operations.registry import DECODE, VARY
+from cascade_core.operations.registry import DECODE, IMAGE_TO_IMAGE, VARY
 
 FINER_STEPS = 20
 """Decoder steps of a finer picture, as OpenAI's quality ``high``; more change little."""
@@ -109,6 +109,30 @@ def pick(job: Job, index: int | None, template: JobRequest) -> JobRequest:
         n=1,
         steps=None,
     )
+
+
+def start(picture: str, job: Job | None, template: JobRequest) -> JobRequest:
+    """Return the request for a picture that starts from another one.
+
+    Args:
+        picture: the index of a picture of ``job``; without a job, the address of an attachment.
+        job: of the bot, whose picture it is; None for an attachment.
+        template: has the prompt and the strength.
+
+    Raises:
+        UserError: the picture is gone, or the prompt is empty.
+    """
+    request = replace(
+        template,
+        operation=IMAGE_TO_IMAGE,
+        means="start",
+        prompt=check_prompt(template.prompt),
+        negative_prompt=one_line(template.negative_prompt),
+    )
+    if job is None:
+        return replace(request, attachment_url=picture)
+    image = find_image(job, int(picture))
+    return replace(request, image=image.id, of=(job.id, image.index))
 
 
 def larger_size(image: Image, model: ModelInfo) -> tuple[int, int] | None:

@@ -153,6 +153,14 @@ class CascadeClient:
             if (await self.job(job_id)).client_state != state:
                 raise
 
+    async def upload(self, data: bytes, user: str) -> str:
+        """Store a picture file for a user to start from, and return the upload's id.
+
+        The same pixels again are the same upload.
+        """
+        form = {"files": {"file": ("picture", data)}, "data": {"user": user}}
+        return str((await self._json("POST", "/v1/uploads", **form))["id"])
+
     async def image(self, image_id: str, user: str | None = None) -> bytes:
         """Return a picture's original PNG bytes."""
         path = f"/v1/images/{_segment(image_id)}"

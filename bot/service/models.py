@@ -66,11 +66,12 @@ class ResolvedRequest(_FromJson):
     latent_id: str | None
     strength: float | None = None
     stop_after: str | None = None
+    image: str | None = None
 
     @property
     def is_variation(self) -> bool:
-        """Return True if the pictures start from an earlier picture's composition."""
-        return self.latent_id is not None
+        """Return True if the pictures start from an earlier picture, not from a prompt alone."""
+        return self.latent_id is not None or self.image is not None
 
 
 @dataclass(frozen=True, slots=True)

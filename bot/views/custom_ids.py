@@ -30,6 +30,7 @@ Action = Literal[
     "larger",
     "finer",
     "pick",
+    "start",
 ]
 Visibility = Literal["public", "private"]
 """Of a picture's message: people see it, or its person alone does."""
@@ -45,7 +46,8 @@ class CustomId:
 
     Attributes:
         action: the name of the handler.
-        subject: what the action applies to: a job's id, ``all``, or a page's number.
+        subject: what the action applies to: a job's id, ``all``, a page's number, or the id of the
+            message from whose picture a form starts.
         arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in the Edit form; or
             empty. In a menu it ends with the visibility of the picture's own message, such as
             ``0.public``: Discord does not tell of that message.

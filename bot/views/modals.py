@@ -1,4 +1,4 @@
-"""The Edit form; its submissions are routed by custom id, so it costs no memory."""
+"""The forms; their submissions are routed by custom id, so they cost no memory."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ import discord
 from discord import ui
 
 from bot.policy.job_request import EditedValues
+from bot.policy.strength import STRENGTH_WORDS, strength_name
 from bot.text.catalog import Translator
 from bot.text.markdown import MAX_PROMPT_CHARS
 from bot.views.custom_ids import CustomId
+from cascade_core.model_defaults import DEFAULT_STRENGTH
 
 _SEED_CHARS = 10
 _SIZE_CHARS = 11
+_STRENGTH_CHARS = 20
 
 
 class EditForm(ui.Modal):
@@ -66,6 +69,38 @@ class EditForm(ui.Modal):
         self.stop()  # discord.py keeps no reference to a stopped form
 
 
+class StartForm(ui.Modal):
+    """Asks what a picture that starts from another one shows, and how far it departs.
+
+    Args:
+        translate: translates into the person's language.
+        message_id: the message with the other picture.
+        count: how many pictures the message has; with several, the form asks which one.
+    """
+
+    def __init__(self, translate: Translator, message_id: str, count: int) -> None:
+        custom_id = str(CustomId("start", message_id))
+        super().__init__(title=translate("modal.start"), custom_id=custom_id)
+        if count > 1:
+            choice = _choice(translate, range(count), may_be_all=False)
+            self.add_item(ui.Label(text=translate("modal.which"), component=choice))
+        prompt: ui.TextInput[ui.Modal] = ui.TextInput(
+            custom_id="prompt", style=discord.TextStyle.paragraph, max_length=MAX_PROMPT_CHARS
+        )
+        strength: ui.TextInput[ui.Modal] = ui.TextInput(
+            custom_id="strength",
+            default=strength_name(translate, DEFAULT_STRENGTH),
+            required=False,
+            max_length=_STRENGTH_CHARS,
+        )
+        words = ", ".join(strength_name(translate, word) for word in STRENGTH_WORDS)
+        told = translate("modal.strength_values", words=words)
+        self.add_item(ui.Label(text=translate("modal.prompt"), component=prompt))
+        label = translate("modal.strength")
+        self.add_item(ui.Label(text=label, description=told, component=strength))
+        self.stop()
+
+
 def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
     """Return the submitted values of a form; ``filled_seed`` is the seed it was filled with."""
     found = dict(_entries(data.get("components", ())))
@@ -77,6 +112,7 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
         which=found.get("which", ""),
         filled_seed=filled_seed,
         keep=found.get("keep") == str(True),
+        strength=found.get("strength", ""),
     )
 
 

@@ -59,12 +59,14 @@ class ShownPictures:
     """What a message of finished pictures says about them.
 
     Attributes:
+        job_id: the job of the pictures; empty if the message shows none that are finished.
         values: the values for the Edit form.
         indices: of the remaining pictures.
         is_variation: the pictures are details of one composition.
         is_cut: the message shortens a prompt.
     """
 
+    job_id: str
     values: EditedValues
     indices: tuple[int, ...]
     is_variation: bool
@@ -143,8 +145,9 @@ def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons under a job's pictures, numbered by position."""
     indices = [image.index for image in job.images]
     is_one = len(indices) == 1
-    # The seed of a composition that began from another one does not make it again.
-    kept = {"edit": "keep"} if job.request.strength is not None else {}
+    # The seed of a composition that began from another latent does not make it again.
+    is_kept = job.request.strength is not None and job.request.image is None
+    kept = {"edit": "keep"} if is_kept else {}
     # Without emoji, four buttons fit side by side on a phone.
     again = [
         button(
@@ -230,10 +233,11 @@ def shown_in(components: Sequence[Any]) -> ShownPictures:
         prompt=prompt, negative_prompt=negative, seed=seeds[0] if seeds else "", size=size
     )
     ids = (custom_ids.parse(str(part.get("custom_id") or "")) for part in parts)
-    varied = [one.index for one in ids if one is not None and one.action == "vary"]
+    varied = [one for one in ids if one is not None and one.action == "vary"]
     return ShownPictures(
+        varied[0].subject if varied else "",
         values,
-        indices=tuple(index for index in varied if index is not None),
+        indices=tuple(one.index for one in varied if one.index is not None),
         is_variation=len(seeds) > 1,
         is_cut=prompt.endswith("…") or negative.endswith("…"),
     )

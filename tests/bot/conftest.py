@@ -48,6 +48,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "latent_id": None,
         "strength": None,
         "stop_after": None,
+        "image": None,
     }
     request = {name: changes.pop(name, value) for name, value in asked.items()}
     images = tuple(

@@ -42,6 +42,7 @@ CHECKPOINT = Checkpoint(
     ),
     components={},
     previewer=Path("preview.json"),
+    picture_encoder=Path("encoder"),
 )
 
 

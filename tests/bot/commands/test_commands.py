@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from bot.app import CascadeBot
 from bot.service.client import CascadeClient
+from bot.service.models import ModelInfo
 from bot.settings import load_settings
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog
@@ -101,13 +102,31 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
         "imagine", "draft", "show", "gallery", "queue", "settings", "admin", "Vary details",
-        "Image info",
+        "Image info", "Start from this picture",
     }  # fmt: skip
     for name, payload in by_name.items():
         is_admin = name == "admin"
         assert sorted(payload["contexts"]) == ([0] if is_admin else [0, 1, 2])
         assert sorted(payload["integration_types"]) == ([0] if is_admin else [0, 1])
     assert by_name["admin"]["default_member_permissions"] == 1 << 5  # Manage Server
+
+
+async def test_what_the_model_cannot_start_from_is_not_asked_for(
+    bot: CascadeBot, catalog: Catalog
+) -> None:
+    def offering(*kinds: str) -> ModelInfo:
+        return ModelInfo("demo", "x", 256, 256, 128, 256, 512, (), 12, operations=kinds)
+
+    async def found() -> tuple[bool, set[str]]:
+        await bot.fit_commands()
+        by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
+        options = {option["name"] for option in by_name["imagine"]["options"]}
+        return "Start from this picture" in by_name, options & {"image", "strength", "prompt"}
+
+    bot._client.known_model = offering("generate", "image_to_image")
+    assert await found() == (True, {"prompt", "image", "strength"})
+    bot._client.known_model = offering("generate")
+    assert await found() == (False, {"prompt"})
 
 
 async def test_the_hash_follows_the_commands_and_where_they_go(

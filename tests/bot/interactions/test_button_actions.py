@@ -10,6 +10,5 @@ from bot.views import custom_ids
 
 def test_every_action_of_an_id_can_be_done() -> None:
     nothing: Any = None
-    assert set(get_args(custom_ids.Action)) == set(
-        ButtonActions(nothing, nothing, nothing)._handlers
-    )
+    actions = ButtonActions(nothing, nothing, nothing)
+    assert set(get_args(custom_ids.Action)) == {*actions._handlers, *actions._forms}

@@ -166,3 +166,40 @@ def test_progress_of_drafts_ends_at_their_stop() -> None:
     assert [stage.name for stage in MODEL.route("generate", "c")] == ["c"]
     assert [stage.name for stage in MODEL.route("generate")] == list(STABLE_CASCADE.names)
     assert MODEL.kept_stage == MODEL.stages[0]
+
+
+def test_a_start_from_a_picture_of_the_bot_names_it_and_one_from_an_attachment_is_uploaded(
+    make_job: JobMaker,
+) -> None:
+    template = JobRequest(prompt=" a  blue fox ", strength=0.5, source="https://x")
+    request = steering.start("1", make_job(pictures=2), template)
+    assert request.to_body() == {
+        "kind": "image_to_image",
+        "image": "IMG1",
+        "prompt": "a blue fox",
+        "negative_prompt": "",
+        "strength": 0.5,
+        "n": 1,
+    }
+    assert (request.of, request.means) == ((JOB_ID, 1), "start")
+    attached = steering.start("https://cdn/a.png", None, template)
+    assert attached.attachment_url == "https://cdn/a.png"
+    assert "image" not in attached.to_body()
+    with pytest.raises(UserError, match="picture_gone"):
+        steering.start("2", make_job(pictures=2), template)
+    with pytest.raises(UserError, match="empty_prompt"):
+        steering.start("0", make_job(), JobRequest(prompt=" "))
+
+
+def test_what_started_from_a_picture_is_made_anew_from_it(make_job: JobMaker) -> None:
+    job = make_job(pictures=2, kind="image_to_image", image="UPLOAD", strength=0.6)
+    again = job_request.reroll(job, None, JobRequest())
+    edited = job_request.edit(
+        job, EditedValues(prompt="a cat", which="all", seed="7", filled_seed="7"), JobRequest()
+    )
+    for request in (again, edited):
+        body = request.to_body()
+        assert (body["kind"], body["image"], body["strength"]) == ("image_to_image", "UPLOAD", 0.6)
+        assert body["n"] == 2
+    assert again.seed != 7
+    assert (edited.prompt, edited.seed) == ("a cat", 7)

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
 from httpx import AsyncClient
+from PIL import Image
 
 from cascade_core.errors import Internal
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot_messages import of_bot
 from tests.wire.bot_process import StartBot
 from tests.wire.fake_discord.interactions import Callback
+from tests.wire.fake_discord.messages import Upload
 from tests.wire.fake_discord.rules.permissions import Permission
 from tests.wire.fake_discord.server import FakeDiscord
 
@@ -233,3 +236,27 @@ async def test_an_answer_that_was_dismissed_while_it_was_awaited_is_given_anew(
     await stage.alice.delete(asked.original)
     answer = await asked.reply(lambda m: "not available right now" in m.text)
     assert answer.receiver == stage.alice.user
+
+
+async def test_the_form_for_a_persons_picture_works_across_a_restart_and_makes_one_job(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    first = await start_bot()
+    file = io.BytesIO()
+    Image.new("RGB", (400, 200)).save(file, "PNG")
+    message = await stage.alice.say(stage.channel, "look", Upload("a.png", file.getvalue()))
+    opened = await (await stage.alice.menu(message, "Start from this picture")).acked()
+    await first.kill()
+    second = await start_bot()
+    submitted = await stage.alice.submit(opened, prompt="a blue fox")
+    job_id = await stage.submitted()
+    live = await submitted.reply(lambda m: "Cancel" in m.buttons)
+    await second.kill()
+    await start_bot()
+    await stage.finished(job_id, live)
+    await delivered(stage)
+    job = stage.service.database.jobs.get(job_id)
+    assert job is not None
+    assert job.request.upload_id is not None
+    assert len(of_bot(stage.fake)) == 1
+    assert stage.service.submitted.empty()

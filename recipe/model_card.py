@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recipe.evaluation.evaluation_table import table
+from recipe.evaluation.steering.tables import tables
 from recipe.scale import Scale
 from recipe.scenes.scene import COLOUR_NAMES, PAIRS, PLACES, SHAPES, SIZES, TEXTURES
 from recipe.training.train import load_state
@@ -54,7 +55,16 @@ Apache-2.0. The weights are ours, trained on our own pictures; no other model or
 
 def model_card(scale: Scale) -> str:
     """Return the card as markdown."""
-    return "\n".join([_HEAD, _vocabulary(), _LIMITS, _training(scale), _figures(scale), _LICENCE])
+    parts = (
+        _HEAD,
+        _vocabulary(),
+        _LIMITS,
+        _training(scale),
+        _figures(scale),
+        _steering(scale),
+        _LICENCE,
+    )
+    return "\n".join(part for part in parts if part)
 
 
 def _vocabulary() -> str:
@@ -154,3 +164,19 @@ Other canvases, and *Vary details* (the first row is varied twice):
 ![Tall pictures](../../recipe/results/256x384.png)
 ![Four pictures and two variants of each](../../recipe/results/varied.png)
 """
+
+
+def _steering(scale: Scale) -> str:
+    path = scale.results_dir / "steering.json"
+    if not path.exists():
+        return ""
+    return f"""## What operations keep and change
+
+24 prompts, uploads and templates that leave most open, two seeds each; what is made has the seed of
+details of what it is made from. *Mask IoU* is of the things' outlines. *Left open and kept* is of
+background, colour, place and shape, where the new prompt does not name them; *asked for and right*
+of those that it names. *Detail* is the energy of fine detail a pixel, over that before; pictures at
+1.5x are read shrunk. Uploads are true renders of held-out scenes; *another colour* names shape and
+colour. A series has four pictures. `python -m recipe.evaluation.steering` measures all of it.
+
+{tables(json.loads(path.read_text()))}"""

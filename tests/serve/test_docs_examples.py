@@ -5,19 +5,24 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from fastapi import FastAPI
 from PIL import Image
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
 from serve.storage.credentials import KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
+from tests.serve.cli.cascade import Cascade
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
 
@@ -38,6 +43,12 @@ def examples(page: str, section: str) -> list[str]:
 def check_pictures(folder: Path, *names: str) -> None:
     for name in names:
         assert Image.open(folder / name).format == Path(name).suffix.removeprefix(".").upper()
+
+
+@pytest.fixture
+def checkpoint(checkpoint: Checkpoint, tmp_path: Path) -> Checkpoint:
+    """The model has a previewer, as the demo model does: drafts need one."""
+    return replace(checkpoint, previewer=tmp_path / "preview.json")
 
 
 @pytest.fixture
@@ -127,3 +138,49 @@ def test_every_example_of_keys_works_as_it_stands(
     [example] = examples("docs/access.md", "API keys")
     assert '{"jobs":[]' in stranger.run(example)
     assert {key.name for key in keys.all()} == {"me", "ann", "chat-bot"}
+
+
+def test_every_body_and_command_of_steering_works_as_it_stands(
+    server: Server, fake_jobs: FakeJobsClient, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def begin(job_id: str) -> None:
+        job = fake_jobs.database.jobs.get(job_id)
+        assert job is not None
+        await (fake_jobs.draft if job.request.stop_after else fake_jobs.run)(job_id)
+
+    async def finish(job_id: str) -> None:
+        for index in (1, 4):
+            await fake_jobs.make_image(job_id, index)
+        fake_jobs.finish(job_id, "succeeded")
+
+    fake_jobs.on_submit, fake_jobs.on_continue = begin, finish
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (64, 64)).save("sketch.png")
+    Path("colours.csv").write_text("colour\nblue\ngreen\n")
+    stranger, cascade = Stranger(server, tmp_path), Cascade(server.url)
+    [create] = examples("docs/steering.md", "Steering a picture")
+    [upload] = examples("docs/steering.md", "A picture of your own")
+    names = {
+        "LATENT_ID": json.loads(stranger.run(create))["images"][0]["latent_id"],
+        "UPLOAD_ID": json.loads(stranger.run(upload))["id"],
+    }
+    page = (ROOT / "docs" / "steering.md").read_text()
+    lines = re.findall(r"^\| (?:API|command)[^|]* \| (.+) \|$", page, flags=re.MULTILINE)
+    assert len(lines) == 20
+    with httpx.Client(base_url=server.url, headers={"prefer": "wait=30"}) as client:
+        for line in lines:
+            for job in client.get("/v1/jobs", params={"state": "waiting"}).json()["jobs"]:
+                names["JOB_ID"] = job["id"]
+            for name, value in names.items():
+                line = line.replace(name, value)
+            if "{job_id}" in line:
+                line, route = line.split(" with ")[1], f"/v1/jobs/{names['JOB_ID']}/continue"
+            else:
+                route = "/v1/jobs"
+            code = line.strip("`")
+            if code.startswith("cascade"):
+                result = cascade(*shlex.split(code)[1:])
+                assert result.exit_code == 0, f"{code}\n{result.output}"
+            else:
+                answer = client.post(route, json=json.loads(code))
+                assert answer.status_code in (200, 202), f"{code}\n{answer.text}"

@@ -86,7 +86,10 @@ class Demand:
 
     def stats(self) -> dict[str, float]:
         """Return the open work and the rates of arriving work, by published name."""
-        found = {open_work_key(stage): max(0.0, work) for stage, work in self._open.items()}
+        # Sums of floats leave 1e-16 behind, for which a stage would keep a replica for ever.
+        found = {
+            open_work_key(stage): max(0.0, round(work, 9)) for stage, work in self._open.items()
+        }
         for stage, arrivals in self._arrivals.items():
             rates = zip(RATE_WINDOWS_S, arrivals.rates(), strict=True)
             found |= {arriving_key(stage, window_s): rate for window_s, rate in rates}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
+
 import pytest
 
 from serve.autoscaling.demand import Arrivals, Demand
@@ -21,6 +23,14 @@ def test_an_image_that_fails_or_is_cancelled_leaves_no_open_work() -> None:
     with pytest.raises(RuntimeError), demand.image({"b": 2.0, "a": 1.0}):
         raise RuntimeError("as planned")
     assert not any(demand.stats()[f"open_work_{stage}"] for stage in "cba")
+
+
+def test_images_of_any_work_and_order_leave_no_open_work() -> None:
+    demand = Demand("c")
+    with ExitStack() as second, demand.image({"c": 0.1}):
+        second.enter_context(demand.image({"c": 0.3}))
+    assert demand._open["c"] > 0  # by the rounding of floats
+    assert demand.stats()["open_work_c"] == 0.0
 
 
 def test_vary_details_arrives_at_b_and_a_only() -> None:

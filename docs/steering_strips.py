@@ -1,7 +1,7 @@
 """Makes the picture strips of steering.md with the demo model: `python -m docs.steering_strips`.
 
 Everything runs in this process, with the requests that a service would run. Seeds are fixed; a
-picture that others start from has the first seed whose picture shows what its prompt names.
+picture that others start from has the first seed that shows what the prompt names.
 """
 
 from collections.abc import Callable, Sequence

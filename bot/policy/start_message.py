@@ -1,4 +1,4 @@
-"""The message from whose picture a person starts, noted while the person fills in the form.
+"""The message with the picture that a person starts from, kept while the form is open.
 
 A form tells only its own id when it is submitted, and the bot may not read other people's messages.
 So the service stores what the form will need, as a preference of the person.
@@ -52,7 +52,7 @@ class StartMessage:
 
 
 class StartMessageStore:
-    """The messages whose forms people have open.
+    """The messages that people have a form open for.
 
     Args:
         client: the client of the service that stores them.

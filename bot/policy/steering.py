@@ -116,7 +116,7 @@ def start(picture: str, job: Job | None, template: JobRequest) -> JobRequest:
 
     Args:
         picture: the index of a picture of ``job``; without a job, the address of an attachment.
-        job: of the bot, whose picture it is; None for an attachment.
+        job: of the bot that made the picture; None for an attachment.
         template: has the prompt and the strength.
 
     Raises:

@@ -47,7 +47,7 @@ class CustomId:
     Attributes:
         action: the name of the handler.
         subject: what the action applies to: a job's id, ``all``, a page's number, or the id of the
-            message from whose picture a form starts.
+            message with the picture that a form starts from.
         arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in the Edit form; or
             empty. In a menu it ends with the visibility of the picture's own message, such as
             ``0.public``: Discord does not tell of that message.

@@ -40,13 +40,14 @@ class DeletedImage:
     """A deleted image, with the names of all bytes that the caller has to remove.
 
     Attributes:
-        latent_id: the latent that is deleted, too; None if another image still needs it.
+        latent_ids: the latents that are deleted, too: its own, those before it was composed anew
+            as well. One that another image still needs stays.
         preview_names: names of the image's previews, see
             :func:`serve.storage.blobs.blob_keys.preview_name`.
     """
 
     image: ImageRow
-    latent_id: str | None
+    latent_ids: tuple[str, ...]
     preview_names: tuple[str, ...]
 
 
@@ -103,10 +104,10 @@ class ImageStore:
         return True
 
     def delete(self, image_id: str, *, if_made: bool = True) -> DeletedImage | None:
-        """Mark an image deleted, and its latent with it; None if there is no such image.
+        """Mark an image deleted, and its latents with it; None if there is no such image.
 
         One that has no picture, but perhaps a composition, is there only without ``if_made``.
-        The latent stays while another image has it or an open job starts from it; it goes with the
+        A latent stays while another image has it or an open job starts from it; it goes with the
         last of them. Deleting again is no error and covers the same things.
         """
         now = utc_now()
@@ -117,13 +118,18 @@ class ImageStore:
                 return None
             gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
             connection.execute(gone.values(deleted_at=now))
-            is_needed = is_latent_needed(connection, image.latent_id, but_for_image=image.id)
-            latent_id = None if is_needed else image.latent_id
+            of_image = latents.c.job_id == image.job_id, latents.c.index == image.index
+            own_ids = connection.execute(select(latents.c.id).where(*of_image)).scalars()
+            latent_ids = [
+                latent_id
+                for latent_id in sorted({image.latent_id, *own_ids})
+                if not is_latent_needed(connection, latent_id, but_for_image=image.id)
+            ]
             with_it = update(latents).where(
-                latents.c.id == latent_id, latents.c.deleted_at.is_(None)
+                latents.c.id.in_(latent_ids), latents.c.deleted_at.is_(None)
             )
             connection.execute(with_it.values(deleted_at=now))
-            return DeletedImage(image, latent_id, _preview_names(connection, image))
+            return DeletedImage(image, tuple(latent_ids), _preview_names(connection, image))
 
     def latent(self, latent_id: str) -> LatentRow | None:
         """Return a latent, also a deleted one."""

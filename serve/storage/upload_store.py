@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, Select, func, insert, or_, select, update
+from sqlalchemy import CTE, ColumnElement, Select, and_, func, insert, or_, select, update
 
 from cascade_core.errors import Conflict
 from cascade_core.job_states import LIVE_STATES
 from serve.storage.connections import Connections
+from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner, UploadRow, iso_utc
 from serve.storage.schema.tables import database_now, images, jobs, latents, uploads
 
@@ -92,10 +93,15 @@ class UploadStore:
             change = update(uploads).where(*is_due, ~needing.exists())
             return connection.execute(change.values(deleted_at=now)).rowcount
 
-    def dependants(self, upload_id: str) -> tuple[list[str], list[str]]:
+    def dependants(self, upload_id: str, viewpoint: Viewpoint) -> tuple[list[str], list[str]]:
         """Return what was made from an upload, and from that, and so on.
 
-        What lies between may be deleted: a picture that was varied from a deleted one counts.
+        What lies between may be deleted, or of another owner: a picture that was varied from such
+        a one counts.
+
+        Args:
+            upload_id: of the upload.
+            viewpoint: of the caller; other pictures are left out.
 
         Returns:
             The ids of the images, newest first, with those that have a composition alone and those
@@ -112,9 +118,9 @@ class UploadStore:
         )
         query = (
             select(images.c.id, images.c.job_id, jobs.c.state)
-            .join(made, made.c.id == images.c.id)
+            .where(images.c.id.in_(select(made.c.id)))
             .join(jobs, jobs.c.id == images.c.job_id)
-            .where(images.c.deleted_at.is_(None), is_there)
+            .where(images.c.deleted_at.is_(None), is_there, *viewpoint.conditions)
         )
         with self._connections.reading() as connection:
             rows = connection.execute(query).all()
@@ -123,8 +129,12 @@ class UploadStore:
 
 
 def _made_from(upload_id: str) -> CTE:
-    """Return a table of the images of an upload and of all that was made from their latents."""
-    columns = select(images.c.id, images.c.latent_id)
+    """Return a table of the images of an upload and of all that was made from their latents.
+
+    An image has several latents if its composition was made anew.
+    """
+    own = and_(latents.c.job_id == images.c.job_id, latents.c.index == images.c.index)
+    columns = select(images.c.id, latents.c.id.label("latent_id")).outerjoin(latents, own)
     made = columns.where(images.c.upload_id == upload_id).cte("made", recursive=True)
     return made.union(columns.join(made, made.c.latent_id == images.c.source_latent_id))
 

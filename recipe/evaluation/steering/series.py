@@ -77,7 +77,7 @@ def measure_series(pipeline: CascadePipeline, count: int) -> dict[str, Any]:
 
 
 def _rows(name: str, chosen: list[Template], made: list[list[Reading]]) -> dict[str, Any]:
-    """Return figures of all series, and of those whose templates leave most open."""
+    """Return figures of all series, and of those with the templates that leave most open."""
     open_ones = [n for n, template in enumerate(chosen) if len(template.constants) == 1]
     return {
         name: series_figures(chosen, made),

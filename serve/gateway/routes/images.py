@@ -145,7 +145,7 @@ async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> R
 
 
 async def delete_with_files(services: Services, image_id: str, *, if_made: bool = True) -> bool:
-    """Delete an image with its previews and its latent; False if there is none.
+    """Delete an image with its previews and its latents; False if there is none.
 
     One without a picture counts only without ``if_made``; it may have a latent and previews.
     """
@@ -159,8 +159,7 @@ async def delete_with_files(services: Services, image_id: str, *, if_made: bool 
         *(handoff_key(image.job_id, image.index, name) for name in services.family.all_names),
     ]
     keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
-    if deleted.latent_id is not None:
-        keys.append(latent_key(deleted.latent_id))
+    keys += map(latent_key, deleted.latent_ids)
     await asyncio.gather(*map(services.blobs.delete, keys))
     return True
 

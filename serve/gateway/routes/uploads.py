@@ -126,13 +126,14 @@ async def delete_upload(
     """Delete an upload; deleting it again is no error.
 
     A job that has not read it yet fails with `gone`. The answer names the images that were made
-    from it, or from those, or are being made. They stay unless `with_images` is true.
+    from it, or from those, or are being made. They stay unless `with_images` is true. Images that
+    the caller may not see stay, and are not named.
     """
     upload = await find_upload(services, caller, upload_id)
     store = services.database.uploads
     await services.database.run(store.delete, upload.id)
     await services.blobs.delete(upload_key(upload.id))
-    image_ids, job_ids = await services.database.run(store.dependants, upload.id)
+    image_ids, job_ids = await services.database.run(store.dependants, upload.id, caller.viewpoint)
     if with_images:
         for job_id in job_ids:
             await services.jobs.cancel(job_id)

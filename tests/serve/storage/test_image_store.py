@@ -148,9 +148,10 @@ def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
         database.images.save(job.images[index].id, 10, "a")
     deleted = database.images.delete(job.images[0].id)
     assert deleted is not None
-    assert deleted.latent_id == job.images[0].latent_id
+    assert deleted.latent_ids == (job.images[0].latent_id,)
     assert deleted.preview_names == ("0-c-5.webp",)
-    image, latent = database.images.get(job.images[0].id), database.images.latent(deleted.latent_id)
+    image = database.images.get(job.images[0].id)
+    latent = database.images.latent(job.images[0].latent_id)
     assert image is not None
     assert image.deleted_at is not None
     assert latent is not None
@@ -158,7 +159,7 @@ def test_deleting_an_image_deletes_its_latent_and_names_its_previews(
     assert [shown["index"] for shown in body(database, job.id)["images"]] == [1]
     again = database.images.delete(job.images[0].id)
     assert again is not None
-    assert again.latent_id == deleted.latent_id
+    assert again.latent_ids == deleted.latent_ids
     assert database.images.get(job.images[0].id) == image
     assert database.images.delete("nope") is None
 
@@ -177,14 +178,14 @@ def test_deleting_a_variation_leaves_the_originals_latent(
 
     deleted = database.images.delete(variation.images[0].id)
     assert deleted is not None
-    assert deleted.latent_id is None
+    assert deleted.latent_ids == ()
     kept = database.images.latent(latent_id)
     assert kept is not None
     assert kept.deleted_at is None
 
     deleted = database.images.delete(original.images[0].id)
     assert deleted is not None
-    assert deleted.latent_id == latent_id
+    assert deleted.latent_ids == (latent_id,)
 
 
 def test_the_digest_of_a_stored_latent_is_the_same_in_every_release(make_job: JobMaker) -> None:

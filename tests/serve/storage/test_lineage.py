@@ -217,11 +217,11 @@ def test_a_latent_stays_while_a_variation_shows_it(database: Database, finished:
     variation = finished(latent_id=latent_id)
     deleted = database.images.delete(original.images[0].id)
     assert deleted is not None
-    assert deleted.latent_id is None
+    assert deleted.latent_ids == ()
     assert is_latent_there(database, latent_id)
     deleted = database.images.delete(variation.images[0].id)
     assert deleted is not None
-    assert deleted.latent_id == latent_id
+    assert deleted.latent_ids == (latent_id,)
     assert not is_latent_there(database, latent_id)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -10,10 +11,12 @@ import pytest
 from sqlalchemy import update
 
 from cascade_core.errors import Conflict
-from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
-from serve.storage.records import JobOwner, LatentRow, NewJob, UploadRow, utc_now
+from serve.storage.lineage import Viewpoint
+from serve.storage.records import JobOwner, NewJob, UploadRow, utc_now
 from serve.storage.schema.tables import images
+from tests.serve.storage.test_image_store import latent_row
+from tests.serve.storage.test_lineage import EVERYTHING
 
 ANN, BOB = JobOwner("key", "ann"), JobOwner("key", "bob")
 QUOTA_MB = 10
@@ -123,6 +126,8 @@ def test_deleted_and_expired_uploads_leave_the_quota(database: Database) -> None
 
     database.uploads.add(upload(id="UP3", size_bytes=9_000_000), QUOTA_MB)
 
+    assert database.uploads.get("UP3") is not None
+
 
 def test_a_used_upload_is_kept_longer_but_never_shorter(database: Database) -> None:
     database.uploads.add(upload(), QUOTA_MB)
@@ -154,6 +159,7 @@ def test_the_images_and_open_jobs_of_an_upload_are_found(
 ) -> None:
     open_job = uses(database, make_job(n=2), "UP1")
     ended = uses(database, make_job(), "UP1")
+    database.images.save_latent(latent_row(ended), "c")
     database.images.save(ended.images[0].id, 10, "a")
     failed = uses(database, make_job(), "UP1")
     database.jobs.finish(ended.id, "succeeded")
@@ -167,23 +173,22 @@ def test_the_images_and_open_jobs_of_an_upload_are_found(
 
     of_open = [image.id for image in open_job.images]
     made = sorted([ended.images[0].id, child.images[0].id, *of_open], reverse=True)
-    assert database.uploads.dependants("UP1") == (made, [open_job.id])
-    assert database.uploads.dependants("UP2") == ([], [])
+    assert database.uploads.dependants("UP1", EVERYTHING) == (made, [open_job.id])
+    assert database.uploads.dependants("UP2", EVERYTHING) == ([], [])
 
     database.images.delete(ended.images[0].id)
     left = sorted([child.images[0].id, *of_open], reverse=True)
-    assert database.uploads.dependants("UP1") == (left, [open_job.id])
+    assert database.uploads.dependants("UP1", EVERYTHING) == (left, [open_job.id])
 
 
 def test_a_composition_that_comes_after_the_deletion_of_its_image_is_deleted_with_it(
     database: Database, make_job: Callable[..., NewJob]
 ) -> None:
     job = uses(database, make_job(), "UP1")
-    image, request = job.images[0], job.request.for_image(0)
+    image = job.images[0]
     database.jobs.finish(job.id, "cancelled")
     assert database.images.delete(image.id, if_made=False) is not None
-    late = LatentRow(image.latent_id, job.id, 0, ModelRef("m", "1", "f"), request)
-    database.images.save_latent(late, "c")
+    database.images.save_latent(latent_row(job), "c")
 
     found = database.images.latent(image.latent_id)
     assert found is not None
@@ -194,9 +199,8 @@ def test_what_was_made_from_the_composition_of_an_ended_draft_is_found_with_that
     database: Database, make_job: Callable[..., NewJob]
 ) -> None:
     draft = uses(database, make_job(stop_after="c"), "UP1")
-    image, request = draft.images[0], draft.request.for_image(0)
-    made_by = ModelRef("m", "1", "f")
-    database.images.save_latent(LatentRow(image.latent_id, draft.id, 0, made_by, request), "c")
+    image = draft.images[0]
+    database.images.save_latent(latent_row(draft), "c")
     database.jobs.finish(draft.id, "succeeded")
     picked = make_job(kind="decode", latent_id=image.latent_id)
     database.jobs.insert(picked)
@@ -204,8 +208,43 @@ def test_what_was_made_from_the_composition_of_an_ended_draft_is_found_with_that
     database.jobs.finish(picked.id, "succeeded")
 
     ids = sorted([image.id, picked.images[0].id], reverse=True)
-    assert database.uploads.dependants("UP1") == (ids, [])
+    assert database.uploads.dependants("UP1", EVERYTHING) == (ids, [])
 
     assert database.images.delete(image.id) is None
     assert database.images.delete(image.id, if_made=False) is not None
-    assert database.uploads.dependants("UP1") == ([picked.images[0].id], [])
+    assert database.uploads.dependants("UP1", EVERYTHING) == ([picked.images[0].id], [])
+
+
+def test_what_was_made_from_a_composition_before_it_was_made_anew_is_found(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    draft = uses(database, make_job(stop_after="c"), "UP1")
+    database.images.save_latent(latent_row(draft), "c")
+    before, anew = draft.images[0], replace(draft.images[0], latent_id="anew")
+    database.images.save_latent(latent_row(replace(draft, images=(anew,))), "c")
+    with database.writing() as connection:
+        change = update(images).where(images.c.id == anew.id)
+        connection.execute(change.values(latent_id=anew.latent_id))
+    child = make_job(kind="decode", latent_id=before.latent_id)
+    database.jobs.insert(child)
+    database.images.save(child.images[0].id, 10, "a")
+
+    ids = sorted([anew.id, child.images[0].id], reverse=True)
+    assert database.uploads.dependants("UP1", EVERYTHING)[0] == ids
+
+
+def test_what_the_caller_may_not_see_is_not_found(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    mine = uses(database, make_job(user="ann"), "UP1")
+    database.images.save_latent(latent_row(mine), "c")
+    between = make_job(kind="vary", strength=0.5, latent_id=mine.images[0].latent_id, user="bob")
+    database.jobs.insert(between)
+    database.images.save_latent(latent_row(between), "c")
+    last = make_job(kind="decode", latent_id=between.images[0].latent_id, user="ann")
+    database.jobs.insert(last)
+
+    ids = sorted([mine.images[0].id, last.images[0].id], reverse=True)
+    found = database.uploads.dependants("UP1", Viewpoint(None, "ann"))
+    assert found == (ids, sorted([mine.id, last.id]))
+    assert database.uploads.dependants("UP1", Viewpoint("another key", None)) == ([], [])

@@ -69,6 +69,26 @@ async def test_compositions_are_made_anew_as_often_as_wanted_and_then_finished(
     assert (await redo(client, job["id"], indices=[0])).status_code == 409
 
 
+async def test_a_deleted_picture_takes_the_latents_before_it_was_made_anew_along(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    before = await drafted(client, fake_jobs, n=2)
+    await redo(client, before["id"], indices=[1])
+    await fake_jobs.draft(before["id"])
+    await client.post(f"/v1/jobs/{before['id']}/continue", json={"indices": [1]})
+    await fake_jobs.make_image(before["id"], 1)
+    fake_jobs.finish(before["id"], "succeeded")
+    job = await shown(client, before["id"])
+    [image] = job["images"]
+    replaced, kept = (one["latent_id"] for one in before["compositions"][::-1])
+
+    assert (await client.delete(f"/v1/images/{image['id']}")).status_code == 204
+
+    for latent_id in (replaced, image["latent_id"]):
+        assert (await client.get(f"/v1/latents/{latent_id}")).status_code == 410
+    assert (await client.get(f"/v1/latents/{kept}")).status_code == 200
+
+
 async def test_an_earlier_composition_has_no_picture_of_the_one_that_replaced_it(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:

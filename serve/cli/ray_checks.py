@@ -36,7 +36,7 @@ def check_ray_access(settings: Settings) -> Finding:
 def check_ray_ports(settings: Settings) -> Finding:
     """Name the ports of a running service's Ray that listen beyond this machine."""
     try:
-        ports = sorted(set(_open_ports(private_temp_dir() / "ray")) - {settings.http_port})
+        ports = sorted(set(open_ports(private_temp_dir() / "ray")) - {settings.http_port})
     except SettingsInvalid:  # check_ray_access has reported it
         ports = []
     if not ports:
@@ -49,7 +49,7 @@ def check_ray_ports(settings: Settings) -> Finding:
     return Finding("ray ports", "warning", detail, "close them to the network with a firewall")
 
 
-def _open_ports(temp_dir: Path) -> Iterator[int]:
+def open_ports(temp_dir: Path) -> Iterator[int]:
     """Yield the ports of this user's processes whose Ray has its files in ``temp_dir``."""
     import psutil
 

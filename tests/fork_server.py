@@ -6,4 +6,4 @@ from multiprocessing import get_context
 from typing import Final
 
 FORKS: Final = get_context("forkserver")
-FORKS.set_forkserver_preload(["pytest", "tests.serve.job_process"])
+FORKS.set_forkserver_preload(["pytest", "tests.serve.job_process", "tests.wire.run_bot", "bot.run"])

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from multiprocessing.process import BaseProcess
 
+from tests.fork_server import FORKS
 from tests.limits import HANG_S
 from tests.wire.fake_discord.server import FakeDiscord
+from tests.wire.run_bot import run_in_fork
 
-ROOT = Path(__file__).parents[2]
 _ACK_DEADLINE_S = 10.0
 _MAX_LINE_BYTES = 16 << 20
 
@@ -21,24 +21,25 @@ _MAX_LINE_BYTES = 16 << 20
 class BotProcess:
     """A running bot; ``log`` is what it has written so far, line by line."""
 
-    def __init__(self, fake: FakeDiscord, process: asyncio.subprocess.Process) -> None:
-        self._fake, self._process = fake, process
+    def __init__(
+        self, fake: FakeDiscord, process: BaseProcess, output: asyncio.StreamReader
+    ) -> None:
+        self._fake, self._process, self._output = fake, process, output
         self.log: list[str] = []
         self._line_read = asyncio.Condition()
         self._reading = asyncio.create_task(self._read())
+        self._ending = asyncio.create_task(self._exit_code())
 
     @property
     def is_running(self) -> bool:
         """The process has not ended."""
-        return self._process.returncode is None
+        return self._process.is_alive()
 
     async def online(self, timeout_s: float = HANG_S) -> None:
         """Wait until all its shards are connected, or fail as soon as it ends."""
-        ended = asyncio.create_task(self._process.wait())
         online = asyncio.create_task(self._fake.online(timeout_s))
-        await asyncio.wait((ended, online), return_when=asyncio.FIRST_COMPLETED)
-        assert not ended.done(), f"the bot ended with {self._process.returncode}"
-        ended.cancel()
+        await asyncio.wait((self._ending, online), return_when=asyncio.FIRST_COMPLETED)
+        assert self.is_running, f"the bot ended with {self._process.exitcode}"
         await online
 
     async def logged(self, text: str, timeout_s: float = HANG_S) -> None:
@@ -57,18 +58,28 @@ class BotProcess:
     async def ended(self, timeout_s: float = HANG_S) -> int:
         """Wait for its end; returns its exit code."""
         async with asyncio.timeout(timeout_s):
-            code = await self._process.wait()
+            code = await asyncio.shield(self._ending)
             await self._reading
         return code
 
+    async def _exit_code(self) -> int:
+        ended, loop = asyncio.Event(), asyncio.get_running_loop()
+        loop.add_reader(self._process.sentinel, ended.set)
+        try:
+            await ended.wait()
+        finally:
+            loop.remove_reader(self._process.sentinel)
+        self._process.join()
+        assert self._process.exitcode is not None
+        return self._process.exitcode
+
     async def _end(self, how: signal.Signals) -> int:
-        if self.is_running:
-            self._process.send_signal(how)
+        if self._process.pid is not None and self.is_running:
+            os.kill(self._process.pid, how)
         return await self.ended()
 
     async def _read(self) -> None:
-        assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        async for line in self._output:
             self.log.append(line.decode(errors="replace").rstrip())
             async with self._line_read:
                 self._line_read.notify_all()
@@ -84,20 +95,23 @@ async def running_bot(
     """
     urls = {"API": fake.api_url, "GATEWAY": fake.gateway_url, "CDN": fake.cdn_url}
     variables = {f"FAKE_DISCORD_{name}": url for name, url in urls.items()}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "tests.wire.run_bot", *command),
-        cwd=ROOT,
-        env={**os.environ, **variables, "DISCORD_TOKEN": fake.token, **(env or {})},
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        limit=_MAX_LINE_BYTES,
+    variables = {**os.environ, **variables, "DISCORD_TOKEN": fake.token, **(env or {})}
+    here, there = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(target=run_in_fork, args=(list(command), variables, there), daemon=True)
+    process.start()
+    there.close()  # so that the end of the process is the end of its output
+    output = asyncio.StreamReader(limit=_MAX_LINE_BYTES)
+    file = os.fdopen(os.dup(here.fileno()), "rb")
+    here.close()
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(output), file
     )
-    bot = BotProcess(fake, process)
+    bot = BotProcess(fake, process, output)
     try:
         yield bot
     finally:
         await bot.kill()
+        transport.close()
         print(f"log of {' '.join(command)}:", *bot.log, sep="\n")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from multiprocessing.connection import Connection
 
 import yarl
 from discord.asset import Asset
@@ -23,7 +24,21 @@ def point_at(api_url: str, gateway_url: str, cdn_url: str) -> None:
     Asset.BASE = cdn_url
 
 
-if __name__ == "__main__":
+def run(command: list[str]) -> None:
+    """Run a module with arguments."""
     point_at(*(os.environ[f"FAKE_DISCORD_{name}"] for name in ("API", "GATEWAY", "CDN")))
-    sys.argv = sys.argv[1:]
+    sys.argv = command
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+
+
+def run_in_fork(command: list[str], environment: dict[str, str], output: Connection) -> None:
+    """Run it in this fork as in a process of this environment, with this output and errors."""
+    for stream in (1, 2):
+        os.dup2(output.fileno(), stream)
+    os.environ.clear()
+    os.environ.update(environment)
+    run(command)
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -19,6 +19,8 @@ class Refusal:
         rule: name of the rule, 1 to 64 printable characters. The client sees it, and the metrics
             count it. So names must come from a small set and must not hold the refused words.
         field: the text of the request that broke the rule; has no meaning for a picture.
+        redo: of a composition: it is rejected, and the image is composed anew with other seeds. Its
+            job is refused only if the service may not do that, or not again.
 
     Raises:
         ValueError: the name of the rule is not valid.
@@ -26,6 +28,7 @@ class Refusal:
 
     rule: str
     field: Literal["prompt", "negative_prompt"] = "prompt"
+    redo: bool = False
 
     def __post_init__(self) -> None:
         if not (0 < len(self.rule) <= MAX_RULE_CHARS and self.rule.isprintable()):
@@ -73,7 +76,7 @@ class PreviewChecker(Checker, Protocol):
     def check_preview(
         self, preview: bytes, request: GenerationRequest, owner: JobOwner
     ) -> Refusal | None:
-        """Return the refusal of a composition; None if it is allowed.
+        """Return the refusal of a composition, or its rejection (``redo``); None: it is allowed.
 
         The method may be called again for the same composition after a process has died.
 

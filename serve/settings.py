@@ -136,6 +136,8 @@ class Settings(BaseSettings):
     """File of words and phrases that no prompt may hold, see docs/access.md."""
     checker: str = ""
     """`package.module:factory` of your own content checker, see docs/access.md."""
+    checker_redos: Annotated[int, Field(ge=0, le=20)] = 3
+    """How often an image is composed anew if the checker rejects it; then it is refused."""
     model_aliases: str = ""
     """Further names of the model, for clients whose model name is fixed: `dall-e-3,gpt-image-1`."""
     response_format: Literal["", "b64_json", "url"] = ""

@@ -9,7 +9,8 @@ from cascade_core.operations.fields import FIELDS
 from cascade_core.operations.operation import Operation
 from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import JobBody
-from serve.storage.records import LatentRow, UploadRow
+from serve.storage.records import LatentRow
+from serve.storage.upload_store import UploadRow
 
 
 def operation_of(body: JobBody, family: Family) -> Operation:

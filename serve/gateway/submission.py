@@ -20,7 +20,8 @@ from serve.gateway.resolution import given_fields, operation_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
-from serve.storage.records import EventRow, JobIdentity, LatentRow, UploadRow, utc_now
+from serve.storage.records import EventRow, JobIdentity, LatentRow, utc_now
+from serve.storage.upload_store import UploadRow
 from serve.telemetry.log import log_context
 
 logger = logging.getLogger(__name__)

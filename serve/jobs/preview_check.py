@@ -2,47 +2,105 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
+
+from ulid import ULID
+
+from cascade_core.errors import Cancelled
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.redo import columns_anew
+from serve.storage.job_queue.rejection import Rejection
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
+from serve.telemetry.metrics import RefusalMetrics
+
+
+class CompositionRejected(Exception):
+    """A checker wants another composition in the place of one.
+
+    Attributes:
+        rule: of the checker.
+    """
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"the composition is rejected by the rule {rule!r}")
+        self.rule = rule
 
 
 class PreviewCheck:
-    """Refuses compositions that a checker objects to.
+    """Refuses compositions that a checker objects to, or has others made in their place.
 
     Args:
         moderator: asks the checkers.
         shows_previews: clients may see previews of allowed compositions.
+        max_redos: how often an image is composed anew.
         database, blobs: where refused latents are removed from.
+        metrics: counts rejected compositions.
     """
 
     def __init__(
         self,
         moderator: Moderator,
         shows_previews: bool,
+        max_redos: int,
         database: RetryingDatabase,
         blobs: RetryingBlobs,
+        metrics: RefusalMetrics,
     ) -> None:
         self.shows_previews = shows_previews
         self._moderator = moderator
+        self._max_redos = max_redos
         self._database = database
         self._blobs = blobs
+        self._metrics = metrics
 
     @property
     def is_required(self) -> bool:
         """True if a checker sees previews; clients must not see a composition before it."""
         return self._moderator.sees_previews
 
-    async def check(self, job: OpenJob, index: int, preview: bytes) -> None:
+    async def check(self, job: OpenJob, index: int, preview: bytes, *, is_composed: bool) -> None:
         """Have one image's composition, drawn as WebP, checked.
 
+        Args:
+            job: of the image.
+            index: of the image.
+            preview: the composition.
+            is_composed: other seeds make another composition.
+
         Raises:
+            CompositionRejected: the image is to be composed anew.
             ContentRefused: a checker said no; names its rule.
             ModerationFailed: a checker failed or took too long.
         """
-        await self._moderator.check_preview(preview, job.request_of(index), job.owner)
+        # One that a client has chosen is not exchanged for one that it has not seen.
+        is_free = is_composed and job.choice is None
+        may_redo = is_free and job.rejections_of(index) < self._max_redos
+        request = job.request_of(index)
+        rule = await self._moderator.check_preview(preview, request, job.owner, may_redo=may_redo)
+        if rule is not None:
+            raise CompositionRejected(rule)
+
+    async def reject(self, job: OpenJob, index: int, rule: str) -> OpenJob:
+        """Delete the composition of an image and give the image other seeds.
+
+        Returns:
+            The job with the image as it is to be composed, and without changes of other images.
+
+        Raises:
+            Cancelled: the job has ended.
+        """
+        image = job.images[index]
+        anew = replace(image, **columns_anew(asdict(image), len(job.images), str(ULID())))
+        rejection = Rejection(index, rule, image.seed, image.decoder_seed, job.part)
+        record = ImageStore.reject_composition
+        if not await self._database.images.do(record, image, anew, rejection):
+            raise Cancelled("the job was cancelled")
+        self._metrics.rejected(rule)
+        await self._blobs.try_delete(latent_key(image.latent_id))
+        return job.with_redone(anew, rejection)
 
     async def discard(self, job_id: str) -> None:
         """Delete the latents that a refused job made itself and that became no image."""

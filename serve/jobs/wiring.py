@@ -74,7 +74,8 @@ def build_services(
     metrics, queue_metrics = JobMetrics(), QueueMetrics()
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
     checkpoint = open_checkpoint(settings.model_source(), components=())
-    moderator = Moderator(load_checkers(settings, checkpoint, family), RefusalMetrics().refused)
+    refusals = RefusalMetrics()
+    moderator = Moderator(load_checkers(settings, checkpoint, family), refusals.refused)
     fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
     queues, demand = {name: FairQueue(1) for name in handles}, Demand(handles)
     watched_jobs = WatchedJobs()
@@ -89,7 +90,10 @@ def build_services(
         demand,
         # A search for an equal latent is optional, so it is not retried.
         LatentReuse(family, database, blobs, fingerprint),
-        PreviewCheck(moderator, settings.previews > 0, retrying_database, retrying_blobs),
+        PreviewCheck(
+            *(moderator, settings.previews > 0, settings.checker_redos),
+            *(retrying_database, retrying_blobs, refusals),
+        ),
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         metrics,

@@ -37,7 +37,7 @@ from serve.autoscaling.demand import Demand
 from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
-from serve.jobs.preview_check import PreviewCheck
+from serve.jobs.preview_check import CompositionRejected, PreviewCheck
 from serve.jobs.progress.compositions import Compositions
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
@@ -199,8 +199,20 @@ class JobWorkflow(DBOSConfiguredInstance):
             raise min(failures, key=lambda failure: isinstance(failure, Cancelled))
 
     async def _run_image(self, job_id: str, index: int) -> None:
+        """Make an image, anew with other seeds as often as a checker rejects its composition."""
+        while True:
+            job = await self._open(job_id)
+            try:
+                return await self._make_image(job, index)
+            except CompositionRejected as rejected:
+                logger.info("image %d is composed anew: %s", index, rejected)
+                anew = await self._compositions.reject(job, index, rejected.rule)
+            # Another image of the job may have been composed anew meanwhile.
+            known = self._still_open(job_id)
+            self._open_jobs[job_id] = known.with_redone(anew.images[index], anew.rejections[-1])
+
+    async def _make_image(self, job: OpenJob, index: int) -> None:
         """Run the stages of an image whose output is not stored yet."""
-        job = await self._open(job_id)
         route = self._family.route(job.request)
         if self._outputs.is_finished(job, index):
             return
@@ -297,14 +309,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         before = self._family.before(stage)
         if before is not None and before.keeps_output:
             await self._compositions.check(job, index, before, source or b"")
-        if stage.keeps_output and (data := await self._reused(job, index)) is not None:
-            return data, 0.0, "reused"
-        data, seconds = await self._call(job.id, index, stage, source, writes)
-        return data, seconds, "ran"
-
-    async def _reused(self, job: OpenJob, index: int) -> bytes | None:
-        """Return an equal latent that was made before, for this image."""
-        return await self._latent_reuse.find(job.request_of(index), job)
+        if stage.keeps_output:
+            data = await self._latent_reuse.find(job.request_of(index), job)
+            if data is not None:
+                return data, 0.0, "reused"
+        return *(await self._call(job.id, index, stage, source, writes)), "ran"
 
     async def _end(
         self, job_id: str, state: JobState, error: dict[str, str] | None, part: str

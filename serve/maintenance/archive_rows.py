@@ -14,7 +14,7 @@ from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
     *("idempotency_key", "body_digest", "crashes", "context", "inbox"),
-    *("redos", "redo_count", "route", "source_latent_id", "upload_id"),
+    *("redos", "redo_count", "rejections", "route", "source_latent_id", "upload_id"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
 replicas, ids of log and trace, the client that awaits the outcome, what was composed anew), and

@@ -115,11 +115,20 @@ class Moderator:
             raise ContentRefused(message, "file")
 
     async def check_preview(
-        self, preview: bytes, request: GenerationRequest, owner: JobOwner
-    ) -> None:
+        self, preview: bytes, request: GenerationRequest, owner: JobOwner, *, may_redo: bool
+    ) -> str | None:
         """Ask the preview checkers about a composition.
 
         See :meth:`serve.checker.PreviewChecker.check_preview`.
+
+        Args:
+            preview: the composition, drawn small.
+            request: of its image.
+            owner: of its job.
+            may_redo: the image can be composed anew.
+
+        Returns:
+            The rule by which it is to be composed anew; None: it is allowed.
 
         Raises:
             ContentRefused: a checker refused it; the message names the rule.
@@ -128,9 +137,12 @@ class Moderator:
         refusal = await self._answer(
             checker.check_preview(preview, request, owner) for checker in self._preview_checkers
         )
-        if refusal is not None:
-            self._on_refusal(refusal.rule, "preview")
-            raise ContentRefused(f"the composition is refused by the rule {refusal.rule!r}")
+        if refusal is None:
+            return None
+        if refusal.redo and may_redo:
+            return refusal.rule
+        self._on_refusal(refusal.rule, "preview")
+        raise ContentRefused(f"the composition is refused by the rule {refusal.rule!r}")
 
     async def _answer(self, answers: Iterable[Refusal | None]) -> Refusal | None:
         """Return the first refusal; iterating over the answers runs the checkers."""

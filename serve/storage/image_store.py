@@ -20,6 +20,7 @@ from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
+from serve.storage.job_queue.rejection import Rejection
 from serve.storage.job_store import add_costs, update_open
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
@@ -205,6 +206,36 @@ class ImageStore:
         """Remove the row of a latent that is made again."""
         with self._connections.writing() as connection:
             connection.execute(delete(latents).where(latents.c.id == latent_id))
+
+    def reject_composition(self, image: ImageRow, anew: ImageRow, rejection: Rejection) -> bool:
+        """Give an image other seeds and delete its latent, with the event ``rejected``.
+
+        Calling this again changes nothing.
+
+        Args:
+            image: whose composition was rejected.
+            anew: the same image, as it is to be composed.
+            rejection: what the job keeps of it.
+
+        Returns:
+            False if its job is not open.
+        """
+        of_image = images.c.id == image.id, images.c.latent_id == image.latent_id
+        names = ("latent_id", "seed", "decoder_seed", "latent_use", "preview", "redo_count")
+        change = update(images).where(*of_image).values({n: getattr(anew, n) for n in names})
+        gone = update(latents).where(latents.c.id == image.latent_id)
+        of_job = jobs.c.id == image.job_id
+        with self._connections.writing() as connection:
+            if not update_open(connection, image.job_id, {}):
+                return False
+            if not connection.execute(change).rowcount:
+                return True
+            connection.execute(gone.values(deleted_at=utc_now()))
+            earlier = connection.execute(select(jobs.c.rejections).where(of_job)).scalar()
+            rejections = [*(earlier or []), rejection.to_stored()]
+            connection.execute(update(jobs).where(of_job).values(rejections=rejections))
+            append_event(connection, image.job_id, "rejected", rejection.to_json())
+        return True
 
     def discard_latents_without_image(self, job_id: str) -> list[str]:
         """Mark a job's own latents deleted that became no image; returns their ids.

@@ -18,6 +18,7 @@ from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
 from serve.storage.job_queue.parts import part_of, run_id
 from serve.storage.job_queue.positions import JobInQueue
 from serve.storage.job_queue.redo import redos_from
+from serve.storage.job_queue.rejection import rejections_from
 from serve.storage.lineage import select_images
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
@@ -56,7 +57,7 @@ class JobQueries:
     def open_job(self, job_id: str) -> OpenJob | None:
         """Return what an open job needs to run; None if it is not open or unknown."""
         of_job = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.context, jobs.c.choice)
-        query = select(*of_job, jobs.c.redos, jobs.c.created_at)
+        query = select(*of_job, jobs.c.redos, jobs.c.rejections, jobs.c.created_at)
         query = query.where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
@@ -74,6 +75,7 @@ class JobQueries:
                 context=row["context"] or {},
                 choice=choice,
                 redos=redos,
+                rejections=rejections_from(row["rejections"]),
             )
 
     def page(
@@ -235,6 +237,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
         cost_s=row["cost"],
         choice=_choice_from(row),
         redos=redos_from(row["redos"]),
+        rejections=rejections_from(row["rejections"]),
     )
 
 

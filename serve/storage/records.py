@@ -17,6 +17,7 @@ from serve.settings import MIN_DEADLINE_S
 from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.parts import part_of
 from serve.storage.job_queue.redo import Redo
+from serve.storage.job_queue.rejection import Rejection
 
 LatentUse = Literal["ran", "reused", "stored"]
 """Where an image's latent came from: the stage computed it, an equal one was copied, or the request
@@ -188,6 +189,7 @@ class OpenJob:
         context: see :class:`NewJob`.
         choice: of a continued job; None: it has not been continued.
         redos: what its client had made anew, oldest first.
+        rejections: what a checker had made anew, oldest first.
     """
 
     id: str
@@ -198,6 +200,7 @@ class OpenJob:
     context: dict[str, str] = field(default_factory=dict)
     choice: Choice | None = None
     redos: tuple[Redo, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
 
     @property
     def part(self) -> str:
@@ -214,6 +217,15 @@ class OpenJob:
         image, made = self.images[index], self.request.for_image(index)
         return replace(made, seed=image.seed, decoder_seed=image.decoder_seed)
 
+    def rejections_of(self, index: int) -> int:
+        """Return how often a checker has rejected an image in this part of the job."""
+        return [(one.index, one.part) for one in self.rejections].count((index, self.part))
+
+    def with_redone(self, image: ImageRow, rejection: Rejection) -> OpenJob:
+        """Return the job with an image that is to be composed anew."""
+        images = tuple(image if one.index == image.index else one for one in self.images)
+        return replace(self, images=images, rejections=(*self.rejections, rejection))
+
 
 @dataclass(frozen=True, slots=True)
 class LatentRow:
@@ -226,43 +238,6 @@ class LatentRow:
     request: GenerationRequest
     created_at: datetime = field(default_factory=utc_now)
     deleted_at: datetime | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class UploadRow:
-    """A picture that a client has sent, stored as a PNG file without metadata.
-
-    Attributes:
-        width, height: pixels.
-        size_bytes: of the file.
-        content: digest of the pixels.
-        expires_at: when it is deleted, unless it is used until then.
-    """
-
-    id: str
-    owner: JobOwner
-    width: int
-    height: int
-    size_bytes: int
-    content: str
-    created_at: datetime
-    expires_at: datetime
-    deleted_at: datetime | None = None
-
-    def as_of(self, now: datetime) -> UploadRow:
-        """Return the upload as it counts at a time: deleted, if its own is over."""
-        if self.deleted_at is not None or now < self.expires_at:
-            return self
-        return replace(self, deleted_at=self.expires_at)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return its HTTP form."""
-        return {
-            "id": self.id,
-            "width": self.width,
-            "height": self.height,
-            "expires_at": iso_utc(self.expires_at),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -303,7 +278,7 @@ class Job:
         deadline_at: when the job fails if it has not ended; None: never. A waiting one ends then.
         images: all planned images, by index; see :attr:`ImageRow.ready`.
         cost_s: seconds spent in each stage of the family, by its name.
-        choice, redos: see :class:`OpenJob`.
+        choice, redos, rejections: see :class:`OpenJob`.
     """
 
     id: str
@@ -325,6 +300,7 @@ class Job:
     cost_s: dict[str, float]
     choice: Choice | None
     redos: tuple[Redo, ...] = ()
+    rejections: tuple[Rejection, ...] = ()
 
     @property
     def is_terminal(self) -> bool:
@@ -346,8 +322,9 @@ class Job:
     def to_json(self) -> dict[str, Any]:
         """Return the job's HTTP form; ``images`` holds the images that are ready and not deleted.
 
-        The form has ``client_state`` only if the client gave one, and ``compositions``, ``redone``
-        and ``continued`` only if the request has a stop.
+        The form has ``client_state`` only if the client gave one, ``rejected`` only if a checker
+        rejected compositions, and ``compositions``, ``redone`` and ``continued`` only if the
+        request has a stop.
         """
         kept = [image for image in self.images if image.deleted_at is None]
         shown = [image for image in kept if image.ready]
@@ -374,6 +351,8 @@ class Job:
             body["compositions"] = [image.composition_json(self.request) for image in made]
             body["redone"] = [self._redo_json(redo) for redo in self.redos]
             body["continued"] = None if self.choice is None else _choice_json(self.choice)
+        if self.rejections:
+            body["rejected"] = [rejection.to_json() for rejection in self.rejections]
         state = self.client_state
         return body if state is None else body | {"client_state": state}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
@@ -11,10 +12,47 @@ from cascade_core.errors import Conflict
 from cascade_core.job_states import LIVE_STATES
 from serve.storage.connections import Connections
 from serve.storage.lineage import Viewpoint
-from serve.storage.records import JobOwner, UploadRow, iso_utc
+from serve.storage.records import JobOwner, iso_utc
 from serve.storage.schema.tables import database_now, images, jobs, latents, uploads
 
 _MB: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UploadRow:
+    """A picture that a client has sent, stored as a PNG file without metadata.
+
+    Attributes:
+        width, height: pixels.
+        size_bytes: of the file.
+        content: digest of the pixels.
+        expires_at: when it is deleted, unless it is used until then.
+    """
+
+    id: str
+    owner: JobOwner
+    width: int
+    height: int
+    size_bytes: int
+    content: str
+    created_at: datetime
+    expires_at: datetime
+    deleted_at: datetime | None = None
+
+    def as_of(self, now: datetime) -> UploadRow:
+        """Return the upload as it counts at a time: deleted, if its own is over."""
+        if self.deleted_at is not None or now < self.expires_at:
+            return self
+        return replace(self, deleted_at=self.expires_at)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return its HTTP form."""
+        return {
+            "id": self.id,
+            "width": self.width,
+            "height": self.height,
+            "expires_at": iso_utc(self.expires_at),
+        }
 
 
 class UploadStore:

@@ -266,8 +266,11 @@ ROWS: Final[dict[str, tuple[Panel, ...]]] = {
         Panel(
             "Refusals",
             "ops",
-            ((_rate(m.REFUSALS, "rule, at"), "{{rule}} at {{at}}"),),
-            "Requests that the blocklist or a content checker refused.",
+            (
+                (_rate(m.REFUSALS, "rule, at"), "{{rule}} at {{at}}"),
+                (_rate(m.REJECTIONS, "rule"), "{{rule}}, composed anew"),
+            ),
+            "What the blocklist or a content checker refused, or had composed anew.",
         ),
     ),
     "GPUs and cost": (

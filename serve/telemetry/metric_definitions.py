@@ -184,5 +184,11 @@ REFUSALS = Metric(
     help="Prompts, uploads and compositions (previews) that a checker refused.",
     labels=("rule", "at"),
 )
+REJECTIONS = Metric(
+    name="cascade_rejections",
+    kind="counter",
+    help="Compositions that a checker rejected and that were made anew with other seeds.",
+    labels=("rule",),
+)
 
 METRICS: Final = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

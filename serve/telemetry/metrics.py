@@ -172,7 +172,12 @@ class RefusalMetrics:
 
     def __init__(self) -> None:
         self._refused = _recorder(definitions.REFUSALS)
+        self._rejected = _recorder(definitions.REJECTIONS)
 
     def refused(self, rule: str, at: Literal["prompt", "upload", "preview"]) -> None:
         """Count a refusal."""
         self._refused.inc(tags={"rule": rule, "at": at})
+
+    def rejected(self, rule: str) -> None:
+        """Count a composition in whose place another one is made."""
+        self._rejected.inc(tags={"rule": rule})

@@ -123,10 +123,12 @@ async def launched(
     family: Family = STABLE_CASCADE,
     watched_jobs: WatchedJobs | None = None,
     may_wait: timedelta = timedelta(hours=24),
+    redos: int = 2,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
-    moderator = Moderator(checkers, RefusalMetrics().refused)
+    refusals = RefusalMetrics()
+    moderator = Moderator(checkers, refusals.refused)
     watched_jobs = watched_jobs or WatchedJobs()
     workflow = JobWorkflow(
         family,
@@ -135,7 +137,7 @@ async def launched(
         calls or make_dispatcher(database, stages, watched_jobs=watched_jobs),
         demand or Demand(family.names),
         LatentReuse(family, database, blobs, "f1"),
-        PreviewCheck(moderator, True, retrying_database, retrying_blobs),
+        PreviewCheck(moderator, True, redos, retrying_database, retrying_blobs, refusals),
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         JobMetrics(),

@@ -183,6 +183,15 @@ class Redone(BaseModel):
     compositions: list[Composition]
 
 
+class Rejected(BaseModel):
+    """A composition that a checker rejected; its image was composed anew with other seeds."""
+
+    index: int
+    rule: str = Field(description="Of the checker.")
+    seed: int
+    decoder_seed: int
+
+
 class Continued(BaseModel):
     """The images that the client of a waiting job has chosen, and what it changed."""
 
@@ -260,6 +269,9 @@ class JobAnswer(BaseModel):
     )
     continued: Continued | None = Field(
         default=None, description="Of a job with `stop_after`: what was continued after it."
+    )
+    rejected: list[Rejected] = Field(
+        default=[], description="What a checker had composed anew, oldest first."
     )
     client_state: dict[str, Any] | None = None
 

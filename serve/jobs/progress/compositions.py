@@ -61,6 +61,7 @@ class Compositions:
             output: of that stage.
 
         Raises:
+            CompositionRejected: a checker wants another one.
             ContentRefused: a checker refused it; the job's other images are stopped, too.
         """
         if not self._preview_check.is_required:
@@ -77,7 +78,7 @@ class Compositions:
         """Store the preview of a composition with which a job stops, watched or not.
 
         Raises:
-            ContentRefused: as :meth:`check`.
+            CompositionRejected, ContentRefused: as :meth:`check`.
             Gone: the composition was lost, or is damaged.
         """
         output = await self._outputs.read(job, index, stage, is_start=False)
@@ -86,6 +87,11 @@ class Compositions:
         await self._progress.settle(job.id, index)
         await self._outputs.write_preview(job, index, stage, preview)
 
+    async def reject(self, job: OpenJob, index: int, rule: str) -> OpenJob:
+        """Delete a composition and give its image other seeds; returns the job with that image."""
+        await self._progress.settle(job.id, index)
+        return await self._preview_check.reject(job, index, rule)
+
     async def _checked(self, job: OpenJob, index: int, stage: StageSpec, output: bytes) -> bytes:
         """Return the preview, as a WebP file, after the checkers have let it pass."""
         try:
@@ -93,7 +99,10 @@ class Compositions:
                 opened = self._still_open(job.id)
                 preview = await self._dispatcher.preview(opened, index, stage, output)
                 if self._preview_check.is_required:
-                    await self._preview_check.check(job, index, preview)
+                    is_made = stage in self._family.route(job.request)
+                    is_composed = is_made and job.request.composing_steps > 0
+                    check = self._preview_check.check
+                    await check(job, index, preview, is_composed=is_composed)
         except ContentRefused:
             self._dispatcher.give_up(job.id)
             raise

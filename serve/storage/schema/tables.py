@@ -82,6 +82,7 @@ jobs = Table(
     Column("release", String(32)),
     Column("choice", JSON(none_as_null=True)),
     Column("redos", JSON(none_as_null=True)),
+    Column("rejections", JSON(none_as_null=True)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     # Holds what is read of all open jobs, so that the rows themselves are not.
     Index("jobs_by_state", "state", "owner", "user", "id", "work"),

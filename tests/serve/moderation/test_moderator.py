@@ -216,7 +216,7 @@ async def test_refusals_are_counted_by_rule(make_request: RequestMaker, path: Pa
     with pytest.raises(ContentRefused):
         await moderator.check_prompt(make_request(), MALLORY)
     with pytest.raises(ContentRefused, match="'nudity'"):
-        await moderator.check_preview(PREVIEW, make_request(), ANN)
+        await moderator.check_preview(PREVIEW, make_request(), ANN, may_redo=True)
     assert refusals.counted == [
         ("violence", "prompt"),
         ("banned user", "prompt"),
@@ -265,7 +265,7 @@ async def test_a_checker_that_fails_refuses_nothing_and_lets_nothing_pass(
     refusals = Refusals()
     moderator = Moderator([Answering(answer)], refusals)
     with pytest.raises(ModerationFailed, match="the content check failed"):
-        await moderator.check_preview(PREVIEW, make_request(), ANN)
+        await moderator.check_preview(PREVIEW, make_request(), ANN, may_redo=True)
     assert refusals.counted == []
 
 

@@ -13,8 +13,9 @@ from sqlalchemy import update
 from cascade_core.errors import Conflict
 from serve.storage.database import Database
 from serve.storage.lineage import Viewpoint
-from serve.storage.records import JobOwner, NewJob, UploadRow, utc_now
+from serve.storage.records import JobOwner, NewJob, utc_now
 from serve.storage.schema.tables import images
+from serve.storage.upload_store import UploadRow
 from tests.serve.storage.test_image_store import latent_row
 from tests.serve.storage.test_lineage import EVERYTHING
 

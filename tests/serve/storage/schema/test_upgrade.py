@@ -68,6 +68,7 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         "ALTER TABLE jobs DROP COLUMN choice; ALTER TABLE images DROP COLUMN preview;"
         "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
         "ALTER TABLE jobs DROP COLUMN redos; ALTER TABLE images DROP COLUMN redo_count;"
+        "ALTER TABLE jobs DROP COLUMN rejections;"
         "UPDATE schema_revision SET version_num = '0001'",
     )
     assert differences(database) != []
@@ -88,6 +89,7 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
         database,
         "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
         "ALTER TABLE jobs DROP COLUMN redos; ALTER TABLE images DROP COLUMN redo_count;"
+        "ALTER TABLE jobs DROP COLUMN rejections;"
         "UPDATE schema_revision SET version_num = '0004'",
     )
     assert database.create_tables().before == "0004"

@@ -1,0 +1,40 @@
+"""A composition that a checker rejected, as its job keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A composition that a checker rejected; its image was composed anew with other seeds.
+
+    Attributes:
+        index: of the image.
+        rule: of the checker.
+        seed, decoder_seed: that the image had.
+        part: of the job, in which that was.
+    """
+
+    index: int
+    rule: str
+    seed: int
+    decoder_seed: int
+    part: str
+
+    def to_stored(self) -> dict[str, Any]:
+        """Return plain JSON-able values."""
+        return asdict(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what clients see of it."""
+        stored = self.to_stored()
+        del stored["part"]
+        return stored
+
+
+def rejections_from(stored: Sequence[Mapping[str, Any]] | None) -> tuple[Rejection, ...]:
+    """Return the rejections of a job from its column, oldest first."""
+    return tuple(Rejection(**values) for values in stored or ())

@@ -6,16 +6,28 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import CTE, ColumnElement, Select, and_, func, insert, or_, select, update
+from sqlalchemy import (
+    CTE,
+    ColumnElement,
+    Connection,
+    Select,
+    and_,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
 
 from cascade_core.errors import Conflict
 from cascade_core.job_states import LIVE_STATES
-from serve.storage.connections import Connections
+from serve.storage.connections import Connections, hold_lock
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner, iso_utc
 from serve.storage.schema.tables import database_now, images, jobs, latents, uploads
 
 _MB: Final = 1_000_000
+_QUOTA_LOCK: Final = 0x4341_5343_0004
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,27 +96,24 @@ class UploadStore:
             connection.execute(change.values(expires_at=until))
             return _upload_from({**row, "expires_at": until})
 
+    def check_room(self, owner: JobOwner, size_bytes: int, quota_mb: int) -> None:
+        """Check that an owner's uploads and another one of this size fit into the quota.
+
+        Raises:
+            Conflict: they do not; says when the next of them expires.
+        """
+        with self._connections.reading() as connection:
+            _check_quota(connection, owner, size_bytes, quota_mb)
+
     def add(self, upload: UploadRow, quota_mb: int) -> None:
         """Record an upload whose bytes are stored.
 
-        Uploads that an owner sends at the same moment may together exceed the quota.
-
         Raises:
-            Conflict: it and the owner's other uploads take more than the quota.
+            Conflict: as :meth:`check_room`, also for uploads that come at the same moment.
         """
         with self._connections.writing() as connection:
-            kept = _kept(upload.owner).where(uploads.c.expires_at > database_now(connection))
-            others = kept.with_only_columns(
-                func.coalesce(func.sum(uploads.c.size_bytes), 0), func.min(uploads.c.expires_at)
-            )
-            used_bytes, next_end = connection.execute(others).one()
-            if used_bytes + upload.size_bytes > quota_mb * _MB:
-                rest = f", or wait until {iso_utc(next_end)}" if next_end else ""
-                raise Conflict(
-                    f"uploads may take {quota_mb} MB; yours take {used_bytes / _MB:.1f} MB and "
-                    f"this one {upload.size_bytes / _MB:.1f} MB: delete some{rest}",
-                    "file",
-                )
+            hold_lock(connection, _QUOTA_LOCK)
+            _check_quota(connection, upload.owner, upload.size_bytes, quota_mb)
             connection.execute(insert(uploads).values(**_upload_values(upload)))
 
     def keep(self, upload_id: str, expires_at: datetime) -> None:
@@ -175,6 +184,21 @@ def _made_from(upload_id: str) -> CTE:
     columns = select(images.c.id, latents.c.id.label("latent_id")).outerjoin(latents, own)
     made = columns.where(images.c.upload_id == upload_id).cte("made", recursive=True)
     return made.union(columns.join(made, made.c.latent_id == images.c.source_latent_id))
+
+
+def _check_quota(connection: Connection, owner: JobOwner, size_bytes: int, quota_mb: int) -> None:
+    kept = _kept(owner).where(uploads.c.expires_at > database_now(connection))
+    others = kept.with_only_columns(
+        func.coalesce(func.sum(uploads.c.size_bytes), 0), func.min(uploads.c.expires_at)
+    )
+    used_bytes, next_end = connection.execute(others).one()
+    if used_bytes + size_bytes > quota_mb * _MB:
+        rest = f", or wait until {iso_utc(next_end)}" if next_end else ""
+        raise Conflict(
+            f"uploads may take {quota_mb} MB; yours take {used_bytes / _MB:.1f} MB and "
+            f"this one {size_bytes / _MB:.1f} MB: delete some{rest}",
+            "file",
+        )
 
 
 def _kept(owner: JobOwner) -> Select[Any]:

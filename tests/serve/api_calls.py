@@ -38,6 +38,17 @@ async def made(client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any
     return job
 
 
+async def drafted(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any
+) -> dict[str, Any]:
+    """Return a job that waits for its client."""
+    job_id = (await create(client, stop_after="c", **body))["id"]
+    await fake_jobs.draft(job_id)
+    job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
+    assert job["state"] == "waiting"
+    return job
+
+
 def code(answer: httpx.Response) -> str:
     """Return the code of an error."""
     text: str = answer.json()["error"]["code"]

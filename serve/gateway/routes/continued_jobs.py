@@ -59,9 +59,9 @@ async def continue_job(
     choice = _choice(job, body, services.checkpoint.defaults)
     asked = body.model_dump(mode="json", exclude_none=True)
     identity = _identity(job, asked, idempotency_key)
-    if job.state == "waiting":
+    if not await _went_on(services, job, identity):
         await _check_latents(services, job, choice.indices)
-    await services.jobs.continue_job(job.id, job.owner, choice, identity)
+        await services.jobs.continue_job(job.id, job.owner, choice, identity)
     return await _accepted(services, caller, job_id, may_repeat=bool(idempotency_key))
 
 
@@ -87,10 +87,10 @@ async def redo_job(
     job = await find_job(services, caller, job_id)
     indices = _checked_indices(job, body.indices)
     identity = _identity(job, {"redo": indices}, idempotency_key)
-    if job.state == "waiting":
+    if not await _went_on(services, job, identity):
         await _check_latents(services, job, indices)
         await _check_upload(services, job)
-    await services.jobs.redo_job(job.id, job.owner, indices, identity)
+        await services.jobs.redo_job(job.id, job.owner, indices, identity)
     return await _accepted(services, caller, job_id, may_repeat=bool(idempotency_key))
 
 
@@ -98,6 +98,19 @@ def _identity(job: Job, asked: dict[str, Any], key: str) -> JobIdentity:
     identity = make_identity(asked, job.owner, key=key)
     # Without a key of the client's, this recognises the request when the gateway repeats it.
     return replace(identity, key=identity.key or identity.job_id)
+
+
+async def _went_on(services: Services, job: Job, identity: JobIdentity) -> bool:
+    """Return True if the job went on by this very request; False if it waits.
+
+    The process that runs jobs is asked to let a job go on only if it can: it may refuse a request
+    for its limits first.
+
+    Raises:
+        Conflict, IdempotencyMismatch: as `WaitingStore.accepted_before`.
+    """
+    find = services.database.waiting.accepted_before
+    return await services.database.run(find, job.id, identity)
 
 
 async def _accepted(

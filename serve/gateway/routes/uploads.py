@@ -67,13 +67,16 @@ async def upload_picture(
     """Store a picture to start images from.
 
     Only its pixels are kept, upright and in sRGB. The same pixels again give the same upload, which
-    is kept longer. Of an animation the first picture counts.
+    is kept longer. Of an animation the first picture counts. A file that does not fit into what is
+    left of the owner's quota is refused before it is decoded.
     """
     if services.checkpoint.picture_encoder is None:
         raise Unsupported("this model cannot start from a picture: it has no encoder", "file")
     check_user(form.user)
     owner = caller.owner(form.user)
     owner = JobOwner(owner.key_id, owner.user)
+    store, quota_mb = services.database.uploads, services.settings.upload_quota_mb
+    await services.database.run(store.check_room, owner, form.file.size or 0, quota_mb)
     services.upload_decoding.check_room()
     png, width, height = await services.upload_decoding.run(_as_png, form.file.file)
     await services.moderator.check_upload(png, owner)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, Row, func, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound
 from cascade_core.job_states import OPEN_STATES
@@ -95,6 +95,17 @@ class WaitingStore:
             append_resting(connection, job_id)
         return True
 
+    def accepted_before(self, job_id: str, identity: JobIdentity) -> bool:
+        """Return True if a job went on by this very request; False if it waits.
+
+        Raises:
+            NotFound: there is no such job.
+            Conflict: it is in another state.
+            IdempotencyMismatch: the key was used for another request to have the job go on.
+        """
+        with self._connections.reading() as connection:
+            return _went_on(_stored(connection, job_id), identity)
+
     def resume(self, job: ContinuedJob, limits: OpenLimits) -> str | None:
         """Queue a waiting job again and append the event ``queued``; it gets a new deadline.
 
@@ -103,15 +114,15 @@ class WaitingStore:
             before.
 
         Raises:
-            NotFound: there is no such job.
-            Conflict: it is in another state.
-            IdempotencyMismatch: the key was used for another choice of images.
+            NotFound, Conflict, IdempotencyMismatch: as :meth:`accepted_before`.
             RateLimited: more jobs are open than ``limits`` allow.
         """
+        if self._check_first(job, limits):
+            return None
         with self._connections.writing() as connection:
-            if not self._queue_again(connection, job, {"choice": _choice_columns(job)}, limits):
-                _check_repeated(connection, job)
+            if _went_on(_stored(connection, job.id), job.identity):
                 return None
+            self._queue_again(connection, job, {"choice": _choice_columns(job)}, limits)
             if size := job.choice.size:
                 chosen = images.c.job_id == job.id, images.c.index.in_(job.choice.indices)
                 connection.execute(update(images).where(*chosen).values(size))
@@ -127,27 +138,37 @@ class WaitingStore:
             As :meth:`resume`.
 
         Raises:
-            NotFound: there is no such job.
+            NotFound, IdempotencyMismatch: as :meth:`accepted_before`.
             Conflict: it is in another state, or was redone as often as a job may be.
-            IdempotencyMismatch: the key was used for other images.
             RateLimited: more jobs are open than ``limits`` allow.
         """
+        if self._check_first(job, limits):
+            return None
         with self._connections.writing() as connection:
-            query = select(jobs.c.state, jobs.c.redos).where(jobs.c.id == job.id)
-            row = connection.execute(query.with_for_update()).first()
-            if row is None:
-                raise NotFound("there is no such job")
-            earlier = redos_from(row.redos)
-            if _is_repeated(job, earlier):
+            row = _stored(connection, job.id)
+            if _went_on(row, job.identity):
                 return None
+            earlier = redos_from(row.redos)
             if len(earlier) >= MAX_REDOS:
                 raise Conflict(f"the job was composed anew {MAX_REDOS} times, which is the most")
             redo = self._replace_compositions(connection, job)
             stored = [one.to_stored() for one in (*earlier, redo)]
-            if not self._queue_again(connection, job, {"redos": stored}, limits):
-                raise Conflict(f"the job is {row.state}; only one that waits can be composed anew")
+            self._queue_again(connection, job, {"redos": stored}, limits)
         self._admission.add(job)
         return part_of(is_continued=False, redos=len(stored))
+
+    def _check_first(self, job: ContinuedJob | RedoneJob, limits: OpenLimits) -> bool:
+        """Return :meth:`accepted_before`; refuse a job that waits if too many others are open.
+
+        Many rejections must not take the lock that writers need.
+        """
+        if not self._admission.has_refused_lately:
+            return False
+        with self._connections.reading() as connection:
+            if _went_on(_stored(connection, job.id), job.identity):
+                return True
+            self._admission.check_limits(connection, job, limits)
+        return False
 
     def _queue_again(
         self,
@@ -155,24 +176,18 @@ class WaitingStore:
         job: ContinuedJob | RedoneJob,
         values: dict[str, Any],
         limits: OpenLimits,
-    ) -> bool:
-        """Admit a waiting job as a new one; how it ran before is forgotten.
-
-        Returns:
-            False if it does not wait.
-        """
+    ) -> None:
+        """Admit a waiting job as a new one; how it ran before is forgotten."""
         admitted = self._admission.admit(connection, job, limits.min_deadline_s)
         forgotten = dict.fromkeys(("started_at", "stage", "step", "steps", "image_index"))
         queued = {"state": "queued", "work": job.work, "route": job.route, "release": RELEASE}
         queued |= {"deadline_at": admitted.deadline_at, **forgotten, **values}
-        if not update_in(connection, job.id, ["waiting"], queued):
-            return False
+        update_in(connection, job.id, ["waiting"], queued)
         remove_waiting_event(connection, job.id)
         data = {"position": admitted.position, "eta_s": admitted.eta_s}
         append_event(connection, job.id, "queued", data)
         lock_admission(connection)  # late: other jobs wait for it until the commit
         self._admission.check_limits(connection, job, limits)
-        return True
 
     def _replace_compositions(self, connection: Connection, job: RedoneJob) -> Redo:
         """Give images other seeds and new latents; returns what they had."""
@@ -201,23 +216,38 @@ def _choice_columns(job: ContinuedJob) -> dict[str, Any]:
     return {**job.choice.to_stored(), "key": job.identity.key, "body": job.identity.body}
 
 
-def _is_repeated(job: RedoneJob, earlier: Sequence[Redo]) -> bool:
-    """Return True if a job was redone by this very request."""
-    same = [redo for redo in earlier if redo.key == job.identity.key]
-    if any(redo.body != job.identity.body for redo in same):
-        raise IdempotencyMismatch("this Idempotency-Key was used for other images")
-    return bool(same)
+def _stored(connection: Connection, job_id: str) -> Row[Any, Any, Any]:
+    """Return the state, choice and redos of a job; a transaction that writes locks its row.
 
-
-def _check_repeated(connection: Connection, job: ContinuedJob) -> None:
-    """Check that a job that does not wait was continued by this very request."""
-    query = select(jobs.c.state, jobs.c.choice).where(jobs.c.id == job.id)
+    Raises:
+        NotFound: there is no such job.
+    """
+    query = select(jobs.c.state, jobs.c.choice, jobs.c.redos).where(jobs.c.id == job_id)
+    if connection.get_execution_options().get("writes", False):
+        query = query.with_for_update()
     row = connection.execute(query).first()
     if row is None:
         raise NotFound("there is no such job")
-    stored, identity = row.choice or {}, job.identity
-    if stored.get("key") != identity.key:
-        how = "was continued before" if stored else f"is {row.state}"
-        raise Conflict(f"the job {how}; only a job that waits can be continued, once")
-    if stored["body"] != identity.body:
-        raise IdempotencyMismatch("this Idempotency-Key was used for another choice of images")
+    return row
+
+
+def _went_on(row: Row[Any, Any, Any], identity: JobIdentity) -> bool:
+    """Return True if the job went on by this very request; False if it waits.
+
+    Raises:
+        Conflict: it is in another state.
+        IdempotencyMismatch: the key was used for another request to have it go on.
+    """
+    accepted = [(redo.key, redo.body) for redo in redos_from(row.redos)]
+    if row.choice is not None:  # one that was imported has no key
+        accepted.append((row.choice.get("key"), row.choice.get("body")))
+    bodies = {body for key, body in accepted if key == identity.key}
+    if bodies - {identity.body}:
+        message = "this Idempotency-Key was used to continue or redo this job in another way"
+        raise IdempotencyMismatch(message)
+    if bodies:
+        return True
+    if row.state != "waiting":
+        how = f"is {row.state}" if row.choice is None else "was continued before"
+        raise Conflict(f"the job {how}; only a job that waits can be continued or redone")
+    return False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -16,6 +18,7 @@ from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner, NewJob, utc_now
 from serve.storage.schema.tables import images
 from serve.storage.upload_store import UploadRow
+from tests.limits import HANG_S
 from tests.serve.storage.test_image_store import latent_row
 from tests.serve.storage.test_lineage import EVERYTHING
 
@@ -117,6 +120,30 @@ def test_the_quota_is_of_each_owner_and_says_when_there_is_room(database: Databa
     database.uploads.add(upload(id="UP4", size_bytes=1_000_000), QUOTA_MB)
 
     assert database.uploads.get("UP3") is None
+
+
+def test_uploads_that_come_at_once_keep_the_quota_together(database: Database) -> None:
+    others = threading.Barrier(4)
+
+    def is_added(number: int) -> bool:
+        others.wait(HANG_S)
+        try:
+            database.uploads.add(upload(id=f"UP{number}", size_bytes=4_000_000), QUOTA_MB)
+        except Conflict:
+            return False
+        return True
+
+    with ThreadPoolExecutor(4) as threads:
+        assert sum(threads.map(is_added, range(4))) == 2
+
+
+def test_room_is_checked_before_an_upload_is_there(database: Database) -> None:
+    database.uploads.add(upload(size_bytes=9_000_000), QUOTA_MB)
+
+    database.uploads.check_room(ANN, 1_000_000, QUOTA_MB)
+    database.uploads.check_room(BOB, 9_000_000, QUOTA_MB)
+    with pytest.raises(Conflict, match=r"yours take 9.0 MB and this one 1.1 MB"):
+        database.uploads.check_room(ANN, 1_100_000, QUOTA_MB)
 
 
 def test_deleted_and_expired_uploads_leave_the_quota(database: Database) -> None:

@@ -10,8 +10,8 @@ import httpx
 import pytest
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.errors import NotReady
-from tests.serve.api_calls import NOT_THERE, code, create, made
+from cascade_core.errors import NotReady, RateLimited
+from tests.serve.api_calls import NOT_THERE, code, drafted, made
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
@@ -19,17 +19,6 @@ from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 @pytest.fixture
 def checkpoint(checkpoint: Checkpoint, tmp_path: Any) -> Checkpoint:
     return replace(checkpoint, previewer=tmp_path / "preview.json")
-
-
-async def drafted(
-    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any
-) -> dict[str, Any]:
-    """Return a job that waits."""
-    job_id = (await create(client, stop_after="c", **body))["id"]
-    await fake_jobs.draft(job_id)
-    job: dict[str, Any] = (await client.get(f"/v1/jobs/{job_id}")).json()
-    assert job["state"] == "waiting"
-    return job
 
 
 async def go_on(
@@ -208,6 +197,34 @@ async def test_a_job_is_continued_once(
     assert (other.status_code, code(other)) == (409, "idempotency_mismatch")
     without = await go_on(client, job["id"], indices=[0])
     assert (without.status_code, code(without)) == (409, "conflict")
+
+
+async def test_whether_a_job_waits_is_told_before_the_limits_of_open_jobs(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    job, headers = await drafted(client, fake_jobs), {"idempotency-key": "mine"}
+    fake_jobs.error = RateLimited("too many jobs are open", retry_after_s=5.0)
+    assert (await go_on(client, job["id"], headers, indices=[0])).status_code == 429
+    fake_jobs.error = None
+    assert (await go_on(client, job["id"], headers, indices=[0])).status_code == 202
+    fake_jobs.error = RateLimited("too many jobs are open", retry_after_s=5.0)
+    assert (await go_on(client, job["id"], headers, indices=[0])).status_code == 202
+    assert (await go_on(client, job["id"], indices=[0])).status_code == 409
+    redo = await client.post(f"/v1/jobs/{job['id']}/redo", json={"indices": [0]})
+    assert (redo.status_code, code(redo)) == (409, "conflict")
+
+
+async def test_the_key_of_a_redo_does_not_continue_the_job(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    job, headers = await drafted(client, fake_jobs), {"idempotency-key": "mine"}
+    url = f"/v1/jobs/{job['id']}/redo"
+    redo = await client.post(url, json={"indices": [0]}, headers=headers)
+    assert redo.status_code == 202
+    await fake_jobs.draft(job["id"])
+    answer = await go_on(client, job["id"], headers, indices=[0])
+    assert (answer.status_code, code(answer)) == (409, "idempotency_mismatch")
+    assert (await client.get(f"/v1/jobs/{job['id']}")).json()["state"] == "waiting"
 
 
 async def test_a_job_that_does_not_wait_cannot_be_continued(

@@ -10,7 +10,7 @@ import pytest
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import NotReady
-from tests.serve.api_calls import NOT_THERE, code, create, made
+from tests.serve.api_calls import NOT_THERE, code, drafted, made
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
@@ -18,15 +18,6 @@ from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 @pytest.fixture
 def checkpoint(checkpoint: Checkpoint, tmp_path: Any) -> Checkpoint:
     return replace(checkpoint, previewer=tmp_path / "preview.json")
-
-
-async def drafted(
-    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, **body: Any
-) -> dict[str, Any]:
-    """Return a job that waits."""
-    job_id = (await create(client, stop_after="c", **body))["id"]
-    await fake_jobs.draft(job_id)
-    return await shown(client, job_id)
 
 
 async def shown(client: httpx.AsyncClient, job_id: str) -> dict[str, Any]:

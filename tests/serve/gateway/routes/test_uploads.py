@@ -211,6 +211,18 @@ async def test_an_owner_may_have_so_many_bytes_and_can_make_room(
     assert (await send(client, noise(1, side=500))).status_code == 201
 
 
+async def test_a_file_that_does_not_fit_into_the_quota_is_refused_before_it_is_decoded(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.settings = services.settings.model_copy(update={"upload_quota_mb": 1})
+    assert (await send(client, noise(0))).status_code == 201
+
+    answer = await send(client, b"no picture at all" * 50_000)
+
+    assert (answer.status_code, answer.json()["error"]["field"]) == (409, "file")
+    assert "this one 0.8 MB" in answer.json()["error"]["message"]
+
+
 async def test_an_upload_is_gone_after_its_time(
     client: httpx.AsyncClient, services: Services
 ) -> None:

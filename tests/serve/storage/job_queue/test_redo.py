@@ -5,52 +5,33 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
-from sqlalchemy import update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLimited
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_SEED
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, run_id
 from serve.storage.job_queue.redo import MAX_REDOS
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
-from serve.storage.records import ImageRow, JobIdentity, NewJob, OpenJob, OpenLimits, utc_now
-from serve.storage.schema.tables import jobs
-from tests.serve.recorded_jobs import add, body, record_step, start
+from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits
+from tests.serve.recorded_jobs import add, body
+from tests.serve.storage.job_queue.drafts import (
+    DAY,
+    LIMITS,
+    chosen,
+    drafted,
+    redone,
+    set_columns,
+    types,
+)
 
 JobMaker = Callable[..., NewJob]
-DAY = timedelta(hours=24)
-LIMITS = OpenLimits(total=10, per_user=10)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
     return new_database_url(request.param)
-
-
-def drafted(database: Database, job: NewJob) -> str:
-    """Bring a job to its stop; returns its id."""
-    add(database, job)
-    start(database, job.id)
-    record_step(database, job.id, "c", 5, 20)
-    assert database.waiting.begin(job.id, DAY)
-    return job.id
-
-
-def chosen(job: NewJob, *indices: int, key: str = "k", **changes: Any) -> ContinuedJob:
-    identity = JobIdentity("01", key, f"{indices} {changes}")
-    choice = Choice(indices or (0,), utc_now(), changes)
-    return ContinuedJob(job.id, job.owner, choice, identity, 2.0, ["b", "a"])
-
-
-def redone(job: NewJob, *indices: int, key: str = "k") -> RedoneJob:
-    identity = JobIdentity("01", key, f"redo {indices}")
-    latent_ids = {index: f"{key}{job.id}-{index}" for index in indices or (0,)}
-    return RedoneJob(job.id, job.owner, latent_ids, identity, 2.0, ["c"])
 
 
 def images_of(database: Database, job_id: str) -> tuple[ImageRow, ...]:
@@ -63,15 +44,6 @@ def opened(database: Database, job_id: str) -> OpenJob:
     job = database.jobs.open_job(job_id)
     assert job is not None
     return job
-
-
-def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in database.events.of_job(job_id)]
-
-
-def set_columns(database: Database, job_id: str, **values: Any) -> None:
-    with database.writing() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 def test_a_redone_job_is_queued_with_other_seeds_and_keeps_what_it_had(
@@ -134,6 +106,22 @@ def test_a_request_to_redo_that_is_sent_again_changes_nothing(
         database.waiting.redo(redone(job, 2), LIMITS)
     database.waiting.resume(chosen(job, 1), LIMITS)
     assert database.waiting.redo(redone(job, 1), LIMITS) is None
+
+
+def test_a_key_is_of_one_request_whether_it_continues_or_redoes(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    assert database.waiting.redo(redone(job, key="mine"), LIMITS)
+    database.waiting.begin(job.id, DAY, "redo-1")
+    before = body(database, job.id)
+    with pytest.raises(IdempotencyMismatch):
+        database.waiting.resume(chosen(job, key="mine"), LIMITS)
+    assert body(database, job.id) == before
+    assert database.waiting.resume(chosen(job, key="another"), LIMITS)
+    with pytest.raises(IdempotencyMismatch):
+        database.waiting.redo(redone(job, key="another"), LIMITS)
 
 
 @pytest.mark.parametrize("state", ["queued", "running", *TERMINAL_STATES])

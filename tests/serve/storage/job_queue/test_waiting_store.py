@@ -18,53 +18,28 @@ from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES
 from serve.jobs.recovery import OVERDUE_AFTER, end_waits, fail_overdue
 from serve.release import RELEASE
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, part_of, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.leases import LeaseStore
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import jobs
-from tests.serve.recorded_jobs import add, body, record_step, start
+from tests.serve.recorded_jobs import add, body, start
+from tests.serve.storage.job_queue.drafts import (
+    DAY,
+    LIMITS,
+    chosen,
+    drafted,
+    redone,
+    set_columns,
+    types,
+)
 
 JobMaker = Callable[..., NewJob]
-DAY = timedelta(hours=24)
-LIMITS = OpenLimits(total=10, per_user=10)
 _numbers = count()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
     return new_database_url(request.param)
-
-
-def drafted(database: Database, job: NewJob) -> str:
-    """Bring a job to its stop; returns its id."""
-    add(database, job)
-    start(database, job.id)
-    record_step(database, job.id, "c", 5, 20)
-    assert database.waiting.begin(job.id, DAY)
-    return job.id
-
-
-def chosen(job: NewJob, *indices: int, key: str = "k", **changes: Any) -> ContinuedJob:
-    identity = JobIdentity("01", key, f"{indices} {changes}")
-    choice = Choice(indices or (0,), utc_now(), changes)
-    return ContinuedJob(job.id, job.owner, choice, identity, 2.0, ["b", "a"])
-
-
-def redone(job: NewJob, *indices: int, key: str = "k") -> RedoneJob:
-    identity = JobIdentity("01", key, f"redo {indices}")
-    latent_ids = {index: f"{key}{job.id}-{index}" for index in indices or (0,)}
-    return RedoneJob(job.id, job.owner, latent_ids, identity, 2.0, ["c"])
-
-
-def types(database: Database, job_id: str) -> list[str]:
-    return [event.type for event in database.events.of_job(job_id)]
-
-
-def set_columns(database: Database, job_id: str, **values: Any) -> None:
-    with database.writing() as connection:
-        connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
 
 
 def test_a_waiting_job_does_not_count_as_open(database: Database, make_job: JobMaker) -> None:
@@ -160,6 +135,52 @@ def test_a_request_to_continue_that_is_sent_again_changes_nothing(
         database.waiting.resume(chosen(job, 2), LIMITS)
     with pytest.raises(Conflict, match="was continued before"):
         database.waiting.resume(chosen(job, 1, key="another"), LIMITS)
+
+
+def test_a_second_request_is_a_conflict_also_beyond_the_limits_of_open_jobs(
+    database: Database, make_job: JobMaker
+) -> None:
+    limits = OpenLimits(total=1, per_user=1)
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    assert database.waiting.resume(chosen(job), limits)
+    with pytest.raises(RateLimited):
+        database.jobs.insert(make_job(), limits)
+    add(database, make_job())
+    for ask in (
+        lambda: database.waiting.resume(chosen(job, key="another"), limits),
+        lambda: database.waiting.redo(redone(job), limits),
+        lambda: database.waiting.accepted_before(job.id, chosen(job, key="another").identity),
+    ):
+        with pytest.raises(Conflict, match="was continued before"):
+            ask()
+    assert database.waiting.resume(chosen(job), limits) is None
+    assert database.waiting.accepted_before(job.id, chosen(job).identity)
+
+
+def test_a_flood_of_refused_requests_takes_no_lock(
+    database: Database, database_url: str, make_job: JobMaker
+) -> None:
+    limits = OpenLimits(total=1, per_user=1)
+    job, continued = make_job(stop_after="c"), make_job(stop_after="c")
+    drafted(database, job)
+    drafted(database, continued)
+    database.waiting.resume(chosen(continued), limits)
+    with pytest.raises(RateLimited):
+        database.jobs.insert(make_job(), limits)
+    other_process = Database(database_url)
+    with other_process.writing() as connection:
+        connection.execute(update(jobs).values(warnings=[]))
+        for ask in (
+            lambda: database.waiting.resume(chosen(job), limits),
+            lambda: database.waiting.redo(redone(job), limits),
+        ):
+            with pytest.raises(RateLimited):
+                ask()
+        with pytest.raises(Conflict):
+            database.waiting.resume(chosen(continued, key="another"), limits)
+        assert database.waiting.resume(chosen(continued), limits) is None
+    other_process.close()
 
 
 @pytest.mark.parametrize("state", ["queued", "running", *TERMINAL_STATES])

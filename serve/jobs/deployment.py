@@ -21,7 +21,7 @@ from cascade_core.job_states import LIVE_STATES
 from cascade_core.request import GenerationRequest
 from serve.jobs.dbos_runtime import delete_workflows, launch_dbos, migrate_dbos
 from serve.jobs.event_notifier import EventNotifier, Gateways
-from serve.jobs.recovery import Recovery
+from serve.jobs.recovery import Recovery, count_ended
 from serve.jobs.stage_monitor import LOOK_EVERY_S, StageMonitor
 from serve.jobs.wiring import build_services
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
@@ -81,7 +81,7 @@ class Jobs:
         name = await retry_until_ready(partial(self._database.run, leases.acquire, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
-        recovery = Recovery(leases, name, self._start)
+        recovery = Recovery(leases, name, self._start, services.metrics.ended)
         set_outages = services.dispatcher.set_outages
         monitor = StageMonitor(self._database, handles, services.queues, set_outages)
         retention = RetentionWorker(self._database, blobs, settings, delete_workflows)
@@ -163,6 +163,8 @@ class Jobs:
         if not await self._database.run(finish):
             return False
         self._services.workflow.cancel(job_id)
+        count = self._services.metrics.ended
+        await self._database.run(count_ended, self._database, job_id, count)
         return True
 
     def stop_calls(self, job_id: str) -> None:

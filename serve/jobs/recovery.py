@@ -30,6 +30,9 @@ deadline has lost its process and cannot be resumed."""
 RECOVER_EVERY_S: Final = 2.0
 _FAILED = ("ERROR", "CANCELLED", "MAX_RECOVERY_ATTEMPTS_EXCEEDED")
 
+Count = Callable[[str, str, str], None]
+"""Counts a job by its kind, its state and its error's code."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -40,14 +43,16 @@ class Recovery:
         leases: the heartbeats of the processes that run jobs.
         name: the executor id of this process.
         start: starts a workflow by its id, see :func:`serve.storage.job_queue.parts.run_id`.
+        count: counts a job that is ended here.
     """
 
     def __init__(
-        self, leases: LeaseStore, name: str, start: Callable[[str], Awaitable[None]]
+        self, leases: LeaseStore, name: str, start: Callable[[str], Awaitable[None]], count: Count
     ) -> None:
         self._leases = leases
         self._name = name
         self._start = start
+        self._count = count
         self._is_leader = False
         # A separate thread: under load the other threads are busy for longer than a heartbeat may
         # be late. The jobs would then go to another replica although this one works on them.
@@ -74,24 +79,33 @@ class Recovery:
     async def _recover(self) -> None:
         if self._is_leader:
             database = self._leases.database
-            await database.run(fail_overdue, database)
-            await database.run(end_waits, database)
+            await database.run(fail_overdue, database, self._count)
+            await database.run(end_waits, database, self._count)
             await start_orphaned(database, self._start)
             await adopt_expired(self._leases, self._name)
 
 
-def fail_overdue(database: Database) -> None:
+def fail_overdue(database: Database, count: Count) -> None:
     """Fail the open jobs that no process ended at their deadline."""
     for job_id in database.deadlines.overdue_ids(OVERDUE_AFTER):
         if database.jobs.finish(job_id, "failed", deadline_exceeded().to_dict()):
             logger.error("job %s was still open long after its deadline", job_id)
+            count_ended(database, job_id, count)
 
 
-def end_waits(database: Database) -> None:
+def end_waits(database: Database, count: Count) -> None:
     """End the jobs that have waited for their clients for as long as they may."""
     for job_id in database.waiting.over_ids():
         if database.jobs.finish(job_id, "succeeded", if_in=["waiting"]):
             logger.info("job %s ends with what it has: it was not continued", job_id)
+            count_ended(database, job_id, count)
+
+
+def count_ended(database: Database, job_id: str, count: Count) -> None:
+    """Count a job that was not ended by its workflow; how long it took tells nothing."""
+    job = database.jobs.get(job_id)
+    if job is not None:  # retention may have deleted it
+        count(job.request.kind, job.state, (job.error or {}).get("code", ""))
 
 
 async def start_orphaned(database: Database, start: Callable[[str], Awaitable[None]]) -> None:

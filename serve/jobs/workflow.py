@@ -326,10 +326,10 @@ class JobWorkflow(DBOSConfiguredInstance):
             await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait, part)
             logger.info("job %s waits for its client", job_id)
             return
-        await self._database.jobs.do(JobStore.finish, job_id, state, error, part=part)
+        is_first = await self._database.jobs.do(JobStore.finish, job_id, state, error, part=part)
         job, code = self._forget(job_id), (error or {}).get("code", "")
         outcome = f"{state} ({code})" if code else state
-        if job is None:
+        if job is None or not is_first:  # it was ended, and counted, elsewhere
             logger.info("job %s", outcome)
         else:
             latency_s = (utc_now() - job.created_at).total_seconds()

@@ -162,13 +162,13 @@ HANDOFF_SECONDS = Metric(
 JOBS = Metric(
     name="cascade_jobs",
     kind="counter",
-    help="Jobs that ran to their end; a draft counts when its continuation ends.",
+    help="Jobs that ended, each once; a draft that waits has not ended.",
     labels=("kind", "state", "code"),
 )
 JOB_LATENCY = Metric(
     name="cascade_job_latency_seconds",
     kind="histogram",
-    help="Seconds from acceptance to the end.",
+    help="Seconds that a job took to its end, without the time that a draft waited.",
     labels=("kind",),
     buckets=LATENCY_BUCKETS_S,
 )

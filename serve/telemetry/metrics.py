@@ -156,10 +156,11 @@ class JobMetrics:
         self._latency = _recorder(definitions.JOB_LATENCY)
         self._open = _recorder(definitions.JOBS_OPEN)
 
-    def ended(self, kind: str, state: str, code: str, latency_s: float) -> None:
-        """Count a job that ran to its end state."""
+    def ended(self, kind: str, state: str, code: str, latency_s: float | None = None) -> None:
+        """Count a job that ended, with its seconds if it ran to its end."""
         self._ended.inc(tags={"kind": kind, "state": state, "code": code})
-        self._latency.observe(latency_s, tags={"kind": kind})
+        if latency_s is not None:
+            self._latency.observe(latency_s, tags={"kind": kind})
 
     def open_jobs(self, counts: Mapping[str, int]) -> None:
         """Publish how many jobs of the whole service are open, by state."""

@@ -45,7 +45,7 @@ async def _run(starter: Connection, url: str, dbos_url: str, name: str, hangs: b
     launch_dbos(dbos_url, name)
     leases = LeaseStore(database)
     leases.renew(name)
-    tasks = Recovery(leases, name, start).run()
+    tasks = Recovery(leases, name, start, lambda *_: None).run()
     starter.send("ready")
     await start(await asyncio.to_thread(starter.recv))
     await asyncio.gather(*tasks)

@@ -68,6 +68,10 @@ def no_life_for(database: Database, time: timedelta) -> None:
         connection.execute(update(executors).values(heartbeat_at=utc_now() - time))
 
 
+def not_counted(*job: str) -> None:
+    pytest.fail(f"{job} was ended")
+
+
 def set_process_clock(monkeypatch: pytest.MonkeyPatch, ahead: timedelta) -> None:
     for module in ("events", "image_store", "job_queries", "job_queue.estimates"):
         monkeypatch.setattr(f"serve.storage.{module}.utc_now", lambda: utc_now() + ahead)
@@ -159,10 +163,12 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     change(database, barely, deadline_at=utc_now() - OVERDUE_AFTER / 2)
     change(database, without, deadline_at=None)
     LeaseStore(database).renew("jobs-0")
-    fail_overdue(database)
+    counted: list[tuple[str, str, str]] = []
+    fail_overdue(database, lambda *job: counted.append(job))
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
     assert database.jobs.open_ids() == sorted([barely, early, without])
+    assert counted == [("generate", "failed", "deadline_exceeded")]
 
 
 def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
@@ -173,7 +179,7 @@ def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
     LeaseStore(database).renew("jobs-0")
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
-    fail_overdue(database)
+    fail_overdue(database, not_counted)
     assert database.jobs.open_ids() == [job_id]
 
 
@@ -184,9 +190,9 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
     change(database, job_id, deadline_at=utc_now() - 10 * MINUTE)
-    fail_overdue(database)
+    fail_overdue(database, not_counted)
     LeaseStore(database).renew("jobs-0")
-    fail_overdue(database)
+    fail_overdue(database, not_counted)
     assert database.jobs.open_ids() == [job_id]
 
 

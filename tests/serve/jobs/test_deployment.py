@@ -118,6 +118,24 @@ async def test_draining_tells_how_many_jobs_are_open_when_its_time_is_over(
     assert await draining.drain(0) == 2
 
 
+async def test_a_cancelled_job_is_counted_once_whether_it_waits_or_runs(
+    database: Database, make_job: Callable[..., NewJob]
+) -> None:
+    jobs, counted = object.__new__(Jobs), []  # its constructor needs a replica of Ray Serve
+    metrics = SimpleNamespace(ended=lambda *job: counted.append(job))
+    workflow = SimpleNamespace(cancel=lambda _job_id: None)
+    jobs._services = SimpleNamespace(metrics=metrics, workflow=workflow)
+    jobs._database = database
+    waiting, running = make_job(stop_after="c"), make_job(kind="vary", strength=0.5, latent_id="L")
+    for job in (waiting, running):
+        database.jobs.insert(job)
+        start(database, job.id)
+    assert database.waiting.begin(waiting.id, timedelta(hours=1))
+    for job in (waiting, running):
+        assert [await jobs.cancel(job.id) for _ in "ab"] == [True, False]
+    assert counted == [("generate", "cancelled", ""), ("vary", "cancelled", "")]
+
+
 async def test_a_job_of_a_gateway_that_does_not_say_whether_it_is_watched_has_previews(
     database: Database, make_job: Callable[..., NewJob]
 ) -> None:

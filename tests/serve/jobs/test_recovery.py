@@ -80,7 +80,7 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_orphaned_one
     late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OVERDUE_AFTER)
     orphaned = accepted(database, make_job())
     LeaseStore(database).renew("jobs-0")
-    recovery = Recovery(LeaseStore(database), "jobs-1", start)
+    recovery = Recovery(LeaseStore(database), "jobs-1", start, lambda *_: None)
     await recovery._renew()
     await recovery._recover()
     assert (started, database.jobs.open_ids()) == ([], [late, orphaned])

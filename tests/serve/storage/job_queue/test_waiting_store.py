@@ -82,7 +82,7 @@ def test_no_deadline_runs_while_a_job_waits(database: Database, make_job: JobMak
     job_id = drafted(database, make_job(stop_after="c"))
     LeaseStore(database).renew("jobs-0")
     set_columns(database, job_id, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
-    fail_overdue(database)
+    fail_overdue(database, print)
     assert body(database, job_id)["state"] == "waiting"
 
 
@@ -250,11 +250,13 @@ def test_a_job_that_is_not_continued_ends_with_what_it_has(
     database.waiting.resume(chosen(goes_on), LIMITS)
     for job in (over, goes_on):
         set_columns(database, job.id, deadline_at=utc_now() - timedelta(seconds=1))
-    end_waits(database)
+    counted: list[tuple[str, str, str]] = []
+    end_waits(database, lambda *job: counted.append(job))
     states = [body(database, job.id)["state"] for job in (over, waits, goes_on)]
     assert states == ["succeeded", "waiting", "queued"]
     assert types(database, over.id) == ["queued", "progress", "succeeded"]
     assert body(database, over.id)["finished_at"] is not None
+    assert counted == [("generate", "succeeded", "")]
 
 
 def test_the_time_that_a_job_waited_is_not_taken_for_the_time_that_jobs_need(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any, Final, get_args
 
 from cascade_core.job_states import TERMINAL_STATES
-from cascade_core.operations.fields import ImageFormat
+from cascade_core.operations.fields import MAX_SEED, SEEDS, ImageFormat
 from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
 from serve.json_depth import is_too_deep
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.job_queue.choice import Choice
-from serve.storage.records import utc_now
+from serve.storage.job_queue.redo import MAX_REDOS, REPLACED_COLUMNS, redos_from
+from serve.storage.records import LatentUse, utc_now
 
 ID: Final = r"[A-Za-z0-9_-]{1,64}"
 FORMATS: Final[tuple[str, ...]] = get_args(ImageFormat)
@@ -37,6 +39,8 @@ def check_rows(rows: Rows, job_id: str) -> None:
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
     choice = _checked_choice(job["choice"], request)
+    redos = redos_from(job["redos"])
+    replaced = [values for redo in redos for values in redo.replaced]
     most = request.operation.max_images
     for latent in rows["latents"]:
         GenerationRequest.from_dict(latent["request"])
@@ -54,8 +58,13 @@ def check_rows(rows: Rows, job_id: str) -> None:
         and not is_too_deep(job["client_state"])
         and job["finished_at"] is not None
         and _are_of_one_job(
-            *_times(job), *(row["ready_at"] for row in pictures), choice.at if choice else None
+            *_times(job),
+            *(row["ready_at"] for row in pictures),
+            *(asked.at for asked in (choice, *redos) if asked),
         )
+        and (not redos or request.stop_after is not None)
+        and len(redos) <= MAX_REDOS
+        and all(_is_replaced(values, job_id, len(pictures)) for values in replaced)
         and len(pictures) <= most
         and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
         and all(row["job_id"] == job_id for row in parts)
@@ -91,7 +100,21 @@ def _checked_choice(stored: Any, request: GenerationRequest) -> Choice | None:
     return choice
 
 
-def _is_preview_of(image: dict[str, Any]) -> bool:
+def _is_replaced(values: Mapping[str, Any], job_id: str, n: int) -> bool:
+    """Return True if these can be the columns of a composition that another one replaced."""
+    index, preview = values["index"], values["preview"]
+    return (
+        values.keys() == set(REPLACED_COLUMNS)
+        and type(index) is int
+        and 0 <= index < n
+        and re.fullmatch(ID, values["latent_id"]) is not None
+        and all(type(values[name]) is int and 0 <= values[name] <= MAX_SEED for name in SEEDS)
+        and values["latent_use"] in (None, *get_args(LatentUse))
+        and (preview is None or _is_preview_of({"job_id": job_id, **values}))
+    )
+
+
+def _is_preview_of(image: Mapping[str, Any]) -> bool:
     """Return True if the name of a composition's preview is one that its image can have."""
     preview_key_from_name(image["job_id"], image["preview"])
     return str(image["preview"]).startswith(f"{image['index']}-")

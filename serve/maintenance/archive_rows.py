@@ -14,15 +14,15 @@ from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
     *("idempotency_key", "body_digest", "crashes", "context", "inbox"),
-    *("redos", "redo_count", "rejections", "route", "source_latent_id", "upload_id"),
+    *("rejections", "route", "source_latent_id", "upload_id"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
-replicas, ids of log and trace, the client that awaits the outcome, what was composed anew), and
+replicas, ids of log and trace, the client that awaits the outcome, what a checker rejected), and
 those that the request tells: the stages of the images, and the latent or upload that they start
 from."""
-_ADDED = ("choice", "preview")
-"""Columns that archives of earlier releases do not have: what was continued of a draft, and the
-previews of its compositions."""
+_ADDED = {"choice": None, "preview": None, "redos": None, "redo_count": 0}
+"""Columns that archives of earlier releases do not have, with their values there: what was
+continued of a draft and what composed anew, and the previews of its compositions."""
 _ADDRESS = "address"
 """Part of the client state that is not archived: the chat that gets the outcome, with a token."""
 _MOST_SECONDS = 1e9
@@ -39,6 +39,7 @@ def to_archive(row: RowMapping) -> dict[str, Any]:
         plain[LATENT_USE_KEY] = plain.pop("latent_use")
     if "choice" in plain:
         plain["choice"] = _archived_choice(plain["choice"])
+        plain["redos"] = _archived_redos(plain["redos"])
     if "cost" in plain:
         plain |= {cost_key(stage): cost_s for stage, cost_s in plain.pop("cost").items()}
     return _archived_columns(plain)
@@ -57,11 +58,12 @@ def from_archive(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
-    row = {name: None for name in _ADDED if name in table.c} | row
+    row = {name: value for name, value in _ADDED.items() if name in table.c} | row
     if table is images:
         row["latent_use"] = row.pop(LATENT_USE_KEY)
     if table is jobs:
         row["choice"] = _archived_choice(row["choice"])
+        row["redos"] = _archived_redos(row["redos"])
         # Not only the stages of the served family: another one may have made an archived job.
         stages = {key: stage_of_cost(key) for key in row if key not in table.c}
         row["cost"] = {stage: _seconds(row.pop(key)) for key, stage in stages.items() if stage}
@@ -73,6 +75,13 @@ def _with_own_columns(table: Table, row: dict[str, Any]) -> dict[str, Any]:
 def _archived_choice(stored: dict[str, Any] | None) -> dict[str, Any] | None:
     """Return what was continued of a draft without the identity of the request to continue."""
     return None if stored is None else Choice.from_stored(stored).to_stored()
+
+
+def _archived_redos(stored: list[dict[str, Any]] | None) -> list[dict[str, Any]] | None:
+    """Return what was composed anew without the identities of the requests for it."""
+    if stored is None:
+        return None
+    return [{"at": redo["at"], "replaced": redo["replaced"]} for redo in stored]
 
 
 def _archived_columns(row: dict[str, Any]) -> dict[str, Any]:

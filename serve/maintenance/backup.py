@@ -180,8 +180,12 @@ def _keys(rows: Rows) -> list[str]:
     kept = [row for row in rows["latents"] if not row["deleted_at"]]
     keys = [image_key(row["id"], row["format"]) for row in pictures]
     keys += [latent_key(row["id"]) for row in kept]
-    drawn = [row for row in shown if row["preview"] is not None]
-    return keys + [preview_key_from_name(row["job_id"], row["preview"]) for row in drawn]
+    (job,) = rows["job"]
+    indices = {row["index"] for row in shown}
+    replaced = [values for redo in job["redos"] or () for values in redo["replaced"]]
+    drawn = [*shown, *(values for values in replaced if values["index"] in indices)]
+    previews = [row["preview"] for row in drawn if row["preview"] is not None]
+    return keys + [preview_key_from_name(job["id"], preview) for preview in previews]
 
 
 def _insert(database: Database, rows: Rows, name: str) -> bool:

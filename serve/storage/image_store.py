@@ -20,6 +20,7 @@ from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
+from serve.storage.job_queue.redo import redos_from
 from serve.storage.job_queue.rejection import Rejection
 from serve.storage.job_store import add_costs, update_open
 from serve.storage.lineage import is_latent_needed, select_images
@@ -308,6 +309,8 @@ def _preview_names(connection: Connection, image: ImageRow) -> tuple[str, ...]:
         for data in connection.execute(query).scalars()
         if data["index"] == image.index and "preview" in data
     ]
-    if image.preview is not None:  # of an imported job, whose events are not archived
-        names.append(image.preview)
-    return tuple(dict.fromkeys(names))
+    # Of an imported job, whose events are not archived:
+    stored = connection.execute(select(jobs.c.redos).where(jobs.c.id == image.job_id)).scalar()
+    replaced = [values for redo in redos_from(stored) for values in redo.replaced]
+    names += [values["preview"] for values in replaced if values["index"] == image.index]
+    return tuple(dict.fromkeys(name for name in (*names, image.preview) if name is not None))

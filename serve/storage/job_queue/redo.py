@@ -22,8 +22,9 @@ class Redo:
 
     Attributes:
         at: when the client asked.
-        key: of the request, see :class:`serve.storage.records.JobIdentity`.
-        body: digest of the request.
+        key: of the request, see :class:`serve.storage.records.JobIdentity`; empty if the job was
+            imported.
+        body: digest of the request; empty as well.
         replaced: of each composition that was replaced, its values of :data:`REPLACED_COLUMNS`.
     """
 
@@ -36,7 +37,8 @@ class Redo:
     def from_stored(cls, stored: Mapping[str, Any]) -> Redo:
         """Rebuild from :meth:`to_stored`."""
         at = datetime.fromisoformat(stored["at"])
-        return cls(at, stored["key"], stored["body"], tuple(stored["replaced"]))
+        key, body = stored.get("key", ""), stored.get("body", "")
+        return cls(at, key, body, tuple(stored["replaced"]))
 
     def to_stored(self) -> dict[str, Any]:
         """Return plain JSON-able values."""

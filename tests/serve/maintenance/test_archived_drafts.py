@@ -71,7 +71,18 @@ async def test_drafts_come_with_their_compositions_and_choices_and_waiting_ones_
     assert b'"key"' not in path.read_bytes()  # of the request to continue
 
 
-async def test_a_composition_that_was_made_anew_comes_with_its_preview(
+async def make_redone(here: Stores, checkpoint: Checkpoint, make_job: JobMaker) -> NewJob:
+    """Make a draft that ended after its second image was composed anew."""
+    fake_jobs, job = FakeJobsClient(*here, checkpoint), make_job(n=2, stop_after="c")
+    here[0].jobs.insert(job)
+    await fake_jobs.draft(job.id)
+    await fake_jobs.redo_job(job.id, job.owner, [1], JobIdentity("01", "key", "body"))
+    await fake_jobs.make_composition(job.id, 1)
+    here[0].jobs.finish(job.id, "succeeded")
+    return job
+
+
+async def test_a_composition_that_was_made_anew_comes_with_the_one_before_it(
     new_stores: Callable[[str, str], Stores],
     checkpoint: Checkpoint,
     make_job: JobMaker,
@@ -80,20 +91,67 @@ async def test_a_composition_that_was_made_anew_comes_with_its_preview(
     blobs: BlobStore,
 ) -> None:
     here = new_stores("sqlite", "folder")
-    fake_jobs, job = FakeJobsClient(*here, checkpoint), make_job(n=2, stop_after="c")
-    here[0].jobs.insert(job)
-    await fake_jobs.draft(job.id)
-    await fake_jobs.redo_job(job.id, job.owner, [1], JobIdentity("01", "key", "body"))
-    await fake_jobs.make_composition(job.id, 1)
-    here[0].jobs.finish(job.id, "succeeded")
+    job = await make_redone(here, checkpoint, make_job)
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
     await import_jobs(database, blobs, STABLE_CASCADE, entries)
 
-    shown = body(database, job.id)["compositions"]
-    assert shown == body(here[0], job.id)["compositions"]
-    for one in shown:
+    shown = body(database, job.id)
+    assert shown == body(here[0], job.id)
+    [redo] = shown["redone"]
+    before = [*shown["compositions"], *redo["compositions"]]
+    assert len({one["latent_id"] for one in before}) == 3
+    for one in before:
+        assert await blobs.get(latent_key(one["latent_id"]))
         assert (await client.get(one["preview_url"])).content == PREVIEW
+    imported = database.jobs.get(job.id)
+    assert imported is not None
+    assert [image.redo_count for image in imported.images] == [0, 1]
+    assert b"key" not in dict(entries)[f"jobs/{job.id}/rows.json"]  # of the request to redo
+
+    deleted = database.images.delete(job.images[1].id, if_made=False)
+    assert deleted is not None
+    urls = {one["preview_url"] for one in before if one["index"] == 1}
+    assert {f"/v1/jobs/{job.id}/previews/{name}" for name in deleted.preview_names} == urls
+
+
+@pytest.mark.parametrize(
+    ("change", "is_sound"),
+    [
+        ({}, True),
+        ({"preview": None}, True),
+        ({"index": 2}, False),
+        ({"index": "0"}, False),
+        ({"latent_id": "../x"}, False),
+        ({"latent_id": None}, False),
+        ({"seed": -1}, False),
+        ({"seed": 1.0}, False),
+        ({"latent_use": "stolen"}, False),
+        ({"preview": "0-c-20.webp"}, False),
+        ({"preview": "../../x"}, False),
+        ({"format": "png"}, False),
+    ],
+)
+async def test_what_was_composed_anew_is_believed_only_if_the_draft_could_have_been_so(
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+    change: dict[str, Any],
+    is_sound: bool,
+) -> None:
+    here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    job = await make_redone(here, checkpoint, make_job)
+    entries: list[tuple[str, bytes]] = []
+    await export_jobs(*here, lambda name, data: entries.append((name, data)))
+    name = f"jobs/{job.id}/rows.json"
+    rows = json.loads(dict(entries)[name])
+    rows["job"][0]["redos"][0]["replaced"][0] |= change
+    imported = import_jobs(*there, STABLE_CASCADE, [entries[0], (name, json.dumps(rows).encode())])
+    if is_sound:
+        assert (await imported).jobs == 1
+        return
+    with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
+        await imported
 
 
 async def test_a_deleted_picture_of_an_imported_draft_takes_its_preview_along(

@@ -343,8 +343,8 @@ def as_before(name: str, data: bytes) -> tuple[str, bytes]:
         return name, data
     found = json.loads(data)
     for row in (*found["job"], *found["images"], *found["latents"]):
-        row.pop("choice", None)
-        row.pop("preview", None)
+        for column in ("choice", "preview", "redos", "redo_count"):
+            row.pop(column, None)
         for field in ("stop_after", "strength", "variants", "image"):
             row.get("request", {}).pop(field, None)
     return name, json.dumps(found).encode()

@@ -30,6 +30,7 @@ class ImageToImage(Operation):
 
     name = "image_to_image"
     title = "pictures that start from a picture"
+    latent_field = "image"
     fields = (
         "image",
         "strength",

@@ -96,7 +96,10 @@ async def _resolve(services: Services, submission: Submission) -> GenerationRequ
     caller, body = submission.caller, submission.body
     row = await _source(services, caller.varying_for(body.user), body)
     request = resolve_request(body, row, services.checkpoint, services.family)
-    await services.moderator.check_prompt(request, caller.owner(body.user), given_fields(body))
+    latent_request = row.request if isinstance(row, LatentRow) else None
+    await services.moderator.check_prompt(
+        request, caller.owner(body.user), given_fields(body), latent_request
+    )
     if submission.check is not None:
         submission.check(request)
     return request

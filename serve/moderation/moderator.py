@@ -64,24 +64,30 @@ class Moderator:
         return bool(self._preview_checkers)
 
     async def check_prompt(
-        self, request: GenerationRequest, owner: JobOwner, given: Collection[str] = ()
+        self,
+        request: GenerationRequest,
+        owner: JobOwner,
+        given: Collection[str] = (),
+        latent_request: GenerationRequest | None = None,
     ) -> None:
-        """Ask all checkers about a request's texts; of a series, about each image's.
+        """Ask all checkers about a request's texts, each image's of a series, and its latent's.
 
         Args:
             request: with all its values resolved.
             owner: of the job.
             given: the fields that the client has sent; texts of its latent are not among them.
+            latent_request: made the stored latent that the request starts from, if there is one.
+                A new prompt alone does not take away what that composition shows.
 
         Raises:
             ContentRefused: a checker refused it; the message names the rule.
             ModerationFailed: a checker failed or took too long.
         """
-        asked: list[int] = []
+        asked: list[GenerationRequest] = []
 
         def answers() -> Iterator[Refusal | None]:
-            for index, part in enumerate(request.with_own_texts()):
-                asked.append(index)
+            for part in _with_latents_texts(request, latent_request):
+                asked.append(part)
                 for checker in self._checkers:
                     yield checker.check_prompt(part, owner)
 
@@ -90,11 +96,12 @@ class Moderator:
             return
         self._on_refusal(refusal.rule, "prompt")
         operation, subject = request.operation, _SUBJECTS[refusal.field]
-        field = operation.field_of_text(refusal.field, asked[-1])
-        if field != refusal.field:
-            subject = f"{subject} of {field}"
-        elif operation.starts_from_latent and field not in given:
+        field = operation.field_of_text(refusal.field, len(asked) - 1)
+        is_from_latent = operation.starts_from_latent and field not in given
+        if asked[-1] is latent_request or (field == refusal.field and is_from_latent):
             subject, field = f"{subject} of this latent", operation.latent_field
+        elif field != refusal.field:
+            subject = f"{subject} of {field}"
         raise ContentRefused(f"{subject} is refused by the rule {refusal.rule!r}", field)
 
     async def check_upload(self, picture: bytes, owner: JobOwner) -> None:
@@ -194,6 +201,22 @@ def _imported(path: str) -> Checker:
     if not callable(getattr(checker, "check_prompt", None)):
         raise SettingsInvalid(f"CASCADE_CHECKER: the checker that {path} makes has no check_prompt")
     return checker  # type: ignore[no-any-return]
+
+
+def _with_latents_texts(
+    request: GenerationRequest, latent_request: GenerationRequest | None
+) -> Iterator[GenerationRequest]:
+    """Yield the requests whose texts a job's images have, then its latent's if they are others."""
+    seen = set()
+    for part in request.with_own_texts():
+        seen.add(_texts(part))
+        yield part
+    if latent_request is not None and _texts(latent_request) not in seen:
+        yield latent_request
+
+
+def _texts(request: GenerationRequest) -> tuple[str, ...]:
+    return tuple(getattr(request, name) for name in _SUBJECTS)
 
 
 def _first_refusal(answers: Iterable[Refusal | None]) -> Refusal | None:

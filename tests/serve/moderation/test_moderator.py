@@ -30,6 +30,7 @@ from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
 ANN, MALLORY = JobOwner("k", "ann"), JobOwner("k", "mallory")
 RequestMaker = Callable[..., GenerationRequest]
+SERIES = {"template": "a {colour} star", "variants": [{"colour": "red"}]}
 
 
 @pytest.fixture
@@ -102,17 +103,43 @@ async def test_a_latent_whose_prompt_is_refused_by_now_cannot_be_varied(
     assert error["message"] == "the prompt of this latent is refused by the rule 'fear'"
 
 
-async def test_the_new_prompt_of_a_remix_is_checked_and_not_its_latents(
+async def test_a_new_prompt_is_checked_and_does_not_free_the_latent_it_starts_from(
     client: httpx.AsyncClient, running: FakeJobsClient, change_list: Callable[[str], object]
 ) -> None:
     job = (await client.post("/v1/jobs", json={"prompt": "a spider"})).json()
     change_list("fear: spider\nviolence: gore\n")
-    body = {"kind": "vary", "latent_id": running.images(job["id"])[0].latent_id}
-    found = []
-    for more in ({}, {"prompt": "a cat"}, {"prompt": "gore"}, {"negative_prompt": "x"}):
-        answer = await client.post("/v1/jobs", json=body | more)
-        found.append((answer.status_code, (answer.json()["error"] or {}).get("field")))
-    assert found == [(400, "latent_id"), (202, None), (400, "prompt"), (400, "latent_id")]
+    image = running.images(job["id"])[0]
+    vary = {"kind": "vary", "latent_id": image.latent_id}
+    other = {"prompt": "a cat", "strength": 0}
+    bodies: list[tuple[dict[str, Any], str]] = [
+        (vary, "latent_id"),
+        (vary | {"negative_prompt": "x"}, "latent_id"),
+        (vary | other, "latent_id"),
+        (vary | {"prompt": "gore"}, "prompt"),
+        ({"kind": "image_to_image", "image": image.id} | other, "image"),
+        ({"kind": "series", "hero": image.latent_id} | SERIES, "hero"),
+    ]
+    for body, field in bodies:
+        answer = await client.post("/v1/jobs", json=body)
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, field), body
+    change_list("violence: gore\n")
+    assert (await client.post("/v1/jobs", json=vary | other)).status_code == 202
+
+
+async def test_texts_that_a_job_takes_from_its_latent_are_checked_once(
+    make_request: RequestMaker,
+) -> None:
+    asked: list[str] = []
+
+    class Asked(ByUser):
+        def check_prompt(self, request: GenerationRequest, owner: JobOwner) -> None:
+            asked.append(request.kind)
+
+    moderator, own = Moderator([Asked()], Refusals()), make_request()
+    vary = make_request(kind="vary", latent_id="L", strength=0.5)
+    await moderator.check_prompt(vary, ANN, latent_request=own)
+    await moderator.check_prompt(replace(vary, prompt="a cat"), ANN, latent_request=own)
+    assert asked == ["vary", "vary", "generate"]
 
 
 async def test_every_prompt_of_a_series_is_checked_and_the_refused_variant_is_named(

@@ -71,12 +71,12 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PrivatePostgres]:
     """A PostgreSQL server for this run; tests that need one are skipped where it is missing."""
-    from tests.private_postgres import find_binaries, running
+    from tests.private_postgres import find_binaries, memory, running
 
     binaries = find_binaries()
     if binaries is None:
         pytest.skip("PostgreSQL is not installed; get it with: apt-get install postgresql")
-    with running(binaries) as server:
+    with running(binaries, parent=memory()) as server:
         yield server
 
 

@@ -28,6 +28,8 @@ pg_ctl stop --pgdata=data --mode=immediate --silent
 rm -rf "$PWD"
 """
 _NUMBERS = count()
+_MEMORY = Path("/dev/shm")
+_ENOUGH_BYTES = 1 << 30
 
 
 class PrivatePostgres:
@@ -46,27 +48,41 @@ class PrivatePostgres:
         Returns its URL.
         """
         name = f"test_{next(_NUMBERS)}"
-        template = urlsplit(copied_url).path.strip("/") or "template1"
+        template = _name(copied_url) or "template1"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self._url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Delete a database and end what is still connected to it."""
+        self._execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+
+    def _execute(self, statement: str) -> None:
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")
         with engine.connect() as connection:
-            connection.exec_driver_sql(f"CREATE DATABASE {name} TEMPLATE {template}")
+            connection.exec_driver_sql(statement)
         engine.dispose()
-        return self._url(name)
 
     def _url(self, database: str) -> str:
         return f"postgresql://cascade@/{database}?host={self._folder}"
 
 
+def _name(url: str) -> str:
+    return urlsplit(url).path.strip("/")
+
+
 @contextmanager
-def running(binaries: Path, options: str = "-c fsync=off") -> Iterator[PrivatePostgres]:
-    """Run a server with the ``initdb`` and ``pg_ctl`` of a folder, in a new folder in /tmp.
+def running(
+    binaries: Path, options: str = "-c fsync=off", parent: Path | None = None
+) -> Iterator[PrivatePostgres]:
+    """Run a server with the ``initdb`` and ``pg_ctl`` of a folder, in a new folder.
 
     Args:
         binaries: that folder.
         options: of the server.
+        parent: where the new folder is made; None: in the folder for temporary files.
     """
     # Not pytest's tmp_path: the server may not run as root, and only root may enter that.
-    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    folder = Path(tempfile.mkdtemp(prefix="pg-", dir=parent))
     as_user: dict[str, Any] = {}
     if (user := _unprivileged_user()) is not None:
         shutil.chown(folder, user)
@@ -85,6 +101,15 @@ def running(binaries: Path, options: str = "-c fsync=off") -> Iterator[PrivatePo
         assert process.stdout.readline() == "ready\n"
         yield PrivatePostgres(folder)
         process.stdin.close()
+
+
+def memory() -> Path | None:
+    """Return a folder in memory where tests' databases find room; None if there is none.
+
+    Each consists of 450 files. A disk can take a second to make and delete them.
+    """
+    is_usable = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free > _ENOUGH_BYTES
+    return _MEMORY if is_usable else None
 
 
 def find_binaries() -> Path | None:

@@ -6,6 +6,7 @@ import json
 import logging
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -75,14 +76,29 @@ def restored_loggers() -> Iterator[None]:
 
 
 @pytest.fixture
-def empty_database_url(tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[str], str]:
+def new_postgres_url(request: pytest.FixtureRequest) -> Iterator[Callable[..., str]]:
+    """Makes a PostgreSQL database, empty or the copy of one, which the test's end deletes."""
+    with ExitStack() as at_end:
+
+        def make(copied_url: str = "") -> str:
+            server: PrivatePostgres = request.getfixturevalue("postgres")
+            url = server.new_database(copied_url)
+            at_end.callback(server.drop_database, url)
+            return url
+
+        yield make
+
+
+@pytest.fixture
+def empty_database_url(
+    tmp_path: Path, new_postgres_url: Callable[..., str]
+) -> Callable[[str], str]:
     """Makes an empty database of a kind, ``sqlite`` or ``postgresql``."""
     numbers = count()
 
     def make(kind: str) -> str:
         if kind == "postgresql":
-            server: PrivatePostgres = request.getfixturevalue("postgres")
-            return server.new_database()
+            return new_postgres_url()
         return f"sqlite:///{tmp_path / 'data' / f'cascade{next(numbers)}.db'}"
 
     return make
@@ -98,14 +114,15 @@ def migrated_postgres_url(postgres: PrivatePostgres) -> str:
 
 @pytest.fixture
 def new_database_url(
-    empty_database_url: Callable[[str], str], request: pytest.FixtureRequest
+    empty_database_url: Callable[[str], str],
+    new_postgres_url: Callable[..., str],
+    request: pytest.FixtureRequest,
 ) -> Callable[[str], str]:
     """Makes a database of a kind, ``sqlite`` or ``postgresql``, with all tables."""
 
     def make(kind: str) -> str:
         if kind == "postgresql":
-            server: PrivatePostgres = request.getfixturevalue("postgres")
-            return server.new_database(request.getfixturevalue("migrated_postgres_url"))
+            return new_postgres_url(request.getfixturevalue("migrated_postgres_url"))
         return with_tables(empty_database_url(kind))
 
     return make

@@ -56,6 +56,8 @@ $(PYTHON_3_13): $(DEVELOPMENT)
 demo: install  ## start the service, make a picture, vary its details, shut down
 	@$(BIN)/cascade demo
 
+# Its many processes would compile the same modules anew, each time.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEVELOPMENT) $(PYTHON_3_13)  ## run all tests, in three processes; prints the 20 slowest
 	@$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 20
 

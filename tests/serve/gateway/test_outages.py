@@ -197,7 +197,9 @@ async def test_without_the_job_service_only_what_needs_it_is_503(
     monkeypatch.setattr(ray_serve, "status", status)
     broken = RayJobsClient(BrokenHandle(RAY_ERRORS[name]))
     found = await answers(app, client, fake_jobs, lambda: use_jobs_client(app, broken))
-    assert not_ready(found) == CREATING | CONTINUING | CANCELLING | READY
+    assert not_ready(found) == CREATING | CANCELLING | READY
+    # The database tells that the job does not wait.
+    assert {found[route].status_code for route in CONTINUING} == {409}
     assert found["GET", "/v1/status"].json()["replicas"] is None
 
 

@@ -150,11 +150,13 @@ class CascadeBot(commands.AutoShardedBot):
         Raises:
             CascadeError: the service does not answer.
         """
-        if (await self._submission.model()).offers(IMAGE_TO_IMAGE.name):
-            return
-        self.tree.remove_command(START_MENU, type=discord.AppCommandType.message)
+        model = await self._submission.model()
+        can_start = model.offers(IMAGE_TO_IMAGE.name)
+        if not can_start:
+            self.tree.remove_command(START_MENU, type=discord.AppCommandType.message)
         imagine = self.tree.get_command("imagine")
-        if isinstance(imagine, app_commands.Command):
+        can_attach = can_start and model.takes_uploads
+        if not can_attach and isinstance(imagine, app_commands.Command):
             for name in START_OPTIONS:
                 imagine._params.pop(name, None)  # discord.py has no other way
 

@@ -127,7 +127,7 @@ class Imagine(commands.Cog):
 
         async def make(defaults: UserDefaults) -> JobRequest:
             if image is not None:
-                await self._submission.check_offers(IMAGE_TO_IMAGE.name, "no_starts")
+                await self._submission.check_starts(is_upload=True)
             # A picture has its own shape.
             width, height = await self._size(chosen or (None if image else defaults.aspect))
             return JobRequest(

@@ -65,7 +65,7 @@ async def upload(interaction: Interaction, client: CascadeClient, url: str, user
     except Conflict as error:
         raise UserError.because("no_room") from error
     except Unsupported as error:
-        raise UserError.because("no_starts") from error
+        raise UserError.because("no_uploads") from error
 
 
 async def _fetch(interaction: Interaction, url: str) -> bytes:

@@ -23,7 +23,6 @@ from bot.views.custom_ids import CustomId
 from bot.views.modals import StartForm, values_from
 from bot.views.picture_messages import has_spoiler, shown_in
 from cascade_core.errors import NotReady
-from cascade_core.operations.registry import IMAGE_TO_IMAGE
 
 
 class StartActions:
@@ -52,7 +51,7 @@ class StartActions:
         found = start_message(message, responder)
         try:
             async with asyncio.timeout(FORM_S):
-                await self._check_offered()
+                await self._submission.check_starts(is_upload=not found.job_id)
                 await self._noted.note(responder.user, found)
         except TimeoutError as error:
             raise NotReady("the service did not answer in time") from error
@@ -71,8 +70,8 @@ class StartActions:
         strength = parse_strength(responder.translate, values.strength)
 
         async def make(defaults: UserDefaults) -> JobRequest:
-            await self._check_offered()
             message = await self._noted.find(responder.user, submitted.subject)
+            await self._submission.check_starts(is_upload=not message.job_id)
             picture, job = message.picture(values.which), None
             if message.job_id:
                 job = await self._lookup.own_job(message.job_id, responder.user)
@@ -88,9 +87,6 @@ class StartActions:
             return steering.start(picture, job, template)
 
         await self._submission.submit(responder, make)
-
-    async def _check_offered(self) -> None:
-        await self._submission.check_offers(IMAGE_TO_IMAGE.name, "no_starts")
 
 
 def start_message(message: discord.Message, responder: Responder) -> StartMessage:

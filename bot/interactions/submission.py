@@ -35,6 +35,7 @@ from cascade_core.errors import (
     Unsupported,
 )
 from cascade_core.job_states import OPEN_STATES
+from cascade_core.operations.registry import IMAGE_TO_IMAGE
 
 _SAFE_S = TOKEN_S - 120
 _CANCEL_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
@@ -116,6 +117,19 @@ class Submission:
         """
         if not (await self.model()).offers(kind):
             raise UserError.because(otherwise)
+
+    async def check_starts(self, *, is_upload: bool) -> None:
+        """Check that the service's model can start from a picture.
+
+        Args:
+            is_upload: the picture is an attachment, not one of the service.
+
+        Raises:
+            UserError: it cannot.
+        """
+        await self.check_offers(IMAGE_TO_IMAGE.name, "no_starts")
+        if is_upload and not (await self.model()).takes_uploads:
+            raise UserError.because("no_uploads")
 
     async def submit(self, responder: Responder, make: MakeRequest) -> None:
         """Make a request, acknowledge the interaction, submit a job and have it followed.

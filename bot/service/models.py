@@ -200,6 +200,7 @@ class ModelInfo:
         steps: default steps of the composition.
         stages: in order; empty if an older service lists none.
         operations: the kinds of job that it can do; empty if an older service lists none.
+        takes_uploads: pictures may start from an upload.
     """
 
     id: str
@@ -213,6 +214,7 @@ class ModelInfo:
     steps: int
     stages: tuple[StageInfo, ...] = ()
     operations: tuple[str, ...] = ()
+    takes_uploads: bool = True
 
     def offers(self, kind: str) -> bool:
         """Return True if the model can do a kind of job."""
@@ -242,6 +244,7 @@ class ModelInfo:
             suggestions=tuple(body["suggestions"]),
             stages=stages_of(body),
             operations=tuple(operation["name"] for operation in body.get("operations", ())),
+            takes_uploads=body.get("takes_uploads", True),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )
 

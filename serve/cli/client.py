@@ -183,6 +183,10 @@ class ServiceClient:
         """Return what the loaded model can do; empty if an older service does not say."""
         return operations_in(self.models()["data"][0])
 
+    def takes_uploads(self) -> bool:
+        """Return True if the loaded model can start from an upload, or an older service runs it."""
+        return bool(self.models()["data"][0].get("takes_uploads", True))
+
     def status(self) -> dict[str, Any]:
         """Return replicas, open jobs and how the jobs of the last hour ended."""
         return self._json("GET", "/v1/status")

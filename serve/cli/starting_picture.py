@@ -34,9 +34,12 @@ def run_from_picture(
             what :func:`serve.cli.submit.run_job` raises.
     """
     check_offered(client.operations(), body)
-    make_folder(out)
     path = Path(given)
     is_file = not is_id(given) or path.suffix.lower() in PICTURE_SUFFIXES or path.exists()
+    if is_file and not client.takes_uploads():
+        message = "this model has no encoder and cannot start from a picture file"
+        raise CliError(message, remedy="name the id of an image of the service")
+    make_folder(out)
     image_id = _upload(client, path) if is_file else given
     try:
         run_job(client, body | {"image": image_id}, out, as_json=as_json)

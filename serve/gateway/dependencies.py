@@ -75,6 +75,11 @@ class Services:
         self.waiting_clients = WaitingClients(database, jobs)
         self.readiness = Readiness(database, blobs, jobs)
 
+    @property
+    def takes_uploads(self) -> bool:
+        """Return True if the model has an encoder of uploads."""
+        return self.family.encoder is not None and self.checkpoint.picture_encoder is not None
+
     async def close(self) -> None:
         """Stop what runs in the background."""
         await self.event_hub.close()

@@ -50,6 +50,7 @@ def _model(services: Services) -> Model:
         ),
         sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
         suggestions=list(defaults.suggestions),
+        takes_uploads=services.takes_uploads,
         stages=stage_details(services.family),
         operations=operation_details(services.family, defaults),
     )

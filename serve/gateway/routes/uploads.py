@@ -70,7 +70,7 @@ async def upload_picture(
     is kept longer. Of an animation the first picture counts. A file that does not fit into what is
     left of the owner's quota is refused before it is decoded.
     """
-    if services.checkpoint.picture_encoder is None:
+    if not services.takes_uploads:
         raise Unsupported("this model cannot start from a picture: it has no encoder", "file")
     check_user(form.user)
     owner = caller.owner(form.user)

@@ -114,6 +114,10 @@ class Model(BaseModel):
     defaults: Defaults
     sizes: Sizes
     suggestions: list[str]
+    takes_uploads: bool = Field(
+        description="`image` may be an upload. If false, the model has no encoder, and `image` can "
+        "only be a picture of this service."
+    )
     stages: list[ModelStage]
     operations: list[ModelOperation]
 

@@ -114,8 +114,9 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 async def test_what_the_model_cannot_start_from_is_not_asked_for(
     bot: CascadeBot, catalog: Catalog
 ) -> None:
-    def offering(*kinds: str) -> ModelInfo:
-        return ModelInfo("demo", "x", 256, 256, 128, 256, 512, (), 12, operations=kinds)
+    def offering(*kinds: str, takes_uploads: bool = True) -> ModelInfo:
+        sizes = 256, 256, 128, 256, 512
+        return ModelInfo("demo", "x", *sizes, (), 12, (), kinds, takes_uploads)
 
     async def found() -> tuple[bool, set[str]]:
         await bot.fit_commands()
@@ -125,6 +126,8 @@ async def test_what_the_model_cannot_start_from_is_not_asked_for(
 
     bot._client.known_model = offering("generate", "image_to_image")
     assert await found() == (True, {"prompt", "image", "strength"})
+    bot._client.known_model = offering("generate", "image_to_image", takes_uploads=False)
+    assert await found() == (True, {"prompt"})
     bot._client.known_model = offering("generate")
     assert await found() == (False, {"prompt"})
 

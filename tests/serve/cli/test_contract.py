@@ -221,7 +221,7 @@ def test_a_model_that_cannot_start_from_a_picture_says_so_and_gets_none(
     services.checkpoint = replace(services.checkpoint, picture_encoder=None)
     result = cascade_at_gateway(*line)
     assert result.exit_code == 2
-    assert "this model cannot start from a picture: it has no encoder" in result.stderr
+    assert "this model has no encoder and cannot start from a picture file" in result.stderr
     first, *others = STABLE_CASCADE.stages
     services.family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
     result = cascade_at_gateway(*line)

@@ -168,6 +168,12 @@ async def _four(scene: _Scene) -> None:
     opened = await (await scene.alice.click(four, "Edit")).acked()
     assert opened.modal is not None
     scene.recording.screens["four_edit"] = [modal_html(opened.modal)]
+    form = await (await scene.alice.menu(four, "Start from this picture")).acked()
+    assert form.modal is not None
+    scene.recording.screens["start"] = [modal_html(form.modal)]
+    submitted = await scene.alice.submit(form, prompt=PROMPT, strength="0.9", which="1")
+    started = await submitted.reply(_is_live, _LONG_S)
+    scene.keep("started", await scene.until(started, "edit"))
 
 
 async def _drafts(scene: _Scene) -> None:

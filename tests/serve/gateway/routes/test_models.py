@@ -42,6 +42,7 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
                 },
                 "sizes": {"multiple_of": 128, "min_side": 256, "max_side": 512},
                 "suggestions": ["a red circle"],
+                "takes_uploads": True,
                 "stages": [
                     {"name": "c", "title": "C composing", "share": 0.6, "is_stored": True},
                     {"name": "b", "title": "B detailing", "share": 0.35, "is_stored": False},
@@ -51,6 +52,15 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
             }
         ],
     }
+
+
+async def test_a_model_without_an_encoder_says_that_it_takes_no_uploads(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    model = (await client.get("/v1/models/demo")).json()
+    assert model["takes_uploads"] is False
+    assert "image_to_image" in [operation["name"] for operation in model["operations"]]
 
 
 async def test_the_operations_are_shown_with_the_fields_limits_defaults_and_choices_of_the_model(

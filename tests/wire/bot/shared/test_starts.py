@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from cascade_core.errors import Internal, NotReady
 from cascade_core.request import GenerationRequest
 from serve.checker import Refusal
+from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
+from serve.storage.blobs.converted_images import Conversions
 from serve.storage.records import JobOwner
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_messages import has_button
@@ -133,6 +138,72 @@ async def test_a_picture_that_a_checker_refuses_is_told_of_in_plain_words(stage:
     assert answer.text == "The rules of this picture service do not allow this picture."
     assert answer.receiver == stage.alice.user
     assert stage.service.submitted.empty()
+
+
+@pytest.fixture
+def services(stage: Stage) -> Iterator[Services]:
+    """The gateway's own objects, which a test may exchange."""
+    services: Services = stage.service.app.state.services
+    usual = services.settings, services.checkpoint, services.upload_decoding
+    yield services
+    services.settings, services.checkpoint, services.upload_decoding = usual
+
+
+async def test_a_person_without_room_for_another_picture_is_told_so(
+    stage: Stage, services: Services
+) -> None:
+    services.settings = services.settings.model_copy(update={"upload_quota_mb": 1})
+    noise = np.random.default_rng(0).integers(0, 256, (700, 700, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(noise).save(file, "PNG")
+    large = Upload("photo.png", file.getvalue())
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=large)
+    answer = await asked.reply(lambda m: "no space left for pictures" in m.text)
+    assert answer.receiver == stage.alice.user
+    assert stage.service.submitted.empty()
+
+
+class _Failing(Conversions):
+    """Fails at the first upload."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(threads=1)
+        self._errors = [error]
+
+    def check_room(self) -> None:
+        while self._errors:
+            raise self._errors.pop()
+
+
+async def test_an_upload_that_the_service_has_no_room_for_at_first_is_sent_again(
+    stage: Stage, services: Services
+) -> None:
+    services.upload_decoding = _Failing(NotReady("too many pictures are being converted"))
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=photo())
+    request, _ = await made(stage, asked)
+    assert upload_size(stage, request) == (400, 200)
+
+
+async def test_an_upload_at_which_the_service_fails_is_told_of(
+    stage: Stage, services: Services
+) -> None:
+    services.upload_decoding = _Failing(Internal("a fault of the service"))
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=photo())
+    answer = await asked.reply(lambda m: "went wrong on our side" in m.text)
+    assert answer.receiver == stage.alice.user
+    assert stage.service.submitted.empty()
+
+
+async def test_a_model_that_takes_no_uploads_starts_from_its_own_pictures_alone(
+    stage: Stage, services: Services
+) -> None:
+    _, message = await stage.picture()
+    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=photo())
+    await asked.reply(lambda m: "from its own pictures only" in m.text)
+    assert stage.service.submitted.empty()
+    await stage.alice.submit(await opened(stage, message), prompt="a fox")
+    await stage.submitted()
 
 
 async def test_a_picture_that_discord_does_not_give_is_told_of(stage: Stage) -> None:

@@ -9,10 +9,8 @@ import typer
 
 from cascade_core.operations.registry import GENERATE
 from serve.cli import options
-from serve.cli.generate import Prompt
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError, local_time, note, print_json, say
-from serve.cli.vary import Size, sides_of
 
 if TYPE_CHECKING:
     from serve.cli.client import ServiceClient
@@ -29,7 +27,7 @@ Indices = Annotated[
 
 
 def draft(
-    prompt: Prompt,
+    prompt: options.Prompt,
     negative: options.Negative = None,
     width: options.Side = None,
     height: options.Side = None,
@@ -81,7 +79,7 @@ def redo(
 def continue_(
     job_id: JobId,
     indices: Indices,
-    size: Size = None,
+    size: options.Size = None,
     decoder_steps: options.DecoderSteps = None,
     out: options.Out = DEFAULT_OUT,
     as_json: options.Json = False,
@@ -91,7 +89,7 @@ def continue_(
     from serve.cli.client import ServiceClient
     from serve.cli.submit import finish, make_folder, save_image, watch
 
-    width, height = (None, None) if size is None else sides_of(size)
+    width, height = (None, None) if size is None else options.sides_of(size)
     body = options.given(indices=indices, decoder_steps=decoder_steps, width=width, height=height)
     make_folder(out)
     with ServiceClient(url) as client:

@@ -11,9 +11,6 @@ from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError
 
-Prompt = Annotated[
-    str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
-]
 Picture = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +30,7 @@ Strength = Annotated[
 
 
 def generate(
-    prompt: Prompt,
+    prompt: options.Prompt,
     image: Picture = None,
     strength: Strength = None,
     negative: options.Negative = None,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,6 +29,7 @@ def _range(name: str) -> dict[str, Any]:
 
 
 _SIDE = FIELDS["width"].limits
+_SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
 
 _URL: dict[str, Any] = {
     "envvar": "CASCADE_URL",
@@ -40,6 +42,9 @@ GivenUrl = Annotated[str, typer.Option("--url", **_URL)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout and nothing else.")]
 Out = Annotated[Path, typer.Option("--out", "-o", help="Folder for the pictures.")]
 Local = Annotated[bool, typer.Option("--local", help="Run in this process, without a server.")]
+Prompt = Annotated[
+    str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
+]
 Images = Annotated[int, typer.Option("--n", "-n", **_range("n"), help="How many pictures to make.")]
 Format = Annotated[
     ImageFormat | None, typer.Option("--format", help="File format; png unless told otherwise.")
@@ -50,6 +55,15 @@ Side = Annotated[
     typer.Option(
         help=f"Pixels, a multiple of {_SIDE['multipleOf']}, at least {_SIDE['minimum']}; "
         "`cascade models` shows the maximum.",
+        show_default=False,
+    ),
+]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WIDTHxHEIGHT",
+        help="Pixels, such as 384x384, in the picture's aspect; 1.5 times its sides is what the "
+        "model was trained for.",
         show_default=False,
     ),
 ]
@@ -110,3 +124,15 @@ def number_or_word(strength: str) -> float | str:
         return float(strength)
     except ValueError:
         return strength
+
+
+def sides_of(size: str) -> tuple[int, int]:
+    """Return width and height in pixels of a text such as ``384x384``.
+
+    Raises:
+        CliError: it is none.
+    """
+    found = _SIZE.fullmatch(size)
+    if found is None:
+        raise CliError(f"--size must be like 384x384, got {size}")
+    return int(found[1]), int(found[2])

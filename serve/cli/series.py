@@ -14,7 +14,7 @@ from cascade_core.operations.template import fill, variables_of
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError, note, say
-from serve.cli.vary import latent_in_file
+from serve.cli.picture_files import latent_in_file
 
 if TYPE_CHECKING:
     from serve.cli.client import ServiceClient

@@ -10,8 +10,8 @@ from cascade_core.images.upload_limits import MAX_UPLOAD_BYTES, UPLOAD_FORMATS
 from serve.cli.client import ApiError, ServiceClient
 from serve.cli.offers import check_offered
 from serve.cli.output import CliError
+from serve.cli.picture_files import PICTURE_SUFFIXES
 from serve.cli.submit import make_folder, run_job
-from serve.cli.vary import PICTURE_SUFFIXES
 
 _MIB = 1024 * 1024
 _REMEDY = f"name a {', '.join(UPLOAD_FORMATS)} file, or the id of an upload or image"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated
@@ -13,9 +12,7 @@ from cascade_core.operations.registry import DECODE, VARY, VARY_DETAILS
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError
-
-PICTURE_SUFFIXES = (".png", ".webp", ".jpg", ".jpeg")
-_SIZE = re.compile(r"(\d{1,5})[xX](\d{1,5})")
+from serve.cli.picture_files import latent_in_file
 
 Source = Annotated[
     str,
@@ -36,15 +33,6 @@ Strength = Annotated[
 NewPrompt = Annotated[
     str | None,
     typer.Option("--prompt", help="What it shows instead: a remix.", show_default=False),
-]
-Size = Annotated[
-    str | None,
-    typer.Option(
-        metavar="WIDTHxHEIGHT",
-        help="Pixels, such as 384x384, in the picture's aspect; 1.5 times its sides is what the "
-        "model was trained for.",
-        show_default=False,
-    ),
 ]
 
 
@@ -91,7 +79,7 @@ def vary(
 
 def decode(
     source: Source,
-    size: Size = None,
+    size: options.Size = None,
     n: options.Images = 1,
     decoder_steps: options.DecoderSteps = None,
     decoder_guidance: options.DecoderGuidance = None,
@@ -106,7 +94,7 @@ def decode(
 
     With --local, ID is a .latent file saved by generate --local, or the picture beside it.
     """
-    width, height = (None, None) if size is None else sides_of(size)
+    width, height = (None, None) if size is None else options.sides_of(size)
     body = options.given(
         kind=DECODE.name,
         width=width,
@@ -145,38 +133,3 @@ def _run(
             raise CliError(
                 message, remedy="look for its id with cascade jobs and cascade jobs show ID"
             ) from error
-
-
-def latent_in_file(path: Path) -> str | None:
-    """Return the latent id in a picture's metadata; None if ``path`` names no picture file.
-
-    Raises:
-        CliError: it names a picture file that this service did not make.
-    """
-    if path.suffix.lower() not in PICTURE_SUFFIXES:
-        return None
-    from cascade_core.errors import CascadeError
-    from cascade_core.images.image_files import read_info
-
-    try:
-        info = read_info(path.read_bytes())
-    except OSError as error:
-        raise CliError(f"cannot read {path}: {error.strerror}") from error
-    except CascadeError as error:
-        raise CliError(f"cannot read {path}: {error}") from error
-    latent_id = info.get("latent_id") if info else None
-    if not isinstance(latent_id, str):
-        raise CliError(f"{path} carries no latent id", remedy="give the image id instead")
-    return latent_id
-
-
-def sides_of(size: str) -> tuple[int, int]:
-    """Return width and height in pixels of a text such as ``384x384``.
-
-    Raises:
-        CliError: it is none.
-    """
-    found = _SIZE.fullmatch(size)
-    if found is None:
-        raise CliError(f"--size must be like 384x384, got {size}")
-    return int(found[1]), int(found[2])

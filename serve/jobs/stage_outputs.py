@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -30,6 +31,14 @@ LATENT: Final = "this latent"
 """What error messages call a kept output."""
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Encoding:
+    """The encoded upload of a job, once an image has needed it."""
+
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    data: bytes | None = None
 
 
 class StageOutputs:
@@ -52,14 +61,18 @@ class StageOutputs:
         self._metrics = metrics
         self._waited = WaitedTimes()
         self._handoffs_s: dict[str, dict[str, float]] = {}
+        self._encodings: dict[str, _Encoding] = {}
 
-    async def is_made(self, job: OpenJob, index: int, stage: StageSpec) -> bool:
-        """Return True if a stage's output is recorded; hand-offs are not, and are made again."""
-        latent_id = job.images[index].latent_id
-        return (
-            stage.keeps_output
-            and await self._database.images.do(ImageStore.latent, latent_id) is not None
-        )
+    async def count_made(self, job: OpenJob, index: int, route: Sequence[StageSpec]) -> int:
+        """Return how many stages need not run, as the output of the last of them is recorded.
+
+        Hand-offs are not, and are made again.
+        """
+        find, latent_id = self._database.images.do, job.images[index].latent_id
+        for number, stage in enumerate(route, 1):
+            if stage.keeps_output and await find(ImageStore.latent, latent_id) is not None:
+                return number
+        return 0
 
     def is_finished(self, job: OpenJob, index: int) -> bool:
         """Return True if an image needed nothing more when this process took its job up."""
@@ -97,6 +110,21 @@ class StageOutputs:
                 return await self._blobs.get_known(blob_keys.upload_key(upload_id), "", on_wait)
             except Gone as error:
                 raise Gone("this upload was deleted") from error
+
+    async def encoded(
+        self, job_id: str, encode: Callable[[], Awaitable[tuple[bytes, float]]]
+    ) -> tuple[bytes, float]:
+        """Return the encoded upload of a job and the model's seconds.
+
+        One image has it encoded, by ``encode``; the others wait for it, and then it costs nothing.
+        It is not stored: after a crash it is encoded again, for the images that still need it.
+        """
+        encoding = self._encodings.setdefault(job_id, _Encoding())
+        async with encoding.lock:
+            if encoding.data is not None:
+                return encoding.data, 0.0
+            encoding.data, seconds = await encode()
+            return encoding.data, seconds
 
     async def write(
         self,
@@ -158,6 +186,7 @@ class StageOutputs:
         """Forget a job that this process no longer runs."""
         self._waited.forget(job_id)
         self._handoffs_s.pop(job_id, None)
+        self._encodings.pop(job_id, None)
 
     async def _extend(self, job_id: str, since_s: float, until_s: float) -> None:
         """Move the job's deadline on, as the blob store did not answer for that time.

@@ -18,6 +18,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 
 from dbos import DBOS, DBOSConfiguredInstance, SetWorkflowID
 from opentelemetry.trace import StatusCode
@@ -216,7 +217,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         route = self._family.route(job.request)
         if self._outputs.is_finished(job, index):
             return
-        made = await self._count_made(job, index, route)
+        made = await self._outputs.count_made(job, index, route)
         try:
             await self._finish_image(job, index, route, made)
         except Gone as error:
@@ -237,13 +238,6 @@ class JobWorkflow(DBOSConfiguredInstance):
         if (last := route[-1]).output:
             with self._demand.image({last.name: PREVIEW_WORK}):
                 await self._compositions.keep(job, index, last)
-
-    async def _count_made(self, job: OpenJob, index: int, route: Sequence[StageSpec]) -> int:
-        """Return how many stages need not run, as the output of the last of them is stored."""
-        for number, stage in enumerate(route, 1):
-            if stage.keeps_output and await self._outputs.is_made(job, index, stage):
-                return number
-        return 0
 
     def _work(self, request: GenerationRequest, stages: Sequence[StageSpec]) -> dict[str, float]:
         work = {stage.name: stage.work(request) for stage in stages}
@@ -313,7 +307,10 @@ class JobWorkflow(DBOSConfiguredInstance):
             data = await self._latent_reuse.find(job.request_of(index), job)
             if data is not None:
                 return data, 0.0, "reused"
-        return *(await self._call(job.id, index, stage, source, writes)), "ran"
+        call = partial(self._call, job.id, index, stage, source, writes)
+        is_encoder = stage == self._family.encoder
+        made = await (self._outputs.encoded(job.id, call) if is_encoder else call())
+        return *made, "ran"
 
     async def _end(
         self, job_id: str, state: JobState, error: dict[str, str] | None, part: str

@@ -135,7 +135,7 @@ async def launched(
         retrying_database,
         retrying_blobs,
         calls or make_dispatcher(database, stages, watched_jobs=watched_jobs),
-        demand or Demand(family.names),
+        demand or Demand(family.all_names),
         LatentReuse(family, database, blobs, "f1"),
         PreviewCheck(moderator, True, redos, retrying_database, retrying_blobs, refusals),
         ProgressRecorder(retrying_database, retrying_blobs),

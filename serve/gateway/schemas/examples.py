@@ -106,6 +106,7 @@ _MODEL_EXAMPLE: dict[str, Any] = {
     },
     "sizes": {"multiple_of": SIZE_MULTIPLE_PX, "min_side": MIN_SIDE_PX, "max_side": 512},
     "suggestions": ["a red circle on a blue background"],
+    "takes_uploads": True,
 }
 _IMAGES_BODY_EXAMPLE: dict[str, Any] = {
     "prompt": "a red circle on a blue background",

@@ -18,6 +18,9 @@ RAY_DEFAULTS = {
     # Replicas and handles hand their counters on ten times a second by default: much of what idle
     # ones do.
     "RAY_SERVE_METRICS_EXPORT_INTERVAL_MS": "1000",
+    # The controller compares wanted and running replicas ten times a second by default: a third of
+    # what an idle service does.
+    "RAY_SERVE_CONTROL_LOOP_INTERVAL_S": "0.25",
     haproxy.BINARY_VARIABLE: str(haproxy.COMMAND),
     CALLBACK_VARIABLE: CALLBACK,
 }

@@ -11,11 +11,13 @@ from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_SEED, SEEDS, ImageFormat
 from cascade_core.operations.registry import Kind
 from cascade_core.request import GenerationRequest
+from serve.checker import MAX_RULE_CHARS
 from serve.json_depth import is_too_deep
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.redo import MAX_REDOS, REPLACED_COLUMNS, redos_from
+from serve.storage.job_queue.rejection import Rejection, rejections_from
 from serve.storage.records import LatentUse, utc_now
 
 ID: Final = r"[A-Za-z0-9_-]{1,64}"
@@ -65,6 +67,7 @@ def check_rows(rows: Rows, job_id: str) -> None:
         and (not redos or request.stop_after is not None)
         and len(redos) <= MAX_REDOS
         and all(_is_replaced(values, job_id, len(pictures)) for values in replaced)
+        and all(_is_rejection(one, len(pictures)) for one in rejections_from(job["rejections"]))
         and len(pictures) <= most
         and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
         and all(row["job_id"] == job_id for row in parts)
@@ -111,6 +114,17 @@ def _is_replaced(values: Mapping[str, Any], job_id: str, n: int) -> bool:
         and all(type(values[name]) is int and 0 <= values[name] <= MAX_SEED for name in SEEDS)
         and values["latent_use"] in (None, *get_args(LatentUse))
         and (preview is None or _is_preview_of({"job_id": job_id, **values}))
+    )
+
+
+def _is_rejection(one: Rejection, n: int) -> bool:
+    """Return True if this can be a composition that a checker rejected."""
+    return (
+        type(one.index) is int
+        and 0 <= one.index < n
+        and all(type(seed) is int and 0 <= seed <= MAX_SEED for seed in one.seeds)
+        and _are_texts([one.rule, one.part])
+        and len(one.rule) <= MAX_RULE_CHARS
     )
 
 

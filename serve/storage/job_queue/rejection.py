@@ -24,6 +24,11 @@ class Rejection:
     decoder_seed: int
     part: str
 
+    @property
+    def seeds(self) -> tuple[int, int]:
+        """Its seeds of composition and details."""
+        return self.seed, self.decoder_seed
+
     def to_stored(self) -> dict[str, Any]:
         """Return plain JSON-able values."""
         return asdict(self)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from pwd import getpwnam
@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 # Only the Unix socket in its folder leads to the server. It ends with the process that started it,
 # however that one ends: then `cat` reads the end of its input.
@@ -53,8 +54,12 @@ class PrivatePostgres:
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
-        """Delete a database and end what is still connected to it."""
-        self._execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
+        """Delete a database and end what is still connected to it.
+
+        It stays if a connection does not end in the five seconds that PostgreSQL waits for it.
+        """
+        with suppress(OperationalError):
+            self._execute(f"DROP DATABASE {_name(url)} WITH (FORCE)")
 
     def _execute(self, statement: str) -> None:
         engine = create_engine(self._url("postgres"), isolation_level="AUTOCOMMIT")

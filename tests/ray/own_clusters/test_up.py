@@ -191,7 +191,9 @@ def test_workers_are_forked_and_start_without_the_fork_server_too(started: Start
     assert job["state"] == "succeeded", job["error"]
 
 
-def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> None:
+def test_what_a_stop_interrupts_goes_on_at_the_next_start_and_a_kill_leaves_no_worker(
+    started: Started,
+) -> None:
     slow = {"steps": 100, "decoder_steps": 100}
     job_id = started.service.create(prompt=PROMPT, seed=1, **slow)["id"]
     started.service.until(job_id, "progress", "c")
@@ -199,15 +201,12 @@ def test_what_a_stop_interrupts_goes_on_at_the_next_start(started: Started) -> N
     with cascade_up(started.data_dir, started.port, **started.variables) as (command, service):
         job = service.finished(job_id)
         assert job["state"] == "succeeded", job["error"]
-        assert "next start" not in stop(command)
-
-
-def test_workers_and_the_fork_server_end_with_a_killed_command(started: Started) -> None:
-    with cascade_up(started.data_dir, started.port, **started.variables) as (command, _):
         children = psutil.Process(command.pid).children(recursive=True)
         # Ray's agents look for its node only once a minute.
         ending = [process for process in children if not process.name().endswith("Agent")]
-        assert {"cascade-fork-se", "ray::ServeController"} <= {each.name() for each in ending}
+        names = " ".join(each.name() for each in ending)
+        # The controller's name goes on with what it does at the moment.
+        assert all(name in names for name in ("cascade-fork-se", "ray::ServeController"))
         command.kill()
         command.wait(timeout=HANG_S)
         _, left = psutil.wait_procs(ending, timeout=HANG_S)

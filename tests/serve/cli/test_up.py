@@ -30,7 +30,7 @@ class Running:
         if "--hang" in sys.argv:
             print("draining hangs", flush=True)
             threading.Event().wait()
-        return 1 if "--one" in sys.argv else 2
+        return int(sys.argv[1]) if sys.argv[1:] else 2
 
 serve_until_stopped(Running, drain_s=5)
 """
@@ -65,13 +65,16 @@ def test_the_first_signal_drains_and_says_how_many_jobs_are_left(number: signal.
     assert "2 jobs go on at the next start" in rest
 
 
-def test_one_job_that_is_left_is_not_called_jobs() -> None:
-    with _process("--one") as process:
+@pytest.mark.parametrize(
+    ("left", "told"), [("0", "stopped\n"), ("1", "stopped; 1 job goes on at the next start\n")]
+)
+def test_no_job_or_one_that_is_left_is_not_called_jobs(left: str, told: str) -> None:
+    with _process(left) as process:
         assert process.stdout is not None
         _read_until(process.stdout, "Ctrl-C stops")
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=HANG_S)
-    assert "stopped; 1 job goes on at the next start" in rest
+    assert rest.endswith(told)
 
 
 def test_the_second_signal_stops_at_once() -> None:

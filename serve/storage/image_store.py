@@ -14,6 +14,7 @@ from sqlalchemy import Connection, delete, insert, select, update
 
 from cascade_core.errors import Conflict
 from cascade_core.handoff import ModelRef
+from cascade_core.job_states import JobState
 from cascade_core.operations.fields import LATENT_FIELDS
 from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import preview_name
@@ -139,6 +140,15 @@ class ImageStore:
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
         return None if row is None else _latent_from(row)
+
+    def composed_as(self, latent: LatentRow) -> tuple[ImageRow, JobState] | None:
+        """Return the image that a latent was made for, with its job's state; None: it is gone."""
+        of_image = images.c.job_id == latent.job_id, images.c.index == latent.index
+        query = select(images.c.id, jobs.c.state).join(jobs, jobs.c.id == images.c.job_id)
+        with self._connections.reading() as connection:
+            row = connection.execute(query.where(*of_image)).first()
+            image = None if row is None else _image(connection, row.id)
+        return None if row is None or image is None else (image, row.state)
 
     def save_latent(
         self,

@@ -11,16 +11,17 @@ from typing import Annotated
 from fastapi import Query, Request
 from starlette.responses import Response
 
-from cascade_core.errors import Gone, NotFound
+from cascade_core.errors import Conflict, Gone, NotFound
+from cascade_core.job_states import LIVE_STATES
 from cascade_core.operations.fields import ImageFormat
-from serve.gateway.auth.permissions import Editor, Viewer
+from serve.gateway.auth.permissions import Caller, Editor, Viewer
 from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
 from serve.gateway.openapi import new_router, secured
 from serve.storage.blobs.blob_keys import handoff_key, image_keys, latent_key, preview_key_from_name
 from serve.storage.blobs.converted_images import Metadata, Variant
 from serve.storage.lineage import MAX_NAMED
-from serve.storage.records import ImageRow, Job
+from serve.storage.records import ImageRow, Job, LatentRow
 
 MSGPACK = "application/vnd.msgpack"
 
@@ -133,15 +134,53 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
 )
 async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> Response:
     """Return an image's latent as msgpack; `cascade_core.handoff` decodes it."""
+    row = await _find_latent(services, caller, latent_id)
+    if row.deleted_at is not None:
+        raise Gone("this latent was deleted")
+    data = await services.blobs.get_known(latent_key(latent_id), "this latent")
+    return Response(data, media_type=MSGPACK)
+
+
+@router.delete(
+    "/v1/latents/{latent_id}",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses={
+        204: {"description": "Deleted"},
+        **secured(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+    },
+)
+async def delete_latent(services: ServicesDep, caller: Editor, latent_id: str) -> Response:
+    """Delete a composition that became no picture; deleting it again is no error.
+
+    Its previews go with it, and all other compositions of the same image (`redone`). The latent
+    stays while another image shows it, or an open job starts from it. 409 if its image has a
+    picture, whose deletion takes it along, or if its job has not ended.
+    """
+    latent = await _find_latent(services, caller, latent_id)
+    found = await services.database.run(services.database.images.composed_as, latent)
+    if found is not None:
+        image, state = found
+        if image.ready and image.deleted_at is None:
+            raise Conflict(f"image {image.id} shows this composition; delete that image")
+        if state in LIVE_STATES:
+            raise Conflict("its job has not ended; cancel the job first")
+        await delete_with_files(services, image.id, if_made=False)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+async def _find_latent(services: Services, caller: Caller, latent_id: str) -> LatentRow:
+    """Return a latent, also a deleted one.
+
+    Raises:
+        NotFound: there is none under this id, or it belongs to another caller.
+    """
     check_id("latent", latent_id)
     row = await services.database.run(services.database.images.latent, latent_id)
     if row is None:
         raise NotFound("there is no such latent")
     await check_sees(services, caller, "latent", row.job_id)
-    if row.deleted_at is not None:
-        raise Gone("this latent was deleted")
-    data = await services.blobs.get_known(latent_key(latent_id), "this latent")
-    return Response(data, media_type=MSGPACK)
+    return row
 
 
 async def delete_with_files(services: Services, image_id: str, *, if_made: bool = True) -> bool:

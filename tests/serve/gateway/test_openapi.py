@@ -38,6 +38,7 @@ ROUTES = {
     ("get", "/v1/uploads/{upload_id}/content"),
     ("delete", "/v1/uploads/{upload_id}"),
     ("get", "/v1/latents/{latent_id}"),
+    ("delete", "/v1/latents/{latent_id}"),
     ("post", "/v1/uploads"),
     ("get", "/v1/uploads/{upload_id}"),
     ("get", "/v1/uploads/{upload_id}/content"),

@@ -185,6 +185,42 @@ async def test_the_pictures_of_a_continued_job_can_be_larger_and_never_stretched
     assert shown["continued"]["height"] == 384
 
 
+async def test_a_composition_that_was_not_chosen_can_be_deleted_once_its_job_has_ended(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
+) -> None:
+    own, others, reader = bearer("create", "read"), bearer("create", "read"), bearer("read")
+    body = {"prompt": "x", "stop_after": "c", "n": 2}
+    job_id = (await client.post("/v1/jobs", json=body, headers=own)).json()["id"]
+    await fake_jobs.draft(job_id)
+    url = f"/v1/jobs/{job_id}"
+    await client.post(f"{url}/redo", json={"indices": [1]}, headers=own)
+    await fake_jobs.draft(job_id)
+    job = (await client.get(url, headers=own)).json()
+    chosen, left = job["compositions"]
+    [replaced] = job["redone"][0]["compositions"]
+
+    async def delete(one: dict[str, Any], headers: dict[str, str] = own) -> int:
+        path = f"/v1/latents/{one['latent_id']}"
+        return (await client.delete(path, headers=headers)).status_code
+
+    assert await delete(left) == 409
+    await client.post(f"{url}/continue", json={"indices": [0]}, headers=own)
+    await fake_jobs.make_image(job_id, 0)
+    fake_jobs.finish(job_id, "succeeded")
+    assert [await delete(left, stranger) for stranger in (others, reader)] == [404, 403]
+    assert await delete(chosen) == 409
+    assert [await delete(left) for _ in "ab"] == [204, 204]
+    for one in (left, replaced):
+        latent = await client.get(f"/v1/latents/{one['latent_id']}", headers=own)
+        preview = await client.get(one["preview_url"], headers=own)
+        assert (latent.status_code, preview.status_code) == (410, 404)
+    after = (await client.get(url, headers=own)).json()
+    assert after["compositions"] == [chosen]
+    assert len(after["images"]) == 1
+    latent = await client.get(f"/v1/latents/{chosen['latent_id']}", headers=own)
+    assert latent.status_code == 200
+
+
 async def test_a_job_is_continued_once(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient
 ) -> None:

@@ -45,7 +45,7 @@ from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext, StageMessage
-from serve.storage.job_queue.parts import CONTINUED, FIRST, run_id
+from serve.storage.job_queue.parts import CONTINUED, FIRST, is_redo, run_id
 from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
@@ -132,6 +132,8 @@ class JobWorkflow(DBOSConfiguredInstance):
             span("job", job_id=job_id) as opened,
         ):
             error = None
+            # A job whose redo fails has its earlier compositions.
+            failed: JobState = "waiting" if is_redo(part) else "failed"
             try:
                 state = await self._run_images(job_id)
             except (NotReady, *ENGINE_ERRORS):
@@ -144,10 +146,10 @@ class JobWorkflow(DBOSConfiguredInstance):
                 await self._preview_check.discard(job_id)
                 state, error = "failed", refusal.to_dict()
             except CascadeError as failure:
-                state, error = "failed", failure.to_dict()
+                state, error = failed, failure.to_dict()
             except Exception:
                 logger.exception("job failed unexpectedly")
-                state, error = "failed", Internal("the job failed unexpectedly").to_dict()
+                state, error = failed, Internal("the job failed unexpectedly").to_dict()
             opened.set_attribute("cascade.state", state)
             if error is not None:
                 opened.set_status(StatusCode.ERROR, error["code"])
@@ -320,6 +322,9 @@ class JobWorkflow(DBOSConfiguredInstance):
         if state == "waiting":
             # Its client may continue it at once: what is known of the job then belongs to that run.
             self._forget(job_id)
+            if error is not None:
+                warnings = [f"composing anew failed: {error['message']}"]
+                await self._database.jobs.do(JobStore.add_warnings, job_id, warnings)
             await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait, part)
             logger.info("job %s waits for its client", job_id)
             return

@@ -30,6 +30,11 @@ def part_of(*, is_continued: bool, redos: int) -> str:
     return f"{_REDO}{redos}" if redos else FIRST
 
 
+def is_redo(part: str) -> bool:
+    """Return True if compositions are made anew in a part."""
+    return part.startswith(_REDO)
+
+
 def run_id(job_id: str, part: str) -> str:
     """Return the id of the workflow that runs a part of a job."""
     return f"{job_id}-{part}" if part else job_id

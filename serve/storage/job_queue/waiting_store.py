@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -82,7 +82,8 @@ class WaitingStore:
     def begin(self, job_id: str, at_most: timedelta, part: str = FIRST) -> bool:
         """Let an open job wait for its client, and append the event ``waiting``.
 
-        Its deadline is from now on the end of the wait, and no work is left.
+        Its deadline is from now on the end of the wait, and no work is left. Images that its last
+        redo did not compose have their earlier compositions again.
 
         Returns:
             False if the job was not open, or is in another part by now.
@@ -92,6 +93,7 @@ class WaitingStore:
             values = {"state": "waiting", "deadline_at": until, "work": 0.0}
             if not update_in(connection, job_id, OPEN_STATES, values, is_part(part)):
                 return False
+            _restore_missing(connection, job_id)
             append_resting(connection, job_id)
         return True
 
@@ -210,6 +212,23 @@ class WaitingStore:
             is_over = jobs.c.deadline_at < database_now(connection)
             query = select(jobs.c.id).where(jobs.c.state == "waiting", is_over)
             return list(connection.execute(query).scalars())
+
+
+def _restore_missing(connection: Connection, job_id: str) -> None:
+    """Give images that the last redo of a job did not compose back what they had before it."""
+    of_job = images.c.job_id == job_id
+    query = select(images.c.index).where(of_job, images.c.preview.is_(None))
+    missing = set(connection.execute(query).scalars())
+    *earlier, last = redos_from(_stored(connection, job_id).redos) or (None,)
+    if not missing or last is None:
+        return
+    for values in last.replaced:
+        if values["index"] in missing:
+            change = update(images).where(of_job, images.c.index == values["index"])
+            connection.execute(change.values(dict(values)))
+    kept = tuple(values for values in last.replaced if values["index"] not in missing)
+    stored = [redo.to_stored() for redo in (*earlier, replace(last, replaced=kept))]
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(redos=stored))
 
 
 def _choice_columns(job: ContinuedJob) -> dict[str, Any]:

@@ -20,10 +20,10 @@ from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob, WaitingStore
-from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
+from serve.storage.job_queue.parts import CONTINUED, run_id
+from serve.storage.job_queue.waiting_store import WaitingStore
+from serve.storage.records import NewJob
+from tests.serve.jobs.progress.continued import calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
     Stage,
@@ -35,7 +35,6 @@ from tests.serve.null_stages import (
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-LIMITS = OpenLimits(total=99, per_user=99)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -63,35 +62,6 @@ async def workflow(
 ) -> AsyncIterator[JobWorkflow]:
     async with launched(database, database_url, blobs, stages, demand=demand) as workflow:
         yield workflow
-
-
-def resume(database: Database, job: NewJob, *indices: int, **changes: Any) -> None:
-    choice, identity = Choice(indices, utc_now(), changes), JobIdentity("01", "k", "digest")
-    continued = ContinuedJob(job.id, job.owner, choice, identity, 1.0, ["b", "a"])
-    assert database.waiting.resume(continued, LIMITS)
-
-
-async def run(workflow: JobWorkflow, database: Database, workflow_id: str) -> Job:
-    """Bring a run of a recorded job to its end; returns the job."""
-    job_id, part = job_of_run(workflow_id)
-    with SetWorkflowID(workflow_id):
-        handle = await DBOS.start_workflow_async(workflow.run, job_id, part)
-    await handle.get_result()
-    return found(database, job_id)
-
-
-async def run_rest(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
-    return await run(workflow, database, run_id(job.id, CONTINUED))
-
-
-def found(database: Database, job_id: str) -> Job:
-    job = database.jobs.get(job_id)
-    assert job is not None
-    return job
-
-
-def calls(stages: dict[str, Stage]) -> list[int]:
-    return [stage.calls for stage in stages.values()]
 
 
 async def test_a_draft_makes_compositions_with_previews_and_runs_no_later_stage(

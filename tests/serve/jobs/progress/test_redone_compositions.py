@@ -10,20 +10,22 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from dbos import DBOS, SetWorkflowID
+from dbos import DBOS
 
+from cascade_core.errors import StageLost
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageCLatent
 from serve.autoscaling.demand import Demand
 from serve.jobs.recovery import start_orphaned
+from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
-from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
+from serve.storage.job_queue.parts import run_id
+from serve.storage.job_queue.waiting_store import RedoneJob
+from serve.storage.records import JobIdentity, NewJob
+from tests.serve.jobs.progress.continued import LIMITS, calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
     Stage,
@@ -33,7 +35,6 @@ from tests.serve.null_stages import (
 )
 
 JobMaker = Callable[..., NewJob]
-LIMITS = OpenLimits(total=99, per_user=99)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -63,26 +64,6 @@ async def workflow(
         yield workflow
 
 
-def resume(database: Database, job: NewJob, *indices: int, **changes: Any) -> None:
-    choice, identity = Choice(indices, utc_now(), changes), JobIdentity("01", "k", "digest")
-    continued = ContinuedJob(job.id, job.owner, choice, identity, 1.0, ["b", "a"])
-    assert database.waiting.resume(continued, LIMITS)
-
-
-async def run_rest(workflow: JobWorkflow, database: Database, job: NewJob) -> Job:
-    return await run(workflow, database, run_id(job.id, CONTINUED))
-
-
-def found(database: Database, job_id: str) -> Job:
-    job = database.jobs.get(job_id)
-    assert job is not None
-    return job
-
-
-def calls(stages: dict[str, Stage]) -> list[int]:
-    return [stage.calls for stage in stages.values()]
-
-
 def redo(database: Database, job: NewJob, *indices: int, key: str = "first") -> str:
     """Have compositions made anew; returns the id of the workflow that does it."""
     latent_ids = {index: f"{key}{index}{job.id}" for index in indices}
@@ -91,15 +72,6 @@ def redo(database: Database, job: NewJob, *indices: int, key: str = "first") -> 
     part = database.waiting.redo(redone, LIMITS)
     assert part is not None
     return run_id(job.id, part)
-
-
-async def run(workflow: JobWorkflow, database: Database, workflow_id: str) -> Job:
-    """Bring a run of a recorded job to its end; returns the job."""
-    job_id, part = job_of_run(workflow_id)
-    with SetWorkflowID(workflow_id):
-        handle = await DBOS.start_workflow_async(workflow.run, job_id, part)
-    await handle.get_result()
-    return found(database, job_id)
 
 
 async def test_a_redo_composes_the_chosen_images_anew_and_keeps_the_earlier_compositions(
@@ -187,6 +159,48 @@ async def test_a_redo_whose_process_died_composes_only_what_is_missing(
     await start_orphaned(database, start)
     assert started == [redone]
     assert (found(database, job.id).state, calls(stages)) == ("waiting", [3, 0, 0])
+
+
+class FailingOnce(Stage):
+    """Makes a composition once; then it fails."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        if self.calls:
+            raise StageLost("two replicas died")
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+async def test_a_job_whose_redo_fails_waits_with_what_it_had_and_says_why(
+    workflow: JobWorkflow,
+    database: Database,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+) -> None:
+    job = make_job(n=3, stop_after="c")
+    before = await run_to_end(workflow, database, job)
+    sound, stages["c"] = stages["c"], FailingOnce("c")
+    after = await run(workflow, database, redo(database, job, 0, 2))
+    assert (after.state, after.error) == ("waiting", None)
+    assert after.warnings == ("composing anew failed: two replicas died",)
+    made = [
+        new.latent_id != old.latent_id for new, old in zip(after.images, before.images, strict=True)
+    ]
+    assert made.count(True) <= 1
+    assert made[1] is False
+    for new, old, is_new in zip(after.images, before.images, made, strict=True):
+        assert await blobs.get(latent_key(new.latent_id))
+        assert is_new or replace(new, redo_count=0) == old
+    [redone] = after.to_json()["redone"]
+    assert [one["index"] for one in redone["compositions"]] == [
+        index for index, is_new in enumerate(made) if is_new
+    ]
+    stages["c"] = sound
+    again = await run(workflow, database, redo(database, job, 2, key="second"))
+    assert again.state == "waiting"
+    assert again.images[2].latent_id not in {image.latent_id for image in before.images}
+    resume(database, job, 0, 1, 2)
+    assert (await run_rest(workflow, database, job)).state == "succeeded"
 
 
 async def test_a_run_that_is_resumed_late_does_nothing_to_a_job_that_is_redone(

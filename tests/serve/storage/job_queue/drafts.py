@@ -9,9 +9,10 @@ from sqlalchemy import update
 
 from serve.storage.database import Database
 from serve.storage.job_queue.choice import Choice
+from serve.storage.job_queue.parts import FIRST
 from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
-from serve.storage.schema.tables import jobs
+from serve.storage.schema.tables import images, jobs
 from tests.serve.recorded_jobs import add, record_step, start
 
 DAY: Final = timedelta(hours=24)
@@ -23,8 +24,16 @@ def drafted(database: Database, job: NewJob) -> str:
     add(database, job)
     start(database, job.id)
     record_step(database, job.id, "c", 5, 20)
-    assert database.waiting.begin(job.id, DAY)
+    assert rested(database, job.id)
     return job.id
+
+
+def rested(database: Database, job_id: str, part: str = FIRST) -> bool:
+    """Let a job have its compositions and wait; False if it is not open or in another part."""
+    drawn = images.c.job_id == job_id, images.c.preview.is_(None)
+    with database.writing() as connection:
+        connection.execute(update(images).where(*drawn).values(preview="a preview"))
+    return database.waiting.begin(job_id, DAY, part)
 
 
 def chosen(job: NewJob, *indices: int, key: str = "k", **changes: Any) -> ContinuedJob:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLimited
 from cascade_core.job_states import TERMINAL_STATES
@@ -15,6 +16,7 @@ from serve.storage.database import Database
 from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, run_id
 from serve.storage.job_queue.redo import MAX_REDOS
 from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits
+from serve.storage.schema.tables import images
 from tests.serve.recorded_jobs import add, body
 from tests.serve.storage.job_queue.drafts import (
     DAY,
@@ -22,6 +24,7 @@ from tests.serve.storage.job_queue.drafts import (
     chosen,
     drafted,
     redone,
+    rested,
     set_columns,
     types,
 )
@@ -76,18 +79,38 @@ def test_a_job_is_redone_again_and_then_continued(database: Database, make_job: 
     job = make_job(n=2, stop_after="c", seed=7)
     drafted(database, job)
     assert database.waiting.redo(redone(job, 1), LIMITS) == "redo-1"
-    assert not database.waiting.begin(job.id, DAY, FIRST)
-    assert database.waiting.begin(job.id, DAY, "redo-1")
+    assert not rested(database, job.id, FIRST)
+    assert rested(database, job.id, "redo-1")
     assert database.waiting.redo(redone(job, 1, key="later"), LIMITS) == "redo-2"
-    assert not database.waiting.begin(job.id, DAY, "redo-1")
+    assert not rested(database, job.id, "redo-1")
     assert not database.jobs.finish(job.id, "failed", part="redo-1")
     assert [image.seed for image in images_of(database, job.id)] == [7, 12]
-    assert database.waiting.begin(job.id, DAY, "redo-2")
+    assert rested(database, job.id, "redo-2")
     assert types(database, job.id)[-1] == "waiting"
     assert database.waiting.resume(chosen(job, 1), LIMITS) == CONTINUED
     assert opened(database, job.id).part == CONTINUED
     assert opened(database, job.id).request_of(1).seed == 12
     assert database.jobs.finish(job.id, "succeeded", part=CONTINUED)
+
+
+def test_what_a_redo_did_not_compose_has_what_it_had_before(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=3, stop_after="c", seed=7)
+    drafted(database, job)
+    before = images_of(database, job.id)
+    assert database.waiting.redo(redone(job, 0, 2), LIMITS)
+    with database.writing() as connection:
+        made = images.c.job_id == job.id, images.c.index == 2
+        connection.execute(update(images).where(*made).values(preview="another"))
+    assert database.waiting.begin(job.id, DAY, "redo-1")
+    after, shown = images_of(database, job.id), body(database, job.id)
+    assert after[0] == replace(before[0], redo_count=1)
+    assert after[1] == before[1]
+    assert (after[2].seed, after[2].preview) == (12, "another")
+    assert [one["index"] for one in shown["redone"][0]["compositions"]] == [2]
+    assert database.waiting.redo(redone(job, 0, 2), LIMITS) is None
+    assert database.waiting.redo(redone(job, 0, key="later"), LIMITS) == "redo-2"
 
 
 def test_a_request_to_redo_that_is_sent_again_changes_nothing(
@@ -96,9 +119,9 @@ def test_a_request_to_redo_that_is_sent_again_changes_nothing(
     job = make_job(n=3, stop_after="c")
     drafted(database, job)
     assert database.waiting.redo(redone(job, 1), LIMITS)
-    database.waiting.begin(job.id, DAY, "redo-1")
+    rested(database, job.id, "redo-1")
     assert database.waiting.redo(redone(job, 2, key="later"), LIMITS)
-    database.waiting.begin(job.id, DAY, "redo-2")
+    rested(database, job.id, "redo-2")
     before = body(database, job.id)
     assert database.waiting.redo(redone(job, 1), LIMITS) is None
     assert body(database, job.id) == before
@@ -114,7 +137,7 @@ def test_a_key_is_of_one_request_whether_it_continues_or_redoes(
     job = make_job(stop_after="c")
     drafted(database, job)
     assert database.waiting.redo(redone(job, key="mine"), LIMITS)
-    database.waiting.begin(job.id, DAY, "redo-1")
+    rested(database, job.id, "redo-1")
     before = body(database, job.id)
     with pytest.raises(IdempotencyMismatch):
         database.waiting.resume(chosen(job, key="mine"), LIMITS)
@@ -148,6 +171,6 @@ def test_a_job_is_redone_within_limits(database: Database, make_job: JobMaker) -
     assert body(database, job.id)["redone"] == []
     for number in range(1, MAX_REDOS + 1):
         assert database.waiting.redo(redone(job, key=f"{number}-"), LIMITS)
-        assert database.waiting.begin(job.id, DAY, f"redo-{number}")
+        assert rested(database, job.id, f"redo-{number}")
     with pytest.raises(Conflict, match=f"{MAX_REDOS} times"):
         database.waiting.redo(redone(job), LIMITS)

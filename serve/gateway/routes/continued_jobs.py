@@ -61,6 +61,7 @@ async def continue_job(
     identity = _identity(job, asked, idempotency_key)
     if not await _went_on(services, job, identity):
         await _check_latents(services, job, choice.indices)
+        await _check_texts(services, job)
         await services.jobs.continue_job(job.id, job.owner, choice, identity)
     return await _accepted(services, caller, job_id, may_repeat=bool(idempotency_key))
 
@@ -90,6 +91,7 @@ async def redo_job(
     if not await _went_on(services, job, identity):
         await _check_latents(services, job, indices)
         await _check_upload(services, job)
+        await _check_texts(services, job)
         await services.jobs.redo_job(job.id, job.owner, indices, identity)
     return await _accepted(services, caller, job_id, may_repeat=bool(idempotency_key))
 
@@ -163,6 +165,19 @@ async def _check_latents(services: Services, job: Job, indices: Sequence[int]) -
     for index in indices:
         find, latent_id = services.database.images.latent, job.images[index].latent_id
         usable_latent(await services.database.run(find, latent_id), services.checkpoint, "indices")
+
+
+async def _check_texts(services: Services, job: Job) -> None:
+    """Ask the checkers again: a rule may be newer than the job.
+
+    Raises:
+        ContentRefused, ModerationFailed: as `Moderator.check_prompt`.
+    """
+    row, latent_id = None, job.request.latent_id
+    if latent_id is not None:
+        row = await services.database.run(services.database.images.latent, latent_id)
+    latent_request = row and row.request
+    await services.moderator.check_prompt(job.request, job.owner, latent_request=latent_request)
 
 
 async def _check_upload(services: Services, job: Job) -> None:

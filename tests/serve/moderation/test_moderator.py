@@ -20,11 +20,13 @@ from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvali
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, Refusal
+from serve.gateway.dependencies import Services
 from serve.moderation.blocklist import Blocklist
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 from tests.ray.families.two_stages import TWO_STAGES
+from tests.serve.api_calls import code, drafted, made
 from tests.serve.checkers import Answering, ByUser, Hanging
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
@@ -124,6 +126,32 @@ async def test_a_new_prompt_is_checked_and_does_not_free_the_latent_it_starts_fr
         assert (answer.status_code, answer.json()["error"]["field"]) == (400, field), body
     change_list("violence: gore\n")
     assert (await client.post("/v1/jobs", json=vary | other)).status_code == 202
+
+
+@pytest.mark.parametrize("way", ["continue", "redo"])
+@pytest.mark.parametrize("starts_from_latent", [False, True])
+async def test_a_draft_whose_texts_are_refused_by_now_goes_on_waiting(
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    services: Services,
+    tmp_path: Path,
+    change_list: Callable[[str], object],
+    way: str,
+    starts_from_latent: bool,
+) -> None:
+    services.checkpoint = replace(services.checkpoint, previewer=tmp_path / "preview.json")
+    body: dict[str, Any] = {"prompt": "a spider"}
+    if starts_from_latent:
+        [image] = (await made(client, fake_jobs, **body))["images"]
+        body = {"kind": "vary", "latent_id": image["latent_id"], "prompt": "a cat"}
+    job_id = (await drafted(client, fake_jobs, **body))["id"]
+    change_list("fear: spider\n")
+    answer = await client.post(f"/v1/jobs/{job_id}/{way}", json={"indices": [0]})
+    assert (answer.status_code, code(answer)) == (400, "moderation_blocked")
+    assert (await client.get(f"/v1/jobs/{job_id}")).json()["state"] == "waiting"
+    change_list("violence: gore\n")
+    answer = await client.post(f"/v1/jobs/{job_id}/{way}", json={"indices": [0]})
+    assert answer.status_code == 202
 
 
 async def test_texts_that_a_job_takes_from_its_latent_are_checked_once(

@@ -43,11 +43,13 @@ class GenerationRequest:
             None for operations that do not offer them.
         image: the upload, or the picture whose latent ``latent_id`` names, to start from; None for
             operations that take none.
+        hero_id: the latent that image 0 makes from noise, and that the other images start from;
+            None if no image starts from another one's.
 
     Raises:
         InvalidRequest: a value is out of range; names the field and the range.
-        Unsupported: ``latent_id``, ``strength``, ``variants`` or ``image`` does not go with
-            ``kind``.
+        Unsupported: ``latent_id``, ``strength``, ``variants``, ``image`` or ``hero_id`` does not
+            go with ``kind``.
     """
 
     kind: Kind = DEFAULT_KIND
@@ -68,6 +70,7 @@ class GenerationRequest:
     stop_after: str | None = None
     variants: list[dict[str, str]] | None = None
     image: str | None = None
+    hero_id: str | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
@@ -77,10 +80,7 @@ class GenerationRequest:
         if (self.image is not None) != self.operation.takes_image:
             verb = "needs" if self.operation.takes_image else "takes no"
             raise Unsupported(f"kind {self.kind} {verb} image", "image")
-        takes_any = self.operation.takes_image  # an upload has no latent yet
-        if not takes_any and (self.latent_id is not None) != self.operation.starts_from_latent:
-            verb = "needs" if self.operation.starts_from_latent else "takes no"
-            raise Unsupported(f"kind {self.kind} {verb} latent_id", "latent_id")
+        self._check_latent()
         offers_strength = "strength" in self.operation.fields
         if (self.strength is not None) != offers_strength:
             verb = "needs" if offers_strength else "takes no"
@@ -113,14 +113,20 @@ class GenerationRequest:
         # Rounded: 20 steps from 0.55 would be 11.000000000000002.
         return max(1, ceil(round(self.steps * self.start_time, 6)))
 
-    @property
-    def derived_from(self) -> dict[str, Any] | None:
-        """What its images are made from, as JSON; None if they are made from a prompt alone."""
-        if self.latent_id is None and self.upload_id is None:
+    def source_latent_id(self, index: int) -> str | None:
+        """Return the stored latent that image ``index`` starts from; None without one."""
+        if self.hero_id is None:
+            return self.latent_id
+        return self.hero_id if index else None
+
+    def derived_from(self, index: int = 0) -> dict[str, Any] | None:
+        """Return what image ``index`` is made from, as JSON; None if from a prompt alone."""
+        latent_id = self.source_latent_id(index)
+        if latent_id is None and self.upload_id is None:
             return None
         source = {
-            "operation": self.kind,
-            "latent_id": self.latent_id,
+            "operation": self.operation.image_kind,
+            "latent_id": latent_id,
             "strength": self.strength,
         }
         return source if self.upload_id is None else source | {"upload_id": self.upload_id}
@@ -130,10 +136,10 @@ class GenerationRequest:
         seeds = {
             name: (getattr(self, name) + index) % (MAX_SEED + 1) for name in self.operation.seeds
         }
-        own: dict[str, Any] = {}
+        own: dict[str, Any] = {"latent_id": self.source_latent_id(index), "hero_id": None}
         if self.variants is not None:
             values = {field.name: getattr(self, field.name) for field in fields(self)}
-            own = self.operation.values_of_image(values, index)
+            own |= self.operation.values_of_image(values, index)
         return replace(self, n=1, stop_after=None, **seeds, **own)
 
     def with_own_texts(self) -> Iterator[GenerationRequest]:
@@ -175,6 +181,16 @@ class GenerationRequest:
             if field.default is MISSING and field.name not in body:
                 raise InvalidRequest(f"{field.name} is missing", field.name)
         return cls(**{field.name: body[field.name] for field in fields(cls) if field.name in body})
+
+    def _check_latent(self) -> None:
+        if self.hero_id is not None and ("hero" not in self.operation.fields or self.latent_id):
+            raise Unsupported(f"kind {self.kind} takes no hero_id here", "hero_id")
+        if self.operation.takes_image:  # an upload has no latent yet
+            return
+        has_latent = self.latent_id is not None or self.hero_id is not None
+        if has_latent != self.operation.starts_from_latent:
+            verb = "needs" if self.operation.starts_from_latent else "takes no"
+            raise Unsupported(f"kind {self.kind} {verb} latent_id", "latent_id")
 
     def _check_variants(self) -> None:
         offers_variants = "variants" in self.operation.fields

@@ -27,6 +27,7 @@ class FieldInfo:
         choices: the values that a menu offers; empty if a client types one.
         is_required: a client must give it.
         default: its value if it is absent; None if it then has none, or another one in each job.
+            An operation that can do without a latent takes other values from it if it is given.
         default_from: what an absent value is taken from then: :data:`FROM_LATENT`,
             :data:`FROM_IMAGE`, :data:`RANDOM` or the field of that name; None if it is required or
             has a default.

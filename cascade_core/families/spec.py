@@ -148,7 +148,11 @@ class Family:
     def source_of(self, stage: StageSpec, request: GenerationRequest) -> StageSpec | None:
         """Return the stage whose output ``stage`` takes for a request; None if it takes none.
 
-        The first stage of a request that starts from a stored latent takes that latent.
+        The first stage of an image that starts from a stored latent takes that latent.
+
+        Args:
+            stage: of the request's route.
+            request: of one image, see :meth:`GenerationRequest.for_image`.
         """
         route = self._whole_route(request)
         number = route.index(stage)
@@ -167,9 +171,11 @@ class Family:
         """Return True if a stage of the request makes an output that is kept, for each image."""
         return any(stage.keeps_output for stage in self.route(request))
 
-    def shared_latent_id(self, request: GenerationRequest) -> str | None:
-        """Return the id of the stored latent of all images of a request; None: each has its own."""
-        return None if self.makes_latent(request) else request.latent_id
+    def planned_latent_id(self, request: GenerationRequest, index: int) -> str | None:
+        """Return the id of an image's latent, if the request decides it; otherwise None."""
+        if not self.makes_latent(request):
+            return request.latent_id
+        return request.hero_id if index == 0 else None
 
     def leads_to_kept(self, stage: StageSpec) -> bool:
         """Return True if the family keeps the output of this stage or of a later one."""
@@ -230,7 +236,8 @@ class Family:
 
     def work(self, request: GenerationRequest) -> float:
         """Return the work of all images of a request at all stages that they pass."""
-        return request.n * sum(stage.work(request) for stage in self.route(request))
+        route, images = self.route(request), map(request.for_image, range(request.n))
+        return sum(stage.work(image) for image in images for stage in route)
 
     def _whole_route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages of a request without its stop."""

@@ -59,7 +59,7 @@ class ImageInfo:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that :func:`read_info` reads."""
-        source = self.request.derived_from
+        source = self.request.derived_from()
         info = {
             "v": INFO_VERSION,
             "image_id": self.image_id,

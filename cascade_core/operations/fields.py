@@ -229,8 +229,9 @@ FIELDS: Mapping[str, Field] = {
     "template": Text(MAX_PROMPT_CHARS),
     "variants": OptionalVariants(MAX_VARIANTS),
     "hero": OptionalId(),
+    "hero_id": OptionalId(),
 }
-"""Every field that an operation may let a client choose."""
+"""Every field that an operation may let a client choose, and those that it decides itself."""
 
 SEEDS: Final = ("seed", "decoder_seed")
 """The fields that are random if a client leaves them out."""

@@ -19,17 +19,17 @@ class FromLatent(Operation):
     required: ClassVar[tuple[str, ...]] = ("latent_id",)
 
     def check(self, given: Values) -> None:
-        """Check that a latent is named, and that nothing is given that it decides.
+        """Check that a latent is named if one is needed, and that nothing is given that it decides.
 
         Raises:
             Unsupported: see :meth:`Operation.check`.
         """
         for name in given:
-            if name in self.fixed_by_latent:
+            if name in self.fixed_by_latent and self.latent_field in given:
                 raise Unsupported(f"{name} comes from the latent; leave it out", name)
             if name not in self.fields:
                 raise Unsupported(f"{name} does not go with kind {self.name}", name)
-        if self.latent_field not in given:
+        if self.latent_field in self.required and self.latent_field not in given:
             raise Unsupported(f"{self.name} needs {self.latent_field}", self.latent_field)
 
 

@@ -37,7 +37,8 @@ class Operation(ABC):
         copied: by field, the one whose value it takes if the client leaves it out.
         latent_field: the field in which a client names the stored latent, if one is needed.
         max_images: images of one job at most.
-        fixed_by_latent: what the stored latent decides; empty for jobs that start from none.
+        fixed_by_latent: what the stored latent decides, if one is named; empty for jobs that start
+            from none.
         seeds: the fields to which image ``i`` of a job adds ``i``.
     """
 
@@ -53,8 +54,13 @@ class Operation(ABC):
 
     @property
     def starts_from_latent(self) -> bool:
-        """Return True if its requests start from a stored latent, their ``latent_id``."""
+        """Return True if its images start from a stored latent."""
         return bool(self.fixed_by_latent)
+
+    @property
+    def image_kind(self) -> str:
+        """Return the kind of job that makes one of its images alone from the same latent."""
+        return self.name
 
     @property
     def takes_image(self) -> bool:

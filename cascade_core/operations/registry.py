@@ -39,6 +39,12 @@ def find_operation(kind: str) -> Operation | None:
     return next((operation for name, operation in OPERATIONS.items() if name == kind), None)
 
 
+def image_kind_of(kind: str) -> str:
+    """Return the kind of job that makes an image of such a job alone; see :class:`Operation`."""
+    operation = find_operation(kind)
+    return operation.image_kind if operation else kind
+
+
 def route_of(kind: str, stages: Sequence[StageT]) -> tuple[StageT, ...]:
     """Return the stages that a kind of job passes; all if the kind is not known here."""
     operation = find_operation(kind)

@@ -6,16 +6,21 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import cast
 
+from ulid import ULID
+
 from cascade_core.errors import InvalidRequest
 from cascade_core.model_defaults import DEFAULT_STRENGTH, ModelDefaults
 from cascade_core.operations.fields import (
     FIELDS,
     MAX_VARIANTS,
+    SIDES,
     check_new_prompts,
     check_new_text,
+    check_side,
     random_seed,
 )
 from cascade_core.operations.from_latent import FromLatent, values_of
+from cascade_core.operations.generate import Generate
 from cascade_core.operations.operation import StageT, Values
 from cascade_core.operations.template import check_template, fill
 from cascade_core.operations.vary import Vary
@@ -26,6 +31,9 @@ class Series(FromLatent):
 
     All images have one noise and one grain: their seeds are equal. So each is what ``vary`` makes
     of the hero with that prompt and those seeds.
+
+    If no hero is named, image 0 is the hero: the new picture that ``generate`` makes of its prompt.
+    The other images start from its latent.
     """
 
     name = "series"
@@ -38,6 +46,8 @@ class Series(FromLatent):
         "hero",
         "strength",
         "negative_prompt",
+        "width",
+        "height",
         "seed",
         "steps",
         "guidance_scale",
@@ -46,14 +56,19 @@ class Series(FromLatent):
         "decoder_guidance_scale",
         "format",
     )
-    required = ("template", "variants", "hero")
+    required = ("template", "variants")
     copied = MappingProxyType({"decoder_seed": "seed"})
     seeds = ()
     max_images = MAX_VARIANTS
 
+    @property
+    def image_kind(self) -> str:
+        """Return ``vary``; see :attr:`Operation.image_kind`."""
+        return Vary.name
+
     def defaults(self, model: ModelDefaults) -> dict[str, object]:
-        """Return the strength as a word, too; see :meth:`Operation.defaults`."""
-        return super().defaults(model) | {"strength": DEFAULT_STRENGTH}
+        """Return the values of a series without a hero; see :meth:`Operation.defaults`."""
+        return Generate().defaults(model) | {"strength": DEFAULT_STRENGTH, "hero": None}
 
     def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
         """Return the stages of a variation."""
@@ -76,27 +91,36 @@ class Series(FromLatent):
     ) -> dict[str, object]:
         """Fill in the hero's own values; the decoder's seed is the seed if it was not given.
 
-        The request keeps the template as its ``prompt`` and the hero as its ``latent_id``.
+        The request keeps the template as its ``prompt``, and the hero as its ``latent_id``. Without
+        a hero the values are those of a new picture, and ``hero_id`` is a new id.
         """
         seed = given.get("seed", random_seed())
+        hero = given.get("hero")
         filled = {
-            **values_of(source),
             **self.defaults(defaults),
+            **values_of(source),
             "seed": seed,
             "decoder_seed": seed,
             **given,
             "kind": self.name,
             "prompt": given["template"],
             "n": len(_variants(given)),
-            "latent_id": given["hero"],
+            "latent_id": hero,
+            "hero_id": str(ULID()) if hero is None else None,
         }
+        for name in SIDES:
+            if name in given:
+                check_side(name, filled[name], defaults.max_side)
         del filled["template"], filled["hero"]
         return filled | {"strength": defaults.strength(filled["strength"])}
 
     def values_of_image(self, values: Values, index: int) -> dict[str, object]:
-        """Return the variation that image ``index`` is."""
+        """Return the variation that image ``index`` is; the hero is a new picture."""
         prompt = fill(str(values["prompt"]), _variants(values)[index])
-        return {"kind": Vary.name, "prompt": prompt, "variants": None}
+        own: dict[str, object] = {"prompt": prompt, "variants": None}
+        if index == 0 and values["hero_id"] is not None:
+            return own | {"kind": Generate.name, "strength": None}
+        return own | {"kind": Vary.name}
 
     def field_of_text(self, name: str, index: int) -> str:
         """Return the variant for a prompt; see :meth:`Operation.field_of_text`."""

@@ -95,7 +95,7 @@ class _InProcessRun:
             on_step=lambda stage, step, steps: progress.step(stage, index, step, steps),
         )
         family = self._pipeline.family
-        latent_id = family.shared_latent_id(self._request) or f"{self._id}-{index}"
+        latent_id = family.planned_latent_id(self._request, index) or f"{self._id}-{index}"
         if family.makes_latent(self._request):
             write_whole(self._out / (latent_id + LATENT_SUFFIX), result.latent.encode())
         self._keep(index, latent_id, result)
@@ -116,7 +116,7 @@ class _InProcessRun:
     def _keep(self, index: int, latent_id: str, result: PictureResult) -> None:
         request = self._request.for_image(index)
         image_id = str(ULID())
-        source = request.derived_from
+        source = request.derived_from()
         info = ImageInfo(image_id, latent_id, request, self._model)
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
         write_whole(file, encode_image(result.pixels_hwc, request.format, info))

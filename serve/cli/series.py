@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cascade_core.errors import InvalidRequest
-from cascade_core.operations.registry import GENERATE, SERIES
-from cascade_core.operations.template import fill, variables_of
+from cascade_core.operations.registry import SERIES
+from cascade_core.operations.template import variables_of
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError, note, say
@@ -35,7 +35,8 @@ Hero = Annotated[
     typer.Option(
         "--hero",
         help="Whose composition to keep: an image id, a latent id, or a picture file made by this "
-        "service. Without it, the picture of the first row is made first.",
+        "service. Without it, the picture of the first row is new and the others keep its "
+        "composition.",
         show_default=False,
     ),
 ]
@@ -52,6 +53,8 @@ def series(
     strength: Strength = None,
     negative: options.Negative = None,
     seed: options.Seed = None,
+    width: options.Side = None,
+    height: options.Side = None,
     steps: options.Steps = None,
     guidance: options.Guidance = None,
     decoder_steps: options.DecoderSteps = None,
@@ -67,6 +70,8 @@ def series(
     drawing = options.given(
         negative_prompt=negative,
         seed=seed,
+        width=width,
+        height=height,
         steps=steps,
         guidance_scale=guidance,
         decoder_steps=decoder_steps,
@@ -79,10 +84,7 @@ def series(
 
     make_folder(out)
     with ServiceClient(url) as client:
-        latent_id = _latent_of(client, hero) if hero else ""
-        if not latent_id:
-            first = {"kind": GENERATE.name, "prompt": fill(template, variants[0]), **drawing}
-            latent_id = _make_hero(client, first, out, as_json=as_json)
+        latent_id = _latent_of(client, hero) if hero else None
         body = {"kind": SERIES.name, "template": template, "variants": variants, **drawing}
         body |= options.given(
             hero=latent_id, strength=strength and options.number_or_word(strength)
@@ -119,19 +121,6 @@ def read_variants(file: Path, template: str) -> list[dict[str, str]]:
 
 def _latent_of(client: ServiceClient, source: str) -> str:
     return latent_in_file(Path(source)) or client.latent_of_image(source) or source
-
-
-def _make_hero(client: ServiceClient, body: dict[str, object], out: Path, *, as_json: bool) -> str:
-    """Make the picture whose composition the series keeps, and return its latent's id."""
-    from serve.cli.output import job_failure
-    from serve.cli.submit import save_image, watch
-
-    job = watch(client, client.create_job(body), terminal_only=as_json)
-    if job["state"] != "succeeded":
-        raise job_failure(job)
-    [image] = job["images"]
-    note(f"hero {save_image(client, job['id'], image, out)}  latent {image['latent_id']}")
-    return str(image["latent_id"])
 
 
 def _run(client: ServiceClient, body: dict[str, Any], out: Path, *, as_json: bool) -> None:

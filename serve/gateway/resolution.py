@@ -62,7 +62,7 @@ def resolve_request(
     elif operation.takes_image:
         latent = usable_latent(row, checkpoint, "image")
         source, given = latent.request.to_dict(), {**given, "latent_id": latent.id}
-    elif operation.starts_from_latent:
+    elif operation.latent_field in given:
         source = usable_latent(row, checkpoint, operation.latent_field).request.to_dict()
     request = GenerationRequest.from_dict(operation.complete(given, checkpoint.defaults, source))
     family.check_stop(request)

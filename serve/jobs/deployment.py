@@ -301,7 +301,7 @@ def _new_job(
             PlannedImage(
                 id=str(ULID()),
                 index=index,
-                latent_id=family.shared_latent_id(request) or str(ULID()),
+                latent_id=family.planned_latent_id(request, index) or str(ULID()),
                 seed=image.seed,
                 decoder_seed=image.decoder_seed,
             )

@@ -137,12 +137,12 @@ class Dispatcher:
         name, image = stage.name, job.images[index]
         self._size_limits.check(name, job.request)
         client, on_crash = self._stages[name], self._on_crash(job, f"{name}{index}")
-        request = job.request_of(index).to_dict()
+        request = job.request_of(index)
         ids = ImageIds(image_id=image.id, latent_id=image.latent_id)
-        async with self._slot(job, name, stage.work(job.request)) as queue_s:
+        async with self._slot(job, name, stage.work(request)) as queue_s:
             began_s = time.monotonic()
             self._size_limits.check(name, job.request)  # another call may have failed meanwhile
-            task = request, source, ids, self._watched_jobs.is_watched(job.id)
+            task = request.to_dict(), source, ids, self._watched_jobs.is_watched(job.id)
             with self._sparing_replicas(job):
                 result = await client.call(*task, on_message=on_message, on_crash=on_crash)
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)

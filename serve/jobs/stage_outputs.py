@@ -91,7 +91,8 @@ class StageOutputs:
         Raises:
             Gone: it was lost.
         """
-        latent_id = (job.request.latent_id if is_start else None) or job.images[index].latent_id
+        start_id = job.request.source_latent_id(index) if is_start else None
+        latent_id = start_id or job.images[index].latent_id
         key, on_wait = blob_keys.latent_key(latent_id), partial(self._extend, job.id)
         with self._measured(stage, "fetch", key), span(f"fetch from stage {stage.name}"):
             return await self._blobs.get_known(key, LATENT, on_wait)

@@ -33,7 +33,6 @@ from cascade_core.errors import (
 )
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
-from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
@@ -186,8 +185,18 @@ class JobWorkflow(DBOSConfiguredInstance):
         if len(job.indices) == 1:
             await self._run_image(job_id, job.indices[0])
         else:
+            if job.request.hero_id is not None:
+                await self._make_hero(job)
             await self._run_children(job)
         return "succeeded" if job.request.stop_after is None else "waiting"
+
+    async def _make_hero(self, job: OpenJob) -> None:
+        """Make the latent of image 0 before the other images start from it."""
+        route = self._family.route(job.request)
+        if not await self._outputs.count_made(job, 0, route):
+            stages = route[: [stage.keeps_output for stage in route].index(True) + 1]
+            with self._demand.image(self._work(job, 0, stages)) as done:
+                await self._run_stages(job, 0, stages, done)
 
     async def _run_children(self, job: OpenJob) -> None:
         children, run = [], run_id(job.id, job.part)
@@ -235,13 +244,14 @@ class JobWorkflow(DBOSConfiguredInstance):
     ) -> None:
         """Run the stages after the first ``made``; where the job stops, draw what it stops with."""
         if stages := route[made:]:
-            with self._demand.image(self._work(job.request, stages)) as done:
+            with self._demand.image(self._work(job, index, stages)) as done:
                 await self._run_stages(job, index, stages, done)
         if (last := route[-1]).output:
             with self._demand.image({last.name: PREVIEW_WORK}):
                 await self._compositions.keep(job, index, last)
 
-    def _work(self, request: GenerationRequest, stages: Sequence[StageSpec]) -> dict[str, float]:
+    def _work(self, job: OpenJob, index: int, stages: Sequence[StageSpec]) -> dict[str, float]:
+        request = job.request_of(index)
         work = {stage.name: stage.work(request) for stage in stages}
         kept = self._family.kept
         if kept is not None and self._preview_check.is_required:
@@ -261,7 +271,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             Gone: the stored latent that the first of them takes is lost or damaged.
         """
         output = stored = await self._read_source(job, index, stages[0])
-        source_class = self._family.source_class(stages[0], job.request)
+        source_class = self._family.source_class(stages[0], job.request_of(index))
         writes: list[asyncio.Task[None]] = []
         async with awaited(writes):
             for stage in stages:
@@ -283,7 +293,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         Raises:
             Gone: it is lost or was deleted.
         """
-        source = self._family.source_of(stage, job.request)
+        source = self._family.source_of(stage, job.request_of(index))
         is_start = stage == self._family.route(job.request)[0]
         if source is not None:
             return await self._outputs.read(job, index, source, is_start=is_start)

@@ -249,7 +249,7 @@ def _plan(rows: Rows, family: Family) -> None:
         job["work"] = 0.0 if request.stop_after else family.work(request)
     job["route"] = [stage.name for stage in family.route(request)]
     for image in rows["images"]:
-        image["source_latent_id"] = request.latent_id
+        image["source_latent_id"] = request.source_latent_id(image["index"])
         image["upload_id"] = request.upload_id
 
 

@@ -254,20 +254,21 @@ def planned_values(job: NewJob) -> list[dict[str, Any]]:
         "width": job.request.width,
         "height": job.request.height,
         "format": job.request.format,
-        "source_latent_id": job.request.latent_id,
         "upload_id": job.request.upload_id,
     }
+    sources = [job.request.source_latent_id(image.index) for image in job.images]
     return [
         shared
         | {
             "id": image.id,
             "index": image.index,
             "latent_id": image.latent_id,
-            "latent_use": "stored" if image.latent_id == job.request.latent_id else None,
+            "latent_use": "stored" if image.latent_id == source else None,
+            "source_latent_id": source,
             "seed": image.seed,
             "decoder_seed": image.decoder_seed,
         }
-        for image in job.images
+        for image, source in zip(job.images, sources, strict=True)
     ]
 
 

@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, or_, selec
 from ulid import ULID
 
 from cascade_core.job_states import LIVE_STATES
+from cascade_core.operations.registry import image_kind_of
 from serve.storage.connections import Connections
 from serve.storage.records import ImageRow
 from serve.storage.schema.tables import images, jobs, latents
@@ -32,7 +33,8 @@ class Relative:
     """A picture from which another one was made, or which was made from another one.
 
     Attributes:
-        operation, strength: of the job that made the younger one of the two.
+        operation: the kind of job that makes the younger one of the two, alone.
+        strength: of the job that made it.
         image_id: None if the latent became no picture.
         latent_id: the latent of this picture.
         job_id: the job that made this picture.
@@ -101,7 +103,8 @@ class LineageStore:
             kind, request = connection.execute(made_by).one()
         is_deleted = row.deleted_at is not None
         strength = request.get("strength")
-        return [Relative(kind, strength, row.image_id, row.id, row.job_id, is_deleted)]
+        operation = image_kind_of(kind)
+        return [Relative(operation, strength, row.image_id, row.id, row.job_id, is_deleted)]
 
     def children(
         self, image: ImageRow, viewpoint: Viewpoint, cursor: str | None, limit: int
@@ -122,7 +125,9 @@ class LineageStore:
         with self._connections.reading() as connection:
             rows = connection.execute(_newest(query, limit + 1)).all()
         found = [
-            Relative(kind, request.get("strength"), image_id, latent_id, job_id, is_deleted=False)
+            Relative(
+                image_kind_of(kind), request.get("strength"), image_id, latent_id, job_id, False
+            )
             for image_id, latent_id, job_id, kind, request in rows[:limit]
         ]
         return found, found[-1].image_id if len(rows) > limit else None

@@ -362,7 +362,7 @@ class Job:
         return {"at": iso_utc(redo.at), "compositions": shown}
 
     def _image_json(self, image: ImageRow) -> dict[str, Any]:
-        source = self.request.derived_from
+        source = self.request.derived_from(image.index)
         if source is not None:
             source |= {"image_id": image.source_image_id}
         return image.to_json() | {"derived_from": source}

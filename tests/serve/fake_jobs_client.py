@@ -50,7 +50,7 @@ def plan(
         PlannedImage(
             id=f"IMG{job_id}-{index}",
             index=index,
-            latent_id=family.shared_latent_id(request) or f"LAT{job_id}-{index}",
+            latent_id=family.planned_latent_id(request, index) or f"LAT{job_id}-{index}",
             seed=request.for_image(index).seed,
             decoder_seed=request.for_image(index).decoder_seed,
         )

@@ -12,6 +12,7 @@ import numpy as np
 from dbos import DBOS, SetWorkflowID
 from dbos._dbos import _get_or_create_dbos_registry
 
+from cascade_core.errors import CascadeError
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
@@ -44,11 +45,14 @@ class Stage:
         self.name = name
         self.calls = 0
         self.warning = ""
+        self.failure: CascadeError | None = None
         self.sources: list[bytes | None] = []
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         self.calls += 1
         self.sources.append(args[1])
+        if self.failure is not None:
+            raise self.failure
         if self.warning:
             on_message({"type": "warning", "text": self.warning})
         on_message({"type": "started"})

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel, Field
 
+_OPERATION = "The kind of job that makes {} alone: `vary` for those of a series."
 _STRENGTH = "How far the younger one departs from the latent, 0 to 1; null: it keeps it."
 
 
 class DerivedFrom(BaseModel):
     """What an image is made from."""
 
-    operation: str = Field(description="The kind of the job that made the image.")
+    operation: str = Field(description=_OPERATION.format("the image"))
     latent_id: str | None = Field(
         description="The stored latent that it starts from; null if it starts from an upload."
     )
@@ -26,7 +27,7 @@ class DerivedFrom(BaseModel):
 class Relative(BaseModel):
     """A picture that another one was made from, or that was made from another one."""
 
-    operation: str = Field(description="The kind of the job that made the younger of the two.")
+    operation: str = Field(description=_OPERATION.format("the younger of the two"))
     strength: float | None = Field(description=_STRENGTH)
     image_id: str | None = Field(description="Null if the latent became no picture.")
     latent_id: str

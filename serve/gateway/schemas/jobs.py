@@ -39,7 +39,8 @@ class JobBody(DrawingFields):
     same at another size of that aspect. ``vary`` composes anew from a stored latent, with another
     prompt if one is given (a remix): its size is the latent's own. ``series`` varies one latent,
     the ``hero``, once for each of the ``variants``, whose values fill the ``template``; all images
-    have the same seeds. ``image_to_image`` starts from an upload or from a picture's latent, and
+    have the same seeds. Without a ``hero`` the first variant becomes a new picture, and the others
+    vary its latent. ``image_to_image`` starts from an upload or from a picture's latent, and
     needs a prompt.
     """
 
@@ -55,7 +56,11 @@ class JobBody(DrawingFields):
     template: Template = None
     variants: Variants = None
     hero: Annotated[
-        str | None, Field(description="The latent whose composition a series keeps.")
+        str | None,
+        Field(
+            description="The latent whose composition a series keeps; absent: that of its first "
+            "picture."
+        ),
     ] = None
     image: Annotated[
         str | None,
@@ -235,6 +240,9 @@ class ResolvedRequest(BaseModel):
     stop_after: str | None
     variants: list[dict[str, str]] | None
     image: str | None
+    hero_id: str | None = Field(
+        description="The latent that image 0 makes and that the other images start from."
+    )
 
 
 class JobAnswer(BaseModel):

@@ -69,7 +69,7 @@ class Compositions:
         preview = await self._checked(job, index, stage, output)
         is_shown = self._preview_check.shows_previews and self._watched_jobs.is_watched(job.id)
         if is_shown and stage in self._family.route(job.request):
-            steps = stage.steps(job.request)
+            steps = stage.steps(job.request_of(index))
             message = StageMessage(type="step", step=steps, steps=steps, preview=preview)
             redo = job.images[index].redo_count
             self._progress.tell(job.id, index, stage.name, message, redo=redo)

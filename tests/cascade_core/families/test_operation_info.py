@@ -49,7 +49,7 @@ def required(info: OperationInfo) -> dict[str, object]:
 def completed(info: OperationInfo, given: dict[str, object]) -> dict[str, object]:
     operation = next(one for one in OPERATIONS.values() if one.name == info.name)
     operation.check(given)
-    has_source = operation.starts_from_latent or operation.takes_image
+    has_source = operation.latent_field in given or operation.takes_image
     values = operation.complete(given, DEFAULTS, SOURCE if has_source else None)
     return GenerationRequest.from_dict(values).to_dict()
 

@@ -10,6 +10,7 @@ import pytest
 
 from cascade_core.errors import ModelUnavailable
 from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 
 GENERATE = GenerationRequest(prompt="x", width=512, height=512, n=2, seed=1, decoder_seed=2)
@@ -75,15 +76,34 @@ def test_a_variation_passes_every_stage_and_its_first_one_takes_the_stored_outpu
 
 def test_images_share_the_latent_that_they_start_from_unless_they_make_one() -> None:
     assert [FIRST.makes_latent(made) for made in (GENERATE, VARY, DETAILS)] == [True, True, False]
-    assert [FIRST.shared_latent_id(made) for made in (GENERATE, VARY, DETAILS)] == [
-        None, None, "01J",
-    ]  # fmt: skip
-    assert TWO.shared_latent_id(GENERATE) is None
+    planned = [FIRST.planned_latent_id(made, 1) for made in (GENERATE, VARY, DETAILS)]
+    assert planned == [None, None, "01J"]
+    assert TWO.planned_latent_id(GENERATE, 0) is None
+
+
+def test_the_hero_of_a_series_has_the_latent_that_the_other_images_start_from() -> None:
+    variants = [{"colour": "red"}, {"colour": "blue"}]
+    values = {"prompt": "{colour}", "variants": variants, "hero_id": "01K", "strength": 0.7}
+    series = replace(GENERATE, kind="series", **values)
+    assert [FIRST.planned_latent_id(series, index) for index in (0, 1)] == ["01K", None]
+    images = [series.for_image(index) for index in (0, 1)]
+    sources = [FIRST.source_of(FIRST.stage("c"), image) for image in images]
+    assert sources == [None, FIRST.kept]
 
 
 def test_the_work_of_a_job_is_that_of_its_images_at_the_stages_they_pass() -> None:
     assert FOUR.work(GENERATE) == 2 * 4 * GENERATE.steps
     assert FOUR.work(DETAILS) == 2 * 2 * GENERATE.steps
+
+
+def test_the_hero_that_a_series_makes_costs_a_whole_picture_and_the_others_a_part() -> None:
+    variants = [{"colour": "red"}, {"colour": "blue"}, {"colour": "green"}]
+    series = {"kind": "series", "prompt": "{colour}", "variants": variants, "n": 3}
+    made = replace(GENERATE, **series, hero_id="01K", strength=0.5)
+    new, varied = replace(GENERATE, n=1), replace(VARY, n=1, strength=0.5)
+    expected = STABLE_CASCADE.work(new) + 2 * STABLE_CASCADE.work(varied)
+    assert STABLE_CASCADE.work(made) == pytest.approx(expected)
+    assert STABLE_CASCADE.work(new) > STABLE_CASCADE.work(varied)
 
 
 def test_names_of_deployments_and_costs_follow_from_the_stage() -> None:

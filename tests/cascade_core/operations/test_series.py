@@ -10,7 +10,7 @@ import pytest
 from cascade_core.errors import CascadeError, InvalidRequest
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MAX_VARIANTS
-from cascade_core.operations.registry import SERIES, VARY
+from cascade_core.operations.registry import GENERATE, SERIES, VARY
 from cascade_core.request import GenerationRequest
 
 HERO = GenerationRequest(
@@ -91,8 +91,47 @@ def test_what_makes_no_series_is_refused_by_name(more: dict[str, Any], field: st
     assert caught.value.field == field
 
 
-@pytest.mark.parametrize("name", sorted(GIVEN))
-def test_a_series_needs_hero_template_and_variants(name: str) -> None:
+def without_hero(**more: Any) -> GenerationRequest:
+    given = {name: value for name, value in GIVEN.items() if name != "hero"} | more
+    SERIES.check(given)
+    return GenerationRequest.from_dict(SERIES.complete(given, ModelDefaults(), None))
+
+
+def test_without_a_hero_the_first_variant_is_a_new_picture_and_the_others_vary_it() -> None:
+    made = without_hero(seed=5, width=512, height=256, strength=0.6)
+    assert made.latent_id is None
+    assert made.hero_id
+    hero, varied = made.for_image(0), made.for_image(1)
+    given = {"prompt": "a red star", "seed": 5, "width": 512, "height": 256}
+    alone = GENERATE.complete(given, ModelDefaults(), None)
+    assert hero == GenerationRequest.from_dict(alone)
+    given = {"latent_id": made.hero_id, "prompt": "a blue star", "seed": 5, "strength": 0.6}
+    alone = VARY.complete(given, ModelDefaults(), hero.to_dict())
+    assert varied == GenerationRequest.from_dict(alone)
+    assert [made.derived_from(index) for index in (0, 1)] == [None, varied.derived_from()]
+
+
+def test_each_series_without_a_hero_makes_a_latent_of_its_own() -> None:
+    assert without_hero().hero_id != without_hero().hero_id
+    assert GenerationRequest.from_stored(without_hero(seed=1).to_dict()).hero_id
+
+
+def test_a_series_without_a_hero_is_not_larger_than_the_model_can_draw() -> None:
+    with pytest.raises(InvalidRequest, match="width") as caught:
+        without_hero(width=4096)
+    assert caught.value.field == "width"
+
+
+@pytest.mark.parametrize("changes", [{"latent_id": "01J"}, {"hero_id": None}])
+def test_a_series_starts_from_one_latent_only(changes: dict[str, Any]) -> None:
+    with pytest.raises(CascadeError):
+        replace(without_hero(), **changes)
+    with pytest.raises(CascadeError, match="hero_id"):
+        replace(without_hero().for_image(1), hero_id="01J", latent_id=None)
+
+
+@pytest.mark.parametrize("name", ["template", "variants"])
+def test_a_series_needs_template_and_variants(name: str) -> None:
     with pytest.raises(CascadeError, match=name) as caught:
         SERIES.check({key: value for key, value in GIVEN.items() if key != name})
     assert caught.value.field == name

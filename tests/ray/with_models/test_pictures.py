@@ -99,6 +99,29 @@ def test_each_picture_of_a_series_is_that_of_its_variation_alone(
         assert info["request"]["prompt"] == prompt
 
 
+def test_a_series_that_makes_its_hero_equals_its_pictures_made_one_by_one(
+    service: ServiceClient, pipeline: CascadePipeline
+) -> None:
+    variants = [{"colour": colour} for colour in ("red", "green", "blue")]
+    seeds = {"seed": 5, "decoder_seed": 6}
+    created = service.create(kind="series", template="a {colour} star", variants=variants, **seeds)
+    series = service.finished(created["id"])
+    assert series["state"] == "succeeded", series["error"]
+    hero, *others = series["images"]
+    stored = StageCLatent.decode(service.http.get(f"/v1/latents/{hero['latent_id']}").content)
+    assert hero["derived_from"] is None
+    source = {"operation": "vary", "latent_id": hero["latent_id"], "strength": 0.7}
+    for image, values in zip(series["images"], variants, strict=True):
+        start = {"kind": "vary", "latent_id": hero["latent_id"]} if image in others else {}
+        alone = service.create(**start, prompt=f"a {values['colour']} star", **seeds)
+        request = GenerationRequest.from_dict(service.finished(alone["id"])["request"])
+        expected = pipeline.run(request, stored if start else None).pixels_hwc
+        check_same_picture(pixels(service, image["id"]), expected)
+        info = read_info(service.http.get(f"/v1/images/{image['id']}").content)
+        assert info is not None
+        assert info.get("derived_from") == (source if start else None)
+
+
 def test_a_decoding_of_another_size_shares_the_latent_and_says_if_it_is_too_large(
     service: ServiceClient, pipeline: CascadePipeline
 ) -> None:

@@ -43,18 +43,16 @@ def test_each_row_of_a_table_becomes_a_picture_and_all_a_contact_sheet(
     assert "left out: sku" in result.stderr
 
 
-def test_without_a_hero_the_picture_of_the_first_row_is_made_first(
+def test_without_a_hero_the_service_makes_it_within_the_one_job(
     cascade: Cascade, service: ScriptedService, table: Path, tmp_path: Path
 ) -> None:
-    arguments = ["--seed", "7", "--json", "--out", str(tmp_path)]
+    arguments = ["--seed", "7", "--width", "512", "--json", "--out", str(tmp_path)]
     result = cascade("series", str(table), "--template", TEMPLATE, *arguments)
     assert result.exit_code == 0, result.output
-    hero, series = service.bodies
-    prompt = "a red mug on a white background"
-    assert hero == {"kind": "generate", "prompt": prompt, "seed": 7}
-    assert (series["hero"], series["seed"]) == ("LAT-JOB0-0", 7)
+    [series] = service.bodies
+    assert series.keys() == {"kind", "template", "variants", "seed", "width"}
     job = json.loads(result.stdout)
-    assert job["sheet"] == str(tmp_path / "JOB1-sheet.png")
+    assert job["sheet"] == str(tmp_path / "JOB0-sheet.png")
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
         "stop_after": None,
         "variants": None,
         "image": None,
+        "hero_id": None,
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
@@ -14,14 +15,22 @@ import pytest
 import pytest_asyncio
 from dbos import DBOS
 
+from cascade_core.errors import NotReady, StageLost
 from cascade_core.handoff import StageCLatent
 from serve.jobs.dbos_runtime import delete_workflows
+from serve.jobs.fair_queue import FairQueue
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import image_key, latent_key, upload_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import JobOwner, NewJob, utc_now
-from tests.serve.null_stages import Stage, launched, run_to_end
+from tests.serve.null_stages import (
+    Stage,
+    bring_to_end,
+    launched,
+    make_dispatcher,
+    run_to_end,
+)
 
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
@@ -204,6 +213,118 @@ async def test_each_image_of_a_series_is_a_variation_of_its_hero_with_its_own_pr
 
     again = await run(make_job(kind="vary", prompt="a blue star", **values))
     assert again.images[0].latent_use == "reused"
+
+
+@pytest.fixture
+def new_series(make_job: JobMaker) -> NewJob:
+    """A series that makes its hero."""
+    variants = [{"colour": "red"}, {"colour": "blue"}, {"colour": "green"}]
+    values = {"prompt": "a {colour} star", "strength": 0.5, "hero_id": "01HERO"}
+    return make_job(kind="series", variants=variants, n=3, **values)
+
+
+async def test_the_images_of_a_series_wait_for_the_hero_that_it_makes(
+    run: Run, new_series: NewJob, stages: dict[str, Stage], blobs: BlobStore, database: Database
+) -> None:
+    ended = await run(new_series)
+    assert (ended.state, ended.error) == ("succeeded", None)
+    assert [stage.calls for stage in stages.values()] == [3, 3, 3]
+    hero = ended.images[0]
+    assert hero.latent_id == "01HERO"
+    stored = await blobs.get(latent_key("01HERO"))
+    assert stages["c"].sources == [None, stored, stored]
+    rows = [database.images.latent(image.latent_id) for image in ended.images]
+    made = [(row.request.kind, row.request.latent_id) for row in rows if row is not None]
+    assert made == [("generate", None), ("vary", "01HERO"), ("vary", "01HERO")]
+    sources = [(image.source_latent_id, image.source_image_id) for image in ended.images]
+    assert sources == [(None, None), ("01HERO", hero.id), ("01HERO", hero.id)]
+
+
+async def test_an_equal_series_reuses_the_hero_that_an_earlier_one_made(
+    run: Run, new_series: NewJob, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    alone = await run(make_job(prompt="a red star"))
+    ended = await run(new_series)
+    assert [alone.images[0].latent_use, ended.images[0].latent_use] == ["ran", "reused"]
+    assert stages["c"].calls == 3
+
+
+class RecordingQueue(FairQueue):
+    """Keeps the cost of each call."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.costs: list[float] = []
+
+    @asynccontextmanager
+    async def slot(self, user: str, cost: float) -> AsyncIterator[None]:
+        self.costs.append(cost)
+        async with super().slot(user, cost):
+            yield
+
+
+async def test_the_user_of_a_series_is_charged_a_whole_composition_for_its_hero_alone(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    new_series: NewJob,
+) -> None:
+    queues = {name: RecordingQueue() for name in stages}
+    calls = make_dispatcher(database, stages, dict(queues))
+    async with launched(database, database_url, blobs, stages, calls=calls) as workflow:
+        await run_to_end(workflow, database, new_series)
+    hero_cost, *costs = queues["c"].costs
+    assert costs == [pytest.approx(hero_cost / 2)] * 2
+    assert sum(sum(queue.costs) for queue in queues.values()) == pytest.approx(new_series.work)
+
+
+async def test_a_hero_that_fails_fails_its_series_before_another_image_begins(
+    run: Run, new_series: NewJob, stages: dict[str, Stage]
+) -> None:
+    stages["c"].failure = StageLost("it died")
+    ended = await run(new_series)
+    assert ended.error is not None
+    assert (ended.state, ended.error["code"]) == ("failed", "stage_lost")
+    assert [stage.calls for stage in stages.values()] == [1, 0, 0]
+
+
+class Dying(Stage):
+    """A stage whose first call of one image ends the workflow, as the death of its process does."""
+
+    def __init__(self, name: str, prompt: str) -> None:
+        super().__init__(name)
+        self._dies_of = prompt
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        if args[0]["prompt"] == self._dies_of:
+            self._dies_of = ""
+            raise NotReady("this process dies")
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+@pytest.mark.parametrize(
+    ("stage", "colour"), [("c", "red"), ("b", "red"), ("c", "blue"), ("a", "green")]
+)
+async def test_a_series_whose_process_dies_goes_on_and_composes_each_image_once(
+    new_series: NewJob,
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    stages: dict[str, Stage],
+    stage: str,
+    colour: str,
+) -> None:
+    stages[stage] = Dying(stage, f"a {colour} star")
+    async with launched(database, database_url, blobs, stages) as workflow:
+        with pytest.raises(NotReady):
+            await run_to_end(workflow, database, new_series)
+        known = await DBOS.list_workflows_async()
+        await DBOS.delete_workflows_async([one.workflow_id for one in known])
+        ended = await bring_to_end(workflow, database, new_series.id)
+    assert (ended.state, ended.error) == ("succeeded", None)
+    stored = await blobs.get(latent_key("01HERO"))
+    assert stages["c"].sources == [None, stored, stored]
 
 
 async def test_a_decoding_shares_the_latent_and_runs_no_stage_c(

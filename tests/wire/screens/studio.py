@@ -64,9 +64,9 @@ class StudioJobsClient(FakeJobsClient):
         is_watched: bool = True,
     ) -> str:
         job = plan(identity, request, client_state, owner)
-        latent_id = STABLE_CASCADE.shared_latent_id(request)
+        planned = STABLE_CASCADE.planned_latent_id
         images = (
-            replace(image, id=str(ULID()), latent_id=latent_id or str(ULID()))
+            replace(image, id=str(ULID()), latent_id=planned(request, image.index) or str(ULID()))
             for image in job.images
         )
         job = replace(job, images=tuple(images))

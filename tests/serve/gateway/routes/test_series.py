@@ -40,6 +40,39 @@ async def test_a_series_is_one_job_with_an_image_for_each_variant(
     assert len({image["latent_id"] for image in images} | {hero}) == 11
 
 
+async def test_without_a_hero_the_first_picture_is_new_and_the_others_descend_from_it(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    answer = await create(client, seed=7, variants=VARIANTS[:3])
+    assert answer.status_code == 202
+    request = answer.json()["request"]
+    assert request["latent_id"] is None
+    await fake_jobs.run(answer.json()["id"])
+    job = (await client.get(f"/v1/jobs/{answer.json()['id']}")).json()
+    hero, *others = job["images"]
+    assert hero["derived_from"] is None
+    assert hero["latent_id"] == request["hero_id"]
+    source = {"operation": "vary", "latent_id": hero["latent_id"], "strength": 0.7}
+    expected = source | {"image_id": hero["id"]}
+    assert [image["derived_from"] for image in others] == [expected] * 2
+
+    lineage = (await client.get(f"/v1/images/{hero['id']}/lineage")).json()
+    children = [(child["operation"], child["image_id"]) for child in lineage["children"]]
+    assert children == [("vary", image["id"]) for image in reversed(others)]
+    [parent] = (await client.get(f"/v1/images/{others[0]['id']}/lineage")).json()["parents"]
+    assert (parent["operation"], parent["image_id"]) == ("vary", hero["id"])
+
+
+async def test_a_series_that_is_sent_again_with_its_key_makes_no_second_hero(
+    client: httpx.AsyncClient,
+) -> None:
+    body = {"kind": "series", "template": "a {colour} star", "variants": VARIANTS}
+    headers = {"idempotency-key": "once"}
+    answers = [await client.post("/v1/jobs", json=body, headers=headers) for _ in range(2)]
+    ids = {(answer.json()["id"], answer.json()["request"]["hero_id"]) for answer in answers}
+    assert len(ids) == 1
+
+
 @pytest.mark.parametrize(
     ("more", "status", "field"),
     [
@@ -51,7 +84,10 @@ async def test_a_series_is_one_job_with_an_image_for_each_variant(
         ({"strength": 2}, 400, "strength"),
         ({"n": 2}, 422, "n"),
         ({"hero": "nothing"}, 404, "hero"),
-        ({"hero": None}, 422, "hero"),
+        ({"width": 256}, 422, "width"),
+        ({"hero": None, "width": 100}, 400, "width"),
+        ({"hero": None, "n": 2}, 422, "n"),
+        ({"hero_id": "01J"}, 400, "hero_id"),
         ({"latent_id": "01J"}, 422, "latent_id"),
         ({"kind": "generate", "prompt": "x", "hero": None}, 422, "template"),
         ({"kind": "vary", "latent_id": "01J", "hero": None}, 422, "template"),

@@ -30,6 +30,8 @@ class BodyLimit:
 
 
 JSON_LIMIT = BodyLimit(64 * 1024, 20.0)
+JOB_LIMIT = BodyLimit(2 * 1024 * 1024, 20.0)
+"""Of a new job: 100 prompts of 2000 characters, each of which clients write as up to 6 bytes."""
 _UPLOAD_LIMIT = BodyLimit(16 * 1024 * 1024, 120.0)
 UPLOAD_LIMITS = {
     "/v1/uploads": _UPLOAD_LIMIT,
@@ -95,7 +97,7 @@ class ErrorMiddleware:
             await self._app(scope, receive, send)
             return
         answer = _Started(send)
-        limit = UPLOAD_LIMITS.get(scope["path"], JSON_LIMIT)
+        limit = _limit_of(scope["path"])
         has_body = scope["method"] not in ("GET", "HEAD")
         claimed_bytes = _claimed_bytes(Headers(scope=scope)) if has_body else 0
         body = _Body(receive, limit, claimed_bytes, answer)
@@ -133,6 +135,10 @@ class _Answer(_Started):
         if message["type"] == "http.response.start":
             complete(MutableHeaders(scope=message), self._request_id)
         await super().send(message)
+
+
+def _limit_of(path: str) -> BodyLimit:
+    return JOB_LIMIT if path == "/v1/jobs" else UPLOAD_LIMITS.get(path, JSON_LIMIT)
 
 
 def _claimed_bytes(headers: Headers) -> int:

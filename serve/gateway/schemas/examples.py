@@ -83,6 +83,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
         "stop_after": None,
         "variants": None,
         "image": None,
+        "hero_id": None,
     },
     "images": [],
     "warnings": [],

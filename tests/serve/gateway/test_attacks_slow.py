@@ -38,7 +38,7 @@ def fresh(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(middleware, "JSON_LIMIT", BodyLimit(64 * 1024, 0.2))
+    monkeypatch.setattr(middleware, "JOB_LIMIT", BodyLimit(64 * 1024, 0.2))
 
 
 @pytest.fixture

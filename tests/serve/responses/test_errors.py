@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.errors import Internal, NonFiniteLatent, NotReady, all_errors
 from serve.gateway import readiness
-from serve.gateway.middleware.requests import JSON_LIMIT
+from serve.gateway.middleware.requests import JOB_LIMIT, JSON_LIMIT, BodyLimit
 from serve.responses.errors import STATUS, error_body
 from serve.settings import Settings
 from serve.telemetry.log import configure_logging
@@ -144,8 +144,13 @@ async def test_hostile_values_never_become_a_500(client: httpx.AsyncClient, body
     error_of(answer)
 
 
-async def test_a_body_over_64_kib_is_413(client: httpx.AsyncClient) -> None:
-    answer = await post(client, negative_prompt="x" * JSON_LIMIT.size_bytes)
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/v1/jobs", JOB_LIMIT), ("/v1/images/generations", JSON_LIMIT)]
+)
+async def test_a_body_over_its_limit_is_413(
+    client: httpx.AsyncClient, path: str, limit: BodyLimit
+) -> None:
+    answer = await client.post(path, json={"prompt": "x" * limit.size_bytes})
     assert answer.status_code == 413
     assert error_of(answer)["code"] == "body_too_large"
 
@@ -153,7 +158,7 @@ async def test_a_body_over_64_kib_is_413(client: httpx.AsyncClient) -> None:
 async def test_a_body_without_a_length_is_bounded_too(client: httpx.AsyncClient) -> None:
     async def chunks() -> Any:
         for _ in range(100):
-            yield b" " * 1024
+            yield b" " * 32 * 1024
 
     headers = {"content-type": "application/json"}
     answer = await client.post("/v1/jobs", content=chunks(), headers=headers)

@@ -51,7 +51,7 @@ async def test_refusals_send_them(
     client: httpx.AsyncClient, live_client: httpx.AsyncClient, bearer: Bearer
 ) -> None:
     root, writer = bearer("admin"), bearer("create")
-    huge = b"x" * 200_000
+    huge = b"x" * 3_000_000
     answers = {
         401: await client.get("/v1/jobs"),
         403: await client.get("/v1/jobs", headers=writer),

@@ -299,6 +299,19 @@ def test_a_job_over_a_users_limit_is_refused_until_one_ends(
     assert database.jobs.insert(make_job(user="ann"), limits) is None
 
 
+def test_a_series_of_many_pictures_counts_as_one_job_of_its_user(
+    database: Database, make_job: JobMaker
+) -> None:
+    variants = [{"colour": f"tint {number}"} for number in range(100)]
+    series = {"prompt": "{colour}", "variants": variants, "n": 100, "strength": 0.7}
+    limits = OpenLimits(total=5, per_user=2)
+    made = make_job(user="ann", kind="series", hero_id="01HERO", **series)
+    assert database.jobs.insert(made, limits) is None
+    assert database.jobs.insert(make_job(user="ann"), limits) is None
+    with pytest.raises(RateLimited, match="you have 2 jobs open"):
+        database.jobs.insert(make_job(user="ann"), limits)
+
+
 def test_a_job_over_the_common_limit_is_refused_for_every_user(
     database: Database, make_job: JobMaker
 ) -> None:

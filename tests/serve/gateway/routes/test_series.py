@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -61,6 +62,20 @@ async def test_without_a_hero_the_first_picture_is_new_and_the_others_descend_fr
     assert children == [("vary", image["id"]) for image in reversed(others)]
     [parent] = (await client.get(f"/v1/images/{others[0]['id']}/lineage")).json()["parents"]
     assert (parent["operation"], parent["image_id"]) == ("vary", hero["id"])
+
+
+async def test_a_hundred_variants_of_the_longest_prompts_are_accepted_in_any_script(
+    client: httpx.AsyncClient,
+) -> None:
+    variants = [{"text": f"{number:03}" + "\N{CJK UNIFIED IDEOGRAPH-5496}" * 1997}
+                for number in range(100)]  # fmt: skip
+    body = {"kind": "series", "template": "{text}", "variants": variants}
+    headers = {"content-type": "application/json"}
+    for escaped in (False, True):
+        content = json.dumps(body, ensure_ascii=escaped).encode()
+        answer = await client.post("/v1/jobs", content=content, headers=headers)
+        assert answer.status_code == 202
+        assert answer.json()["request"]["variants"] == variants
 
 
 async def test_a_series_that_is_sent_again_with_its_key_makes_no_second_hero(

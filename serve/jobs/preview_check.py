@@ -75,8 +75,10 @@ class PreviewCheck:
             ContentRefused: a checker said no; names its rule.
             ModerationFailed: a checker failed or took too long.
         """
-        # One that a client has chosen is not exchanged for one that it has not seen.
-        is_free = is_composed and job.choice is None
+        # One that a client has chosen is not exchanged for one that it has not seen, and one that
+        # other images start from is not exchanged while they do.
+        is_needed = job.choice is not None or job.images[index].latent_id == job.request.hero_id
+        is_free = is_composed and not is_needed
         may_redo = is_free and job.rejections_of(index) < self._max_redos
         request = job.request_of(index)
         rule = await self._moderator.check_preview(preview, request, job.owner, may_redo=may_redo)

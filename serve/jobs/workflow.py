@@ -203,9 +203,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         for index in job.indices:
             with SetWorkflowID(f"{run}-{index}"):
                 children.append(await DBOS.start_workflow_async(self.run_image, job.id, index))
-        results = await asyncio.gather(
-            *(child.get_result() for child in children), return_exceptions=True
-        )
+        ended = [child.get_result() for child in children]
+        results = await asyncio.gather(*ended, return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         if failures:  # one that was refused has cancelled the others
             raise min(failures, key=lambda failure: isinstance(failure, Cancelled))
@@ -251,8 +250,7 @@ class JobWorkflow(DBOSConfiguredInstance):
                 await self._compositions.keep(job, index, last)
 
     def _work(self, job: OpenJob, index: int, stages: Sequence[StageSpec]) -> dict[str, float]:
-        request = job.request_of(index)
-        work = {stage.name: stage.work(request) for stage in stages}
+        work = {stage.name: stage.work(job.request_of(index)) for stage in stages}
         kept = self._family.kept
         if kept is not None and self._preview_check.is_required:
             work.setdefault(kept.name, PREVIEW_WORK)
@@ -277,8 +275,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             for stage in stages:
                 await self._open(job.id)
                 with checked_input(source_class, stored):
-                    made = self._make(job, index, stage, output, writes)
-                    output, seconds, use = await made
+                    output, seconds, use = await self._make(job, index, stage, output, writes)
                 stored = None
                 if not stage.output:  # the picture is reported after its steps, with its latent
                     await asyncio.gather(*writes, self._progress.settle(job.id, index))
@@ -315,14 +312,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         before = self._family.before(stage)
         if before is not None and before.keeps_output:
             await self._compositions.check(job, index, before, source or b"")
-        if stage.keeps_output:
-            data = await self._latent_reuse.find(job.request_of(index), job)
-            if data is not None:
-                return data, 0.0, "reused"
+        request = job.request_of(index)
+        if stage.keeps_output and (data := await self._latent_reuse.find(request, job)) is not None:
+            return data, 0.0, "reused"
         call = partial(self._call, job.id, index, stage, source, writes)
         is_encoder = stage == self._family.encoder
-        made = await (self._outputs.encoded(job.id, call) if is_encoder else call())
-        return *made, "ran"
+        return *(await (self._outputs.encoded(job.id, call) if is_encoder else call())), "ran"
 
     async def _end(
         self, job_id: str, state: JobState, error: dict[str, str] | None, part: str

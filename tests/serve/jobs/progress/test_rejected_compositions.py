@@ -146,6 +146,42 @@ async def test_images_that_are_rejected_at_the_same_time_get_seeds_of_their_own(
     assert calls(stages) == [7, 3, 3]
 
 
+def series(make_job: JobMaker) -> NewJob:
+    variants = [{"colour": colour} for colour in ("red", "green", "blue")]
+    values = {"prompt": "a {colour} star", "strength": 0.5, "hero_id": "01HERO"}
+    return make_job(kind="series", variants=variants, n=3, **values)
+
+
+async def test_a_picture_of_a_series_is_composed_anew_from_the_same_hero(
+    workflow: JobWorkflow,
+    database: Database,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    checker: Answering,
+) -> None:
+    prompts = {"a red star": None, "a green star": None, "a blue star": BLANK}
+    checker.check_preview = lambda _, request, _owner: (  # type: ignore[method-assign]
+        prompts[request.prompt] if request.seed == 7 else None
+    )
+    ended = await run_to_end(workflow, database, series(make_job))
+    assert (ended.state, calls(stages)) == ("succeeded", [4, 3, 3])
+    assert seeds(ended.to_json()["images"]) == [7, 7, 10]
+    assert [image.source_latent_id for image in ended.images] == [None, "01HERO", "01HERO"]
+    assert rejected(ended) == [(2, 7)]
+
+
+async def test_the_hero_that_a_series_makes_is_refused_as_the_others_start_from_it(
+    workflow: JobWorkflow, database: Database, make_job: JobMaker, checker: Answering
+) -> None:
+    checker.check_preview = lambda _, request, _owner: (  # type: ignore[method-assign]
+        BLANK if request.prompt == "a red star" else None
+    )
+    ended = await run_to_end(workflow, database, series(make_job))
+    assert ended.error is not None
+    assert (ended.state, ended.error["code"]) == ("failed", "moderation_blocked")
+    assert rejected(ended) == []
+
+
 @pytest.mark.parametrize("redos", [0, 2])
 async def test_an_image_that_is_rejected_more_often_than_allowed_is_refused(
     database: Database,

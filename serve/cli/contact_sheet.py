@@ -13,6 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 CELL_PX: Final = 256
 """The longest side of a picture on the sheet."""
 _LABEL_PX, _FONT_PX, _GAP_PX = 28, 16, 8
+_MAX_LABEL_CHARS: Final = 100
+"""More than fit below a picture, however narrow they are."""
 _PAPER, _INK = "white", "black"
 
 
@@ -55,6 +57,7 @@ def _drawable(label: str) -> str:
 
 def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
     """Return the beginning of a text that is not wider than a picture."""
+    text = text[:_MAX_LABEL_CHARS]
     while font.getlength(text) > CELL_PX:
         text = text[:-1]
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -119,11 +120,18 @@ def given(**values: object) -> dict[str, object]:
 
 
 def number_or_word(strength: str) -> float | str:
-    """Return a strength as the service takes it, which refuses other words."""
+    """Return a strength as the service takes it, which refuses other words and numbers.
+
+    Raises:
+        CliError: it is infinite or no number at all; JSON has no form for that.
+    """
     try:
-        return float(strength)
+        number = float(strength)
     except ValueError:
         return strength
+    if not isfinite(number):
+        raise CliError(f"strength must be a number from 0 to 1 or a word, got {strength}")
+    return number
 
 
 def sides_of(size: str) -> tuple[int, int]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from cascade_core.errors import InvalidRequest
+from cascade_core.operations.fields import MAX_VARIANTS
 from cascade_core.operations.registry import SERIES
-from cascade_core.operations.template import variables_of
+from cascade_core.operations.template import check_template, variables_of
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
 from serve.cli.output import CliError, note, say
@@ -18,6 +21,9 @@ from serve.cli.picture_files import latent_in_file
 
 if TYPE_CHECKING:
     from serve.cli.client import ServiceClient
+
+MAX_TABLE_CHARS: Final = 4 * 1024 * 1024
+"""Of a CSV file; more than the service takes of any series."""
 
 File = Annotated[
     Path,
@@ -96,27 +102,41 @@ def read_variants(file: Path, template: str) -> list[dict[str, str]]:
     """Return the values of each row of a CSV file; columns that the template lacks are left out.
 
     Raises:
-        CliError: the file cannot be read, has no rows, or lacks a column; the template is wrong.
+        CliError: the file cannot be read, has no rows or too many, or lacks a column; the template
+            is wrong, or a row does not make a prompt of it.
     """
     try:
         names = variables_of(template)
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            rows = csv.DictReader(opened, strict=True)
-            titles = {title.strip(): title for title in rows.fieldnames or ()}
-            if missing := [name for name in names if name not in titles]:
-                raise CliError(f"{file} has no column {missing[0]!r}, which the template names")
-            found = [{name: (row[titles[name]] or "").strip() for name in names} for row in rows]
+        rows = csv.DictReader(io.StringIO(_text_of(file), newline=""), strict=True)
+        titles = {title.strip(): title for title in rows.fieldnames or ()}
+        if missing := [name for name in names if name not in titles]:
+            raise CliError(f"{file} has no column {missing[0]!r}, which the template names")
+        found = [
+            {name: (row[titles[name]] or "").strip() for name in names}
+            for row in islice(rows, MAX_VARIANTS + 1)
+        ]
+        if not 0 < len(found) <= MAX_VARIANTS:
+            many = f"more than {MAX_VARIANTS} rows" if found else "no row"
+            raise CliError(f"{file} has {many} below its titles")
+        check_template(template, found)
     except InvalidRequest as error:
         raise CliError(error.message) from error
-    except OSError as error:
-        raise CliError(f"cannot read {file}: {error.strerror}") from error
     except (csv.Error, UnicodeDecodeError) as error:
         raise CliError(f"{file} is no CSV file in UTF-8: {error}") from error
-    if not found:
-        raise CliError(f"{file} has no row below its titles")
     if unused := [title for title in titles if title not in names]:
         note(f"not in the template, left out: {', '.join(unused)}")
     return found
+
+
+def _text_of(file: Path) -> str:
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as opened:
+            text = opened.read(MAX_TABLE_CHARS + 1)
+    except OSError as error:
+        raise CliError(f"cannot read {file}: {error.strerror}") from error
+    if len(text) > MAX_TABLE_CHARS:
+        raise CliError(f"{file} has more than {MAX_TABLE_CHARS} characters")
+    return text
 
 
 def _latent_of(client: ServiceClient, source: str) -> str:

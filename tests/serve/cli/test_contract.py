@@ -142,6 +142,16 @@ def test_a_strength_that_the_model_has_no_word_for_is_refused_with_its_words(
     assert len(fake_jobs.database.jobs.page()[0]) == 1
 
 
+@pytest.mark.parametrize("strength", ["nan", "inf", "1e999"])
+@pytest.mark.parametrize("line", [("vary", "ABC"), ("generate", "a star", "--image", "ABC")])
+def test_a_strength_that_is_no_finite_number_is_refused_in_one_sentence(
+    cascade_at_gateway: Cascade, line: tuple[str, ...], strength: str
+) -> None:
+    result = cascade_at_gateway(*line, "--strength", strength)
+    assert result.exit_code == 2
+    assert f"strength must be a number from 0 to 1 or a word, got {strength}" in result.stderr
+
+
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
     """A picture file of another place, twice as wide as high."""

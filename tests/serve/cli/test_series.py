@@ -6,9 +6,10 @@ import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageFont
 
 from serve.cli.contact_sheet import CELL_PX, contact_sheet
+from serve.cli.series import MAX_TABLE_CHARS
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService
 
@@ -63,6 +64,10 @@ def test_without_a_hero_the_service_makes_it_within_the_one_job(
         ("", TEMPLATE, "has no column 'colour'"),
         ("product,colour\nmug,red\n", "a {colour", "at character 3"),
         ('product,colour\n"mug,red\n', TEMPLATE, "is no CSV file"),
+        ("product,colour\n" + "mug,red\n" * 101, TEMPLATE, "has more than 100 rows"),
+        ("product,colour\nmug," + "x" * 2000, TEMPLATE, "variants[0] makes a prompt of"),
+        ("product,colour\nmug,red\n", "a mug", "template must hold a variable"),
+        ("product,colour\nmug,red\n" + " " * MAX_TABLE_CHARS, TEMPLATE, "has more than 4194304"),
     ],
 )
 def test_a_table_that_does_not_fit_its_template_is_refused_before_a_job_is_made(
@@ -102,3 +107,20 @@ def test_a_contact_sheet_shows_every_picture_in_its_order(tmp_path: Path) -> Non
     with Image.open(tmp_path / "sheet.png") as sheet:
         places = [(20, 20), (20 + CELL_PX, 20), (20, 50 + CELL_PX)]
         assert [sheet.getpixel(place) for place in places] == colours
+
+
+def test_of_a_long_label_no_more_is_measured_than_can_be_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    measured: list[str] = []
+    getlength = ImageFont.FreeTypeFont.getlength
+
+    def measure(font: ImageFont.FreeTypeFont, text: str) -> float:
+        measured.append(text)
+        return getlength(font, text)
+
+    monkeypatch.setattr(ImageFont.FreeTypeFont, "getlength", measure)
+    file = tmp_path / "a.png"
+    Image.new("RGB", (8, 8)).save(file)
+    contact_sheet([file], ["x" * 1000])
+    assert max(map(len, measured)) <= 100

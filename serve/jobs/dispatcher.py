@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
@@ -22,6 +22,10 @@ from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingDatabase
 from serve.telemetry.metrics import QueueMetrics
+
+Source = bytes | Callable[[], Awaitable[bytes]] | None
+"""What a stage takes, or how to read it once the call has its slot: what is large must not wait in
+memory."""
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +67,7 @@ class Dispatcher:
         job: OpenJob,
         index: int,
         stage: StageSpec,
-        source: bytes | None,
+        source: Source,
         on_message: OnMessage,
     ) -> StageResult:
         """Call a stage for one image of a job, as soon as it gets a slot.
@@ -72,13 +76,13 @@ class Dispatcher:
             job: whose image it is.
             index: of the image.
             stage: that is called.
-            source: the output of the stage before; None for the first stage.
+            source: the output of the stage before, or what the first stage takes from the store.
             on_message: told what the stage reports.
 
         Raises:
             Cancelled: the job was stopped meanwhile.
             CannotBeServed: no replica can run it.
-            CascadeError: the stage failed.
+            CascadeError: the stage failed, or ``source`` could not be read.
         """
         work = self._call(job, index, stage, source, on_message)
         try:
@@ -131,7 +135,7 @@ class Dispatcher:
         job: OpenJob,
         index: int,
         stage: StageSpec,
-        source: bytes | None,
+        source: Source,
         on_message: OnMessage,
     ) -> StageResult:
         name, image = stage.name, job.images[index]
@@ -142,7 +146,8 @@ class Dispatcher:
         async with self._slot(job, name, stage.work(request)) as queue_s:
             began_s = time.monotonic()
             self._size_limits.check(name, job.request)  # another call may have failed meanwhile
-            task = request.to_dict(), source, ids, self._watched_jobs.is_watched(job.id)
+            data = await source() if callable(source) else source
+            task = request.to_dict(), data, ids, self._watched_jobs.is_watched(job.id)
             with self._sparing_replicas(job):
                 result = await client.call(*task, on_message=on_message, on_crash=on_crash)
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)

@@ -18,12 +18,13 @@ from typing import Any, Final
 
 from cascade_core.errors import Gone, WireError
 from cascade_core.families.spec import StageSpec
+from serve.jobs.stage_client import StageResult
 from serve.storage.blobs import blob_keys
 from serve.storage.deadline_store import DeadlineStore
 from serve.storage.image_store import ImageStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentRow, LatentUse, OpenJob, ProgressStep
-from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes
+from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes, retry_until_ready
 from serve.telemetry.metrics import HandoffMetrics, HandoffPart
 from serve.telemetry.tracing import span
 
@@ -98,17 +99,17 @@ class StageOutputs:
             return await self._blobs.get_known(key, LATENT, on_wait)
 
     async def read_upload(self, job: OpenJob) -> bytes:
-        """Return the upload that a job's images start from.
+        """Return the upload that a job's images start from; tries once.
 
         Raises:
             Gone: it was deleted, or lost.
+            NotReady: the store does not answer; see :meth:`retried`.
         """
         upload_id = job.request.upload_id
         assert upload_id is not None  # the job starts from one
-        on_wait = partial(self._extend, job.id)
         with span("fetch an upload"):
             try:
-                return await self._blobs.get_known(blob_keys.upload_key(upload_id), "", on_wait)
+                return await self._blobs.get_known_once(blob_keys.upload_key(upload_id), "")
             except Gone as error:
                 raise Gone("this upload was deleted") from error
 
@@ -126,6 +127,13 @@ class StageOutputs:
                 return encoding.data, 0.0
             encoding.data, seconds = await encode()
             return encoding.data, seconds
+
+    async def retried(self, job_id: str, call: Callable[[], Awaitable[StageResult]]) -> StageResult:
+        """Repeat the call of a stage that reads from the store until the store answers.
+
+        Between two tries it has no slot, and the wait does not count against the job's deadline.
+        """
+        return await retry_until_ready(call, partial(self._extend, job_id))
 
     async def write(
         self,

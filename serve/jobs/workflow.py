@@ -34,16 +34,16 @@ from cascade_core.errors import (
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
-from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import CompositionRejected, PreviewCheck
 from serve.jobs.progress.compositions import Compositions
 from serve.jobs.progress.recorder import ProgressRecorder
+from serve.jobs.progress.stage_calls import StageCalls
 from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
-from serve.messages import CallContext, StageMessage
+from serve.messages import CallContext
 from serve.storage.job_queue.parts import CONTINUED, FIRST, is_redo, run_id
 from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
@@ -105,6 +105,10 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._may_wait = may_wait
         self._compositions = Compositions(
             *(family, database, dispatcher, preview_check, progress, watched_jobs),
+            *(self._outputs, self._still_open),
+        )
+        self._stage_calls = StageCalls(
+            *(family, database, dispatcher, preview_check, progress),
             *(self._outputs, self._still_open),
         )
         self._open_jobs: dict[str, OpenJob] = {}
@@ -294,7 +298,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         is_start = stage == self._family.route(job.request)[0]
         if source is not None:
             return await self._outputs.read(job, index, source, is_start=is_start)
-        return None if job.request.upload_id is None else await self._outputs.read_upload(job)
+        return None  # the encoder's upload is read when the encoder has a slot
 
     async def _make(
         self,
@@ -312,10 +316,11 @@ class JobWorkflow(DBOSConfiguredInstance):
         before = self._family.before(stage)
         if before is not None and before.keeps_output:
             await self._compositions.check(job, index, before, source or b"")
-        request = job.request_of(index)
-        if stage.keeps_output and (data := await self._latent_reuse.find(request, job)) is not None:
-            return data, 0.0, "reused"
-        call = partial(self._call, job.id, index, stage, source, writes)
+        if stage.keeps_output:
+            data = await self._latent_reuse.find(job.request_of(index), job)
+            if data is not None:
+                return data, 0.0, "reused"
+        call = partial(self._stage_calls.call, job.id, index, stage, source, writes)
         is_encoder = stage == self._family.encoder
         return *(await (self._outputs.encoded(job.id, call) if is_encoder else call())), "ran"
 
@@ -373,33 +378,3 @@ class JobWorkflow(DBOSConfiguredInstance):
         if job is None or self._dispatcher.is_given_up(job_id):
             raise Cancelled("the job was cancelled")
         return job
-
-    async def _call(
-        self,
-        job_id: str,
-        index: int,
-        stage: StageSpec,
-        source: bytes | None,
-        writes: Sequence[asyncio.Task[None]],
-    ) -> tuple[bytes, float]:
-        """Call a stage until the job's deadline; returns its result and the model's seconds.
-
-        Raises:
-            Cancelled: the job was cancelled.
-            DeadlineExceeded: it was not done in time.
-            CannotBeServed: no replica can run it.
-            CascadeError: the stage failed.
-        """
-        hides_previews = self._preview_check.is_required and self._family.leads_to_kept(stage)
-        redo = self._still_open(job_id).images[index].redo_count
-
-        def on_message(message: StageMessage) -> None:
-            if hides_previews and message["type"] == "step":  # one is shown when it is checked
-                message["preview"] = None
-            self._progress.tell(job_id, index, stage.name, message, writes, redo)
-
-        async with in_time(self._database, job_id):
-            job = self._still_open(job_id)
-            with span(f"stage {stage.name}", image=index):
-                result = await self._dispatcher.call(job, index, stage, source, on_message)
-            return result.data, result.seconds

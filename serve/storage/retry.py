@@ -159,6 +159,15 @@ class RetryingBlobs:
         """
         return await retry_until_ready(partial(self._blobs.get_known, key, what), on_wait)
 
+    async def get_known_once(self, key: str, what: str) -> bytes:
+        """Read an object that the database records as stored, without trying again.
+
+        Raises:
+            Gone: the object was lost; the message begins with ``what``.
+            NotReady: the store does not answer.
+        """
+        return await self._blobs.get_known(key, what)
+
     async def try_put(self, key: str, data: bytes) -> bool:
         """Write an optional object; False if the store did not answer."""
         return await try_once(self._written(key, data), key) is True

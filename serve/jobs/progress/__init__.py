@@ -1,1 +1,1 @@
-"""What clients see of a running job: its steps and previews."""
+"""Calls the stages for images; what clients see of it: steps and previews."""

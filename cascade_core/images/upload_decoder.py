@@ -8,7 +8,7 @@ parts of the service see, a content checker and the model, is what was decoded h
 - EXIF's orientation is applied; damaged EXIF data counts as none.
 - What is transparent shows white. Of 16 bits the upper 8 are used.
 - A colour profile is converted to sRGB. One that is damaged, too large or for another kind of
-  pixels is ignored.
+  pixels is ignored, but a PNG file whose profile or text unpacks to more than 1 MiB is refused.
 - A picture that is larger than any output needs is made smaller.
 """
 
@@ -24,6 +24,7 @@ from PIL import Image, ImageCms
 from cascade_core.errors import CascadeError, InvalidRequest
 from cascade_core.images.pixels import Rgb
 from cascade_core.images.upload_limits import (
+    MAX_TRANSPARENT_PIXELS,
     MAX_UPLOAD_BYTES,
     MAX_UPLOAD_PIXELS,
     MAX_UPLOAD_SIDE_PX,
@@ -39,6 +40,8 @@ _JPEG_START, _JPEG_SCAN = b"\xff\xd8", b"\xff\xda"
 _MAX_SCANS = 100
 """Cameras write 1, progressive files about 10. Each of thousands may cost the time of a whole
 decoding and take a few bytes."""
+_MAX_SCANNED_PIXELS = 1_000_000_000
+"""Pixels times scans, which decoding takes time for: 20 scans of the largest picture."""
 _MAX_PROFILE_BYTES = 4 * 1024 * 1024
 """Printers' profiles have 0.5 to 3 MB."""
 _ORIENTATION = 0x0112
@@ -68,11 +71,12 @@ def decode_upload(data: bytes) -> Rgb:
     """
     if len(data) > MAX_UPLOAD_BYTES:
         raise _invalid(f"the file must be at most {MAX_UPLOAD_BYTES} bytes")
-    if data.startswith(_JPEG_START) and data.count(_JPEG_SCAN) > _MAX_SCANS:
+    scans = data.count(_JPEG_SCAN) if data.startswith(_JPEG_START) else 0
+    if scans > _MAX_SCANS:
         raise _invalid(f"a JPEG file must have at most {_MAX_SCANS} scans")
     try:
         with Image.open(BytesIO(data), formats=tuple(UPLOAD_FORMATS)) as image:
-            _check_size(*image.size)
+            _check_size(image, scans)
             # JPEG alone can be decoded at a half, a quarter or an eighth of its size.
             image.draft(None, (MAX_SIDE_PX, MAX_SIDE_PX))
             image.load()
@@ -87,7 +91,8 @@ def decode_upload(data: bytes) -> Rgb:
         raise _invalid("the file must be a sound PNG, JPEG or WebP picture") from error
 
 
-def _check_size(width: int, height: int) -> None:
+def _check_size(image: Image.Image, scans: int) -> None:
+    width, height = image.size
     sides = sorted((width, height))
     if sides[0] < MIN_UPLOAD_SIDE_PX or sides[1] > MAX_UPLOAD_SIDE_PX:
         raise _invalid(
@@ -96,6 +101,13 @@ def _check_size(width: int, height: int) -> None:
         )
     if width * height > MAX_UPLOAD_PIXELS:
         raise _too_many_pixels()
+    if image.has_transparency_data and width * height > MAX_TRANSPARENT_PIXELS:
+        raise _invalid(
+            f"a picture with transparency must have at most {MAX_TRANSPARENT_PIXELS} pixels"
+        )
+    if width * height * scans > _MAX_SCANNED_PIXELS:
+        most = _MAX_SCANNED_PIXELS // (width * height)
+        raise _invalid(f"a JPEG file of this size must have at most {most} scans, got {scans}")
 
 
 def _in_srgb(image: Image.Image) -> Image.Image:

@@ -15,7 +15,7 @@ from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
 from serve.gateway.event_hub import EventHub
 from serve.gateway.jobs_client import JobsClient
-from serve.gateway.limits import SharedImageLimiter, StreamLimiter
+from serve.gateway.limits import OwnerTurns, SharedImageLimiter, StreamLimiter
 from serve.gateway.readiness import Readiness
 from serve.gateway.sse import KEEP_ALIVE_S
 from serve.gateway.waiting_clients import WaitingClients
@@ -67,6 +67,7 @@ class Services:
         self.conversions = Conversions()
         # One at a time: the largest picture needs hundreds of megabytes while it is decoded.
         self.upload_decoding = Conversions(threads=1)
+        self.upload_turns = OwnerTurns()
         self.event_hub = EventHub(database)
         self.key_cache = KeyCache(database)
         self.share_links = ShareLinks(database, self.key_cache.is_valid)

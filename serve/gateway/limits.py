@@ -1,14 +1,17 @@
-"""Limits of what clients may ask for: requests per minute, and requests held open."""
+"""Limits of what clients may ask for: requests per minute, held open, and at a time."""
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from weakref import WeakValueDictionary
 
 from cascade_core.errors import NotReady, RateLimited
+from serve.storage.records import JobOwner
 
 MAX_BUCKETS = 100_000
 _FULL_AFTER_S = 60.0
@@ -109,6 +112,23 @@ class StreamLimiter:
             self._counts[key_id] -= 1
             if not self._counts[key_id]:
                 del self._counts[key_id]
+
+
+class OwnerTurns:
+    """Lets one request of each owner go on at a time; the owner's others wait for their turn.
+
+    So many large uploads of one owner delay another owner's by one alone.
+    """
+
+    def __init__(self) -> None:
+        self._locks: WeakValueDictionary[JobOwner, asyncio.Lock] = WeakValueDictionary()
+
+    @asynccontextmanager
+    async def turn(self, owner: JobOwner) -> AsyncIterator[None]:
+        """Wait until no other request of this owner runs such a block."""
+        lock = self._locks.setdefault(owner, asyncio.Lock())
+        async with lock:
+            yield
 
 
 class SharedImageLimiter:

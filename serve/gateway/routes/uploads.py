@@ -8,7 +8,7 @@ from datetime import timedelta
 from http import HTTPStatus
 from typing import Annotated, BinaryIO
 
-from fastapi import Form, Query
+from fastapi import Form, Query, UploadFile
 from starlette.responses import Response
 from ulid import ULID
 
@@ -75,12 +75,8 @@ async def upload_picture(
     check_user(form.user)
     owner = caller.owner(form.user)
     owner = JobOwner(owner.key_id, owner.user)
-    store, quota_mb = services.database.uploads, services.settings.upload_quota_mb
-    await services.database.run(store.check_room, owner, form.file.size or 0, quota_mb)
-    services.upload_decoding.check_room()
-    png, width, height = await services.upload_decoding.run(_as_png, form.file.file)
-    await services.moderator.check_upload(png, owner)
-    found = await _stored(services, owner, png, (width, height))
+    async with services.upload_turns.turn(owner):
+        found = await _accepted(services, owner, form.file)
     response.headers["location"] = f"/v1/uploads/{found.id}"
     return UploadAnswer(**found.to_json())
 
@@ -173,6 +169,23 @@ def _as_png(file: BinaryIO) -> tuple[bytes, int, int]:
     pixels_hwc = decode_upload(file.read(MAX_UPLOAD_BYTES + 1))
     height, width, _ = pixels_hwc.shape
     return StoredUpload.of(pixels_hwc).data, width, height
+
+
+async def _accepted(services: Services, owner: JobOwner, file: UploadFile) -> UploadRow:
+    """Decode a file, have its pixels checked and store them.
+
+    Raises:
+        Conflict: the owner's uploads take too much.
+        NotReady: too many owners' files are being decoded.
+        InvalidRequest: it is no sound picture, or too large.
+        ContentRefused: a checker refused it.
+    """
+    store, quota_mb = services.database.uploads, services.settings.upload_quota_mb
+    await services.database.run(store.check_room, owner, file.size or 0, quota_mb)
+    services.upload_decoding.check_room()
+    png, width, height = await services.upload_decoding.run(_as_png, file.file)
+    await services.moderator.check_upload(png, owner)
+    return await _stored(services, owner, png, (width, height))
 
 
 async def _stored(

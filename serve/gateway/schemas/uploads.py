@@ -19,7 +19,7 @@ class UploadForm(BaseModel):
         UploadFile,
         Field(
             description="A PNG, JPEG or WebP file of at most 16 MiB and 50 megapixels, whose sides "
-            "have 32 to 16384 px. Only its pixels are kept."
+            "have 32 to 16384 px; 25 megapixels with transparency. Only its pixels are kept."
         ),
     ]
     user: User = None

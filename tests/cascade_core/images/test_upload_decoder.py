@@ -212,6 +212,14 @@ def test_a_huge_colour_profile_is_ignored() -> None:
     np.testing.assert_allclose(mean(decode_upload(data)), RED, atol=8)
 
 
+def test_a_png_file_whose_profile_unpacks_to_more_than_a_text_may_is_refused() -> None:
+    data = file(plain(), icc_profile=swapped_profile() + bytes(1024 * 1024))
+    assert len(data) < 8 * 1024
+
+    with pytest.raises(InvalidRequest):
+        decode_upload(data)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (31, 100), (20000, 1), (20000, 40), (40, 16385)])
 @pytest.mark.parametrize("image_format", ["PNG", "JPEG"])
 def test_sides_out_of_range_are_refused(size: tuple[int, int], image_format: str) -> None:
@@ -267,6 +275,35 @@ def test_a_jpeg_file_of_thousands_of_scans_is_refused() -> None:
 
     with pytest.raises(InvalidRequest, match="at most 100 scans"):
         decode_upload(many)
+
+
+def repeated_scans(data: bytes, scans: int) -> bytes:
+    """Repeat the last scan of a progressive file."""
+    last = data.rindex(b"\xff\xda")
+    return data[:-2] + data[last:-2] * (scans - data.count(b"\xff\xda")) + data[-2:]
+
+
+def test_a_large_jpeg_file_may_have_fewer_scans(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = file(plain(4000, 3125), "JPEG", progressive=True)
+    assert decode_upload(repeated_scans(data, 80)).shape == (2048, 2621, 3)
+    monkeypatch.setattr(Image.Image, "load", None)  # would be a TypeError, and a "damaged" file
+
+    with pytest.raises(InvalidRequest, match="at most 80 scans, got 81"):
+        decode_upload(repeated_scans(data, 81))
+
+
+@pytest.mark.parametrize(
+    ("image_format", "mode"), [("PNG", "P"), ("PNG", "RGBA"), ("WEBP", "RGBA")]
+)
+def test_a_picture_with_transparency_may_have_fewer_pixels(
+    image_format: str, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"transparency": 0} if mode == "P" else {}
+    data = file(plain(5000, 5001, colour=0, mode=mode), image_format, **options)
+    monkeypatch.setattr(Image.Image, "load", None)
+
+    with pytest.raises(InvalidRequest, match="with transparency must have at most 25000000"):
+        decode_upload(data)
 
 
 def test_a_progressive_file_is_read() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -304,6 +305,38 @@ async def test_an_upload_is_told_to_come_back_where_too_many_wait(
     services.upload_decoding = Conversions(threads=1, max_conversions=0)
     answer = await send(client, picture())
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "not_ready")
+
+
+class HeldDecoding(Conversions):
+    """Converts when it may, and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(threads=1)
+        self.may_go_on = asyncio.Event()
+        self.came: asyncio.Queue[bytes] = asyncio.Queue()
+
+    async def run(self, convert: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        self.came.put_nowait(args[0].read())
+        args[0].seek(0)
+        await self.may_go_on.wait()
+        return await super().run(convert, *args, **kwargs)
+
+
+async def test_many_uploads_of_one_owner_have_one_place_before_the_decoder(
+    client: httpx.AsyncClient, services: Services, bearer: Bearer
+) -> None:
+    services.upload_decoding = held = HeldDecoding()
+    trusted, other = bearer("trusted", "create"), bearer("create")
+    of_ann, of_bob, of_other = (trusted, "ann", 1), (trusted, "bob", 2), (other, "ann", 3)
+    async with asyncio.timeout(HANG_S), asyncio.TaskGroup() as group:
+        sent = [
+            group.create_task(send(client, noise(seed), headers=headers, data={"user": user}))
+            for headers, user, seed in [*[of_ann] * 6, of_bob, of_other]
+        ]
+        assert {await held.came.get() for _ in range(3)} == {noise(1), noise(2), noise(3)}
+        held.may_go_on.set()
+    assert [task.result().status_code for task in sent] == [201] * 8
+    assert held.came.qsize() == 5
 
 
 async def test_a_checker_sees_what_an_image_would_start_from(

@@ -176,7 +176,7 @@ async def _check_texts(services: Services, job: Job) -> None:
     row, latent_id = None, job.request.latent_id
     if latent_id is not None:
         row = await services.database.run(services.database.images.latent, latent_id)
-    latent_request = row and row.request
+    latent_request = None if row is None else row.request
     await services.moderator.check_prompt(job.request, job.owner, latent_request=latent_request)
 
 

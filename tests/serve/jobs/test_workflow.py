@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -20,7 +19,7 @@ from cascade_core.handoff import StageCLatent
 from serve.jobs.dbos_runtime import delete_workflows
 from serve.jobs.fair_queue import FairQueue
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
-from serve.storage.blobs.blob_keys import image_key, latent_key, upload_key
+from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import JobOwner, NewJob, utc_now
@@ -372,90 +371,3 @@ async def test_a_variation_of_a_latent_whose_bytes_were_lost_fails_as_gone(
     await blobs.delete(latent_key(latent_id))
     ended = await run(make_job(kind="vary", latent_id=latent_id, strength=0.5))
     assert (ended.state, (ended.error or {}).get("code")) == ("failed", "gone")
-
-
-async def uploaded(blobs: BlobStore, make_job: JobMaker, **request: Any) -> NewJob:
-    """Return a job from an upload."""
-    await blobs.put(upload_key("UPLOAD"), b"a picture")
-    return make_job(kind="image_to_image", image="UPLOAD", strength=0.5, **request)
-
-
-async def test_the_images_of_a_job_share_their_encoded_upload(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
-) -> None:
-    stages = {"e": Stage("e"), **stages}
-    job = await uploaded(blobs, make_job, n=3)
-    other = await uploaded(blobs, make_job)
-    async with launched(database, database_url, blobs, stages) as workflow:
-        ended = await run_to_end(workflow, database, job)
-        assert [stage.calls for stage in stages.values()] == [1, 3, 3, 3]
-        await run_to_end(workflow, database, other)
-    assert ended.state == "succeeded"
-    assert ended.cost_s == {"e": 0.25, "c": 0.75, "b": 0.75, "a": 0.75}
-    assert stages["e"].sources == [b"a picture", b"a picture"]
-    assert set(stages["c"].sources) == {b"bytes"}
-
-
-class Failing(Stage):
-    """Is cut off in its first call, as if its process were killed."""
-
-    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
-        if not self.calls:
-            self.calls += 1
-            raise RuntimeError("no answer")
-        return await super().call(*args, on_message=on_message, on_crash=on_crash)
-
-
-async def test_an_image_for_which_encoding_failed_takes_no_other_along(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
-) -> None:
-    stages = {"e": Failing("e"), **stages}
-    job = await uploaded(blobs, make_job, n=3)
-    async with launched(database, database_url, blobs, stages) as workflow:
-        ended = await run_to_end(workflow, database, job)
-    assert ended.state == "failed"
-    assert stages["e"].calls == 2
-    assert [image.ready for image in ended.images].count(True) == 2
-
-
-class Held(Stage):
-    """Answers when it may."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(name)
-        self.is_asked, self.may_answer = asyncio.Event(), asyncio.Event()
-
-    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
-        self.is_asked.set()
-        await self.may_answer.wait()
-        return await super().call(*args, on_message=on_message, on_crash=on_crash)
-
-
-async def test_images_that_wait_for_the_encoded_upload_of_a_cancelled_job_begin_nothing(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
-) -> None:
-    held = Held("e")
-    stages = {"e": held, **stages}
-    job = await uploaded(blobs, make_job, n=3)
-    async with launched(database, database_url, blobs, stages) as workflow:
-        running = asyncio.create_task(run_to_end(workflow, database, job))
-        await held.is_asked.wait()
-        held.is_asked.clear()
-        database.jobs.finish(job.id, "cancelled")
-        workflow.cancel(job.id)
-        ended = await running
-    assert ended.state == "cancelled"
-    assert not held.is_asked.is_set()
-    assert [stage.calls for stage in stages.values()] == [0, 0, 0, 0]

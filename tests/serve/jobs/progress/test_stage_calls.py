@@ -1,4 +1,4 @@
-"""Uploads are read when they are encoded: waiting images hold none in memory."""
+"""Uploads are read when the encoder has a slot, and encoded once for all images of a job."""
 
 from __future__ import annotations
 
@@ -142,3 +142,77 @@ async def test_a_job_whose_upload_was_deleted_says_so(
     assert ended.error is not None
     assert (ended.state, ended.error["code"]) == ("failed", "gone")
     assert ended.error["message"] == "this upload was deleted"
+
+
+async def test_the_images_of_a_job_share_their_encoded_upload(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_upload_job: JobMaker,
+) -> None:
+    await blobs.put(upload_key("UPLOAD"), b"a picture")
+    stages = {name: Stage(name) for name in NAMES}
+    job = make_upload_job(n=3)
+    other = make_upload_job()
+    async with launched(
+        database, database_url, blobs, stages, demand=Demand(STABLE_CASCADE.all_names)
+    ) as workflow:
+        ended = await run_to_end(workflow, database, job)
+        assert [stage.calls for stage in stages.values()] == [1, 3, 3, 3]
+        await run_to_end(workflow, database, other)
+    assert ended.state == "succeeded"
+    assert ended.cost_s == {"e": 0.25, "c": 0.75, "b": 0.75, "a": 0.75}
+    assert stages["e"].sources == [b"a picture", b"a picture"]
+    assert set(stages["c"].sources) == {b"bytes"}
+
+
+class Failing(Stage):
+    """Is cut off in its first call, as if its process were killed."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        if not self.calls:
+            self.calls += 1
+            raise RuntimeError("no answer")
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+async def test_an_image_for_which_encoding_failed_takes_no_other_along(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_upload_job: JobMaker,
+) -> None:
+    await blobs.put(upload_key("UPLOAD"), b"a picture")
+    stages = {name: Stage(name) for name in NAMES} | {"e": Failing("e")}
+    job = make_upload_job(n=3)
+    async with launched(
+        database, database_url, blobs, stages, demand=Demand(STABLE_CASCADE.all_names)
+    ) as workflow:
+        ended = await run_to_end(workflow, database, job)
+    assert ended.state == "failed"
+    assert stages["e"].calls == 2
+    assert [image.ready for image in ended.images].count(True) == 2
+
+
+async def test_images_that_wait_for_the_encoded_upload_of_a_cancelled_job_begin_nothing(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_upload_job: JobMaker,
+) -> None:
+    await blobs.put(upload_key("UPLOAD"), b"a picture")
+    held = Held("e")
+    stages = {name: Stage(name) for name in NAMES} | {"e": held}
+    job = make_upload_job(n=3)
+    async with launched(
+        database, database_url, blobs, stages, demand=Demand(STABLE_CASCADE.all_names)
+    ) as workflow:
+        running = asyncio.create_task(run_to_end(workflow, database, job))
+        await held.is_asked.wait()
+        held.is_asked.clear()
+        database.jobs.finish(job.id, "cancelled")
+        workflow.cancel(job.id)
+        ended = await running
+    assert ended.state == "cancelled"
+    assert not held.is_asked.is_set()
+    assert [stage.calls for stage in stages.values()] == [0, 0, 0, 0]

@@ -16,6 +16,7 @@ _OWN = (
 )
 _REPLACING = (
     "tests/ray/test_fleet.py",
+    "tests/ray/checkers/",
     "tests/ray/test_chaos.py::test_under_random_kills_nothing_is_lost_on_postgresql_either",
     "tests/ray/with_models/",
 )

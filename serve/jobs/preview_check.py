@@ -98,11 +98,12 @@ class PreviewCheck:
         anew = replace(image, **columns_anew(asdict(image), len(job.images), str(ULID())))
         rejection = Rejection(index, rule, image.seed, image.decoder_seed, job.part)
         record = ImageStore.reject_composition
-        if not await self._database.images.do(record, image, anew, rejection):
+        now = await self._database.images.do(record, image, anew, rejection)
+        if now is None:
             raise Cancelled("the job was cancelled")
         self._metrics.rejected(rule)
         await self._blobs.try_delete(latent_key(image.latent_id))
-        return job.with_redone(anew, rejection)
+        return job.with_redone(now, rejection)
 
     async def discard(self, job_id: str) -> None:
         """Delete the latents that a refused job made itself and that became no image."""

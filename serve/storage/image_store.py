@@ -218,10 +218,13 @@ class ImageStore:
         with self._connections.writing() as connection:
             connection.execute(delete(latents).where(latents.c.id == latent_id))
 
-    def reject_composition(self, image: ImageRow, anew: ImageRow, rejection: Rejection) -> bool:
+    def reject_composition(
+        self, image: ImageRow, anew: ImageRow, rejection: Rejection
+    ) -> ImageRow | None:
         """Give an image other seeds and delete its latent, with the event ``rejected``.
 
-        Calling this again changes nothing.
+        If the image has another latent by now, nothing changes: this was called before, or another
+        process has taken its job up.
 
         Args:
             image: whose composition was rejected.
@@ -229,7 +232,7 @@ class ImageStore:
             rejection: what the job keeps of it.
 
         Returns:
-            False if its job is not open.
+            The image as it is now; None if its job is not open.
         """
         of_image = images.c.id == image.id, images.c.latent_id == image.latent_id
         names = ("latent_id", "seed", "decoder_seed", "latent_use", "preview", "redo_count")
@@ -238,15 +241,15 @@ class ImageStore:
         of_job = jobs.c.id == image.job_id
         with self._connections.writing() as connection:
             if not update_open(connection, image.job_id, {}):
-                return False
+                return None
             if not connection.execute(change).rowcount:
-                return True
+                return _image(connection, image.id)
             connection.execute(gone.values(deleted_at=utc_now()))
             earlier = connection.execute(select(jobs.c.rejections).where(of_job)).scalar()
             rejections = [*(earlier or []), rejection.to_stored()]
             connection.execute(update(jobs).where(of_job).values(rejections=rejections))
             append_event(connection, image.job_id, "rejected", rejection.to_json())
-        return True
+            return _image(connection, image.id)
 
     def discard_latents_without_image(self, job_id: str) -> list[str]:
         """Mark a job's own latents deleted that became no image; returns their ids.

@@ -13,6 +13,8 @@ from cascade_core.request import GenerationRequest
 from serve.checker import Refusal
 from serve.storage.records import JobOwner
 
+REJECTED_SEED = 62
+
 
 class ByUser:
     """Refuses what one end user asks for."""
@@ -57,3 +59,8 @@ def broken() -> None:
 
 def mute() -> object:
     return object()
+
+
+def rejecting() -> Answering:
+    """Reject the compositions of one seed."""
+    return Answering(lambda seed: Refusal("unlucky", redo=True) if seed == REJECTED_SEED else None)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -22,7 +23,7 @@ from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.choice import Choice
 from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
 from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
-from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
+from serve.storage.records import ImageRow, Job, JobIdentity, NewJob, OpenLimits, utc_now
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.null_stages import Stage, bring_to_end, launched, run_to_end
@@ -366,13 +367,37 @@ async def test_recording_a_rejection_again_changes_nothing(
     reject(checker, 7)
     record = ImageStore.reject_composition
 
-    def twice(*args: Any) -> bool:
-        return record(*args) and record(*args)
+    def twice(*args: Any) -> ImageRow | None:
+        first = record(*args)
+        assert record(*args) == first
+        return first
 
     monkeypatch.setattr(ImageStore, "reject_composition", twice)
     ended = await bring_to_end(workflow, database, inserted(database, make_job()))
     assert (rejected(ended), calls(stages)) == ([(0, 7)], [2, 1, 1])
     assert [event.type for event in database.events.of_job(ended.id)].count("rejected") == 1
+
+
+async def test_a_process_that_lost_the_job_goes_on_with_the_composition_that_another_one_began(
+    workflow: JobWorkflow,
+    database: Database,
+    make_job: JobMaker,
+    checker: Answering,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reject(checker, 7)
+    record, others = ImageStore.reject_composition, []
+
+    def late(store: ImageStore, image: ImageRow, anew: ImageRow, rejection: Any) -> Any:
+        others.append(record(store, image, replace(anew, latent_id="another"), rejection))
+        return record(store, image, anew, rejection)
+
+    monkeypatch.setattr(ImageStore, "reject_composition", late)
+    ended = await bring_to_end(workflow, database, inserted(database, make_job()))
+    (other,) = others
+    assert ended.state == "succeeded"
+    assert [image.latent_id for image in ended.images] == ["another"] == [other.latent_id]
+    assert database.images.latent("another") is not None
 
 
 def inserted(database: Database, job: NewJob) -> str:

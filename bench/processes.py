@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -56,10 +56,10 @@ def with_kinds(processes: Iterable[psutil.Process]) -> Iterator[tuple[str, psuti
         yield kind, process
 
 
-def running() -> Iterator[tuple[str, psutil.Process]]:
-    """Yield those of :data:`KINDS` that this process has started, not another service's."""
+def running(kinds: Collection[str] = KINDS) -> Iterator[tuple[str, psutil.Process]]:
+    """Yield those of some kinds that this process has started, not another service's."""
     for kind, process in with_kinds(psutil.Process().children(recursive=True)):
-        if kind in KINDS:
+        if kind in kinds:
             yield kind, process
 
 

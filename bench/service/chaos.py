@@ -3,7 +3,8 @@
     python -m bench.service.chaos --kills 100
 
 Clients keep jobs under way through all of it, each with an Idempotency-Key, and ask again when an
-answer fails to come, as a careful client would. In the end every accepted job must have ended once
+answer fails to come, as a careful client would. Some of the jobs wait until their client continues
+them, and some start from an upload. In the end every accepted job must have ended once
 and well, with the pixels of an undisturbed run (within one level of 255, as images that share steps
 are rounded otherwise), and without Stage C having begun again after it was done. The result is
 committed as ``bench/results/chaos.*``.
@@ -25,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ from serve.storage.schema.tables import events, jobs
 logger = logging.getLogger(__name__)
 
 KEPT = next(stage.name for stage in SERVED_FAMILY.stages if stage.keeps_output)
+VICTIMS = (*processes.KINDS, "StageE")
+"""The encoder of uploads runs while some are used."""
 BODIES: tuple[dict[str, Any], ...] = (
     {"prompt": "a large red heart in the center on a white background", "seed": 1},
     {"prompt": "a blue ring in the top right on a yellow background", "seed": 2, "n": 2},
@@ -63,7 +67,8 @@ class Report:
     Attributes:
         kills: how often each victim was killed.
         ends: how the jobs ended that clients followed: a state, or an error's code.
-        lost: keys whose job never ended, or that got two jobs.
+        drafts, from_uploads: how many of them waited and were continued, or used an upload.
+        lost: keys whose job never ended, or that got two jobs, or whose upload was not found again.
         wrong_pixels: jobs with an image that differs by more than one level of 255 from an
             undisturbed run, or with too few or too many images.
         repeated_c: jobs whose Stage C began again after Stage B had.
@@ -72,6 +77,8 @@ class Report:
 
     kills: Counter[str] = field(default_factory=Counter)
     ends: Counter[str] = field(default_factory=Counter)
+    drafts: int = 0
+    from_uploads: int = 0
     lost: list[str] = field(default_factory=list)
     wrong_pixels: list[str] = field(default_factory=list)
     repeated_c: list[str] = field(default_factory=list)
@@ -109,8 +116,17 @@ class Client:
 
     def pixels(self, image_id: str) -> npt.NDArray[np.int16]:
         """Return an image's pixels, height x width x RGB."""
-        answer = self._insist(lambda: self._http.get(f"/v1/images/{image_id}"))
-        return np.asarray(Image.open(io.BytesIO(answer.content)), np.int16)
+        return np.asarray(Image.open(io.BytesIO(self.file(image_id))), np.int16)
+
+    def file(self, image_id: str) -> bytes:
+        """Return an image's file."""
+        return self._insist(lambda: self._http.get(f"/v1/images/{image_id}")).content
+
+    def uploaded(self, picture: bytes) -> str:
+        """Return the id of a picture's upload; the same picture again has the same id."""
+        files = {"file": ("picture.png", picture)}
+        answer = self._insist(lambda: self._http.post("/v1/uploads", files=files))
+        return str(answer.json()["id"])
 
     def is_ready(self) -> bool:
         """Return True if /readyz says that the service is ready."""
@@ -138,7 +154,6 @@ class Chaos:
         self._database_url = database_url
         self._rng = random.Random(seed)
         self._expected: dict[str, list[npt.NDArray[np.int16]]] = {}
-        self._keys: set[str] = set()
         self._over = threading.Event()
         self.report = Report()
 
@@ -161,37 +176,55 @@ class Chaos:
 
     def _learn_what_is_right(self) -> None:
         client = Client(self._url)
-        for body in (*BODIES, *self._variations(client)):
-            job = client.finished(body, uuid.uuid4().hex)
-            self._expected[_name(body)] = [client.pixels(image["id"]) for image in job["images"]]
+        self._bodies = (*BODIES, *self._made_from_others(client))
+        with ThreadPoolExecutor() as threads:
+            for body, pixels in zip(
+                self._bodies, threads.map(partial(_drawn, client), self._bodies), strict=True
+            ):
+                self._expected[_name(body)] = pixels
 
-    def _variations(self, client: Client) -> tuple[dict[str, Any], ...]:
-        job = client.finished(BODIES[0], uuid.uuid4().hex)
-        latent_id = job["images"][0]["latent_id"]
-        self._vary = {"kind": "vary_details", "latent_id": latent_id, "decoder_seed": 9}
-        return (self._vary,)
+    def _made_from_others(self, client: Client) -> tuple[dict[str, Any], ...]:
+        """Return bodies of jobs that start from a picture: from its latent, and from an upload."""
+        (image,) = client.finished(BODIES[0], uuid.uuid4().hex)["images"]
+        self._picture = client.file(image["id"])
+        upload_id = client.uploaded(self._picture)
+        return (
+            {"kind": "image_to_image", "image": upload_id, "prompt": "a star", "seed": 5, "n": 2},
+            {"kind": "vary_details", "latent_id": image["latent_id"], "decoder_seed": 9},
+        )
 
     def _work(self, number: int) -> None:
-        client, rng = Client(self._url), random.Random(number)
-        while not self._over.is_set():
-            body, key = rng.choice((*BODIES, self._vary)), uuid.uuid4().hex
-            self._keys.add(key)
+        """Have jobs of all bodies made in turn.
+
+        The first client begins with the draft, the second one with the one from an upload.
+        """
+        client = Client(self._url)
+        for body in islice(cycle(self._bodies), len(BODIES) - 1 + number, None):
+            if self._over.is_set():
+                return
+            key = uuid.uuid4().hex
             try:
+                if "image" in body and client.uploaded(self._picture) != body["image"]:
+                    self.report.lost.append(key)
                 job = client.finished(body, key)
             except TimeoutError:
                 self.report.lost.append(key)
                 continue
             self.report.ends[job["error"]["code"] if job["error"] else job["state"]] += 1
+            self.report.drafts += "stop_after" in body
+            self.report.from_uploads += "image" in body
             drawn = [client.pixels(image["id"]) for image in job["images"]]
             if job["state"] == "succeeded" and not _are_same(drawn, self._expected[_name(body)]):
                 self.report.wrong_pixels.append(job["id"])
 
     def _kill_one(self) -> str:
         time.sleep(self._rng.uniform(0.2, 3.0))
-        alive = list(processes.running())
-        victim = self._rng.choice(sorted({kind for kind, _ in alive}))
+        alive: list[psutil.Process] = []
+        while not alive:
+            victim = self._rng.choice(VICTIMS)
+            alive = [process for _, process in processes.running([victim])]
         with suppress(psutil.NoSuchProcess):
-            self._rng.choice([process for kind, process in alive if kind == victim]).kill()
+            self._rng.choice(alive).kill()
         killed_s = time.monotonic()
         self.report.kills[victim] += 1
         client = Client(self._url)
@@ -251,6 +284,12 @@ def scratch_settings(folder: Path, database_url: str = "", port: int = 8765) -> 
     return Settings(**(load_settings().model_dump() | values))
 
 
+def _drawn(client: Client, body: dict[str, Any]) -> list[npt.NDArray[np.int16]]:
+    """Return the pixels of a job's images."""
+    job = client.finished(body, uuid.uuid4().hex)
+    return [client.pixels(image["id"]) for image in job["images"]]
+
+
 def _are_same(drawn: list[npt.NDArray[np.int16]], expected: list[npt.NDArray[np.int16]]) -> bool:
     """Return True if no pixel differs by more than one level."""
     return len(drawn) == len(expected) and all(
@@ -268,6 +307,8 @@ def _result(report: Report, clients: int) -> dict[str, Any]:
         "kills": dict(report.kills),
         "clients": clients,
         "jobs": dict(report.ends),
+        "drafts": report.drafts,
+        "from_uploads": report.from_uploads,
         "lost": len(report.lost),
         "wrong_pixels": len(report.wrong_pixels),
         "stage_c_repeated": len(report.repeated_c),
@@ -281,6 +322,8 @@ def _table(report: Report) -> str:
     rows = [
         ("processes killed", f"{report.kills.total()} ({killed})"),
         ("jobs accepted", str(report.ends.total())),
+        ("of them waited and were continued", str(report.drafts)),
+        ("of them started from an upload", str(report.from_uploads)),
         ("of them succeeded", str(report.ends["succeeded"])),
         ("failed, as two replicas died while they had it", str(report.ends["stage_lost"])),
         ("lost or answered twice", str(len(report.lost))),

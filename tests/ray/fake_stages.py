@@ -120,7 +120,7 @@ class FakeStage:
 
     def _result(self, request: GenerationRequest, source: bytes, ids: ImageIds) -> bytes:
         if self._spec.keeps_output:
-            return self._latent(request)
+            return self._latent(request, source)
         if self._spec.output:
             return sha256(source + str(request.decoder_seed).encode()).digest()
         pixels_hwc = np.empty((request.height, request.width, 3), np.uint8)
@@ -128,12 +128,13 @@ class FakeStage:
         info = ImageInfo(request=request, model=self._model(), **ids)
         return encode_image(pixels_hwc, request.format, info)
 
-    def _latent(self, request: GenerationRequest) -> bytes:
+    def _latent(self, request: GenerationRequest, source: bytes) -> bytes:
         geometry = self._checkpoint.geometry
         shape = (1, *geometry.stage_c_hw(request.height, request.width))
+        value = request.seed + sha256(source).digest()[0] / 256
         pooled = Tensor("float32", np.zeros((1, 1), np.float32))
         return StageCLatent(
-            latents_chw=Tensor("float32", np.full(shape, request.seed, np.float32)),
+            latents_chw=Tensor("float32", np.full(shape, value, np.float32)),
             pooled=pooled,
             negative_pooled=pooled,
             geometry=geometry,

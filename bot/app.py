@@ -16,6 +16,7 @@ from bot.commands import option_checks
 from bot.commands.admin import Admin
 from bot.commands.imagine import START_OPTIONS, Imagine
 from bot.commands.pictures import START_MENU, Pictures
+from bot.commands.series import SeriesCommand
 from bot.health import Connection
 from bot.interactions.button_actions import ButtonActions, answer_expired
 from bot.interactions.lookup import PictureLookup
@@ -34,7 +35,7 @@ from bot.text.catalog import Catalog
 from bot.text.command_names import CommandTranslator
 from bot.views import custom_ids
 from cascade_core.errors import CascadeError
-from cascade_core.operations.registry import IMAGE_TO_IMAGE
+from cascade_core.operations.registry import IMAGE_TO_IMAGE, SERIES
 
 _RETRY_S = 5.0
 
@@ -115,6 +116,7 @@ class CascadeBot(commands.AutoShardedBot):
         """Add the commands."""
         await self.tree.set_translator(CommandTranslator(self._catalog))
         await self.add_cog(Imagine(self._submission))
+        await self.add_cog(SeriesCommand(self._submission, self._lookup))
         await self.add_cog(Pictures(self.tree, self._submission, self._lookup, self._actions))
         await self.add_cog(Admin(self._client, self._submission))
 
@@ -151,6 +153,8 @@ class CascadeBot(commands.AutoShardedBot):
             CascadeError: the service does not answer.
         """
         model = await self._submission.model()
+        if not model.offers(SERIES.name):
+            self.tree.remove_command(SERIES.name)
         can_start = model.offers(IMAGE_TO_IMAGE.name)
         if not can_start:
             self.tree.remove_command(START_MENU, type=discord.AppCommandType.message)

@@ -63,6 +63,25 @@ def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
     return parse_aspect(responder.translate, name, given)
 
 
+async def chosen_size(
+    submission: Submission, aspect: Aspect | None
+) -> tuple[int | None, int | None]:
+    """Return the (width, height) in pixels of a shape; without one, the model's own."""
+    if aspect is None:
+        return None, None
+    return size_of(aspect, await submission.model())
+
+
+def strength_choices(
+    submission: Submission, interaction: Interaction, current: str
+) -> list[Choice[str]]:
+    """Return the words for a strength that contain the typed text, in the person's language."""
+    translate = submission.responder_for(interaction).translate
+    named = {word: strength_name(translate, word) for word in STRENGTH_WORDS}
+    wanted = current.casefold()
+    return [Choice(name=name, value=w) for w, name in named.items() if wanted in name.casefold()]
+
+
 def starting_values(
     translate: Translator, image: discord.Attachment | None, strength: str | None
 ) -> dict[str, Any]:
@@ -129,7 +148,8 @@ class Imagine(commands.Cog):
             if image is not None:
                 await self._submission.check_starts(is_upload=True)
             # A picture has its own shape.
-            width, height = await self._size(chosen or (None if image else defaults.aspect))
+            shape = chosen or (None if image else defaults.aspect)
+            width, height = await chosen_size(self._submission, shape)
             return JobRequest(
                 **start,
                 prompt=job_request.check_prompt(prompt),
@@ -174,7 +194,7 @@ class Imagine(commands.Cog):
         chosen = chosen_aspect(responder, aspect)
 
         async def make(defaults: UserDefaults) -> JobRequest:
-            width, height = await self._size(chosen or defaults.aspect)
+            width, height = await chosen_size(self._submission, chosen or defaults.aspect)
             kept = (await self._submission.model()).kept_stage
             if kept is None:
                 raise UserError.because("no_drafts")
@@ -212,12 +232,4 @@ class Imagine(commands.Cog):
     @imagine.autocomplete("strength")
     async def strengths(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest the words for a strength; a number is accepted, too."""
-        translate = self._submission.responder_for(interaction).translate
-        named = {word: strength_name(translate, word) for word in STRENGTH_WORDS}
-        wanted = current.casefold()
-        return [Choice(name=n, value=w) for w, n in named.items() if wanted in n.casefold()]
-
-    async def _size(self, aspect: Aspect | None) -> tuple[int | None, int | None]:
-        if aspect is None:
-            return None, None
-        return size_of(aspect, await self._submission.model())
+        return strength_choices(self._submission, interaction, current)

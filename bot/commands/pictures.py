@@ -82,7 +82,11 @@ class Pictures(commands.Cog):
             is_private = prefers_private if private is None else private
             if not is_private:
                 shown = job.request
-                request = JobRequest(prompt=shown.prompt, negative_prompt=shown.negative_prompt)
+                request = JobRequest(
+                    prompt=shown.prompt,
+                    negative_prompt=shown.negative_prompt,
+                    variants=shown.variants,
+                )
                 await self._submission.check_rules(responder, request)
             job_request.find_image(job, None)
             return job, is_private

@@ -11,13 +11,13 @@ import discord
 from bot.interactions.responder import Responder
 from bot.jobs.delivery_target import presentation_of
 from bot.jobs.message_sender import custom_ids_of
-from bot.jobs.outcome import OutcomeMessages
+from bot.jobs.outcome import OutcomeMessages, file_name
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.settings import MAX_PAGE
 from bot.text.error_messages import UserError
 from bot.views import custom_ids, info_messages
-from bot.views.attachments import MAX_REQUEST_BYTES, picture_name, thumbnail
+from bot.views.attachments import MAX_REQUEST_BYTES, thumbnail
 from bot.views.components import Layout
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
 from cascade_core.images.png_info_reader import read_png_info
@@ -88,8 +88,7 @@ class PictureLookup:
             with suppress(CascadeError):
                 data = await self._client.image(image.id)
                 if len(data) <= min(responder.interaction.filesize_limit, room_bytes):
-                    name = picture_name(job.request.prompt, image.seed, image.decoder_seed)
-                    files.append((f"{name}.png", data))
+                    files.append((f"{file_name(job, image)}.png", data))
                     room_bytes -= len(data)
         links = await self._outcomes.links(job)
         return info_messages.info(

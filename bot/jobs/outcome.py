@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from bot.jobs.delivery_target import DeliveryTarget
 from bot.policy.message_credit import Credit
 from bot.service.client import CascadeClient
-from bot.service.models import Job
+from bot.service.models import Image, Job
 from bot.text.catalog import Catalog, Translator
 from bot.text.error_messages import error_message, is_fault
 from bot.views import picture_messages
@@ -101,10 +101,8 @@ class OutcomeMessages:
             found = await asyncio.gather(*(self._client.image(image.id) for image in job.images))
         if not found:
             return picture_messages.ended(translate, job, translate("ended.gone"), credit)
-        prompt = job.request.prompt
         named = [
-            (picture_name(prompt, image.seed, image.decoder_seed), data)
-            for image, data in zip(job.images, found, strict=True)
+            (file_name(job, image), data) for image, data in zip(job.images, found, strict=True)
         ]
         files = await fitted(named, limit_bytes, shrink)
         are_original = all(file.is_original for file in files)
@@ -127,6 +125,13 @@ class OutcomeMessages:
         except CascadeError:
             return []
         return [link for link in found if is_public(link)]
+
+
+def file_name(job: Job, image: Image) -> str:
+    """Return the name of a picture's file, without its extension; each of a job has its own."""
+    name = picture_name(job.request.prompt_of(image.index), image.seed, image.decoder_seed)
+    # The pictures of a series have the same seeds, and may begin with the same words.
+    return name if job.request.variants is None else f"{image.index + 1}-{name}"
 
 
 def is_public(url: str) -> bool:

@@ -55,10 +55,11 @@ class GuildRules:
             named = ", ".join(f"<#{channel}>" for channel in self.channels[:5])
             raise UserError.because("channel", channels=named)
         if self.max_images and request.n > self.max_images:
-            raise UserError.because("too_many_images", count=self.max_images)
+            key = "too_many_images" if request.variants is None else "too_many_variants"
+            raise UserError.because(key, count=self.max_images)
         if self.max_steps and (request.steps or 0) > self.max_steps:
             raise UserError.because("too_many_steps", count=self.max_steps)
-        for text in (request.prompt, request.negative_prompt):
+        for text in (*request.prompts, request.negative_prompt):
             found = self._blocked.first_in(text)
             if found is not None:
                 raise UserError.because("blocked_word", word=escape(self.words[found]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,6 +15,7 @@ from bot.text.markdown import escape, one_line
 from cascade_core.operations.fields import MAX_SEED
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import GENERATE, VARY_DETAILS, find_operation
+from cascade_core.operations.template import fill
 
 MAX_IMAGES = 4
 _SIZE = re.compile(r"\s*(\d{2,5})\s*[x×*]\s*(\d{2,5})\s*", re.IGNORECASE)  # noqa: RUF001
@@ -25,6 +27,7 @@ class JobRequest:
 
     Attributes:
         operation: the kind of job.
+        prompt: of the pictures; the template of a series.
         width, height: pixels; None: the model's default.
         n: number of pictures.
         seed, decoder_seed: of the composition and of the details; None: the service chooses.
@@ -34,6 +37,7 @@ class JobRequest:
         attachment_url: where Discord has a picture that is uploaded first and becomes ``image``;
             empty: there is none.
         stop_after: the stage after which the job waits for a choice; None: it does not.
+        variants: of each picture of a series, the values of its template's variables.
         of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
         source: link to the message that the request starts from.
@@ -59,6 +63,7 @@ class JobRequest:
     image: str | None = None
     attachment_url: str = ""
     stop_after: str | None = None
+    variants: Sequence[Mapping[str, str]] | None = None
     of: tuple[str, int] | None = None
     means: Means | None = None
     source: str = ""
@@ -66,9 +71,28 @@ class JobRequest:
     spoiler: bool = False
     preview: bool = True
 
+    @property
+    def template(self) -> str:
+        """Return what the pictures of a series share."""
+        return self.prompt
+
+    @property
+    def hero(self) -> str | None:
+        """Return the stored composition that a series keeps; None: that of its first picture."""
+        return self.latent_id
+
+    @property
+    def prompts(self) -> Sequence[str]:
+        """Return the prompts of its pictures; one if they share it."""
+        if self.variants is None:
+            return [self.prompt]
+        return [fill(self.prompt, values) for values in self.variants]
+
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body for the service, which chooses absent fields itself."""
-        given = {name: getattr(self, name, None) for name in self.operation.fields}
+        decided = self.operation.fixed_by_latent if self.latent_id else ()
+        names = [name for name in self.operation.fields if name not in decided]
+        given = {name: getattr(self, name, None) for name in names}
         chosen = {name: value for name, value in given.items() if value is not None}
         return {"kind": self.operation.name} | chosen
 
@@ -119,7 +143,7 @@ def vary(job: Job, index: int, template: JobRequest) -> JobRequest:
     """
     image = find_image(job, index)
     request = replace(
-        base_request(job, "vary", template),
+        base_request(job, "vary", template, index),
         operation=VARY_DETAILS,
         latent_id=image.latent_id,
         of=(job.id, index),
@@ -205,19 +229,25 @@ def _like(job: Job, of: tuple[str, int] | None, request: JobRequest) -> JobReque
         strength=earlier.strength,
         image=earlier.image,
         stop_after=earlier.stop_after,
+        variants=earlier.variants,
         of=of,
         # Where the composition is not made anew, a limit of its steps does not apply.
         steps=earlier.steps if "steps" in operation.fields else None,
     )
 
 
-def base_request(job: Job, means: Means, template: JobRequest) -> JobRequest:
-    """Return a request for new pictures with a job's values, but without its seeds."""
+def base_request(
+    job: Job, means: Means, template: JobRequest, index: int | None = None
+) -> JobRequest:
+    """Return a request for new pictures with a job's values, but without its seeds.
+
+    Its prompt is that of the picture with that index, or the template of a series.
+    """
     earlier = job.request
     return replace(
         template,
         means=means,
-        prompt=earlier.prompt,
+        prompt=earlier.prompt if index is None else earlier.prompt_of(index),
         negative_prompt=earlier.negative_prompt,
         width=earlier.width,
         height=earlier.height,

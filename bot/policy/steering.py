@@ -32,7 +32,7 @@ def vary_composition(
         UserError: the picture is gone.
     """
     image = find_image(job, index)
-    request = base_request(job, strength, template)
+    request = base_request(job, strength, template, image.index)
     return replace(_from_latent(request, job, image), operation=VARY, strength=strength)
 
 
@@ -72,7 +72,7 @@ def larger(job: Job, index: int | None, model: ModelInfo, template: JobRequest) 
     size = larger_size(image, model)
     if size is None:
         raise UserError.because("no_larger")
-    request = _decode(base_request(job, "larger", template), job, image)
+    request = _decode(base_request(job, "larger", template, image.index), job, image)
     return replace(request, width=size[0], height=size[1])
 
 
@@ -85,7 +85,7 @@ def finer(job: Job, index: int | None, template: JobRequest) -> JobRequest:
     image = find_image(job, index)
     if not may_be_finer(job):
         raise UserError.because("no_finer")
-    request = _decode(base_request(job, "finer", template), job, image)
+    request = _decode(base_request(job, "finer", template, image.index), job, image)
     return replace(request, decoder_steps=FINER_STEPS)
 
 

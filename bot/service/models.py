@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Self
@@ -11,6 +11,7 @@ from cascade_core.errors import CascadeError, from_dict
 from cascade_core.families.stage_info import StageInfo, stages_of
 from cascade_core.job_states import RESTING_STATES, JobState
 from cascade_core.operations.registry import route_of
+from cascade_core.operations.template import fill
 
 LOST, FOUND = "lost", "found"
 """Event types of the client itself: the service stopped answering, and answers again."""
@@ -49,7 +50,12 @@ class Composition(_FromJson):
 
 @dataclass(frozen=True, slots=True)
 class ResolvedRequest(_FromJson):
-    """A job's request, with the service's choice for every absent field."""
+    """A job's request, with the service's choice for every absent field.
+
+    Attributes:
+        prompt: of the pictures; the template of a series.
+        variants: of each picture of a series, the values of its template's variables.
+    """
 
     kind: str
     prompt: str
@@ -67,11 +73,16 @@ class ResolvedRequest(_FromJson):
     strength: float | None = None
     stop_after: str | None = None
     image: str | None = None
+    variants: Sequence[Mapping[str, str]] | None = None
 
     @property
     def is_variation(self) -> bool:
         """Return True if the pictures start from an earlier picture, not from a prompt alone."""
         return self.latent_id is not None or self.image is not None
+
+    def prompt_of(self, index: int) -> str:
+        """Return the prompt of the picture with an index."""
+        return self.prompt if self.variants is None else fill(self.prompt, self.variants[index])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ FAILED_COLOUR = 0xC4554D
 QUIET_COLOUR = 0x99A1AD
 _BAR_CELLS = 6
 """Few, because screen readers name each cell."""
+_IN_ROW = 4
 
 
 class Layout(ui.LayoutView):
@@ -71,6 +72,12 @@ def row(*buttons: ui.Button[ui.LayoutView]) -> ui.ActionRow[ui.LayoutView]:
     return ui.ActionRow(*buttons)
 
 
+def rows(buttons: Sequence[ui.Button[ui.LayoutView]]) -> Iterator[ui.ActionRow[ui.LayoutView]]:
+    """Yield rows of buttons with short labels, of which four stand side by side on a phone."""
+    for first in range(0, len(buttons), _IN_ROW):
+        yield row(*buttons[first : first + _IN_ROW])
+
+
 def gallery(
     names: Iterable[str], alt_texts: Iterable[str], spoiler: bool = False
 ) -> ui.MediaGallery[ui.LayoutView]:
@@ -87,9 +94,10 @@ def galleries(
 ) -> Iterator[ui.MediaGallery[ui.LayoutView]]:
     """Yield galleries that show the pictures uncropped.
 
-    In a gallery of three pictures, Discord's client crops the first one to a tall strip.
+    Discord's client crops the first picture of three to a tall strip, and of seven or ten to a
+    wide one.
     """
-    first = 1 if len(names) == 3 else 0
+    first = 1 if len(names) in (3, 7, 10) else 0
     if first:
         yield gallery(names[:first], alt_texts[:first], spoiler)
     yield gallery(names[first:], alt_texts[first:], spoiler)

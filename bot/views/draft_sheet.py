@@ -10,14 +10,12 @@ from bot.policy.message_credit import Credit
 from bot.service.models import Job
 from bot.text.catalog import Translator
 from bot.text.markdown import escape, shorten
-from bot.views.components import Layout, box, button, galleries, row, small, text
+from bot.views.components import Layout, box, button, galleries, row, rows, small, text
 from bot.views.custom_ids import CustomId
 from bot.views.picture_messages import credited
 
 _PROMPT_CHARS = 300
 _ALT_CHARS = 1024
-_IN_ROW = 4
-"""Buttons that stand side by side on a phone."""
 
 
 def draft_sheet(
@@ -62,7 +60,7 @@ def draft_sheet(
     ]
     return Layout(
         box(parts),
-        *(row(*picks[first : first + _IN_ROW]) for first in range(0, len(picks), _IN_ROW)),
+        *rows(picks),
         row(
             button(CustomId("reroll", job.id), translate("button.reroll"), "🎲"),
             button(CustomId("delete", job.id), translate("button.delete"), "🗑️"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from discord import ui
 
 from bot.policy.aspects import aspect_name, aspects_to_choose, size_of
 from bot.policy.guild_rules import GuildRules
+from bot.policy.series import format_variants, label_of
 from bot.policy.user_defaults import UserDefaults
 from bot.service.models import Job, ModelInfo, ServiceStatus
 from bot.text.catalog import Translator
@@ -16,6 +17,7 @@ from bot.text.markdown import escape, shorten
 from bot.views.components import Layout, box, button, galleries, row, small, text
 from bot.views.custom_ids import CustomId
 from bot.views.picture_messages import seconds
+from cascade_core.operations.registry import SERIES
 
 ALL = "all"
 """A custom id's subject that stands for all open jobs of the person."""
@@ -213,7 +215,7 @@ def status(translate: Translator, found: ServiceStatus, problem: str) -> Layout:
 
 def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterator[str]:
     request, cost = job.request, job.cost
-    if request.is_variation:
+    if request.is_variation or request.variants is not None:
         strength = "" if request.strength is None else f"{request.strength:g}"
         yield small(
             translate.translate_or(
@@ -221,15 +223,22 @@ def _facts(translate: Translator, job: Job, original_s: float | None) -> Iterato
             )
         )
     yield _fact(translate("info.prompt"), shorten(escape(request.prompt), _INFO_CHARS))
+    if request.variants is not None:
+        for place, image in enumerate(job.images, 1):
+            label = label_of(request.prompt, request.variants[image.index])
+            yield small(f"{place} · {escape(shorten(label, _LINE_CHARS))}")
     if request.negative_prompt:
         yield _fact(
             translate("info.negative"), shorten(escape(request.negative_prompt), _INFO_CHARS)
         )
     yield _fact(translate("info.size"), f"{request.width}×{request.height}")  # noqa: RUF001
-    for place, image in enumerate(job.images, 1):
+    # The pictures of a series share their seeds.
+    seeded = job.images if request.variants is None else job.images[:1]
+    for place, image in enumerate(seeded, 1):
         key = "info.seed_one" if image.seed == image.decoder_seed else "info.seed_pair"
         seeds = translate(key, seed=image.seed, decoder_seed=image.decoder_seed)
-        yield _fact(_numbered(translate("info.seeds"), place, job), seeds)
+        label = translate("info.seeds")
+        yield _fact(_numbered(label, place, job) if len(seeded) > 1 else label, seeds)
     steps = translate("info.steps_pair", steps=request.steps, decoder_steps=request.decoder_steps)
     yield _fact(translate("info.steps"), steps)
     yield _fact(translate("info.guidance"), f"{request.guidance_scale:g}")
@@ -249,7 +258,7 @@ def _cost(translate: Translator, stage: str, value_s: float) -> str:
 
 
 def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
-    """Return ``/imagine`` with the options that make a job's pictures again.
+    """Return the command with the options that make a job's pictures again.
 
     The result is empty if no command can: for variations, and for sizes that no shape has.
     """
@@ -258,21 +267,32 @@ def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
     shape = next((one for one in aspects_to_choose(model) if size_of(one, model) == size), None)
     if request.is_variation or request.decoder_seed != request.seed or shape is None:
         return ""
-    values = {
-        "prompt": request.prompt,
+    shared = {
         "aspect": translate(f"choice.{shape}"),
         "negative": request.negative_prompt,
         "seed": request.seed,
+    }
+    if request.variants is not None:
+        typed = format_variants(request.prompt, request.variants)
+        values = {"template": request.prompt, "variants": typed}
+        strength = {"strength": f"{request.strength:g}"}
+        return _typed(translate, SERIES.name, values | strength | shared) if typed else ""
+    own = {
         "steps": request.steps,
         "guidance": f"{request.guidance_scale:g}",
         "count": request.n if request.n > 1 else "",
     }
+    return _typed(translate, "imagine", {"prompt": request.prompt} | shared | own)
+
+
+def _typed(translate: Translator, command: str, values: Mapping[str, object]) -> str:
+    """Return a command as people type it in their language."""
     named = [
-        f"{translate.find(f'command.imagine.{option}.name') or option}: {value}"
+        f"{translate.find(f'command.{command}.{option}.name') or option}: {value}"
         for option, value in values.items()
         if value != ""
     ]
-    return " ".join([f"/{translate.find('command.imagine.name') or 'imagine'}", *named])
+    return " ".join([f"/{translate.find(f'command.{command}.name') or command}", *named])
 
 
 def _queue_line(translate: Translator, job: Job) -> str:

@@ -13,7 +13,7 @@ from discord import ButtonStyle
 
 from bot.service.models import Job
 from bot.text.catalog import Translator
-from bot.views.components import Layout, box, button, row, text
+from bot.views.components import Layout, box, button, row, rows, text
 from bot.views.custom_ids import Action, CustomId, Visibility
 
 VARIANTS: Sequence[Action] = ("subtle", "strong")
@@ -85,12 +85,12 @@ def _choices(
         return
     yield text(heading)
     for action, line in lines.items():
-        numbers = (
+        numbers = [
             button(CustomId(action, job.id, f"{image.index}.{seen}"), str(place))
             for place, image in enumerate(job.images, 1)
-        )
+        ]
         yield text(line)
-        yield row(*numbers)  # in a frame, four would not stand side by side on a phone
+        yield from rows(numbers)  # in a frame, four would not stand side by side on a phone
     if whole:
         yield row(*whole)
 

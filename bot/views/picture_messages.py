@@ -16,7 +16,8 @@ from discord import ButtonStyle
 
 from bot.policy.job_request import EditedValues
 from bot.policy.message_credit import Credit
-from bot.service.models import Job
+from bot.policy.series import label_of
+from bot.service.models import Image, Job, ResolvedRequest
 from bot.text.catalog import Translator
 from bot.text.markdown import escape, shorten, unescape
 from bot.views import custom_ids
@@ -32,6 +33,7 @@ from bot.views.components import (
     gallery,
     percent,
     row,
+    rows,
     small,
     text,
 )
@@ -40,8 +42,10 @@ from bot.views.snapshot import Snapshot
 
 _SHOWN_PROMPT_CHARS = 300
 _SHOWN_NEGATIVE_CHARS = 120
+_SHOWN_LABEL_CHARS = 40
 _MAX_ALT_CHARS = 1024
 _WITHOUT = "🚫 "
+_NO_BREAK = "\N{NO-BREAK SPACE}"
 _ON_PICTURES: tuple[tuple[Action, str | None], ...] = (
     ("variants", None),
     ("edit", "✏️"),
@@ -145,6 +149,8 @@ def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons under a job's pictures, numbered by position."""
     indices = [image.index for image in job.images]
     is_one = len(indices) == 1
+    # The form has one prompt, but the pictures of a series have their own.
+    is_series = job.request.variants is not None and not is_one
     # The seed of a composition that began from another latent does not make it again.
     is_kept = job.request.strength is not None and job.request.image is None
     kept = {"edit": "keep"} if is_kept else {}
@@ -156,17 +162,18 @@ def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
             emoji if is_one else None,
         )
         for action, emoji in _ON_PICTURES
+        if not (is_series and action == "edit")
     ]
     if is_one:
         vary = CustomId("vary", job.id, str(indices[0]))
         yield row(button(vary, translate("button.vary"), "✨", ButtonStyle.primary), *again)
         return
     yield text(small(f"✨ V1–V{len(indices)}: {translate('button.vary')}"))  # noqa: RUF001
-    yield row(
-        *(
+    yield from rows(
+        [
             button(CustomId("vary", job.id, str(index)), f"V{place}")
             for place, index in enumerate(indices, 1)
-        )
+        ]
     )
     yield row(*again)
 
@@ -175,11 +182,11 @@ def delete_rows(translate: Translator, job: Job) -> Iterator[Any]:
     """Yield the rows of buttons that ask which of a job's pictures to delete."""
     danger = ButtonStyle.danger
     yield text(translate("delete.which"))
-    yield row(
-        *(
+    yield from rows(
+        [
             button(CustomId("erase", job.id, str(image.index)), str(place), "🗑️", danger)
             for place, image in enumerate(job.images, 1)
-        )
+        ]
     )
     yield row(
         button(CustomId("erase", job.id, "all"), translate("button.delete_all"), "🗑️", danger),
@@ -279,7 +286,11 @@ def _result_lines(
     translate: Translator, job: Job, files: Sequence[PictureFile], links: Sequence[str]
 ) -> Iterator[str]:
     request, first = job.request, job.images[0]
-    yield _short(request.prompt)
+    if len(job.images) == 1:
+        yield _short(request.prompt_of(first.index))
+    else:
+        yield _short(request.prompt)
+        yield from _legend(request, job.images)
     if request.negative_prompt:
         yield small(_WITHOUT + escape(shorten(request.negative_prompt, _SHOWN_NEGATIVE_CHARS)))
     facts = [translate("result.seed", seed=first.seed)]
@@ -294,6 +305,17 @@ def _result_lines(
         yield small(" ".join([translate("result.smaller"), *originals]))
 
 
+def _legend(request: ResolvedRequest, images: Sequence[Image]) -> Iterator[str]:
+    """Yield the line that says which picture of a series is which."""
+    if request.variants is None:
+        return
+    labels = (label_of(request.prompt, request.variants[image.index]) for image in images)
+    yield " · ".join(
+        f"**{place}**{_NO_BREAK}{escape(shorten(label, _SHOWN_LABEL_CHARS))}"
+        for place, label in enumerate(labels, 1)
+    )
+
+
 def _warning(translate: Translator, warning: str) -> str:
     found = _UNREAD.fullmatch(warning)
     if found is None:
@@ -303,12 +325,12 @@ def _warning(translate: Translator, warning: str) -> str:
 
 
 def _alts(translate: Translator, job: Job, count: int) -> list[str]:
-    prompt = job.request.prompt
+    prompts = [job.request.prompt_of(image.index) for image in job.images[:count]]
     if count == 1:
-        return [_alt(prompt)]
+        return [_alt(prompts[0])]
     return [
         _alt(translate("result.alt", number=number, count=count, prompt=prompt))
-        for number in range(1, count + 1)
+        for number, prompt in enumerate(prompts, 1)
     ]
 
 

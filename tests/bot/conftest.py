@@ -49,6 +49,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "strength": None,
         "stop_after": None,
         "image": None,
+        "variants": None,
     }
     request = {name: changes.pop(name, value) for name, value in asked.items()}
     images = tuple(

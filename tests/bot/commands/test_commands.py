@@ -101,8 +101,8 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 ) -> None:
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
-        "imagine", "draft", "show", "gallery", "queue", "settings", "admin", "Vary details",
-        "Image info", "Start from this picture",
+        "imagine", "draft", "series", "show", "gallery", "queue", "settings", "admin",
+        "Vary details", "Image info", "Start from this picture",
     }  # fmt: skip
     for name, payload in by_name.items():
         is_admin = name == "admin"
@@ -130,6 +130,19 @@ async def test_what_the_model_cannot_start_from_is_not_asked_for(
     assert await found() == (True, {"prompt"})
     bot._client.known_model = offering("generate")
     assert await found() == (False, {"prompt"})
+
+
+async def test_a_model_that_makes_no_series_has_no_command_for_them(
+    bot: CascadeBot, catalog: Catalog
+) -> None:
+    async def names(*kinds: str) -> set[str]:
+        model = ModelInfo("demo", "x", 256, 256, 128, 256, 512, (), 12, operations=kinds)
+        bot._client.known_model = model
+        await bot.fit_commands()
+        return {payload["name"] for payload in await payloads(bot, catalog)}
+
+    assert "series" in await names("generate", "series")
+    assert "series" not in await names("generate")
 
 
 async def test_the_hash_follows_the_commands_and_where_they_go(

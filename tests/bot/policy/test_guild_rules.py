@@ -42,6 +42,17 @@ def test_a_blocked_word_is_refused_in_both_texts_however_it_is_written(
     assert refusal(GuildRules(words=("bird",)), request) is None
 
 
+def test_the_words_of_a_series_are_those_of_its_filled_template() -> None:
+    variants = [{"what": "dog"}, {"what": "at"}]
+    series = JobRequest(prompt="a c{what}", variants=variants, n=2)
+    refused = UserError.because("blocked_word", word="cat")
+    assert refusal(GuildRules(words=("cat",)), series) == refused
+    assert refusal(GuildRules(words=("what",)), series) is None
+    few = UserError.because("too_many_variants", count=1)
+    assert refusal(GuildRules(max_images=1), series) == few
+    assert refusal(GuildRules(max_images=2), series) is None
+
+
 def test_words_that_were_stored_before_are_safe_and_can_be_removed() -> None:
     stored = GuildRules.from_value({"words": ["!", "! ! ! ! ! ! a"]})
     assert refusal(stored, JobRequest(prompt="!" * 1000)) is None

@@ -83,6 +83,23 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
         assert "/imagine" not in words(info_messages.info(translate, other, [], [], MODEL))
 
 
+async def test_info_tells_a_series_apart_and_offers_its_command(
+    translate: Translator, make_job: JobMaker
+) -> None:
+    width, height = size_of("landscape", MODEL)
+    variants = ({"colour": "red"}, {"colour": "dark, wet"})
+    values = {"kind": "series", "variants": variants, "strength": 0.7, "prompt": "a {colour} mug"}
+    job = make_job(2, width=width, height=height, **values)
+    told = words(info_messages.info(translate, job, [], [], MODEL))
+    assert "A series, strength 0.7" in told
+    assert "-# 2 · dark, wet" in told
+    assert told.count("**Seed** `7`") == 1
+    command = "/series template: a {colour} mug variants: red; dark, wet strength: 0.7"
+    assert f"```\n{command} aspect: landscape seed: 7\n```" in told
+    kept = make_job(2, width=width, height=height, latent_id="HERO", **values)
+    assert "/series" not in words(info_messages.info(translate, kept, [], [], MODEL))
+
+
 async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:
     told = info_messages.info(translate, make_job(), [], [])
     assert JOB_ID not in words(told)

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.policy.message_credit import Credit
-from bot.service.models import ModelInfo
+from bot.service.models import Job, ModelInfo
 from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from bot.views import info_messages, picture_messages
+from bot.views import info_messages, picture_menus, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
@@ -99,6 +99,71 @@ async def test_each_of_several_pictures_can_be_varied(
     ids = [item["custom_id"] for item in buttons]
     assert ids[:2] == [f"v1:vary:{JOB_ID}:0", f"v1:vary:{JOB_ID}:2"]
     assert {one.split(":")[1] for one in ids} == {"vary", "variants", "edit", "options", "delete"}
+
+
+def series_of(count: int, words_before: str = "") -> Job:
+    """A finished series."""
+    variants = [{"what": f"{words_before}{number}"} for number in range(count)]
+    return job_like(count, kind="series", prompt="a {what} mug", variants=variants, strength=0.7)
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+async def test_ten_pictures_of_a_series_keep_to_discords_limits(
+    catalog: Catalog, language: str
+) -> None:
+    translate, job = Translator(catalog, language), series_of(10, "*" * 300)
+    shown = [
+        picture_messages.finished(
+            translate, job, files(10, False), links=["http://x"] * 10, credit=CREDIT
+        ),
+        picture_messages.finished(translate, job, files(10), choose_to_delete=True),
+        picture_menus.variants(translate, job, "public"),
+        picture_menus.options(translate, job, "public", (1536, 1152), 20),
+        info_messages.info(
+            translate, job, [(f"{n}.png", b"") for n in range(10)], ["http://x"] * 10, MODEL
+        ),
+        info_messages.ids(translate, job),
+    ]
+    for layout in shown:
+        everything = list(walk(layout.to_components()))
+        assert len(everything) <= 40
+        assert sum(len(item.get("content", "")) for item in everything) <= 4000
+        assert all(len(part["components"]) <= 4 for part in everything if part["type"] == 1)
+
+
+@pytest.mark.parametrize(
+    ("count", "sizes"), [(3, [1, 2]), (6, [6]), (7, [1, 6]), (9, [9]), (10, [1, 9])]
+)
+async def test_no_picture_of_a_series_is_cropped(
+    translate: Translator, count: int, sizes: list[int]
+) -> None:
+    layout = picture_messages.finished(translate, series_of(count), files(count))
+    assert [len(one["items"]) for one in of_type(layout, GALLERY)] == sizes
+
+
+async def test_the_message_of_a_series_says_which_picture_is_which(
+    translate: Translator,
+) -> None:
+    job = series_of(5)
+    left = replace(job, images=(*job.images[:1], *job.images[2:]))
+    layout = picture_messages.finished(translate, left, files(4))
+    told = words(layout)
+    assert "a {what} mug" in told
+    assert "**1** 0 · **2** 2 · **3** 3 · **4** 4" in told.replace("\N{NO-BREAK SPACE}", " ")
+    items = [item for shown in of_type(layout, GALLERY) for item in shown["items"]]
+    assert items[1]["description"] == "Picture 2 of 4: a 2 mug"
+    ids = [item["custom_id"] for item in of_type(layout, BUTTON)]
+    assert ids[1] == f"v1:vary:{JOB_ID}:2"
+    assert {one.split(":")[1] for one in ids} == {"vary", "variants", "options", "delete"}
+
+
+async def test_the_last_picture_of_a_series_is_as_any_other(translate: Translator) -> None:
+    job = series_of(3)
+    layout = picture_messages.finished(translate, replace(job, images=job.images[2:]), files(1))
+    assert "a 2 mug" in words(layout)
+    assert "{what}" not in words(layout)
+    assert any(":edit:" in item["custom_id"] for item in of_type(layout, BUTTON))
+    assert picture_messages.shown_in(layout.to_components()).values.prompt == "a 2 mug"
 
 
 async def test_numbers_are_places_also_after_a_deletion(

@@ -18,6 +18,7 @@ from tests.wire.screens.studio import Pace, running_studio
 
 PROMPT = "a large striped pink star on the right on a cyan background"
 PROMPT_OF_FOUR = "a large dotted green square in the top left on a pink background"
+TEMPLATE = "a large {colour} star in the center on a white background"
 PROMPT_IN_GERMAN = "a large cyan ring in the center on a red background"
 _HOLD_S = 0.4
 """Per step of the film; the demo model is too fast to be looked at."""
@@ -75,6 +76,7 @@ async def record(folder: Path) -> Recording:
         await _one(scene)
         await _four(scene)
         await _drafts(scene)
+        await _series(scene)
         await _panels(scene)
         await _german(scene)
     return recording
@@ -182,6 +184,22 @@ async def _drafts(scene: _Scene) -> None:
     scene.keep("drafts", sheet)
     picked = await (await scene.alice.click(sheet, "2")).reply(_is_live, _LONG_S)
     scene.keep("picked", await scene.until(picked, "edit"))
+
+
+async def _series(scene: _Scene) -> None:
+    variants = "red, orange, yellow, green, cyan, blue, purple, pink, gray, black"
+    asked = await scene.answer("series", template="a large ring", variants=variants)
+    scene.keep("series_error", asked)
+    options = {"template": TEMPLATE, "variants": variants, "strength": "strong"}
+    command = await scene.alice.slash(scene.channel, "series", **options)
+    series = await scene.until(await command.reply(_is_live, _LONG_S), "vary")
+    scene.keep("series", series)
+    scene.keep("series_variants", await (await scene.alice.click(series, "Vary…")).reply())
+    menu = await (await scene.alice.click(series, "More…")).reply()
+    scene.keep("series_options", menu)
+    scene.keep("series_info", await (await scene.alice.click(menu, "Info")).reply())
+    await scene.alice.click(series, "Delete")
+    scene.keep("series_delete", await scene.until(series, "erase"))
 
 
 async def _panels(scene: _Scene) -> None:

@@ -159,7 +159,8 @@ class GenerationRequest:
         """Rebuild from :meth:`to_dict`.
 
         Raises:
-            InvalidRequest: an unknown or missing field, or a value out of range.
+            InvalidRequest: an unknown or missing field, a value out of range, or a variant that
+                makes no prompt of the template.
         """
         _check_map(body)
         unknown = sorted(
@@ -167,11 +168,16 @@ class GenerationRequest:
         )
         if unknown:
             raise InvalidRequest(f"unknown field {unknown[0]!r}", unknown[0])
-        return cls.from_stored(body)
+        request = cls.from_stored(body)
+        if request.variants is not None:
+            check_template(request.prompt, request.variants)
+        return request
 
     @classmethod
     def from_stored(cls, body: dict[str, Any]) -> GenerationRequest:
         """Rebuild from what was stored once; fields that a later release added are left out.
+
+        The template of a series is not filled again: a list of jobs would fill it for each image.
 
         Raises:
             InvalidRequest: a missing field, or a value out of range.
@@ -199,7 +205,6 @@ class GenerationRequest:
             raise Unsupported(f"kind {self.kind} {verb} variants", "variants")
         if self.variants is None:
             return
-        check_template(self.prompt, self.variants)
         if self.n != len(self.variants):
             message = f"n must be the number of variants, {len(self.variants)}, got {self.n}"
             raise InvalidRequest(message, "n")

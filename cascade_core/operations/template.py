@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.operations.fields import MAX_PROMPT_CHARS, check_new_text
 
 _PART = re.compile(r"\{\{|\}\}|\{([^{}]*)\}|[{}]")
 _BRACES = {"{{": "{", "}}": "}"}
+
+
+@dataclass(frozen=True, slots=True)
+class _Template:
+    """A template that was read: text, the value of a name, text, and so on; it ends with text."""
+
+    texts: tuple[str, ...]
+    names: tuple[str, ...]
 
 
 def variables_of(template: str) -> tuple[str, ...]:
@@ -20,8 +30,7 @@ def variables_of(template: str) -> tuple[str, ...]:
     Raises:
         InvalidRequest: a brace stands alone, or a variable has no name.
     """
-    names = dict.fromkeys(_name(found) for found in _variables(template))
-    return tuple(names)
+    return tuple(dict.fromkeys(_read(template).names))
 
 
 def fill(template: str, values: Mapping[str, str]) -> str:
@@ -33,7 +42,9 @@ def fill(template: str, values: Mapping[str, str]) -> str:
         InvalidRequest: a brace stands alone, or a variable has no name.
         KeyError: a variable has no value.
     """
-    return _PART.sub(lambda found: _BRACES.get(found[0]) or values[_name(found)], template)
+    read = _read(template)
+    filled = (values[name] + text for name, text in zip(read.names, read.texts[1:], strict=True))
+    return read.texts[0] + "".join(filled)
 
 
 def check_template(template: str, variants: Sequence[Mapping[str, str]]) -> None:
@@ -65,8 +76,17 @@ def _check_prompt(field: str, prompt: str) -> None:
     check_new_text(field, prompt)
 
 
-def _variables(template: str) -> Iterator[re.Match[str]]:
-    return (found for found in _PART.finditer(template) if found[0] not in _BRACES)
+@lru_cache(maxsize=64)  # a hundred images of one series ask for the same one
+def _read(template: str) -> _Template:
+    texts, names, end = [""], [], 0
+    for found in _PART.finditer(template):
+        texts[-1] += template[end : found.start()] + _BRACES.get(found[0], "")
+        end = found.end()
+        if found[0] not in _BRACES:
+            names.append(_name(found))
+            texts.append("")
+    texts[-1] += template[end:]
+    return _Template(tuple(texts), tuple(names))
 
 
 def _name(found: re.Match[str]) -> str:

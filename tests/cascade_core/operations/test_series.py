@@ -59,6 +59,13 @@ def test_a_series_survives_its_dict_with_its_variants() -> None:
     assert made.to_dict()["variants"] == GIVEN["variants"]
 
 
+def test_the_template_is_filled_for_a_new_series_and_not_for_a_stored_one() -> None:
+    values = resolved().to_dict() | {"variants": [{"colour": "red"}, {"hue": "blue"}]}
+    with pytest.raises(InvalidRequest, match=r"variants\[1\] lacks 'colour'"):
+        GenerationRequest.from_dict(values)
+    assert GenerationRequest.from_stored(values).n == 2
+
+
 def test_a_series_may_have_as_many_images_as_variants_are_allowed() -> None:
     most = [{"colour": f"{number}"} for number in range(MAX_VARIANTS)]
     made = resolved(variants=most)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from cascade_core.errors import InvalidRequest
+from cascade_core.operations import template as templates
 from cascade_core.operations.template import check_template, fill, variables_of
 
 
@@ -53,3 +54,9 @@ def test_a_template_has_a_variable() -> None:
     with pytest.raises(InvalidRequest, match="must hold a variable") as caught:
         check_template("a {{red}} star", [{}])
     assert caught.value.field == "template"
+
+
+def test_a_template_is_read_once_for_all_variants() -> None:
+    before = templates._read.cache_info().misses
+    check_template("{a} of 100", [{"a": str(number)} for number in range(100)])
+    assert templates._read.cache_info().misses == before + 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Any, Literal
 
 from cascade_core.families.spec import Family
@@ -163,6 +164,14 @@ class ImageRow:
     def ready(self) -> bool:
         """True if the image was made; it may have been deleted since."""
         return self.ready_at is not None
+
+    @property
+    def has_shown_latent(self) -> bool:
+        """True if clients may have its latent: a checker of previews, if there is one, passed it.
+
+        Where the job stops the preview is stored after the check; elsewhere the next stage begins.
+        """
+        return self.ready or self.preview is not None
 
     def to_json(self) -> dict[str, Any]:
         """Return the image as a job's JSON holds it, but for what it is derived from."""
@@ -347,7 +356,7 @@ class Job:
             "cost": {cost_key(stage): round(cost_s, 4) for stage, cost_s in self.cost_s.items()},
         }
         if self.request.stop_after is not None:
-            made = [image for image in kept if image.latent_use is not None]
+            made = [image for image in kept if image.has_shown_latent]
             body["compositions"] = [image.composition_json(self.request) for image in made]
             body["redone"] = [self._redo_json(redo) for redo in self.redos]
             body["continued"] = None if self.choice is None else _choice_json(self.choice)
@@ -356,9 +365,18 @@ class Job:
         state = self.client_state
         return body if state is None else body | {"client_state": state}
 
+    def shows_latent(self, latent_id: str) -> bool:
+        """Return True if it is the latent of an image, or an earlier one, that was checked."""
+        before = (self._before(redo) for redo in self.redos)
+        every = chain(self.images, chain.from_iterable(before))
+        return any(one.has_shown_latent for one in every if one.latent_id == latent_id)
+
+    def _before(self, redo: Redo) -> list[ImageRow]:
+        """Return images as they were before they were composed anew."""
+        return [replace(self.images[values["index"]], **values) for values in redo.replaced]
+
     def _redo_json(self, redo: Redo) -> dict[str, Any]:
-        before = [replace(self.images[values["index"]], **values) for values in redo.replaced]
-        shown = [image.composition_json(self.request) for image in before]
+        shown = [image.composition_json(self.request) for image in self._before(redo)]
         return {"at": iso_utc(redo.at), "compositions": shown}
 
     def _image_json(self, image: ImageRow) -> dict[str, Any]:

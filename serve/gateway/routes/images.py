@@ -133,10 +133,16 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
     },
 )
 async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> Response:
-    """Return an image's latent as msgpack; `cascade_core.handoff` decodes it."""
+    """Return an image's latent as msgpack; `cascade_core.handoff` decodes it.
+
+    404 before its preview is stored or its picture is made.
+    """
     row = await _find_latent(services, caller, latent_id)
     if row.deleted_at is not None:
         raise Gone("this latent was deleted")
+    job = await services.database.run(services.database.jobs.get, row.job_id)
+    if job is None or not job.shows_latent(latent_id):
+        raise NotFound("there is no such latent")
     data = await services.blobs.get_known(latent_key(latent_id), "this latent")
     return Response(data, media_type=MSGPACK)
 

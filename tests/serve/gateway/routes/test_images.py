@@ -10,6 +10,7 @@ from PIL import Image
 from cascade_core.handoff import ModelRef
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.records import LatentRow
 from tests.serve.api_calls import NOT_THERE, code, create, made
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 
@@ -107,6 +108,19 @@ async def test_a_latent_comes_as_msgpack(
     answer = await client.get(f"/v1/latents/{image['latent_id']}")
     assert answer.headers["content-type"] == "application/vnd.msgpack"
     assert answer.content == b"latent bytes"
+
+
+async def test_a_latent_of_an_image_that_is_not_made_is_404(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    job_id = (await create(client))["id"]
+    [image], request = fake_jobs.images(job_id), fake_jobs.database.jobs.get(job_id)
+    assert request is not None
+    row = LatentRow(image.latent_id, job_id, 0, fake_jobs.model, request.request)
+    await fake_jobs.blobs.put(latent_key(image.latent_id), b"latent bytes")
+    fake_jobs.database.images.save_latent(row, "c")
+    answer = await client.get(f"/v1/latents/{image.latent_id}")
+    assert (answer.status_code, code(answer)) == (404, "not_found")
 
 
 @pytest.mark.parametrize(

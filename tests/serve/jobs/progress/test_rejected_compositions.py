@@ -26,7 +26,7 @@ from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
 from serve.storage.records import ImageRow, Job, JobIdentity, NewJob, OpenLimits, utc_now
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
-from tests.serve.null_stages import Stage, bring_to_end, launched, run_to_end
+from tests.serve.null_stages import Stage, launched, run_to_end
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
@@ -373,7 +373,7 @@ async def test_recording_a_rejection_again_changes_nothing(
         return first
 
     monkeypatch.setattr(ImageStore, "reject_composition", twice)
-    ended = await bring_to_end(workflow, database, inserted(database, make_job()))
+    ended = await run_to_end(workflow, database, make_job())
     assert (rejected(ended), calls(stages)) == ([(0, 7)], [2, 1, 1])
     assert [event.type for event in database.events.of_job(ended.id)].count("rejected") == 1
 
@@ -393,13 +393,8 @@ async def test_a_process_that_lost_the_job_goes_on_with_the_composition_that_ano
         return record(store, image, anew, rejection)
 
     monkeypatch.setattr(ImageStore, "reject_composition", late)
-    ended = await bring_to_end(workflow, database, inserted(database, make_job()))
+    ended = await run_to_end(workflow, database, make_job())
     (other,) = others
     assert ended.state == "succeeded"
     assert [image.latent_id for image in ended.images] == ["another"] == [other.latent_id]
     assert database.images.latent("another") is not None
-
-
-def inserted(database: Database, job: NewJob) -> str:
-    database.jobs.insert(job)
-    return job.id

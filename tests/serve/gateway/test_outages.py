@@ -64,6 +64,7 @@ BYTES = {
     ("GET", "/v1/images/{image_id}"),
     ("DELETE", "/v1/images/{image_id}"),
     ("GET", "/v1/latents/{latent_id}"),
+    ("DELETE", "/v1/latents/{latent_id}"),
     ("GET", "/v1/jobs/{job_id}/previews/{name}"),
     ("GET", "/v1/shared/{image_id}"),
 }

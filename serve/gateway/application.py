@@ -12,6 +12,7 @@ from fastapi.telemetry import TelemetryConfig
 from serve.gateway.auth.middleware import AuthMiddleware
 from serve.gateway.dependencies import Services
 from serve.gateway.middleware.cors import NamedOrigins
+from serve.gateway.middleware.files import FileMiddleware
 from serve.gateway.middleware.methods import MethodMiddleware
 from serve.gateway.middleware.requests import PROBES, ErrorMiddleware, RequestMiddleware
 from serve.gateway.openai.routes import router as openai_router
@@ -94,6 +95,7 @@ def create_app(services: Services) -> FastAPI:
 def _add_middlewares(app: FastAPI, services: Services) -> None:
     """Surround the routes with middlewares, the innermost first."""
     app.add_middleware(MethodMiddleware, routes=app.routes)
+    app.add_middleware(FileMiddleware, services=services)
     app.add_middleware(
         AuthMiddleware,
         keys=services.key_cache,

@@ -140,7 +140,6 @@ async def vary_image(
     caller: Creator,
     http_request: Request,
     form: Annotated[VariationForm, Form(media_type="multipart/form-data")],
-    _held: HeldOpen,
     idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Draw new details on an image of this service, whose PNG file names its latent.

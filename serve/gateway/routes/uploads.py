@@ -17,7 +17,7 @@ from cascade_core.images.stored_upload import StoredUpload
 from cascade_core.images.upload_decoder import decode_upload
 from cascade_core.images.upload_limits import MAX_UPLOAD_BYTES
 from serve.gateway.auth.permissions import Caller, Creator, Editor, Viewer, check_user
-from serve.gateway.dependencies import HeldOpen, Services, ServicesDep
+from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id
 from serve.gateway.openapi import new_router, secured
 from serve.gateway.routes.images import LOST, OWN_CACHING, delete_with_files
@@ -61,7 +61,6 @@ async def upload_picture(
     services: ServicesDep,
     caller: Creator,
     form: Annotated[UploadForm, Form(media_type="multipart/form-data")],
-    _held: HeldOpen,
     response: Response,
 ) -> UploadAnswer:
     """Store a picture to start images from.
@@ -129,11 +128,11 @@ async def delete_upload(
     from it, or from those, or are being made. They stay unless `with_images` is true. Images that
     the caller may not see stay, and are not named.
     """
-    upload = await find_upload(services, caller, upload_id)
+    await _check_known(services, caller, upload_id)
     store = services.database.uploads
-    await services.database.run(store.delete, upload.id)
-    await services.blobs.delete(upload_key(upload.id))
-    image_ids, job_ids = await services.database.run(store.dependants, upload.id, caller.viewpoint)
+    await services.database.run(store.delete, upload_id)
+    await services.blobs.delete(upload_key(upload_id))
+    image_ids, job_ids = await services.database.run(store.dependants, upload_id, caller.viewpoint)
     if with_images:
         for job_id in job_ids:
             await services.jobs.cancel(job_id)
@@ -156,6 +155,27 @@ async def find_upload(services: Services, caller: Caller, upload_id: str) -> Upl
     if upload is None or not caller.sees(upload.owner):
         raise NotFound("there is no such upload")
     return upload
+
+
+async def _check_known(services: Services, caller: Caller, upload_id: str) -> None:
+    """Check that an upload is the caller's, or that images of the caller were made from it.
+
+    Archives hold images, but not the uploads that they were made from: where an archive was
+    imported, images alone tell of an upload, and its owner may still have them deleted.
+
+    Raises:
+        NotFound: neither is so.
+    """
+    check_id("upload", upload_id)
+    store = services.database.uploads
+    upload = await services.database.run(store.get, upload_id)
+    if upload is None:
+        found = await services.database.run(store.dependants, upload_id, caller.viewpoint)
+        is_known = bool(found[0])
+    else:
+        is_known = caller.sees(upload.owner)
+    if not is_known:
+        raise NotFound("there is no such upload")
 
 
 def _present(upload: UploadRow) -> UploadRow:

@@ -15,9 +15,11 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sqlalchemy import update
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.checker import Checker, Refusal
 from serve.gateway.dependencies import Services
 from serve.gateway.middleware.requests import UPLOAD_LIMITS
+from serve.maintenance.backup import export_jobs, import_jobs
 from serve.storage.blobs.blob_keys import (
     image_key,
     latent_key,
@@ -26,9 +28,11 @@ from serve.storage.blobs.blob_keys import (
 )
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions
+from serve.storage.database import Database
 from serve.storage.records import JobOwner, utc_now
 from serve.storage.schema.tables import images, uploads
 from tests.limits import HANG_S
+from tests.migrated import with_tables
 from tests.serve.checkers import ByUser
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -275,6 +279,38 @@ async def test_a_deletion_names_what_was_made_and_takes_it_along_if_asked(
         assert await blobs.exists(key) is not with_images
     state = (await client.get(f"/v1/jobs/{job_ids[1]}")).json()["state"]
     assert state == ("cancelled" if with_images else "queued")
+
+
+async def test_after_a_restore_an_upload_is_still_wiped_with_what_was_made_of_it(
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    database: Database,
+    blobs: BlobStore,
+    bearer: Bearer,
+    tmp_path: Path,
+    services: Services,
+) -> None:
+    owner, other = bearer("create", "read"), bearer("create", "read")
+    upload_id = (await send(client, picture(), headers=owner)).json()["id"]
+    body = {"kind": "image_to_image", "image": upload_id, "prompt": "x"}
+    job_id = (await client.post("/v1/jobs", json=body, headers=owner)).json()["id"]
+    await fake_jobs.run(job_id)
+    [image] = fake_jobs.images(job_id)
+    archive: list[tuple[str, bytes]] = []
+    await export_jobs(database, blobs, lambda name, data: archive.append((name, data)))
+    services.database = Database(with_tables(f"sqlite:///{tmp_path}/restored.db"))
+    services.blobs = BlobStore((tmp_path / "restored").as_uri())
+    await import_jobs(services.database, services.blobs, STABLE_CASCADE, archive)
+    wipe = f"{PATH}/{upload_id}?with_images=true"
+
+    assert (await client.delete(wipe, headers=other)).status_code == 404
+    assert (await client.get(f"/v1/images/{image.id}", headers=owner)).status_code == 200
+    answer = await client.delete(wipe, headers=owner)
+
+    assert (answer.status_code, answer.headers["x-dependant-ids"]) == (204, image.id)
+    assert (await client.get(f"/v1/images/{image.id}", headers=owner)).status_code == 410
+    assert not await services.blobs.exists(image_key(image.id, "png"))
+    services.database.close()
 
 
 async def test_a_deletion_takes_the_compositions_of_a_draft_along(

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import httpx
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.running import Running
 from serve.telemetry.metric_definitions import QUEUE_CALLS
-from tests.limits import HANG_S
+from tests.metrics import wait_for_samples
 from tests.ray.client import ServiceClient, replica_process
 
 PROMPT = "a small blue square on the left on a yellow background"
@@ -60,18 +58,8 @@ def _wait_until_waiting(running: Running, stage: str, calls: int) -> None:
     More wait if Jobs has not yet asked how many images the stage works on at a time, as it then
     lets one through at a time.
     """
-    waiting = None
-    for _ in range(1200):
-        families = text_string_to_metric_families(
-            httpx.get(running.metrics_url, timeout=HANG_S).text
-        )
-        waiting = {
-            sample.labels["stage"]: sample.value
-            for family in families
-            for sample in family.samples
-            if sample.name == QUEUE_CALLS.series[0]
-        }.get(stage)
-        if waiting is not None and waiting >= calls:
-            return
-        threading.Event().wait(0.1)  # the service publishes it every few seconds
-    raise AssertionError(f"{waiting} calls wait for stage {stage}, fewer than {calls}")
+
+    def are_so_many(samples: list[Sample]) -> bool:
+        return any(one.labels["stage"] == stage and one.value >= calls for one in samples)
+
+    wait_for_samples(running, QUEUE_CALLS.series, are_so_many)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from ray import serve as ray_serve
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
@@ -23,6 +22,7 @@ from serve.local.running import APP_NAME, Running
 from serve.settings import Settings
 from serve.telemetry import metric_definitions as m
 from tests.limits import HANG_S
+from tests.metrics import wait_for_samples
 from tests.ray.client import ServiceClient, pixels
 from tests.ray.families.four_stages import FOUR_STAGES
 from tests.ray.families.two_stages import TWO_STAGES
@@ -122,17 +122,12 @@ def test_jobs_and_stages_offer_the_autoscaling_policy_their_figures(served: Serv
 def test_queues_stages_and_hand_offs_are_measured_by_stage(served: Served) -> None:
     measured = (m.QUEUE_WAIT, m.STAGE_SERVICE, m.HANDOFF_SECONDS)
     expected = {(metric.series[1], name) for metric in measured for name in served.family.names}
-    for _ in range(600):
-        text = httpx.get(served.running.metrics_url, timeout=HANG_S).text
-        seen = {
-            (sample.name, sample.labels.get("stage"))
-            for metric in text_string_to_metric_families(text)
-            for sample in metric.samples
-        }
-        if expected <= seen:
-            break
-        threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
-    assert expected <= seen
+
+    def are_all(samples: list[Sample]) -> bool:
+        return expected <= {(sample.name, sample.labels.get("stage")) for sample in samples}
+
+    names = {name for name, _ in expected}
+    assert are_all(wait_for_samples(served.running, names, are_all))
 
 
 def test_the_last_stage_makes_the_picture(served: Served) -> None:

@@ -5,10 +5,9 @@ from __future__ import annotations
 import threading
 from io import BytesIO
 
-import httpx
 import numpy as np
 from PIL import Image
-from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 from ray import serve as ray_serve
 
 from cascade_core.handoff import StageCLatent
@@ -23,6 +22,7 @@ from serve.telemetry import metric_definitions as m
 from serve.telemetry.dashboard_panels import GPU_USE, RAY_METRICS
 from tests.collector import Collector
 from tests.limits import HANG_S
+from tests.metrics import wait_for_samples
 from tests.ray.client import ServiceClient, check_same_picture, pixels, replica_process
 
 PROMPT = "a large red circle in the center on a white background"
@@ -276,18 +276,12 @@ def test_metrics_count_what_was_served(running: Running, service: ServiceClient)
         for name in metric.series
         for stage in ("cba" if "stage" in metric.labels else ("",))
     }
-    for _ in range(1200):
-        families = text_string_to_metric_families(
-            httpx.get(running.metrics_url, timeout=HANG_S).text
-        )
-        samples = [sample for family in families for sample in family.samples]
-        seen = {(sample.name, sample.labels.get("stage", "")) for sample in samples}
-        if expected <= seen:
-            break
-        threading.Event().wait(0.1)  # Ray collects its processes' metrics every few seconds
-    assert expected <= seen
     by_series = {series: metric for metric in shown for series in metric.series}
-    ours = [sample for sample in samples if sample.name in by_series]
+
+    def are_all(samples: list[Sample]) -> bool:
+        return expected <= {(sample.name, sample.labels.get("stage", "")) for sample in samples}
+
+    ours = wait_for_samples(running, by_series, are_all)
     assert all(set(by_series[sample.name].labels) <= sample.labels.keys() for sample in ours)
     totals = {name: sum(s.value for s in ours if s.name == name) for name in by_series}
     for metric in (m.JOBS, m.STAGE_BUSY, m.HANDOFF_BYTES):

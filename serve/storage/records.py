@@ -356,7 +356,7 @@ class Job:
             "cost": {cost_key(stage): round(cost_s, 4) for stage, cost_s in self.cost_s.items()},
         }
         if self.request.stop_after is not None:
-            made = [image for image in kept if image.has_shown_latent]
+            made = [image for image in kept if image.latent_use and image.has_shown_latent]
             body["compositions"] = [image.composition_json(self.request) for image in made]
             body["redone"] = [self._redo_json(redo) for redo in self.redos]
             body["continued"] = None if self.choice is None else _choice_json(self.choice)

@@ -121,7 +121,7 @@ class Settings(BaseSettings):
     """Use a stored Stage C latent again for an equal request of the same API key and end user
     (`stage_c: reused`)."""
     max_open_jobs: Annotated[int, Field(ge=1, le=100_000)] = 500
-    """Most jobs queued or running; more get 429 with `Retry-After`."""
+    """Most jobs queued or running, a series as one per 8 images; more get 429, `Retry-After`."""
     max_open_jobs_per_user: Annotated[int, Field(ge=1, le=100_000)] = 50
     """The same for each API key, and for each end user of a trusted key."""
     max_streams: Annotated[int, Field(ge=1, le=100_000)] = 3000

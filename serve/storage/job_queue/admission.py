@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, NoReturn, Protocol
 
-from sqlalchemy import ColumnElement, Connection, ScalarSelect, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from cascade_core.errors import RateLimited
 from cascade_core.job_states import OPEN_STATES
+from cascade_core.operations.fields import MAX_IMAGES
 from serve.storage.connections import hold_lock
 from serve.storage.deadline_store import time_allowed_s
 from serve.storage.job_queries import owned_by
 from serve.storage.job_queue.estimates import QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
 from serve.storage.records import JobOwner, OpenLimits
-from serve.storage.schema.tables import database_now, jobs
+from serve.storage.schema.tables import database_now, images, jobs
 
 UNKNOWN_JOB_S: Final = 5.0
 """Assumed run time of a job before anything was measured."""
@@ -88,6 +89,9 @@ class Admission:
     def check_limits(self, connection: Connection, job: AdmittedJob, limits: OpenLimits) -> None:
         """Refuse a job if too many others are open.
 
+        An open series counts once for every ``MAX_IMAGES`` of its images, a new one is admitted
+        while there is one place.
+
         Raises:
             RateLimited: says after how many seconds one of the open jobs is probably done.
         """
@@ -139,6 +143,10 @@ def _queued(job: AdmittedJob) -> JobInQueue:
     return JobInQueue(job.id, job.owner.queue_user, job.work)
 
 
-def _count(conditions: Iterable[ColumnElement[bool]]) -> ScalarSelect[int]:
-    query = select(func.count()).select_from(jobs).where(*conditions)
-    return query.scalar_subquery()
+def _count(conditions: Sequence[ColumnElement[bool]]) -> ColumnElement[int]:
+    """Count jobs, those of many images once for every ``MAX_IMAGES`` that they begin."""
+    whole = select(func.count()).select_from(jobs).where(*conditions).scalar_subquery()
+    pairs = jobs.join(images, images.c.job_id == jobs.c.id)
+    begins = images.c.index >= MAX_IMAGES, images.c.index % MAX_IMAGES == 0
+    more = select(func.count()).select_from(pairs).where(*conditions, *begins).scalar_subquery()
+    return whole + more

@@ -299,17 +299,21 @@ def test_a_job_over_a_users_limit_is_refused_until_one_ends(
     assert database.jobs.insert(make_job(user="ann"), limits) is None
 
 
-def test_a_series_of_many_pictures_counts_as_one_job_of_its_user(
+def test_a_series_counts_once_for_every_eight_of_its_pictures(
     database: Database, make_job: JobMaker
 ) -> None:
-    variants = [{"colour": f"tint {number}"} for number in range(100)]
-    series = {"prompt": "{colour}", "variants": variants, "n": 100, "strength": 0.7}
-    limits = OpenLimits(total=5, per_user=2)
-    made = make_job(user="ann", kind="series", hero_id="01HERO", **series)
-    assert database.jobs.insert(made, limits) is None
-    assert database.jobs.insert(make_job(user="ann"), limits) is None
-    with pytest.raises(RateLimited, match="you have 2 jobs open"):
+    def series(pictures: int) -> NewJob:
+        variants = [{"colour": f"tint {number}"} for number in range(pictures)]
+        values = {"prompt": "{colour}", "variants": variants, "n": pictures, "strength": 0.7}
+        return make_job(user="ann", kind="series", hero_id="01HERO", **values)
+
+    limits = OpenLimits(total=50, per_user=15)
+    for pictures in (8, 100):
+        assert database.jobs.insert(series(pictures), limits) is None
+    assert database.jobs.insert(series(100), limits) is None  # there were 14
+    with pytest.raises(RateLimited, match="you have 27 jobs open"):
         database.jobs.insert(make_job(user="ann"), limits)
+    assert database.jobs.insert(make_job(user="bob"), limits) is None
 
 
 def test_a_job_over_the_common_limit_is_refused_for_every_user(

@@ -73,7 +73,8 @@ def redo(
 
     make_folder(out)
     with ServiceClient(url) as client:
-        _show_sheet(client, client.redo_job(job_id, indices), out, as_json=as_json)
+        job = client.redo_job(job_id, indices)
+        _show_sheet(client, job, out, as_json=as_json, cancels=False)
 
 
 def continue_(
@@ -93,16 +94,24 @@ def continue_(
     body = options.given(indices=indices, decoder_steps=decoder_steps, width=width, height=height)
     make_folder(out)
     with ServiceClient(url) as client:
-        job = watch(client, client.continue_job(job_id, body), terminal_only=as_json)
+        job = client.continue_job(job_id, body)
+        job = watch(client, job, terminal_only=as_json, cancels=False)
         files = [save_image(client, job["id"], image, out) for image in job["images"]]
     finish(job, files, as_json=as_json)
 
 
-def _show_sheet(client: ServiceClient, job: dict[str, Any], out: Path, *, as_json: bool) -> None:
+def _show_sheet(
+    client: ServiceClient,
+    job: dict[str, Any],
+    out: Path,
+    *,
+    as_json: bool,
+    cancels: bool = True,
+) -> None:
     """Follow a draft until it waits; save its previews and say where they are."""
     from serve.cli.submit import finish, watch
 
-    job = watch(client, job, terminal_only=as_json)
+    job = watch(client, job, terminal_only=as_json, cancels=cancels)
     if job["state"] != "waiting":
         finish(job, [], as_json=as_json)
         return

@@ -45,13 +45,22 @@ def run_job(
     return job, files
 
 
-def watch(client: ServiceClient, job: dict[str, Any], *, terminal_only: bool) -> dict[str, Any]:
-    """Return the job once it has ended; Ctrl-C cancels it."""
+def watch(
+    client: ServiceClient, job: dict[str, Any], *, terminal_only: bool, cancels: bool = True
+) -> dict[str, Any]:
+    """Return the job once it has ended or waits.
+
+    Ctrl-C cancels it. If it has more to lose than what runs, ``cancels`` is false, and Ctrl-C ends
+    the command alone.
+    """
     try:
         stages = route_of(job["kind"], _stages(client))
         with StageProgress(_images_to_make(job), stages, terminal_only=terminal_only) as progress:
             return follow(client, job["id"], progress)
     except KeyboardInterrupt:
+        if not cancels:
+            note(f"job {job['id']} goes on")
+            raise
         return _cancel(client, job["id"])
 
 

@@ -105,9 +105,11 @@ class PreviewCheck:
         await self._blobs.try_delete(latent_key(image.latent_id))
         return job.with_redone(now, rejection)
 
-    async def discard(self, job_id: str) -> None:
-        """Delete the latents that a refused job made itself and that became no image."""
-        for latent_id in await self._database.images.do(
-            ImageStore.discard_latents_without_image, job_id
-        ):
+    async def discard(self, job_id: str, part: str) -> None:
+        """Delete the latents of a refused part of a job that became no image.
+
+        See :meth:`serve.storage.image_store.ImageStore.discard_latents_without_image`.
+        """
+        discard = ImageStore.discard_latents_without_image
+        for latent_id in await self._database.images.do(discard, job_id, part):
             await self._blobs.try_delete(latent_key(latent_id))

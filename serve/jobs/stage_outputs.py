@@ -180,7 +180,7 @@ class StageOutputs:
         key = blob_keys.preview_key(job.id, index, stage.name, steps, image.redo_count)
         await self._blobs.put(key, preview, partial(self._extend, job.id))
         step = ProgressStep(job.id, index, stage.name, steps, steps, key)
-        await self._database.images.do(ImageStore.save_preview, image.id, step)
+        await self._database.images.do(ImageStore.save_preview, image.id, image.latent_id, step)
 
     async def drop_latent(self, job: OpenJob, index: int) -> None:
         """Forget a latent, so that its stage makes it again."""

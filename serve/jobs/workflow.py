@@ -146,8 +146,8 @@ class JobWorkflow(DBOSConfiguredInstance):
             except Cancelled:
                 state = "cancelled"
             except ContentRefused as refusal:
-                await self._preview_check.discard(job_id)
-                state, error = "failed", refusal.to_dict()
+                await self._preview_check.discard(job_id, part)
+                state, error = failed, refusal.to_dict()
             except CascadeError as failure:
                 state, error = failed, failure.to_dict()
             except Exception:

@@ -21,6 +21,7 @@ from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_queries import Row, owned_by
+from serve.storage.job_queue.parts import CONTINUED, is_redo
 from serve.storage.job_queue.redo import redos_from
 from serve.storage.job_queue.rejection import Rejection
 from serve.storage.job_store import add_costs, update_open
@@ -177,14 +178,18 @@ class ImageStore:
                 connection.execute(image.values(latent_use=use))
                 add_costs(connection, row.job_id, {stage: seconds})
 
-    def save_preview(self, image_id: str, step: ProgressStep) -> None:
-        """Record the preview of a latent after which a job stops, with the event ``progress``."""
-        image = update(images).where(images.c.id == image_id)
+    def save_preview(self, image_id: str, latent_id: str, step: ProgressStep) -> None:
+        """Record the preview of a latent after which a job stops, with the event ``progress``.
+
+        Nothing changes if the image has another latent by now.
+        """
+        image = update(images).where(images.c.id == image_id, images.c.latent_id == latent_id)
         with self._connections.writing() as connection:
             if not update_open(connection, step.job_id, {}):
                 return
             name = preview_name(step.job_id, step.preview_key or "")
-            connection.execute(image.values(preview=name))
+            if not connection.execute(image.values(preview=name)).rowcount:
+                return
             data = {"stage": step.stage, "step": step.step, "steps": step.steps}
             shown = data | {"index": step.index, "preview": name}
             append_event(connection, step.job_id, "progress", shown)
@@ -251,15 +256,25 @@ class ImageStore:
             append_event(connection, image.job_id, "rejected", rejection.to_json())
             return _image(connection, image.id)
 
-    def discard_latents_without_image(self, job_id: str) -> list[str]:
-        """Mark a job's own latents deleted that became no image; returns their ids.
+    def discard_latents_without_image(self, job_id: str, part: str) -> list[str]:
+        """Mark a job's own latents deleted that became no image in a part of it.
 
-        The job no longer shows them.
+        Compositions that passed stay in a redo, as the job waits with them, and those that were
+        not chosen stay in a continuation. The job no longer shows the others.
+
+        Returns:
+            The ids of the latents.
         """
-        is_unmade = images.c.job_id == job_id, images.c.ready_at.is_(None)
-        unmade = select(images.c.latent_id).where(*is_unmade)
-        own = latents.c.job_id == job_id, latents.c.id.in_(unmade)
         with self._connections.writing() as connection:
+            is_unmade = [images.c.job_id == job_id, images.c.ready_at.is_(None)]
+            if is_redo(part):
+                is_unmade.append(images.c.preview.is_(None))
+            if part == CONTINUED:
+                of_job = select(jobs.c.choice).where(jobs.c.id == job_id)
+                choice = connection.execute(of_job).scalar() or {}
+                is_unmade.append(images.c.index.in_(choice.get("indices", ())))
+            unmade = select(images.c.latent_id).where(*is_unmade)
+            own = latents.c.job_id == job_id, latents.c.id.in_(unmade)
             ids = list(connection.execute(select(latents.c.id).where(*own)).scalars())
             connection.execute(update(latents).where(*own).values(deleted_at=utc_now()))
             connection.execute(update(images).where(*is_unmade).values(latent_use=None))

@@ -92,8 +92,10 @@ class UploadStore:
             if row is None:
                 return None
             until = max(expires_at, row["expires_at"])
-            change = update(uploads).where(uploads.c.id == row["id"])
-            connection.execute(change.values(expires_at=until))
+            kept = uploads.c.id == row["id"], uploads.c.deleted_at.is_(None)
+            change = update(uploads).where(*kept).values(expires_at=until)
+            if not connection.execute(change).rowcount:  # deleted since it was read
+                return None
             return _upload_from({**row, "expires_at": until})
 
     def check_room(self, owner: JobOwner, size_bytes: int, quota_mb: int) -> None:

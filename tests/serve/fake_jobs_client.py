@@ -196,7 +196,7 @@ class FakeJobsClient:
         key = preview_key(job_id, index, "c", request.steps, image.redo_count)
         await self.blobs.put(key, PREVIEW)
         step = ProgressStep(job_id, index, "c", request.steps, request.steps, key)
-        self.database.images.save_preview(image.id, step)
+        self.database.images.save_preview(image.id, image.latent_id, step)
 
     async def run(self, job_id: str) -> None:
         """Bring a job to its good end."""

@@ -181,7 +181,8 @@ class WaitingStore:
     ) -> None:
         """Admit a waiting job as a new one; how it ran before is forgotten."""
         admitted = self._admission.admit(connection, job, limits.min_deadline_s)
-        forgotten = dict.fromkeys(("started_at", "stage", "step", "steps", "image_index"))
+        names = ("started_at", "stage", "step", "steps", "image_index", "crashes")
+        forgotten = dict.fromkeys(names)
         queued = {"state": "queued", "work": job.work, "route": job.route, "release": RELEASE}
         queued |= {"deadline_at": admitted.deadline_at, **forgotten, **values}
         update_in(connection, job.id, ["waiting"], queued)

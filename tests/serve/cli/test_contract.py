@@ -355,3 +355,24 @@ def test_a_draft_saves_previews_redo_adds_some_and_continue_finishes_the_chosen_
     assert [Path(file).name for file in job["files"]] == names
     again = cascade_at_gateway("continue", drafted["id"], "1", "--out", str(tmp_path))
     assert again.exit_code == 2
+
+
+@pytest.mark.parametrize("command", ["redo", "continue"])
+def test_ctrl_c_leaves_a_draft_that_goes_on_alone(
+    cascade_at_gateway: Cascade,
+    fake_jobs: FakeJobsClient,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    fake_jobs.on_submit = fake_jobs.draft
+    drafted = _job_of(cascade_at_gateway, tmp_path, "draft", "a red circle", "-n", "2")
+    monkeypatch.setattr("serve.cli.submit.follow", interrupted)
+    result = cascade_at_gateway(command, drafted["id"], "0", "--out", str(tmp_path))
+    assert result.exit_code != 0
+    assert f"job {drafted['id']} goes on" in result.stderr
+    shown = json.loads(cascade_at_gateway("jobs", "show", drafted["id"], "--json").stdout)
+    assert shown["state"] == "queued"

@@ -16,6 +16,7 @@ from cascade_core.errors import StageLost
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageCLatent
 from serve.autoscaling.demand import Demand
+from serve.checker import Refusal
 from serve.jobs.recovery import start_orphaned
 from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
@@ -25,6 +26,7 @@ from serve.storage.database import Database
 from serve.storage.job_queue.parts import run_id
 from serve.storage.job_queue.waiting_store import RedoneJob
 from serve.storage.records import JobIdentity, NewJob
+from tests.serve.checkers import Answering
 from tests.serve.jobs.progress.continued import LIMITS, calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
@@ -201,6 +203,40 @@ async def test_a_job_whose_redo_fails_waits_with_what_it_had_and_says_why(
     assert again.images[2].latent_id not in {image.latent_id for image in before.images}
     resume(database, job, 0, 1, 2)
     assert (await run_rest(workflow, database, job)).state == "succeeded"
+
+
+async def test_a_refusal_takes_what_the_redo_made_or_what_was_chosen_and_nothing_else(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+) -> None:
+    checker, job = Answering(), make_job(n=3, stop_after="c", seed=7)
+    async with launched(database, database_url, blobs, stages, [checker]) as workflow:
+        before = await run_to_end(workflow, database, job)
+        latent_ids = [image.latent_id for image in before.images]
+        checker.answer = lambda seed: Refusal("nudity") if seed == 10 else None
+        after = await run(workflow, database, redo(database, job, 0))
+        assert (after.state, after.error) == ("waiting", None)
+        [warning] = after.warnings
+        assert warning.endswith("the composition is refused by the rule 'nudity'")
+        assert [image.latent_id for image in after.images] == latent_ids
+        for latent_id in latent_ids:
+            assert await blobs.get(latent_key(latent_id))
+        assert is_deleted(database, f"first0{job.id}")
+        checker.answer = lambda _seed: Refusal("nudity")
+        resume(database, job, 1)
+        ended = await run_rest(workflow, database, job)
+    assert (ended.state, (ended.error or {}).get("code")) == ("failed", "moderation_blocked")
+    assert [is_deleted(database, latent_id) for latent_id in latent_ids] == [False, True, False]
+    assert [one["index"] for one in ended.to_json()["compositions"]] == [0, 2]
+
+
+def is_deleted(database: Database, latent_id: str) -> bool:
+    latent = database.images.latent(latent_id)
+    assert latent is not None
+    return latent.deleted_at is not None
 
 
 async def test_a_run_that_is_resumed_late_does_nothing_to_a_job_that_is_redone(

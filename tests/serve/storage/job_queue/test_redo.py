@@ -15,7 +15,7 @@ from cascade_core.operations.fields import MAX_SEED
 from serve.storage.database import Database
 from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, run_id
 from serve.storage.job_queue.redo import MAX_REDOS
-from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits
+from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import images
 from tests.serve.recorded_jobs import add, body
 from tests.serve.storage.job_queue.drafts import (
@@ -174,3 +174,26 @@ def test_a_job_is_redone_within_limits(database: Database, make_job: JobMaker) -
         assert rested(database, job.id, f"redo-{number}")
     with pytest.raises(Conflict, match=f"{MAX_REDOS} times"):
         database.waiting.redo(redone(job), LIMITS)
+
+
+def test_replicas_that_were_lost_before_a_redo_do_not_count_in_it(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    set_columns(database, job.id, crashes={"c0": 1})
+    database.waiting.redo(redone(job, 0), LIMITS)
+    assert database.jobs.count_crash(job.id, "c0") == 1
+
+
+def test_a_preview_that_comes_late_is_not_that_of_the_composition_made_anew(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    [before] = images_of(database, job.id)
+    database.waiting.redo(redone(job, 0), LIMITS)
+    told, late = types(database, job.id), ProgressStep(job.id, 0, "c", 20, 20, "late")
+    database.images.save_preview(before.id, before.latent_id, late)
+    [image] = images_of(database, job.id)
+    assert (image.preview, types(database, job.id)) == (None, told)

@@ -73,7 +73,7 @@ class Pictures(commands.Cog):
         id: Range[str, 1, 64],  # noqa: A002 - the option's visible name
         private: bool | None = None,
     ) -> None:
-        """Show a picture again, publicly unless the person prefers private pictures."""
+        """Show a picture or drafts again, publicly unless the person prefers private pictures."""
         responder = self._submission.responder_for(interaction)
 
         async def find() -> tuple[Job, bool]:
@@ -88,7 +88,8 @@ class Pictures(commands.Cog):
                     variants=shown.variants,
                 )
                 await self._submission.check_rules(responder, request)
-            job_request.find_image(job, None)
+            if not job.has_drafts_only:
+                job_request.find_image(job, None)
             return job, is_private
 
         job, is_private = await responder.defer_when_ready(find(), lambda found: found[1])

@@ -44,7 +44,7 @@ class PictureLookup:
     async def picture(
         self, job: Job, responder: Responder, *, choose_to_delete: bool = False
     ) -> Layout:
-        """Return the message of a job's pictures, in the language of the person.
+        """Return the message of a job's pictures or drafts, in the language of the person.
 
         Args:
             job: the job.
@@ -54,9 +54,12 @@ class PictureLookup:
         Raises:
             UserError: the job has no pictures left.
         """
+        shown = presentation_of(job.client_state)
+        if job.has_drafts_only:
+            translate = responder.translate
+            return await self._outcomes.drafts(job, translate, shown.spoiler, shown.credit)
         if not job.images:
             raise UserError.because("picture_gone")
-        shown = presentation_of(job.client_state)
         return await self._outcomes.pictures(
             job,
             responder.translate,

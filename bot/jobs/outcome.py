@@ -49,8 +49,8 @@ class OutcomeMessages:
             return picture_messages.ended(
                 translate, job, translate("ended.cancelled"), target.credit
             )
-        if job.is_waiting:
-            return await self._drafts(job, translate, target)
+        if job.has_drafts_only:
+            return await self.drafts(job, translate, target.spoiler, target.credit)
         if job.state != "succeeded":
             error = job.error or Internal("no reason given")
             reason = error_message(error, translate, job.id)
@@ -61,14 +61,21 @@ class OutcomeMessages:
             job, translate, target.file_limit_bytes, shrink, target.spoiler, target.credit
         )
 
-    async def _drafts(self, job: Job, translate: Translator, target: DeliveryTarget) -> Layout:
+    async def drafts(
+        self, job: Job, translate: Translator, spoiler: bool = False, credit: Credit | None = None
+    ) -> Layout:
+        """Return the sheet of a job's compositions, with a button for each that finishes it.
+
+        Raises:
+            CascadeError: the previews cannot be fetched.
+        """
         paths = {one.index: one.preview_url for one in job.compositions if one.preview_url}
         found = await asyncio.gather(*map(self._client.preview, paths.values()))
         files = [
             (f"draft-{number}.webp", await asyncio.to_thread(numbered, data, number))
             for number, data in enumerate(found, 1)
         ]
-        return draft_sheet(translate, job, tuple(paths), files, target.spoiler, target.credit)
+        return draft_sheet(translate, job, tuple(paths), files, spoiler, credit)
 
     async def pictures(
         self,

@@ -153,6 +153,15 @@ class Job:
         return self.state == "waiting"
 
     @property
+    def has_drafts_only(self) -> bool:
+        """Return True if a person can choose among its compositions, and it has no picture.
+
+        One that was not chosen from in time has ended so.
+        """
+        is_sound = self.is_waiting or self.state == "succeeded"
+        return is_sound and bool(self.compositions) and not self.images
+
+    @property
     def took_s(self) -> float | None:
         """Return the seconds from the job's start to its end; None if either is unknown."""
         if self.started_at is None or self.finished_at is None:

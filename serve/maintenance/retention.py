@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
+from sqlalchemy import Select, delete, func, or_, select, update
 
 from cascade_core.job_states import TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
@@ -152,7 +152,10 @@ class RetentionWorker:
             for condition in needs(latents.c.id)
         ]
         deleted = select(images.c.latent_id).where(HAS_OWN_LATENT, images.c.deleted_at.is_not(None))
-        is_due: ColumnElement[bool] = latents.c.id.in_(deleted)
+        # Of a composition that was made anew, the image has another latent by now.
+        of_image = images.c.job_id == latents.c.job_id, images.c.index == latents.c.index
+        of_deleted = select(images.c.id).where(*of_image, images.c.deleted_at.is_not(None))
+        is_due = or_(latents.c.id.in_(deleted), of_deleted.correlate(latents).exists())
         if (before := self._before(self._settings.keep_days)) is not None:
             is_due = or_(is_due, latents.c.created_at < before)
         unneeded = update(latents).where(latents.c.deleted_at.is_(None), is_due, ~or_(*needing))

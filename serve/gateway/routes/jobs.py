@@ -195,7 +195,8 @@ async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Resp
     response_class=Response,
     responses={
         200: {
-            "description": "Server-Sent Events: queued, progress, image, then one of waiting, "
+            "description": "Server-Sent Events: queued, progress, rejected (a composition that a "
+            "checker had made anew), image, then one of waiting, "
             "succeeded, failed and cancelled, after which the stream ends",
             # serve.gateway.schemas.examples has the example: it names a stage of the family.
             "content": event_stream_content("", "queued", "progress", "image", *RESTING_STATES),

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from ulid import ULID
 
 from cascade_core.errors import CascadeError, InvalidRequest
 from cascade_core.model_defaults import ModelDefaults
@@ -151,3 +152,9 @@ def test_variants_go_with_a_series_alone_and_are_counted() -> None:
         replace(resolved().for_image(0), variants=GIVEN["variants"])
     with pytest.raises(CascadeError, match="needs variants"):
         replace(resolved(), variants=None)
+
+
+def test_the_id_of_a_hero_is_a_ulid() -> None:
+    hero_id = without_hero().hero_id
+    assert hero_id is not None
+    assert str(ULID.from_str(hero_id)) == hero_id

@@ -294,6 +294,21 @@ async def test_a_deleted_pictures_latent_goes_once_no_open_job_starts_from_it(
     assert await keys(blobs) == set()
 
 
+async def test_a_replaced_composition_goes_with_its_picture_once_no_open_job_starts_from_it(
+    database: Database, finished: Round, make_job: JobMaker, tidy: Round
+) -> None:
+    [image] = (await finished()).images
+    job = make_job(kind="vary_details", latent_id=image.latent_id)
+    database.jobs.insert(job)
+    anew = update(images).where(images.c.id == image.id).values(latent_id="another")
+    with database.writing() as connection:
+        connection.execute(anew)
+    database.images.delete(image.id)
+    assert (await tidy(AFTER_GRACE)).latents == 0
+    database.jobs.finish(job.id, "failed", {"code": "internal", "message": "no"})
+    assert (await tidy(AFTER_GRACE)).latents == 1
+
+
 async def test_a_composition_without_a_picture_outlives_its_deleted_variation(
     database: Database, fake_jobs: FakeJobsClient, finished: Round, make_job: JobMaker, tidy: Round
 ) -> None:

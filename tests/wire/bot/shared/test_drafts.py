@@ -75,6 +75,19 @@ async def test_a_stranger_chooses_nothing_and_a_deleted_sheet_ends_its_job(stage
     assert stage.service.submitted.empty()
 
 
+async def test_drafts_are_shown_again_also_after_the_time_to_choose(stage: Stage) -> None:
+    job_id, sheet = await drafts(stage, count=2, private=True)
+    for _ in range(2):
+        asked = await stage.alice.slash(stage.channel, "show", id=job_id)
+        again = await asked.reply(lambda m: has_button(m, "pick"))
+        assert list(again.files) == list(sheet.files)
+        stage.service.database.jobs.finish(job_id, "succeeded", if_in=["waiting"])
+    clicked = await stage.alice.click(again, "2")
+    picked_id = await stage.submitted()
+    message = await clicked.reply(lambda m: "Cancel" in m.buttons)
+    await stage.finished(picked_id, message)
+
+
 async def test_a_model_that_shows_nothing_of_compositions_is_said_to_make_no_drafts(
     stage: Stage,
 ) -> None:

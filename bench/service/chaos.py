@@ -68,7 +68,7 @@ class Report:
         kills: how often each victim was killed.
         ends: how the jobs ended that clients followed: a state, or an error's code.
         drafts, from_uploads: how many of them waited and were continued, or used an upload.
-        lost: keys whose job never ended, or that got two jobs, or whose upload was not found again.
+        lost: keys of jobs that never ended, keys that got two jobs, keys that lost their upload.
         wrong_pixels: jobs with an image that differs by more than one level of 255 from an
             undisturbed run, or with too few or too many images.
         repeated_c: jobs whose Stage C began again after Stage B had.

@@ -35,7 +35,7 @@ class SeriesCommand(commands.Cog):
 
     Args:
         submission: submits the requests.
-        lookup: finds the picture whose composition a series keeps.
+        lookup: finds the hero, the picture that gives a series its composition.
     """
 
     def __init__(self, submission: Submission, lookup: PictureLookup) -> None:

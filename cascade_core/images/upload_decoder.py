@@ -8,7 +8,7 @@ parts of the service see, a content checker and the model, is what was decoded h
 - EXIF's orientation is applied; damaged EXIF data counts as none.
 - What is transparent shows white. Of 16 bits the upper 8 are used.
 - A colour profile is converted to sRGB. One that is damaged, too large or for another kind of
-  pixels is ignored, but a PNG file whose profile or text unpacks to more than 1 MiB is refused.
+  pixels is ignored, but a PNG file is refused if its profile or text unpacks to more than 1 MiB.
 - A picture that is larger than any output needs is made smaller.
 """
 

@@ -206,7 +206,7 @@ def _imported(path: str) -> Checker:
 def _with_latents_texts(
     request: GenerationRequest, latent_request: GenerationRequest | None
 ) -> Iterator[GenerationRequest]:
-    """Yield the requests whose texts a job's images have, then its latent's if they are others."""
+    """Yield requests with the texts of a job's images, then its latent's if they are others."""
     seen = set()
     for part in request.with_own_texts():
         seen.add(_texts(part))

@@ -232,7 +232,7 @@ class ImageStore:
         process has taken its job up.
 
         Args:
-            image: whose composition was rejected.
+            image: as it is, with the composition that was rejected.
             anew: the same image, as it is to be composed.
             rejection: what the job keeps of it.
 

@@ -160,8 +160,8 @@ async def delete_latent(services: ServicesDep, caller: Editor, latent_id: str) -
     """Delete a composition that became no picture; deleting it again is no error.
 
     Its previews go with it, and all other compositions of the same image (`redone`). The latent
-    stays while another image shows it, or an open job starts from it. 409 if its image has a
-    picture, whose deletion takes it along, or if its job has not ended.
+    stays while another image shows it, or an open job starts from it. 409 if its job has
+    not ended, or if its image has a picture: to delete that takes the composition along.
     """
     latent = await _find_latent(services, caller, latent_id)
     found = await services.database.run(services.database.images.composed_as, latent)

@@ -58,8 +58,8 @@ class JobBody(DrawingFields):
     hero: Annotated[
         str | None,
         Field(
-            description="The latent whose composition a series keeps; absent: that of its first "
-            "picture."
+            description="The latent of the composition that a series keeps; absent: that of its "
+            "first picture."
         ),
     ] = None
     image: Annotated[

@@ -82,6 +82,7 @@ class FakeStage:
         self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
     ) -> None:
         self._spec = family.stage(name)
+        self._is_encoder = self._spec == family.encoder
         self._previews = min(settings.previews, self._spec.max_previews)
         self._checkpoint = open_checkpoint(settings.model_source(), components=())
         max_rows = settings.max_rows or family.max_rows("cpu", self._checkpoint.max_rows)[name]
@@ -121,6 +122,8 @@ class FakeStage:
     def _result(self, request: GenerationRequest, source: bytes, ids: ImageIds) -> bytes:
         if self._spec.keeps_output:
             return self._latent(request, source)
+        if self._is_encoder:  # all images of a job share its output, and any of them may ask for it
+            return sha256(source).digest()
         if self._spec.output:
             return sha256(source + str(request.decoder_seed).encode()).digest()
         pixels_hwc = np.empty((request.height, request.width, 3), np.uint8)

@@ -12,7 +12,9 @@ MAX_ROWS: Final = 64
 """Most images in one step that a model or a setting may state."""
 StrengthWord = Literal["subtle", "strong"]
 DEFAULT_STRENGTH: Final[StrengthWord] = "subtle"
-"""Of a request that names none."""
+"""Of a request that starts from a latent and names no strength."""
+DEFAULT_IMAGE_STRENGTH: Final = 0.7
+"""The same of a request that starts from a picture; equal for all models."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

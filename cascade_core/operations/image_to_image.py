@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import log
 from types import MappingProxyType
-from typing import Final
 
 from cascade_core.errors import InvalidRequest, Unsupported
 from cascade_core.geometry import SIZE_MULTIPLE_PX
-from cascade_core.model_defaults import ModelDefaults
+from cascade_core.model_defaults import DEFAULT_IMAGE_STRENGTH, ModelDefaults
 from cascade_core.operations.fields import (
     MIN_SIDE_PX,
     check_new_prompts,
@@ -17,8 +16,6 @@ from cascade_core.operations.fields import (
     random_seed,
 )
 from cascade_core.operations.operation import Operation, StageT, Values
-
-DEFAULT_STRENGTH: Final = 0.7
 
 
 class ImageToImage(Operation):
@@ -57,7 +54,7 @@ class ImageToImage(Operation):
         return super().defaults(model) | {
             "negative_prompt": "",
             "stop_after": None,
-            "strength": DEFAULT_STRENGTH,
+            "strength": DEFAULT_IMAGE_STRENGTH,
             "steps": model.steps,
             "guidance_scale": model.guidance_scale,
             "decoder_steps": model.decoder_steps,

@@ -168,7 +168,10 @@ async def delete_latent(services: ServicesDep, caller: Editor, latent_id: str) -
     if found is not None:
         image, state = found
         if image.ready and image.deleted_at is None:
-            raise Conflict(f"image {image.id} shows this composition; delete that image")
+            is_shown = image.latent_id == latent_id
+            which = "this composition" if is_shown else "the composition that replaced this one"
+            message = f"image {image.id} shows {which}; delete it, and its compositions go with it"
+            raise Conflict(message)
         if state in LIVE_STATES:
             raise Conflict("its job has not ended; cancel the job first")
         await delete_with_files(services, image.id, if_made=False)

@@ -23,11 +23,9 @@ from serve.gateway.openapi import new_router, secured
 from serve.gateway.routes.images import LOST, OWN_CACHING, delete_with_files
 from serve.gateway.schemas.uploads import UploadAnswer, UploadForm
 from serve.storage.blobs.blob_keys import upload_key
+from serve.storage.lineage import MAX_NAMED
 from serve.storage.records import JobOwner, utc_now
 from serve.storage.upload_store import UploadRow
-
-MAX_NAMED = 20
-"""Images that the answer to a deletion names; it counts all."""
 
 _PNG = {"image/png": {"schema": {"type": "string", "format": "binary"}}}
 _DEPENDANTS = {

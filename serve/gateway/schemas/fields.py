@@ -19,7 +19,7 @@ from pydantic import (
     WrapValidator,
 )
 
-from cascade_core.model_defaults import StrengthWord
+from cascade_core.model_defaults import DEFAULT_IMAGE_STRENGTH, DEFAULT_STRENGTH, StrengthWord
 from cascade_core.operations.fields import FIELDS
 from cascade_core.printable import is_printable
 from serve.json_depth import MAX_DEPTH, is_too_deep
@@ -82,7 +82,8 @@ Strength = Annotated[
     _limited(
         "strength",
         "How far a picture departs from its latent: 0 keeps the composition, 1 nothing of it. "
-        "`subtle` (the default) and `strong` stand for this model's own numbers.",
+        "`subtle` and `strong` stand for this model's own numbers. "
+        f"Absent: `{DEFAULT_STRENGTH}`; with `image`, {DEFAULT_IMAGE_STRENGTH}.",
     ),
     WrapValidator(_number_or_word),
 ]

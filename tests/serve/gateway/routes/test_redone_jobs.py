@@ -72,6 +72,10 @@ async def test_a_deleted_picture_takes_the_latents_before_it_was_made_anew_along
     job = await shown(client, before["id"])
     [image] = job["images"]
     replaced, kept = (one["latent_id"] for one in before["compositions"][::-1])
+    refused = await client.delete(f"/v1/latents/{replaced}")
+    assert refused.status_code == 409
+    message = refused.json()["error"]["message"]
+    assert f"image {image['id']} shows the composition that replaced this one" in message
 
     assert (await client.delete(f"/v1/images/{image['id']}")).status_code == 204
 

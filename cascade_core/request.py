@@ -12,15 +12,15 @@ from cascade_core.operations.fields import (
     FIELDS,
     MAX_SEED,
     MIN_IMAGES,
-    Choice,
     ImageFormat,
+    OneOf,
     WholeNumber,
 )
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import DEFAULT_KIND, OPERATIONS, Kind
 from cascade_core.operations.template import check_template
 
-_KIND = Choice(tuple(OPERATIONS))
+_KIND = OneOf(tuple(OPERATIONS))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

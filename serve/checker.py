@@ -50,7 +50,8 @@ class Checker(Protocol):
         Args:
             request: the request with all its values resolved; one that starts from a latent has
                 that latent's texts where it brings none of its own. Of a job that brings its own,
-                the request that made the latent comes next, with the owner of the job.
+                the request that made the latent comes next, with the owner of the job; those of the
+                latents before it do not come.
             owner: the owner of the job.
         """
         ...

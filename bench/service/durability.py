@@ -24,7 +24,7 @@ from bench.stats import machine, milliseconds, percentiles, summary, write_resul
 from cascade_core.request import GenerationRequest
 from serve.gateway.event_hub import EventHub
 from serve.gateway.idempotency import make_identity
-from serve.jobs.stage_client import StageClient
+from serve.jobs.dispatch.stage_client import StageClient
 from serve.local.running import APP_NAME
 from serve.messages import StageMessage
 from serve.settings import Settings

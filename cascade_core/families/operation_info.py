@@ -8,7 +8,7 @@ from typing import Any
 
 from cascade_core.families.spec import Family
 from cascade_core.model_defaults import ModelDefaults
-from cascade_core.operations.fields import FIELDS, SEEDS, SIDES, Choice, Field, side_of_model
+from cascade_core.operations.fields import FIELDS, SEEDS, SIDES, Field, OneOf, side_of_model
 from cascade_core.operations.operation import Operation
 
 FROM_LATENT = "latent"
@@ -99,7 +99,7 @@ def _fields_of_model(
     found: dict[str, Field] = {name: FIELDS[name] for name in operation.fields}
     found |= {name: side_of_model(defaults.max_side) for name in SIDES if name in found}
     if found.pop("stop_after", None) and family.kept is not None:
-        found["stop_after"] = Choice((family.kept.name,))
+        found["stop_after"] = OneOf((family.kept.name,))
     return found
 
 

@@ -141,7 +141,7 @@ class OptionalNumber(Number):
 
 
 @dataclass(frozen=True, slots=True)
-class Choice:
+class OneOf:
     """One of some words."""
 
     words: tuple[str, ...]
@@ -210,7 +210,7 @@ class OptionalVariants:
 
 
 FIELDS: Mapping[str, Field] = {
-    "format": Choice(get_args(ImageFormat)),
+    "format": OneOf(get_args(ImageFormat)),
     "prompt": Text(MAX_PROMPT_CHARS),
     "negative_prompt": Text(MAX_PROMPT_CHARS),
     "width": WholeNumber(MIN_SIDE_PX, MAX_SIDE_PX, SIZE_MULTIPLE_PX),

@@ -9,14 +9,14 @@ from typing import Any, Final, Protocol
 
 from cascade_core.errors import RateLimited
 from cascade_core.request import GenerationRequest
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
 from serve.storage.records import JobIdentity, JobOwner
 
 REPEAT_S: Final = 1.0
-"""For so long, a rejection is repeated without asking Jobs. As long as the shortest Retry-After: a
+"""For so long, a 429 answer is repeated without asking Jobs. As long as the shortest Retry-After: a
 client that waits that long reaches Jobs."""
 KEEP_S: Final = 60.0
-"""For so long, one request at a time finds out whether a rejected user may submit again."""
+"""For so long, one request at a time finds out whether a limited user may submit again."""
 
 
 class JobsClient(Protocol):
@@ -85,11 +85,11 @@ class JobsClient(Protocol):
         ...
 
 
-class RejectionCache:
+class RateLimitCache:
     """Repeats 429 answers for a moment without another call to the Jobs process.
 
-    In a flood, each rejection would cost a call to the process that works on the accepted jobs,
-    and would wait behind them. A user's rejection is kept until a job of theirs is accepted.
+    In a flood, each such answer would cost a call to the process that works on the accepted jobs,
+    and would wait behind them. A user's answer is kept until a job of theirs is accepted.
 
     Args:
         clock: seconds, monotonic.
@@ -97,26 +97,26 @@ class RejectionCache:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._rejected: dict[str, tuple[float, RateLimited]] = {}
+        self._limited: dict[str, tuple[float, RateLimited]] = {}
         self._asking: set[str] = set()
 
     @contextmanager
     def submitting(self, owner: JobOwner) -> Iterator[None]:
-        """Submit one job in this block; remembers whether it was rejected.
+        """Submit one job in this block; remembers whether the limits refused it.
 
         Raises:
-            RateLimited: raised in the block. Before the block: the user was rejected within the
-                last second, or another request of the rejected user is not answered yet.
+            RateLimited: raised in the block. Before the block: the user was limited within the
+                last second, or another request of the limited user is not answered yet.
         """
         user = owner.queue_user
-        at_s, rejection = self._rejected.get(user, (0.0, None))
+        at_s, answer = self._limited.get(user, (0.0, None))
         age_s = self._clock() - at_s
-        if rejection is None or age_s >= KEEP_S:
+        if answer is None or age_s >= KEEP_S:
             with self._remembering(user):
                 yield
             return
         if age_s < REPEAT_S or user in self._asking:
-            raise RateLimited(rejection.message, rejection.field, rejection.retry_after_s)
+            raise RateLimited(answer.message, answer.field, answer.retry_after_s)
         self._asking.add(user)
         try:
             with self._remembering(user):
@@ -128,11 +128,11 @@ class RejectionCache:
     def _remembering(self, user: str) -> Iterator[None]:
         try:
             yield
-        except RateLimited as rejection:
+        except RateLimited as answer:
             now_s = self._clock()
             fresh = {
-                name: entry for name, entry in self._rejected.items() if now_s - entry[0] < KEEP_S
+                name: entry for name, entry in self._limited.items() if now_s - entry[0] < KEEP_S
             }
-            self._rejected = fresh | {user: (now_s, rejection)}
+            self._limited = fresh | {user: (now_s, answer)}
             raise
-        self._rejected.pop(user, None)
+        self._limited.pop(user, None)

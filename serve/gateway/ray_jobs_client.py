@@ -15,9 +15,9 @@ from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.batched_calls import TIMEOUT_S, BatchedCalls
 from serve.fleet import application_status, readiness, running_replicas
-from serve.gateway.jobs_client import RejectionCache
+from serve.gateway.jobs_client import RateLimitCache
 from serve.handle_errors import is_cancelled, is_lost, translated
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
 from serve.storage.records import JobIdentity, JobOwner
 from serve.telemetry.log import context_of_ids
 from serve.telemetry.tracing import pack_context
@@ -38,7 +38,7 @@ class RayJobsClient:
     def __init__(self, jobs: DeploymentHandle, timeout_s: float = TIMEOUT_S) -> None:
         self._jobs = jobs
         self._timeout_s = timeout_s
-        self._rejections = RejectionCache()
+        self._limits = RateLimitCache()
         self._cancelling: set[asyncio.Task[bool]] = set()
         # In few calls, as a thousand streams may open at once.
         self._watch_calls = BatchedCalls(self._send_watched, timeout_s=timeout_s)
@@ -61,7 +61,7 @@ class RayJobsClient:
         """
         made = request.to_dict()
         arguments = (made, client_state, owner, identity, pack_context(), is_watched)
-        with self._rejections.submitting(owner):
+        with self._limits.submitting(owner):
             job_id: str = await self._repeated(self._jobs.submit, *arguments)
             return job_id
 
@@ -76,7 +76,7 @@ class RayJobsClient:
             IdempotencyMismatch: the key was used for another choice.
             RateLimited: too many jobs are open.
         """
-        with self._rejections.submitting(owner):
+        with self._limits.submitting(owner):
             await self._repeated(self._jobs.continue_job, job_id, choice, identity)
 
     async def redo_job(
@@ -90,7 +90,7 @@ class RayJobsClient:
             IdempotencyMismatch: the key was used for other images.
             RateLimited: too many jobs are open.
         """
-        with self._rejections.submitting(owner):
+        with self._limits.submitting(owner):
             await self._repeated(self._jobs.redo_job, job_id, indices, identity)
 
     async def _repeated(self, method: DeploymentHandle, *arguments: Any) -> Any:

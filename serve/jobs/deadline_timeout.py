@@ -1,6 +1,6 @@
 """Stops the work of a job at its deadline.
 
-:mod:`serve.storage.deadline_store` computes the deadline when a job is accepted.
+:mod:`serve.storage.job_queue.deadline_store` computes the deadline when a job is accepted.
 :mod:`serve.jobs.recovery` fails jobs that lost their process before their deadline.
 """
 
@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from cascade_core.errors import DeadlineExceeded
-from serve.storage.deadline_store import DeadlineStore
+from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.retry import RetryingDatabase
 
 

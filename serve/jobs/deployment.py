@@ -29,14 +29,14 @@ from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
 from serve.periodic import every
 from serve.settings import Settings
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import job_of_run, run_id
 from serve.storage.job_store import JobStore
 from serve.storage.leases import LeaseStore
 from serve.storage.open_stores import open_stores, until_available
 from serve.storage.records import Job, JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
 from serve.storage.retry import retry_until_ready
+from serve.storage.waiting_store import ContinuedJob, RedoneJob
 from serve.telemetry.log import configure_logging
 from serve.telemetry.tracing import configure_tracing
 

@@ -10,8 +10,8 @@ from cascade_core.errors import Cancelled
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.image_store import ImageStore
-from serve.storage.job_queue.redo import columns_anew
-from serve.storage.job_queue.rejection import Rejection
+from serve.storage.job_parts.redo import columns_anew
+from serve.storage.job_parts.rejection import Rejection
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from serve.telemetry.metrics import RefusalMetrics

@@ -42,7 +42,7 @@ class Recovery:
     Args:
         leases: the heartbeats of the processes that run jobs.
         name: the executor id of this process.
-        start: starts a workflow by its id, see :func:`serve.storage.job_queue.parts.run_id`.
+        start: starts a workflow by its id, see :func:`serve.storage.job_parts.parts.run_id`.
         count: counts a job that is ended here.
     """
 
@@ -117,7 +117,7 @@ async def start_orphaned(database: Database, start: Callable[[str], Awaitable[No
 
     Args:
         database: where the jobs are.
-        start: starts a workflow by its id, see :func:`serve.storage.job_queue.parts.run_id`.
+        start: starts a workflow by its id, see :func:`serve.storage.job_parts.parts.run_id`.
     """
     open_ids = await database.run(database.jobs.runnable_ids, ORPHANED_AFTER)
     if not open_ids:

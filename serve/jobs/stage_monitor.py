@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from ray.serve.schema import ApplicationStatusOverview, DeploymentStatusTrigger
 
 from serve.fleet import application_status, running_replicas
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.fair_queue import FairQueue
 from serve.storage.database import Database
 
 LOOK_EVERY_S: Final = 2.0

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 from cascade_core.errors import Gone, WireError
 from cascade_core.families.spec import StageSpec
-from serve.jobs.stage_client import StageResult
+from serve.jobs.dispatch.stage_client import StageResult
 from serve.storage.blobs import blob_keys
-from serve.storage.deadline_store import DeadlineStore
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentRow, LatentUse, OpenJob, ProgressStep
 from serve.storage.retry import RetryingBlobs, RetryingDatabase, WaitedTimes, retry_until_ready

@@ -8,16 +8,16 @@ from datetime import timedelta
 
 from ray.serve.handle import DeploymentHandle
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
 from cascade_core.families.spec import Family
 from serve.autoscaling.demand import Demand
-from serve.jobs.dispatcher import Dispatcher
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.dispatcher import Dispatcher
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import StageClient
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_client import StageClient
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.settings import Settings
@@ -74,8 +74,6 @@ def build_services(
     metrics, queue_metrics = JobMetrics(), QueueMetrics()
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
     checkpoint = open_checkpoint(settings.model_source(), components=())
-    refusals = RefusalMetrics()
-    moderator = Moderator(load_checkers(settings, checkpoint, family), refusals.refused)
     fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
     queues, demand = {name: FairQueue(1) for name in handles}, Demand(handles)
     watched_jobs = WatchedJobs()
@@ -90,10 +88,7 @@ def build_services(
         demand,
         # A search for an equal latent is optional, so it is not retried.
         LatentReuse(family, database, blobs, fingerprint),
-        PreviewCheck(
-            *(moderator, settings.previews > 0, settings.checker_redos),
-            *(retrying_database, retrying_blobs, refusals),
-        ),
+        _build_preview_check(settings, checkpoint, family, retrying_database, retrying_blobs),
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         metrics,
@@ -108,6 +103,24 @@ def build_services(
         workflow=workflow,
         metrics=metrics,
         queue_metrics=queue_metrics,
+    )
+
+
+def _build_preview_check(
+    settings: Settings,
+    checkpoint: Checkpoint,
+    family: Family,
+    database: RetryingDatabase,
+    blobs: RetryingBlobs,
+) -> PreviewCheck:
+    metrics = RefusalMetrics()
+    return PreviewCheck(
+        moderator=Moderator(load_checkers(settings, checkpoint, family), metrics.refused),
+        shows_previews=settings.previews > 0,
+        max_redos=settings.checker_redos,
+        database=database,
+        blobs=blobs,
+        metrics=metrics,
     )
 
 

@@ -1,7 +1,7 @@
 """A job's durable life: one DBOS workflow per job, and one per image of a job of several.
 
 A job that stops after a stage waits for its client then. Further workflows compose images anew and
-finish those that the client chooses, see :mod:`serve.storage.job_queue.parts`.
+finish those that the client chooses, see :mod:`serve.storage.job_parts.parts`.
 
 DBOS starts the workflows of a killed process again. What a workflow has done is told by our own
 rows and files alone: the latent that the family keeps, and the picture. Their stages are never
@@ -34,21 +34,21 @@ from cascade_core.errors import (
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
-from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.compositions import Compositions
+from serve.jobs.dispatch.dispatcher import Dispatcher
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import CompositionRejected, PreviewCheck
-from serve.jobs.progress.compositions import Compositions
 from serve.jobs.progress.recorder import ProgressRecorder
-from serve.jobs.progress.stage_calls import StageCalls
 from serve.jobs.progress.watched_jobs import WatchedJobs
+from serve.jobs.stage_calls import StageCalls
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext
-from serve.storage.job_queue.parts import CONTINUED, FIRST, is_redo, run_id
-from serve.storage.job_queue.waiting_store import WaitingStore
+from serve.storage.job_parts.parts import CONTINUED, FIRST, is_redo, run_id
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
+from serve.storage.waiting_store import WaitingStore
 from serve.telemetry.log import log_context
 from serve.telemetry.metrics import JobMetrics
 from serve.telemetry.tracing import span, unpacked_context
@@ -104,12 +104,23 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._metrics = metrics
         self._may_wait = may_wait
         self._compositions = Compositions(
-            *(family, database, dispatcher, preview_check, progress, watched_jobs),
-            *(self._outputs, self._still_open),
+            family=family,
+            database=database,
+            dispatcher=dispatcher,
+            preview_check=preview_check,
+            progress=progress,
+            watched_jobs=watched_jobs,
+            outputs=self._outputs,
+            still_open=self._still_open,
         )
         self._stage_calls = StageCalls(
-            *(family, database, dispatcher, preview_check, progress),
-            *(self._outputs, self._still_open),
+            family=family,
+            database=database,
+            dispatcher=dispatcher,
+            preview_check=preview_check,
+            progress=progress,
+            outputs=self._outputs,
+            still_open=self._still_open,
         )
         self._open_jobs: dict[str, OpenJob] = {}
 

@@ -15,9 +15,9 @@ from serve.checker import MAX_RULE_CHARS
 from serve.json_depth import is_too_deep
 from serve.maintenance.archive import MAX_ENTRY_BYTES
 from serve.storage.blobs.blob_keys import preview_key_from_name
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.redo import MAX_REDOS, REPLACED_COLUMNS, redos_from
-from serve.storage.job_queue.rejection import Rejection, rejections_from
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.redo import MAX_REDOS, REPLACED_COLUMNS, redos_from
+from serve.storage.job_parts.rejection import Rejection, rejections_from
 from serve.storage.records import LatentUse, utc_now
 
 ID: Final = r"[A-Za-z0-9_-]{1,64}"

@@ -9,7 +9,7 @@ from sqlalchemy import JSON, BigInteger, Column, Integer, RowMapping, Table
 
 from cascade_core.families.stage_info import LATENT_USE_KEY, cost_key, stage_of_cost
 from serve.maintenance.archive import MAX_ENTRY_BYTES
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
 from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {

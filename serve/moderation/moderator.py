@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class Moderator:
-    """Rejects requests, uploads and compositions that a checker refuses.
+    """Asks checkers about requests, uploads and compositions, and raises what they refuse.
 
     Args:
         checkers: the checkers, asked in this order; the first refusal counts.

@@ -7,17 +7,17 @@ from sqlalchemy import delete, insert, select
 from serve.settings import CONNECTIONS
 from serve.storage.connections import Connections
 from serve.storage.credentials import KeyStore, SecretStore
-from serve.storage.deadline_store import DeadlineStore
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
-from serve.storage.job_queue.waiting_store import WaitingStore
 from serve.storage.job_store import JobStore
 from serve.storage.lineage import LineageStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
 from serve.storage.schema.upgrade import Migrated, upgrade
 from serve.storage.upload_store import UploadStore
+from serve.storage.waiting_store import WaitingStore
 
 
 class Database(Connections):

@@ -20,10 +20,10 @@ from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
-from serve.storage.job_queries import Row, owned_by
-from serve.storage.job_queue.parts import CONTINUED, is_redo
-from serve.storage.job_queue.redo import redos_from
-from serve.storage.job_queue.rejection import Rejection
+from serve.storage.job_parts.parts import CONTINUED, is_redo
+from serve.storage.job_parts.redo import redos_from
+from serve.storage.job_parts.rejection import Rejection
+from serve.storage.job_queries import Row
 from serve.storage.job_store import add_costs, update_open
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
@@ -34,7 +34,7 @@ from serve.storage.records import (
     ProgressStep,
     utc_now,
 )
-from serve.storage.schema.tables import events, images, jobs, latents
+from serve.storage.schema.tables import events, images, jobs, latents, owned_by
 
 NO_HANDOFFS: Final[Mapping[str, float]] = MappingProxyType({})
 
@@ -202,7 +202,7 @@ class ImageStore:
         Only latents of the same API key and end user are found: the time and the cost of an answer
         must not reveal what others generated.
         """
-        made_by_owner = select(jobs.c.id).where(*owned_by(owner))
+        made_by_owner = select(jobs.c.id).where(*owned_by(owner.key_id, owner.user))
         query = select(latents).where(
             latents.c.content == _content_digest(fingerprint, request),
             latents.c.deleted_at.is_(None),

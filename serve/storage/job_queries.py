@@ -13,12 +13,12 @@ from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import part_of, run_id
+from serve.storage.job_parts.redo import redos_from
+from serve.storage.job_parts.rejection import rejections_from
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
-from serve.storage.job_queue.parts import part_of, run_id
 from serve.storage.job_queue.positions import JobInQueue
-from serve.storage.job_queue.redo import redos_from
-from serve.storage.job_queue.rejection import rejections_from
 from serve.storage.lineage import select_images
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
 from serve.storage.schema.tables import database_now, images, jobs
@@ -119,7 +119,7 @@ class JobQueries:
     def runnable_ids(self, min_age: timedelta) -> list[str]:
         """Return the runs of open jobs of at least an age, oldest first; none of a later release.
 
-        See :func:`serve.storage.job_queue.parts.run_id`.
+        See :func:`serve.storage.job_parts.parts.run_id`.
         """
         with self._connections.reading() as connection:
             is_old = jobs.c.created_at < database_now(connection) - min_age
@@ -167,12 +167,6 @@ def load_resting_job(connection: Connection, job_id: str) -> Job:
     """Return a job that has ended or waits, since this transaction or before."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()
     return _job_from(row, tuple(_images_by_job(connection, [job_id])[job_id]), None)
-
-
-def owned_by(owner: JobOwner) -> tuple[Any, Any]:
-    """Return the conditions of the jobs of one end user of one API key."""
-    # Not IS NOT DISTINCT FROM, for which PostgreSQL uses no index.
-    return jobs.c.owner == owner.key_id, jobs.c.user == owner.user
 
 
 def _images_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:

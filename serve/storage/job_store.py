@@ -27,9 +27,9 @@ from serve.settings import MIN_DEADLINE_S
 from serve.storage.blobs.blob_keys import preview_name
 from serve.storage.connections import Connections
 from serve.storage.events import append_event, append_events
+from serve.storage.job_parts.parts import is_part
 from serve.storage.job_queries import JobQueries, load_resting_job
 from serve.storage.job_queue.admission import Admission, lock_admission
-from serve.storage.job_queue.parts import is_part
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import MAX_INBOX_CHARS, database_now, events, images, jobs
 
@@ -58,7 +58,7 @@ class JobStore(JobQueries):
             NotReady: also when the request's key changed hands in every attempt.
         """
         for _ in range(_INSERT_ATTEMPTS):
-            # Many rejections must not take the lock that writers need.
+            # Many refused requests must not take the lock that writers need.
             if limits is not None and self.admission.has_refused_lately:
                 earlier_id = self._check_first(job, limits)
                 if earlier_id is not None:
@@ -193,7 +193,7 @@ class JobStore(JobQueries):
             state: in which it ends.
             error: why it failed.
             if_in: the states that it may end from.
-            part: in which the job must be, see :mod:`serve.storage.job_queue.parts`; None: any.
+            part: in which the job must be, see :mod:`serve.storage.job_parts.parts`; None: any.
 
         Returns:
             True for exactly one caller; False when the job was in another state.

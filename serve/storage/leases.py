@@ -21,7 +21,7 @@ from sqlalchemy import Connection, delete, or_, select, update
 from serve.release import RELEASE
 from serve.storage.connections import hold_lock
 from serve.storage.database import Database
-from serve.storage.deadline_store import extend_all, last_heartbeat
+from serve.storage.job_queue.deadline_store import extend_all, last_heartbeat
 from serve.storage.schema.tables import database_now, executors, leases, upsert
 
 RENEW_EVERY_S: Final = 1.0

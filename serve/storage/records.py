@@ -15,10 +15,10 @@ from cascade_core.job_states import RESTING_STATES, TERMINAL_STATES, JobState
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from serve.settings import MIN_DEADLINE_S
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import part_of
-from serve.storage.job_queue.redo import Redo
-from serve.storage.job_queue.rejection import Rejection
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import part_of
+from serve.storage.job_parts.redo import Redo
+from serve.storage.job_parts.rejection import Rejection
 
 LatentUse = Literal["ran", "reused", "stored"]
 """Where an image's latent came from: the stage computed it, an equal one was copied, or the request
@@ -67,7 +67,7 @@ class OpenLimits:
     """Limits on the number of open jobs (queued or running) and on their time.
 
     Attributes:
-        min_deadline_s: see :func:`serve.storage.deadline_store.time_allowed_s`.
+        min_deadline_s: see :func:`serve.storage.job_queue.deadline_store.time_allowed_s`.
     """
 
     total: int

@@ -14,7 +14,7 @@ from ray.serve.handle import DeploymentHandle
 from ulid import ULID
 
 from cascade_core.errors import NonFiniteLatent, OutOfMemory, StageLost
-from serve.jobs.stage_client import StageClient
+from serve.jobs.dispatch.stage_client import StageClient
 from serve.local.running import Running
 from serve.messages import StageMessage
 from tests.ray.client import ServiceClient

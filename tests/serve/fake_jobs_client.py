@@ -21,8 +21,7 @@ from cascade_core.request import GenerationRequest
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
+from serve.storage.job_parts.choice import Choice
 from serve.storage.records import (
     ImageRow,
     JobIdentity,
@@ -33,6 +32,7 @@ from serve.storage.records import (
     PlannedImage,
     ProgressStep,
 )
+from serve.storage.waiting_store import ContinuedJob, RedoneJob
 from tests.serve.recorded_jobs import record_step, start
 
 PREVIEW = encode_preview(np.full((24, 24, 3), 90, np.uint8))

@@ -21,13 +21,13 @@ from cascade_core.request import GenerationRequest
 from serve.autoscaling.demand import Demand
 from serve.checker import Checker
 from serve.jobs.dbos_runtime import launch_dbos
-from serve.jobs.dispatcher import Dispatcher
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.dispatcher import Dispatcher
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.blob_store import BlobStore

@@ -21,7 +21,7 @@ from serve.gateway.openapi import new_router, secured
 from serve.gateway.resolution import usable_latent
 from serve.gateway.schemas.jobs import ContinueBody, JobAnswer, RedoBody
 from serve.gateway.submission import unknown_outcome
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
 from serve.storage.records import Job, JobIdentity, utc_now
 
 router = new_router("jobs")

@@ -12,9 +12,8 @@ from serve.gateway.auth.permissions import Viewer
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.lookups import find_image
 from serve.gateway.openapi import new_router, secured
+from serve.gateway.routes.jobs import MAX_PAGE
 from serve.gateway.schemas.images import Lineage
-
-MAX_PAGE = 200
 
 router = new_router("images")
 

@@ -1,1 +1,1 @@
-"""Calls the stages for images; what clients see of it: steps and previews."""
+"""What clients see of running jobs: steps and previews, recorded for those that are watched."""

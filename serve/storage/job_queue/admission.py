@@ -15,12 +15,11 @@ from cascade_core.errors import RateLimited
 from cascade_core.job_states import OPEN_STATES
 from cascade_core.operations.fields import MAX_IMAGES
 from serve.storage.connections import hold_lock
-from serve.storage.deadline_store import time_allowed_s
-from serve.storage.job_queries import owned_by
+from serve.storage.job_queue.deadline_store import time_allowed_s
 from serve.storage.job_queue.estimates import QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
 from serve.storage.records import JobOwner, OpenLimits
-from serve.storage.schema.tables import database_now, images, jobs
+from serve.storage.schema.tables import database_now, images, jobs, owned_by
 
 UNKNOWN_JOB_S: Final = 5.0
 """Assumed run time of a job before anything was measured."""
@@ -96,7 +95,7 @@ class Admission:
             RateLimited: says after how many seconds one of the open jobs is probably done.
         """
         others = jobs.c.state.in_(OPEN_STATES), jobs.c.id != job.id
-        of_user = *others, *owned_by(job.owner)
+        of_user = *others, *owned_by(job.owner.key_id, job.owner.user)
         counts = select(_count(of_user), _count(others))
         user_count, total = connection.execute(counts).one()
         if user_count >= limits.per_user:

@@ -40,7 +40,7 @@ class QueuePosition:
 
 
 class JobOrder:
-    """The open jobs in the order of `serve.jobs.fair_queue`; several threads may use it.
+    """The open jobs in the order of `serve.jobs.dispatch.fair_queue`; several threads may use it.
 
     Jobs are ordered by the open work that their user requested earlier. Of jobs with equal work,
     the oldest comes first. Running jobs are ahead of all queued ones.

@@ -15,7 +15,7 @@ from cascade_core.images.image_files import read_info
 from cascade_core.images.stored_upload import StoredUpload
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
-from serve.jobs.stage_client import StageClient
+from serve.jobs.dispatch.stage_client import StageClient
 from serve.local.running import APP_NAME, Running
 from serve.messages import StageMessage
 from serve.telemetry import metric_definitions as m

@@ -1,4 +1,4 @@
-"""A user over the limit is rejected again at once; what concerns many jobs is told in few calls."""
+"""A user over the limit is refused again at once; what concerns many jobs is told in few calls."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ray.serve.handle import DeploymentHandle
 
 from cascade_core.errors import RateLimited
 from serve.batched_calls import BatchedCalls
-from serve.gateway.jobs_client import REPEAT_S, RejectionCache
+from serve.gateway.jobs_client import REPEAT_S, RateLimitCache
 from serve.gateway.ray_jobs_client import RayJobsClient
 from serve.storage.records import JobOwner
 from tests.limits import HANG_S
@@ -29,83 +29,81 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def rejections(clock: Clock) -> RejectionCache:
-    return RejectionCache(clock)
+def cache(clock: Clock) -> RateLimitCache:
+    return RateLimitCache(clock)
 
 
-def reject(rejections: RejectionCache, owner: JobOwner) -> None:
-    with pytest.raises(RateLimited), rejections.submitting(owner):
+def limit(cache: RateLimitCache, owner: JobOwner) -> None:
+    with pytest.raises(RateLimited), cache.submitting(owner):
         raise FULL
 
 
-def is_let_past(rejections: RejectionCache, owner: JobOwner) -> bool:
+def is_let_past(cache: RateLimitCache, owner: JobOwner) -> bool:
     try:
-        with rejections.submitting(owner):
+        with cache.submitting(owner):
             return True
     except RateLimited:
         return False
 
 
-def test_a_rejection_is_repeated_word_for_word_to_the_same_user_only(
-    rejections: RejectionCache,
+def test_a_429_is_repeated_word_for_word_to_the_same_user_only(
+    cache: RateLimitCache,
 ) -> None:
-    reject(rejections, ANN)
+    limit(cache, ANN)
     with (
         pytest.raises(RateLimited, match="50 jobs are open") as repeated,
-        rejections.submitting(ANN),
+        cache.submitting(ANN),
     ):
         pytest.fail("let past")
     assert repeated.value.retry_after_s == 7.0
-    assert is_let_past(rejections, BOB)
+    assert is_let_past(cache, BOB)
 
 
 def test_a_client_that_comes_back_after_the_shortest_time_told_is_not_held_up(
-    rejections: RejectionCache, clock: Clock
+    cache: RateLimitCache, clock: Clock
 ) -> None:
-    reject(rejections, ANN)
+    limit(cache, ANN)
     clock.now_s += REPEAT_S
-    assert is_let_past(rejections, ANN)
+    assert is_let_past(cache, ANN)
 
 
-def test_a_repeated_rejection_does_not_make_itself_last_longer(
-    rejections: RejectionCache, clock: Clock
+def test_a_repeated_429_does_not_make_itself_last_longer(
+    cache: RateLimitCache, clock: Clock
 ) -> None:
-    reject(rejections, ANN)
+    limit(cache, ANN)
     clock.now_s += 0.9 * REPEAT_S
-    assert not is_let_past(rejections, ANN)
+    assert not is_let_past(cache, ANN)
     clock.now_s += 0.1 * REPEAT_S
-    assert is_let_past(rejections, ANN)
+    assert is_let_past(cache, ANN)
 
 
-def test_while_one_request_of_a_rejected_user_is_being_answered_the_others_are_rejected(
-    rejections: RejectionCache, clock: Clock
+def test_while_one_request_of_a_limited_user_is_being_answered_the_others_get_429(
+    cache: RateLimitCache, clock: Clock
 ) -> None:
-    reject(rejections, ANN)
+    limit(cache, ANN)
     clock.now_s += 5 * REPEAT_S
-    with rejections.submitting(ANN):
-        assert not is_let_past(rejections, ANN)
-        assert is_let_past(rejections, BOB)
+    with cache.submitting(ANN):
+        assert not is_let_past(cache, ANN)
+        assert is_let_past(cache, BOB)
 
 
-def test_after_an_accepted_job_all_are_let_past_again(
-    rejections: RejectionCache, clock: Clock
-) -> None:
-    reject(rejections, ANN)
+def test_after_an_accepted_job_all_are_let_past_again(cache: RateLimitCache, clock: Clock) -> None:
+    limit(cache, ANN)
     clock.now_s += REPEAT_S
-    with rejections.submitting(ANN):
+    with cache.submitting(ANN):
         pass
-    with rejections.submitting(ANN):
-        assert is_let_past(rejections, ANN)
+    with cache.submitting(ANN):
+        assert is_let_past(cache, ANN)
 
 
 def test_a_request_that_fails_otherwise_does_not_lock_its_user_out(
-    rejections: RejectionCache, clock: Clock
+    cache: RateLimitCache, clock: Clock
 ) -> None:
-    reject(rejections, ANN)
+    limit(cache, ANN)
     clock.now_s += REPEAT_S
-    with pytest.raises(ConnectionError), rejections.submitting(ANN):
+    with pytest.raises(ConnectionError), cache.submitting(ANN):
         raise ConnectionError
-    assert is_let_past(rejections, ANN)
+    assert is_let_past(cache, ANN)
 
 
 class BroadcastHandle:

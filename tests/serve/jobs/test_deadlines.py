@@ -12,7 +12,7 @@ from sqlalchemy import update
 from serve.jobs.deadline_timeout import deadline_exceeded
 from serve.jobs.recovery import OVERDUE_AFTER, fail_overdue
 from serve.storage.database import Database
-from serve.storage.deadline_store import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
+from serve.storage.job_queue.deadline_store import DEADLINE_FACTOR, UNKNOWN_DEADLINE_S
 from serve.storage.leases import EXPIRES_AFTER, LeaseStore
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs
@@ -233,7 +233,7 @@ def test_the_time_left_is_told_by_the_clock_that_set_the_deadline(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The database's, which is ahead here; on another machine it can be."""
-    for module in ("deadline_store", "job_queue.admission"):
+    for module in ("job_queue.deadline_store", "job_queue.admission"):
         ahead = utc_now() + 300 * MINUTE
         monkeypatch.setattr(
             f"serve.storage.{module}.database_now", lambda _connection, at=ahead: at

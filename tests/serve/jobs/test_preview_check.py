@@ -12,12 +12,11 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import NotFound
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.autoscaling.demand import Demand, open_work_key
 from serve.checker import Refusal
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -77,11 +76,6 @@ def stages() -> dict[str, Stage]:
 @pytest.fixture
 def checker() -> Answering:
     return Answering()
-
-
-@pytest.fixture
-def demand() -> Demand:
-    return Demand(STABLE_CASCADE.names)
 
 
 Run = Callable[[NewJob], Any]

@@ -12,7 +12,7 @@ import pytest
 import pytest_asyncio
 
 from cascade_core.errors import Internal
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.image_store import ImageStore

@@ -17,15 +17,15 @@ from dbos import DBOS
 
 from cascade_core.errors import CascadeError, Internal, NotReady
 from cascade_core.handoff import StageBLatent, StageCLatent
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.image_store import ImageStore
-from serve.storage.job_queue.waiting_store import WaitingStore
+from serve.storage.job_queue.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.job_store import JobStore
 from serve.storage.records import Job, NewJob
+from serve.storage.waiting_store import WaitingStore
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
 from tests.serve.fake_jobs_client import PREVIEW

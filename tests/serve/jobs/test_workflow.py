@@ -17,8 +17,8 @@ from dbos import DBOS
 from cascade_core.errors import NotReady, StageLost
 from cascade_core.handoff import StageCLatent
 from serve.jobs.dbos_runtime import delete_workflows
-from serve.jobs.fair_queue import FairQueue
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -38,11 +38,6 @@ Run = Callable[[NewJob], Any]
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
     return new_database_url(request.param)
-
-
-@pytest.fixture
-def stages() -> dict[str, Stage]:
-    return {name: Stage(name) for name in ("c", "b", "a")}
 
 
 @pytest_asyncio.fixture

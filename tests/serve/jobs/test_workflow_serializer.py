@@ -17,8 +17,8 @@ from dbos._schemas.system_database import SystemSchema
 from sqlalchemy import Engine, create_engine, select, update
 
 from cascade_core.errors import CascadeError, Internal, NotReady, StageLost, all_errors
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.recovery import start_orphaned
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.jobs.workflow_serializer import JsonSerializer, RecordUnreadable
 from serve.storage.blobs.blob_store import BlobStore

@@ -18,7 +18,7 @@ from serve.maintenance.backup import export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
+from serve.storage.job_parts.choice import Choice
 from serve.storage.records import JobIdentity, NewJob, utc_now
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 from tests.serve.maintenance.conftest import Stores

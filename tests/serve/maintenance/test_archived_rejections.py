@@ -13,8 +13,8 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.maintenance.backup import export_jobs, import_jobs
-from serve.storage.job_queue.redo import columns_anew
-from serve.storage.job_queue.rejection import Rejection
+from serve.storage.job_parts.redo import columns_anew
+from serve.storage.job_parts.rejection import Rejection
 from serve.storage.records import NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores

@@ -16,7 +16,7 @@ import pytest
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.fair_queue import FairQueue
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -115,7 +115,11 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     slow = Slow()
-    for module in ("serve.jobs.dispatcher", "serve.jobs.stage_outputs", "serve.telemetry.metrics"):
+    for module in (
+        "serve.jobs.dispatch.dispatcher",
+        "serve.jobs.stage_outputs",
+        "serve.telemetry.metrics",
+    ):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
     stages = {name: Stage(name) for name in "cba"}
     queues = {"c": FairQueue(1), "b": slow.queue(), "a": FairQueue(1)}

@@ -21,7 +21,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from cascade_core.errors import CascadeError, OutOfMemory
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
-from serve.jobs.stage_client import StageResult
+from serve.jobs.dispatch.stage_client import StageResult
 from serve.messages import ImageIds
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
@@ -177,9 +177,11 @@ async def test_a_job_that_only_its_row_knows_stays_in_the_trace_of_its_request(
         (told,) = stage.told
         ids = {"request_id": "R1", "job_id": ended.id, "trace_id": TRACE}
         assert told == ids | {"traceparent": sent}
-    loggers = ("serve.jobs.workflow", "serve.jobs.dispatcher")
+    loggers = ("serve.jobs.workflow", "serve.jobs.dispatch.dispatcher")
     lines = [line for line in records if line["logger"] in loggers]
-    told_by_calls = [line["message"] for line in lines if line["logger"] == "serve.jobs.dispatcher"]
+    told_by_calls = [
+        line["message"] for line in lines if line["logger"] == "serve.jobs.dispatch.dispatcher"
+    ]
     assert [text.split(",")[0] for text in told_by_calls] == ["stage c", "stage b", "stage a"]
     assert all((r["request_id"], r["job_id"]) == ("R1", ended.id) for r in lines)
     assert lines[-1]["message"].startswith("job succeeded after ")

@@ -18,7 +18,7 @@ from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment

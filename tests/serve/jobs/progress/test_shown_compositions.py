@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from dbos import DBOS, SetWorkflowID
 
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob
@@ -20,11 +20,6 @@ from tests.serve.null_stages import Previewer, Stage, launched, make_dispatcher,
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-
-
-@pytest.fixture
-def stages() -> Mapping[str, Stage]:
-    return {name: Stage(name) for name in ("c", "b", "a")}
 
 
 class Held(Previewer):
@@ -47,7 +42,7 @@ async def test_a_composition_is_not_shown_before_its_check_nor_after_its_job_was
     database_url: str,
     blobs: BlobStore,
     make_job: JobMaker,
-    stages: Mapping[str, Stage],
+    stages: dict[str, Stage],
 ) -> None:
     job, previewer, checker = make_job(stop_after=stop_after), Held(), Answering()
     calls = make_dispatcher(database, stages, previewer=previewer)
@@ -83,7 +78,7 @@ async def test_of_a_draft_whose_checker_fails_only_what_passed_is_shown(
     database_url: str,
     blobs: BlobStore,
     make_job: JobMaker,
-    stages: Mapping[str, Stage],
+    stages: dict[str, Stage],
 ) -> None:
     may_fail = threading.Event()
 

@@ -12,8 +12,8 @@ import pytest
 
 from cascade_core.errors import RateLimited
 from serve.jobs.deployment import Jobs
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.job_store import JobStore

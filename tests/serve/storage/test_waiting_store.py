@@ -18,12 +18,12 @@ from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES
 from serve.jobs.recovery import OVERDUE_AFTER, end_waits, fail_overdue
 from serve.release import RELEASE
 from serve.storage.database import Database
-from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, part_of, run_id
+from serve.storage.job_parts.parts import CONTINUED, FIRST, job_of_run, part_of, run_id
 from serve.storage.leases import LeaseStore
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import jobs
 from tests.serve.recorded_jobs import add, body, start
-from tests.serve.storage.job_queue.drafts import (
+from tests.serve.storage.job_parts.drafts import (
     DAY,
     LIMITS,
     chosen,

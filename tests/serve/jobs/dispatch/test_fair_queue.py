@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serve.jobs.fair_queue import REMEMBERED_USERS, FairQueue
+from serve.jobs.dispatch.fair_queue import REMEMBERED_USERS, FairQueue
 
 
 class Stage:

@@ -13,21 +13,20 @@ import pytest_asyncio
 from dbos import DBOS
 
 from cascade_core.errors import StageLost
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageCLatent
 from serve.autoscaling.demand import Demand
 from serve.checker import Refusal
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.recovery import start_orphaned
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.parts import run_id
-from serve.storage.job_queue.waiting_store import RedoneJob
+from serve.storage.job_parts.parts import run_id
 from serve.storage.records import JobIdentity, NewJob
+from serve.storage.waiting_store import RedoneJob
 from tests.serve.checkers import Answering
-from tests.serve.jobs.progress.continued import LIMITS, calls, found, resume, run, run_rest
+from tests.serve.jobs.compositions.continued import LIMITS, calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
     Stage,
@@ -37,21 +36,6 @@ from tests.serve.null_stages import (
 )
 
 JobMaker = Callable[..., NewJob]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
-    return new_database_url(request.param)
-
-
-@pytest.fixture
-def stages() -> dict[str, Stage]:
-    return {name: Stage(name) for name in ("c", "b", "a")}
-
-
-@pytest.fixture
-def demand() -> Demand:
-    return Demand(STABLE_CASCADE.names)
 
 
 @pytest_asyncio.fixture

@@ -8,10 +8,10 @@ from dbos import DBOS, SetWorkflowID
 
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import CONTINUED, job_of_run, run_id
 from serve.storage.records import Job, JobIdentity, NewJob, OpenLimits, utc_now
+from serve.storage.waiting_store import ContinuedJob
 from tests.serve.null_stages import Stage
 
 LIMITS: Final = OpenLimits(total=99, per_user=99)

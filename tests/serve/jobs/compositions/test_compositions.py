@@ -12,7 +12,6 @@ import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import StageLost
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.autoscaling.demand import Demand
 from serve.checker import Refusal
 from serve.jobs.recovery import start_orphaned
@@ -20,10 +19,10 @@ from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.job_queue.parts import CONTINUED, run_id
-from serve.storage.job_queue.waiting_store import WaitingStore
+from serve.storage.job_parts.parts import CONTINUED, run_id
 from serve.storage.records import NewJob
-from tests.serve.jobs.progress.continued import calls, found, resume, run, run_rest
+from serve.storage.waiting_store import WaitingStore
+from tests.serve.jobs.compositions.continued import calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
     Stage,
@@ -35,21 +34,6 @@ from tests.serve.null_stages import (
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
-    return new_database_url(request.param)
-
-
-@pytest.fixture
-def stages() -> dict[str, Stage]:
-    return {name: Stage(name) for name in ("c", "b", "a")}
-
-
-@pytest.fixture
-def demand() -> Demand:
-    return Demand(STABLE_CASCADE.names)
 
 
 @pytest_asyncio.fixture

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from cascade_core.errors import ContentRefused
 from cascade_core.families.spec import Family, StageSpec
 from serve.jobs.deadline_timeout import in_time
-from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.dispatch.dispatcher import Dispatcher
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
@@ -33,6 +33,7 @@ class Compositions:
 
     def __init__(
         self,
+        *,
         family: Family,
         database: RetryingDatabase,
         dispatcher: Dispatcher,

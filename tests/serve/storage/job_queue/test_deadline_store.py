@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.database import Database
-from serve.storage.deadline_store import UNKNOWN_DEADLINE_S, extend_all, time_allowed_s
+from serve.storage.job_queue.deadline_store import UNKNOWN_DEADLINE_S, extend_all, time_allowed_s
 from serve.storage.job_store import update_open
 from serve.storage.records import NewJob
 from tests.limits import HANG_S

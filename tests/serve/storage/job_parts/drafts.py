@@ -8,11 +8,11 @@ from typing import Any, Final
 from sqlalchemy import update
 
 from serve.storage.database import Database
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import FIRST
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import FIRST
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import images, jobs
+from serve.storage.waiting_store import ContinuedJob, RedoneJob
 from tests.serve.recorded_jobs import add, record_step, start
 
 DAY: Final = timedelta(hours=24)

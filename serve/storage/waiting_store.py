@@ -14,16 +14,16 @@ from cascade_core.job_states import OPEN_STATES
 from serve.release import RELEASE
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
-from serve.storage.job_queue.admission import Admission, lock_admission
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import CONTINUED, FIRST, is_part, part_of
-from serve.storage.job_queue.redo import (
+from serve.storage.job_parts.choice import Choice
+from serve.storage.job_parts.parts import CONTINUED, FIRST, is_part, part_of
+from serve.storage.job_parts.redo import (
     MAX_REDOS,
     REPLACED_COLUMNS,
     Redo,
     columns_anew,
     redos_from,
 )
+from serve.storage.job_queue.admission import Admission, lock_admission
 from serve.storage.job_store import append_resting, remove_waiting_event, update_in
 from serve.storage.records import JobIdentity, JobOwner, OpenLimits
 from serve.storage.schema.tables import database_now, images, jobs
@@ -162,7 +162,7 @@ class WaitingStore:
     def _check_first(self, job: ContinuedJob | RedoneJob, limits: OpenLimits) -> bool:
         """Return :meth:`accepted_before`; refuse a job that waits if too many others are open.
 
-        Many rejections must not take the lock that writers need.
+        Many refused requests must not take the lock that writers need.
         """
         if not self._admission.has_refused_lately:
             return False

@@ -20,28 +20,17 @@ from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.image_store import ImageStore
-from serve.storage.job_queue.choice import Choice
-from serve.storage.job_queue.parts import CONTINUED, job_of_run, run_id
-from serve.storage.job_queue.waiting_store import ContinuedJob, RedoneJob
-from serve.storage.records import ImageRow, Job, JobIdentity, NewJob, OpenLimits, utc_now
+from serve.storage.job_parts.parts import run_id
+from serve.storage.records import ImageRow, Job, JobIdentity, NewJob
+from serve.storage.waiting_store import RedoneJob
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
+from tests.serve.jobs.compositions.continued import LIMITS, calls, resume, run, run_rest
 from tests.serve.null_stages import Stage, launched, run_to_end
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-LIMITS = OpenLimits(total=99, per_user=99)
 BLANK = Refusal("blank", redo=True)
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str], str]) -> str:
-    return new_database_url(request.param)
-
-
-@pytest.fixture
-def stages() -> dict[str, Stage]:
-    return {name: Stage(name) for name in ("c", "b", "a")}
 
 
 @pytest.fixture
@@ -68,33 +57,12 @@ def reject(checker: Answering, *seeds: int) -> None:
     checker.answer = lambda seed: BLANK if seed in seeds else None
 
 
-def calls(stages: dict[str, Stage]) -> list[int]:
-    return [stage.calls for stage in stages.values()]
-
-
 def rejected(job: Job) -> list[tuple[int, int]]:
     return [(one["index"], one["seed"]) for one in job.to_json().get("rejected", [])]
 
 
 def seeds(images: Collection[dict[str, Any]]) -> list[int]:
     return [image["seed"] for image in images]
-
-
-async def run_part(workflow: JobWorkflow, database: Database, job_id: str, part: str) -> Job:
-    workflow_id = run_id(job_id, part)
-    with SetWorkflowID(workflow_id):
-        handle = await DBOS.start_workflow_async(workflow.run, *job_of_run(workflow_id))
-    await handle.get_result()
-    job = database.jobs.get(job_id)
-    assert job is not None
-    return job
-
-
-def resume(database: Database, job: NewJob, *indices: int) -> None:
-    identity = JobIdentity("01", "k", "digest")
-    choice = Choice(indices, utc_now())
-    continued = ContinuedJob(job.id, job.owner, choice, identity, 1.0, ["b", "a"])
-    assert database.waiting.resume(continued, LIMITS)
 
 
 def redo(database: Database, job: NewJob, index: int) -> str:
@@ -245,7 +213,7 @@ async def test_a_draft_waits_with_compositions_that_passed_and_each_redo_may_be_
     waiting = await run_to_end(workflow, database, job)
     assert (waiting.state, calls(stages)) == ("waiting", [4, 0, 0])
     assert seeds(waiting.to_json()["compositions"]) == [7, 12]
-    again = await run_part(workflow, database, job.id, redo(database, job, 1))
+    again = await run(workflow, database, run_id(job.id, redo(database, job, 1)))
     shown = again.to_json()
     assert (again.state, calls(stages)) == ("waiting", [7, 0, 0])
     assert seeds(shown["compositions"]) == [7, 18]
@@ -253,7 +221,7 @@ async def test_a_draft_waits_with_compositions_that_passed_and_each_redo_may_be_
     assert seeds(shown["redone"][0]["compositions"]) == [12]
     assert len({one["preview_url"] for one in shown["compositions"]}) == 2
     resume(database, job, 1)
-    ended = await run_part(workflow, database, job.id, CONTINUED)
+    ended = await run_rest(workflow, database, job)
     assert (ended.state, calls(stages)) == ("succeeded", [7, 1, 1])
     assert seeds(ended.to_json()["images"]) == [18]
 
@@ -269,7 +237,7 @@ async def test_a_chosen_composition_is_not_exchanged_for_one_that_its_client_has
     await run_to_end(workflow, database, job)
     checker.answer = lambda _seed: BLANK
     resume(database, job, 0)
-    ended = await run_part(workflow, database, job.id, CONTINUED)
+    ended = await run_rest(workflow, database, job)
     assert ended.error is not None
     assert (ended.error["code"], calls(stages)) == ("moderation_blocked", [1, 0, 0])
 

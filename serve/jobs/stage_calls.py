@@ -8,10 +8,10 @@ from functools import partial
 
 from cascade_core.families.spec import Family, StageSpec
 from serve.jobs.deadline_timeout import in_time
-from serve.jobs.dispatcher import Dispatcher
+from serve.jobs.dispatch.dispatcher import Dispatcher
+from serve.jobs.dispatch.stage_client import StageResult
 from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
-from serve.jobs.stage_client import StageResult
 from serve.jobs.stage_outputs import StageOutputs
 from serve.messages import StageMessage
 from serve.storage.records import OpenJob
@@ -34,6 +34,7 @@ class StageCalls:
 
     def __init__(
         self,
+        *,
         family: Family,
         database: RetryingDatabase,
         dispatcher: Dispatcher,

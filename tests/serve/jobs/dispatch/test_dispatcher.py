@@ -15,9 +15,9 @@ from dbos import DBOS, SetWorkflowID
 from sqlalchemy import update
 
 from cascade_core.errors import CascadeError, OutOfMemory, StageLost
-from serve.jobs.dispatcher import Dispatcher
-from serve.jobs.fair_queue import FairQueue
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.dispatcher import Dispatcher
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database

@@ -13,10 +13,10 @@ from opentelemetry import trace
 
 from cascade_core.errors import Cancelled, CannotBeServed, OutOfMemory, StageLost
 from cascade_core.families.spec import PREVIEW_WORK, StageSpec
-from serve.jobs.fair_queue import FairQueue
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.size_limits import SizeLimits
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.jobs.progress.watched_jobs import WatchedJobs
-from serve.jobs.size_limits import SizeLimits
-from serve.jobs.stage_client import OnCrash, OnMessage, StageClient, StageResult
 from serve.messages import ImageIds, StageMessage
 from serve.storage.job_store import JobStore
 from serve.storage.records import OpenJob

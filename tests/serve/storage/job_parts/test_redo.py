@@ -13,12 +13,12 @@ from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLim
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import MAX_SEED
 from serve.storage.database import Database
-from serve.storage.job_queue.parts import CONTINUED, FIRST, job_of_run, run_id
-from serve.storage.job_queue.redo import MAX_REDOS
+from serve.storage.job_parts.parts import CONTINUED, FIRST, job_of_run, run_id
+from serve.storage.job_parts.redo import MAX_REDOS
 from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import images
 from tests.serve.recorded_jobs import add, body
-from tests.serve.storage.job_queue.drafts import (
+from tests.serve.storage.job_parts.drafts import (
     DAY,
     LIMITS,
     chosen,

@@ -14,12 +14,12 @@ import pytest
 from cascade_core.errors import NotReady
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.autoscaling.demand import Demand
-from serve.jobs.fair_queue import FairQueue
-from serve.jobs.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.dispatch.fair_queue import FairQueue
+from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import upload_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
-from serve.storage.deadline_store import UNKNOWN_DEADLINE_S
+from serve.storage.job_queue.deadline_store import UNKNOWN_DEADLINE_S
 from serve.storage.records import NewJob
 from tests.serve.null_stages import Stage, launched, make_dispatcher, run_to_end
 

@@ -12,8 +12,8 @@ from ray.serve._private.common import DeploymentID
 from ray.serve.exceptions import DeploymentUnavailableError
 
 from cascade_core.errors import CannotBeServed, NotReady, OutOfMemory, StageLost
-from serve.jobs import stage_client
-from serve.jobs.stage_client import MAX_CRASHES, MAX_TRIES, StageClient
+from serve.jobs.dispatch import stage_client
+from serve.jobs.dispatch.stage_client import MAX_CRASHES, MAX_TRIES, StageClient
 from serve.messages import StageMessage
 
 DONE = StageMessage(type="done", result=b"latent", seconds=0.5)

@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.errors import CannotBeServed, OutOfMemory
 from cascade_core.request import GenerationRequest
-from serve.jobs.size_limits import FORGET_AFTER_S, SizeLimits
+from serve.jobs.dispatch.size_limits import FORGET_AFTER_S, SizeLimits
 from tests.serve.clock import Clock
 
 MakeRequest = Callable[..., GenerationRequest]

@@ -1,0 +1,1 @@
+"""Dispatches calls to stages: in a fair order, within memory, again after a failure."""

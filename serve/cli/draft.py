@@ -10,7 +10,7 @@ import typer
 from cascade_core.operations.registry import GENERATE
 from serve.cli import options
 from serve.cli.options import DEFAULT_OUT, DEFAULT_URL
-from serve.cli.output import CliError, local_time, note, print_json, say
+from serve.cli.output import CliError, local_time, note, print_json, remarks, say
 
 if TYPE_CHECKING:
     from serve.cli.client import ServiceClient
@@ -121,6 +121,8 @@ def _show_sheet(
         return
     for composition, file in zip(job["compositions"], files, strict=True):
         say(f"{composition['index']}  {file or 'no preview'}  seed {composition['seed']}")
+    for remark in remarks(job):
+        note(remark)
     note(f"until {local_time(job['deadline_at'])}: cascade continue {job['id']} NUMBER...")
 
 

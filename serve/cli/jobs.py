@@ -16,6 +16,7 @@ from serve.cli.output import (
     model_seconds,
     print_json,
     prompt_of,
+    remarks,
     say,
     seconds_per_stage,
     table,
@@ -116,6 +117,8 @@ def _print_job(job: dict[str, Any]) -> None:
     for composition in job.get("compositions", ()):
         if composition["index"] not in finished_indices:
             say(f"  composition {composition['index']}  {_sources(composition)}")
+    for remark in remarks(job):
+        say(f"  {remark}")
     say(f"  {seconds_per_stage(job)}")
 
 

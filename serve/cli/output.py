@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterator
 from datetime import datetime
 from enum import IntEnum
 from pathlib import Path
@@ -136,9 +137,22 @@ def print_outcome(job: dict[str, Any], files: list[Path]) -> None:
             f"  seed {image['seed']}  decoder seed {image['decoder_seed']}"
             f"  {image['width']}x{image['height']}"
         )
-    for warning in job.get("warnings") or []:
-        note(f"warning: {warning}")
+    for remark in remarks(job):
+        note(remark)
     say(seconds_per_stage(job))
+
+
+def remarks(job: dict[str, Any]) -> Iterator[str]:
+    """Yield what the client of a job should know besides its pictures.
+
+    These are the job's warnings, and the compositions that a checker rejected, by the number of
+    their image and the rule.
+    """
+    for warning in job.get("warnings") or []:
+        yield f"warning: {warning}"
+    if rejected := job.get("rejected"):
+        each = ", ".join(f"{one['index']} ({one['rule']})" for one in rejected)
+        yield f"rejected by a checker and composed anew: {each}"
 
 
 def seconds_per_stage(job: dict[str, Any]) -> str:

@@ -347,6 +347,14 @@ def test_a_draft_saves_previews_redo_adds_some_and_continue_finishes_the_chosen_
     assert [Path(file).name for file in redone["files"]] == names
     assert all(Path(file).exists() for file in (*drafted["files"], *redone["files"]))
 
+    async def fail(job_id: str) -> None:
+        fake_jobs.database.jobs.add_warnings(job_id, ["composing anew failed: out of memory"])
+        await fake_jobs.draft(job_id)
+
+    fake_jobs.on_redo = fail
+    result = cascade_at_gateway("redo", drafted["id"], "1", "--out", str(tmp_path))
+    assert "warning: composing anew failed: out of memory" in result.stderr
+
     line = ("continue", drafted["id"], "0", "3", "--decoder-steps", "20")
     job = _job_of(cascade_at_gateway, tmp_path, *line)
     assert job["continued"]["indices"] == [0, 3]

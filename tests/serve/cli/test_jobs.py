@@ -66,7 +66,7 @@ def test_an_unknown_id_shows_the_servers_sentence_and_exits_2(
     assert "there is no such thing" in result.stderr
 
 
-def test_a_waiting_job_shows_its_compositions_and_until_when_it_waits(
+def test_a_waiting_job_shows_its_compositions_what_was_rejected_and_until_when_it_waits(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     sources = {"latent_id": "LAT", "seed": 7, "decoder_seed": 8}
@@ -76,6 +76,8 @@ def test_a_waiting_job_shows_its_compositions_and_until_when_it_waits(
         "deadline_at": "2026-02-01T12:00:00.000Z",
         "images": [{"id": "IMG", "index": 0, **sources}],
         "compositions": [{"index": index, **sources} for index in (0, 1)],
+        "warnings": ["composing anew failed: it ran out of memory"],
+        "rejected": [{"index": 1, "rule": rule, "seed": 8} for rule in ("blank", "text")],
     }
     _print_job(job)
     lines = capsys.readouterr().out.splitlines()
@@ -83,3 +85,5 @@ def test_a_waiting_job_shows_its_compositions_and_until_when_it_waits(
     assert [line for line in lines if "to be continued" in line]
     shown = [line.split()[:2] for line in lines if "latent LAT" in line]
     assert shown == [["image", "IMG"], ["composition", "1"]]
+    assert "  warning: composing anew failed: it ran out of memory" in lines
+    assert "  rejected by a checker and composed anew: 1 (blank), 1 (text)" in lines

@@ -220,10 +220,7 @@ class ButtonActions:
                 await self._lookup.picture(job, responder, choose_to_delete=True)
             )
             return
-        for image in job.images:
-            await self._client.delete_image(image.id, responder.user)
-        if job.is_waiting:
-            await self._client.cancel(job.id, responder.user)
+        await self._delete_all(job, responder.user)
         await responder.delete_message()
 
     async def _erase(self, responder: Responder, pressed: CustomId) -> None:
@@ -235,14 +232,26 @@ class ButtonActions:
                 raise UserError.because("not_your_job")
             await responder.delete_message()
             return
+        if pressed.arg != "all":
+            for image in job.images:
+                if image.index == pressed.index:
+                    await self._client.delete_image(image.id, responder.user)
+            job = await self._client.job(job.id, responder.user)
+            if job.images:
+                await responder.edit_message(await self._lookup.picture(job, responder))
+                return
+        await self._delete_all(job, responder.user)
+        await responder.delete_message()
+
+    async def _delete_all(self, job: Job, user: str) -> None:
+        """Delete a job's pictures, and its compositions that became none."""
+        if job.is_waiting:
+            await self._client.cancel(job.id, user)
         for image in job.images:
-            if pressed.arg == "all" or image.index == pressed.index:
-                await self._client.delete_image(image.id, responder.user)
-        left = await self._client.job(job.id, responder.user)
-        if left.images:
-            await responder.edit_message(await self._lookup.picture(left, responder))
-        else:
-            await responder.delete_message()
+            await self._client.delete_image(image.id, user)
+        for draft in job.compositions:
+            if job.image(draft.index) is None:
+                await self._client.delete_latent(draft.latent_id, user)
 
     async def _own_job(self, responder: Responder, job_id: str) -> Job | None:
         """Return the job of a message if the person owns it; None if only the message may go.

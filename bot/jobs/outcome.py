@@ -66,16 +66,31 @@ class OutcomeMessages:
     ) -> Layout:
         """Return the sheet of a job's compositions, with a button for each that finishes it.
 
+        The service deletes previews some time after a job's end. What has none is left out; where
+        none is left, the message says so.
+
         Raises:
             CascadeError: the previews cannot be fetched.
         """
         paths = {one.index: one.preview_url for one in job.compositions if one.preview_url}
-        found = await asyncio.gather(*map(self._client.preview, paths.values()))
+        found = await asyncio.gather(*map(self._preview, paths.values()))
+        previews = {
+            index: data for index, data in zip(paths, found, strict=True) if data is not None
+        }
+        if not previews:
+            return picture_messages.ended(translate, job, translate("ended.drafts"), credit)
         files = [
             (f"draft-{number}.webp", await asyncio.to_thread(numbered, data, number))
-            for number, data in enumerate(found, 1)
+            for number, data in enumerate(previews.values(), 1)
         ]
-        return draft_sheet(translate, job, tuple(paths), files, spoiler, credit)
+        return draft_sheet(translate, job, tuple(previews), files, spoiler, credit)
+
+    async def _preview(self, path: str) -> bytes | None:
+        """Return a preview; None if the service no longer has it."""
+        try:
+            return await self._client.preview(path)
+        except (Gone, NotFound):
+            return None
 
     async def pictures(
         self,

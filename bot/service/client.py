@@ -185,6 +185,14 @@ class CascadeClient:
         """Delete a picture and its latent; does nothing if it is deleted already."""
         await self._send("DELETE", f"/v1/images/{_segment(image_id)}", params=_given(user=user))
 
+    async def delete_latent(self, latent_id: str, user: str | None = None) -> None:
+        """Delete a composition that became no picture; does nothing if it is deleted already.
+
+        Raises:
+            Conflict: its job has not ended, or it has become a picture.
+        """
+        await self._send("DELETE", f"/v1/latents/{_segment(latent_id)}", params=_given(user=user))
+
     async def preview(self, path: str) -> bytes:
         """Return the WebP bytes of a preview, by the path in an event."""
         return (await self._send("GET", path)).content

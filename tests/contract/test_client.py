@@ -105,6 +105,22 @@ async def test_details_are_varied_from_the_latent_and_a_deleted_one_says_so(
     assert (await client.job(job.id)).images == ()
 
 
+async def test_a_draft_is_deleted_by_its_owner_once_its_job_has_ended(
+    client: CascadeClient, service: Service
+) -> None:
+    job = await ask(client, order={"n": 2, "stop_after": "c"})
+    await service.fake_jobs.draft(job.id)
+    draft, other = (await client.job(job.id)).compositions
+    with pytest.raises(Conflict):
+        await client.delete_latent(draft.latent_id, ANN)
+    await client.cancel(job.id, ANN)
+    with pytest.raises(NotFound):
+        await client.delete_latent(draft.latent_id, BOB)
+    await client.delete_latent(draft.latent_id, ANN)
+    await client.delete_latent(draft.latent_id, ANN)
+    assert (await client.job(job.id)).compositions == (other,)
+
+
 async def test_bad_values_come_back_as_what_they_are(client: CascadeClient) -> None:
     with pytest.raises(InvalidRequest, match="n must be") as caught:
         await ask(client, order={"n": 99})

@@ -6,6 +6,7 @@ import pytest
 
 from cascade_core.errors import Unsupported
 from cascade_core.request import GenerationRequest
+from serve.storage.blobs.blob_keys import preview_key_from_name
 from tests.wire.bot.conftest import Stage, delivered
 from tests.wire.bot_messages import has_button
 from tests.wire.fake_discord.messages import Message
@@ -62,6 +63,13 @@ async def test_drafts_are_eight_at_most_and_as_private_and_hidden_as_asked(stage
     assert "'spoiler': True" in str(message.components)
 
 
+def kept_latents(stage: Stage, job_id: str) -> list[bool]:
+    """Return for each image of a job whether its latent is still there."""
+    images, store = stage.service.fake_jobs.images(job_id), stage.service.database.images
+    latents = [store.latent(image.latent_id) for image in images]
+    return [latent is not None and latent.deleted_at is None for latent in latents]
+
+
 async def test_a_stranger_chooses_nothing_and_a_deleted_sheet_ends_its_job(stage: Stage) -> None:
     job_id, sheet = await drafts(stage, count=2)
     mallory = stage.fake.person("mallory", stage.channel.guild)
@@ -72,7 +80,50 @@ async def test_a_stranger_chooses_nothing_and_a_deleted_sheet_ends_its_job(stage
     job = stage.service.database.jobs.get(job_id)
     assert job is not None
     assert job.state == "cancelled"
+    assert kept_latents(stage, job_id) == [False, False]
     assert stage.service.submitted.empty()
+
+
+async def test_a_sheet_takes_along_its_drafts_but_those_that_became_pictures(stage: Stage) -> None:
+    job_id, sheet = await drafts(stage, count=3)
+    clicked = await stage.alice.click(sheet, "2")
+    picked_id = await stage.submitted()
+    picture = await clicked.reply(lambda m: "Cancel" in m.buttons)
+    await stage.finished(picked_id, picture)
+    stage.service.database.jobs.finish(job_id, "succeeded", if_in=["waiting"])
+    await stage.alice.click(sheet, "Delete")
+    await stage.fake.wait_for(lambda: sheet.is_deleted)
+    assert kept_latents(stage, job_id) == [False, True, False]
+    told = await (await stage.alice.slash(stage.channel, "show", id=job_id)).reply()
+    assert "no longer available" in told.text
+    assert list(picture.buttons)[0] == "Vary details"
+
+
+async def forget_previews(stage: Stage, job_id: str, *indices: int) -> None:
+    """Delete previews as the service's retention does."""
+    for index in indices:
+        preview = stage.service.fake_jobs.images(job_id)[index].preview
+        assert preview is not None
+        await stage.service.fake_jobs.blobs.delete(preview_key_from_name(job_id, preview))
+
+
+async def test_drafts_without_previews_are_left_out_and_can_be_made_again(stage: Stage) -> None:
+    job_id, _ = await drafts(stage, count=2, seed=7)
+    await forget_previews(stage, job_id, 0)
+    asked = await stage.alice.slash(stage.channel, "show", id=job_id)
+    sheet = await asked.reply(lambda m: has_button(m, "pick"))
+    assert sheet.buttons["1"]["custom_id"] == f"v1:pick:{job_id}:1"
+    assert "2" not in sheet.buttons
+    await forget_previews(stage, job_id, 1)
+    asked = await stage.alice.slash(stage.channel, "show", id=job_id)
+    told = await asked.reply(lambda m: has_button(m, "again"))
+    assert "The previews of these drafts are no longer stored" in told.text
+    assert list(told.buttons) == ["Try again", "Delete"]
+    await stage.alice.click(told, "Try again")
+    assert request_of(stage, await stage.submitted()) == request_of(stage, job_id)
+    await stage.alice.click(told, "Delete")
+    await stage.fake.wait_for(lambda: told.is_deleted)
+    assert kept_latents(stage, job_id) == [False, False]
 
 
 async def test_drafts_are_shown_again_also_after_the_time_to_choose(stage: Stage) -> None:

@@ -202,9 +202,11 @@ class CascadeBot(commands.AutoShardedBot):
         return hashlib.sha256(text.encode()).hexdigest()
 
     async def on_interaction(self, interaction: Interaction) -> None:
-        """Route presses and forms by their custom id; the tree routes commands."""
+        """Route presses, choices and forms by their custom id; the tree routes commands."""
         data: dict[str, Any] = dict(interaction.data or {})
-        custom_id = str(data.get("custom_id", ""))
+        # Of a select menu, the option that was chosen counts.
+        chosen = data.get("values") or [data.get("custom_id", "")]
+        custom_id = str(chosen[0])
         if not custom_ids.is_ours(custom_id):
             return
         refer_to(reference_of(interaction))

@@ -153,7 +153,7 @@ class Pictures(commands.Cog):
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
         """Vary the picture in a message."""
         responder = self._submission.responder_for(interaction)
-        await self._actions.vary_in_message(responder, message)
+        await self._actions.remakes.vary_in_message(responder, message)
 
     async def start_from_picture(self, interaction: Interaction, message: discord.Message) -> None:
         """Open the form for a picture that starts from the one in a message."""

@@ -19,10 +19,8 @@ from bot.interactions.lookup import PictureLookup
 from bot.interactions.responder import Interaction
 from bot.interactions.submission import Submission
 from bot.jobs.delivery_target import presentation_of
-from bot.policy.job_request import JobRequest, check_prompt, find_image
-from bot.policy.prompt_parameters import check_parameters
-from bot.policy.series import MAX_VARIANTS_CHARS, parse_variants
-from bot.policy.strength import parse_strength
+from bot.policy.job_request import EditedValues, JobRequest, find_image
+from bot.policy.series import MAX_VARIANTS_CHARS, typed_request, with_hero
 from bot.policy.user_defaults import UserDefaults
 from bot.text.error_messages import UserError
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
@@ -69,17 +67,13 @@ class SeriesCommand(commands.Cog):
     ) -> None:
         """Submit a request for a series, which may keep the composition of a stored picture."""
         responder = self._submission.responder_for(interaction)
-        shared = check_prompt(template)
-        given = JobRequest(
-            operation=SERIES,
-            prompt=shared,
-            variants=parse_variants(shared, variants),
-            strength=parse_strength(responder.translate, strength),
-            seed=seed,
-            spoiler=spoiler,
+        typed = EditedValues(
+            prompt=template,
+            negative_prompt=negative or "",
+            variants=variants,
+            strength=strength or "",
         )
-        given = replace(given, n=len(given.prompts))
-        check_parameters(responder.translate, *given.prompts, negative or "")
+        given = typed_request(responder.translate, typed)
         chosen = chosen_aspect(responder, aspect)
         if hero is not None and chosen is not None:
             raise UserError.because("hero_shape")
@@ -88,6 +82,8 @@ class SeriesCommand(commands.Cog):
             await self._submission.check_offers(SERIES.name, "no_series")
             request = replace(
                 given,
+                seed=seed,
+                spoiler=spoiler,
                 private=defaults.private if private is None else private,
                 preview=defaults.preview,
             )
@@ -125,10 +121,7 @@ class SeriesCommand(commands.Cog):
         named = next((image for image in job.images if image.id == hero.strip()), None)
         image = named or find_image(job, None)
         return replace(
-            request,
-            latent_id=image.latent_id,
+            with_hero(request, job, image),
             negative_prompt=job.request.negative_prompt,
-            steps=job.request.steps,
-            of=(job.id, image.index),
             spoiler=request.spoiler or presentation_of(job.client_state).spoiler,
         )

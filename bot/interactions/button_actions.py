@@ -9,39 +9,28 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
-import discord
-
+from bot.interactions.form_actions import FormActions
 from bot.interactions.lookup import PictureLookup
 from bot.interactions.menu_actions import MenuActions
 from bot.interactions.pressed_message import (
     check_may_remove,
-    check_owner,
-    components,
     is_moderator,
     is_own,
     names_owner,
-    pressed_template,
-    template,
 )
-from bot.interactions.responder import FORM_S, Interaction, Responder
+from bot.interactions.remakes import Remakes
+from bot.interactions.responder import Interaction, Responder
 from bot.interactions.start_actions import StartActions
 from bot.interactions.submission import Submission
-from bot.jobs.delivery_target import DeliveryTarget, presentation_of
-from bot.policy import job_request, steering
-from bot.policy.job_request import EditedValues, JobRequest
-from bot.policy.prompt_parameters import check_parameters
-from bot.policy.user_defaults import UserDefaults
+from bot.jobs.delivery_target import DeliveryTarget
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.error_messages import UserError
 from bot.views import info_messages
 from bot.views.components import notice
 from bot.views.custom_ids import Action, CustomId
-from bot.views.modals import EditForm, values_from
-from bot.views.picture_messages import shown_in
-from cascade_core.errors import NotFound, NotReady
+from cascade_core.errors import NotFound
 
 _TWICE_S = 3.0
 _ONCE = ("vary", "reroll", "again", "erase", "subtle", "strong", "larger", "finer", "pick")
@@ -59,6 +48,7 @@ class ButtonActions:
         lookup: finds jobs and pictures.
 
     Attributes:
+        remakes: submits the jobs that buttons make.
         starts: opens the form of *Start from this picture*.
     """
 
@@ -66,16 +56,27 @@ class ButtonActions:
         self, client: CascadeClient, submission: Submission, lookup: PictureLookup
     ) -> None:
         self._client = client
-        self._submission = submission
         self._lookup = lookup
+        self.remakes = Remakes(submission, lookup)
         self.starts = StartActions(client, submission, lookup)
+        forms = FormActions(client, submission, lookup, self.remakes)
         menus = MenuActions(client, submission, lookup)
         self._pressed: dict[tuple[int, int, str], float] = {}
         self._handlers: dict[Action, Handler] = {
-            "vary": self._vary,
-            "reroll": self._reroll,
-            "again": self._again,
-            "edit": self._edit,
+            "vary": self.remakes.vary,
+            "reroll": self.remakes.reroll,
+            "again": self.remakes.again,
+            "subtle": self.remakes.vary_composition,
+            "strong": self.remakes.vary_composition,
+            "larger": self.remakes.larger,
+            "finer": self.remakes.finer,
+            "pick": self.remakes.pick,
+            "edit": forms.edit,
+            "template": forms.edit_series,
+            "hero": forms.series_from_picture,
+            "variants": menus.variants,
+            "options": menus.options,
+            "choose": menus.choose,
             "info": self._info,
             "more": self._more,
             "delete": self._delete,
@@ -84,21 +85,16 @@ class ButtonActions:
             "drop": self._drop,
             "show": self._show,
             "page": self._page,
-            "variants": menus.variants,
-            "options": menus.options,
-            "subtle": menus.vary,
-            "strong": menus.vary,
-            "larger": menus.larger,
-            "finer": menus.finer,
-            "pick": menus.pick,
         }
         self._forms: dict[Action, Handler] = {
-            "edit": self._submit_edit,
+            "edit": forms.submit_edit,
+            "template": forms.submit_edited_series,
+            "hero": forms.submit_series_from_picture,
             "start": self.starts.submit_form,
         }
 
     async def press(self, responder: Responder, pressed: CustomId) -> None:
-        """Handle a press on a button.
+        """Handle a press on a button, or a choice from a select menu, which has the id of a button.
 
         Raises:
             UserError: the person may not do this, or the picture is gone.
@@ -117,86 +113,6 @@ class ButtonActions:
             CascadeError: the service refuses or does not answer.
         """
         await self._forms[submitted.action](responder, submitted)
-
-    async def _submit_edit(self, responder: Responder, submitted: CustomId) -> None:
-        values = values_from(responder.interaction.data or {}, submitted.arg)
-        check_parameters(responder.translate, values.prompt, values.negative_prompt)
-
-        async def make(defaults: UserDefaults) -> JobRequest:
-            job = await self._client.job(submitted.subject, responder.user)
-            edit = steering.remix if values.keep else job_request.edit
-            return edit(job, values, template(responder.interaction.message, defaults))
-
-        await self._submission.submit(responder, make)
-
-    async def vary_in_message(self, responder: Responder, message: discord.Message) -> None:
-        """Submit a variation of the person's own picture in a message of any author."""
-
-        async def make(defaults: UserDefaults) -> JobRequest:
-            shown, index = await self._lookup.find_in_message(message, responder)
-            job = await self._lookup.own_job(shown.id, responder.user)
-            image = job_request.find_image(job, index)
-            return job_request.vary(job, image.index, template(message, defaults))
-
-        await self._submission.submit(responder, make)
-
-    async def _vary(self, responder: Responder, pressed: CustomId) -> None:
-        check_owner(responder.interaction)
-
-        async def make(defaults: UserDefaults) -> JobRequest:
-            job = await self._client.job(pressed.subject, responder.user)
-            image = job_request.find_image(job, pressed.index)
-            return job_request.vary(
-                job, image.index, template(responder.interaction.message, defaults)
-            )
-
-        await self._submission.submit(responder, make)
-
-    async def _reroll(self, responder: Responder, pressed: CustomId) -> None:
-        check_owner(responder.interaction)
-
-        async def make(defaults: UserDefaults) -> JobRequest:
-            job = await self._client.job(pressed.subject, responder.user)
-            shown = presentation_of(job.client_state)
-            made = pressed_template(responder.interaction, pressed, job, defaults)
-            return job_request.reroll(job, shown.of, made)
-
-        await self._submission.submit(responder, make)
-
-    async def _again(self, responder: Responder, pressed: CustomId) -> None:
-        check_owner(responder.interaction)
-
-        async def make(defaults: UserDefaults) -> JobRequest:
-            job = await self._client.job(pressed.subject, responder.user)
-            shown = presentation_of(job.client_state)  # the message has no pictures
-            made = template(responder.interaction.message, defaults)
-            return job_request.again(job, shown.of, replace(made, spoiler=shown.spoiler))
-
-        await self._submission.submit(responder, make)
-
-    async def _edit(self, responder: Responder, pressed: CustomId) -> None:
-        check_owner(responder.interaction)
-        shown = shown_in(components(responder.interaction.message))
-        values = replace(shown.values, keep=pressed.arg == "keep")
-        if shown.is_cut:
-            values = await self._uncut(values, pressed.subject)
-        form = EditForm(
-            responder.translate, pressed.subject, values, shown.indices, not shown.is_variation
-        )
-        await responder.open_form(form)
-
-    async def _uncut(self, values: EditedValues, job_id: str) -> EditedValues:
-        """Return values with the job's full prompts; a form must open within three seconds.
-
-        Raises:
-            NotReady: the service does not answer in time.
-        """
-        try:
-            async with asyncio.timeout(FORM_S):
-                request = (await self._client.job(job_id)).request
-        except TimeoutError as error:
-            raise NotReady("the service did not answer in time") from error
-        return replace(values, prompt=request.prompt, negative_prompt=request.negative_prompt)
 
     async def _info(self, responder: Responder, pressed: CustomId) -> None:
         await responder.defer(private=True)

@@ -172,7 +172,7 @@ class PictureLookup:
         is_ours = me is not None and message.author.id == me.id
         for text in custom_ids_of(message.components) if is_ours else ():
             known = custom_ids.parse(text)
-            if known is not None and known.action in ("vary", "info"):
+            if known is not None and known.action in ("vary", "choose", "info"):
                 return await self._client.job(known.subject), None
         for attachment in message.attachments:
             image_id = await _image_id_in(attachment)

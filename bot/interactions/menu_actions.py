@@ -1,32 +1,28 @@
-"""Handles *Vary…* and *More…* under a picture, their menus, and the numbers under drafts."""
+"""Opens the private menus of a picture's message; :mod:`bot.interactions.remakes` does the rest."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from bot.interactions.lookup import PictureLookup
-from bot.interactions.pressed_message import check_owner, pressed_template, visibility
+from bot.interactions.pressed_message import check_owner, visibility
 from bot.interactions.responder import Responder
 from bot.interactions.submission import Submission
-from bot.policy import steering
-from bot.policy.job_request import JobRequest, find_image
+from bot.policy.job_request import find_image
 from bot.policy.steering import FINER_STEPS, larger_size, may_be_finer
-from bot.policy.user_defaults import UserDefaults
 from bot.service.client import CascadeClient
-from bot.service.models import Job
+from bot.service.models import Image, Job
 from bot.views import picture_menus
-from bot.views.custom_ids import CustomId
+from bot.views.custom_ids import CustomId, Visibility
+from bot.views.picture_menus import Offers
 from cascade_core.errors import NotFound
-from cascade_core.model_defaults import StrengthWord
-from cascade_core.operations.registry import DECODE, VARY
+from cascade_core.operations.registry import DECODE, SERIES, VARY
 
 
 class MenuActions:
-    """The handlers of the menus' buttons; each answers privately or submits a job.
+    """The handlers that answer with a menu.
 
     Args:
         client: the service's client.
-        submission: submits requests.
+        submission: knows the service's model.
         lookup: finds jobs and pictures.
     """
 
@@ -63,61 +59,33 @@ class MenuActions:
         except NotFound:
             await responder.send(await self._lookup.info(pressed.subject, responder))
             return
+        offers = await self._offers(job, find_image(job, None))
+        seen = visibility(responder.interaction.message)
+        await responder.send(picture_menus.options(responder.translate, job, seen, offers))
+
+    async def choose(self, responder: Responder, pressed: CustomId) -> None:
+        """Open the menu of one of several pictures, which a person chose by its number.
+
+        Raises:
+            UserError: the picture is another person's or gone.
+        """
+        check_owner(responder.interaction)
+        await responder.defer(private=True)
+        job = await self._lookup.own_job(pressed.subject, responder.user)
+        image = find_image(job, pressed.index)
+        seen: Visibility = visibility(responder.interaction.message)
+        if pressed.is_in_menu:
+            seen = "private" if pressed.is_private else "public"
+        offers = await self._offers(job, image)
+        await responder.send(picture_menus.picture(responder.translate, job, image, seen, offers))
+
+    async def _offers(self, job: Job, image: Image) -> Offers:
+        """Return what the model can do with a picture."""
         model = await self._submission.model()
         is_finer_offered = model.offers(DECODE.name) and may_be_finer(job)
-        layout = picture_menus.options(
-            responder.translate,
-            job,
-            visibility(responder.interaction.message),
-            larger_size(find_image(job, None), model),
-            FINER_STEPS if is_finer_offered else None,
+        return Offers(
+            variants=model.offers(VARY.name),
+            larger=larger_size(image, model),
+            finer_steps=FINER_STEPS if is_finer_offered else None,
+            series=model.offers(SERIES.name),
         )
-        await responder.send(layout)
-
-    async def vary(self, responder: Responder, pressed: CustomId) -> None:
-        """Submit a variation of the picture's composition; the action is its strength."""
-
-        async def make(job: Job, template: JobRequest) -> JobRequest:
-            strength: StrengthWord = "strong" if pressed.action == "strong" else "subtle"
-            return steering.vary_composition(job, pressed.index, strength, template)
-
-        await self._submit(responder, pressed, make)
-
-    async def larger(self, responder: Responder, pressed: CustomId) -> None:
-        """Submit the same picture, half as large again per side."""
-
-        async def make(job: Job, template: JobRequest) -> JobRequest:
-            model = await self._submission.model()
-            return steering.larger(job, pressed.index, model, template)
-
-        await self._submit(responder, pressed, make)
-
-    async def finer(self, responder: Responder, pressed: CustomId) -> None:
-        """Submit the same picture with more steps of details."""
-
-        async def make(job: Job, template: JobRequest) -> JobRequest:
-            return steering.finer(job, pressed.index, template)
-
-        await self._submit(responder, pressed, make)
-
-    async def pick(self, responder: Responder, pressed: CustomId) -> None:
-        """Submit the picture of one of a job's drafts."""
-        check_owner(responder.interaction)
-
-        async def make(job: Job, template: JobRequest) -> JobRequest:
-            return steering.pick(job, pressed.index, template)
-
-        await self._submit(responder, pressed, make)
-
-    async def _submit(
-        self,
-        responder: Responder,
-        pressed: CustomId,
-        make_from: Callable[[Job, JobRequest], Awaitable[JobRequest]],
-    ) -> None:
-        async def make(defaults: UserDefaults) -> JobRequest:
-            job = await self._lookup.own_job(pressed.subject, responder.user)
-            template = pressed_template(responder.interaction, pressed, job, defaults)
-            return await make_from(job, template)
-
-        await self._submission.submit(responder, make)

@@ -1,4 +1,4 @@
-"""The message menu *Start from this picture*, and the form that it opens."""
+"""The message menu *Start from this picture*, for messages of any author, and its form."""
 
 from __future__ import annotations
 

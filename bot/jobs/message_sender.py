@@ -162,7 +162,7 @@ def result_of_error(error: discord.HTTPException) -> SendResult:
 
 
 def custom_ids_of(components: Sequence[Any]) -> Iterator[str]:
-    """Yield the ids of all buttons in a message."""
+    """Yield the ids of all buttons and select menus in a message."""
     for component in components:
         if custom_id := getattr(component, "custom_id", None):
             yield custom_id

@@ -106,6 +106,7 @@ class EditedValues:
         filled_seed: the seed with which the form was filled in.
         keep: keep the picture's composition.
         strength: how far to depart from the picture, as typed.
+        variants: of a series, as typed; ``prompt`` is its template.
     """
 
     prompt: str = ""
@@ -116,6 +117,7 @@ class EditedValues:
     filled_seed: str = ""
     keep: bool = False
     strength: str = ""
+    variants: str = ""
 
 
 def new_seed() -> int:

@@ -17,11 +17,12 @@ Means = Literal[
     "finer",
     "pick",
     "start",
+    "hero",
 ]
 """The buttons and menus that make a job from an earlier one or from a message.
 
 ``remix``: Edit with the composition kept; ``pick``: a number under drafts; ``start``: the message
-menu *Start from this picture*.
+menu *Start from this picture*; ``hero``: a series that keeps a picture's composition.
 """
 
 

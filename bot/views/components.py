@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import discord
 from discord import ButtonStyle, ui
 
+from bot.text.markdown import shorten
 from bot.views.custom_ids import CustomId
 
 WORKING_COLOUR = 0x5B8DEF
@@ -14,7 +15,9 @@ FAILED_COLOUR = 0xC4554D
 QUIET_COLOUR = 0x99A1AD
 _BAR_CELLS = 6
 """Few, because screen readers name each cell."""
-_IN_ROW = 4
+IN_ROW = 4
+"""Buttons with short labels that stand side by side on a phone."""
+_LABEL_CHARS = 100
 
 
 class Layout(ui.LayoutView):
@@ -72,10 +75,31 @@ def row(*buttons: ui.Button[ui.LayoutView]) -> ui.ActionRow[ui.LayoutView]:
     return ui.ActionRow(*buttons)
 
 
+def select(
+    custom_id: CustomId, placeholder: str, options: Iterable[tuple[CustomId, str]]
+) -> ui.ActionRow[ui.LayoutView]:
+    """Return a select menu, which has a row of its own.
+
+    Args:
+        custom_id: of the menu; only its options are ever used.
+        placeholder: what the menu says until an option is chosen.
+        options: id and label of each, at most 25.
+    """
+    menu: ui.Select[ui.LayoutView] = ui.Select(
+        custom_id=str(custom_id),
+        placeholder=placeholder,
+        options=[
+            discord.SelectOption(label=shorten(label, _LABEL_CHARS), value=str(value))
+            for value, label in options
+        ],
+    )
+    return ui.ActionRow(menu)
+
+
 def rows(buttons: Sequence[ui.Button[ui.LayoutView]]) -> Iterator[ui.ActionRow[ui.LayoutView]]:
     """Yield rows of buttons with short labels, of which four stand side by side on a phone."""
-    for first in range(0, len(buttons), _IN_ROW):
-        yield row(*buttons[first : first + _IN_ROW])
+    for first in range(0, len(buttons), IN_ROW):
+        yield row(*buttons[first : first + IN_ROW])
 
 
 def gallery(

@@ -1,4 +1,7 @@
-"""The custom ids of buttons and forms: ``version:action:subject:arg``.
+"""The custom ids of buttons and forms, and the values of select menus' options.
+
+An id is ``version:action:subject:arg``. To choose an option is the same as to press a button with
+the option's value as its id.
 
 An id holds no state. The job's owner and request are loaded when the button is pressed, so a
 button works for as long as its picture exists.
@@ -31,6 +34,9 @@ Action = Literal[
     "finer",
     "pick",
     "start",
+    "choose",
+    "template",
+    "hero",
 ]
 Visibility = Literal["public", "private"]
 """Of a picture's message: people see it, or its person alone does."""
@@ -48,9 +54,9 @@ class CustomId:
         action: the name of the handler.
         subject: what the action applies to: a job's id, ``all``, a page's number, or the id of the
             message with the picture that a form starts from.
-        arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in the Edit form; or
-            empty. In a menu it ends with the visibility of the picture's own message, such as
-            ``0.public``: Discord does not tell of that message.
+        arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in a form; or empty. In
+            a menu it ends with the visibility of the picture's own message, such as ``0.public``:
+            Discord does not tell of that message.
     """
 
     action: Action

@@ -18,6 +18,8 @@ from cascade_core.model_defaults import DEFAULT_STRENGTH
 _SEED_CHARS = 10
 _SIZE_CHARS = 11
 _STRENGTH_CHARS = 20
+_TEXT_CHARS = 4000
+"""The longest text that Discord takes in a form."""
 
 
 class EditForm(ui.Modal):
@@ -46,27 +48,58 @@ class EditForm(ui.Modal):
         if has_several:
             choice = _choice(translate, indices, may_be_all)
             self.add_item(ui.Label(text=translate("modal.which"), component=choice))
-        long, short = discord.TextStyle.paragraph, discord.TextStyle.short
-        fields = (
-            ("prompt", values.prompt, long, MAX_PROMPT_CHARS, True),
-            ("negative", values.negative_prompt, long, MAX_PROMPT_CHARS, False),
-            ("seed", values.seed, short, _SEED_CHARS, False),
-            ("size", values.size, short, _SIZE_CHARS, False),
+        prompt, negative = values.prompt, values.negative_prompt
+        self.add_item(_text(translate, "prompt", prompt, MAX_PROMPT_CHARS, is_long=True))
+        self.add_item(
+            _text(translate, "negative", negative, MAX_PROMPT_CHARS, is_long=True, is_optional=True)
         )
-        for name, value, style, max_chars, is_required in fields:
-            if name == "seed" and has_several:
-                continue
-            entry: ui.TextInput[ui.Modal] = ui.TextInput(
-                custom_id=name,
-                style=style,
-                default=value[:max_chars] or None,
-                required=is_required,
-                max_length=max_chars,
-            )
-            self.add_item(ui.Label(text=translate(f"modal.{name}"), component=entry))
+        if not has_several:
+            self.add_item(_text(translate, "seed", values.seed, _SEED_CHARS, is_optional=True))
+        self.add_item(_text(translate, "size", values.size, _SIZE_CHARS, is_optional=True))
         keep: ui.Checkbox[ui.Modal] = ui.Checkbox(custom_id="keep", default=values.keep)
         self.add_item(ui.Label(text=translate("modal.keep"), component=keep))
         self.stop()  # discord.py keeps no reference to a stopped form
+
+
+class SeriesForm(ui.Modal):
+    """Asks for what the pictures of a series share and what changes, as it was.
+
+    Args:
+        translate: translates into the person's language.
+        title: the key of its title.
+        custom_id: of the form.
+        values: the earlier values; the prompt is the template.
+        indices: of the pictures whose composition can be kept; with several, the form asks which
+            one instead of the seed, because a form has room for five fields.
+    """
+
+    def __init__(
+        self,
+        translate: Translator,
+        title: str,
+        custom_id: CustomId,
+        values: EditedValues,
+        indices: Sequence[int] = (),
+    ) -> None:
+        super().__init__(title=translate(title), custom_id=str(custom_id))
+        has_several = len(indices) > 1
+        if has_several:
+            choice = _choice(translate, indices, may_be_all=False)
+            self.add_item(ui.Label(text=translate("modal.which"), component=choice))
+        template, told = values.prompt, translate("modal.template_values")
+        self.add_item(
+            _text(translate, "template", template, MAX_PROMPT_CHARS, told=told, is_long=True)
+        )
+        # In one line: a line break would separate nothing.
+        told = translate("modal.variants_values")
+        self.add_item(_text(translate, "variants", values.variants, _TEXT_CHARS, told=told))
+        self.add_item(_strength(translate, values.strength))
+        self.add_item(
+            _text(translate, "negative", values.negative_prompt, MAX_PROMPT_CHARS, is_optional=True)
+        )
+        if not has_several:
+            self.add_item(_text(translate, "seed", values.seed, _SEED_CHARS, is_optional=True))
+        self.stop()
 
 
 class StartForm(ui.Modal):
@@ -84,20 +117,8 @@ class StartForm(ui.Modal):
         if count > 1:
             choice = _choice(translate, range(count), may_be_all=False)
             self.add_item(ui.Label(text=translate("modal.which"), component=choice))
-        prompt: ui.TextInput[ui.Modal] = ui.TextInput(
-            custom_id="prompt", style=discord.TextStyle.paragraph, max_length=MAX_PROMPT_CHARS
-        )
-        strength: ui.TextInput[ui.Modal] = ui.TextInput(
-            custom_id="strength",
-            default=strength_name(translate, DEFAULT_STRENGTH),
-            required=False,
-            max_length=_STRENGTH_CHARS,
-        )
-        words = ", ".join(strength_name(translate, word) for word in STRENGTH_WORDS)
-        told = translate("modal.strength_values", words=words)
-        self.add_item(ui.Label(text=translate("modal.prompt"), component=prompt))
-        label = translate("modal.strength")
-        self.add_item(ui.Label(text=label, description=told, component=strength))
+        self.add_item(_text(translate, "prompt", "", MAX_PROMPT_CHARS, is_long=True))
+        self.add_item(_strength(translate, strength_name(translate, DEFAULT_STRENGTH)))
         self.stop()
 
 
@@ -105,7 +126,7 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
     """Return the submitted values of a form; ``filled_seed`` is the seed it was filled with."""
     found = dict(_entries(data.get("components", ())))
     return EditedValues(
-        prompt=found.get("prompt", ""),
+        prompt=found.get("prompt", found.get("template", "")),
         negative_prompt=found.get("negative", ""),
         seed=found.get("seed", filled_seed),
         size=found.get("size", ""),
@@ -113,7 +134,45 @@ def values_from(data: Mapping[str, Any], filled_seed: str) -> EditedValues:
         filled_seed=filled_seed,
         keep=found.get("keep") == str(True),
         strength=found.get("strength", ""),
+        variants=found.get("variants", ""),
     )
+
+
+def _text(
+    translate: Translator,
+    name: str,
+    value: str,
+    max_chars: int,
+    *,
+    told: str | None = None,
+    is_long: bool = False,
+    is_optional: bool = False,
+) -> ui.Label[ui.Modal]:
+    """Return a field for text, filled in with a value.
+
+    Args:
+        translate: translates into the person's language.
+        name: the field's id and the key of its label.
+        value: what it is filled in with.
+        max_chars: longest text.
+        told: an explanation under the label.
+        is_long: it has several lines.
+        is_optional: it may stay empty.
+    """
+    entry: ui.TextInput[ui.Modal] = ui.TextInput(
+        custom_id=name,
+        style=discord.TextStyle.paragraph if is_long else discord.TextStyle.short,
+        default=value[:max_chars] or None,
+        required=not is_optional,
+        max_length=max_chars,
+    )
+    return ui.Label(text=translate(f"modal.{name}"), description=told, component=entry)
+
+
+def _strength(translate: Translator, value: str) -> ui.Label[ui.Modal]:
+    words = ", ".join(strength_name(translate, word) for word in STRENGTH_WORDS)
+    told = translate("modal.strength_values", words=words)
+    return _text(translate, "strength", value, _STRENGTH_CHARS, told=told, is_optional=True)
 
 
 def _choice(

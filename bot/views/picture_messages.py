@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from discord import ButtonStyle
-
 from bot.policy.job_request import EditedValues
 from bot.policy.message_credit import Credit
 from bot.policy.series import label_of
@@ -33,11 +31,11 @@ from bot.views.components import (
     gallery,
     percent,
     row,
-    rows,
     small,
     text,
 )
-from bot.views.custom_ids import Action, CustomId
+from bot.views.custom_ids import CustomId
+from bot.views.picture_buttons import delete_rows, result_rows
 from bot.views.snapshot import Snapshot
 
 _SHOWN_PROMPT_CHARS = 300
@@ -46,12 +44,6 @@ _SHOWN_LABEL_CHARS = 40
 _MAX_ALT_CHARS = 1024
 _WITHOUT = "🚫 "
 _NO_BREAK = "\N{NO-BREAK SPACE}"
-_ON_PICTURES: tuple[tuple[Action, str | None], ...] = (
-    ("variants", None),
-    ("edit", "✏️"),
-    ("options", None),
-    ("delete", "🗑️"),
-)
 _SEED = re.compile(r"`(\d{1,10})`")
 _SIZE = re.compile(r"(\d{3,4})×(\d{3,4})")  # noqa: RUF001
 _UNREAD = re.compile(r"only the first (\d+) tokens of the (prompt|negative prompt) are used")
@@ -145,55 +137,6 @@ def credited(translate: Translator, credit: Credit | None) -> Iterator[str]:
         yield small(line if credit.link else re.sub(r"\[(.+)\]\(\)", r"\1", line))
 
 
-def result_rows(translate: Translator, job: Job) -> Iterator[Any]:
-    """Yield the rows of buttons under a job's pictures, numbered by position."""
-    indices = [image.index for image in job.images]
-    is_one = len(indices) == 1
-    # The form has one prompt, but the pictures of a series have their own.
-    is_series = job.request.variants is not None and not is_one
-    # The seed of a composition that began from another latent does not make it again.
-    is_kept = job.request.strength is not None and job.request.image is None
-    kept = {"edit": "keep"} if is_kept else {}
-    # Without emoji, four buttons fit side by side on a phone.
-    again = [
-        button(
-            CustomId(action, job.id, kept.get(action, "")),
-            translate(f"button.{action}"),
-            emoji if is_one else None,
-        )
-        for action, emoji in _ON_PICTURES
-        if not (is_series and action == "edit")
-    ]
-    if is_one:
-        vary = CustomId("vary", job.id, str(indices[0]))
-        yield row(button(vary, translate("button.vary"), "✨", ButtonStyle.primary), *again)
-        return
-    yield text(small(f"✨ V1–V{len(indices)}: {translate('button.vary')}"))  # noqa: RUF001
-    yield from rows(
-        [
-            button(CustomId("vary", job.id, str(index)), f"V{place}")
-            for place, index in enumerate(indices, 1)
-        ]
-    )
-    yield row(*again)
-
-
-def delete_rows(translate: Translator, job: Job) -> Iterator[Any]:
-    """Yield the rows of buttons that ask which of a job's pictures to delete."""
-    danger = ButtonStyle.danger
-    yield text(translate("delete.which"))
-    yield from rows(
-        [
-            button(CustomId("erase", job.id, str(image.index)), str(place), "🗑️", danger)
-            for place, image in enumerate(job.images, 1)
-        ]
-    )
-    yield row(
-        button(CustomId("erase", job.id, "all"), translate("button.delete_all"), "🗑️", danger),
-        button(CustomId("erase", job.id, "none"), translate("button.cancel")),
-    )
-
-
 def ended(
     translate: Translator,
     job: Job,
@@ -239,8 +182,9 @@ def shown_in(components: Sequence[Any]) -> ShownPictures:
     values = EditedValues(
         prompt=prompt, negative_prompt=negative, seed=seeds[0] if seeds else "", size=size
     )
-    ids = (custom_ids.parse(str(part.get("custom_id") or "")) for part in parts)
-    varied = [one for one in ids if one is not None and one.action == "vary"]
+    ids = map(custom_ids.parse, _ids_in(parts))
+    # Each picture has a button *Vary details*, or an option of the select menu.
+    varied = [one for one in ids if one is not None and one.action in ("vary", "choose")]
     return ShownPictures(
         varied[0].subject if varied else "",
         values,
@@ -354,6 +298,13 @@ def _small_lines(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
         for line in str(part.get("content") or "").splitlines():
             if line.startswith(small("")):
                 yield line.removeprefix(small(""))
+
+
+def _ids_in(parts: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the ids of buttons, and of the options of select menus."""
+    for part in parts:
+        yield str(part.get("custom_id") or "")
+        yield from (str(option["value"]) for option in part.get("options") or ())
 
 
 def _walk(components: Sequence[Any]) -> Iterator[Mapping[str, Any]]:

@@ -37,6 +37,8 @@ EXCEPTIONS = {
     "bot/policy/job_request.py": {"vary"},
     "bot/policy/message_credit.py": {"vary"},
     "bot/views/custom_ids.py": {"vary"},
+    "bot/views/picture_buttons.py": {"vary"},
+    "bot/views/picture_menus.py": {"vary"},
     "bot/views/picture_messages.py": {"vary"},
     # A field of Geometry, which stored hand-offs hold by this name.
     "cascade_core/checkpoints/checkpoint.py": {"stage_a_factor"},

@@ -7,7 +7,7 @@ from typing import Any
 
 from bot.views.components import Layout
 
-BUTTON, TEXT, GALLERY = 2, 10, 12
+ROW, BUTTON, SELECT, TEXT, GALLERY = 1, 2, 3, 10, 12
 
 
 def walk(components: list[Any]) -> Iterator[dict[str, Any]]:

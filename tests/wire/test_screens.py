@@ -15,10 +15,12 @@ from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults
 from bot.service.models import ModelInfo, ServiceStatus
 from bot.text.catalog import Catalog, Translator
-from bot.views import info_messages, picture_messages
+from bot.views import info_messages, picture_menus, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
-from bot.views.modals import EditForm
+from bot.views.custom_ids import CustomId
+from bot.views.modals import EditForm, SeriesForm, StartForm
+from bot.views.picture_menus import Offers
 from bot.views.snapshot import Snapshot
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from tests.bot.conftest import JOB_ID, job_like
@@ -28,7 +30,7 @@ from tests.wire.screens.page import PHONE_PX, Seen, message_html, modal_html, pa
 _CREDIT = Credit("vary", 4, "https://discord.com/channels/1/2/3")
 _MODEL = ModelInfo("demo", "Apache-2.0", 1024, 768, 128, 256, 1024, (), 20)
 _PROMPT = "a <b>red</b> fox"
-_HEIGHT_PX = 5000
+_HEIGHT_PX = 8000
 _BLURPLE = 0x5865F2
 _COLOURS = (0xC81E1E, 0x1EC81E, 0x1E1EC8, 0xC8C81E, 0x1EC8C8)
 
@@ -56,6 +58,13 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     yield picture_messages.finished(translate, job, [PictureFile(*file, False) for file in four])
     one = job_like(1, prompt=_PROMPT)
     yield picture_messages.finished(translate, one, [PictureFile(*preview, True)], credit=_CREDIT)
+    variants = [{"colour": f"<b>{number}</b>"} for number in range(5)]
+    series = job_like(5, prompt="a {colour} fox", variants=variants)
+    five = [PictureFile(*file, True) for file in (preview, *four)]
+    yield picture_messages.finished(translate, series, five)
+    offers = Offers(variants=True, larger=(384, 384), finer_steps=20, series=True)
+    yield picture_menus.options(translate, one, "public", offers)
+    yield picture_menus.picture(translate, series, series.images[4], "public", offers)
     yield picture_messages.ended(translate, job_like(state="failed"), "no", is_fault=True)
     yield picture_messages.ended(translate, job_like(state="cancelled"), "no")
     yield info_messages.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
@@ -78,8 +87,12 @@ def _shown() -> list[str]:
         for one in _layouts(translate)
     ]
     values = EditedValues(prompt=_PROMPT, seed="7", size="256x256")
-    form = EditForm(translate, JOB_ID, values, (0, 2, 3))
-    return [*shown, modal_html(form.to_dict())]
+    forms = (
+        StartForm(translate, "7", 1),
+        SeriesForm(translate, "modal.hero_title", CustomId("hero", JOB_ID), values),
+        EditForm(translate, JOB_ID, values, (0, 2, 3)),
+    )
+    return [*shown, *(modal_html(form.to_dict()) for form in forms)]
 
 
 async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() -> None:
@@ -93,6 +106,10 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert "<span class=mention>#art</span>" in "".join(others)
     assert "by <span class=mention>@alice</span> · new details of <a>this</a>" in others[0]
     assert "<pre>/imagine prompt: a &lt;b&gt;red&lt;/b&gt; fox" in "".join(others)
+    assert "<div class=select>Pick a picture<span>" in others[1]
+    assert "Picture 5 · &lt;b&gt;4&lt;/b&gt;" in others[3]
+    assert "<small>From 0 (the same picture) to 1" in others[-3]
+    assert "a {colour} mug on a table</small>" in others[-2]
     assert "<p>○ 1</p><p>○ 2</p><p>○ 3</p><p>○ All 3</p>" in others[-1]
     assert "<label>Prompt<i> *</i></label>" in others[-1]
 

@@ -12,14 +12,14 @@ from bot.policy.message_credit import Credit
 from bot.service.models import Job, ModelInfo
 from bot.text.catalog import Catalog, Translator
 from bot.text.markdown import MAX_PROMPT_CHARS, one_line
-from bot.views import info_messages, picture_menus, picture_messages
+from bot.views import info_messages, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.snapshot import Snapshot
 from cascade_core.conditioning.text import PromptLimit
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from tests.bot.conftest import JOB_ID, JobMaker, job_like
-from tests.bot.layouts import BUTTON, GALLERY, of_type, walk, words
+from tests.bot.layouts import BUTTON, GALLERY, ROW, SELECT, of_type, walk, words
 
 CREDIT = Credit("vary", 4, "https://discord.com/channels/1/2/3")
 MODEL = ModelInfo("demo", "Apache-2.0", 1024, 1024, 128, 256, 2048, ("a fox",), 20)
@@ -117,8 +117,6 @@ async def test_ten_pictures_of_a_series_keep_to_discords_limits(
             translate, job, files(10, False), links=["http://x"] * 10, credit=CREDIT
         ),
         picture_messages.finished(translate, job, files(10), choose_to_delete=True),
-        picture_menus.variants(translate, job, "public"),
-        picture_menus.options(translate, job, "public", (1536, 1152), 20),
         info_messages.info(
             translate, job, [(f"{n}.png", b"") for n in range(10)], ["http://x"] * 10, MODEL
         ),
@@ -154,7 +152,37 @@ async def test_the_message_of_a_series_says_which_picture_is_which(
     assert items[1]["description"] == "Picture 2 of 4: a 2 mug"
     ids = [item["custom_id"] for item in of_type(layout, BUTTON)]
     assert ids[1] == f"v1:vary:{JOB_ID}:2"
-    assert {one.split(":")[1] for one in ids} == {"vary", "variants", "options", "delete"}
+    actions = {one.split(":")[1] for one in ids}
+    assert actions == {"vary", "variants", "template", "options", "delete"}
+
+
+async def test_more_pictures_than_a_row_has_room_for_are_chosen_from_a_menu(
+    translate: Translator,
+) -> None:
+    layout = picture_messages.finished(translate, series_of(5), files(5))
+    assert [one["label"] for one in of_type(layout, BUTTON)] == ["Edit", "More…", "Delete"]
+    [menu] = of_type(layout, SELECT)
+    assert menu["options"][1] == {
+        "label": "2 · 1", "value": f"v1:choose:{JOB_ID}:1", "default": False,
+    }  # fmt: skip
+    shown = picture_messages.shown_in(layout.to_components())
+    assert (shown.job_id, shown.indices) == (JOB_ID, (0, 1, 2, 3, 4))
+    asked = picture_messages.finished(translate, series_of(5), files(5), choose_to_delete=True)
+    [menu] = of_type(asked, SELECT)
+    assert menu["options"][4]["value"] == f"v1:erase:{JOB_ID}:4"
+    assert picture_messages.shown_in(asked.to_components()).job_id == ""
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 10])
+async def test_the_messages_of_pictures_have_two_rows_at_most(
+    translate: Translator, make_job: JobMaker, count: int
+) -> None:
+    for job in (make_job(count), series_of(count)):
+        for is_asking in (False, True):
+            layout = picture_messages.finished(
+                translate, job, files(count), choose_to_delete=is_asking
+            )
+            assert len(of_type(layout, ROW)) <= 2
 
 
 async def test_the_last_picture_of_a_series_is_as_any_other(translate: Translator) -> None:

@@ -34,6 +34,7 @@ def main(folder: Path) -> None:
     for name, parts in recording.screens.items():
         for width_px in (DESKTOP_PX, PHONE_PX):
             write_screen(folder / f"{name}-{width_px}.webp", parts, width_px)
+        write_screen(folder / f"{name}-light.webp", parts, PHONE_PX, light=True)
         if name in ON_THE_PAGE:
             shutil.copy(folder / f"{name}-{PHONE_PX}.webp", kept / f"{name}.webp")
 

@@ -16,9 +16,9 @@ _TALLEST_PX = 1800
 _QUALITY = 88
 
 
-def write_screen(path: Path, parts: Sequence[str], width_px: int) -> None:
+def write_screen(path: Path, parts: Sequence[str], width_px: int, *, light: bool = False) -> None:
     """Draw a page as high as what is on it, at two dots per pixel, as WebP."""
-    shown = page(parts, phone=width_px <= PHONE_PX)
+    shown = page(parts, phone=width_px <= PHONE_PX, light=light)
     picture = chromium.trimmed(chromium.draw(shown, width_px, _TALLEST_PX, scale=2))
     picture.save(path, quality=_QUALITY, method=6)
 

@@ -99,9 +99,15 @@ def modal_html(modal: Json) -> str:
         is_required = entry.get("required", entry["type"] != _CHECKBOX)
         must = "<i> *</i>" if is_required else ""
         fields.append(f"<label>{html.escape(label['label'])}{must}</label>")
+        if told := label.get("description"):
+            fields.append(f"<small>{html.escape(told)}</small>")
         fields.append(_ENTRIES.get(entry["type"], _field)(entry))
     ends = "<div class=row><button>Cancel</button><button class=s1>Submit</button></div>"
     return f"<div class=modal><h2>{html.escape(modal['title'])}</h2>{''.join(fields)}{ends}</div>"
+
+
+def _select(node: Json) -> str:
+    return f"<div class=select>{html.escape(node['placeholder'])}<span>⌄</span></div>"
 
 
 def _field(entry: Json) -> str:
@@ -149,6 +155,7 @@ class _View:
         self._kinds = {
             1: self._row,
             2: self._button,
+            3: _select,
             9: self._section,
             10: lambda node: f"<div>{self._text(node['content'])}</div>",
             12: self._gallery,

@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.wire.bot_messages import job_of
 from tests.wire.bot_process import running_bot
+from tests.wire.fake_discord.interactions import Interaction
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.people import Person
 from tests.wire.fake_discord.rules.permissions import Permission
@@ -51,6 +53,11 @@ class _Scene:
         """Keep what messages look like now."""
         locale = self.alice.user.locale
         self.recording.screens[name] = [message_html(seen(one, locale)) for one in shown]
+
+    def keep_form(self, name: str, opened: Interaction) -> None:
+        """Keep what the form that a press opened looks like."""
+        assert opened.modal is not None
+        self.recording.screens[name] = [modal_html(opened.modal)]
 
     async def until(self, message: Message, button: str) -> Message:
         """Wait until a message has a button, by its action."""
@@ -153,12 +160,11 @@ async def _one(scene: _Scene) -> None:
     scene.keep("picture", picture)
     varied = await (await scene.alice.click(picture, "Vary details")).reply(_is_live, _LONG_S)
     scene.keep("varied", await scene.until(varied, "edit"))
-    opened = await (await scene.alice.click(picture, "Edit")).acked()
-    assert opened.modal is not None
-    scene.recording.screens["edit"] = [modal_html(opened.modal)]
+    scene.keep_form("edit", await (await scene.alice.click(picture, "Edit")).acked())
     scene.keep("variants", await (await scene.alice.click(picture, "Vary…")).reply())
     menu = await (await scene.alice.click(picture, "More…")).reply()
     scene.keep("options", menu)
+    scene.keep_form("series_form", await (await scene.alice.click(menu, "Series…")).acked())
     scene.keep("info", await (await scene.alice.click(menu, "Info")).reply())
 
 
@@ -166,13 +172,12 @@ async def _four(scene: _Scene) -> None:
     four = await scene.picture(PROMPT_OF_FOUR, count=4, negative="blurry, text")
     scene.keep("four", four)
     scene.keep("four_variants", await (await scene.alice.click(four, "Vary…")).reply())
-    scene.keep("four_options", await (await scene.alice.click(four, "More…")).reply())
-    opened = await (await scene.alice.click(four, "Edit")).acked()
-    assert opened.modal is not None
-    scene.recording.screens["four_edit"] = [modal_html(opened.modal)]
+    menu = await (await scene.alice.click(four, "More…")).reply()
+    scene.keep("four_options", menu)
+    scene.keep_form("four_series_form", await (await scene.alice.click(menu, "Series…")).acked())
+    scene.keep_form("four_edit", await (await scene.alice.click(four, "Edit")).acked())
     form = await (await scene.alice.menu(four, "Start from this picture")).acked()
-    assert form.modal is not None
-    scene.recording.screens["start"] = [modal_html(form.modal)]
+    scene.keep_form("start", form)
     submitted = await scene.alice.submit(form, prompt=PROMPT, strength="0.9", which="1")
     started = await submitted.reply(_is_live, _LONG_S)
     scene.keep("started", await scene.until(started, "edit"))
@@ -192,9 +197,12 @@ async def _series(scene: _Scene) -> None:
     scene.keep("series_error", asked)
     options = {"template": TEMPLATE, "variants": variants, "strength": "strong"}
     command = await scene.alice.slash(scene.channel, "series", **options)
-    series = await scene.until(await command.reply(_is_live, _LONG_S), "vary")
+    series = await scene.until(await command.reply(_is_live, _LONG_S), "options")
     scene.keep("series", series)
-    scene.keep("series_variants", await (await scene.alice.click(series, "Vary…")).reply())
+    job_id = job_of(series)
+    chosen = await scene.alice.select(series, f"v1:choose:{job_id}", f"v1:choose:{job_id}:2")
+    scene.keep("series_picture", await chosen.reply())
+    scene.keep_form("series_edit", await (await scene.alice.click(series, "Edit")).acked())
     menu = await (await scene.alice.click(series, "More…")).reply()
     scene.keep("series_options", menu)
     scene.keep("series_info", await (await scene.alice.click(menu, "Info")).reply())

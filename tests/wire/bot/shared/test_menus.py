@@ -82,13 +82,13 @@ async def test_larger_and_finer_draw_the_stored_composition_again(stage: Stage) 
     assert (finer.kind, finer.width, finer.decoder_steps) == ("decode", 256, 20)
     assert "), finer" in shown.text
     opened = await stage.menu(shown, "More…")
-    assert list(opened.buttons) == ["Larger", "Re-roll", "Info"]
+    assert list(opened.buttons) == ["Larger", "Series…", "Re-roll", "Info"]
 
 
 async def test_larger_is_not_offered_where_the_model_has_no_such_size(stage: Stage) -> None:
     _, message = await stage.picture(aspect="landscape")
     menu = await stage.menu(message, "More…")
-    assert list(menu.buttons) == ["Finer", "Re-roll", "Info"]
+    assert list(menu.buttons) == ["Finer", "Series…", "Re-roll", "Info"]
 
 
 async def test_a_re_roll_from_the_menu_is_as_public_as_the_picture(stage: Stage) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from cascade_core.request import GenerationRequest
@@ -22,9 +24,14 @@ async def series(stage: Stage, **options: object) -> tuple[str, Message]:
     asked = await stage.alice.slash(stage.channel, "series", **given)
     job_id = await stage.submitted()
     message = await asked.reply(lambda m: has_button(m, "cancel"))
-    await stage.service.succeed(job_id)
-    await stage.fake.wait_for(lambda: has_button(message, "vary"))
+    await finished(stage, job_id, message)
     return job_id, message
+
+
+async def finished(stage: Stage, job_id: str, message: Message) -> None:
+    """Let a series succeed and wait for its pictures."""
+    await stage.service.succeed(job_id)
+    await stage.fake.wait_for(lambda: has_button(message, "options"))
 
 
 def request_of(stage: Stage, job_id: str) -> GenerationRequest:
@@ -86,12 +93,90 @@ async def test_ten_pictures_are_shown_together_and_more_are_refused(stage: Stage
     asking = await stage.alice.click(shown, "Delete")
     await asking.acked()
     await stage.fake.wait_for(lambda: has_button(shown, "erase"))
-    await stage.alice.click(shown, f"v1:erase:{job_id}:9")
+    await stage.alice.select(shown, f"v1:erase:{job_id}", f"v1:erase:{job_id}:9")
     await stage.fake.wait_for(lambda: len(shown.files) == 9)
     options = {"template": TEMPLATE, "variants": ", ".join(colours)}
     refused = await (await stage.alice.slash(stage.channel, "series", **options)).reply()
     assert "1 to 10 pictures" in refused.text
     assert stage.service.submitted.empty()
+
+
+async def test_one_of_many_pictures_has_a_menu_of_its_own(stage: Stage) -> None:
+    tints = ", ".join(f"tint{number}" for number in range(6))
+    job_id, message = await series(stage, variants=tints)
+    select, third = f"v1:choose:{job_id}", f"v1:choose:{job_id}:2"
+    mallory = stage.fake.person("mallory", stage.channel.guild)
+    refused = await (await mallory.select(message, select, third)).reply()
+    assert "another person" in refused.text
+    menu = await (await stage.alice.select(message, select, third)).reply()
+    assert menu.receiver == stage.alice.user
+    assert "Picture 3 · tint2" in menu.text
+    for button, kind in (("Vary details", "vary_details"), ("Strong", "vary"), ("Finer", "decode")):
+        clicked = await stage.alice.click(menu, button)
+        made_id = await stage.submitted()
+        made = request_of(stage, made_id)
+        assert (made.kind, made.prompt) == (kind, "a tint2 fox")
+        assert made.latent_id == stage.service.fake_jobs.images(job_id)[2].latent_id
+        shown = await clicked.reply(lambda m: "Cancel" in m.buttons)
+        await stage.finished(made_id, shown)
+        assert shown.receiver is None
+        assert f"/{message.id})" in shown.text
+    more = await stage.menu(message, "More…")
+    again = await (await stage.alice.select(more, select, f"{third}.public")).reply()
+    assert list(again.buttons) == list(menu.buttons)
+
+
+async def test_a_series_is_edited_as_a_whole_and_keeps_its_seed_and_its_hero(stage: Stage) -> None:
+    hero_id, _ = await stage.picture()
+    job_id, message = await series(stage, seed=7, strength="0.5", hero=hero_id)
+    form = await (await stage.alice.click(message, "Edit")).acked()
+    assert form.prefilled == {
+        "Template": TEMPLATE,
+        "Variants": "red, blue, green",
+        "Strength": "0.5",
+        "Without": "",
+        "Seed (empty: a new one)": "7",
+    }
+    submitted = await stage.alice.submit(form, variants="red, black", negative="text")
+    edited_id = await stage.submitted()
+    edited, original = request_of(stage, edited_id), request_of(stage, job_id)
+    assert edited.variants == [{"colour": "red"}, {"colour": "black"}]
+    assert (edited.n, edited.negative_prompt) == (2, "text")
+    assert original == replace(edited, n=3, variants=original.variants, negative_prompt="")
+    shown = await submitted.reply(lambda m: "Cancel" in m.buttons)
+    await finished(stage, edited_id, shown)
+    assert "[this](https://" in shown.text
+    await stage.alice.submit(form, seed="")
+    assert request_of(stage, await stage.submitted()).seed != 7
+
+
+@pytest.mark.parametrize("private", [False, True])
+async def test_the_menu_of_a_picture_starts_a_series_from_it(stage: Stage, private: bool) -> None:
+    job_id, message = await stage.picture(count=2, negative="text", spoiler=True, private=private)
+    menu = await stage.menu(message, "More…")
+    form = await (await stage.alice.click(menu, "Series…")).acked()
+    assert form.prefilled == {
+        "Which picture?": None,
+        "Template": "a red fox",
+        "Variants": "",
+        "Strength": "Subtle",
+        "Without": "text",
+    }
+    values = {"which": "1", "template": TEMPLATE, "variants": "red, blue"}
+    submitted = await stage.alice.submit(form, **values)
+    series_id = await stage.submitted()
+    asked = request_of(stage, series_id)
+    assert (asked.kind, asked.prompt, asked.negative_prompt) == ("series", TEMPLATE, "text")
+    assert asked.latent_id == stage.service.fake_jobs.images(job_id)[1].latent_id
+    assert (asked.n, asked.strength) == (2, 0.7)
+    shown = await submitted.reply(lambda m: "Cancel" in m.buttons)
+    await finished(stage, series_id, shown)
+    assert shown.receiver == (stage.alice.user if private else None)
+    assert str(shown.components).count("'spoiler': True") == 2
+    assert ("series from [this](https://" in shown.text) is not private
+    told = await (await stage.alice.submit(form, which="0", variants="red, blue")).reply()
+    assert "names what changes in braces" in told.text
+    assert told.receiver == stage.alice.user
 
 
 @pytest.mark.parametrize(

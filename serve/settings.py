@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
-from urllib.parse import quote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
@@ -17,10 +17,12 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource
 from cascade_core.checkpoints.layout import Size, Variant
-from cascade_core.errors import SettingsInvalid
+from cascade_core.errors import InvalidRequest, SettingsInvalid
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.model_defaults import MAX_ROWS
+from cascade_core.operations.fields import FIELDS
+from serve.store_urls import check_store_url, default_url, hide_password
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
@@ -32,9 +34,6 @@ CONNECTIONS = 8
 """Connections to the database, of one process."""
 MIN_DEADLINE_S = 900.0
 """Granted to every job: short jobs wait for the same restarts as long ones."""
-DATABASE_SCHEMES = ("sqlite", "postgresql", "postgresql+psycopg")
-# No memory:// here: each replica is a separate process and would have a separate, empty store.
-BLOB_SCHEMES = ("file", "s3", "s3a", "gs", "az", "abfs", "abfss")
 
 OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
 """Variables that the command line and the bot read."""
@@ -117,6 +116,15 @@ class Settings(BaseSettings):
     max_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)] = 0
     """Most images in one step of a stage; 1: a picture's pixels depend on no other; 0: what the
     model states, see docs/models.md."""
+    warm_up_sizes: str = ""
+    """Sizes of which each replica does a step when it starts, in pixels: `1024x1024,1152x896`; the
+    first picture of such a size is as fast as later ones."""
+    compile: bool = False
+    """Have torch compile the blocks of Stages C and B when a replica starts, see
+    docs/operations.md."""
+    cuda_graphs_gb: Annotated[float, Field(ge=0, le=1000)] = 0.0
+    """10^9 bytes of GPU memory of each replica of Stages C and B for CUDA graphs of the steps of
+    the warm-up's sizes, see docs/operations.md; 0: none."""
     reuse_latents: bool = True
     """Use a stored Stage C latent again for an equal request of the same API key and end user
     (`stage_c: reused`)."""
@@ -176,6 +184,21 @@ class Settings(BaseSettings):
         """Leave out prices of unknown stages, so that such a variable has no effect."""
         prices = value if isinstance(value, dict) else {}
         return {stage: prices[stage] for stage in SERVED_FAMILY.all_names if stage in prices}
+
+    @field_validator("warm_up_sizes")
+    @classmethod
+    def _sizes(cls, value: str) -> str:
+        _sizes_px(value)
+        return value
+
+    @field_validator("cuda_graphs_gb")
+    @classmethod
+    def _with_a_gpu_and_sizes(cls, value: float, info: ValidationInfo) -> float:
+        if value and info.data.get("device") == "cpu":
+            raise ValueError("needs a GPU, and CASCADE_DEVICE is cpu")
+        if value and not info.data.get("warm_up_sizes"):
+            raise ValueError("is for the sizes in CASCADE_WARM_UP_SIZES, which names none")
+        return value
 
     @field_validator("log_level", mode="before")
     @classmethod
@@ -241,6 +264,11 @@ class Settings(BaseSettings):
         return value
 
     @property
+    def warm_up_sizes_px(self) -> tuple[tuple[int, int], ...]:
+        """The (width, height) of the sizes of which replicas do a step when they start."""
+        return _sizes_px(self.warm_up_sizes)
+
+    @property
     def allowed_origins(self) -> frozenset[str]:
         """The sites whose pages may call the service from a browser."""
         return frozenset(_listed(self.cors_origins))
@@ -250,11 +278,8 @@ class Settings(BaseSettings):
     def _known_scheme(cls, value: str, info: ValidationInfo) -> str:
         name = str(info.field_name)
         if not value:
-            return _default_url(name, info.data.get("data_dir", Path()))
-        allowed = BLOB_SCHEMES if name == "blob_url" else DATABASE_SCHEMES
-        if value.partition("://")[0] not in allowed or "://" not in value:
-            raise ValueError(f"must be a URL that starts with one of {', '.join(allowed)}")
-        _check_store_url(value)
+            return default_url(name, info.data.get("data_dir", Path()))
+        check_store_url(name, value)
         return value
 
     def model_names(self, model_id: str) -> list[str]:
@@ -281,6 +306,19 @@ class Settings(BaseSettings):
 
 def _listed(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _sizes_px(text: str) -> tuple[tuple[int, int], ...]:
+    sizes = []
+    for size in _listed(text):
+        try:
+            width, height = map(int, size.split("x"))
+            FIELDS["width"].check("width", width)
+            FIELDS["height"].check("height", height)
+        except (ValueError, InvalidRequest) as error:
+            raise ValueError(f"must be sizes such as 1024x1024; {size}: {error}") from error
+        sizes.append((width, height))
+    return tuple(sizes)
 
 
 def load_settings(**changes: Any) -> Settings:
@@ -353,48 +391,9 @@ def _shown(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def hide_password(value: str) -> str:
-    """Return ``value`` with a password in its URL, if any, replaced by ``***``."""
-    if "://" not in value or "@" not in value:
-        return value
-    try:
-        password = urlsplit(value).password
-    except ValueError:
-        password = None
-    if password:
-        return value.replace(f":{password}@", ":***@", 1)
-    return value
-
-
 def _problem(problem: Mapping[str, Any]) -> str:
     # The value is left out: a mistyped URL may contain a password.
     variable = _variable(*problem["loc"])
     if problem["type"] == "value_error":
         return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"
     return describe(variable, problem)
-
-
-def _check_store_url(url: str) -> None:
-    """Check that a database's or store's URL is valid, and names a file where it needs one.
-
-    Raises:
-        ValueError: it is not, or names none.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port
-    except ValueError as error:  # its message may contain the password
-        raise ValueError("must be a URL; % and [ in a password are written %25 and %5B") from error
-    if parts.scheme == "sqlite" and parts.path.lstrip("/") in ("", ":memory:"):
-        # All processes use one database.
-        raise ValueError("must name a file, such as sqlite:////var/lib/cascade/cascade.db")
-    if parts.scheme == "file" and (parts.netloc not in ("", "localhost") or parts.path == "/"):
-        raise ValueError("must name an absolute folder, such as file:///var/lib/cascade")
-
-
-def _default_url(name: str, data_dir: Path) -> str:
-    if name == "blob_url":
-        return (data_dir / "blobs").as_uri() if data_dir.is_absolute() else ""
-    file = data_dir / ("dbos.db" if name == "dbos_url" else "cascade.db")
-    # A "?" or "%" in the folder's name has another meaning in a URL.
-    return f"sqlite:///{quote(str(file), safe='/ +')}"

@@ -5,6 +5,7 @@
     python -m bench.gpu --parts saturation
     python -m bench.gpu --parts mixed
     python -m bench.gpu --parts pictures --variants stock stock-compiled --compile prior
+    python -m bench.gpu --parts pictures --variants stock ours ours-graphs ours-compiled-graphs
     python -m bench.gpu --device cpu --scale tiny                  # a dry run
 
 It needs torch, diffusers, transformers, pillow and msgpack, and no files of a model: weights are
@@ -35,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     is_dry_run = device.type == "cpu"
     dtype = torch.float32 if is_dry_run else torch.bfloat16
     folder = given.folder or (None if is_dry_run else RESULTS_DIR)
-    # Those that compile take minutes on a CPU, and say nothing there.
+    # Those that compile take minutes on a CPU, and say nothing there; it records nothing.
     names = given.variants or (PLAIN if is_dry_run else VARIANTS)
     results = Results(given.scale, dtype, folder)
     bench = Bench(device, dtype, given.scale, results, list(names), given.compile)
@@ -55,14 +56,14 @@ def _arguments(arguments: Sequence[str] | None = None) -> argparse.Namespace:
         "--variants",
         nargs="+",
         choices=VARIANTS,
-        help="whose pictures to time one by one; default: all, on a CPU those that compile nothing",
+        help="whose pictures to time one by one; default: all, on a CPU the plain ones",
     )
     parser.add_argument(
         "--compile",
         nargs="+",
         choices=UNETS,
         default=UNETS,
-        help="U-Nets to compile, each takes minutes; default: both",
+        help="U-Nets to compile or record, compiling takes minutes each; default: both",
     )
     parser.add_argument("--folder", type=Path, help="where gpu.json and gpu.md are kept")
     given = parser.parse_args(arguments)

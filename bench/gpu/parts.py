@@ -81,7 +81,7 @@ class Bench:
         scale: the model's size, of :data:`bench.published.SCALES`.
         results: gets the figures.
         names: of the variants that make pictures one at a time.
-        compiled: the U-Nets that compiling variants compile.
+        compiled: the U-Nets that variants compile or record, if they do so at all.
     """
 
     def __init__(
@@ -112,12 +112,14 @@ class Bench:
     def _pictures(self) -> Rows:
         request, ready, firsts = self._request(), dict[str, Variant](), Rows()
         for name in self._names:
-            variant, row = self._variant(name), self._row_name(name)
-            first = partial(pictures.first, variant, request, self._clock)
+            row, first = self._row_name(name), partial(self._first, name, request)
             if figures := self._results.attempt("pictures", row, first):
-                ready[row], firsts[row] = variant, figures
+                ready[row], firsts[row] = self._variant(name), figures
         measured = pictures.measure(ready, request, self._plan.repeats)
         return {name: firsts[name] | figures for name, figures in measured.items()}
+
+    def _first(self, name: str, request: GenerationRequest) -> dict[str, Any]:
+        return pictures.first(self._variant(name), request, self._clock)
 
     def _rows(self) -> Rows:
         ours, plan = self._variant("ours"), self._plan
@@ -167,8 +169,8 @@ class Bench:
 
     def _variant(self, name: str) -> Any:
         if name not in self._variants:
-            model, clock = self._model, self._clock
-            self._variants[name] = make_variant(name, model, clock, self._compiled)
+            how = (self._model, self._clock, self._plan.side_px, self._compiled)
+            self._variants[name] = make_variant(name, *how)
         return self._variants[name]
 
     def _row_name(self, variant: str) -> str:

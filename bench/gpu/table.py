@@ -17,8 +17,8 @@ _NOTE = (
     "the service. diffusers' pipelines make one picture after another, as PIL images. Waits: how "
     "often one picture makes the host wait until the GPU is idle; ours waits besides for the step "
     "before the one in progress. Targets, of diffusers': prompt to pixels <= 0.65, Stage C step "
-    "<= 0.75, Stage B step <= 0.5, as many as it can >= 1.6x. Not measured: CUDA graphs of our "
-    "model, which has none yet; several GPUs; the service."
+    "<= 0.75, Stage B step <= 0.5, as many as it can >= 1.6x. The first: with the warm-up. Memory: "
+    "without what graphs keep. Not measured: several GPUs; the service."
 )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, Protocol
@@ -32,11 +33,15 @@ from cascade_core.models.unet_config import UnetConfig
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.step_tables import CosineSchedule
+from cascade_core.stages.base import Preparation
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB
 from cascade_core.stages.stage_c import StageC
 
 UNETS: Final = ("prior", "decoder")
+_STAGE_OF: Final = {"prior": "c", "decoder": "b"}
+GRAPH_BYTES: Final = 8 * 10**9
+"""More than the steps of one picture take."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,9 @@ class Timed:
 class Variant(Protocol):
     """One way to make pictures."""
 
+    def warm_up(self) -> None:
+        """Do once what a service would do at its start."""
+
     def draw(self, request: GenerationRequest) -> Timed:
         """Make a picture from its prompt."""
 
@@ -122,6 +130,9 @@ class Stock:
         )
         for pipeline in (self._prior, self._decoder):
             pipeline.set_progress_bar_config(disable=True)
+
+    def warm_up(self) -> None:
+        """Do nothing: what is compiled is compiled at the first picture."""
 
     def draw(self, request: GenerationRequest) -> Timed:
         """Make a picture from its prompt."""
@@ -172,10 +183,25 @@ class Stock:
 
 
 class Ours:
-    """The service's stages in one process, behind its pipeline; arguments as of :class:`Stock`."""
+    """The service's stages in one process, behind its pipeline, prepared as the service does it.
 
-    def __init__(self, model: RandomModel, _clock: Clock, prior: Any, decoder: Any) -> None:
-        self.pipeline = CascadePipeline(STABLE_CASCADE, _stages(model, prior, decoder))
+    Args:
+        model: its networks share their weights with those of all variants.
+        preparations: of stages, by the names of their U-Nets.
+    """
+
+    def __init__(self, model: RandomModel, preparations: Mapping[str, Preparation]) -> None:
+        # Blocks are compiled in place, and other variants run them as they are.
+        unets = {unet: _sharing_weights(model.ours[unet]) for unet in UNETS}
+        self.pipeline = CascadePipeline(STABLE_CASCADE, _stages(model, **unets))
+        self._prepared = [self.pipeline.stages[_STAGE_OF[unet]] for unet in preparations]
+        for stage, preparation in zip(self._prepared, preparations.values(), strict=True):
+            stage.prepare(preparation)
+
+    def warm_up(self) -> None:
+        """Warm up the stages that have something prepared."""
+        for stage in self._prepared:
+            stage.warm_up()
 
     def draw(self, request: GenerationRequest) -> Timed:
         """Make a picture from its prompt."""
@@ -197,6 +223,12 @@ class Ours:
             for stage, ends in ends_s.items()
         }
         return Timed(total_s, picture.seconds, steps_s, picture.latent)
+
+
+def _sharing_weights(network: Network) -> Any:
+    """Return a copy of a network around the same weights."""
+    weights = [*network.parameters(), *network.buffers()]
+    return copy.deepcopy(network, {id(weight): weight for weight in weights})
 
 
 def _stages(model: RandomModel, prior: Any, decoder: Any) -> dict[str, Any]:
@@ -231,35 +263,46 @@ def _like(stock: Any, build: Callable[[Any], Network]) -> Network:
     return network
 
 
-VARIANTS: Final[dict[str, tuple[type[Stock] | type[Ours], str]]] = {
-    "stock": (Stock, ""),
-    "stock-compiled": (Stock, "default"),
-    "stock-graphs": (Stock, "reduce-overhead"),
-    "ours": (Ours, ""),
-    "ours-compiled": (Ours, "default"),
+VARIANTS: Final[dict[str, str | Preparation]] = {
+    "stock": "",
+    "stock-compiled": "default",
+    "stock-graphs": "reduce-overhead",
+    "ours": Preparation(),
+    "ours-compiled": Preparation(compiles=True),
+    "ours-graphs": Preparation(graph_bytes=GRAPH_BYTES),
+    "ours-compiled-graphs": Preparation(compiles=True, graph_bytes=GRAPH_BYTES),
 }
-"""Ways to make a picture, with the mode in which torch compiles the U-Nets; empty: it does not."""
-PLAIN: Final = tuple(name for name, (_, mode) in VARIANTS.items() if not mode)
+"""Ways to make a picture: diffusers', with the mode in which torch compiles the U-Nets (empty: it
+does not), and ours, with what the stages prepare."""
+PLAIN: Final = tuple(name for name, how in VARIANTS.items() if how in ("", Preparation()))
 
 
 def make_variant(
-    name: str, model: RandomModel, clock: Clock, compiled: Sequence[str] = UNETS
+    name: str,
+    model: RandomModel,
+    clock: Clock,
+    side_px: int,
+    changed: Sequence[str] = UNETS,
 ) -> Stock | Ours:
-    """Return one of :data:`VARIANTS`; compiling begins with its first picture.
+    """Return one of :data:`VARIANTS`; its warm-up or its first picture compiles and records.
 
     Args:
         name: of the variant.
-        model: all variants share its modules.
+        model: all variants share its weights.
         clock: of the model's device.
-        compiled: which of ``UNETS`` a variant compiles that compiles at all.
+        side_px: of the pictures whose steps are recorded.
+        changed: which of ``UNETS`` a variant compiles or records, if it does so at all.
     """
-    variant_class, mode = VARIANTS[name]
-    networks = model.stock if variant_class is Stock else model.ours
-    unets = {unet: networks[unet] for unet in UNETS}
-    if mode:
-        for unet in compiled:
-            unets[unet] = torch.compile(unets[unet], fullgraph=True, mode=mode)
-    return variant_class(model, clock, **unets)
+    how = VARIANTS[name]
+    if isinstance(how, Preparation):
+        sizes = ((side_px, side_px),) if how.graph_bytes else ()
+        prepared = changed if name not in PLAIN else ()
+        return Ours(model, dict.fromkeys(prepared, replace(how, sizes=sizes)))
+    unets = {unet: model.stock[unet] for unet in UNETS}
+    if how:
+        for unet in changed:
+            unets[unet] = torch.compile(unets[unet], fullgraph=True, mode=how)
+    return Stock(model, clock, **unets)
 
 
 def with_new_prompt(request: GenerationRequest) -> GenerationRequest:

@@ -1,7 +1,9 @@
 """The blocks of Stable Cascade's U-Nets; all features are (b, h, w, c).
 
-Every block is called with the features, the step's inputs and, if it is the first of its level, the
-features of the way down. Parameters have the names that diffusers gives them.
+Every block is called with the features, with what it `reads` of the step's inputs and, if it is the
+first of its level, with the features of the way down. It does not choose by itself what it reads:
+so blocks that are equal but for their weights share their code when they are compiled. Parameters
+have the names that diffusers gives them.
 
 Source of the formulas: diffusers 0.42.1, models/unets/unet_stable_cascade.py.
 """
@@ -9,7 +11,6 @@ Source of the formulas: diffusers 0.42.1, models/unets/unet_stable_cascade.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -18,21 +19,14 @@ from torch.nn import functional
 from cascade_core.models.layers import ResponseNorm, channel_norm, channels_first, resize
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class StepInputs:
-    """What the blocks of one step read beside the features.
+class ResBlock(nn.Module):
+    """A depthwise convolution, then a two-layer perceptron at every position.
 
     Attributes:
-        times: a factor and a summand for each time block in turn, (b, 1, 1, c) each.
-        context: keys and values for each attention block in turn, (b, tokens, c) each.
+        reads: nothing of the step's inputs.
     """
 
-    times: Sequence[Tensor]
-    context: Sequence[Tensor]
-
-
-class ResBlock(nn.Module):
-    """A depthwise convolution, then a two-layer perceptron at every position."""
+    reads = slice(0)
 
     def __init__(self, channels: int, skip_channels: int, kernel: int) -> None:
         super().__init__()
@@ -45,7 +39,7 @@ class ResBlock(nn.Module):
             nn.Linear(channels * 4, channels),
         )
 
-    def forward(self, x_bhwc: Tensor, _inputs: StepInputs, skip_bhwc: Tensor | None) -> Tensor:
+    def forward(self, x_bhwc: Tensor, _read: Sequence[Tensor], skip_bhwc: Tensor | None) -> Tensor:
         """Return features of the same shape, or of the sides of ``skip_bhwc``."""
         if skip_bhwc is not None and skip_bhwc.shape[1:3] != x_bhwc.shape[1:3]:
             # A side that did not halve evenly on the way down.
@@ -68,13 +62,13 @@ class TimeBlock(nn.Module):
 
     Attributes:
         channels: of the features.
-        number: its place among the time blocks.
+        reads: of the step's inputs, a factor and a summand, (b, 1, 1, c) each.
     """
 
     def __init__(self, channels: int, time_channels: int, conditions: Sequence[str]) -> None:
         super().__init__()
         self.channels = channels
-        self.number = 0
+        self.reads = slice(0)
         names = ["mapper", *(f"mapper_{name}" for name in conditions)]
         for name in names:
             self.add_module(name, nn.Linear(time_channels, channels * 2))
@@ -91,9 +85,9 @@ class TimeBlock(nn.Module):
         factor, summand = torch.stack(mapped).sum(0).chunk(2, dim=1)
         return torch.cat([factor + 1, summand], dim=1)
 
-    def forward(self, x_bhwc: Tensor, inputs: StepInputs, _skip: Tensor | None) -> Tensor:
+    def forward(self, x_bhwc: Tensor, read: Sequence[Tensor], _skip: Tensor | None) -> Tensor:
         """Return features of the same shape."""
-        factor, summand = inputs.times[2 * self.number : 2 * self.number + 2]
+        factor, summand = read
         return torch.addcmul(summand, x_bhwc, factor)
 
 
@@ -127,13 +121,13 @@ class AttentionBlock(nn.Module):
 
     Attributes:
         channels: of the features.
-        number: its place among the attention blocks.
+        reads: of the step's inputs, keys and values of the context, (b, tokens, c) each.
     """
 
     def __init__(self, channels: int, context_channels: int, heads: int, sees_itself: bool) -> None:
         super().__init__()
         self.channels = channels
-        self.number = 0
+        self.reads = slice(0)
         self.attention = Attention(channels, heads)
         self.kv_mapper = nn.Sequential(nn.SiLU(), nn.Linear(context_channels, channels))
         self._sees_itself = sees_itself
@@ -146,9 +140,9 @@ class AttentionBlock(nn.Module):
             self.kv_mapper(context_btc), maps.weight[first:], maps.bias[first:]
         )
 
-    def forward(self, x_bhwc: Tensor, inputs: StepInputs, _skip: Tensor | None) -> Tensor:
+    def forward(self, x_bhwc: Tensor, read: Sequence[Tensor], _skip: Tensor | None) -> Tensor:
         """Return features of the same shape."""
-        keys, values = inputs.context[2 * self.number : 2 * self.number + 2]
+        keys, values = read
         positions = channel_norm(x_bhwc).flatten(1, 2)
         maps = self.attention.to_qkv
         if self._sees_itself:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from cascade_core.models.blocks import AttentionBlock, ResBlock, StepInputs, TimeBlock
+from cascade_core.models.blocks import AttentionBlock, ResBlock, TimeBlock
 from cascade_core.models.layers import (
     ChannelNorm,
     Double,
@@ -49,6 +49,13 @@ class HeldConditioning:
     features_bhwc: Tensor | None
 
 
+def join_rows(held: Sequence[HeldConditioning]) -> tuple[Tensor, ...]:
+    """Return the context of all rows and, if the model takes any, their features."""
+    features = [row.features_bhwc for row in held if row.features_bhwc is not None]
+    context = _join([row.context for row in held])
+    return (context, _join(features)) if features else (context,)
+
+
 class CascadeUnet(Network):
     """Predicts the noise in latents, as diffusers' StableCascadeUNet does.
 
@@ -77,8 +84,8 @@ class CascadeUnet(Network):
         self.clf = nn.Sequential(ChannelNorm(), Pointwise(first, config.out_channels * patch))
         self._time_blocks = [block for block in self.modules() if isinstance(block, TimeBlock)]
         self._attention_blocks = [b for b in self.modules() if isinstance(b, AttentionBlock)]
-        self._time_widths = _number(self._time_blocks)
-        self._context_widths = _number(self._attention_blocks)
+        self._time_widths = _place(self._time_blocks, 0)
+        self._context_widths = _place(self._attention_blocks, len(self._time_widths))
 
     def time_table(self, times: Tensor) -> Tensor:
         """Return what :meth:`forward` needs of each time, (steps, t); once per schedule.
@@ -129,15 +136,31 @@ class CascadeUnet(Network):
             times_bt: each row's line of its time table.
             held: each row's conditioning.
         """
-        inputs = StepInputs(
-            torch.split(times_bt[:, None, None], self._time_widths, -1),
-            torch.split(_join([row.context for row in held]), self._context_widths, -1),
+        return self.predict(latents_bchw, times_bt, *join_rows(held))
+
+    def predict(
+        self,
+        latents_bchw: Tensor,
+        times_bt: Tensor,
+        context_btc: Tensor,
+        features_bhwc: Tensor | None = None,
+    ) -> Tensor:
+        """Return the predicted noise as :meth:`forward` does.
+
+        Args:
+            latents_bchw: as of :meth:`forward`.
+            times_bt: as of :meth:`forward`.
+            context_btc: of all rows, see :func:`join_rows`.
+            features_bhwc: of all rows; None if the model takes none.
+        """
+        inputs = (
+            *torch.split(times_bt[:, None, None], self._time_widths, -1),
+            *torch.split(context_btc, self._context_widths, -1),
         )
         patches = functional.pixel_unshuffle(latents_bchw, self.config.patch_size)
         x = self.embedding(channels_last(patches))
-        features = [row.features_bhwc for row in held if row.features_bhwc is not None]
-        if features:
-            x = x + _join(features)
+        if features_bhwc is not None:
+            x = x + features_bhwc
         x = self._decode(self._encode(x, inputs), inputs)
         predicted = channels_first(self.clf(x))
         return functional.pixel_shuffle(predicted, self.config.patch_size)
@@ -199,7 +222,7 @@ class CascadeUnet(Network):
         channels = self.config.block_out_channels[level]
         return nn.ModuleList([Pointwise(channels, channels) for _ in range(count)])
 
-    def _encode(self, x: Tensor, inputs: StepInputs) -> list[Tensor]:
+    def _encode(self, x: Tensor, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Return the features of every level on the way down, the coarsest first."""
         outputs: list[Tensor] = []
         levels = zip(self.down_blocks, self.down_downscalers, self.down_repeat_mappers, strict=True)
@@ -208,7 +231,7 @@ class CascadeUnet(Network):
             outputs.insert(0, x)
         return outputs
 
-    def _decode(self, outputs: Sequence[Tensor], inputs: StepInputs) -> Tensor:
+    def _decode(self, outputs: Sequence[Tensor], inputs: Sequence[Tensor]) -> Tensor:
         """Return the features of the way up, with those of the way down where both meet."""
         x = outputs[0]
         levels = zip(self.up_blocks, self.up_upscalers, self.up_repeat_mappers, strict=True)
@@ -248,10 +271,10 @@ def _feature_mapper(channels: int, out_channels: int) -> nn.Sequential:
     )
 
 
-def _number(blocks: Sequence[Any]) -> list[int]:
-    """Give each block its place; return the widths of its two inputs, block after block."""
+def _place(blocks: Sequence[Any], first: int) -> list[int]:
+    """Give each block the place of its two inputs; return their widths, block after block."""
     for number, block in enumerate(blocks):
-        block.number = number
+        block.reads = slice(first + 2 * number, first + 2 * number + 2)
     return [block.channels for block in blocks for _ in range(2)]
 
 
@@ -259,13 +282,13 @@ def _run_level(
     blocks: Any,
     mappers: Any,
     x: Tensor,
-    inputs: StepInputs,
+    inputs: Sequence[Tensor],
     skip: Tensor | None = None,
 ) -> Tensor:
     """Run the blocks of a level once more than there are mappers, which come between."""
     for turn in range(len(mappers) + 1):
         for number, block in enumerate(blocks):
-            x = block(x, inputs, None if number else skip)
+            x = block(x, inputs[block.reads], None if number else skip)
         if turn < len(mappers):
             x = mappers[turn](x)
     return x

@@ -11,14 +11,17 @@ Source: StableCascadePriorPipeline, StableCascadeDecoderPipeline, DDPMWuerstchen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.step_tables import StepTable, Unet
+from cascade_core.sampling.step_tables import StepTable
+
+Predict = Callable[[torch.Tensor, torch.Tensor, Sequence[Any]], torch.Tensor]
+"""Predicts the noise in latents, as :class:`cascade_core.models.unet.CascadeUnet` does."""
 
 
 @dataclass(slots=True, eq=False)
@@ -88,7 +91,7 @@ def guidance_tensor(guidance_scale: float, device: torch.device) -> torch.Tensor
     return torch.full((1, 1, 1, 1), guidance_scale, dtype=torch.float32, device=device)
 
 
-def advance(unet: Unet, rows: Sequence[SamplerRow]) -> None:
+def advance(predict: Predict, rows: Sequence[SamplerRow]) -> None:
     """Do one step of every row; if anything fails, all rows stay as they were.
 
     On a CUDA device it returns before the step is done: nothing in it waits for the device.
@@ -96,7 +99,7 @@ def advance(unet: Unet, rows: Sequence[SamplerRow]) -> None:
     # Guided rows first, so that slices pick them and their unconditional twins.
     ordered = sorted(rows, key=lambda row: row.uncond is None)
     latents = torch.cat([row.latents_bchw for row in ordered])
-    predicted = _predict(unet, ordered, latents)
+    predicted = _guided(predict, ordered, latents)
     noise = torch.cat([row.noise.peek() for row in ordered])
     factors = torch.stack([row.table.factors[row.step] for row in ordered], 1)
     factors = factors[:, :, None, None, None]
@@ -109,10 +112,10 @@ def advance(unet: Unet, rows: Sequence[SamplerRow]) -> None:
         row.step += 1
 
 
-def _predict(unet: Unet, ordered: Sequence[SamplerRow], latents: torch.Tensor) -> torch.Tensor:
+def _guided(predict: Predict, ordered: Sequence[SamplerRow], latents: torch.Tensor) -> torch.Tensor:
     """Return the guided noise prediction of every row, (b, c, h, w)."""
     guided = [row for row in ordered if row.uncond is not None]
-    predicted = unet(
+    predicted = predict(
         torch.cat([latents, latents[: len(guided)]]),
         torch.stack([row.table.times_st[row.step] for row in [*ordered, *guided]]),
         [row.cond for row in ordered] + [row.uncond for row in guided],

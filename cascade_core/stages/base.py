@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
@@ -94,6 +95,24 @@ class Stage(Protocol[TaskT, RowT, ResultT]):
         """Free cached device memory, for larger pieces and for other processes on the device."""
 
 
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a stage does at its warm-up, beside its smallest step.
+
+    Attributes:
+        sizes: (width, height) in pixels of the pictures of which it does a step.
+        max_rows: most pictures in a step.
+        compiles: True if torch compiles the blocks of its U-Net.
+        graph_bytes: of the device's memory, for the steps of these sizes that are recorded as CUDA
+            graphs; 0: none are.
+    """
+
+    sizes: tuple[tuple[int, int], ...] = ()
+    max_rows: int = 1
+    compiles: bool = False
+    graph_bytes: int = 0
+
+
 Warnings = Callable[[GenerationRequest, Any], list[str]]
 """Returns a sentence about each part of a request that a stage cannot use, or not well. It also
 gets the source of :meth:`RequestStage.make_task`; None: it is not known yet."""
@@ -116,6 +135,13 @@ class RequestStage(Stage[Any, Any, Any], Protocol):
             request: of one image.
         """
 
+    def prepare(self, preparation: Preparation) -> None:
+        """Set what the warm-up does; call it before.
+
+        Raises:
+            SettingsInvalid: it cannot be done on this device or machine.
+        """
+
     @staticmethod
     def load_warnings(checkpoint: Checkpoint) -> Warnings:
         """Load what warns clients of their requests.
@@ -134,7 +160,10 @@ class RequestStage(Stage[Any, Any, Any], Protocol):
 
 
 class StageDefaults:
-    """The optional parts of a :class:`RequestStage`: it warns of nothing and draws no output."""
+    """The optional parts of a :class:`RequestStage`: nothing to prepare, to warn of or to draw."""
+
+    def prepare(self, _preparation: Preparation) -> None:
+        """Leave the warm-up as it is."""
 
     @staticmethod
     def load_warnings(_checkpoint: Checkpoint) -> Warnings:

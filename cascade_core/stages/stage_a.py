@@ -21,7 +21,7 @@ from cascade_core.images.pixels import Rgb
 from cascade_core.models.paella import PaellaDecoder
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import StageDefaults
+from cascade_core.stages.base import Preparation, StageDefaults
 from cascade_core.stages.tensors import (
     check_finite,
     check_origin,
@@ -63,6 +63,7 @@ class StageA(StageDefaults):
         self._geometry = checkpoint.geometry
         self._model_ref = model_ref(checkpoint)
         self._model = model
+        self._sizes: tuple[tuple[int, int], ...] = ()
         self._device: torch.device = model.device
         self._dtype: torch.dtype = model.dtype
 
@@ -83,6 +84,10 @@ class StageA(StageDefaults):
     def make_task(source: StageBLatent, _request: GenerationRequest) -> StageBLatent:
         """Return the latent, which holds its request."""
         return source
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Set of which sizes the warm-up decodes a latent."""
+        self._sizes = preparation.sizes
 
     @torch.inference_mode()
     def admit(self, task: StageBLatent) -> StageARow:
@@ -122,24 +127,26 @@ class StageA(StageDefaults):
         return None
 
     def warm_up(self) -> StageBLatent:
-        """Decode one small empty latent, and return it."""
-        request = GenerationRequest(
-            prompt="", width=MIN_SIDE_PX, height=MIN_SIDE_PX, seed=0, decoder_seed=0
-        )
-        stage_c_hw = self._geometry.stage_c_hw(request.height, request.width)
-        hw = self._geometry.stage_b_hw(stage_c_hw)
-        latent = StageBLatent(
-            latents_chw=to_handoff(torch.zeros(self._model.config.latent_channels, *hw)),
-            geometry=self._geometry,
-            model=self._model_ref,
-            request=request,
-        )
+        """Decode an empty latent of each prepared size and a small one; returns that."""
+        for size in self._sizes:
+            self.advance([self.admit(self._empty_latent(*size))])
+        latent = self._empty_latent(MIN_SIDE_PX, MIN_SIDE_PX)
         self.advance([self.admit(latent)])
         return latent
 
     def free_memory(self) -> None:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
+
+    def _empty_latent(self, width: int, height: int) -> StageBLatent:
+        request = GenerationRequest(prompt="", width=width, height=height, seed=0, decoder_seed=0)
+        hw = self._geometry.stage_b_hw(self._geometry.stage_c_hw(height, width))
+        return StageBLatent(
+            latents_chw=to_handoff(torch.zeros(self._model.config.latent_channels, *hw)),
+            geometry=self._geometry,
+            model=self._model_ref,
+            request=request,
+        )
 
     def _decode_row(self, row: StageARow) -> Rgb:
         decoded = self._model(row.latents_bchw)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Final, Self
 
 import torch
@@ -25,10 +24,10 @@ from cascade_core.models.unet import CascadeUnet
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.sampler import SamplerRow, advance, guidance_tensor, is_guided
+from cascade_core.sampling.sampler import SamplerRow, guidance_tensor, is_guided
 from cascade_core.sampling.step_tables import CosineSchedule, StepTables
-from cascade_core.stages.base import StageDefaults, Warnings
-from cascade_core.stages.cuda_step import CudaStep, launch
+from cascade_core.stages.base import Preparation, StageDefaults, Warnings
+from cascade_core.stages.cuda_step import CudaStep
 from cascade_core.stages.previews import Previewer, load_stage_b_previewer
 from cascade_core.stages.tensors import (
     check_finite,
@@ -37,6 +36,7 @@ from cascade_core.stages.tensors import (
     to_handoff,
     to_preview,
 )
+from cascade_core.stages.unet_steps import UnetSteps
 
 MIN_SCALE: Final = 0.75
 MAX_SCALE: Final = 1.5
@@ -94,6 +94,7 @@ class StageB(StageDefaults):
         self._geometry = checkpoint.geometry
         self._model = model_ref(checkpoint)
         self._unet = unet
+        self._steps = UnetSteps(unet)
         self._step_tables = StepTables(unet, schedule)
         self._previewer = previewer
         self._device: torch.device = unet.device
@@ -128,6 +129,14 @@ class StageB(StageDefaults):
     def make_task(source: StageCLatent, request: GenerationRequest) -> StageBTask:
         """Return the latent and the request that says how to decode it."""
         return StageBTask(source, request)
+
+    def prepare(self, preparation: Preparation) -> None:
+        """Set what the warm-up does.
+
+        Raises:
+            SettingsInvalid: as :meth:`cascade_core.stages.unet_steps.UnetSteps.prepare`.
+        """
+        self._steps.prepare(preparation)
 
     @torch.inference_mode()
     def admit(self, task: StageBTask) -> StageBRow:
@@ -165,7 +174,7 @@ class StageB(StageDefaults):
     @torch.inference_mode()
     def advance(self, rows: Sequence[StageBRow]) -> CudaStep | None:
         """Do one step of every row; on CUDA it goes on after the return."""
-        return launch(partial(advance, self._unet, rows), self._device)
+        return self._steps.advance(rows)
 
     @torch.inference_mode()
     def result(self, row: StageBRow) -> StageBLatent:
@@ -191,22 +200,36 @@ class StageB(StageDefaults):
         return to_preview(rgb_chw, row.request.height, row.request.width)
 
     def warm_up(self) -> StageBTask:
-        """Run one small guided step on an empty latent, and return its task without guidance.
+        """Do what was prepared, then a small guided step; returns its task without guidance.
 
         Few requests guide this stage.
         """
+        self._steps.warm_up(lambda width, height: self.admit(self._empty_task(width, height)))
+        task = self._empty_task(MIN_SIDE_PX, MIN_SIDE_PX)
+        guided = replace(task.request, decoder_guidance_scale=2.0)
+        row = self.admit(replace(task, request=guided))
+        self.advance([row])
+        self.preview(row)
+        self.result(row)
+        return task
+
+    def free_memory(self) -> None:
+        """Free the device's cached memory."""
+        free_cached_memory(self._device)
+
+    def _empty_task(self, width: int, height: int) -> StageBTask:
+        """Return a task of one step without guidance, on an empty latent."""
         request = GenerationRequest(
             prompt="",
-            width=MIN_SIDE_PX,
-            height=MIN_SIDE_PX,
+            width=width,
+            height=height,
             seed=0,
             decoder_seed=0,
             decoder_steps=1,
-            decoder_guidance_scale=2.0,
+            decoder_guidance_scale=0.0,
         )
-        config = self._unet.config
-        hw = self._geometry.stage_c_hw(request.height, request.width)
-        pooled = to_handoff(torch.zeros(1, config.clip_text_pooled_in_channels))
+        hw = self._geometry.stage_c_hw(height, width)
+        pooled = to_handoff(torch.zeros(1, self._unet.config.clip_text_pooled_in_channels))
         latent = StageCLatent(
             latents_chw=to_handoff(torch.zeros(self._effnet_channels, *hw)),
             pooled=pooled,
@@ -215,15 +238,7 @@ class StageB(StageDefaults):
             model=self._model,
             request=request,
         )
-        row = self.admit(StageBTask(latent, request))
-        self.advance([row])
-        self.preview(row)
-        self.result(row)
-        return StageBTask(latent, replace(request, decoder_guidance_scale=0.0))
-
-    def free_memory(self) -> None:
-        """Free the device's cached memory."""
-        free_cached_memory(self._device)
+        return StageBTask(latent, request)
 
     def _check(self, task: StageBTask) -> None:
         latent, config = task.latent, self._unet.config

@@ -26,10 +26,10 @@ from cascade_core.models.unet import CascadeUnet, HeldConditioning
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
-from cascade_core.sampling.sampler import SamplerRow, advance, guidance_tensor, is_guided
+from cascade_core.sampling.sampler import SamplerRow, guidance_tensor, is_guided
 from cascade_core.sampling.step_tables import CosineSchedule, StepTable, StepTables
-from cascade_core.stages.base import DrawOutput, Warnings
-from cascade_core.stages.cuda_step import CudaStep, launch
+from cascade_core.stages.base import DrawOutput, Preparation, Warnings
+from cascade_core.stages.cuda_step import CudaStep
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
 from cascade_core.stages.tensors import (
     check_finite,
@@ -38,6 +38,7 @@ from cascade_core.stages.tensors import (
     to_handoff,
     to_preview,
 )
+from cascade_core.stages.unet_steps import UnetSteps
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -87,6 +88,7 @@ class StageC:
         self._geometry = checkpoint.geometry
         self._model = model_ref(checkpoint)
         self._unet = unet
+        self._steps = UnetSteps(unet)
         self._text = text
         self._step_tables = StepTables(unet, schedule)
         self._previewer = previewer
@@ -145,6 +147,14 @@ class StageC:
         """Return the request with the stored latent that it departs from, if there is one."""
         return StageCTask(request, source)
 
+    def prepare(self, preparation: Preparation) -> None:
+        """Set what the warm-up does.
+
+        Raises:
+            SettingsInvalid: as :meth:`cascade_core.stages.unet_steps.UnetSteps.prepare`.
+        """
+        self._steps.prepare(preparation)
+
     @torch.inference_mode()
     def admit(self, task: StageCTask) -> StageCRow:
         """Encode both prompts and draw the initial noise, which a stored latent gets its part of.
@@ -182,7 +192,7 @@ class StageC:
     @torch.inference_mode()
     def advance(self, rows: Sequence[StageCRow]) -> CudaStep | None:
         """Do one step of every row; on CUDA it goes on after the return."""
-        return launch(partial(advance, self._unet, rows), self._device)
+        return self._steps.advance(rows)
 
     @torch.inference_mode()
     def result(self, row: StageCRow) -> StageCLatent:
@@ -210,17 +220,9 @@ class StageC:
         return to_preview(rgb_chw, row.request.height, row.request.width)
 
     def warm_up(self) -> StageCTask:
-        """Run one small guided step, and return its task."""
-        request = GenerationRequest(
-            prompt="",
-            width=MIN_SIDE_PX,
-            height=MIN_SIDE_PX,
-            seed=0,
-            decoder_seed=0,
-            steps=1,
-            guidance_scale=2.0,
-        )
-        task = StageCTask(request)
+        """Do what was prepared, then a small guided step; returns its task."""
+        self._steps.warm_up(lambda width, height: self.admit(_empty_task(width, height)))
+        task = _empty_task(MIN_SIDE_PX, MIN_SIDE_PX)
         row = self.admit(task)
         self.advance([row])
         self.preview(row)
@@ -262,3 +264,17 @@ class StageC:
         if channels is not None:  # zeros stand for no image
             image = torch.zeros(1, 1, channels, device=self._device, dtype=self._dtype)
         return self._unet.hold(latent_hw, pooled=pooled, text=text, image=image)
+
+
+def _empty_task(width: int, height: int) -> StageCTask:
+    """Return a task of one guided step without a text."""
+    request = GenerationRequest(
+        prompt="",
+        width=width,
+        height=height,
+        seed=0,
+        decoder_seed=0,
+        steps=1,
+        guidance_scale=2.0,
+    )
+    return StageCTask(request)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from cascade_core.errors import CascadeError
 from serve.cli.findings import Finding
 from serve.cli.machine_checks import (
+    check_acceleration,
     check_data_dir,
     check_disk,
     check_gpu,
@@ -30,6 +31,7 @@ from serve.settings import Settings, load_settings
 
 _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_gpu,
+    check_acceleration,
     check_model,
     check_data_dir,
     check_disk,

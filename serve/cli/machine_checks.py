@@ -11,6 +11,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
+from cascade_core.errors import SettingsInvalid
 from serve.cli.findings import Finding
 from serve.local import open_files
 from serve.local.private_files import is_private
@@ -58,6 +59,27 @@ def check_gpu(settings: Settings) -> Finding:
         remedy = "install the CUDA build of torch; check CUDA_VISIBLE_DEVICES"
         return Finding("gpu", "warning", "a driver is here, but torch sees no GPU", remedy)
     return Finding("gpu", "ok", "none; the stages run on the CPU (right for the demo model)")
+
+
+def check_acceleration(settings: Settings) -> Finding:
+    """Check that what compiles or records steps is here, if that is chosen."""
+    name = "acceleration"
+    if not (settings.compile or settings.cuda_graphs_gb):
+        return Finding(name, "ok", "steps are neither compiled nor recorded")
+    import torch
+
+    from cascade_core.models.compiled import check_compiler
+
+    has_gpu = settings.device != "cpu" and torch.cuda.is_available()
+    if settings.cuda_graphs_gb and not has_gpu:
+        detail = "CASCADE_CUDA_GRAPHS_GB needs a GPU, and torch sees none"
+        return Finding(name, "broken", detail, "set it to 0; cascade doctor looks for the GPU")
+    try:
+        if settings.compile:
+            check_compiler("cuda" if has_gpu else "cpu")
+    except SettingsInvalid as error:
+        return Finding(name, "broken", f"CASCADE_COMPILE: {error}")
+    return Finding(name, "ok", "steps can be compiled and recorded here as the settings say")
 
 
 def check_data_dir(settings: Settings) -> Finding:

@@ -40,8 +40,8 @@ def check_model(settings: Settings) -> Finding:
 
 def check_database(settings: Settings) -> Finding:
     """Check that the database answers and takes a row; makes missing tables."""
-    from serve.settings import hide_password
     from serve.storage.database import Database
+    from serve.store_urls import hide_password
 
     where = hide_password(settings.database_url)
     try:
@@ -97,8 +97,8 @@ def check_moderation(settings: Settings) -> Finding:
 
 def check_blobs(settings: Settings) -> Finding:
     """Check that the blob store can be written, read and deleted from."""
-    from serve.settings import hide_password
     from serve.storage.blobs.blob_store import BlobStore
+    from serve.store_urls import hide_password
 
     where = hide_password(settings.blob_url)
     try:

@@ -99,11 +99,12 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
 def _check_and_report(settings: Settings) -> None:
     """Check what the service needs, and print what it is going to serve."""
     from cascade_core.checkpoints.checkpoint import open_checkpoint
+    from serve.cli.machine_checks import check_acceleration
     from serve.cli.port_checks import check_port_to_start
     from serve.cli.service_checks import check_blobs, check_database
     from serve.gateway.auth.exposure import check_exposure
 
-    for check in (check_database, check_blobs):
+    for check in (check_acceleration, check_database, check_blobs):
         require(check(settings))
     answered = check_exposure(settings)
     require(check_port_to_start(settings))

@@ -18,7 +18,7 @@ from cascade_core.errors import CascadeError
 from cascade_core.families.spec import Family
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import DrawOutput
+from cascade_core.stages.base import DrawOutput, Preparation
 from serve.messages import CallContext, ImageIds, StageMessage
 from serve.settings import Settings
 from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
@@ -63,6 +63,14 @@ class StageDeployment:
         )
         self._warnings = self._model.load_warnings(self._checkpoint)
         max_rows = settings.max_rows or family.max_rows(device, self._checkpoint.max_rows)[name]
+        stage.prepare(
+            Preparation(
+                sizes=settings.warm_up_sizes_px,
+                max_rows=max_rows,
+                compiles=settings.compile,
+                graph_bytes=round(settings.cuda_graphs_gb * 1e9),
+            )
+        )
         self._device = device
         self._gpu_memory_bytes = partial(reserved_bytes, device)
         self._replica = StageReplica(stage, max_rows)

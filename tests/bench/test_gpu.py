@@ -21,9 +21,12 @@ from bench.gpu.variants import RandomModel, make_variant, with_new_prompt
 from bench.published import SCALES
 from bench.stats import summary
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import Preparation
+from cascade_core.stages.unet_steps import UnetSteps
 
 ROOT = Path(__file__).parents[2]
 CPU = torch.device("cpu")
+SIDE_PX = 256
 BARE_MACHINE = {"torch", "transformers", "diffusers", "PIL", "msgpack"}
 BROUGHT_BY_THESE = {"numpy", "safetensors", "tokenizers", "huggingface_hub"}
 
@@ -77,9 +80,41 @@ def test_compiling_variants_compile_whole_the_unets_that_are_asked_for(
 
     monkeypatch.setattr(torch, "compile", compile_nothing)
     model = RandomModel.make(SCALES["tiny"], CPU, torch.float32)
-    make_variant("stock", model, Clock(CPU))
-    make_variant("stock-graphs", model, Clock(CPU), ["decoder"])
+    make_variant("stock", model, Clock(CPU), SIDE_PX)
+    make_variant("stock-graphs", model, Clock(CPU), SIDE_PX, ["decoder"])
     assert compiled == [(model.stock["decoder"], {"fullgraph": True, "mode": "reduce-overhead"})]
+
+
+def test_our_variants_prepare_stages_as_the_service_does_around_the_same_weights(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    prepared: dict[str, Preparation] = {}
+
+    def prepare(steps: UnetSteps, how: Preparation) -> None:
+        prepared["c" if steps._unet.config.in_channels == 16 else "b"] = how
+
+    monkeypatch.setattr(UnetSteps, "prepare", prepare)
+    model = RandomModel.make(SCALES["tiny"], CPU, torch.float32)
+    plain: Any = make_variant("ours", model, Clock(CPU), SIDE_PX)
+    assert prepared == {}
+    compiled: Any = make_variant("ours-compiled", model, Clock(CPU), SIDE_PX, ["decoder"])
+    assert prepared == {"b": Preparation(compiles=True)}
+    make_variant("ours-graphs", model, Clock(CPU), SIDE_PX)
+    assert prepared["c"] == prepared["b"]
+    assert prepared["c"].sizes == ((SIDE_PX, SIDE_PX),)
+    one, other = (variant.pipeline.stages["b"]._unet for variant in (plain, compiled))
+    assert one is not other
+    for weight, same in zip(one.parameters(), other.parameters(), strict=True):
+        assert weight is same
+
+
+def test_a_variant_that_this_device_cannot_run_is_said_so(tmp_path: Path) -> None:
+    folder = str(tmp_path)
+    given = ["--device", "cpu", "--scale", "tiny", "--folder", folder, "--parts", "pictures"]
+    main([*given, "--variants", "ours-graphs", "ours"])
+    rows = json.loads((tmp_path / "gpu.json").read_text())["parts"]["pictures"]
+    assert "CUDA graphs need a GPU" in rows["ours-graphs"]["failed"]
+    assert "total_s" in rows["ours"]
 
 
 def test_our_networks_predict_what_diffusers_predict_from_the_same_weights() -> None:

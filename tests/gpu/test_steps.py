@@ -18,6 +18,7 @@ from cascade_core.engine.events import Stepped
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling import noise
 from cascade_core.sampling.noise import NoiseStream
+from cascade_core.stages.base import Preparation
 from cascade_core.stages.stage_b import StageB, StageBTask
 from cascade_core.stages.stage_c import StageC, StageCTask
 from tests.cascade_core.toy_stage import Listener
@@ -151,3 +152,42 @@ def test_the_seconds_of_a_step_are_those_of_the_gpu(stage_c: StageC) -> None:
     assert step is not None
     end.synchronize()
     assert 0 < step.wait() <= begin.elapsed_time(end) / 1e3
+
+
+PREPARATIONS = {
+    "recorded": Preparation(((256, 256),), max_rows=3, graph_bytes=2**30),
+    "recorded within too little memory": Preparation(((256, 256),), max_rows=3, graph_bytes=1),
+    "compiled": Preparation(compiles=True),
+    "compiled and recorded": Preparation(((256, 256),), 3, compiles=True, graph_bytes=2**30),
+}
+
+
+@pytest.mark.parametrize("how", PREPARATIONS)
+def test_prepared_steps_answer_as_plain_ones_and_wait_for_nothing(
+    how: str, stage_c: StageC, tiny_checkpoint: Checkpoint
+) -> None:
+    prepared = StageC.load(tiny_checkpoint, Placement("cuda", "float32"))
+    prepared.prepare(PREPARATIONS[how])
+    prepared.warm_up()
+    rows = {stage: [stage.admit(StageCTask(one)) for one in MIXED] for stage in (stage_c, prepared)}
+    for stage, left in rows.items():
+        stage.advance(left)  # what torch sets up in a first step may wait
+        with waits_forbidden():
+            while left := [row for row in left if row.step < row.steps]:
+                stage.advance(left)
+    for row, plain in zip(rows[prepared], rows[stage_c], strict=True):
+        difference = (row.latents_bchw - plain.latents_bchw).abs().max()
+        assert float(difference) <= TOLERANCE * float(plain.latents_bchw.abs().max())
+
+
+def test_graphs_stay_within_their_memory(tiny_checkpoint: Checkpoint) -> None:
+    limit_bytes = 64 * 2**20
+    stage = StageC.load(tiny_checkpoint, Placement("cuda", "float32"))
+    stage.warm_up()
+    torch.cuda.empty_cache()
+    before_bytes = torch.cuda.memory_reserved()
+    stage.prepare(Preparation(((256, 256), (512, 512)), 2, graph_bytes=limit_bytes))
+    stage.warm_up()
+    torch.cuda.empty_cache()
+    # What kernels keep for themselves comes on top, once.
+    assert torch.cuda.memory_reserved() - before_bytes <= 2 * limit_bytes

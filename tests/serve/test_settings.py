@@ -15,12 +15,12 @@ from serve.settings import (
     Settings,
     all_variables,
     explain,
-    hide_password,
     load_settings,
     unknown_variables,
 )
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
+from serve.store_urls import hide_password
 
 
 @pytest.fixture(autouse=True)
@@ -251,3 +251,26 @@ def test_a_data_folder_may_have_any_name(folder: str, tmp_path: Path) -> None:
     BlobStore(settings.blob_url)
     assert {path.name for path in (tmp_path / folder).iterdir()} >= {"cascade.db", "blobs"}
     assert [path.name for path in tmp_path.iterdir()] == [folder]
+
+
+def test_sizes_to_warm_up_are_those_that_a_request_may_have(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert load_settings().warm_up_sizes_px == ()
+    monkeypatch.setenv("CASCADE_WARM_UP_SIZES", "1024x1024, 1536x1024")
+    assert load_settings().warm_up_sizes_px == ((1024, 1024), (1536, 1024))
+    for size in ("1024", "1024x", "axb", "1x2x3", "1000x1024", "1024x4096"):
+        monkeypatch.setenv("CASCADE_WARM_UP_SIZES", f"512x512,{size}")
+        with pytest.raises(SettingsInvalid, match=f"CASCADE_WARM_UP_SIZES: .*1024x1024; {size}"):
+            load_settings()
+
+
+def test_cuda_graphs_need_a_gpu_and_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASCADE_CUDA_GRAPHS_GB", "2.5")
+    with pytest.raises(SettingsInvalid, match=r"CASCADE_CUDA_GRAPHS_GB: .*CASCADE_WARM_UP_SIZES"):
+        load_settings()
+    monkeypatch.setenv("CASCADE_WARM_UP_SIZES", "512x512")
+    assert load_settings().cuda_graphs_gb == 2.5
+    monkeypatch.setenv("CASCADE_DEVICE", "cpu")
+    with pytest.raises(SettingsInvalid, match=r"CASCADE_CUDA_GRAPHS_GB: needs a GPU, .* is cpu"):
+        load_settings()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
-from serve.cli.machine_checks import check_open_files, check_python
+from serve.cli.machine_checks import check_acceleration, check_open_files, check_python
 from serve.cli.port_checks import check_port, check_port_to_start
 from serve.local import open_files
 from serve.local.private_files import is_private
@@ -259,3 +259,19 @@ def test_doctor_finds_rays_token_turned_off_and_one_that_others_can_read(
     found = _findings(cascade)["ray access"]
     assert found["status"] == "warning"
     assert str(tmp_path / "data" / "ray_token") in found["remedy"]
+
+
+def test_what_compiles_and_records_steps_is_looked_for_only_if_it_is_chosen(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CXX", raising=False)
+    chosen = Settings(device="cpu", data_dir=tmp_path)
+    assert check_acceleration(chosen).status == "ok"
+    found = check_acceleration(chosen.model_copy(update={"compile": True}))
+    assert found.status == "broken"
+    assert found.detail.startswith("CASCADE_COMPILE: ")
+    assert "g++" in found.detail
+    found = check_acceleration(chosen.model_copy(update={"cuda_graphs_gb": 1.0}))
+    assert found.status == "broken"
+    assert found.detail.startswith("CASCADE_CUDA_GRAPHS_GB needs a GPU")

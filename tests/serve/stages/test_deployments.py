@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 
+from cascade_core.errors import SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import Preparation
 from serve.messages import ImageIds
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
+from serve.stages.device import prepare_device
 
 IDS = ImageIds(image_id="I1", latent_id="L1")
 
@@ -51,3 +57,36 @@ async def test_previews_are_drawn_only_for_a_job_that_a_client_watches(tmp_path:
         messages = stage.run(request.to_dict(), None, IDS, is_watched)
         previews[is_watched] = [m["preview"] async for m in messages if m.get("preview")]
     assert (len(previews[True]), previews[False]) == (settings.previews, [])
+
+
+@pytest.mark.usefixtures("restored_loggers")
+def test_a_stage_prepares_what_the_settings_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[Preparation] = []
+    model: Any = STABLE_CASCADE.stage("a").model_class()
+    monkeypatch.setattr(model, "prepare", lambda _stage, how: prepared.append(how))
+    settings = Settings(
+        data_dir=tmp_path, device="cpu", max_rows=3, warm_up_sizes="256x384,512x256"
+    )
+    StageDeployment(STABLE_CASCADE, "a", settings)
+    assert prepared == [Preparation(((256, 384), (512, 256)), max_rows=3)]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.usefixtures("restored_loggers")
+def test_a_replica_that_finds_no_gpu_refuses_cuda_graphs(tmp_path: Path) -> None:
+    settings = Settings(data_dir=tmp_path, warm_up_sizes="256x256", cuda_graphs_gb=1)
+    with pytest.raises(SettingsInvalid, match="CUDA graphs need a GPU"):
+        StageDeployment(STABLE_CASCADE, "b", settings)
+
+
+@pytest.mark.parametrize("own", ["", "/elsewhere"])
+def test_what_is_compiled_stays_in_the_data_folder_unless_the_operator_names_another(
+    own: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", own)
+    if not own:
+        monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
+    prepare_device(Settings(data_dir=tmp_path, device="cpu", compile=True), None)
+    assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (own or str(tmp_path / "compiled"))

@@ -94,6 +94,12 @@ class Forbidden(CascadeError):
     code = "forbidden"
 
 
+class CrossOrigin(CascadeError):
+    """A browser sent the request for a page of another site."""
+
+    code = "cross_origin"
+
+
 class NotFound(CascadeError):
     """No such job, image or latent."""
 

@@ -13,7 +13,7 @@ from serve.cli import options
 from serve.cli.output import cell, console, local_time, note, print_json, say, table
 
 if TYPE_CHECKING:
-    from serve.storage.credentials import ApiKey, KeyStore
+    from serve.storage.access.credentials import ApiKey, KeyStore
     from serve.storage.database import Database
 
 _MINUTE = "%Y-%m-%d %H:%M"
@@ -64,7 +64,7 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a key and show its secret, this once."""
-    from serve.storage.credentials import KeyScope
+    from serve.storage.access.credentials import KeyScope
 
     scopes: list[KeyScope] = [item.value for item in scope or Scope]
     scopes += ["admin"] if admin else []

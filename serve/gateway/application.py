@@ -22,9 +22,11 @@ from serve.gateway.routes import (
     health,
     images,
     jobs,
+    keys,
     lineage,
     models,
     preferences,
+    sessions,
     shares,
     uploads,
 )
@@ -51,6 +53,8 @@ ROUTERS = (
     lineage.router,
     openai_router,
     shares.router,
+    sessions.router,
+    keys.router,
     preferences.router,
     models.router,
     health.router,
@@ -101,6 +105,7 @@ def _add_middlewares(app: FastAPI, services: Services) -> None:
         keys=services.key_cache,
         recheck_s=services.keep_alive_s,
         knows_clients=services.knows_clients,
+        public_url=services.settings.public_url,
     )
     app.add_middleware(ErrorMiddleware)
     origins = services.settings.allowed_origins

@@ -15,7 +15,7 @@ from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
 from serve.gateway.event_hub import EventHub
 from serve.gateway.jobs_client import JobsClient
-from serve.gateway.limits import OwnerTurns, SharedImageLimiter, StreamLimiter
+from serve.gateway.limits import OwnerTurns, SharedImageLimiter, SignInLimiter, StreamLimiter
 from serve.gateway.readiness import Readiness
 from serve.gateway.sse import KEEP_ALIVE_S
 from serve.gateway.waiting_clients import WaitingClients
@@ -73,6 +73,7 @@ class Services:
         self.share_links = ShareLinks(database, self.key_cache.is_valid)
         self.stream_limiter = StreamLimiter(settings.max_streams, settings.max_streams_per_key)
         self.shared_image_limiter = SharedImageLimiter(knows_clients)
+        self.sign_in_limiter = SignInLimiter(knows_clients)
         self.waiting_clients = WaitingClients(database, jobs)
         self.readiness = Readiness(database, blobs, jobs)
 

@@ -18,6 +18,8 @@ _FULL_AFTER_S = 60.0
 HELD_RETRY_AFTER_S = 5.0
 SHARED_PER_IMAGE, SHARED_PER_CLIENT = 1200, 300
 """Requests for shared images per minute that a gateway process answers."""
+SIGN_INS_PER_CLIENT, SIGN_INS_OF_ALL = 10, 60
+"""Tries to sign in per minute that a gateway process answers."""
 
 
 class RateLimiter:
@@ -152,6 +154,30 @@ class SharedImageLimiter:
         if self._knows_clients:
             self._clients.take(_client_network(address), SHARED_PER_CLIENT)
         self._images.take(image_id, SHARED_PER_IMAGE)
+
+
+class SignInLimiter:
+    """Limits requests that bring an API key in their body.
+
+    Args:
+        knows_clients: requests come from the client's own address, not from a proxy's; if not, all
+            clients share one limit.
+    """
+
+    def __init__(self, knows_clients: bool) -> None:
+        self._knows_clients = knows_clients
+        self._tries = RateLimiter("{} tries to sign in per minute are allowed")
+
+    def take(self, address: str) -> None:
+        """Count one try from a client's address.
+
+        Raises:
+            RateLimited: too many came.
+        """
+        if self._knows_clients:
+            self._tries.take(_client_network(address), SIGN_INS_PER_CLIENT)
+        else:
+            self._tries.take("", SIGN_INS_OF_ALL)
 
 
 def _client_network(address: str) -> str:

@@ -32,6 +32,7 @@ STATUS: dict[str, HTTPStatus] = {
     "moderation_blocked": HTTPStatus.BAD_REQUEST,
     "unauthorized": HTTPStatus.UNAUTHORIZED,
     "forbidden": HTTPStatus.FORBIDDEN,
+    "cross_origin": HTTPStatus.FORBIDDEN,
     "not_found": HTTPStatus.NOT_FOUND,
     "not_acceptable": HTTPStatus.NOT_ACCEPTABLE,
     "conflict": HTTPStatus.CONFLICT,

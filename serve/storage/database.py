@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import delete, insert, select
 
 from serve.settings import CONNECTIONS
+from serve.storage.access.credentials import KeyStore, SecretStore
+from serve.storage.access.sessions import SessionStore
 from serve.storage.connections import Connections
-from serve.storage.credentials import KeyStore, SecretStore
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
@@ -24,8 +25,8 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys, secrets,
-            preferences: the stores. Their methods are one transaction each and block; call them
+        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys,
+            sessions, secrets, preferences: the stores. Their methods are one transaction each and block; call them
             through :meth:`run`.
     """
 
@@ -40,6 +41,7 @@ class Database(Connections):
         self.events = EventLog(self)
         self.scaled_to_zero = ScaledToZeroStages(self)
         self.keys = KeyStore(self)
+        self.sessions = SessionStore(self)
         self.secrets = SecretStore(self)
         self.preferences = PreferenceStore(self)
 

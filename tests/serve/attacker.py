@@ -20,9 +20,15 @@ OPEN_TO_ALL = {
     ("GET", "/docs"),
     ("GET", "/openapi.json"),
     ("GET", "/v1/shared/{image_id}"),  # its signature is the key
+    ("POST", "/v1/sessions"),  # its body brings the key
 }
 
-OF_NOBODY = ("/v1/models/{model_id}", "/v1/preferences/{name}")  # every key has its own names
+OF_NOBODY = (
+    "/v1/models/{model_id}",
+    "/v1/preferences/{name}",  # every key has its own names
+    "/v1/keys/{key_id}",  # an admin's
+    "/v1/sessions/{session_id}",  # not even an admin's
+)
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
@@ -52,6 +58,8 @@ async def make_things(
         "latent_id": image.latent_id,
         "name": "0-c-5.webp",
         "model_id": "demo",
+        "key_id": "0123456789ab",
+        "session_id": "0123456789abcdef",
     }
 
 

@@ -32,7 +32,7 @@ from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
-from serve.storage.credentials import KeyScope, KeyStore
+from serve.storage.access.credentials import KeyScope, KeyStore
 from serve.storage.database import Database
 from serve.storage.records import JobIdentity, JobOwner, NewJob
 from serve.telemetry.log import JsonFormatter, TextFormatter

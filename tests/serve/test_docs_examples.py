@@ -19,7 +19,7 @@ from fastapi import FastAPI
 from PIL import Image
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from serve.storage.credentials import KeyStore
+from serve.storage.access.credentials import KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.cli.cascade import Cascade

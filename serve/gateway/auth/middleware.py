@@ -1,4 +1,4 @@
-"""Authenticates each request by its API key, whatever route it asks for."""
+"""Authenticates each request by its API key or session, whatever route it asks for."""
 
 from __future__ import annotations
 
@@ -15,14 +15,18 @@ from cascade_core.errors import CascadeError, Unauthorized
 from cascade_core.service_url import is_loopback
 from serve.gateway.auth.key_cache import KeyCache
 from serve.gateway.auth.permissions import EVERYBODY, SCOPE_ENTRY, Caller
+from serve.gateway.auth.same_origin import check_own_page, foreign_header
+from serve.gateway.auth.session_cookie import session_token
 from serve.gateway.auth.signed_links import SHARED_FOLDER
 from serve.gateway.limits import RateLimiter
 from serve.responses.errors import error_response
-from serve.storage.credentials import find_valid
+from serve.storage.access.credentials import find_valid
 from serve.telemetry.log import log_context
 
 POLICY_VIOLATION = 1008
 """The code that closes a websocket; the service has none."""
+SIGN_IN = ("POST", "/v1/sessions")
+"""The only request that brings its key in its body."""
 PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
 TELLS_ADMINS_MORE = frozenset({"/readyz"})
 """Public paths that show more to an admin's key."""
@@ -31,6 +35,10 @@ PUBLIC_FOLDERS = ("/docs/assets/", SHARED_FOLDER)
 FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 """And all whose names begin with ``x-forwarded-``."""
 
+SESSION_REQUESTS_PER_MINUTE = 6000
+"""A page shows many small pictures at a time."""
+
+_ENDED = "this session has ended; sign in again"
 _BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
 _NO_KEYS = (
     "this server has no API keys yet, so it answers only requests that its own machine sends to "
@@ -47,7 +55,7 @@ _NO_KEYS_BEHIND_PROXY = (
 
 
 class AuthMiddleware:
-    """Authenticates each request by its API key; without any keys, admits this machine only.
+    """Authenticates each request by its API key or session; without any keys, admits this machine.
 
     It runs before a route is looked up or a body is read, so a route without a check of its own is
     still closed to unknown callers. Routes get the caller from `serve.gateway.auth.permissions`.
@@ -58,10 +66,19 @@ class AuthMiddleware:
         recheck_s: seconds between two checks of the key of an open request.
         knows_clients: requests come from the client's own address; False: from a proxy's, so that
             no request is known to come from this machine.
+        public_url: the address by which clients reach the service, if it is set.
     """
 
-    def __init__(self, app: ASGIApp, keys: KeyCache, recheck_s: float, knows_clients: bool) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: KeyCache,
+        recheck_s: float,
+        knows_clients: bool,
+        public_url: str = "",
+    ) -> None:
         self._app = app
+        self._public_url = public_url
         self._knows_clients = knows_clients
         self._recheck_s = recheck_s
         self._keys = keys
@@ -75,7 +92,7 @@ class AuthMiddleware:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        if _is_public(scope["path"]):
+        if _is_public(scope["method"], scope["path"]):
             if scope["path"] in TELLS_ADMINS_MORE:
                 with suppress(CascadeError):
                     scope = {**scope, SCOPE_ENTRY: await self._caller(scope)}
@@ -91,8 +108,7 @@ class AuthMiddleware:
             if caller.key_id is None:
                 await self._app(entered, receive, send)
                 return
-            is_valid = partial(self._keys.is_valid, caller.key_id)
-            request = RevocableRequest(is_valid, self._recheck_s)
+            request = RevocableRequest(self._validity(caller), self._recheck_s)
             await self._app(entered, request.watched(receive), request.noted(send))
             await request.close(send)
 
@@ -105,8 +121,13 @@ class AuthMiddleware:
             if not _is_local(scope, headers):
                 raise Unauthorized(_NO_KEYS)
             _check_not_passed_on(headers)
-            _check_own_site(headers)
+            if (header := foreign_header(headers)) is not None:
+                raise Unauthorized(_KEYLESS_REFUSES.format(header, "comes from another site"))
             return EVERYBODY
+        cookie = session_token(scope, self._public_url)
+        if cookie is not None and "authorization" not in headers:
+            check_own_page(scope["method"], headers, self._public_url)
+            return await self._signed_in(cookie)
         key = find_valid(_bearer_token(headers), keys)
         if key is None:
             raise Unauthorized(_BAD_KEY)
@@ -114,12 +135,28 @@ class AuthMiddleware:
         await self._keys.touch(key.id)
         return Caller(key.id, key.scopes)
 
+    async def _signed_in(self, cookie: str) -> Caller:
+        found = await self._keys.session(cookie)
+        if found is None:
+            raise Unauthorized(_ENDED)
+        session, key = found
+        self._limiter.take(f"session {session.id}", SESSION_REQUESTS_PER_MINUTE)
+        await self._keys.touch_session(session)
+        return Caller(key.id, key.scopes, session=session)
+
+    def _validity(self, caller: Caller) -> Callable[[], Awaitable[bool]]:
+        """Return what says, while a request is open, whether its caller may still have it."""
+        if caller.session is not None:
+            return partial(self._keys.is_valid_session, caller.session)
+        assert caller.key_id is not None  # without keys nothing is checked again
+        return partial(self._keys.is_valid, caller.key_id)
+
 
 class RevocableRequest:
-    """An open request of a key; once the key is revoked, the client counts as disconnected.
+    """An open request of a key or session; once that ends, the client counts as disconnected.
 
     Args:
-        is_valid: returns True while the key is valid.
+        is_valid: returns True while the key or session is valid.
         recheck_s: seconds between two checks, while the client sends nothing.
     """
 
@@ -161,8 +198,9 @@ class RevocableRequest:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
-def _is_public(path: str) -> bool:
-    return path in PUBLIC_PATHS or path.startswith(PUBLIC_FOLDERS)
+def _is_public(method: str, path: str) -> bool:
+    is_known = path in PUBLIC_PATHS or (method, path) == SIGN_IN
+    return is_known or path.startswith(PUBLIC_FOLDERS)
 
 
 def _is_local(scope: Scope, headers: Headers) -> bool:
@@ -192,15 +230,6 @@ def _check_not_passed_on(headers: Headers) -> None:
     for name in headers:
         if name in FORWARDING_HEADERS or name.startswith("x-forwarded-"):
             raise Unauthorized(_KEYLESS_REFUSES.format(name, "came through a proxy"))
-
-
-def _check_own_site(headers: Headers) -> None:
-    """Refuse requests that another site's web page made a browser on this machine send."""
-    if not set(headers.getlist("sec-fetch-site")) <= {"none", "same-origin"}:
-        raise Unauthorized(_KEYLESS_REFUSES.format("sec-fetch-site", "comes from another site"))
-    for origin in headers.getlist("origin"):
-        if origin.lower().partition("://")[2] != headers["host"].lower():
-            raise Unauthorized(_KEYLESS_REFUSES.format("origin", "comes from another site"))
 
 
 def _bearer_token(headers: Headers) -> str:

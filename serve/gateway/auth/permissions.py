@@ -24,7 +24,8 @@ from fastapi.security import HTTPBearer
 
 from cascade_core.errors import Forbidden, InvalidRequest
 from cascade_core.printable import is_printable
-from serve.storage.credentials import KeyScope
+from serve.storage.access.credentials import KeyScope
+from serve.storage.access.sessions import Session
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner
 from serve.storage.schema.tables import MAX_USER_CHARS
@@ -50,12 +51,14 @@ class Caller:
         key_id: the API key's id; None while the service has no keys.
         scopes: its permissions.
         user: the end user the request acts for; None: the key itself.
+        session: the browser session that sent it; None: the key itself did.
         sees_unnamed: jobs that were made without a key for no user are visible for any ``user``.
     """
 
     key_id: str | None
     scopes: frozenset[KeyScope]
     user: str | None = None
+    session: Session | None = None
     sees_unnamed: bool = False
 
     @property
@@ -169,6 +172,9 @@ Reader = Annotated[Caller, Depends(_requires("read"))]
 
 Creator = Annotated[Caller, Depends(_requires("create"))]
 """A route with a parameter of this type needs the scope ``create``."""
+
+Administrator = Annotated[Caller, Depends(_requires("admin"))]
+"""A route with a parameter of this type needs an admin's key."""
 
 Viewer = Annotated[Caller, Depends(_requires_for_user("read"))]
 """Like Reader, for one job or image; ``?user=`` restricts it to an end user's."""

@@ -53,6 +53,22 @@ _IMAGE_TO_IMAGE: dict[str, Any] = {
     "prompt": "a red circle on a green background",
     "strength": 0.6,
 }
+_KEY_EXAMPLE: dict[str, Any] = {
+    "id": "0123456789ab",
+    "name": "ann",
+    "scopes": ["create", "read"],
+    "requests_per_minute": 600,
+    "created_at": "2026-01-31T11:00:00.000Z",
+    "last_used_at": None,
+    "revoked_at": None,
+}
+_SESSION_EXAMPLE: dict[str, Any] = {
+    "id": "0123456789abcdef",
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "used_at": "2026-01-31T12:00:00.000Z",
+    "expires_at": "2026-02-07T12:00:00.000Z",
+    "is_current": True,
+}
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
     "kind": GENERATE.name,
@@ -228,6 +244,14 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobPatch": [{"client_state": {"seen": True}, "expected": {"inbox": "bot"}}],
         "PreferenceBody": [{"value": {"aspect": "wide"}}],
         "Preference": [{"name": "defaults", "value": {"aspect": "wide"}}],
+        "SignInBody": [{"key": "csk_…"}],
+        "SessionAnswer": [_SESSION_EXAMPLE],
+        "SessionList": [{"sessions": [_SESSION_EXAMPLE]}],
+        "Me": [{"key": _KEY_EXAMPLE, "session": _SESSION_EXAMPLE}],
+        "KeyAnswer": [_KEY_EXAMPLE],
+        "KeyList": [{"keys": [_KEY_EXAMPLE]}],
+        "NewKeyBody": [{"name": "ann", "scopes": ["create", "read"]}],
+        "NewKeyAnswer": [_KEY_EXAMPLE | {"token": "csk_…"}],
         "Status": [status],
         "Health": [{"status": "ok"}],
         "Ready": [{"status": "ready", "checks": ready}],

@@ -199,6 +199,17 @@ api_keys = Table(
     Column("revoked_at", UtcDateTime),
 )
 
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", String(16), primary_key=True),
+    Column("token_hash", String(64), nullable=False),
+    Column("key_id", String(16), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("used_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+)
+
 preferences = Table(
     "preferences",
     metadata,

@@ -13,7 +13,7 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.auth.exposure import check_exposure
 from serve.gateway.auth.signed_links import Link, ShareLinks
 from serve.settings import Settings, load_settings
-from serve.storage.credentials import KeyStore, find_valid
+from serve.storage.access.credentials import KeyStore, find_valid
 from serve.storage.database import Database
 from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade

@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from serve.gateway.limits import StreamLimiter
 from serve.gateway.middleware import requests as middleware
 from serve.gateway.middleware.requests import BodyLimit
-from serve.storage.credentials import KeyStore
+from serve.storage.access.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.fake_jobs_client import FakeJobsClient

@@ -10,7 +10,7 @@ from sqlalchemy import text
 
 from cascade_core.errors import NotReady
 from serve.gateway.auth.key_cache import CACHE_S, GRACE_S, TOUCH_EVERY_S, KeyCache
-from serve.storage.credentials import ApiKey, KeyStore
+from serve.storage.access.credentials import ApiKey, KeyStore
 from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.clock import Clock

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
-from serve.storage.credentials import KeyStore
+from serve.storage.access.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.api_calls import code
 from tests.serve.changed_services import changed

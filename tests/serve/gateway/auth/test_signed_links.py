@@ -14,7 +14,7 @@ from cascade_core.errors import Forbidden
 from cascade_core.images.image_files import read_info
 from serve.gateway import limits
 from serve.gateway.auth.signed_links import Link, ShareLinks, end_all_links
-from serve.storage.credentials import KeyStore
+from serve.storage.access.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.api_calls import code
 from tests.serve.conftest import Bearer

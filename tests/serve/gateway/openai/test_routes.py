@@ -19,7 +19,7 @@ from cascade_core.errors import NotReady, OutOfMemory
 from cascade_core.images.image_files import read_info
 from serve.gateway.dependencies import Services
 from serve.responses import errors as http_errors
-from serve.storage.credentials import KeyStore
+from serve.storage.access.credentials import KeyStore
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
 

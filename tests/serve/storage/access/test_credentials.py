@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import text
 
-from serve.storage.credentials import KeyStore, find_valid
+from serve.storage.access.credentials import KeyStore, find_valid
 from serve.storage.database import Database
 
 

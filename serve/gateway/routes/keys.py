@@ -1,0 +1,65 @@
+"""``/v1/keys``: an admin makes, lists and revokes API keys."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from fastapi import Request
+
+from cascade_core.errors import Forbidden, InvalidRequest
+from serve.gateway.auth.permissions import Administrator
+from serve.gateway.dependencies import ServicesDep
+from serve.gateway.lookups import check_id
+from serve.gateway.openapi import new_router, secured
+from serve.gateway.routes.sessions import check_key
+from serve.gateway.schemas.access import KeyAnswer, KeyList, NewKeyAnswer, NewKeyBody
+
+router = new_router("access")
+
+
+@router.get("/v1/keys", response_model=KeyList, responses=secured())
+async def list_keys(services: ServicesDep, _caller: Administrator) -> KeyList:
+    """List all API keys, oldest first, revoked ones included; needs an admin's key."""
+    found = await services.database.run(services.database.keys.all)
+    return KeyList(keys=[KeyAnswer.model_validate(key.to_json()) for key in found])
+
+
+@router.post(
+    "/v1/keys",
+    status_code=HTTPStatus.CREATED,
+    response_model=NewKeyAnswer,
+    responses=secured(HTTPStatus.BAD_REQUEST),
+)
+async def create_key(
+    services: ServicesDep, caller: Administrator, request: Request, body: NewKeyBody
+) -> NewKeyAnswer:
+    """Make an API key and show its secret, this once; needs an admin's key.
+
+    A session sends the key that it signed in with again. The first key of a service without keys
+    ends the access of its own machine without a key.
+    """
+    if caller.session is not None:
+        if body.key is None:
+            raise InvalidRequest("key is missing: a session sends its own key again", "key")
+        if (await check_key(services, request, body.key)).id != caller.key_id:
+            raise Forbidden("this is not the key that signed in")
+    create = services.database.keys.create
+    key, token = await services.database.run(
+        create, body.name, body.scopes, body.requests_per_minute
+    )
+    return NewKeyAnswer.model_validate(key.to_json() | {"token": token})
+
+
+@router.delete(
+    "/v1/keys/{key_id}",
+    response_model=KeyAnswer,
+    responses=secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND),
+)
+async def revoke_key(services: ServicesDep, _caller: Administrator, key_id: str) -> KeyAnswer:
+    """Revoke an API key, which ends its sessions and links; needs an admin's key.
+
+    Revoking it again is no error. A service that has ever had a key answers none without one.
+    """
+    revoke = services.database.keys.revoke
+    key = await services.database.run(revoke, check_id("key", key_id))
+    return KeyAnswer.model_validate(key.to_json())

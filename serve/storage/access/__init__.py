@@ -1,0 +1,1 @@
+"""API keys, browser sessions and the secrets of the service itself."""

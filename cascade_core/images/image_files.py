@@ -135,27 +135,35 @@ def convert_image(
     quality: int | None = None,
     *,
     keeps_info: bool = True,
+    max_side_px: int | None = None,
 ) -> bytes:
     """Return the picture in another format, with its texts.
 
-    A file that has the format already is returned as it is, unless a quality is given or its texts
-    are not kept.
+    A file that has the format already is returned as it is, unless a quality or a size is given or
+    its texts are not kept.
 
     Args:
         data: the file.
         image_format: to convert to.
         quality: 0 to 100, for WebP and JPEG.
         keeps_info: write the texts of this file into the new one.
+        max_side_px: of a thumbnail, which is small rather than faithful; a smaller picture keeps
+            its size.
 
     Raises:
         InvalidRequest: not a PNG, WebP or JPEG file, a damaged or too large one.
     """
     with _opened(data) as image:
-        if image.format == image_format.upper() and quality is None and keeps_info:
+        is_whole = quality is None and keeps_info and max_side_px is None
+        if image.format == image_format.upper() and is_whole:
             return data
         options = {} if quality is None else {"quality": quality}
         texts = _texts_of(image) if keeps_info else _Texts()
-        return _encode(np.asarray(image.convert("RGB")), image_format, texts, options)
+        picture = image.convert("RGB")
+        if max_side_px is not None:
+            picture.thumbnail((max_side_px, max_side_px))
+            options = _PREVIEW_OPTIONS | options
+        return _encode(np.asarray(picture), image_format, texts, options)
 
 
 def parameters_text(info: ImageInfo) -> str:

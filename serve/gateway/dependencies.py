@@ -25,6 +25,9 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions
 from serve.storage.database import Database
 
+MAX_THUMBNAILS = 256
+"""Running and waiting; one of a picture of 1024 px takes some 50 ms of a CPU."""
+
 
 class Services:
     """Everything that the gateway's routes and middlewares share.
@@ -65,6 +68,8 @@ class Services:
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.conversions = Conversions()
+        # A gallery asks for a screen of them at once.
+        self.thumbnails = Conversions(threads=1, max_conversions=MAX_THUMBNAILS)
         # One at a time: the largest picture needs hundreds of megabytes while it is decoded.
         self.upload_decoding = Conversions(threads=1)
         self.upload_turns = OwnerTurns()
@@ -86,6 +91,7 @@ class Services:
         """Stop what runs in the background."""
         await self.event_hub.close()
         self.conversions.close()
+        self.thumbnails.close()
         self.upload_decoding.close()
 
 

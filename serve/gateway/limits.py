@@ -43,12 +43,13 @@ class RateLimiter:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # ordered by last use, latest last
 
-    def take(self, name: str, per_minute: int) -> None:
+    def take(self, name: str, per_minute: int, cost: float = 1.0) -> None:
         """Count one request.
 
         Args:
             name: of the bucket.
             per_minute: its limit; 0 means no limit.
+            cost: how many requests it counts as.
 
         Raises:
             RateLimited: the bucket is empty; says after how many seconds it is not.
@@ -58,11 +59,11 @@ class RateLimiter:
         now_s, per_s = self._clock(), per_minute / 60
         left, since_s = self._buckets.pop(name, (float(per_minute), now_s))
         left = min(float(per_minute), left + (now_s - since_s) * per_s)
-        is_empty = left < 1
-        self._buckets[name] = (left if is_empty else left - 1), now_s
+        is_empty = left < cost
+        self._buckets[name] = (left if is_empty else left - cost), now_s
         self._forget(now_s)
         if is_empty:
-            raise RateLimited(self._message.format(per_minute), None, (1 - left) / per_s)
+            raise RateLimited(self._message.format(per_minute), None, (cost - left) / per_s)
 
     def _forget(self, now_s: float) -> None:
         """Drop buckets that are full again, and the oldest ones above the maximum."""

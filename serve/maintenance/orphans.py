@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, Select, select
 
 from cascade_core.job_states import LIVE_STATES
-from serve.storage.blobs.blob_keys import BARE_MARK, preview_image
+from serve.storage.blobs.blob_keys import image_of_copy, preview_image
 from serve.storage.schema.tables import images, jobs, latents, uploads
 
 Needs = dict[str, bool]
@@ -42,7 +42,7 @@ def find_orphans(
         keys: keys that are stored in it.
         previews_since: previews of jobs that ended earlier are not needed; None: all are needed.
     """
-    names = {key: PurePosixPath(key).stem.removesuffix(BARE_MARK) for key in keys}
+    names = {key: image_of_copy(PurePosixPath(key).stem) for key in keys}
     needs = FOLDERS[folder](connection, sorted(set(names.values())), previews_since)
     return Orphans(
         unneeded=[key for key, name in names.items() if not needs.get(name, True)],

@@ -25,9 +25,9 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys,
-            sessions, secrets, preferences: the stores. Their methods are one transaction each and block; call them
-            through :meth:`run`.
+        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys, sessions,
+            secrets, preferences: the stores. Their methods are one transaction each and block; call
+            them through :meth:`run`.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:

@@ -31,8 +31,8 @@ from serve.gateway.event_hub import EventHub
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings
-from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.access.credentials import KeyScope, KeyStore
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import JobIdentity, JobOwner, NewJob
 from serve.telemetry.log import JsonFormatter, TextFormatter

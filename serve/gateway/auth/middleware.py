@@ -38,6 +38,10 @@ FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 SESSION_REQUESTS_PER_MINUTE = 6000
 """A page shows many small pictures at a time."""
 
+THUMBNAILS = "/v1/thumbs/"
+THUMBNAIL_COST = 1 / 50
+"""A thumbnail counts as this part of a request: a screen of a gallery shows dozens of them."""
+
 _ENDED = "this session has ended; sign in again"
 _BAD_KEY = "send a valid API key as 'Authorization: Bearer csk_...'"
 _NO_KEYS = (
@@ -127,20 +131,20 @@ class AuthMiddleware:
         cookie = session_token(scope, self._public_url)
         if cookie is not None and "authorization" not in headers:
             check_own_page(scope["method"], headers, self._public_url)
-            return await self._signed_in(cookie)
+            return await self._signed_in(cookie, _cost(scope["path"]))
         key = find_valid(_bearer_token(headers), keys)
         if key is None:
             raise Unauthorized(_BAD_KEY)
-        self._limiter.take(key.id, key.requests_per_minute)
+        self._limiter.take(key.id, key.requests_per_minute, _cost(scope["path"]))
         await self._keys.touch(key.id)
         return Caller(key.id, key.scopes)
 
-    async def _signed_in(self, cookie: str) -> Caller:
+    async def _signed_in(self, cookie: str, cost: float) -> Caller:
         found = await self._keys.session(cookie)
         if found is None:
             raise Unauthorized(_ENDED)
         session, key = found
-        self._limiter.take(f"session {session.id}", SESSION_REQUESTS_PER_MINUTE)
+        self._limiter.take(f"session {session.id}", SESSION_REQUESTS_PER_MINUTE, cost)
         await self._keys.touch_session(session)
         return Caller(key.id, key.scopes, session=session)
 
@@ -196,6 +200,10 @@ class RevocableRequest:
         """End a stream that the application left open because the key was revoked."""
         if self._is_over and self._is_answering:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+def _cost(path: str) -> float:
+    return THUMBNAIL_COST if path.startswith(THUMBNAILS) else 1.0
 
 
 def _is_public(method: str, path: str) -> bool:

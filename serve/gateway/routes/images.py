@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query, Request
 from starlette.responses import Response
@@ -54,6 +54,12 @@ OWN_CACHING = {
     "cross-origin-resource-policy": "same-origin",
 }
 
+THUMBNAIL_CACHING = OWN_CACHING | {"cache-control": "private, max-age=31536000, immutable"}
+
+ThumbnailQuery = Annotated[
+    Literal["256", "512"],
+    Query(alias="w", description="The longest side, in pixels, at most."),
+]
 MetadataQuery = Annotated[
     Metadata, Query(description="`none`: without the request and ids inside the file.")
 ]
@@ -95,6 +101,31 @@ async def get_image(
     if image.source_latent_id is not None:
         response.headers["x-source-latent-id"] = image.source_latent_id
     return response
+
+
+@router.get(
+    "/v1/thumbs/{image_id}",
+    response_class=Response,
+    responses={
+        200: {"description": "The thumbnail", "content": {"image/webp": _BINARY}},
+        304: {"description": "The client has it already (`If-None-Match`)"},
+        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.SERVICE_UNAVAILABLE, *LOST),
+    },
+)
+async def get_thumbnail(
+    services: ServicesDep,
+    caller: Viewer,
+    image_id: str,
+    request: Request,
+    side_px: ThumbnailQuery = "256",
+) -> Response:
+    """Return a small WebP of an image, made at the first request for it.
+
+    50 of them count as one request of the key or session.
+    """
+    image = not_deleted(await find_image(services, caller, image_id))
+    variant = Variant.thumbnail(int(side_px))
+    return await image_response(services, request, image, variant, THUMBNAIL_CACHING)
 
 
 @router.delete(
@@ -226,7 +257,8 @@ async def image_response(
         Gone: the file was lost.
     """
     # The bytes under an id never change.
-    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}"'
+    size = "" if variant.side_px is None else f".{variant.side_px}"
+    etag = f'"{image.id}.{variant.image_format}.{variant.metadata}{size}"'
     headers = {"etag": etag, **caching}
     if _has_already(request, etag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -254,7 +286,8 @@ async def picture_of(services: Services, job: Job, image_format: ImageFormat) ->
 async def _file(
     services: Services, image: ImageRow, variant: Variant, headers: Mapping[str, str]
 ) -> Response:
-    data = await services.conversions.stored(services.blobs, image, variant)
+    conversions = services.conversions if variant.side_px is None else services.thumbnails
+    data = await conversions.stored(services.blobs, image, variant)
     name = f"{image.id}.{variant.image_format}"
     shown = {**headers, "content-disposition": f'inline; filename="{name}"'}
     return Response(data, media_type=f"image/{variant.image_format}", headers=shown)

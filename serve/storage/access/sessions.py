@@ -121,7 +121,7 @@ class SessionStore:
 
 
 def token_hash(token: str) -> str:
-    """Return what is stored of a cookie's value; a slow hash would add nothing to 256 random bits."""
+    """Return what is stored of a cookie's value, 256 random bits that no fast hash reveals."""
     return hashlib.sha256(token.encode("utf-8", "replace")).hexdigest()
 
 

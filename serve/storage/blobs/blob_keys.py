@@ -14,8 +14,10 @@ _PREVIEW_NAME = re.compile(
     r"(?:-(?P<redo>\d{1,4}))?\.webp"
 )
 _PREVIEW_END = re.compile(r"-[a-z][a-z0-9]*(?:-\d+){1,2}$")
-BARE_MARK = "~bare"
-"""Follows an image's id in the key of its copy without metadata. Ids never contain this mark."""
+COPY_MARK = "~"
+"""Ends an image's id in the key of a copy that differs in more than its format. Ids have none."""
+THUMBNAIL_SIDES_PX = (256, 512)
+"""The longest sides of thumbnails."""
 
 
 def latent_key(latent_id: str) -> str:
@@ -30,15 +32,26 @@ def upload_key(upload_id: str) -> str:
 
 def image_key(image_id: str, image_format: str, *, has_metadata: bool = True) -> str:
     """Return the key of an image, or of its copy in another format or without metadata."""
-    name = _part("image_id", image_id) + ("" if has_metadata else BARE_MARK)
+    name = _part("image_id", image_id) + ("" if has_metadata else f"{COPY_MARK}bare")
     return f"images/{name}.{_part('format', image_format)}"
+
+
+def thumbnail_key(image_id: str, side_px: int) -> str:
+    """Return the key of an image's thumbnail."""
+    return f"images/{_part('image_id', image_id)}{COPY_MARK}{int(side_px)}.webp"
+
+
+def image_of_copy(name: str) -> str:
+    """Return the image's id from the last part of its key or a copy's, without its ending."""
+    return name.partition(COPY_MARK)[0]
 
 
 def image_keys(image_id: str) -> list[str]:
     """Return every key under which an image and its copies may be kept."""
     formats = get_args(ImageFormat)
     return [
-        image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)
+        *(image_key(image_id, name, has_metadata=has) for name in formats for has in (True, False)),
+        *(thumbnail_key(image_id, side_px) for side_px in THUMBNAIL_SIDES_PX),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Converts stored pictures to other formats or to copies without metadata, and keeps them."""
+"""Converts stored pictures to other formats, thumbnails, copies without metadata; keeps them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Literal, ParamSpec, TypeVar
 from cascade_core.errors import NotFound, NotReady
 from cascade_core.images.image_files import convert_image
 from cascade_core.operations.fields import ImageFormat
-from serve.storage.blobs.blob_keys import image_key
+from serve.storage.blobs.blob_keys import image_key, thumbnail_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.records import ImageRow
 
@@ -28,10 +28,28 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """The form of a picture: its format, and whether the file holds the request and the ids."""
+    """The form of a picture.
+
+    Attributes:
+        image_format: of the file.
+        metadata: whether the file holds the request and the ids.
+        side_px: the longest side of a thumbnail; None: the picture's own size.
+    """
 
     image_format: ImageFormat
     metadata: Metadata = "all"
+    side_px: int | None = None
+
+    @classmethod
+    def thumbnail(cls, side_px: int) -> Variant:
+        """Return the form of thumbnails with this longest side."""
+        return cls("webp", "none", side_px)
+
+    def key(self, image_id: str) -> str:
+        """Return the key under which an image is stored in this form."""
+        if self.side_px is not None:
+            return thumbnail_key(image_id, self.side_px)
+        return image_key(image_id, self.image_format, has_metadata=self.metadata == "all")
 
 
 class Conversions:
@@ -81,7 +99,7 @@ class Conversions:
         original = image_key(image.id, image.format)
         if variant == Variant(image.format):
             return await blobs.get_known(original, "this image")
-        key = image_key(image.id, variant.image_format, has_metadata=variant.metadata == "all")
+        key = variant.key(image.id)
         try:
             return await blobs.get(key)
         except NotFound:
@@ -109,7 +127,12 @@ class Conversions:
         with suppress(NotFound):  # another task has stored it meanwhile
             return await blobs.get(key)
         data = await blobs.get_known(original, "this image")
-        keeps = variant.metadata == "all"
-        made = await self.run(convert_image, data, variant.image_format, keeps_info=keeps)
+        made = await self.run(
+            convert_image,
+            data,
+            variant.image_format,
+            keeps_info=variant.metadata == "all",
+            max_side_px=variant.side_px,
+        )
         await blobs.put(key, made)
         return made

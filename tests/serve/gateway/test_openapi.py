@@ -19,6 +19,14 @@ from tests.serve.attacker import OPEN_TO_ALL
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 ROUTES = {
+    ("get", "/v1/keys"),
+    ("post", "/v1/keys"),
+    ("delete", "/v1/keys/{key_id}"),
+    ("get", "/v1/me"),
+    ("get", "/v1/sessions"),
+    ("post", "/v1/sessions"),
+    ("delete", "/v1/sessions/{session_id}"),
+    ("get", "/v1/thumbs/{image_id}"),
     ("post", "/v1/jobs"),
     ("get", "/v1/jobs"),
     ("get", "/v1/jobs/{job_id}"),

@@ -13,8 +13,8 @@ from fastapi import FastAPI
 
 from serve.gateway import readiness
 from serve.storage.access import credentials as keys_module
-from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.access.credentials import KeyStore
+from serve.storage.blobs.blob_store import BlobStore
 from tests.limits import HANG_S
 from tests.serve.attacker import OF_NOBODY, OPEN_TO_ALL, body_for, in_our_form, make_things, routes
 from tests.serve.conftest import Bearer

@@ -7,8 +7,10 @@ import httpx
 import pytest
 from PIL import Image
 
+from cascade_core.errors import NotFound
 from cascade_core.handoff import ModelRef
-from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
+from serve.storage.access.credentials import KeyStore
+from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key, thumbnail_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.records import LatentRow
 from tests.serve.api_calls import NOT_THERE, code, create, made
@@ -177,3 +179,55 @@ async def test_a_variation_that_cannot_be_is_refused(
 async def test_generate_with_a_latent_is_422(client: httpx.AsyncClient) -> None:
     answer = await client.post("/v1/jobs", json={"prompt": "x", "latent_id": "LAT1"})
     assert (answer.status_code, code(answer)) == (422, "unsupported_combination")
+
+
+@pytest.mark.parametrize(("query", "side_px"), [("", 256), ("?w=256", 256), ("?w=512", 384)])
+async def test_a_thumbnail_is_a_small_bare_webp_that_never_changes(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, query: str, side_px: int
+) -> None:
+    """A picture that is smaller keeps its size."""
+    image = (await made(client, fake_jobs, width=384, height=192 + 64))["images"][0]
+    answer = await client.get(f"/v1/thumbs/{image['id']}{query}")
+    assert answer.headers["content-type"] == "image/webp"
+    assert "immutable" in answer.headers["cache-control"]
+    with Image.open(io.BytesIO(answer.content)) as thumbnail:
+        assert max(thumbnail.size) == side_px
+        assert thumbnail.width * 256 == pytest.approx(thumbnail.height * 384, rel=0.01)
+        assert not thumbnail.getexif()
+    known = {"if-none-match": answer.headers["etag"]}
+    assert (await client.get(f"/v1/thumbs/{image['id']}{query}", headers=known)).status_code == 304
+
+
+async def test_only_the_listed_thumbnails_are_made(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    image = (await made(client, fake_jobs))["images"][0]
+    for width in ("0", "257", "x", "99999"):
+        answer = await client.get(f"/v1/thumbs/{image['id']}?w={width}")
+        assert (answer.status_code, answer.json()["error"]["field"]) == (400, "w")
+
+
+async def test_thumbnails_go_with_their_picture(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, blobs: BlobStore
+) -> None:
+    image = (await made(client, fake_jobs))["images"][0]
+    url = f"/v1/thumbs/{image['id']}"
+    assert (await client.get(url)).is_success
+    assert await blobs.get(thumbnail_key(image["id"], 256))
+    await client.delete(f"/v1/images/{image['id']}")
+    assert (await client.get(url)).status_code == 410
+    with pytest.raises(NotFound):
+        await blobs.get(thumbnail_key(image["id"], 256))
+
+
+async def test_a_screen_of_thumbnails_costs_a_key_one_request(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, keys: KeyStore
+) -> None:
+    _, token = keys.create("ann", ["read", "create"], 2)
+    ann = {"authorization": f"Bearer {token}"}
+    job = (await client.post("/v1/jobs", json={"prompt": "x"}, headers=ann)).json()
+    await fake_jobs.run(job["id"])
+    url = f"/v1/thumbs/{fake_jobs.images(job['id'])[0].id}"
+    answers = [await client.get(url, headers=ann) for _ in range(50)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert (await client.get("/v1/jobs", headers=ann)).status_code == 429

@@ -18,6 +18,7 @@ from serve.gateway.limits import StreamLimiter
 from serve.gateway.middleware import requests as middleware
 from serve.gateway.middleware.requests import BodyLimit
 from serve.storage.access.credentials import KeyStore
+from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -220,6 +221,27 @@ async def test_the_streams_of_a_revoked_key_end_and_those_of_others_go_on(
     for _, writer in streams:
         writer.close()
     assert "Traceback" not in log.getvalue()
+
+
+@pytest.mark.usefixtures("fresh")
+async def test_the_streams_of_an_ended_session_end_and_those_of_its_key_go_on(
+    live_client: httpx.AsyncClient, keys: KeyStore, database: Database
+) -> None:
+    key, token = keys.create("ann", ["create", "read"])
+    session, cookie = database.sessions.create(key.id)
+    by_key, by_cookie = {"authorization": f"Bearer {token}"}, {"cookie": f"cascade={cookie}"}
+    answer = await live_client.post("/v1/jobs", json={"prompt": "x"}, headers=by_key)
+    request = [stream_request(answer.json()["id"], sent) for sent in (by_cookie, by_key)]
+    streams = [await send(live_client, one) for one in request]
+    for reader, _ in streams:
+        await soon(reader.readuntil(b"event: queued"))
+    assert database.sessions.end(key.id, session.id)
+    (ended, _), (open_one, _) = streams
+    assert b"event:" not in await soon(ended.readuntil(b"0\r\n\r\n"))
+    for _ in range(2):
+        await soon(open_one.readuntil(b": keep-alive"))
+    for _, writer in streams:
+        writer.close()
 
 
 @pytest.mark.usefixtures("fresh")

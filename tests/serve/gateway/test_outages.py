@@ -49,6 +49,7 @@ OWN_BODIES: dict[str, dict[str, Any]] = {
     "/v1/jobs": {"json": {"prompt": "x"}},
     "/v1/images/generations": {"json": {"prompt": "x"}},
     "/v1/preferences/{name}": {"json": {"value": {"a": 1}}},
+    "/v1/keys": {"json": {"name": "ann", "scopes": ["read"]}},
 }
 CREATING = {
     ("POST", "/v1/jobs"),
@@ -62,6 +63,7 @@ BYTES = {
     ("GET", "/v1/uploads/{upload_id}/content"),
     ("DELETE", "/v1/uploads/{upload_id}"),
     ("GET", "/v1/images/{image_id}"),
+    ("GET", "/v1/thumbs/{image_id}"),
     ("DELETE", "/v1/images/{image_id}"),
     ("GET", "/v1/latents/{latent_id}"),
     ("DELETE", "/v1/latents/{latent_id}"),
@@ -74,6 +76,8 @@ WITHOUT_DATABASE = {
     ("GET", "/docs"),
     ("GET", "/v1/models"),
     ("GET", "/v1/models/{model_id}"),
+    ("GET", "/v1/me"),  # what is known of the keys is used for a while
+    ("POST", "/v1/sessions"),  # this service has no keys
     ("POST", "/v1/images/edits"),
     ("POST", "/v1/uploads"),  # the model of these tests cannot start from one
 }

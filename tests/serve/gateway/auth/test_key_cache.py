@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from threading import Event
 
@@ -9,8 +10,15 @@ import pytest
 from sqlalchemy import text
 
 from cascade_core.errors import NotReady
-from serve.gateway.auth.key_cache import CACHE_S, GRACE_S, TOUCH_EVERY_S, KeyCache
+from serve.gateway.auth.key_cache import (
+    CACHE_S,
+    GRACE_S,
+    TOUCH_EVERY_S,
+    UNKNOWN_SESSION_CACHE_S,
+    KeyCache,
+)
 from serve.storage.access.credentials import ApiKey, KeyStore
+from serve.storage.access.sessions import Session
 from serve.storage.database import Database
 from tests.limits import HANG_S
 from tests.serve.clock import Clock
@@ -99,3 +107,43 @@ async def test_keys_are_read_every_few_seconds_and_their_use_is_noted_hourly(
     clock.now_s += TOUCH_EVERY_S
     await key_cache.touch(key.id)
     assert keys.get(key.id).last_used_at != first
+
+
+async def test_a_known_session_goes_on_while_the_database_does_not_answer(
+    database: Database, keys: KeyStore
+) -> None:
+    key, _ = keys.create("ann", ["read"])
+    session, cookie = database.sessions.create(key.id)
+    clock = Clock()
+    key_cache = KeyCache(database, clock)
+    assert await key_cache.session(cookie) == (session, key)
+    with database.writing() as connection:
+        connection.execute(text("ALTER TABLE sessions RENAME TO away"))
+    clock.now_s += GRACE_S - 1
+    assert await key_cache.session(cookie) == (session, key)
+    clock.now_s += CACHE_S
+    with pytest.raises(NotReady):
+        await key_cache.session(cookie)
+    assert await key_cache.is_valid_session(session)
+
+
+async def test_forged_cookies_have_the_sessions_read_once_however_many_come(
+    database: Database, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys.create("ann", ["read"])
+    readings = 0
+    read = database.sessions.all
+
+    def counted() -> list[Session]:
+        nonlocal readings
+        readings += 1
+        return read()
+
+    clock = Clock()
+    key_cache = KeyCache(database, clock)
+    await key_cache.keys()
+    monkeypatch.setattr(database.sessions, "all", counted)
+    clock.now_s += UNKNOWN_SESSION_CACHE_S
+    forged = [key_cache.session(f"forged {number}") for number in range(100)]
+    assert await asyncio.gather(*forged) == [None] * 100
+    assert readings == 1

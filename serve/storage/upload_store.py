@@ -10,6 +10,7 @@ from sqlalchemy import (
     CTE,
     ColumnElement,
     Connection,
+    RowMapping,
     Select,
     and_,
     func,
@@ -86,9 +87,7 @@ class UploadStore:
     def find_equal(self, owner: JobOwner, content: str, expires_at: datetime) -> UploadRow | None:
         """Return the owner's upload of the same pixels, which is now kept at least until a time."""
         with self._connections.writing() as connection:
-            alive = uploads.c.expires_at > database_now(connection)
-            query = _kept(owner).where(uploads.c.content == content, alive)
-            row = connection.execute(query.limit(1)).mappings().first()
+            row = _equal(connection, owner, content)
             if row is None:
                 return None
             until = max(expires_at, row["expires_at"])
@@ -98,20 +97,29 @@ class UploadStore:
                 return None
             return _upload_from({**row, "expires_at": until})
 
-    def check_room(self, owner: JobOwner, size_bytes: int, quota_mb: int) -> None:
-        """Check that an owner's uploads and another one of this size fit into the quota.
+    def check_room(self, owner: JobOwner, content: str, size_bytes: int, quota_mb: int) -> None:
+        """Check that an owner's uploads and another one fit into the quota.
+
+        Pixels that are there already need no room.
+
+        Args:
+            owner: of the uploads.
+            content: digest of the pixels.
+            size_bytes: of the file.
+            quota_mb: the quota.
 
         Raises:
             Conflict: they do not; says when the next of them expires.
         """
         with self._connections.reading() as connection:
-            _check_quota(connection, owner, size_bytes, quota_mb)
+            if _equal(connection, owner, content) is None:
+                _check_quota(connection, owner, size_bytes, quota_mb)
 
     def add(self, upload: UploadRow, quota_mb: int) -> None:
         """Record an upload whose bytes are stored.
 
         Raises:
-            Conflict: as :meth:`check_room`, also for uploads that come at the same moment.
+            Conflict: they do not fit into the quota, also for uploads that come at the same moment.
         """
         with self._connections.writing() as connection:
             hold_lock(connection, _QUOTA_LOCK)
@@ -201,6 +209,13 @@ def _check_quota(connection: Connection, owner: JobOwner, size_bytes: int, quota
             f"this one {size_bytes / _MB:.1f} MB: delete some{rest}",
             "file",
         )
+
+
+def _equal(connection: Connection, owner: JobOwner, content: str) -> RowMapping | None:
+    """Return the row of an owner's upload of the same pixels, if it is there."""
+    is_alive = uploads.c.expires_at > database_now(connection)
+    query = _kept(owner).where(uploads.c.content == content, is_alive)
+    return connection.execute(query.limit(1)).mappings().first()
 
 
 def _kept(owner: JobOwner) -> Select[Any]:

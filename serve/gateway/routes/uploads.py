@@ -64,8 +64,8 @@ async def upload_picture(
     """Store a picture to start images from.
 
     Only its pixels are kept, upright and in sRGB. The same pixels again give the same upload, which
-    is kept longer. Of an animation the first picture counts. A file that does not fit into what is
-    left of the owner's quota is refused before it is decoded.
+    is kept longer and needs no room. Of an animation the first picture counts. A picture that does
+    not fit into what is left of the owner's quota is refused before a checker sees it.
     """
     if not services.takes_uploads:
         raise Unsupported("this model cannot start from a picture: it has no encoder", "file")
@@ -198,16 +198,18 @@ async def _accepted(services: Services, owner: JobOwner, file: UploadFile) -> Up
         InvalidRequest: it is no sound picture, or too large.
         ContentRefused: a checker refused it.
     """
-    store, quota_mb = services.database.uploads, services.settings.upload_quota_mb
-    await services.database.run(store.check_room, owner, file.size or 0, quota_mb)
     services.upload_decoding.check_room()
     png, width, height = await services.upload_decoding.run(_as_png, file.file)
+    content = await asyncio.to_thread(_digest, png)
+    # Only now, as the same pixels again need no room.
+    check_room, quota_mb = services.database.uploads.check_room, services.settings.upload_quota_mb
+    await services.database.run(check_room, owner, content, len(png), quota_mb)
     await services.moderator.check_upload(png, owner)
-    return await _stored(services, owner, png, (width, height))
+    return await _stored(services, owner, png, content, (width, height))
 
 
 async def _stored(
-    services: Services, owner: JobOwner, png: bytes, size: tuple[int, int]
+    services: Services, owner: JobOwner, png: bytes, content: str, size: tuple[int, int]
 ) -> UploadRow:
     """Store a picture, or find the owner's upload of the same pixels.
 
@@ -216,7 +218,6 @@ async def _stored(
     """
     store, settings, now = services.database.uploads, services.settings, utc_now()
     expires_at = now + timedelta(hours=settings.upload_hours)
-    content = await asyncio.to_thread(_digest, png)
     earlier = await services.database.run(store.find_equal, owner, content, expires_at)
     if earlier is not None:
         return earlier

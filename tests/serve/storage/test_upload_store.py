@@ -16,9 +16,10 @@ from cascade_core.errors import Conflict
 from serve.storage.database import Database
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner, NewJob, utc_now
-from serve.storage.schema.tables import images
+from serve.storage.schema.tables import images, uploads
 from serve.storage.upload_store import UploadRow
 from tests.limits import HANG_S
+from tests.serve.storage.job_queue.locks import wait_until_a_lock_is_waited_for
 from tests.serve.storage.test_image_store import latent_row
 from tests.serve.storage.test_lineage import EVERYTHING
 
@@ -104,6 +105,32 @@ def test_equal_pixels_that_were_deleted_or_have_expired_are_not_found(database: 
     assert database.uploads.find_equal(ANN, "other", utc_now()) is None
 
 
+def test_an_upload_that_is_being_deleted_is_not_found_as_an_equal_one(
+    database: Database, database_url: str
+) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+    with ThreadPoolExecutor(1) as threads:
+        with database.writing() as connection:
+            connection.execute(update(uploads).values(deleted_at=utc_now()))
+            found = threads.submit(database.uploads.find_equal, ANN, "digest", utc_now() + HOUR)
+            if database_url.startswith("postgresql"):  # SQLite has one writer at a time
+                wait_until_a_lock_is_waited_for(database)
+        assert found.result(HANG_S) is None
+
+
+def test_an_upload_that_is_found_again_when_its_time_is_over_stays(
+    database: Database, database_url: str
+) -> None:
+    database.uploads.add(upload(), QUOTA_MB)
+    with ThreadPoolExecutor(1) as threads:
+        with database.writing() as connection:
+            connection.execute(update(uploads).values(expires_at=utc_now() + 5 * HOUR))
+            deleted = threads.submit(database.uploads.delete_expired, utc_now() + 2 * HOUR)
+            if database_url.startswith("postgresql"):
+                wait_until_a_lock_is_waited_for(database)
+        assert deleted.result(HANG_S) == 0
+
+
 def test_owners_without_key_or_user_are_told_apart(database: Database) -> None:
     database.uploads.add(upload(owner=JobOwner(None, None)), QUOTA_MB)
 
@@ -140,10 +167,14 @@ def test_uploads_that_come_at_once_keep_the_quota_together(database: Database) -
 def test_room_is_checked_before_an_upload_is_there(database: Database) -> None:
     database.uploads.add(upload(size_bytes=9_000_000), QUOTA_MB)
 
-    database.uploads.check_room(ANN, 1_000_000, QUOTA_MB)
-    database.uploads.check_room(BOB, 9_000_000, QUOTA_MB)
+    database.uploads.check_room(ANN, "other", 1_000_000, QUOTA_MB)
+    database.uploads.check_room(ANN, "digest", 9_000_000, QUOTA_MB)
+    database.uploads.check_room(BOB, "digest", 9_000_000, QUOTA_MB)
     with pytest.raises(Conflict, match=r"yours take 9.0 MB and this one 1.1 MB"):
-        database.uploads.check_room(ANN, 1_100_000, QUOTA_MB)
+        database.uploads.check_room(ANN, "other", 1_100_000, QUOTA_MB)
+    database.uploads.delete("UP1")
+    with pytest.raises(Conflict, match=r"this one 10.1 MB"):
+        database.uploads.check_room(ANN, "digest", 10_100_000, QUOTA_MB)
 
 
 def test_deleted_and_expired_uploads_leave_the_quota(database: Database) -> None:

@@ -216,16 +216,28 @@ async def test_an_owner_may_have_so_many_bytes_and_can_make_room(
     assert (await send(client, noise(1, side=500))).status_code == 201
 
 
-async def test_a_file_that_does_not_fit_into_the_quota_is_refused_before_it_is_decoded(
-    client: httpx.AsyncClient, services: Services
+async def test_a_picture_that_does_not_fit_into_the_quota_is_refused_before_a_checker_sees_it(
+    client: httpx.AsyncClient, services: Services, looking: Looking
 ) -> None:
     services.settings = services.settings.model_copy(update={"upload_quota_mb": 1})
     assert (await send(client, noise(0))).status_code == 201
 
-    answer = await send(client, b"no picture at all" * 50_000)
+    answer = await send(client, noise(1, side=500))
 
     assert (answer.status_code, answer.json()["error"]["field"]) == (409, "file")
     assert "this one 0.8 MB" in answer.json()["error"]["message"]
+    assert len(looking.seen) == 1
+
+
+async def test_the_same_pixels_again_need_no_room_in_the_quota(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.settings = services.settings.model_copy(update={"upload_quota_mb": 1})
+
+    first, second = [await send(client, noise(0, side=500)) for _ in range(2)]
+
+    assert (first.status_code, second.status_code) == (201, 201)
+    assert first.json()["id"] == second.json()["id"]
 
 
 async def test_an_upload_is_gone_after_its_time(

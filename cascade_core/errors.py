@@ -10,6 +10,7 @@
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
     |   `-- IdempotencyMismatch idempotency_mismatch     same id or key, another body
+    |-- RecordNewer             record_newer             a later release stored it
     |-- Cancelled               cancelled
     |-- WireError               wire_invalid             bytes that are no hand-off
     |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
@@ -128,6 +129,12 @@ class IdempotencyMismatch(Conflict):
     """The id or Idempotency-Key was used for another request before."""
 
     code = "idempotency_mismatch"
+
+
+class RecordNewer(CascadeError):
+    """A later release stored this job or latent; the release that runs now cannot use it."""
+
+    code = "record_newer"
 
 
 class Cancelled(CascadeError):

@@ -52,6 +52,7 @@ MESSAGE_KEYS = {
     "gone": "error.gone",
     "conflict": "error.conflict",
     "idempotency_mismatch": "error.conflict",
+    "record_newer": "error.setup",
     "cancelled": "error.cancelled",
     "wire_invalid": "error.gone",
     "handoff_invalid": "error.gone",

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -81,7 +82,8 @@ class Jobs:
         name = await retry_until_ready(partial(self._database.run, leases.acquire, rank, tag))
         await asyncio.to_thread(until_available, partial(migrate_dbos, settings.dbos_url))
         launch_dbos(settings.dbos_url, name)
-        recovery = Recovery(leases, name, self._start, services.metrics.ended)
+        may_wait = timedelta(hours=settings.waiting_hours)
+        recovery = Recovery(leases, name, self._start, services.metrics.ended, may_wait)
         set_outages = services.dispatcher.set_outages
         monitor = StageMonitor(self._database, handles, services.queues, set_outages)
         retention = RetentionWorker(self._database, blobs, settings, delete_workflows)

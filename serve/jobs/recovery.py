@@ -12,14 +12,17 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import timedelta
 from typing import Final
 
 from dbos import DBOS
 
+from cascade_core.errors import RecordNewer
 from serve.jobs.deadline_timeout import deadline_exceeded
 from serve.periodic import every
 from serve.storage.database import Database
+from serve.storage.job_parts.parts import is_redo
 from serve.storage.leases import RENEW_EVERY_S, LeaseStore
 
 ORPHANED_AFTER: Final = timedelta(seconds=5)
@@ -44,15 +47,22 @@ class Recovery:
         name: the executor id of this process.
         start: starts a workflow by its id, see :func:`serve.storage.job_parts.parts.run_id`.
         count: counts a job that is ended here.
+        may_wait: how long a job waits to be continued.
     """
 
     def __init__(
-        self, leases: LeaseStore, name: str, start: Callable[[str], Awaitable[None]], count: Count
+        self,
+        leases: LeaseStore,
+        name: str,
+        start: Callable[[str], Awaitable[None]],
+        count: Count,
+        may_wait: timedelta,
     ) -> None:
         self._leases = leases
         self._name = name
         self._start = start
         self._count = count
+        self._may_wait = may_wait
         self._is_leader = False
         # A separate thread: under load the other threads are busy for longer than a heartbeat may
         # be late. The jobs would then go to another replica although this one works on them.
@@ -79,26 +89,35 @@ class Recovery:
     async def _recover(self) -> None:
         if self._is_leader:
             database = self._leases.database
-            await database.run(fail_overdue, database, self._count)
+            await database.run(fail_overdue, database, self._count, self._may_wait)
             await database.run(end_waits, database, self._count)
             await start_orphaned(database, self._start)
             await adopt_expired(self._leases, self._name)
 
 
-def fail_overdue(database: Database, count: Count) -> None:
-    """Fail the open jobs that no process ended at their deadline."""
-    for job_id in database.deadlines.overdue_ids(OVERDUE_AFTER):
-        if database.jobs.finish(job_id, "failed", deadline_exceeded().to_dict()):
-            logger.error("job %s was still open long after its deadline", job_id)
-            count_ended(database, job_id, count)
+def fail_overdue(database: Database, count: Count, may_wait: timedelta) -> None:
+    """Fail the open jobs that no process ended at their deadline.
+
+    A draft whose redo is overdue waits again with what it had before, for ``may_wait``.
+    """
+    error = deadline_exceeded().to_dict()
+    for job_id, part in database.deadlines.overdue(OVERDUE_AFTER).items():
+        with suppress(RecordNewer):  # left to the release that can read it
+            if is_redo(part):
+                is_over = database.waiting.begin(job_id, may_wait, part, error)
+            elif is_over := database.jobs.finish(job_id, "failed", error, part=part):
+                count_ended(database, job_id, count)
+            if is_over:
+                logger.error("job %s was still open long after its deadline", job_id)
 
 
 def end_waits(database: Database, count: Count) -> None:
     """End the jobs that have waited for their clients for as long as they may."""
     for job_id in database.waiting.over_ids():
-        if database.jobs.finish(job_id, "succeeded", if_in=["waiting"]):
-            logger.info("job %s ends with what it has: it was not continued", job_id)
-            count_ended(database, job_id, count)
+        with suppress(RecordNewer):  # left to the release that can read it
+            if database.jobs.finish(job_id, "succeeded", if_in=["waiting"]):
+                logger.info("job %s ends with what it has: it was not continued", job_id)
+                count_ended(database, job_id, count)
 
 
 def count_ended(database: Database, job_id: str, count: Count) -> None:

@@ -30,6 +30,7 @@ from cascade_core.errors import (
     Gone,
     Internal,
     NotReady,
+    RecordNewer,
 )
 from cascade_core.families.spec import PREVIEW_WORK, Family, StageSpec
 from cascade_core.job_states import JobState
@@ -135,6 +136,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         Raises:
             NotReady, DBOSException, DBAPIError: the workflow engine failed; the job is open and
                 :func:`serve.jobs.recovery.start_orphaned` starts it again.
+            RecordNewer: a later release has accepted the job; its recovery starts it again.
         """
         part = CONTINUED if part is True else part or FIRST
         if await self._is_over(job_id, part):
@@ -184,6 +186,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         """Return True if the job is not open, or went on after this part of it."""
         try:
             job = await self._database.jobs.do(JobStore.open_job, job_id)
+        except RecordNewer:
+            raise
         except CascadeError:  # the run fails with the same error and reports it
             return False
         if job is None:
@@ -343,10 +347,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         if state == "waiting":
             # Its client may continue it at once: what is known of the job then belongs to that run.
             self._forget(job_id)
-            if error is not None:
-                warnings = [f"composing anew failed: {error['message']}"]
-                await self._database.jobs.do(JobStore.add_warnings, job_id, warnings)
-            await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait, part)
+            await self._database.waiting.do(WaitingStore.begin, job_id, self._may_wait, part, error)
             logger.info("job %s waits for its client", job_id)
             return
         is_first = await self._database.jobs.do(JobStore.finish, job_id, state, error, part=part)

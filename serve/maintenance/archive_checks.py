@@ -41,8 +41,8 @@ def check_rows(rows: Rows, job_id: str) -> None:
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
     choice = _checked_choice(job["choice"], request)
-    redos = redos_from(job["redos"])
-    replaced = [values for redo in redos for values in redo.replaced]
+    redos, rejections = redos_from(job["redos"]), rejections_from(job["rejections"])
+    replaced = [values for redo in job["redos"] or () for values in redo["replaced"]]
     most = request.operation.max_images
     for latent in rows["latents"]:
         GenerationRequest.from_dict(latent["request"])
@@ -67,7 +67,8 @@ def check_rows(rows: Rows, job_id: str) -> None:
         and (not redos or request.stop_after is not None)
         and len(redos) <= MAX_REDOS
         and all(_is_replaced(values, job_id, len(pictures)) for values in replaced)
-        and all(_is_rejection(one, len(pictures)) for one in rejections_from(job["rejections"]))
+        and all(_is_rejection(one, len(pictures)) for one in rejections)
+        and [one.to_stored() for one in rejections] == (job["rejections"] or [])
         and len(pictures) <= most
         and all(0 <= (row["size_bytes"] or 0) <= MAX_ENTRY_BYTES for row in pictures)
         and all(row["job_id"] == job_id for row in parts)

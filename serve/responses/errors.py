@@ -37,6 +37,7 @@ STATUS: dict[str, HTTPStatus] = {
     "not_acceptable": HTTPStatus.NOT_ACCEPTABLE,
     "conflict": HTTPStatus.CONFLICT,
     "idempotency_mismatch": HTTPStatus.CONFLICT,
+    "record_newer": HTTPStatus.CONFLICT,
     "cancelled": HTTPStatus.CONFLICT,
     "gone": HTTPStatus.GONE,
     "unsupported_combination": HTTPStatus.UNPROCESSABLE_ENTITY,

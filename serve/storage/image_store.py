@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, delete, insert, select, update
 
-from cascade_core.errors import Conflict
+from cascade_core.errors import Conflict, RecordNewer
 from cascade_core.handoff import ModelRef
 from cascade_core.job_states import JobState
 from cascade_core.operations.fields import LATENT_FIELDS
@@ -23,7 +23,7 @@ from serve.storage.events import append_event
 from serve.storage.job_parts.parts import CONTINUED, is_redo
 from serve.storage.job_parts.redo import redos_from
 from serve.storage.job_parts.rejection import Rejection
-from serve.storage.job_queries import Row
+from serve.storage.job_queries import Row, request_from
 from serve.storage.job_store import add_costs, update_open
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
@@ -136,7 +136,11 @@ class ImageStore:
             return DeletedImage(image, tuple(latent_ids), _preview_names(connection, image))
 
     def latent(self, latent_id: str) -> LatentRow | None:
-        """Return a latent, also a deleted one."""
+        """Return a latent, also a deleted one.
+
+        Raises:
+            RecordNewer: only a later release can read it.
+        """
         query = select(latents).where(latents.c.id == latent_id)
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
@@ -210,7 +214,9 @@ class ImageStore:
         )
         with self._connections.reading() as connection:
             row = connection.execute(query.limit(1)).mappings().first()
-        return None if row is None else _latent_from(row)
+        with suppress(RecordNewer):
+            return None if row is None else _latent_from(row)
+        return None
 
     def exclude_from_reuse(self, latent_id: str) -> None:
         """Keep a latent out of later searches for an equal one."""
@@ -300,7 +306,7 @@ def latent_values(row: LatentRow) -> dict[str, Any]:
 def _latent_from(row: Row) -> LatentRow:
     model = ModelRef(row["model_id"], row["model_revision"], row["model_fingerprint"])
     names = ("id", "job_id", "index", "created_at", "deleted_at")
-    request = GenerationRequest.from_stored(row["request"])
+    request = request_from(row["request"])
     return LatentRow(model=model, request=request, **{name: row[name] for name in names})
 
 

@@ -9,12 +9,13 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
+from cascade_core.errors import CascadeError, RecordNewer
 from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
 from serve.storage.job_parts.choice import Choice
-from serve.storage.job_parts.parts import part_of, run_id
+from serve.storage.job_parts.parts import run_id, stored_part
 from serve.storage.job_parts.redo import redos_from
 from serve.storage.job_parts.rejection import rejections_from
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
@@ -41,7 +42,11 @@ class JobQueries:
         self._estimates = QueueEstimates(clock)
 
     def get(self, job_id: str) -> Job | None:
-        """Return a job as it stands."""
+        """Return a job as it stands.
+
+        Raises:
+            RecordNewer: only a later release can read it.
+        """
         query = select(jobs).where(jobs.c.id == job_id)
         with self._connections.reading() as connection:
             found = self._load(connection, list(connection.execute(query).mappings()))
@@ -55,15 +60,21 @@ class JobQueries:
         return None if row is None else JobOwner(row.owner, row.user)
 
     def open_job(self, job_id: str) -> OpenJob | None:
-        """Return what an open job needs to run; None if it is not open or unknown."""
+        """Return what an open job needs to run; None if it is not open or unknown.
+
+        Raises:
+            RecordNewer: a later release has accepted it, and runs it.
+        """
         of_job = (jobs.c.request, jobs.c.owner, jobs.c.user, jobs.c.context, jobs.c.choice)
-        query = select(*of_job, jobs.c.redos, jobs.c.rejections, jobs.c.created_at)
+        query = select(*of_job, jobs.c.redos, jobs.c.rejections, jobs.c.created_at, jobs.c.release)
         query = query.where(jobs.c.id == job_id, jobs.c.state.in_(OPEN_STATES))
         with self._connections.reading() as connection:
             row = connection.execute(query).mappings().first()
             if row is None:
                 return None
-            request = GenerationRequest.from_stored(row["request"])
+            if is_later(row["release"]):  # it may ask for what this release leaves out
+                raise record_newer()
+            request = request_from(row["request"])
             choice, redos = _choice_from(row), redos_from(row["redos"])
             begun_at = redos[-1].at if redos else row["created_at"]
             return OpenJob(
@@ -89,6 +100,8 @@ class JobQueries:
     ) -> tuple[list[Job], str | None]:
         """Return jobs, newest first, and the cursor of the next page or None.
 
+        Those that only a later release can read are left out: a page may have fewer than ``limit``.
+
         Args:
             state: of the jobs.
             user: an end user or a label.
@@ -101,8 +114,8 @@ class JobQueries:
         query = query.limit(limit + 1)
         with self._connections.reading() as connection:
             rows = list(connection.execute(query).mappings())
-            found = self._load(connection, rows[:limit])
-        return found, found[-1].id if len(rows) > limit else None
+            found = self._load(connection, rows[:limit], omits_newer=True)
+        return found, rows[limit - 1]["id"] if len(rows) > limit else None
 
     def is_open(self, job_id: str) -> bool:
         """Return True if a job is known and queued or running."""
@@ -128,7 +141,7 @@ class JobQueries:
                 query.where(jobs.c.state.in_(OPEN_STATES), is_old).order_by(jobs.c.id)
             )
             return [
-                run_id(row.id, _part_of(row.choice, row.redos))
+                run_id(row.id, stored_part(row.choice, row.redos))
                 for row in rows
                 if not is_later(row.release)
             ]
@@ -155,18 +168,48 @@ class JobQueries:
                 )
             return {state: count for state, count in found}
 
-    def _load(self, connection: Connection, rows: Sequence[Row]) -> list[Job]:
+    def _load(
+        self, connection: Connection, rows: Sequence[Row], *, omits_newer: bool = False
+    ) -> list[Job]:
         """Build jobs from rows of ``jobs``, with their images, positions and estimates."""
         by_job = _images_by_job(connection, [row["id"] for row in rows])
         is_any_open = any(row["state"] in OPEN_STATES for row in rows)
         estimate = self._estimates.read(connection) if is_any_open else None
-        return [_job_from(row, tuple(by_job[row["id"]]), estimate) for row in rows]
+        found = []
+        for row in rows:
+            try:
+                found.append(_job_from(row, tuple(by_job[row["id"]]), estimate))
+            except RecordNewer:
+                if not omits_newer:
+                    raise
+        return found
 
 
 def load_resting_job(connection: Connection, job_id: str) -> Job:
-    """Return a job that has ended or waits, since this transaction or before."""
+    """Return a job that has ended or waits, since this transaction or before.
+
+    Raises:
+        RecordNewer: only a later release can read it.
+    """
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).mappings().one()
     return _job_from(row, tuple(_images_by_job(connection, [job_id])[job_id]), None)
+
+
+def request_from(stored: dict[str, Any]) -> GenerationRequest:
+    """Return the request of a job or a latent from its column.
+
+    Raises:
+        RecordNewer: this release does not know its kind, or does not allow one of its values.
+    """
+    try:
+        return GenerationRequest.from_stored(stored)
+    except CascadeError as error:
+        raise record_newer() from error
+
+
+def record_newer() -> RecordNewer:
+    """Return the error of what a later release stored."""
+    return RecordNewer("a later release of the service stored this; the running one cannot use it")
 
 
 def _images_by_job(connection: Connection, job_ids: Sequence[str]) -> dict[str, list[ImageRow]]:
@@ -222,7 +265,7 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
         started_at=row["started_at"],
         finished_at=row["finished_at"],
         deadline_at=row["deadline_at"],
-        request=GenerationRequest.from_stored(row["request"]),
+        request=request_from(row["request"]),
         client_state=row["client_state"],
         owner=JobOwner(row["owner"], row["user"]),
         images=planned,
@@ -233,10 +276,6 @@ def _job_from(row: Row, planned: tuple[ImageRow, ...], estimate: QueueEstimate |
         redos=redos_from(row["redos"]),
         rejections=rejections_from(row["rejections"]),
     )
-
-
-def _part_of(choice: object, redos: list[Any] | None) -> str:
-    return part_of(is_continued=choice is not None, redos=len(redos or ()))
 
 
 def _choice_from(row: Row) -> Choice | None:

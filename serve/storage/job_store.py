@@ -108,7 +108,7 @@ class JobStore(JobQueries):
             _start(connection, {key: started_ago_s[key] for key in free_ids & started_ago_s.keys()})
             _record_steps(connection, [step for step in steps if step.job_id in free_ids])
             for job_id in free_ids & warnings.keys():
-                _add_warnings(connection, job_id, warnings[job_id])
+                add_warnings(connection, job_id, warnings[job_id])
         return locked_ids
 
     def add_costs(self, job_id: str, costs_s: Mapping[str, float]) -> None:
@@ -119,13 +119,15 @@ class JobStore(JobQueries):
     def add_warnings(self, job_id: str, texts: Iterable[str]) -> None:
         """Add sentences to a job's warnings, each once: stages and images may repeat themselves."""
         with self._connections.writing() as connection:
-            _add_warnings(connection, job_id, texts)
+            add_warnings(connection, job_id, texts)
 
     def copy_warnings(self, from_id: str, job_id: str) -> None:
         """Give a job the warnings of the job whose latent it reuses; none if that job is gone."""
-        earlier = self.get(from_id)
-        if earlier is not None and earlier.warnings:
-            self.add_warnings(job_id, earlier.warnings)
+        query = select(jobs.c.warnings).where(jobs.c.id == from_id)
+        with self._connections.reading() as connection:
+            warnings = connection.execute(query).scalar()
+        if warnings:
+            self.add_warnings(job_id, warnings)
 
     def count_crash(self, job_id: str, call: str) -> int:
         """Count a replica that was lost while it ran a job's call; returns the crashes so far.
@@ -299,6 +301,18 @@ def add_costs(connection: Connection, job_id: str, costs_s: Mapping[str, float])
         connection.execute(update(jobs).where(jobs.c.id == job_id).values(cost=cost_s | sums_s))
 
 
+def add_warnings(connection: Connection, job_id: str, texts: Iterable[str]) -> None:
+    """Add sentences to a job's warnings, each once."""
+    query = select(jobs.c.warnings).where(jobs.c.id == job_id).with_for_update()
+    known: list[str] | None = connection.execute(query).scalar_one_or_none()
+    if known is None:  # retention has deleted the job
+        return
+    new = [text for text in dict.fromkeys(texts) if text not in known]
+    if new:
+        change = update(jobs).where(jobs.c.id == job_id)
+        connection.execute(change.values(warnings=known + new))
+
+
 def _lock_open(connection: Connection, job_ids: Collection[str]) -> tuple[set[str], set[str]]:
     """Lock the rows of those jobs that have not ended, without waiting for other transactions.
 
@@ -339,17 +353,6 @@ def _record_steps(connection: Connection, steps: Sequence[ProgressStep]) -> None
     change = update(jobs).where(jobs.c.id == bindparam("job_id"))
     connection.execute(change, list(last.values()))
     append_events(connection, "progress", events)
-
-
-def _add_warnings(connection: Connection, job_id: str, texts: Iterable[str]) -> None:
-    query = select(jobs.c.warnings).where(jobs.c.id == job_id).with_for_update()
-    known: list[str] | None = connection.execute(query).scalar_one_or_none()
-    if known is None:  # retention has deleted the job
-        return
-    new = [text for text in dict.fromkeys(texts) if text not in known]
-    if new:
-        change = update(jobs).where(jobs.c.id == job_id)
-        connection.execute(change.values(warnings=known + new))
 
 
 def _accepted_before(connection: Connection, identity: JobIdentity) -> str | None:

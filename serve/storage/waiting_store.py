@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Row, func, select, update
 
 from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound
 from cascade_core.job_states import OPEN_STATES
-from serve.release import RELEASE
+from serve.release import RELEASE, is_later
 from serve.storage.connections import Connections
 from serve.storage.events import append_event
 from serve.storage.job_parts.choice import Choice
@@ -23,8 +23,14 @@ from serve.storage.job_parts.redo import (
     columns_anew,
     redos_from,
 )
+from serve.storage.job_queries import record_newer
 from serve.storage.job_queue.admission import Admission, lock_admission
-from serve.storage.job_store import append_resting, remove_waiting_event, update_in
+from serve.storage.job_store import (
+    add_warnings,
+    append_resting,
+    remove_waiting_event,
+    update_in,
+)
 from serve.storage.records import JobIdentity, JobOwner, OpenLimits
 from serve.storage.schema.tables import database_now, images, jobs
 
@@ -79,11 +85,23 @@ class WaitingStore:
         self._connections = connections
         self._admission = admission
 
-    def begin(self, job_id: str, at_most: timedelta, part: str = FIRST) -> bool:
+    def begin(
+        self,
+        job_id: str,
+        at_most: timedelta,
+        part: str = FIRST,
+        error: Mapping[str, str] | None = None,
+    ) -> bool:
         """Let an open job wait for its client, and append the event ``waiting``.
 
         Its deadline is from now on the end of the wait, and no work is left. Images that its last
         redo did not compose have their earlier compositions again.
+
+        Args:
+            job_id: of the job.
+            at_most: how long it waits.
+            part: in which the job must be.
+            error: why its redo failed; becomes a warning.
 
         Returns:
             False if the job was not open, or is in another part by now.
@@ -94,6 +112,8 @@ class WaitingStore:
             if not update_in(connection, job_id, OPEN_STATES, values, is_part(part)):
                 return False
             _restore_missing(connection, job_id)
+            if error is not None:
+                add_warnings(connection, job_id, [f"composing anew failed: {error['message']}"])
             append_resting(connection, job_id)
         return True
 
@@ -104,6 +124,7 @@ class WaitingStore:
             NotFound: there is no such job.
             Conflict: it is in another state.
             IdempotencyMismatch: the key was used for another request to have the job go on.
+            RecordNewer: a later release accepted it, and has it go on.
         """
         with self._connections.reading() as connection:
             return _went_on(_stored(connection, job_id), identity)
@@ -116,7 +137,7 @@ class WaitingStore:
             before.
 
         Raises:
-            NotFound, Conflict, IdempotencyMismatch: as :meth:`accepted_before`.
+            NotFound, Conflict, IdempotencyMismatch, RecordNewer: as :meth:`accepted_before`.
             RateLimited: more jobs are open than ``limits`` allow.
         """
         if self._check_first(job, limits):
@@ -140,7 +161,7 @@ class WaitingStore:
             As :meth:`resume`.
 
         Raises:
-            NotFound, IdempotencyMismatch: as :meth:`accepted_before`.
+            NotFound, IdempotencyMismatch, RecordNewer: as :meth:`accepted_before`.
             Conflict: it is in another state, or was redone as often as a job may be.
             RateLimited: more jobs are open than ``limits`` allow.
         """
@@ -150,11 +171,10 @@ class WaitingStore:
             row = _stored(connection, job.id)
             if _went_on(row, job.identity):
                 return None
-            earlier = redos_from(row.redos)
-            if len(earlier) >= MAX_REDOS:
+            if len(row.redos or ()) >= MAX_REDOS:
                 raise Conflict(f"the job was composed anew {MAX_REDOS} times, which is the most")
             redo = self._replace_compositions(connection, job)
-            stored = [one.to_stored() for one in (*earlier, redo)]
+            stored = [*(row.redos or ()), redo.to_stored()]
             self._queue_again(connection, job, {"redos": stored}, limits)
         self._admission.add(job)
         return part_of(is_continued=False, redos=len(stored))
@@ -220,29 +240,31 @@ def _restore_missing(connection: Connection, job_id: str) -> None:
     of_job = images.c.job_id == job_id
     query = select(images.c.index).where(of_job, images.c.preview.is_(None))
     missing = set(connection.execute(query).scalars())
-    *earlier, last = redos_from(_stored(connection, job_id).redos) or (None,)
-    if not missing or last is None:
+    *earlier, stored = _stored(connection, job_id).redos or (None,)
+    if not missing or stored is None:
         return
+    last = Redo.from_stored(stored)
     for values in last.replaced:
         if values["index"] in missing:
             change = update(images).where(of_job, images.c.index == values["index"])
             connection.execute(change.values(dict(values)))
     kept = tuple(values for values in last.replaced if values["index"] not in missing)
-    stored = [redo.to_stored() for redo in (*earlier, replace(last, replaced=kept))]
-    connection.execute(update(jobs).where(jobs.c.id == job_id).values(redos=stored))
+    redos = [*earlier, replace(last, replaced=kept).to_stored()]
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(redos=redos))
 
 
 def _choice_columns(job: ContinuedJob) -> dict[str, Any]:
     return {**job.choice.to_stored(), "key": job.identity.key, "body": job.identity.body}
 
 
-def _stored(connection: Connection, job_id: str) -> Row[Any, Any, Any]:
-    """Return the state, choice and redos of a job; a transaction that writes locks its row.
+def _stored(connection: Connection, job_id: str) -> Row[Any, Any, Any, Any]:
+    """Return what tells how a job may go on; a transaction that writes locks its row.
 
     Raises:
         NotFound: there is no such job.
     """
-    query = select(jobs.c.state, jobs.c.choice, jobs.c.redos).where(jobs.c.id == job_id)
+    columns = jobs.c.state, jobs.c.release, jobs.c.choice, jobs.c.redos
+    query = select(*columns).where(jobs.c.id == job_id)
     if connection.get_execution_options().get("writes", False):
         query = query.with_for_update()
     row = connection.execute(query).first()
@@ -251,12 +273,13 @@ def _stored(connection: Connection, job_id: str) -> Row[Any, Any, Any]:
     return row
 
 
-def _went_on(row: Row[Any, Any, Any], identity: JobIdentity) -> bool:
+def _went_on(row: Row[Any, Any, Any, Any], identity: JobIdentity) -> bool:
     """Return True if the job went on by this very request; False if it waits.
 
     Raises:
         Conflict: it is in another state.
         IdempotencyMismatch: the key was used for another request to have it go on.
+        RecordNewer: a later release accepted it.
     """
     accepted = [(redo.key, redo.body) for redo in redos_from(row.redos)]
     if row.choice is not None:  # one that was imported has no key
@@ -270,4 +293,6 @@ def _went_on(row: Row[Any, Any, Any], identity: JobIdentity) -> bool:
     if row.state != "waiting":
         how = f"is {row.state}" if row.choice is None else "was continued before"
         raise Conflict(f"the job {how}; only a job that waits can be continued or redone")
+    if is_later(row.release):  # it may ask for what this release leaves out
+        raise record_newer()
     return False

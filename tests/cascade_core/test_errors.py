@@ -40,6 +40,7 @@ def test_codes_are_unique_and_stable() -> None:
         "gone",
         "conflict",
         "idempotency_mismatch",
+        "record_newer",
         "cancelled",
         "wire_invalid",
         "handoff_invalid",

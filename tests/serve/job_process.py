@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import timedelta
 from multiprocessing.connection import Connection
 
 from dbos import DBOS, SetWorkflowID
@@ -45,7 +46,7 @@ async def _run(starter: Connection, url: str, dbos_url: str, name: str, hangs: b
     launch_dbos(dbos_url, name)
     leases = LeaseStore(database)
     leases.renew(name)
-    tasks = Recovery(leases, name, start, lambda *_: None).run()
+    tasks = Recovery(leases, name, start, lambda *_: None, timedelta(days=1)).run()
     starter.send("ready")
     await start(await asyncio.to_thread(starter.recv))
     await asyncio.gather(*tasks)

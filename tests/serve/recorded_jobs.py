@@ -18,6 +18,22 @@ def add(database: Database, job: NewJob) -> str:
     return job.id
 
 
+def add_newer(database: Database, job: NewJob, **changes: Any) -> str:
+    """Record a job as a later release does, with changes of its request; returns its id."""
+    database.jobs.insert(job)
+    make_newer(database, job, **changes)
+    return job.id
+
+
+def make_newer(database: Database, job: NewJob, **changes: Any) -> None:
+    """Change the request of a recorded job, and its latents, into one of a later release."""
+    request, of_job = job.request.to_dict() | changes, tables.latents.c.job_id == job.id
+    values = {"request": request, "kind": request["kind"], "release": "99.0"}
+    with database.writing() as connection:
+        connection.execute(update(tables.jobs).where(tables.jobs.c.id == job.id).values(**values))
+        connection.execute(update(tables.latents).where(of_job).values(request=request))
+
+
 def start(database: Database, job_id: str) -> None:
     """Let a job run."""
     assert not database.jobs.record_progress([], {job_id: 0.0}, {}), "its row is locked"

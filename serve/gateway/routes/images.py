@@ -160,7 +160,7 @@ async def delete_image(services: ServicesDep, caller: Editor, image_id: str) -> 
     response_class=Response,
     responses={
         200: {"description": "A stage's hand-off to the next one", "content": {MSGPACK: _BINARY}},
-        **secured(*LOST),
+        **secured(HTTPStatus.CONFLICT, *LOST),
     },
 )
 async def get_latent(services: ServicesDep, caller: Viewer, latent_id: str) -> Response:

@@ -155,7 +155,11 @@ async def list_jobs(
     return JSONResponse({"jobs": [job.to_json() for job in found], "next_cursor": next_cursor})
 
 
-@router.get("/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND))
+@router.get(
+    "/v1/jobs/{job_id}",
+    response_model=JobAnswer,
+    responses=secured(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
+)
 async def get_job(services: ServicesDep, caller: Viewer, job_id: str) -> Response:
     """Return a job as it stands."""
     return JSONResponse((await find_job(services, caller, job_id)).to_json())
@@ -181,7 +185,9 @@ async def change_job(
 
 
 @router.delete(
-    "/v1/jobs/{job_id}", response_model=JobAnswer, responses=secured(HTTPStatus.NOT_FOUND)
+    "/v1/jobs/{job_id}",
+    response_model=JobAnswer,
+    responses=secured(HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT),
 )
 async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Response:
     """Cancel a job and return it; a job that had ended stays as it is."""
@@ -202,7 +208,12 @@ async def cancel_job(services: ServicesDep, caller: Editor, job_id: str) -> Resp
             "content": event_stream_content("", "queued", "progress", "image", *RESTING_STATES),
         },
         204: {"description": "The client has seen the last event; do not connect again"},
-        **secured(HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND, HTTPStatus.SERVICE_UNAVAILABLE),
+        **secured(
+            HTTPStatus.BAD_REQUEST,
+            HTTPStatus.NOT_FOUND,
+            HTTPStatus.CONFLICT,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+        ),
     },
 )
 async def follow_job(

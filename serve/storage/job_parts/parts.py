@@ -6,7 +6,7 @@ finishes the images that the client chooses.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, and_, func, null
 
@@ -28,6 +28,11 @@ def part_of(*, is_continued: bool, redos: int) -> str:
     if is_continued:
         return CONTINUED
     return f"{_REDO}{redos}" if redos else FIRST
+
+
+def stored_part(choice: object, redos: list[Any] | None) -> str:
+    """Return the name of the part that a job is in, by these columns of it."""
+    return part_of(is_continued=choice is not None, redos=len(redos or ()))
 
 
 def is_redo(part: str) -> bool:

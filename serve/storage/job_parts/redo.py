@@ -35,10 +35,11 @@ class Redo:
 
     @classmethod
     def from_stored(cls, stored: Mapping[str, Any]) -> Redo:
-        """Rebuild from :meth:`to_stored`."""
+        """Rebuild from :meth:`to_stored`; columns that a later release added are left out."""
         at = datetime.fromisoformat(stored["at"])
         key, body = stored.get("key", ""), stored.get("body", "")
-        return cls(at, key, body, tuple(stored["replaced"]))
+        replaced = ({name: row[name] for name in REPLACED_COLUMNS} for row in stored["replaced"])
+        return cls(at, key, body, tuple(replaced))
 
     def to_stored(self) -> dict[str, Any]:
         """Return plain JSON-able values."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -29,6 +29,11 @@ class Rejection:
         """Its seeds of composition and details."""
         return self.seed, self.decoder_seed
 
+    @classmethod
+    def from_stored(cls, stored: Mapping[str, Any]) -> Rejection:
+        """Rebuild from :meth:`to_stored`; values that a later release added are left out."""
+        return cls(**{field.name: stored[field.name] for field in fields(cls)})
+
     def to_stored(self) -> dict[str, Any]:
         """Return plain JSON-able values."""
         return asdict(self)
@@ -42,4 +47,4 @@ class Rejection:
 
 def rejections_from(stored: Sequence[Mapping[str, Any]] | None) -> tuple[Rejection, ...]:
     """Return the rejections of a job from its column, oldest first."""
-    return tuple(Rejection(**values) for values in stored or ())
+    return tuple(map(Rejection.from_stored, stored or ()))

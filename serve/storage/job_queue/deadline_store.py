@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from cascade_core.job_states import OPEN_STATES
 from serve.settings import MIN_DEADLINE_S
 from serve.storage.connections import Connections
+from serve.storage.job_parts.parts import stored_part
 from serve.storage.schema.tables import database_now, executors, jobs
 
 DEADLINE_FACTOR: Final = 10.0
@@ -45,19 +46,23 @@ class DeadlineStore:
         with self._connections.writing() as connection:
             _extend(connection, by, jobs.c.id == job_id)
 
-    def overdue_ids(self, by: timedelta) -> list[str]:
+    def overdue(self, by: timedelta) -> dict[str, str]:
         """Return the open jobs whose deadline passed at least ``by`` before the last heartbeat.
 
         The last heartbeat of any process counts instead of now: after an outage the next heartbeat
         extends the deadlines, and until then none of them has passed.
+
+        Returns:
+            By job id, the part that the job is in.
         """
         with self._connections.reading() as connection:
             heartbeat_at = last_heartbeat(connection)
             if heartbeat_at is None:
-                return []
+                return {}
             is_late = jobs.c.deadline_at < heartbeat_at - by
-            query = select(jobs.c.id).where(jobs.c.state.in_(OPEN_STATES), is_late)
-            return list(connection.execute(query).scalars())
+            query = select(jobs.c.id, jobs.c.choice, jobs.c.redos)
+            rows = connection.execute(query.where(jobs.c.state.in_(OPEN_STATES), is_late))
+            return {row.id: stored_part(row.choice, row.redos) for row in rows}
 
 
 def time_allowed_s(estimate_s: float | None, at_least_s: float = MIN_DEADLINE_S) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -17,6 +18,7 @@ from serve.storage.leases import EXPIRES_AFTER, LeaseStore
 from serve.storage.records import Job, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import executors, jobs
 from tests.serve.recorded_jobs import start
+from tests.serve.storage.job_parts.drafts import DAY, chosen, drafted, redone, types
 
 JobMaker = Callable[..., NewJob]
 LIMITS = OpenLimits(total=100, per_user=100, min_deadline_s=60.0)
@@ -164,11 +166,33 @@ def test_a_job_that_no_process_ended_at_its_deadline_is_ended(
     change(database, without, deadline_at=None)
     LeaseStore(database).renew("jobs-0")
     counted: list[tuple[str, str, str]] = []
-    fail_overdue(database, lambda *job: counted.append(job))
+    fail_overdue(database, lambda *job: counted.append(job), DAY)
     ended = load(database, late)
     assert (ended.state, (ended.error or {})["code"]) == ("failed", "deadline_exceeded")
     assert database.jobs.open_ids() == sorted([barely, early, without])
     assert counted == [("generate", "failed", "deadline_exceeded")]
+
+
+def test_a_draft_whose_redo_no_process_ended_waits_with_what_it_had_before(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(n=2, stop_after="c")
+    drafted(database, job)
+    before = load(database, job.id)
+    LeaseStore(database).renew("jobs-0")
+    assert database.waiting.redo(redone(job, 1), LIMITS)
+    change(database, job.id, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
+    fail_overdue(database, not_counted, DAY)
+    after = load(database, job.id)
+    assert (after.state, after.error) == ("waiting", None)
+    assert after.warnings == (f"composing anew failed: {deadline_exceeded()}",)
+    assert after.images == (before.images[0], replace(before.images[1], redo_count=1))
+    assert deadline(database, job.id) > utc_now() + DAY / 2
+    assert types(database, job.id)[-1] == "waiting"
+    assert database.waiting.resume(chosen(job, 1), LIMITS)
+    change(database, job.id, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
+    fail_overdue(database, lambda *_: None, DAY)
+    assert load(database, job.id).state == "failed"
 
 
 def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
@@ -179,7 +203,7 @@ def test_a_sign_of_life_from_before_the_clock_was_set_back_ends_no_job(
     LeaseStore(database).renew("jobs-0")
     job_id = accept(database, make_job())
     change(database, job_id, deadline_at=utc_now() + 15 * MINUTE)
-    fail_overdue(database, not_counted)
+    fail_overdue(database, not_counted, DAY)
     assert database.jobs.open_ids() == [job_id]
 
 
@@ -190,9 +214,9 @@ def test_after_an_outage_no_job_is_ended_before_its_deadline_has_moved_on(
     LeaseStore(database).renew("jobs-0")
     no_life_for(database, 30 * MINUTE)
     change(database, job_id, deadline_at=utc_now() - 10 * MINUTE)
-    fail_overdue(database, not_counted)
+    fail_overdue(database, not_counted, DAY)
     LeaseStore(database).renew("jobs-0")
-    fail_overdue(database, not_counted)
+    fail_overdue(database, not_counted, DAY)
     assert database.jobs.open_ids() == [job_id]
 
 

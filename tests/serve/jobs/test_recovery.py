@@ -15,6 +15,8 @@ from serve.jobs.recovery import (
     Recovery,
     _of_later_releases,
     adopt_expired,
+    end_waits,
+    fail_overdue,
 )
 from serve.release import RELEASE, is_later
 from serve.storage.database import Database
@@ -23,6 +25,7 @@ from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import jobs, leases
 from tests.serve.clock import Clock
 from tests.serve.recorded_jobs import start
+from tests.serve.storage.job_parts.drafts import DAY, drafted, set_columns
 from tests.serve.storage.test_leases import renew_for
 
 JobMaker = Callable[..., NewJob]
@@ -80,7 +83,7 @@ async def test_the_process_with_the_lease_ends_late_jobs_and_starts_orphaned_one
     late = accepted(database, make_job(), deadline_at=utc_now() - 2 * OVERDUE_AFTER)
     orphaned = accepted(database, make_job())
     LeaseStore(database).renew("jobs-0")
-    recovery = Recovery(LeaseStore(database), "jobs-1", start, lambda *_: None)
+    recovery = Recovery(LeaseStore(database), "jobs-1", start, lambda *_: None, DAY)
     await recovery._renew()
     await recovery._recover()
     assert (started, database.jobs.open_ids()) == ([], [late, orphaned])
@@ -133,3 +136,21 @@ def test_a_job_whose_request_has_fields_of_a_later_release_can_be_read(
     assert found is not None
     assert shown is not None
     assert found.request == shown.request == job.request
+
+
+def test_jobs_that_only_a_later_release_can_read_are_left_to_it_and_hold_up_no_others(
+    database: Database, make_job: JobMaker
+) -> None:
+    LeaseStore(database).renew("jobs-0")
+    newer, late = (accepted(database, make_job()) for _ in range(2))
+    drafts = [make_job(stop_after="c") for _ in range(2)]
+    newer_draft, draft = (drafted(database, job) for job in drafts)
+    for job_id in (newer, late, newer_draft, draft):
+        set_columns(database, job_id, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
+    for job_id in (newer, newer_draft):
+        set_columns(database, job_id, kind="edit", request={"kind": "edit"}, release="99.0")
+    ended: list[tuple[str, ...]] = []
+    fail_overdue(database, lambda *job: ended.append(job), DAY)
+    end_waits(database, lambda *job: ended.append(job))
+    assert ended == [("generate", "failed", "deadline_exceeded"), ("generate", "succeeded", "")]
+    assert (database.jobs.open_ids(), database.waiting.over_ids()) == ([newer], [newer_draft])

@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from cascade_core.errors import RecordNewer
 from cascade_core.handoff import ModelRef
 from serve.storage.database import Database
 from serve.storage.image_store import latent_values
 from serve.storage.records import LatentRow, NewJob
-from tests.serve.recorded_jobs import record_step
+from tests.serve.recorded_jobs import make_newer, record_step
 
 JobMaker = Callable[..., NewJob]
 MODEL = ModelRef("demo", "1", "abc")
@@ -192,3 +193,21 @@ def test_the_digest_of_a_stored_latent_is_the_same_in_every_release(make_job: Jo
     changes = {"negative_prompt": "blue", "height": 384, "steps": 12, "guidance_scale": 4.5}
     digest = latent_values(latent_row(make_job(**changes)))["content"]
     assert digest == "3880542f360cdc25f78297681b1760d2ec4430475bd9165b478b241e346c92b9"
+
+
+def test_an_equal_latent_that_only_a_later_release_can_read_is_not_reused(
+    database: Database, make_job: JobMaker
+) -> None:
+    job, other = make_job(), make_job()
+    database.jobs.insert(job)
+    database.jobs.insert(other)
+    database.jobs.add_warnings(job.id, ["too large"])
+    database.images.save_latent(latent_row(job), "c")
+    request = job.request.for_image(0)
+    assert database.images.find_equal_latent("abc", request, job.owner) is not None
+    make_newer(database, job, kind="edit")
+    assert database.images.find_equal_latent("abc", request, job.owner) is None
+    with pytest.raises(RecordNewer):
+        database.images.latent(job.images[0].latent_id)
+    database.jobs.copy_warnings(job.id, other.id)
+    assert body(database, other.id)["warnings"] == ["too large"]

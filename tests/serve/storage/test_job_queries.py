@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import httpx
 import pytest
 
-from cascade_core.errors import Internal, NotReady
+from cascade_core.errors import Internal, NotReady, RecordNewer
 from serve.storage.database import Database
 from serve.storage.records import NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
-from tests.serve.recorded_jobs import add
+from tests.serve.recorded_jobs import add, add_newer
 
 JobMaker = Callable[..., NewJob]
 
@@ -66,3 +67,34 @@ def test_jobs_are_listed_by_state_and_user(database: Database, make_job: JobMake
     assert [job.id for job in database.jobs.page("succeeded", "ann")[0]] == [done]
     assert database.jobs.page("failed") == ([], None)
     assert len(database.jobs.open_ids()) == 2
+
+
+@pytest.mark.parametrize("change", [{"kind": "edit"}, {"image": "01UPLOAD"}, {"n": 5000}])
+def test_a_job_that_only_a_later_release_can_read_is_left_out_of_lists(
+    database: Database, make_job: JobMaker, change: dict[str, Any]
+) -> None:
+    first = add(database, make_job())
+    newer = add_newer(database, make_job(), **change)
+    last = add(database, make_job())
+    found, end = database.jobs.page()
+    assert ([job.id for job in found], end) == ([last, first], None)
+    assert found[0].position == 2
+    seen, cursor = database.jobs.page(limit=1)
+    while cursor is not None:
+        page, cursor = database.jobs.page(limit=1, cursor=cursor)
+        seen += page
+    assert [job.id for job in seen] == [last, first]
+    for read in (database.jobs.get, database.jobs.open_job):
+        with pytest.raises(RecordNewer):
+            read(newer)
+
+
+def test_a_job_that_a_later_release_accepted_is_shown_but_not_run(
+    database: Database, make_job: JobMaker
+) -> None:
+    newer = add_newer(database, make_job(), added_later=[1])
+    found = database.jobs.get(newer)
+    assert found is not None
+    assert found.state == "queued"
+    with pytest.raises(RecordNewer):
+        database.jobs.open_job(newer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
 from itertools import count
@@ -13,15 +14,23 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import select, update
 
-from cascade_core.errors import Conflict, IdempotencyMismatch, NotFound, RateLimited
+from cascade_core.errors import (
+    Conflict,
+    IdempotencyMismatch,
+    NotFound,
+    RateLimited,
+    RecordNewer,
+)
 from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES
 from serve.jobs.recovery import OVERDUE_AFTER, end_waits, fail_overdue
 from serve.release import RELEASE
 from serve.storage.database import Database
 from serve.storage.job_parts.parts import CONTINUED, FIRST, job_of_run, part_of, run_id
+from serve.storage.job_store import update_in
 from serve.storage.leases import LeaseStore
 from serve.storage.records import JobIdentity, NewJob, OpenLimits, utc_now
 from serve.storage.schema.tables import jobs
+from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, body, start
 from tests.serve.storage.job_parts.drafts import (
     DAY,
@@ -32,6 +41,7 @@ from tests.serve.storage.job_parts.drafts import (
     set_columns,
     types,
 )
+from tests.serve.storage.job_queue.locks import wait_until_a_lock_is_waited_for
 
 JobMaker = Callable[..., NewJob]
 _numbers = count()
@@ -82,7 +92,7 @@ def test_no_deadline_runs_while_a_job_waits(database: Database, make_job: JobMak
     job_id = drafted(database, make_job(stop_after="c"))
     LeaseStore(database).renew("jobs-0")
     set_columns(database, job_id, deadline_at=utc_now() - 2 * OVERDUE_AFTER)
-    fail_overdue(database, print)
+    fail_overdue(database, print, DAY)
     assert body(database, job_id)["state"] == "waiting"
 
 
@@ -117,6 +127,20 @@ def test_a_job_that_a_later_release_continues_is_of_that_release(
     with database.reading() as connection:
         release = connection.execute(select(jobs.c.release).where(jobs.c.id == job.id)).scalar()
     assert release == RELEASE
+
+
+def test_a_draft_that_a_later_release_made_is_left_to_it(
+    database: Database, make_job: JobMaker
+) -> None:
+    job = make_job(stop_after="c")
+    drafted(database, job)
+    set_columns(database, job.id, release="99.0")
+    before = body(database, job.id)
+    with pytest.raises(RecordNewer):
+        database.waiting.resume(chosen(job), LIMITS)
+    with pytest.raises(RecordNewer):
+        database.waiting.redo(redone(job), LIMITS)
+    assert body(database, job.id) == before
 
 
 def test_a_request_to_continue_that_is_sent_again_changes_nothing(
@@ -156,6 +180,29 @@ def test_a_second_request_is_a_conflict_also_beyond_the_limits_of_open_jobs(
             ask()
     assert database.waiting.resume(chosen(job), limits) is None
     assert database.waiting.accepted_before(job.id, chosen(job).identity)
+
+
+@pytest.mark.parametrize("other", ["resume", "redo"])
+def test_of_requests_that_come_at_once_one_has_the_job_go_on(
+    database: Database, database_url: str, make_job: JobMaker, other: str
+) -> None:
+    job = make_job(n=2, stop_after="c")
+    drafted(database, job)
+    store = database.waiting
+    requests: dict[str, Callable[[], str | None]] = {
+        "first": lambda: store.resume(chosen(job, 0, key="first"), LIMITS),
+        "resume": lambda: store.resume(chosen(job, 1, key="resume"), LIMITS),
+        "redo": lambda: store.redo(redone(job, 1, key="redo"), LIMITS),
+    }
+    with ThreadPoolExecutor(2) as threads:
+        with database.writing() as connection:  # both have begun before one has gone on
+            assert update_in(connection, job.id, ["waiting"], {"id": job.id})
+            asked = [threads.submit(requests[name]) for name in ("first", other)]
+            if database_url.startswith("postgresql"):
+                wait_until_a_lock_is_waited_for(database, by=2)
+        errors = [one.exception(HANG_S) for one in asked]
+    assert [type(error) for error in errors if error is not None] == [Conflict]
+    assert types(database, job.id).count("queued") == 2
 
 
 def test_a_flood_of_refused_requests_takes_no_lock(

@@ -12,6 +12,7 @@ from cascade_core.job_states import JobState
 from serve.gateway.event_hub import EventHub
 from tests.serve.api_calls import NOT_THERE, create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.storage.job_parts.drafts import set_columns
 
 
 @pytest.fixture
@@ -201,3 +202,21 @@ async def test_an_unknown_job_is_404(client: httpx.AsyncClient, job_id: str) -> 
         answer = await client.request(method, f"/v1/jobs/{job_id}{path}")
         assert answer.status_code in {404, 405} if job_id == ".." else answer.status_code == 404
         assert "code" in answer.json()["error"]
+
+
+async def test_a_job_that_only_a_later_release_can_read_says_so_and_keeps_its_picture(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    jobs = [await create(client) for _ in range(3)]
+    await fake_jobs.run(jobs[0]["id"])
+    [image] = fake_jobs.images(jobs[0]["id"])
+    for job in jobs[:2]:
+        values = {"kind": "edit", "request": job["request"] | {"kind": "edit"}}
+        set_columns(fake_jobs.database, job["id"], **values)
+    listed = (await client.get("/v1/jobs")).json()
+    assert [job["id"] for job in listed["jobs"]] == [jobs[2]["id"]]
+    for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", ""), ("GET", "/events")):
+        answer = await client.request(method, f"/v1/jobs/{jobs[1]['id']}{path}")
+        assert (answer.status_code, answer.json()["error"]["code"]) == (409, "record_newer")
+    assert fake_jobs.database.jobs.is_open(jobs[1]["id"])
+    assert (await client.get(f"/v1/images/{image.id}")).status_code == 200

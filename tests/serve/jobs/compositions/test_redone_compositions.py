@@ -26,6 +26,7 @@ from serve.storage.job_parts.parts import run_id
 from serve.storage.records import JobIdentity, NewJob
 from serve.storage.waiting_store import RedoneJob
 from tests.serve.checkers import Answering
+from tests.serve.fake_jobs_client import PREVIEW
 from tests.serve.jobs.compositions.continued import LIMITS, calls, found, resume, run, run_rest
 from tests.serve.null_stages import (
     Previewer,
@@ -237,3 +238,22 @@ async def test_a_run_that_is_resumed_late_does_nothing_to_a_job_that_is_redone(
     redo(database, job, 0, key="second")
     assert (await run(workflow, database, redone)).state == "queued"
     assert calls(stages) == [2, 0, 0]
+
+
+class Showing(Stage):
+    """Shows a preview of its first step."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        on_message({"type": "step", "step": 1, "steps": 20, "preview": PREVIEW})
+        return await super().call(*args, on_message=on_message, on_crash=on_crash)
+
+
+async def test_a_preview_of_a_redo_does_not_take_the_place_of_an_earlier_one(
+    workflow: JobWorkflow, database: Database, make_job: JobMaker, stages: dict[str, Stage]
+) -> None:
+    stages["c"], job = Showing("c"), make_job(stop_after="c")
+    await run_to_end(workflow, database, job)
+    await run(workflow, database, redo(database, job, 0))
+    steps = [event.data for event in database.events.of_job(job.id) if event.type == "progress"]
+    first = [step["preview"] for step in steps if step["step"] == 1]
+    assert len(first) == len(set(first)) == 2

@@ -15,6 +15,7 @@ from cascade_core.operations.fields import MAX_SEED
 from serve.storage.database import Database
 from serve.storage.job_parts.parts import CONTINUED, FIRST, job_of_run, run_id
 from serve.storage.job_parts.redo import MAX_REDOS
+from serve.storage.job_parts.rejection import Rejection
 from serve.storage.records import ImageRow, NewJob, OpenJob, OpenLimits, ProgressStep
 from serve.storage.schema.tables import images
 from tests.serve.recorded_jobs import add, body
@@ -111,6 +112,24 @@ def test_what_a_redo_did_not_compose_has_what_it_had_before(
     assert [one["index"] for one in shown["redone"][0]["compositions"]] == [2]
     assert database.waiting.redo(redone(job, 0, 2), LIMITS) is None
     assert database.waiting.redo(redone(job, 0, key="later"), LIMITS) == "redo-2"
+
+
+def test_what_a_later_release_keeps_of_redos_and_rejections_is_left_out(
+    database: Database, make_job: JobMaker
+) -> None:
+    job, added = make_job(n=2, stop_after="c"), {"added_later": 1}
+    drafted(database, job)
+    database.waiting.redo(redone(job, 1), LIMITS)
+    before = body(database, job.id)
+    [redo] = opened(database, job.id).redos
+    stored = redo.to_stored() | added
+    stored["replaced"] = [stored["replaced"][0] | added]
+    rejection = Rejection(0, "blank", 3, 4, FIRST)
+    rejections = [rejection.to_stored() | added]
+    set_columns(database, job.id, redos=[stored], rejections=rejections)
+    assert body(database, job.id) == before | {"rejected": [rejection.to_json()]}
+    assert database.waiting.begin(job.id, DAY, "redo-1")
+    assert [image.seed for image in images_of(database, job.id)] == [7, 8]
 
 
 def test_a_request_to_redo_that_is_sent_again_changes_nothing(

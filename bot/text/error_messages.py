@@ -47,6 +47,7 @@ MESSAGE_KEYS = {
     "unsupported_combination": "error.unsupported",
     "unauthorized": "error.setup",
     "forbidden": "error.setup",
+    "cross_origin": "error.setup",
     "not_found": "error.not_found",
     "not_acceptable": "error.internal",
     "gone": "error.gone",

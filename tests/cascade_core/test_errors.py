@@ -35,6 +35,7 @@ def test_codes_are_unique_and_stable() -> None:
         "unsupported_combination",
         "unauthorized",
         "forbidden",
+        "cross_origin",
         "not_found",
         "not_acceptable",
         "gone",

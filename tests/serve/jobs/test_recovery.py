@@ -9,6 +9,7 @@ from types import SimpleNamespace
 import pytest
 from sqlalchemy import update
 
+from cascade_core.errors import RecordNewer
 from serve.jobs.recovery import (
     ORPHANED_AFTER,
     OVERDUE_AFTER,
@@ -17,14 +18,17 @@ from serve.jobs.recovery import (
     adopt_expired,
     end_waits,
     fail_overdue,
+    start_orphaned,
 )
 from serve.release import RELEASE, is_later
+from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.leases import EXPIRES_AFTER, RENEW_EVERY_S, LeaseStore
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import jobs, leases
 from tests.serve.clock import Clock
-from tests.serve.recorded_jobs import start
+from tests.serve.null_stages import Stage, bring_to_end, launched
+from tests.serve.recorded_jobs import add_newer, start
 from tests.serve.storage.job_parts.drafts import DAY, drafted, set_columns
 from tests.serve.storage.test_leases import renew_for
 
@@ -154,3 +158,29 @@ def test_jobs_that_only_a_later_release_can_read_are_left_to_it_and_hold_up_no_o
     end_waits(database, lambda *job: ended.append(job))
     assert ended == [("generate", "failed", "deadline_exceeded"), ("generate", "succeeded", "")]
     assert (database.jobs.open_ids(), database.waiting.over_ids()) == ([newer], [newer_draft])
+
+
+async def test_a_job_that_a_later_release_accepted_is_left_open_for_it(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
+    stages = {name: Stage(name) for name in ("c", "b", "a")}
+    job_id = add_newer(database, make_job(), kind="edit")
+    async with launched(database, database_url, blobs, stages) as workflow:
+
+        async def start(workflow_id: str) -> None:
+            await bring_to_end(workflow, database, workflow_id)
+
+        with pytest.raises(RecordNewer):  # as when its executor is resumed under its name
+            await start(job_id)
+        await start_orphaned(database, start)
+        assert (database.jobs.open_ids(), stages["c"].calls) == ([job_id], 0)
+        set_columns(database, job_id, request=make_job().request.to_dict(), release=RELEASE)
+        await start_orphaned(database, start)
+    ended = database.jobs.get(job_id)
+    assert ended is not None
+    assert ended.state == "succeeded"

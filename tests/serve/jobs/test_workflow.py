@@ -14,13 +14,11 @@ import pytest
 import pytest_asyncio
 from dbos import DBOS
 
-from cascade_core.errors import NotReady, RecordNewer, StageLost
+from cascade_core.errors import NotReady, StageLost
 from cascade_core.handoff import StageCLatent
 from serve.jobs.dbos_runtime import delete_workflows
 from serve.jobs.dispatch.fair_queue import FairQueue
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
-from serve.jobs.recovery import start_orphaned
-from serve.release import RELEASE
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -32,8 +30,6 @@ from tests.serve.null_stages import (
     make_dispatcher,
     run_to_end,
 )
-from tests.serve.recorded_jobs import add_newer
-from tests.serve.storage.job_parts.drafts import set_columns
 
 JobMaker = Callable[..., NewJob]
 Run = Callable[[NewJob], Any]
@@ -370,29 +366,3 @@ async def test_a_variation_of_a_latent_whose_bytes_were_lost_fails_as_gone(
     await blobs.delete(latent_key(latent_id))
     ended = await run(make_job(kind="vary", latent_id=latent_id, strength=0.5))
     assert (ended.state, (ended.error or {}).get("code")) == ("failed", "gone")
-
-
-async def test_a_job_that_a_later_release_accepted_is_left_open_for_it(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
-    job_id = add_newer(database, make_job(), kind="edit")
-    async with launched(database, database_url, blobs, stages) as workflow:
-
-        async def start(workflow_id: str) -> None:
-            await bring_to_end(workflow, database, workflow_id)
-
-        with pytest.raises(RecordNewer):  # as when its executor is resumed under its name
-            await start(job_id)
-        await start_orphaned(database, start)
-        assert (database.jobs.open_ids(), stages["c"].calls) == ([job_id], 0)
-        set_columns(database, job_id, request=make_job().request.to_dict(), release=RELEASE)
-        await start_orphaned(database, start)
-    ended = database.jobs.get(job_id)
-    assert ended is not None
-    assert ended.state == "succeeded"

@@ -17,13 +17,14 @@ from cascade_core.handoff import StageCLatent
 from serve.autoscaling.demand import Demand
 from serve.checker import Refusal
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.recovery import start_orphaned
 from serve.jobs.workflow import JobWorkflow
 from serve.storage.blobs.blob_keys import latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.job_parts.parts import run_id
-from serve.storage.records import JobIdentity, NewJob
+from serve.storage.records import JobIdentity, NewJob, OpenJob
 from serve.storage.waiting_store import RedoneJob
 from tests.serve.checkers import Answering
 from tests.serve.fake_jobs_client import PREVIEW
@@ -257,3 +258,46 @@ async def test_a_preview_of_a_redo_does_not_take_the_place_of_an_earlier_one(
     steps = [event.data for event in database.events.of_job(job.id) if event.type == "progress"]
     first = [step["preview"] for step in steps if step["step"] == 1]
     assert len(first) == len(set(first)) == 2
+
+
+async def test_an_image_goes_on_with_its_seeds_while_another_one_is_composed_anew(
+    database: Database,
+    database_url: str,
+    blobs: BlobStore,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    checker = Answering(lambda seed: Refusal("blank", redo=True) if seed in (7, 8) else None)
+    both, is_checked, is_composed = asyncio.Barrier(2), asyncio.Event(), asyncio.Event()
+    record, check = PreviewCheck.reject, PreviewCheck.check
+
+    async def overtaken(self: PreviewCheck, job: OpenJob, index: int, rule: str) -> OpenJob:
+        await both.wait()  # both begin with what their job was before
+        anew = await record(self, job, index, rule)
+        if index == 0:
+            await is_checked.wait()
+        return anew
+
+    async def late(self: PreviewCheck, job: OpenJob, index: int, *args: Any, **how: Any) -> None:
+        if index == 1 and job.rejections:
+            is_checked.set()
+            await is_composed.wait()
+        await check(self, job, index, *args, **how)
+
+    class Noting(Stage):
+        async def call(self, request: dict[str, Any], *args: Any, **options: Any) -> Any:
+            made.append((self.name, request["seed"]))
+            if request["seed"] == 9:
+                is_composed.set()
+            return await super().call(request, *args, **options)
+
+    made: list[tuple[str, int]] = []
+    for name in ("c", "b"):
+        stages[name] = Noting(name)
+    monkeypatch.setattr(PreviewCheck, "reject", overtaken)
+    monkeypatch.setattr(PreviewCheck, "check", late)
+    async with launched(database, database_url, blobs, stages, [checker]) as workflow:
+        ended = await run_to_end(workflow, database, make_job(n=2))
+    assert [image.seed for image in ended.images] == [9, 10]
+    assert sorted(made) == [("b", 9), ("b", 10), ("c", 7), ("c", 8), ("c", 9), ("c", 10)]

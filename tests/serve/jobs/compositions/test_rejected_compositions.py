@@ -21,7 +21,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.image_store import ImageStore
 from serve.storage.job_parts.parts import run_id
-from serve.storage.records import ImageRow, Job, JobIdentity, NewJob, OpenJob
+from serve.storage.records import ImageRow, Job, JobIdentity, NewJob
 from serve.storage.waiting_store import RedoneJob
 from tests.limits import HANG_S
 from tests.serve.checkers import Answering
@@ -366,45 +366,3 @@ async def test_a_process_that_lost_the_job_goes_on_with_the_composition_that_ano
     assert ended.state == "succeeded"
     assert [image.latent_id for image in ended.images] == ["another"] == [other.latent_id]
     assert database.images.latent("another") is not None
-
-
-async def test_an_image_goes_on_with_its_seeds_while_another_one_is_composed_anew(
-    workflow: JobWorkflow,
-    database: Database,
-    make_job: JobMaker,
-    stages: dict[str, Stage],
-    checker: Answering,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    reject(checker, 7, 8)
-    both, is_checked, is_composed = asyncio.Barrier(2), asyncio.Event(), asyncio.Event()
-    record, check = PreviewCheck.reject, PreviewCheck.check
-
-    async def overtaken(self: PreviewCheck, job: OpenJob, index: int, rule: str) -> OpenJob:
-        await both.wait()  # both begin with what their job was before
-        anew = await record(self, job, index, rule)
-        if index == 0:
-            await is_checked.wait()
-        return anew
-
-    async def late(self: PreviewCheck, job: OpenJob, index: int, *args: Any, **how: Any) -> None:
-        if index == 1 and job.rejections:
-            is_checked.set()
-            await is_composed.wait()
-        await check(self, job, index, *args, **how)
-
-    class Noting(Stage):
-        async def call(self, request: dict[str, Any], *args: Any, **options: Any) -> Any:
-            made.append((self.name, request["seed"]))
-            if request["seed"] == 9:
-                is_composed.set()
-            return await super().call(request, *args, **options)
-
-    made: list[tuple[str, int]] = []
-    for name in ("c", "b"):
-        stages[name] = Noting(name)
-    monkeypatch.setattr(PreviewCheck, "reject", overtaken)
-    monkeypatch.setattr(PreviewCheck, "check", late)
-    ended = await run_to_end(workflow, database, make_job(n=2))
-    assert seeds(ended.to_json()["images"]) == [9, 10]
-    assert sorted(made) == [("b", 9), ("b", 10), ("c", 7), ("c", 8), ("c", 9), ("c", 10)]

@@ -105,6 +105,15 @@ def without_hero(**more: Any) -> GenerationRequest:
     return GenerationRequest.from_dict(SERIES.complete(given, ModelDefaults(), None))
 
 
+def test_a_prompt_and_the_seed_make_an_image_again_alone_if_no_other_value_was_given() -> None:
+    series, without = resolved(seed=5), without_hero(seed=5, steps=9, negative_prompt="text")
+    sources = {"01J": (series, HERO), without.hero_id: (without, without.for_image(0).to_dict())}
+    for latent_id, (made, source) in sources.items():
+        given = {"latent_id": latent_id, "prompt": "a blue star", "seed": 5}
+        alone = GenerationRequest.from_dict(VARY.complete(given, ModelDefaults(), source))
+        assert alone == made.for_image(1)
+
+
 def test_without_a_hero_the_first_variant_is_a_new_picture_and_the_others_vary_it() -> None:
     made = without_hero(seed=5, width=512, height=256, strength=0.6)
     assert made.latent_id is None

@@ -57,7 +57,8 @@ class EditForm(ui.Modal):
             self.add_item(_text(translate, "seed", values.seed, _SEED_CHARS, is_optional=True))
         self.add_item(_text(translate, "size", values.size, _SIZE_CHARS, is_optional=True))
         keep: ui.Checkbox[ui.Modal] = ui.Checkbox(custom_id="keep", default=values.keep)
-        self.add_item(ui.Label(text=translate("modal.keep"), component=keep))
+        told = translate("modal.keep_values")
+        self.add_item(ui.Label(text=translate("modal.keep"), description=told, component=keep))
         self.stop()  # discord.py keeps no reference to a stopped form
 
 

@@ -80,8 +80,8 @@ def options(translate: Translator, job: Job, seen: Visibility, offers: Offers) -
     ]
     about_series = [_line(translate, "hero")] if offers.series else []
     if len(job.images) > 1:
-        told = text("\n".join([heading, *about_series]))
-        return Layout(told, picture_select(translate, job, seen), row(*buttons))
+        chosen = picture_select(translate, job, seen)
+        return Layout(text(heading), chosen, *map(text, about_series), row(*buttons))
     drawn = _drawn(translate, job, offers)
     told = text("\n".join([heading, *drawn.values(), *about_series]))
     made = list(_made_of(translate, job, job.images[0], seen, drawn))

@@ -65,6 +65,7 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     offers = Offers(variants=True, larger=(384, 384), finer_steps=20, series=True)
     yield picture_menus.options(translate, one, "public", offers)
     yield picture_menus.picture(translate, series, series.images[4], "public", offers)
+    yield picture_messages.ended(translate, job_like(0), translate("ended.drafts"))
     yield picture_messages.ended(translate, job_like(state="failed"), "no", is_fault=True)
     yield picture_messages.ended(translate, job_like(state="cancelled"), "no")
     yield info_messages.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
@@ -107,6 +108,7 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert "by <span class=mention>@alice</span> · new details of <a>this</a>" in others[0]
     assert "<pre>/imagine prompt: a &lt;b&gt;red&lt;/b&gt; fox" in "".join(others)
     assert "<div class=select>Pick a picture<span>" in others[1]
+    assert "<i>Try again</i> makes" in others[4]
     assert "Picture 5 · &lt;b&gt;4&lt;/b&gt;" in others[3]
     assert "<small>From 0 (the same picture) to 1" in others[-3]
     assert "a {colour} mug on a table</small>" in others[-2]

@@ -12,6 +12,7 @@ _UNITS_S = ((86400, "day", "Tag"), (3600, "hour", "Stunde"), (60, "minute", "Min
 _TOKEN = re.compile(
     r"\\(?P<escaped>[^\w\s])"
     r"|\*\*(?P<bold>(?:\\.|[^\\])+?)\*\*"
+    r"|\*(?P<italic>(?:\\.|[^\\*])+?)\*"
     r"|`(?P<code>[^`]+)`"
     r"|\|\|(?P<spoiler>.+?)\|\|"
     r"|\[(?P<label>[^\]]+)\]\((?P<url>\S+?)\)"
@@ -67,6 +68,7 @@ class Markdown:
         show: dict[str, Callable[[], str]] = {
             "escaped": lambda: html.escape(found["escaped"]),
             "bold": lambda: f"<b>{self._inline(found['bold'])}</b>",
+            "italic": lambda: f"<i>{self._inline(found['italic'])}</i>",
             "code": lambda: f"<code>{html.escape(found['code'])}</code>",
             "spoiler": lambda: f"<span class=spoiler>{self._inline(found['spoiler'])}</span>",
             "url": lambda: f"<a>{self._inline(found['label'])}</a>",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,13 +19,15 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from cascade_core.stages import stage_b, stage_c
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
+from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.workflow import JobWorkflow
+from serve.messages import StageMessage
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
 from serve.storage.records import JobIdentity, JobOwner
 from tests.bot.gateway import Service, running_service
 from tests.serve.fake_jobs_client import FakeJobsClient, plan
-from tests.serve.null_stages import Stage, launched
+from tests.serve.null_stages import Previewer, Stage, launched, make_dispatcher
 
 PUBLIC_URL = "https://pictures.example.org"
 
@@ -82,14 +84,14 @@ class StudioJobsClient(FakeJobsClient):
         return is_first
 
 
-class _Replica:
-    """A stage's replica, called as over a deployment's handle."""
+class _Handle:
+    """A method of a stage's replica, called as over a deployment's handle."""
 
-    def __init__(self, deployment: StageDeployment) -> None:
-        self._deployment = deployment
+    def __init__(self, method: Callable[..., AsyncIterator[StageMessage]]) -> None:
+        self._method = method
 
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
-        async for message in self._deployment.run(*args):
+        async for message in self._method(*args):
             if message["type"] == "done":
                 return StageResult(message["result"], message["seconds"])
             on_message(message)
@@ -100,10 +102,11 @@ class _Replica:
 async def running_studio(folder: Path, pace: Pace) -> AsyncIterator[Service]:
     """Run the service with the demo model until the block is left."""
     settings = Settings(data_dir=folder, public_url=PUBLIC_URL, device="cpu")
-    stages = {
-        name: cast(Stage, _Replica(StageDeployment(STABLE_CASCADE, name, settings)))
-        for name in STABLE_CASCADE.names
+    replicas = {
+        name: StageDeployment(STABLE_CASCADE, name, settings) for name in STABLE_CASCADE.names
     }
+    stages = {name: cast(Stage, _Handle(replica.run)) for name, replica in replicas.items()}
+    previewer = cast(Previewer, _Handle(replicas["c"].preview))
     checkpoint = open_checkpoint(settings.model_source(), components=())
     more: dict[str, Any] = {
         "checkpoint": checkpoint,
@@ -114,8 +117,10 @@ async def running_studio(folder: Path, pace: Pace) -> AsyncIterator[Service]:
         fake_jobs = cast(StudioJobsClient, service.fake_jobs)
         fake_jobs.states = dict.fromkeys(("Gateway", "Jobs", "StageC", "StageB", "StageA"), "ready")
         dbos_url = f"sqlite:///{folder / 'workflows.db'}"
+        watched = WatchedJobs()
+        calls = make_dispatcher(service.database, stages, previewer=previewer, watched_jobs=watched)
         async with launched(
-            service.database, dbos_url, fake_jobs.blobs, stages
+            service.database, dbos_url, fake_jobs.blobs, stages, calls=calls, watched_jobs=watched
         ) as fake_jobs.workflow:
             with _held(stage_c.StageC, pace), _held(stage_b.StageB, pace):
                 yield service

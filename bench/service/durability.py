@@ -22,7 +22,7 @@ from bench.null_service import null_service
 from bench.service.load import ask, closed_loop, http_session
 from bench.stats import machine, milliseconds, percentiles, summary, write_result
 from cascade_core.request import GenerationRequest
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.gateway.idempotency import make_identity
 from serve.jobs.dispatch.stage_client import StageClient
 from serve.local.running import APP_NAME

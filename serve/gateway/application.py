@@ -19,6 +19,7 @@ from serve.gateway.openai.routes import router as openai_router
 from serve.gateway.openapi import install_docs
 from serve.gateway.routes import (
     continued_jobs,
+    events,
     health,
     images,
     jobs,
@@ -30,7 +31,11 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
-from serve.gateway.schemas.examples import examples, job_events_example
+from serve.gateway.schemas.examples import (
+    caller_events_example,
+    examples,
+    job_events_example,
+)
 from serve.gateway.schemas.stages import describe_stages
 from serve.release import RELEASE
 from serve.responses.errors import install_error_handlers
@@ -48,6 +53,7 @@ Every error is `{"error": {"code", "message", "type", "param", "field"?, "reques
 ROUTERS = (
     jobs.router,
     continued_jobs.router,
+    events.router,
     images.router,
     uploads.router,
     lineage.router,
@@ -122,6 +128,11 @@ class _Application(FastAPI):
         describe_stages(schemas, family)
         for name, shown in examples(family).items():
             schemas[name]["examples"] = shown
-        stream = document["paths"]["/v1/jobs/{job_id}/events"]["get"]["responses"]["200"]["content"]
-        stream["text/event-stream"]["example"] = job_events_example(family)
+        streams = {
+            "/v1/jobs/{job_id}/events": job_events_example(family),
+            "/v1/events": caller_events_example(family),
+        }
+        for path, example in streams.items():
+            stream = document["paths"][path]["get"]["responses"]["200"]["content"]
+            stream["text/event-stream"]["example"] = example
         return document

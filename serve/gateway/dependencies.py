@@ -13,11 +13,11 @@ from cascade_core.families.spec import Family
 from serve.gateway.auth.key_cache import KeyCache
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
+from serve.gateway.events.sse import KEEP_ALIVE_S
 from serve.gateway.jobs_client import JobsClient
 from serve.gateway.limits import OwnerTurns, SharedImageLimiter, SignInLimiter, StreamLimiter
 from serve.gateway.readiness import Readiness
-from serve.gateway.sse import KEEP_ALIVE_S
 from serve.gateway.waiting_clients import WaitingClients
 from serve.moderation.moderator import Moderator
 from serve.settings import Settings

@@ -85,6 +85,7 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
         if recorded_id is None:
             raise
         job_id = recorded_id
+    services.event_hub.notify_of_new_job()
     with log_context(job_id=job_id):
         logger.info("accepted job %s", job_id)
     is_new = job_id == identity.job_id

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -46,6 +47,26 @@ class EventLog:
             found = select(events).join(after, is_new).order_by(events.c.id).limit(limit)
             return [EventRow(**row) for row in connection.execute(found).mappings()]
 
+    def last_id(self) -> int:
+        """Return the id of the last event of all jobs; 0 if there is none.
+
+        Events of other jobs that have lower ids may become visible later.
+        """
+        with self._connections.reading() as connection:
+            last_id: int | None = connection.execute(select(func.max(events.c.id))).scalar()
+        return last_id or 0
+
+    def time_of(self, event_id: int) -> datetime | None:
+        """Return when an event happened; if it is not kept, when the last one before it did.
+
+        None: there is none.
+        """
+        until = select(events.c.at).where(events.c.id <= event_id)
+        with self._connections.reading() as connection:
+            last = connection.execute(until.order_by(events.c.id.desc()).limit(1))
+            at: datetime | None = last.scalar()
+        return at
+
 
 def append_event(
     connection: Connection, job_id: str, event_type: str, data: dict[str, Any]
@@ -63,8 +84,8 @@ def append_events(
     lets one transaction append at a time, and ids become visible in order: a reader of the job that
     has seen id 8 has seen id 7. Transactions of different jobs do not wait for each other.
 
-    `Connections.on_events` is called with them after the commit, unless a job is new: no client
-    follows it yet.
+    `Connections.on_events` is called with them after the commit, unless a job is new: gateways
+    look for new jobs themselves.
 
     Args:
         connection: of the transaction.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta
+from typing import Any, Final
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select, union
 
 from cascade_core.errors import CascadeError, RecordNewer
-from cascade_core.job_states import OPEN_STATES, TERMINAL_STATES, JobState
+from cascade_core.job_states import LIVE_STATES, OPEN_STATES, TERMINAL_STATES, JobState
 from cascade_core.request import GenerationRequest
 from serve.release import is_later
 from serve.storage.connections import Connections
@@ -20,9 +20,13 @@ from serve.storage.job_parts.redo import redos_from
 from serve.storage.job_parts.rejection import rejections_from
 from serve.storage.job_queue.estimates import QueueEstimate, QueueEstimates
 from serve.storage.job_queue.positions import JobInQueue
-from serve.storage.lineage import select_images
+from serve.storage.lineage import Viewpoint, select_images
 from serve.storage.records import ImageRow, Job, JobOwner, OpenJob, utc_now
-from serve.storage.schema.tables import database_now, images, jobs
+from serve.storage.schema.tables import database_now, events, images, jobs
+
+MAX_ENDED_SHOWN: Final = 100
+"""Most ended jobs that a caller is shown when its stream of events begins."""
+_NEWEST: Final = 1000
 
 Row = Mapping[str, Any] | RowMapping
 
@@ -129,6 +133,54 @@ class JobQueries:
         with self._connections.reading() as connection:
             return list(connection.execute(query).scalars())
 
+    def live_ids(self, viewpoint: Viewpoint, ended_since: datetime | None) -> list[str]:
+        """Return the jobs that have not ended, with those that ended since a time, oldest first.
+
+        Args:
+            viewpoint: others are left out.
+            ended_since: of the newest 1000 jobs those that ended since are taken, the newest
+                `MAX_ENDED_SHOWN` at most; None: none.
+        """
+        live = select(jobs.c.id).where(jobs.c.state.in_(LIVE_STATES), *viewpoint.conditions)
+        with self._connections.reading() as connection:
+            found = set(connection.execute(live).scalars())  # first: a job may end now
+            if ended_since is not None:
+                ended = _newest_ended(viewpoint, ended_since)
+                found.update(connection.execute(ended).scalars())
+        return sorted(found)
+
+    def with_last_event_ids(self, job_ids: Collection[str]) -> list[tuple[Job, int]]:
+        """Return jobs as they stand, oldest first, each with its last event.
+
+        Unknown jobs are left out, and those that only a later release can read. A job may say
+        a little more than its events up to that one, never less.
+        """
+        last = select(events.c.job_id, func.max(events.c.id)).where(events.c.job_id.in_(job_ids))
+        query = select(jobs).where(jobs.c.id.in_(job_ids)).order_by(jobs.c.id)
+        with self._connections.reading() as connection:
+            read = connection.execute(last.group_by(events.c.job_id))
+            last_ids: dict[str, int] = {job_id: last_id for job_id, last_id in read}
+            rows = list(connection.execute(query).mappings())
+            found = self._load(connection, rows, omits_newer=True)
+        return [(job, last_ids.get(job.id, 0)) for job in found]
+
+    def owners_of_begun(
+        self, key_ids: Collection[str | None], first_id: str
+    ) -> dict[str, JobOwner]:
+        """Return the owners of the open jobs, and of all jobs from an id on, by job id.
+
+        Args:
+            key_ids: of the API keys that made the jobs; None among them: any.
+            first_id: ids sort by time.
+        """
+        owned = select(jobs.c.id, jobs.c.owner, jobs.c.user)
+        if None not in key_ids:
+            owned = owned.where(jobs.c.owner.in_(key_ids))
+        is_open, is_young = jobs.c.state.in_(OPEN_STATES), jobs.c.id >= first_id
+        with self._connections.reading() as connection:
+            found = connection.execute(union(owned.where(is_open), owned.where(is_young)))
+            return {row.id: JobOwner(row.owner, row.user) for row in found}
+
     def runnable_ids(self, min_age: timedelta) -> list[str]:
         """Return the runs of open jobs of at least an age, oldest first; none of a later release.
 
@@ -183,6 +235,14 @@ class JobQueries:
                 if not omits_newer:
                     raise
         return found
+
+
+def _newest_ended(viewpoint: Viewpoint, since: datetime) -> Select[Any]:
+    """Return the query of the ids of the jobs that ended since a time; it reads few rows."""
+    of_caller = select(jobs.c.id, jobs.c.finished_at).where(*viewpoint.conditions)
+    newest = of_caller.order_by(jobs.c.id.desc()).limit(_NEWEST).subquery()
+    ended = select(newest.c.id).where(newest.c.finished_at >= since)
+    return ended.order_by(newest.c.id.desc()).limit(MAX_ENDED_SHOWN)
 
 
 def load_resting_job(connection: Connection, job_id: str) -> Job:

@@ -13,7 +13,7 @@ from ulid import ULID
 from cascade_core.job_states import LIVE_STATES
 from cascade_core.operations.registry import image_kind_of
 from serve.storage.connections import Connections
-from serve.storage.records import ImageRow
+from serve.storage.records import ImageRow, JobOwner
 from serve.storage.schema.tables import images, jobs, latents
 
 MAX_NAMED: Final = 20
@@ -70,6 +70,10 @@ class Viewpoint:
         """The conditions of the jobs that are seen."""
         wanted = ((jobs.c.owner, self.key_id), (jobs.c.user, self.user))
         return tuple(column == value for column, value in wanted if value is not None)
+
+    def shows(self, owner: JobOwner) -> bool:
+        """Return True if the jobs of an owner are seen."""
+        return self.key_id in (None, owner.key_id) and self.user in (None, owner.user)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build_with
 from serve.gateway.deployment import Gateway
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.local.running import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 from tests.ray.fake_stages import FakeStage

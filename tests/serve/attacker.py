@@ -23,6 +23,9 @@ OPEN_TO_ALL = {
     ("POST", "/v1/sessions"),  # its body brings the key
 }
 
+ENDLESS = {("GET", "/v1/events")}
+"""These answers end when their client leaves, which the in-process client does not."""
+
 OF_NOBODY = (
     "/v1/models/{model_id}",
     "/v1/preferences/{name}",  # every key has its own names

@@ -27,7 +27,7 @@ from cascade_core.request import GenerationRequest
 from serve.checker import Checker
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
 from serve.settings import Settings

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 
 from serve.validation_messages import describe
-from tests.serve.attacker import in_our_form, make_things, routes
+from tests.serve.attacker import ENDLESS, in_our_form, make_things, routes
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.openai.test_variations import forged
 
@@ -137,7 +137,7 @@ async def test_bad_queries_headers_and_paths(
     things = await make_things(client, fake_jobs, {})
     names = ("state", "user", "cursor", "limit", "inbox", "format", "metadata", "expires")
     values = ("", "x", "-1", "9" * 5000, "\u202e")
-    for method, path in routes(app):
+    for method, path in (route for route in routes(app) if route not in ENDLESS):
         if method not in ("GET", "DELETE"):
             continue
         for name in names:
@@ -147,6 +147,8 @@ async def test_bad_queries_headers_and_paths(
                     check(answer, (method, path, name, value))
         for bad in ("x" * 70, "%00", "..", "a b", "\u2603"):
             unknown = path.format(**dict.fromkeys(things, bad))
+            if unknown == "/v1/jobs/../events":
+                continue  # the client asks for /v1/events instead, which does not end
             check(await client.request(method, unknown), (method, unknown))
     for name in ("last-event-id", "prefer", "idempotency-key", "if-none-match"):
         for value in ("", "x", "-1", "\xff", "x" * 5000):

@@ -19,9 +19,9 @@ from cascade_core.families.spec import Family
 from cascade_core.images.image_files import convert_image
 from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
+from serve.gateway.events.sse import EventStream
 from serve.gateway.openai.schemas import Usage
 from serve.gateway.openai.translation import Output, image_b64, size_text
-from serve.gateway.sse import EventStream
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import STATUS, error_body
 from serve.storage.blobs.blob_keys import preview_key_from_name

@@ -119,6 +119,7 @@ async def _accepted(
     services: Services, caller: Caller, job_id: str, *, may_repeat: bool
 ) -> Response:
     """Return the answer for a job that goes on."""
+    services.event_hub.notify([job_id])
     try:
         job = await find_job(services, caller, job_id)
     except NotReady as error:

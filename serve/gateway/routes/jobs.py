@@ -23,13 +23,13 @@ from serve.gateway.auth.permissions import (
     check_user,
 )
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, ServicesDep, hold_open
+from serve.gateway.events.sse import job_event_stream, parse_event_id
 from serve.gateway.idempotency import make_identity
 from serve.gateway.lookups import check_id, check_sees, find_job
 from serve.gateway.openapi import event_stream_content, new_router, secured
 from serve.gateway.routes.accept_header import picture_format
 from serve.gateway.routes.images import ID_HEADERS, IMAGE_CONTENT, OWN_CACHING, picture_of
 from serve.gateway.schemas.jobs import JobAnswer, JobBody, JobList, JobPatch
-from serve.gateway.sse import job_event_stream
 from serve.gateway.submission import Submission, submit, unknown_outcome, wait_until_ended
 from serve.storage.blobs.blob_keys import preview_key_from_name
 from serve.storage.records import EventRow
@@ -37,7 +37,6 @@ from serve.storage.schema.tables import MAX_INBOX_CHARS, MAX_USER_CHARS
 
 MAX_WAIT_S = 120.0
 MAX_PAGE = 200
-_MAX_EVENT_ID_DIGITS = 18
 
 _WAIT = re.compile(r"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,6})\"?(?=$|[,;\s])", re.IGNORECASE)
 _LOCATION = {"Location": {"description": "The job.", "schema": {"type": "string"}}}
@@ -226,7 +225,7 @@ async def follow_job(
     ] = "",
 ) -> Response:
     """Stream a job's events: past ones first, then new ones until its end, or until it waits."""
-    after_id = _event_id(last_event_id)
+    after_id = parse_event_id(last_event_id)
     job = await find_job(services, caller, job_id)
     hub = services.event_hub
     if job.is_resting and not await hub.has_events(job_id, after_id):
@@ -278,11 +277,3 @@ def _ended_job(last: EventRow, body: JobBody) -> Response:
     state = body.client_state
     job = last.data["job"] | ({} if state is None else {"client_state": state})
     return JSONResponse(job, headers={"location": f"/v1/jobs/{last.job_id}"})
-
-
-def _event_id(text: str) -> int:
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_EVENT_ID_DIGITS):
-        raise InvalidRequest("Last-Event-ID must be the id of an event", "Last-Event-ID")
-    return int(text)

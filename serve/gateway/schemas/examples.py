@@ -203,9 +203,32 @@ data: {"job":{"id":"01JX...","state":"succeeded"}}
 """  # noqa: E501
 
 
+_CALLER_EVENTS = """event: job
+data: {"job_id":"01JX...","job":{"id":"01JX...","state":"queued"}}
+
+id: 44
+event: live
+data: {}
+
+id: 45
+event: progress
+data: {"job_id":"01JX...","stage":"STAGE","step":3,"steps":20,"index":0,"preview_url":"/v1/jobs/01JX.../previews/0-STAGE-3.webp"}
+
+id: 47
+event: queued
+data: {"job_id":"01JY...","position":1,"eta_s":2.5}
+
+"""  # noqa: E501
+
+
 def job_events_example(family: Family) -> str:
     """Return the example of a job's event stream."""
     return _JOB_EVENTS.replace("STAGE", family.names[0])
+
+
+def caller_events_example(family: Family) -> str:
+    """Return the example of the event stream of a caller's jobs."""
+    return _CALLER_EVENTS.replace("STAGE", family.names[0])
 
 
 def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:

@@ -16,9 +16,9 @@ from openai import AsyncOpenAI
 
 from cascade_core.errors import Internal, NotReady
 from cascade_core.request import GenerationRequest
-from serve.gateway import event_hub as events
 from serve.gateway import waiting_clients
 from serve.gateway.dependencies import Services
+from serve.gateway.events import event_hub as events
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.events import EventLog

@@ -19,6 +19,8 @@ from serve.gateway.middleware import requests as middleware
 from serve.gateway.middleware.requests import BodyLimit
 from serve.storage.access.credentials import KeyStore
 from serve.storage.database import Database
+from serve.storage.events import append_events
+from serve.storage.job_store import update_open
 from tests.limits import HANG_S
 from tests.serve.conftest import Bearer, JobMaker
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -58,8 +60,12 @@ async def send(client: httpx.AsyncClient, text: str) -> Connection:
 
 
 def stream_request(job_id: str, headers: dict[str, str] | None = None) -> str:
+    return get_request(f"/v1/jobs/{job_id}/events", headers)
+
+
+def get_request(path: str, headers: dict[str, str] | None = None) -> str:
     lines = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
-    return f"GET /v1/jobs/{job_id}/events HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"
+    return f"GET {path} HTTP/1.1\r\nHost: localhost\r\n{lines}\r\n"
 
 
 async def soon(awaitable: Awaitable[Any]) -> Any:
@@ -135,7 +141,7 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
     fake_jobs: FakeJobsClient,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("serve.gateway.sse.SEND_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("serve.gateway.events.sse.SEND_TIMEOUT_S", 0.2)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
     job_id = (await live_client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
     deaf = socket.socket()
@@ -147,6 +153,30 @@ async def test_a_client_that_does_not_read_its_stream_is_given_up(
         record_step(fake_jobs.database, job_id, "c", step, 1500, 0)
     await until(lambda: app.state.services.stream_limiter.count == 0)
     await until(lambda: app.state.services.event_hub._reader is None)
+    deaf.close()
+
+
+async def test_a_client_that_does_not_read_the_stream_of_its_jobs_is_given_up(
+    live_client: httpx.AsyncClient,
+    app: FastAPI,
+    listener: socket.socket,
+    fake_jobs: FakeJobsClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("serve.gateway.events.sse.SEND_TIMEOUT_S", 0.2)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SMALL_BUFFER_BYTES)
+    job_id = (await live_client.post("/v1/jobs", json={"prompt": "x"})).json()["id"]
+    deaf = socket.socket()
+    deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER_BYTES)
+    deaf.connect(("127.0.0.1", live_client.base_url.port or 0))
+    deaf.sendall(get_request("/v1/events").encode())
+    hub = app.state.services.event_hub
+    await until(lambda: job_id in hub._streams)
+    with fake_jobs.database.writing() as connection:
+        assert update_open(connection, job_id, {})
+        append_events(connection, "image", [(job_id, {"index": 0, "id": "I"})] * 1500)
+    await until(lambda: app.state.services.stream_limiter.count == 0)
+    await until(lambda: hub._reader is None)
     deaf.close()
 
 
@@ -202,17 +232,22 @@ async def test_a_wait_counts_as_held_open_and_a_plain_request_does_not(
 
 
 @pytest.mark.usefixtures("fresh")
+@pytest.mark.parametrize(
+    ("path", "first"),
+    [("/v1/jobs/{job_id}/events", b"event: queued"), ("/v1/events", b"event: live")],
+)
 async def test_the_streams_of_a_revoked_key_end_and_those_of_others_go_on(
-    live_client: httpx.AsyncClient, keys: KeyStore, log: io.StringIO
+    live_client: httpx.AsyncClient, keys: KeyStore, log: io.StringIO, path: str, first: bytes
 ) -> None:
     key, token = keys.create("ann", ["create", "read"])
     _, admin_token = keys.create("root", ["admin"])
     ann, root = ({"authorization": f"Bearer {text}"} for text in (token, admin_token))
     answer = await live_client.post("/v1/jobs", json={"prompt": "x"}, headers=ann)
     job_id = answer.json()["id"]
-    streams = [await send(live_client, stream_request(job_id, headers)) for headers in (ann, root)]
+    path = path.format(job_id=job_id)
+    streams = [await send(live_client, get_request(path, headers)) for headers in (ann, root)]
     for reader, _ in streams:
-        await soon(reader.readuntil(b"event: queued"))
+        await soon(reader.readuntil(first))
     keys.revoke(key.id)
     (ended, _), (open_one, _) = streams
     assert b"event:" not in await soon(ended.readuntil(b"0\r\n\r\n"))

@@ -35,6 +35,7 @@ ROUTES = {
     ("post", "/v1/jobs/{job_id}/continue"),
     ("post", "/v1/jobs/{job_id}/redo"),
     ("get", "/v1/jobs/{job_id}/events"),
+    ("get", "/v1/events"),
     ("get", "/v1/jobs/{job_id}/previews/{name}"),
     ("get", "/v1/images/{image_id}"),
     ("delete", "/v1/images/{image_id}"),

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from cascade_core.errors import NotReady
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.jobs.deployment import Jobs
 from serve.jobs.event_notifier import EventNotifier
 from serve.jobs.progress.watched_jobs import WatchedJobs

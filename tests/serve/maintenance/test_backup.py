@@ -16,7 +16,7 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.maintenance import archive
 from serve.maintenance.backup import BackupReport, export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_keys import image_key, latent_key

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import update
 
 from cascade_core.errors import NotReady
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.maintenance.retention import GRACE, RetentionReport, RetentionWorker
 from serve.settings import Settings
 from serve.storage.blobs.blob_keys import handoff_key, image_key, latent_key, preview_key

@@ -8,18 +8,21 @@ from datetime import timedelta
 from operator import attrgetter
 from typing import Any
 
+import httpx
 import pytest
 from sqlalchemy import insert, text
 from sqlalchemy.event import listen
 
 from cascade_core.errors import NotReady
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from serve.storage.database import Database
 from serve.storage.events import append_event
 from serve.storage.job_store import update_open
 from serve.storage.records import NewJob, ProgressStep, utc_now
 from serve.storage.schema.tables import events
 from tests.limits import HANG_S
+from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.gateway.events.test_caller_events import create, following, told
 from tests.serve.recorded_jobs import add, record_step
 
 JobMaker = Callable[..., NewJob]
@@ -44,6 +47,37 @@ def test_events_resume_after_an_id(database: Database, make_job: JobMaker) -> No
     assert database.events.of_jobs({first: seen[2].id, second: 0}, 2) == of_both[:2]
     assert database.events.of_jobs({"unknown": 0}, 100) == []
     assert seen[0].at.utcoffset() == timedelta(0)
+
+
+def test_the_time_of_an_event_that_is_not_kept_is_that_of_the_last_one_before_it(
+    database: Database, make_job: JobMaker
+) -> None:
+    assert (database.events.last_id(), database.events.time_of(5)) == (0, None)
+    job_id = add(database, make_job())
+    record_step(database, job_id, "c", 1, 3)
+    first, last = database.events.of_job(job_id)
+    assert database.events.last_id() == last.id
+    assert database.events.time_of(first.id) == first.at
+    assert database.events.time_of(last.id + 7) == last.at
+    assert database.events.time_of(first.id - 1) is None
+
+
+async def test_the_stream_of_all_jobs_tells_what_happens_and_resumes(
+    live_client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    async with following(live_client) as events:
+        await events.shown_jobs()
+        job_id = await create(live_client)
+        await fake_jobs.run(job_id)
+        seen = await events.until("succeeded")
+        assert told(seen, job_id) == ["queued", "image", "succeeded"]
+    queued, ended = await create(live_client), await create(live_client)
+    await fake_jobs.run(ended)
+    async with following(live_client, events.last_event_id) as resumed:
+        states = {job_id: "succeeded", queued: "queued", ended: "succeeded"}
+        assert await resumed.shown_jobs() == states
+        fake_jobs.finish(queued, "cancelled")
+        assert told(await resumed.until("cancelled"), queued) == ["cancelled"]
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -10,7 +11,8 @@ import pytest
 
 from cascade_core.errors import Internal, NotReady, RecordNewer
 from serve.storage.database import Database
-from serve.storage.records import NewJob
+from serve.storage.lineage import Viewpoint
+from serve.storage.records import JobOwner, NewJob, utc_now
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.recorded_jobs import add, add_newer
 
@@ -98,3 +100,39 @@ def test_a_job_that_a_later_release_accepted_is_shown_but_not_run(
     assert found.state == "queued"
     with pytest.raises(RecordNewer):
         database.jobs.open_job(newer)
+
+
+def test_jobs_that_have_not_ended_are_found_with_those_that_ended_since(
+    database: Database, make_job: JobMaker
+) -> None:
+    ids = [add(database, make_job(user=user)) for user in ("ann", "bob", "ann", "ann")]
+    database.jobs.finish(ids[0], "succeeded")
+    database.waiting.begin(ids[2], timedelta(hours=1))
+    of_all, of_ann = Viewpoint(None, None), Viewpoint(None, "ann")
+    assert database.jobs.live_ids(of_all, None) == ids[1:]
+    assert database.jobs.live_ids(of_ann, None) == ids[2:]
+    assert database.jobs.live_ids(Viewpoint("key", None), None) == []
+    minute = timedelta(minutes=1)
+    assert database.jobs.live_ids(of_ann, utc_now() - minute) == [ids[0], *ids[2:]]
+    assert database.jobs.live_ids(of_ann, utc_now() + minute) == ids[2:]
+
+
+def test_open_jobs_and_young_ones_are_found_with_their_owners(
+    database: Database, make_job: JobMaker
+) -> None:
+    old, ended, young = (add(database, make_job(user=user)) for user in ("ann", "bob", "cal"))
+    for job_id in (ended, young):
+        database.jobs.finish(job_id, "succeeded")
+    found = database.jobs.owners_of_begun([None], young)
+    assert found == {old: JobOwner(None, "ann"), young: JobOwner(None, "cal")}
+    assert database.jobs.owners_of_begun(["key"], "") == {}
+
+
+def test_jobs_are_read_with_their_last_events(database: Database, make_job: JobMaker) -> None:
+    queued, ended = add(database, make_job()), add(database, make_job())
+    database.jobs.finish(ended, "failed")
+    newer = add_newer(database, make_job(), kind="edit")
+    found = database.jobs.with_last_event_ids([ended, queued, newer, "unknown"])
+    assert [(job.id, job.state) for job, _ in found] == [(queued, "queued"), (ended, "failed")]
+    for job, last_id in found:
+        assert last_id == database.events.of_job(job.id)[-1].id

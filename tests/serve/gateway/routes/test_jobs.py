@@ -9,7 +9,7 @@ import pytest
 
 from cascade_core.errors import OutOfMemory
 from cascade_core.job_states import JobState
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
 from tests.serve.api_calls import NOT_THERE, create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.storage.job_parts.drafts import set_columns
@@ -199,6 +199,8 @@ async def test_an_unknown_job_is_404(client: httpx.AsyncClient, job_id: str) -> 
         ("GET", "/events"),
         ("GET", "/previews/0-c-5.webp"),
     ):
+        if (job_id, path) == ("..", "/events"):
+            continue  # the client asks for /v1/events instead, which is there
         answer = await client.request(method, f"/v1/jobs/{job_id}{path}")
         assert answer.status_code in {404, 405} if job_id == ".." else answer.status_code == 404
         assert "code" in answer.json()["error"]

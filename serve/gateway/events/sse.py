@@ -12,12 +12,14 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 from sse_starlette.sse import SendTimeoutError
 from starlette.types import Receive, Scope, Send
 
-from serve.gateway.event_hub import EventHub
+from cascade_core.errors import InvalidRequest
+from serve.gateway.events.event_hub import EventHub
 from serve.storage.records import EventRow
 
 KEEP_ALIVE_S = 15.0
 SEND_TIMEOUT_S = 30.0
 """A stream is closed if its client takes no data for this long while there is data to send."""
+_MAX_ID_DIGITS = 18
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,19 @@ class _KeepAlive(ServerSentEvent):
     def encode(self) -> bytes:
         """Return the bytes to send."""
         return b": keep-alive\n"
+
+
+def parse_event_id(text: str) -> int:
+    """Return the number in a header ``Last-Event-ID``; 0 if it is empty.
+
+    Raises:
+        InvalidRequest: it is no event's id.
+    """
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and len(text) <= _MAX_ID_DIGITS):
+        raise InvalidRequest("Last-Event-ID must be the id of an event", "Last-Event-ID")
+    return int(text)
 
 
 def job_event_stream(

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Collection, Mapping
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from serve.gateway.event_hub import EventHub
+from serve.gateway.events.event_hub import EventHub
+from serve.gateway.events.streams import CallerStream
 from serve.storage.database import Database
 from serve.storage.events import EventLog
-from serve.storage.records import EventRow, NewJob
+from serve.storage.job_queries import JobQueries
+from serve.storage.lineage import Viewpoint
+from serve.storage.records import EventRow, JobOwner, NewJob
 from tests.limits import HANG_S
 from tests.serve.recorded_jobs import add, record_step
 from tests.serve.waiting import until
@@ -64,8 +67,8 @@ async def test_a_slow_client_misses_nothing_and_keeps_little_in_memory(
     database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing is read for it while much waits, and everything once it goes on."""
-    monkeypatch.setattr("serve.gateway.event_hub._BATCH", 10)
-    monkeypatch.setattr("serve.gateway.event_hub._MAX_WAITING", 5)
+    monkeypatch.setattr("serve.gateway.events.event_hub._BATCH", 10)
+    monkeypatch.setattr("serve.gateway.events.streams.MAX_WAITING", 5)
     job = make_job()
     database.jobs.insert(job)
     hub = EventHub(database, poll_s=0.001)
@@ -172,7 +175,7 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr("serve.gateway.event_hub._RETRY_S", 0.01)
+    monkeypatch.setattr("serve.gateway.events.event_hub._RETRY_S", 0.01)
     job = make_job()
     database.jobs.insert(job)
     hub = EventHub(database, poll_s=0.001)
@@ -187,6 +190,81 @@ async def test_a_database_that_fails_for_a_while_only_delays(
     async with asyncio.timeout(HANG_S):
         assert [event.type async for event in stream] == ["succeeded"]
     await hub.close()
+
+
+@pytest.fixture
+def looks(monkeypatch: pytest.MonkeyPatch) -> list[Collection[str | None]]:
+    """The API keys whose new jobs each look was for."""
+    looks: list[Collection[str | None]] = []
+    owners_of_begun = JobQueries.owners_of_begun
+
+    def noted(
+        queries: JobQueries, key_ids: Collection[str | None], first_id: str
+    ) -> dict[str, JobOwner]:
+        looks.append(key_ids)
+        return owners_of_begun(queries, key_ids, first_id)
+
+    monkeypatch.setattr(JobQueries, "owners_of_begun", noted)
+    return looks
+
+
+async def test_a_thousand_streams_of_callers_cost_one_query_a_look(
+    database: Database,
+    make_job: JobMaker,
+    reads: list[dict[str, int]],
+    looks: list[Collection[str | None]],
+) -> None:
+    hub = EventHub(database, poll_s=3600.0)
+    watched: list[str] = []
+
+    async def first_event(number: int) -> EventRow:
+        stream = CallerStream(Viewpoint(None, f"u{number % 100}"), watched.append)
+        async with hub.joined(stream):
+            return await hub.next_event(stream)
+
+    following = [asyncio.create_task(first_event(number)) for number in range(1000)]
+    await until(lambda: sum(stream.has_joined.is_set() for stream in hub._callers) == 1000)
+    assert len(looks) == 1
+    assert reads == []
+    job_id = add(database, make_job(user="u7"))
+    hub.notify_of_new_job()
+    async with asyncio.timeout(HANG_S):
+        told = await asyncio.gather(*following[7::100])
+    assert {(event.job_id, event.type) for event in told} == {(job_id, "queued")}
+    assert watched == [job_id] * 10
+    assert len(looks) == 2
+    assert reads == [{job_id: 0}]
+    assert sum(task.done() for task in following) == 10
+    for task in following:
+        task.cancel()
+    await asyncio.gather(*following, return_exceptions=True)
+    await until(lambda: hub._reader is None)
+    assert not hub._streams
+    assert not hub._callers
+
+
+async def test_a_slow_caller_misses_nothing_and_keeps_little_in_memory(
+    database: Database, make_job: JobMaker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serve.gateway.events.event_hub._BATCH", 10)
+    monkeypatch.setattr("serve.gateway.events.streams.MAX_WAITING", 5)
+    hub = EventHub(database, poll_s=0.001)
+    slow, quick = (CallerStream(Viewpoint(None, None), lambda job_id: None) for _ in range(2))
+    async with hub.joined(slow), hub.joined(quick), asyncio.timeout(HANG_S):
+        ids = [add(database, make_job()) for _ in range(40)]
+        for _ in ids:
+            assert (await hub.next_event(quick)).type == "queued"
+            assert slow.waiting.qsize() < 5 + 10
+        for job_id in ids:
+            database.jobs.finish(job_id, "succeeded")
+        for _ in ids:
+            assert (await hub.next_event(quick)).type == "succeeded"
+            assert slow.waiting.qsize() < 5 + 10
+        seen = [await hub.next_event(slow) for _ in range(80)]
+    for job_id in ids:
+        of_job = [event.type for event in seen if event.job_id == job_id]
+        assert of_job == ["queued", "succeeded"]
+    await until(lambda: hub._reader is None)
 
 
 @given(
@@ -211,8 +289,8 @@ def test_each_stream_gets_every_event_after_its_start_once_and_in_order(
     steps: list[tuple[str, int, int]],
 ) -> None:
     """Whatever is appended, opened and read slowly in whatever order."""
-    monkeypatch.setattr("serve.gateway.event_hub._BATCH", 3)
-    monkeypatch.setattr("serve.gateway.event_hub._MAX_WAITING", 2)
+    monkeypatch.setattr("serve.gateway.events.event_hub._BATCH", 3)
+    monkeypatch.setattr("serve.gateway.events.streams.MAX_WAITING", 2)
     job_ids = [add(database, make_job()) for _ in range(2)]
     asyncio.run(_play(database, job_ids, steps))
 

@@ -13,8 +13,8 @@ import httpx_sse
 import pytest
 from fastapi import FastAPI
 
-from serve.gateway.event_hub import EventHub
-from serve.gateway.sse import event_body
+from serve.gateway.events.event_hub import EventHub
+from serve.gateway.events.sse import event_body
 from serve.storage.records import EventRow, utc_now
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient

@@ -169,7 +169,7 @@ async def test_a_job_that_a_later_release_accepted_is_left_open_for_it(
 ) -> None:
     monkeypatch.setattr("serve.jobs.recovery.ORPHANED_AFTER", timedelta())
     stages = {name: Stage(name) for name in ("c", "b", "a")}
-    job_id = add_newer(database, make_job(), kind="edit")
+    job_id = add_newer(database, make_job(), added_later=[1])
     async with launched(database, database_url, blobs, stages) as workflow:
 
         async def start(workflow_id: str) -> None:
@@ -179,7 +179,7 @@ async def test_a_job_that_a_later_release_accepted_is_left_open_for_it(
             await start(job_id)
         await start_orphaned(database, start)
         assert (database.jobs.open_ids(), stages["c"].calls) == ([job_id], 0)
-        set_columns(database, job_id, request=make_job().request.to_dict(), release=RELEASE)
+        set_columns(database, job_id, release=RELEASE)
         await start_orphaned(database, start)
     ended = database.jobs.get(job_id)
     assert ended is not None

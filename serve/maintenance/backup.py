@@ -143,6 +143,7 @@ async def import_jobs(
         raise InvalidRequest(
             f"this is not an archive of cascade: it does not begin with {_FORMAT_ENTRY}"
         )
+    await database.run(database.library.enter_missing)
     return moved
 
 

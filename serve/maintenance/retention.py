@@ -106,6 +106,8 @@ class RetentionWorker:
         before = self._before(self._settings.keep_events_days)
         name_sources = self._database.lineage.name_sources
         await self._database.run(name_sources, self._now() - LONGEST_UPGRADE)
+        await self._database.run(self._database.library.enter_missing)
+        await self._database.run(self._database.library.remove_deleted)
         return RetentionReport(
             images=await self._database.run(self._delete_images),
             latents=await self._database.run(self._delete_latents),

@@ -13,6 +13,7 @@ from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_store import JobStore
+from serve.storage.library.library_store import LibraryStore
 from serve.storage.lineage import LineageStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
@@ -25,9 +26,9 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, lineage, uploads, deadlines, events, scaled_to_zero, keys, sessions,
-            secrets, preferences: the stores. Their methods are one transaction each and block; call
-            them through :meth:`run`.
+        jobs, waiting, images, library, lineage, uploads, deadlines, events, scaled_to_zero, keys,
+            sessions, secrets, preferences: the stores. Their methods are one transaction each and
+            block; call them through :meth:`run`.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -35,6 +36,7 @@ class Database(Connections):
         self.jobs = JobStore(self)
         self.waiting = WaitingStore(self, self.jobs.admission)
         self.images = ImageStore(self)
+        self.library = LibraryStore(self)
         self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

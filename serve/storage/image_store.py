@@ -25,6 +25,7 @@ from serve.storage.job_parts.redo import redos_from
 from serve.storage.job_parts.rejection import Rejection
 from serve.storage.job_queries import Row, request_from
 from serve.storage.job_store import add_costs, update_open
+from serve.storage.library.entries import add_entry, remove_entry
 from serve.storage.lineage import is_latent_needed, select_images
 from serve.storage.records import (
     ImageRow,
@@ -105,6 +106,7 @@ class ImageStore:
                 return False
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
+            add_entry(connection, image_id)
         return True
 
     def delete(self, image_id: str, *, if_made: bool = True) -> DeletedImage | None:
@@ -122,6 +124,7 @@ class ImageStore:
                 return None
             gone = update(images).where(images.c.id == image_id, images.c.deleted_at.is_(None))
             connection.execute(gone.values(deleted_at=now))
+            remove_entry(connection, image.job_id, image.index)
             of_image = latents.c.job_id == image.job_id, latents.c.index == image.index
             own_ids = connection.execute(select(latents.c.id).where(*of_image)).scalars()
             latent_ids = [

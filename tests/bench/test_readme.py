@@ -20,6 +20,7 @@ APART = {
     "baseline": "bench.baseline",
     "monolith": "bench.monolith",
     "databases": "bench.service.databases",
+    "library": "bench.service.library",
     "backlog_postgresql": "bench.service.backlog",
     "recovery": "bench.service.recovery",
     "soak": "bench.service.soak",

@@ -53,6 +53,20 @@ _IMAGE_TO_IMAGE: dict[str, Any] = {
     "prompt": "a red circle on a green background",
     "strength": 0.6,
 }
+_PICTURE_EXAMPLE: dict[str, Any] = {
+    "id": _ID_EXAMPLE,
+    "job_id": _ID_EXAMPLE,
+    "index": 0,
+    "latent_id": _ID_EXAMPLE,
+    "kind": GENERATE.name,
+    "prompt": "a red circle on a blue background",
+    "seed": 7,
+    "width": 256,
+    "height": 256,
+    "created_at": "2026-01-31T12:00:03.000Z",
+    "url": f"/v1/images/{_ID_EXAMPLE}",
+    "thumb_url": f"/v1/thumbs/{_ID_EXAMPLE}",
+}
 _KEY_EXAMPLE: dict[str, Any] = {
     "id": "0123456789ab",
     "name": "ann",
@@ -255,6 +269,8 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
+        "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
+        "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
         "UploadAnswer": [_UPLOAD_EXAMPLE],
         "ShareBody": [{"expires_in_s": 3600}],
         "ShareAnswer": [_SHARE_EXAMPLE],

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -20,6 +20,7 @@ from sqlalchemy import (
     MetaData,
     String,
     Table,
+    Text,
     text,
 )
 from sqlalchemy.dialects import postgresql, sqlite
@@ -117,6 +118,38 @@ images = Table(
     Index("images_by_latent", "latent_id"),
     Index("images_by_upload", "upload_id"),
     Index("images_by_source", "source_latent_id", "id"),
+)
+
+library = Table(
+    "library",
+    metadata,
+    Column("job_id", String(64), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("image_id", String(64), nullable=False),
+    Column("owner", String(16), nullable=False),
+    Column("user", String(MAX_USER_CHARS), nullable=False),
+    Column("kind", String(32), nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("prompt", Text, nullable=False),
+    Column("words", Text, nullable=False),
+    Column("day", String(10), nullable=False),
+    Index("library_by_image", "image_id", unique=True),
+    Index("library_by_owner", "owner", "user", "job_id", "index"),
+    Index("library_by_day", "owner", "user", "day"),
+)
+
+library_words = Table(
+    "library_words",
+    metadata,
+    # In the order of code points, so that the words with a beginning follow each other.
+    Column("word", String(64).with_variant(String(64, "C"), "postgresql"), primary_key=True),
+    Column("job_id", String(64), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Column("owner", String(16), nullable=False),
+    Index("library_words_by_owner", "owner", "word", "job_id", "index"),
+    sqlite_with_rowid=False,
 )
 
 latents = Table(
@@ -247,6 +280,13 @@ def upsert(connection: Connection, table: Table, row: Mapping[str, Any]) -> None
     else:
         made = made.on_conflict_do_nothing(index_elements=key)
     connection.execute(made)
+
+
+def insert_new(connection: Connection, table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows; those whose primary key is there already are left out."""
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    if rows:
+        connection.execute(dialect.insert(table).on_conflict_do_nothing(), rows)
 
 
 def database_now(connection: Connection) -> datetime:

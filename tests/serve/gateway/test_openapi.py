@@ -22,6 +22,8 @@ ROUTES = {
     ("get", "/v1/keys"),
     ("post", "/v1/keys"),
     ("delete", "/v1/keys/{key_id}"),
+    ("get", "/v1/library"),
+    ("get", "/v1/library/timeline"),
     ("get", "/v1/me"),
     ("get", "/v1/sessions"),
     ("post", "/v1/sessions"),

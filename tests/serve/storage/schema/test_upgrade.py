@@ -63,7 +63,8 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
     newest = revision(database)
     run_sql(
         database,
-        "DROP TABLE sessions; DROP TABLE uploads; DROP INDEX images_by_upload;"
+        "DROP TABLE library; DROP TABLE library_words; DROP TABLE sessions;"
+        "DROP TABLE uploads; DROP INDEX images_by_upload;"
         "ALTER TABLE images DROP COLUMN upload_id;"
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
         "ALTER TABLE jobs DROP COLUMN choice; ALTER TABLE images DROP COLUMN preview;"
@@ -90,7 +91,8 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
         database,
         "DROP INDEX images_by_source; ALTER TABLE images DROP COLUMN source_latent_id;"
         "ALTER TABLE jobs DROP COLUMN redos; ALTER TABLE images DROP COLUMN redo_count;"
-        "ALTER TABLE jobs DROP COLUMN rejections; DROP TABLE sessions;"
+        "ALTER TABLE jobs DROP COLUMN rejections;"
+        "DROP TABLE library; DROP TABLE library_words; DROP TABLE sessions;"
         "UPDATE schema_revision SET version_num = '0004'",
     )
     assert database.create_tables().before == "0004"

@@ -1,0 +1,197 @@
+"""Searches of a large library, on SQLite and on PostgreSQL.
+
+    python -m bench.service.library
+
+The stores are called as by a gateway. Prompts are of words whose frequencies fall as in a language.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from sqlalchemy import insert, text
+from ulid import ULID
+
+from bench.engine.null_stages import NULL_JOB
+from bench.service.chaos import scratch_settings
+from bench.stats import machine, percentiles, write_result
+from cascade_core.request import GenerationRequest
+from serve.storage.database import Database
+from serve.storage.library.library_store import Place
+from serve.storage.library.query import LibraryQuery
+from serve.storage.lineage import Viewpoint
+from serve.storage.schema.tables import images, jobs, library
+from tests.private_postgres import find_binaries, running
+
+PICTURES: Final = 100_000
+WORDS, WORDS_A_PROMPT = 5000, 10
+REPEATS, PAGE = 50, 100
+OWNERS: Final = 10
+SEARCHES: Final = {
+    "newest page": ("", 30.0),
+    "of one size and kind": ("kind:generate size:512x512", 30.0),
+    "two common words": ("w1 w2", 50.0),
+    "a common and a rare word": ("w1 w900", 50.0),
+    "two rare words": ("w700 w800", 50.0),
+    "a word that is nowhere": ("nowhere", 50.0),
+    "a common word without another": ("w1 -w2", 50.0),
+    "the beginning of words": ("w12*", 50.0),
+    "a phrase": ('"w3 w4"', 50.0),
+}
+"""By name: the search and the target of its 95th percentile, in milliseconds."""
+TIMELINE_MS: Final = 80.0
+VIEWS: Final = {"all pictures": Viewpoint(None, None), "one key's": Viewpoint("key1", None)}
+
+
+def main() -> None:
+    """Fill both databases, measure and write the result."""
+    parser = argparse.ArgumentParser(prog="python -m bench.service.library", description=__doc__)
+    parser.add_argument("--pictures", type=int, default=PICTURES)
+    count, where = parser.parse_args().pictures, machine()
+    result: dict[str, Any] = {"machine": where, "pictures": count}
+    with tempfile.TemporaryDirectory() as folder:
+        result["sqlite"] = _measured(scratch_settings(Path(folder)).database_url, count)
+    with _postgresql() as url:
+        result["postgresql"] = _measured(url, count) if url else None
+    write_result("library", result, table(result))
+
+
+@contextmanager
+def _postgresql() -> Iterator[str]:
+    """Give an empty database; empty text where PostgreSQL is not installed."""
+    binaries = find_binaries()
+    if binaries is None:
+        yield ""
+        return
+    with running(binaries) as server:
+        yield server.new_database()
+
+
+def _measured(url: str, count: int) -> dict[str, Any]:
+    database = Database(url)
+    database.create_tables()
+    _fill(database, count)
+    begun_s = time.perf_counter()
+    entered = database.library.enter_missing()
+    found: dict[str, Any] = {"entered": entered, "enter_s": time.perf_counter() - begun_s}
+    with database.writing() as connection:
+        connection.execute(text("ANALYZE"))
+    for view, viewpoint in VIEWS.items():
+        found[view] = {
+            name: percentiles(_timed(database, viewpoint, query))
+            for name, (query, _) in SEARCHES.items()
+        }
+        found[view]["timeline"] = percentiles(_timed(database, viewpoint, None))
+        found[view]["oldest page"] = percentiles(_timed(database, viewpoint, "", _oldest(database)))
+    database.close()
+    return found
+
+
+def _timed(
+    database: Database, viewpoint: Viewpoint, query: str | None, after: Place | None = None
+) -> list[float]:
+    """Return the times of a search, or of the timeline, in milliseconds."""
+    times_ms = []
+    for _ in range(REPEATS):
+        begun_s = time.perf_counter()
+        parsed = LibraryQuery.parse(query or "")
+        if query is None:
+            database.library.timeline(viewpoint, parsed)
+        else:
+            database.library.page(viewpoint, parsed, after, PAGE)
+        times_ms.append(1000 * (time.perf_counter() - begun_s))
+    return times_ms
+
+
+def _oldest(database: Database) -> Place:
+    """Return the place after which less than a page is left."""
+    query = library.select().order_by(library.c.job_id, library.c.index).limit(PAGE)
+    with database.reading() as connection:
+        row = connection.execute(query).all()[-1]
+    return row.job_id, row[1]
+
+
+def _fill(database: Database, count: int) -> None:
+    """Record jobs of one picture each, over two years."""
+    rng = random.Random(0)
+    words = [f"w{number}" for number in range(1, WORDS + 1)]
+    weights = [1 / number for number in range(1, WORDS + 1)]
+    first = datetime.now(UTC) - timedelta(days=730)
+    for start in range(0, count, 1000):
+        rows: list[dict[str, Any]] = []
+        pictures: list[dict[str, Any]] = []
+        for number in range(start, min(start + 1000, count)):
+            at = first + timedelta(days=730) * (number / count)
+            prompt = " ".join(rng.choices(words, weights, k=WORDS_A_PROMPT))
+            request = GenerationRequest.from_dict(
+                NULL_JOB | {"prompt": prompt, "seed": number, "decoder_seed": number}
+            )
+            job_id = str(ULID.from_datetime(at))
+            rows.append(_job(job_id, request, f"key{number % OWNERS}", at))
+            pictures.append(_picture(job_id, number, at))
+        with database.writing() as connection:
+            connection.execute(insert(jobs), rows)
+            connection.execute(insert(images), pictures)
+
+
+def _job(job_id: str, request: GenerationRequest, owner: str, at: datetime) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "kind": request.kind,
+        "state": "succeeded",
+        "request": request.to_dict(),
+        "owner": owner,
+        "warnings": [],
+        "created_at": at,
+        "finished_at": at,
+    }
+
+
+def _picture(job_id: str, number: int, at: datetime) -> dict[str, Any]:
+    side_px = (512, 1024)[number % 2]
+    return {
+        "id": f"I{number}",
+        "job_id": job_id,
+        "index": 0,
+        "latent_id": f"L{number}",
+        "seed": number,
+        "decoder_seed": number,
+        "width": side_px,
+        "height": side_px,
+        "format": "png",
+        "ready_at": at,
+    }
+
+
+def table(result: dict[str, Any]) -> str:
+    """Return the result as Markdown."""
+    kinds = [kind for kind in ("sqlite", "postgresql") if result[kind]]
+    titles = [f"{kind}, {view}" for kind in kinds for view in VIEWS]
+    targets = {name: target for name, (_, target) in SEARCHES.items()}
+    targets |= {"timeline": TIMELINE_MS, "oldest page": 30.0}
+    lines = [
+        f"| {result['pictures']:,} pictures | " + " | ".join(titles) + " | target of p95 |",
+        "|---" * (len(titles) + 2) + "|",
+    ]
+    for name, target in targets.items():
+        cells = [result[kind][view][name] for kind in kinds for view in VIEWS]
+        shown = [f"{cell['p50']:.1f} ({cell['p95']:.1f}) ms" for cell in cells]
+        lines.append(f"| {name} | " + " | ".join(shown) + f" | {target:.0f} ms |")
+    entered = ", ".join(f"{kind} {result[kind]['enter_s']:.0f} s" for kind in kinds)
+    return "\n".join(lines) + (
+        f"\n\nMedian (95th percentile) of {REPEATS} calls of the store, {PAGE} pictures a page; "
+        f"{OWNERS} keys own the pictures. To enter all pictures of an earlier release: {entered}. "
+        "Not measured: a database in a network, files that are not in the page cache."
+    )
+
+
+if __name__ == "__main__":
+    main()

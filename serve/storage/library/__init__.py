@@ -1,0 +1,1 @@
+"""The library: every picture with the words of its prompt, found newest first."""

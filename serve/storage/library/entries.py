@@ -1,0 +1,92 @@
+"""Enters pictures into the library and removes them, within the transactions that make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, RowMapping, Select, delete, select
+
+from cascade_core.errors import CascadeError
+from cascade_core.request import GenerationRequest
+from serve.storage.library.words import words_of
+from serve.storage.schema.tables import (
+    images,
+    insert_new,
+    jobs,
+    library,
+    library_words,
+)
+
+_WANTED = (
+    *(images.c[name] for name in ("id", "job_id", "index", "seed", "width", "height", "ready_at")),
+    *(jobs.c[name] for name in ("owner", "user", "kind", "request")),
+)
+
+
+def add_entry(connection: Connection, image_id: str) -> None:
+    """Enter a picture that this transaction has made ready."""
+    row = connection.execute(_ready().where(images.c.id == image_id)).mappings().one()
+    _add(connection, [row])
+
+
+def add_missing(connection: Connection, after_id: str, limit: int) -> list[str]:
+    """Enter pictures that are not in the library: of an earlier release, or of an archive.
+
+    Args:
+        connection: of the transaction.
+        after_id: only images whose ids come after this one.
+        limit: most pictures.
+
+    Returns:
+        The ids of those that were missing, in order.
+    """
+    is_missing = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
+    query = _ready().where(is_missing, images.c.id > after_id)
+    rows = connection.execute(query.order_by(images.c.id).limit(limit)).mappings().all()
+    _add(connection, rows)
+    return [row["id"] for row in rows]
+
+
+def remove_entry(connection: Connection, job_id: str, index: int) -> None:
+    """Remove a picture that this transaction deletes; a missing one is no error."""
+    for table in (library_words, library):
+        connection.execute(delete(table).where(table.c.job_id == job_id, table.c.index == index))
+
+
+def _ready() -> Select[Any]:
+    query = select(*_WANTED).join(jobs, jobs.c.id == images.c.job_id)
+    return query.where(images.c.ready_at.is_not(None), images.c.deleted_at.is_(None))
+
+
+def _add(connection: Connection, rows: Any) -> None:
+    entries = [_entry(row) for row in rows]
+    words = [
+        {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
+        for entry in entries
+        for word in sorted(set(entry["words"].split()))
+    ]
+    # Two processes may enter the same missing pictures.
+    insert_new(connection, library, entries)
+    insert_new(connection, library_words, words)
+
+
+def _entry(row: RowMapping) -> dict[str, Any]:
+    prompt = _prompt(row["request"], row["index"])
+    return {
+        **{name: row[name] for name in ("job_id", "index", "kind", "width", "height", "seed")},
+        "image_id": row["id"],
+        # Empty text stands for none: a primary key cannot hold NULL.
+        "owner": row["owner"] or "",
+        "user": row["user"] or "",
+        "prompt": prompt,
+        "words": " ".join(words_of(prompt)),
+        "day": row["ready_at"].date().isoformat(),
+    }
+
+
+def _prompt(stored: dict[str, Any], index: int) -> str:
+    """Return a picture's own prompt; that of its job if a later release made the job."""
+    try:
+        return GenerationRequest.from_stored(stored).for_image(index).prompt
+    except CascadeError:
+        return str(stored.get("prompt", ""))

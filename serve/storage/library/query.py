@@ -1,0 +1,130 @@
+"""What a search of the library asks for, and how it is written.
+
+red heart            pictures whose prompts have both words
+"red heart"          one after the other
+-blue  car*          without a word; with a word that begins so
+kind:vary  seed:7  size:1024x768  before:2026-12-01  after:2026-11-01
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from typing import Any, Final
+
+from cascade_core.errors import InvalidRequest
+from cascade_core.operations.registry import OPERATIONS
+from serve.storage.library.words import words_of
+
+MAX_QUERY_CHARS: Final = 500
+MAX_TERMS: Final = 20
+MIN_PREFIX_CHARS: Final = 2
+
+_TOKEN = re.compile(r'-?"[^"]*"?|\S+')
+_SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """Words that follow each other in a prompt.
+
+    Attributes:
+        words: at least one.
+        is_prefix: the last of them is the beginning of a word.
+        is_excluded: pictures with them are left out.
+    """
+
+    words: tuple[str, ...]
+    is_prefix: bool = False
+    is_excluded: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LibraryQuery:
+    """A search; all that it names must hold.
+
+    Attributes:
+        terms: words and phrases.
+        filters: values by column of the library.
+        after, before: first day, and the day after the last one, in UTC.
+    """
+
+    terms: tuple[Term, ...] = ()
+    filters: tuple[tuple[str, Any], ...] = ()
+    after: str = ""
+    before: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> LibraryQuery:
+        """Read a search as people write it.
+
+        Raises:
+            InvalidRequest: it is too long, or a filter is unknown or has no such value.
+        """
+        if len(text) > MAX_QUERY_CHARS:
+            raise InvalidRequest(f"q may have at most {MAX_QUERY_CHARS} characters", "q")
+        terms: list[Term] = []
+        filters: list[tuple[str, Any]] = []
+        days = {"after": "", "before": ""}
+        for token in _TOKEN.findall(text):
+            name, colon, value = token.partition(":")
+            if not colon or token.lstrip("-").startswith('"'):
+                terms += _terms(token)
+            elif name in days:
+                days[name] = _day(name, value)
+            elif name in _FILTERS:
+                filters += _FILTERS[name](value)
+            else:
+                known = ", ".join(f"{one}:" for one in (*_FILTERS, *days))
+                raise InvalidRequest(f"q has the unknown filter {name!r}; there are {known}", "q")
+        if len(terms) > MAX_TERMS:
+            raise InvalidRequest(f"q may have at most {MAX_TERMS} words and phrases", "q")
+        return cls(tuple(terms), tuple(filters), **days)
+
+
+def _terms(token: str) -> Iterator[Term]:
+    """Yield the term of a word or phrase; none if it has neither letter nor digit."""
+    is_excluded = token.startswith("-")
+    is_prefix = token.endswith("*")
+    words = tuple(words_of(token))
+    if not words:
+        return
+    if is_prefix and len(words[-1]) < MIN_PREFIX_CHARS:
+        message = f"q: before * there must be at least {MIN_PREFIX_CHARS} letters or digits"
+        raise InvalidRequest(message, "q")
+    yield Term(words, is_prefix, is_excluded)
+
+
+def _day(name: str, value: str) -> str:
+    try:
+        return date.fromisoformat(value).isoformat()
+    except ValueError as error:
+        raise InvalidRequest(f"q: {name}: takes a day such as 2026-11-30", "q") from error
+
+
+def _kind(value: str) -> list[tuple[str, Any]]:
+    if value not in OPERATIONS:
+        raise InvalidRequest(f"q: kind: is one of {', '.join(OPERATIONS)}", "q")
+    return [("kind", value)]
+
+
+def _seed(value: str) -> list[tuple[str, Any]]:
+    if not (value.isascii() and value.isdigit() and len(value) <= 10):
+        raise InvalidRequest("q: seed: takes a whole number", "q")
+    return [("seed", int(value))]
+
+
+def _size(value: str) -> list[tuple[str, Any]]:
+    match = _SIZE.fullmatch(value)
+    if match is None:
+        raise InvalidRequest("q: size: takes width x height, such as 1024x768", "q")
+    return [("width", int(match[1])), ("height", int(match[2]))]
+
+
+_FILTERS: Final[dict[str, Callable[[str], list[tuple[str, Any]]]]] = {
+    "kind": _kind,
+    "seed": _seed,
+    "size": _size,
+}

@@ -63,40 +63,37 @@ def test_a_picture_is_in_the_library_once_it_is_ready(
     assert body["latent_id"] == job.images[0].latent_id
 
 
-@pytest.mark.parametrize(
-    ("text", "prompts"),
-    [
-        ("", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
-        ("red heart", ["red car and a heart", "red heart"]),
-        ('"red heart"', ["red heart"]),
-        ('"heart red"', []),
-        ("heart -car", ["BLUE heart", "red heart"]),
-        ('heart -"red car"', ["BLUE heart", "red heart"]),
-        ("-heart", ["a réd hearth"]),
-        ("RÉD", ["a réd hearth", "red car and a heart", "red heart"]),
-        ("hear*", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
-        ("heart* -hearth", ["BLUE heart", "red car and a heart", "red heart"]),
-        ('"red hear"', []),
-        ("he%rt", []),
-        ("red_heart", ["red heart"]),
-        ("red' OR '1'='1", []),
-        ("seed:3", ["red car and a heart"]),
-        ("size:256x384 red heart", []),
-        ("kind:generate blue", ["BLUE heart"]),
-        ("kind:vary blue", []),
-        ("after:2000-01-01 blue", ["BLUE heart"]),
-        ("before:2000-01-01", []),
-        ("...", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
-    ],
-)
-def test_a_search_finds_what_it_says(
-    database: Database, made: JobMaker, text: str, prompts: list[str]
-) -> None:
+SEARCHES = [
+    ("", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
+    ("red heart", ["red car and a heart", "red heart"]),
+    ('"red heart"', ["red heart"]),
+    ('"heart red"', []),
+    ("heart -car", ["BLUE heart", "red heart"]),
+    ('heart -"red car"', ["BLUE heart", "red heart"]),
+    ("-heart", ["a réd hearth"]),
+    ("RÉD", ["a réd hearth", "red car and a heart", "red heart"]),
+    ("hear*", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
+    ("heart* -hearth", ["BLUE heart", "red car and a heart", "red heart"]),
+    ('"red hear"', []),
+    ("he%rt", []),
+    ("red_heart", ["red heart"]),
+    ("red' OR '1'='1", []),
+    ("seed:3", ["red car and a heart"]),
+    ("size:256x384 red heart", []),
+    ("kind:generate blue", ["BLUE heart"]),
+    ("kind:vary blue", []),
+    ("after:2000-01-01 blue", ["BLUE heart"]),
+    ("before:2000-01-01", []),
+    ("...", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
+]
+
+
+def test_a_search_finds_what_it_says(database: Database, made: JobMaker) -> None:
     made("red heart", seed=2)
     made("red car and a heart", seed=3)
     made("a réd hearth", seed=4)
     made("BLUE heart", seed=5)
-    assert found(database, text) == prompts
+    assert [(text, found(database, text)) for text, _ in SEARCHES] == SEARCHES
 
 
 def test_pages_follow_each_other_and_the_pictures_of_a_job_stay_together(

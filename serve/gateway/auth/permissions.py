@@ -177,7 +177,7 @@ Administrator = Annotated[Caller, Depends(_requires("admin"))]
 """A route with a parameter of this type needs an admin's key."""
 
 Viewer = Annotated[Caller, Depends(_requires_for_user("read"))]
-"""Like Reader, for one job or image; ``?user=`` restricts it to an end user's."""
+"""Like Reader; ``?user=`` restricts the request to an end user's jobs and images."""
 
 Editor = Annotated[Caller, Depends(_requires_for_user("create"))]
-"""Like Creator, for one job or image; ``?user=`` restricts it to an end user's."""
+"""Like Creator; ``?user=`` restricts the request to an end user's jobs and images."""

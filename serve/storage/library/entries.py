@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, delete, select
@@ -26,25 +27,34 @@ _WANTED = (
 def add_entry(connection: Connection, image_id: str) -> None:
     """Enter a picture that this transaction has made ready."""
     row = connection.execute(_ready().where(images.c.id == image_id)).mappings().one()
-    _add(connection, [row])
+    add_entries(connection, [row])
 
 
-def add_missing(connection: Connection, after_id: str, limit: int) -> list[str]:
-    """Enter pictures that are not in the library: of an earlier release, or of an archive.
+def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequence[RowMapping]:
+    """Return what :func:`add_entries` takes of pictures that are not in the library.
+
+    They are those of an earlier release, or of an archive.
 
     Args:
         connection: of the transaction.
         after_id: only images whose ids come after this one.
         limit: most pictures.
-
-    Returns:
-        The ids of those that were missing, in order.
     """
     is_missing = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
     query = _ready().where(is_missing, images.c.id > after_id)
-    rows = connection.execute(query.order_by(images.c.id).limit(limit)).mappings().all()
-    _add(connection, rows)
-    return [row["id"] for row in rows]
+    return connection.execute(query.order_by(images.c.id).limit(limit)).mappings().all()
+
+
+def add_entries(connection: Connection, rows: Sequence[RowMapping]) -> None:
+    """Enter pictures; those that are in the library already stay as they are."""
+    entries = [_entry(row) for row in rows]
+    words = [
+        {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
+        for entry in entries
+        for word in sorted(set(entry["words"].split()))
+    ]
+    insert_new(connection, library, entries)
+    insert_new(connection, library_words, words)
 
 
 def remove_entry(connection: Connection, job_id: str, index: int) -> None:
@@ -56,18 +66,6 @@ def remove_entry(connection: Connection, job_id: str, index: int) -> None:
 def _ready() -> Select[Any]:
     query = select(*_WANTED).join(jobs, jobs.c.id == images.c.job_id)
     return query.where(images.c.ready_at.is_not(None), images.c.deleted_at.is_(None))
-
-
-def _add(connection: Connection, rows: Any) -> None:
-    entries = [_entry(row) for row in rows]
-    words = [
-        {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
-        for entry in entries
-        for word in sorted(set(entry["words"].split()))
-    ]
-    # Two processes may enter the same missing pictures.
-    insert_new(connection, library, entries)
-    insert_new(connection, library_words, words)
 
 
 def _entry(row: RowMapping) -> dict[str, Any]:

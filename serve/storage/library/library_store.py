@@ -20,7 +20,7 @@ from sqlalchemy import (
 )
 
 from serve.storage.connections import Connections
-from serve.storage.library.entries import add_missing, remove_entry
+from serve.storage.library.entries import add_entries, missing_entries, remove_entry
 from serve.storage.library.query import LibraryQuery, Term
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import iso_utc
@@ -115,12 +115,14 @@ class LibraryStore:
         """Enter all pictures that are not in the library; returns how many."""
         count, last_id = 0, ""
         while True:  # in small transactions, so that jobs can write in between
+            with self._connections.reading() as connection:
+                rows = missing_entries(connection, last_id, _BATCH)
             with self._connections.writing() as connection:
-                ids = add_missing(connection, last_id, _BATCH)
-            count += len(ids)
-            if len(ids) < _BATCH:
+                add_entries(connection, rows)
+            count += len(rows)
+            if len(rows) < _BATCH:
                 return count
-            last_id = ids[-1]
+            last_id = rows[-1]["id"]
 
     def remove_deleted(self) -> int:
         """Remove pictures that an earlier release has deleted; returns how many."""

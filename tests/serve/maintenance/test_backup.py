@@ -191,7 +191,7 @@ async def test_importing_again_changes_nothing(
     assert rows(there[0]) == before
 
 
-async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
+async def test_an_imported_picture_is_found_its_latent_varied_and_its_job_followed(
     tmp_path: Path,
     new_stores: Callable[[str, str], Stores],
     checkpoint: Checkpoint,
@@ -211,6 +211,8 @@ async def test_an_imported_latent_can_be_varied_and_an_imported_job_followed(
     assert answer.status_code == 202, answer.text
     assert answer.json()["request"]["prompt"] == first.request.prompt
     assert (await client.get(f"/v1/latents/{latent_id}")).content == b"latent bytes"
+    listed = (await client.get("/v1/library", params={"q": first.request.prompt})).json()["items"]
+    assert first.images[0].id in {item["id"] for item in listed}
     hub = EventHub(database)
     assert [event.type async for event in hub.follow(first.id)] == ["succeeded"]
     await hub.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import delete, select, update
 
 from cascade_core.errors import NotReady
 from serve.gateway.events.event_hub import EventHub
@@ -20,7 +20,7 @@ from serve.storage.blobs.blob_keys import handoff_key, image_key, latent_key, pr
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import NewJob, utc_now
-from serve.storage.schema.tables import images
+from serve.storage.schema.tables import images, library
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.storage.test_image_store import latent_row
@@ -382,3 +382,16 @@ async def test_variations_that_the_release_before_has_recorded_name_their_latent
         None,
         original.images[0].latent_id,
     ]
+
+
+async def test_the_library_gets_what_the_release_before_made_and_loses_what_it_deleted(
+    database: Database, finished: Round, tidy: Round
+) -> None:
+    made, deleted = await finished(), await finished()
+    with database.writing() as connection:  # it does not know the library
+        connection.execute(delete(library).where(library.c.job_id == made.id))
+        gone = update(images).where(images.c.id == deleted.images[0].id)
+        connection.execute(gone.values(deleted_at=utc_now()))
+    await tidy(timedelta())
+    with database.reading() as connection:
+        assert connection.execute(select(library.c.job_id)).scalars().all() == [made.id]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from dbos import DBOS, SetWorkflowID
 
 from cascade_core.errors import StageLost
@@ -34,18 +33,6 @@ from tests.serve.null_stages import (
 from tests.serve.waiting import until
 
 JobMaker = Callable[..., NewJob]
-
-
-@pytest_asyncio.fixture
-async def workflow(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    stages: dict[str, Stage],
-    demand: Demand,
-) -> AsyncIterator[JobWorkflow]:
-    async with launched(database, database_url, blobs, stages, demand=demand) as workflow:
-        yield workflow
 
 
 async def test_a_draft_makes_compositions_with_previews_and_runs_no_later_stage(

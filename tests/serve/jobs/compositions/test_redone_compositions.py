@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from dbos import DBOS
 
 from cascade_core.errors import StageLost
 from cascade_core.handoff import StageCLatent
-from serve.autoscaling.demand import Demand
 from serve.checker import Refusal
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.jobs.preview_check import PreviewCheck
@@ -38,18 +36,6 @@ from tests.serve.null_stages import (
 )
 
 JobMaker = Callable[..., NewJob]
-
-
-@pytest_asyncio.fixture
-async def workflow(
-    database: Database,
-    database_url: str,
-    blobs: BlobStore,
-    stages: dict[str, Stage],
-    demand: Demand,
-) -> AsyncIterator[JobWorkflow]:
-    async with launched(database, database_url, blobs, stages, demand=demand) as workflow:
-        yield workflow
 
 
 def redo(database: Database, job: NewJob, *indices: int, key: str = "first") -> str:

@@ -1,0 +1,123 @@
+// @ts-check
+/** Requests to the HTTP API. Every function answers with the parsed JSON or throws ApiError. */
+
+/** An answer that is an error, or none at all. */
+export class ApiError extends Error {
+  /**
+   * @param {object} detail
+   * @param {string} detail.code of the API's table of errors; `offline` without an answer
+   * @param {string} detail.message a sentence for people, in English
+   * @param {number} [detail.status] 0 without an answer
+   * @param {string | null} [detail.param] the field at fault
+   * @param {number | null} [detail.retryAfterS] when the same request may be sent again
+   * @param {string | null} [detail.requestId] under which the log has the request
+   */
+  constructor({ code, message, status = 0, param = null, retryAfterS = null, requestId = null }) {
+    super(message);
+    this.name = "ApiError";
+    this.code = code;
+    this.status = status;
+    this.param = param;
+    this.retryAfterS = retryAfterS;
+    this.requestId = requestId;
+  }
+}
+
+/** @type {Set<() => void>} */
+const unauthorizedListeners = new Set();
+
+/**
+ * Call a function after each answer 401, but that of a sign-in.
+ * @param {() => void} listener
+ */
+export function onUnauthorized(listener) {
+  unauthorizedListeners.add(listener);
+}
+
+/**
+ * @typedef {object} Options
+ * @property {Record<string, unknown>} [query] null, undefined and "" are left out
+ * @property {Record<string, string>} [headers]
+ * @property {AbortSignal} [signal] an aborted request throws its AbortError
+ * @property {string} [idempotencyKey] of a request that makes or continues a job
+ */
+
+/** @param {string} path @param {Options} [options] */
+export const get = (path, options) => send("GET", path, undefined, options);
+/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
+export const post = (path, body, options) => send("POST", path, body, options);
+/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
+export const patch = (path, body, options) => send("PATCH", path, body, options);
+/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
+export const put = (path, body, options) => send("PUT", path, body, options);
+/** @param {string} path @param {Options & {body?: unknown}} [options] */
+export const del = (path, options = {}) => send("DELETE", path, options.body, options);
+/** @param {string} path @param {FormData} form @param {Options} [options] */
+export const upload = (path, form, options) => send("POST", path, form, options);
+
+/**
+ * Return a path with its query.
+ * @param {string} path
+ * @param {Record<string, unknown>} [query] null, undefined and "" are left out
+ */
+export function withQuery(path, query = {}) {
+  const found = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null && value !== undefined && value !== "") found.append(name, String(value));
+  }
+  const text = found.toString();
+  return text ? `${path}?${text}` : path;
+}
+
+/** Return a new key for a request that must count once, however often it is sent. */
+export function newIdempotencyKey() {
+  // crypto.randomUUID is missing where the page comes over plain http from another machine.
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  return `studio-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+async function send(method, path, body, { query, headers = {}, signal, idempotencyKey } = {}) {
+  const isForm = body instanceof FormData;
+  const all = { accept: "application/json", ...headers };
+  if (body !== undefined && !isForm) all["content-type"] = "application/json";
+  if (idempotencyKey) all["idempotency-key"] = idempotencyKey;
+  const content = body === undefined || isForm ? body : JSON.stringify(body);
+  const init = { method, headers: all, body: content, signal, credentials: "same-origin" };
+  let response;
+  try {
+    response = await fetch(withQuery(path, query), /** @type {RequestInit} */ (init));
+    const answer = await parsed(response);
+    if (response.ok) return answer;
+    throw errorOf(response, answer);
+  } catch (error) {
+    if (!(error instanceof TypeError)) throw error;
+    throw new ApiError({ code: "offline", message: "The service does not answer." });
+  } finally {
+    if (response?.status === 401 && path !== "/v1/sessions") {
+      for (const listener of unauthorizedListeners) listener();
+    }
+  }
+}
+
+/** Return the JSON of an answer; null for an empty one, or one that is no JSON. */
+async function parsed(response) {
+  const text = await response.text();
+  try {
+    return text ? JSON.parse(text) : null;
+  } catch {
+    return null;
+  }
+}
+
+function errorOf(response, answer) {
+  const detail = answer?.error ?? {};
+  const retryAfter = Number(response.headers.get("retry-after"));
+  return new ApiError({
+    code: detail.code ?? "internal",
+    message: detail.message ?? `The service answered ${response.status}.`,
+    status: response.status,
+    param: detail.field ?? detail.param ?? null,
+    retryAfterS: retryAfter > 0 ? retryAfter : null,
+    requestId: detail.request_id ?? response.headers.get("x-request-id"),
+  });
+}

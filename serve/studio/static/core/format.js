@@ -1,0 +1,60 @@
+// @ts-check
+/** Numbers, dates and durations in the person's language. */
+import { language, t } from "./text.js";
+
+/** @param {number} value @param {Intl.NumberFormatOptions} [options] */
+export const formatNumber = (value, options) =>
+  new Intl.NumberFormat(language.get(), options).format(value);
+
+/** @param {string} iso @returns {string} such as "30 Nov 2026, 15:41" */
+export const formatDateTime = (iso) =>
+  new Intl.DateTimeFormat(language.get(), { dateStyle: "medium", timeStyle: "short" }).format(
+    new Date(iso),
+  );
+
+/** @param {string} iso @param {Intl.DateTimeFormatOptions} [options] */
+export const formatDate = (iso, options = { dateStyle: "medium" }) =>
+  new Intl.DateTimeFormat(language.get(), options).format(new Date(iso));
+
+/** @param {string} iso @returns {string} such as "15:41" */
+export const formatTime = (iso) =>
+  new Intl.DateTimeFormat(language.get(), { timeStyle: "short" }).format(new Date(iso));
+
+const STEPS = /** @type {const} */ ([
+  ["day", 86400],
+  ["hour", 3600],
+  ["minute", 60],
+]);
+
+/** @param {string} iso @returns {string} such as "5 minutes ago" */
+export function formatAgo(iso) {
+  const seconds = (Date.parse(iso) - Date.now()) / 1000;
+  const relative = new Intl.RelativeTimeFormat(language.get(), { numeric: "auto" });
+  const [unit, size] = STEPS.find(([, one]) => Math.abs(seconds) >= one) ?? ["second", 1];
+  return unit === "second" ? relative.format(0, "second") : relative.format(Math.round(seconds / size), unit);
+}
+
+/**
+ * @param {number} seconds
+ * @returns {string} such as "0.4 s", "12 s", "3 min"
+ */
+export function formatSeconds(seconds) {
+  const isLong = seconds >= 90;
+  const value = isLong ? seconds / 60 : seconds;
+  return formatNumber(value, {
+    style: "unit",
+    unit: isLong ? "minute" : "second",
+    maximumFractionDigits: value < 10 && !isLong ? 1 : 0,
+  });
+}
+
+/** @param {number} count @returns {string} such as "1.4 MB" */
+export function formatBytes(count) {
+  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
+  const power = count > 0 ? Math.min(Math.floor(Math.log10(count) / 3), units.length - 1) : 0;
+  const options = { style: "unit", unit: units[power], maximumFractionDigits: power > 1 ? 1 : 0 };
+  return formatNumber(count / 1000 ** power, /** @type {Intl.NumberFormatOptions} */ (options));
+}
+
+/** @param {number} width @param {number} height @returns {string} such as "512 × 768" */
+export const formatSize = (width, height) => t("frame.size", { width: String(width), height: String(height) });

@@ -1,0 +1,95 @@
+// @ts-check
+/** The address of the page: which view is shown, and with what. */
+import { withQuery } from "./api.js";
+import { html } from "./html.js";
+import { store } from "./store.js";
+
+/**
+ * @typedef {object} Route
+ * @property {string} view `create`, `library`, `viewer`, `compare`, `queue`, `admin` or `missing`
+ * @property {Record<string, string>} params of the path
+ * @property {Record<string, string>} query
+ * @property {string} path without the query
+ */
+
+const ROOT = "/studio";
+
+/** @type {[string, RegExp][]} */
+const PATHS = [
+  ["create", /^\/?$/],
+  ["library", /^\/library\/?$/],
+  ["viewer", /^\/pictures\/(?<id>[\w.-]+)$/],
+  ["compare", /^\/compare\/(?<a>[\w.-]+)\/(?<b>[\w.-]+)$/],
+  ["queue", /^\/queue\/?$/],
+  ["admin", /^\/admin\/?$/],
+];
+
+/** @type {import("./store.js").Store<Route>} */
+export const route = store(parse(location));
+
+addEventListener("popstate", () => route.set(parse(location)));
+
+/**
+ * Go to a path of the page.
+ * @param {string} path such as `/studio/library?q=heart`
+ * @param {{replace?: boolean}} [options] replace: back does not lead to where it was before
+ */
+export function go(path, { replace = false } = {}) {
+  if (replace) history.replaceState(history.state, "", path);
+  else history.pushState(null, "", path);
+  route.set(parse(location));
+}
+
+/**
+ * Change words of the query and stay in the view.
+ * @param {Record<string, unknown>} changes null, undefined and "" remove a word
+ * @param {{replace?: boolean}} [options]
+ */
+export function goWith(changes, { replace = true } = {}) {
+  const { path, query } = route.get();
+  go(withQuery(path, { ...query, ...changes }), { replace });
+}
+
+/** Paths of the views, for links. */
+export const paths = {
+  /** @param {Record<string, unknown>} [query] */
+  create: (query) => withQuery(ROOT, query),
+  /** @param {Record<string, unknown>} [query] */
+  library: (query) => withQuery(`${ROOT}/library`, query),
+  /** @param {string} id */
+  picture: (id) => `${ROOT}/pictures/${id}`,
+  /** @param {string} a @param {string} b */
+  compare: (a, b) => `${ROOT}/compare/${a}/${b}`,
+  queue: () => `${ROOT}/queue`,
+  admin: () => `${ROOT}/admin`,
+};
+
+/** Set the title of the window: what the view shows. @param {string} text */
+export function setTitle(text) {
+  document.title = text ? `${text} · Cascade Studio` : "Cascade Studio";
+}
+
+/**
+ * A link within the page; with a modifier key the browser does what it always does.
+ * @param {{href: string, replace?: boolean, children?: any, [name: string]: any}} props
+ */
+export function Link({ href, replace, children, onClick, ...rest }) {
+  const click = (event) => {
+    onClick?.(event);
+    const isPlain = event.button === 0 && !event.metaKey && !event.ctrlKey && !event.shiftKey;
+    if (!isPlain || event.altKey || event.defaultPrevented) return;
+    event.preventDefault();
+    go(href, { replace });
+  };
+  return html`<a href=${href} onClick=${click} ...${rest}>${children}</a>`;
+}
+
+function parse({ pathname, search }) {
+  const inside = pathname.startsWith(ROOT) ? pathname.slice(ROOT.length) : "/missing";
+  const query = Object.fromEntries(new URLSearchParams(search));
+  for (const [view, pattern] of PATHS) {
+    const match = pattern.exec(inside);
+    if (match) return { view, params: { ...match.groups }, query, path: pathname };
+  }
+  return { view: "missing", params: {}, query, path: pathname };
+}

@@ -1,0 +1,60 @@
+// @ts-check
+/** Who uses the page: the answer of `GET /v1/me`. */
+import * as api from "./api.js";
+import { store } from "./store.js";
+
+/**
+ * @typedef {object} Session
+ * @property {"loading" | "signed_out" | "ready"} state
+ * @property {{key: any, session: any} | null} me null until the state is `ready`
+ * @property {boolean} hasExpired signed out by the service, after it was signed in
+ */
+
+/** @type {import("./store.js").Store<Session>} */
+export const session = store({ state: "loading", me: null, hasExpired: false });
+
+api.onUnauthorized(() => {
+  session.update(({ state }) => ({ state: "signed_out", me: null, hasExpired: state === "ready" }));
+});
+
+/**
+ * Ask who uses the page; a 401 leaves the store `signed_out`.
+ * @returns {Promise<void>} rejected with ApiError for any other error
+ */
+export async function loadSession() {
+  try {
+    const me = await api.get("/v1/me");
+    session.set({ state: "ready", me, hasExpired: false });
+  } catch (error) {
+    if (error.status !== 401) throw error;
+  }
+}
+
+/**
+ * Sign in with an API key.
+ * @param {string} key
+ * @returns {Promise<void>} rejected with ApiError if the key is refused
+ */
+export async function signIn(key) {
+  await api.post("/v1/sessions", { key });
+  await loadSession();
+}
+
+/** End this browser's session. */
+export async function signOut() {
+  await api.del("/v1/sessions/current");
+  session.set({ state: "signed_out", me: null, hasExpired: false });
+}
+
+/** Return whether the service has no keys: it answers its own machine only. */
+export const isKeyless = () => session.get().state === "ready" && session.get().me?.key === null;
+
+/**
+ * Return whether the person may do what needs a scope (`read`, `create`, `trusted`, `admin`).
+ * @param {string} scope
+ */
+export function may(scope) {
+  const { state, me } = session.get();
+  if (state !== "ready") return false;
+  return me?.key === null || me.key.scopes.includes(scope) || me.key.scopes.includes("admin");
+}

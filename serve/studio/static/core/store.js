@@ -1,0 +1,85 @@
+// @ts-check
+/** Values that components share and follow. */
+import { useEffect, useState } from "./html.js";
+
+/**
+ * @template T
+ * @typedef {object} Store
+ * @property {() => T} get
+ * @property {(value: T) => void} set an equal value tells nobody
+ * @property {(change: (value: T) => T) => void} update
+ * @property {(listener: (value: T) => void) => () => void} subscribe returns how to end it
+ */
+
+/**
+ * Make a store.
+ * @template T
+ * @param {T} initial
+ * @returns {Store<T>}
+ */
+export function store(initial) {
+  let value = initial;
+  /** @type {Set<(value: T) => void>} */
+  const listeners = new Set();
+  const set = (next) => {
+    if (Object.is(next, value)) return;
+    value = next;
+    for (const listener of [...listeners]) listener(value);
+  };
+  return {
+    get: () => value,
+    set,
+    update: (change) => set(change(value)),
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+  };
+}
+
+/**
+ * Return a store's value; the component is rendered again when it changes.
+ * @template T
+ * @param {Store<T>} source
+ * @returns {T}
+ */
+export function useStore(source) {
+  const [, render] = useState(0);
+  useEffect(() => {
+    const again = () => render((count) => count + 1);
+    const seen = source.get();
+    const end = source.subscribe(again);
+    if (!Object.is(seen, source.get())) again();
+    return end;
+  }, [source]);
+  return source.get();
+}
+
+/**
+ * Make a store of a JSON value that this browser keeps between visits.
+ * @template T
+ * @param {string} name in localStorage, after `cascade.`
+ * @param {T} initial
+ * @returns {Store<T>}
+ */
+export function keptStore(name, initial) {
+  const key = `cascade.${name}`;
+  const kept = store(read(key, initial));
+  kept.subscribe((value) => {
+    try {
+      localStorage.setItem(key, JSON.stringify(value));
+    } catch {
+      // A browser that keeps nothing: the value lasts until the tab closes.
+    }
+  });
+  return kept;
+}
+
+function read(key, initial) {
+  try {
+    const text = localStorage.getItem(key);
+    return text === null ? initial : JSON.parse(text);
+  } catch {
+    return initial;
+  }
+}

@@ -1,0 +1,66 @@
+// @ts-check
+/** Short messages at the edge of the page; the frame shows them in one polite live region. */
+import { store } from "./store.js";
+import { hasText, t } from "./text.js";
+
+/**
+ * @typedef {object} Toast
+ * @property {number} id
+ * @property {string} text
+ * @property {"plain" | "error"} kind
+ * @property {string} [label] of the button
+ * @property {() => void} [action] of the button
+ */
+
+/** @type {import("./store.js").Store<Toast[]>} */
+export const toasts = store([]);
+
+const SHOWN_MS = 6000;
+const SHOWN_WITH_ACTION_MS = 12000;
+const MOST = 3;
+let count = 0;
+
+/**
+ * Show a message.
+ * @param {string} text
+ * @param {{action?: () => void, label?: string, kind?: "plain" | "error"}} [options] a button that
+ *   does `action` and is named `label`, such as "Undo"
+ * @returns {() => void} takes it away
+ */
+export function toast(text, { action, label, kind = "plain" } = {}) {
+  const id = ++count;
+  toasts.update((shown) => [...shown, { id, text, kind, action, label }].slice(-MOST));
+  const end = () => dismiss(id);
+  setTimeout(end, action ? SHOWN_WITH_ACTION_MS : SHOWN_MS);
+  return end;
+}
+
+/** @param {number} id */
+export function dismiss(id) {
+  toasts.update((shown) => shown.filter((one) => one.id !== id));
+}
+
+/**
+ * Show why something failed; aborted requests and a lost sign-in show nothing.
+ * @param {any} error
+ * @param {{action?: () => void, label?: string}} [options]
+ */
+export function failed(error, options = {}) {
+  if (error?.name === "AbortError" || error?.status === 401) return;
+  toast(errorSentence(error), { ...options, kind: "error" });
+}
+
+/**
+ * Return the sentence of an error: translated for the codes that a person meets often, else the
+ * service's own.
+ * @param {any} error an ApiError or the `error` of a job
+ * @returns {string}
+ */
+export function errorSentence(error) {
+  const code = error?.code ?? "internal";
+  const key = `frame.error.${code}`;
+  const seconds = error?.retryAfterS ?? 0;
+  if (code === "rate_limited" && seconds) return t("frame.error.rate_limited_for", { seconds });
+  if (hasText(key)) return t(key);
+  return error?.message || t("frame.error.internal");
+}

@@ -1,0 +1,92 @@
+// @ts-check
+/** Fields of forms with their label, hint and error. `onChange` gets the value, not the event. */
+import { html, useState } from "../core/html.js";
+
+let count = 0;
+const useId = () => useState(() => `field-${++count}`)[0];
+
+/**
+ * A label, a control, and what is to know of it.
+ * @param {object} props
+ * @param {string} props.label
+ * @param {string} [props.hint]
+ * @param {string} [props.error]
+ * @param {(attributes: {id: string, "aria-describedby"?: string, "aria-invalid"?: boolean}) => any}
+ *   props.children renders the control with these attributes
+ */
+export function Field({ label, hint, error, children }) {
+  const id = useId();
+  const note = error || hint;
+  const attributes = {
+    id,
+    "aria-describedby": note ? `${id}-note` : undefined,
+    "aria-invalid": error ? true : undefined,
+  };
+  return html`<div class="field">
+    <label for=${id}>${label}</label>
+    ${children(attributes)}
+    ${note && html`<p class=${error ? "field-error" : "field-hint"} id="${id}-note">${note}</p>`}
+  </div>`;
+}
+
+/** @param {Record<string, any>} props label, hint, error, value, onChange; the rest: the input's */
+export function TextField({ label, hint, error, value, onChange, ...rest }) {
+  return html`<${Field} label=${label} hint=${hint} error=${error}>
+    ${(attributes) => html`<input class="input" type="text" value=${value}
+      onInput=${(event) => onChange(event.target.value)} ...${rest} ...${attributes} />`}
+  <//>`;
+}
+
+/**
+ * @param {Record<string, any>} props label, hint, error, value, onChange,
+ *   options: `[value, text]` pairs; the rest goes to the select
+ */
+export function SelectField({ label, hint, error, value, onChange, options, ...rest }) {
+  return html`<${Field} label=${label} hint=${hint} error=${error}>
+    ${(attributes) => html`<select class="input" value=${value}
+      onChange=${(event) => onChange(event.target.value)} ...${rest} ...${attributes}>
+      ${options.map(([one, text]) => html`<option key=${one} value=${one}>${text}</option>`)}
+    </select>`}
+  <//>`;
+}
+
+/**
+ * A slider with its value beside it.
+ * @param {Record<string, any>} props label, hint, value, min, max, step, onChange (a number),
+ *   shown: the value as text
+ */
+export function RangeField({ label, hint, value, onChange, shown, ...rest }) {
+  return html`<${Field} label=${label} hint=${hint}>
+    ${(attributes) => html`<span class="range">
+      <input type="range" value=${value} onInput=${(event) => onChange(Number(event.target.value))}
+        aria-valuetext=${shown} ...${rest} ...${attributes} />
+      <output for=${attributes.id}>${shown ?? value}</output>
+    </span>`}
+  <//>`;
+}
+
+/** @param {{label: string, checked: boolean, onChange: (checked: boolean) => void, hint?: string}} props */
+export function Switch({ label, checked, onChange, hint }) {
+  return html`<label class="switch">
+    <input type="checkbox" role="switch" checked=${checked} onChange=${(event) => onChange(event.target.checked)} />
+    <span>${label}${hint && html`<small>${hint}</small>`}</span>
+  </label>`;
+}
+
+/**
+ * One of a few values, as chips; arrow keys move between them, as in a group of radio buttons.
+ * @param {Record<string, any>} props label, value, onChange, options: `[value, content]` pairs,
+ *   isLabelHidden
+ */
+export function Chips({ label, value, onChange, options, isLabelHidden = false }) {
+  const name = useId();
+  return html`<fieldset class="chips">
+    <legend class=${isLabelHidden ? "visually-hidden" : ""}>${label}</legend>
+    <div>
+      ${options.map(([one, content]) => html`<label class="chip" key=${one}>
+        <input type="radio" name=${name} checked=${one === value} onChange=${() => onChange(one)} />
+        <span>${content}</span>
+      </label>`)}
+    </div>
+  </fieldset>`;
+}

@@ -2,12 +2,13 @@
 /** What an event of `GET /v1/events` changes in a job. */
 
 /**
- * @typedef {Record<string, any>} Job as `GET /v1/jobs/{id}` shows it; while it is followed also
- *   `previews`, the address of each image's newest preview by index
+ * @typedef {Record<string, any>} Job as `GET /v1/jobs/{id}` shows it. While it is followed also:
+ *   `previews`, the address of each image's newest preview, and `steps`, each image's last
+ *   `{stage, step, steps}`, both by index; `ready_at_ms`, when it is probably done
  *
  * @typedef {object} JobEvent
  * @property {string} type `job`, `queued`, `progress`, `rejected`, `image`, `waiting`,
- *   `succeeded`, `failed`, `cancelled` or `deleted`
+ *   `succeeded`, `failed` or `cancelled`
  * @property {string} jobId
  * @property {Job} job as it stands after the event
  * @property {Record<string, any>} data of the event
@@ -29,25 +30,37 @@ export const isMoving = (job) => job.state === "queued" || job.state === "runnin
  * @returns {Job}
  */
 export function applied(job, type, data) {
-  const previews = job.previews ?? {};
-  if (data.job) return { ...data.job, previews };
+  if (data.job) return asAnswered(job, data.job);
   if (hasEnded(job)) return job;
   if (type === "queued") {
-    return { ...job, state: "queued", stage: null, position: data.position, eta_s: data.eta_s };
+    const { position, eta_s } = data;
+    return withTime({ ...job, state: "queued", stage: null, position, eta_s });
   }
-  if (type === "progress") return withProgress(job, previews, data);
+  if (type === "progress") return withProgress(job, data);
   if (type === "image") return withImage(job, data);
   if (type === "rejected") return { ...job, rejected: [...(job.rejected ?? []), data] };
   return job;
 }
 
-function withProgress(job, previews, { stage, step, steps, index, preview_url: preview }) {
+function asAnswered(known, answered) {
+  const { previews = {}, steps = {} } = known;
+  const isNew = answered.state === "queued" || answered.state === "waiting";
+  return withTime({ ...answered, previews, steps: isNew ? {} : steps });
+}
+
+function withTime(job) {
+  return job.eta_s == null ? job : { ...job, ready_at_ms: Date.now() + job.eta_s * 1000 };
+}
+
+function withProgress(job, { stage, step, steps, index, preview_url: preview }) {
+  const previews = job.previews ?? {};
   return {
     ...job,
     state: "running",
     stage,
     position: null,
     progress: { step, steps, index },
+    steps: { ...job.steps, [index]: { stage, step, steps } },
     previews: preview ? { ...previews, [index]: preview } : previews,
   };
 }

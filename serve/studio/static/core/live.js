@@ -99,6 +99,13 @@ export function stopLive() {
   connection.set("reconnecting");
 }
 
+/** Connect again at once, not after the pause between two tries. */
+export function reconnect() {
+  if (!isLeader) return;
+  leave();
+  join();
+}
+
 let hiddenTimer = 0;
 function visibilityChanged() {
   clearTimeout(hiddenTimer);

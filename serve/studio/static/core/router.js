@@ -37,7 +37,9 @@ addEventListener("popstate", () => route.set(parse(location)));
 export function go(path, { replace = false } = {}) {
   if (replace) history.replaceState(history.state, "", path);
   else history.pushState(null, "", path);
+  const before = route.get().path;
   route.set(parse(location));
+  if (!replace && route.get().path !== before) scrollTo(0, 0);
 }
 
 /**

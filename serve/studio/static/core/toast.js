@@ -15,6 +15,16 @@ import { hasText, t } from "./text.js";
 /** @type {import("./store.js").Store<Toast[]>} */
 export const toasts = store([]);
 
+/** What screen readers say next, for news that the page shows already, such as a finished job.
+ * @type {import("./store.js").Store<string>} */
+export const announcement = store("");
+
+/** Have a sentence said. @param {string} text */
+export function announce(text) {
+  announcement.set("");
+  announcement.set(text);
+}
+
 const SHOWN_MS = 6000;
 const SHOWN_WITH_ACTION_MS = 12000;
 const MOST = 3;

@@ -1,0 +1,89 @@
+// @ts-check
+/**
+ * New jobs on their way to the service. Each one has an Idempotency-Key from its first sending on,
+ * so that sending it again, after a lost answer or a reload of the page, makes no second job.
+ */
+import * as api from "./api.js";
+import { connection, track } from "./live.js";
+import { session } from "./session.js";
+import { store } from "./store.js";
+
+/**
+ * @typedef {object} Submission
+ * @property {string} key
+ * @property {Record<string, any>} body of `POST /v1/jobs`
+ * @property {"sending" | "waiting" | "refused"} state waiting: it is sent again by itself
+ * @property {any} [error] why it was refused
+ */
+
+const KEPT = "cascade.submissions";
+const PAUSE_S = 3;
+
+/** @type {import("./store.js").Store<Submission[]>} oldest first */
+export const submissions = store(kept());
+submissions.subscribe((all) => sessionStorage.setItem(KEPT, JSON.stringify(all)));
+
+/** Return the inbox in which the jobs of the studio are found again, by the caller's key. */
+export const inbox = () => `studio:${session.get().me?.key?.id ?? "local"}`;
+
+/**
+ * Send a new job; it is in `submissions` until it is accepted.
+ * @param {Record<string, any>} body of `POST /v1/jobs`
+ * @returns {Promise<any>} the job; null if it was not accepted by the first sending
+ */
+export function submit(body) {
+  const client_state = { ...body.client_state, inbox: inbox() };
+  /** @type {Submission} */
+  const one = { key: api.newIdempotencyKey(), body: { ...body, client_state }, state: "sending" };
+  submissions.update((all) => [...all, one]);
+  return send(one);
+}
+
+/** Send a submission again. @param {Submission} one */
+export const resend = (one) => send(one);
+
+/** Forget a submission that was refused. @param {Submission} one */
+export const discard = (one) =>
+  submissions.update((all) => all.filter(({ key }) => key !== one.key));
+
+/** Send what waits; the frame does it when the page begins. */
+export function resendWaiting() {
+  for (const one of submissions.get()) if (one.state === "waiting") void send(one);
+}
+
+connection.subscribe((state) => state === "live" && resendWaiting());
+
+async function send(one) {
+  change(one, { state: "sending", error: undefined });
+  try {
+    const job = await api.post("/v1/jobs", one.body, { idempotencyKey: one.key });
+    discard(one);
+    return track(job);
+  } catch (error) {
+    const isPassing = [0, 401, 502, 503, 504].includes(error.status);
+    const { code, message, param, retryAfterS } = error;
+    change(one, isPassing ? { state: "waiting" } : { state: "refused", error: { code, message, param } });
+    if (isPassing && error.status !== 401) {
+      setTimeout(() => again(one.key), (retryAfterS ?? PAUSE_S) * 1000);
+    }
+    return null;
+  }
+}
+
+function again(key) {
+  const one = submissions.get().find((other) => other.key === key);
+  if (one?.state === "waiting") void send(one);
+}
+
+function change(one, changes) {
+  submissions.update((all) => all.map((other) => (other.key === one.key ? { ...other, ...changes } : other)));
+}
+
+function kept() {
+  try {
+    const all = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
+    return all.map((one) => (one.state === "sending" ? { ...one, state: "waiting" } : one));
+  } catch {
+    return [];
+  }
+}

@@ -19,7 +19,8 @@ const WAITS_S = [1, 2, 4, 8, 15];
 /**
  * Follow the events until the returned function is called.
  * @param {object} listener
- * @param {(type: string, data: Record<string, any>) => void} listener.onEvent
+ * @param {(type: string, data: Record<string, any>) => void} listener.onEvent `open`, then the
+ *   stream's own, each time it is connected
  * @param {(state: "reconnecting" | "offline") => void} listener.onLoss
  * @returns {() => void}
  */
@@ -38,6 +39,7 @@ export function follow({ onEvent, onLoss }) {
         onEvent(type, JSON.parse(event.data));
       });
     }
+    source.addEventListener("open", () => onEvent("open", {}));
     source.addEventListener("error", () => void lost());
   };
 

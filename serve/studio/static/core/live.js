@@ -32,7 +32,7 @@ const resumeHandlers = new Set();
 const endedJobs = new Map();
 /** @type {Map<string, [string, any][]>} events of jobs that are being asked for */
 const unknown = new Map();
-/** @type {Set<string>} jobs that the stream has named since it was connected */
+/** @type {Set<string>} jobs that were named since the stream was opened */
 let named = new Set();
 /** @type {BroadcastChannel | null} */
 let channel = null;
@@ -149,8 +149,8 @@ function changed(state) {
 }
 
 function lost(state) {
-  named = new Set();
-  connection.set(state);
+  // Each try of a service that does not answer begins with the loss of the connection.
+  if (state === "offline" || connection.get() === "live") connection.set(state);
 }
 
 /** Take a message of another tab. */
@@ -167,6 +167,10 @@ function heard({ kind, type, data, state, jobs }) {
 }
 
 function receive(type, data) {
+  if (type === "open") {
+    named = new Set();
+    return;
+  }
   if (type === "live") return becameLive();
   const id = data.job_id;
   named.add(id);

@@ -58,8 +58,8 @@ export const paths = {
   create: (query) => withQuery(ROOT, query),
   /** @param {Record<string, unknown>} [query] */
   library: (query) => withQuery(`${ROOT}/library`, query),
-  /** @param {string} id */
-  picture: (id) => `${ROOT}/pictures/${id}`,
+  /** @param {string} id @param {Record<string, unknown>} [query] */
+  picture: (id, query) => withQuery(`${ROOT}/pictures/${id}`, query),
   /** @param {string} a @param {string} b */
   compare: (a, b) => `${ROOT}/compare/${a}/${b}`,
   queue: () => `${ROOT}/queue`,

@@ -1,5 +1,5 @@
 // @ts-check
-/** Who uses the page: the answer of `GET /v1/me`. */
+/** The person at the page: the answer of `GET /v1/me`. */
 import * as api from "./api.js";
 import { store } from "./store.js";
 
@@ -18,7 +18,7 @@ api.onUnauthorized(() => {
 });
 
 /**
- * Ask who uses the page; a 401 leaves the store `signed_out`.
+ * Ask for the person at the page; a 401 leaves the store `signed_out`.
  * @returns {Promise<void>} rejected with ApiError for any other error
  */
 export async function loadSession() {

@@ -6,7 +6,7 @@ import { useEffect, useState } from "./html.js";
  * @template T
  * @typedef {object} Store
  * @property {() => T} get
- * @property {(value: T) => void} set an equal value tells nobody
+ * @property {(value: T) => void} set an equal value changes nothing
  * @property {(change: (value: T) => T) => void} update
  * @property {(listener: (value: T) => void) => () => void} subscribe returns how to end it
  */

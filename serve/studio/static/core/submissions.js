@@ -4,7 +4,7 @@
  * so that sending it again, after a lost answer or a reload of the page, makes no second job.
  */
 import * as api from "./api.js";
-import { connection, track } from "./live.js";
+import { connection, onJob, track } from "./live.js";
 import { session } from "./session.js";
 import { store } from "./store.js";
 
@@ -32,9 +32,10 @@ export const inbox = () => `studio:${session.get().me?.key?.id ?? "local"}`;
  * @returns {Promise<any>} the job; null if it was not accepted by the first sending
  */
 export function submit(body) {
-  const client_state = { ...body.client_state, inbox: inbox() };
+  const key = api.newIdempotencyKey();
+  const client_state = { ...body.client_state, inbox: inbox(), submission: key };
   /** @type {Submission} */
-  const one = { key: api.newIdempotencyKey(), body: { ...body, client_state }, state: "sending" };
+  const one = { key, body: { ...body, client_state }, state: "sending" };
   submissions.update((all) => [...all, one]);
   return send(one);
 }
@@ -42,16 +43,29 @@ export function submit(body) {
 /** Send a submission again. @param {Submission} one */
 export const resend = (one) => send(one);
 
-/** Forget a submission that was refused. @param {Submission} one */
+/** Forget a submission. @param {{key: string}} one */
 export const discard = (one) =>
   submissions.update((all) => all.filter(({ key }) => key !== one.key));
 
 /** Send what waits; the frame does it when the page begins. */
 export function resendWaiting() {
-  for (const one of submissions.get()) if (one.state === "waiting") void send(one);
+  for (const one of ownSubmissions()) if (one.state === "waiting") void send(one);
 }
 
 connection.subscribe((state) => state === "live" && resendWaiting());
+
+// An event may be faster than the answer, and comes also if the answer is lost.
+onJob(({ job }) => accepted(job));
+
+/** Forget the submission that a job was made of. @param {any} job */
+export function accepted(job) {
+  const key = job.client_state?.submission;
+  if (submissions.get().some((one) => one.key === key)) discard({ key });
+}
+
+/** Return those of the person who is signed in: another one may have used this tab before. */
+export const ownSubmissions = () =>
+  submissions.get().filter(({ body }) => body.client_state.inbox === inbox());
 
 async function send(one) {
   change(one, { state: "sending", error: undefined });
@@ -71,7 +85,7 @@ async function send(one) {
 }
 
 function again(key) {
-  const one = submissions.get().find((other) => other.key === key);
+  const one = ownSubmissions().find((other) => other.key === key);
   if (one?.state === "waiting") void send(one);
 }
 

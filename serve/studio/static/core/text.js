@@ -1,14 +1,14 @@
 // @ts-check
 /** Sentences in the person's language, from `locale/<language>/<file>.json`. */
-import { store } from "./store.js";
+import { keptStore } from "./store.js";
 
 /** The languages of the page, by their own names. */
 export const LANGUAGES = { en: "English", de: "Deutsch", fr: "Français" };
 
-const KEPT = "cascade.language";
+const ofBrowser = navigator.languages.map((code) => code.slice(0, 2).toLowerCase());
 
 /** The language of the page, as in LANGUAGES; change it by `setLanguage`. */
-export const language = store(firstLanguage());
+export const language = keptStore("language", ofBrowser.find((code) => code in LANGUAGES) ?? "en");
 
 /** @type {Map<string, Record<string, string>>} by file, in the current language */
 const files = new Map();
@@ -29,7 +29,6 @@ export async function setLanguage(code) {
   const names = [...files.keys()];
   const loaded = await Promise.all(names.map((name) => fetched(name, code)));
   names.forEach((name, index) => files.set(name, loaded[index]));
-  keep(code);
   document.documentElement.lang = code;
   language.set(code);
 }
@@ -45,8 +44,7 @@ export function t(key, values = {}) {
   const found = find(key, values);
   if (found === undefined) return key;
   return found.replace(/\{(\w+)\}/g, (whole, name) => {
-    const value = values[name];
-    if (value === undefined) return whole;
+    const value = values[name] ?? whole;
     return typeof value === "number" ? value.toLocaleString(language.get()) : value;
   });
 }
@@ -67,23 +65,4 @@ function find(key, values) {
 async function fetched(name, code) {
   const response = await fetch(new URL(`../locale/${code}/${name}.json`, import.meta.url));
   return response.ok ? response.json() : {};
-}
-
-function firstLanguage() {
-  let kept = null;
-  try {
-    kept = localStorage.getItem(KEPT);
-  } catch {
-    // A browser that keeps nothing.
-  }
-  const wanted = [kept, ...navigator.languages].map((code) => code?.slice(0, 2).toLowerCase());
-  return wanted.find((code) => code && code in LANGUAGES) ?? "en";
-}
-
-function keep(code) {
-  try {
-    localStorage.setItem(KEPT, code);
-  } catch {
-    // The language lasts until the tab closes.
-  }
 }

@@ -16,13 +16,12 @@ import { hasText, t } from "./text.js";
 export const toasts = store([]);
 
 /** What screen readers say next, for news that the page shows already, such as a finished job.
- * @type {import("./store.js").Store<string>} */
-export const announcement = store("");
+ * @type {import("./store.js").Store<{id: number, text: string}>} */
+export const announcement = store({ id: 0, text: "" });
 
 /** Have a sentence said. @param {string} text */
 export function announce(text) {
-  announcement.set("");
-  announcement.set(text);
+  announcement.update(({ id }) => ({ id: id + 1, text }));
 }
 
 const SHOWN_MS = 6000;

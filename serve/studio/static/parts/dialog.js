@@ -19,8 +19,9 @@ export function Dialog({ open, onClose, title, children, actions, size = "small"
   const [id] = useState(() => `dialog-${++count}`);
   const element = useRef(null);
   useEffect(() => {
-    if (open && !element.current?.open) element.current?.showModal();
-    return () => element.current?.close();
+    const dialog = element.current;
+    dialog?.showModal();
+    return () => dialog?.close();
   }, [open]);
   if (!open) return null;
   const press = (event) => event.target === element.current && onClose();

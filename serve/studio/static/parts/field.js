@@ -2,6 +2,8 @@
 /** Fields of forms with their label, hint and error. `onChange` gets the value, not the event. */
 import { html, useState } from "../core/html.js";
 
+export { Chips } from "./chips.js";
+
 let count = 0;
 const useId = () => useState(() => `field-${++count}`)[0];
 
@@ -73,20 +75,3 @@ export function Switch({ label, checked, onChange, hint }) {
   </label>`;
 }
 
-/**
- * One of a few values, as chips; arrow keys move between them, as in a group of radio buttons.
- * @param {Record<string, any>} props label, value, onChange, options: `[value, content]` pairs,
- *   isLabelHidden
- */
-export function Chips({ label, value, onChange, options, isLabelHidden = false }) {
-  const name = useId();
-  return html`<fieldset class="chips">
-    <legend class=${isLabelHidden ? "visually-hidden" : ""}>${label}</legend>
-    <div>
-      ${options.map(([one, content]) => html`<label class="chip" key=${one}>
-        <input type="radio" name=${name} checked=${one === value} onChange=${() => onChange(one)} />
-        <span>${content}</span>
-      </label>`)}
-    </div>
-  </fieldset>`;
-}

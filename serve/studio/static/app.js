@@ -1,0 +1,57 @@
+// @ts-check
+/** The page's beginning: the person at it, then the frame with a view, or the sign-in. */
+import { html, render, useEffect, useState } from "./core/html.js";
+import { startLive, stopLive } from "./core/live.js";
+import { loadModel } from "./core/models.js";
+import { loadSession, session } from "./core/session.js";
+import { useStore } from "./core/store.js";
+import { resendWaiting } from "./core/submissions.js";
+import { language, loadText, t } from "./core/text.js";
+import { Frame } from "./frame/frame.js";
+import { followTheme } from "./frame/theme.js";
+import { LoadedView } from "./frame/view.js";
+import { Failure } from "./parts/empty.js";
+
+function App() {
+  const { state, me } = useStore(session);
+  const code = useStore(language);
+  const [error, setError] = useState(/** @type {any} */ (null));
+  const [isReady, setReady] = useState(false);
+
+  const next = () => {
+    setError(null);
+    if (state === "loading") loadSession().catch(setError);
+    else if (state === "ready") prepare().then(() => setReady(true), setError);
+    else leave();
+  };
+  const leave = () => {
+    setReady(false);
+    stopLive();
+  };
+  useEffect(next, [state]);
+
+  if (error && state !== "signed_out") {
+    return html`<main>
+      <h1 class="visually-hidden">${t("frame.name")}</h1>
+      <${Failure} error=${error} onRetry=${next} />
+    </main>`;
+  }
+  if (state === "signed_out") return html`<${LoadedView} key=${code} name="signin" />`;
+  return isReady && html`<${Frame} key="${code} ${me?.key?.id}" />`;
+}
+
+/** Load what every view needs, and follow the jobs. */
+async function prepare() {
+  await loadModel();
+  startLive();
+  resendWaiting();
+}
+
+async function begin() {
+  followTheme();
+  document.documentElement.lang = language.get();
+  await loadText("frame");
+  render(html`<${App} />`, document.getElementById("app"));
+}
+
+void begin();

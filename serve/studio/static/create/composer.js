@@ -1,0 +1,117 @@
+// @ts-check
+/** The box at the bottom: what to make, with the controls that the model has. */
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
+import { field, useModel } from "../core/models.js";
+import { useStore } from "../core/store.js";
+import { submit } from "../core/submissions.js";
+import { hasText, t } from "../core/text.js";
+import { IconButton } from "../parts/button.js";
+import { Icon } from "../parts/icon.js";
+import { Lazy } from "../parts/lazy.js";
+import { bodyOf, draft, kindOf, setValue, sourceField } from "./draft.js";
+import { QuickControls } from "./quick_controls.js";
+import { SourcePicture, useDroppedPictures } from "./source_picture.js";
+import { variablesOf } from "./variants.js";
+
+export function Composer() {
+  const now = useStore(draft);
+  const model = useModel();
+  const [isOpen, setOpen] = useState(false);
+  const [problem, setProblem] = useState("");
+  const isWide = useWide();
+  const form = useRef(null);
+  const isDropping = useDroppedPictures();
+  const kind = kindOf(now);
+  useEffect(() => setProblem(""), [now]);
+
+  const send = (event) => {
+    event?.preventDefault();
+    const { body, missing } = bodyOf(now);
+    if (missing) return complain(missing);
+    setOpen(false);
+    scrollTo({ top: 0 });
+    void submit(body);
+  };
+  const complain = (name) => {
+    const key = `create.missing.${name}`;
+    setProblem(hasText(key) ? t(key) : t("create.missing", { field: name }));
+    form.current.querySelector(`[name=${name}]`)?.focus();
+  };
+  const keyDown = (event) => {
+    if (event.key === "Escape") setOpen(false);
+    const isText = event.target instanceof HTMLTextAreaElement;
+    if (!isText || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    if (event.target.name === "variants" && !event.ctrlKey && !event.metaKey) return;
+    send(event);
+  };
+
+  return html`<form ref=${form} class="composer" onSubmit=${send} onKeyDown=${keyDown} aria-label=${t("create.composer")}>
+    <div class="composer-box">
+    ${isOpen && html`<div class="composer-panel" id="create-settings">
+      ${!isWide && html`<${QuickControls} kind=${kind} draft=${now} />`}
+      <${Lazy} load=${() => import("./settings.js")} kind=${kind} values=${now.values} />
+    </div>`}
+    <div class="composer-main">
+      ${sourceField(now) && html`<${SourcePicture} source=${now.source} field=${sourceField(now)} />`}
+      <${Words} kind=${kind} values=${now.values} />
+      <${IconButton} icon="send" kind="primary" type="submit" label=${t("create.send")} />
+    </div>
+    <p class="composer-problem" role="alert">${problem}</p>
+    <div class="composer-row">
+      ${isWide && html`<${QuickControls} kind=${kind} draft=${now} />`}
+      <button type="button" class="button quiet small" aria-expanded=${isOpen} aria-controls="create-settings"
+        onClick=${() => setOpen(!isOpen)}>
+        <${Icon} name="settings" size=${18} />${t("create.settings")}
+      </button>
+      <${ModelNote} model=${model} />
+    </div>
+    ${isDropping && html`<p class="drop-here">${t("create.drop_here")}</p>`}
+    </div>
+  </form>`;
+}
+
+/** The prompt; for a series its template and variants. */
+function Words({ kind, values }) {
+  const isSeries = field(kind, "template");
+  if (!isSeries && !field(kind, "prompt")) return html`<span class="words"></span>`;
+  const names = variablesOf(values.template);
+  const hint = names.length > 1 ? t("create.variants.of", { names: names.join(" / ") }) : t("create.variants.one");
+  return html`<div class="words">
+    ${isSeries
+      ? html`<${TextArea} name="template" value=${values.template} label=${t("create.template")}
+            placeholder=${t("create.template.example", { variable: "{color}" })} />
+          <${TextArea} name="variants" value=${values.variants} label=${t("create.variants")} placeholder=${hint} rows=${3} />`
+      : html`<${TextArea} name="prompt" value=${values.prompt} label=${t("create.prompt")}
+          placeholder=${t("create.prompt.example")} maxlength=${field(kind, "prompt").limits.maxLength} />`}
+  </div>`;
+}
+
+/** A text field that grows with its text. */
+function TextArea({ name, label, value = "", rows = 1, ...rest }) {
+  const element = useRef(null);
+  useLayoutEffect(() => {
+    element.current.style.height = "auto";
+    element.current.style.height = `${element.current.scrollHeight}px`;
+  }, [value]);
+  return html`<textarea ref=${element} name=${name} rows=${rows} aria-label=${label} value=${value} enterkeyhint="send"
+    onInput=${(event) => setValue(name, event.target.value)} ...${rest}></textarea>`;
+}
+
+function ModelNote({ model }) {
+  const isForResearch = /non-commercial/i.test(model.licence);
+  return html`<p class="model-note" title=${model.licence}>
+    ${model.id}${isForResearch && html` · <strong>${t("create.non_commercial")}</strong>`}
+  </p>`;
+}
+
+/** Return whether there is room for all controls beside each other. */
+function useWide() {
+  const [query] = useState(() => matchMedia("(min-width: 900px)"));
+  const [isWide, setWide] = useState(query.matches);
+  useEffect(() => {
+    const changed = () => setWide(query.matches);
+    query.addEventListener("change", changed);
+    return () => query.removeEventListener("change", changed);
+  }, [query]);
+  return isWide;
+}

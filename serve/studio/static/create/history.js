@@ -1,0 +1,75 @@
+// @ts-check
+/** The studio's jobs of the person: what `GET /v1/jobs` lists, kept true by events. */
+import * as api from "../core/api.js";
+import { hasEnded } from "../core/job_events.js";
+import { onJob, onResume, openJobs } from "../core/live.js";
+import { store } from "../core/store.js";
+import { accepted, inbox } from "../core/submissions.js";
+import { t } from "../core/text.js";
+import { announce } from "../core/toast.js";
+
+/**
+ * @typedef {object} History
+ * @property {Map<string, any>} jobs by id
+ * @property {string | null} cursor of earlier ones; null: there are none
+ * @property {boolean} isLoaded
+ * @property {any} error
+ */
+
+const PAGE = 20;
+
+/** @type {import("../core/store.js").Store<History>} */
+export const history = store({ jobs: new Map(), cursor: null, isLoaded: false, error: null });
+
+/** Return the jobs, newest first: their ids begin with a time. @param {History} all */
+export const newestFirst = ({ jobs }) => [...jobs.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
+
+/** Load the newest jobs, and follow them. @returns {() => void} ends it */
+export function followHistory() {
+  history.set({ jobs: new Map(), cursor: null, isLoaded: false, error: null });
+  const ends = [onJob(take), onResume(() => void loadNewest())];
+  void loadNewest();
+  return () => ends.forEach((end) => end());
+}
+
+/** Load the newest jobs, also again after a gap in the events. */
+export async function loadNewest() {
+  const isFirst = !history.get().isLoaded;
+  await load(undefined, (cursor) => (isFirst ? cursor : history.get().cursor));
+}
+
+/** Load the jobs before those that are shown. */
+export async function loadEarlier() {
+  const { cursor } = history.get();
+  if (cursor) await load(cursor, (next) => next);
+}
+
+async function load(cursor, cursorAfter) {
+  try {
+    const page = await api.get("/v1/jobs", { query: { inbox: inbox(), limit: PAGE, cursor } });
+    page.jobs.forEach(accepted);
+    history.update(({ jobs }) => ({
+      jobs: new Map([...jobs, ...page.jobs.map((job) => [job.id, newer(job, jobs.get(job.id))])]),
+      cursor: cursorAfter(page.next_cursor),
+      isLoaded: true,
+      error: null,
+    }));
+  } catch (error) {
+    history.update((now) => ({ ...now, error }));
+  }
+}
+
+/** Return the newer of a listed job and what events say of it. */
+function newer(listed, known) {
+  const followed = openJobs.get().get(listed.id);
+  if (hasEnded(listed)) return listed;
+  return followed ?? (known && hasEnded(known) ? known : listed);
+}
+
+function take({ type, job }) {
+  if (job.client_state?.inbox !== inbox()) return;
+  history.update((now) => ({ ...now, jobs: new Map(now.jobs).set(job.id, job) }));
+  if (type === "succeeded") announce(t("create.done", { count: job.images.length }));
+  if (type === "waiting") announce(t("create.drafts_done", { count: job.compositions?.length ?? 0 }));
+  if (type === "failed") announce(t("create.failed"));
+}

@@ -1,0 +1,49 @@
+// @ts-check
+/** How a person can begin, as the model lists it: kinds of job and sizes. */
+import { field, model, operation } from "../core/models.js";
+import { hasText, t } from "../core/text.js";
+
+/** @typedef {import("../core/models.js").Operation} Operation */
+
+/** @param {Operation} one @param {string} name */
+export const fieldOf = (one, name) => one.fields.find((field) => field.name === name);
+
+/** Return the operations that need no stored latent, in the model's order. @returns {Operation[]} */
+export const startingOperations = () =>
+  (model.get()?.operations ?? []).filter((one) => !fieldOf(one, "latent_id")?.is_required);
+
+/** @returns {Operation | undefined} the one that starts from a picture */
+export const pictureOperation = () => startingOperations().find((one) => fieldOf(one, "image"));
+
+/** @param {string} kind @returns {string} what its jobs make, for people */
+export function kindTitle(kind) {
+  const key = `create.kind.${kind}`;
+  return hasText(key) ? t(key) : (operation(kind)?.title ?? kind);
+}
+
+const ASPECTS = ["1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16"];
+const MOST_ERROR = 0.16;
+
+/**
+ * Return sizes to choose from: for each usual aspect the model's closest one near its usual area.
+ * @param {string} kind
+ * @returns {{name: string, width: number, height: number}[]}
+ */
+export function sizesOf(kind) {
+  const heights = field(kind, "height")?.choices ?? [];
+  const all = (field(kind, "width")?.choices ?? []).flatMap((width) =>
+    heights.map((height) => ({ width, height })),
+  );
+  const { width, height } = model.get()?.defaults ?? all[0];
+  const found = new Map();
+  for (const name of ASPECTS) {
+    const [across, up] = name.split(":").map(Number);
+    const aspectError = (size) => Math.abs(Math.log((size.width * up) / size.height / across));
+    const areaError = (size) => Math.abs(Math.log((size.width * size.height) / width / height));
+    const error = (size) => 2 * aspectError(size) + areaError(size);
+    const [best] = all.sort((a, b) => error(a) - error(b));
+    const key = best && `${best.width} ${best.height}`;
+    if (best && aspectError(best) < MOST_ERROR && !found.has(key)) found.set(key, { name, ...best });
+  }
+  return [...found.values()];
+}

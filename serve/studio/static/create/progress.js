@@ -1,0 +1,78 @@
+// @ts-check
+/** How far a job is: its place in line, its stage, the time that is probably left. */
+import { formatSeconds } from "../core/format.js";
+import { html, useEffect, useState } from "../core/html.js";
+import { model, operation, stageTitle } from "../core/models.js";
+import { t } from "../core/text.js";
+
+/** @param {{job: any}} props */
+export function Progress({ job }) {
+  const left = useTimeLeft(job.ready_at_ms);
+  const done = fractionOf(job);
+  const percent = Math.round(done * 100);
+  return html`<div class="progress">
+    <div role="progressbar" aria-label=${t("create.progress")} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${percent}>
+      <span style=${{ width: `${percent}%` }}></span>
+    </div>
+    <p class="soft small">${[sentence(job), left].filter(Boolean).join(" · ")}</p>
+  </div>`;
+}
+
+function sentence(job) {
+  if (job.state === "queued") {
+    if (job.position === null || job.position === undefined) return t("create.queued");
+    return job.position === 0 ? t("create.queued.next") : t("create.queued.ahead", { count: job.position });
+  }
+  const { progress, stage } = job;
+  if (!model.get()?.stages.some(({ name }) => name === stage)) return t("create.preparing");
+  if (!progress) return stageTitle(stage);
+  return t("create.step", { stage: stageTitle(stage), step: progress.step, steps: progress.steps });
+}
+
+/**
+ * Return the stages that a job passes before it rests; a job that stops runs the rest later.
+ * @param {any} job
+ */
+function stagesOf({ kind, request, continued }) {
+  const route = operation(kind)?.stages ?? [];
+  const stages = (model.get()?.stages ?? []).filter(({ name }) => route.includes(name));
+  const stop = stages.findIndex(({ name }) => name === request.stop_after) + 1;
+  if (stop === 0) return stages;
+  return continued ? stages.slice(stop) : stages.slice(0, stop);
+}
+
+/**
+ * Return the part of a job that is done, 0 to 1: of each image the stages that it has passed, by
+ * their shares.
+ * @param {any} job
+ */
+export function fractionOf(job) {
+  const { steps = {}, images = [], compositions = [], request, continued } = job;
+  const stages = stagesOf(job);
+  const whole = stages.reduce((sum, { share }) => sum + share, 0) || 1;
+  const kept = continued ? [] : compositions.filter(({ index }) => !steps[index]);
+  const made = new Set([...images, ...kept].map(({ index }) => index));
+  const ofImage = (index) => {
+    if (made.has(index)) return 1;
+    const last = steps[index];
+    const at = stages.findIndex(({ name }) => name === last?.stage);
+    if (at < 0) return 0;
+    const before = stages.slice(0, at).reduce((sum, { share }) => sum + share, 0);
+    return (before + (stages[at].share * last.step) / last.steps) / whole;
+  };
+  const indices = continued?.indices ?? Array.from({ length: request.n }, (_, index) => index);
+  return indices.reduce((sum, index) => sum + ofImage(index), 0) / indices.length;
+}
+
+/** Return the time until a moment as a sentence, each second anew; nothing if it is not known. */
+function useTimeLeft(atMs) {
+  const [, tick] = useState(0);
+  useEffect(() => {
+    if (!atMs) return undefined;
+    const timer = setInterval(() => tick((count) => count + 1), 1000);
+    return () => clearInterval(timer);
+  }, [atMs]);
+  if (!atMs) return "";
+  const seconds = Math.round((atMs - Date.now()) / 1000);
+  return seconds > 0 ? t("create.left", { time: formatSeconds(seconds) }) : t("create.overdue");
+}

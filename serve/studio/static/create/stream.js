@@ -1,0 +1,98 @@
+// @ts-check
+/** Jobs, newest first: on their way, being made, finished. */
+import { html, useEffect, useMemo, useState } from "../core/html.js";
+import { useModel } from "../core/models.js";
+import { useStore } from "../core/store.js";
+import { discard, ownSubmissions, resend, submissions } from "../core/submissions.js";
+import { t } from "../core/text.js";
+import { errorSentence, failed } from "../core/toast.js";
+import { Button } from "../parts/button.js";
+import { Empty, Failure } from "../parts/empty.js";
+import { Skeleton } from "../parts/skeleton.js";
+import { setValue } from "./draft.js";
+import { followHistory, history, loadEarlier, loadNewest, newestFirst } from "./history.js";
+import { kindTitle } from "./offers.js";
+
+const SUGGESTIONS = 4;
+
+/** @param {{onUse: () => void}} props onUse: something was put into the box */
+export function Stream({ onUse }) {
+  const all = useStore(history);
+  useStore(submissions);
+  useEffect(followHistory, []);
+  const pending = ownSubmissions().reverse();
+  const jobs = newestFirst(all);
+  const isEmpty = pending.length === 0 && jobs.length === 0;
+  const JobCard = useJobCard(!isEmpty);
+
+  if (isEmpty && all.error) return html`<${Failure} error=${all.error} onRetry=${loadNewest} />`;
+  if (isEmpty && all.isLoaded) return html`<${Welcome} onUse=${onUse} />`;
+  if (isEmpty || !JobCard) return html`<${Waiting} />`;
+  return html`<ol class="stream">
+    ${pending.map((one) => html`<li key=${one.key}><${Pending} submission=${one} /></li>`)}
+    ${jobs.map((job) => html`<li key=${job.client_state.submission ?? job.id}><${Card} as=${JobCard} job=${job} onUse=${onUse} /></li>`)}
+    ${all.cursor && html`<li class="earlier"><${Earlier} /></li>`}
+  </ol>`;
+}
+
+/** A job, which is drawn again only if it has changed. */
+const Card = ({ as: JobCard, job, onUse }) => useMemo(() => html`<${JobCard} job=${job} onUse=${onUse} />`, [job]);
+
+/** Return the component of a job once it is loaded, from the first job on. */
+function useJobCard(isNeeded) {
+  const [JobCard, setJobCard] = useState(/** @type {any} */ (null));
+  useEffect(() => {
+    if (isNeeded) import("./job_card.js").then((module) => setJobCard(() => module.default), failed);
+  }, [isNeeded]);
+  return JobCard;
+}
+
+/** A job that the service has not accepted yet. */
+function Pending({ submission }) {
+  const { body, state, error } = submission;
+  const isRefused = state === "refused";
+  return html`<article class="job" aria-label=${body.prompt ?? body.template ?? kindTitle(body.kind)}>
+    <div class="job-text">
+      <p class="job-prompt">${body.prompt ?? body.template ?? kindTitle(body.kind)}</p>
+      <p class=${isRefused ? "job-error" : "soft small"} role=${isRefused ? "alert" : undefined}>
+        ${isRefused ? errorSentence(error) : t(`create.submission.${state}`)}
+      </p>
+      <div class="job-buttons">
+        ${state !== "sending" && html`<${Button} class="small" icon="redo" onClick=${() => resend(submission)}>${t("frame.retry")}<//>
+          <${Button} class="small" kind="quiet" onClick=${() => discard(submission)}>${t("create.discard")}<//>`}
+      </div>
+    </div>
+  </article>`;
+}
+
+function Earlier() {
+  const [isBusy, setBusy] = useState(false);
+  const load = async () => {
+    setBusy(true);
+    await loadEarlier();
+    setBusy(false);
+  };
+  return html`<${Button} busy=${isBusy} onClick=${load}>${t("create.earlier")}<//>`;
+}
+
+/** What is shown before the first job. */
+function Welcome({ onUse }) {
+  const suggestions = useModel().suggestions.slice(0, SUGGESTIONS);
+  const take = (prompt) => {
+    setValue("prompt", prompt);
+    onUse();
+  };
+  return html`<${Empty} icon="create" title=${t("create.welcome")} text=${t("create.welcome.text")}>
+    <ul class="suggestions">
+      ${suggestions.map((prompt) => html`<li key=${prompt}><${Button} class="small" onClick=${() => take(prompt)}>${prompt}<//></li>`)}
+    </ul>
+  <//>`;
+}
+
+const Waiting = () => html`<div class="stream" aria-busy="true">
+  <span class="visually-hidden">${t("frame.loading")}</span>
+  ${[0, 1].map((one) => html`<div class="job" key=${one}>
+    <div class="job-pictures"><${Skeleton} height="220px" /></div>
+    <div class="job-text"><${Skeleton} width="80%" /><${Skeleton} width="50%" /></div>
+  </div>`)}
+</div>`;

@@ -1,0 +1,29 @@
+// @ts-check
+/** The dialog behind "Account": who is signed in, the theme, the language. */
+import { html } from "../core/html.js";
+import { isKeyless, session, signOut } from "../core/session.js";
+import { useStore } from "../core/store.js";
+import { LANGUAGES, language, setLanguage, t } from "../core/text.js";
+import { failed } from "../core/toast.js";
+import { Button } from "../parts/button.js";
+import { Dialog } from "../parts/dialog.js";
+import { Chips, SelectField } from "../parts/field.js";
+import { theme } from "./theme.js";
+
+/** @param {{onClose: () => void, onShortcuts: () => void}} props */
+export default function Settings({ onClose, onShortcuts }) {
+  const { me } = useStore(session);
+  const themes = ["system", "light", "dark"].map((name) => [name, t(`frame.theme.${name}`)]);
+  // The whole page begins anew, so that nothing of this person stays in it.
+  const leave = () => signOut().then(() => location.assign("/studio"), failed);
+  const actions = html`<${Button} onClick=${onShortcuts}>${t("frame.shortcuts")}<//>
+    ${me?.session && html`<${Button} onClick=${leave}>${t("frame.sign_out")}<//>`}`;
+  return html`<${Dialog} open title=${t("frame.menu")} onClose=${onClose} actions=${actions}>
+    <p class="soft">
+      ${isKeyless() ? t("frame.keyless.text") : t("frame.signed_in_as", { name: me?.key?.name ?? "" })}
+    </p>
+    <${Chips} label=${t("frame.theme")} value=${useStore(theme)} options=${themes} onChange=${theme.set} />
+    <${SelectField} label=${t("frame.language")} value=${useStore(language)}
+      options=${Object.entries(LANGUAGES)} onChange=${setLanguage} />
+  <//>`;
+}

@@ -1,0 +1,88 @@
+// @ts-check
+/** Loads a view with its styles and sentences when it is opened. */
+import { ApiError } from "../core/api.js";
+import { html, useEffect, useState } from "../core/html.js";
+import { setTitle } from "../core/router.js";
+import { hasText, loadText, t } from "../core/text.js";
+import { Failure } from "../parts/empty.js";
+import { Skeleton } from "../parts/skeleton.js";
+
+/** By view: its module and its styles, from here, and its file of sentences. */
+const VIEWS = {
+  admin: { module: "../admin/admin.js", styles: "../admin/admin.css", text: "admin" },
+  compare: { module: "../viewer/compare.js", styles: "../viewer/viewer.css", text: "viewer" },
+  create: { module: "../create/create.js", styles: "../create/create.css", text: "create" },
+  library: { module: "../library/library.js", styles: "../library/library.css", text: "library" },
+  missing: { module: "./missing.js", styles: null, text: "frame" },
+  queue: { module: "../queue/queue.js", styles: "../queue/queue.css", text: "queue" },
+  signin: { module: "../signin/signin.js", styles: "../signin/signin.css", text: "signin" },
+  viewer: { module: "../viewer/viewer.js", styles: "../viewer/viewer.css", text: "viewer" },
+};
+
+let isFirst = true;
+
+/**
+ * A view, which is loaded if it was not yet. The focus goes to its heading, but not when the page
+ * begins.
+ * @param {{name: string, params?: Record<string, string>, query?: Record<string, string>}} props
+ */
+export function LoadedView({ name, params = {}, query = {} }) {
+  const [loaded, setLoaded] = useState(/** @type {any} */ ({}));
+  const isLoaded = loaded.name === name;
+  useEffect(() => {
+    let isWanted = true;
+    load(name).then(
+      (View) => isWanted && setLoaded({ name, View }),
+      () => isWanted && setLoaded({ name, View: NotLoaded }),
+    );
+    return () => {
+      isWanted = false;
+    };
+  }, [name]);
+  useEffect(() => {
+    if (!isLoaded) return;
+    if (hasText(`frame.${name}`)) setTitle(t(`frame.${name}`));
+    if (!isFirst && name !== "signin") focusHeading();
+    isFirst = false;
+  }, [isLoaded, name, Object.values(params).join()]);
+
+  if (!isLoaded) return html`<div class="view" aria-busy="true"><${Skeleton} width="40%" height="2em" /></div>`;
+  return html`<${loaded.View} params=${params} query=${query} />`;
+}
+
+async function load(name) {
+  const { module, styles, text } = VIEWS[name];
+  const [view] = await Promise.all([import(module), loadText(text), loadStyles(styles)]);
+  return view.default;
+}
+
+/** @type {Map<string, Promise<void>>} */
+const sheets = new Map();
+
+function loadStyles(path) {
+  if (!path) return Promise.resolve();
+  if (!sheets.has(path)) sheets.set(path, linked(new URL(path, import.meta.url).href));
+  return sheets.get(path);
+}
+
+function linked(href) {
+  return new Promise((resolve) => {
+    const link = document.createElement("link");
+    link.rel = "stylesheet";
+    link.href = href;
+    link.onload = link.onerror = () => resolve();
+    document.head.append(link);
+  });
+}
+
+function focusHeading() {
+  const heading = document.querySelector("#app h1");
+  if (!(heading instanceof HTMLElement)) return;
+  heading.tabIndex = -1;
+  heading.focus({ preventScroll: true });
+}
+
+function NotLoaded() {
+  const error = new ApiError({ code: "offline", message: "The view could not be loaded." });
+  return html`<${Failure} error=${error} onRetry=${() => location.reload()} />`;
+}

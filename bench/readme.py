@@ -25,6 +25,7 @@ TITLES = {
     "handoff": "Hand-offs",
     "png": "Pictures as PNG files",
     "api": "The HTTP API, with stages that cost nothing",
+    "cpu_profile": "Where Jobs and Gateway spend their time",
     "durability": "What durability costs",
     "databases": "Jobs on SQLite and on PostgreSQL",
     "backlog": "Accepting and showing a job behind others, on SQLite",
@@ -45,6 +46,7 @@ TITLES = {
 COMMANDS = {
     "footprint": "python -m bench.service.footprint",
     "databases": "python -m bench.service.databases",
+    "cpu_profile": "python -m bench.service.cpu_profile",
     "library": "python -m bench.service.library",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
@@ -85,10 +87,11 @@ PREAMBLE = f"""# Benchmarks
 `make bench` measures each figure with its baseline in the same run, and writes `bench/results/`,
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
-`bench.service.databases`, `bench.service.library`, `bench.service.recovery`, `bench.service.soak`,
-`bench.service.chaos`, `bench.autoscale`, `bench.autoscale --calibrate`, `bench.autoscale --wake`,
-`bench.real_size`, and on a machine with an NVIDIA GPU `bench.gpu`. `bench.service.chaos` and
-`bench.service.backlog` measure PostgreSQL with `--database-url postgresql://…`.
+`bench.service.cpu_profile`, `bench.service.databases`, `bench.service.library`,
+`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`, `bench.autoscale`,
+`bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and on a machine with an
+NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog` measure PostgreSQL with
+`--database-url postgresql://…`.
 
 `make bench` and `make check` install what benchmarks need into `.venv`; run those apart with
 `.venv/bin/python`. `bench.gpu` needs torch, transformers, diffusers, pillow and msgpack alone.

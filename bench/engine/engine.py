@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -22,15 +22,18 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
+from cascade_core.stages.base import Stage
 from cascade_core.stages.stage_a import StageA
 from cascade_core.stages.stage_b import StageB, StageBTask
-from cascade_core.stages.stage_c import StageC
+from cascade_core.stages.stage_c import StageC, StageCTask
 from serve.settings import load_settings
 
 ROWS, STEPS = 16, 40
 MEASURED = range(5, 36)
 """Steps between joining and leaving, when all rows are under way."""
 TARGET_SHARE = 0.05
+
+TaskT = TypeVar("TaskT")
 
 
 class PassTimer:
@@ -77,13 +80,13 @@ def main() -> None:
     )
     latent = pipeline.run(request).latent
     rows = {
-        "C": _measure(stage_c, PassTimer(prior), request),
+        "C": _measure(stage_c, PassTimer(prior), StageCTask(request)),
         "B": _measure(stage_b, PassTimer(decoder), StageBTask(latent, request)),
     }
     write_result("engine", {"machine": where, "rows": ROWS, "stages": rows}, _table(rows))
 
 
-def _measure(stage: Any, timer: PassTimer, task: Any) -> dict[str, Any]:
+def _measure(stage: Stage[TaskT, Any, Any], timer: PassTimer, task: TaskT) -> dict[str, Any]:
     """Return the seconds of each step of ``ROWS`` requests, and of the U-Net in it."""
     engine = StepEngine(stage, ROWS)
     marks: list[tuple[float, float]] = []

@@ -20,6 +20,7 @@ APART = {
     "baseline": "bench.baseline",
     "monolith": "bench.monolith",
     "databases": "bench.service.databases",
+    "cpu_profile": "bench.service.cpu_profile",
     "library": "bench.service.library",
     "backlog_postgresql": "bench.service.backlog",
     "recovery": "bench.service.recovery",

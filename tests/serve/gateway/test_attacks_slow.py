@@ -27,7 +27,7 @@ from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.recorded_jobs import record_step
 from tests.serve.waiting import until
 
-STREAMS = 1000
+STREAMS = 300
 SMALL_BUFFER_BYTES = 4096
 JSON_HEAD = "POST /v1/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 Connection = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -46,7 +46,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def many_files() -> Iterator[None]:
-    """Both ends of a thousand connections are in this process."""
+    """Both ends of hundreds of connections are in this process."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * STREAMS)), hard))
     yield
@@ -181,7 +181,7 @@ async def test_a_client_that_does_not_read_the_stream_of_its_jobs_is_given_up(
 
 
 @pytest.mark.usefixtures("many_files")
-async def test_a_thousand_idle_streams_are_held_and_one_more_is_told_to_come_back(
+async def test_hundreds_of_idle_streams_are_held_and_one_more_is_told_to_come_back(
     live_client: httpx.AsyncClient,
     app: FastAPI,
     fake_jobs: FakeJobsClient,

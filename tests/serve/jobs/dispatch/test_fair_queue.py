@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from serve.jobs.dispatch import fair_queue
 from serve.jobs.dispatch.fair_queue import REMEMBERED_USERS, FairQueue
 
 
@@ -260,7 +261,12 @@ def test_users_are_forgotten_while_another_call_goes_on_and_nothing_waits() -> N
     run(scenario)
 
 
-def test_the_table_of_users_stays_small_while_the_queue_is_never_empty() -> None:
+def test_the_table_of_users_stays_small_while_the_queue_is_never_empty(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    remembered = 100
+    monkeypatch.setattr(fair_queue, "REMEMBERED_USERS", remembered)
+
     async def scenario() -> None:
         queue = FairQueue(1)
         waiting: list[asyncio.Task[None]] = []
@@ -270,16 +276,16 @@ def test_the_table_of_users_stays_small_while_the_queue_is_never_empty() -> None
                 pass
 
         async with queue.slot("first", 1.0):
-            for number in range(3 * REMEMBERED_USERS):
+            for number in range(3 * remembered):
                 waiting.append(asyncio.create_task(one(f"user {number}")))
             await settle()
-            assert queue.waiting_calls == 3 * REMEMBERED_USERS
+            assert queue.waiting_calls == 3 * remembered
         largest = 0
         while queue.waiting_calls:
             largest = max(largest, kept_users(queue) - queue.waiting_calls)
             await asyncio.sleep(0)
         await asyncio.gather(*waiting)
-        assert REMEMBERED_USERS < largest <= 2 * REMEMBERED_USERS + 1
+        assert remembered < largest <= 2 * remembered + 1
 
     run(scenario)
 

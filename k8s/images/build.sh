@@ -21,7 +21,7 @@ builder() {
 # What follows is for buildah: it needs no namespaces, and asks no registry.
 export BUILDAH_ISOLATION=chroot
 work=${IMAGES_DIR:-/var/tmp/cascade-images}
-base=localhost/cascade-python:3.11-bookworm
+base=localhost/cascade-build-base:3.11-bookworm
 
 prepare_base() {
     mkdir -p "$work"
@@ -35,7 +35,8 @@ prepare_base() {
     cp -L /etc/ssl/certs/ca-certificates.crt "$rootfs/etc/ssl/certs/"
     container=$(buildah from scratch)
     buildah add --quiet "$container" "$rootfs" / >/dev/null
-    buildah config --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt "$container"
+    buildah config --env PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+        --env NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt "$container"
     # A folder of wheels that this machine's pip is told of is told to the build's pip, too.
     if [ -d "${PIP_FIND_LINKS:-}" ]; then
         buildah config --env "PIP_FIND_LINKS=$PIP_FIND_LINKS" "$container"

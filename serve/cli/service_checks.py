@@ -108,3 +108,13 @@ def check_blobs(settings: Settings) -> Finding:
     except Exception as error:  # wrong credentials surface as each backend's own errors
         return Finding("blob store", "broken", f"{where}: {first_line(error)}", _OTHER_STORE)
     return Finding("blob store", "ok", where)
+
+
+def check_studio(_settings: Settings) -> Finding:
+    """Check that the page for browsers is complete."""
+    from serve.studio.files import PAGE, studio_files
+
+    problem = studio_files().problem
+    if problem:
+        return Finding("studio", "warning", problem, "make install")
+    return Finding("studio", "ok", f"the page is served at {PAGE}")

@@ -83,7 +83,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         # First, as its imports take as long as the checks and imports here.
         fork_server = ForkServer(prepare(settings))
         on_failure.callback(fork_server.close)
-        _check_and_report(settings)
+        needs_key = _check_and_report(settings)
 
         def start_here() -> Running:
             from serve.local.cluster import start
@@ -93,16 +93,20 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
             on_failure.pop_all()
             return running
 
-        serve_until_stopped(start_here, settings.drain_s)
+        serve_until_stopped(start_here, settings.drain_s, needs_key=needs_key)
 
 
-def _check_and_report(settings: Settings) -> None:
-    """Check what the service needs, and print what it is going to serve."""
+def _check_and_report(settings: Settings) -> bool:
+    """Check what the service needs, and print what it is going to serve.
+
+    Returns:
+        True if callers need an API key.
+    """
     from cascade_core.checkpoints.checkpoint import open_checkpoint
     from serve.cli.machine_checks import check_acceleration
     from serve.cli.port_checks import check_port_to_start
     from serve.cli.service_checks import check_blobs, check_database
-    from serve.gateway.auth.exposure import check_exposure
+    from serve.gateway.auth.exposure import KEYLESS, check_exposure
 
     for check in (check_acceleration, check_database, check_blobs):
         require(check(settings))
@@ -116,6 +120,7 @@ def _check_and_report(settings: Settings) -> None:
     say(f"data    {settings.data_dir}")
     say(f"answers {answered}")
     say("starting Ray and the stages ...")
+    return answered != KEYLESS
 
 
 class Running(Protocol):
@@ -133,7 +138,7 @@ class Running(Protocol):
         """Let running jobs finish, then stop; returns how many are still open."""
 
 
-def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
+def serve_until_stopped(start: Callable[[], Running], drain_s: float, *, needs_key: bool) -> None:
     """Start the application, print how to use it, drain at the first signal."""
     running = start()
     stop = StopSignal()
@@ -143,8 +148,15 @@ def serve_until_stopped(start: Callable[[], Running], drain_s: float) -> None:
     address = "" if running.url == chosen_url() else f"--url {running.url} "
     say(f'try     {own_command()} generate {address}"{suggestions(1)[0]}"')
     say("Ctrl-C stops.")
+    say(f"\nStudio: {_studio(running.url, needs_key)}")
     stop.wait()
     note(f"draining: running jobs get up to {drain_s:g} s; Ctrl-C again stops at once")
     left = running.drain_and_stop()
     verb = "goes" if left == 1 else "go"
     note(f"stopped; {counted(left, 'job')} {verb} on at the next start" if left else "stopped")
+
+
+def _studio(url: str, needs_key: bool) -> str:
+    from serve.studio.files import studio_files
+
+    return studio_files().problem or f"{url}/{'  (an API key signs in)' if needs_key else ''}"

@@ -40,6 +40,8 @@ from serve.gateway.schemas.examples import (
 from serve.gateway.schemas.stages import describe_stages
 from serve.release import RELEASE
 from serve.responses.errors import install_error_handlers
+from serve.studio.files import studio_files
+from serve.studio.routes import studio_routes
 
 _DESCRIPTION = """Pictures from prompts with Stable Cascade, in three stages.
 
@@ -100,6 +102,7 @@ def create_app(services: Services) -> FastAPI:
     for router in ROUTERS:
         # FastAPI would analyse the routes of an included router again, at its first request.
         app.router.routes.extend(router.routes)
+    app.router.routes.extend(studio_routes(studio_files()))
     _add_middlewares(app, services)
     return app
 

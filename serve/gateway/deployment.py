@@ -16,6 +16,7 @@ from serve.moderation.moderator import Moderator, load_checkers
 from serve.proxies import haproxy
 from serve.settings import Settings
 from serve.storage.open_stores import open_stores, until_available
+from serve.studio.files import studio_files
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import RefusalMetrics
 from serve.telemetry.tracing import configure_tracing
@@ -34,6 +35,8 @@ class Gateway:
         if not until_available(database.keys.all):
             answered = "no request is" if haproxy.is_on() else "only requests of this machine are"
             logger.warning("no API keys: %s answered", answered)
+        if problem := studio_files().problem:
+            logger.warning(problem)
         checkpoint = open_checkpoint(settings.model_source(), components=())
         self._services = Services(
             settings=settings,

@@ -44,6 +44,7 @@ def main(version: str) -> None:
             url = f"http://127.0.0.1:{port}"
             ready_s = wait_until(lambda: is_ready(url), container, log)
             say(f"service ready after {ready_s:.0f} s")
+            check_page(url)
             check_picture(url)
             asyncio.run(check_bot(bot, url, folder))
             code = container.stop(90)
@@ -77,6 +78,13 @@ def check_picture(url: str) -> None:
     image = httpx.get(f"{url}/v1/images/{job.json()['images'][0]['id']}", trust_env=False)
     assert image.content.startswith(b"\x89PNG")
     say("service made a picture")
+
+
+def check_page(url: str) -> None:
+    """The studio page is complete."""
+    page = httpx.get(f"{url}/studio", trust_env=False)
+    assert page.status_code == 200, page.text
+    say("service shows the studio page")
 
 
 async def check_bot(image: str, url: str, folder: Path) -> None:

@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 
 from serve.proxies import callback, haproxy, ray_proxy
 from serve.settings import all_variables
+from serve.studio.files import PREACT, STATIC
 from tests.images.dockerfiles import IMAGES, copied_from_context, is_sent, of
 from tests.k8s.manifests import OVERLAYS, ROOT, pods
 
@@ -163,3 +164,13 @@ def test_the_bots_command_starts_with_its_packages_alone() -> None:
     command = [sys.executable, "-c", _PROGRAM, allowed, *json.loads(arguments), "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_pages_library_is_installed_by_npm_in_a_stage_that_is_left_behind() -> None:
+    assert not is_sent("serve/studio/static/vendor/preact.js")
+    assert "python -m serve.studio.install_preact" in of("serve.Dockerfile", "RUN")
+    stages = [text.rpartition(" AS ")[2] for text in of("serve.Dockerfile", "FROM")]
+    assert stages[0] == "studio"
+    copies = [text for text in of("serve.Dockerfile", "COPY") if text.startswith("--from=studio")]
+    folder = STATIC.relative_to(ROOT) / PREACT.partition("/")[0]
+    assert copies == [f"--from=studio /src/{folder}/ {folder}/"]

@@ -22,6 +22,8 @@ INSTALLED = ENVIRONMENT / ".installed"
 """Written when all is installed; a make target."""
 TORCH = ("torch", "diffusers", "transformers")
 LINTERS = ("cascade-serve", "ruff", "mypy", "import-linter", "types-psutil")
+BROWSERS = ("playwright", "axe-playwright-python")
+LEFT_OUT = (*TORCH, *LINTERS, *BROWSERS)
 
 
 def main() -> None:
@@ -63,11 +65,11 @@ def candidates() -> Iterator[str]:
 
 
 def requirements() -> list[str]:
-    """Return what running and testing need but what only torch's users and linters need."""
+    """Return what running and testing need, without what the tests chosen here do not."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     every = [*project["dependencies"], *extras["bot"], *extras["dev"]]
-    return [line for line in every if re.split(r"[\[<>=; ]", line)[0] not in TORCH + LINTERS]
+    return [line for line in every if re.split(r"[\[<>=; ]", line)[0] not in LEFT_OUT]
 
 
 if __name__ == "__main__":

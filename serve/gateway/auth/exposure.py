@@ -9,6 +9,7 @@ from serve.settings import Settings
 from serve.storage.database import Database
 
 MAKE_A_KEY = "cascade keys create NAME"
+KEYLESS = f"this machine only, without keys (to let others in: {MAKE_A_KEY})"
 ALL_KEYS_REVOKED = "no callers, as every API key is revoked"
 """Without a valid key even this machine is refused: a service that has ever had a key needs one."""
 
@@ -41,4 +42,4 @@ def check_exposure(settings: Settings) -> str:
             "there are no API keys, and behind HAProxy (RAY_SERVE_ENABLE_HA_PROXY) the service "
             f"cannot tell this machine's requests from others: make one with '{MAKE_A_KEY}'"
         )
-    return f"this machine only, without keys (to let others in: {MAKE_A_KEY})"
+    return KEYLESS

@@ -21,16 +21,17 @@ from serve.gateway.auth.signed_links import SHARED_FOLDER
 from serve.gateway.limits import RateLimiter
 from serve.responses.errors import error_response
 from serve.storage.access.credentials import find_valid
+from serve.studio.files import PAGE
 from serve.telemetry.log import log_context
 
 POLICY_VIOLATION = 1008
 """The code that closes a websocket; the service has none."""
 SIGN_IN = ("POST", "/v1/sessions")
 """The only request that brings its key in its body."""
-PUBLIC_PATHS = frozenset({"/healthz", "/readyz", "/docs", "/openapi.json"})
+PUBLIC_PATHS = frozenset({"/", PAGE, "/healthz", "/readyz", "/docs", "/openapi.json"})
 TELLS_ADMINS_MORE = frozenset({"/readyz"})
 """Public paths that show more to an admin's key."""
-PUBLIC_FOLDERS = ("/docs/assets/", SHARED_FOLDER)
+PUBLIC_FOLDERS = (f"{PAGE}/", "/docs/assets/", SHARED_FOLDER)
 """Links to shared images have a signature instead of a key."""
 FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 """And all whose names begin with ``x-forwarded-``."""

@@ -18,6 +18,7 @@ from serve.local import open_files
 from serve.local.private_files import is_private
 from serve.local.ray_access import make_token
 from serve.settings import Settings
+from serve.studio.files import PREACT, STATIC, StudioFiles
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService
 
@@ -275,3 +276,17 @@ def test_what_compiles_and_records_steps_is_looked_for_only_if_it_is_chosen(
     found = check_acceleration(chosen.model_copy(update={"cuda_graphs_gb": 1.0}))
     assert found.status == "broken"
     assert found.detail.startswith("CASCADE_CUDA_GRAPHS_GB needs a GPU")
+
+
+@pytest.mark.parametrize("is_installed", [True, False])
+def test_doctor_warns_where_the_page_cannot_be_served(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path, is_installed: bool
+) -> None:
+    static = shutil.copytree(STATIC, tmp_path / "static", ignore=lambda *_: {"vendor"})
+    if is_installed:
+        (static / PREACT).parent.mkdir()
+        (static / PREACT).touch()
+    environment.setattr("serve.studio.files.studio_files", lambda: StudioFiles(static))
+    found = _findings(cascade)["studio"]
+    assert found["status"] == ("ok" if is_installed else "warning")
+    assert ("make install" in found["remedy"]) is not is_installed

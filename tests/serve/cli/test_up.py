@@ -15,6 +15,7 @@ import pytest
 from cascade_core.errors import NotReady
 from serve.local.data_folder import in_use
 from serve.settings import Settings
+from serve.studio.files import studio_files
 from tests.limits import HANG_S
 from tests.ray.client import free_port
 from tests.serve.cli.cascade import Cascade
@@ -30,9 +31,9 @@ class Running:
         if "--hang" in sys.argv:
             print("draining hangs", flush=True)
             threading.Event().wait()
-        return int(sys.argv[1]) if sys.argv[1:] else 2
+        return int(sys.argv[1]) if sys.argv[1:2] and sys.argv[1].isdigit() else 2
 
-serve_until_stopped(Running, drain_s=5)
+serve_until_stopped(Running, drain_s=5, needs_key="--needs-key" in sys.argv)
 """
 
 
@@ -75,6 +76,26 @@ def test_no_job_or_one_that_is_left_is_not_called_jobs(left: str, told: str) -> 
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=HANG_S)
     assert rest.endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ((), "http://127.0.0.1:8765/"),
+        (("--needs-key",), "http://127.0.0.1:8765/  (an API key signs in)"),
+    ],
+)
+def test_what_is_printed_ends_with_the_link_to_the_page(
+    arguments: tuple[str, ...], told: str
+) -> None:
+    with _process(*arguments) as process:
+        assert process.stdout is not None
+        _read_until(process.stdout, "Ctrl-C stops")
+        last = _read_until(process.stdout, "Studio")
+        process.send_signal(signal.SIGINT)
+        rest, _ = process.communicate(timeout=HANG_S)
+    assert last == f"Studio: {studio_files().problem or told}\n"
+    assert rest.startswith("draining")
 
 
 def test_the_second_signal_stops_at_once() -> None:

@@ -71,6 +71,7 @@ BYTES = {
     ("GET", "/v1/shared/{image_id}"),
 }
 WITHOUT_DATABASE = {
+    ("GET", "/"),
     ("GET", "/healthz"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),

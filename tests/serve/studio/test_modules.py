@@ -1,0 +1,66 @@
+"""The page's modules: what they import is there, and the first view is small."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from serve.studio.files import PREACT, STATIC
+
+FIRST_VIEW_BYTES = 120_000
+ALL_LINES = 4000
+FIRST = ("app.js", "create/create.js")
+_FROM = re.compile(
+    r"""^(?:import|export)\s+(?:[\w\s{},*]+\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE
+)
+MODULES = sorted(
+    path.relative_to(STATIC).as_posix()
+    for path in STATIC.rglob("*.js")
+    if path.parent.name != "vendor"
+)
+
+
+@cache
+def imported(module: str) -> tuple[str, ...]:
+    """The modules that one imports, as paths from the folder; not those it loads later."""
+    folder = (STATIC / module).parent
+    found = _FROM.findall((STATIC / module).read_text())
+    assert all(name.startswith(("./", "../")) for name in found), found
+    return tuple((folder / name).resolve().relative_to(STATIC).as_posix() for name in found)
+
+
+def closure(*modules: str) -> set[str]:
+    """The modules that are loaded with these, themselves included."""
+    found: set[str] = set()
+    left = list(modules)
+    while left:
+        module = left.pop()
+        if module not in found:
+            found.add(module)
+            left += imported(module) if module != PREACT else ()
+    return found
+
+
+def existing(*names: str) -> Iterator[Path]:
+    return (STATIC / name for name in names if (STATIC / name).exists())
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_every_import_is_a_file_of_the_page(module: str) -> None:
+    assert [name for name in imported(module) if not (STATIC / name).exists()] in ([], [PREACT])
+
+
+def test_the_first_view_is_small() -> None:
+    scripts = closure(*(name for name in FIRST if (STATIC / name).exists()))
+    styles = {f"styles/{path.name}" for path in (STATIC / "styles").glob("*.css")}
+    files = existing(*scripts, *styles, "create/create.css")
+    assert sum(path.stat().st_size for path in files) <= FIRST_VIEW_BYTES
+
+
+def test_the_page_stays_short_enough_to_read() -> None:
+    lines = sum(len((STATIC / name).read_text().splitlines()) for name in MODULES)
+    assert lines <= ALL_LINES

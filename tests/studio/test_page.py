@@ -1,0 +1,68 @@
+"""The page in a browser: that it runs, and what scripts and pages of others cannot do."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from playwright.async_api import Error, Route, expect
+
+from tests.studio.browser import DESKTOP_PX, PHONE_PX
+from tests.studio.conftest import Axe, OpenPage
+from tests.studio.service import Service
+
+INJECTED = {
+    "a script": """() => {
+        const script = document.createElement("script");
+        script.append("window.ran = true");
+        document.head.append(script);
+    }""",
+    "a handler": """() => {
+        const button = document.createElement("button");
+        button.setAttribute("onclick", "window.ran = true");
+        document.body.append(button);
+        button.click();
+    }""",
+    "markup": """() => { document.body.innerHTML = "<img src=x onerror='window.ran = true'>"; }""",
+    "a script of another site": """() => new Promise((resolve) => {
+        const script = document.createElement("script");
+        script.onload = script.onerror = resolve;
+        script.src = "https://evil.example/x.js";
+        document.head.append(script);
+    })""",
+    "text that is code": """() => { setTimeout("window.ran = true", 0); }""",
+}
+
+
+@pytest.mark.parametrize(("theme", "width_px"), [("light", DESKTOP_PX), ("dark", PHONE_PX)])
+async def test_the_page_opens_without_a_complaint_or_a_barrier(
+    service: Service, page_of: OpenPage, axe: Axe, theme: str, width_px: int
+) -> None:
+    page = await page_of(service, theme=theme, width_px=width_px)
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    await axe(page)
+
+
+async def test_what_is_injected_does_not_run(service: Service, page_of: OpenPage) -> None:
+    page = await page_of(service, allows=".")
+    for what, script in INJECTED.items():
+        with suppress(Error):  # Trusted Types refuse it
+            await page.evaluate(script)
+        await page.evaluate("() => new Promise((resolve) => setTimeout(resolve, 0))")
+        assert await page.evaluate("() => window.ran ?? false") is False, what
+
+
+async def test_another_sites_frame_of_the_page_stays_empty(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service, allows="frame-ancestors")
+    frame = f'<iframe src="{service.url}/studio"></iframe>'
+
+    async def answer(route: Route) -> None:
+        await route.fulfill(content_type="text/html", body=frame)
+
+    await page.route("http://evil.example/", answer)
+    await page.goto("http://evil.example/")
+    framed = page.frames[1]
+    assert framed.url.startswith("chrome-error:")
+    assert await framed.locator("#app").count() == 0

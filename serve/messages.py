@@ -33,6 +33,8 @@ class StageMessage(TypedDict, total=False):
         preview: a small WebP picture, or None (``step``).
         result: the stage's result (``done``).
         seconds: time on the model, from the end of its admission to its result (``done``).
+        thumbnails: of a picture, WebP files by their longest side in pixels; absent if the result
+            is no picture, or a replica of an earlier release made it (``done``).
     """
 
     type: str
@@ -42,3 +44,4 @@ class StageMessage(TypedDict, total=False):
     preview: bytes | None
     result: Any
     seconds: float
+    thumbnails: dict[int, bytes]

@@ -158,8 +158,8 @@ class Settings(BaseSettings):
     keep_days: Annotated[float, Field(ge=0)] = 0.0
     """Delete images of this age, with their latents; 0: never."""
     keep_gb: Annotated[float, Field(ge=0)] = 0.0
-    """Delete the oldest images when all take more than this many 10^9 bytes (copies in other
-    formats do not count); 0: never."""
+    """Delete the oldest images when all take more than this many 10^9 bytes with their thumbnails
+    (copies in other formats do not count); 0: never."""
     upload_hours: Annotated[float, Field(gt=0, le=24 * 365)] = 24.0
     """Delete an uploaded picture this long after it was sent or last used."""
     upload_quota_mb: Annotated[int, Field(ge=1, le=1_000_000)] = 200

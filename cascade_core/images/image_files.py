@@ -8,7 +8,7 @@ the text as UserComment (where other programs look for it), the JSON as MakerNot
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from io import BytesIO
@@ -103,6 +103,37 @@ def encode_preview(pixels_hwc: Rgb) -> bytes:
     file = BytesIO()
     Image.fromarray(pixels_hwc).save(file, "WEBP", **_PREVIEW_OPTIONS)
     return file.getvalue()
+
+
+def encode_thumbnails(pixels_hwc: Rgb, sides_px: Iterable[int]) -> dict[int, bytes]:
+    """Encode a picture small, as bare WebP files; a smaller picture keeps its size.
+
+    Args:
+        pixels_hwc: uint8 (height, width, 3), sRGB.
+        sides_px: the longest sides of the thumbnails.
+
+    Returns:
+        The files by the longest side that was asked for.
+    """
+    files: dict[int, bytes] = {}
+    picture, file = Image.fromarray(pixels_hwc), b""
+    for side_px in sorted(sides_px, reverse=True):  # each is made of the larger one
+        size = picture.size
+        picture.thumbnail((side_px, side_px))
+        if not file or picture.size != size:
+            file = encode_preview(np.asarray(picture))
+        files[side_px] = file
+    return files
+
+
+def read_pixels(data: bytes) -> Rgb:
+    """Return the pixels of a file as uint8 (height, width, 3).
+
+    Raises:
+        InvalidRequest: not a PNG, WebP or JPEG file, a damaged or too large one.
+    """
+    with _opened(data) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def read_info(data: bytes) -> dict[str, Any] | None:

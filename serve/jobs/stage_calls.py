@@ -58,8 +58,8 @@ class StageCalls:
         stage: StageSpec,
         source: bytes | None,
         writes: Sequence[asyncio.Task[None]],
-    ) -> tuple[bytes, float]:
-        """Call a stage until the job's deadline; returns its result and the model's seconds.
+    ) -> StageResult:
+        """Call a stage until the job's deadline.
 
         The encoder's upload is read when the call has its slot: one for each waiting image could
         fill the memory. If the store does not answer, the slot is given back and asked for again.
@@ -86,5 +86,4 @@ class StageCalls:
                 with span(f"stage {stage.name}", image=index):
                     return await self._dispatcher.call(job, index, stage, taken, on_message)
 
-        result = await (self._outputs.retried(job_id, call) if reads_upload else call())
-        return result.data, result.seconds
+        return await (self._outputs.retried(job_id, call) if reads_upload else call())

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -39,7 +39,7 @@ class _Encoding:
     """The encoded upload of a job, once an image has needed it."""
 
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    data: bytes | None = None
+    result: StageResult | None = None
 
 
 class StageOutputs:
@@ -114,19 +114,19 @@ class StageOutputs:
                 raise Gone("this upload was deleted") from error
 
     async def encoded(
-        self, job_id: str, encode: Callable[[], Awaitable[tuple[bytes, float]]]
-    ) -> tuple[bytes, float]:
-        """Return the encoded upload of a job and the model's seconds.
+        self, job_id: str, encode: Callable[[], Awaitable[StageResult]]
+    ) -> StageResult:
+        """Return the encoded upload of a job.
 
         One image has it encoded, by ``encode``; the others wait for it, and then it costs nothing.
         It is not stored: after a crash it is encoded again, for the images that still need it.
         """
         encoding = self._encodings.setdefault(job_id, _Encoding())
         async with encoding.lock:
-            if encoding.data is not None:
-                return encoding.data, 0.0
-            encoding.data, seconds = await encode()
-            return encoding.data, seconds
+            if encoding.result is not None:
+                return replace(encoding.result, seconds=0.0)
+            encoding.result = await encode()
+            return encoding.result
 
     async def retried(self, job_id: str, call: Callable[[], Awaitable[StageResult]]) -> StageResult:
         """Repeat the call of a stage that reads from the store until the store answers.
@@ -140,8 +140,7 @@ class StageOutputs:
         job: OpenJob,
         index: int,
         stage: StageSpec,
-        data: bytes,
-        seconds: float,
+        result: StageResult,
         use: LatentUse = "ran",
     ) -> None:
         """Store a stage's output and record its cost; a hand-off's goes with the next picture's.
@@ -150,27 +149,43 @@ class StageOutputs:
             job: whose image it is.
             index: of the image.
             stage: that made the output.
-            data: the output's bytes.
-            seconds: on the model.
+            result: the output's bytes, the seconds on the model, and a picture's thumbnails.
             use: how a latent came about.
         """
+        data = result.data
         self._metrics.size(stage.name, len(data))
         if stage.output and not stage.keeps_output:
             costs_s = self._handoffs_s.setdefault(job.id, {})
-            costs_s[stage.name] = costs_s.get(stage.name, 0.0) + seconds
+            costs_s[stage.name] = costs_s.get(stage.name, 0.0) + result.seconds
             return
         # A latent is decoded before it is stored: a malformed one leaves no file behind.
         latent = stage.output_class().decode(data) if stage.keeps_output else None
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
+        image, made = job.images[index], (stage.name, result.seconds)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
-            await self._blobs.put(key, data, on_wait)
-        image, made = job.images[index], (stage.name, seconds)
+            _, thumbnail_bytes = await asyncio.gather(
+                self._blobs.put(key, data, on_wait),
+                self._write_thumbnails(image.id, result.thumbnails),
+            )
         if latent is not None:
             row = LatentRow(image.latent_id, job.id, index, latent.model, latent.request)
             await self._database.images.do(ImageStore.save_latent, row, *made, use)
         else:
             save, handoffs_s = ImageStore.save, self._handoffs_s.pop(job.id, {})
-            await self._database.images.do(save, image.id, len(data), *made, handoffs_s)
+            values = image.id, len(data), *made, handoffs_s, thumbnail_bytes
+            await self._database.images.do(save, *values)
+
+    async def _write_thumbnails(self, image_id: str, files: Mapping[int, bytes]) -> int | None:
+        """Store a picture's thumbnails; returns their size in bytes, None if one is missing.
+
+        The picture does not wait for a store that does not answer: they can be made later.
+        """
+        puts = [
+            self._blobs.try_put(blob_keys.thumbnail_key(image_id, side_px), file)
+            for side_px, file in files.items()
+        ]
+        is_stored = await asyncio.gather(*puts)
+        return sum(map(len, files.values())) if is_stored and all(is_stored) else None
 
     async def write_preview(
         self, job: OpenJob, index: int, stage: StageSpec, preview: bytes

@@ -37,6 +37,7 @@ from cascade_core.job_states import JobState
 from serve.autoscaling.demand import Demand
 from serve.jobs.compositions import Compositions
 from serve.jobs.dispatch.dispatcher import Dispatcher
+from serve.jobs.dispatch.stage_client import StageResult
 from serve.jobs.latent_reuse import LatentReuse
 from serve.jobs.preview_check import CompositionRejected, PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
@@ -294,11 +295,11 @@ class JobWorkflow(DBOSConfiguredInstance):
             for stage in stages:
                 await self._open(job.id)
                 with checked_input(source_class, stored):
-                    output, seconds, use = await self._make(job, index, stage, output, writes)
-                stored = None
+                    result, use = await self._make(job, index, stage, output, writes)
+                output, stored = result.data, None
                 if not stage.output:  # the picture is reported after its steps, with its latent
                     await asyncio.gather(*writes, self._progress.settle(job.id, index))
-                write = self._outputs.write(job, index, stage, output, seconds, use)
+                write = self._outputs.write(job, index, stage, result, use)
                 writes.append(asyncio.create_task(write))
                 done(stage.name)
             await writes[-1]
@@ -322,8 +323,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         stage: StageSpec,
         source: bytes | None,
         writes: Sequence[asyncio.Task[None]],
-    ) -> tuple[bytes, float, LatentUse]:
-        """Return a stage's output for an image, the model's seconds and how it came about.
+    ) -> tuple[StageResult, LatentUse]:
+        """Return a stage's output for an image and how it came about.
 
         Its progress is told once the ``writes`` of the outputs before have ended, so that no stage
         is seen to begin again after a later one was seen.
@@ -334,10 +335,10 @@ class JobWorkflow(DBOSConfiguredInstance):
         if stage.keeps_output:
             data = await self._latent_reuse.find(job.request_of(index), job)
             if data is not None:
-                return data, 0.0, "reused"
+                return StageResult(data, 0.0), "reused"
         call = partial(self._stage_calls.call, job.id, index, stage, source, writes)
         is_encoder = stage == self._family.encoder
-        return *(await (self._outputs.encoded(job.id, call) if is_encoder else call())), "ran"
+        return await (self._outputs.encoded(job.id, call) if is_encoder else call()), "ran"
 
     async def _end(
         self, job_id: str, state: JobState, error: dict[str, str] | None, part: str

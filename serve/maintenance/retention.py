@@ -18,12 +18,13 @@ from sqlalchemy import Select, delete, func, or_, select, update
 
 from cascade_core.job_states import TERMINAL_STATES
 from serve.maintenance.orphans import FOLDERS, Orphans, find_orphans
+from serve.maintenance.thumbnails import make_missing
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobInfo, BlobStore
 from serve.storage.database import Database
 from serve.storage.lineage import HAS_OWN_LATENT, needs
 from serve.storage.records import utc_now
-from serve.storage.schema.tables import events, images, jobs, latents
+from serve.storage.schema.tables import events, images, jobs, latents, library
 
 EVERY_S = 3600.0
 LOOK_S = 5.0
@@ -92,6 +93,8 @@ class RetentionWorker:
                 try:
                     done = await self.run_once()
                     logger.info("retention: %s", done)
+                    made = await make_missing(self._database, self._blobs)
+                    logger.info("thumbnails of %d pictures were made", made)
                 except Exception:
                     logger.exception("retention failed; the next round tries again")
                 due_at_s = time.monotonic() + every_s
@@ -126,8 +129,11 @@ class RetentionWorker:
             count += self._delete_all_images(ready.where(images.c.ready_at < before))
         if self._settings.keep_gb > 0:
             newest_first = (images.c.ready_at.desc(), images.c.id.desc())
-            total = func.sum(images.c.size_bytes).over(order_by=newest_first)
-            running = ready.add_columns(total.label("total_bytes")).subquery()
+            size_bytes = images.c.size_bytes + func.coalesce(library.c.thumbnail_bytes, 0)
+            total = func.sum(size_bytes).over(order_by=newest_first)
+            of_image = library.c.image_id == images.c.id
+            measured = ready.outerjoin_from(images, library, of_image)
+            running = measured.add_columns(total.label("total_bytes")).subquery()
             too_much = running.c.total_bytes > self._settings.keep_gb * _GB
             count += self._delete_all_images(select(running.c.id).where(too_much))
         return count

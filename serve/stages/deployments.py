@@ -16,13 +16,21 @@ from typing import Any
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.families.spec import Family
-from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
+from cascade_core.images.image_files import (
+    ImageInfo,
+    encode_image,
+    encode_preview,
+    encode_thumbnails,
+)
+from cascade_core.images.pixels import Rgb
+from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import DrawOutput, Preparation
 from serve.messages import CallContext, ImageIds, StageMessage
 from serve.settings import Settings
 from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
 from serve.stages.work_meter import WorkMeter
+from serve.storage.blobs.blob_keys import THUMBNAIL_SIDES_PX
 from serve.telemetry.log import configure_logging
 from serve.telemetry.metrics import StageMetrics
 from serve.telemetry.tracing import configure_tracing, replica_span
@@ -137,7 +145,7 @@ class StageDeployment:
         self,
         messages: AsyncIterator[StageMessage],
         request: GenerationRequest,
-        encode: Callable[[Any], bytes],
+        encode: Callable[[Any], StageMessage],
         context: CallContext,
     ) -> AsyncIterator[StageMessage]:
         name = self._spec.name
@@ -158,7 +166,7 @@ class StageDeployment:
                             "stage %s: made in %.2f s on the model", name, message["seconds"]
                         )
                         with self._metrics.encoding():
-                            message["result"] = await asyncio.to_thread(encode, message["result"])
+                            message.update(await asyncio.to_thread(encode, message["result"]))
                     yield message
             except CascadeError as error:
                 logger.warning("stage %s: failed: %s: %s", name, error.code, error.message)
@@ -170,12 +178,12 @@ class StageDeployment:
             return None
         return source_class.decode(source)
 
-    def _encoder(self, request: GenerationRequest, ids: ImageIds) -> Callable[[Any], bytes]:
+    def _encoder(self, request: GenerationRequest, ids: ImageIds) -> Callable[[Any], StageMessage]:
         """Return what encodes the stage's result; it never runs on the model's thread."""
         if self._spec.output:
             return _encoded
         info = ImageInfo(request=request, model=self._model_ref, **ids)
-        return partial(encode_image, image_format=request.format, info=info)
+        return partial(_encoded_picture, image_format=request.format, info=info)
 
     @cached_property
     def _draw(self) -> DrawOutput:
@@ -186,6 +194,19 @@ class StageDeployment:
         return encode_preview(self._draw(self._spec.output_class().decode(output)))
 
 
-def _encoded(handoff: Any) -> bytes:
-    data: bytes = handoff.encode()
-    return data
+def _encoded(handoff: Any) -> StageMessage:
+    return StageMessage(result=handoff.encode())
+
+
+def _encoded_picture(pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo) -> StageMessage:
+    file = encode_image(pixels_hwc, image_format, info)
+    return StageMessage(result=file, thumbnails=_thumbnails(pixels_hwc))
+
+
+def _thumbnails(pixels_hwc: Rgb) -> dict[int, bytes]:
+    """Return a picture's thumbnails; none if that fails, as they can be made later."""
+    try:
+        return encode_thumbnails(pixels_hwc, THUMBNAIL_SIDES_PX)
+    except Exception:  # whatever it is, the picture itself is made
+        logger.exception("a picture has no thumbnails yet")
+        return {}

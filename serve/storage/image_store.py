@@ -74,6 +74,7 @@ class ImageStore:
         stage: str,
         seconds: float = 0.0,
         handoffs_s: Mapping[str, float] = NO_HANDOFFS,
+        thumbnail_bytes: int | None = None,
     ) -> bool:
         """Mark a planned image as ready, add the stages' costs and append the event ``image``.
 
@@ -86,6 +87,7 @@ class ImageStore:
             stage: that made it.
             seconds: of that stage.
             handoffs_s: of stages before, whose cost is not recorded yet, by stage.
+            thumbnail_bytes: of its thumbnails; None: they are not stored.
 
         Returns:
             False if it was ready already, is unknown, or its job has ended meanwhile.
@@ -106,7 +108,7 @@ class ImageStore:
                 return False
             names = ("index", "id", "latent_id", "seed", "decoder_seed")
             append_event(connection, row["job_id"], "image", {name: row[name] for name in names})
-            add_entry(connection, image_id)
+            add_entry(connection, image_id, thumbnail_bytes)
         return True
 
     def delete(self, image_id: str, *, if_made: bool = True) -> DeletedImage | None:

@@ -119,7 +119,7 @@ async def get_thumbnail(
     request: Request,
     side_px: ThumbnailQuery = "256",
 ) -> Response:
-    """Return a small WebP of an image, made at the first request for it.
+    """Return a small WebP of an image, made with it; an older image's at the first request.
 
     50 of them count as one request of the key or session.
     """

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from opentelemetry import trace
@@ -43,10 +43,15 @@ OnCrash = Callable[[], Awaitable[int]]
 
 @dataclass(frozen=True, slots=True)
 class StageResult:
-    """What a stage returned and the seconds its model took."""
+    """What a stage returned and the seconds its model took.
+
+    Attributes:
+        thumbnails: of a picture, WebP files by their longest side in pixels.
+    """
 
     data: bytes
     seconds: float
+    thumbnails: Mapping[int, bytes] = field(default_factory=dict)
 
 
 class StageClient:
@@ -117,7 +122,8 @@ class StageClient:
             while True:
                 message = await _next(stream, silence_s)
                 if message["type"] == "done":
-                    return StageResult(message["result"], message["seconds"])
+                    thumbnails = message.get("thumbnails", {})
+                    return StageResult(message["result"], message["seconds"], thumbnails)
                 on_message(message)
                 silence_s = SILENCE_LIMIT_S
         except BaseException:

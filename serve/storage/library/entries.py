@@ -24,10 +24,10 @@ _WANTED = (
 )
 
 
-def add_entry(connection: Connection, image_id: str) -> None:
-    """Enter a picture that this transaction has made ready."""
+def add_entry(connection: Connection, image_id: str, thumbnail_bytes: int | None) -> None:
+    """Enter a picture that this transaction has made ready, and the size of its thumbnails."""
     row = connection.execute(_ready().where(images.c.id == image_id)).mappings().one()
-    add_entries(connection, [row])
+    add_entries(connection, [row], thumbnail_bytes)
 
 
 def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequence[RowMapping]:
@@ -45,9 +45,11 @@ def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequen
     return connection.execute(query.order_by(images.c.id).limit(limit)).mappings().all()
 
 
-def add_entries(connection: Connection, rows: Sequence[RowMapping]) -> None:
+def add_entries(
+    connection: Connection, rows: Sequence[RowMapping], thumbnail_bytes: int | None = None
+) -> None:
     """Enter pictures; those that are in the library already stay as they are."""
-    entries = [_entry(row) for row in rows]
+    entries = [_entry(row) | {"thumbnail_bytes": thumbnail_bytes} for row in rows]
     words = [
         {"word": word} | {name: entry[name] for name in ("owner", "job_id", "index")}
         for entry in entries

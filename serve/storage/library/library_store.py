@@ -17,8 +17,10 @@ from sqlalchemy import (
     or_,
     select,
     tuple_,
+    update,
 )
 
+from cascade_core.operations.fields import ImageFormat
 from serve.storage.connections import Connections
 from serve.storage.library.entries import add_entries, missing_entries, remove_entry
 from serve.storage.library.query import LibraryQuery, Term
@@ -123,6 +125,22 @@ class LibraryStore:
             if len(rows) < _BATCH:
                 return count
             last_id = rows[-1]["id"]
+
+    def without_thumbnails(self, limit: int) -> list[tuple[str, ImageFormat]]:
+        """Return ids and formats of the newest pictures that are not known to have thumbnails."""
+        query = select(images.c.id, images.c.format)
+        query = query.join(library, library.c.image_id == images.c.id)
+        query = query.where(library.c.thumbnail_bytes.is_(None), images.c.deleted_at.is_(None))
+        newest_first = library.c.job_id.desc(), library.c.index.desc()
+        with self._connections.reading() as connection:
+            rows = connection.execute(query.order_by(*newest_first).limit(limit)).all()
+        return [(row.id, row.format) for row in rows]
+
+    def set_thumbnail_bytes(self, image_id: str, size_bytes: int) -> None:
+        """Record the size of a picture's thumbnails; 0 if they cannot be made."""
+        change = update(library).where(library.c.image_id == image_id)
+        with self._connections.writing() as connection:
+            connection.execute(change.values(thumbnail_bytes=size_bytes))
 
     def remove_deleted(self) -> int:
         """Remove pictures that an earlier release has deleted; returns how many."""

@@ -135,6 +135,7 @@ library = Table(
     Column("prompt", Text, nullable=False),
     Column("words", Text, nullable=False),
     Column("day", String(10), nullable=False),
+    Column("thumbnail_bytes", Integer),
     Index("library_by_image", "image_id", unique=True),
     Index("library_by_owner", "owner", "user", "job_id", "index"),
     Index("library_by_day", "owner", "user", "day"),

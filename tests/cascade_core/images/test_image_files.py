@@ -20,8 +20,10 @@ from cascade_core.images.image_files import (
     convert_image,
     encode_image,
     encode_preview,
+    encode_thumbnails,
     parameters_text,
     read_info,
+    read_pixels,
 )
 from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
@@ -335,3 +337,30 @@ def test_whatever_json_is_inside_info_is_a_dict_or_none(body: dict[str, Any]) ->
     Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=chunks)
 
     assert read_info(file.getvalue()) == body | {"v": 1}
+
+
+@pytest.mark.parametrize(
+    ("sides", "expected"), [((40, 64), {16: 16, 32: 32}), ((20, 12), {16: 16, 32: 20})]
+)
+def test_thumbnails_are_small_bare_and_of_the_pictures_aspect(
+    sides: tuple[int, int], expected: dict[int, int]
+) -> None:
+    pixels_hwc = picture(*sides)
+    files = encode_thumbnails(pixels_hwc, (16, 32))
+    assert {side_px: max(opened(file).size) for side_px, file in files.items()} == expected
+    for file in files.values():
+        small = opened(file)
+        assert small.format == "WEBP"
+        assert small.width * sides[0] == pytest.approx(small.height * sides[1], rel=0.1)
+        assert not small.getexif()
+    assert pixels_hwc.shape == (*sides, 3), "the picture itself stays as it is"
+
+
+@every_format
+def test_pixels_are_read_from_every_format(image_format: ImageFormat) -> None:
+    read = read_pixels(encode_image(picture(), image_format, info()))
+    assert read.shape == picture().shape
+    if image_format == "png":
+        assert np.array_equal(read, picture())
+    with pytest.raises(InvalidRequest):
+        read_pixels(b"no picture")

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from cascade_core.errors import Internal
+from cascade_core.errors import Internal, NotReady
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
+from serve.storage.blobs.blob_keys import COPY_MARK, thumbnail_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.image_store import ImageStore
@@ -31,6 +32,14 @@ class HandingOn(Stage):
     async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
         result = await super().call(*args, on_message=on_message, on_crash=on_crash)
         return replace(result, data=stage_b_latent(args[0]))
+
+
+class WithThumbnails(Stage):
+    """Stage A, whose replica makes thumbnails, too."""
+
+    async def call(self, *args: Any, on_message: OnMessage, on_crash: OnCrash) -> StageResult:
+        result = await super().call(*args, on_message=on_message, on_crash=on_crash)
+        return replace(result, thumbnails={256: b"small", 512: b"larger"})
 
 
 class Failing(Stage):
@@ -130,3 +139,35 @@ async def test_new_details_begin_after_the_kept_output(
     assert ended.state == "succeeded"
     assert calls(stages) == [1, 2, 2, 2]
     assert ended.cost_s["c"] == 0
+
+
+async def test_a_picture_is_stored_with_its_thumbnails(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], database: Database, blobs: BlobStore
+) -> None:
+    stages["a"] = WithThumbnails("a")
+    ended: Job = await run(replace(make_job(), family=FOUR_STAGES))
+    image_id = ended.images[0].id
+    assert await blobs.get(thumbnail_key(image_id, 256)) == b"small"
+    assert await blobs.get(thumbnail_key(image_id, 512)) == b"larger"
+    assert database.library.without_thumbnails(10) == []
+
+
+async def test_a_picture_whose_thumbnails_cannot_be_stored_is_made_all_the_same(
+    run: Run,
+    make_job: JobMaker,
+    stages: dict[str, Stage],
+    database: Database,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stages["a"] = WithThumbnails("a")
+    put = BlobStore.put
+
+    async def put_pictures_only(self: BlobStore, key: str, data: bytes) -> None:
+        if COPY_MARK in key:
+            raise NotReady("no room")
+        await put(self, key, data)
+
+    monkeypatch.setattr(BlobStore, "put", put_pictures_only)
+    ended: Job = await run(replace(make_job(), family=FOUR_STAGES))
+    assert ended.state == "succeeded"
+    assert database.library.without_thumbnails(10) == [(ended.images[0].id, "png")]

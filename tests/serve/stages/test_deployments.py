@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from cascade_core.errors import SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.handoff import StageBLatent
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import Preparation
-from serve.messages import ImageIds
+from serve.messages import ImageIds, StageMessage
 from serve.settings import Settings
+from serve.stages import deployments
 from serve.stages.deployments import StageDeployment
 from serve.stages.device import prepare_device
+from tests.serve.null_stages import stage_b_latent
 
 IDS = ImageIds(image_id="I1", latent_id="L1")
 
@@ -90,3 +96,28 @@ def test_what_is_compiled_stays_in_the_data_folder_unless_the_operator_names_ano
         monkeypatch.delenv("TORCHINDUCTOR_CACHE_DIR")
     prepare_device(Settings(data_dir=tmp_path, device="cpu", compile=True), None)
     assert os.environ["TORCHINDUCTOR_CACHE_DIR"] == (own or str(tmp_path / "compiled"))
+
+
+@pytest.mark.usefixtures("restored_loggers")
+async def test_a_picture_comes_with_its_thumbnails_and_without_them_if_they_fail(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = StageDeployment(STABLE_CASCADE, "a", Settings(data_dir=tmp_path, device="cpu"))
+    request = GenerationRequest(prompt="a", width=384, height=256, seed=1, decoder_seed=1)
+    body = request.to_dict()
+    latent = replace(StageBLatent.decode(stage_b_latent(body)), model=stage._model_ref).encode()
+
+    async def done() -> StageMessage:
+        return [message async for message in stage.run(body, latent, IDS)][-1]
+
+    made = await done()
+    sizes = {side: Image.open(BytesIO(file)).size for side, file in made["thumbnails"].items()}
+    assert sizes == {256: (256, 171), 512: (384, 256)}
+    assert Image.open(BytesIO(made["result"])).size == (384, 256)
+
+    def fail(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(deployments, "encode_thumbnails", fail)
+    bare = await done()
+    assert (bare["result"], bare["thumbnails"]) == (made["result"], {})

@@ -30,8 +30,9 @@ export const isMoving = (job) => job.state === "queued" || job.state === "runnin
  * @returns {Job}
  */
 export function applied(job, type, data) {
+  // An answer may be older than the job's last event.
+  if (hasEnded(job) && !hasEnded(data.job ?? {})) return job;
   if (data.job) return asAnswered(job, data.job);
-  if (hasEnded(job)) return job;
   if (type === "queued") {
     const { position, eta_s } = data;
     return withTime({ ...job, state: "queued", stage: null, position, eta_s });
@@ -43,9 +44,10 @@ export function applied(job, type, data) {
 }
 
 function asAnswered(known, answered) {
-  const { previews = {}, steps = {} } = known;
+  // Events leave the client's state out.
+  const { previews = {}, steps = {}, client_state } = known;
   const isNew = answered.state === "queued" || answered.state === "waiting";
-  return withTime({ ...answered, previews, steps: isNew ? {} : steps });
+  return withTime({ client_state, ...answered, previews, steps: isNew ? {} : steps });
 }
 
 function withTime(job) {

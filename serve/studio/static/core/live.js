@@ -68,7 +68,7 @@ export function onResume(handler) {
 export function track(job) {
   const known = openJobs.get().get(job.id) ?? endedJobs.get(job.id);
   if (known && (hasEnded(known) || !hasEnded(job))) return known;
-  receive("job", { job_id: job.id, job });
+  answered(job);
   return job;
 }
 
@@ -174,24 +174,31 @@ function receive(type, data) {
   if (type === "live") return becameLive();
   const id = data.job_id;
   named.add(id);
+  const later = unknown.get(id);
   const known = openJobs.get().get(id) ?? endedJobs.get(id);
-  if (known || data.job) emit(type, data, applied(known ?? data.job, type, data));
-  else if (unknown.has(id)) unknown.get(id)?.push([type, data]);
+  if (later) later.push([type, data]);
+  else if (known || data.job) emit(type, data, applied(known ?? data.job, type, data));
   else void ask(id, [[type, data]]);
 }
 
-/** Ask for a job that an event has named, then apply the events that came meanwhile. */
+/** Ask for a job; its events wait for the answer. */
 async function ask(id, events = /** @type {[string, any][]} */ ([])) {
   unknown.set(id, events);
   try {
     const job = await api.get(`/v1/jobs/${id}`);
-    unknown.delete(id);
-    receive("job", { job_id: id, job });
-    for (const [type, data] of events) receive(type, data);
+    if (unknown.has(id)) answered(job);
   } catch (error) {
     unknown.delete(id);
     if (error.status === 404) forget(id);
   }
+}
+
+/** Take a job that the API has answered with, and the events that came meanwhile. */
+function answered(job) {
+  const events = unknown.get(job.id) ?? [];
+  unknown.delete(job.id);
+  receive("job", { job_id: job.id, job });
+  for (const [type, data] of events) receive(type, data);
 }
 
 function emit(type, data, job) {

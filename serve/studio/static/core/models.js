@@ -44,6 +44,3 @@ export const field = (kind, name) => operation(kind)?.fields.find((one) => one.n
 /** @param {string | null} name @returns {string} a stage's title; the name where it is not known */
 export const stageTitle = (name) =>
   model.get()?.stages.find((stage) => stage.name === name)?.title ?? name ?? "";
-
-/** @returns {Stage | undefined} the stage whose output is kept and can be continued */
-export const storedStage = () => model.get()?.stages.find((stage) => stage.is_stored);

@@ -41,7 +41,7 @@ export default function DraftSheet({ job }) {
     </ul>
     <div class="job-buttons">
       <${Button} kind="primary" class="small" disabled=${hasNone} busy=${isBusy} onClick=${() => goOn("continue")}>
-        ${t("create.drafts.finish", { count: chosen.length })}
+        ${hasNone ? t("create.drafts.finish_chosen") : t("create.drafts.finish", { count: chosen.length })}
       <//>
       <${Button} class="small" icon="redo" disabled=${hasNone} busy=${isBusy} onClick=${() => goOn("redo")}>
         ${t("create.drafts.redo")}
@@ -53,7 +53,7 @@ export default function DraftSheet({ job }) {
 function Composition({ composition: { index, width, height, preview_url: preview }, prompt, isChosen, onToggle }) {
   const label = t("create.drafts.one", { number: index + 1, prompt });
   return html`<label class="cell composition">
-    <input type="checkbox" class="visually-hidden" checked=${isChosen} onChange=${onToggle} aria-label=${label} />
+    <input type="checkbox" checked=${isChosen} onChange=${onToggle} aria-label=${label} />
     <span class="composition-picture" style=${{ aspectRatio: `${width} / ${height}` }}>
       ${preview && html`<img src=${preview} alt="" width=${width} height=${height} />`}
       <span class="composition-tick"><${Icon} name="check" size=${18} /></span>

@@ -7,7 +7,7 @@ import { t } from "../core/text.js";
 
 /** @param {{job: any}} props */
 export function Progress({ job }) {
-  const left = useTimeLeft(job.ready_at_ms);
+  const left = useTimeLeft(job);
   const done = fractionOf(job);
   const percent = Math.round(done * 100);
   return html`<div class="progress">
@@ -64,8 +64,8 @@ export function fractionOf(job) {
   return indices.reduce((sum, index) => sum + ofImage(index), 0) / indices.length;
 }
 
-/** Return the time until a moment as a sentence, each second anew; nothing if it is not known. */
-function useTimeLeft(atMs) {
+/** Return the time that is probably left as a sentence, each second anew; nothing if it is not known. */
+function useTimeLeft({ ready_at_ms: atMs, state }) {
   const [, tick] = useState(0);
   useEffect(() => {
     if (!atMs) return undefined;
@@ -74,5 +74,6 @@ function useTimeLeft(atMs) {
   }, [atMs]);
   if (!atMs) return "";
   const seconds = Math.round((atMs - Date.now()) / 1000);
-  return seconds > 0 ? t("create.left", { time: formatSeconds(seconds) }) : t("create.overdue");
+  if (seconds > 0) return t("create.left", { time: formatSeconds(seconds) });
+  return state === "running" ? t("create.overdue") : "";
 }

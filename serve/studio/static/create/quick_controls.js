@@ -3,8 +3,8 @@
 import { html } from "../core/html.js";
 import { field, model } from "../core/models.js";
 import { t } from "../core/text.js";
-import { IconButton } from "../parts/button.js";
 import { Chips } from "../parts/chips.js";
+import { Icon } from "../parts/icon.js";
 import { change, draft, setValue, sourceField } from "./draft.js";
 import { kindTitle, sizesOf, startingOperations } from "./offers.js";
 
@@ -72,10 +72,12 @@ function Seed({ limits, draft: { values, isSeedLocked } }) {
   };
   const type = (event) => setValue("seed", event.target.value === "" ? undefined : Number(event.target.value));
   return html`<span class="seed">
-    <${IconButton} icon=${isSeedLocked ? "lock" : "dice"} class="small" aria-pressed=${isSeedLocked}
-      label=${t("create.seed.lock")} onClick=${toggle} />
+    <button type="button" class="button small toggle ${isSeedLocked ? "on" : "quiet"}" aria-pressed=${isSeedLocked}
+      title=${t("create.seed.lock")} onClick=${toggle}>
+      <${Icon} name=${isSeedLocked ? "lock" : "unlock"} size=${16} />${t("create.field.seed")}
+    </button>
     ${isSeedLocked && html`<input class="input" type="number" name="seed" min=${minimum} max=${maximum}
-      aria-label=${t("create.field.seed")} value=${values.seed ?? ""} onInput=${type} />`}
+      aria-label=${t("create.seed.value")} value=${values.seed ?? ""} onInput=${type} />`}
   </span>`;
 }
 

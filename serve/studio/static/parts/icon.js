@@ -13,7 +13,6 @@ const PATHS = {
   compare: "M12 3v18M5 6h4v12H5M19 6h-4M19 18h-4M19 6v12",
   copy: "M9 9h11v11H9zM5 15H4V4h11v1",
   create: "M12 4l1.8 5.2L19 11l-5.2 1.8L12 18l-1.8-5.2L5 11l5.2-1.8zM19 17v4M17 19h4",
-  dice: "M5 5h14v14H5zM9 9h.01M15 9h.01M12 12h.01M9 15h.01M15 15h.01",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   expand: "M14 4h6v6M10 20H4v-6M20 4l-7 7M4 20l7-7",
   filter: "M4 6h16M7 12h10M10 18h4",

@@ -1,0 +1,144 @@
+"""Making pictures: from the prompt to the picture, and what can be made of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+from playwright.async_api import Page, expect
+
+from tests.studio.browser import DESKTOP_PX, PHONE_PX
+from tests.studio.conftest import Axe, OpenPage
+from tests.studio.service import Service, make_at_once
+
+EVIL = '<img src=x onerror="window.ran = true">'
+
+
+@pytest.fixture
+def submitted(service: Service) -> Iterator[asyncio.Queue[str]]:
+    """The ids of accepted jobs, which the test moves on by hand."""
+    ids: asyncio.Queue[str] = asyncio.Queue()
+    service.jobs.on_submit = ids.put
+    yield ids
+    make_at_once(service.jobs)
+
+
+async def create(page: Page, prompt: str) -> None:
+    await page.get_by_role("textbox", name="Prompt").fill(prompt)
+    await page.keyboard.press("Enter")
+
+
+async def test_a_picture_is_made_and_varied_by_keyboard_alone(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    page = await page_of(service)
+    await expect(page.get_by_role("textbox", name="Prompt")).to_be_visible()
+    await page.keyboard.press("/")
+    await page.keyboard.type("a green square")
+    await page.keyboard.press("Enter")
+    job_id = await submitted.get()
+    card = page.get_by_role("article", name="a green square")
+    await expect(card.get_by_text("in line")).to_be_visible()
+    await service.jobs.show_preview(job_id, "c", 6)
+    await expect(card.get_by_role("img", name="Preview: a green square")).to_be_visible()
+    await expect(card.get_by_text("step 6 of 12")).to_be_visible()
+    await service.jobs.run(job_id)
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_attribute(
+        "alt", "a green square"
+    )
+    await card.get_by_role("link").focus()
+    await page.keyboard.press("Tab")
+    await expect(card.get_by_role("button", name="Vary details")).to_be_focused()
+    await page.keyboard.press("Enter")
+    varied = service.services.database.jobs.get(await submitted.get())
+    assert varied is not None
+    assert varied.request.kind == "vary_details"
+    assert varied.request.latent_id == service.jobs.images(job_id)[0].latent_id
+
+
+async def test_a_job_is_cancelled(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    page = await page_of(service)
+    await create(page, "too many circles")
+    await submitted.get()
+    card = page.get_by_role("article", name="too many circles")
+    await card.get_by_role("button", name="Cancel").click()
+    await expect(card.get_by_text("Cancelled")).to_be_visible()
+    await expect(card.get_by_role("button", name="Cancel")).to_have_count(0)
+
+
+async def test_of_a_draft_sheet_only_the_chosen_ones_are_finished(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service)
+    await page.get_by_role("radio", name="4 pictures").check()
+    await page.get_by_role("button", name="Drafts first").click()
+    await create(page, "a sheet of drafts")
+    card = page.get_by_role("article", name="a sheet of drafts")
+    for number in (2, 4):
+        await card.get_by_role("checkbox", name=f"Draft {number}:").check()
+    await card.get_by_role("button", name="Finish 2 drafts").click()
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
+    await expect(card.get_by_role("checkbox")).to_have_count(0)
+
+
+async def test_a_failed_job_says_why_and_is_made_again(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    from cascade_core.errors import OutOfMemory
+
+    page = await page_of(service)
+    await create(page, "a picture that fails")
+    service.jobs.finish(await submitted.get(), "failed", OutOfMemory("no memory"))
+    card = page.get_by_role("article", name="a picture that fails")
+    await expect(card.get_by_text("too little memory")).to_be_visible()
+    await card.get_by_role("button", name="Try again").click()
+    await service.jobs.run(await submitted.get())
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_count(1)
+
+
+async def test_the_address_fills_the_box_and_a_reload_keeps_the_history(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service, "/studio?prompt=from+a+link&seed=7&n=2")
+    prompt = page.get_by_role("textbox", name="Prompt")
+    await expect(prompt).to_have_value("from a link")
+    await expect(page.get_by_label("Number of the seed")).to_have_value("7")
+    await prompt.press("Enter")
+    card = page.get_by_role("article", name="from a link")
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
+    await page.reload()
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
+    await expect(prompt).to_have_value("")
+
+
+async def test_a_prompt_is_text_wherever_it_is_shown(service: Service, page_of: OpenPage) -> None:
+    page = await page_of(service, "/studio")
+    await create(page, EVIL)
+    card = page.get_by_role("article", name=EVIL)
+    await expect(card.get_by_role("link").get_by_role("img")).to_have_attribute("alt", EVIL)
+    await expect(card.get_by_text(EVIL)).to_be_visible()
+    assert await page.evaluate("() => window.ran ?? false") is False
+
+
+@pytest.mark.parametrize(
+    ("theme", "width_px", "opened"),
+    [
+        ("light", DESKTOP_PX, "More with this picture"),
+        ("dark", PHONE_PX, "Settings"),
+    ],
+)
+async def test_creating_has_no_barrier_and_nothing_beyond_the_edge(
+    service: Service, page_of: OpenPage, axe: Axe, theme: str, width_px: int, opened: str
+) -> None:
+    page = await page_of(service, theme=theme, width_px=width_px)
+    await create(page, f"a {theme} picture")
+    card = page.get_by_role("article", name=f"a {theme} picture")
+    await expect(card.get_by_role("link").get_by_role("img")).to_be_visible()
+    await page.get_by_role("button", name=opened, exact=True).first.click()
+    await expect(page.locator("[role=menuitem], .settings input").first).to_be_visible()
+    await axe(page)
+    width = await page.evaluate("() => document.documentElement.scrollWidth")
+    assert width <= width_px

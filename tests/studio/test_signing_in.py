@@ -1,0 +1,99 @@
+"""Signing in, and what happens to a person whose session ends."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import Page, expect
+
+from serve.gateway.limits import SignInLimiter
+from tests.studio.browser import PHONE_PX
+from tests.studio.conftest import Axe, OpenPage
+from tests.studio.service import Service
+
+SIGNED_OUT = "status of 401"
+
+
+@pytest.fixture(autouse=True)
+def fresh_limit(service: Service) -> None:
+    """Let each test try to sign in as often as the first one."""
+    service.services.sign_in_limiter = SignInLimiter(knows_clients=True)
+
+
+async def sign_in(page: Page, key: str) -> None:
+    await page.get_by_label("API key").fill(key)
+    await page.keyboard.press("Enter")
+
+
+async def test_a_valid_key_leads_to_where_the_person_was_going(
+    service: Service, page_of: OpenPage
+) -> None:
+    key = service.new_key("read", "create")
+    page = await page_of(service, "/studio?prompt=a+blue+ring", allows=SIGNED_OUT)
+    await sign_in(page, "csk_wrong")
+    await expect(page.get_by_text("This key is not valid.").first).to_be_visible()
+    await expect(page.get_by_label("API key")).to_be_focused()
+    await sign_in(page, key)
+    await expect(page.get_by_role("textbox", name="Prompt")).to_have_value("a blue ring")
+
+
+async def test_too_many_tries_say_when_the_next_one_is_allowed(
+    service: Service, page_of: OpenPage
+) -> None:
+    service.new_key("read")
+    page = await page_of(service, allows="status of 4(01|29)")
+    await expect(page.get_by_label("API key")).to_be_focused()
+    for _ in range(10):
+        service.services.sign_in_limiter.take("127.0.0.1")
+    await sign_in(page, "csk_wrong")
+    await expect(page.get_by_text("Too many tries. Try again in").first).to_be_visible()
+
+
+async def test_a_service_that_does_not_answer_is_named(service: Service, page_of: OpenPage) -> None:
+    service.new_key("read")
+    page = await page_of(service, allows="status of 401|ERR_FAILED")
+    await page.route("**/v1/sessions", lambda route: route.abort())
+    await sign_in(page, "csk_any")
+    await expect(page.get_by_text("The service does not answer.").first).to_be_visible()
+
+
+async def test_a_revoked_key_leads_to_the_sign_in_and_back_to_what_was_typed(
+    service: Service, page_of: OpenPage
+) -> None:
+    keys = service.services.database.keys
+    first, token = keys.create("first", ("read", "create"))
+    page = await page_of(service, allows="status of 401")
+    await sign_in(page, token)
+    prompt = page.get_by_role("textbox", name="Prompt")
+    await prompt.fill("a red circle that took long to describe")
+    keys.revoke(first.id)
+    await prompt.press("Enter")
+    await expect(page.get_by_text("Your session has ended.")).to_be_visible()
+    await sign_in(page, service.new_key("read", "create"))
+    await expect(prompt).to_have_value("a red circle that took long to describe")
+
+
+async def test_signing_out_leaves_nothing_of_the_person(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service, allows=SIGNED_OUT)
+    await sign_in(page, service.new_key("read", "create"))
+    await page.get_by_role("textbox", name="Prompt").fill("a secret")
+    await page.get_by_role("button", name="Account").click()
+    await page.get_by_role("button", name="Sign out").click()
+    await sign_in(page, service.new_key("read", "create"))
+    await expect(page.get_by_role("textbox", name="Prompt")).to_have_value("")
+
+
+async def test_a_key_that_may_only_look_has_no_prompt(service: Service, page_of: OpenPage) -> None:
+    page = await page_of(service, allows=SIGNED_OUT)
+    await sign_in(page, service.new_key("read"))
+    await expect(page.get_by_role("heading", name="Create")).to_be_attached()
+    await expect(page.get_by_role("textbox", name="Prompt")).to_have_count(0)
+
+
+async def test_the_sign_in_has_no_barrier(service: Service, page_of: OpenPage, axe: Axe) -> None:
+    service.new_key("read")
+    page = await page_of(service, theme="dark", width_px=PHONE_PX, allows=SIGNED_OUT)
+    await sign_in(page, "csk_wrong")
+    await expect(page.get_by_text("This key is not valid.").first).to_be_visible()
+    await axe(page)

@@ -31,6 +31,7 @@ TITLES = {
     "backlog": "Accepting and showing a job behind others, on SQLite",
     "backlog_postgresql": "Accepting and showing a job behind others, on PostgreSQL",
     "library": "Searches of a large library",
+    "library_page": "The page of a large library",
     "streams": "A thousand event streams",
     "acks": "From a command or a press in Discord to the bot's answer",
     "recovery": "From a kill to the next finished job",
@@ -48,6 +49,7 @@ COMMANDS = {
     "databases": "python -m bench.service.databases",
     "cpu_profile": "python -m bench.service.cpu_profile",
     "library": "python -m bench.service.library",
+    "library_page": "python -m bench.service.library_page",
     "baseline": "python -m bench.baseline",
     "forward": "python -m bench.engine.forward",
     "png": "python -m bench.engine.png",
@@ -88,10 +90,10 @@ PREAMBLE = f"""# Benchmarks
 this page and README's summary. Some take many minutes and are run apart, then
 `python -m bench.readme`: `python -m bench.baseline`, `bench.monolith`, `bench.service.footprint`,
 `bench.service.cpu_profile`, `bench.service.databases`, `bench.service.library`,
-`bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`, `bench.autoscale`,
-`bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and on a machine with an
-NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog` measure PostgreSQL with
-`--database-url postgresql://…`.
+`bench.service.library_page`, `bench.service.recovery`, `bench.service.soak`, `bench.service.chaos`,
+`bench.autoscale`, `bench.autoscale --calibrate`, `bench.autoscale --wake`, `bench.real_size`, and
+on a machine with an NVIDIA GPU `bench.gpu`. `bench.service.chaos` and `bench.service.backlog`
+measure PostgreSQL with `--database-url postgresql://…`.
 
 `make bench` and `make check` install what benchmarks need into `.venv`; run those apart with
 `.venv/bin/python`. `bench.gpu` needs torch, transformers, diffusers, pillow and msgpack alone.

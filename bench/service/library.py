@@ -78,7 +78,7 @@ def _postgresql() -> Iterator[str]:
 def _measured(url: str, count: int) -> dict[str, Any]:
     database = Database(url)
     database.create_tables()
-    _fill(database, count)
+    fill(database, count)
     begun_s = time.perf_counter()
     entered = database.library.enter_missing()
     found: dict[str, Any] = {"entered": entered, "enter_s": time.perf_counter() - begun_s}
@@ -119,7 +119,7 @@ def _oldest(database: Database) -> Place:
     return row.job_id, row[1]
 
 
-def _fill(database: Database, count: int) -> None:
+def fill(database: Database, count: int) -> None:
     """Record jobs of one picture each, over two years."""
     rng = random.Random(0)
     words = [f"w{number}" for number in range(1, WORDS + 1)]

@@ -22,6 +22,7 @@ APART = {
     "databases": "bench.service.databases",
     "cpu_profile": "bench.service.cpu_profile",
     "library": "bench.service.library",
+    "library_page": "bench.service.library_page",
     "backlog_postgresql": "bench.service.backlog",
     "recovery": "bench.service.recovery",
     "soak": "bench.service.soak",

@@ -1,0 +1,66 @@
+// @ts-check
+/** One picture of the grid. */
+import { html } from "../core/html.js";
+import { Link } from "../core/router.js";
+import { t } from "../core/text.js";
+import { Icon } from "../parts/icon.js";
+import { thumbUrl } from "../parts/picture.js";
+
+/**
+ * @param {object} props
+ * @param {number} props.index its place in the library
+ * @param {number} props.column counted from 1
+ * @param {import("./sections.js").Picture | undefined} props.picture undefined: not loaded yet
+ * @param {string} props.href of the viewer
+ * @param {boolean} props.isActive has the one tab stop of the grid
+ * @param {boolean} props.isSelected
+ * @param {boolean} props.isSelecting a click selects instead of opening
+ * @param {(index: number, event: MouseEvent) => void} props.onPress
+ * @param {(index: number) => void} props.onToggle
+ */
+export function Cell({ index, column, picture, href, isActive, isSelected, ...props }) {
+  const { isSelecting, onPress, onToggle } = props;
+  return html`<div
+    class=${`cell${isSelected ? " is-selected" : ""}`}
+    role="gridcell"
+    aria-colindex=${column}
+    aria-selected=${isSelected}
+    aria-busy=${!picture}
+    aria-label=${picture ? undefined : t("library.loading_picture")}
+    tabindex=${isActive ? 0 : -1}
+    data-index=${index}
+  >
+    ${picture &&
+    html`<${Link}
+        class="cell-link"
+        href=${href}
+        tabindex="-1"
+        onClick=${(event) => (isSelecting || event.shiftKey) && onPress(index, event)}
+      >
+        <${Thumbnail} picture=${picture} />
+      <//>
+      <span class="cell-check" aria-hidden="true" onClick=${() => onToggle(index)}>
+        <${Icon} name="check" size=${16} />
+      </span>
+      <${Marks} picture=${picture} />`}
+  </div>`;
+}
+
+/** @param {{picture: import("./sections.js").Picture}} props */
+export function Thumbnail({ picture }) {
+  return html`<img
+    src=${thumbUrl(picture.id)}
+    srcset=${`${thumbUrl(picture.id)} 1x, ${thumbUrl(picture.id, 512)} 2x`}
+    alt=${picture.prompt || t("library.no_prompt")}
+    decoding="async"
+    draggable=${false}
+  />`;
+}
+
+function Marks({ picture }) {
+  if (!picture.star && !picture.rating) return null;
+  return html`<span class="cell-marks">
+    ${picture.star && html`<span class="cell-star"><${Icon} name="star" size=${16} /></span>`}
+    ${picture.rating > 0 && html`<span aria-label=${t("library.rated", { count: picture.rating })} role="img">${"★".repeat(picture.rating)}</span>`}
+  </span>`;
+}

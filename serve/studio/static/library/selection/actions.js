@@ -1,0 +1,102 @@
+  const run = (/** @type {() => Promise<void>} */ work) => {
+    if (!count) return undefined;
+    setBusy(true);
+    // One after the other: no key that is pressed meanwhile is lost.
+    const done = queue.current.then(work).catch(failed);
+    queue.current = done;
+    return done.then(() => {
+      if (queue.current !== done) return;
+      setBusy(false);
+      setOpen("");
+    });
+  };// @ts-check
+/** What can be done with the selected pictures, or with the active one if none is selected. */
+import { html, useRef, useState } from "../../core/html.js";
+import { go, paths } from "../../core/router.js";
+import { may } from "../../core/session.js";
+import { failed, toast } from "../../core/toast.js";
+import { t } from "../../core/text.js";
+import { Confirm } from "../../parts/dialog.js";
+import { BoardDialog } from "./board_dialog.js";
+import { changeAll, deleteAll } from "./bulk.js";
+import { download } from "./download.js";
+import { countOf, idsOf, isSelected, NOTHING } from "./selection.js";
+import { TagDialog } from "./tag_dialog.js";
+
+/**
+ * @param {object} library
+ * @param {import("../pictures.js").Pictures} library.pictures
+ * @param {ReturnType<typeof import("./use_selection.js").useSelection>} library.selected
+ * @param {{active: number, focus: (index: number) => void}} library.place
+ * @param {() => Promise<void>} library.refresh
+ */
+export function useActions({ pictures, selected, place, refresh }) {
+  const [open, setOpen] = useState("");
+  const [isBusy, setBusy] = useState(false);
+  const queue = useRef(Promise.resolve());
+  const current = pictures.at(place.active);
+  const isAny = countOf(selected.selection, pictures.total) > 0;
+  const targets = isAny ? selected.selection : { isInverted: false, ids: new Set(current ? [current.id] : []) };
+  const count = countOf(targets, pictures.total);
+
+  const run = (/** @type {() => Promise<void>} */ work) => {
+    if (!count) return undefined;
+    setBusy(true);
+    // One after the other: no key that is pressed meanwhile is lost.
+    const done = queue.current.then(work).catch(failed);
+    queue.current = done;
+    return done.then(() => queue.current === done && setBusy(false));
+  };
+  const change = (action, value) => {
+    if (!may("create")) return undefined;
+    return run(async () => {
+      const refused = await changeAll(targets, pictures.q, action, value);
+      if (refused.length) toast(t("library.refused", { count: refused.length }), { kind: "error" });
+      await pictures.refresh({ isStale: true });
+    });
+  };
+  const remove = () =>
+    run(async () => {
+      await deleteAll(targets, pictures.q);
+      setOpen(""); // before the focus goes to a picture
+      selected.set(NOTHING);
+      await refresh();
+      place.focus(Math.max(0, Math.min(place.active, pictures.total - 1)));
+      toast(t("library.deleted", { count }));
+    });
+  const ask = (dialog) => may("create") && count > 0 && setOpen(dialog);
+  const close = () => setOpen("");
+  const changeAndClose = (action, value) => change(action, value)?.then(close);
+  const dialogs = { count, busy: isBusy, change: changeAndClose, onClose: close };
+  return {
+    isBusy,
+    star: () => pictures.hasMarks && change(areStarred(pictures, targets) ? "unstar" : "star"),
+    rate: (rating) => pictures.hasMarks && change("rate", rating),
+    tag: () => pictures.hasMarks && ask("tag"),
+    putOnBoard: () => pictures.hasMarks && ask("board"),
+    askToDelete: () => ask("delete"),
+    download: () => pictures.hasMarks && run(() => download(targets, pictures)),
+    compare: () =>
+      run(async () => {
+        const [a, b] = await idsOf(targets, pictures.q);
+        if (b) go(paths.compare(a, b));
+      }),
+    dialog: html`<${Confirm}
+        open=${open === "delete"}
+        title=${t("library.delete_title", { count })}
+        text=${t("library.delete_text")}
+        label=${t("library.delete")}
+        busy=${isBusy}
+        onConfirm=${remove}
+        onClose=${close}
+      />
+      <${TagDialog} open=${open === "tag"} ...${dialogs} />
+      <${BoardDialog} open=${open === "board"} ...${dialogs} />`,
+  };
+}
+
+/** Return whether all of the pictures that are loaded have a star. */
+function areStarred(pictures, targets) {
+  const loaded = pictures.sections.flatMap(({ items }) => items);
+  return loaded.filter(({ id }) => isSelected(targets, id)).every(({ star }) => star);
+}

@@ -1,0 +1,56 @@
+// @ts-check
+/** Puts pictures on a board, which may be a new one, or takes them from it. */
+import * as api from "../../core/api.js";
+import { html, useEffect, useState } from "../../core/html.js";
+import { useStore } from "../../core/store.js";
+import { failed } from "../../core/toast.js";
+import { t } from "../../core/text.js";
+import { Button } from "../../parts/button.js";
+import { Dialog } from "../../parts/dialog.js";
+import { SelectField, TextField } from "../../parts/field.js";
+import { boards, loadBoards } from "../boards.js";
+
+const NEW = "";
+
+/**
+ * @param {object} props
+ * @param {boolean} props.open
+ * @param {number} props.count of pictures
+ * @param {boolean} props.busy
+ * @param {(action: string, value: string) => Promise<void>} props.change
+ * @param {() => void} props.onClose
+ */
+export function BoardDialog({ open, count, busy, change, onClose }) {
+  const known = useStore(boards);
+  const [choice, setChoice] = useState(/** @type {string | null} */ (null));
+  const [title, setTitle] = useState("");
+  useEffect(() => {
+    if (!open) return;
+    setTitle("");
+    setChoice(null);
+    loadBoards().catch(failed);
+  }, [open]);
+  const chosen = choice ?? known[0]?.id ?? NEW;
+
+  const isReady = chosen !== NEW || title.trim() !== "";
+  const put = async (event) => {
+    event.preventDefault();
+    if (!isReady) return;
+    try {
+      const id = chosen || (await api.post("/v1/boards", { title: title.trim() })).id;
+      await change("add_to_board", id);
+      await loadBoards();
+    } catch (error) {
+      failed(error);
+    }
+  };
+  const options = [...known.map((board) => [board.id, board.title]), [NEW, t("library.new_board")]];
+  const actions = html`<${Button} disabled=${chosen === NEW} busy=${busy} onClick=${() => change("remove_from_board", chosen)}>${t("library.take_off")}<//>
+    <${Button} kind="primary" disabled=${!isReady} busy=${busy} onClick=${put}>${t("library.put_on")}<//>`;
+  return html`<${Dialog} open=${open} title=${t("library.board_title", { count })} onClose=${onClose} actions=${actions}>
+    <form class="form" onSubmit=${put}>
+      <${SelectField} label=${t("library.board")} value=${chosen} onChange=${setChoice} options=${options} />
+      ${chosen === NEW && html`<${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" />`}
+    </form>
+  <//>`;
+}

@@ -1,0 +1,45 @@
+// @ts-check
+/** Changes of many pictures at once. */
+import * as api from "../../core/api.js";
+import { idsOf } from "./selection.js";
+
+const AT_ONCE = 500;
+
+/**
+ * Do something with pictures.
+ * @param {import("./selection.js").Selection} selection
+ * @param {string} q the search that it is of
+ * @param {string} action such as `star`, see `POST /v1/images/bulk`
+ * @param {number | string} [value] of the action
+ * @returns {Promise<any[]>} what failed, with the `id`, `code` and `message` of each
+ */
+export async function changeAll(selection, q, action, value) {
+  if (selection.isInverted && !selection.ids.size) return changeFound(q, { action, value });
+  const ids = await idsOf(selection, q);
+  const failed = [];
+  for (let start = 0; start < ids.length; start += AT_ONCE) {
+    const body = { ids: ids.slice(start, start + AT_ONCE), action, value };
+    failed.push(...(await api.post("/v1/images/bulk", body)).failed);
+  }
+  return failed;
+}
+
+/** Change all that a search finds; the service takes it in steps. */
+async function changeFound(q, change) {
+  const failed = [];
+  for (let more = true; more; ) {
+    const answer = await api.post("/v1/images/bulk", { q, ...change });
+    failed.push(...answer.failed);
+    more = answer.more;
+  }
+  return failed;
+}
+
+/** Delete pictures, a few at a time. @param {import("./selection.js").Selection} selection @param {string} q */
+export async function deleteAll(selection, q) {
+  const left = await idsOf(selection, q);
+  const one = async () => {
+    for (let id = left.pop(); id; id = left.pop()) await api.del(`/v1/images/${id}`);
+  };
+  await Promise.all(Array.from({ length: 4 }, one));
+}

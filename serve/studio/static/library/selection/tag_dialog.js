@@ -1,0 +1,31 @@
+// @ts-check
+/** Adds a tag to pictures, or removes it. */
+import { html, useState } from "../../core/html.js";
+import { t } from "../../core/text.js";
+import { Button } from "../../parts/button.js";
+import { Dialog } from "../../parts/dialog.js";
+import { TextField } from "../../parts/field.js";
+
+/**
+ * @param {object} props
+ * @param {boolean} props.open
+ * @param {number} props.count of pictures
+ * @param {boolean} props.busy
+ * @param {(action: string, value: string) => void} props.change
+ * @param {() => void} props.onClose
+ */
+export function TagDialog({ open, count, busy, change, onClose }) {
+  const [text, setText] = useState("");
+  const tag = text.trim();
+  const submit = (event) => {
+    event.preventDefault();
+    if (tag) change("tag", tag);
+  };
+  const actions = html`<${Button} disabled=${!tag} busy=${busy} onClick=${() => change("untag", tag)}>${t("library.untag")}<//>
+    <${Button} kind="primary" disabled=${!tag} busy=${busy} onClick=${() => change("tag", tag)}>${t("library.tag")}<//>`;
+  return html`<${Dialog} open=${open} title=${t("library.tag_title", { count })} onClose=${onClose} actions=${actions}>
+    <form onSubmit=${submit}>
+      <${TextField} label=${t("library.tag_label")} value=${text} onChange=${setText} autofocus maxlength="40" />
+    </form>
+  <//>`;
+}

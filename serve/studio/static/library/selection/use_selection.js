@@ -1,0 +1,42 @@
+// @ts-check
+/** The selection of a library, and what extends it. */
+import { useEffect, useRef, useState } from "../../core/html.js";
+import { failed } from "../../core/toast.js";
+import { NOTHING, toggled, withPictures } from "./selection.js";
+
+/** @param {import("../pictures.js").Pictures} pictures */
+export function useSelection(pictures) {
+  const [selection, setSelection] = useState(NOTHING);
+  // Where a range begins, and what was selected before it.
+  const anchor = useRef(/** @type {{id: string, base: typeof NOTHING} | null} */ (null));
+  const set = (next) => {
+    anchor.current = null;
+    setSelection(next);
+  };
+  useEffect(() => set(NOTHING), [pictures]);
+
+  const toggle = (index) => {
+    const id = pictures.at(index)?.id;
+    if (!id) return;
+    const next = toggled(selection, id);
+    anchor.current = { id, base: next };
+    setSelection(next);
+  };
+  const extend = async (from, to) => {
+    const first = pictures.at(from)?.id;
+    anchor.current ??= first ? { id: first, base: selection } : null;
+    if (!anchor.current) return;
+    const { id, base } = anchor.current;
+    const begin = pictures.indexOf(id);
+    const [low, high] = [Math.min(begin, to), Math.max(begin, to)];
+    try {
+      await pictures.load(low, high + 1);
+    } catch (error) {
+      failed(error);
+    }
+    const indices = Array.from({ length: high - low + 1 }, (_, offset) => low + offset);
+    const ids = indices.flatMap((index) => pictures.at(index)?.id ?? []);
+    setSelection(withPictures(base, ids, true));
+  };
+  return { selection, set, toggle, extend };
+}

@@ -1,0 +1,76 @@
+// @ts-check
+/** What a person does with a picture: make others from it, keep, show and delete it. */
+import { actionsOf, pictureSource } from "../create/actions.js";
+import { change } from "../create/draft.js";
+import { reuse } from "../create/refill.js";
+import { html, useState } from "../core/html.js";
+import { useModel } from "../core/models.js";
+import { go, paths } from "../core/router.js";
+import { may } from "../core/session.js";
+import { submit } from "../core/submissions.js";
+import { toast } from "../core/toast.js";
+import { t } from "../core/text.js";
+import { Button, ButtonLink } from "../parts/button.js";
+import { Menu } from "../parts/menu.js";
+import { imageUrl } from "../parts/picture.js";
+import { save } from "./copy.js";
+
+/**
+ * @param {object} props
+ * @param {Record<string, any>} props.job
+ * @param {Record<string, any>} props.image
+ * @param {string} props.prompt
+ * @param {string | undefined} props.comparable id of a relative
+ * @param {() => void} props.onShare
+ * @param {() => void} props.onDelete
+ */
+export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
+  const useAgain = () => {
+    reuse(job);
+    go(paths.create());
+  };
+  return html`<section class="viewer-actions" aria-label=${t("viewer.actions")}>
+    ${may("create") && html`<${Remakes} image=${image} prompt=${prompt} />`}
+    <div class="action-row">
+      ${comparable &&
+      html`<${ButtonLink} icon="compare" href=${paths.compare(comparable, image.id)}>${t("viewer.compare")}<//>`}
+      ${may("create") && html`<${Button} icon="redo" onClick=${useAgain}>${t("viewer.reuse")}<//>`}
+      <${Menu} label=${t("viewer.download")} items=${downloads(image)} class="button plain">
+        ${t("viewer.download")}
+      <//>
+      <${Button} icon="share" onClick=${onShare}>${t("viewer.share")}<//>
+      ${may("create") && html`<${Button} icon="trash" kind="danger" onClick=${onDelete}>${t("viewer.delete")}<//>`}
+    </div>
+  </section>`;
+}
+
+/** Buttons that make pictures from this one, as Create names them. */
+function Remakes({ image, prompt }) {
+  useModel();
+  const [isBusy, setBusy] = useState(false);
+  const toCreate = () => go(paths.create());
+  const make = async ({ kind, body }) => {
+    if (!body) {
+      change({ kind, values: { prompt }, source: pictureSource(image.id, image.latent_id) });
+      return toCreate();
+    }
+    setBusy(true);
+    const job = await submit(body);
+    setBusy(false);
+    toast(t(job ? "viewer.started" : "viewer.not_started"), { label: t("viewer.watch"), action: toCreate });
+  };
+  return html`<div class="action-row">
+    ${actionsOf(image).map(
+      (action, place) =>
+        html`<${Button} key=${action.id} kind=${place ? "plain" : "primary"} busy=${isBusy} onClick=${() => make(action)}>
+          ${action.label}
+        <//>`,
+    )}
+  </div>`;
+}
+
+function downloads(image) {
+  const file = (format, more = "") => () => save(`${imageUrl(image.id)}?format=${format}${more}`);
+  const formats = ["png", "webp", "jpeg"].map((format) => ({ text: format.toUpperCase(), onSelect: file(format) }));
+  return [...formats, { text: t("viewer.download_bare"), onSelect: file("png", "&metadata=none") }];
+}

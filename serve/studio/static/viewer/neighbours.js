@@ -1,0 +1,38 @@
+// @ts-check
+/** The pictures before and after one, in the order of the library's search. */
+import { useEffect, useState } from "../core/html.js";
+import { usePictures } from "../library/use_pictures.js";
+import { imageUrl } from "../parts/picture.js";
+
+/**
+ * @param {string} id
+ * @param {string} q
+ * @param {string | undefined} madeAt time at which its job ended, as soon as it is known
+ */
+export function useNeighbours(id, q, madeAt) {
+  const { pictures, refresh } = usePictures(q);
+  const [, render] = useState(0);
+  const index = pictures.indexOf(id);
+  useEffect(() => {
+    if (!pictures.isCounted || !madeAt || index >= 0) return;
+    void pictures.find(id, madeAt.slice(0, 10)).then(() => render((count) => count + 1), () => {});
+  }, [pictures, pictures.total, id, madeAt]);
+  useEffect(() => {
+    if (index < 0) return;
+    Object.assign(pictures.place, { index, id });
+    const ready = () => [index + 1, index - 1].forEach((place) => preload(pictures.at(place)));
+    pictures.load(Math.max(0, index - 1), index + 2).then(ready, () => {});
+  }, [pictures, id, index]);
+  return {
+    pictures,
+    refresh,
+    index,
+    own: pictures.at(index),
+    previous: index > 0 ? pictures.at(index - 1) : undefined,
+    next: index >= 0 ? pictures.at(index + 1) : undefined,
+  };
+}
+
+function preload(picture) {
+  if (picture) new Image().src = imageUrl(picture.id);
+}

@@ -1,0 +1,126 @@
+"""The viewer and the comparison in a browser."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from tests.studio.browser import Theme
+from tests.studio.conftest import OpenPage
+from tests.studio.pictures import make
+from tests.studio.service import Service
+
+if TYPE_CHECKING:
+    from playwright.async_api import Page
+
+expect = pytest.importorskip("playwright.async_api").expect
+expect.set_options(timeout=30_000)  # machines are busy; most of them need milliseconds
+
+EVIL = '<img src=x onerror="window.ran = true">'
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def family(service: Service) -> dict[str, Any]:
+    """By name: an older picture, one with an evil prompt, and another drawing of its details."""
+    older = await make(service, prompt="an older ring")
+    parent = await make(service, prompt=EVIL)
+    latent_id = parent["images"][0]["latent_id"]
+    child = await make(service, kind="vary_details", latent_id=latent_id)
+    jobs = {"older": older, "parent": parent, "child": child}
+    return {name: job["images"][0]["id"] for name, job in jobs.items()}
+
+
+async def test_arrows_show_the_pictures_in_the_order_of_the_library(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['parent']}")
+    await expect(page.get_by_role("button", name="Older picture")).to_be_visible()
+    await page.keyboard.press("ArrowRight")
+    await expect(page).to_have_url(f"{service.url}/studio/pictures/{family['older']}")
+    await expect(page.locator(".prompt")).to_contain_text("an older ring")
+    await page.keyboard.press("ArrowLeft")
+    await page.keyboard.press("ArrowLeft")
+    await expect(page).to_have_url(f"{service.url}/studio/pictures/{family['child']}")
+
+
+async def test_what_is_written_in_a_prompt_is_shown_and_does_not_run(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['parent']}")
+    await expect(page.locator(".prompt p").first).to_have_text(EVIL)
+    assert await page.evaluate("() => window.ran ?? false") is False
+
+
+async def test_a_link_shows_the_picture_to_people_without_a_key(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['older']}")
+    await page.get_by_role("button", name="Share").click()
+    await page.get_by_role("button", name="Make the link").click()
+    link = await page.get_by_role("textbox", name="Link").input_value()
+    async with httpx.AsyncClient() as client:
+        answer = await client.get(link)
+    assert answer.status_code == 200
+    assert answer.headers["content-type"] == "image/png"
+
+
+async def test_two_drawings_of_one_composition_are_compared_by_keyboard(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['child']}")
+    await expect(page.get_by_role("link", name="Compare", exact=True)).to_be_visible()
+    await page.keyboard.press("v")
+    await expect(page).to_have_url(
+        f"{service.url}/studio/compare/{family['parent']}/{family['child']}"
+    )
+    slider = page.get_by_role("slider")
+    await slider.focus()
+    await page.keyboard.press("ArrowRight")
+    await expect(slider).to_have_attribute("aria-valuenow", "52")
+    await page.keyboard.press("Home")
+    await expect(slider).to_have_attribute("aria-valuenow", "0")
+    await page.keyboard.press("m")
+    await expect(page.locator(".side-by-side img")).to_have_count(2)
+
+
+async def test_new_details_join_the_family_when_they_are_made(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['older']}")
+    await page.get_by_role("button", name="Vary details").click()
+    await expect(page.locator(".tree a")).to_have_count(2)
+
+
+async def test_a_deleted_picture_gives_way_to_the_next_one(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    doomed = (await make(service, prompt="doomed"))["images"][0]["id"]
+    page = await page_of(service, f"/studio/pictures/{doomed}")
+    await expect(page.get_by_role("button", name="Older picture")).to_be_visible()
+    await page.keyboard.press("d")
+    await page.get_by_role("dialog").get_by_role("button", name="Delete").click()
+    await expect(page).not_to_have_url(f"{service.url}/studio/pictures/{doomed}")
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(f"{service.url}/v1/images/{doomed}")).status_code == 410
+
+
+@pytest.mark.parametrize(("theme", "width_px"), [("light", 320), ("dark", 1280)])
+@pytest.mark.parametrize("view", ["pictures/{child}", "compare/{parent}/{child}"])
+async def test_the_viewer_has_no_barriers(
+    service: Service,
+    page_of: OpenPage,
+    axe: Callable[[Page], Awaitable[None]],
+    family: dict[str, Any],
+    theme: Theme,
+    width_px: int,
+    view: str,
+) -> None:
+    path = f"/studio/{view.format(**family)}"
+    page = await page_of(service, path, theme=theme, width_px=width_px)
+    await page.wait_for_load_state("networkidle")
+    await axe(page)
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= width_px

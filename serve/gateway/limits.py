@@ -18,8 +18,10 @@ _FULL_AFTER_S = 60.0
 HELD_RETRY_AFTER_S = 5.0
 SHARED_PER_IMAGE, SHARED_PER_CLIENT = 1200, 300
 """Requests for shared images per minute that a gateway process answers."""
-SIGN_INS_PER_CLIENT, SIGN_INS_OF_ALL = 10, 60
-"""Tries to sign in per minute that a gateway process answers."""
+WRONG_KEYS_PER_CLIENT, WRONG_KEYS_OF_ALL = 10, 60
+"""Tries to sign in without a valid key, per minute, that a gateway process answers."""
+SIGN_INS_PER_KEY = 60
+"""Per minute; each one is stored."""
 
 
 class RateLimiter:
@@ -160,25 +162,34 @@ class SharedImageLimiter:
 class SignInLimiter:
     """Limits requests that bring an API key in their body.
 
+    Valid keys are counted by key. So clients with wrong keys cannot keep others from signing in,
+    also where all clients come from one address.
+
     Args:
-        knows_clients: requests come from the client's own address, not from a proxy's; if not, all
-            clients share one limit.
+        knows_clients: requests come from the client's own address, not from a proxy's; if not, the
+            wrong keys of all clients share one limit.
     """
 
     def __init__(self, knows_clients: bool) -> None:
         self._knows_clients = knows_clients
         self._tries = RateLimiter("{} tries to sign in per minute are allowed")
 
-    def take(self, address: str) -> None:
-        """Count one try from a client's address.
+    def take(self, key_id: str | None, address: str) -> None:
+        """Count one try.
+
+        Args:
+            key_id: of the valid key that it brings; None: it brings none.
+            address: of the client.
 
         Raises:
             RateLimited: too many came.
         """
-        if self._knows_clients:
-            self._tries.take(_client_network(address), SIGN_INS_PER_CLIENT)
+        if key_id is not None:
+            self._tries.take(f"key {key_id}", SIGN_INS_PER_KEY)
+        elif self._knows_clients:
+            self._tries.take(_client_network(address), WRONG_KEYS_PER_CLIENT)
         else:
-            self._tries.take("", SIGN_INS_OF_ALL)
+            self._tries.take("", WRONG_KEYS_OF_ALL)
 
 
 def _client_network(address: str) -> str:

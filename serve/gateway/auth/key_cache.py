@@ -69,6 +69,14 @@ class KeyCache:
             raise NotReady(failure.message, reason=failure.reason) from failure
         return self._keys
 
+    async def refresh(self) -> None:
+        """Read the keys and sessions again, so that this process knows what it has just changed.
+
+        If the database does not answer, they are read later.
+        """
+        with suppress(NotReady):
+            await self.keys(cache_s=0.0)
+
     async def session(self, token: str) -> tuple[Session, ApiKey] | None:
         """Return the session of a cookie and its key; None if it is unknown or has ended.
 

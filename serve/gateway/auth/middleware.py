@@ -37,7 +37,7 @@ FORWARDING_HEADERS = frozenset({"forwarded", "via", "x-real-ip"})
 """And all whose names begin with ``x-forwarded-``."""
 
 SESSION_REQUESTS_PER_MINUTE = 6000
-"""A page shows many small pictures at a time."""
+"""Of all sessions of a key. A page shows many small pictures at a time."""
 
 THUMBNAILS = "/v1/thumbs/"
 THUMBNAIL_COST = 1 / 50
@@ -145,7 +145,9 @@ class AuthMiddleware:
         if found is None:
             raise Unauthorized(_ENDED)
         session, key = found
-        self._limiter.take(f"session {session.id}", SESSION_REQUESTS_PER_MINUTE, cost)
+        # Of all its sessions together: a key signs in as often as it likes.
+        self._limiter.take(f"sessions of {key.id}", SESSION_REQUESTS_PER_MINUTE, cost)
+        await self._keys.touch(key.id)
         await self._keys.touch_session(session)
         return Caller(key.id, key.scopes, session=session)
 

@@ -24,10 +24,9 @@ def foreign_header(headers: Headers, public_url: str = "") -> str | None:
     """
     if not set(headers.getlist("sec-fetch-site")) <= {"none", "same-origin"}:
         return "sec-fetch-site"
-    own = {headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()} - {""}
-    for origin in headers.getlist("origin"):
-        if origin.lower().partition("://")[2] not in own:
-            return "origin"
+    host = headers.get("host", "").lower()
+    if not all(_is_own(origin, host, public_url) for origin in headers.getlist("origin")):
+        return "origin"
     return None
 
 
@@ -52,3 +51,16 @@ def check_own_page(method: str, headers: Headers, public_url: str = "") -> None:
             "a request with a session's cookie must say that it comes from a page of this service; "
             "programs send an API key as 'Authorization: Bearer csk_...'"
         )
+
+
+def _is_own(origin: str, host: str, public_url: str) -> bool:
+    """Return True if an origin is the service's own.
+
+    Behind a proxy the service sees http where clients use https. So only the public address says
+    which of them is right; another machine in the network can pretend to be its http page.
+    """
+    scheme, _, netloc = origin.lower().partition("://")
+    public = urlsplit(public_url.lower())
+    if netloc and netloc == public.netloc:
+        return scheme == public.scheme
+    return bool(netloc) and netloc == host

@@ -6,9 +6,9 @@ from http import HTTPStatus
 
 from fastapi import Request
 
-from cascade_core.errors import Forbidden, InvalidRequest
-from serve.gateway.auth.permissions import Administrator
-from serve.gateway.dependencies import ServicesDep
+from cascade_core.errors import Forbidden, InvalidRequest, Unauthorized
+from serve.gateway.auth.permissions import Administrator, Caller
+from serve.gateway.dependencies import Services, ServicesDep
 from serve.gateway.lookups import check_id
 from serve.gateway.openapi import new_router, secured
 from serve.gateway.routes.sessions import check_key
@@ -41,13 +41,29 @@ async def create_key(
     if caller.session is not None:
         if body.key is None:
             raise InvalidRequest("key is missing: a session sends its own key again", "key")
-        if (await check_key(services, request, body.key)).id != caller.key_id:
-            raise Forbidden("this is not the key that signed in")
+        await _check_own_key(services, request, caller, body.key)
     create = services.database.keys.create
     key, token = await services.database.run(
         create, body.name, body.scopes, body.requests_per_minute
     )
+    await services.key_cache.refresh()
     return NewKeyAnswer.model_validate(key.to_json() | {"token": token})
+
+
+async def _check_own_key(services: Services, request: Request, caller: Caller, token: str) -> None:
+    """Check that a token is the key that the caller's session belongs to.
+
+    Raises:
+        Forbidden: it is not. The answer is the same for another key and for none: the session
+            itself is valid, and learns of no other key whether it is.
+        RateLimited: too many wrong keys came from this client.
+    """
+    try:
+        key_id = (await check_key(services, request, token)).id
+    except Unauthorized:
+        key_id = None
+    if key_id != caller.key_id:
+        raise Forbidden("this is not the key that signed in", "key")
 
 
 @router.delete(
@@ -62,4 +78,5 @@ async def revoke_key(services: ServicesDep, _caller: Administrator, key_id: str)
     """
     revoke = services.database.keys.revoke
     key = await services.database.run(revoke, check_id("key", key_id))
+    await services.key_cache.refresh()
     return KeyAnswer.model_validate(key.to_json())

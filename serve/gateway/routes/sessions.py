@@ -101,14 +101,15 @@ async def check_key(services: Services, request: Request, token: str) -> ApiKey:
 
     Raises:
         Conflict: the service has no keys.
-        RateLimited: too many such requests came from this client.
+        RateLimited: too many wrong keys came from this client, or too many requests with this key.
         Unauthorized: it is no valid key.
     """
     keys = await services.key_cache.keys()
     if not keys:
         raise Conflict("this service has no API keys: its own machine needs none")
-    services.sign_in_limiter.take(request.client.host if request.client else "")
     key = find_valid(token, keys)
+    address = request.client.host if request.client else ""
+    services.sign_in_limiter.take(None if key is None else key.id, address)
     if key is None:
         raise Unauthorized("this is no valid API key")
     return key

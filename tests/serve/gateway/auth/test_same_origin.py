@@ -30,6 +30,7 @@ OTHERS = [
             {"sec-fetch-site": "cross-site"},
             {"sec-fetch-site": "same-origin", "origin": "https://evil.example"},
             {"sec-fetch-site": "cross-site", "origin": f"http://{HOST}"},
+            {"origin": "http://public.example"},
             {"origin": "http://studio.example"},
             {"origin": "http://studio.example:9000"},
             {"origin": "http://studio.example:8000.evil.example"},

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
+from sqlalchemy import text
 
 from serve.gateway.auth import key_cache
 from serve.storage.access.credentials import KeyStore
+from serve.storage.database import Database
 from tests.serve.api_calls import code
 from tests.serve.gateway.auth.signed_in import PAGE, sign_in
 
@@ -58,7 +62,7 @@ async def test_a_session_makes_a_key_only_with_its_own_key(
     _, token = keys.create("root", ["admin"])
     _, other = keys.create("other", ["admin"])
     await sign_in(client, token)
-    for body, status in ((BODY, 400), (BODY | {"key": other}, 403), (BODY | {"key": "x"}, 401)):
+    for body, status in ((BODY, 400), (BODY | {"key": other}, 403), (BODY | {"key": "x"}, 403)):
         answer = await client.post("/v1/keys", json=body, headers=PAGE)
         assert answer.status_code == status
     assert len(keys.all()) == 2
@@ -93,3 +97,43 @@ async def test_the_first_key_over_http_ends_the_access_without_keys(
     assert (await client.get("/v1/jobs")).status_code == 401
     admin = {"authorization": f"Bearer {made.json()['token']}"}
     assert (await client.get("/v1/jobs", headers=admin)).status_code == 200
+
+
+async def test_a_key_works_at_once_and_no_longer_at_once_where_that_was_asked(
+    client: httpx.AsyncClient, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_cache, "CACHE_S", 3600.0)
+    admin = {"authorization": f"Bearer {keys.create('root', ['admin'])[1]}"}
+    made = (await client.post("/v1/keys", json=BODY, headers=admin)).json()
+    bob = {"authorization": f"Bearer {made['token']}"}
+    assert (await client.get("/v1/me", headers=bob)).status_code == 200
+    await client.delete(f"/v1/keys/{made['id']}", headers=admin)
+    assert (await client.get("/v1/me", headers=bob)).status_code == 401
+
+
+async def test_a_new_key_is_shown_although_the_database_fails_right_after(
+    client: httpx.AsyncClient, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be shown again, and it ends the access without keys."""
+    create = database.keys.create
+
+    def create_and_fail(*asked: Any) -> Any:
+        made = create(*asked)
+        with database.writing() as connection:
+            connection.execute(text("ALTER TABLE sessions RENAME TO away"))
+        return made
+
+    monkeypatch.setattr(database.keys, "create", create_and_fail)
+    made = await client.post("/v1/keys", json={"name": "root", "scopes": ["admin"]})
+    assert made.status_code == 201
+    assert made.json()["token"].startswith("csk_")
+
+
+async def test_the_use_of_a_session_is_a_use_of_its_key(
+    client: httpx.AsyncClient, keys: KeyStore
+) -> None:
+    """Else an admin would take a key that people sign in with for an unused one."""
+    key, token = keys.create("ann", ["read"])
+    await sign_in(client, token)
+    await client.get("/v1/jobs")
+    assert keys.get(key.id).last_used_at is not None

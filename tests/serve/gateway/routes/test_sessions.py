@@ -179,16 +179,49 @@ async def test_a_key_in_a_header_is_used_even_beside_a_cookie(
 async def test_wrong_keys_are_refused_and_tries_are_counted(
     client: httpx.AsyncClient, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "SIGN_INS_PER_CLIENT", 3)
+    monkeypatch.setattr(limits, "WRONG_KEYS_PER_CLIENT", 3)
+    monkeypatch.setattr(limits, "SIGN_INS_PER_KEY", 2)
     _, token = keys.create("ann", ["read"])
     revoked, revoked_token = keys.create("bob", ["read"])
     keys.revoke(revoked.id)
     for wrong in (revoked_token, token[:-1], "x"):
         answer = await sign_in(client, wrong)
         assert (answer.status_code, code(answer)) == (401, "unauthorized")
-    answer = await sign_in(client, token)
+    answer = await sign_in(client, "x")
     assert (answer.status_code, code(answer)) == (429, "rate_limited")
     assert "retry-after" in answer.headers
+    # A stranger behind the same address has not kept the key's owner out.
+    answers = [await sign_in(client, token) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201, 201, 429]
+
+
+async def test_wrong_keys_keep_no_valid_key_out_where_all_clients_have_one_address(
+    services: Services, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "WRONG_KEYS_OF_ALL", 1)
+    app = create_app(changed(services, knows_clients=False))
+    _, token = keys.create("ann", ["read"])
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://localhost"
+    ) as client:
+        statuses = [(await sign_in(client, key)).status_code for key in ("x", "y", token)]
+    assert statuses == [401, 429, 201]
+
+
+async def test_the_sessions_of_a_key_share_one_limit(
+    client: httpx.AsyncClient, keys: KeyStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a key would send as many requests as it has patience to sign in."""
+    monkeypatch.setattr("serve.gateway.auth.middleware.SESSION_REQUESTS_PER_MINUTE", 2)
+    _, token = keys.create("ann", ["read"])
+    await sign_in(client, keys.create("bob", ["read"])[1])
+    bob = {"cookie": f"cascade={client.cookies['cascade']}"}
+    for expected in (200, 200, 429):
+        client.cookies.clear()
+        await sign_in(client, token)
+        assert (await client.get("/v1/jobs")).status_code == expected
+    client.cookies.clear()
+    assert (await client.get("/v1/jobs", headers=bob)).status_code == 200
 
 
 async def test_a_key_that_may_not_read_cannot_sign_in(

@@ -62,6 +62,14 @@ def running_replicas(application: ApplicationStatusOverview) -> dict[str, int]:
     }
 
 
+def starting_replicas(application: ApplicationStatusOverview) -> dict[str, int]:
+    """Return how many replicas of each deployment start."""
+    return {
+        name: int(overview.replica_states.get("STARTING", 0))
+        for name, overview in application.deployments.items()
+    }
+
+
 def readiness(application: ApplicationStatusOverview) -> dict[str, str]:
     """Return each deployment's state: ``ready``, or why it is not.
 

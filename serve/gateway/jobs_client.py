@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from cascade_core.errors import RateLimited
@@ -17,6 +18,14 @@ REPEAT_S: Final = 1.0
 client that waits that long reaches Jobs."""
 KEEP_S: Final = 60.0
 """For so long, one request at a time finds out whether a limited user may submit again."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaCount:
+    """How many replicas of a deployment run, and how many start."""
+
+    running: int
+    starting: int = 0
 
 
 class JobsClient(Protocol):
@@ -76,8 +85,8 @@ class JobsClient(Protocol):
         """Have previews of a job drawn from its next stage on, as a client sees them now."""
         ...
 
-    async def replicas(self) -> dict[str, int]:
-        """Return the number of running replicas by deployment."""
+    async def replicas(self) -> dict[str, ReplicaCount]:
+        """Return how many replicas each deployment has."""
         ...
 
     async def ready(self) -> dict[str, str]:

@@ -14,8 +14,8 @@ from ray.serve.schema import ApplicationStatusOverview
 from cascade_core.errors import Cancelled, CascadeError, NotReady
 from cascade_core.request import GenerationRequest
 from serve.batched_calls import TIMEOUT_S, BatchedCalls
-from serve.fleet import application_status, readiness, running_replicas
-from serve.gateway.jobs_client import RateLimitCache
+from serve.fleet import application_status, readiness, running_replicas, starting_replicas
+from serve.gateway.jobs_client import RateLimitCache, ReplicaCount
 from serve.handle_errors import is_cancelled, is_lost, translated
 from serve.storage.job_parts.choice import Choice
 from serve.storage.records import JobIdentity, JobOwner
@@ -135,9 +135,12 @@ class RayJobsClient:
     async def _send_watched(self, job_ids: list[str]) -> None:
         await self._broadcast("watch", job_ids)
 
-    async def replicas(self) -> dict[str, int]:
-        """Return the number of running replicas by deployment."""
-        return running_replicas(await _application_status())
+    async def replicas(self) -> dict[str, ReplicaCount]:
+        """Return how many replicas each deployment has."""
+        application = await _application_status()
+        starting = starting_replicas(application)
+        running = running_replicas(application)
+        return {name: ReplicaCount(count, starting[name]) for name, count in running.items()}
 
     async def ready(self) -> dict[str, str]:
         """Return each deployment's state: ``ready``, or why it is not."""

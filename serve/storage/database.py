@@ -10,6 +10,7 @@ from serve.storage.access.sessions import SessionStore
 from serve.storage.connections import Connections
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
+from serve.storage.job_queue.activity import ActivityStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_store import JobStore
@@ -27,8 +28,8 @@ class Database(Connections):
 
     Attributes:
         jobs, waiting, images, library, lineage, uploads, deadlines, events, scaled_to_zero, keys,
-            sessions, secrets, preferences: the stores. Their methods are one transaction each and
-            block; call them through :meth:`run`.
+            sessions, secrets, preferences, activity: the stores. Their methods are one transaction
+            each and block; call them through :meth:`run`.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -46,6 +47,7 @@ class Database(Connections):
         self.sessions = SessionStore(self)
         self.secrets = SecretStore(self)
         self.preferences = PreferenceStore(self)
+        self.activity = ActivityStore(self)
 
     def create_tables(self) -> Migrated:
         """Bring the tables to this release's schema; safe when several processes start at once.

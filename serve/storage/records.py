@@ -340,6 +340,7 @@ class Job:
         body = {
             "id": self.id,
             "kind": self.request.kind,
+            "key_id": self.owner.key_id,
             "state": self.state,
             "stage": self.stage,
             "progress": self.progress,

@@ -18,6 +18,7 @@ from cascade_core.images.image_files import ImageInfo, encode_image, encode_prev
 from cascade_core.images.pixels import Rgb
 from cascade_core.job_states import LIVE_STATES, JobState
 from cascade_core.request import GenerationRequest
+from serve.gateway.jobs_client import ReplicaCount
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -128,10 +129,10 @@ class FakeJobsClient:
     def watch(self, job_id: str) -> None:
         self.unwatched.discard(job_id)
 
-    async def replicas(self) -> dict[str, int]:
+    async def replicas(self) -> dict[str, ReplicaCount]:
         if self.error is not None:
             raise self.error
-        return dict.fromkeys(self.states, 1)
+        return dict.fromkeys(self.states, ReplicaCount(1))
 
     async def ready(self) -> dict[str, str]:
         if self.error is not None:

@@ -11,7 +11,7 @@ from ray.serve.schema import (
 )
 from ray.serve.schema import DeploymentStatus as Status
 
-from serve.fleet import readiness, reason
+from serve.fleet import readiness, reason, running_replicas, starting_replicas
 
 
 @pytest.mark.parametrize(
@@ -32,6 +32,8 @@ def test_a_stage_is_ready_when_work_would_run_also_when_it_is_scaled_to_zero(
     stage = DeploymentStatusOverview(status, trigger, replicas, message)
     application = ApplicationStatusOverview(ApplicationStatus.RUNNING, "", 0.0, {"StageC": stage})
     assert readiness(application) == {"StageC": expected}
+    assert running_replicas(application) == {"StageC": replicas.get("RUNNING", 0)}
+    assert starting_replicas(application) == {"StageC": replicas.get("STARTING", 0)}
 
 
 @pytest.mark.parametrize(

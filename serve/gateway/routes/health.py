@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -10,14 +11,16 @@ from fastapi import Request
 from starlette.responses import JSONResponse, Response
 
 from cascade_core.errors import CascadeError, NotReady
+from cascade_core.families.stage_info import StageInfo
 from cascade_core.job_states import TERMINAL_STATES
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller, Reader
 from serve.gateway.dependencies import ServicesDep
-from serve.gateway.jobs_client import JobsClient
+from serve.gateway.jobs_client import JobsClient, ReplicaCount
 from serve.gateway.openapi import errors, new_router, secured
 from serve.gateway.readiness import READY, READY_TIMEOUT_S
-from serve.gateway.schemas.service import EndedJobs, Health, Ready, Status
+from serve.gateway.schemas.service import EndedJobs, Health, Ready, StageStatus, Status
 from serve.responses.errors import error_response
+from serve.storage.job_queue.activity import Activity, StageWork
 
 NOT_READY = "not ready"
 PERIOD = timedelta(hours=1)
@@ -26,17 +29,24 @@ router = new_router("service")
 
 
 @router.get("/v1/status", responses=secured())
-async def get_status(services: ServicesDep, _caller: Reader) -> Status:
-    """Return running replicas by deployment, open jobs, and how those of the last hour ended."""
-    replicas, counts = await asyncio.gather(
-        _replicas(services.jobs), services.database.run(services.database.jobs.count, PERIOD)
+async def get_status(services: ServicesDep, caller: Reader) -> Status:
+    """Return replicas, open jobs, the speed of each stage, and how jobs of the last hour ended."""
+    database = services.database
+    replicas, counts, activity = await asyncio.gather(
+        _replicas(services.jobs),
+        database.run(database.jobs.count, PERIOD),
+        database.run(database.activity.within, PERIOD),
     )
-    ended = EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES})
+    stages = services.family.stages_with(has_encoder=services.takes_uploads)
+    running = {name: count.running for name, count in (replicas or {}).items()}
     return Status(
-        replicas=replicas,
+        replicas=None if replicas is None else running,
         queued=counts.get("queued", 0),
         running=counts.get("running", 0),
-        last_hour=ended,
+        last_hour=EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES}),
+        stages=[_stage_status(stage, replicas, activity) for stage in stages],
+        errors=dict(activity.errors),
+        checks=await services.readiness.checks() if caller.is_admin else None,
     )
 
 
@@ -60,7 +70,24 @@ async def readyz(services: ServicesDep, request: Request) -> Response:
     return JSONResponse({"status": READY, "checks": checks})
 
 
-async def _replicas(jobs: JobsClient) -> dict[str, int] | None:
+def _stage_status(
+    stage: StageInfo, replicas: Mapping[str, ReplicaCount] | None, activity: Activity
+) -> StageStatus:
+    count = None if replicas is None else replicas.get(stage.deployment, ReplicaCount(0))
+    work = activity.work.get(stage.name, StageWork())
+    return StageStatus(
+        name=stage.name,
+        title=stage.title,
+        deployment=stage.deployment,
+        replicas=None if count is None else count.running,
+        starting=None if count is None else count.starting,
+        jobs=activity.jobs.get(stage.name, 0),
+        images=work.images,
+        seconds_per_image=work.seconds_per_image,
+    )
+
+
+async def _replicas(jobs: JobsClient) -> dict[str, ReplicaCount] | None:
     try:
         async with asyncio.timeout(READY_TIMEOUT_S):
             return await jobs.replicas()

@@ -142,12 +142,15 @@ async def list_jobs(
             description="Only the caller's own jobs with this `client_state.inbox`.",
         ),
     ] = None,
+    own: Annotated[
+        bool, Query(description="Only jobs that the caller's key made, for an admin, too.")
+    ] = False,
 ) -> Response:
     """List the caller's jobs, or all jobs for an admin's key; newest first, page by page."""
     check_user(user)
     check_printable("inbox", inbox)
     # A client delivers results where a job's client_state says: only its own key may write there.
-    owner = caller.key_id if inbox or not caller.is_admin else None
+    owner = caller.key_id if inbox or own or not caller.is_admin else None
     found, next_cursor = await services.database.run(
         services.database.jobs.page, state, user, cursor, limit, owner, inbox
     )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cascade_core.families.spec import Family
+from cascade_core.families.stage_info import StageInfo
 from cascade_core.geometry import SIZE_MULTIPLE_PX
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MIN_SIDE_PX
@@ -86,6 +87,7 @@ _SESSION_EXAMPLE: dict[str, Any] = {
 _JOB_EXAMPLE: dict[str, Any] = {
     "id": _ID_EXAMPLE,
     "kind": GENERATE.name,
+    "key_id": "0123456789ab",
     "state": "running",
     "progress": {"step": 3, "steps": 20, "index": 0},
     "position": None,
@@ -245,6 +247,19 @@ def caller_events_example(family: Family) -> str:
     return _CALLER_EVENTS.replace("STAGE", family.names[0])
 
 
+def _stage_status_example(stage: StageInfo) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "title": stage.title,
+        "deployment": stage.deployment,
+        "replicas": 1,
+        "starting": 0,
+        "jobs": 1,
+        "images": 140,
+        "seconds_per_image": 0.41,
+    }
+
+
 def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
     """Return the examples of each schema."""
     first = family.stages[0]
@@ -263,7 +278,15 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
     ready = {first.deployment: "ready", "Jobs": "ready", "database": "ready", "blobs": "ready"}
     replicas = {"Gateway": 1, "Jobs": 1} | {stage.deployment: 1 for stage in family.stages}
     ended = {"succeeded": 140, "failed": 1, "cancelled": 4}
-    status = {"replicas": replicas, "queued": 3, "running": 2, "last_hour": ended}
+    status = {
+        "replicas": replicas,
+        "queued": 3,
+        "running": 2,
+        "last_hour": ended,
+        "stages": [_stage_status_example(stage) for stage in family.stages],
+        "errors": {"deadline_exceeded": 1},
+        "checks": ready,
+    }
     return {
         "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE, _SERIES, _IMAGE_TO_IMAGE],
         "JobAnswer": [job],

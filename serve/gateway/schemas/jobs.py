@@ -250,6 +250,9 @@ class JobAnswer(BaseModel):
 
     id: str
     kind: Kind
+    key_id: str | None = Field(
+        default=None, description="Of the API key that made it; null for one made without a key."
+    )
     state: JobState
     stage: str | None
     progress: Progress | None

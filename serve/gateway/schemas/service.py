@@ -137,6 +137,21 @@ class EndedJobs(BaseModel):
     cancelled: int
 
 
+class StageStatus(BaseModel):
+    """What a stage does, and how fast it was lately."""
+
+    name: str
+    title: str = Field(description="For people.")
+    deployment: str
+    replicas: int | None = Field(description="That run; null if that is not known.")
+    starting: int | None = Field(description="Replicas that start; null if that is not known.")
+    jobs: int = Field(description="Running jobs that reported a step of it last.")
+    images: int = Field(
+        description="That passed it, of the newest 200 jobs those that succeeded in the last hour."
+    )
+    seconds_per_image: float | None = Field(description="Of these images; null if there is none.")
+
+
 class Status(BaseModel):
     """How busy the service is."""
 
@@ -146,6 +161,11 @@ class Status(BaseModel):
     queued: int
     running: int
     last_hour: EndedJobs
+    stages: list[StageStatus] = Field(description="In the order in which images pass them.")
+    errors: dict[str, int] = Field(description="Jobs that failed in the last hour, by error code.")
+    checks: dict[str, str] | None = Field(
+        description="The parts that a job needs, each `ready` or why not; null but for admins."
+    )
 
 
 class Health(BaseModel):

@@ -1,1 +1,1 @@
-"""The queue of open jobs: positions, estimates of their ends, deadlines, admission of new ones."""
+"""The queue of open jobs: positions, estimates, deadlines, admission; what was done lately."""

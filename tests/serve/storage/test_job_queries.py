@@ -32,12 +32,11 @@ async def test_the_status_counts_open_jobs_and_how_others_ended(
     fake_jobs.finish(ids[1], "failed", Internal("x"))
     fake_jobs.finish(ids[2], "cancelled")
     await fake_jobs.make_image(ids[3])
-    assert (await client.get("/v1/status")).json() == {
-        "replicas": {"StageC": 1, "Jobs": 1},
-        "queued": 1,
-        "running": 1,
-        "last_hour": {"succeeded": 1, "failed": 1, "cancelled": 1},
-    }
+    shown = (await client.get("/v1/status")).json()
+    assert shown["replicas"] == {"StageC": 1, "Jobs": 1}
+    assert (shown["queued"], shown["running"]) == (1, 1)
+    assert shown["last_hour"] == {"succeeded": 1, "failed": 1, "cancelled": 1}
+    assert shown["errors"] == {"internal": 1}
     fake_jobs.error = NotReady("away")
     assert (await client.get("/v1/status")).json()["replicas"] is None
 

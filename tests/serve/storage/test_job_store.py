@@ -21,6 +21,7 @@ JobMaker = Callable[..., NewJob]
 JOB_KEYS = {
     "id",
     "kind",
+    "key_id",
     "state",
     "stage",
     "progress",

@@ -71,6 +71,11 @@ async def test_a_key_lists_its_own_jobs_and_an_admin_all(
     assert await listed(client, bob, user="x") == []
     assert await listed(client, root) == [of_bob["id"], of_ann["id"]]
     assert await listed(client, root, user="x") == [of_ann["id"]]
+    own = await made(client, fake_jobs, root)
+    assert await listed(client, root, own="true") == [own["id"]]
+    assert await listed(client, bob, own="true") == [of_bob["id"]]
+    shown = (await client.get("/v1/jobs", headers=root)).json()["jobs"]
+    assert len({job["key_id"] for job in shown}) == 3
 
 
 async def test_an_inbox_holds_the_jobs_of_its_own_key_alone_for_an_admin_too(

@@ -66,3 +66,34 @@ async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
     assert answer.status_code == 503
     assert "database: the database does not answer" in answer.json()["error"]["message"]
     assert "blobs: the blob store does not answer" in answer.json()["error"]["message"]
+
+
+async def test_the_status_shows_each_stage_and_no_prompt(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
+) -> None:
+    ann, bob = bearer("create", "read"), bearer("read")
+    job = (await client.post("/v1/jobs", json={"prompt": "a secret"}, headers=ann)).json()
+    await fake_jobs.make_image(job["id"])
+    answer = await client.get("/v1/status", headers=bob)
+    assert "secret" not in answer.text
+    assert answer.json()["checks"] is None
+    stages = {stage["name"]: stage for stage in answer.json()["stages"]}
+    assert list(stages) == ["c", "b", "a", "e"]
+    assert stages["c"] == {
+        "name": "c",
+        "title": "C composing",
+        "deployment": "StageC",
+        "replicas": 1,
+        "starting": 0,
+        "jobs": 1,
+        "images": 0,
+        "seconds_per_image": None,
+    }
+    fake_jobs.states["StageB"] = "no such host gpu-7.internal"
+    told = (await client.get("/v1/status", headers=bearer("admin"))).json()["checks"]
+    assert told["StageB"] == "no such host gpu-7.internal"
+    assert (told["StageC"], told["database"], told["blobs"]) == ("ready", "ready", "ready")
+    assert (stages["b"]["replicas"], stages["b"]["jobs"]) == (0, 0)
+    fake_jobs.error = InvalidRequest("away")
+    unknown = (await client.get("/v1/status", headers=bob)).json()["stages"]
+    assert {(stage["replicas"], stage["starting"]) for stage in unknown} == {(None, None)}

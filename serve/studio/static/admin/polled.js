@@ -1,0 +1,36 @@
+// @ts-check
+/** An answer of the API that is asked for again and again while the page is seen. */
+import * as api from "../core/api.js";
+import { useCallback, useEffect, useState } from "../core/html.js";
+import { onResume } from "../core/live.js";
+
+/**
+ * @param {string} path
+ * @param {number} [everyMs] between two requests; 0: only once, and after a gap in the connection
+ * @returns {{data: any, error: any, load: () => Promise<void>}} data: the last answer, null before
+ *   the first one; error: why there is no newer one
+ */
+export function usePolled(path, everyMs = 0) {
+  const [state, setState] = useState(/** @type {{data: any, error: any}} */ ({ data: null, error: null }));
+  const load = useCallback(
+    (/** @type {AbortSignal} */ signal) =>
+      api.get(path, { signal }).then(
+        (data) => setState({ data, error: null }),
+        (error) => error.name === "AbortError" || setState(({ data }) => ({ data, error })),
+      ),
+    [path],
+  );
+  useEffect(() => {
+    const asking = new AbortController();
+    const ask = () => document.visibilityState === "visible" && void load(asking.signal);
+    const timer = everyMs ? setInterval(ask, everyMs) : 0;
+    const end = onResume(ask);
+    ask();
+    return () => {
+      end();
+      clearInterval(timer);
+      asking.abort();
+    };
+  }, [load, everyMs]);
+  return { ...state, load: () => load(new AbortController().signal) };
+}

@@ -1,0 +1,36 @@
+// @ts-check
+/** A new key, which is shown this once: it outlives a change of the session, not of the page. */
+import { html, useRef } from "../core/html.js";
+import { store } from "../core/store.js";
+import { t } from "../core/text.js";
+import { toast } from "../core/toast.js";
+import { Button } from "../parts/button.js";
+import { Dialog } from "../parts/dialog.js";
+import { Field } from "../parts/field.js";
+
+/** @type {import("../core/store.js").Store<{name: string, token: string} | null>} */
+export const shownKey = store(null);
+
+/** @param {{made: {name: string, token: string}}} props */
+export function ShownKey({ made: { name, token } }) {
+  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const copy = async () => {
+    field.current?.select();
+    try {
+      await navigator.clipboard.writeText(token);
+      toast(t("admin.key.copied"));
+    } catch {
+      // The page came over plain http, or the browser forbids it.
+      toast(t("admin.key.copy_by_hand"));
+    }
+  };
+  const actions = html`<${Button} onClick=${() => shownKey.set(null)}>${t("admin.key.kept")}<//>
+    <${Button} kind="primary" icon="copy" onClick=${copy}>${t("admin.key.copy")}<//>`;
+  return html`<${Dialog} open title=${t("admin.key.made", { name })} onClose=${() => shownKey.set(null)} actions=${actions}>
+    <p class="admin-note">${t("admin.key.once")}</p>
+    <${Field} label=${t("admin.key.token")}>
+      ${(attributes) => html`<input class="input admin-token" ref=${field} readonly spellcheck=${false} autocomplete="off"
+        value=${token} onFocus=${() => field.current?.select()} ...${attributes} />`}
+    <//>
+  <//>`;
+}

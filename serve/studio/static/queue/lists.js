@@ -1,0 +1,152 @@
+// @ts-check
+/** The jobs that the queue shows: those that go on, those that wait, those that ended lately. */
+import * as api from "../core/api.js";
+import { useCallback, useEffect, useState } from "../core/html.js";
+import { hasEnded, isMoving } from "../core/job_events.js";
+import { onJob, onResume, refresh } from "../core/live.js";
+import { session } from "../core/session.js";
+
+/** @typedef {import("../core/job_events.js").Job} Job */
+/** @typedef {{position: number | null, readyAtMs: number | null}} Place readyAtMs: ms since 1970 */
+
+const RENDERED_EVERY_MS = 250;
+const ASKED_EVERY_MS = 5000;
+const READ = 100;
+const SHOWN_ENDED = 30;
+const CANCELLED_AT_ONCE = 4;
+
+/** @param {Job} job @returns {boolean} whether the caller's key made it */
+export const isMine = (job) => (job.key_id ?? null) === (session.get().me?.key?.id ?? null);
+
+/** Running jobs first, then those in line by their places, then the others by age.
+ * @param {Job[]} jobs @param {Map<string, Place>} places */
+export function inOrder(jobs, places) {
+  const rank = (job) => (job.state === "running" ? -1 : (places.get(job.id) ?? job).position ?? 0);
+  return [...jobs].sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
+}
+
+/**
+ * Return a store's value; the component is rendered again a few times a second at most, as hundreds
+ * of jobs may report their steps.
+ * @template T
+ * @param {import("../core/store.js").Store<T>} source
+ * @returns {T}
+ */
+export function useSampled(source) {
+  const [, render] = useState(0);
+  useEffect(() => {
+    let timer = 0;
+    const later = () => {
+      timer ||= setTimeout(() => {
+        timer = 0;
+        render((count) => count + 1);
+      }, RENDERED_EVERY_MS);
+    };
+    later();
+    const end = source.subscribe(later);
+    return () => {
+      end();
+      clearTimeout(timer);
+    };
+  }, [source]);
+  return source.get();
+}
+
+/**
+ * Follow the place in line and the time left of jobs; events tell them only at the begin.
+ * @param {boolean} own only the caller's jobs
+ * @param {boolean} isAnyMoving
+ * @returns {Map<string, Place>} by job
+ */
+export function usePlaces(own, isAnyMoving) {
+  const [places, setPlaces] = useState(/** @type {Map<string, Place>} */ (new Map()));
+  useEffect(() => {
+    if (!isAnyMoving) return undefined;
+    const asking = new AbortController();
+    let timer = 0;
+    const ask = async () => {
+      if (document.visibilityState === "visible") {
+        // Without an answer the last one stays; the frame says that the service is away.
+        await askedPlaces(own, asking.signal).then(setPlaces, () => {});
+      }
+      if (!asking.signal.aborted) timer = setTimeout(ask, ASKED_EVERY_MS);
+    };
+    void ask();
+    return () => {
+      asking.abort();
+      clearTimeout(timer);
+    };
+  }, [own, isAnyMoving]);
+  return places;
+}
+
+async function askedPlaces(own, signal) {
+  const ask = (state) => api.get("/v1/jobs", { query: { state, own, limit: READ }, signal });
+  const answers = await Promise.all(["queued", "running"].map(ask));
+  return new Map(answers.flatMap(({ jobs }) => jobs).map((job) => [job.id, placeOf(job)]));
+}
+
+/** @param {Job} job @returns {Place} */
+function placeOf({ position, eta_s: etaS }) {
+  return { position, readyAtMs: etaS === null ? null : Date.now() + etaS * 1000 };
+}
+
+/**
+ * Follow the jobs that ended lately, latest end first.
+ * @param {boolean} own only the caller's jobs
+ * @returns {{ended: Job[] | null, error: any, load: () => void}} null until they are read
+ */
+export function useEnded(own) {
+  const [ended, setEnded] = useState(/** @type {Job[] | null} */ (null));
+  const [error, setError] = useState(/** @type {any} */ (null));
+  const load = useCallback(
+    (signal) =>
+      api.get("/v1/jobs", { query: { own, limit: READ }, signal }).then(
+        ({ jobs }) => {
+          setEnded(latest(jobs.filter(hasEnded)));
+          setError(null);
+        },
+        (failure) => failure.name === "AbortError" || setError(failure),
+      ),
+    [own],
+  );
+  useEffect(() => {
+    const asking = new AbortController();
+    const reload = () => void load(asking.signal);
+    const add = ({ job }) => {
+      if (!hasEnded(job) || (own && !isMine(job))) return;
+      setEnded((jobs) => latest([job, ...(jobs ?? []).filter(({ id }) => id !== job.id)]));
+    };
+    const ends = [onJob(add), onResume(reload), () => asking.abort()];
+    reload();
+    return () => ends.forEach((end) => end());
+  }, [load]);
+  return { ended, error, load: () => void load() };
+}
+
+const latest = (jobs) =>
+  jobs.sort((a, b) => (a.finished_at < b.finished_at ? 1 : -1)).slice(0, SHOWN_ENDED);
+
+/**
+ * Cancel jobs, a few at a time.
+ * @param {string[]} ids
+ * @returns {Promise<{cancelled: number, error: any}>} error: of the last one that failed, or null
+ */
+export async function cancelJobs(ids) {
+  const left = [...ids];
+  let cancelled = 0;
+  let error = null;
+  const cancelNext = async () => {
+    for (let id = left.shift(); id; id = left.shift()) {
+      try {
+        const job = await api.del(`/v1/jobs/${id}`);
+        if (job.state === "cancelled") cancelled += 1;
+        if (!isMoving(job)) refresh(job);
+      } catch (failure) {
+        error = failure;
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: CANCELLED_AT_ONCE }, cancelNext));
+  return { cancelled, error };
+}

@@ -1,0 +1,156 @@
+// @ts-check
+/** A job as a row of the queue. */
+import { formatAgo, formatDateTime, formatSeconds, formatSize } from "../core/format.js";
+import { html, useState } from "../core/html.js";
+import { stageTitle } from "../core/models.js";
+import { Link, paths } from "../core/router.js";
+import { inbox } from "../core/submissions.js";
+import { loadText, t } from "../core/text.js";
+import { errorSentence } from "../core/toast.js";
+import { kindTitle } from "../create/offers.js";
+import { fractionOf } from "../create/progress.js";
+import { ButtonLink, IconButton } from "../parts/button.js";
+import { Icon } from "../parts/icon.js";
+import { thumbUrl } from "../parts/picture.js";
+
+/** @typedef {import("../core/job_events.js").Job} Job */
+/** @typedef {import("./lists.js").Place} Place */
+
+const CELLS = 4;
+
+// The names of the kinds of job.
+await loadText("create");
+
+/** @param {Job} job */
+export const promptOf = (job) => job.request.prompt || t("queue.no_prompt");
+
+/**
+ * @param {object} props
+ * @param {Job} props.job that is queued, runs, or waits for a choice
+ * @param {Place} [props.place] asked for lately
+ * @param {string} [props.owner] the name of its key
+ * @param {boolean} props.isSelected
+ * @param {((isSelected: boolean) => void) | null} props.onSelect null: it may not be cancelled
+ * @param {() => void} props.onCancel
+ * @param {boolean} props.mayChoose from the compositions of a draft
+ */
+export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, mayChoose }) {
+  const prompt = promptOf(job);
+  return html`<li class="queue-row" data-job=${job.id}>
+    ${onSelect && html`<label class="queue-check">
+      <input type="checkbox" checked=${isSelected} aria-label=${t("queue.select", { prompt })}
+        onChange=${(event) => onSelect(event.target.checked)} />
+    </label>`}
+    <${Mosaic} job=${job} />
+    <div class="queue-words">
+      <p class="queue-prompt">${prompt}</p>
+      <${Facts} job=${job} owner=${owner} />
+      ${job.state === "waiting" ? html`<p class="small">${waitingText(job)}</p>` : html`<${Progress} job=${job} place=${place} />`}
+    </div>
+    <div class="queue-actions">
+      ${mayChoose && html`<${ButtonLink} href=${paths.create()}>${t("queue.choose")}<//>`}
+      ${onSelect && html`<${IconButton} icon="close" label=${t("queue.cancel_one", { prompt })} onClick=${onCancel} />`}
+    </div>
+  </li>`;
+}
+
+/** @param {{job: Job, owner?: string}} props job: that has ended */
+export function EndedRow({ job, owner }) {
+  const first = job.images[0];
+  const prompt = promptOf(job);
+  return html`<li class="queue-row ended" data-job=${job.id}>
+    <${Mosaic} job=${job} />
+    <div class="queue-words">
+      ${first ? html`<${Link} class="queue-prompt" href=${paths.picture(first.id)}>${prompt}<//>` : html`<p class="queue-prompt">${prompt}</p>`}
+      <${Facts} job=${job} owner=${owner} />
+      <p class="queue-outcome small ${job.state}">
+        <${Icon} name=${OUTCOMES[job.state]} size=${16} />
+        <span>${outcome(job)} · <time datetime=${job.finished_at} title=${formatDateTime(job.finished_at)}>${formatAgo(job.finished_at)}</time></span>
+      </p>
+    </div>
+  </li>`;
+}
+
+const OUTCOMES = { succeeded: "check", failed: "warning", cancelled: "stop" };
+
+function outcome(job) {
+  if (job.state === "failed") return errorSentence(job.error);
+  if (job.state === "cancelled") return t("queue.ended.cancelled");
+  if (!job.images.length) return t("queue.ended.without");
+  const seconds = formatSeconds(Object.values(job.cost).reduce((sum, one) => sum + one, 0));
+  return `${t("queue.ended.made", { count: job.images.length })} · ${t("queue.cost", { seconds })}`;
+}
+
+function Facts({ job, owner }) {
+  const { width, height } = job.request;
+  const count = pictureCount(job);
+  const facts = [kindTitle(job.kind), formatSize(width, height), count > 1 && t("queue.pictures", { count })];
+  return html`<p class="queue-facts soft small">
+    ${facts.filter(Boolean).join(" · ")}
+    ${owner && html` · <span class="queue-owner"><${Icon} name="key" size=${14} />${owner}</span>`}
+  </p>`;
+}
+
+function Progress({ job, place }) {
+  const text = job.state === "running" ? runningText(job) : placeText(place ?? job);
+  return html`<div class="queue-progress">
+    <progress max="1" value=${job.state === "running" ? fractionOf(job) : 0} aria-label=${t("queue.progress")}></progress>
+    <p class="small"><span>${text}</span><span class="soft">${timeLeft(job, place)}</span></p>
+  </div>`;
+}
+
+function runningText(job) {
+  const stage = stageTitle(job.stage);
+  if (!job.progress || !stage) return t("queue.running");
+  const { step, steps } = job.progress;
+  return t("queue.step", { stage, step: String(step), steps: String(steps) });
+}
+
+function placeText({ position }) {
+  return position ? t("queue.ahead", { count: position }) : t("queue.next");
+}
+
+/** Return the time left, as far as the service knows it. */
+function timeLeft(job, place) {
+  const readyAtMs = place ? place.readyAtMs : job.ready_at_ms;
+  if (!readyAtMs) return "";
+  const left = Math.round((readyAtMs - Date.now()) / 1000);
+  return left < 1 ? t("queue.almost") : t("queue.left", { time: formatSeconds(left) });
+}
+
+function waitingText(job) {
+  return job.deadline_at ? t("queue.until", { time: formatDateTime(job.deadline_at) }) : t("queue.waits");
+}
+
+/** The pictures of a job so far, four at most; decoration beside its prompt. */
+function Mosaic({ job }) {
+  const count = pictureCount(job);
+  const urls = shownUrls(job).slice(0, CELLS);
+  const size = urls.length > 2 ? "four" : urls.length === 2 ? "two" : "one";
+  return html`<div class="queue-mosaic ${size}" aria-hidden="true">
+    ${urls.map((url, index) => html`<${Cell} key=${index} url=${url} />`)}
+    ${count > CELLS && html`<span class="queue-more">+${count - CELLS}</span>`}
+  </div>`;
+}
+
+function Cell({ url }) {
+  const [broken, setBroken] = useState("");
+  if (!url || url === broken) return html`<span class="queue-cell"></span>`;
+  return html`<img class="queue-cell" src=${url} alt="" loading="lazy" decoding="async" onError=${() => setBroken(url)} />`;
+}
+
+/** Return for each picture the address of what is known of it; null for nothing yet. */
+function shownUrls(job) {
+  const made = new Map(job.images.map(({ index, id }) => [index, thumbUrl(id)]));
+  const drafts = new Map((job.compositions ?? []).map((one) => [one.index, one.preview_url]));
+  const chosen = job.continued?.indices ?? Array.from({ length: job.request.n }, (_, index) => index);
+  const urls = chosen.map((index) => made.get(index) ?? job.previews?.[index] ?? drafts.get(index) ?? null);
+  const isEnded = Boolean(job.finished_at);
+  return isEnded && urls.some(Boolean) ? urls.filter(Boolean) : urls;
+}
+
+/** @param {Job} job @returns {number} how many pictures it makes, or may make */
+const pictureCount = (job) => job.continued?.indices.length ?? job.request.n;
+
+/** Return whether Create shows the job with its compositions. @param {Job} job */
+export const isChosenInCreate = (job) => job.state === "waiting" && job.client_state?.inbox === inbox();

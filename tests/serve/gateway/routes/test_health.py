@@ -71,7 +71,7 @@ async def test_readyz_finds_a_store_and_a_database_that_do_not_work(
 async def test_the_status_shows_each_stage_and_no_prompt(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, bearer: Bearer
 ) -> None:
-    ann, bob = bearer("create", "read"), bearer("read")
+    ann, bob, root = bearer("create", "read"), bearer("read"), bearer("admin")
     job = (await client.post("/v1/jobs", json={"prompt": "a secret"}, headers=ann)).json()
     await fake_jobs.make_image(job["id"])
     answer = await client.get("/v1/status", headers=bob)
@@ -90,7 +90,7 @@ async def test_the_status_shows_each_stage_and_no_prompt(
         "seconds_per_image": None,
     }
     fake_jobs.states["StageB"] = "no such host gpu-7.internal"
-    told = (await client.get("/v1/status", headers=bearer("admin"))).json()["checks"]
+    told = (await client.get("/v1/status", headers=root)).json()["checks"]
     assert told["StageB"] == "no such host gpu-7.internal"
     assert (told["StageC"], told["database"], told["blobs"]) == ("ready", "ready", "ready")
     assert (stages["b"]["replicas"], stages["b"]["jobs"]) == (0, 0)

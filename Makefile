@@ -20,6 +20,7 @@ TORCH_INDEX := $(shell test "$$(uname -s)" != Linux || nvidia-smi >/dev/null 2>&
 endif
 CPU_SIZE := up to 0.5 GB to download, 1.7 GB on disk, some minutes
 CUDA_SIZE := up to 3 GB to download, 6.5 GB on disk, many minutes
+NODE_SIZE := 61 MB to download, 0.2 GB on disk
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq --constraint constraints.txt
 
 export OMP_NUM_THREADS ?= 1
@@ -54,6 +55,7 @@ $(DEVELOPMENT): $(INSTALLED)
 
 # Only the page needs it, so a failure is one sentence, and the next make tries again.
 $(PREACT): serve/studio/package-lock.json | $(INSTALLED)
+	@echo "fetching the JavaScript library of the studio, by npm: $(NODE_SIZE)"
 	@$(PIP) --retries 1 $(NODE) 2>/dev/null; $(BIN)/python -m serve.studio.install_preact || true
 
 $(PYTHON_3_13): $(DEVELOPMENT)

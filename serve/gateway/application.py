@@ -24,7 +24,6 @@ from serve.gateway.routes import (
     images,
     jobs,
     keys,
-    library,
     lineage,
     models,
     preferences,
@@ -32,6 +31,7 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
+from serve.gateway.routes.library import marks, search
 from serve.gateway.schemas.examples import (
     caller_events_example,
     examples,
@@ -58,7 +58,8 @@ ROUTERS = (
     continued_jobs.router,
     events.router,
     images.router,
-    library.router,
+    search.router,
+    marks.router,
     uploads.router,
     lineage.router,
     openai_router,

@@ -31,6 +31,7 @@ from cascade_core.request import GenerationRequest
 from serve.maintenance.archive import Write
 from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
+from serve.maintenance.archived_marks import checked_marks, marks_of_job, put_back
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -42,6 +43,8 @@ from serve.storage.schema.tables import images, jobs, latents
 FORMAT = 1
 _FORMAT_ENTRY = "cascade.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
+_MARKS = "marks"
+"""Beside the tables: what is noted of the pictures, left out where nothing is."""
 _PAGE = 100
 _BLOB_NAME = re.compile(
     rf"jobs/(?P<job_id>{ID})/(?P<key>images/{ID}\.(?P<format>{'|'.join(FORMATS)})"
@@ -171,6 +174,8 @@ def _rows_of(connection: Connection, job_id: str) -> Rows:
         column = table.c.id if table is jobs else table.c.job_id
         query = select(table).where(column == job_id).order_by(table.c.id)
         rows[name] = [to_archive(row) for row in connection.execute(query).mappings()]
+    if marks := marks_of_job(connection, job_id):
+        rows[_MARKS] = marks
     return rows
 
 
@@ -203,6 +208,8 @@ def _insert(database: Database, rows: Rows, name: str) -> bool:
         # Only the last event, which ends a stream; earlier events are not archived.
         job = load_resting_job(connection, job_row["id"])
         append_event(connection, job.id, job.state, last_event_data(job))
+        if rows[_MARKS]:
+            put_back(connection, rows[_MARKS])
     return True
 
 
@@ -235,6 +242,7 @@ def _from_json(name: str, job_id: str, data: bytes, family: Family) -> Rows:
             kind: [from_archive(table, row) for row in body[kind]]
             for kind, table in _TABLES.items()
         }
+        rows[_MARKS] = checked_marks(body.get(_MARKS), rows["images"])
         check_rows(rows, job_id)
         _plan(rows, family)
     except _DAMAGE as error:

@@ -67,6 +67,9 @@ _PICTURE_EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:03.000Z",
     "url": f"/v1/images/{_ID_EXAMPLE}",
     "thumb_url": f"/v1/thumbs/{_ID_EXAMPLE}",
+    "star": True,
+    "rating": 4,
+    "tags": ["shoe", "summer-2026"],
 }
 _KEY_EXAMPLE: dict[str, Any] = {
     "id": "0123456789ab",
@@ -293,6 +296,8 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
         "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
+        "LibraryPicture": [_PICTURE_EXAMPLE],
+        "ImagePatch": [{"star": True, "rating": 4, "tags": ["shoe", "summer-2026"]}],
         "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
         "UploadAnswer": [_UPLOAD_EXAMPLE],
         "ShareBody": [{"expires_in_s": 3600}],

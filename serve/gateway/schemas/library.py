@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, Field
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from serve.storage.library.marks import MAX_RATING, MAX_TAG_CHARS, MAX_TAGS, Marks, tags_of
+
+Rating = Annotated[int, Field(ge=0, le=MAX_RATING)]
+Tag = Annotated[str, Field(min_length=1, max_length=MAX_TAG_CHARS)]
+Tags = Annotated[list[Tag], Field(max_length=MAX_TAGS), AfterValidator(tags_of)]
 
 
 class LibraryPicture(BaseModel):
@@ -20,6 +28,29 @@ class LibraryPicture(BaseModel):
     created_at: str
     url: str
     thumb_url: str
+    star: bool
+    rating: int = Field(description="0: none.")
+    tags: list[str]
+
+
+class ImagePatch(BaseModel):
+    """What to note of a picture; what is absent stays as it is."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    star: bool | None = None
+    rating: Rating | None = Field(None, description="0: none.")
+    tags: Tags | None = Field(
+        None, description="All of them, kept in small letters, with hyphens for spaces."
+    )
+
+    def applied_to(self, marks: Marks) -> Marks:
+        """Return a picture's marks with these changes."""
+        return Marks(
+            star=marks.star if self.star is None else self.star,
+            rating=marks.rating if self.rating is None else self.rating,
+            tags=marks.tags if self.tags is None else tuple(self.tags),
+        )
 
 
 class LibraryPage(BaseModel):

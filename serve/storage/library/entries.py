@@ -9,6 +9,7 @@ from sqlalchemy import Connection, RowMapping, Select, delete, select
 
 from cascade_core.errors import CascadeError
 from cascade_core.request import GenerationRequest
+from serve.storage.library.marks import Marks
 from serve.storage.library.words import words_of
 from serve.storage.schema.tables import (
     images,
@@ -22,12 +23,19 @@ _WANTED = (
     *(images.c[name] for name in ("id", "job_id", "index", "seed", "width", "height", "ready_at")),
     *(jobs.c[name] for name in ("owner", "user", "kind", "request")),
 )
+_IS_MISSING = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
 
 
 def add_entry(connection: Connection, image_id: str, thumbnail_bytes: int | None) -> None:
     """Enter a picture that this transaction has made ready, and the size of its thumbnails."""
     row = connection.execute(_ready().where(images.c.id == image_id)).mappings().one()
     add_entries(connection, [row], thumbnail_bytes)
+
+
+def enter(connection: Connection, image_ids: Sequence[str]) -> None:
+    """Enter those of some pictures that an earlier release has made and that are not entered yet."""
+    rows = connection.execute(_ready().where(_IS_MISSING, images.c.id.in_(image_ids)))
+    add_entries(connection, rows.mappings().all())
 
 
 def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequence[RowMapping]:
@@ -40,8 +48,7 @@ def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequen
         after_id: only images whose ids come after this one.
         limit: most pictures.
     """
-    is_missing = ~select(library.c.image_id).where(library.c.image_id == images.c.id).exists()
-    query = _ready().where(is_missing, images.c.id > after_id)
+    query = _ready().where(_IS_MISSING, images.c.id > after_id)
     return connection.execute(query.order_by(images.c.id).limit(limit)).mappings().all()
 
 
@@ -60,9 +67,20 @@ def add_entries(
 
 
 def remove_entry(connection: Connection, job_id: str, index: int) -> None:
-    """Remove a picture that this transaction deletes; a missing one is no error."""
-    for table in (library_words, library):
-        connection.execute(delete(table).where(table.c.job_id == job_id, table.c.index == index))
+    """Remove a picture that this transaction deletes, with its marks; a missing one is no error."""
+    of_picture = library.c.job_id == job_id, library.c.index == index
+    # Locked, so that no mark is added meanwhile.
+    row = (
+        connection.execute(select(library).where(*of_picture).with_for_update()).mappings().first()
+    )
+    if row is None:
+        return
+    words = library_words.c
+    # By each word, as the table is in the order of the words.
+    is_own = words.word.in_(sorted({*row["words"].split(), *Marks.of(row).words}))
+    gone = delete(library_words).where(is_own, words.job_id == job_id, words.index == index)
+    connection.execute(gone)
+    connection.execute(delete(library).where(*of_picture))
 
 
 def _ready() -> Select[Any]:

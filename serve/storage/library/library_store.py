@@ -1,39 +1,30 @@
-"""Finds pictures by the words of their prompts, newest first."""
+"""Finds pictures by the words of their prompts and by their marks, newest first."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    FromClause,
-    Select,
-    and_,
-    func,
-    or_,
-    select,
-    tuple_,
-    update,
-)
+from sqlalchemy import ColumnElement, RowMapping, and_, func, or_, select, update
 
 from cascade_core.operations.fields import ImageFormat
 from serve.storage.connections import Connections
-from serve.storage.library.entries import add_entries, missing_entries, remove_entry
-from serve.storage.library.query import LibraryQuery, Term
+from serve.storage.library.changes import Change, change_marks
+from serve.storage.library.entries import (
+    add_entries,
+    enter,
+    missing_entries,
+    remove_entry,
+)
+from serve.storage.library.marks import Marks
+from serve.storage.library.query import LibraryQuery
+from serve.storage.library.search import search
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import iso_utc
-from serve.storage.schema.tables import images, library, library_words
+from serve.storage.schema.tables import images, library
 
 _BATCH = 500
-_COUNTED = 1000
-"""Of a word no more pictures are counted to find the word that fewest have."""
-
-_AFTER_ALL = "\U0010ffff"
-"""The last code point: it ends the words with a beginning."""
 
 Place = tuple[str, int]
 """A picture's job and its index there, which order the library."""
@@ -53,6 +44,7 @@ class LibraryItem:
     width: int
     height: int
     created_at: datetime
+    marks: Marks
 
     def to_json(self) -> dict[str, Any]:
         """Return its HTTP form."""
@@ -67,6 +59,7 @@ class LibraryItem:
             "created_at": iso_utc(self.created_at),
             "url": f"/v1/images/{self.id}",
             "thumb_url": f"/v1/thumbs/{self.id}",
+            **self.marks.to_json(),
         }
 
 
@@ -92,26 +85,35 @@ class LibraryStore:
             limit: most pictures.
         """
         with self._connections.reading() as connection:
-            order, conditions, source = self._search(connection, viewpoint, query)
+            wanted = search(connection, viewpoint, query)
             found = (
                 select(*_SHOWN)
-                .select_from(source.join(images, images.c.id == library.c.image_id))
-                .where(*conditions, images.c.deleted_at.is_(None))
-                .order_by(order.job_id.desc(), order.index.desc())
+                .select_from(wanted.source.join(images, images.c.id == library.c.image_id))
+                .where(*wanted.conditions, images.c.deleted_at.is_(None))
+                .order_by(wanted.order.job_id.desc(), wanted.order.index.desc())
                 .limit(limit)
             )
             if after is not None:
-                found = found.where(_is_before(order, after))
-            return [LibraryItem(**row) for row in connection.execute(found).mappings()]
+                found = found.where(_is_before(wanted.order, after))
+            return [_item(row) for row in connection.execute(found).mappings()]
 
     def timeline(self, viewpoint: Viewpoint, query: LibraryQuery) -> list[tuple[str, int]]:
         """Return how many pictures match by day in UTC, latest day first; days without none."""
         day = library.c.day
         with self._connections.reading() as connection:
-            _, conditions, source = self._search(connection, viewpoint, query)
-            counted = select(day, func.count()).select_from(source).where(*conditions)
-            by_day = counted.group_by(day).order_by(day.desc())
+            wanted = search(connection, viewpoint, query)
+            counted = select(day, func.count()).select_from(wanted.source)
+            by_day = counted.where(*wanted.conditions).group_by(day).order_by(day.desc())
             return [(day, count) for day, count in connection.execute(by_day)]
+
+    def change_marks(self, image_id: str, change: Change) -> LibraryItem | None:
+        """Change the marks of a picture and return it; None if it was deleted."""
+        shown = select(*_SHOWN).join_from(library, images, images.c.id == library.c.image_id)
+        with self._connections.writing() as connection:
+            enter(connection, [image_id])
+            change_marks(connection, [image_id], change)
+            rows = connection.execute(shown.where(images.c.id == image_id)).mappings()
+            return next(map(_item, rows), None)
 
     def enter_missing(self) -> int:
         """Enter all pictures that are not in the library; returns how many."""
@@ -153,86 +155,17 @@ class LibraryStore:
                 remove_entry(connection, job_id, index)
         return len(places)
 
-    def _search(
-        self, connection: Connection, viewpoint: Viewpoint, query: LibraryQuery
-    ) -> tuple[Any, list[ColumnElement[bool]], FromClause]:
-        """Return the columns that order what matches, the conditions, and what to select from.
-
-        A search for words goes through the pictures of the word that fewest have.
-        """
-        conditions = [*_seen(viewpoint), *_conditions(viewpoint, query)]
-        words = {word for term in query.terms for word in _whole_words(term)}
-        if not words:
-            return library.c, conditions, library
-        rarest = min(sorted(words), key=lambda word: _count(connection, viewpoint, word))
-        conditions += [_has_word(word).correlate(library).exists() for word in words - {rarest}]
-        driver = library_words.alias("rarest")
-        conditions += [driver.c.word == rarest, *_owned(driver, viewpoint)]
-        return driver.c, conditions, driver.join(library, _same_place(driver))
-
 
 _SHOWN = (
     *(library.c[name] for name in ("job_id", "index", "kind", "prompt", "seed", "width", "height")),
+    *(library.c[name] for name in ("star", "rating", "tags")),
     *(images.c.id, images.c.latent_id, images.c.ready_at.label("created_at")),
 )
 
 
-def _whole_words(term: Term) -> tuple[str, ...]:
-    """Return the words that every picture has which matches a term."""
-    if term.is_excluded:
-        return ()
-    return term.words[:-1] if term.is_prefix else term.words
-
-
-def _conditions(viewpoint: Viewpoint, query: LibraryQuery) -> Iterator[ColumnElement[bool]]:
-    """Yield what a picture must fulfil, but for the whole words that it must have."""
-    for name, value in query.filters:
-        yield library.c[name] == value
-    if query.after:
-        yield library.c.day >= query.after
-    if query.before:
-        yield library.c.day < query.before
-    for term in query.terms:
-        if term.is_prefix and not term.is_excluded:
-            place = tuple_(library.c.job_id, library.c.index)
-            yield place.in_(_places_of_prefix(viewpoint, term.words[-1]))
-        if len(term.words) > 1 or term.is_excluded:
-            # Words are letters and digits alone: nothing in them means something to LIKE.
-            end = "" if term.is_prefix else " "
-            is_found = (" " + library.c.words + " ").like(f"% {' '.join(term.words)}{end}%")
-            yield ~is_found if term.is_excluded else is_found
-
-
-def _places_of_prefix(viewpoint: Viewpoint, beginning: str) -> Select[Any]:
-    word = library_words.c.word
-    query = select(library_words.c.job_id, library_words.c.index)
-    query = query.where(word >= beginning, word < beginning + _AFTER_ALL)
-    return query.where(*_owned(library_words, viewpoint))
-
-
-def _count(connection: Connection, viewpoint: Viewpoint, word: str) -> int:
-    few = select(library_words.c.job_id)
-    few = few.where(library_words.c.word == word, *_owned(library_words, viewpoint))
-    counted = select(func.count()).select_from(few.limit(_COUNTED).subquery())
-    return connection.execute(counted).scalar_one()
-
-
-def _has_word(word: str) -> Select[Any]:
-    one = library_words.alias()
-    return select(one.c.word).where(one.c.word == word, _same_place(one))
-
-
-def _same_place(table: FromClause) -> ColumnElement[bool]:
-    return and_(table.c.job_id == library.c.job_id, table.c.index == library.c.index)
-
-
-def _owned(table: FromClause, viewpoint: Viewpoint) -> list[ColumnElement[bool]]:
-    return [] if viewpoint.key_id is None else [table.c.owner == viewpoint.key_id]
-
-
-def _seen(viewpoint: Viewpoint) -> list[ColumnElement[bool]]:
-    user = [] if viewpoint.user is None else [library.c.user == viewpoint.user]
-    return [*_owned(library, viewpoint), *user]
+def _item(row: RowMapping) -> LibraryItem:
+    shown = {name: value for name, value in row.items() if name not in Marks().columns}
+    return LibraryItem(**shown, marks=Marks.of(row))
 
 
 def _is_before(order: Any, place: Place) -> ColumnElement[bool]:

@@ -4,6 +4,7 @@ red heart            pictures whose prompts have both words
 "red heart"          one after the other
 -blue  car*          without a word; with a word that begins so
 kind:vary  seed:7  size:1024x768  before:2026-12-01  after:2026-11-01
+star:yes  rating:>=3  tag:shoe  -tag:draft
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any, Final
 
 from cascade_core.errors import InvalidRequest
 from cascade_core.operations.registry import OPERATIONS
+from serve.storage.library.marks import MAX_RATING, STAR, rating_word, tag_of, tag_word
 from serve.storage.library.words import words_of
 
 MAX_QUERY_CHARS: Final = 500
@@ -24,6 +26,10 @@ MIN_PREFIX_CHARS: Final = 2
 
 _TOKEN = re.compile(r'-?"[^"]*"?|\S+')
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
+_RATING = re.compile(rf"(>=|<=|)([0-{MAX_RATING}])")
+
+Words = tuple[list[str], list[str]]
+"""Words that pictures must have, and words that they must not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +55,16 @@ class LibraryQuery:
         terms: words and phrases.
         filters: values by column of the library.
         after, before: first day, and the day after the last one, in UTC.
+        marks: words of marks that the pictures must have.
+        excluded_marks: words of marks that they must not have.
     """
 
     terms: tuple[Term, ...] = ()
     filters: tuple[tuple[str, Any], ...] = ()
     after: str = ""
     before: str = ""
+    marks: tuple[str, ...] = ()
+    excluded_marks: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> LibraryQuery:
@@ -68,6 +78,8 @@ class LibraryQuery:
         terms: list[Term] = []
         filters: list[tuple[str, Any]] = []
         days = {"after": "", "before": ""}
+        marks: list[str] = []
+        excluded: list[str] = []
         for token in _TOKEN.findall(text):
             name, colon, value = token.partition(":")
             if not colon or token.lstrip("-").startswith('"'):
@@ -76,12 +88,19 @@ class LibraryQuery:
                 days[name] = _day(name, value)
             elif name in _FILTERS:
                 filters += _FILTERS[name](value)
+            elif name in _MARKS:
+                wanted, unwanted = _MARKS[name](value)
+                marks, excluded = marks + wanted, excluded + unwanted
             else:
-                known = ", ".join(f"{one}:" for one in (*_FILTERS, *days))
+                known = ", ".join(f"{one}:" for one in (*_FILTERS, *_MARKS, *days))
                 raise InvalidRequest(f"q has the unknown filter {name!r}; there are {known}", "q")
         if len(terms) > MAX_TERMS:
             raise InvalidRequest(f"q may have at most {MAX_TERMS} words and phrases", "q")
-        return cls(tuple(terms), tuple(filters), **days)
+        if len(marks) + len(excluded) > MAX_TERMS:
+            raise InvalidRequest(f"q may name at most {MAX_TERMS} stars, ratings and tags", "q")
+        return cls(
+            tuple(terms), tuple(filters), **days, marks=tuple(marks), excluded_marks=tuple(excluded)
+        )
 
 
 def _terms(token: str) -> Iterator[Term]:
@@ -127,4 +146,42 @@ _FILTERS: Final[dict[str, Callable[[str], list[tuple[str, Any]]]]] = {
     "kind": _kind,
     "seed": _seed,
     "size": _size,
+}
+
+
+def _star(value: str) -> Words:
+    if value not in ("yes", "no"):
+        raise InvalidRequest("q: star: is yes or no", "q")
+    return ([STAR], []) if value == "yes" else ([], [STAR])
+
+
+def _rating(value: str) -> Words:
+    match = _RATING.fullmatch(value)
+    if match is None:
+        message = f"q: rating: takes a number from 0 to {MAX_RATING}, also after >= or <="
+        raise InvalidRequest(message, "q")
+    sign, rating = match[1], int(match[2])
+    least = 0 if sign == "<=" else rating
+    above = MAX_RATING + 1 if sign == ">=" else rating + 1
+    wanted = [rating_word(least)] if least > 0 else []
+    return wanted, [rating_word(above)] if above <= MAX_RATING else []
+
+
+def _tag(value: str) -> Words:
+    try:
+        return [tag_word(tag_of(value))], []
+    except ValueError as error:
+        raise InvalidRequest(f"q: tag: {error}", "q") from error
+
+
+def _no_tag(value: str) -> Words:
+    wanted, unwanted = _tag(value)
+    return unwanted, wanted
+
+
+_MARKS: Final[dict[str, Callable[[str], Words]]] = {
+    "star": _star,
+    "rating": _rating,
+    "tag": _tag,
+    "-tag": _no_tag,
 }

@@ -41,6 +41,7 @@ ROUTES = {
     ("get", "/v1/jobs/{job_id}/previews/{name}"),
     ("get", "/v1/images/{image_id}"),
     ("delete", "/v1/images/{image_id}"),
+    ("patch", "/v1/images/{image_id}"),
     ("get", "/v1/images/{image_id}/lineage"),
     ("post", "/v1/images/{image_id}/share"),
     ("get", "/v1/shared/{image_id}"),

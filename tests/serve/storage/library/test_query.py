@@ -30,6 +30,30 @@ def test_filters_name_columns() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "marks", "excluded"),
+    [
+        ("star:yes", ("#star",), ()),
+        ("star:no", (), ("#star",)),
+        ("rating:>=3", ("#rating:3",), ()),
+        ("rating:3", ("#rating:3",), ("#rating:4",)),
+        ("rating:<=2", (), ("#rating:3",)),
+        ("rating:0", (), ("#rating:1",)),
+        ("rating:5", ("#rating:5",), ()),
+        ("tag:Shoe -tag:draft", ("#tag:shoe",), ("#tag:draft",)),
+    ],
+)
+def test_marks_are_words_of_their_own(
+    text: str, marks: tuple[str, ...], excluded: tuple[str, ...]
+) -> None:
+    query = LibraryQuery.parse(f"heart {text}")
+    assert (query.terms, query.marks, query.excluded_marks) == (
+        (Term(("heart",)),),
+        marks,
+        excluded,
+    )
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "colour:red",
@@ -43,6 +67,13 @@ def test_filters_name_columns() -> None:
         "a*",
         "x" * (MAX_QUERY_CHARS + 1),
         "x " * (MAX_TERMS + 1),
+        "star:maybe",
+        "rating:6",
+        "rating:=>3",
+        "tag:",
+        "tag:" + "x" * 41,
+        "tag:x " * (MAX_TERMS + 1),
+        "-star:yes",
     ],
 )
 def test_what_cannot_be_searched_for_is_refused_by_name(text: str) -> None:

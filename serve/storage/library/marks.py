@@ -1,0 +1,90 @@
+"""What an owner notes of a picture: a star, a rating and tags.
+
+Each of them is a word of the picture in the library, too, with a sign that the words of prompts do
+not have. So they are found as fast as those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from unicodedata import normalize
+
+from cascade_core.printable import is_printable
+
+MAX_RATING: Final = 5
+MAX_TAGS: Final = 20
+MAX_TAG_CHARS: Final = 40
+
+STAR: Final = "#star"
+"""The word of pictures with a star."""
+
+
+def rating_word(rating: int) -> str:
+    """Return the word of pictures with this rating or a better one."""
+    return f"#rating:{rating}"
+
+
+def tag_word(tag: str) -> str:
+    """Return the word of pictures with a tag."""
+    return f"#tag:{tag}"
+
+
+def tag_of(text: str) -> str:
+    """Return a tag in its one form: in small letters, with hyphens for spaces.
+
+    Raises:
+        ValueError: it is empty or too long, or has characters that cannot be seen.
+    """
+    if not is_printable(text):
+        raise ValueError("a tag must be printable text")
+    tag = "-".join(normalize("NFC", normalize("NFKC", text).casefold()).split())
+    if not 1 <= len(tag) <= MAX_TAG_CHARS:
+        raise ValueError(f"a tag must have 1 to {MAX_TAG_CHARS} characters")
+    return tag
+
+
+def tags_of(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return tags in their one form, each once, in the order that they were given in.
+
+    Raises:
+        ValueError: one is no tag, or there are too many.
+    """
+    tags = tuple(dict.fromkeys(map(tag_of, texts)))
+    if len(tags) > MAX_TAGS:
+        raise ValueError(f"a picture may have at most {MAX_TAGS} tags")
+    return tags
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """The star, the rating (0: none) and the tags of a picture."""
+
+    star: bool = False
+    rating: int = 0
+    tags: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Marks:
+        """Return the marks in a row of the library."""
+        return cls(bool(row["star"]), row["rating"], tuple((row["tags"] or "").split()))
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The marks as columns of the library; tags have no spaces."""
+        return {
+            "star": int(self.star),
+            "rating": self.rating,
+            "tags": " ".join(self.tags) or None,
+        }
+
+    @property
+    def words(self) -> set[str]:
+        """The words by which the picture is found."""
+        rated = {rating_word(rating) for rating in range(1, self.rating + 1)}
+        return rated | set(map(tag_word, self.tags)) | ({STAR} if self.star else set())
+
+    def to_json(self) -> dict[str, Any]:
+        """Return their HTTP form."""
+        return {"star": self.star, "rating": self.rating, "tags": list(self.tags)}

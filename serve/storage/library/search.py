@@ -1,0 +1,110 @@
+"""Builds the SQL of searches: through the pictures of the word that fewest have."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, tuple_
+
+from serve.storage.library.query import LibraryQuery, Term
+from serve.storage.lineage import Viewpoint
+from serve.storage.schema.tables import library, library_words
+
+_COUNTED = 1000
+"""Of a word no more pictures are counted to find the word that fewest have."""
+
+_AFTER_ALL = "\U0010ffff"
+"""The last code point: it ends the words with a beginning."""
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """The parts of a query for the pictures that match.
+
+    Attributes:
+        order: the columns ``job_id`` and ``index`` that order them.
+        conditions: what they must fulfil.
+        source: the library, joined with what is searched.
+    """
+
+    order: Any
+    conditions: list[ColumnElement[bool]]
+    source: FromClause
+
+
+def search(connection: Connection, viewpoint: Viewpoint, query: LibraryQuery) -> Search:
+    """Return the search of an owner's pictures."""
+    conditions = [*seen(viewpoint), *_conditions(viewpoint, query)]
+    words = {word for term in query.terms for word in _whole_words(term)} | set(query.marks)
+    if not words:
+        return Search(library.c, conditions, library)
+    rarest = min(sorted(words), key=lambda word: _count(connection, viewpoint, word))
+    conditions += [has_word(word) for word in words - {rarest}]
+    driver = library_words.alias("rarest")
+    conditions += [driver.c.word == rarest, *_owned(driver, viewpoint)]
+    return Search(driver.c, conditions, driver.join(library, _same_place(driver)))
+
+
+def seen(viewpoint: Viewpoint) -> list[ColumnElement[bool]]:
+    """Return the conditions of the pictures that are seen."""
+    user = [] if viewpoint.user is None else [library.c.user == viewpoint.user]
+    return [*_owned(library, viewpoint), *user]
+
+
+def has_word(word: str) -> ColumnElement[bool]:
+    """Return the condition of pictures with a word, of their prompt or of their marks."""
+    one = library_words.alias()
+    found = select(one.c.word).where(one.c.word == word, _same_place(one))
+    return found.correlate(library).exists()
+
+
+def _whole_words(term: Term) -> tuple[str, ...]:
+    """Return the words that every picture has which matches a term."""
+    if term.is_excluded:
+        return ()
+    return term.words[:-1] if term.is_prefix else term.words
+
+
+def _conditions(viewpoint: Viewpoint, query: LibraryQuery) -> Iterator[ColumnElement[bool]]:
+    """Yield what a picture must fulfil, but for the whole words that it must have."""
+    for name, value in query.filters:
+        yield library.c[name] == value
+    if query.after:
+        yield library.c.day >= query.after
+    if query.before:
+        yield library.c.day < query.before
+    for mark in query.excluded_marks:
+        yield ~has_word(mark)
+    for term in query.terms:
+        if term.is_prefix and not term.is_excluded:
+            place = tuple_(library.c.job_id, library.c.index)
+            yield place.in_(_places_of_prefix(viewpoint, term.words[-1]))
+        if len(term.words) > 1 or term.is_excluded:
+            # Words are letters and digits alone: nothing in them means something to LIKE.
+            end = "" if term.is_prefix else " "
+            is_found = (" " + library.c.words + " ").like(f"% {' '.join(term.words)}{end}%")
+            yield ~is_found if term.is_excluded else is_found
+
+
+def _places_of_prefix(viewpoint: Viewpoint, beginning: str) -> Select[Any]:
+    word = library_words.c.word
+    query = select(library_words.c.job_id, library_words.c.index)
+    query = query.where(word >= beginning, word < beginning + _AFTER_ALL)
+    return query.where(*_owned(library_words, viewpoint))
+
+
+def _count(connection: Connection, viewpoint: Viewpoint, word: str) -> int:
+    few = select(library_words.c.job_id)
+    few = few.where(library_words.c.word == word, *_owned(library_words, viewpoint))
+    counted = select(func.count()).select_from(few.limit(_COUNTED).subquery())
+    return connection.execute(counted).scalar_one()
+
+
+def _same_place(table: FromClause) -> ColumnElement[bool]:
+    return and_(table.c.job_id == library.c.job_id, table.c.index == library.c.index)
+
+
+def _owned(table: FromClause, viewpoint: Viewpoint) -> list[ColumnElement[bool]]:
+    return [] if viewpoint.key_id is None else [table.c.owner == viewpoint.key_id]

@@ -1,0 +1,99 @@
+"""Stars, ratings and tags come through an archive."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.errors import InvalidRequest
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.maintenance import archive
+from serve.maintenance.backup import export_jobs, import_jobs, is_entry
+from serve.storage.library.marks import Marks
+from serve.storage.library.query import LibraryQuery
+from serve.storage.lineage import Viewpoint
+from serve.storage.records import NewJob
+from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.maintenance.conftest import Stores
+
+JobMaker = Callable[..., NewJob]
+NOTED = Marks(star=True, rating=4, tags=("shoe", "summer-2026"))
+
+
+@pytest_asyncio.fixture
+async def exported(
+    tmp_path: Path,
+    new_stores: Callable[[str, str], Stores],
+    checkpoint: Checkpoint,
+    make_job: JobMaker,
+) -> Path:
+    """An archive of a job with two pictures, of which one is marked."""
+    database, blobs = stores = new_stores("sqlite", "folder")
+    fake_jobs = FakeJobsClient(*stores, checkpoint)
+    job = make_job(n=2)
+    database.jobs.insert(job)
+    for image in job.images:
+        await fake_jobs.make_image(job.id, image.index)
+    database.jobs.finish(job.id, "succeeded")
+    database.library.change_marks(job.images[0].id, lambda _: NOTED)
+    folder = tmp_path / "archive"
+    with archive.writing(folder) as write:
+        await export_jobs(database, blobs, write)
+    return folder
+
+
+async def imported(stores: Stores, folder: Path) -> list[Marks]:
+    """Return the marks of the pictures after an import, by index."""
+    await import_jobs(*stores, STABLE_CASCADE, archive.reading(folder, is_entry))
+    page = stores[0].library.page(Viewpoint(None, None), LibraryQuery(), None, 10)
+    return [item.marks for item in reversed(page)]
+
+
+async def test_marks_come_back_with_their_pictures_and_are_found(
+    exported: Path, new_stores: Callable[[str, str], Stores]
+) -> None:
+    stores = new_stores("postgresql", "folder")
+    assert await imported(stores, exported) == [NOTED, Marks()]
+    found = LibraryQuery.parse("star:yes rating:>=4 tag:shoe")
+    assert len(stores[0].library.page(Viewpoint(None, None), found, None, 10)) == 1
+
+
+async def test_an_archive_of_an_earlier_release_has_no_marks(
+    exported: Path, new_stores: Callable[[str, str], Stores]
+) -> None:
+    (file,) = exported.glob("jobs/*/rows.json")
+    rows = json.loads(file.read_text())
+    del rows["marks"]
+    file.write_text(json.dumps(rows))
+    assert await imported(new_stores("sqlite", "folder"), exported) == [Marks(), Marks()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"id": "OTHER"},
+        {"star": 1},
+        {"rating": 6},
+        {"rating": "4"},
+        {"tags": ["Shoe"]},
+        {"tags": ["a\nb"]},
+        {"tags": [f"t{number}" for number in range(21)]},
+        {"tags": [["shoe"]]},
+        {"owner": "eve"},
+    ],
+)
+async def test_marks_that_no_picture_can_have_are_refused(
+    exported: Path, new_stores: Callable[[str, str], Stores], change: dict[str, Any]
+) -> None:
+    (file,) = exported.glob("jobs/*/rows.json")
+    rows = json.loads(file.read_text())
+    rows["marks"][0] |= change
+    file.write_text(json.dumps(rows))
+    with pytest.raises(InvalidRequest, match="damaged"):
+        await imported(new_stores("sqlite", "folder"), exported)

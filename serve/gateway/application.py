@@ -31,7 +31,7 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
-from serve.gateway.routes.library import marks, search
+from serve.gateway.routes.library import boards, marks, search
 from serve.gateway.schemas.examples import (
     caller_events_example,
     examples,
@@ -60,6 +60,7 @@ ROUTERS = (
     images.router,
     search.router,
     marks.router,
+    boards.router,
     uploads.router,
     lineage.router,
     openai_router,

@@ -1,9 +1,10 @@
 """Exports jobs, images and latents to an archive, and imports them from one.
 
-The first entry of an archive is ``cascade.json``, which states the format. For each ended job, the
-next entries are the bytes of its images and latents, and of the previews of its compositions, named
-``jobs/<job id>/<key in the blob store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so
-links, variations and the ids in picture files stay valid.
+The first entry of an archive is ``cascade.json``, which states the format, the second one
+``cascade_boards.json``. For each ended job, the next entries are the bytes of its images and
+latents, and of the previews of its compositions, named ``jobs/<job id>/<key in the blob store>``,
+followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in picture
+files stay valid.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from cascade_core.request import GenerationRequest
 from serve.maintenance.archive import Write
 from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
+from serve.maintenance.archived_boards import all_boards, boards_from, insert_boards
 from serve.maintenance.archived_marks import checked_marks, marks_of_job, put_back
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
@@ -42,6 +44,7 @@ from serve.storage.schema.tables import images, jobs, latents
 
 FORMAT = 1
 _FORMAT_ENTRY = "cascade.json"
+_BOARDS_ENTRY = "cascade_boards.json"  # after the other one also in the order of names
 _TABLES = {"job": jobs, "images": images, "latents": latents}
 _MARKS = "marks"
 """Beside the tables: what is noted of the pictures, left out where nothing is."""
@@ -90,6 +93,8 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
     """
     moved = BackupReport()
     write(_FORMAT_ENTRY, _to_json({"format": FORMAT}))
+    with database.reading() as connection:
+        write(_BOARDS_ENTRY, _to_json(all_boards(connection)))
     for rows in _ended_jobs(database):
         folder = f"jobs/{rows['job'][0]['id']}"
         for key in _keys(rows):
@@ -128,8 +133,10 @@ async def import_jobs(
         if name == _FORMAT_ENTRY:
             _check_format(data)
             is_ours = True
-        elif (blob or rows) and not is_ours:
+        elif (blob or rows or name == _BOARDS_ENTRY) and not is_ours:
             break
+        elif name == _BOARDS_ENTRY:
+            _insert_boards(database, data)
         elif rows:
             if _insert(database, _from_json(name, rows["job_id"], data, family), name):
                 moved.jobs += 1
@@ -152,7 +159,17 @@ async def import_jobs(
 
 def is_entry(name: str) -> bool:
     """Return True if a name is one of an archive's entries."""
-    return name == _FORMAT_ENTRY or bool(_BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name))
+    is_file = _BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name)
+    return name in (_FORMAT_ENTRY, _BOARDS_ENTRY) or bool(is_file)
+
+
+def _insert_boards(database: Database, data: bytes) -> None:
+    try:
+        rows = boards_from(data)
+    except _DAMAGE as error:
+        raise _damaged(_BOARDS_ENTRY) from error
+    with database.writing() as connection:
+        insert_boards(connection, rows)
 
 
 def _ended_jobs(database: Database) -> Iterator[Rows]:

@@ -111,6 +111,7 @@ class RetentionWorker:
         await self._database.run(name_sources, self._now() - LONGEST_UPGRADE)
         await self._database.run(self._database.library.enter_missing)
         await self._database.run(self._database.library.remove_deleted)
+        await self._database.run(self._database.boards.remove_unused)
         return RetentionReport(
             images=await self._database.run(self._delete_images),
             latents=await self._database.run(self._delete_latents),

@@ -14,7 +14,9 @@ from serve.storage.job_queue.activity import ActivityStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
 from serve.storage.job_queue.estimates import ScaledToZeroStages
 from serve.storage.job_store import JobStore
+from serve.storage.library.board_store import BoardStore
 from serve.storage.library.library_store import LibraryStore
+from serve.storage.library.picture_changes import PictureChanges
 from serve.storage.lineage import LineageStore
 from serve.storage.preferences import PreferenceStore
 from serve.storage.schema.tables import jobs, scaled_to_zero_stages
@@ -27,9 +29,9 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, library, lineage, uploads, deadlines, events, scaled_to_zero, keys,
-            sessions, secrets, preferences, activity: the stores. Their methods are one transaction
-            each and block; call them through :meth:`run`.
+        jobs, waiting, images, library, boards, pictures, lineage, uploads, deadlines, events,
+            scaled_to_zero, keys, sessions, secrets, preferences, activity: the stores. Their
+            methods block; call them through :meth:`run`. Most are one transaction each.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -38,6 +40,8 @@ class Database(Connections):
         self.waiting = WaitingStore(self, self.jobs.admission)
         self.images = ImageStore(self)
         self.library = LibraryStore(self)
+        self.boards = BoardStore(self)
+        self.pictures = PictureChanges(self)
         self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

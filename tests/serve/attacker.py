@@ -54,10 +54,12 @@ async def make_things(
     job_id = answer.json()["id"]
     await fake_jobs.run(job_id)
     image = fake_jobs.images(job_id)[0]
+    board = await client.post("/v1/boards", json={"title": "x"}, headers=headers)
     upload = await client.post("/v1/uploads", files={"file": PICTURE}, headers=headers)
     return {
         "job_id": job_id,
         "upload_id": upload.json()["id"],
+        "board_id": board.json()["id"],
         "image_id": image.id,
         "latent_id": image.latent_id,
         "name": "0-c-5.webp",
@@ -70,6 +72,10 @@ async def make_things(
 def body_for(method: str, path: str) -> dict[str, Any]:
     if path.endswith(("/continue", "/redo")):
         return {"json": {"indices": [0]}}
+    if path.endswith("/pictures"):
+        return {"json": {"ids": ["x"]}}
+    if path.startswith("/v1/boards") and method in ("POST", "PATCH"):
+        return {"json": {"title": "x"}}
     if method == "PUT":
         return {"json": {"value": {}}}
     return {"json": {}} if method in ("POST", "PATCH") else {}

@@ -70,6 +70,13 @@ _PICTURE_EXAMPLE: dict[str, Any] = {
     "star": True,
     "rating": 4,
     "tags": ["shoe", "summer-2026"],
+    "boards": [_ID_EXAMPLE],
+}
+_BOARD_EXAMPLE: dict[str, Any] = {
+    "id": _ID_EXAMPLE,
+    "title": "Summer campaign",
+    "created_at": "2026-01-31T12:00:00.000Z",
+    "count": 12,
 }
 _KEY_EXAMPLE: dict[str, Any] = {
     "id": "0123456789ab",
@@ -298,6 +305,11 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
         "LibraryPicture": [_PICTURE_EXAMPLE],
         "ImagePatch": [{"star": True, "rating": 4, "tags": ["shoe", "summer-2026"]}],
+        "Board": [_BOARD_EXAMPLE],
+        "BoardList": [{"boards": [_BOARD_EXAMPLE]}],
+        "BoardBody": [{"title": "Summer campaign"}],
+        "PicturesBody": [{"ids": [_ID_EXAMPLE]}],
+        "BulkAnswer": [{"changed": 12, "failed": [], "more": False}],
         "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
         "UploadAnswer": [_UPLOAD_EXAMPLE],
         "ShareBody": [{"expires_in_s": 3600}],

@@ -31,6 +31,7 @@ class LibraryPicture(BaseModel):
     star: bool
     rating: int = Field(description="0: none.")
     tags: list[str]
+    boards: list[str] = Field(description="The ids of the boards that it is on.")
 
 
 class ImagePatch(BaseModel):

@@ -11,7 +11,9 @@ from cascade_core.errors import CascadeError
 from cascade_core.request import GenerationRequest
 from serve.storage.library.marks import Marks
 from serve.storage.library.words import words_of
+from serve.storage.lineage import Viewpoint
 from serve.storage.schema.tables import (
+    board_pictures,
     images,
     insert_new,
     jobs,
@@ -32,10 +34,12 @@ def add_entry(connection: Connection, image_id: str, thumbnail_bytes: int | None
     add_entries(connection, [row], thumbnail_bytes)
 
 
-def enter(connection: Connection, image_ids: Sequence[str]) -> None:
-    """Enter those of some pictures that an earlier release has made and that are not entered yet."""
-    rows = connection.execute(_ready().where(_IS_MISSING, images.c.id.in_(image_ids)))
-    add_entries(connection, rows.mappings().all())
+def unentered(
+    connection: Connection, viewpoint: Viewpoint, image_ids: Sequence[str]
+) -> Sequence[RowMapping]:
+    """Return what :func:`add_entries` takes of those of some pictures that are not entered yet."""
+    of_ids = _ready().where(_IS_MISSING, images.c.id.in_(image_ids), *viewpoint.conditions)
+    return connection.execute(of_ids).mappings().all()
 
 
 def missing_entries(connection: Connection, after_id: str, limit: int) -> Sequence[RowMapping]:
@@ -80,6 +84,8 @@ def remove_entry(connection: Connection, job_id: str, index: int) -> None:
     is_own = words.word.in_(sorted({*row["words"].split(), *Marks.of(row).words}))
     gone = delete(library_words).where(is_own, words.job_id == job_id, words.index == index)
     connection.execute(gone)
+    of_boards = board_pictures.c.job_id == job_id, board_pictures.c.index == index
+    connection.execute(delete(board_pictures).where(*of_boards))
     connection.execute(delete(library).where(*of_picture))
 
 

@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, and_, func, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    Select,
+    and_,
+    func,
+    or_,
+    select,
+    update,
+)
 
 from cascade_core.operations.fields import ImageFormat
 from serve.storage.connections import Connections
+from serve.storage.library.board_store import boards_of
 from serve.storage.library.changes import Change, change_marks
 from serve.storage.library.entries import (
     add_entries,
-    enter,
     missing_entries,
     remove_entry,
+    unentered,
 )
 from serve.storage.library.marks import Marks
 from serve.storage.library.query import LibraryQuery
@@ -45,6 +57,7 @@ class LibraryItem:
     height: int
     created_at: datetime
     marks: Marks
+    boards: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """Return its HTTP form."""
@@ -60,6 +73,7 @@ class LibraryItem:
             "url": f"/v1/images/{self.id}",
             "thumb_url": f"/v1/thumbs/{self.id}",
             **self.marks.to_json(),
+            "boards": list(self.boards),
         }
 
 
@@ -95,7 +109,7 @@ class LibraryStore:
             )
             if after is not None:
                 found = found.where(_is_before(wanted.order, after))
-            return [_item(row) for row in connection.execute(found).mappings()]
+            return _items(connection, viewpoint, found)
 
     def timeline(self, viewpoint: Viewpoint, query: LibraryQuery) -> list[tuple[str, int]]:
         """Return how many pictures match by day in UTC, latest day first; days without none."""
@@ -106,14 +120,16 @@ class LibraryStore:
             by_day = counted.where(*wanted.conditions).group_by(day).order_by(day.desc())
             return [(day, count) for day, count in connection.execute(by_day)]
 
-    def change_marks(self, image_id: str, change: Change) -> LibraryItem | None:
+    def change_marks(
+        self, viewpoint: Viewpoint, image_id: str, change: Change
+    ) -> LibraryItem | None:
         """Change the marks of a picture and return it; None if it was deleted."""
         shown = select(*_SHOWN).join_from(library, images, images.c.id == library.c.image_id)
         with self._connections.writing() as connection:
-            enter(connection, [image_id])
+            add_entries(connection, unentered(connection, viewpoint, [image_id]))
             change_marks(connection, [image_id], change)
-            rows = connection.execute(shown.where(images.c.id == image_id)).mappings()
-            return next(map(_item, rows), None)
+            one = shown.where(images.c.id == image_id, images.c.deleted_at.is_(None))
+            return next(iter(_items(connection, viewpoint, one)), None)
 
     def enter_missing(self) -> int:
         """Enter all pictures that are not in the library; returns how many."""
@@ -163,9 +179,18 @@ _SHOWN = (
 )
 
 
-def _item(row: RowMapping) -> LibraryItem:
+def _items(
+    connection: Connection, viewpoint: Viewpoint, query: Select[Any]
+) -> list[LibraryItem]:
+    """Return pictures, with those of their boards that are seen."""
+    rows = connection.execute(query).mappings().all()
+    boards = boards_of(connection, viewpoint, [(row["job_id"], row["index"]) for row in rows])
+    return [_item(row, boards.get((row["job_id"], row["index"]), ())) for row in rows]
+
+
+def _item(row: RowMapping, boards: Sequence[str]) -> LibraryItem:
     shown = {name: value for name, value in row.items() if name not in Marks().columns}
-    return LibraryItem(**shown, marks=Marks.of(row))
+    return LibraryItem(**shown, marks=Marks.of(row), boards=tuple(boards))
 
 
 def _is_before(order: Any, place: Place) -> ColumnElement[bool]:

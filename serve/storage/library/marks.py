@@ -7,7 +7,7 @@ not have. So they are found as fast as those.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from unicodedata import normalize
 
@@ -19,6 +19,9 @@ MAX_TAG_CHARS: Final = 40
 
 STAR: Final = "#star"
 """The word of pictures with a star."""
+
+FULL: Final = "#full"
+"""The word of pictures that have as many tags as they may."""
 
 
 def rating_word(rating: int) -> str:
@@ -83,7 +86,17 @@ class Marks:
     def words(self) -> set[str]:
         """The words by which the picture is found."""
         rated = {rating_word(rating) for rating in range(1, self.rating + 1)}
-        return rated | set(map(tag_word, self.tags)) | ({STAR} if self.star else set())
+        signs = {STAR: self.star, FULL: len(self.tags) == MAX_TAGS}
+        return rated | set(map(tag_word, self.tags)) | {word for word, is_set in signs.items() if is_set}
+
+    def with_tag(self, tag: str) -> Marks:
+        """Return the marks with one more tag, if the picture may have one more."""
+        is_new = tag not in self.tags and len(self.tags) < MAX_TAGS
+        return replace(self, tags=(*self.tags, tag)) if is_new else self
+
+    def without_tag(self, tag: str) -> Marks:
+        """Return the marks without a tag."""
+        return replace(self, tags=tuple(one for one in self.tags if one != tag))
 
     def to_json(self) -> dict[str, Any]:
         """Return their HTTP form."""

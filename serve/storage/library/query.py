@@ -4,7 +4,7 @@ red heart            pictures whose prompts have both words
 "red heart"          one after the other
 -blue  car*          without a word; with a word that begins so
 kind:vary  seed:7  size:1024x768  before:2026-12-01  after:2026-11-01
-star:yes  rating:>=3  tag:shoe  -tag:draft
+star:yes  rating:>=3  tag:shoe  -tag:draft  board:01JX...
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ MIN_PREFIX_CHARS: Final = 2
 _TOKEN = re.compile(r'-?"[^"]*"?|\S+')
 _SIZE = re.compile(r"(\d{1,5})x(\d{1,5})")
 _RATING = re.compile(rf"(>=|<=|)([0-{MAX_RATING}])")
+_BOARD = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 Words = tuple[list[str], list[str]]
 """Words that pictures must have, and words that they must not have."""
@@ -57,6 +58,7 @@ class LibraryQuery:
         after, before: first day, and the day after the last one, in UTC.
         marks: words of marks that the pictures must have.
         excluded_marks: words of marks that they must not have.
+        boards: ids of boards that they must be on.
     """
 
     terms: tuple[Term, ...] = ()
@@ -65,6 +67,7 @@ class LibraryQuery:
     before: str = ""
     marks: tuple[str, ...] = ()
     excluded_marks: tuple[str, ...] = ()
+    boards: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> LibraryQuery:
@@ -80,6 +83,7 @@ class LibraryQuery:
         days = {"after": "", "before": ""}
         marks: list[str] = []
         excluded: list[str] = []
+        boards: list[str] = []
         for token in _TOKEN.findall(text):
             name, colon, value = token.partition(":")
             if not colon or token.lstrip("-").startswith('"'):
@@ -91,15 +95,23 @@ class LibraryQuery:
             elif name in _MARKS:
                 wanted, unwanted = _MARKS[name](value)
                 marks, excluded = marks + wanted, excluded + unwanted
+            elif name == "board":
+                boards.append(_board(value))
             else:
-                known = ", ".join(f"{one}:" for one in (*_FILTERS, *_MARKS, *days))
+                known = ", ".join(f"{one}:" for one in (*_FILTERS, *_MARKS, "board", *days))
                 raise InvalidRequest(f"q has the unknown filter {name!r}; there are {known}", "q")
         if len(terms) > MAX_TERMS:
             raise InvalidRequest(f"q may have at most {MAX_TERMS} words and phrases", "q")
-        if len(marks) + len(excluded) > MAX_TERMS:
-            raise InvalidRequest(f"q may name at most {MAX_TERMS} stars, ratings and tags", "q")
+        if len(marks) + len(excluded) + len(boards) > MAX_TERMS:
+            message = f"q may name at most {MAX_TERMS} stars, ratings, tags and boards"
+            raise InvalidRequest(message, "q")
         return cls(
-            tuple(terms), tuple(filters), **days, marks=tuple(marks), excluded_marks=tuple(excluded)
+            terms=tuple(terms),
+            filters=tuple(filters),
+            **days,
+            marks=tuple(marks),
+            excluded_marks=tuple(excluded),
+            boards=tuple(boards),
         )
 
 
@@ -177,6 +189,12 @@ def _tag(value: str) -> Words:
 def _no_tag(value: str) -> Words:
     wanted, unwanted = _tag(value)
     return unwanted, wanted
+
+
+def _board(value: str) -> str:
+    if not _BOARD.fullmatch(value):
+        raise InvalidRequest("q: board: takes the id of a board", "q")
+    return value
 
 
 _MARKS: Final[dict[str, Callable[[str], Words]]] = {

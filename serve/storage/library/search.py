@@ -1,16 +1,17 @@
-"""Builds the SQL of searches: through the pictures of the word that fewest have."""
+"""Builds the SQL of searches: through the pictures of a board, or of the word that fewest have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, func, select, tuple_
 
+from serve.storage.library.board_store import on_board, seen_boards
 from serve.storage.library.query import LibraryQuery, Term
 from serve.storage.lineage import Viewpoint
-from serve.storage.schema.tables import library, library_words
+from serve.storage.schema.tables import board_pictures, boards, library, library_words
 
 _COUNTED = 1000
 """Of a word no more pictures are counted to find the word that fewest have."""
@@ -38,6 +39,10 @@ def search(connection: Connection, viewpoint: Viewpoint, query: LibraryQuery) ->
     """Return the search of an owner's pictures."""
     conditions = [*seen(viewpoint), *_conditions(viewpoint, query)]
     words = {word for term in query.terms for word in _whole_words(term)} | set(query.marks)
+    if query.boards:
+        return _search_of_board(
+            viewpoint, query.boards, [*conditions, *map(has_word, sorted(words))]
+        )
     if not words:
         return Search(library.c, conditions, library)
     rarest = min(sorted(words), key=lambda word: _count(connection, viewpoint, word))
@@ -45,6 +50,21 @@ def search(connection: Connection, viewpoint: Viewpoint, query: LibraryQuery) ->
     driver = library_words.alias("rarest")
     conditions += [driver.c.word == rarest, *_owned(driver, viewpoint)]
     return Search(driver.c, conditions, driver.join(library, _same_place(driver)))
+
+
+def _search_of_board(
+    viewpoint: Viewpoint, board_ids: Sequence[str], conditions: Sequence[ColumnElement[bool]]
+) -> Search:
+    """Return the search through the pictures of the first of some boards."""
+    first, *others = board_ids
+    driver = board_pictures.alias("board")
+    is_seen = [
+        select(boards.c.id).where(boards.c.id == board_id, *seen_boards(viewpoint)).exists()
+        for board_id in board_ids
+    ]
+    is_there = [driver.c.board_id == first, *map(on_board, others), *is_seen]
+    source = driver.join(library, _same_place(driver))
+    return Search(driver.c, [*conditions, *is_there], source)
 
 
 def seen(viewpoint: Viewpoint) -> list[ColumnElement[bool]]:

@@ -28,6 +28,7 @@ from sqlalchemy.types import TypeDecorator
 
 MAX_INBOX_CHARS = 64
 MAX_USER_CHARS = 128
+MAX_TITLE_CHARS = 80
 VERSION_TABLE = "schema_revision"
 """Holds the schema's revision. Versions before the first release used Alembic's default name."""
 
@@ -153,6 +154,27 @@ library_words = Table(
     Column("index", Integer, primary_key=True),
     Column("owner", String(16), nullable=False),
     Index("library_words_by_owner", "owner", "word", "job_id", "index"),
+    sqlite_with_rowid=False,
+)
+
+boards = Table(
+    "boards",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(16), nullable=False),
+    Column("user", String(MAX_USER_CHARS), nullable=False),
+    Column("title", String(MAX_TITLE_CHARS), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("boards_by_owner", "owner", "user", "id"),
+)
+
+board_pictures = Table(
+    "board_pictures",
+    metadata,
+    Column("board_id", String(64), primary_key=True),
+    Column("job_id", String(64), primary_key=True),
+    Column("index", Integer, primary_key=True),
+    Index("board_pictures_by_picture", "job_id", "index"),
     sqlite_with_rowid=False,
 )
 

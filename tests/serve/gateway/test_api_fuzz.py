@@ -105,6 +105,8 @@ def real_ids(server: Server) -> dict[str, str]:
     """Make an image; returns what it can be found by, named like the parameters of paths."""
     answer = httpx.post(f"{server.url}/v1/images/generations", json={"prompt": "x"}, timeout=HANG_S)
     image = answer.json()["data"][0]
+    board = httpx.post(f"{server.url}/v1/boards", json={"title": "x"}, timeout=HANG_S)
     ids = {name: image[name] for name in ("image_id", "latent_id")}
+    ids["board_id"] = board.json()["id"]
     more = {"job_id": answer.json()["job_id"], "name": "0-c-5.webp", "model_id": "demo"}
     return ids | more

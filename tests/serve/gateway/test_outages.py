@@ -49,6 +49,7 @@ OWN_BODIES: dict[str, dict[str, Any]] = {
     "/v1/jobs": {"json": {"prompt": "x"}},
     "/v1/images/generations": {"json": {"prompt": "x"}},
     "/v1/preferences/{name}": {"json": {"value": {"a": 1}}},
+    "/v1/boards": {"json": {"title": "x"}},
     "/v1/keys": {"json": {"name": "ann", "scopes": ["read"]}},
 }
 CREATING = {

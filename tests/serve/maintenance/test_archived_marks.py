@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ from cascade_core.errors import InvalidRequest
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.maintenance import archive
 from serve.maintenance.backup import export_jobs, import_jobs, is_entry
+from serve.storage.library.actions import putting_on
 from serve.storage.library.marks import Marks
 from serve.storage.library.query import LibraryQuery
 from serve.storage.lineage import Viewpoint
-from serve.storage.records import NewJob
+from serve.storage.records import JobOwner, NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
 
 JobMaker = Callable[..., NewJob]
+EVERYTHING = Viewpoint(None, None)
 NOTED = Marks(star=True, rating=4, tags=("shoe", "summer-2026"))
 
 
@@ -33,7 +36,7 @@ async def exported(
     checkpoint: Checkpoint,
     make_job: JobMaker,
 ) -> Path:
-    """An archive of a job with two pictures, of which one is marked."""
+    """An archive of a job with two pictures, of which one is marked and on a board."""
     database, blobs = stores = new_stores("sqlite", "folder")
     fake_jobs = FakeJobsClient(*stores, checkpoint)
     job = make_job(n=2)
@@ -41,7 +44,9 @@ async def exported(
     for image in job.images:
         await fake_jobs.make_image(job.id, image.index)
     database.jobs.finish(job.id, "succeeded")
-    database.library.change_marks(job.images[0].id, lambda _: NOTED)
+    database.library.change_marks(EVERYTHING, job.images[0].id, lambda _: NOTED)
+    board = database.boards.create(JobOwner("k1", None), "Summer")
+    database.pictures.change(EVERYTHING, [job.images[0].id], putting_on(board.id))
     folder = tmp_path / "archive"
     with archive.writing(folder) as write:
         await export_jobs(database, blobs, write)
@@ -51,8 +56,17 @@ async def exported(
 async def imported(stores: Stores, folder: Path) -> list[Marks]:
     """Return the marks of the pictures after an import, by index."""
     await import_jobs(*stores, STABLE_CASCADE, archive.reading(folder, is_entry))
-    page = stores[0].library.page(Viewpoint(None, None), LibraryQuery(), None, 10)
+    page = stores[0].library.page(EVERYTHING, LibraryQuery(), None, 10)
     return [item.marks for item in reversed(page)]
+
+
+@contextmanager
+def changed(folder: Path) -> Iterator[dict[str, Any]]:
+    """Change the rows of the job in an archive."""
+    (file,) = folder.glob("jobs/*/rows.json")
+    rows = json.loads(file.read_text())
+    yield rows
+    file.write_text(json.dumps(rows))
 
 
 async def test_marks_come_back_with_their_pictures_and_are_found(
@@ -61,16 +75,16 @@ async def test_marks_come_back_with_their_pictures_and_are_found(
     stores = new_stores("postgresql", "folder")
     assert await imported(stores, exported) == [NOTED, Marks()]
     found = LibraryQuery.parse("star:yes rating:>=4 tag:shoe")
-    assert len(stores[0].library.page(Viewpoint(None, None), found, None, 10)) == 1
+    assert len(stores[0].library.page(EVERYTHING, found, None, 10)) == 1
+    (board,) = stores[0].boards.all(Viewpoint("k1", None))
+    assert (board.title, board.count) == ("Summer", 1)
 
 
 async def test_an_archive_of_an_earlier_release_has_no_marks(
     exported: Path, new_stores: Callable[[str, str], Stores]
 ) -> None:
-    (file,) = exported.glob("jobs/*/rows.json")
-    rows = json.loads(file.read_text())
-    del rows["marks"]
-    file.write_text(json.dumps(rows))
+    with changed(exported) as rows:
+        del rows["marks"]
     assert await imported(new_stores("sqlite", "folder"), exported) == [Marks(), Marks()]
 
 
@@ -86,14 +100,28 @@ async def test_an_archive_of_an_earlier_release_has_no_marks(
         {"tags": [f"t{number}" for number in range(21)]},
         {"tags": [["shoe"]]},
         {"owner": "eve"},
+        {"boards": ["a b"]},
+        {"boards": 7},
     ],
 )
 async def test_marks_that_no_picture_can_have_are_refused(
     exported: Path, new_stores: Callable[[str, str], Stores], change: dict[str, Any]
 ) -> None:
-    (file,) = exported.glob("jobs/*/rows.json")
-    rows = json.loads(file.read_text())
-    rows["marks"][0] |= change
-    file.write_text(json.dumps(rows))
+    with changed(exported) as rows:
+        rows["marks"][0] |= change
+    with pytest.raises(InvalidRequest, match="damaged"):
+        await imported(new_stores("sqlite", "folder"), exported)
+
+
+@pytest.mark.parametrize(
+    "change", [{"title": ""}, {"title": "a\nb"}, {"title": "x" * 81}, {"id": "a/b"}, {"more": 1}]
+)
+async def test_boards_that_cannot_be_are_refused(
+    exported: Path, new_stores: Callable[[str, str], Stores], change: dict[str, Any]
+) -> None:
+    file = exported / "cascade_boards.json"
+    boards = json.loads(file.read_text())
+    boards[0] |= change
+    file.write_text(json.dumps(boards))
     with pytest.raises(InvalidRequest, match="damaged"):
         await imported(new_stores("sqlite", "folder"), exported)

@@ -25,7 +25,7 @@ async def mark_image(
     """Change the star, the rating or the tags of an image; returns it as the library shows it."""
     not_deleted(await find_image(services, caller, image_id))
     change = services.database.library.change_marks
-    item = await services.database.run(change, image_id, body.applied_to)
+    item = await services.database.run(change, caller.viewpoint, image_id, body.applied_to)
     if item is None:
         raise Gone("this image was deleted")
     return LibraryPicture.model_validate(item.to_json())

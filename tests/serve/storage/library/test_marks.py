@@ -18,6 +18,7 @@ from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import images, library, library_words
 
 JobMaker = Callable[..., NewJob]
+EVERYTHING = Viewpoint(None, None)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -40,7 +41,7 @@ def made(database: Database, make_job: JobMaker) -> Callable[..., str]:
 
 
 def mark(database: Database, image_id: str, noted: Marks) -> None:
-    assert database.library.change_marks(image_id, lambda _: noted) is not None
+    assert database.library.change_marks(EVERYTHING, image_id, lambda _: noted) is not None
 
 
 def found(database: Database, text: str, key_id: str | None = None) -> list[str]:
@@ -97,7 +98,7 @@ def test_marks_go_with_their_picture(database: Database, made: Callable[..., str
     with database.reading() as connection:
         assert connection.execute(library.select()).all() == []
         assert connection.execute(library_words.select()).all() == []
-    assert database.library.change_marks(image_id, lambda _: Marks(star=True)) is None
+    assert database.library.change_marks(EVERYTHING, image_id, lambda _: Marks(star=True)) is None
 
 
 def test_a_picture_of_an_earlier_release_is_entered_when_it_is_marked(

@@ -31,7 +31,7 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
-from serve.gateway.routes.library import boards, marks, search
+from serve.gateway.routes.library import boards, bulk, marks, search
 from serve.gateway.schemas.examples import (
     caller_events_example,
     examples,
@@ -61,6 +61,7 @@ ROUTERS = (
     search.router,
     marks.router,
     boards.router,
+    bulk.router,
     uploads.router,
     lineage.router,
     openai_router,

@@ -72,6 +72,8 @@ async def make_things(
 def body_for(method: str, path: str) -> dict[str, Any]:
     if path.endswith(("/continue", "/redo")):
         return {"json": {"indices": [0]}}
+    if path == "/v1/images/bulk":
+        return {"json": {"ids": ["x"], "action": "star"}}
     if path.endswith("/pictures"):
         return {"json": {"ids": ["x"]}}
     if path.startswith("/v1/boards") and method in ("POST", "PATCH"):

@@ -78,6 +78,21 @@ _BOARD_EXAMPLE: dict[str, Any] = {
     "created_at": "2026-01-31T12:00:00.000Z",
     "count": 12,
 }
+_LIBRARY: dict[str, list[dict[str, Any]]] = {
+    "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
+    "LibraryPicture": [_PICTURE_EXAMPLE],
+    "ImagePatch": [{"star": True, "rating": 4, "tags": ["shoe", "summer-2026"]}],
+    "Board": [_BOARD_EXAMPLE],
+    "BoardList": [{"boards": [_BOARD_EXAMPLE]}],
+    "BoardBody": [{"title": "Summer campaign"}],
+    "PicturesBody": [{"ids": [_ID_EXAMPLE]}],
+    "BulkBody": [
+        {"ids": [_ID_EXAMPLE], "action": "star"},
+        {"q": "shoe rating:0", "action": "tag", "value": "to-sort"},
+    ],
+    "BulkAnswer": [{"changed": 12, "failed": [], "more": False}],
+    "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
+}
 _KEY_EXAMPLE: dict[str, Any] = {
     "id": "0123456789ab",
     "name": "ann",
@@ -302,15 +317,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
-        "LibraryPage": [{"items": [_PICTURE_EXAMPLE], "next_cursor": None}],
-        "LibraryPicture": [_PICTURE_EXAMPLE],
-        "ImagePatch": [{"star": True, "rating": 4, "tags": ["shoe", "summer-2026"]}],
-        "Board": [_BOARD_EXAMPLE],
-        "BoardList": [{"boards": [_BOARD_EXAMPLE]}],
-        "BoardBody": [{"title": "Summer campaign"}],
-        "PicturesBody": [{"ids": [_ID_EXAMPLE]}],
-        "BulkAnswer": [{"changed": 12, "failed": [], "more": False}],
-        "Timeline": [{"days": [{"day": "2026-01-31", "count": 12}]}],
+        **_LIBRARY,
         "UploadAnswer": [_UPLOAD_EXAMPLE],
         "ShareBody": [{"expires_in_s": 3600}],
         "ShareAnswer": [_SHARE_EXAMPLE],

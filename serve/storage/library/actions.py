@@ -32,10 +32,14 @@ class Action:
     reason: str = ""
 
 
-def starring(star: bool) -> Action:
-    """Return the action that gives pictures a star, or takes it."""
-    has_star = has_word(STAR)
-    return _marking(~has_star if star else has_star, lambda marks: replace(marks, star=star))
+def starring() -> Action:
+    """Return the action that gives pictures a star."""
+    return _marking(~has_word(STAR), lambda marks: replace(marks, star=True))
+
+
+def unstarring() -> Action:
+    """Return the action that takes the star of pictures."""
+    return _marking(has_word(STAR), lambda marks: replace(marks, star=False))
 
 
 def rating(value: int) -> Action:

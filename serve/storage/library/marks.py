@@ -6,10 +6,12 @@ not have. So they are found as fast as those.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 from unicodedata import normalize
+
+from sqlalchemy import RowMapping
 
 from cascade_core.printable import is_printable
 
@@ -69,7 +71,7 @@ class Marks:
     tags: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, row: Mapping[str, Any]) -> Marks:
+    def of(cls, row: RowMapping) -> Marks:
         """Return the marks in a row of the library."""
         return cls(bool(row["star"]), row["rating"], tuple((row["tags"] or "").split()))
 
@@ -87,7 +89,11 @@ class Marks:
         """The words by which the picture is found."""
         rated = {rating_word(rating) for rating in range(1, self.rating + 1)}
         signs = {STAR: self.star, FULL: len(self.tags) == MAX_TAGS}
-        return rated | set(map(tag_word, self.tags)) | {word for word, is_set in signs.items() if is_set}
+        return (
+            rated
+            | set(map(tag_word, self.tags))
+            | {word for word, is_set in signs.items() if is_set}
+        )
 
     def with_tag(self, tag: str) -> Marks:
         """Return the marks with one more tag, if the picture may have one more."""

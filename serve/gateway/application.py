@@ -31,7 +31,7 @@ from serve.gateway.routes import (
     shares,
     uploads,
 )
-from serve.gateway.routes.library import boards, bulk, marks, search
+from serve.gateway.routes.library import boards, bulk, downloads, marks, search
 from serve.gateway.schemas.examples import (
     caller_events_example,
     examples,
@@ -62,6 +62,7 @@ ROUTERS = (
     marks.router,
     boards.router,
     bulk.router,
+    downloads.router,
     uploads.router,
     lineage.router,
     openai_router,

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
@@ -29,52 +27,18 @@ from serve.storage.library.entries import (
     remove_entry,
     unentered,
 )
+from serve.storage.library.library_item import LibraryItem
 from serve.storage.library.marks import Marks
+from serve.storage.library.picture_record import PictureRecord
 from serve.storage.library.query import LibraryQuery
-from serve.storage.library.search import search
+from serve.storage.library.search import search, seen
 from serve.storage.lineage import Viewpoint
-from serve.storage.records import iso_utc
-from serve.storage.schema.tables import images, library
+from serve.storage.schema.tables import images, jobs, library
 
 _BATCH = 500
 
 Place = tuple[str, int]
 """A picture's job and its index there, which order the library."""
-
-
-@dataclass(frozen=True, slots=True)
-class LibraryItem:
-    """A picture as the library shows it."""
-
-    id: str
-    job_id: str
-    index: int
-    latent_id: str
-    kind: str
-    prompt: str
-    seed: int
-    width: int
-    height: int
-    created_at: datetime
-    marks: Marks
-    boards: tuple[str, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        """Return its HTTP form."""
-        names = (
-            *("id", "job_id", "index", "latent_id", "kind"),
-            "prompt",
-            "seed",
-            "width",
-            "height",
-        )
-        return {name: getattr(self, name) for name in names} | {
-            "created_at": iso_utc(self.created_at),
-            "url": f"/v1/images/{self.id}",
-            "thumb_url": f"/v1/thumbs/{self.id}",
-            **self.marks.to_json(),
-            "boards": list(self.boards),
-        }
 
 
 class LibraryStore:
@@ -130,6 +94,18 @@ class LibraryStore:
             change_marks(connection, [image_id], change)
             one = shown.where(images.c.id == image_id, images.c.deleted_at.is_(None))
             return next(iter(_items(connection, viewpoint, one)), None)
+
+    def record(self, viewpoint: Viewpoint, image_id: str) -> PictureRecord | None:
+        """Return a picture with all that says how it was made; None if it is not seen."""
+        is_one = library.c.image_id == image_id, images.c.deleted_at.is_(None), *seen(viewpoint)
+        joined = library.join(images, images.c.id == library.c.image_id)
+        shown = select(*_SHOWN).select_from(joined).where(*is_one)
+        made = select(images.c.format, images.c.decoder_seed, jobs.c.request)
+        made = made.select_from(joined.join(jobs, jobs.c.id == library.c.job_id)).where(*is_one)
+        with self._connections.reading() as connection:
+            items = _items(connection, viewpoint, shown)
+            row = connection.execute(made).first()
+        return PictureRecord(items[0], *row) if items and row is not None else None
 
     def enter_missing(self) -> int:
         """Enter all pictures that are not in the library; returns how many."""

@@ -24,6 +24,7 @@ ROUTES = {
     ("delete", "/v1/keys/{key_id}"),
     ("get", "/v1/library"),
     ("get", "/v1/library/timeline"),
+    ("get", "/v1/library/zip"),
     ("get", "/v1/boards"),
     ("post", "/v1/boards"),
     ("patch", "/v1/boards/{board_id}"),

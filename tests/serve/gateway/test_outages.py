@@ -65,6 +65,7 @@ BYTES = {
     ("DELETE", "/v1/uploads/{upload_id}"),
     ("GET", "/v1/images/{image_id}"),
     ("GET", "/v1/thumbs/{image_id}"),
+    ("GET", "/v1/library/zip"),
     ("DELETE", "/v1/images/{image_id}"),
     ("GET", "/v1/latents/{latent_id}"),
     ("DELETE", "/v1/latents/{latent_id}"),

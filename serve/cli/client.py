@@ -129,6 +129,11 @@ class ServiceClient:
         body = self._json("GET", "/v1/jobs", params=params)
         return list(body["jobs"])
 
+    def library(self, words: str, cursor: str, limit: int) -> dict[str, Any]:
+        """Return a page of the pictures that a search finds."""
+        params = {"q": words, "limit": str(limit)} | ({"cursor": cursor} if cursor else {})
+        return self._json("GET", "/v1/library", params=params)
+
     def cancel(self, job_id: str) -> dict[str, Any]:
         """Cancel a job and return it; one that has ended stays as it is."""
         try:

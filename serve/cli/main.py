@@ -27,6 +27,7 @@ from serve.cli.draft import continue_, draft, redo
 from serve.cli.generate import generate
 from serve.cli.jobs import jobs_app
 from serve.cli.keys import keys_app
+from serve.cli.library import library_app
 from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, accept_any_text, fail, say
@@ -121,6 +122,7 @@ app.command()(redo)
 app.command("continue")(continue_)
 app.command()(series)
 app.add_typer(jobs_app, name="jobs")
+app.add_typer(library_app, name="library")
 app.command()(top)
 app.add_typer(keys_app, name="keys")
 app.command()(config)

@@ -384,3 +384,17 @@ def test_ctrl_c_leaves_a_draft_that_goes_on_alone(
     assert f"job {drafted['id']} goes on" in result.stderr
     shown = json.loads(cascade_at_gateway("jobs", "show", drafted["id"], "--json").stdout)
     assert shown["state"] == "queued"
+
+
+def test_the_library_is_searched_page_by_page(
+    cascade_at_gateway: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = _generate(cascade_at_gateway, tmp_path, "--n", "3")
+    ids = [image["id"] for image in reversed(job["images"])]
+    shown = cascade_at_gateway("library", "search", "red", "circ*", "--limit", "2")
+    assert [image_id in shown.stdout for image_id in ids] == [True, True, False]
+    assert "--all" in shown.stderr
+    monkeypatch.setattr("serve.cli.library._MAX_PAGE", 2)
+    found = json.loads(cascade_at_gateway("library", "search", "--all", "--json").stdout)
+    assert [picture["id"] for picture in found] == ids
+    assert "no picture" in cascade_at_gateway("library", "search", "blue").stdout

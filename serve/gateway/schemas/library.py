@@ -55,7 +55,7 @@ class ImagePatch(BaseModel):
 
 
 class LibraryPage(BaseModel):
-    """Pictures, newest job first, the last picture of a job first."""
+    """Pictures, newest job first, the last picture of a job first; the reverse by `order`."""
 
     items: list[LibraryPicture]
     next_cursor: str | None = Field(description="`cursor` of the next page; null on the last one.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import gt, lt
 from typing import Any
 
 from sqlalchemy import (
@@ -52,15 +53,22 @@ class LibraryStore:
         self._connections = connections
 
     def page(
-        self, viewpoint: Viewpoint, query: LibraryQuery, after: Place | None, limit: int
+        self,
+        viewpoint: Viewpoint,
+        query: LibraryQuery,
+        after: Place | None,
+        limit: int,
+        *,
+        oldest_first: bool = False,
     ) -> list[LibraryItem]:
         """Return the pictures that match, newest job first, the last picture of a job first.
 
         Args:
             viewpoint: the owner whose pictures are seen.
             query: what they must match.
-            after: the place of the last picture that is known; None: from the newest on.
+            after: the place of the last picture that is known; None: from the first on.
             limit: most pictures.
+            oldest_first: in the opposite order.
         """
         with self._connections.reading() as connection:
             wanted = search(connection, viewpoint, query)
@@ -68,11 +76,11 @@ class LibraryStore:
                 select(*_SHOWN)
                 .select_from(wanted.source.join(images, images.c.id == library.c.image_id))
                 .where(*wanted.conditions, images.c.deleted_at.is_(None))
-                .order_by(wanted.order.job_id.desc(), wanted.order.index.desc())
+                .order_by(*_ordered(wanted.order, oldest_first=oldest_first))
                 .limit(limit)
             )
             if after is not None:
-                found = found.where(_is_before(wanted.order, after))
+                found = found.where(_is_after(wanted.order, after, oldest_first=oldest_first))
             return _items(connection, viewpoint, found)
 
     def timeline(self, viewpoint: Viewpoint, query: LibraryQuery) -> list[tuple[str, int]]:
@@ -155,9 +163,7 @@ _SHOWN = (
 )
 
 
-def _items(
-    connection: Connection, viewpoint: Viewpoint, query: Select[Any]
-) -> list[LibraryItem]:
+def _items(connection: Connection, viewpoint: Viewpoint, query: Select[Any]) -> list[LibraryItem]:
     """Return pictures, with those of their boards that are seen."""
     rows = connection.execute(query).mappings().all()
     boards = boards_of(connection, viewpoint, [(row["job_id"], row["index"]) for row in rows])
@@ -169,6 +175,14 @@ def _item(row: RowMapping, boards: Sequence[str]) -> LibraryItem:
     return LibraryItem(**shown, marks=Marks.of(row), boards=tuple(boards))
 
 
-def _is_before(order: Any, place: Place) -> ColumnElement[bool]:
+def _ordered(order: Any, *, oldest_first: bool) -> list[ColumnElement[Any]]:
+    columns = [order.job_id, order.index]
+    return columns if oldest_first else [column.desc() for column in columns]
+
+
+def _is_after(order: Any, place: Place, *, oldest_first: bool) -> ColumnElement[bool]:
+    """Return the condition of pictures that come after a place in the order."""
     job_id, index = place
-    return or_(order.job_id < job_id, and_(order.job_id == job_id, order.index < index))
+    compare = gt if oldest_first else lt
+    is_same_job = and_(order.job_id == job_id, compare(order.index, index))
+    return or_(compare(order.job_id, job_id), is_same_job)

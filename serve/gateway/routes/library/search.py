@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Literal
 
 from fastapi import Query
 
@@ -37,12 +38,17 @@ async def search_library(
     services: ServicesDep,
     caller: Viewer,
     q: SearchQuery = "",
-    cursor: Annotated[str, Query(description="`next_cursor` of the page before.")] = "",
+    cursor: Annotated[
+        str, Query(description="`next_cursor` of a page: what follows it, in either order.")
+    ] = "",
+    order: Annotated[
+        Literal["newest", "oldest"], Query(description="`oldest`: the oldest first.")
+    ] = "newest",
     limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = 100,
 ) -> LibraryPage:
     """List the caller's pictures, or all for an admin's key; newest first, page by page."""
     query, after = LibraryQuery.parse(q), _place(cursor)
-    page = services.database.library.page
+    page = partial(services.database.library.page, oldest_first=order == "oldest")
     found = await services.database.run(page, caller.viewpoint, query, after, limit + 1)
     items = found[:limit]
     return LibraryPage(

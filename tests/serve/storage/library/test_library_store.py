@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import delete, update
 
 from serve.storage.database import Database
+from serve.storage.library.library_store import Place
 from serve.storage.library.query import LibraryQuery
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import NewJob, utc_now
@@ -181,3 +182,22 @@ def test_the_timeline_counts_what_a_search_finds_by_day(database: Database, made
     assert timeline(EVERYTHING, LibraryQuery.parse("blue")) == [(today, 1)]
     assert timeline(EVERYTHING, LibraryQuery.parse("before:2026-02-01 red")) == [("2026-01-31", 2)]
     assert timeline(Viewpoint("k1", None), LibraryQuery()) == []
+
+
+def test_the_oldest_come_first_if_asked_and_a_place_is_good_for_both_orders(
+    database: Database, made: JobMaker
+) -> None:
+    for prompt in ("red one", "red two", "red three"):
+        made(prompt, n=2)
+
+    def page(text: str, after: Place | None, **order: bool) -> list[Place]:
+        query = LibraryQuery.parse(text)
+        items = database.library.page(EVERYTHING, query, after, 4, **order)
+        return [(item.job_id, item.index) for item in items]
+
+    for text in ("", "red"):
+        newest = page(text, None) + page(text, page(text, None)[-1])
+        oldest = page(text, None, oldest_first=True)
+        assert oldest + page(text, oldest[-1], oldest_first=True) == newest[::-1]
+        assert page(text, newest[3], oldest_first=True) == newest[2::-1]
+        assert page(text, newest[2]) == newest[3:]

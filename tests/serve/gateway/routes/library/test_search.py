@@ -53,3 +53,18 @@ async def test_a_users_view_has_that_users_pictures_only(
     await made(client, fake_jobs, prompt="red", user="bob")
     page = (await client.get("/v1/library", params={"q": "red", "user": "ann"})).json()
     assert len(page["items"]) == 1
+
+
+async def test_the_oldest_come_first_if_asked(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    job = await made(client, fake_jobs, n=3)
+    ids = [image["id"] for image in job["images"]]
+    first = (await client.get("/v1/library?order=oldest&limit=2")).json()
+    assert [item["id"] for item in first["items"]] == ids[:2]
+    cursor = {"cursor": first["next_cursor"]}
+    rest = (await client.get("/v1/library", params=cursor | {"order": "oldest"})).json()
+    assert ([item["id"] for item in rest["items"]], rest["next_cursor"]) == (ids[2:], None)
+    back = (await client.get("/v1/library", params=cursor)).json()
+    assert [item["id"] for item in back["items"]] == ids[:1]
+    assert (await client.get("/v1/library?order=best")).status_code == 400

@@ -2,9 +2,16 @@
 /** Days of the library, which are days in UTC, in the person's language. */
 import { language } from "../core/text.js";
 
+/** @type {Map<string, Intl.DateTimeFormat>} to make one takes longer than to draw a row */
+const formatters = new Map();
+
 /** @param {Intl.DateTimeFormatOptions} options */
-const formatter = (options) =>
-  new Intl.DateTimeFormat(language.get(), { ...options, timeZone: "UTC" });
+function formatter(options) {
+  const key = `${language.get()} ${JSON.stringify(options)}`;
+  const made = formatters.get(key) ?? new Intl.DateTimeFormat(language.get(), { ...options, timeZone: "UTC" });
+  formatters.set(key, made);
+  return made;
+}
 
 /**
  * @param {{first: string, last: string}} section

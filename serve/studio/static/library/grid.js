@@ -1,6 +1,6 @@
 // @ts-check
 /** The grid of a library: it holds only the rows that are in sight. */
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../core/html.js";
 import { failed } from "../core/toast.js";
 import { Cell } from "./cell.js";
 import { dayRange } from "./days.js";
@@ -31,7 +31,8 @@ export function Grid(props) {
   const { pictures, active, reveals, kept, label } = props;
   const scroller = useRef(/** @type {HTMLElement | null} */ (null));
   const size = useSize(scroller);
-  const layout = layoutOf(pictures.sections, size.width);
+  const version = pictures.version.get();
+  const layout = useMemo(() => layoutOf(pictures.sections, size.width), [pictures, version, size.width]);
   const [top, setTop] = useScroll(scroller, kept, layout);
   const [from, to] = [top - OVERSCAN_PX, top + size.height + OVERSCAN_PX];
   const rows = size.width ? withActive(rowsBetween(layout, from, to), layout, active) : [];

@@ -1,6 +1,6 @@
 // @ts-check
 /** The track of dates beside the grid: it shows where one is and leads to any day. */
-import { html, useRef, useState } from "../core/html.js";
+import { html, useMemo, useRef, useState } from "../core/html.js";
 import { t } from "../core/text.js";
 import { dayRange, trackLabels } from "./days.js";
 import { blockAt } from "./layout.js";
@@ -18,11 +18,13 @@ const FAR = 10;
 export function Scrubber({ scroller, layout, top, height }) {
   const track = useRef(/** @type {HTMLElement | null} */ (null));
   const [isDragged, setDragged] = useState(false);
+  const labels = useMemo(() => trackLabels(layout, height - 32, LABELS_APART_PX), [layout, height]);
   const reach = layout.heightPx - height;
   if (reach <= 0 || !layout.blocks.length) return html`<div class="scrubber"></div>`;
 
   const share = Math.min(1, Math.max(0, top / reach));
-  const place = blockAt(layout, "top", top);
+  // The heights that the grid tells are rounded to half a row.
+  const place = blockAt(layout, "top", top + layout.rowPx / 2);
   const scrollTo = (px) => scroller.current && (scroller.current.scrollTop = px);
   const drag = (event) => {
     const box = track.current?.getBoundingClientRect();
@@ -59,7 +61,7 @@ export function Scrubber({ scroller, layout, top, height }) {
     onPointerCancel=${() => setDragged(false)}
   >
     <div class="scrubber-track" ref=${track}>
-      ${trackLabels(layout, height - 32, LABELS_APART_PX).map(
+      ${labels.map(
         (label) => html`<span class="scrubber-label" style=${{ top: `${label.top}px` }}>${label.text}</span>`,
       )}
       <span class="scrubber-handle" style=${{ top: `${share * 100}%` }}>

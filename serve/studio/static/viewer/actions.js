@@ -11,6 +11,7 @@ import { submit } from "../core/submissions.js";
 import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 import { Button, ButtonLink } from "../parts/button.js";
+import { Icon } from "../parts/icon.js";
 import { Menu } from "../parts/menu.js";
 import { imageUrl } from "../parts/picture.js";
 import { save } from "./copy.js";
@@ -36,7 +37,7 @@ export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
       html`<${ButtonLink} icon="compare" href=${paths.compare(comparable, image.id)}>${t("viewer.compare")}<//>`}
       ${may("create") && html`<${Button} icon="redo" onClick=${useAgain}>${t("viewer.reuse")}<//>`}
       <${Menu} label=${t("viewer.download")} items=${downloads(image)} class="button plain">
-        ${t("viewer.download")}
+        <${Icon} name="download" size=${18} />${t("viewer.download")}
       <//>
       <${Button} icon="share" onClick=${onShare}>${t("viewer.share")}<//>
       ${may("create") && html`<${Button} icon="trash" kind="danger" onClick=${onDelete}>${t("viewer.delete")}<//>`}

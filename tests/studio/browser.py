@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal
 
+from serve.studio.files import studio_files
 from tests.wire.screens import chromium
 
 if TYPE_CHECKING:
@@ -30,6 +32,15 @@ _REPORT_VIOLATIONS = (
     "addEventListener('securitypolicyviolation', (event) => "
     "console.error(`policy violation: ${event.violatedDirective} ${event.blockedURI}`))"
 )
+
+
+def missing() -> str:
+    """Return one sentence about what is needed and not here; empty: nothing is."""
+    if chromium.find() is None:
+        return chromium.NOTICE
+    if find_spec("playwright") is None:
+        return "playwright is not installed: make test installs it"
+    return studio_files().problem
 
 
 @asynccontextmanager

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import pytest_asyncio
 
-from serve.studio.files import studio_files
 from tests.studio import browser as browsers
-from tests.studio.browser import Pages, barriers
+from tests.studio.browser import Pages, barriers, missing
 from tests.studio.service import Service, running
-from tests.wire.screens import chromium
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -24,13 +22,6 @@ if find_spec("playwright") is None:  # only where make has not installed what te
     collect_ignore_glob = ["test_*.py"]
 OpenPage = Callable[..., Awaitable["Page"]]
 Axe = Callable[["Page"], Awaitable[None]]
-
-
-def missing() -> str:
-    """Return one sentence about what is needed and not here; empty: nothing is."""
-    if chromium.find() is None:
-        return chromium.NOTICE
-    return studio_files().problem
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -7,6 +7,7 @@ from contextlib import suppress
 import pytest
 from playwright.async_api import Error, Route, expect
 
+from serve.studio.files import studio_files
 from tests.studio.browser import DESKTOP_PX, PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
 from tests.studio.service import Service
@@ -66,3 +67,17 @@ async def test_another_sites_frame_of_the_page_stays_empty(
     framed = page.frames[1]
     assert framed.url.startswith("chrome-error:")
     assert await framed.locator("#app").count() == 0
+
+
+async def test_a_page_that_is_open_during_an_upgrade_asks_to_be_loaded_anew(
+    service: Service, page_of: OpenPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = await page_of(service, allows="status of 404|stylesheet MIME type")
+    await expect(page.get_by_role("heading", level=1)).to_be_visible()
+    files, digest = studio_files(), "0" * 12
+    monkeypatch.setattr(files, "page", files.page.replace(files.digest, digest))
+    monkeypatch.setattr(files, "digest", digest)
+    await page.get_by_role("link", name="Queue").click()
+    await expect(page.get_by_role("alert")).to_contain_text("updated")
+    await page.get_by_role("button", name="Try again").click()
+    await expect(page.get_by_role("heading", level=1, name="Queue")).to_be_visible()

@@ -82,7 +82,8 @@ function focusHeading() {
   heading.focus({ preventScroll: true });
 }
 
+/** After an upgrade of the service, the files of the page that is open are not there any more. */
 function NotLoaded() {
-  const error = new ApiError({ code: "offline", message: "The view could not be loaded." });
+  const error = new ApiError({ code: "not_loaded", message: "The view could not be loaded." });
   return html`<${Failure} error=${error} onRetry=${() => location.reload()} />`;
 }

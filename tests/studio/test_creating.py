@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from playwright.async_api import Page, expect
 
+from tests.serve.waiting import until
 from tests.studio.browser import DESKTOP_PX, PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
 from tests.studio.service import Service, make_at_once
@@ -142,3 +143,16 @@ async def test_creating_has_no_barrier_and_nothing_beyond_the_edge(
     await axe(page)
     width = await page.evaluate("() => document.documentElement.scrollWidth")
     assert width <= width_px
+
+
+async def test_more_tabs_than_a_browser_has_connections_follow_a_job_by_one_stream(
+    service: Service, page_of: OpenPage
+) -> None:
+    first = await page_of(service)
+    tabs = [first, *[await first.context.new_page() for _ in range(6)]]
+    await asyncio.gather(*[tab.goto(f"{service.url}/studio") for tab in tabs[1:]])
+    await create(first, "seen in all tabs")
+    for tab in tabs:
+        card = tab.get_by_role("article", name="seen in all tabs")
+        await expect(card.get_by_role("link").get_by_role("img")).to_be_visible()
+    await until(lambda: service.services.stream_limiter.count == 1)

@@ -6,8 +6,8 @@ import { may } from "../core/session.js";
 import { useShortcuts } from "../core/shortcuts.js";
 import { t } from "../core/text.js";
 import { failed } from "../core/toast.js";
-import { Composer } from "./composer.js";
-import { Stream } from "./stream.js";
+import { Composer } from "./box/composer.js";
+import { Stream } from "./jobs/stream.js";
 
 /** @param {{query: Record<string, string>}} props query: fields of a job, see `prefill` */
 export default function Create({ query }) {

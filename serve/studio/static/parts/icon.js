@@ -5,7 +5,7 @@ import { html } from "../core/html.js";
 /** @type {Record<string, string>} */
 const PATHS = {
   account: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8M4 21a8 8 0 0 1 16 0",
-  admin: "M4 7h10M18 7h2M4 17h2M10 17h10M16 4.5v5M8 14.5v5",
+  admin: "M3 12h4l3-7 4 14 3-7h4",
   board: "M4 5h7v14H4zM15 5h5v6h-5zM15 15h5v4h-5z",
   check: "M5 12.5l4.5 4.5L19 7",
   chevron: "M6 9l6 6 6-6",

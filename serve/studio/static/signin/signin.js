@@ -24,7 +24,7 @@ export default function SignIn() {
   const send = async (event) => {
     event.preventDefault();
     const key = input.current.value.trim();
-    if (isSending || waitS > 0) return;
+    if (isSending) return;
     if (!key) return setError({ code: "empty" });
     setSending(true);
     setError(null);
@@ -53,7 +53,7 @@ export default function SignIn() {
           autocomplete="current-password" spellcheck=${false} ...${attributes} />`}
       <//>
       <p class="visually-hidden" role="alert">${error ? sentence(error, waitS ? error.retryAfterS : 0) : ""}</p>
-      <${Button} type="submit" kind="primary" busy=${isSending || waitS > 0}>${t("signin.send")}<//>
+      <${Button} type="submit" kind="primary" busy=${isSending}>${t("signin.send")}<//>
     </form>
   </main>`;
 }

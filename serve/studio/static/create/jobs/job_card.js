@@ -1,21 +1,21 @@
 // @ts-check
 /** A job: its pictures as they come, what it is, and what can be done with it. */
-import * as api from "../core/api.js";
-import { formatAgo, formatDateTime, formatSize } from "../core/format.js";
-import { html, useState } from "../core/html.js";
-import { hasEnded, isMoving } from "../core/job_events.js";
-import { refresh } from "../core/live.js";
-import { may } from "../core/session.js";
-import { submit } from "../core/submissions.js";
-import { t } from "../core/text.js";
-import { errorSentence, failed } from "../core/toast.js";
-import { Button } from "../parts/button.js";
-import { Icon } from "../parts/icon.js";
-import { Lazy } from "../parts/lazy.js";
-import { bodyOfJob } from "./actions.js";
-import { kindTitle } from "./offers.js";
+import * as api from "../../core/api.js";
+import { formatAgo, formatDateTime, formatSize } from "../../core/format.js";
+import { html, useState } from "../../core/html.js";
+import { hasEnded, isMoving } from "../../core/job_events.js";
+import { refresh } from "../../core/live.js";
+import { may } from "../../core/session.js";
+import { submit } from "../../core/submissions.js";
+import { t } from "../../core/text.js";
+import { errorSentence, failed } from "../../core/toast.js";
+import { Button } from "../../parts/button.js";
+import { Icon } from "../../parts/icon.js";
+import { Lazy } from "../../parts/lazy.js";
+import { bodyOfJob } from "../actions.js";
+import { kindTitle } from "../offers.js";
 import { Cell } from "./picture_cell.js";
-import { Progress } from "./progress.js";
+import { Progress } from "../progress.js";
 
 /** @param {{job: any, onUse: () => void}} props onUse: the job's values were put into the box */
 export default function JobCard({ job, onUse }) {
@@ -67,7 +67,7 @@ function Buttons({ job, onUse }) {
     setBusy(false);
   };
   const take = async () => {
-    const { reuse } = await import("./refill.js");
+    const { reuse } = await import("../refill.js");
     reuse(job);
     onUse();
   };

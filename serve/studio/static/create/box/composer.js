@@ -1,17 +1,17 @@
 // @ts-check
 /** The box at the bottom: what to make, with the controls that the model has. */
-import { html, useEffect, useLayoutEffect, useRef, useState } from "../core/html.js";
-import { field, useModel } from "../core/models.js";
-import { useStore } from "../core/store.js";
-import { submit } from "../core/submissions.js";
-import { hasText, t } from "../core/text.js";
-import { IconButton } from "../parts/button.js";
-import { Icon } from "../parts/icon.js";
-import { Lazy } from "../parts/lazy.js";
-import { bodyOf, draft, kindOf, setValue, sourceField } from "./draft.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "../../core/html.js";
+import { field, useModel } from "../../core/models.js";
+import { useStore } from "../../core/store.js";
+import { submit } from "../../core/submissions.js";
+import { hasText, t } from "../../core/text.js";
+import { IconButton } from "../../parts/button.js";
+import { Icon } from "../../parts/icon.js";
+import { Lazy } from "../../parts/lazy.js";
+import { bodyOf, draft, kindOf, setValue, sourceField } from "../draft.js";
+import { useDroppedPictures } from "./dropped.js";
 import { QuickControls } from "./quick_controls.js";
-import { SourcePicture, useDroppedPictures } from "./source_picture.js";
-import { variablesOf } from "./variants.js";
+import { variablesOf } from "../variants.js";
 
 export function Composer() {
   const now = useStore(draft);
@@ -52,7 +52,7 @@ export function Composer() {
       <${Lazy} load=${() => import("./settings.js")} kind=${kind} values=${now.values} />
     </div>`}
     <div class="composer-main">
-      ${sourceField(now) && html`<${SourcePicture} source=${now.source} field=${sourceField(now)} />`}
+      ${sourceField(now) && html`<${Lazy} load=${() => import("./source_picture.js")} source=${now.source} field=${sourceField(now)} />`}
       <${Words} kind=${kind} values=${now.values} />
       <${IconButton} icon="send" kind="primary" type="submit" label=${t("create.send")} />
     </div>

@@ -1,9 +1,9 @@
 // @ts-check
 /** Sends a picture of the person's own, to start from it. */
-import * as api from "../core/api.js";
-import { t } from "../core/text.js";
-import { failed, toast } from "../core/toast.js";
-import { setSource } from "./draft.js";
+import * as api from "../../core/api.js";
+import { t } from "../../core/text.js";
+import { failed, toast } from "../../core/toast.js";
+import { setSource } from "../draft.js";
 
 const TYPES = ["image/png", "image/jpeg", "image/webp"];
 

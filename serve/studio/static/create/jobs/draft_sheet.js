@@ -1,13 +1,13 @@
 // @ts-check
 /** The compositions of a job that waits: choose which are finished, or composed anew. */
-import * as api from "../core/api.js";
-import { html, useState } from "../core/html.js";
-import { refresh } from "../core/live.js";
-import { may } from "../core/session.js";
-import { t } from "../core/text.js";
-import { failed } from "../core/toast.js";
-import { Button } from "../parts/button.js";
-import { Icon } from "../parts/icon.js";
+import * as api from "../../core/api.js";
+import { html, useState } from "../../core/html.js";
+import { refresh } from "../../core/live.js";
+import { may } from "../../core/session.js";
+import { t } from "../../core/text.js";
+import { failed } from "../../core/toast.js";
+import { Button } from "../../parts/button.js";
+import { Icon } from "../../parts/icon.js";
 import { promptOf } from "./picture_cell.js";
 
 /** @param {{job: any}} props */

@@ -1,19 +1,22 @@
 // @ts-check
 /** Jobs, newest first: on their way, being made, finished. */
-import { html, useEffect, useMemo, useState } from "../core/html.js";
-import { useModel } from "../core/models.js";
-import { useStore } from "../core/store.js";
-import { discard, ownSubmissions, resend, submissions } from "../core/submissions.js";
-import { t } from "../core/text.js";
-import { errorSentence, failed } from "../core/toast.js";
-import { Button } from "../parts/button.js";
-import { Empty, Failure } from "../parts/empty.js";
-import { Skeleton } from "../parts/skeleton.js";
-import { setValue } from "./draft.js";
+import { html, useEffect, useMemo, useState } from "../../core/html.js";
+import { useModel } from "../../core/models.js";
+import { useStore } from "../../core/store.js";
+import { discard, ownSubmissions, resend, submissions } from "../../core/submissions.js";
+import { t } from "../../core/text.js";
+import { errorSentence, failed } from "../../core/toast.js";
+import { Button } from "../../parts/button.js";
+import { Empty, Failure } from "../../parts/empty.js";
+import { Skeleton } from "../../parts/skeleton.js";
+import { setValue } from "../draft.js";
 import { followHistory, history, loadEarlier, loadNewest, newestFirst } from "./history.js";
-import { kindTitle } from "./offers.js";
+import { kindTitle } from "../offers.js";
 
 const SUGGESTIONS = 4;
+/** @type {any} the component of a job, once it is loaded */
+let JobCard = null;
+let place = 0;
 
 /** @param {{onUse: () => void}} props onUse: something was put into the box */
 export function Stream({ onUse }) {
@@ -23,28 +26,45 @@ export function Stream({ onUse }) {
   const pending = ownSubmissions().reverse();
   const jobs = newestFirst(all);
   const isEmpty = pending.length === 0 && jobs.length === 0;
-  const JobCard = useJobCard(!isEmpty);
+  const Job = useJobCard(!isEmpty);
+  usePlace();
 
   if (isEmpty && all.error) return html`<${Failure} error=${all.error} onRetry=${loadNewest} />`;
   if (isEmpty && all.isLoaded) return html`<${Welcome} onUse=${onUse} />`;
-  if (isEmpty || !JobCard) return html`<${Waiting} />`;
+  if (isEmpty || !Job) return html`<${Waiting} />`;
   return html`<ol class="stream">
     ${pending.map((one) => html`<li key=${one.key}><${Pending} submission=${one} /></li>`)}
-    ${jobs.map((job) => html`<li key=${job.client_state.submission ?? job.id}><${Card} as=${JobCard} job=${job} onUse=${onUse} /></li>`)}
+    ${jobs.map((job) => html`<li key=${job.client_state.submission ?? job.id}><${Card} as=${Job} job=${job} onUse=${onUse} /></li>`)}
     ${all.cursor && html`<li class="earlier"><${Earlier} /></li>`}
   </ol>`;
 }
 
 /** A job, which is drawn again only if it has changed. */
-const Card = ({ as: JobCard, job, onUse }) => useMemo(() => html`<${JobCard} job=${job} onUse=${onUse} />`, [job]);
+const Card = ({ as: Job, job, onUse }) => useMemo(() => html`<${Job} job=${job} onUse=${onUse} />`, [job]);
 
 /** Return the component of a job once it is loaded, from the first job on. */
 function useJobCard(isNeeded) {
-  const [JobCard, setJobCard] = useState(/** @type {any} */ (null));
+  const [, setLoaded] = useState(false);
   useEffect(() => {
-    if (isNeeded) import("./job_card.js").then((module) => setJobCard(() => module.default), failed);
+    if (!isNeeded || JobCard) return;
+    import("./job_card.js").then((module) => {
+      JobCard = module.default;
+      setLoaded(true);
+    }, failed);
   }, [isNeeded]);
   return JobCard;
+}
+
+/** Keep the place in the list while another view is shown. */
+function usePlace() {
+  useEffect(() => {
+    scrollTo(0, place);
+    const keep = () => {
+      place = scrollY;
+    };
+    addEventListener("scroll", keep, { passive: true });
+    return () => removeEventListener("scroll", keep);
+  }, []);
 }
 
 /** A job that the service has not accepted yet. */

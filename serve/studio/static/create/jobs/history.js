@@ -1,12 +1,13 @@
 // @ts-check
 /** The studio's jobs of the person: what `GET /v1/jobs` lists, kept true by events. */
-import * as api from "../core/api.js";
-import { hasEnded } from "../core/job_events.js";
-import { onJob, onResume, openJobs } from "../core/live.js";
-import { store } from "../core/store.js";
-import { accepted, inbox } from "../core/submissions.js";
-import { t } from "../core/text.js";
-import { announce } from "../core/toast.js";
+import * as api from "../../core/api.js";
+import { hasEnded } from "../../core/job_events.js";
+import { onJob, onResume, openJobs } from "../../core/live.js";
+import { session } from "../../core/session.js";
+import { store } from "../../core/store.js";
+import { accepted, inbox } from "../../core/submissions.js";
+import { t } from "../../core/text.js";
+import { announce } from "../../core/toast.js";
 
 /**
  * @typedef {object} History
@@ -18,15 +19,20 @@ import { announce } from "../core/toast.js";
 
 const PAGE = 20;
 
-/** @type {import("../core/store.js").Store<History>} */
-export const history = store({ jobs: new Map(), cursor: null, isLoaded: false, error: null });
+/** @type {History} */
+const NOTHING = { jobs: new Map(), cursor: null, isLoaded: false, error: null };
+
+/** @type {import("../../core/store.js").Store<History>} */
+export const history = store(NOTHING);
+
+// Another person may sign in next.
+session.subscribe(({ state }) => state === "signed_out" && history.set(NOTHING));
 
 /** Return the jobs, newest first: their ids begin with a time. @param {History} all */
 export const newestFirst = ({ jobs }) => [...jobs.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
 
-/** Load the newest jobs, and follow them. @returns {() => void} ends it */
+/** Follow the jobs; those that were shown before are shown at once. @returns {() => void} ends it */
 export function followHistory() {
-  history.set({ jobs: new Map(), cursor: null, isLoaded: false, error: null });
   const ends = [onJob(take), onResume(() => void loadNewest())];
   void loadNewest();
   return () => ends.forEach((end) => end());

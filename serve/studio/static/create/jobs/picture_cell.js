@@ -1,18 +1,18 @@
 // @ts-check
 /** The place of one picture: empty, with its newest preview, or finished with what to make of it. */
-import { html } from "../core/html.js";
-import { isMoving } from "../core/job_events.js";
-import { stageTitle } from "../core/models.js";
-import { Link, paths } from "../core/router.js";
-import { may } from "../core/session.js";
-import { submit } from "../core/submissions.js";
-import { t } from "../core/text.js";
-import { Button } from "../parts/button.js";
-import { Menu } from "../parts/menu.js";
-import { Picture, imageUrl, thumbUrl } from "../parts/picture.js";
-import { actionsOf, pictureSource } from "./actions.js";
-import { change, draft } from "./draft.js";
-import { pictureOperation } from "./offers.js";
+import { html } from "../../core/html.js";
+import { isMoving } from "../../core/job_events.js";
+import { stageTitle } from "../../core/models.js";
+import { Link, paths } from "../../core/router.js";
+import { may } from "../../core/session.js";
+import { submit } from "../../core/submissions.js";
+import { t } from "../../core/text.js";
+import { Button } from "../../parts/button.js";
+import { Menu } from "../../parts/menu.js";
+import { Picture, imageUrl, thumbUrl } from "../../parts/picture.js";
+import { actionsOf, pictureSource } from "../actions.js";
+import { change, draft } from "../draft.js";
+import { pictureOperation } from "../offers.js";
 
 /**
  * @param {{job: any, index: number, width: number, height: number, onUse: () => void}} props
@@ -55,8 +55,8 @@ function Finished({ image, prompt, onUse }) {
       ${first && html`<${Button} kind="quiet" class="small" onClick=${() => act(first)}>${first.label}<//>`}
       <${Menu} label=${t("create.more")} class="icon-button quiet small" opens="up" items=${[
         ...rest.map((one) => ({ text: one.label, onSelect: () => act(one) })),
-        may("create") && pictureOperation() && { text: t("create.action.start"), icon: "image", onSelect: () => act({ kind: pictureOperation().name, body: null }) },
-        { text: t("create.download"), icon: "download", onSelect: () => download(image.id) },
+        may("create") && pictureOperation() && { text: t("create.action.start"), onSelect: () => act({ kind: pictureOperation().name, body: null }) },
+        { text: t("create.download"), onSelect: () => download(image.id) },
       ]} />
     </div>
   </figure>`;

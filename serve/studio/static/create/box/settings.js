@@ -1,12 +1,12 @@
 // @ts-check
 /** All other fields of the kind of job, each with the control that its limits ask for. */
-import { formatNumber } from "../core/format.js";
-import { html } from "../core/html.js";
-import { operation } from "../core/models.js";
-import { hasText, t } from "../core/text.js";
-import { Button } from "../parts/button.js";
-import { RangeField, SelectField, TextField } from "../parts/field.js";
-import { draft, setValue } from "./draft.js";
+import { formatNumber } from "../../core/format.js";
+import { html } from "../../core/html.js";
+import { operation } from "../../core/models.js";
+import { hasText, t } from "../../core/text.js";
+import { Button } from "../../parts/button.js";
+import { RangeField, SelectField, TextField } from "../../parts/field.js";
+import { draft, setValue } from "../draft.js";
 
 /** Fields with a control of their own in the box. */
 const ELSEWHERE = new Set(["prompt", "template", "variants", "image", "latent_id", "hero", "n", "seed", "stop_after"]);

@@ -70,7 +70,7 @@ function KeyRow({ of: key, onRevoke }) {
       </p>
       <p class="soft small"><code>csk_${key.id}_…</code> · ${facts.join(" · ")}</p>
     </div>
-    ${onRevoke && html`<${Button} aria-label=${t("admin.key.revoke_label", { name: key.name })} onClick=${onRevoke}>${t("admin.key.revoke")}<//>`}
+    ${onRevoke && html`<${Button} class="small" aria-label=${t("admin.key.revoke_label", { name: key.name })} onClick=${onRevoke}>${t("admin.key.revoke")}<//>`}
   </li>`;
 }
 

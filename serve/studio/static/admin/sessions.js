@@ -53,7 +53,7 @@ function Session({ session, busy, onEnd }) {
       </p>
       <p class="soft small">${t("admin.session.used", { ago: formatAgo(used), time: formatDateTime(expires) })}</p>
     </div>
-    <${Button} busy=${busy} aria-label=${t("admin.session.end_one", { time: formatDateTime(since) })} onClick=${onEnd}>
+    <${Button} class="small" busy=${busy} aria-label=${t("admin.session.end_one", { time: formatDateTime(since) })} onClick=${onEnd}>
       ${isCurrent ? t("frame.sign_out") : t("admin.session.end")}
     <//>
   </li>`;

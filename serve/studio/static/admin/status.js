@@ -75,7 +75,7 @@ function Stage({ stage }) {
       ${seconds === null ? "–" : formatNumber(seconds, { maximumFractionDigits: seconds < 10 ? 2 : 1 })}
       <span class="soft small">${t("admin.seconds_per_image")}</span>
     </p>
-    <p class="small ${stage.replicas === 0 && stage.jobs ? "admin-bad" : ""}">${replicasText(stage)}</p>
+    <p class="small">${replicasText(stage)}</p>
     <p class="small soft">${t("admin.stage.jobs", { count: stage.jobs })} · ${t("admin.stage.images", { count: stage.images })}</p>
   </li>`;
 }

@@ -88,7 +88,8 @@ async function askedPlaces(own, signal) {
 
 /** @param {Job} job @returns {Place} */
 function placeOf({ position, eta_s: etaS }) {
-  return { position, readyAtMs: etaS === null ? null : Date.now() + etaS * 1000 };
+  // 0: it takes longer than the service has thought.
+  return { position, readyAtMs: etaS ? Date.now() + etaS * 1000 : null };
 }
 
 /**

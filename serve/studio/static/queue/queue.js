@@ -44,7 +44,7 @@ export default function Queue({ query }) {
     <${Section} title=${t("queue.now")}>
       ${isLoading && !rows.length ? html`<${Waiting} />` : html`<${OpenRows} jobs=${rows} ...${shared} />`}
     <//>
-    ${drafts.length > 0 && html`<${Section} title=${t("queue.drafts")}><${OpenRows} jobs=${drafts} ...${shared} /><//>`}
+    ${drafts.length > 0 && html`<${Section} title=${t(own ? "queue.drafts" : "queue.drafts.all")}><${OpenRows} jobs=${drafts} ...${shared} /><//>`}
     ${Boolean(ended?.length) && html`<${Section} title=${t("queue.ended")}>
       <ul class="queue-list">
         ${ended?.map((job) => html`<${EndedRow} key=${job.id} job=${job} owner=${shared.ownerOf(job)} />`)}

@@ -92,11 +92,20 @@ function Facts({ job, owner }) {
 }
 
 function Progress({ job, place }) {
-  const text = job.state === "running" ? runningText(job) : placeText(place ?? job);
+  const isRunning = job.state === "running";
   return html`<div class="queue-progress">
-    <progress max="1" value=${job.state === "running" ? fractionOf(job) : 0} aria-label=${t("queue.progress")}></progress>
-    <p class="small"><span>${text}</span><span class="soft">${timeLeft(job, place)}</span></p>
+    ${isRunning && html`<progress max="1" value=${part(job)} aria-label=${t("queue.progress")}></progress>`}
+    <p class="small">
+      <span>${isRunning ? runningText(job) : placeText(place ?? job)}</span>
+      <span class="soft">${timeLeft(job, place)}</span>
+    </p>
   </div>`;
+}
+
+/** Return how much is done, 0 to 1; of a job that was not followed before, only its last step is known. */
+function part(job) {
+  const last = job.progress && { [job.progress.index]: { stage: job.stage, ...job.progress } };
+  return fractionOf({ ...job, steps: { ...last, ...job.steps } });
 }
 
 function runningText(job) {
@@ -115,7 +124,8 @@ function timeLeft(job, place) {
   const readyAtMs = place ? place.readyAtMs : job.ready_at_ms;
   if (!readyAtMs) return "";
   const left = Math.round((readyAtMs - Date.now()) / 1000);
-  return left < 1 ? t("queue.almost") : t("queue.left", { time: formatSeconds(left) });
+  if (left >= 1) return t("queue.left", { time: formatSeconds(left) });
+  return job.state === "running" ? t("queue.almost") : "";
 }
 
 function waitingText(job) {
@@ -124,12 +134,14 @@ function waitingText(job) {
 
 /** The pictures of a job so far, four at most; decoration beside its prompt. */
 function Mosaic({ job }) {
-  const count = pictureCount(job);
-  const urls = shownUrls(job).slice(0, CELLS);
-  const size = urls.length > 2 ? "four" : urls.length === 2 ? "two" : "one";
-  return html`<div class="queue-mosaic ${size}" aria-hidden="true">
+  const all = shownUrls(job);
+  const urls = all.slice(0, CELLS);
+  if (job.finished_at && !urls.length) {
+    return html`<div class="queue-mosaic none" aria-hidden="true"><${Icon} name=${OUTCOMES[job.state]} size=${22} /></div>`;
+  }
+  return html`<div class="queue-mosaic" data-cells=${urls.length} aria-hidden="true">
     ${urls.map((url, index) => html`<${Cell} key=${index} url=${url} />`)}
-    ${count > CELLS && html`<span class="queue-more">+${count - CELLS}</span>`}
+    ${all.length > CELLS && html`<span class="queue-more">+${all.length - CELLS}</span>`}
   </div>`;
 }
 
@@ -139,14 +151,14 @@ function Cell({ url }) {
   return html`<img class="queue-cell" src=${url} alt="" loading="lazy" decoding="async" onError=${() => setBroken(url)} />`;
 }
 
-/** Return for each picture the address of what is known of it; null for nothing yet. */
+/** Return the addresses of what is known of the pictures; null for each one that is still to come. */
 function shownUrls(job) {
   const made = new Map(job.images.map(({ index, id }) => [index, thumbUrl(id)]));
   const drafts = new Map((job.compositions ?? []).map((one) => [one.index, one.preview_url]));
   const chosen = job.continued?.indices ?? Array.from({ length: job.request.n }, (_, index) => index);
   const urls = chosen.map((index) => made.get(index) ?? job.previews?.[index] ?? drafts.get(index) ?? null);
-  const isEnded = Boolean(job.finished_at);
-  return isEnded && urls.some(Boolean) ? urls.filter(Boolean) : urls;
+  const known = urls.filter(Boolean);
+  return job.finished_at ? known : [...known, ...urls.filter((url) => !url)];
 }
 
 /** @param {Job} job @returns {number} how many pictures it makes, or may make */

@@ -40,6 +40,8 @@ _HASH_CHARS = 10
 _WEBP_OPTIONS: dict[str, Any] = {"quality": 90, "method": 2}
 _JPEG_OPTIONS: dict[str, Any] = {"quality": 92, "subsampling": 0}
 _PREVIEW_OPTIONS: dict[str, Any] = {"quality": 75, "method": 2}
+# Beside each picture: method 1 takes three quarters of the time of 2.
+_THUMBNAIL_OPTIONS: dict[str, Any] = {"quality": 75, "method": 1}
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,9 +121,9 @@ def encode_thumbnails(pixels_hwc: Rgb, sides_px: Iterable[int]) -> dict[int, byt
     picture, file = Image.fromarray(pixels_hwc), b""
     for side_px in sorted(sides_px, reverse=True):  # each is made of the larger one
         size = picture.size
-        picture.thumbnail((side_px, side_px))
+        picture.thumbnail((side_px, side_px), reducing_gap=1.0)  # halves by means of 2 x 2 pixels
         if not file or picture.size != size:
-            file = encode_preview(np.asarray(picture))
+            file = _small_webp(picture)
         files[side_px] = file
     return files
 
@@ -193,7 +195,7 @@ def convert_image(
         picture = image.convert("RGB")
         if max_side_px is not None:
             picture.thumbnail((max_side_px, max_side_px))
-            options = _PREVIEW_OPTIONS | options
+            options = _THUMBNAIL_OPTIONS | options
         return _encode(np.asarray(picture), image_format, texts, options)
 
 
@@ -246,6 +248,12 @@ def _encode(
         image.save(file, "WEBP", exif=_exif(texts), **_WEBP_OPTIONS | options)
     else:
         image.save(file, "JPEG", exif=_exif(texts), **_JPEG_OPTIONS | options)
+    return file.getvalue()
+
+
+def _small_webp(picture: Image.Image) -> bytes:
+    file = BytesIO()
+    picture.save(file, "WEBP", **_THUMBNAIL_OPTIONS)
     return file.getvalue()
 
 

@@ -1,6 +1,5 @@
 // @ts-check
 /** Loads a view with its styles and sentences when it is opened. */
-import { ApiError } from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { setTitle } from "../core/router.js";
 import { hasText, loadText, t } from "../core/text.js";
@@ -82,8 +81,7 @@ function focusHeading() {
   heading.focus({ preventScroll: true });
 }
 
-/** After an upgrade of the service, the files of the page that is open are not there any more. */
+/** After an upgrade of the service, files of an open page are gone. */
 function NotLoaded() {
-  const error = new ApiError({ code: "not_loaded", message: "The view could not be loaded." });
-  return html`<${Failure} error=${error} onRetry=${() => location.reload()} />`;
+  return html`<${Failure} error=${{ code: "not_loaded" }} onRetry=${() => location.reload()} />`;
 }

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from serve.storage.lineage import Viewpoint
+from serve.storage.records import JobOwner
 from tests.studio.browser import Theme
 from tests.studio.conftest import OpenPage
 from tests.studio.pictures import make, seed
@@ -81,9 +83,16 @@ async def test_an_invalid_search_says_why(library: Service, page_of: OpenPage) -
     await count_is(page, COUNT)
 
 
-async def test_what_is_written_in_prompts_does_not_run(library: Service, page_of: OpenPage) -> None:
+async def test_what_is_written_in_prompts_and_titles_does_not_run(
+    library: Service, page_of: OpenPage
+) -> None:
+    board_id = library.services.database.boards.create(JobOwner(None, None), EVIL).id
     page = await page_of(library, "/studio/library", allows=NO_FILES)
     await expect(page.locator("[role=gridcell] img").first).to_have_attribute("alt", EVIL)
+    await page.get_by_role("button", name="Board").click()
+    await page.get_by_role("menuitemradio", name=EVIL).click()
+    await expect(page).to_have_url(f"{library.url}/studio/library?q=board%3A{board_id}")
+    await expect(page.get_by_role("heading", name=EVIL)).to_be_visible()
     assert await page.evaluate("() => window.ran ?? false") is False
 
 
@@ -123,6 +132,26 @@ async def test_pictures_are_selected_and_deleted_by_keyboard(
         await page.keyboard.press(key)
     await expect(page.locator("[role=gridcell]")).to_have_count(total - 3)
     await expect(page.locator("[role=gridcell]:focus")).to_have_count(1)
+
+
+async def test_selected_pictures_are_starred_rated_and_put_on_a_new_board_by_keyboard(
+    library: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(library, "/studio/library?q=%22number+21%22", allows=NO_FILES)
+    await expect(page.locator("[role=gridcell] a")).to_have_count(1)
+    for key in ("Control+a", "s", "4"):
+        await page.keyboard.press(key)
+    await expect(page.get_by_role("img", name="Rated 4 of 5")).to_be_visible()
+    await page.keyboard.press("b")
+    board = page.get_by_role("dialog")
+    await board.get_by_label("Board", exact=True).select_option("New board")
+    await board.get_by_label("Name of the board").fill("Rings")
+    await page.keyboard.press("Enter")
+    await expect(board).to_have_count(0)
+    rings = library.services.database.boards.all(Viewpoint(None, None))[0]
+    await page.goto(f"{library.url}/studio/library?q=board:{rings.id}+star:yes+rating:4")
+    await expect(page.get_by_role("heading", name="Rings")).to_be_visible()
+    await expect(page.locator("[role=gridcell] a")).to_have_count(1)
 
 
 async def test_an_empty_library_leads_to_create(service: Service, page_of: OpenPage) -> None:

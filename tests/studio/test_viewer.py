@@ -21,6 +21,7 @@ expect = pytest.importorskip("playwright.async_api").expect
 expect.set_options(timeout=30_000)  # machines are busy; most of them need milliseconds
 
 EVIL = '<img src=x onerror="window.ran = true">'
+EVIL_TAG = "<svg/onload=window.ran=true>"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -52,6 +53,23 @@ async def test_what_is_written_in_a_prompt_is_shown_and_does_not_run(
 ) -> None:
     page = await page_of(service, f"/studio/pictures/{family['parent']}")
     await expect(page.locator(".prompt p").first).to_have_text(EVIL)
+    assert await page.evaluate("() => window.ran ?? false") is False
+
+
+async def test_marks_stay_and_a_tag_does_not_run(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    address = f"/studio/pictures/{family['parent']}"
+    page = await page_of(service, address)
+    await page.get_by_role("textbox", name="Add a tag").fill(EVIL_TAG)
+    await page.keyboard.press("Enter")
+    tag = page.get_by_role("link", name=EVIL_TAG)
+    await expect(tag).to_be_visible()
+    await page.get_by_role("button", name="3 of 5").click()
+    await page.reload()
+    await expect(page.get_by_role("button", name="3 of 5", pressed=True)).to_be_visible()
+    await tag.click()
+    await expect(page.locator("[role=gridcell] a")).to_have_count(1)
     assert await page.evaluate("() => window.ran ?? false") is False
 
 

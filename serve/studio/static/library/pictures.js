@@ -37,18 +37,13 @@ export class Pictures {
     const sections = await Promise.all(
       sectionsOf(days).map((section) => {
         const old = known.get(section.first);
-        if (!old?.items.length) return section;
+        if (!old || (isStale && !old.items.length)) return section;
         if (!isStale) return this.#renewed(section, old);
         const [from, to] = this.shown;
         return old.start < to && old.start + old.count > from ? this.#begun(section) : section;
       }),
     );
     this.#commit(sections);
-  }
-
-  /** Whether the service keeps stars, ratings, tags and boards; known once a picture is loaded. */
-  get hasMarks() {
-    return this.sections.some(({ items }) => items[0]?.boards !== undefined);
   }
 
   /** @param {number} index @returns {Picture | undefined} undefined while it is not loaded */
@@ -146,6 +141,7 @@ export class Pictures {
   async #renewed(section, old) {
     if (old.counted === section.counted) return Object.assign(old, { last: section.last });
     const [first] = old.items;
+    if (!first) return section;
     const { items } = await this.#begun(section);
     const added = items.findIndex((picture) => picture.id === first.id);
     if (added !== section.counted - old.counted) return section;

@@ -93,12 +93,12 @@ function Filters({ q, set, pictures }) {
   const operations = useModel()?.operations ?? [];
   const sizes = sizesOf(pictures);
   const known = useStore(boards);
-  const { hasMarks } = pictures;
-  useEffect(() => void (hasMarks && loadBoards().catch(() => {})), [hasMarks]);
+  useEffect(() => void loadBoards().catch(() => {}), []);
   const choices = [
     ["kind", operations.map(({ name }) => [name, kindTitle(name)])],
     ["size", sizes.map((size) => [size, sizeText(size)])],
-    ...(hasMarks ? [["star", [["yes", t("library.starred")]]], ["rating", RATINGS.map((rating) => [rating, ratingText(rating)])]] : []),
+    ["star", [["yes", t("library.starred")]]],
+    ["rating", RATINGS.map((rating) => [rating, ratingText(rating)])],
     ...(known.length ? [["board", known.map(({ id, title }) => [id, title])]] : []),
   ];
   return html`${choices.map(

@@ -16,7 +16,7 @@ export function useNeighbours(id, q, madeAt) {
   useEffect(() => {
     if (!pictures.isCounted || !madeAt || index >= 0) return;
     void pictures.find(id, madeAt.slice(0, 10)).then(() => render((count) => count + 1), () => {});
-  }, [pictures, pictures.total, id, madeAt]);
+  }, [pictures, pictures.version.get(), id, madeAt]);
   useEffect(() => {
     if (index < 0) return;
     Object.assign(pictures.place, { index, id });

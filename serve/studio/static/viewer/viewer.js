@@ -73,7 +73,7 @@ export default function Viewer({ params: { id }, query }) {
 function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
   const { job, image } = found;
   return html`<${Prompt} text=${prompt} negative=${job.request.negative_prompt} />
-    ${around.own?.boards && html`<${Marks} picture=${around.own} pictures=${around.pictures} />`}
+    ${around.own && html`<${Marks} picture=${around.own} pictures=${around.pictures} />`}
     <${Actions}
       job=${job}
       image=${image}

@@ -18,7 +18,7 @@ import { failed, toast } from "../../core/toast.js";
 import { t } from "../../core/text.js";
 import { Confirm } from "../../parts/dialog.js";
 import { BoardDialog } from "./board_dialog.js";
-import { changeAll, deleteAll } from "./bulk.js";
+import { changeAll } from "./bulk.js";
 import { download } from "./download.js";
 import { countOf, idsOf, isSelected, NOTHING } from "./selection.js";
 import { TagDialog } from "./tag_dialog.js";
@@ -57,7 +57,7 @@ export function useActions({ pictures, selected, place, refresh }) {
   };
   const remove = () =>
     run(async () => {
-      await deleteAll(targets, pictures.q);
+      await changeAll(targets, pictures.q, "delete");
       setOpen(""); // before the focus goes to a picture
       selected.set(NOTHING);
       await refresh();
@@ -70,12 +70,12 @@ export function useActions({ pictures, selected, place, refresh }) {
   const dialogs = { count, busy: isBusy, change: changeAndClose, onClose: close };
   return {
     isBusy,
-    star: () => pictures.hasMarks && change(areStarred(pictures, targets) ? "unstar" : "star"),
-    rate: (rating) => pictures.hasMarks && change("rate", rating),
-    tag: () => pictures.hasMarks && ask("tag"),
-    putOnBoard: () => pictures.hasMarks && ask("board"),
+    star: () => change(areStarred(pictures, targets) ? "unstar" : "star"),
+    rate: (rating) => change("rate", rating),
+    tag: () => ask("tag"),
+    putOnBoard: () => ask("board"),
     askToDelete: () => ask("delete"),
-    download: () => pictures.hasMarks && run(() => download(targets, pictures)),
+    download: () => run(() => download(targets, pictures)),
     compare: () =>
       run(async () => {
         const [a, b] = await idsOf(targets, pictures.q);

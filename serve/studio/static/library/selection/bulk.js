@@ -34,12 +34,3 @@ async function changeFound(q, change) {
   }
   return failed;
 }
-
-/** Delete pictures, a few at a time. @param {import("./selection.js").Selection} selection @param {string} q */
-export async function deleteAll(selection, q) {
-  const left = await idsOf(selection, q);
-  const one = async () => {
-    for (let id = left.pop(); id; id = left.pop()) await api.del(`/v1/images/${id}`);
-  };
-  await Promise.all(Array.from({ length: 4 }, one));
-}

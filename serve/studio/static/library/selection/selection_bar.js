@@ -26,11 +26,10 @@ export function SelectionBar({ pictures, selected, actions }) {
       <${Button} kind="quiet" onClick=${() => set(inverted(selection))}>${t("library.invert")}<//>
     </div>
     <div class="selection-actions" aria-busy=${actions.isBusy}>
-      ${may("create") && pictures.hasMarks && html`<${Marks} actions=${actions} />`}
+      ${may("create") && html`<${Marks} actions=${actions} />`}
       ${count === 2 &&
       html`<${IconButton} icon="compare" label=${t("library.compare")} onClick=${actions.compare} />`}
-      ${pictures.hasMarks &&
-      html`<${IconButton} icon="download" label=${t("library.download")} onClick=${actions.download} />`}
+      <${IconButton} icon="download" label=${t("library.download")} onClick=${actions.download} />
       ${may("create") &&
       html`<${IconButton} icon="trash" kind="danger" label=${t("library.delete")} onClick=${actions.askToDelete} />`}
     </div>

@@ -42,6 +42,23 @@ async def status_with(service: Service, key: str) -> int:
         return (await client.get("/v1/me", headers={"authorization": f"Bearer {key}"})).status_code
 
 
+async def test_the_first_key_signs_its_browser_in_and_is_shown_once(
+    service: Service, page_of: OpenPage
+) -> None:
+    """It ends the access without keys, also that of this page."""
+    page = await page_of(service, "/studio/admin", allows="status of 40[19]")
+    await page.get_by_role("button", name="New key").click()
+    await page.get_by_label("Name").fill("root")
+    await page.keyboard.press("Enter")
+    made = await page.get_by_label("API key").input_value()
+    await expect(page.get_by_text("this browser")).to_be_visible()
+    assert await page.get_by_label("API key").input_value() == made
+    assert await status_with(service, made) == 200
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("heading", name="API keys")).to_be_focused()
+    assert made not in await page.content()
+
+
 async def test_an_admin_makes_a_key_and_revokes_it(
     service: Service, page_of: OpenPage, admin: str
 ) -> None:

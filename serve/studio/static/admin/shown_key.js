@@ -24,12 +24,17 @@ export function ShownKey({ made: { name, token } }) {
       toast(t("admin.key.copy_by_hand"));
     }
   };
-  const actions = html`<${Button} onClick=${() => shownKey.set(null)}>${t("admin.key.kept")}<//>
+  const close = () => {
+    shownKey.set(null);
+    // The button that opened the form may be gone: the first key begins another session.
+    requestAnimationFrame(() => document.getElementById("admin-keys")?.focus());
+  };
+  const actions = html`<${Button} onClick=${close}>${t("admin.key.kept")}<//>
     <${Button} kind="primary" icon="copy" onClick=${copy}>${t("admin.key.copy")}<//>`;
-  return html`<${Dialog} open title=${t("admin.key.made", { name })} onClose=${() => shownKey.set(null)} actions=${actions}>
+  return html`<${Dialog} open title=${t("admin.key.made", { name })} onClose=${close} actions=${actions}>
     <p class="admin-note">${t("admin.key.once")}</p>
     <${Field} label=${t("admin.key.token")}>
-      ${(attributes) => html`<input class="input admin-token" ref=${field} readonly spellcheck=${false} autocomplete="off"
+      ${(attributes) => html`<input class="input admin-token" ref=${field} readonly autofocus spellcheck=${false} autocomplete="off"
         value=${token} onFocus=${() => field.current?.select()} ...${attributes} />`}
     <//>
   <//>`;

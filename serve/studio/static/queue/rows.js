@@ -87,7 +87,7 @@ function Facts({ job, owner }) {
   const facts = [kindTitle(job.kind), formatSize(width, height), count > 1 && t("queue.pictures", { count })];
   return html`<p class="queue-facts soft small">
     ${facts.filter(Boolean).join(" · ")}
-    ${owner && html` · <span class="queue-owner"><${Icon} name="key" size=${14} />${owner}</span>`}
+    ${owner && html` <span class="queue-owner"><${Icon} name="key" size=${14} />${owner}</span>`}
   </p>`;
 }
 

@@ -117,3 +117,9 @@ async def barriers(page: Page) -> str:
 
     found = await Axe().run(page)
     return found.generate_report() if found.violations_count else ""
+
+
+async def make_dark_and_narrow(page: Page) -> None:
+    """Show an open page in the other theme, on a phone."""
+    await page.emulate_media(color_scheme="dark")
+    await page.set_viewport_size({"width": PHONE_PX, "height": _HEIGHT_PX})

@@ -9,7 +9,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
-from tests.studio.browser import Theme
+from tests.studio.browser import PHONE_PX, make_dark_and_narrow
 from tests.studio.conftest import OpenPage
 from tests.studio.pictures import make
 from tests.studio.service import Service
@@ -126,19 +126,17 @@ async def test_a_deleted_picture_gives_way_to_the_next_one(
         assert (await client.get(f"{service.url}/v1/images/{doomed}")).status_code == 410
 
 
-@pytest.mark.parametrize(("theme", "width_px"), [("light", 320), ("dark", 1280)])
 @pytest.mark.parametrize("view", ["pictures/{child}", "compare/{parent}/{child}"])
 async def test_the_viewer_has_no_barriers(
     service: Service,
     page_of: OpenPage,
     axe: Callable[[Page], Awaitable[None]],
     family: dict[str, Any],
-    theme: Theme,
-    width_px: int,
     view: str,
 ) -> None:
-    path = f"/studio/{view.format(**family)}"
-    page = await page_of(service, path, theme=theme, width_px=width_px)
+    page = await page_of(service, f"/studio/{view.format(**family)}")
     await page.wait_for_load_state("networkidle")
     await axe(page)
-    assert await page.evaluate("() => document.documentElement.scrollWidth") <= width_px
+    await make_dark_and_narrow(page)
+    await axe(page)
+    assert await page.evaluate("() => document.documentElement.scrollWidth") <= PHONE_PX

@@ -29,6 +29,8 @@ FILM_PX: Final = (960, 600)
 FILM_S: Final = 10.0
 MIN_FRAME_S: Final = 0.12
 LAST_MS: Final = 1500
+LATE_MS: Final = 4000
+"""Frames may come so late on a busy machine."""
 PROMPTS: Final = (
     "a large yellow star in the center on a blue background",
     "a large cyan ring in the center on a red background",
@@ -121,6 +123,7 @@ async def film(page: "Page") -> None:
     session.on("Page.screencastFrame", take)
     prompt = page.get_by_role("textbox", name="Prompt")
     await finished(page, PROMPTS[-1], pictures=4)
+    await page.evaluate(IN_SIGHT_DECODED)
     width, height = FILM_PX
     size = {"maxWidth": width, "maxHeight": height}
     await session.send("Page.startScreencast", {"format": "jpeg", "quality": 92} | size)
@@ -128,7 +131,8 @@ async def film(page: "Page") -> None:
         await prompt.fill(FILMED[:end])
     await create(page, FILMED, pictures=4)
     await finished(page, FILMED, pictures=4)
-    await page.wait_for_timeout(500)
+    await page.evaluate(IN_SIGHT_DECODED)
+    await page.wait_for_timeout(LATE_MS)
     await session.send("Page.stopScreencast")
     save_film(frames, FOLDER / "studio.gif")
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import FilePayload, Page, expect
 
+from cascade_core.images.image_files import encode_preview
 from tests.serve.waiting import until
 from tests.studio.browser import DESKTOP_PX, PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
@@ -113,6 +115,25 @@ async def test_the_address_fills_the_box_and_a_reload_keeps_the_history(
     await page.reload()
     await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
     await expect(prompt).to_have_value("")
+
+
+async def test_a_picture_of_ones_own_is_where_a_job_starts(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    page = await page_of(service)
+    await page.get_by_role("radio", name="From a picture").check()
+    await page.get_by_role("textbox", name="Prompt").fill("another one like it")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_text("Choose a picture to start from, drop one")).to_be_visible()
+    data = encode_preview(np.full((256, 384, 3), 90, np.uint8))
+    file: FilePayload = {"name": "own.webp", "mimeType": "image/webp", "buffer": data}
+    await page.locator("input[type=file]").set_input_files(file)
+    await expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
+    await page.get_by_role("button", name="Create", exact=True).click()
+    job = service.services.database.jobs.get(await submitted.get())
+    assert job is not None
+    assert job.request.upload_id is not None
+    assert (job.request.width, job.request.height) == (384, 256)
 
 
 async def test_a_prompt_is_text_wherever_it_is_shown(service: Service, page_of: OpenPage) -> None:

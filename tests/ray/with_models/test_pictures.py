@@ -266,8 +266,9 @@ def test_the_service_is_ready_and_describes_itself(service: ServiceClient) -> No
 
 def test_metrics_count_what_was_served(running: Running, service: ServiceClient) -> None:
     service.finished(service.create(prompt=PROMPT, seed=1, steps=2)["id"])
-    # Nothing failed, nothing was refused, there is no GPU.
-    unseen = (m.STAGE_ERRORS, m.CALL_FAILURES, m.REFUSALS, m.STAGE_GPU_MEMORY, GPU_USE)
+    # Nothing failed, no checker refused or rejected anything, there is no GPU.
+    checked = (m.REFUSALS, m.REJECTIONS)
+    unseen = (m.STAGE_ERRORS, m.CALL_FAILURES, *checked, m.STAGE_GPU_MEMORY, GPU_USE)
     shown = (*m.METRICS, *RAY_METRICS)
     expected = {
         (name, stage)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -51,6 +52,12 @@ class Slow:
         queue.slot = slot  # type: ignore[method-assign]
         return queue
 
+    def hear(self, record: logging.LogRecord) -> bool:
+        """Learn from the log that the latent is stored, and how long that took."""
+        if "latents/" in record.getMessage():
+            self._latent_stored.set()
+        return True
+
     def store(self, blobs: BlobStore) -> BlobStore:
         """Return a store that takes long for what Stage A made."""
         put = blobs.put
@@ -58,8 +65,6 @@ class Slow:
         async def put_slowly(key: str, data: bytes) -> None:
             self.now_s += STORED_S if key.startswith("images/") else 0.0
             await put(key, data)
-            if key.startswith("latents/"):
-                self._latent_stored.set()
 
         blobs.put = put_slowly  # type: ignore[method-assign]
         return blobs
@@ -121,6 +126,7 @@ async def test_trace_log_and_metrics_each_tell_where_a_slow_job_was_held_up(
         "serve.telemetry.metrics",
     ):
         monkeypatch.setattr(f"{module}.time", SimpleNamespace(monotonic=lambda: slow.now_s))
+    monkeypatch.setattr(logging.getLogger("serve.jobs.stage_outputs"), "filters", [slow.hear])
     stages = {name: Stage(name) for name in "cba"}
     queues = {"c": FairQueue(1), "b": slow.queue(), "a": FairQueue(1)}
     calls = make_dispatcher(database, stages, queues)

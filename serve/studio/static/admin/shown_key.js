@@ -1,6 +1,6 @@
 // @ts-check
 /** A new key, which is shown this once: it outlives a change of the session, not of the page. */
-import { html, useRef } from "../core/html.js";
+import { html, useEffect, useRef } from "../core/html.js";
 import { store } from "../core/store.js";
 import { t } from "../core/text.js";
 import { toast } from "../core/toast.js";
@@ -24,11 +24,10 @@ export function ShownKey({ made: { name, token } }) {
       toast(t("admin.key.copy_by_hand"));
     }
   };
-  const close = () => {
-    shownKey.set(null);
-    // The button that opened the form may be gone: the first key begins another session.
-    requestAnimationFrame(() => document.getElementById("admin-keys")?.focus());
-  };
+  const close = () => shownKey.set(null);
+  // The button that opened the form may be gone: the first key begins another session. Nothing
+  // outside of the dialog takes the focus before the dialog has left the page.
+  useEffect(() => () => void setTimeout(() => document.getElementById("admin-keys")?.focus()), []);
   const actions = html`<${Button} onClick=${close}>${t("admin.key.kept")}<//>
     <${Button} kind="primary" icon="copy" onClick=${copy}>${t("admin.key.copy")}<//>`;
   return html`<${Dialog} open title=${t("admin.key.made", { name })} onClose=${close} actions=${actions}>

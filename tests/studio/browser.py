@@ -46,8 +46,9 @@ def missing() -> str:
 @asynccontextmanager
 async def launched() -> AsyncIterator[Browser]:
     """Start Chromium without a window."""
-    from playwright.async_api import async_playwright
+    from playwright.async_api import async_playwright, expect
 
+    expect.set_options(timeout=_PATIENCE_MS)
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(
             executable_path=chromium.find(), args=list(_FLAGS)

@@ -11,8 +11,9 @@ import argparse
 import random
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -125,27 +126,39 @@ def _oldest(database: Database) -> Place:
     return row.job_id, row[1]
 
 
+@dataclass(frozen=True, slots=True)
+class SeededPicture:
+    """A picture to record: its id is ``I`` and its number. It has no file."""
+
+    number: int
+    prompt: str
+    at: datetime
+    owner: str | None = None
+    side_px: int = 512
+
+
 def fill(database: Database, count: int) -> None:
     """Record jobs of one picture each, over two years."""
     rng = random.Random(0)
     words = [f"w{number}" for number in range(1, WORDS + 1)]
     weights = [1 / number for number in range(1, WORDS + 1)]
     first = datetime.now(UTC) - timedelta(days=730)
+
+    def one(number: int) -> SeededPicture:
+        prompt = " ".join(rng.choices(words, weights, k=WORDS_A_PROMPT))
+        at = first + timedelta(days=730) * (number / count)
+        return SeededPicture(number, prompt, at, f"key{number % OWNERS}", (512, 1024)[number % 2])
+
     for start in range(0, count, 1000):
-        rows: list[dict[str, Any]] = []
-        pictures: list[dict[str, Any]] = []
-        for number in range(start, min(start + 1000, count)):
-            at = first + timedelta(days=730) * (number / count)
-            prompt = " ".join(rng.choices(words, weights, k=WORDS_A_PROMPT))
-            request = GenerationRequest.from_dict(
-                NULL_JOB | {"prompt": prompt, "seed": number, "decoder_seed": number}
-            )
-            job_id = str(ULID.from_datetime(at))
-            rows.append(_job(job_id, request, f"key{number % OWNERS}", at))
-            pictures.append(_picture(job_id, number, at))
-        with database.writing() as connection:
-            connection.execute(insert(jobs), rows)
-            connection.execute(insert(images), pictures)
+        record(database, [one(number) for number in range(start, min(start + 1000, count))])
+
+
+def record(database: Database, pictures: Sequence[SeededPicture]) -> None:
+    """Record pictures with a job each, which has succeeded; the library has yet to take them."""
+    with_ids = [(str(ULID.from_datetime(picture.at)), picture) for picture in pictures]
+    with database.writing() as connection:
+        connection.execute(insert(jobs), [_job(*one) for one in with_ids])
+        connection.execute(insert(images), [_picture(*one) for one in with_ids])
 
 
 def _mark(database: Database, count: int) -> None:
@@ -156,32 +169,33 @@ def _mark(database: Database, count: int) -> None:
             change_marks(connection, ids, lambda _: Marks(star=True, rating=4, tags=("shoe",)))
 
 
-def _job(job_id: str, request: GenerationRequest, owner: str, at: datetime) -> dict[str, Any]:
+def _job(job_id: str, picture: SeededPicture) -> dict[str, Any]:
+    seeds = {"seed": picture.number, "decoder_seed": picture.number}
+    request = GenerationRequest.from_dict(NULL_JOB | seeds | {"prompt": picture.prompt})
     return {
         "id": job_id,
         "kind": request.kind,
         "state": "succeeded",
         "request": request.to_dict(),
-        "owner": owner,
+        "owner": picture.owner,
         "warnings": [],
-        "created_at": at,
-        "finished_at": at,
+        "created_at": picture.at,
+        "finished_at": picture.at,
     }
 
 
-def _picture(job_id: str, number: int, at: datetime) -> dict[str, Any]:
-    side_px = (512, 1024)[number % 2]
+def _picture(job_id: str, picture: SeededPicture) -> dict[str, Any]:
     return {
-        "id": f"I{number}",
+        "id": f"I{picture.number}",
         "job_id": job_id,
         "index": 0,
-        "latent_id": f"L{number}",
-        "seed": number,
-        "decoder_seed": number,
-        "width": side_px,
-        "height": side_px,
+        "latent_id": f"L{picture.number}",
+        "seed": picture.number,
+        "decoder_seed": picture.number,
+        "width": picture.side_px,
+        "height": picture.side_px,
         "format": "png",
-        "ready_at": at,
+        "ready_at": picture.at,
     }
 
 

@@ -129,15 +129,7 @@ async def _new_page(browser: Browser) -> Page:
 
 async def _load(browser: Browser, url: str) -> dict[str, float]:
     """Open the page in a browser that has nothing of it yet; milliseconds from the navigation."""
-    page = await _new_page(browser)
-    await page.goto(url, wait_until="commit")
-    complete_ms = await page.evaluate(_IS_COMPLETE, [".grid-scroller", ""])
-    found = {
-        "first contentful paint": await page.evaluate(_FIRST_PAINT),
-        "first screen complete": complete_ms,
-    }
-    await page.context.close()
-    return found
+    return await _timed(await _new_page(browser), url, ".grid-scroller")
 
 
 async def _load_plain(browser: Browser, service: Service, count: int) -> dict[str, float]:
@@ -148,8 +140,13 @@ async def _load_plain(browser: Browser, service: Service, count: int) -> dict[st
     page = await _new_page(browser)
     url = f"{service.url}/plain"
     await page.route(url, lambda route: route.fulfill(content_type="text/html", body=html))
+    return await _timed(page, url, ".plain")
+
+
+async def _timed(page: Page, url: str, selector: str) -> dict[str, float]:
+    """Open a page and close it; milliseconds until it and the images in an element are there."""
     await page.goto(url, wait_until="commit")
-    complete_ms = await page.evaluate(_IS_COMPLETE, [".plain", ""])
+    complete_ms = await page.evaluate(_IS_COMPLETE, [selector, ""])
     found = {
         "first contentful paint": await page.evaluate(_FIRST_PAINT),
         "first screen complete": complete_ms,

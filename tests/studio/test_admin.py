@@ -101,6 +101,9 @@ async def test_a_key_that_is_no_admins_sees_its_own_sessions_alone(
 ) -> None:
     page = await opened(page_of, service, service.new_key("read", "create"))
     await expect(page.get_by_text("This is for admins")).to_be_visible()
+    await page.get_by_role("link", name="Create").first.click()
+    await page.get_by_role("button", name="Account").click()
+    await page.get_by_role("link", name="Signed-in browsers").click()
     await expect(page.get_by_text("this browser")).to_have_count(1)
     await expect(page.get_by_role("button", name="New key")).to_have_count(0)
     await expect(page.get_by_role("navigation").get_by_role("link", name="Status")).to_have_count(0)

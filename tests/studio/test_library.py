@@ -144,13 +144,15 @@ async def test_selected_pictures_are_starred_rated_and_put_on_a_new_board_by_key
     await expect(page.get_by_role("img", name="Rated 4 of 5")).to_be_visible()
     await page.keyboard.press("b")
     board = page.get_by_role("dialog")
+    await expect(board.get_by_label("Board", exact=True)).to_be_focused()
     await board.get_by_label("Board", exact=True).select_option("New board")
     await board.get_by_label("Name of the board").fill("Rings")
     await page.keyboard.press("Enter")
     await expect(board).to_have_count(0)
+    await page.get_by_role("button", name="Show", exact=True).click()
+    await expect(page.get_by_role("heading", name="Rings")).to_be_visible()
     rings = library.services.database.boards.all(Viewpoint(None, None))[0]
     await page.goto(f"{library.url}/studio/library?q=board:{rings.id}+star:yes+rating:4")
-    await expect(page.get_by_role("heading", name="Rings")).to_be_visible()
     await expect(page.locator("[role=gridcell] a")).to_have_count(1)
 
 
@@ -166,6 +168,7 @@ async def test_the_library_has_no_barriers(
     await expect(page.locator("[role=gridcell] a").first).to_be_visible()
     await page.keyboard.press("x")
     await expect(page.locator(".selection-bar")).to_be_visible()
+    await page.get_by_role("button", name="Date").click()
     await axe(page)
     await make_dark_and_narrow(page)
     await axe(page)

@@ -85,7 +85,7 @@ async def test_jobs_are_cancelled_by_keyboard_and_the_focus_stays(
 
 
 @pytest.mark.parametrize(("theme", "width_px"), [("light", DESKTOP_PX), ("dark", PHONE_PX)])
-async def test_the_queue_has_no_barrier_in_any_state_of_a_job(
+async def test_the_queue_has_no_barrier_in_any_state_and_leads_to_a_draft_sheet(
     service: Service, page_of: OpenPage, axe: Axe, theme: str, width_px: int
 ) -> None:
     running, _, failed = [await submit(service, LONG, n=8) for _ in range(3)]
@@ -102,3 +102,6 @@ async def test_the_queue_has_no_barrier_in_any_state_of_a_job(
     await axe(page)
     overflow = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
     assert await page.evaluate(overflow) <= 0
+    await page.get_by_role("link", name="Choose").first.click()
+    sheet = page.locator(f"[data-job='{draft}']")
+    await expect(sheet.get_by_role("checkbox").first).to_be_focused()

@@ -80,10 +80,14 @@ async def test_a_link_shows_the_picture_to_people_without_a_key(
     await page.get_by_role("button", name="Share").click()
     await page.get_by_role("button", name="Make the link").click()
     link = await page.get_by_role("textbox", name="Link").input_value()
-    async with httpx.AsyncClient() as client:
-        answer = await client.get(link)
-    assert answer.status_code == 200
+    shared = await page_of(service)
+    await shared.set_viewport_size({"width": PHONE_PX, "height": PHONE_PX})
+    answer = await shared.goto(link)
+    assert answer is not None
     assert answer.headers["content-type"] == "image/png"
+    shown = await shared.locator("img").bounding_box()
+    assert shown is not None
+    assert shown["y"] == (PHONE_PX - shown["height"]) / 2  # in the middle of the window
 
 
 async def test_two_drawings_of_one_composition_are_compared_by_keyboard(

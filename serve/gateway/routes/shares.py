@@ -27,6 +27,10 @@ from serve.storage.records import iso_utc
 CACHING = {
     "cache-control": "private, max-age=60",  # a browser may show an ended link for so long
     "cross-origin-resource-policy": "cross-origin",
+    # A browser fits a picture that is opened by itself into its window by styles of its own.
+    "content-security-policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'"
+    ),
 }
 
 router = new_router("images")

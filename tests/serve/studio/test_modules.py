@@ -19,6 +19,8 @@ FIRST = ("app.js", "create/create.js")
 _FROM = re.compile(
     r"""^(?:import|export)\s+(?:[\w\s{},*]+\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE
 )
+_STYLED = re.compile(r"^ *(\.[\w-]+)", re.MULTILINE)
+"""The first class of each selector."""
 MODULES = sorted(
     path.relative_to(STATIC).as_posix()
     for path in STATIC.rglob("*.js")
@@ -61,6 +63,15 @@ def test_the_first_view_is_small() -> None:
     styles = {f"styles/{path.name}" for path in (STATIC / "styles").glob("*.css")}
     files = existing(*scripts, *styles, "create/create.css")
     assert sum(path.stat().st_size for path in files) <= FIRST_VIEW_BYTES
+
+
+def test_no_two_views_style_the_same_class() -> None:
+    """The styles of a view stay when another one is shown."""
+    views: dict[str, set[str]] = {}
+    for path in set(STATIC.glob("*/*.css")) - set(STATIC.glob("styles/*")):
+        for name in _STYLED.findall(path.read_text()):
+            views.setdefault(name, set()).add(path.name)
+    assert {name: sheets for name, sheets in views.items() if len(sheets) > 1} == {}
 
 
 def test_the_page_stays_short_enough_to_read() -> None:

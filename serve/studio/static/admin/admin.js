@@ -12,7 +12,8 @@ export default function Admin() {
   const isAdmin = may("admin");
   return html`<div class="view admin">
     <h1>${t("admin.title")}</h1>
-    ${isAdmin ? html`<${Status} /><${Keys} />` : html`<${Empty} icon="lock" title=${t("admin.forbidden")} text=${t("admin.forbidden.text")} />`}
+    ${isAdmin && html`<${Status} /><${Keys} />`}
     ${!isKeyless() && html`<${Sessions} />`}
+    ${!isAdmin && html`<${Empty} icon="lock" title=${t("admin.forbidden")} text=${t("admin.forbidden.text")} />`}
   </div>`;
 }

@@ -16,10 +16,6 @@ export const formatDateTime = (iso) =>
 export const formatDate = (iso, options = { dateStyle: "medium" }) =>
   new Intl.DateTimeFormat(language.get(), options).format(new Date(iso));
 
-/** @param {string} iso @returns {string} such as "15:41" */
-export const formatTime = (iso) =>
-  new Intl.DateTimeFormat(language.get(), { timeStyle: "short" }).format(new Date(iso));
-
 const STEPS = /** @type {const} */ ([
   ["day", 86400],
   ["hour", 3600],
@@ -46,14 +42,6 @@ export function formatSeconds(seconds) {
     unit: isLong ? "minute" : "second",
     maximumFractionDigits: value < 10 && !isLong ? 1 : 0,
   });
-}
-
-/** @param {number} count @returns {string} such as "1.4 MB" */
-export function formatBytes(count) {
-  const units = ["byte", "kilobyte", "megabyte", "gigabyte", "terabyte"];
-  const power = count > 0 ? Math.min(Math.floor(Math.log10(count) / 3), units.length - 1) : 0;
-  const options = { style: "unit", unit: units[power], maximumFractionDigits: power > 1 ? 1 : 0 };
-  return formatNumber(count / 1000 ** power, /** @type {Intl.NumberFormatOptions} */ (options));
 }
 
 /** @param {number} width @param {number} height @returns {string} such as "512 × 768" */

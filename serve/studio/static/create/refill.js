@@ -3,6 +3,7 @@
 import { field, model, operation } from "../core/models.js";
 import { imageUrl, thumbUrl } from "../parts/picture.js";
 import { bodyOfJob, pictureSource } from "./actions.js";
+import { showSheet } from "./jobs/asked_sheet.js";
 import { change } from "./draft.js";
 import { pictureOperation, startingOperations } from "./offers.js";
 
@@ -33,10 +34,11 @@ function withoutDefaults(kind, values) {
 
 /**
  * Fill the box from the address: any field of a job by its name, `kind`, and `from`, the id of a
- * picture of the service to start from.
+ * picture of the service to start from; or show the draft sheet of `job`, its id.
  * @param {Record<string, string>} query
  */
-export async function prefill({ kind = "", from, latent_id, ...query }) {
+export async function prefill({ job, kind = "", from, latent_id, ...query }) {
+  if (job) return showSheet(job);
   const known = Object.entries(query).filter(([name]) => ownerOf(name));
   const values = Object.fromEntries(known.map(([name, text]) => [name, typed(name, text)]));
   const chosen = operation(kind)?.name ?? (from && pictureOperation()?.name) ?? "";

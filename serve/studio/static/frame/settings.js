@@ -1,6 +1,7 @@
 // @ts-check
 /** The dialog behind "Account": who is signed in, the theme, the language. */
 import { html } from "../core/html.js";
+import { Link, paths } from "../core/router.js";
 import { isKeyless, session, signOut } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { LANGUAGES, language, setLanguage, t } from "../core/text.js";
@@ -22,6 +23,7 @@ export default function Settings({ onClose, onShortcuts }) {
     <p class="soft">
       ${isKeyless() ? t("frame.keyless.text") : t("frame.signed_in_as", { name: me?.key?.name ?? "" })}
     </p>
+    ${!isKeyless() && html`<p><${Link} href=${paths.admin()} onClick=${onClose}>${t("frame.sessions")}<//></p>`}
     <${Chips} label=${t("frame.theme")} value=${useStore(theme)} options=${themes} onChange=${theme.set} />
     <${SelectField} label=${t("frame.language")} value=${useStore(language)}
       options=${Object.entries(LANGUAGES)} onChange=${setLanguage} />

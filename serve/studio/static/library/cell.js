@@ -21,7 +21,7 @@ import { thumbUrl } from "../parts/picture.js";
 export function Cell({ index, column, picture, href, isActive, isSelected, ...props }) {
   const { isSelecting, onPress, onToggle } = props;
   return html`<div
-    class=${`cell${isSelected ? " is-selected" : ""}`}
+    class=${`grid-cell${isSelected ? " is-selected" : ""}`}
     role="gridcell"
     aria-colindex=${column}
     aria-selected=${isSelected}

@@ -102,7 +102,7 @@ function NoPictures({ q, search }) {
 
 const GridSkeleton = () =>
   html`<div class="grid-skeleton" aria-hidden="true">
-    ${Array.from({ length: 24 }, (_, place) => html`<span class="cell" key=${place}></span>`)}
+    ${Array.from({ length: 24 }, (_, place) => html`<span class="grid-cell" key=${place}></span>`)}
   </div>`;
 
 /** The picture that the keys act on; it stays the same one when others come or go. */

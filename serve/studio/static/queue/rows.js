@@ -48,7 +48,7 @@ export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, may
       ${job.state === "waiting" ? html`<p class="small">${waitingText(job)}</p>` : html`<${Progress} job=${job} place=${place} />`}
     </div>
     <div class="queue-actions">
-      ${mayChoose && html`<${ButtonLink} href=${paths.create()}>${t("queue.choose")}<//>`}
+      ${mayChoose && html`<${ButtonLink} href=${paths.create({ job: job.id })}>${t("queue.choose")}<//>`}
       ${onSelect && html`<${IconButton} icon="close" label=${t("queue.cancel_one", { prompt })} onClick=${onCancel} />`}
     </div>
   </li>`;

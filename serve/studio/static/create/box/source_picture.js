@@ -13,10 +13,15 @@ import { send, takesUploads } from "./dropped.js";
  */
 export default function SourcePicture({ source, field }) {
   const input = useRef(null);
+  // The button goes with the picture.
+  const remove = (event) => {
+    event.currentTarget.form.querySelector("textarea")?.focus();
+    setSource(null);
+  };
   if (source) {
     return html`<span class="source">
       <img src=${source.url} alt=${t("create.source")} />
-      <${IconButton} icon="close" class="small" label=${t("create.source.remove")} onClick=${() => setSource(null)} />
+      <${IconButton} icon="close" class="small" label=${t("create.source.remove")} onClick=${remove} />
     </span>`;
   }
   if (!takesUploads() || field !== "image") {

@@ -19,6 +19,8 @@ export async function upload(file) {
   try {
     const { id } = await api.upload("/v1/uploads", form);
     setSource({ id, url: `/v1/uploads/${id}/content`, isUpload: true });
+    // What to make of it is said next; the button that chose the picture is gone.
+    /** @type {HTMLElement | null} */ (document.querySelector(".composer textarea"))?.focus();
   } catch (error) {
     failed(error, { label: t("frame.retry"), action: () => upload(file) });
   }

@@ -8,6 +8,7 @@ import { t } from "../../core/text.js";
 import { failed } from "../../core/toast.js";
 import { Button } from "../../parts/button.js";
 import { Icon } from "../../parts/icon.js";
+import { useAskedSheet } from "./asked_sheet.js";
 import { promptOf } from "./picture_cell.js";
 
 /** @param {{job: any}} props */
@@ -30,8 +31,9 @@ export default function DraftSheet({ job }) {
     setBusy(false);
   };
   const hasNone = chosen.length === 0;
+  const sheet = useAskedSheet(job.id);
 
-  return html`<fieldset class="sheet" disabled=${!may("create")}>
+  return html`<fieldset ref=${sheet} class="sheet" disabled=${!may("create")}>
     <legend class="small soft">${t("create.drafts.choose")}</legend>
     <ul class="cells" data-columns=${Math.min(job.request.n, 4)}>
       ${job.compositions.map((one) => html`<li key=${one.index}>

@@ -21,7 +21,7 @@ import { Progress } from "../progress.js";
 export default function JobCard({ job, onUse }) {
   const { request } = job;
   const title = request.prompt || kindTitle(job.kind);
-  return html`<article class="job ${job.state}" aria-label=${title}>
+  return html`<article class="job ${job.state}" data-job=${job.id} aria-label=${title}>
     <div class="job-pictures">
       ${job.state === "waiting" ? html`<${Lazy} load=${() => import("./draft_sheet.js")} job=${job} />` : html`<${Pictures} job=${job} onUse=${onUse} />`}
     </div>

@@ -45,7 +45,10 @@ export function useActions({ pictures, selected, place, refresh }) {
     // One after the other: no key that is pressed meanwhile is lost.
     const done = queue.current.then(work).catch(failed);
     queue.current = done;
-    return done.then(() => queue.current === done && setBusy(false));
+    return done.then((isDone) => {
+      if (queue.current === done) setBusy(false);
+      return isDone;
+    });
   };
   const change = (action, value) => {
     if (!may("create")) return undefined;
@@ -53,6 +56,7 @@ export function useActions({ pictures, selected, place, refresh }) {
       const refused = await changeAll(targets, pictures.q, action, value);
       if (refused.length) toast(t("library.refused", { count: refused.length }), { kind: "error" });
       await pictures.refresh({ isStale: true });
+      return true;
     });
   };
   const remove = () =>
@@ -66,7 +70,11 @@ export function useActions({ pictures, selected, place, refresh }) {
     });
   const ask = (dialog) => may("create") && count > 0 && setOpen(dialog);
   const close = () => setOpen("");
-  const changeAndClose = (action, value) => change(action, value)?.then(close);
+  const changeAndClose = (action, value) =>
+    change(action, value)?.then((isDone) => {
+      close();
+      return isDone;
+    });
   const dialogs = { count, busy: isBusy, change: changeAndClose, onClose: close };
   return {
     isBusy,

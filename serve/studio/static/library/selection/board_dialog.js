@@ -3,7 +3,8 @@
 import * as api from "../../core/api.js";
 import { html, useEffect, useState } from "../../core/html.js";
 import { useStore } from "../../core/store.js";
-import { failed } from "../../core/toast.js";
+import { go, paths } from "../../core/router.js";
+import { failed, toast } from "../../core/toast.js";
 import { t } from "../../core/text.js";
 import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
@@ -17,7 +18,7 @@ const NEW = "";
  * @param {boolean} props.open
  * @param {number} props.count of pictures
  * @param {boolean} props.busy
- * @param {(action: string, value: string) => Promise<void>} props.change
+ * @param {(action: string, value: string) => Promise<boolean | undefined>} props.change whether it was done
  * @param {() => void} props.onClose
  */
 export function BoardDialog({ open, count, busy, change, onClose }) {
@@ -38,8 +39,12 @@ export function BoardDialog({ open, count, busy, change, onClose }) {
     if (!isReady) return;
     try {
       const id = chosen || (await api.post("/v1/boards", { title: title.trim() })).id;
-      await change("add_to_board", id);
+      const isDone = await change("add_to_board", id);
       await loadBoards();
+      if (!isDone) return;
+      const board = boards.get().find((one) => one.id === id)?.title ?? title.trim();
+      const show = () => go(paths.library({ q: `board:${id}` }));
+      toast(t("library.on_board", { count, board }), { label: t("library.show_board"), action: show });
     } catch (error) {
       failed(error);
     }
@@ -49,8 +54,8 @@ export function BoardDialog({ open, count, busy, change, onClose }) {
     <${Button} kind="primary" disabled=${!isReady} busy=${busy} onClick=${put}>${t("library.put_on")}<//>`;
   return html`<${Dialog} open=${open} title=${t("library.board_title", { count })} onClose=${onClose} actions=${actions}>
     <form class="form" onSubmit=${put}>
-      <${SelectField} label=${t("library.board")} value=${chosen} onChange=${setChoice} options=${options} />
-      ${chosen === NEW && html`<${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" />`}
+      <${SelectField} label=${t("library.board")} value=${chosen} onChange=${setChoice} options=${options} autofocus=${known.length > 0} />
+      ${chosen === NEW && html`<${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" autofocus=${known.length === 0} />`}
     </form>
   <//>`;
 }

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
+import re
+from collections.abc import Iterable
 from functools import cache
 from pathlib import Path, PurePosixPath
 
@@ -22,7 +25,13 @@ WITHOUT_PREACT = (
     "the studio page is not served, as Preact, its JavaScript library, is not installed: run "
     "'make install' with the npm registry in reach, then start the service again"
 )
+SCRIPT = "app.js"
+FIRST_VIEW = "create"
 _STYLES = "styles/"
+_IMPORT = re.compile(
+    r"""^(?:import|export)\s+(?:[\w\s{},*]+\sfrom\s+)?["'](\.{1,2}/[^"']+)["']""", re.MULTILINE
+)
+"""Of a module that is loaded with this one; those that are loaded later are ``import()``."""
 _DIGEST_DIGITS = 12
 
 
@@ -31,13 +40,13 @@ class StudioFiles:
 
     Args:
         folder: holds ``index.html``, the page, and ``unavailable.html``, which stands in for it
-            where Preact is missing. In both, ``{assets}`` becomes the address of the files and
-            ``{styles}`` the links to all of ``styles/``, ordered by name.
+            where Preact is missing. In both, ``{assets}`` becomes the address of the files,
+            ``{styles}`` the links to all of ``styles/``, ordered by name, and ``{modules}`` those
+            to the modules that a view begins with.
 
     Attributes:
         digest: the first 12 hexadecimal digits of a SHA-256 over all names and contents.
         problem: one sentence that says why there is no page; empty if there is one.
-        page: the HTML that each address of the page answers with.
     """
 
     def __init__(self, folder: Path = STATIC) -> None:
@@ -50,9 +59,7 @@ class StudioFiles:
         }
         self.digest = _digest(files)
         self.problem = "" if PREACT in files else WITHOUT_PREACT
-        self.page = self._filled_in(
-            files["unavailable.html" if self.problem else "index.html"].decode()
-        )
+        self._template = files["unavailable.html" if self.problem else "index.html"].decode()
 
     def asset(self, digest: str, name: str) -> tuple[bytes, str] | None:
         """Return a file's content and media type.
@@ -63,14 +70,40 @@ class StudioFiles:
         content = self._assets.get(name) if digest == self.digest else None
         return None if content is None else (content, MEDIA_TYPES[PurePosixPath(name).suffix])
 
-    def _filled_in(self, template: str) -> str:
-        address = f"{ASSETS}/{self.digest}"
-        links = (
-            f'<link rel="stylesheet" href="{address}/{name}">'
-            for name in self._assets
-            if name.startswith(_STYLES)
-        )
-        return template.replace("{styles}", "\n".join(links)).replace("{assets}", address)
+    def page(self, view: str = "") -> str:
+        """Return the HTML that an address of the page answers with.
+
+        Args:
+            view: the address below :data:`PAGE`. A browser is told of its view's modules at once:
+                it would find them one after the other, as each module names the next ones. A view
+                whose module has another name than its address loads as its modules tell.
+        """
+        name = view.partition("/")[0] or FIRST_VIEW
+        modules = self.modules(SCRIPT, f"{name}/{name}.js") - {SCRIPT}
+        styles = (name for name in self._assets if name.startswith(_STYLES))
+        filled_in = self._template.replace("{styles}", self._links("stylesheet", styles))
+        filled_in = filled_in.replace("{modules}", self._links("modulepreload", sorted(modules)))
+        return filled_in.replace("{assets}", f"{ASSETS}/{self.digest}")
+
+    def modules(self, *names: str) -> set[str]:
+        """Return those of the modules that are there, with all that is loaded with them."""
+        found: set[str] = set()
+        left = list(names)
+        while left:
+            name = left.pop()
+            if name in self._assets and name not in found:
+                found.add(name)
+                left += imported(name, self._assets[name].decode())
+        return found
+
+    def _links(self, kind: str, names: Iterable[str]) -> str:
+        return "\n".join(f'<link rel="{kind}" href="{{assets}}/{name}">' for name in names)
+
+
+def imported(module: str, source: str) -> list[str]:
+    """Return the names of the files that a module is loaded with."""
+    folder = posixpath.dirname(module)
+    return [posixpath.normpath(posixpath.join(folder, to)) for to in _IMPORT.findall(source)]
 
 
 @cache

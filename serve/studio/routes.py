@@ -54,7 +54,7 @@ class _Studio:
         if view.startswith("assets") or "." in view.rpartition("/")[2]:
             raise HTTPException(HTTPStatus.NOT_FOUND)  # of a file
         status = HTTPStatus.SERVICE_UNAVAILABLE if self._files.problem else HTTPStatus.OK
-        return HTMLResponse(self._files.page, status, PAGE_HEADERS)
+        return HTMLResponse(self._files.page(view), status, PAGE_HEADERS)
 
     async def asset(self, request: Request) -> Response:
         """Return a file of the page, which a browser may keep for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import suppress
 
 import pytest
@@ -74,10 +75,33 @@ async def test_a_page_that_is_open_during_an_upgrade_asks_to_be_loaded_anew(
 ) -> None:
     page = await page_of(service, allows="status of 404|stylesheet MIME type")
     await expect(page.get_by_role("heading", level=1)).to_be_visible()
-    files, digest = studio_files(), "0" * 12
-    monkeypatch.setattr(files, "page", files.page.replace(files.digest, digest))
-    monkeypatch.setattr(files, "digest", digest)
+    monkeypatch.setattr(studio_files(), "digest", "0" * 12)
     await page.get_by_role("link", name="Queue").click()
     await expect(page.get_by_role("alert")).to_contain_text("updated")
     await page.get_by_role("button", name="Try again").click()
     await expect(page.get_by_role("heading", level=1, name="Queue")).to_be_visible()
+
+
+@pytest.mark.parametrize("view", ["", "library", "queue", "admin"])
+async def test_a_browser_is_told_at_once_of_the_modules_that_a_view_loads(
+    service: Service, page_of: OpenPage, view: str
+) -> None:
+    """It finds the same ones, one after the other, in a page that does not tell."""
+    page = await page_of(service)
+
+    async def tell_nothing(route: Route) -> None:
+        answer = await route.fetch()
+        body = re.sub('<link rel="modulepreload"[^>]+>', "", await answer.text())
+        await route.fulfill(response=answer, body=body)
+
+    url = f"{service.url}/studio/{view}"
+    await page.route(url, tell_nothing)
+    await page.goto(url)
+    await expect(page.locator("main h1")).to_be_attached()
+    assets = f"/studio/assets/{studio_files().digest}/"
+    loaded: list[str] = await page.evaluate(
+        "() => performance.getEntriesByType('resource').map((one) => new URL(one.name).pathname)"
+    )
+    modules = {path.removeprefix(assets) for path in loaded if path.endswith(".js")}
+    name = view or "create"
+    assert modules == studio_files().modules("app.js", f"{name}/{name}.js")

@@ -15,10 +15,14 @@ def folder(tmp_path: Path) -> Path:
     """A page of few files; Preact is installed."""
     folder = tmp_path / "static"
     for name, text in {
-        "index.html": '<html>{styles}<script type="module" src="{assets}/app.js"></script></html>',
+        "index.html": '<html>{styles}{modules}<script src="{assets}/app.js"></script></html>',
         "unavailable.html": "<html>{styles}<p>not installed</p></html>",
         "app.js": 'import "./core/api.js";',
-        "core/api.js": "export {};",
+        "core/api.js": 'export {\n  a,\n} from "../vendor/preact.js";',
+        "create/create.js": 'import "../core/api.js";\nexport const later = import("./later.js");',
+        "create/later.js": "export {};",
+        "library/library.js": 'import "./grid.js";',
+        "library/grid.js": "export {};",
         "styles/parts.css": "a {}",
         "styles/base.css": "b {}",
         "locale/de/frame.json": '{"create": "Erstellen"}',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from glob import glob
 from pathlib import Path
@@ -36,17 +37,39 @@ def test_the_page_links_to_its_styles_in_their_order_and_to_its_script(folder: P
     links = "\n".join(
         f'<link rel="stylesheet" href="{address}/styles/{name}.css">' for name in ("base", "parts")
     )
-    script = f'<script type="module" src="{address}/app.js"></script>'
-    assert files.page == f"<html>{links}{script}</html>"
+    script = f'<script src="{address}/app.js"></script>'
+    page = files.page("nowhere")
+    assert page.startswith(f"<html>{links}<link")
+    assert page.endswith(f"{script}</html>")
     assert files.problem == ""
+
+
+@pytest.mark.parametrize(
+    ("view", "own"),
+    [
+        ("", {"create/create.js"}),
+        ("library", {"library/library.js", "library/grid.js"}),
+        ("library/deeper", {"library/library.js", "library/grid.js"}),
+        ("nowhere", set()),
+        ("../core", set()),
+        ('"><script>', set()),
+    ],
+)
+def test_the_page_tells_a_browser_of_the_modules_that_its_view_begins_with(
+    folder: Path, view: str, own: set[str]
+) -> None:
+    files = StudioFiles(folder)
+    preloaded = re.findall(r'<link rel="modulepreload" href="([^"]+)">', files.page(view))
+    expected = {"core/api.js", PREACT, *own}
+    assert preloaded == [f"/studio/assets/{files.digest}/{name}" for name in sorted(expected)]
 
 
 def test_without_preact_the_page_is_one_that_says_so(folder: Path) -> None:
     (folder / PREACT).unlink()
     files = StudioFiles(folder)
     assert "make install" in files.problem
-    assert "not installed" in files.page
-    assert "script" not in files.page
+    assert "not installed" in files.page()
+    assert "script" not in files.page()
 
 
 def test_every_file_of_the_page_has_an_address_but_for_its_templates() -> None:

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from functools import cache
-from pathlib import Path
 
 import pytest
 
-from serve.studio.files import PREACT, STATIC
+from serve.studio.files import PREACT, STATIC, imported, studio_files
 
 FIRST_VIEW_BYTES = 120_000
 ALL_LINES = 7000
 """With the comments and types. The plan was 4000; the library, the viewer and the comparison alone
 have 2700 of them."""
 FIRST = ("app.js", "create/create.js")
-_FROM = re.compile(
-    r"""^(?:import|export)\s+(?:[\w\s{},*]+\sfrom\s+)?["']([^"']+)["']""", re.MULTILINE
-)
 _STYLED = re.compile(r"^ *(\.[\w-]+)", re.MULTILINE)
 """The first class of each selector."""
 MODULES = sorted(
@@ -28,40 +22,16 @@ MODULES = sorted(
 )
 
 
-@cache
-def imported(module: str) -> tuple[str, ...]:
-    """The modules that one imports, as paths from the folder; not those it loads later."""
-    folder = (STATIC / module).parent
-    found = _FROM.findall((STATIC / module).read_text())
-    assert all(name.startswith(("./", "../")) for name in found), found
-    return tuple((folder / name).resolve().relative_to(STATIC).as_posix() for name in found)
-
-
-def closure(*modules: str) -> set[str]:
-    """The modules that are loaded with these, themselves included."""
-    found: set[str] = set()
-    left = list(modules)
-    while left:
-        module = left.pop()
-        if module not in found:
-            found.add(module)
-            left += imported(module) if module != PREACT else ()
-    return found
-
-
-def existing(*names: str) -> Iterator[Path]:
-    return (STATIC / name for name in names if (STATIC / name).exists())
-
-
 @pytest.mark.parametrize("module", MODULES)
 def test_every_import_is_a_file_of_the_page(module: str) -> None:
-    assert [name for name in imported(module) if not (STATIC / name).exists()] in ([], [PREACT])
+    names = imported(module, (STATIC / module).read_text())
+    assert [name for name in names if not (STATIC / name).exists()] in ([], [PREACT])
 
 
 def test_the_first_view_is_small() -> None:
-    scripts = closure(*(name for name in FIRST if (STATIC / name).exists()))
+    scripts = studio_files().modules(*FIRST)
     styles = {f"styles/{path.name}" for path in (STATIC / "styles").glob("*.css")}
-    files = existing(*scripts, *styles, "create/create.css")
+    files = (STATIC / name for name in (*scripts, *styles, "create/create.css"))
     assert sum(path.stat().st_size for path in files) <= FIRST_VIEW_BYTES
 
 

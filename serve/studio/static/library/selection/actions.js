@@ -1,15 +1,4 @@
-  const run = (/** @type {() => Promise<void>} */ work) => {
-    if (!count) return undefined;
-    setBusy(true);
-    // One after the other: no key that is pressed meanwhile is lost.
-    const done = queue.current.then(work).catch(failed);
-    queue.current = done;
-    return done.then(() => {
-      if (queue.current !== done) return;
-      setBusy(false);
-      setOpen("");
-    });
-  };// @ts-check
+// @ts-check
 /** What can be done with the selected pictures, or with the active one if none is selected. */
 import { html, useRef, useState } from "../../core/html.js";
 import { go, paths } from "../../core/router.js";

@@ -3,13 +3,14 @@
 import { html, render, useEffect, useState } from "./core/html.js";
 import { startLive, stopLive } from "./core/live.js";
 import { loadModel } from "./core/models.js";
+import { route } from "./core/router.js";
 import { loadSession, session } from "./core/session.js";
 import { useStore } from "./core/store.js";
 import { resendWaiting } from "./core/submissions.js";
 import { language, loadText, t } from "./core/text.js";
 import { Frame } from "./frame/frame.js";
 import { followTheme } from "./frame/theme.js";
-import { LoadedView } from "./frame/view.js";
+import { LoadedView, loadView } from "./frame/view.js";
 import { Failure } from "./parts/empty.js";
 
 function App() {
@@ -50,6 +51,8 @@ async function prepare() {
 async function begin() {
   followTheme();
   document.documentElement.lang = language.get();
+  // While the service is asked for the person and the model; LoadedView says so where this fails.
+  loadView(route.get().view).catch(() => {});
   await loadText("frame");
   render(html`<${App} />`, document.getElementById("app"));
 }

@@ -30,7 +30,7 @@ export function LoadedView({ name, params = {}, query = {} }) {
   const isLoaded = loaded.name === name;
   useEffect(() => {
     let isWanted = true;
-    load(name).then(
+    loadView(name).then(
       (View) => isWanted && setLoaded({ name, View }),
       () => isWanted && setLoaded({ name, View: NotLoaded }),
     );
@@ -49,7 +49,8 @@ export function LoadedView({ name, params = {}, query = {} }) {
   return html`<${loaded.View} params=${params} query=${query} />`;
 }
 
-async function load(name) {
+/** Load a view, if it was not yet. @param {string} name */
+export async function loadView(name) {
   const { module, styles, text } = VIEWS[name];
   const [view] = await Promise.all([import(module), loadText(text), loadStyles(styles)]);
   return view.default;

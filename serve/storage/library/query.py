@@ -106,7 +106,7 @@ class LibraryQuery:
             message = f"q may name at most {MAX_TERMS} stars, ratings, tags and boards"
             raise InvalidRequest(message, "q")
         return cls(
-            terms=tuple(terms),
+            terms=tuple(dict.fromkeys(terms)),
             filters=tuple(filters),
             **days,
             marks=tuple(marks),

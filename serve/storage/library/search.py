@@ -97,11 +97,15 @@ def _conditions(viewpoint: Viewpoint, query: LibraryQuery) -> Iterator[ColumnEle
         yield library.c.day < query.before
     for mark in query.excluded_marks:
         yield ~has_word(mark)
+    beginnings = (term for term in query.terms if term.is_prefix and not term.is_excluded)
+    # One of them alone is looked up, as each can have most of all words; the longest has fewest.
+    longest = max(beginnings, key=lambda term: len(term.words[-1]), default=None)
+    if longest is not None:
+        place = tuple_(library.c.job_id, library.c.index)
+        yield place.in_(_places_of_prefix(viewpoint, longest.words[-1]))
     for term in query.terms:
-        if term.is_prefix and not term.is_excluded:
-            place = tuple_(library.c.job_id, library.c.index)
-            yield place.in_(_places_of_prefix(viewpoint, term.words[-1]))
-        if len(term.words) > 1 or term.is_excluded:
+        is_looked_up = term is longest or not (term.is_prefix or term.is_excluded)
+        if len(term.words) > 1 or not is_looked_up:
             # Words are letters and digits alone: nothing in them means something to LIKE.
             end = "" if term.is_prefix else " "
             is_found = (" " + library.c.words + " ").like(f"% {' '.join(term.words)}{end}%")

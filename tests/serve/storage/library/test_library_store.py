@@ -15,6 +15,7 @@ from serve.storage.library.query import LibraryQuery
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import NewJob, utc_now
 from serve.storage.schema.tables import images, library, library_words
+from tests.serve.storage.statements import counted
 from tests.serve.storage.test_image_store import latent_row
 
 JobMaker = Callable[..., NewJob]
@@ -75,6 +76,8 @@ SEARCHES = [
     ("RÉD", ["a réd hearth", "red car and a heart", "red heart"]),
     ("hear*", ["BLUE heart", "a réd hearth", "red car and a heart", "red heart"]),
     ("heart* -hearth", ["BLUE heart", "red car and a heart", "red heart"]),
+    ("he* ca* an*", ["red car and a heart"]),
+    ("he* red-ca*", ["red car and a heart"]),
     ('"red hear"', []),
     ("he%rt", []),
     ("red_heart", ["red heart"]),
@@ -95,6 +98,15 @@ def test_a_search_finds_what_it_says(database: Database, made: JobMaker) -> None
     made("a réd hearth", seed=4)
     made("BLUE heart", seed=5)
     assert [(text, found(database, text)) for text, _ in SEARCHES] == SEARCHES
+
+
+def test_many_beginnings_of_words_cost_one_look_up(database: Database, made: JobMaker) -> None:
+    """The words that begin so can be most of a library's: each look-up reads them all."""
+    made("red car and a heart")
+    with counted(database) as statements:
+        assert found(database, "re* ca* ca* an* -blu*") == ["red car and a heart"]
+    (search, _), *_ = statements.made
+    assert search.count("FROM library_words") == 1
 
 
 def test_pages_follow_each_other_and_the_pictures_of_a_job_stay_together(

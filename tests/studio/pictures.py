@@ -13,10 +13,13 @@ from serve.storage.database import Database
 from tests.studio.service import Service
 
 
-async def make(service: Service, **body: Any) -> dict[str, Any]:
+async def make(service: Service, api_key: str = "", **body: Any) -> dict[str, Any]:
     """Make pictures, with their files, and return the job."""
+    headers = {"prefer": "wait=30"}
+    if api_key:
+        headers["authorization"] = f"Bearer {api_key}"
     async with httpx.AsyncClient(base_url=service.url) as client:
-        answer = await client.post("/v1/jobs", json=body, headers={"prefer": "wait=30"})
+        answer = await client.post("/v1/jobs", json=body, headers=headers)
         job: dict[str, Any] = answer.raise_for_status().json()
         return job
 

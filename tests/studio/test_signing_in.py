@@ -6,11 +6,13 @@ import pytest
 from playwright.async_api import Page, expect
 
 from serve.gateway.limits import WRONG_KEYS_PER_CLIENT, SignInLimiter
+from tests.studio import pictures
 from tests.studio.browser import PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
 from tests.studio.service import Service
 
 SIGNED_OUT = "status of 401"
+FILES = ("images", "thumbs")
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +84,46 @@ async def test_signing_out_leaves_nothing_of_the_person(
     await page.get_by_role("button", name="Sign out").click()
     await sign_in(page, service.new_key("read", "create"))
     await expect(page.get_by_role("textbox", name="Prompt")).to_have_value("")
+
+
+async def test_all_tabs_of_a_browser_belong_to_the_same_person(
+    service: Service, page_of: OpenPage
+) -> None:
+    """They share one cookie: a tab that missed the change would work under another one's key."""
+    names = {name: service.services.database.keys.create(name, ("read",))[1] for name in "AB"}
+    page = await page_of(service, allows=SIGNED_OUT)
+    other = await page.context.new_page()
+    await other.goto(f"{service.url}/studio")
+    await sign_in(page, names["A"])
+    await other.get_by_role("button", name="Account").click()
+    await expect(other.get_by_text("Signed in with the key “A”")).to_be_visible()
+    await other.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
+    await sign_in(other, names["B"])
+    await page.get_by_role("button", name="Account").click()
+    await expect(page.get_by_text("Signed in with the key “B”")).to_be_visible()
+
+
+async def test_a_browser_shows_nobody_else_the_pictures_that_it_has_cached(
+    service: Service, page_of: OpenPage
+) -> None:
+    key = service.new_key("read", "create")
+    (image,) = (await pictures.make(service, key, prompt="a secret"))["images"]
+    page = await page_of(service, allows="status of 40[14]")
+
+    async def statuses() -> list[int]:
+        ask = "(path) => fetch(path).then((answer) => answer.status)"
+        return [await page.evaluate(ask, f"/v1/{kind}/{image['id']}") for kind in FILES]
+
+    await sign_in(page, key)
+    await page.get_by_role("button", name="Account").click()
+    assert await statuses() == [200, 200]
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_label("API key")).to_be_visible()
+    assert await statuses() == [401, 401]
+    await sign_in(page, service.new_key("read"))
+    await expect(page.get_by_role("button", name="Account")).to_be_visible()
+    assert await statuses() == [404, 404]
 
 
 async def test_a_key_that_may_only_look_has_no_prompt(service: Service, page_of: OpenPage) -> None:

@@ -52,7 +52,9 @@ LOST: tuple[HTTPStatus, ...] = (HTTPStatus.NOT_FOUND, HTTPStatus.GONE)
 OWN_CACHING = {
     "cache-control": "private, max-age=86400, immutable",
     "cross-origin-resource-policy": "same-origin",
+    "vary": "Cookie",
 }
+"""With another session a browser does not show what it has cached: another person may use it."""
 
 THUMBNAIL_CACHING = OWN_CACHING | {"cache-control": "private, max-age=31536000, immutable"}
 

@@ -17,6 +17,14 @@ api.onUnauthorized(() => {
   session.update(({ state }) => ({ state: "signed_out", me: null, hasExpired: state === "ready" }));
 });
 
+/** Hands on the id of the key that signs in, or null after a sign-out: all tabs share a session. */
+const tabs = new BroadcastChannel("cascade-session");
+tabs.onmessage = ({ data }) => {
+  const { me } = session.get();
+  if (me && me.key?.id !== data) location.reload();
+  else if (!me && data) loadSession().catch(() => {});
+};
+
 /**
  * Ask for the person at the page; a 401 leaves the store `signed_out`.
  * @returns {Promise<void>} rejected with ApiError for any other error
@@ -38,23 +46,24 @@ export async function loadSession() {
 export async function signIn(key) {
   await api.post("/v1/sessions", { key });
   await loadSession();
+  tabs.postMessage(session.get().me?.key?.id ?? null);
 }
 
 /** End this browser's session. */
 export async function signOut() {
   await api.del("/v1/sessions/current");
+  tabs.postMessage(null);
   session.set({ state: "signed_out", me: null, hasExpired: false });
 }
 
 /** Return whether the service has no keys: it answers its own machine only. */
-export const isKeyless = () => session.get().state === "ready" && session.get().me?.key === null;
+export const isKeyless = () => session.get().me?.key === null;
 
 /**
  * Return whether the person may do what needs a scope (`read`, `create`, `trusted`, `admin`).
  * @param {string} scope
  */
 export function may(scope) {
-  const { state, me } = session.get();
-  if (state !== "ready") return false;
-  return me?.key === null || me.key.scopes.includes(scope) || me.key.scopes.includes("admin");
+  const { me } = session.get();
+  return me !== null && (!me.key || [scope, "admin"].some((one) => me.key.scopes.includes(one)));
 }

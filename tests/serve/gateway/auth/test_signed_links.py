@@ -200,6 +200,7 @@ async def test_a_browser_may_keep_a_picture_for_its_own_user_and_a_shared_one_fo
     own = await client.get(f"/v1/images/{image_id}", headers=ann)
     shared = await client.get(url)
     assert own.headers["cache-control"] == "private, max-age=86400, immutable"
+    assert own.headers["vary"] == "Cookie"
     assert own.headers["cross-origin-resource-policy"] == "same-origin"
     assert shared.headers["cache-control"] == "private, max-age=60"
     assert shared.headers["cross-origin-resource-policy"] == "cross-origin"

@@ -32,6 +32,23 @@ async def create(page: Page, prompt: str) -> None:
     await page.keyboard.press("Enter")
 
 
+async def test_a_key_that_is_held_down_sends_the_prompt_once(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    page = await page_of(service)
+    prompt = page.get_by_role("textbox", name="Prompt")
+    await prompt.fill("a held key")
+    for _ in range(3):  # the second and third time it repeats
+        await page.keyboard.down("Enter")
+    await page.keyboard.up("Enter")
+    await create(page, "another")
+    ids = [await submitted.get() for _ in range(2)]
+    jobs = [service.services.database.jobs.get(job_id) for job_id in ids]
+    assert [job and job.request.prompt for job in jobs] == ["a held key", "another"]
+    for job_id in ids:
+        await service.jobs.run(job_id)
+
+
 async def test_a_picture_is_made_and_varied_by_keyboard_alone(
     service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
 ) -> None:

@@ -64,8 +64,12 @@ function useSending({ name, scopes, limit, own, isFirst, onMade }) {
     try {
       const body = { name: name.trim(), scopes, requests_per_minute: Number(limit) };
       const made = await api.post("/v1/keys", own ? { ...body, key: own.trim() } : body);
-      shownKey.set({ name: made.name, token: made.token });
-      if (isFirst) await signInWith(made.token);
+      try {
+        if (isFirst) await signInWith(made.token);
+      } finally {
+        // Not before: an Escape during the sign-in would take the key away, which is shown once.
+        shownKey.set({ name: made.name, token: made.token });
+      }
       onMade();
     } catch (error) {
       setErrors(fieldErrors(error));

@@ -22,7 +22,7 @@ export function Composer() {
   const form = useRef(null);
   const isDropping = useDroppedPictures();
   const kind = kindOf(now);
-  useEffect(() => setProblem(""), [now]);
+  useLayoutEffect(() => setProblem(""), [now]);
 
   const send = (event) => {
     event?.preventDefault();
@@ -42,7 +42,8 @@ export function Composer() {
     const isText = event.target instanceof HTMLTextAreaElement;
     if (!isText || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (event.target.name === "variants" && !event.ctrlKey && !event.metaKey) return;
-    send(event);
+    event.preventDefault();
+    if (!event.repeat) send();
   };
 
   return html`<form ref=${form} class="composer" onSubmit=${send} onKeyDown=${keyDown} aria-label=${t("create.composer")}>

@@ -1,4 +1,3 @@
-// @ts-check
 /** The page's beginning: the person at it, then the frame with a view, or the sign-in. */
 import { html, render, useEffect, useState } from "./core/html.js";
 import { startLive, stopLive } from "./core/live.js";
@@ -16,7 +15,7 @@ import { Failure } from "./parts/empty.js";
 function App() {
   const { state, me } = useStore(session);
   const code = useStore(language);
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [error, setError] = useState(null);
   const [isReady, setReady] = useState(false);
 
   const next = () => {

@@ -1,4 +1,3 @@
-// @ts-check
 /** What the service does now, its keys, and the browsers that are signed in with the caller's. */
 import { html } from "../core/html.js";
 import { isKeyless, may } from "../core/session.js";

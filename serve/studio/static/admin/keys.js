@@ -1,4 +1,3 @@
-// @ts-check
 /** The API keys: a list, a new one, and the end of one. */
 import * as api from "../core/api.js";
 import { formatAgo, formatDate, formatNumber } from "../core/format.js";
@@ -15,14 +14,11 @@ import { NewKey } from "./new_key.js";
 import { shownKey, ShownKey } from "./shown_key.js";
 import { usePolled } from "./polled.js";
 
-/** @typedef {{id: string, name: string, scopes: string[], requests_per_minute: number,
- *   created_at: string, last_used_at: string | null, revoked_at: string | null}} Key */
-
 export function Keys() {
   const { data, error, load } = usePolled("/v1/keys");
   const [isNew, setNew] = useState(false);
   const shown = useStore(shownKey);
-  const keys = /** @type {Key[]} */ (data?.keys ?? []);
+  const keys = data?.keys ?? [];
   const valid = keys.filter((key) => !key.revoked_at);
   const revoked = keys.filter((key) => key.revoked_at);
   const revoking = useRevoking(valid, load);
@@ -78,7 +74,7 @@ const usedText = ({ last_used_at: at }) => (at ? t("admin.key.used", { ago: form
 
 /** The question before a key is revoked, and the revocation. */
 function useRevoking(valid, load) {
-  const [asked, setAsked] = useState(/** @type {Key | null} */ (null));
+  const [asked, setAsked] = useState(null);
   const [isBusy, setBusy] = useState(false);
   const admins = valid.filter((key) => key.scopes.includes("admin"));
   const isLast = admins.length === 1 && admins[0].id === asked?.id;

@@ -1,4 +1,3 @@
-// @ts-check
 /** The form for a new key. */
 import * as api from "../core/api.js";
 import { html, useState } from "../core/html.js";
@@ -15,7 +14,6 @@ const LIMIT = 600;
 const SIGN_IN_TRIES = 4;
 const SIGN_IN_PAUSE_MS = 1000;
 
-/** @param {{onClose: () => void, onMade: () => void}} props */
 export function NewKey({ onClose, onMade }) {
   const isFirst = isKeyless();
   const [name, setName] = useState("");
@@ -57,7 +55,7 @@ function Scopes({ scopes, onChange, error }) {
 
 function useSending({ name, scopes, limit, own, isFirst, onMade }) {
   const [isBusy, setBusy] = useState(false);
-  const [errors, setErrors] = useState(/** @type {Record<string, string>} */ ({}));
+  const [errors, setErrors] = useState({});
   const send = async () => {
     if (!scopes.length) return setErrors({ scopes: t("admin.key.scopes.none") });
     setBusy(true);

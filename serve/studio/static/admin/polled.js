@@ -1,19 +1,16 @@
-// @ts-check
 /** An answer of the API that is asked for again and again while the page is seen. */
 import * as api from "../core/api.js";
 import { useCallback, useEffect, useState } from "../core/html.js";
 import { onResume } from "../core/live.js";
 
 /**
- * @param {string} path
- * @param {number} [everyMs] between two requests; 0: only once, and after a gap in the connection
- * @returns {{data: any, error: any, load: () => Promise<void>}} data: the last answer, null before
- *   the first one; error: why there is no newer one
+ * Return the last `data`, null before the first answer, and the `error` why there is none newer.
+ * Without `everyMs` it is asked for once, and after a gap in the connection.
  */
 export function usePolled(path, everyMs = 0) {
-  const [state, setState] = useState(/** @type {{data: any, error: any}} */ ({ data: null, error: null }));
+  const [state, setState] = useState({ data: null, error: null });
   const load = useCallback(
-    (/** @type {AbortSignal} */ signal) =>
+    (signal) =>
       api.get(path, { signal }).then(
         (data) => setState({ data, error: null }),
         (error) => error.name === "AbortError" || setState(({ data }) => ({ data, error })),

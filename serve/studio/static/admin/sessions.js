@@ -1,4 +1,3 @@
-// @ts-check
 /** The browsers that have signed in with the caller's key. */
 import * as api from "../core/api.js";
 import { formatAgo, formatDateTime } from "../core/format.js";

@@ -1,4 +1,3 @@
-// @ts-check
 /** A new key, which is shown this once: it outlives a change of the session, not of the page. */
 import { html, useEffect, useRef } from "../core/html.js";
 import { store } from "../core/store.js";
@@ -8,12 +7,10 @@ import { Button } from "../parts/button.js";
 import { Dialog } from "../parts/dialog.js";
 import { Field } from "../parts/field.js";
 
-/** @type {import("../core/store.js").Store<{name: string, token: string} | null>} */
 export const shownKey = store(null);
 
-/** @param {{made: {name: string, token: string}}} props */
 export function ShownKey({ made: { name, token } }) {
-  const field = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const field = useRef(null);
   const copy = async () => {
     field.current?.select();
     try {

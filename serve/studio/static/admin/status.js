@@ -1,4 +1,3 @@
-// @ts-check
 /** The state of the service: its parts, its stages, how jobs ended. */
 import { formatAgo, formatDateTime, formatNumber } from "../core/format.js";
 import { html } from "../core/html.js";

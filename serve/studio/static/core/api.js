@@ -1,16 +1,14 @@
-// @ts-check
-/** Requests to the HTTP API. Every function answers with the parsed JSON or throws ApiError. */
+/**
+ * Requests to the HTTP API. Every function answers with the parsed JSON or throws ApiError. Their
+ * options: `query`, `headers`, `signal`, and the `idempotencyKey` of a request that makes or
+ * continues a job.
+ */
 
 /** An answer that is an error, or none at all. */
 export class ApiError extends Error {
   /**
-   * @param {object} detail
-   * @param {string} detail.code of the API's table of errors; `offline` without an answer
-   * @param {string} detail.message a sentence for people, in English
-   * @param {number} [detail.status] 0 without an answer
-   * @param {string | null} [detail.param] the field at fault
-   * @param {number | null} [detail.retryAfterS] when the same request may be sent again
-   * @param {string | null} [detail.requestId] under which the log has the request
+   * `code` is of the API's table of errors, or `offline`; `message` is a sentence in English,
+   * `param` the field at fault, and `retryAfterS` when the same request may be sent again.
    */
   constructor({ code, message, status = 0, param = null, retryAfterS = null, requestId = null }) {
     super(message);
@@ -23,43 +21,21 @@ export class ApiError extends Error {
   }
 }
 
-/** @type {Set<() => void>} */
 const unauthorizedListeners = new Set();
 
-/**
- * Call a function after each answer 401, but that of a sign-in.
- * @param {() => void} listener
- */
+/** Call a function after each answer 401, but that of a sign-in. */
 export function onUnauthorized(listener) {
   unauthorizedListeners.add(listener);
 }
 
-/**
- * @typedef {object} Options
- * @property {Record<string, unknown>} [query] null, undefined and "" are left out
- * @property {Record<string, string>} [headers]
- * @property {AbortSignal} [signal] an aborted request throws its AbortError
- * @property {string} [idempotencyKey] of a request that makes or continues a job
- */
-
-/** @param {string} path @param {Options} [options] */
 export const get = (path, options) => send("GET", path, undefined, options);
-/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
 export const post = (path, body, options) => send("POST", path, body, options);
-/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
 export const patch = (path, body, options) => send("PATCH", path, body, options);
-/** @param {string} path @param {unknown} [body] JSON @param {Options} [options] */
 export const put = (path, body, options) => send("PUT", path, body, options);
-/** @param {string} path @param {Options & {body?: unknown}} [options] */
 export const del = (path, options = {}) => send("DELETE", path, options.body, options);
-/** @param {string} path @param {FormData} form @param {Options} [options] */
 export const upload = (path, form, options) => send("POST", path, form, options);
 
-/**
- * Return a path with its query.
- * @param {string} path
- * @param {Record<string, unknown>} [query] null, undefined and "" are left out
- */
+/** Return a path with its query; null, undefined and "" are left out. */
 export function withQuery(path, query = {}) {
   const found = new URLSearchParams();
   for (const [name, value] of Object.entries(query)) {
@@ -85,7 +61,7 @@ async function send(method, path, body, { query, headers = {}, signal, idempoten
   const init = { method, headers: all, body: content, signal, credentials: "same-origin" };
   let response;
   try {
-    response = await fetch(withQuery(path, query), /** @type {RequestInit} */ (init));
+    response = await fetch(withQuery(path, query), init);
     const answer = await parsed(response);
     if (response.ok) return answer;
     throw errorOf(response, answer);

@@ -1,5 +1,6 @@
-// @ts-check
-/** The connection to `GET /v1/events` of one tab, which is made anew for as long as it is wanted. */
+/**
+ * The connection to `GET /v1/events` of one tab, which is made anew for as long as it is wanted.
+ */
 import * as api from "./api.js";
 
 const TYPES = [
@@ -17,15 +18,10 @@ const TYPES = [
 const WAITS_S = [1, 2, 4, 8, 15];
 
 /**
- * Follow the events until the returned function is called.
- * @param {object} listener
- * @param {(type: string, data: Record<string, any>) => void} listener.onEvent `open`, then the
- *   stream's own, each time it is connected
- * @param {(state: "reconnecting" | "offline") => void} listener.onLoss
- * @returns {() => void}
+ * Follow the events until the returned function is called. `onEvent` gets `open` each time that the
+ * stream is connected, then the stream's own; `onLoss` gets `reconnecting` or `offline`.
  */
 export function follow({ onEvent, onLoss }) {
-  /** @type {EventSource | null} */
   let source = null;
   let timer = 0;
   let tries = 0;

@@ -1,28 +1,25 @@
-// @ts-check
 /** Numbers, dates and durations in the person's language. */
 import { language, t } from "./text.js";
 
-/** @param {number} value @param {Intl.NumberFormatOptions} [options] */
 export const formatNumber = (value, options) =>
   new Intl.NumberFormat(language.get(), options).format(value);
 
-/** @param {string} iso @returns {string} such as "30 Nov 2026, 15:41" */
+/** Such as "30 Nov 2026, 15:41". */
 export const formatDateTime = (iso) =>
   new Intl.DateTimeFormat(language.get(), { dateStyle: "medium", timeStyle: "short" }).format(
     new Date(iso),
   );
 
-/** @param {string} iso @param {Intl.DateTimeFormatOptions} [options] */
 export const formatDate = (iso, options = { dateStyle: "medium" }) =>
   new Intl.DateTimeFormat(language.get(), options).format(new Date(iso));
 
-const STEPS = /** @type {const} */ ([
+const STEPS = [
   ["day", 86400],
   ["hour", 3600],
   ["minute", 60],
-]);
+];
 
-/** @param {string} iso @returns {string} such as "5 minutes ago" */
+/** Such as "5 minutes ago". */
 export function formatAgo(iso) {
   const seconds = (Date.parse(iso) - Date.now()) / 1000;
   const relative = new Intl.RelativeTimeFormat(language.get(), { numeric: "auto" });
@@ -30,10 +27,7 @@ export function formatAgo(iso) {
   return unit === "second" ? relative.format(0, "second") : relative.format(Math.round(seconds / size), unit);
 }
 
-/**
- * @param {number} seconds
- * @returns {string} such as "0.4 s", "12 s", "3 min"
- */
+/** Such as "0.4 s", "12 s", "3 min". */
 export function formatSeconds(seconds) {
   const isLong = seconds >= 90;
   const value = isLong ? seconds / 60 : seconds;
@@ -44,5 +38,5 @@ export function formatSeconds(seconds) {
   });
 }
 
-/** @param {number} width @param {number} height @returns {string} such as "512 × 768" */
+/** Such as "512 × 768". */
 export const formatSize = (width, height) => t("frame.size", { width: String(width), height: String(height) });

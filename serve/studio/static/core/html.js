@@ -1,4 +1,3 @@
-// @ts-check
 /** The library of components; every module of the page imports it from here. */
 export {
   Component,

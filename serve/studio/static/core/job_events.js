@@ -1,34 +1,18 @@
-// @ts-check
 /** What an event of `GET /v1/events` changes in a job. */
 
 /**
- * @typedef {Record<string, any>} Job as `GET /v1/jobs/{id}` shows it. While it is followed also:
- *   `previews`, the address of each image's newest preview, and `steps`, each image's last
- *   `{stage, step, steps}`, both by index; `ready_at_ms`, when it is probably done
- *
- * @typedef {object} JobEvent
- * @property {string} type `job`, `queued`, `progress`, `rejected`, `image`, `waiting`,
- *   `succeeded`, `failed` or `cancelled`
- * @property {string} jobId
- * @property {Job} job as it stands after the event
- * @property {Record<string, any>} data of the event
+ * A job is what `GET /v1/jobs/{id}` shows. While it is followed it has also `previews`, the address
+ * of each image's newest preview, and `steps`, each image's last `{stage, step, steps}`, both by
+ * index; and `ready_at_ms`, when it is probably done.
  */
 
 const ENDED = new Set(["succeeded", "failed", "cancelled"]);
 
-/** @param {Job} job */
 export const hasEnded = (job) => ENDED.has(job.state);
 
-/** @param {Job} job */
 export const isMoving = (job) => job.state === "queued" || job.state === "running";
 
-/**
- * Return a job after an event; an event that says what the job says already changes nothing.
- * @param {Job} job
- * @param {string} type
- * @param {Record<string, any>} data
- * @returns {Job}
- */
+/** Return a job after an event; an event that says what the job says already changes nothing. */
 export function applied(job, type, data) {
   // An answer may be older than the job's last event.
   if (hasEnded(job) && !hasEnded(data.job ?? {})) return job;

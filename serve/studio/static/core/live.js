@@ -1,4 +1,3 @@
-// @ts-check
 /**
  * The caller's jobs as they go on: one `GET /v1/events` for all tabs of a browser.
  *
@@ -11,38 +10,30 @@ import { follow } from "./event_source.js";
 import { applied, hasEnded } from "./job_events.js";
 import { store } from "./store.js";
 
-/** @typedef {import("./job_events.js").JobEvent} JobEvent */
-/** @typedef {import("./job_events.js").Job} Job */
-
-/** @type {import("./store.js").Store<"live" | "reconnecting" | "offline">} */
+/** `live`, `reconnecting` or `offline`. */
 export const connection = store("reconnecting");
 
-/** Jobs that have not ended, by id: queued, running, or waiting for a choice.
- * @type {import("./store.js").Store<Map<string, Job>>} */
+/** Jobs that have not ended, by id: queued, running, or waiting for a choice. */
 export const openJobs = store(new Map());
 
 const HIDDEN_MS = navigator.locks ? 5 * 60 * 1000 : 1000;
 const KEPT_ENDED = 200;
 
-/** @type {Set<(event: JobEvent) => void>} */
 const handlers = new Set();
-/** @type {Set<() => void>} */
 const resumeHandlers = new Set();
-/** @type {Map<string, Job>} jobs that ended lately: an older answer must not open them again */
+/** Jobs that ended lately: an older answer must not open them again. */
 const endedJobs = new Map();
-/** @type {Map<string, [string, any][]>} events of jobs that are being asked for */
+/** Events of jobs that are being asked for. */
 const unknown = new Map();
-/** @type {Set<string>} jobs that were named since the stream was opened */
+/** Jobs that were named since the stream was opened. */
 let named = new Set();
-/** @type {BroadcastChannel | null} */
 let channel = null;
 let isLeader = false;
 let leave = () => {};
 
 /**
- * Call a function for each event of a job, in this tab and others.
- * @param {(event: JobEvent) => void} handler
- * @returns {() => void} ends it
+ * Call a function for each event of a job, in this tab and others, until the returned one is
+ * called.
  */
 export function onJob(handler) {
   handlers.add(handler);
@@ -50,10 +41,8 @@ export function onJob(handler) {
 }
 
 /**
- * Call a function each time the events are complete again after a gap: lists that show jobs which
- * have ended are read again then.
- * @param {() => void} handler
- * @returns {() => void} ends it
+ * Call a function each time the events are complete again after a gap, until the returned one is
+ * called: lists that show jobs which have ended are read again then.
  */
 export function onResume(handler) {
   resumeHandlers.add(handler);
@@ -61,9 +50,8 @@ export function onResume(handler) {
 }
 
 /**
- * Take a job from an answer of the API, such as that of a new job.
- * @param {Job} job
- * @returns {Job} the newest state that is known of it
+ * Take a job from an answer of the API, such as that of a new job. Returns the newest state that is
+ * known of it.
  */
 export function track(job) {
   const known = openJobs.get().get(job.id) ?? endedJobs.get(job.id);
@@ -72,8 +60,7 @@ export function track(job) {
   return job;
 }
 
-/** Take a job's newer state from an answer of the API, such as that of a cancelled job.
- * @param {Job} job */
+/** Take a job's newer state from an answer of the API, such as that of a cancelled job. */
 export function refresh(job) {
   receive("job", { job_id: job.id, job });
 }
@@ -182,7 +169,7 @@ function receive(type, data) {
 }
 
 /** Ask for a job; its events wait for the answer. */
-async function ask(id, events = /** @type {[string, any][]} */ ([])) {
+async function ask(id, events = []) {
   unknown.set(id, events);
   try {
     const job = await api.get(`/v1/jobs/${id}`);

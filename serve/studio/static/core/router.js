@@ -1,20 +1,10 @@
-// @ts-check
 /** The address of the page: which view is shown, and with what. */
 import { withQuery } from "./api.js";
 import { html } from "./html.js";
 import { store } from "./store.js";
 
-/**
- * @typedef {object} Route
- * @property {string} view `create`, `library`, `viewer`, `compare`, `queue`, `admin` or `missing`
- * @property {Record<string, string>} params of the path
- * @property {Record<string, string>} query
- * @property {string} path without the query
- */
-
 const ROOT = "/studio";
 
-/** @type {[string, RegExp][]} */
 const PATHS = [
   ["create", /^\/?$/],
   ["library", /^\/library\/?$/],
@@ -24,15 +14,13 @@ const PATHS = [
   ["admin", /^\/admin\/?$/],
 ];
 
-/** @type {import("./store.js").Store<Route>} */
 export const route = store(parse(location));
 
 addEventListener("popstate", () => route.set(parse(location)));
 
 /**
- * Go to a path of the page.
- * @param {string} path such as `/studio/library?q=heart`
- * @param {{replace?: boolean}} [options] replace: back does not lead to where it was before
+ * Go to a path such as `/studio/library?q=heart`; after `replace` back does not lead to where it
+ * was before.
  */
 export function go(path, { replace = false } = {}) {
   if (replace) history.replaceState(history.state, "", path);
@@ -42,11 +30,7 @@ export function go(path, { replace = false } = {}) {
   if (!replace && route.get().path !== before) scrollTo(0, 0);
 }
 
-/**
- * Change words of the query and stay in the view.
- * @param {Record<string, unknown>} changes null, undefined and "" remove a word
- * @param {{replace?: boolean}} [options]
- */
+/** Change words of the query and stay in the view; null, undefined and "" remove a word. */
 export function goWith(changes, { replace = true } = {}) {
   const { path, query } = route.get();
   go(withQuery(path, { ...query, ...changes }), { replace });
@@ -54,27 +38,20 @@ export function goWith(changes, { replace = true } = {}) {
 
 /** Paths of the views, for links. */
 export const paths = {
-  /** @param {Record<string, unknown>} [query] */
   create: (query) => withQuery(ROOT, query),
-  /** @param {Record<string, unknown>} [query] */
   library: (query) => withQuery(`${ROOT}/library`, query),
-  /** @param {string} id @param {Record<string, unknown>} [query] */
   picture: (id, query) => withQuery(`${ROOT}/pictures/${id}`, query),
-  /** @param {string} a @param {string} b */
   compare: (a, b) => `${ROOT}/compare/${a}/${b}`,
   queue: () => `${ROOT}/queue`,
   admin: () => `${ROOT}/admin`,
 };
 
-/** Set the title of the window: what the view shows. @param {string} text */
+/** Set the title of the window: what the view shows. */
 export function setTitle(text) {
   document.title = text ? `${text} · Cascade Studio` : "Cascade Studio";
 }
 
-/**
- * A link within the page; with a modifier key the browser does what it always does.
- * @param {{href: string, replace?: boolean, children?: any, [name: string]: any}} props
- */
+/** A link within the page; with a modifier key the browser does what it always does. */
 export function Link({ href, replace, children, onClick, ...rest }) {
   const click = (event) => {
     onClick?.(event);

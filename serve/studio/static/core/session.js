@@ -1,16 +1,7 @@
-// @ts-check
-/** The person at the page: the answer of `GET /v1/me`. */
+/** The person at the page: the answer of `GET /v1/me`. It is null until the state is `ready`. */
 import * as api from "./api.js";
 import { store } from "./store.js";
 
-/**
- * @typedef {object} Session
- * @property {"loading" | "signed_out" | "ready"} state
- * @property {{key: any, session: any} | null} me null until the state is `ready`
- * @property {boolean} hasExpired signed out by the service, after it was signed in
- */
-
-/** @type {import("./store.js").Store<Session>} */
 export const session = store({ state: "loading", me: null, hasExpired: false });
 
 api.onUnauthorized(() => {
@@ -26,8 +17,7 @@ tabs.onmessage = ({ data }) => {
 };
 
 /**
- * Ask for the person at the page; a 401 leaves the store `signed_out`.
- * @returns {Promise<void>} rejected with ApiError for any other error
+ * Ask for the person at the page. A 401 leaves the store `signed_out`; any other error is thrown.
  */
 export async function loadSession() {
   try {
@@ -38,11 +28,7 @@ export async function loadSession() {
   }
 }
 
-/**
- * Sign in with an API key.
- * @param {string} key
- * @returns {Promise<void>} rejected with ApiError if the key is refused
- */
+/** Sign in with an API key; throws ApiError if the key is refused. */
 export async function signIn(key) {
   await api.post("/v1/sessions", { key });
   await loadSession();
@@ -59,10 +45,7 @@ export async function signOut() {
 /** Return whether the service has no keys: it answers its own machine only. */
 export const isKeyless = () => session.get().me?.key === null;
 
-/**
- * Return whether the person may do what needs a scope (`read`, `create`, `trusted`, `admin`).
- * @param {string} scope
- */
+/** Return whether the person may do what needs a scope (`read`, `create`, `trusted`, `admin`). */
 export function may(scope) {
   const { me } = session.get();
   return me !== null && (!me.key || [scope, "admin"].some((one) => me.key.scopes.includes(one)));

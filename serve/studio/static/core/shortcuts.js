@@ -1,27 +1,18 @@
-// @ts-check
 /** Keys that act on the whole view; the frame lists them in a dialog that `?` opens. */
 import { useEffect, useRef } from "./html.js";
 
-/**
- * @typedef {object} Group
- * @property {string} label the name of the view's file of sentences: the group's title is
- *   `t("<label>.keys")` and a key's meaning `t("<label>.keys.<key>")`
- * @property {Record<string, (event: KeyboardEvent) => void>} keys
- */
-
-/** @type {Set<{current: Group}>} */
 const groups = new Set();
 
-/** Return the groups of keys that act now. @returns {Group[]} */
+/**
+ * Return the groups of keys that act now. The label is the name of a view's file of sentences: the
+ * group's title is `t("<label>.keys")` and a key's meaning `t("<label>.keys.<key>")`.
+ */
 export const activeGroups = () => [...groups].map((one) => one.current);
 
 /**
  * Let keys act while the component is shown. They are ignored in text fields and while a dialog is
- * open; Enter and space are left to a focused button or link.
- * @param {Record<string, (event: KeyboardEvent) => void>} keys by `event.key`, such as `/`,
- *   `ArrowLeft`, `Delete`; with `Ctrl+` (or the command key), and `Shift+` for keys that are no
- *   characters. A handler gets the event, whose default is prevented.
- * @param {string} label the name of the view's file of sentences, see Group
+ * open; Enter and space are left to a focused button or link. A handler gets the event, whose
+ * default is prevented; it is found by `keyName`.
  */
 export function useShortcuts(keys, label) {
   const group = useRef({ label, keys });
@@ -32,13 +23,13 @@ export function useShortcuts(keys, label) {
   }, []);
 }
 
-/** Return the name of a pressed key, as in `useShortcuts`. @param {KeyboardEvent} event */
+/** Return the name of a pressed key, as in `useShortcuts`. */
 export function keyName(event) {
   const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
   return `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${shift}${event.key}`;
 }
 
-/** Return whether a person types into the element. @param {any} element */
+/** Return whether a person types into the element. */
 export function isTextField(element) {
   if (!(element instanceof HTMLElement)) return false;
   if (element.isContentEditable || element.matches("textarea, select")) return true;

@@ -1,25 +1,8 @@
-// @ts-check
 /** Values that components share and follow. */
 import { useEffect, useState } from "./html.js";
 
-/**
- * @template T
- * @typedef {object} Store
- * @property {() => T} get
- * @property {(value: T) => void} set an equal value changes nothing
- * @property {(change: (value: T) => T) => void} update
- * @property {(listener: (value: T) => void) => () => void} subscribe returns how to end it
- */
-
-/**
- * Make a store.
- * @template T
- * @param {T} initial
- * @returns {Store<T>}
- */
 export function store(initial) {
   let value = initial;
-  /** @type {Set<(value: T) => void>} */
   const listeners = new Set();
   const set = (next) => {
     if (Object.is(next, value)) return;
@@ -37,12 +20,7 @@ export function store(initial) {
   };
 }
 
-/**
- * Return a store's value; the component is rendered again when it changes.
- * @template T
- * @param {Store<T>} source
- * @returns {T}
- */
+/** Return a store's value; the component is rendered again when it changes. */
 export function useStore(source) {
   const [, render] = useState(0);
   useEffect(() => {
@@ -55,13 +33,7 @@ export function useStore(source) {
   return source.get();
 }
 
-/**
- * Make a store of a JSON value that this browser keeps between visits.
- * @template T
- * @param {string} name in localStorage, after `cascade.`
- * @param {T} initial
- * @returns {Store<T>}
- */
+/** Make a store of a JSON value that this browser keeps between visits, in localStorage. */
 export function keptStore(name, initial) {
   const key = `cascade.${name}`;
   const kept = store(read(key, initial));

@@ -1,4 +1,3 @@
-// @ts-check
 /**
  * New jobs on their way to the service. Each one has an Idempotency-Key from its first sending on,
  * so that sending it again, after a lost answer or a reload of the page, makes no second job.
@@ -8,18 +7,10 @@ import { connection, onJob, track } from "./live.js";
 import { session } from "./session.js";
 import { store } from "./store.js";
 
-/**
- * @typedef {object} Submission
- * @property {string} key
- * @property {Record<string, any>} body of `POST /v1/jobs`
- * @property {"sending" | "waiting" | "refused"} state waiting: it is sent again by itself
- * @property {any} [error] why it was refused
- */
-
 const KEPT = "cascade.submissions";
 const PAUSE_S = 3;
 
-/** @type {import("./store.js").Store<Submission[]>} oldest first */
+/** Oldest first. Those that are `waiting` are sent again by themselves. */
 export const submissions = store(kept());
 submissions.subscribe((all) => sessionStorage.setItem(KEPT, JSON.stringify(all)));
 
@@ -27,23 +18,19 @@ submissions.subscribe((all) => sessionStorage.setItem(KEPT, JSON.stringify(all))
 export const inbox = () => `studio:${session.get().me?.key?.id ?? "local"}`;
 
 /**
- * Send a new job; it is in `submissions` until it is accepted.
- * @param {Record<string, any>} body of `POST /v1/jobs`
- * @returns {Promise<any>} the job; null if it was not accepted by the first sending
+ * Send a new job; it is in `submissions` until it is accepted. Returns the job; null if it was not
+ * accepted by the first sending.
  */
 export function submit(body) {
   const key = api.newIdempotencyKey();
   const client_state = { ...body.client_state, inbox: inbox(), submission: key };
-  /** @type {Submission} */
   const one = { key, body: { ...body, client_state }, state: "sending" };
   submissions.update((all) => [...all, one]);
   return send(one);
 }
 
-/** Send a submission again. @param {Submission} one */
 export const resend = (one) => send(one);
 
-/** Forget a submission. @param {{key: string}} one */
 export const discard = (one) =>
   submissions.update((all) => all.filter(({ key }) => key !== one.key));
 
@@ -57,7 +44,7 @@ connection.subscribe((state) => state === "live" && resendWaiting());
 // An event may be faster than the answer, and comes also if the answer is lost.
 onJob(({ job }) => accepted(job));
 
-/** Forget the submission that a job was made of. @param {any} job */
+/** Forget the submission that a job was made of. */
 export function accepted(job) {
   const key = job.client_state?.submission;
   if (submissions.get().some((one) => one.key === key)) discard({ key });

@@ -1,4 +1,3 @@
-// @ts-check
 /** Sentences in the person's language, from `locale/<language>/<file>.json`. */
 import { keptStore } from "./store.js";
 
@@ -10,21 +9,15 @@ const ofBrowser = navigator.languages.map((code) => code.slice(0, 2).toLowerCase
 /** The language of the page, as in LANGUAGES; change it by `setLanguage`. */
 export const language = keptStore("language", ofBrowser.find((code) => code in LANGUAGES) ?? "en");
 
-/** @type {Map<string, Record<string, string>>} by file, in the current language */
+/** By file, in the current language. */
 const files = new Map();
 
-/**
- * Load a file of sentences in the current language; a second call is free.
- * @param {string} name such as `library`
- */
+/** Load a file of sentences in the current language; a second call is free. */
 export async function loadText(name) {
   if (!files.has(name)) files.set(name, await fetched(name, language.get()));
 }
 
-/**
- * Change the language; every file that was loaded is loaded in it first.
- * @param {string} code
- */
+/** Change the language; every file that was loaded is loaded in it first. */
 export async function setLanguage(code) {
   const names = [...files.keys()];
   const loaded = await Promise.all(names.map((name) => fetched(name, code)));
@@ -34,11 +27,8 @@ export async function setLanguage(code) {
 }
 
 /**
- * Return a sentence: the key begins with the name of its file. With `count`, the sentence of
- * `<key>.one` or `<key>.other` is used.
- * @param {string} key such as `library.selected`
- * @param {Record<string, string | number>} [values] of the sentence's `{names}`
- * @returns {string} the key itself if there is no such sentence
+ * Return the sentence of a key, which begins with the name of its file, with its `{names}` filled
+ * in; the key itself if there is none. With `count`, that of `<key>.one` or `<key>.other` is used.
  */
 export function t(key, values = {}) {
   const found = find(key, values);
@@ -49,10 +39,7 @@ export function t(key, values = {}) {
   });
 }
 
-/**
- * Return whether there is a sentence.
- * @param {string} key
- */
+/** Return whether there is a sentence. */
 export const hasText = (key) => find(key, {}) !== undefined;
 
 function find(key, values) {

@@ -1,25 +1,12 @@
-// @ts-check
 /** Short messages at the edge of the page; the frame shows them in one polite live region. */
 import { store } from "./store.js";
 import { hasText, t } from "./text.js";
 
-/**
- * @typedef {object} Toast
- * @property {number} id
- * @property {string} text
- * @property {"plain" | "error"} kind
- * @property {string} [label] of the button
- * @property {() => void} [action] of the button
- */
-
-/** @type {import("./store.js").Store<Toast[]>} */
 export const toasts = store([]);
 
-/** What screen readers say next, for news that the page shows already, such as a finished job.
- * @type {import("./store.js").Store<{id: number, text: string}>} */
+/** What screen readers say next, for news that the page shows already, such as a finished job. */
 export const announcement = store({ id: 0, text: "" });
 
-/** Have a sentence said. @param {string} text */
 export function announce(text) {
   announcement.update(({ id }) => ({ id: id + 1, text }));
 }
@@ -30,11 +17,8 @@ const MOST = 3;
 let count = 0;
 
 /**
- * Show a message.
- * @param {string} text
- * @param {{action?: () => void, label?: string, kind?: "plain" | "error"}} [options] a button that
- *   does `action` and is named `label`, such as "Undo"
- * @returns {() => void} takes it away
+ * Show a message, with a button that does `action` and is named `label`, such as "Undo". Returns
+ * what takes it away.
  */
 export function toast(text, { action, label, kind = "plain" } = {}) {
   const id = ++count;
@@ -44,26 +28,19 @@ export function toast(text, { action, label, kind = "plain" } = {}) {
   return end;
 }
 
-/** @param {number} id */
 export function dismiss(id) {
   toasts.update((shown) => shown.filter((one) => one.id !== id));
 }
 
-/**
- * Show why something failed; aborted requests and a lost sign-in show nothing.
- * @param {any} error
- * @param {{action?: () => void, label?: string}} [options]
- */
+/** Show why something failed; aborted requests and a lost sign-in show nothing. */
 export function failed(error, options = {}) {
   if (error?.name === "AbortError" || error?.status === 401) return;
   toast(errorSentence(error), { ...options, kind: "error" });
 }
 
 /**
- * Return the sentence of an error: translated for the codes that a person meets often, else the
- * service's own.
- * @param {any} error an ApiError or the `error` of a job
- * @returns {string}
+ * Return the sentence of an ApiError, or of the `error` of a job: translated for the codes that a
+ * person meets often, else the service's own.
  */
 export function errorSentence(error) {
   const code = error?.code ?? "internal";

@@ -1,4 +1,3 @@
-// @ts-check
 /** What the model can make of a finished picture, and of a job's values. */
 import { field, model, operation } from "../core/models.js";
 import { hasText, t } from "../core/text.js";
@@ -6,18 +5,8 @@ import { thumbUrl } from "../parts/picture.js";
 import { fieldOf } from "./offers.js";
 
 /**
- * @typedef {object} Action
- * @property {string} id
- * @property {string} label
- * @property {string} kind
- * @property {Record<string, any> | null} body of the job; null: a person changes it first
- */
-
-/**
  * Return what the model can make of a picture: one action for each word of a strength, a larger
- * picture of the same aspect, and last a remix where the prompt may be changed.
- * @param {{latent_id: string, decoder_seed?: number, width: number, height: number}} image
- * @returns {Action[]}
+ * picture of the same aspect, and last a remix where the prompt may be changed, which has no body.
  */
 export function actionsOf(image) {
   const operations = model.get()?.operations ?? [];
@@ -54,8 +43,6 @@ function largerOf(one, image) {
 /**
  * Return the largest size of a picture's aspect up to 1.5 times its own, as details are drawn well
  * up to there; without one the next larger, and undefined if there is none.
- * @param {string} kind
- * @param {{width: number, height: number}} image
  */
 export function largerSize(kind, { width, height }) {
   const heights = new Set(field(kind, "height")?.choices);
@@ -66,9 +53,8 @@ export function largerSize(kind, { width, height }) {
 }
 
 /**
- * Return the body that asks for the same as a job again, with every value decided.
- * @param {Record<string, any>} job
- * @param {{isNew?: boolean}} [options] isNew: with other seeds
+ * Return the body that asks for the same as a job again, with every value decided; if it `isNew`,
+ * with other seeds.
  */
 export function bodyOfJob({ kind, request }, { isNew = false } = {}) {
   const named = { ...request, template: request.prompt, hero: request.latent_id };
@@ -80,10 +66,5 @@ export function bodyOfJob({ kind, request }, { isNew = false } = {}) {
   return body;
 }
 
-/**
- * Return a picture of the service as one to start from.
- * @param {string} id
- * @param {string} [latentId]
- * @returns {import("./draft.js").Source}
- */
+/** Return a picture of the service as one to start from. */
 export const pictureSource = (id, latentId) => ({ id, url: thumbUrl(id), isUpload: false, latentId });

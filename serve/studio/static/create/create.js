@@ -1,4 +1,3 @@
-// @ts-check
 /** Create: the prompt box, and above it what is being made and what was made lately. */
 import { html, useEffect } from "../core/html.js";
 import { go, paths } from "../core/router.js";
@@ -9,7 +8,7 @@ import { failed } from "../core/toast.js";
 import { Composer } from "./box/composer.js";
 import { Stream } from "./jobs/stream.js";
 
-/** @param {{query: Record<string, string>}} props query: fields of a job, see `prefill` */
+/** The query has fields of a job, see `prefill`. */
 export default function Create({ query }) {
   useEffect(() => {
     if (Object.keys(query).length === 0) return;

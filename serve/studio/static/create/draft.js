@@ -1,4 +1,3 @@
-// @ts-check
 /** What the person has entered, until it is sent; it outlives a change of the view. */
 import { field, operation } from "../core/models.js";
 import { store } from "../core/store.js";
@@ -6,47 +5,29 @@ import { pictureOperation, startingOperations } from "./offers.js";
 import { variantsOf } from "./variants.js";
 
 /**
- * @typedef {object} Source a picture to start from
- * @property {string} id of an upload, or of a picture of the service
- * @property {string} url
- * @property {boolean} isUpload
- * @property {string} [latentId] of a picture of the service
- *
- * @typedef {object} Draft
- * @property {string} kind
- * @property {Record<string, any>} values of fields that differ from the defaults, by name
- * @property {Source | null} source
- * @property {boolean} isSeedLocked
+ * A draft has the `values` of fields that differ from the defaults, by name, and may have a
+ * `source`, a picture to start from: an upload, or one of the service with its `latentId`.
  */
 
-/** @type {import("../core/store.js").Store<Draft>} */
 export const draft = store({ kind: "", values: {}, source: null, isSeedLocked: false });
 
-/** @param {Partial<Draft>} changes */
 export const change = (changes) => draft.update((now) => ({ ...now, ...changes }));
 
-/** Set a field; undefined: the default. @param {string} name @param {any} value */
+/** Set a field; undefined: the default. */
 export const setValue = (name, value) =>
   draft.update((now) => ({ ...now, values: { ...now.values, [name]: value } }));
 
 /** Return the kind of job that the draft is for; the model's first one at the beginning. */
 export const kindOf = ({ kind }) => (operation(kind) ? kind : (startingOperations()[0]?.name ?? ""));
 
-/**
- * Return the field by which the draft's kind starts from a picture; null if it does not.
- * @param {Draft} now
- */
+/** Return the field by which the draft's kind starts from a picture; null if it does not. */
 export function sourceField(now) {
   const kind = kindOf(now);
   const names = now.source?.latentId ? ["image", "latent_id", "hero"] : ["image", "latent_id"];
   return names.find((name) => field(kind, name)) ?? null;
 }
 
-/**
- * Return the body of the job.
- * @param {Draft} now
- * @returns {{body: Record<string, any>, missing: string | null}} missing: a field that is needed
- */
+/** Return the body of the job, and the name of a `missing` field that it needs. */
 export function bodyOf(now) {
   const kind = kindOf(now);
   const given = { ...now.values, ...sourceValues(now) };
@@ -72,7 +53,7 @@ function sourceValues(now) {
   return { [name]: name === "image" ? now.source.id : now.source.latentId };
 }
 
-/** Start from an upload or a picture; null: from nothing again. @param {Source | null} source */
+/** Start from an upload or a picture; null: from nothing again. */
 export function setSource(source) {
   draft.update((now) => {
     const keeps = sourceField({ ...now, source }) !== null && source !== null;

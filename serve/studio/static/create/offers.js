@@ -1,21 +1,17 @@
-// @ts-check
 /** How a person can begin, as the model lists it: kinds of job and sizes. */
 import { field, model, operation } from "../core/models.js";
 import { hasText, t } from "../core/text.js";
 
-/** @typedef {import("../core/models.js").Operation} Operation */
-
-/** @param {Operation} one @param {string} name */
 export const fieldOf = (one, name) => one.fields.find((field) => field.name === name);
 
-/** Return the operations that need no stored latent, in the model's order. @returns {Operation[]} */
+/** Return the operations that need no stored latent, in the model's order. */
 export const startingOperations = () =>
   (model.get()?.operations ?? []).filter((one) => !fieldOf(one, "latent_id")?.is_required);
 
-/** @returns {Operation | undefined} the one that starts from a picture */
+/** Return the operation that starts from a picture. */
 export const pictureOperation = () => startingOperations().find((one) => fieldOf(one, "image"));
 
-/** @param {string} kind @returns {string} what its jobs make, for people */
+/** Return what jobs of a kind make, for people. */
 export function kindTitle(kind) {
   const key = `create.kind.${kind}`;
   return hasText(key) ? t(key) : (operation(kind)?.title ?? kind);
@@ -26,8 +22,6 @@ const MOST_ERROR = 0.16;
 
 /**
  * Return sizes to choose from: for each usual aspect the model's closest one near its usual area.
- * @param {string} kind
- * @returns {{name: string, width: number, height: number}[]}
  */
 export function sizesOf(kind) {
   const heights = field(kind, "height")?.choices ?? [];

@@ -1,11 +1,9 @@
-// @ts-check
 /** How far a job is: its place in line, its stage, the time that is probably left. */
 import { formatSeconds } from "../core/format.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { model, operation, stageTitle } from "../core/models.js";
 import { t } from "../core/text.js";
 
-/** @param {{job: any}} props */
 export function Progress({ job }) {
   const left = useTimeLeft(job);
   const done = fractionOf(job);
@@ -29,10 +27,7 @@ function sentence(job) {
   return t("create.step", { stage: stageTitle(stage), step: progress.step, steps: progress.steps });
 }
 
-/**
- * Return the stages that a job passes before it rests; a job that stops runs the rest later.
- * @param {any} job
- */
+/** Return the stages that a job passes before it rests; a job that stops runs the rest later. */
 function stagesOf({ kind, request, continued }) {
   const route = operation(kind)?.stages ?? [];
   const stages = (model.get()?.stages ?? []).filter(({ name }) => route.includes(name));
@@ -44,7 +39,6 @@ function stagesOf({ kind, request, continued }) {
 /**
  * Return the part of a job that is done, 0 to 1: of each image the stages that it has passed, by
  * their shares.
- * @param {any} job
  */
 export function fractionOf(job) {
   const { steps = {}, images = [], compositions = [], request, continued } = job;
@@ -64,7 +58,10 @@ export function fractionOf(job) {
   return indices.reduce((sum, index) => sum + ofImage(index), 0) / indices.length;
 }
 
-/** Return the time that is probably left as a sentence, each second anew; nothing if it is not known. */
+/**
+ * Return the time that is probably left as a sentence, each second anew; nothing if it is not
+ * known.
+ */
 function useTimeLeft({ ready_at_ms: atMs, state }) {
   const [, tick] = useState(0);
   useEffect(() => {

@@ -1,4 +1,3 @@
-// @ts-check
 /** Fills the box with the values of a job, or of the page's address. */
 import { field, model, operation } from "../core/models.js";
 import { imageUrl, thumbUrl } from "../parts/picture.js";
@@ -7,7 +6,7 @@ import { showSheet } from "./jobs/asked_sheet.js";
 import { change } from "./draft.js";
 import { pictureOperation, startingOperations } from "./offers.js";
 
-/** Fill the box with what a job was made of. @param {Record<string, any>} job */
+/** Fill the box with what a job was made of. */
 export function reuse(job) {
   const { kind, image, latent_id, hero, variants, ...values } = bodyOfJob(job);
   const latentId = latent_id ?? hero;
@@ -35,7 +34,6 @@ function withoutDefaults(kind, values) {
 /**
  * Fill the box from the address: any field of a job by its name, `kind`, and `from`, the id of a
  * picture of the service to start from; or show the draft sheet of `job`, its id.
- * @param {Record<string, string>} query
  */
 export async function prefill({ job, kind = "", from, latent_id, ...query }) {
   if (job) return showSheet(job);

@@ -1,7 +1,6 @@
-// @ts-check
 /** The template of a series and its variants, as a person types them. */
 
-/** Return the variables of a template, in their order; doubled braces are text. @param {string} [template] */
+/** Return the variables of a template, in their order; doubled braces are text. */
 export function variablesOf(template = "") {
   const plain = template.replaceAll("{{", "").replaceAll("}}", "");
   return [...new Set([...plain.matchAll(/\{(\w+)\}/g)].map(([, name]) => name))];
@@ -10,9 +9,6 @@ export function variablesOf(template = "") {
 /**
  * Return the variants that lines of text name: one variant a line, the values of several variables
  * separated by slashes.
- * @param {string} [template]
- * @param {string} [text]
- * @returns {Record<string, string>[]}
  */
 export function variantsOf(template, text = "") {
   const names = variablesOf(template);

@@ -1,4 +1,3 @@
-// @ts-check
 /** Navigation, notices, and the view between them. */
 import { html, useState } from "../core/html.js";
 import { Link, go, paths, route } from "../core/router.js";

@@ -1,4 +1,3 @@
-// @ts-check
 /** The view of an address that leads nowhere. */
 import { html } from "../core/html.js";
 import { paths } from "../core/router.js";

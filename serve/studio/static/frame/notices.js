@@ -1,4 +1,3 @@
-// @ts-check
 /** What the page says at its edges: the state of the connection, and short messages. */
 import { html, useEffect, useState } from "../core/html.js";
 import { connection, reconnect } from "../core/live.js";

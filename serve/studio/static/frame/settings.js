@@ -1,4 +1,3 @@
-// @ts-check
 /** The dialog behind "Account": who is signed in, the theme, the language. */
 import { html } from "../core/html.js";
 import { Link, paths } from "../core/router.js";
@@ -11,7 +10,6 @@ import { Dialog } from "../parts/dialog.js";
 import { Chips, SelectField } from "../parts/field.js";
 import { theme } from "./theme.js";
 
-/** @param {{onClose: () => void, onShortcuts: () => void}} props */
 export default function Settings({ onClose, onShortcuts }) {
   const { me } = useStore(session);
   const themes = ["system", "light", "dark"].map((name) => [name, t(`frame.theme.${name}`)]);

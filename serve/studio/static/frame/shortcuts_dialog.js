@@ -1,11 +1,9 @@
-// @ts-check
 /** The dialog that lists the keys of the view, which `?` opens. */
 import { html, useState } from "../core/html.js";
 import { activeGroups } from "../core/shortcuts.js";
 import { hasText, t } from "../core/text.js";
 import { Dialog } from "../parts/dialog.js";
 
-/** @param {{onClose: () => void}} props */
 export default function ShortcutsDialog({ onClose }) {
   const [groups] = useState(() => activeGroups().reverse());
   return html`<${Dialog} open title=${t("frame.shortcuts")} onClose=${onClose}>

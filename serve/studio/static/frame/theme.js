@@ -1,8 +1,6 @@
-// @ts-check
 /** Light or dark, as the system has it or as the person chose. */
 import { keptStore } from "../core/store.js";
 
-/** @type {import("../core/store.js").Store<"system" | "light" | "dark">} */
 export const theme = keptStore("theme", "system");
 
 /** Show the page in the chosen theme, also after changes. */

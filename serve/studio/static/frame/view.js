@@ -1,4 +1,3 @@
-// @ts-check
 /** Loads a view with its styles and sentences when it is opened. */
 import { html, useEffect, useState } from "../core/html.js";
 import { setTitle } from "../core/router.js";
@@ -23,10 +22,9 @@ let isFirst = true;
 /**
  * A view, which is loaded if it was not yet. The focus goes to its heading, but not when the page
  * begins.
- * @param {{name: string, params?: Record<string, string>, query?: Record<string, string>}} props
  */
 export function LoadedView({ name, params = {}, query = {} }) {
-  const [loaded, setLoaded] = useState(/** @type {any} */ ({}));
+  const [loaded, setLoaded] = useState({});
   const isLoaded = loaded.name === name;
   useEffect(() => {
     let isWanted = true;
@@ -49,14 +47,13 @@ export function LoadedView({ name, params = {}, query = {} }) {
   return html`<${loaded.View} params=${params} query=${query} />`;
 }
 
-/** Load a view, if it was not yet. @param {string} name */
+/** Load a view, if it was not yet. */
 export async function loadView(name) {
   const { module, styles, text } = VIEWS[name];
   const [view] = await Promise.all([import(module), loadText(text), loadStyles(styles)]);
   return view.default;
 }
 
-/** @type {Map<string, Promise<void>>} */
 const sheets = new Map();
 
 function loadStyles(path) {

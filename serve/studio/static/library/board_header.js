@@ -1,4 +1,3 @@
-// @ts-check
 /** The board that is shown, with what can be done with it. */
 import * as api from "../core/api.js";
 import { html, useState } from "../core/html.js";
@@ -11,7 +10,6 @@ import { TextField } from "../parts/field.js";
 import { Menu } from "../parts/menu.js";
 import { loadBoards } from "./boards.js";
 
-/** @param {{board: {id: string, title: string}, onDeleted: () => void}} props */
 export function BoardHeader({ board, onDeleted }) {
   const [open, setOpen] = useState("");
   const [title, setTitle] = useState(board.title);

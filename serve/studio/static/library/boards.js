@@ -1,9 +1,7 @@
-// @ts-check
 /** The person's boards: named collections of pictures. */
 import * as api from "../core/api.js";
 import { store } from "../core/store.js";
 
-/** @type {import("../core/store.js").Store<{id: string, title: string, count: number}[]>} */
 export const boards = store([]);
 
 /** Load the boards, newest first. */

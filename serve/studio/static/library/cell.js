@@ -1,4 +1,3 @@
-// @ts-check
 /** One picture of the grid. */
 import { html } from "../core/html.js";
 import { Link } from "../core/router.js";
@@ -7,16 +6,8 @@ import { Icon } from "../parts/icon.js";
 import { thumbUrl } from "../parts/picture.js";
 
 /**
- * @param {object} props
- * @param {number} props.index its place in the library
- * @param {number} props.column counted from 1
- * @param {import("./sections.js").Picture | undefined} props.picture undefined: not loaded yet
- * @param {string} props.href of the viewer
- * @param {boolean} props.isActive has the one tab stop of the grid
- * @param {boolean} props.isSelected
- * @param {boolean} props.isSelecting a click selects instead of opening
- * @param {(index: number, event: MouseEvent) => void} props.onPress
- * @param {(index: number) => void} props.onToggle
+ * A picture, undefined while it is not loaded; the active one has the one tab stop of the grid.
+ * While some are selected, a click selects instead of opening.
  */
 export function Cell({ index, column, picture, href, isActive, isSelected, ...props }) {
   const { isSelecting, onPress, onToggle } = props;
@@ -46,7 +37,6 @@ export function Cell({ index, column, picture, href, isActive, isSelected, ...pr
   </div>`;
 }
 
-/** @param {{picture: import("./sections.js").Picture}} props */
 export function Thumbnail({ picture }) {
   return html`<img
     src=${thumbUrl(picture.id)}

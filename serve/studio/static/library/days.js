@@ -1,11 +1,9 @@
-// @ts-check
 /** Days of the library, which are days in UTC, in the person's language. */
 import { language } from "../core/text.js";
 
-/** @type {Map<string, Intl.DateTimeFormat>} to make one takes longer than to draw a row */
+/** To make one takes longer than to draw a row. */
 const formatters = new Map();
 
-/** @param {Intl.DateTimeFormatOptions} options */
 function formatter(options) {
   const key = `${language.get()} ${JSON.stringify(options)}`;
   const made = formatters.get(key) ?? new Intl.DateTimeFormat(language.get(), { ...options, timeZone: "UTC" });
@@ -13,20 +11,14 @@ function formatter(options) {
   return made;
 }
 
-/**
- * @param {{first: string, last: string}} section
- * @returns {string} such as "30 November 2026" or "24 – 30 November 2026"
- */
+/** Such as "30 November 2026" or "24 – 30 November 2026". */
 export function dayRange({ first, last }) {
   return formatter({ dateStyle: "long" }).formatRange(new Date(first), new Date(last));
 }
 
 /**
- * Return labels of a track on which sections stand below each other, none close to another one.
- * @param {import("./layout.js").Layout} layout
- * @param {number} trackPx
- * @param {number} apartPx
- * @returns {{top: number, text: string}[]} the year where it changes, else the month
+ * Return labels of a track on which sections stand below each other, none close to another one: the
+ * year where it changes, else the month.
  */
 export function trackLabels({ blocks, heightPx }, trackPx, apartPx) {
   const labels = [];

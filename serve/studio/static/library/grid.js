@@ -1,4 +1,3 @@
-// @ts-check
 /** The grid of a library: it holds only the rows that are in sight. */
 import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "../core/html.js";
 import { failed } from "../core/toast.js";
@@ -12,24 +11,13 @@ const OVERSCAN_PX = 400;
 const SETTLED_MS = 80;
 
 /**
- * @param {object} props
- * @param {import("./pictures.js").Pictures} props.pictures
- * @param {number} props.active index of the picture with the tab stop
- * @param {number} props.reveals counts the wishes to bring that picture into sight and focus it
- * @param {import("./selection/selection.js").Selection} props.selection
- * @param {boolean} props.isSelecting
- * @param {{scrollTop: number}} props.kept where the grid was when it was last shown
- * @param {string} props.label
- * @param {(picture: import("./sections.js").Picture) => string} props.hrefOf
- * @param {(index: number) => void} props.onFocus
- * @param {(layout: import("./layout.js").Layout, rows: number) => void} props.onLayout with the
- *   rows that fit on the screen
- * @param {(index: number, event: MouseEvent) => void} props.onPress
- * @param {(index: number) => void} props.onToggle
+ * The `active` picture has the tab stop; `reveals` counts the wishes to bring it into sight and
+ * focus it; `kept` says where the grid was when it was last shown; `onLayout` gets the layout and
+ * the rows that fit on the screen.
  */
 export function Grid(props) {
   const { pictures, active, reveals, kept, label } = props;
-  const scroller = useRef(/** @type {HTMLElement | null} */ (null));
+  const scroller = useRef(null);
   const size = useSize(scroller);
   const version = pictures.version.get();
   const layout = useMemo(() => layoutOf(pictures.sections, size.width), [pictures, version, size.width]);
@@ -136,12 +124,14 @@ function useScroll(scroller, kept, layout) {
   useLayoutEffect(() => {
     if (isLaidOut && kept.scrollTop) scroller.current.scrollTop = kept.scrollTop;
   }, [kept, isLaidOut]);
-  return /** @type {[number, (top: number) => void]} */ ([top, setTop]);
+  return [top, setTop];
 }
 
-/** Keep the active picture, or the first in sight, where it is when pictures come or go above it. */
+/**
+ * Keep the active picture, or the first in sight, where it is when pictures come or go above it.
+ */
 function useAnchor(scroller, pictures, layout, active, setTop) {
-  const anchor = useRef(/** @type {{id: string, top: number} | null} */ (null));
+  const anchor = useRef(null);
   const version = pictures.version.get();
   useLayoutEffect(() => {
     const place = anchor.current ? pictures.indexOf(anchor.current.id) : -1;

@@ -1,40 +1,15 @@
-// @ts-check
 /** Where pictures stand in the grid: rows of equal squares under the headings of their sections. */
 
 /**
- * @typedef {object} Block a section as it is laid out
- * @property {import("./sections.js").Section} section
- * @property {number} top in pixels
- * @property {number} firstRow rows of pictures before it, in all sections
- * @property {number} rows of pictures
- *
- * @typedef {object} Layout
- * @property {Block[]} blocks
- * @property {number} columns
- * @property {number} cellPx the side of a picture
- * @property {number} rowPx the height of a row with the gap under it
- * @property {number} heightPx of all
- * @property {number} rowCount rows of pictures, in all
- *
- * @typedef {object} Row
- * @property {Block} block
- * @property {number} top in pixels
- * @property {number} ariaRow counted from 1, headings included
- * @property {boolean} isHeading
- * @property {number} from index of the first picture
- * @property {number} to index after the last picture
+ * A layout has `blocks`: sections with their `top` in pixels, their number of `rows`, and
+ * `firstRow`, the rows of pictures before them in all sections. A row goes from the index of its
+ * first picture to that after its last; its `ariaRow` counts from 1, headings included.
  */
 
 export const HEADING_PX = 52;
 const LEAST_COLUMNS = 3;
 const CELL_PX = 208;
 
-/**
- * Lay out sections.
- * @param {import("./sections.js").Section[]} sections
- * @param {number} widthPx
- * @returns {Layout}
- */
 export function layoutOf(sections, widthPx) {
   const gapPx = widthPx < 600 ? 4 : 8;
   const columns = Math.max(LEAST_COLUMNS, Math.round((widthPx + gapPx) / (CELL_PX + gapPx)));
@@ -52,13 +27,7 @@ export function layoutOf(sections, widthPx) {
   return { blocks, columns, cellPx, rowPx, heightPx: top, rowCount: firstRow };
 }
 
-/**
- * Return the block at a height, or at a row of pictures.
- * @param {Layout} layout
- * @param {"top" | "firstRow"} name
- * @param {number} value
- * @returns {number} its place among the blocks
- */
+/** Return the place of the block at a height (`top`), or at a row of pictures (`firstRow`). */
 export function blockAt({ blocks }, name, value) {
   let low = 0;
   let high = blocks.length;
@@ -70,13 +39,7 @@ export function blockAt({ blocks }, name, value) {
   return low;
 }
 
-/**
- * Return the rows between two heights, headings included.
- * @param {Layout} layout
- * @param {number} fromPx
- * @param {number} toPx
- * @returns {Row[]}
- */
+/** Return the rows between two heights, headings included. */
 export function rowsBetween(layout, fromPx, toPx) {
   const rows = [];
   for (let place = blockAt(layout, "top", fromPx); place < layout.blocks.length; place++) {
@@ -91,12 +54,7 @@ export function rowsBetween(layout, fromPx, toPx) {
   return rows;
 }
 
-/**
- * Return the row of a picture.
- * @param {Layout} layout
- * @param {number} index
- * @returns {Row | undefined}
- */
+/** Return the row of a picture. */
 export function rowWith(layout, index) {
   const place = layout.blocks.findLastIndex(({ section }) => section.start <= index);
   if (place < 0) return undefined;
@@ -105,11 +63,8 @@ export function rowWith(layout, index) {
 }
 
 /**
- * Return the picture so many rows below another one, in the same column as far as there is one.
- * @param {Layout} layout
- * @param {number} index
- * @param {number} rows negative: above
- * @returns {number}
+ * Return the picture so many rows below another one, or above it, in the same column as far as
+ * there is one.
  */
 export function moved(layout, index, rows) {
   const row = rowWith(layout, index);

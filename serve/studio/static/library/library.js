@@ -1,4 +1,3 @@
-// @ts-check
 /** The library: all pictures by day, searched, selected and put in order. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { go, paths } from "../core/router.js";
@@ -20,14 +19,13 @@ import { SelectionBar } from "./selection/selection_bar.js";
 import { usePictures } from "./use_pictures.js";
 import { useSelection } from "./selection/use_selection.js";
 
-/** @param {{query: Record<string, string>}} props */
 export default function Library({ query }) {
   const q = query.q ?? "";
   const { pictures, error, refresh } = usePictures(q);
   const selected = useSelection(pictures);
   const place = usePlace(pictures);
   const actions = useActions({ pictures, selected, place, refresh });
-  const input = useRef(/** @type {HTMLInputElement | null} */ (null));
+  const input = useRef(null);
   const search = (text, options) => go(paths.library({ q: text }), options);
   useShortcuts(keysOf({ pictures, selected, place, actions, input }), "library");
 
@@ -110,7 +108,7 @@ function usePlace(pictures) {
   const { place } = pictures;
   const [reveals, setReveals] = useState(place.id ? 1 : 0);
   const [, render] = useState(0);
-  const layout = useRef({ layout: /** @type {any} */ (null), rows: 1 });
+  const layout = useRef({ layout: null, rows: 1 });
   const found = place.id ? pictures.indexOf(place.id) : -1;
   const active = found >= 0 ? found : Math.max(0, Math.min(place.index, pictures.total - 1));
   const set = (index) => {

@@ -1,21 +1,15 @@
-// @ts-check
 /** The pictures that a search finds: counted by day at once, loaded as they are looked at. */
 import * as api from "../core/api.js";
 import { store } from "../core/store.js";
 import { sectionsOf, withStarts } from "./sections.js";
-
-/** @typedef {import("./sections.js").Picture} Picture */
-/** @typedef {import("./sections.js").Section} Section */
 
 const PAGE = 200;
 const MOST_LOADED = 10_000;
 
 /** The pictures of one search, shared by the library and the viewer. */
 export class Pictures {
-  /** @param {string} q a search, as in `GET /v1/library` */
   constructor(q) {
     this.q = q;
-    /** @type {Section[]} */
     this.sections = [];
     this.total = 0;
     this.isCounted = false;
@@ -28,8 +22,8 @@ export class Pictures {
   }
 
   /**
-   * Count the pictures again, and load what changed of the loaded ones.
-   * @param {{isStale?: boolean}} [options] isStale: the loaded pictures themselves have changed
+   * Count the pictures again, and load what changed of the loaded ones; if it `isStale`, the loaded
+   * pictures themselves have changed.
    */
   async refresh({ isStale = false } = {}) {
     const { days } = await api.get("/v1/library/timeline", { query: { q: this.q } });
@@ -46,13 +40,12 @@ export class Pictures {
     this.#commit(sections);
   }
 
-  /** @param {number} index @returns {Picture | undefined} undefined while it is not loaded */
+  /** Return a picture; undefined while it is not loaded. */
   at(index) {
     const section = this.sectionAt(index);
     return section?.items[index - section.start];
   }
 
-  /** @param {number} index @returns {Section | undefined} */
   sectionAt(index) {
     let low = 0;
     let high = this.sections.length;
@@ -64,7 +57,7 @@ export class Pictures {
     return this.sections[low];
   }
 
-  /** @param {string} id @returns {number} the place of a loaded picture; -1 if it is not loaded */
+  /** Return the place of a loaded picture; -1 if it is not loaded. */
   indexOf(id) {
     for (const section of this.sections) {
       const place = section.items.findIndex((picture) => picture.id === id);
@@ -73,11 +66,7 @@ export class Pictures {
     return -1;
   }
 
-  /**
-   * Load pictures; what is loaded already costs nothing.
-   * @param {number} from
-   * @param {number} to exclusive
-   */
+  /** Load pictures up to an exclusive end; what is loaded already costs nothing. */
   async load(from, to) {
     this.shown = [from, to];
     const wanted = this.sections.filter(({ start, count }) => start < to && start + count > from);
@@ -86,10 +75,8 @@ export class Pictures {
   }
 
   /**
-   * Load the pictures of a day until one of them is found.
-   * @param {string} id
-   * @param {string} day
-   * @returns {Promise<number>} its place; -1 if the search does not find it
+   * Load the pictures of a day until one of them is found. Returns its place; -1 if the search does
+   * not find it.
    */
   async find(id, day) {
     const section = this.sections.find(({ first, last }) => first <= day && day <= last);
@@ -97,11 +84,7 @@ export class Pictures {
     return this.indexOf(id);
   }
 
-  /**
-   * Show changes that the service has stored.
-   * @param {(picture: Picture) => boolean} isMeant
-   * @param {Record<string, any> | ((picture: Picture) => Record<string, any>)} changes
-   */
+  /** Show changes that the service has stored. */
   change(isMeant, changes) {
     const of = typeof changes === "function" ? changes : () => changes;
     for (const section of this.sections) {
@@ -110,7 +93,6 @@ export class Pictures {
     this.version.update((count) => count + 1);
   }
 
-  /** @param {Section} section @param {number} wanted */
   #fill(section, wanted) {
     section.wanted = Math.max(section.wanted, Math.min(wanted, section.count));
     if (section.items.length >= section.wanted) return section.loading ?? Promise.resolve();
@@ -178,7 +160,6 @@ export class Pictures {
   }
 }
 
-/** @param {string} day such as 2026-11-30 */
 function dayAfter(day) {
   return new Date(Date.parse(day) + 86_400_000).toISOString().slice(0, 10);
 }

@@ -1,4 +1,3 @@
-// @ts-check
 /** The track of dates beside the grid: it shows where one is and leads to any day. */
 import { html, useMemo, useRef, useState } from "../core/html.js";
 import { t } from "../core/text.js";
@@ -8,15 +7,9 @@ import { blockAt } from "./layout.js";
 const LABELS_APART_PX = 40;
 const FAR = 10;
 
-/**
- * @param {object} props
- * @param {{current: HTMLElement | null}} props.scroller
- * @param {import("./layout.js").Layout} props.layout
- * @param {number} props.top how far the grid is scrolled
- * @param {number} props.height of what is in sight
- */
+/** `top` is how far the grid is scrolled, `height` that of what is in sight. */
 export function Scrubber({ scroller, layout, top, height }) {
-  const track = useRef(/** @type {HTMLElement | null} */ (null));
+  const track = useRef(null);
   const [isDragged, setDragged] = useState(false);
   const labels = useMemo(() => trackLabels(layout, height - 32, LABELS_APART_PX), [layout, height]);
   const reach = layout.heightPx - height;

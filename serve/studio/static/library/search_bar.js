@@ -1,4 +1,3 @@
-// @ts-check
 /** The search of the library: its words as they are written, and menus that set some of them. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { useStore } from "../core/store.js";
@@ -17,13 +16,8 @@ const DAY_MS = 86_400_000;
 const RATINGS = ["5", ">=4", ">=3", ">=1"];
 
 /**
- * @param {object} props
- * @param {string} props.q
- * @param {(q: string, options: {replace: boolean}) => void} props.onChange
- * @param {{current: HTMLInputElement | null}} props.input
- * @param {string | null} props.error why the service refuses the search
- * @param {import("./pictures.js").Pictures} props.pictures whose sizes are offered
- * @param {() => void} props.onDown from the field to the pictures
+ * `error` says why the service refuses the search; `onDown` leads from the field to the pictures,
+ * whose sizes are offered.
  */
 export function SearchBar({ q, onChange, input, error, pictures, onDown }) {
   const [draft, setDraft, finish] = useDraft(q, onChange);
@@ -85,7 +79,7 @@ function useDraft(q, onChange) {
     search(draft);
     isTyping.current = false;
   };
-  return /** @type {[string, (text: string) => void, () => void]} */ ([draft, type, finish]);
+  return [draft, type, finish];
 }
 
 function Filters({ q, set, pictures }) {

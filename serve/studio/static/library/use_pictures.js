@@ -1,4 +1,3 @@
-// @ts-check
 /** The pictures of a search, followed as they are made. */
 import { useEffect, useState } from "../core/html.js";
 import { onJob, onResume } from "../core/live.js";
@@ -8,23 +7,18 @@ import { Pictures } from "./pictures.js";
 
 const REFRESHED_EVERY_MS = 1000;
 
-/** @type {Pictures | null} */
 let latest = null;
 
 session.subscribe(({ state }) => {
   if (state === "signed_out") latest = null;
 });
 
-/** Return the pictures of a search; those of the latest one are kept. @param {string} q */
+/** Return the pictures of a search; those of the latest one are kept. */
 export function picturesOf(q) {
   if (latest?.q !== q) latest = new Pictures(q);
   return latest;
 }
 
-/**
- * @param {string} q
- * @returns {{pictures: Pictures, error: any, refresh: () => void}}
- */
 export function usePictures(q) {
   const pictures = picturesOf(q);
   const [error, setError] = useState(null);

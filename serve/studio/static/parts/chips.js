@@ -1,13 +1,11 @@
-// @ts-check
 /** One of a few values, as chips. */
 import { html, useState } from "../core/html.js";
 
 let count = 0;
 
 /**
- * Arrow keys move between the chips, as in a group of radio buttons.
- * @param {Record<string, any>} props label, value, onChange (gets a value), options:
- *   `[value, content]` pairs, isLabelHidden
+ * Arrow keys move between the chips, as in a group of radio buttons. The options are
+ * `[value, content]` pairs.
  */
 export function Chips({ label, value, onChange, options, isLabelHidden = false }) {
   const [name] = useState(() => `chips-${++count}`);

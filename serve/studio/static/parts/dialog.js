@@ -1,4 +1,3 @@
-// @ts-check
 /** A modal dialog: the browser keeps the focus inside and gives it back. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { t } from "../core/text.js";
@@ -6,15 +5,7 @@ import { Button, IconButton } from "./button.js";
 
 let count = 0;
 
-/**
- * @param {object} props
- * @param {boolean} props.open
- * @param {() => void} props.onClose also by Escape and by a press outside
- * @param {string} props.title its heading and accessible name
- * @param {any} [props.children]
- * @param {any} [props.actions] buttons at its end; the primary one last
- * @param {"small" | "wide"} [props.size]
- */
+/** Its title is also its accessible name; the primary one of its actions comes last. */
 export function Dialog({ open, onClose, title, children, actions, size = "small" }) {
   const [id] = useState(() => `dialog-${++count}`);
   const element = useRef(null);
@@ -41,18 +32,7 @@ export function Dialog({ open, onClose, title, children, actions, size = "small"
   </dialog>`;
 }
 
-/**
- * A question before something that cannot be undone.
- * @param {object} props
- * @param {boolean} props.open
- * @param {string} props.title the question
- * @param {string} [props.text] what will happen
- * @param {string} props.label of the button that does it: a verb
- * @param {boolean} [props.isDangerous]
- * @param {boolean} [props.busy]
- * @param {() => void} props.onConfirm
- * @param {() => void} props.onClose
- */
+/** A question before something that cannot be undone; the label of the button is a verb. */
 export function Confirm({ open, title, text, label, isDangerous = true, busy, onConfirm, onClose }) {
   const actions = html`<${Button} onClick=${onClose}>${t("frame.cancel")}<//>
     <${Button} kind=${isDangerous ? "danger" : "primary"} busy=${busy} onClick=${onConfirm}>${label}<//>`;

@@ -1,4 +1,3 @@
-// @ts-check
 /** States without content: one sentence and one action each. */
 import { html } from "../core/html.js";
 import { errorSentence } from "../core/toast.js";
@@ -6,9 +5,7 @@ import { t } from "../core/text.js";
 import { Button } from "./button.js";
 import { Icon } from "./icon.js";
 
-/**
- * @param {{icon?: string, title: string, text?: string, children?: any}} props children: the action
- */
+/** The children are the action. */
 export function Empty({ icon = "image", title, text, children }) {
   return html`<div class="empty">
     <${Icon} name=${icon} size=${36} />
@@ -18,10 +15,7 @@ export function Empty({ icon = "image", title, text, children }) {
   </div>`;
 }
 
-/**
- * Why something could not be shown, with a button that tries again.
- * @param {{error: any, onRetry?: () => void}} props error: an ApiError
- */
+/** Why something could not be shown, with a button that tries again. */
 export function Failure({ error, onRetry }) {
   const icon = error?.code === "offline" ? "warning" : "info";
   return html`<div class="empty" role="alert">

@@ -1,4 +1,3 @@
-// @ts-check
 /** Fields of forms with their label, hint and error. `onChange` gets the value, not the event. */
 import { html, useState } from "../core/html.js";
 
@@ -8,13 +7,7 @@ let count = 0;
 const useId = () => useState(() => `field-${++count}`)[0];
 
 /**
- * A label, a control, and what is to know of it.
- * @param {object} props
- * @param {string} props.label
- * @param {string} [props.hint]
- * @param {string} [props.error]
- * @param {(attributes: {id: string, "aria-describedby"?: string, "aria-invalid"?: boolean}) => any}
- *   props.children renders the control with these attributes
+ * A label, a control, and what is to know of it. The children render the control with attributes.
  */
 export function Field({ label, hint, error, children }) {
   const id = useId();
@@ -31,7 +24,6 @@ export function Field({ label, hint, error, children }) {
   </div>`;
 }
 
-/** @param {Record<string, any>} props label, hint, error, value, onChange; the rest: the input's */
 export function TextField({ label, hint, error, value, onChange, ...rest }) {
   return html`<${Field} label=${label} hint=${hint} error=${error}>
     ${(attributes) => html`<input class="input" type="text" value=${value}
@@ -39,10 +31,7 @@ export function TextField({ label, hint, error, value, onChange, ...rest }) {
   <//>`;
 }
 
-/**
- * @param {Record<string, any>} props label, hint, error, value, onChange,
- *   options: `[value, text]` pairs; the rest goes to the select
- */
+/** Its options are `[value, text]` pairs. */
 export function SelectField({ label, hint, error, value, onChange, options, ...rest }) {
   return html`<${Field} label=${label} hint=${hint} error=${error}>
     ${(attributes) => html`<select class="input" value=${value}
@@ -52,11 +41,7 @@ export function SelectField({ label, hint, error, value, onChange, options, ...r
   <//>`;
 }
 
-/**
- * A slider with its value beside it.
- * @param {Record<string, any>} props label, hint, value, min, max, step, onChange (a number),
- *   shown: the value as text
- */
+/** A slider with its value beside it, as the text `shown`. */
 export function RangeField({ label, hint, value, onChange, shown, ...rest }) {
   return html`<${Field} label=${label} hint=${hint}>
     ${(attributes) => html`<span class="range">
@@ -67,7 +52,6 @@ export function RangeField({ label, hint, value, onChange, shown, ...rest }) {
   <//>`;
 }
 
-/** @param {{label: string, checked: boolean, onChange: (checked: boolean) => void, hint?: string}} props */
 export function Switch({ label, checked, onChange, hint }) {
   return html`<label class="switch">
     <input type="checkbox" role="switch" checked=${checked} onChange=${(event) => onChange(event.target.checked)} />

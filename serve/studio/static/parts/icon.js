@@ -1,8 +1,8 @@
-// @ts-check
-/** Line icons of 24 units; they are decoration, so the control around them has a name of its own. */
+/**
+ * Line icons of 24 units; they are decoration, so the control around them has a name of its own.
+ */
 import { html } from "../core/html.js";
 
-/** @type {Record<string, string>} */
 const PATHS = {
   account: "M12 12a4 4 0 1 0 0-8 4 4 0 0 0 0 8M4 21a8 8 0 0 1 16 0",
   admin: "M3 12h4l3-7 4 14 3-7h4",
@@ -43,9 +43,6 @@ const PATHS = {
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
 };
 
-/**
- * @param {{name: string, size?: number}} props name: a key of the table above; size in px
- */
 export function Icon({ name, size = 20 }) {
   return html`<svg class="icon" width=${size} height=${size} viewBox="0 0 24 24" aria-hidden="true">
     <path d=${PATHS[name]} />

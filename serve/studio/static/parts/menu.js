@@ -1,30 +1,16 @@
-// @ts-check
 /** A button that opens a short menu; arrow keys move in it, Escape closes it. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { Icon } from "./icon.js";
 
 /**
- * @typedef {object} MenuItem
- * @property {string} text
- * @property {() => void} onSelect
- * @property {string} [icon]
- * @property {boolean} [isDangerous]
- * @property {boolean} [isChecked] one of a choice: shown with a tick if true
- */
-
-/**
- * @param {object} props
- * @param {string} props.label the button's accessible name
- * @param {(MenuItem | null | false)[]} props.items
- * @param {any} [props.children] the button's content; an icon if absent
- * @param {string} [props.class] of the button
- * @param {"down" | "up"} [props.opens]
+ * Its items have a text and `onSelect`, and those of a choice `isChecked`. The children are the
+ * content of the button; an icon if there are none.
  */
 export function Menu({ label, items, children, class: look = "icon-button quiet", opens = "down" }) {
   const [isOpen, setOpen] = useState(false);
   const root = useRef(null);
   const button = useRef(null);
-  const shown = /** @type {MenuItem[]} */ (items.filter(Boolean));
+  const shown = items.filter(Boolean);
 
   useEffect(() => {
     if (!isOpen) return undefined;

@@ -1,12 +1,9 @@
-// @ts-check
 /** Grey shapes in place of what is being loaded. */
 import { html } from "../core/html.js";
 
-/** @param {{width?: string, height?: string}} props CSS lengths */
 export const Skeleton = ({ width = "100%", height = "1em" }) =>
   html`<span class="skeleton" style=${{ width, height }} aria-hidden="true"></span>`;
 
-/** @param {{lines?: number}} props */
 export const SkeletonText = ({ lines = 3 }) =>
   html`<div class="skeleton-text" aria-hidden="true">
     ${Array.from({ length: lines }, (_, line) =>

@@ -1,4 +1,3 @@
-// @ts-check
 /** What is selected in the queue, and how it is cancelled. */
 import { useEffect, useRef, useState } from "../core/html.js";
 import { isMoving } from "../core/job_events.js";
@@ -8,18 +7,16 @@ import { t } from "../core/text.js";
 import { failed, toast } from "../core/toast.js";
 import { cancelJobs, isMine } from "./lists.js";
 
-/** @typedef {import("../core/job_events.js").Job} Job */
-
 /** In which a row goes after its job was cancelled. */
 const FOCUS_KEPT_MS = 2000;
 
 /**
- * Return what is selected and what cancels: one job at once, several after a question.
- * @param {Job[]} jobs that are shown, in their order
+ * Return what is selected of the shown jobs and what cancels: one job at once, several after a
+ * question.
  */
 export function useCancelling(jobs) {
-  const [chosen, setChosen] = useState(/** @type {Set<string>} */ (new Set()));
-  const [asked, setAsked] = useState(/** @type {string[]} */ ([]));
+  const [chosen, setChosen] = useState(new Set());
+  const [asked, setAsked] = useState([]);
   const [isBusy, setBusy] = useState(false);
   const keepFocus = useKeptFocus();
   const ids = jobs.map(({ id }) => id);
@@ -57,7 +54,7 @@ export function useCancelling(jobs) {
 function useQueueKeys({ ids, selected, selectAll, ask, clear }) {
   const move = (by) => {
     const boxes = [...document.querySelectorAll(".queue-check input")];
-    const at = boxes.indexOf(/** @type {any} */ (document.activeElement));
+    const at = boxes.indexOf(document.activeElement);
     focus(boxes[Math.max(0, Math.min(boxes.length - 1, at + by))]);
   };
   const cancel = () => {

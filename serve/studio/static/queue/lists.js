@@ -1,4 +1,3 @@
-// @ts-check
 /** The jobs that the queue shows: those that go on, those that wait, those that ended lately. */
 import * as api from "../core/api.js";
 import { useCallback, useEffect, useState } from "../core/html.js";
@@ -6,20 +5,16 @@ import { hasEnded, isMoving } from "../core/job_events.js";
 import { onJob, onResume, refresh } from "../core/live.js";
 import { session } from "../core/session.js";
 
-/** @typedef {import("../core/job_events.js").Job} Job */
-/** @typedef {{position: number | null, readyAtMs: number | null}} Place readyAtMs: ms since 1970 */
-
 const RENDERED_EVERY_MS = 250;
 const ASKED_EVERY_MS = 5000;
 const READ = 100;
 const SHOWN_ENDED = 30;
 const CANCELLED_AT_ONCE = 4;
 
-/** @param {Job} job @returns {boolean} whether the caller's key made it */
+/** Return whether the caller's key made a job. */
 export const isMine = (job) => (job.key_id ?? null) === (session.get().me?.key?.id ?? null);
 
-/** Running jobs first, then those in line by their places, then the others by age.
- * @param {Job[]} jobs @param {Map<string, Place>} places */
+/** Running jobs first, then those in line by their places, then the others by age. */
 export function inOrder(jobs, places) {
   const rank = (job) => (job.state === "running" ? -1 : (places.get(job.id) ?? job).position ?? 0);
   return [...jobs].sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
@@ -28,9 +23,6 @@ export function inOrder(jobs, places) {
 /**
  * Return a store's value; the component is rendered again a few times a second at most, as hundreds
  * of jobs may report their steps.
- * @template T
- * @param {import("../core/store.js").Store<T>} source
- * @returns {T}
  */
 export function useSampled(source) {
   const [, render] = useState(0);
@@ -53,13 +45,10 @@ export function useSampled(source) {
 }
 
 /**
- * Follow the place in line and the time left of jobs; events tell them only at the begin.
- * @param {boolean} own only the caller's jobs
- * @param {boolean} isAnyMoving
- * @returns {Map<string, Place>} by job
+ * Follow the place in line and the time left of jobs, by job; events tell them only at the begin.
  */
 export function usePlaces(own, isAnyMoving) {
-  const [places, setPlaces] = useState(/** @type {Map<string, Place>} */ (new Map()));
+  const [places, setPlaces] = useState(new Map());
   useEffect(() => {
     if (!isAnyMoving) return undefined;
     const asking = new AbortController();
@@ -86,20 +75,15 @@ async function askedPlaces(own, signal) {
   return new Map(answers.flatMap(({ jobs }) => jobs).map((job) => [job.id, placeOf(job)]));
 }
 
-/** @param {Job} job @returns {Place} */
 function placeOf({ position, eta_s: etaS }) {
   // 0: it takes longer than the service has thought.
   return { position, readyAtMs: etaS ? Date.now() + etaS * 1000 : null };
 }
 
-/**
- * Follow the jobs that ended lately, latest end first.
- * @param {boolean} own only the caller's jobs
- * @returns {{ended: Job[] | null, error: any, load: () => void}} null until they are read
- */
+/** Follow the jobs that ended lately, latest end first; null until they are read. */
 export function useEnded(own) {
-  const [ended, setEnded] = useState(/** @type {Job[] | null} */ (null));
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [ended, setEnded] = useState(null);
+  const [error, setError] = useState(null);
   const load = useCallback(
     (signal) =>
       api.get("/v1/jobs", { query: { own, limit: READ }, signal }).then(
@@ -128,11 +112,7 @@ export function useEnded(own) {
 const latest = (jobs) =>
   jobs.sort((a, b) => (a.finished_at < b.finished_at ? 1 : -1)).slice(0, SHOWN_ENDED);
 
-/**
- * Cancel jobs, a few at a time.
- * @param {string[]} ids
- * @returns {Promise<{cancelled: number, error: any}>} error: of the last one that failed, or null
- */
+/** Cancel jobs, a few at a time. Returns how many were, and the last error or null. */
 export async function cancelJobs(ids) {
   const left = [...ids];
   let cancelled = 0;

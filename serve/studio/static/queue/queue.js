@@ -1,4 +1,3 @@
-// @ts-check
 /** What runs and waits, and what ended lately: the caller's jobs, for admins also all others. */
 import * as api from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
@@ -21,7 +20,7 @@ import { EndedRow, OpenRow, isChosenInCreate } from "./rows.js";
 
 const MOST_ROWS = 100;
 
-/** @param {{query: Record<string, string>}} props query: `all` for the jobs of all keys */
+/** With `all` in the query: the jobs of all keys. */
 export default function Queue({ query }) {
   useModel();
   const isAdmin = may("admin") && !isKeyless();
@@ -134,7 +133,7 @@ function Question({ cancelling: { asked, isBusy, confirm, giveUp } }) {
 
 /** Return what names the key of a job; nothing unless the names are wanted and known. */
 function useOwners(isWanted) {
-  const [names, setNames] = useState(/** @type {Map<string | null, string> | null} */ (null));
+  const [names, setNames] = useState(null);
   useEffect(() => {
     setNames(null);
     if (!isWanted) return;

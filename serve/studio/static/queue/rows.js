@@ -1,4 +1,3 @@
-// @ts-check
 /** A job as a row of the queue. */
 import { formatAgo, formatDateTime, formatSeconds, formatSize } from "../core/format.js";
 import { html, useState } from "../core/html.js";
@@ -13,26 +12,16 @@ import { ButtonLink, IconButton } from "../parts/button.js";
 import { Icon } from "../parts/icon.js";
 import { thumbUrl } from "../parts/picture.js";
 
-/** @typedef {import("../core/job_events.js").Job} Job */
-/** @typedef {import("./lists.js").Place} Place */
-
 const CELLS = 4;
 
 // The names of the kinds of job.
 await loadText("create");
 
-/** @param {Job} job */
 export const promptOf = (job) => job.request.prompt || t("queue.no_prompt");
 
 /**
- * @param {object} props
- * @param {Job} props.job that is queued, runs, or waits for a choice
- * @param {Place} [props.place] asked for lately
- * @param {string} [props.owner] the name of its key
- * @param {boolean} props.isSelected
- * @param {((isSelected: boolean) => void) | null} props.onSelect null: it may not be cancelled
- * @param {() => void} props.onCancel
- * @param {boolean} props.mayChoose from the compositions of a draft
+ * A job that is queued, runs, or waits for a choice. `place` was asked for lately; without
+ * `onSelect` the job may not be cancelled; it `mayChoose` from the compositions of a draft.
  */
 export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, mayChoose }) {
   const prompt = promptOf(job);
@@ -54,7 +43,6 @@ export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, may
   </li>`;
 }
 
-/** @param {{job: Job, owner?: string}} props job: that has ended */
 export function EndedRow({ job, owner }) {
   const first = job.images[0];
   const prompt = promptOf(job);
@@ -102,7 +90,10 @@ function Progress({ job, place }) {
   </div>`;
 }
 
-/** Return how much is done, 0 to 1; of a job that was not followed before, only its last step is known. */
+/**
+ * Return how much is done, 0 to 1; of a job that was not followed before, only its last step is
+ * known.
+ */
 function part(job) {
   const last = job.progress && { [job.progress.index]: { stage: job.stage, ...job.progress } };
   return fractionOf({ ...job, steps: { ...last, ...job.steps } });
@@ -151,7 +142,9 @@ function Cell({ url }) {
   return html`<img class="queue-cell" src=${url} alt="" loading="lazy" decoding="async" onError=${() => setBroken(url)} />`;
 }
 
-/** Return the addresses of what is known of the pictures; null for each one that is still to come. */
+/**
+ * Return the addresses of what is known of the pictures; null for each one that is still to come.
+ */
 function shownUrls(job) {
   const made = new Map(job.images.map(({ index, id }) => [index, thumbUrl(id)]));
   const drafts = new Map((job.compositions ?? []).map((one) => [one.index, one.preview_url]));
@@ -161,8 +154,8 @@ function shownUrls(job) {
   return job.finished_at ? known : [...known, ...urls.filter((url) => !url)];
 }
 
-/** @param {Job} job @returns {number} how many pictures it makes, or may make */
+/** Return how many pictures a job makes, or may make. */
 const pictureCount = (job) => job.continued?.indices.length ?? job.request.n;
 
-/** Return whether Create shows the job with its compositions. @param {Job} job */
+/** Return whether Create shows the job with its compositions. */
 export const isChosenInCreate = (job) => job.state === "waiting" && job.client_state?.inbox === inbox();

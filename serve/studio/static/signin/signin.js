@@ -1,4 +1,3 @@
-// @ts-check
 /** Sign in with an API key; the view that was open before is shown again after it. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { loadSession, session, signIn } from "../core/session.js";
@@ -14,7 +13,7 @@ export default function SignIn() {
   const { hasExpired } = useStore(session);
   const input = useRef(null);
   const [isSending, setSending] = useState(false);
-  const [error, setError] = useState(/** @type {any} */ (null));
+  const [error, setError] = useState(null);
   const waitS = useCountdown(error?.retryAfterS ?? 0);
   useEffect(() => {
     setTitle(t("signin.title"));

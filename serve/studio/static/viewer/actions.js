@@ -1,4 +1,3 @@
-// @ts-check
 /** What a person does with a picture: make others from it, keep, show and delete it. */
 import { actionsOf, pictureSource } from "../create/actions.js";
 import { change } from "../create/draft.js";
@@ -16,15 +15,7 @@ import { Menu } from "../parts/menu.js";
 import { imageUrl } from "../parts/picture.js";
 import { save } from "./copy.js";
 
-/**
- * @param {object} props
- * @param {Record<string, any>} props.job
- * @param {Record<string, any>} props.image
- * @param {string} props.prompt
- * @param {string | undefined} props.comparable id of a relative
- * @param {() => void} props.onShare
- * @param {() => void} props.onDelete
- */
+/** `comparable` is the id of a relative. */
 export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
   const useAgain = () => {
     reuse(job);

@@ -1,4 +1,3 @@
-// @ts-check
 /** Two pictures side by side, or one over the other with a line that moves between them. */
 import { html, useEffect, useState } from "../core/html.js";
 import { go, goWith, Link, paths, setTitle } from "../core/router.js";
@@ -17,7 +16,6 @@ import { useZoom, ZoomBox, ZoomedImage } from "./zoom.js";
 
 const SIDE = "side";
 
-/** @param {{params: Record<string, string>, query: Record<string, string>}} props */
 export default function Compare({ params: { a, b }, query }) {
   const left = usePictureJob(a);
   const right = usePictureJob(b);
@@ -54,15 +52,6 @@ export default function Compare({ params: { a, b }, query }) {
   </div>`;
 }
 
-/**
- * @typedef {object} SideInfo
- * @property {string} id
- * @property {string} letter
- * @property {string} alt
- * @property {import("./picture_job.js").PictureJob | null} found
- */
-
-/** @returns {SideInfo} */
 function sideOf(id, found, letter) {
   return { id, letter, found, alt: `${letter}: ${found?.job.request.prompt ?? ""}` };
 }

@@ -1,12 +1,8 @@
-// @ts-check
 /** Takes things out of the page: text to the clipboard, files to the disk. */
 import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 
-/**
- * @param {string} text
- * @param {string} done what is said then
- */
+/** Copy a text, and say then that it is `done`. */
 export async function copy(text, done) {
   try {
     // Browsers have no clipboard where the page came over plain http from another machine.
@@ -17,7 +13,7 @@ export async function copy(text, done) {
   }
 }
 
-/** Download a file. @param {string} url */
+/** Download a file. */
 export function save(url) {
   const link = document.createElement("a");
   link.href = url;

@@ -1,4 +1,3 @@
-// @ts-check
 /** What a picture was made of: prompt, parameters and seconds of each stage. */
 import { formatDateTime, formatSeconds, formatSize } from "../core/format.js";
 import { html } from "../core/html.js";
@@ -11,7 +10,6 @@ import { copy } from "./copy.js";
 /** Of a job's request: what is shown elsewhere, or says nothing about the picture alone. */
 const NOT_LISTED = new Set(["kind", "prompt", "negative_prompt", "n", "width", "height", "seed", "decoder_seed", "latent_id", "variants", "hero_id", "image", "stop_after"]);
 
-/** @param {{text: string, negative: string}} props */
 export function Prompt({ text, negative }) {
   return html`<section class="prompt">
     <p dir="auto">${text || t("viewer.no_prompt")}</p>
@@ -20,7 +18,6 @@ export function Prompt({ text, negative }) {
   </section>`;
 }
 
-/** @param {{job: Record<string, any>, image: Record<string, any>}} props */
 export function Parameters({ job, image }) {
   useModel();
   const { request } = job;
@@ -65,7 +62,7 @@ function nameOf(field) {
   return hasText(key) ? t(key) : field;
 }
 
-/** The seconds of each stage, as bars. @param {{job: Record<string, any>}} props */
+/** The seconds of each stage, as bars. */
 export function Cost({ job }) {
   const stages = useModel()?.stages ?? [];
   const seconds = Object.entries(job.cost ?? {}).filter(([, value]) => value > 0);

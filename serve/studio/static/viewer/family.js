@@ -1,5 +1,7 @@
-// @ts-check
-/** What a picture was made from and what was made from it, as a small tree. */
+/**
+ * What a picture was made from and what was made from it, as a small tree. The siblings are what
+ * was made from the parent, with the picture itself.
+ */
 import * as api from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { onJob, openJobs } from "../core/live.js";
@@ -14,18 +16,9 @@ import { pictureHref } from "../library/query.js";
 
 const SHOWN = 12;
 
-/**
- * @typedef {Record<string, any>} Relative as `GET /v1/images/{id}/lineage` shows it
- * @typedef {{parent: Relative | null, siblings: Relative[], children: Relative[]}} Family siblings:
- *   what was made from the parent, with the picture itself
- */
-
-/**
- * @param {string} id
- * @returns {Family | null} null while it loads, or if it cannot be loaded
- */
+/** Return the family of a picture; null while it loads, or if it cannot be loaded. */
 export function useFamily(id) {
-  const [state, setState] = useState({ id: "", family: /** @type {Family | null} */ (null) });
+  const [state, setState] = useState({ id: "", family: null });
   const [count, setCount] = useState(0);
   useEffect(() => {
     const request = new AbortController();
@@ -46,9 +39,6 @@ async function load(id, signal) {
 
 /**
  * Return the relative to compare a picture with: what it was made from, or the newest other one.
- * @param {Family | null} family
- * @param {string} id
- * @returns {string | undefined}
  */
 export function comparableOf(family, id) {
   if (!family) return undefined;
@@ -58,7 +48,6 @@ export function comparableOf(family, id) {
   return [...near, ...others].find((one) => one && one !== id);
 }
 
-/** @param {{id: string, latentId: string, family: Family | null, q: string}} props */
 export function FamilyTree({ id, latentId, family, q }) {
   useModel();
   const open = [...useStore(openJobs).values()].filter((job) => job.request.latent_id === latentId);

@@ -1,4 +1,3 @@
-// @ts-check
 /** The star, rating and tags of a picture. */
 import * as api from "../core/api.js";
 import { html, useState } from "../core/html.js";
@@ -11,11 +10,7 @@ import { IconButton } from "../parts/button.js";
 
 const RATINGS = [1, 2, 3, 4, 5];
 
-/**
- * @param {object} props
- * @param {import("../library/sections.js").Picture} props.picture
- * @param {import("../library/pictures.js").Pictures} props.pictures which show the changes
- */
+/** The pictures show the changes. */
 export function Marks({ picture, pictures }) {
   const change = async (changes) => {
     if (!may("create")) return;

@@ -1,14 +1,9 @@
-// @ts-check
 /** The pictures before and after one, in the order of the library's search. */
 import { useEffect, useState } from "../core/html.js";
 import { usePictures } from "../library/use_pictures.js";
 import { imageUrl } from "../parts/picture.js";
 
-/**
- * @param {string} id
- * @param {string} q
- * @param {string | undefined} madeAt time at which its job ended, as soon as it is known
- */
+/** `madeAt` is the time at which its job ended, as soon as it is known. */
 export function useNeighbours(id, q, madeAt) {
   const { pictures, refresh } = usePictures(q);
   const [, render] = useState(0);

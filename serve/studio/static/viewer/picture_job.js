@@ -1,22 +1,11 @@
-// @ts-check
 /** A picture with the job that made it. */
 import * as api from "../core/api.js";
 import { useEffect, useState } from "../core/html.js";
 import { imageUrl } from "../parts/picture.js";
 
-/**
- * @typedef {object} PictureJob
- * @property {Record<string, any>} job
- * @property {Record<string, any>} image as in the job's `images`
- */
-
-/**
- * @param {string} id of the picture
- * @param {string} [jobId] if it is known
- * @returns {{found: PictureJob | null, error: any, retry: () => void}} found: null while it loads
- */
+/** Return what was `found`, null while it loads. The job is looked up unless it is known. */
 export function usePictureJob(id, jobId) {
-  const [state, setState] = useState({ id: "", found: /** @type {any} */ (null), error: null });
+  const [state, setState] = useState({ id: "", found: null, error: null });
   const [tries, setTries] = useState(0);
   useEffect(() => {
     const request = new AbortController();

@@ -1,4 +1,3 @@
-// @ts-check
 /** Makes a link to a picture that works without an API key. */
 import * as api from "../core/api.js";
 import { formatDateTime } from "../core/format.js";
@@ -11,18 +10,17 @@ import { SelectField, Switch } from "../parts/field.js";
 import { copy } from "./copy.js";
 
 const HOUR_S = 3600;
-const SPANS = /** @type {[string, number][]} */ ([
+const SPANS = [
   ["hour", HOUR_S],
   ["day", 24 * HOUR_S],
   ["week", 7 * 24 * HOUR_S],
   ["month", 30 * 24 * HOUR_S],
-]);
+];
 
-/** @param {{id: string, onClose: () => void}} props id of the picture */
 export function ShareDialog({ id, onClose }) {
   const [seconds, setSeconds] = useState(24 * HOUR_S);
   const [hasMetadata, setMetadata] = useState(true);
-  const [link, setLink] = useState(/** @type {any} */ (null));
+  const [link, setLink] = useState(null);
   const [isBusy, setBusy] = useState(false);
   const make = async () => {
     setBusy(true);

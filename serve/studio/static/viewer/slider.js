@@ -1,4 +1,3 @@
-// @ts-check
 /** Two pictures over each other: left of a line the first one is seen, right of it the second. */
 import { html, useRef, useState } from "../core/html.js";
 import { useShortcuts } from "../core/shortcuts.js";
@@ -9,14 +8,9 @@ import { ZoomBox, ZoomedImage } from "./zoom.js";
 const STEP = 2;
 const FAR = 10;
 
-/**
- * @param {object} props
- * @param {import("./compare.js").SideInfo[]} props.pictures
- * @param {ReturnType<typeof import("./zoom.js").useZoom>} props.zoom
- */
 export function Slider({ pictures: [first, second], zoom }) {
   const [percent, setPercent] = useState(50);
-  const frame = useRef(/** @type {HTMLElement | null} */ (null));
+  const frame = useRef(null);
   const set = (value) => setPercent(Math.min(100, Math.max(0, value)));
   useShortcuts({ " ": () => set(percent > 50 ? 0 : 100) }, "viewer");
 

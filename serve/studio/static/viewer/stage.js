@@ -1,4 +1,3 @@
-// @ts-check
 /** The picture of the viewer, with the buttons around it. */
 import { html, useState } from "../core/html.js";
 import { useShortcuts } from "../core/shortcuts.js";
@@ -7,14 +6,7 @@ import { IconButton } from "../parts/button.js";
 import { imageUrl, thumbUrl } from "../parts/picture.js";
 import { useZoom, ZoomBox, ZoomedImage } from "./zoom.js";
 
-/**
- * @param {object} props
- * @param {string} props.id
- * @param {string} props.alt
- * @param {() => void} props.onBack
- * @param {(() => void) | undefined} props.onPrevious undefined: there is none
- * @param {(() => void) | undefined} props.onNext
- */
+/** Without `onPrevious` or `onNext` there is no such picture. */
 export function Stage({ id, alt, onBack, onPrevious, onNext }) {
   const zoom = useZoom();
   const [isLoaded, setLoaded] = useState(false);
@@ -32,7 +24,6 @@ export function Stage({ id, alt, onBack, onPrevious, onNext }) {
   </div>`;
 }
 
-/** @param {{zoom: ReturnType<typeof useZoom>}} props */
 export function ZoomButtons({ zoom }) {
   const keys = { "+": zoom.larger, "-": zoom.smaller, z: () => zoom.toggle(), f: zoom.fit };
   useShortcuts(keys, "viewer");

@@ -1,4 +1,3 @@
-// @ts-check
 /** One picture: large, with how it was made, what belongs to it, and what can be done with it. */
 import * as api from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
@@ -21,7 +20,6 @@ import { usePictureJob } from "./picture_job.js";
 import { ShareDialog } from "./share_dialog.js";
 import { Stage } from "./stage.js";
 
-/** @param {{params: Record<string, string>, query: Record<string, string>}} props */
 export default function Viewer({ params: { id }, query }) {
   const q = query.q ?? "";
   useText("create");

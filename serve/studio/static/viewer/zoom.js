@@ -1,23 +1,17 @@
-// @ts-check
-/** A picture that can be made larger and moved; several of one zoom move together. */
-import { html, useRef, useState } from "../core/html.js";
-
 /**
- * @typedef {object} Zoom
- * @property {number} scale 1: the whole picture fits
- * @property {number} x how far it is moved, in widths of its box
- * @property {number} y in heights of its box
+ * A picture that can be made larger and moved; several of one zoom move together. A zoom is a
+ * `scale`, 1 if the whole picture fits, and how far it is moved, in widths and heights of its box.
  */
+import { html, useRef, useState } from "../core/html.js";
 
 const LARGEST = 16;
 const STEP = 1.25;
-/** @type {Zoom} */
 const FIT = { scale: 1, x: 0, y: 0 };
 
 /** Return a zoom and what changes it. */
 export function useZoom() {
   const [zoom, set] = useState(FIT);
-  const element = useRef(/** @type {HTMLElement | null} */ (null));
+  const element = useRef(null);
   const by = (factor, at = { x: 0, y: 0 }) => set((now) => scaled(now, now.scale * factor, at));
   const toActual = (at) => set((now) => scaled(now, actualScale(element.current), at));
   return {
@@ -33,13 +27,9 @@ export function useZoom() {
   };
 }
 
-/**
- * @param {object} props
- * @param {ReturnType<typeof useZoom>} props.zoom
- * @param {any} props.children pictures, which fill the box
- */
+/** The children are pictures, which fill the box. */
 export function ZoomBox({ zoom, children }) {
-  const pointers = useRef(/** @type {Map<number, {x: number, y: number}>} */ (new Map()));
+  const pointers = useRef(new Map());
   const down = (event) => {
     if (event.target.closest("button, a")) return;
     event.currentTarget.setPointerCapture(event.pointerId);
@@ -74,14 +64,16 @@ export function ZoomBox({ zoom, children }) {
   </div>`;
 }
 
-/** A picture in a zoom box. @param {{zoom: Zoom, src: string, alt: string, onLoad?: () => void}} props */
+/** A picture in a zoom box. */
 export function ZoomedImage({ zoom, src, alt, onLoad }) {
   const { scale, x, y } = zoom;
   const transform = `translate(${x * 100}%, ${y * 100}%) scale(${scale})`;
   return html`<img class="zoomed" src=${src} alt=${alt} style=${{ transform }} draggable=${false} onLoad=${onLoad} />`;
 }
 
-/** Return where a pointer, or the middle between it and another one, is from the middle of the box. */
+/**
+ * Return where a pointer, or the middle between it and another one, is from the middle of the box.
+ */
 function at(event, other = { x: event.clientX, y: event.clientY }) {
   const box = event.currentTarget.getBoundingClientRect();
   return {

@@ -1,4 +1,3 @@
-// @ts-check
 /** The box at the bottom: what to make, with the controls that the model has. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../core/html.js";
 import { field, useModel } from "../../core/models.js";

@@ -1,4 +1,3 @@
-// @ts-check
 /** Pictures of the person's own that come to the page: dropped, pasted or chosen. */
 import { useEffect, useState } from "../../core/html.js";
 import { model } from "../../core/models.js";
@@ -8,14 +7,14 @@ import { pictureOperation } from "../offers.js";
 /** Return whether a person may bring pictures of their own. */
 export const takesUploads = () => Boolean(model.get()?.takes_uploads && pictureOperation());
 
-/** Upload a picture and start from it. @param {File | undefined} file */
+/** Upload a picture and start from it. */
 export function send(file) {
   if (file) import("./upload.js").then(({ upload }) => upload(file), failed);
 }
 
 const fileOf = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 
-/** Take pictures that are dropped on the page or pasted. @returns {boolean} one is held over it */
+/** Take pictures that are dropped on the page or pasted. Returns whether one is held over it. */
 export function useDroppedPictures() {
   const [isOver, setOver] = useState(false);
   useEffect(() => {

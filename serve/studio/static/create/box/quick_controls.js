@@ -1,4 +1,3 @@
-// @ts-check
 /** The controls that are used most: the kind of job, the size, how many, the seed, draft sheets. */
 import { html } from "../../core/html.js";
 import { field, model } from "../../core/models.js";
@@ -8,7 +7,6 @@ import { Icon } from "../../parts/icon.js";
 import { change, draft, setValue, sourceField } from "../draft.js";
 import { kindTitle, sizesOf, startingOperations } from "../offers.js";
 
-/** @param {{kind: string, draft: import("../draft.js").Draft}} props */
 export function QuickControls({ kind, draft: now }) {
   const starting = startingOperations();
   const remix = starting.some((one) => one.name === kind) ? [] : [[kind, t("create.remix")]];

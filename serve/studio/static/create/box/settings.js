@@ -1,4 +1,3 @@
-// @ts-check
 /** All other fields of the kind of job, each with the control that its limits ask for. */
 import { formatNumber } from "../../core/format.js";
 import { html } from "../../core/html.js";
@@ -13,7 +12,6 @@ const ELSEWHERE = new Set(["prompt", "template", "variants", "image", "latent_id
 /** A number that has more values than this is typed, not dragged. */
 const MOST_DRAGGED = 1000;
 
-/** @param {{kind: string, values: Record<string, any>}} props */
 export default function Settings({ kind, values }) {
   const fields = (operation(kind)?.fields ?? []).filter(({ name }) => !ELSEWHERE.has(name));
   const isChanged = fields.some(({ name }) => values[name] !== undefined);

@@ -1,4 +1,3 @@
-// @ts-check
 /** The picture to start from, or a button that chooses one. */
 import { html, useRef } from "../../core/html.js";
 import { Link, paths } from "../../core/router.js";
@@ -8,9 +7,6 @@ import { Icon } from "../../parts/icon.js";
 import { setSource } from "../draft.js";
 import { send, takesUploads } from "./dropped.js";
 
-/**
- * @param {{source: import("../draft.js").Source | null, field: string}} props field: of the job
- */
 export default function SourcePicture({ source, field }) {
   const input = useRef(null);
   // The button goes with the picture.

@@ -1,4 +1,3 @@
-// @ts-check
 /** Sends a picture of the person's own, to start from it. */
 import * as api from "../../core/api.js";
 import { t } from "../../core/text.js";
@@ -7,7 +6,7 @@ import { setSource } from "../draft.js";
 
 const TYPES = ["image/png", "image/jpeg", "image/webp"];
 
-/** Upload a picture and start from it. @param {File} file */
+/** Upload a picture and start from it. */
 export async function upload(file) {
   if (!TYPES.includes(file.type)) {
     toast(t("create.source.type"), { kind: "error" });
@@ -20,7 +19,7 @@ export async function upload(file) {
     const { id } = await api.upload("/v1/uploads", form);
     setSource({ id, url: `/v1/uploads/${id}/content`, isUpload: true });
     // What to make of it is said next; the button that chose the picture is gone.
-    /** @type {HTMLElement | null} */ (document.querySelector(".composer textarea"))?.focus();
+    document.querySelector(".composer textarea")?.focus();
   } catch (error) {
     failed(error, { label: t("frame.retry"), action: () => upload(file) });
   }

@@ -1,4 +1,3 @@
-// @ts-check
 /** The compositions of a job that waits: choose which are finished, or composed anew. */
 import * as api from "../../core/api.js";
 import { html, useState } from "../../core/html.js";
@@ -11,9 +10,8 @@ import { Icon } from "../../parts/icon.js";
 import { useAskedSheet } from "./asked_sheet.js";
 import { promptOf } from "./picture_cell.js";
 
-/** @param {{job: any}} props */
 export default function DraftSheet({ job }) {
-  const [chosen, setChosen] = useState(/** @type {number[]} */ ([]));
+  const [chosen, setChosen] = useState([]);
   const [isBusy, setBusy] = useState(false);
   const toggle = (index) =>
     setChosen((now) => (now.includes(index) ? now.filter((one) => one !== index) : [...now, index].sort()));

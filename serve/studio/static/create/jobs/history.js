@@ -1,4 +1,3 @@
-// @ts-check
 /** The studio's jobs of the person: what `GET /v1/jobs` lists, kept true by events. */
 import * as api from "../../core/api.js";
 import { hasEnded } from "../../core/job_events.js";
@@ -9,29 +8,22 @@ import { accepted, inbox } from "../../core/submissions.js";
 import { t } from "../../core/text.js";
 import { announce } from "../../core/toast.js";
 
-/**
- * @typedef {object} History
- * @property {Map<string, any>} jobs by id
- * @property {string | null} cursor of earlier ones; null: there are none
- * @property {boolean} isLoaded
- * @property {any} error
- */
-
 const PAGE = 20;
 
-/** @type {History} */
 const NOTHING = { jobs: new Map(), cursor: null, isLoaded: false, error: null };
 
-/** @type {import("../../core/store.js").Store<History>} */
 export const history = store(NOTHING);
 
 // Another person may sign in next.
 session.subscribe(({ state }) => state === "signed_out" && history.set(NOTHING));
 
-/** Return the jobs, newest first: their ids begin with a time. @param {History} all */
+/** Return the jobs, newest first: their ids begin with a time. */
 export const newestFirst = ({ jobs }) => [...jobs.values()].sort((a, b) => (a.id < b.id ? 1 : -1));
 
-/** Follow the jobs; those that were shown before are shown at once. @returns {() => void} ends it */
+/**
+ * Follow the jobs until the returned function is called; those that were shown before are shown at
+ * once.
+ */
 export function followHistory() {
   const ends = [onJob(take), onResume(() => void loadNewest())];
   void loadNewest();

@@ -1,4 +1,3 @@
-// @ts-check
 /** A job: its pictures as they come, what it is, and what can be done with it. */
 import * as api from "../../core/api.js";
 import { formatAgo, formatDateTime, formatSize } from "../../core/format.js";
@@ -17,7 +16,7 @@ import { kindTitle } from "../offers.js";
 import { Cell } from "./picture_cell.js";
 import { Progress } from "../progress.js";
 
-/** @param {{job: any, onUse: () => void}} props onUse: the job's values were put into the box */
+/** `onUse` is called when the job's values were put into the box. */
 export default function JobCard({ job, onUse }) {
   const { request } = job;
   const title = request.prompt || kindTitle(job.kind);

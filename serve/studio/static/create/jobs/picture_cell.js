@@ -1,5 +1,6 @@
-// @ts-check
-/** The place of one picture: empty, with its newest preview, or finished with what to make of it. */
+/**
+ * The place of one picture: empty, with its newest preview, or finished with what to make of it.
+ */
 import { html } from "../../core/html.js";
 import { isMoving } from "../../core/job_events.js";
 import { stageTitle } from "../../core/models.js";
@@ -14,9 +15,6 @@ import { actionsOf, pictureSource } from "../actions.js";
 import { change, draft } from "../draft.js";
 import { pictureOperation } from "../offers.js";
 
-/**
- * @param {{job: any, index: number, width: number, height: number, onUse: () => void}} props
- */
 export function Cell({ job, index, width, height, onUse }) {
   const image = job.images?.find((one) => one.index === index);
   const prompt = promptOf(job, index);

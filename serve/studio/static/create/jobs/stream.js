@@ -1,4 +1,3 @@
-// @ts-check
 /** Jobs, newest first: on their way, being made, finished. */
 import { html, useEffect, useMemo, useState } from "../../core/html.js";
 import { useModel } from "../../core/models.js";
@@ -14,11 +13,11 @@ import { followHistory, history, loadEarlier, loadNewest, newestFirst } from "./
 import { kindTitle } from "../offers.js";
 
 const SUGGESTIONS = 4;
-/** @type {any} the component of a job, once it is loaded */
+/** The component of a job, once it is loaded. */
 let JobCard = null;
 let place = 0;
 
-/** @param {{onUse: () => void}} props onUse: something was put into the box */
+/** `onUse` is called when something was put into the box. */
 export function Stream({ onUse }) {
   const all = useStore(history);
   useStore(submissions);

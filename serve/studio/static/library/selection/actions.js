@@ -1,4 +1,3 @@
-// @ts-check
 /** What can be done with the selected pictures, or with the active one if none is selected. */
 import { html, useRef, useState } from "../../core/html.js";
 import { go, paths } from "../../core/router.js";
@@ -12,13 +11,6 @@ import { download } from "./download.js";
 import { countOf, idsOf, isSelected, NOTHING } from "./selection.js";
 import { TagDialog } from "./tag_dialog.js";
 
-/**
- * @param {object} library
- * @param {import("../pictures.js").Pictures} library.pictures
- * @param {ReturnType<typeof import("./use_selection.js").useSelection>} library.selected
- * @param {{active: number, focus: (index: number) => void}} library.place
- * @param {() => Promise<void>} library.refresh
- */
 export function useActions({ pictures, selected, place, refresh }) {
   const [open, setOpen] = useState("");
   const [isBusy, setBusy] = useState(false);
@@ -28,7 +20,7 @@ export function useActions({ pictures, selected, place, refresh }) {
   const targets = isAny ? selected.selection : { isInverted: false, ids: new Set(current ? [current.id] : []) };
   const count = countOf(targets, pictures.total);
 
-  const run = (/** @type {() => Promise<void>} */ work) => {
+  const run = (work) => {
     if (!count) return undefined;
     setBusy(true);
     // One after the other: no key that is pressed meanwhile is lost.

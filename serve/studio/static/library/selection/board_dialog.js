@@ -1,4 +1,3 @@
-// @ts-check
 /** Puts pictures on a board, which may be a new one, or takes them from it. */
 import * as api from "../../core/api.js";
 import { html, useEffect, useState } from "../../core/html.js";
@@ -13,17 +12,9 @@ import { boards, loadBoards } from "../boards.js";
 
 const NEW = "";
 
-/**
- * @param {object} props
- * @param {boolean} props.open
- * @param {number} props.count of pictures
- * @param {boolean} props.busy
- * @param {(action: string, value: string) => Promise<boolean | undefined>} props.change whether it was done
- * @param {() => void} props.onClose
- */
 export function BoardDialog({ open, count, busy, change, onClose }) {
   const known = useStore(boards);
-  const [choice, setChoice] = useState(/** @type {string | null} */ (null));
+  const [choice, setChoice] = useState(null);
   const [title, setTitle] = useState("");
   useEffect(() => {
     if (!open) return;

@@ -1,4 +1,3 @@
-// @ts-check
 /** Changes of many pictures at once. */
 import * as api from "../../core/api.js";
 import { idsOf } from "./selection.js";
@@ -6,12 +5,8 @@ import { idsOf } from "./selection.js";
 const AT_ONCE = 500;
 
 /**
- * Do something with pictures.
- * @param {import("./selection.js").Selection} selection
- * @param {string} q the search that it is of
- * @param {string} action such as `star`, see `POST /v1/images/bulk`
- * @param {number | string} [value] of the action
- * @returns {Promise<any[]>} what failed, with the `id`, `code` and `message` of each
+ * Do something with the selected pictures of a search, see `POST /v1/images/bulk`. Returns what
+ * failed, with the `id`, `code` and `message` of each.
  */
 export async function changeAll(selection, q, action, value) {
   if (selection.isInverted && !selection.ids.size) return changeFound(q, { action, value });

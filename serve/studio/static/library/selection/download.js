@@ -1,4 +1,3 @@
-// @ts-check
 /** Downloads pictures in a ZIP file, with what is known of them. */
 import { withQuery } from "../../core/api.js";
 import { toast } from "../../core/toast.js";
@@ -10,10 +9,6 @@ import { countOf, idsOf } from "./selection.js";
 const MOST_BY_ID = 250;
 const MOST_FOUND = 1000;
 
-/**
- * @param {import("./selection.js").Selection} selection
- * @param {import("../pictures.js").Pictures} pictures
- */
 export async function download(selection, { q, total }) {
   const count = countOf(selection, total);
   const areAll = count === total;

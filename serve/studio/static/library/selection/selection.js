@@ -1,41 +1,26 @@
-// @ts-check
-/** Which pictures of a search are selected: those that are named, or all but those. */
+/**
+ * Which pictures of a search are selected: those that are named, or all but those. Its `ids` name
+ * the ones or the others.
+ */
 import * as api from "../../core/api.js";
 
 const PAGE = 200;
 
-/**
- * @typedef {object} Selection
- * @property {boolean} isInverted all pictures are selected but the named ones
- * @property {ReadonlySet<string>} ids the named pictures
- */
-
-/** @type {Selection} */
 export const NOTHING = { isInverted: false, ids: new Set() };
-/** @type {Selection} */
 export const ALL = { isInverted: true, ids: new Set() };
 
-/** @param {Selection} selection @param {string} id */
 export const isSelected = ({ isInverted, ids }, id) => ids.has(id) !== isInverted;
 
-/** @param {Selection} selection @param {number} total pictures that the search finds */
+/** Return how many of the pictures that the search finds are selected. */
 export const countOf = ({ isInverted, ids }, total) => (isInverted ? total - ids.size : ids.size);
 
-/** @param {Selection} selection @returns {Selection} */
 export const inverted = ({ isInverted, ids }) => ({ isInverted: !isInverted, ids });
 
-/** @param {Selection} selection @param {string} id @returns {Selection} */
 export function toggled(selection, id) {
   return withPictures(selection, [id], !isSelected(selection, id));
 }
 
-/**
- * Select pictures, or no longer.
- * @param {Selection} selection
- * @param {string[]} changed ids
- * @param {boolean} areSelected
- * @returns {Selection}
- */
+/** Return a selection with some pictures, or without them. */
 export function withPictures({ isInverted, ids }, changed, areSelected) {
   const next = new Set(ids);
   for (const id of changed) {
@@ -45,12 +30,7 @@ export function withPictures({ isInverted, ids }, changed, areSelected) {
   return { isInverted, ids: next };
 }
 
-/**
- * Return the ids of the selected pictures; those that are only known by the search are listed.
- * @param {Selection} selection
- * @param {string} q
- * @returns {Promise<string[]>}
- */
+/** Return the ids of the selected pictures; those that are only known by the search are listed. */
 export async function idsOf({ isInverted, ids }, q) {
   if (!isInverted) return [...ids];
   const found = [];

@@ -1,4 +1,3 @@
-// @ts-check
 /** What is selected and what can be done with it, at the lower edge while something is. */
 import { html } from "../../core/html.js";
 import { may } from "../../core/session.js";
@@ -7,12 +6,6 @@ import { Button, IconButton } from "../../parts/button.js";
 import { Menu } from "../../parts/menu.js";
 import { ALL, countOf, inverted, NOTHING } from "./selection.js";
 
-/**
- * @param {object} props
- * @param {import("../pictures.js").Pictures} props.pictures
- * @param {ReturnType<typeof import("./use_selection.js").useSelection>} props.selected
- * @param {ReturnType<typeof import("./actions.js").useActions>} props.actions
- */
 export function SelectionBar({ pictures, selected, actions }) {
   const { selection, set } = selected;
   const count = countOf(selection, pictures.total);

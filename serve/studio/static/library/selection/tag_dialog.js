@@ -1,4 +1,3 @@
-// @ts-check
 /** Adds a tag to pictures, or removes it. */
 import { html, useState } from "../../core/html.js";
 import { t } from "../../core/text.js";
@@ -6,14 +5,6 @@ import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
 import { TextField } from "../../parts/field.js";
 
-/**
- * @param {object} props
- * @param {boolean} props.open
- * @param {number} props.count of pictures
- * @param {boolean} props.busy
- * @param {(action: string, value: string) => void} props.change
- * @param {() => void} props.onClose
- */
 export function TagDialog({ open, count, busy, change, onClose }) {
   const [text, setText] = useState("");
   const tag = text.trim();

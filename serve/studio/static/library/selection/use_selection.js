@@ -1,14 +1,12 @@
-// @ts-check
 /** The selection of a library, and what extends it. */
 import { useEffect, useRef, useState } from "../../core/html.js";
 import { failed } from "../../core/toast.js";
 import { NOTHING, toggled, withPictures } from "./selection.js";
 
-/** @param {import("../pictures.js").Pictures} pictures */
 export function useSelection(pictures) {
   const [selection, setSelection] = useState(NOTHING);
   // Where a range begins, and what was selected before it.
-  const anchor = useRef(/** @type {{id: string, base: typeof NOTHING} | null} */ (null));
+  const anchor = useRef(null);
   const set = (next) => {
     anchor.current = null;
     setSelection(next);

@@ -1,7 +1,7 @@
 /** The page's beginning: the person at it, then the frame with a view, or the sign-in. */
 import { html, render, useEffect, useState } from "./core/html.js";
-import { startLive, stopLive } from "./core/live.js";
-import { loadModel } from "./core/models.js";
+import { onResume, startLive, stopLive } from "./core/live.js";
+import { loadModel, model } from "./core/models.js";
 import { route } from "./core/router.js";
 import { loadSession, session } from "./core/session.js";
 import { useStore } from "./core/store.js";
@@ -15,6 +15,7 @@ import { Failure } from "./parts/empty.js";
 function App() {
   const { state, me } = useStore(session);
   const code = useStore(language);
+  useStore(model);
   const [error, setError] = useState(null);
   const [isReady, setReady] = useState(false);
 
@@ -46,6 +47,9 @@ async function prepare() {
   startLive();
   resendWaiting();
 }
+
+// The service may have come back with another model.
+onResume(() => void loadModel().catch(() => {}));
 
 async function begin() {
   followTheme();

@@ -1,11 +1,12 @@
 /** The API keys: a list, a new one, and the end of one. */
 import * as api from "../core/api.js";
+import { useBusy } from "../core/busy.js";
 import { formatAgo, formatDate, formatNumber } from "../core/format.js";
 import { html, useState } from "../core/html.js";
 import { isKeyless, session } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { t } from "../core/text.js";
-import { failed, toast } from "../core/toast.js";
+import { toast } from "../core/toast.js";
 import { Button } from "../parts/button.js";
 import { Confirm } from "../parts/dialog.js";
 import { Failure } from "../parts/empty.js";
@@ -43,9 +44,9 @@ export function Keys() {
     </details>`}
     ${isNew && html`<${NewKey} onClose=${() => setNew(false)} onMade=${made} />`}
     ${shown && html`<${ShownKey} made=${shown} />`}
-    <${Confirm} open=${Boolean(revoking.asked)} title=${t("admin.key.revoke_one", { name: revoking.asked?.name ?? "" })}
+    ${revoking.asked && html`<${Confirm} title=${t("admin.key.revoke_one", { name: revoking.asked.name })}
       text=${revoking.text} label=${t("admin.key.revoke")} busy=${revoking.isBusy}
-      onConfirm=${revoking.confirm} onClose=${revoking.giveUp} />
+      onConfirm=${revoking.confirm} onClose=${revoking.giveUp} />`}
   </section>`;
 }
 
@@ -75,23 +76,17 @@ const usedText = ({ last_used_at: at }) => (at ? t("admin.key.used", { ago: form
 /** The question before a key is revoked, and the revocation. */
 function useRevoking(valid, load) {
   const [asked, setAsked] = useState(null);
-  const [isBusy, setBusy] = useState(false);
+  const [isBusy, run] = useBusy();
   const admins = valid.filter((key) => key.scopes.includes("admin"));
   const isLast = admins.length === 1 && admins[0].id === asked?.id;
   const isOwn = asked?.id === session.get().me?.key?.id;
   const confirm = async () => {
-    setBusy(true);
-    try {
-      await api.del(`/v1/keys/${asked?.id}`);
-      toast(t("admin.key.was_revoked", { name: asked?.name ?? "" }));
-      await load();
-      setAsked(null);
-      document.getElementById("admin-keys")?.focus();
-    } catch (error) {
-      failed(error);
-    }
-    setBusy(false);
+    await api.del(`/v1/keys/${asked.id}`);
+    toast(t("admin.key.was_revoked", { name: asked.name }));
+    await load();
+    setAsked(null);
+    document.getElementById("admin-keys")?.focus();
   };
   const text = [t("admin.key.revoke.text"), isOwn && t("admin.key.revoke.own"), isLast && t("admin.key.revoke.last")];
-  return { asked, isBusy, confirm, ask: setAsked, giveUp: () => setAsked(null), text: text.filter(Boolean).join(" ") };
+  return { asked, isBusy, confirm: () => run(confirm), ask: setAsked, giveUp: () => setAsked(null), text: text.filter(Boolean).join(" ") };
 }

@@ -30,7 +30,7 @@ export function NewKey({ onClose, onMade }) {
   const actions = html`<${Button} onClick=${onClose}>${t("frame.cancel")}<//>
     <${Button} kind="primary" type="submit" form="admin-new-key" busy=${isBusy}>${t("admin.key.make")}<//>`;
 
-  return html`<${Dialog} open title=${t("admin.key.new")} onClose=${onClose} actions=${actions}>
+  return html`<${Dialog} title=${t("admin.key.new")} onClose=${onClose} actions=${actions}>
     <form id="admin-new-key" class="admin-form" onSubmit=${submit}>
       <${TextField} label=${t("admin.key.name")} hint=${t("admin.key.name.hint")} error=${errors.name}
         value=${name} onChange=${setName} required maxlength="128" autocomplete="off" autofocus />

@@ -16,10 +16,7 @@ export function Sessions() {
   const end = async ({ id, is_current: isCurrent }) => {
     setBusyId(id);
     try {
-      if (isCurrent) {
-        await signOut();
-        return location.assign("/studio");
-      }
+      if (isCurrent) return await signOut();
       await api.del(`/v1/sessions/${id}`);
       await load();
       document.getElementById("admin-sessions")?.focus();

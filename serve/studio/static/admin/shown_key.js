@@ -27,7 +27,7 @@ export function ShownKey({ made: { name, token } }) {
   useEffect(() => () => void setTimeout(() => document.getElementById("admin-keys")?.focus()), []);
   const actions = html`<${Button} onClick=${close}>${t("admin.key.kept")}<//>
     <${Button} kind="primary" icon="copy" onClick=${copy}>${t("admin.key.copy")}<//>`;
-  return html`<${Dialog} open title=${t("admin.key.made", { name })} onClose=${close} actions=${actions}>
+  return html`<${Dialog} title=${t("admin.key.made", { name })} onClose=${close} actions=${actions}>
     <p class="admin-note">${t("admin.key.once")}</p>
     <${Field} label=${t("admin.key.token")}>
       ${(attributes) => html`<input class="input admin-token" ref=${field} readonly autofocus spellcheck=${false} autocomplete="off"

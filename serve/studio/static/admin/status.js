@@ -1,6 +1,7 @@
 /** The state of the service: its parts, its stages, how jobs ended. */
 import { formatAgo, formatDateTime, formatNumber } from "../core/format.js";
 import { html } from "../core/html.js";
+import { stageTitle } from "../core/models.js";
 import { Link, paths } from "../core/router.js";
 import { t } from "../core/text.js";
 import { Failure } from "../parts/empty.js";
@@ -69,7 +70,7 @@ function Counts({ status }) {
 function Stage({ stage }) {
   const seconds = stage.seconds_per_image;
   return html`<li class="admin-card">
-    <h3>${stage.title}</h3>
+    <h3>${stageTitle(stage.name)}</h3>
     <p class="admin-big">
       ${seconds === null ? "–" : formatNumber(seconds, { maximumFractionDigits: seconds < 10 ? 2 : 1 })}
       <span class="soft small">${t("admin.seconds_per_image")}</span>

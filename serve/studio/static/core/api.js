@@ -1,6 +1,6 @@
 /**
  * Requests to the HTTP API. Every function answers with the parsed JSON or throws ApiError. Their
- * options: `query`, `headers`, `signal`, and the `idempotencyKey` of a request that makes or
+ * options: `query`, `signal`, and the `idempotencyKey` of a request that makes or
  * continues a job.
  */
 
@@ -29,11 +29,10 @@ export function onUnauthorized(listener) {
 }
 
 export const get = (path, options) => send("GET", path, undefined, options);
+/** The body is JSON, or a form. */
 export const post = (path, body, options) => send("POST", path, body, options);
-export const patch = (path, body, options) => send("PATCH", path, body, options);
-export const put = (path, body, options) => send("PUT", path, body, options);
-export const del = (path, options = {}) => send("DELETE", path, options.body, options);
-export const upload = (path, form, options) => send("POST", path, form, options);
+export const patch = (path, body) => send("PATCH", path, body);
+export const del = (path) => send("DELETE", path);
 
 /** Return a path with its query; null, undefined and "" are left out. */
 export function withQuery(path, query = {}) {
@@ -52,13 +51,13 @@ export function newIdempotencyKey() {
   return `studio-${[...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join("")}`;
 }
 
-async function send(method, path, body, { query, headers = {}, signal, idempotencyKey } = {}) {
+async function send(method, path, body, { query, signal, idempotencyKey } = {}) {
   const isForm = body instanceof FormData;
-  const all = { accept: "application/json", ...headers };
-  if (body !== undefined && !isForm) all["content-type"] = "application/json";
-  if (idempotencyKey) all["idempotency-key"] = idempotencyKey;
+  const headers = { accept: "application/json" };
+  if (body !== undefined && !isForm) headers["content-type"] = "application/json";
+  if (idempotencyKey) headers["idempotency-key"] = idempotencyKey;
   const content = body === undefined || isForm ? body : JSON.stringify(body);
-  const init = { method, headers: all, body: content, signal, credentials: "same-origin" };
+  const init = { method, headers, body: content, signal, credentials: "same-origin" };
   let response;
   try {
     response = await fetch(withQuery(path, query), init);

@@ -12,6 +12,10 @@ export const hasEnded = (job) => ENDED.has(job.state);
 
 export const isMoving = (job) => job.state === "queued" || job.state === "running";
 
+/** Return the indices of the pictures that a job makes, or may make. */
+export const indicesOf = ({ continued, request }) =>
+  continued?.indices ?? Array.from({ length: request.n }, (_, index) => index);
+
 /** Return a job after an event; an event that says what the job says already changes nothing. */
 export function applied(job, type, data) {
   // An answer may be older than the job's last event.

@@ -78,17 +78,19 @@ export function startLive() {
 /** Stop following the jobs, and forget them. */
 export function stopLive() {
   document.removeEventListener("visibilitychange", visibilityChanged);
+  clearTimeout(hiddenTimer);
   leave();
   channel?.close();
   channel = null;
   openJobs.set(new Map());
   endedJobs.clear();
+  unknown.clear(); // an answer that is still on its way is not of the next person
   connection.set("reconnecting");
 }
 
 /** Connect again at once, not after the pause between two tries. */
 export function reconnect() {
-  if (!isLeader) return;
+  if (!isLeader) return void channel?.postMessage({ kind: "reconnect" });
   leave();
   join();
 }
@@ -144,6 +146,7 @@ function lost(state) {
 function heard({ kind, type, data, state, jobs }) {
   if (kind === "event") receive(type, data);
   else if (kind === "connection") lost(state);
+  else if (kind === "reconnect" && isLeader) reconnect();
   else if (kind === "hello" && isLeader) {
     const all = [...openJobs.get().values()];
     channel?.postMessage({ kind: "snapshot", jobs: all, state: connection.get() });

@@ -35,11 +35,12 @@ export async function signIn(key) {
   tabs.postMessage(session.get().me?.key?.id ?? null);
 }
 
-/** End this browser's session. */
+/** End this browser's session. The page begins anew, so that nothing of this person stays in it. */
 export async function signOut() {
   await api.del("/v1/sessions/current");
   tabs.postMessage(null);
   session.set({ state: "signed_out", me: null, hasExpired: false });
+  location.assign("/studio");
 }
 
 /** Return whether the service has no keys: it answers its own machine only. */

@@ -24,13 +24,13 @@ export function useShortcuts(keys, label) {
 }
 
 /** Return the name of a pressed key, as in `useShortcuts`. */
-export function keyName(event) {
+function keyName(event) {
   const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
   return `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${shift}${event.key}`;
 }
 
 /** Return whether a person types into the element. */
-export function isTextField(element) {
+function isTextField(element) {
   if (!(element instanceof HTMLElement)) return false;
   if (element.isContentEditable || element.matches("textarea, select")) return true;
   return element.matches("input:not([type=checkbox], [type=radio], [type=button], [type=file])");

@@ -22,24 +22,32 @@ export function store(initial) {
 
 /** Return a store's value; the component is rendered again when it changes. */
 export function useStore(source) {
-  const [, render] = useState(0);
+  const render = useRender();
   useEffect(() => {
-    const again = () => render((count) => count + 1);
     const seen = source.get();
-    const end = source.subscribe(again);
-    if (!Object.is(seen, source.get())) again();
+    const end = source.subscribe(render);
+    if (!Object.is(seen, source.get())) render();
     return end;
   }, [source]);
   return source.get();
 }
 
-/** Make a store of a JSON value that this browser keeps between visits, in localStorage. */
-export function keptStore(name, initial) {
+/** Return what renders the component again. */
+export function useRender() {
+  const [, setCount] = useState(0);
+  return () => setCount((count) => count + 1);
+}
+
+/**
+ * Make a store of a JSON value that this browser keeps between visits, or in `sessionStorage` while
+ * the tab is open.
+ */
+export function keptStore(name, initial, storage = "localStorage") {
   const key = `cascade.${name}`;
-  const kept = store(read(key, initial));
+  const kept = store(read(storage, key) ?? initial);
   kept.subscribe((value) => {
     try {
-      localStorage.setItem(key, JSON.stringify(value));
+      globalThis[storage].setItem(key, JSON.stringify(value));
     } catch {
       // A browser that keeps nothing: the value lasts until the tab closes.
     }
@@ -47,11 +55,10 @@ export function keptStore(name, initial) {
   return kept;
 }
 
-function read(key, initial) {
+function read(storage, key) {
   try {
-    const text = localStorage.getItem(key);
-    return text === null ? initial : JSON.parse(text);
+    return JSON.parse(globalThis[storage].getItem(key));
   } catch {
-    return initial;
+    return null;
   }
 }

@@ -5,14 +5,14 @@
 import * as api from "./api.js";
 import { connection, onJob, track } from "./live.js";
 import { session } from "./session.js";
-import { store } from "./store.js";
+import { keptStore } from "./store.js";
 
-const KEPT = "cascade.submissions";
 const PAUSE_S = 3;
 
 /** Oldest first. Those that are `waiting` are sent again by themselves. */
-export const submissions = store(kept());
-submissions.subscribe((all) => sessionStorage.setItem(KEPT, JSON.stringify(all)));
+export const submissions = keptStore("submissions", [], "sessionStorage");
+// The answer to what was being sent is lost.
+submissions.update((all) => all.map((one) => (one.state === "sending" ? { ...one, state: "waiting" } : one)));
 
 /** Return the inbox in which the jobs of the studio are found again, by the caller's key. */
 export const inbox = () => `studio:${session.get().me?.key?.id ?? "local"}`;
@@ -28,8 +28,6 @@ export function submit(body) {
   submissions.update((all) => [...all, one]);
   return send(one);
 }
-
-export const resend = (one) => send(one);
 
 export const discard = (one) =>
   submissions.update((all) => all.filter(({ key }) => key !== one.key));
@@ -54,7 +52,8 @@ export function accepted(job) {
 export const ownSubmissions = () =>
   submissions.get().filter(({ body }) => body.client_state.inbox === inbox());
 
-async function send(one) {
+/** Send a submission, also once more. */
+export async function send(one) {
   change(one, { state: "sending", error: undefined });
   try {
     const job = await api.post("/v1/jobs", one.body, { idempotencyKey: one.key });
@@ -78,13 +77,4 @@ function again(key) {
 
 function change(one, changes) {
   submissions.update((all) => all.map((other) => (other.key === one.key ? { ...other, ...changes } : other)));
-}
-
-function kept() {
-  try {
-    const all = JSON.parse(sessionStorage.getItem(KEPT) ?? "[]");
-    return all.map((one) => (one.state === "sending" ? { ...one, state: "waiting" } : one));
-  } catch {
-    return [];
-  }
 }

@@ -39,6 +39,9 @@ export function t(key, values = {}) {
   });
 }
 
+/** Return the sentence of a key, or what stands in for one that is missing. */
+export const textOr = (key, other, values) => (hasText(key) ? t(key, values) : other);
+
 /** Return whether there is a sentence. */
 export const hasText = (key) => find(key, {}) !== undefined;
 
@@ -51,5 +54,6 @@ function find(key, values) {
 
 async function fetched(name, code) {
   const response = await fetch(new URL(`../locale/${code}/${name}.json`, import.meta.url));
-  return response.ok ? response.json() : {};
+  if (!response.ok) throw new Error(`${name} is missing in ${code}`);
+  return response.json();
 }

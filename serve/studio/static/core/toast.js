@@ -1,6 +1,6 @@
 /** Short messages at the edge of the page; the frame shows them in one polite live region. */
 import { store } from "./store.js";
-import { hasText, t } from "./text.js";
+import { t, textOr } from "./text.js";
 
 export const toasts = store([]);
 
@@ -32,10 +32,13 @@ export function dismiss(id) {
   toasts.update((shown) => shown.filter((one) => one.id !== id));
 }
 
-/** Show why something failed; aborted requests and a lost sign-in show nothing. */
-export function failed(error, options = {}) {
+/**
+ * Show why something failed, with a button that tries again if there is such a function; aborted
+ * requests and a lost sign-in show nothing.
+ */
+export function failed(error, retry) {
   if (error?.name === "AbortError" || error?.status === 401) return;
-  toast(errorSentence(error), { ...options, kind: "error" });
+  toast(errorSentence(error), { kind: "error", action: retry, label: t("frame.retry") });
 }
 
 /**
@@ -44,9 +47,7 @@ export function failed(error, options = {}) {
  */
 export function errorSentence(error) {
   const code = error?.code ?? "internal";
-  const key = `frame.error.${code}`;
   const seconds = error?.retryAfterS ?? 0;
   if (code === "rate_limited" && seconds) return t("frame.error.rate_limited_for", { seconds });
-  if (hasText(key)) return t(key);
-  return error?.message || t("frame.error.internal");
+  return textOr(`frame.error.${code}`, error?.message || t("frame.error.internal"));
 }

@@ -1,6 +1,6 @@
 /** What the model can make of a finished picture, and of a job's values. */
 import { field, model, operation } from "../core/models.js";
-import { hasText, t } from "../core/text.js";
+import { textOr } from "../core/text.js";
 import { thumbUrl } from "../parts/picture.js";
 import { fieldOf } from "./offers.js";
 
@@ -9,7 +9,7 @@ import { fieldOf } from "./offers.js";
  * picture of the same aspect, and last a remix where the prompt may be changed, which has no body.
  */
 export function actionsOf(image) {
-  const operations = model.get()?.operations ?? [];
+  const operations = model.get().operations;
   const found = operations
     .filter((one) => fieldOf(one, "latent_id")?.is_required)
     .flatMap((one) => (fieldOf(one, "width") ? largerOf(one, image) : variationsOf(one, image)));
@@ -17,8 +17,7 @@ export function actionsOf(image) {
 }
 
 function action(one, id, body, values = {}) {
-  const key = `create.action.${id}`;
-  return { id, kind: one.name, body, label: hasText(key) ? t(key, values) : one.title };
+  return { id, kind: one.name, body, label: textOr(`create.action.${id}`, one.title, values) };
 }
 
 function variationsOf(one, { latent_id }) {
@@ -44,7 +43,7 @@ function largerOf(one, image) {
  * Return the largest size of a picture's aspect up to 1.5 times its own, as details are drawn well
  * up to there; without one the next larger, and undefined if there is none.
  */
-export function largerSize(kind, { width, height }) {
+function largerSize(kind, { width, height }) {
   const heights = new Set(field(kind, "height")?.choices);
   const sizes = (field(kind, "width")?.choices ?? [])
     .map((side) => ({ width: side, height: (side * height) / width }))

@@ -1,20 +1,19 @@
 /** How a person can begin, as the model lists it: kinds of job and sizes. */
 import { field, model, operation } from "../core/models.js";
-import { hasText, t } from "../core/text.js";
+import { textOr } from "../core/text.js";
 
 export const fieldOf = (one, name) => one.fields.find((field) => field.name === name);
 
 /** Return the operations that need no stored latent, in the model's order. */
 export const startingOperations = () =>
-  (model.get()?.operations ?? []).filter((one) => !fieldOf(one, "latent_id")?.is_required);
+  model.get().operations.filter((one) => !fieldOf(one, "latent_id")?.is_required);
 
 /** Return the operation that starts from a picture. */
 export const pictureOperation = () => startingOperations().find((one) => fieldOf(one, "image"));
 
 /** Return what jobs of a kind make, for people. */
 export function kindTitle(kind) {
-  const key = `create.kind.${kind}`;
-  return hasText(key) ? t(key) : (operation(kind)?.title ?? kind);
+  return textOr(`create.kind.${kind}`, operation(kind)?.title ?? kind);
 }
 
 const ASPECTS = ["1:1", "4:3", "3:4", "3:2", "2:3", "16:9", "9:16"];
@@ -28,7 +27,7 @@ export function sizesOf(kind) {
   const all = (field(kind, "width")?.choices ?? []).flatMap((width) =>
     heights.map((height) => ({ width, height })),
   );
-  const { width, height } = model.get()?.defaults ?? all[0];
+  const { width, height } = model.get().defaults ?? all[0];
   const found = new Map();
   for (const name of ASPECTS) {
     const [across, up] = name.split(":").map(Number);

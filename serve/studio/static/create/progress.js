@@ -1,7 +1,9 @@
 /** How far a job is: its place in line, its stage, the time that is probably left. */
 import { formatSeconds } from "../core/format.js";
-import { html, useEffect, useState } from "../core/html.js";
+import { html, useEffect } from "../core/html.js";
+import { indicesOf } from "../core/job_events.js";
 import { model, operation, stageTitle } from "../core/models.js";
+import { useRender } from "../core/store.js";
 import { t } from "../core/text.js";
 
 export function Progress({ job }) {
@@ -22,7 +24,7 @@ function sentence(job) {
     return job.position === 0 ? t("create.queued.next") : t("create.queued.ahead", { count: job.position });
   }
   const { progress, stage } = job;
-  if (!model.get()?.stages.some(({ name }) => name === stage)) return t("create.preparing");
+  if (!model.get().stages.some(({ name }) => name === stage)) return t("create.preparing");
   if (!progress) return stageTitle(stage);
   return t("create.step", { stage: stageTitle(stage), step: progress.step, steps: progress.steps });
 }
@@ -30,7 +32,7 @@ function sentence(job) {
 /** Return the stages that a job passes before it rests; a job that stops runs the rest later. */
 function stagesOf({ kind, request, continued }) {
   const route = operation(kind)?.stages ?? [];
-  const stages = (model.get()?.stages ?? []).filter(({ name }) => route.includes(name));
+  const stages = model.get().stages.filter(({ name }) => route.includes(name));
   const stop = stages.findIndex(({ name }) => name === request.stop_after) + 1;
   if (stop === 0) return stages;
   return continued ? stages.slice(stop) : stages.slice(0, stop);
@@ -41,7 +43,7 @@ function stagesOf({ kind, request, continued }) {
  * their shares.
  */
 export function fractionOf(job) {
-  const { steps = {}, images = [], compositions = [], request, continued } = job;
+  const { steps = {}, images = [], compositions = [], continued } = job;
   const stages = stagesOf(job);
   const whole = stages.reduce((sum, { share }) => sum + share, 0) || 1;
   const kept = continued ? [] : compositions.filter(({ index }) => !steps[index]);
@@ -54,7 +56,7 @@ export function fractionOf(job) {
     const before = stages.slice(0, at).reduce((sum, { share }) => sum + share, 0);
     return (before + (stages[at].share * last.step) / last.steps) / whole;
   };
-  const indices = continued?.indices ?? Array.from({ length: request.n }, (_, index) => index);
+  const indices = indicesOf(job);
   return indices.reduce((sum, index) => sum + ofImage(index), 0) / indices.length;
 }
 
@@ -63,10 +65,10 @@ export function fractionOf(job) {
  * known.
  */
 function useTimeLeft({ ready_at_ms: atMs, state }) {
-  const [, tick] = useState(0);
+  const render = useRender();
   useEffect(() => {
     if (!atMs) return undefined;
-    const timer = setInterval(() => tick((count) => count + 1), 1000);
+    const timer = setInterval(render, 1000);
     return () => clearInterval(timer);
   }, [atMs]);
   if (!atMs) return "";

@@ -44,7 +44,7 @@ export async function prefill({ job, kind = "", from, latent_id, ...query }) {
   change({ kind: chosen, values, source, isSeedLocked: "seed" in values });
 }
 
-const ownerOf = (name) => model.get()?.operations.find((one) => field(one.name, name));
+const ownerOf = (name) => model.get().operations.find((one) => field(one.name, name));
 
 /** Return a value of the address in the field's type. */
 function typed(name, text) {

@@ -1,12 +1,12 @@
 /** The dialog that lists the keys of the view, which `?` opens. */
 import { html, useState } from "../core/html.js";
 import { activeGroups } from "../core/shortcuts.js";
-import { hasText, t } from "../core/text.js";
+import { hasText, t, textOr } from "../core/text.js";
 import { Dialog } from "../parts/dialog.js";
 
 export default function ShortcutsDialog({ onClose }) {
   const [groups] = useState(() => activeGroups().reverse());
-  return html`<${Dialog} open title=${t("frame.shortcuts")} onClose=${onClose}>
+  return html`<${Dialog} title=${t("frame.shortcuts")} onClose=${onClose}>
     ${groups.map(({ label, keys }) => html`<section class="shortcuts" key=${label}>
       <h3>${t(`${label}.keys`)}</h3>
       <dl>
@@ -27,6 +27,5 @@ const ARROWS = { ArrowLeft: "←", ArrowRight: "→", ArrowUp: "↑", ArrowDown:
 
 function keyText(part) {
   if (part in ARROWS) return ARROWS[part];
-  const key = `frame.key.${part === " " ? "Space" : part}`;
-  return hasText(key) ? t(key) : part;
+  return textOr(`frame.key.${part === " " ? "Space" : part}`, part);
 }

@@ -1,20 +1,20 @@
 /** Loads a view with its styles and sentences when it is opened. */
 import { html, useEffect, useState } from "../core/html.js";
 import { setTitle } from "../core/router.js";
-import { hasText, loadText, t } from "../core/text.js";
+import { loadText, textOr } from "../core/text.js";
 import { Failure } from "../parts/empty.js";
 import { Skeleton } from "../parts/skeleton.js";
 
-/** By view: its module and its styles, from here, and its file of sentences. */
+/** By view: its module and its styles, from here, and its files of sentences. */
 const VIEWS = {
-  admin: { module: "../admin/admin.js", styles: "../admin/admin.css", text: "admin" },
-  compare: { module: "../viewer/compare.js", styles: "../viewer/viewer.css", text: "viewer" },
-  create: { module: "../create/create.js", styles: "../create/create.css", text: "create" },
-  library: { module: "../library/library.js", styles: "../library/library.css", text: "library" },
-  missing: { module: "./missing.js", styles: null, text: "frame" },
-  queue: { module: "../queue/queue.js", styles: "../queue/queue.css", text: "queue" },
-  signin: { module: "../signin/signin.js", styles: "../signin/signin.css", text: "signin" },
-  viewer: { module: "../viewer/viewer.js", styles: "../viewer/viewer.css", text: "viewer" },
+  admin: { module: "../admin/admin.js", styles: "../admin/admin.css", texts: ["admin"] },
+  compare: { module: "../viewer/compare.js", styles: "../viewer/viewer.css", texts: ["viewer", "create"] },
+  create: { module: "../create/create.js", styles: "../create/create.css", texts: ["create"] },
+  library: { module: "../library/library.js", styles: "../library/library.css", texts: ["library", "create"] },
+  missing: { module: "./missing.js", styles: null, texts: [] },
+  queue: { module: "../queue/queue.js", styles: "../queue/queue.css", texts: ["queue", "create"] },
+  signin: { module: "../signin/signin.js", styles: "../signin/signin.css", texts: ["signin"] },
+  viewer: { module: "../viewer/viewer.js", styles: "../viewer/viewer.css", texts: ["viewer", "create"] },
 };
 
 let isFirst = true;
@@ -29,7 +29,11 @@ export function LoadedView({ name, params = {}, query = {} }) {
   useEffect(() => {
     let isWanted = true;
     loadView(name).then(
-      (View) => isWanted && setLoaded({ name, View }),
+      (View) => {
+        if (!isWanted) return;
+        setTitle(textOr(`frame.${name}`, ""));
+        setLoaded({ name, View });
+      },
       () => isWanted && setLoaded({ name, View: NotLoaded }),
     );
     return () => {
@@ -38,7 +42,6 @@ export function LoadedView({ name, params = {}, query = {} }) {
   }, [name]);
   useEffect(() => {
     if (!isLoaded) return;
-    if (hasText(`frame.${name}`)) setTitle(t(`frame.${name}`));
     if (!isFirst && name !== "signin") focusHeading();
     isFirst = false;
   }, [isLoaded, name, Object.values(params).join()]);
@@ -49,8 +52,8 @@ export function LoadedView({ name, params = {}, query = {} }) {
 
 /** Load a view, if it was not yet. */
 export async function loadView(name) {
-  const { module, styles, text } = VIEWS[name];
-  const [view] = await Promise.all([import(module), loadText(text), loadStyles(styles)]);
+  const { module, styles, texts } = VIEWS[name];
+  const [view] = await Promise.all([import(module), loadStyles(styles), ...texts.map(loadText)]);
   return view.default;
 }
 

@@ -42,18 +42,17 @@ export function BoardHeader({ board, onDeleted }) {
   return html`<header class="board-header">
     <h2>${board.title}</h2>
     ${may("create") && html`<${Menu} label=${t("library.board_menu")} items=${items} />`}
-    <${Dialog} open=${open === "rename"} title=${t("library.board_rename")} onClose=${close} actions=${save}>
+    ${open === "rename" && html`<${Dialog} title=${t("library.board_rename")} onClose=${close} actions=${save}>
       <form onSubmit=${rename}>
         <${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" autofocus />
       </form>
-    <//>
-    <${Confirm}
-      open=${open === "delete"}
+    <//>`}
+    ${open === "delete" && html`<${Confirm}
       title=${t("library.board_delete_title", { title: board.title })}
       text=${t("library.board_delete_text")}
       label=${t("library.board_delete")}
       onConfirm=${remove}
       onClose=${close}
-    />
+    />`}
   </header>`;
 }

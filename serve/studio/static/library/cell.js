@@ -37,7 +37,7 @@ export function Cell({ index, column, picture, href, isActive, isSelected, ...pr
   </div>`;
 }
 
-export function Thumbnail({ picture }) {
+function Thumbnail({ picture }) {
   return html`<img
     src=${thumbUrl(picture.id)}
     srcset=${`${thumbUrl(picture.id)} 1x, ${thumbUrl(picture.id, 512)} 2x`}

@@ -5,8 +5,9 @@
  * `firstRow`, the rows of pictures before them in all sections. A row goes from the index of its
  * first picture to that after its last; its `ariaRow` counts from 1, headings included.
  */
+import { placeOfLast } from "./sections.js";
 
-export const HEADING_PX = 52;
+const HEADING_PX = 52;
 const LEAST_COLUMNS = 3;
 const CELL_PX = 208;
 
@@ -27,22 +28,10 @@ export function layoutOf(sections, widthPx) {
   return { blocks, columns, cellPx, rowPx, heightPx: top, rowCount: firstRow };
 }
 
-/** Return the place of the block at a height (`top`), or at a row of pictures (`firstRow`). */
-export function blockAt({ blocks }, name, value) {
-  let low = 0;
-  let high = blocks.length;
-  while (high - low > 1) {
-    const middle = (low + high) >> 1;
-    if (blocks[middle][name] <= value) low = middle;
-    else high = middle;
-  }
-  return low;
-}
-
 /** Return the rows between two heights, headings included. */
 export function rowsBetween(layout, fromPx, toPx) {
   const rows = [];
-  for (let place = blockAt(layout, "top", fromPx); place < layout.blocks.length; place++) {
+  for (let place = placeOfLast(layout.blocks, "top", fromPx); place < layout.blocks.length; place++) {
     const block = layout.blocks[place];
     if (block.top >= toPx) break;
     if (block.top + HEADING_PX > fromPx) rows.push(headingOf(block, place));
@@ -71,7 +60,7 @@ export function moved(layout, index, rows) {
   if (!row) return index;
   const own = row.block.firstRow + Math.floor((row.from - row.block.section.start) / layout.columns);
   const wanted = Math.min(Math.max(own + rows, 0), layout.rowCount - 1);
-  const { section, firstRow } = layout.blocks[blockAt(layout, "firstRow", wanted)];
+  const { section, firstRow } = layout.blocks[placeOfLast(layout.blocks, "firstRow", wanted)];
   const place = (wanted - firstRow) * layout.columns + (index - row.from);
   return section.start + Math.min(place, section.count - 1);
 }

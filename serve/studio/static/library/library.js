@@ -1,7 +1,7 @@
 /** The library: all pictures by day, searched, selected and put in order. */
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { go, paths } from "../core/router.js";
-import { useStore } from "../core/store.js";
+import { useRender, useStore } from "../core/store.js";
 import { useShortcuts } from "../core/shortcuts.js";
 import { errorSentence } from "../core/toast.js";
 import { t } from "../core/text.js";
@@ -107,13 +107,13 @@ const GridSkeleton = () =>
 function usePlace(pictures) {
   const { place } = pictures;
   const [reveals, setReveals] = useState(place.id ? 1 : 0);
-  const [, render] = useState(0);
+  const render = useRender();
   const layout = useRef({ layout: null, rows: 1 });
   const found = place.id ? pictures.indexOf(place.id) : -1;
   const active = found >= 0 ? found : Math.max(0, Math.min(place.index, pictures.total - 1));
   const set = (index) => {
     Object.assign(place, { index, id: pictures.at(index)?.id ?? "" });
-    render((count) => count + 1);
+    render();
   };
   const focus = (index) => {
     set(index);

@@ -1,13 +1,16 @@
 /** The pictures that a search finds: counted by day at once, loaded as they are looked at. */
 import * as api from "../core/api.js";
 import { store } from "../core/store.js";
-import { sectionsOf, withStarts } from "./sections.js";
+import { placeOfLast, sectionsOf, withStarts } from "./sections.js";
 
 const PAGE = 200;
 const MOST_LOADED = 10_000;
 
 /** The pictures of one search, shared by the library and the viewer. */
 export class Pictures {
+  #refreshes = 0;
+  #refreshed = 0;
+
   constructor(q) {
     this.q = q;
     this.sections = [];
@@ -26,6 +29,7 @@ export class Pictures {
    * pictures themselves have changed.
    */
   async refresh({ isStale = false } = {}) {
+    const number = ++this.#refreshes;
     const { days } = await api.get("/v1/library/timeline", { query: { q: this.q } });
     const known = new Map(this.sections.map((section) => [section.first, section]));
     const sections = await Promise.all(
@@ -37,6 +41,9 @@ export class Pictures {
         return old.start < to && old.start + old.count > from ? this.#begun(section) : section;
       }),
     );
+    // A slow answer must not undo a later one.
+    if (number < this.#refreshed) return;
+    this.#refreshed = number;
     this.#commit(sections);
   }
 
@@ -47,14 +54,7 @@ export class Pictures {
   }
 
   sectionAt(index) {
-    let low = 0;
-    let high = this.sections.length;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (this.sections[middle].start <= index) low = middle;
-      else high = middle;
-    }
-    return this.sections[low];
+    return this.sections[placeOfLast(this.sections, "start", index)];
   }
 
   /** Return the place of a loaded picture; -1 if it is not loaded. */
@@ -84,11 +84,10 @@ export class Pictures {
     return this.indexOf(id);
   }
 
-  /** Show changes that the service has stored. */
-  change(isMeant, changes) {
-    const of = typeof changes === "function" ? changes : () => changes;
+  /** Show changes of a picture. */
+  change(id, changes) {
     for (const section of this.sections) {
-      section.items = section.items.map((one) => (isMeant(one) ? { ...one, ...of(one) } : one));
+      section.items = section.items.map((one) => (one.id === id ? { ...one, ...changes } : one));
     }
     this.version.update((count) => count + 1);
   }

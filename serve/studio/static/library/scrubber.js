@@ -2,7 +2,7 @@
 import { html, useMemo, useRef, useState } from "../core/html.js";
 import { t } from "../core/text.js";
 import { dayRange, trackLabels } from "./days.js";
-import { blockAt } from "./layout.js";
+import { placeOfLast } from "./sections.js";
 
 const LABELS_APART_PX = 40;
 const FAR = 10;
@@ -17,7 +17,7 @@ export function Scrubber({ scroller, layout, top, height }) {
 
   const share = Math.min(1, Math.max(0, top / reach));
   // The heights that the grid tells are rounded to half a row.
-  const place = blockAt(layout, "top", top + layout.rowPx / 2);
+  const place = placeOfLast(layout.blocks, "top", top + layout.rowPx / 2);
   const scrollTo = (px) => scroller.current && (scroller.current.scrollTop = px);
   const drag = (event) => {
     const box = track.current?.getBoundingClientRect();

@@ -2,14 +2,13 @@
 import { html, useEffect, useRef, useState } from "../core/html.js";
 import { useStore } from "../core/store.js";
 import { formatSize } from "../core/format.js";
-import { useModel } from "../core/models.js";
+import { model } from "../core/models.js";
 import { t } from "../core/text.js";
 import { Icon } from "../parts/icon.js";
 import { Menu } from "../parts/menu.js";
 import { kindTitle } from "../create/offers.js";
 import { boards, loadBoards } from "./boards.js";
 import { MOST_CHARACTERS, withWords, wordOf } from "./query.js";
-import { useText } from "./use_text.js";
 
 const TYPED_MS = 300;
 const DAY_MS = 86_400_000;
@@ -83,8 +82,7 @@ function useDraft(q, onChange) {
 }
 
 function Filters({ q, set, pictures }) {
-  useText("create");
-  const operations = useModel()?.operations ?? [];
+  const operations = model.get().operations;
   const sizes = sizesOf(pictures);
   const known = useStore(boards);
   useEffect(() => void loadBoards().catch(() => {}), []);

@@ -26,6 +26,18 @@ export function sectionsOf(days) {
   return withStarts(sections);
 }
 
+/** Return the place of the last one of a list whose value of a name, by which it is ordered, is not more. */
+export function placeOfLast(list, name, value) {
+  let low = 0;
+  let high = list.length;
+  while (high - low > 1) {
+    const middle = (low + high) >> 1;
+    if (list[middle][name] <= value) low = middle;
+    else high = middle;
+  }
+  return low;
+}
+
 /** Number the pictures through all sections. */
 export function withStarts(sections) {
   let start = 0;

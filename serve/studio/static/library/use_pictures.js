@@ -14,22 +14,21 @@ session.subscribe(({ state }) => {
 });
 
 /** Return the pictures of a search; those of the latest one are kept. */
-export function picturesOf(q) {
+function picturesOf(q) {
   if (latest?.q !== q) latest = new Pictures(q);
   return latest;
 }
 
 export function usePictures(q) {
   const pictures = picturesOf(q);
-  const [error, setError] = useState(null);
+  const [failure, setFailure] = useState({ pictures, error: null });
   useStore(pictures.version);
   const refresh = () =>
     pictures.refresh().then(
-      () => setError(null),
-      (reason) => setError(reason),
+      () => setFailure({ pictures, error: null }),
+      (error) => setFailure({ pictures, error }),
     );
   useEffect(() => {
-    setError(null);
     refresh();
     let timer = 0;
     const soon = () => {
@@ -44,5 +43,7 @@ export function usePictures(q) {
       ends.forEach((end) => end());
     };
   }, [pictures]);
+  // Of another search it says nothing about this one.
+  const error = failure.pictures === pictures ? failure.error : null;
   return { pictures, error, refresh };
 }

@@ -6,21 +6,20 @@ import { Button, IconButton } from "./button.js";
 let count = 0;
 
 /** Its title is also its accessible name; the primary one of its actions comes last. */
-export function Dialog({ open, onClose, title, children, actions, size = "small" }) {
+export function Dialog({ onClose, title, children, actions }) {
   const [id] = useState(() => `dialog-${++count}`);
   const element = useRef(null);
   useEffect(() => {
     const dialog = element.current;
     dialog?.showModal();
     return () => dialog?.close();
-  }, [open]);
-  if (!open) return null;
+  }, []);
   const press = (event) => event.target === element.current && onClose();
   const cancel = (event) => {
     event.preventDefault();
     onClose();
   };
-  return html`<dialog ref=${element} class="dialog ${size}" aria-labelledby=${id} onCancel=${cancel} onMouseDown=${press}>
+  return html`<dialog ref=${element} class="dialog" aria-labelledby=${id} onCancel=${cancel} onMouseDown=${press}>
     <div class="dialog-inside">
       <header>
         <h2 id=${id}>${title}</h2>
@@ -33,10 +32,10 @@ export function Dialog({ open, onClose, title, children, actions, size = "small"
 }
 
 /** A question before something that cannot be undone; the label of the button is a verb. */
-export function Confirm({ open, title, text, label, isDangerous = true, busy, onConfirm, onClose }) {
+export function Confirm({ title, text, label, busy, onConfirm, onClose }) {
   const actions = html`<${Button} onClick=${onClose}>${t("frame.cancel")}<//>
-    <${Button} kind=${isDangerous ? "danger" : "primary"} busy=${busy} onClick=${onConfirm}>${label}<//>`;
-  return html`<${Dialog} open=${open} title=${title} onClose=${onClose} actions=${actions}>
+    <${Button} kind="danger" busy=${busy} onClick=${onConfirm}>${label}<//>`;
+  return html`<${Dialog} title=${title} onClose=${onClose} actions=${actions}>
     ${text && html`<p>${text}</p>`}
   <//>`;
 }

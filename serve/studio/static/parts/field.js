@@ -1,8 +1,6 @@
 /** Fields of forms with their label, hint and error. `onChange` gets the value, not the event. */
 import { html, useState } from "../core/html.js";
 
-export { Chips } from "./chips.js";
-
 let count = 0;
 const useId = () => useState(() => `field-${++count}`)[0];
 
@@ -58,4 +56,3 @@ export function Switch({ label, checked, onChange, hint }) {
     <span>${label}${hint && html`<small>${hint}</small>`}</span>
   </label>`;
 }
-

@@ -15,8 +15,6 @@ const PATHS = {
   create: "M12 4l1.8 5.2L19 11l-5.2 1.8L12 18l-1.8-5.2L5 11l5.2-1.8zM19 17v4M17 19h4",
   download: "M12 4v11M7 11l5 5 5-5M5 20h14",
   expand: "M14 4h6v6M10 20H4v-6M20 4l-7 7M4 20l7-7",
-  filter: "M4 6h16M7 12h10M10 18h4",
-  help: "M9 9.5a3 3 0 1 1 4.2 2.7c-.8.4-1.2 1-1.2 1.8v.5M12 17.5h.01",
   image: "M4 5h16v14H4zM4 16l5-5 4 4 3-3 4 4M15 9h.01",
   info: "M12 11v6M12 7h.01M12 21a9 9 0 1 0 0-18 9 9 0 0 0 0 18",
   key: "M14 10a4 4 0 1 0-3.8 4L12 15.5h2V18h2.5v2.5H20V17l-6-6z",
@@ -39,7 +37,6 @@ const PATHS = {
   tag: "M4 4h8l8 8-8 8-8-8zM8.5 8.5h.01",
   trash: "M5 7h14M9 7V4h6v3M7 7l1 13h8l1-13M10.5 11v5M13.5 11v5",
   unlock: "M6 11h12v9H6zM8.5 11V8a3.5 3.5 0 0 1 6.5-1.8",
-  upload: "M12 16V5M7 9l5-5 5 5M5 20h14",
   warning: "M12 4l9 16H3zM12 10v4M12 17h.01",
 };
 

@@ -4,6 +4,7 @@ import { useCallback, useEffect, useState } from "../core/html.js";
 import { hasEnded, isMoving } from "../core/job_events.js";
 import { onJob, onResume, refresh } from "../core/live.js";
 import { session } from "../core/session.js";
+import { useRender } from "../core/store.js";
 
 const RENDERED_EVERY_MS = 250;
 const ASKED_EVERY_MS = 5000;
@@ -25,13 +26,13 @@ export function inOrder(jobs, places) {
  * of jobs may report their steps.
  */
 export function useSampled(source) {
-  const [, render] = useState(0);
+  const render = useRender();
   useEffect(() => {
     let timer = 0;
     const later = () => {
       timer ||= setTimeout(() => {
         timer = 0;
-        render((count) => count + 1);
+        render();
       }, RENDERED_EVERY_MS);
     };
     later();

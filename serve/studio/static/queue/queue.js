@@ -3,16 +3,15 @@ import * as api from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { isMoving } from "../core/job_events.js";
 import { connection, openJobs } from "../core/live.js";
-import { useModel } from "../core/models.js";
 import { goWith, paths } from "../core/router.js";
 import { isKeyless, may } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { t } from "../core/text.js";
 import { failed } from "../core/toast.js";
 import { Button, ButtonLink } from "../parts/button.js";
+import { Chips } from "../parts/chips.js";
 import { Confirm } from "../parts/dialog.js";
 import { Empty, Failure } from "../parts/empty.js";
-import { Chips } from "../parts/field.js";
 import { Skeleton } from "../parts/skeleton.js";
 import { useCancelling } from "./cancelling.js";
 import { inOrder, isMine, useEnded, usePlaces, useSampled } from "./lists.js";
@@ -22,7 +21,6 @@ const MOST_ROWS = 100;
 
 /** With `all` in the query: the jobs of all keys. */
 export default function Queue({ query }) {
-  useModel();
   const isAdmin = may("admin") && !isKeyless();
   const own = !(isAdmin && query.all);
   const seen = [...useSampled(openJobs).values()].filter((job) => !own || isMine(job));
@@ -127,7 +125,8 @@ function SelectionBar({ cancelling: { selected, clear, ask } }) {
 
 function Question({ cancelling: { asked, isBusy, confirm, giveUp } }) {
   const count = asked.length;
-  return html`<${Confirm} open=${count > 0} title=${t("queue.confirm", { count })} text=${t("queue.confirm.text")}
+  if (!count) return null;
+  return html`<${Confirm} title=${t("queue.confirm", { count })} text=${t("queue.confirm.text")}
     label=${t("queue.cancel", { count })} busy=${isBusy} onConfirm=${confirm} onClose=${giveUp} />`;
 }
 

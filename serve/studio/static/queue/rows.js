@@ -1,10 +1,11 @@
 /** A job as a row of the queue. */
 import { formatAgo, formatDateTime, formatSeconds, formatSize } from "../core/format.js";
 import { html, useState } from "../core/html.js";
+import { indicesOf } from "../core/job_events.js";
 import { stageTitle } from "../core/models.js";
 import { Link, paths } from "../core/router.js";
 import { inbox } from "../core/submissions.js";
-import { loadText, t } from "../core/text.js";
+import { t } from "../core/text.js";
 import { errorSentence } from "../core/toast.js";
 import { kindTitle } from "../create/offers.js";
 import { fractionOf } from "../create/progress.js";
@@ -13,9 +14,6 @@ import { Icon } from "../parts/icon.js";
 import { thumbUrl } from "../parts/picture.js";
 
 const CELLS = 4;
-
-// The names of the kinds of job.
-await loadText("create");
 
 export const promptOf = (job) => job.request.prompt || t("queue.no_prompt");
 
@@ -71,7 +69,7 @@ function outcome(job) {
 
 function Facts({ job, owner }) {
   const { width, height } = job.request;
-  const count = pictureCount(job);
+  const count = indicesOf(job).length;
   const facts = [kindTitle(job.kind), formatSize(width, height), count > 1 && t("queue.pictures", { count })];
   return html`<p class="queue-facts soft small">
     ${facts.filter(Boolean).join(" · ")}
@@ -148,14 +146,10 @@ function Cell({ url }) {
 function shownUrls(job) {
   const made = new Map(job.images.map(({ index, id }) => [index, thumbUrl(id)]));
   const drafts = new Map((job.compositions ?? []).map((one) => [one.index, one.preview_url]));
-  const chosen = job.continued?.indices ?? Array.from({ length: job.request.n }, (_, index) => index);
-  const urls = chosen.map((index) => made.get(index) ?? job.previews?.[index] ?? drafts.get(index) ?? null);
+  const urls = indicesOf(job).map((index) => made.get(index) ?? job.previews?.[index] ?? drafts.get(index) ?? null);
   const known = urls.filter(Boolean);
   return job.finished_at ? known : [...known, ...urls.filter((url) => !url)];
 }
-
-/** Return how many pictures a job makes, or may make. */
-const pictureCount = (job) => job.continued?.indices.length ?? job.request.n;
 
 /** Return whether Create shows the job with its compositions. */
 export const isChosenInCreate = (job) => job.state === "waiting" && job.client_state?.inbox === inbox();

@@ -3,7 +3,7 @@ import { html, useEffect, useRef, useState } from "../core/html.js";
 import { loadSession, session, signIn } from "../core/session.js";
 import { setTitle } from "../core/router.js";
 import { useStore } from "../core/store.js";
-import { hasText, t } from "../core/text.js";
+import { t, textOr } from "../core/text.js";
 import { errorSentence } from "../core/toast.js";
 import { Button } from "../parts/button.js";
 import { Field } from "../parts/field.js";
@@ -61,8 +61,7 @@ function sentence(error, waitS) {
   if (error.code === "rate_limited") {
     return waitS > 0 ? t("signin.error.rate_limited", { seconds: waitS }) : t("signin.error.again");
   }
-  const key = `signin.error.${error.code}`;
-  return hasText(key) ? t(key) : errorSentence(error);
+  return textOr(`signin.error.${error.code}`, errorSentence(error));
 }
 
 /** Return how many of the seconds are left; they begin anew when their number changes. */

@@ -2,10 +2,11 @@
 import { actionsOf, pictureSource } from "../create/actions.js";
 import { change } from "../create/draft.js";
 import { reuse } from "../create/refill.js";
-import { html, useState } from "../core/html.js";
-import { useModel } from "../core/models.js";
+import { useBusy } from "../core/busy.js";
+import { html } from "../core/html.js";
 import { go, paths } from "../core/router.js";
 import { may } from "../core/session.js";
+import { save } from "../core/save.js";
 import { submit } from "../core/submissions.js";
 import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
@@ -13,7 +14,6 @@ import { Button, ButtonLink } from "../parts/button.js";
 import { Icon } from "../parts/icon.js";
 import { Menu } from "../parts/menu.js";
 import { imageUrl } from "../parts/picture.js";
-import { save } from "./copy.js";
 
 /** `comparable` is the id of a relative. */
 export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
@@ -38,23 +38,20 @@ export function Actions({ job, image, prompt, comparable, onShare, onDelete }) {
 
 /** Buttons that make pictures from this one, as Create names them. */
 function Remakes({ image, prompt }) {
-  useModel();
-  const [isBusy, setBusy] = useState(false);
+  const [isBusy, run] = useBusy();
   const toCreate = () => go(paths.create());
   const make = async ({ kind, body }) => {
     if (!body) {
       change({ kind, values: { prompt }, source: pictureSource(image.id, image.latent_id) });
       return toCreate();
     }
-    setBusy(true);
     const job = await submit(body);
-    setBusy(false);
     toast(t(job ? "viewer.started" : "viewer.not_started"), { label: t("viewer.watch"), action: toCreate });
   };
   return html`<div class="action-row">
     ${actionsOf(image).map(
       (action, place) =>
-        html`<${Button} key=${action.id} kind=${place ? "plain" : "primary"} busy=${isBusy} onClick=${() => make(action)}>
+        html`<${Button} key=${action.id} kind=${place ? "plain" : "primary"} busy=${isBusy} onClick=${() => run(() => make(action))}>
           ${action.label}
         <//>`,
     )}

@@ -4,9 +4,8 @@ import { go, goWith, Link, paths, setTitle } from "../core/router.js";
 import { useShortcuts } from "../core/shortcuts.js";
 import { t } from "../core/text.js";
 import { kindTitle } from "../create/offers.js";
-import { useText } from "../library/use_text.js";
+import { Chips } from "../parts/chips.js";
 import { Failure } from "../parts/empty.js";
-import { Chips } from "../parts/field.js";
 import { IconButton } from "../parts/button.js";
 import { imageUrl } from "../parts/picture.js";
 import { usePictureJob } from "./picture_job.js";
@@ -20,7 +19,6 @@ export default function Compare({ params: { a, b }, query }) {
   const left = usePictureJob(a);
   const right = usePictureJob(b);
   const zoom = useZoom();
-  useText("create");
   const isSide = query.mode === SIDE;
   const setMode = (mode) => goWith({ mode: mode === SIDE ? SIDE : "" });
   const swap = () => go(`${paths.compare(b, a)}${isSide ? "?mode=side" : ""}`, { replace: true });

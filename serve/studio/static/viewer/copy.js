@@ -1,4 +1,4 @@
-/** Takes things out of the page: text to the clipboard, files to the disk. */
+/** Takes text out of the page to the clipboard. */
 import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 
@@ -11,12 +11,4 @@ export async function copy(text, done) {
   } catch {
     toast(t("viewer.copy_failed"), { kind: "error" });
   }
-}
-
-/** Download a file. */
-export function save(url) {
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = "";
-  link.click();
 }

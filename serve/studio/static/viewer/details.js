@@ -1,8 +1,8 @@
 /** What a picture was made of: prompt, parameters and seconds of each stage. */
 import { formatDateTime, formatSeconds, formatSize } from "../core/format.js";
 import { html } from "../core/html.js";
-import { useModel } from "../core/models.js";
-import { hasText, t } from "../core/text.js";
+import { model, stageTitle } from "../core/models.js";
+import { t, textOr } from "../core/text.js";
 import { Icon } from "../parts/icon.js";
 import { kindTitle } from "../create/offers.js";
 import { copy } from "./copy.js";
@@ -19,7 +19,6 @@ export function Prompt({ text, negative }) {
 }
 
 export function Parameters({ job, image }) {
-  useModel();
   const { request } = job;
   const rest = Object.entries(request).filter(
     ([name, value]) => !NOT_LISTED.has(name) && value !== null && typeof value !== "object",
@@ -57,19 +56,17 @@ function CopyButton({ text, name }) {
   ><${Icon} name="copy" size=${16} /></button>`;
 }
 
-function nameOf(field) {
-  const key = `viewer.field.${field}`;
-  return hasText(key) ? t(key) : field;
-}
+const nameOf = (field) => textOr(`viewer.field.${field}`, field);
 
 /** The seconds of each stage, as bars. */
 export function Cost({ job }) {
-  const stages = useModel()?.stages ?? [];
   const seconds = Object.entries(job.cost ?? {}).filter(([, value]) => value > 0);
   if (!seconds.length) return null;
   const all = seconds.reduce((sum, [, value]) => sum + value, 0);
-  const title = (key) =>
-    stages.find(({ name }) => key === `${name}_s`)?.title ?? t("viewer.cost_other");
+  const title = (key) => {
+    const stage = model.get().stages.find(({ name }) => key === `${name}_s`);
+    return stage ? stageTitle(stage.name) : t("viewer.cost_other");
+  };
   return html`<section>
     <h2>${t("viewer.cost")} <span class="total">${formatSeconds(all)}</span></h2>
     <ul class="cost">

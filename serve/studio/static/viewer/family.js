@@ -5,7 +5,6 @@
 import * as api from "../core/api.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { onJob, openJobs } from "../core/live.js";
-import { useModel } from "../core/models.js";
 import { Link } from "../core/router.js";
 import { useStore } from "../core/store.js";
 import { t } from "../core/text.js";
@@ -49,8 +48,7 @@ export function comparableOf(family, id) {
 }
 
 export function FamilyTree({ id, latentId, family, q }) {
-  useModel();
-  const open = [...useStore(openJobs).values()].filter((job) => job.request.latent_id === latentId);
+  const open = [...useStore(openJobs).values()].filter((job) => latentId && job.request.latent_id === latentId);
   if (!family) return null;
   const { parent, siblings, children } = family;
   if (!parent && !children.length && !open.length) return null;

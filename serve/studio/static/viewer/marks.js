@@ -1,6 +1,6 @@
 /** The star, rating and tags of a picture. */
 import * as api from "../core/api.js";
-import { html, useState } from "../core/html.js";
+import { html, useRef, useState } from "../core/html.js";
 import { Link, paths } from "../core/router.js";
 import { may } from "../core/session.js";
 import { useShortcuts } from "../core/shortcuts.js";
@@ -10,16 +10,26 @@ import { IconButton } from "../parts/button.js";
 
 const RATINGS = [1, 2, 3, 4, 5];
 
-/** The pictures show the changes. */
 export function Marks({ picture, pictures }) {
-  const change = async (changes) => {
+  const queue = useRef(Promise.resolve());
+  const stored = useRef(null);
+  const change = (changes) => {
     if (!may("create")) return;
-    try {
-      const marked = await api.patch(`/v1/images/${picture.id}`, changes);
-      pictures.change(({ id }) => id === picture.id, marked);
-    } catch (error) {
-      failed(error);
-    }
+    const { star, rating, tags } = picture;
+    stored.current ??= { star, rating, tags };
+    // Shown at once, so that the next change begins from this one, and sent in the same order.
+    pictures.change(picture.id, changes);
+    const sent = queue.current.then(async () => {
+      try {
+        stored.current = await api.patch(`/v1/images/${picture.id}`, changes);
+      } catch (error) {
+        failed(error);
+      }
+      if (queue.current !== sent) return;
+      pictures.change(picture.id, stored.current);
+      stored.current = null;
+    });
+    queue.current = sent;
   };
   const rate = (rating) => change({ rating });
   const star = () => change({ star: !picture.star });

@@ -1,16 +1,17 @@
 /** The pictures before and after one, in the order of the library's search. */
-import { useEffect, useState } from "../core/html.js";
+import { useEffect } from "../core/html.js";
+import { useRender } from "../core/store.js";
 import { usePictures } from "../library/use_pictures.js";
 import { imageUrl } from "../parts/picture.js";
 
 /** `madeAt` is the time at which its job ended, as soon as it is known. */
 export function useNeighbours(id, q, madeAt) {
   const { pictures, refresh } = usePictures(q);
-  const [, render] = useState(0);
+  const render = useRender();
   const index = pictures.indexOf(id);
   useEffect(() => {
     if (!pictures.isCounted || !madeAt || index >= 0) return;
-    void pictures.find(id, madeAt.slice(0, 10)).then(() => render((count) => count + 1), () => {});
+    void pictures.find(id, madeAt.slice(0, 10)).then(render, () => {});
   }, [pictures, pictures.version.get(), id, madeAt]);
   useEffect(() => {
     if (index < 0) return;

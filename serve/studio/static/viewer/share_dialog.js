@@ -1,8 +1,8 @@
 /** Makes a link to a picture that works without an API key. */
 import * as api from "../core/api.js";
+import { useBusy } from "../core/busy.js";
 import { formatDateTime } from "../core/format.js";
 import { html, useState } from "../core/html.js";
-import { failed } from "../core/toast.js";
 import { t } from "../core/text.js";
 import { Button } from "../parts/button.js";
 import { Dialog } from "../parts/dialog.js";
@@ -21,25 +21,19 @@ export function ShareDialog({ id, onClose }) {
   const [seconds, setSeconds] = useState(24 * HOUR_S);
   const [hasMetadata, setMetadata] = useState(true);
   const [link, setLink] = useState(null);
-  const [isBusy, setBusy] = useState(false);
+  const [isBusy, run] = useBusy();
   const make = async () => {
-    setBusy(true);
-    try {
-      const body = { expires_in_s: seconds, metadata: hasMetadata ? "all" : "none" };
-      const { url, expires_at: until } = await api.post(`/v1/images/${id}/share`, body);
-      // The service leaves its address out where it does not know it.
-      const full = new URL(url, location.origin).href;
-      setLink({ url: full, until });
-      await copy(full, t("viewer.share_copied"));
-    } catch (error) {
-      failed(error);
-    }
-    setBusy(false);
+    const body = { expires_in_s: seconds, metadata: hasMetadata ? "all" : "none" };
+    const { url, expires_at: until } = await api.post(`/v1/images/${id}/share`, body);
+    // The service leaves its address out where it does not know it.
+    const full = new URL(url, location.origin).href;
+    setLink({ url: full, until });
+    await copy(full, t("viewer.share_copied"));
   };
   const actions = link
     ? html`<${Button} kind="primary" icon="copy" onClick=${() => copy(link.url, t("viewer.share_copied"))}>${t("viewer.share_copy")}<//>`
-    : html`<${Button} kind="primary" icon="link" busy=${isBusy} onClick=${make}>${t("viewer.share_make")}<//>`;
-  return html`<${Dialog} open title=${t("viewer.share_title")} onClose=${onClose} actions=${actions}>
+    : html`<${Button} kind="primary" icon="link" busy=${isBusy} onClick=${() => run(make)}>${t("viewer.share_make")}<//>`;
+  return html`<${Dialog} title=${t("viewer.share_title")} onClose=${onClose} actions=${actions}>
     ${link
       ? html`<${Made} link=${link} />`
       : html`<${SelectField}

@@ -1,13 +1,13 @@
 /** One picture: large, with how it was made, what belongs to it, and what can be done with it. */
 import * as api from "../core/api.js";
+import { useBusy } from "../core/busy.js";
 import { html, useEffect, useState } from "../core/html.js";
 import { go, Link, paths, setTitle } from "../core/router.js";
 import { may } from "../core/session.js";
 import { useShortcuts } from "../core/shortcuts.js";
-import { failed, toast } from "../core/toast.js";
+import { toast } from "../core/toast.js";
 import { t } from "../core/text.js";
 import { pictureHref } from "../library/query.js";
-import { useText } from "../library/use_text.js";
 import { Confirm } from "../parts/dialog.js";
 import { Failure } from "../parts/empty.js";
 import { SkeletonText } from "../parts/skeleton.js";
@@ -22,7 +22,6 @@ import { Stage } from "./stage.js";
 
 export default function Viewer({ params: { id }, query }) {
   const q = query.q ?? "";
-  useText("create");
   const [dialog, setDialog] = useState("");
   const [madeAt, setMadeAt] = useState("");
   const around = useNeighbours(id, q, madeAt);
@@ -31,11 +30,7 @@ export default function Viewer({ params: { id }, query }) {
   const comparable = comparableOf(family, id);
   const prompt = around.own?.prompt ?? found?.job.request.prompt ?? "";
   useEffect(() => setMadeAt(found?.job.finished_at ?? found?.job.created_at ?? ""), [found]);
-  useEffect(() => {
-    // After the title of the view, which the frame sets.
-    const timer = setTimeout(() => setTitle(prompt));
-    return () => clearTimeout(timer);
-  }, [prompt, id]);
+  useEffect(() => setTitle(prompt || t("frame.viewer")), [prompt]);
   useEffect(() => setDialog(""), [id]);
 
   const show = (picture) => picture && go(pictureHref(picture.id, q), { replace: true });
@@ -71,7 +66,7 @@ export default function Viewer({ params: { id }, query }) {
 function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
   const { job, image } = found;
   return html`<${Prompt} text=${prompt} negative=${job.request.negative_prompt} />
-    ${around.own && html`<${Marks} picture=${around.own} pictures=${around.pictures} />`}
+    ${around.own && html`<${Marks} key=${id} picture=${around.own} pictures=${around.pictures} />`}
     <${Actions}
       job=${job}
       image=${image}
@@ -87,25 +82,18 @@ function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
 }
 
 function DeleteDialog({ id, onClose, onDeleted }) {
-  const [isBusy, setBusy] = useState(false);
+  const [isBusy, run] = useBusy();
   const remove = async () => {
-    setBusy(true);
-    try {
-      await api.del(`/v1/images/${id}`);
-      toast(t("viewer.deleted"));
-      onDeleted();
-    } catch (error) {
-      setBusy(false);
-      failed(error);
-    }
+    await api.del(`/v1/images/${id}`);
+    toast(t("viewer.deleted"));
+    onDeleted();
   };
   return html`<${Confirm}
-    open
     title=${t("viewer.delete_title")}
     text=${t("viewer.delete_text")}
     label=${t("viewer.delete")}
     busy=${isBusy}
-    onConfirm=${remove}
+    onConfirm=${() => run(remove)}
     onClose=${onClose}
   />`;
 }

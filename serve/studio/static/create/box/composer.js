@@ -1,9 +1,9 @@
 /** The box at the bottom: what to make, with the controls that the model has. */
 import { html, useEffect, useLayoutEffect, useRef, useState } from "../../core/html.js";
-import { field, useModel } from "../../core/models.js";
+import { field, model } from "../../core/models.js";
 import { useStore } from "../../core/store.js";
 import { submit } from "../../core/submissions.js";
-import { hasText, t } from "../../core/text.js";
+import { t, textOr } from "../../core/text.js";
 import { IconButton } from "../../parts/button.js";
 import { Icon } from "../../parts/icon.js";
 import { Lazy } from "../../parts/lazy.js";
@@ -14,7 +14,6 @@ import { variablesOf } from "../variants.js";
 
 export function Composer() {
   const now = useStore(draft);
-  const model = useModel();
   const [isOpen, setOpen] = useState(false);
   const [problem, setProblem] = useState("");
   const isWide = useWide();
@@ -32,8 +31,7 @@ export function Composer() {
     void submit(body);
   };
   const complain = (name) => {
-    const key = `create.missing.${name}`;
-    setProblem(hasText(key) ? t(key) : t("create.missing", { field: name }));
+    setProblem(textOr(`create.missing.${name}`, t("create.missing", { field: name })));
     form.current.querySelector(`[name=${name}]`)?.focus();
   };
   const keyDown = (event) => {
@@ -63,7 +61,7 @@ export function Composer() {
         onClick=${() => setOpen(!isOpen)}>
         <${Icon} name="settings" size=${18} />${t("create.settings")}
       </button>
-      <${ModelNote} model=${model} />
+      <${ModelNote} />
     </div>
     ${isDropping && html`<p class="drop-here">${t("create.drop_here")}</p>`}
     </div>
@@ -97,10 +95,11 @@ function TextArea({ name, label, value = "", rows = 1, ...rest }) {
     onInput=${(event) => setValue(name, event.target.value)} ...${rest}></textarea>`;
 }
 
-function ModelNote({ model }) {
-  const isForResearch = /non-commercial/i.test(model.licence);
-  return html`<p class="model-note" title=${model.licence}>
-    ${model.id}${isForResearch && html` · <strong>${t("create.non_commercial")}</strong>`}
+function ModelNote() {
+  const { id, licence } = model.get();
+  const isForResearch = /non-commercial/i.test(licence);
+  return html`<p class="model-note" title=${licence}>
+    ${id}${isForResearch && html` · <strong>${t("create.non_commercial")}</strong>`}
   </p>`;
 }
 

@@ -5,12 +5,15 @@ import { failed } from "../../core/toast.js";
 import { pictureOperation } from "../offers.js";
 
 /** Return whether a person may bring pictures of their own. */
-export const takesUploads = () => Boolean(model.get()?.takes_uploads && pictureOperation());
+export const takesUploads = () => Boolean(model.get().takes_uploads && pictureOperation());
 
 /** Upload a picture and start from it. */
 export function send(file) {
   if (file) import("./upload.js").then(({ upload }) => upload(file), failed);
 }
+
+/** Return whether files are dragged: text that is dropped belongs to the field under it. */
+const hasFiles = (event) => takesUploads() && event.dataTransfer?.types.includes("Files");
 
 const fileOf = (transfer) => [...(transfer?.files ?? [])].find((file) => file.type.startsWith("image/"));
 
@@ -20,13 +23,13 @@ export function useDroppedPictures() {
   useEffect(() => {
     const listeners = {
       dragover: (event) => {
-        if (!takesUploads() || !event.dataTransfer?.types.includes("Files")) return;
+        if (!hasFiles(event)) return;
         event.preventDefault();
         setOver(true);
       },
       dragleave: (event) => event.relatedTarget === null && setOver(false),
       drop: (event) => {
-        if (!takesUploads()) return;
+        if (!hasFiles(event)) return;
         event.preventDefault();
         setOver(false);
         send(fileOf(event.dataTransfer));

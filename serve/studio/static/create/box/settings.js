@@ -2,7 +2,7 @@
 import { formatNumber } from "../../core/format.js";
 import { html } from "../../core/html.js";
 import { operation } from "../../core/models.js";
-import { hasText, t } from "../../core/text.js";
+import { t, textOr } from "../../core/text.js";
 import { Button } from "../../parts/button.js";
 import { RangeField, SelectField, TextField } from "../../parts/field.js";
 import { draft, setValue } from "../draft.js";
@@ -28,8 +28,8 @@ export default function Settings({ kind, values }) {
 function Control({ field, value }) {
   const { name, limits, words, choices } = field;
   const schema = limits.anyOf?.[0] ?? limits;
-  const label = hasText(`create.field.${name}`) ? t(`create.field.${name}`) : name;
-  const hint = hasText(`create.hint.${name}`) ? t(`create.hint.${name}`) : undefined;
+  const label = textOr(`create.field.${name}`, name);
+  const hint = textOr(`create.hint.${name}`);
   const set = (next) => setValue(name, next);
   const common = { label, hint, name };
   const isWordless = Object.keys(words).length === 0;

@@ -16,12 +16,12 @@ export async function upload(file) {
   const form = new FormData();
   form.append("file", file);
   try {
-    const { id } = await api.upload("/v1/uploads", form);
+    const { id } = await api.post("/v1/uploads", form);
     setSource({ id, url: `/v1/uploads/${id}/content`, isUpload: true });
     // What to make of it is said next; the button that chose the picture is gone.
     document.querySelector(".composer textarea")?.focus();
   } catch (error) {
-    failed(error, { label: t("frame.retry"), action: () => upload(file) });
+    failed(error, () => upload(file));
   }
   end();
 }

@@ -1,10 +1,10 @@
 /** The compositions of a job that waits: choose which are finished, or composed anew. */
 import * as api from "../../core/api.js";
+import { useBusy } from "../../core/busy.js";
 import { html, useState } from "../../core/html.js";
 import { refresh } from "../../core/live.js";
 import { may } from "../../core/session.js";
 import { t } from "../../core/text.js";
-import { failed } from "../../core/toast.js";
 import { Button } from "../../parts/button.js";
 import { Icon } from "../../parts/icon.js";
 import { useAskedSheet } from "./asked_sheet.js";
@@ -12,21 +12,17 @@ import { promptOf } from "./picture_cell.js";
 
 export default function DraftSheet({ job }) {
   const [chosen, setChosen] = useState([]);
-  const [isBusy, setBusy] = useState(false);
+  const [isBusy, run] = useBusy();
   const toggle = (index) =>
-    setChosen((now) => (now.includes(index) ? now.filter((one) => one !== index) : [...now, index].sort()));
-  const goOn = async (action) => {
-    setBusy(true);
-    const indices = [...chosen];
+    setChosen((now) => (now.includes(index) ? now.filter((one) => one !== index) : [...now, index].sort((a, b) => a - b)));
+  const goOn = (action) => {
     // The same choice again is the same request, so that a lost answer changes nothing.
-    const idempotencyKey = `studio-${action}-${job.id}-${job.redone?.length ?? 0}-${indices.join("-")}`;
-    try {
-      refresh(await api.post(`/v1/jobs/${job.id}/${action}`, { indices }, { idempotencyKey }));
+    const idempotencyKey = `studio-${action}-${job.id}-${job.redone?.length ?? 0}-${chosen.join("-")}`;
+    const send = async () => {
+      refresh(await api.post(`/v1/jobs/${job.id}/${action}`, { indices: chosen }, { idempotencyKey }));
       setChosen([]);
-    } catch (error) {
-      failed(error, { label: t("frame.retry"), action: () => goOn(action) });
-    }
-    setBusy(false);
+    };
+    void run(send, { isRepeatable: true });
   };
   const hasNone = chosen.length === 0;
   const sheet = useAskedSheet(job.id);

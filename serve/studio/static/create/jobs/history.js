@@ -32,29 +32,30 @@ export function followHistory() {
 
 /** Load the newest jobs, also again after a gap in the events. */
 export async function loadNewest() {
-  const isFirst = !history.get().isLoaded;
-  await load(undefined, (cursor) => (isFirst ? cursor : history.get().cursor));
+  const { isLoaded } = history.get();
+  try {
+    const cursor = await load();
+    history.update((now) => ({ ...now, isLoaded: true, error: null, cursor: isLoaded ? now.cursor : cursor }));
+  } catch (error) {
+    history.update((now) => ({ ...now, error }));
+  }
 }
 
 /** Load the jobs before those that are shown. */
 export async function loadEarlier() {
-  const { cursor } = history.get();
-  if (cursor) await load(cursor, (next) => next);
+  const cursor = await load(history.get().cursor);
+  history.update((now) => ({ ...now, cursor }));
 }
 
-async function load(cursor, cursorAfter) {
-  try {
-    const page = await api.get("/v1/jobs", { query: { inbox: inbox(), limit: PAGE, cursor } });
-    page.jobs.forEach(accepted);
-    history.update(({ jobs }) => ({
-      jobs: new Map([...jobs, ...page.jobs.map((job) => [job.id, newer(job, jobs.get(job.id))])]),
-      cursor: cursorAfter(page.next_cursor),
-      isLoaded: true,
-      error: null,
-    }));
-  } catch (error) {
-    history.update((now) => ({ ...now, error }));
-  }
+/** Load a page of jobs and return the cursor of the next one. */
+async function load(cursor) {
+  const page = await api.get("/v1/jobs", { query: { inbox: inbox(), limit: PAGE, cursor } });
+  page.jobs.forEach(accepted);
+  history.update((now) => {
+    const listed = page.jobs.map((job) => [job.id, newer(job, now.jobs.get(job.id))]);
+    return { ...now, jobs: new Map([...now.jobs, ...listed]) };
+  });
+  return page.next_cursor;
 }
 
 /** Return the newer of a listed job and what events say of it. */

@@ -1,13 +1,14 @@
 /** A job: its pictures as they come, what it is, and what can be done with it. */
 import * as api from "../../core/api.js";
+import { useBusy } from "../../core/busy.js";
 import { formatAgo, formatDateTime, formatSize } from "../../core/format.js";
-import { html, useState } from "../../core/html.js";
-import { hasEnded, isMoving } from "../../core/job_events.js";
+import { html } from "../../core/html.js";
+import { hasEnded, indicesOf, isMoving } from "../../core/job_events.js";
 import { refresh } from "../../core/live.js";
 import { may } from "../../core/session.js";
 import { submit } from "../../core/submissions.js";
 import { t } from "../../core/text.js";
-import { errorSentence, failed } from "../../core/toast.js";
+import { errorSentence } from "../../core/toast.js";
 import { Button } from "../../parts/button.js";
 import { Icon } from "../../parts/icon.js";
 import { Lazy } from "../../parts/lazy.js";
@@ -41,7 +42,7 @@ export default function JobCard({ job, onUse }) {
 
 function Pictures({ job, onUse }) {
   const { request, images = [], continued } = job;
-  const indices = continued?.indices ?? Array.from({ length: request.n }, (_, index) => index);
+  const indices = indicesOf(job);
   // Of a job that ended early, only what it made is shown.
   const shown = hasEnded(job) ? indices.filter((index) => images.some((image) => image.index === index)) : indices;
   if (shown.length === 0) return null;
@@ -55,16 +56,9 @@ function Pictures({ job, onUse }) {
 }
 
 function Buttons({ job, onUse }) {
-  const [isBusy, setBusy] = useState(false);
-  const cancel = async () => {
-    setBusy(true);
-    try {
-      refresh(await api.del(`/v1/jobs/${job.id}`));
-    } catch (error) {
-      failed(error, { label: t("frame.retry"), action: cancel });
-    }
-    setBusy(false);
-  };
+  const [isBusy, run] = useBusy();
+  const cancelled = async () => refresh(await api.del(`/v1/jobs/${job.id}`));
+  const cancel = () => run(cancelled, { isRepeatable: true });
   const take = async () => {
     const { reuse } = await import("../refill.js");
     reuse(job);

@@ -6,6 +6,7 @@ import { isMoving } from "../../core/job_events.js";
 import { stageTitle } from "../../core/models.js";
 import { Link, paths } from "../../core/router.js";
 import { may } from "../../core/session.js";
+import { save } from "../../core/save.js";
 import { submit } from "../../core/submissions.js";
 import { t } from "../../core/text.js";
 import { Button } from "../../parts/button.js";
@@ -32,8 +33,7 @@ export function Cell({ job, index, width, height, onUse }) {
 export function promptOf({ request }, index) {
   const values = request.variants?.[index];
   if (!values) return request.prompt;
-  const filled = request.prompt.replace(/\{\{|\}\}|\{(\w+)\}/g, (found, name) => (name ? (values[name] ?? found) : found[0]));
-  return filled;
+  return request.prompt.replace(/\{\{|\}\}|\{(\w+)\}/g, (found, name) => (name ? (values[name] ?? found) : found[0]));
 }
 
 function Finished({ image, prompt, onUse }) {
@@ -54,15 +54,8 @@ function Finished({ image, prompt, onUse }) {
       <${Menu} label=${t("create.more")} class="icon-button quiet small" opens="up" items=${[
         ...rest.map((one) => ({ text: one.label, onSelect: () => act(one) })),
         may("create") && pictureOperation() && { text: t("create.action.start"), onSelect: () => act({ kind: pictureOperation().name, body: null }) },
-        { text: t("create.download"), onSelect: () => download(image.id) },
+        { text: t("create.download"), onSelect: () => save(imageUrl(image.id)) },
       ]} />
     </div>
   </figure>`;
-}
-
-function download(id) {
-  const link = document.createElement("a");
-  link.href = imageUrl(id);
-  link.download = "";
-  link.click();
 }

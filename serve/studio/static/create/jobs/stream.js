@@ -1,8 +1,9 @@
 /** Jobs, newest first: on their way, being made, finished. */
+import { useBusy } from "../../core/busy.js";
 import { html, useEffect, useMemo, useState } from "../../core/html.js";
-import { useModel } from "../../core/models.js";
+import { model } from "../../core/models.js";
 import { useStore } from "../../core/store.js";
-import { discard, ownSubmissions, resend, submissions } from "../../core/submissions.js";
+import { discard, ownSubmissions, send, submissions } from "../../core/submissions.js";
 import { t } from "../../core/text.js";
 import { errorSentence, failed } from "../../core/toast.js";
 import { Button } from "../../parts/button.js";
@@ -77,7 +78,7 @@ function Pending({ submission }) {
         ${isRefused ? errorSentence(error) : t(`create.submission.${state}`)}
       </p>
       <div class="job-buttons">
-        ${state !== "sending" && html`<${Button} class="small" icon="redo" onClick=${() => resend(submission)}>${t("frame.retry")}<//>
+        ${state !== "sending" && html`<${Button} class="small" icon="redo" onClick=${() => send(submission)}>${t("frame.retry")}<//>
           <${Button} class="small" kind="quiet" onClick=${() => discard(submission)}>${t("create.discard")}<//>`}
       </div>
     </div>
@@ -85,18 +86,13 @@ function Pending({ submission }) {
 }
 
 function Earlier() {
-  const [isBusy, setBusy] = useState(false);
-  const load = async () => {
-    setBusy(true);
-    await loadEarlier();
-    setBusy(false);
-  };
-  return html`<${Button} busy=${isBusy} onClick=${load}>${t("create.earlier")}<//>`;
+  const [isBusy, run] = useBusy();
+  return html`<${Button} busy=${isBusy} onClick=${() => run(loadEarlier)}>${t("create.earlier")}<//>`;
 }
 
 /** What is shown before the first job. */
 function Welcome({ onUse }) {
-  const suggestions = useModel().suggestions.slice(0, SUGGESTIONS);
+  const suggestions = model.get().suggestions.slice(0, SUGGESTIONS);
   const take = (prompt) => {
     setValue("prompt", prompt);
     onUse();

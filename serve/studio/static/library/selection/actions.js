@@ -31,23 +31,27 @@ export function useActions({ pictures, selected, place, refresh }) {
       return isDone;
     });
   };
+  const apply = async (action, value) => {
+    const refused = await changeAll(targets, pictures.q, action, value);
+    if (refused.length) toast(t("library.refused", { count: refused.length }), { kind: "error" });
+    return refused.length;
+  };
   const change = (action, value) => {
     if (!may("create")) return undefined;
     return run(async () => {
-      const refused = await changeAll(targets, pictures.q, action, value);
-      if (refused.length) toast(t("library.refused", { count: refused.length }), { kind: "error" });
+      await apply(action, value);
       await pictures.refresh({ isStale: true });
       return true;
     });
   };
   const remove = () =>
     run(async () => {
-      await changeAll(targets, pictures.q, "delete");
+      const kept = await apply("delete");
       setOpen(""); // before the focus goes to a picture
       selected.set(NOTHING);
       await refresh();
       place.focus(Math.max(0, Math.min(place.active, pictures.total - 1)));
-      toast(t("library.deleted", { count }));
+      if (count > kept) toast(t("library.deleted", { count: count - kept }));
     });
   const ask = (dialog) => may("create") && count > 0 && setOpen(dialog);
   const close = () => setOpen("");
@@ -70,17 +74,16 @@ export function useActions({ pictures, selected, place, refresh }) {
         const [a, b] = await idsOf(targets, pictures.q);
         if (b) go(paths.compare(a, b));
       }),
-    dialog: html`<${Confirm}
-        open=${open === "delete"}
+    dialog: html`${open === "delete" && html`<${Confirm}
         title=${t("library.delete_title", { count })}
         text=${t("library.delete_text")}
         label=${t("library.delete")}
         busy=${isBusy}
         onConfirm=${remove}
         onClose=${close}
-      />
-      <${TagDialog} open=${open === "tag"} ...${dialogs} />
-      <${BoardDialog} open=${open === "board"} ...${dialogs} />`,
+      />`}
+      ${open === "tag" && html`<${TagDialog} ...${dialogs} />`}
+      ${open === "board" && html`<${BoardDialog} ...${dialogs} />`}`,
   };
 }
 

@@ -12,16 +12,11 @@ import { boards, loadBoards } from "../boards.js";
 
 const NEW = "";
 
-export function BoardDialog({ open, count, busy, change, onClose }) {
+export function BoardDialog({ count, busy, change, onClose }) {
   const known = useStore(boards);
   const [choice, setChoice] = useState(null);
   const [title, setTitle] = useState("");
-  useEffect(() => {
-    if (!open) return;
-    setTitle("");
-    setChoice(null);
-    loadBoards().catch(failed);
-  }, [open]);
+  useEffect(() => void loadBoards().catch(failed), []);
   const chosen = choice ?? known[0]?.id ?? NEW;
 
   const isReady = chosen !== NEW || title.trim() !== "";
@@ -43,7 +38,7 @@ export function BoardDialog({ open, count, busy, change, onClose }) {
   const options = [...known.map((board) => [board.id, board.title]), [NEW, t("library.new_board")]];
   const actions = html`<${Button} disabled=${chosen === NEW} busy=${busy} onClick=${() => change("remove_from_board", chosen)}>${t("library.take_off")}<//>
     <${Button} kind="primary" disabled=${!isReady} busy=${busy} onClick=${put}>${t("library.put_on")}<//>`;
-  return html`<${Dialog} open=${open} title=${t("library.board_title", { count })} onClose=${onClose} actions=${actions}>
+  return html`<${Dialog} title=${t("library.board_title", { count })} onClose=${onClose} actions=${actions}>
     <form class="form" onSubmit=${put}>
       <${SelectField} label=${t("library.board")} value=${chosen} onChange=${setChoice} options=${options} autofocus=${known.length > 0} />
       ${chosen === NEW && html`<${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" autofocus=${known.length === 0} />`}

@@ -1,8 +1,8 @@
 /** Downloads pictures in a ZIP file, with what is known of them. */
 import { withQuery } from "../../core/api.js";
+import { save } from "../../core/save.js";
 import { toast } from "../../core/toast.js";
 import { t } from "../../core/text.js";
-import { save } from "../../viewer/copy.js";
 import { countOf, idsOf } from "./selection.js";
 
 /** As many the service takes by their ids, and by a search. */

@@ -5,7 +5,7 @@ import { Button } from "../../parts/button.js";
 import { Dialog } from "../../parts/dialog.js";
 import { TextField } from "../../parts/field.js";
 
-export function TagDialog({ open, count, busy, change, onClose }) {
+export function TagDialog({ count, busy, change, onClose }) {
   const [text, setText] = useState("");
   const tag = text.trim();
   const submit = (event) => {
@@ -14,7 +14,7 @@ export function TagDialog({ open, count, busy, change, onClose }) {
   };
   const actions = html`<${Button} disabled=${!tag} busy=${busy} onClick=${() => change("untag", tag)}>${t("library.untag")}<//>
     <${Button} kind="primary" disabled=${!tag} busy=${busy} onClick=${() => change("tag", tag)}>${t("library.tag")}<//>`;
-  return html`<${Dialog} open=${open} title=${t("library.tag_title", { count })} onClose=${onClose} actions=${actions}>
+  return html`<${Dialog} title=${t("library.tag_title", { count })} onClose=${onClose} actions=${actions}>
     <form onSubmit=${submit}>
       <${TextField} label=${t("library.tag_label")} value=${text} onChange=${setText} autofocus maxlength="40" />
     </form>

@@ -24,17 +24,18 @@ export function useSelection(pictures) {
     const first = pictures.at(from)?.id;
     anchor.current ??= first ? { id: first, base: selection } : null;
     if (!anchor.current) return;
-    const { id, base } = anchor.current;
-    const begin = pictures.indexOf(id);
-    const [low, high] = [Math.min(begin, to), Math.max(begin, to)];
+    const own = anchor.current;
+    const begin = pictures.indexOf(own.id);
+    const [low, high] = [Math.min(begin < 0 ? from : begin, to), Math.max(begin < 0 ? from : begin, to)];
     try {
       await pictures.load(low, high + 1);
     } catch (error) {
       failed(error);
     }
+    if (anchor.current !== own) return; // the selection has changed meanwhile
     const indices = Array.from({ length: high - low + 1 }, (_, offset) => low + offset);
     const ids = indices.flatMap((index) => pictures.at(index)?.id ?? []);
-    setSelection(withPictures(base, ids, true));
+    setSelection(withPictures(own.base, ids, true));
   };
   return { selection, set, toggle, extend };
 }

@@ -15,7 +15,7 @@ from tests.studio.pictures import make
 from tests.studio.service import Service
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Page, Route
 
 expect = pytest.importorskip("playwright.async_api").expect
 
@@ -64,13 +64,52 @@ async def test_marks_stay_and_a_tag_does_not_run(
     await page.keyboard.press("Enter")
     tag = page.get_by_role("link", name=EVIL_TAG)
     await expect(tag).to_be_visible()
-    async with page.expect_response(lambda answer: answer.request.method == "PATCH"):
+    async with page.expect_response(lambda one: "rating" in (one.request.post_data or "")):
         await page.get_by_role("button", name="3 of 5").click()
     await page.reload()
     await expect(page.get_by_role("button", name="3 of 5", pressed=True)).to_be_visible()
     await tag.click()
     await expect(page.locator("[role=gridcell] a")).to_have_count(1)
     assert await page.evaluate("() => window.ran ?? false") is False
+
+
+async def test_a_tag_is_kept_that_is_added_before_the_last_one_is_stored(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['older']}")
+    held: list[Route] = []
+
+    async def hold(route: Route) -> None:
+        if route.request.method != "PATCH" or held:
+            return await route.continue_()
+        return held.append(route)
+
+    await page.route("**/v1/images/*", hold)
+    for tag in ("ring", "gold"):
+        await page.get_by_role("textbox", name="Add a tag").fill(tag)
+        await page.keyboard.press("Enter")
+        await expect(page.get_by_role("link", name=tag, exact=True)).to_be_visible()
+    async with page.expect_response(lambda one: "gold" in (one.request.post_data or "")):
+        await held[0].continue_()
+    await page.reload()
+    for tag in ("ring", "gold"):
+        await expect(page.get_by_role("link", name=tag, exact=True)).to_be_visible()
+
+
+async def test_a_mark_that_is_refused_is_taken_back_and_says_why(
+    service: Service, page_of: OpenPage, family: dict[str, Any]
+) -> None:
+    page = await page_of(service, f"/studio/pictures/{family['older']}", allows="status of 403")
+
+    async def refuse(route: Route) -> None:
+        if route.request.method != "PATCH":
+            return await route.continue_()
+        return await route.fulfill(status=403, json={"error": {"code": "forbidden"}})
+
+    await page.route("**/v1/images/*", refuse)
+    await page.get_by_role("button", name="4 of 5").click()
+    await expect(page.get_by_text("Your key may not do this.")).to_be_visible()
+    await expect(page.get_by_role("button", name="4 of 5", pressed=False)).to_be_visible()
 
 
 async def test_a_link_shows_the_picture_to_people_without_a_key(

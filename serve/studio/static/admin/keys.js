@@ -32,7 +32,7 @@ export function Keys() {
       <h2 id="admin-keys" tabindex="-1">${t("admin.keys")}</h2>
       <${Button} icon="plus" onClick=${() => setNew(true)}>${t("admin.key.new")}<//>
     </header>
-    ${isKeyless() && html`<p class="admin-note">${t("admin.keyless")}</p>`}
+    ${isKeyless() && html`<p class="notice">${t("admin.keyless")}</p>`}
     ${!data && !error && html`<${Skeleton} height="72px" />`}
     ${!data && error && html`<${Failure} error=${error} onRetry=${load} />`}
     <ul class="admin-list">

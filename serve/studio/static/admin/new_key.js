@@ -31,10 +31,10 @@ export function NewKey({ onClose, onMade }) {
     <${Button} kind="primary" type="submit" form="admin-new-key" busy=${isBusy}>${t("admin.key.make")}<//>`;
 
   return html`<${Dialog} title=${t("admin.key.new")} onClose=${onClose} actions=${actions}>
-    <form id="admin-new-key" class="admin-form" onSubmit=${submit}>
+    <form id="admin-new-key" onSubmit=${submit}>
       <${TextField} label=${t("admin.key.name")} hint=${t("admin.key.name.hint")} error=${errors.name}
         value=${name} onChange=${setName} required maxlength="128" autocomplete="off" autofocus />
-      ${isFirst ? html`<p class="admin-note">${t("admin.key.first")}</p>` : html`<${Scopes} scopes=${scopes} onChange=${set} error=${errors.scopes} />`}
+      ${isFirst ? html`<p class="notice">${t("admin.key.first")}</p>` : html`<${Scopes} scopes=${scopes} onChange=${set} error=${errors.scopes} />`}
       <${TextField} label=${t("admin.key.requests")} hint=${t("admin.key.requests.hint")} error=${errors.requests_per_minute}
         type="number" min="0" max="1000000" inputmode="numeric" value=${limit} onChange=${setLimit} required />
       ${needsOwn && html`<${TextField} label=${t("admin.key.again")} hint=${t("admin.key.again.hint")} error=${errors.key}

@@ -28,7 +28,7 @@ export function ShownKey({ made: { name, token } }) {
   const actions = html`<${Button} onClick=${close}>${t("admin.key.kept")}<//>
     <${Button} kind="primary" icon="copy" onClick=${copy}>${t("admin.key.copy")}<//>`;
   return html`<${Dialog} title=${t("admin.key.made", { name })} onClose=${close} actions=${actions}>
-    <p class="admin-note">${t("admin.key.once")}</p>
+    <p class="notice">${t("admin.key.once")}</p>
     <${Field} label=${t("admin.key.token")}>
       ${(attributes) => html`<input class="input admin-token" ref=${field} readonly autofocus spellcheck=${false} autocomplete="off"
         value=${token} onFocus=${() => field.current?.select()} ...${attributes} />`}

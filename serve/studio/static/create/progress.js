@@ -8,12 +8,8 @@ import { t } from "../core/text.js";
 
 export function Progress({ job }) {
   const left = useTimeLeft(job);
-  const done = fractionOf(job);
-  const percent = Math.round(done * 100);
   return html`<div class="progress">
-    <div role="progressbar" aria-label=${t("create.progress")} aria-valuemin="0" aria-valuemax="100" aria-valuenow=${percent}>
-      <span style=${{ width: `${percent}%` }}></span>
-    </div>
+    ${job.state === "running" && html`<progress value=${fractionOf(job)} aria-label=${t("create.progress")}></progress>`}
     <p class="soft small">${[sentence(job), left].filter(Boolean).join(" · ")}</p>
   </div>`;
 }
@@ -40,21 +36,23 @@ function stagesOf({ kind, request, continued }) {
 
 /**
  * Return the part of a job that is done, 0 to 1: of each image the stages that it has passed, by
- * their shares.
+ * their shares. Of a job that was not followed before, only its last step is known.
  */
-export function fractionOf(job) {
-  const { steps = {}, images = [], compositions = [], continued } = job;
+function fractionOf(job) {
+  const { progress, stage, images = [], compositions = [], continued } = job;
+  const last = progress && { [progress.index]: { stage, ...progress } };
+  const steps = { ...last, ...job.steps };
   const stages = stagesOf(job);
   const whole = stages.reduce((sum, { share }) => sum + share, 0) || 1;
   const kept = continued ? [] : compositions.filter(({ index }) => !steps[index]);
   const made = new Set([...images, ...kept].map(({ index }) => index));
   const ofImage = (index) => {
     if (made.has(index)) return 1;
-    const last = steps[index];
-    const at = stages.findIndex(({ name }) => name === last?.stage);
+    const reached = steps[index];
+    const at = stages.findIndex(({ name }) => name === reached?.stage);
     if (at < 0) return 0;
     const before = stages.slice(0, at).reduce((sum, { share }) => sum + share, 0);
-    return (before + (stages[at].share * last.step) / last.steps) / whole;
+    return (before + (stages[at].share * reached.step) / reached.steps) / whole;
   };
   const indices = indicesOf(job);
   return indices.reduce((sum, index) => sum + ofImage(index), 0) / indices.length;

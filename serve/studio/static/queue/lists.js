@@ -7,7 +7,6 @@ import { session } from "../core/session.js";
 import { useRender } from "../core/store.js";
 
 const RENDERED_EVERY_MS = 250;
-const ASKED_EVERY_MS = 5000;
 const READ = 100;
 const SHOWN_ENDED = 30;
 const CANCELLED_AT_ONCE = 4;
@@ -16,8 +15,8 @@ const CANCELLED_AT_ONCE = 4;
 export const isMine = (job) => (job.key_id ?? null) === (session.get().me?.key?.id ?? null);
 
 /** Running jobs first, then those in line by their places, then the others by age. */
-export function inOrder(jobs, places) {
-  const rank = (job) => (job.state === "running" ? -1 : (places.get(job.id) ?? job).position ?? 0);
+export function inOrder(jobs) {
+  const rank = (job) => (job.state === "running" ? -1 : (job.position ?? 0));
   return [...jobs].sort((a, b) => rank(a) - rank(b) || (a.id < b.id ? -1 : 1));
 }
 
@@ -43,42 +42,6 @@ export function useSampled(source) {
     };
   }, [source]);
   return source.get();
-}
-
-/**
- * Follow the place in line and the time left of jobs, by job; events tell them only at the begin.
- */
-export function usePlaces(own, isAnyMoving) {
-  const [places, setPlaces] = useState(new Map());
-  useEffect(() => {
-    if (!isAnyMoving) return undefined;
-    const asking = new AbortController();
-    let timer = 0;
-    const ask = async () => {
-      if (document.visibilityState === "visible") {
-        // Without an answer the last one stays; the frame says that the service is away.
-        await askedPlaces(own, asking.signal).then(setPlaces, () => {});
-      }
-      if (!asking.signal.aborted) timer = setTimeout(ask, ASKED_EVERY_MS);
-    };
-    void ask();
-    return () => {
-      asking.abort();
-      clearTimeout(timer);
-    };
-  }, [own, isAnyMoving]);
-  return places;
-}
-
-async function askedPlaces(own, signal) {
-  const ask = (state) => api.get("/v1/jobs", { query: { state, own, limit: READ }, signal });
-  const answers = await Promise.all(["queued", "running"].map(ask));
-  return new Map(answers.flatMap(({ jobs }) => jobs).map((job) => [job.id, placeOf(job)]));
-}
-
-function placeOf({ position, eta_s: etaS }) {
-  // 0: it takes longer than the service has thought.
-  return { position, readyAtMs: etaS ? Date.now() + etaS * 1000 : null };
 }
 
 /** Follow the jobs that ended lately, latest end first; null until they are read. */

@@ -8,13 +8,14 @@ import { isKeyless, may } from "../core/session.js";
 import { useStore } from "../core/store.js";
 import { t } from "../core/text.js";
 import { failed } from "../core/toast.js";
+import { usePlaces } from "../create/places.js";
 import { Button, ButtonLink } from "../parts/button.js";
 import { Chips } from "../parts/chips.js";
 import { Confirm } from "../parts/dialog.js";
 import { Empty, Failure } from "../parts/empty.js";
 import { Skeleton } from "../parts/skeleton.js";
 import { useCancelling } from "./cancelling.js";
-import { inOrder, isMine, useEnded, usePlaces, useSampled } from "./lists.js";
+import { inOrder, isMine, useEnded, useSampled } from "./lists.js";
 import { EndedRow, OpenRow, isChosenInCreate } from "./rows.js";
 
 const MOST_ROWS = 100;
@@ -25,14 +26,14 @@ export default function Queue({ query }) {
   const own = !(isAdmin && query.all);
   const seen = [...useSampled(openJobs).values()].filter((job) => !own || isMine(job));
   const moving = seen.filter(isMoving);
-  const places = usePlaces(own, moving.length > 0);
-  const rows = inOrder(moving, places);
+  const places = usePlaces(moving, own);
+  const rows = inOrder(moving.map((job) => ({ ...job, ...places.get(job.id) })));
   const drafts = seen.filter((job) => job.state === "waiting").sort(newestFirst);
   const { ended, error, load } = useEnded(own);
   const isLive = useStore(connection) === "live";
   const isLoading = !ended || (!isLive && !seen.length);
   const cancelling = useCancelling([...rows, ...drafts]);
-  const shared = { places, ownerOf: useOwners(!own), cancelling };
+  const shared = { ownerOf: useOwners(!own), cancelling };
   const head = { isAdmin, own, cancelling, counts: isLoading ? [] : counts(moving, drafts) };
 
   if (error && !ended) return html`<${Page} ...${head}><${Failure} error=${error} onRetry=${load} /><//>`;
@@ -91,13 +92,13 @@ function Section({ title, children }) {
   return html`<section class="queue-section"><h2>${title}</h2>${children}</section>`;
 }
 
-function OpenRows({ jobs, places, ownerOf, cancelling }) {
+function OpenRows({ jobs, ownerOf, cancelling }) {
   if (!jobs.length) return html`<p class="queue-none soft">${t("queue.none")}</p>`;
   const { selected, select, ask } = cancelling;
   const hidden = jobs.length - MOST_ROWS;
   return html`<ul class="queue-list">
     ${jobs.slice(0, MOST_ROWS).map((job) => html`<${OpenRow} key=${job.id} job=${job}
-      place=${places.get(job.id)} owner=${ownerOf(job)} mayChoose=${isChosenInCreate(job) && may("create")}
+      owner=${ownerOf(job)} mayChoose=${isChosenInCreate(job) && may("create")}
       isSelected=${selected.has(job.id)} onCancel=${() => ask([job.id])}
       onSelect=${may("create") ? (isSelected) => select(job.id, isSelected) : null} />`)}
     ${hidden > 0 && html`<li class="queue-none soft">${t("queue.more", { count: hidden })}</li>`}

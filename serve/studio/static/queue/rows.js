@@ -2,13 +2,12 @@
 import { formatAgo, formatDateTime, formatSeconds, formatSize } from "../core/format.js";
 import { html, useState } from "../core/html.js";
 import { indicesOf } from "../core/job_events.js";
-import { stageTitle } from "../core/models.js";
 import { Link, paths } from "../core/router.js";
 import { inbox } from "../core/submissions.js";
 import { t } from "../core/text.js";
 import { errorSentence } from "../core/toast.js";
 import { kindTitle } from "../create/offers.js";
-import { fractionOf } from "../create/progress.js";
+import { Progress } from "../create/progress.js";
 import { ButtonLink, IconButton } from "../parts/button.js";
 import { Icon } from "../parts/icon.js";
 import { thumbUrl } from "../parts/picture.js";
@@ -18,10 +17,10 @@ const CELLS = 4;
 export const promptOf = (job) => job.request.prompt || t("queue.no_prompt");
 
 /**
- * A job that is queued, runs, or waits for a choice. `place` was asked for lately; without
- * `onSelect` the job may not be cancelled; it `mayChoose` from the compositions of a draft.
+ * A job that is queued, runs, or waits for a choice. Without `onSelect` it may not be cancelled; it
+ * `mayChoose` from the compositions of a draft.
  */
-export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, mayChoose }) {
+export function OpenRow({ job, owner, isSelected, onSelect, onCancel, mayChoose }) {
   const prompt = promptOf(job);
   return html`<li class="queue-row" data-job=${job.id}>
     ${onSelect && html`<label class="queue-check">
@@ -32,7 +31,7 @@ export function OpenRow({ job, place, owner, isSelected, onSelect, onCancel, may
     <div class="queue-words">
       <p class="queue-prompt">${prompt}</p>
       <${Facts} job=${job} owner=${owner} />
-      ${job.state === "waiting" ? html`<p class="small">${waitingText(job)}</p>` : html`<${Progress} job=${job} place=${place} />`}
+      ${job.state === "waiting" ? html`<p class="small">${waitingText(job)}</p>` : html`<${Progress} job=${job} />`}
     </div>
     <div class="queue-actions">
       ${mayChoose && html`<${ButtonLink} href=${paths.create({ job: job.id })}>${t("queue.choose")}<//>`}
@@ -75,46 +74,6 @@ function Facts({ job, owner }) {
     ${facts.filter(Boolean).join(" · ")}
     ${owner && html` <span class="queue-owner"><${Icon} name="key" size=${14} />${owner}</span>`}
   </p>`;
-}
-
-function Progress({ job, place }) {
-  const isRunning = job.state === "running";
-  return html`<div class="queue-progress">
-    ${isRunning && html`<progress max="1" value=${part(job)} aria-label=${t("queue.progress")}></progress>`}
-    <p class="small">
-      <span>${isRunning ? runningText(job) : placeText(place ?? job)}</span>
-      <span class="soft">${timeLeft(job, place)}</span>
-    </p>
-  </div>`;
-}
-
-/**
- * Return how much is done, 0 to 1; of a job that was not followed before, only its last step is
- * known.
- */
-function part(job) {
-  const last = job.progress && { [job.progress.index]: { stage: job.stage, ...job.progress } };
-  return fractionOf({ ...job, steps: { ...last, ...job.steps } });
-}
-
-function runningText(job) {
-  const stage = stageTitle(job.stage);
-  if (!job.progress || !stage) return t("queue.running");
-  const { step, steps } = job.progress;
-  return t("queue.step", { stage, step: String(step), steps: String(steps) });
-}
-
-function placeText({ position }) {
-  return position ? t("queue.ahead", { count: position }) : t("queue.next");
-}
-
-/** Return the time left, as far as the service knows it. */
-function timeLeft(job, place) {
-  const readyAtMs = place ? place.readyAtMs : job.ready_at_ms;
-  if (!readyAtMs) return "";
-  const left = Math.round((readyAtMs - Date.now()) / 1000);
-  if (left >= 1) return t("queue.left", { time: formatSeconds(left) });
-  return job.state === "running" ? t("queue.almost") : "";
 }
 
 function waitingText(job) {

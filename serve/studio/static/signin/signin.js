@@ -46,7 +46,7 @@ export default function SignIn() {
     <form onSubmit=${send} novalidate>
       <span class="signin-mark"><${Icon} name="create" size=${32} /></span>
       <h1>${t("signin.heading")}</h1>
-      ${hasExpired && !error && html`<p class="signin-note" role="status">${t("signin.expired")}</p>`}
+      ${hasExpired && !error && html`<p class="notice" role="status">${t("signin.expired")}</p>`}
       <${Field} label=${t("signin.key")} hint=${t("signin.hint")} error=${error && sentence(error, waitS)}>
         ${(attributes) => html`<input ref=${input} class="input" type="password" name="key" required
           autocomplete="current-password" spellcheck=${false} ...${attributes} />`}

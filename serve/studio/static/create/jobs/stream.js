@@ -12,6 +12,7 @@ import { Skeleton } from "../../parts/skeleton.js";
 import { setValue } from "../draft.js";
 import { followHistory, history, loadEarlier, loadNewest, newestFirst } from "./history.js";
 import { kindTitle } from "../offers.js";
+import { usePlaces } from "../places.js";
 
 const SUGGESTIONS = 4;
 /** The component of a job, once it is loaded. */
@@ -26,6 +27,7 @@ export function Stream({ onUse }) {
   const pending = ownSubmissions().reverse();
   const jobs = newestFirst(all);
   const isEmpty = pending.length === 0 && jobs.length === 0;
+  const places = usePlaces(jobs, true);
   const Job = useJobCard(!isEmpty);
   usePlace();
 
@@ -34,13 +36,14 @@ export function Stream({ onUse }) {
   if (isEmpty || !Job) return html`<${Waiting} />`;
   return html`<ol class="stream">
     ${pending.map((one) => html`<li key=${one.key}><${Pending} submission=${one} /></li>`)}
-    ${jobs.map((job) => html`<li key=${job.client_state.submission ?? job.id}><${Card} as=${Job} job=${job} onUse=${onUse} /></li>`)}
+    ${jobs.map((job) => html`<li key=${job.client_state.submission ?? job.id}><${Card} as=${Job} job=${job} place=${places.get(job.id)} onUse=${onUse} /></li>`)}
     ${all.cursor && html`<li class="earlier"><${Earlier} /></li>`}
   </ol>`;
 }
 
 /** A job, which is drawn again only if it has changed. */
-const Card = ({ as: Job, job, onUse }) => useMemo(() => html`<${Job} job=${job} onUse=${onUse} />`, [job]);
+const Card = ({ as: Job, job, place, onUse }) =>
+  useMemo(() => html`<${Job} job=${{ ...job, ...place }} onUse=${onUse} />`, [job, place]);
 
 /** Return the component of a job once it is loaded, from the first job on. */
 function useJobCard(isNeeded) {

@@ -39,7 +39,7 @@ export function BoardDialog({ count, busy, change, onClose }) {
   const actions = html`<${Button} disabled=${chosen === NEW} busy=${busy} onClick=${() => change("remove_from_board", chosen)}>${t("library.take_off")}<//>
     <${Button} kind="primary" disabled=${!isReady} busy=${busy} onClick=${put}>${t("library.put_on")}<//>`;
   return html`<${Dialog} title=${t("library.board_title", { count })} onClose=${onClose} actions=${actions}>
-    <form class="form" onSubmit=${put}>
+    <form onSubmit=${put}>
       <${SelectField} label=${t("library.board")} value=${chosen} onChange=${setChoice} options=${options} autofocus=${known.length > 0} />
       ${chosen === NEW && html`<${TextField} label=${t("library.board_name")} value=${title} onChange=${setTitle} maxlength="80" autofocus=${known.length === 0} />`}
     </form>

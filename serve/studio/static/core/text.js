@@ -8,6 +8,8 @@ const ofBrowser = navigator.languages.map((code) => code.slice(0, 2).toLowerCase
 
 /** The language of the page, as in LANGUAGES; change it by `setLanguage`. */
 export const language = keptStore("language", ofBrowser.find((code) => code in LANGUAGES) ?? "en");
+// Another version of the page may have had more of them.
+if (!(language.get() in LANGUAGES)) language.set("en");
 
 /** By file, in the current language. */
 const files = new Map();

@@ -92,14 +92,9 @@ function useSize(element) {
   const [size, setSize] = useState({ width: 0, height: 0 });
   useLayoutEffect(() => {
     const grid = element.current;
-    const measure = () => {
-      const { clientWidth, clientHeight } = grid;
-      const style = getComputedStyle(grid);
-      const padding = parseFloat(style.paddingLeft) + parseFloat(style.paddingRight);
-      setSize({ width: clientWidth - padding, height: clientHeight });
-    };
-    measure();
-    const observer = new ResizeObserver(measure);
+    const observer = new ResizeObserver(([{ contentRect }]) =>
+      setSize({ width: contentRect.width, height: grid.clientHeight }),
+    );
     observer.observe(grid);
     return () => observer.disconnect();
   }, []);

@@ -1,4 +1,7 @@
-/** The person at the page: the answer of `GET /v1/me`. It is null until the state is `ready`. */
+/**
+ * The person at the page: `me` is the answer of `GET /v1/me`, null until the state is `ready`. A
+ * session that `hasExpired` was ended by the service.
+ */
 import * as api from "./api.js";
 import { store } from "./store.js";
 

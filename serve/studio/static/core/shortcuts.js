@@ -12,7 +12,7 @@ export const activeGroups = () => [...groups].map((one) => one.current);
 /**
  * Let keys act while the component is shown. They are ignored in text fields and while a dialog is
  * open; Enter and space are left to a focused button or link. A handler gets the event, whose
- * default is prevented; it is found by `keyName`.
+ * default is prevented; it is named as `keyName` does.
  */
 export function useShortcuts(keys, label) {
   const group = useRef({ label, keys });
@@ -23,7 +23,10 @@ export function useShortcuts(keys, label) {
   }, []);
 }
 
-/** Return the name of a pressed key, as in `useShortcuts`. */
+/**
+ * Return the name of a pressed key: its `key`, after `Ctrl+` (also for the command key) and, if it
+ * is no character, `Shift+`.
+ */
 function keyName(event) {
   const shift = event.shiftKey && event.key.length > 1 ? "Shift+" : "";
   return `${event.ctrlKey || event.metaKey ? "Ctrl+" : ""}${shift}${event.key}`;

@@ -18,7 +18,7 @@ export function Field({ label, hint, error, children }) {
   return html`<div class="field">
     <label for=${id}>${label}</label>
     ${children(attributes)}
-    ${note && html`<p class=${error ? "field-error" : "field-hint"} id="${id}-note">${note}</p>`}
+    ${note && html`<p class=${error ? "field-error" : "soft small"} id="${id}-note">${note}</p>`}
   </div>`;
 }
 

@@ -77,6 +77,6 @@ export function Cost({ job }) {
         </li>`,
       )}
     </ul>
-    ${job.images.length > 1 && html`<p class="note">${t("viewer.cost_of", { count: job.images.length })}</p>`}
+    ${job.images.length > 1 && html`<p class="soft small">${t("viewer.cost_of", { count: job.images.length })}</p>`}
   </section>`;
 }

@@ -78,7 +78,7 @@ function Panel({ found, prompt, around, family, comparable, q, id, onDialog }) {
     <${FamilyTree} id=${id} latentId=${image.latent_id} family=${family} q=${q} />
     <${Parameters} job=${job} image=${image} />
     <${Cost} job=${job} />
-    ${q && html`<p class="note"><${Link} href=${paths.library({ q })}>${t("viewer.of_search", { q })}<//></p>`}`;
+    ${q && html`<p class="soft small"><${Link} href=${paths.library({ q })}>${t("viewer.of_search", { q })}<//></p>`}`;
 }
 
 function DeleteDialog({ id, onClose, onDeleted }) {

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import pytest
 from playwright.async_api import Page, expect
+from sqlalchemy import update
 
 from serve.gateway.limits import WRONG_KEYS_PER_CLIENT, SignInLimiter
+from serve.storage.access.sessions import IDLE
+from serve.storage.records import utc_now
+from serve.storage.schema.tables import sessions
 from tests.studio import pictures
 from tests.studio.browser import PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
@@ -73,6 +77,19 @@ async def test_a_revoked_key_leads_to_the_sign_in_and_back_to_what_was_typed(
     await expect(page.get_by_text("Your session has ended.")).to_be_visible()
     await sign_in(page, service.new_key("read", "create"))
     await expect(prompt).to_have_value("a red circle that took long to describe")
+
+
+async def test_a_session_that_nobody_used_for_long_leads_to_the_sign_in(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service, allows=SIGNED_OUT)
+    await sign_in(page, service.new_key("read", "create"))
+    prompt = page.get_by_role("textbox", name="Prompt")
+    await prompt.fill("a red circle")
+    with service.services.database.writing() as connection:
+        connection.execute(update(sessions).values(used_at=utc_now() - IDLE))
+    await prompt.press("Enter")
+    await expect(page.get_by_text("Your session has ended.")).to_be_visible()
 
 
 async def test_signing_out_leaves_nothing_of_the_person(

@@ -127,6 +127,10 @@ async def test_a_link_shows_the_picture_to_people_without_a_key(
     shown = await shared.locator("img").bounding_box()
     assert shown is not None
     assert shown["y"] == (PHONE_PX - shown["height"]) / 2  # in the middle of the window
+    await page.get_by_role("button", name="End all links").click()
+    await expect(page.get_by_text("All links to this picture have ended.")).to_be_visible()
+    async with httpx.AsyncClient() as client:
+        assert (await client.get(link)).status_code == 403
 
 
 async def test_two_drawings_of_one_composition_are_compared_by_keyboard(

@@ -50,7 +50,8 @@ async def share_image(
 ) -> ShareAnswer:
     """Make a link to an image that needs no API key.
 
-    It ends when it expires, when the image is deleted, and when the key that made it is revoked.
+    It ends when it expires, when the image is deleted, when the key that made it is revoked, and by
+    `DELETE`.
     """
     wanted = body or ShareBody()
     image = not_deleted(await find_image(services, caller, image_id))
@@ -60,6 +61,19 @@ async def share_image(
     )
     base_url = public_address(services.settings, request) or ""
     return ShareAnswer(url=base_url + path, expires_at=iso_utc(expires_at) or "")
+
+
+@router.delete(
+    "/v1/images/{image_id}/share",
+    status_code=HTTPStatus.NO_CONTENT,
+    response_class=Response,
+    responses={204: {"description": "Ended"}, **secured(*LOST)},
+)
+async def end_links(services: ServicesDep, caller: Viewer, image_id: str) -> Response:
+    """End all links to an image, whoever made them; those that are made later are valid."""
+    image = not_deleted(await find_image(services, caller, image_id))
+    await services.share_links.end(image.id)
+    return Response(status_code=HTTPStatus.NO_CONTENT)
 
 
 @router.get(
@@ -84,11 +98,12 @@ async def get_shared_image(
     expires: str = "",
     key: str = "",
     metadata: Annotated[str, Query(description="The value in the link.")] = "",
+    ending: Annotated[str, Query(alias="round", description="The value in the link.")] = "",
     signature: str = "",
     image_format: FormatQuery = None,
 ) -> Response:
     """Return an image by a link that `share` made."""
-    link = Link(image_id=image_id, expires=expires, key=key, metadata=metadata)
+    link = Link(image_id=image_id, expires=expires, key=key, metadata=metadata, round=ending)
     await services.share_links.check(link, signature)
     services.shared_image_limiter.take(image_id, request.client.host if request.client else "")
     image = await find_shared_image(services, image_id)

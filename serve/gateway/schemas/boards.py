@@ -11,6 +11,9 @@ from serve.storage.library.picture_changes import MAX_PICTURES
 from serve.storage.library.query import MAX_QUERY_CHARS
 from serve.storage.schema.tables import MAX_TITLE_CHARS
 
+MAX_ID_CHARS = 64
+"""With a limit, text that cannot be sent back is refused, too: half of a surrogate pair."""
+
 Verb = Literal[
     "star", "unstar", "rate", "tag", "untag", "add_to_board", "remove_from_board", "delete"
 ]
@@ -23,7 +26,8 @@ def _title(value: str) -> str:
 
 
 Title = Annotated[str, Field(min_length=1, max_length=MAX_TITLE_CHARS), AfterValidator(_title)]
-PictureIds = Annotated[list[str], Field(min_length=1, max_length=MAX_PICTURES)]
+PictureId = Annotated[str, Field(max_length=MAX_ID_CHARS)]
+PictureIds = Annotated[list[PictureId], Field(min_length=1, max_length=MAX_PICTURES)]
 
 
 class BoardBody(BaseModel):

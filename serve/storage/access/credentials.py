@@ -151,16 +151,21 @@ class SecretStore:
 
     def get(self, name: str) -> bytes:
         """Return a secret; the first call makes it, and all processes get the same one."""
-        query = select(server_secrets.c.value).where(server_secrets.c.name == name)
-        with self._connections.reading() as connection:
-            found = connection.execute(query).scalar()
+        found = self.find(name)
         if found is None:
             made = {"name": name, "value": _new_secret()}
             with suppress(Conflict), self._connections.writing() as connection:
                 connection.execute(insert(server_secrets).values(made))
-            with self._connections.reading() as connection:
-                found = connection.execute(query).scalar_one()
-        return bytes.fromhex(found)
+            found = self.find(name)
+            assert found is not None
+        return found
+
+    def find(self, name: str) -> bytes | None:
+        """Return a secret; None if it was not made yet."""
+        query = select(server_secrets.c.value).where(server_secrets.c.name == name)
+        with self._connections.reading() as connection:
+            found = connection.execute(query).scalar()
+        return None if found is None else bytes.fromhex(found)
 
     def replace(self, name: str) -> None:
         """Replace a secret with a new one."""

@@ -51,6 +51,7 @@ ROUTES = {
     ("patch", "/v1/images/{image_id}"),
     ("get", "/v1/images/{image_id}/lineage"),
     ("post", "/v1/images/{image_id}/share"),
+    ("delete", "/v1/images/{image_id}/share"),
     ("get", "/v1/shared/{image_id}"),
     ("post", "/v1/uploads"),
     ("get", "/v1/uploads/{upload_id}"),

@@ -134,6 +134,30 @@ async def test_a_new_secret_ends_all_links_in_every_process(
     await there.check(*read((await here.make("IMG1", 60, "k1"))[0]))
 
 
+async def test_the_links_to_one_picture_are_ended_and_made_anew(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, ann: dict[str, str], bearer: Bearer
+) -> None:
+    bob = bearer("create", "read")
+    one, other = [await make_image(client, fake_jobs, ann) for _ in range(2)]
+    kept = (await share(client, ann, other)).json()["url"]
+    urls = [(await share(client, ann, one, metadata="none")).json()["url"]]
+    address = f"/v1/images/{one}/share"
+    assert (await client.delete(address, headers=bob)).status_code == 404
+    assert (await client.get(urls[0])).status_code == 200
+    for _ in range(2):
+        assert (await client.delete(address, headers=ann)).status_code == 204
+        urls.append((await share(client, ann, one, metadata="none")).json()["url"])
+    assert [(await client.get(url)).status_code for url in urls] == [403, 403, 200]
+    assert "ended all links" in (await client.get(urls[0])).json()["error"]["message"]
+    assert (await client.get(kept)).status_code == 200
+    last = parse_qs(urlsplit(urls[-1]).query)["round"][0]
+    for forged in (f"{urls[0]}&round={last}", urls[-1].replace(f"round={last}&", "")):
+        assert "not valid" in (await client.get(forged)).json()["error"]["message"]
+    joined = urls[-1].replace(f"metadata=none&round={last}", f"metadata=none%0A{last}")
+    assert joined != urls[-1]
+    assert (await client.get(joined)).status_code == 403
+
+
 async def test_a_link_ends_with_the_key_that_made_it(
     client: httpx.AsyncClient,
     fake_jobs: FakeJobsClient,

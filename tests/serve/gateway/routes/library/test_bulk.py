@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import httpx
@@ -77,6 +78,7 @@ async def test_deleted_pictures_leave_no_file(
         ({"action": "star", "ids": ["a"], "q": ""}, "ids"),
         ({"action": "star", "ids": []}, "ids"),
         ({"action": "star", "ids": ["a"] * 501}, "ids"),
+        ({"action": "star", "ids": ["\ud800"]}, "ids"),
         ({"action": "star", "ids": ["a"], "value": 1}, "value"),
         ({"action": "delete", "ids": ["a"], "value": "x"}, "value"),
         ({"action": "rate", "ids": ["a"], "value": 6}, "value"),
@@ -91,7 +93,9 @@ async def test_deleted_pictures_leave_no_file(
 async def test_what_cannot_be_done_is_refused_by_field(
     client: httpx.AsyncClient, body: dict[str, Any], field: str
 ) -> None:
-    answer = await client.post("/v1/images/bulk", json=body)
+    # In ASCII: half of a surrogate pair has no other form.
+    sent, headers = json.dumps(body), {"content-type": "application/json"}
+    answer = await client.post("/v1/images/bulk", content=sent, headers=headers)
     assert (answer.status_code, code(answer)) == (400, "invalid_value")
     assert answer.json()["error"]["field"].startswith(field)
 

@@ -8,7 +8,9 @@ import { store } from "./store.js";
 export const session = store({ state: "loading", me: null, hasExpired: false });
 
 api.onUnauthorized(() => {
-  session.update(({ state }) => ({ state: "signed_out", me: null, hasExpired: state === "ready" }));
+  // Several requests may be refused, one after the other.
+  const hasExpired = session.get().hasExpired || session.get().state === "ready";
+  session.set({ state: "signed_out", me: null, hasExpired });
 });
 
 /** Hands on the id of the key that signs in, or null after a sign-out: all tabs share a session. */

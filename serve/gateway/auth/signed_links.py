@@ -51,9 +51,9 @@ class Link:
     @property
     def text(self) -> bytes:
         """Return the signed text; no part of a link that was made here has a line feed."""
-        parts = (_VERSION, self.image_id, self.expires, self.key, self.metadata)
+        parts = [_VERSION, self.image_id, self.expires, self.key, self.metadata]
         if self.round:
-            parts = (_VERSION_WITH_ROUND, *parts[1:], self.round)
+            parts = [_VERSION_WITH_ROUND, *parts[1:], self.round]
         return "\n".join(parts).encode("utf-8", "replace")
 
 

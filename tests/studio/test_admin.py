@@ -62,6 +62,7 @@ async def test_the_first_key_signs_its_browser_in_and_is_shown_once(
     assert await status_with(service, made) == 200
     await page.get_by_role("button", name="Done").click()
     await expect(page.get_by_role("dialog")).to_have_count(0)
+    await expect(page.get_by_role("heading", name="API keys")).to_be_focused()
     assert made not in await page.content()
 
 
@@ -109,6 +110,9 @@ async def test_a_key_that_is_no_admins_sees_its_own_sessions_alone(
     await expect(page.get_by_text("This is for admins")).to_be_visible()
     await page.get_by_role("link", name="Create").first.click()
     await page.get_by_role("button", name="Account").click()
+    for language, browsers in (("de", "Angemeldete Browser"), ("en", "Signed-in browsers")):
+        await page.locator("dialog select").select_option(language)
+        await expect(page.get_by_role("link", name=browsers)).to_be_visible()
     await page.get_by_role("link", name="Signed-in browsers").click()
     await expect(page.get_by_text("this browser")).to_have_count(1)
     await expect(page.get_by_role("button", name="New key")).to_have_count(0)

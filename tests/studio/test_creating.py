@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from base64 import b64encode
 from collections.abc import Iterator
 
 import numpy as np
@@ -15,6 +16,16 @@ from tests.studio.browser import DESKTOP_PX, PHONE_PX
 from tests.studio.conftest import Axe, OpenPage
 from tests.studio.service import Service, make_at_once
 
+BRING = """([type, data]) => {
+    const bytes = Uint8Array.from(atob(data), (one) => one.charCodeAt(0));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([bytes], "own.webp", { type: "image/webp" }));
+    const options = { bubbles: true, cancelable: true };
+    const event = type === "paste"
+        ? new ClipboardEvent(type, { ...options, clipboardData: transfer })
+        : new DragEvent(type, { ...options, dataTransfer: transfer });
+    document.activeElement.dispatchEvent(event);
+}"""
 EVIL = '<img src=x onerror="window.ran = true">'
 
 
@@ -53,9 +64,11 @@ async def test_a_picture_is_made_and_varied_by_keyboard_alone(
     service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
 ) -> None:
     page = await page_of(service)
-    await expect(page.get_by_role("textbox", name="Prompt")).to_be_visible()
+    await expect(page.get_by_role("textbox", name="Prompt")).to_be_focused()
+    await page.keyboard.type("a green")
+    await page.keyboard.press("Escape")
     await page.keyboard.press("/")
-    await page.keyboard.type("a green square")
+    await page.keyboard.type(" square")
     await page.keyboard.press("Enter")
     job_id = await submitted.get()
     card = page.get_by_role("article", name="a green square")
@@ -77,19 +90,24 @@ async def test_a_picture_is_made_and_varied_by_keyboard_alone(
     assert varied.request.latent_id == service.jobs.images(job_id)[0].latent_id
 
 
-async def test_a_job_is_cancelled(
+async def test_a_job_whose_preview_is_not_there_is_cancelled(
     service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
 ) -> None:
-    page = await page_of(service)
+    page = await page_of(service, allows="ERR_FAILED")
+    await page.route("**/previews/**", lambda route: route.abort())
     await create(page, "too many circles")
-    await submitted.get()
+    job_id = await submitted.get()
     card = page.get_by_role("article", name="too many circles")
+    async with page.expect_event("requestfailed"):
+        await service.jobs.show_preview(job_id, "c", 6)
+    await expect(card.locator("figcaption")).to_be_visible()
+    await expect(card.locator("img")).to_have_count(0)
     await card.get_by_role("button", name="Cancel").click()
     await expect(card.get_by_text("Cancelled")).to_be_visible()
     await expect(card.get_by_role("button", name="Cancel")).to_have_count(0)
 
 
-async def test_of_a_draft_sheet_only_the_chosen_ones_are_finished(
+async def test_of_a_draft_sheet_the_chosen_ones_are_composed_anew_or_finished(
     service: Service, page_of: OpenPage
 ) -> None:
     page = await page_of(service)
@@ -97,6 +115,13 @@ async def test_of_a_draft_sheet_only_the_chosen_ones_are_finished(
     await page.get_by_role("button", name="Drafts first").click()
     await create(page, "a sheet of drafts")
     card = page.get_by_role("article", name="a sheet of drafts")
+    first = card.get_by_role("checkbox", name="Draft 1:")
+    preview = card.locator("label img").first
+    before = await preview.get_attribute("src")
+    await first.check()
+    await card.get_by_role("button", name="Compose anew").click()
+    await expect(preview).not_to_have_attribute("src", str(before))
+    await expect(first).not_to_be_checked()
     for number in (2, 4):
         await card.get_by_role("checkbox", name=f"Draft {number}:").check()
     await card.get_by_role("button", name="Finish 2 drafts").click()
@@ -119,7 +144,35 @@ async def test_a_failed_job_says_why_and_is_made_again(
     await expect(card.get_by_role("link").get_by_role("img")).to_have_count(1)
 
 
-async def test_the_address_fills_the_box_and_a_reload_keeps_the_history(
+async def test_a_series_is_made_and_one_of_its_pictures_remixed(
+    service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
+) -> None:
+    page = await page_of(service)
+    await page.get_by_role("textbox", name="Prompt").fill("a red ring")
+    await page.get_by_role("radio", name="Series").check()
+    template = page.get_by_role("textbox", name="Template")
+    await page.get_by_role("textbox", name="Variants").fill("red\ngreen")
+    await page.keyboard.press("Control+Enter")
+    await expect(page.get_by_role("alert")).to_contain_text("Mark in the template what changes")
+    await expect(template).to_be_focused()
+    await template.fill("a {color} ring")
+    await page.keyboard.press("Enter")
+    job_id = await submitted.get()
+    await service.jobs.run(job_id)
+    card = page.get_by_role("article", name="a {color} ring")
+    await expect(card.get_by_role("img", name="a green ring")).to_be_visible()
+    await card.get_by_role("button", name="More with this picture").nth(1).click()
+    await page.get_by_role("menuitem", name="Remix with another prompt").click()
+    prompt = page.get_by_role("textbox", name="Prompt")
+    await expect(prompt).to_have_value("a green ring")
+    await create(page, "a blue ring")
+    remix = service.services.database.jobs.get(await submitted.get())
+    assert remix is not None
+    assert remix.request.prompt == "a blue ring"
+    assert remix.request.latent_id == service.jobs.images(job_id)[1].latent_id
+
+
+async def test_the_address_fills_the_box_and_a_reload_keeps_it_with_the_history(
     service: Service, page_of: OpenPage
 ) -> None:
     page = await page_of(service, "/studio?prompt=from+a+link&seed=7&n=2")
@@ -129,12 +182,14 @@ async def test_the_address_fills_the_box_and_a_reload_keeps_the_history(
     await prompt.press("Enter")
     card = page.get_by_role("article", name="from a link")
     await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
+    await prompt.fill("half a sent")
     await page.reload()
     await expect(card.get_by_role("link").get_by_role("img")).to_have_count(2)
-    await expect(prompt).to_have_value("")
+    await expect(prompt).to_have_value("half a sent")
+    await expect(page.get_by_label("Number of the seed")).to_have_value("7")
 
 
-async def test_a_picture_of_ones_own_is_where_a_job_starts(
+async def test_a_picture_that_is_chosen_pasted_or_dropped_is_where_a_job_starts(
     service: Service, page_of: OpenPage, submitted: asyncio.Queue[str]
 ) -> None:
     page = await page_of(service)
@@ -145,7 +200,12 @@ async def test_a_picture_of_ones_own_is_where_a_job_starts(
     data = encode_preview(np.full((256, 384, 3), 90, np.uint8))
     file: FilePayload = {"name": "own.webp", "mimeType": "image/webp", "buffer": data}
     await page.locator("input[type=file]").set_input_files(file)
-    await expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
+    for bring in ("paste", "drop"):
+        await page.get_by_role("button", name="Remove the picture").click()
+        await expect(page.get_by_role("textbox", name="Prompt")).to_be_focused()
+        await page.get_by_role("radio", name="New").check()
+        await page.evaluate(BRING, [bring, b64encode(data).decode()])
+        await expect(page.get_by_role("img", name="The picture to start from")).to_be_visible()
     await page.get_by_role("button", name="Create", exact=True).click()
     job = service.services.database.jobs.get(await submitted.get())
     assert job is not None

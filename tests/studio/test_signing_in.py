@@ -152,7 +152,7 @@ async def test_a_browser_shows_nobody_else_the_pictures_that_it_has_cached(
 async def test_a_key_that_may_only_look_has_no_prompt(service: Service, page_of: OpenPage) -> None:
     page = await page_of(service, allows=SIGNED_OUT)
     await sign_in(page, service.new_key("read"))
-    await expect(page.get_by_role("heading", name="Create")).to_be_attached()
+    await expect(page.get_by_text("Your key may look at pictures, not make them.")).to_be_visible()
     await expect(page.get_by_role("textbox", name="Prompt")).to_have_count(0)
 
 

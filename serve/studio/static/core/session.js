@@ -17,9 +17,13 @@ api.onUnauthorized(() => {
 const tabs = new BroadcastChannel("cascade-session");
 tabs.onmessage = ({ data }) => {
   const { me } = session.get();
-  if (me && me.key?.id !== data) location.reload();
-  else if (!me && data) loadSession().catch(() => {});
+  if (me && me.key?.id !== data) {
+    forgetDraft();
+    location.reload();
+  } else if (!me && data) loadSession().catch(() => {});
 };
+
+const forgetDraft = () => sessionStorage.removeItem("cascade.draft");
 
 /**
  * Ask for the person at the page. A 401 leaves the store `signed_out`; any other error is thrown.
@@ -44,6 +48,7 @@ export async function signIn(key) {
 export async function signOut() {
   await api.del("/v1/sessions/current");
   tabs.postMessage(null);
+  forgetDraft();
   session.set({ state: "signed_out", me: null, hasExpired: false });
   location.assign("/studio");
 }

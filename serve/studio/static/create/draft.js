@@ -1,6 +1,6 @@
-/** What the person has entered, until it is sent; it outlives a change of the view. */
+/** What the person has entered, until it is sent; it outlives a change of the view and a reload. */
 import { field, operation } from "../core/models.js";
-import { store } from "../core/store.js";
+import { keptStore } from "../core/store.js";
 import { pictureOperation, startingOperations } from "./offers.js";
 import { variantsOf } from "./variants.js";
 
@@ -9,7 +9,7 @@ import { variantsOf } from "./variants.js";
  * `source`, a picture to start from: an upload, or one of the service with its `latentId`.
  */
 
-export const draft = store({ kind: "", values: {}, source: null, isSeedLocked: false });
+export const draft = keptStore("draft", { kind: "", values: {}, source: null, isSeedLocked: false }, "sessionStorage");
 
 export const change = (changes) => draft.update((now) => ({ ...now, ...changes }));
 

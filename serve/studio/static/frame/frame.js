@@ -1,9 +1,9 @@
 /** Navigation, notices, and the view between them. */
-import { html, useState } from "../core/html.js";
+import { html } from "../core/html.js";
 import { Link, go, paths, route } from "../core/router.js";
 import { isKeyless, may } from "../core/session.js";
 import { useShortcuts } from "../core/shortcuts.js";
-import { useStore } from "../core/store.js";
+import { store, useStore } from "../core/store.js";
 import { t } from "../core/text.js";
 import { Icon } from "../parts/icon.js";
 import { Lazy } from "../parts/lazy.js";
@@ -17,10 +17,14 @@ const ITEMS = [
   { view: "admin", icon: "admin", path: paths.admin(), scope: "admin" },
 ];
 
+/** The dialog that is open; it stays when the frame is drawn anew in another language. */
+const openDialog = store("");
+
 /** The page of a person who is signed in. */
 export function Frame() {
   const { view, params, query } = useStore(route);
-  const [dialog, setDialog] = useState("");
+  const dialog = useStore(openDialog);
+  const setDialog = openDialog.set;
   const items = ITEMS.filter((item) => may(item.scope));
   const keys = { "?": () => setDialog("shortcuts") };
   for (const item of items) keys[item.view[0]] = () => go(item.path);

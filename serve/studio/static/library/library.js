@@ -34,14 +34,8 @@ export default function Library({ query }) {
   const isRefused = error?.param === "q";
   return html`<div class="library">
     <h1 class="visually-hidden" tabindex="-1" onFocus=${place.takeBack}>${t("library.title")}</h1>
-    <${SearchBar}
-      q=${q}
-      onChange=${search}
-      input=${input}
-      error=${isRefused ? errorSentence(error) : null}
-      pictures=${pictures}
-      onDown=${() => place.focus(place.active)}
-    />
+    <${SearchBar} ...${{ q, input, pictures }} onChange=${search} error=${isRefused ? errorSentence(error) : null}
+      onDown=${() => place.focus(place.active)} />
     ${board && html`<${BoardHeader} key=${board.id} board=${board} onDeleted=${() => search(withWords(q, { board: "" }), { replace: true })} />`}
     <p class="visually-hidden" role="status">
       ${pictures.isCounted && t("library.found", { count: pictures.total })}
@@ -66,20 +60,9 @@ function Content({ q, pictures, error, isRefused, refresh, selected, place, sear
     else toggle(index);
     place.focus(index);
   };
-  return html`<${Grid}
-    pictures=${pictures}
-    active=${place.active}
-    reveals=${place.reveals}
-    kept=${pictures.place}
-    selection=${selection}
-    isSelecting=${isSelecting}
-    label=${t("library.title")}
-    hrefOf=${(picture) => pictureHref(picture.id, q)}
-    onFocus=${place.set}
-    onLayout=${place.onLayout}
-    onPress=${press}
-    onToggle=${toggle}
-  />`;
+  return html`<${Grid} ...${{ pictures, selection, isSelecting }} active=${place.active} reveals=${place.reveals}
+    kept=${pictures.place} label=${t("library.title")} hrefOf=${(picture) => pictureHref(picture.id, q)}
+    onFocus=${place.set} onLayout=${place.onLayout} onPress=${press} onToggle=${toggle} />`;
 }
 
 function NoPictures({ q, search }) {

@@ -29,20 +29,10 @@ export function SearchBar({ q, onChange, input, error, pictures, onDown }) {
   return html`<div class="search-bar">
     <form class="search-field" role="search" onSubmit=${(event) => event.preventDefault()}>
       <${Icon} name="search" size=${18} />
-      <input
-        type="search"
-        ref=${input}
-        value=${draft}
-        maxlength=${MOST_CHARACTERS}
-        placeholder=${t("library.search_hint")}
-        aria-label=${t("library.search")}
-        aria-invalid=${Boolean(error)}
-        aria-describedby=${error ? "search-error" : undefined}
-        autocomplete="off"
-        spellcheck=${false}
-        onInput=${(event) => setDraft(event.currentTarget.value)}
-        onKeyDown=${pressed}
-      />
+      <input type="search" ref=${input} value=${draft} maxlength=${MOST_CHARACTERS} autocomplete="off" spellcheck=${false}
+        placeholder=${t("library.search_hint")} aria-label=${t("library.search")}
+        aria-invalid=${Boolean(error)} aria-describedby=${error ? "search-error" : undefined}
+        onInput=${(event) => setDraft(event.currentTarget.value)} onKeyDown=${pressed} />
     </form>
     <div class="filters" role="group" aria-label=${t("library.filters")}>
       <${Filters} q=${q} set=${set} pictures=${pictures} />

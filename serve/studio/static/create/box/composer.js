@@ -12,6 +12,8 @@ import { useDroppedPictures } from "./dropped.js";
 import { QuickControls } from "./quick_controls.js";
 import { variablesOf } from "../variants.js";
 
+const EXAMPLE = { variable: "{color}" };
+
 export function Composer() {
   const now = useStore(draft);
   const [isOpen, setOpen] = useState(false);
@@ -26,16 +28,21 @@ export function Composer() {
     event?.preventDefault();
     const { body, missing } = bodyOf(now);
     if (missing) return complain(missing);
+    if (body.template && variablesOf(body.template).length === 0) return complain("template", "variable");
     setOpen(false);
     scrollTo({ top: 0 });
     void submit(body);
   };
-  const complain = (name) => {
-    setProblem(textOr(`create.missing.${name}`, t("create.missing", { field: name })));
+  const complain = (name, what = name) => {
+    setProblem(textOr(`create.missing.${what}`, t("create.missing", { field: name }), EXAMPLE));
     form.current.querySelector(`[name=${name}]`)?.focus();
   };
   const keyDown = (event) => {
-    if (event.key === "Escape") setOpen(false);
+    if (event.key === "Escape") {
+      if (isOpen) form.current.querySelector("[aria-expanded]").focus();
+      else event.target.blur();
+      setOpen(false);
+    }
     const isText = event.target instanceof HTMLTextAreaElement;
     if (!isText || event.key !== "Enter" || event.shiftKey || event.isComposing) return;
     if (event.target.name === "variants" && !event.ctrlKey && !event.metaKey) return;
@@ -73,24 +80,25 @@ function Words({ kind, values }) {
   const isSeries = field(kind, "template");
   if (!isSeries && !field(kind, "prompt")) return html`<span class="words"></span>`;
   const names = variablesOf(values.template);
-  const hint = names.length > 1 ? t("create.variants.of", { names: names.join(" / ") }) : t("create.variants.one");
+  const one = t(values.template && !names.length ? "create.missing.variable" : "create.variants.one", EXAMPLE);
+  const hint = names.length > 1 ? t("create.variants.of", { names: names.join(" / ") }) : one;
   return html`<div class="words">
     ${isSeries
       ? html`<${TextArea} name="template" value=${values.template} label=${t("create.template")}
-            placeholder=${t("create.template.example", { variable: "{color}" })} />
+            placeholder=${t("create.template.example", EXAMPLE)} />
           <${TextArea} name="variants" value=${values.variants} label=${t("create.variants")} placeholder=${hint} rows=${3} />`
-      : html`<${TextArea} name="prompt" value=${values.prompt} label=${t("create.prompt")}
+      : html`<${TextArea} name="prompt" autofocus value=${values.prompt} label=${t("create.prompt")}
           placeholder=${t("create.prompt.example")} maxlength=${field(kind, "prompt").limits.maxLength} />`}
   </div>`;
 }
 
-/** A text field that grows with its text. */
+/** A text field that grows with its text or placeholder. */
 function TextArea({ name, label, value = "", rows = 1, ...rest }) {
   const element = useRef(null);
   useLayoutEffect(() => {
     element.current.style.height = "auto";
     element.current.style.height = `${element.current.scrollHeight}px`;
-  }, [value]);
+  }, [value, name]);
   return html`<textarea ref=${element} name=${name} rows=${rows} aria-label=${label} value=${value} enterkeyhint="send"
     onInput=${(event) => setValue(name, event.target.value)} ...${rest}></textarea>`;
 }

@@ -1,7 +1,7 @@
 /**
  * The place of one picture: empty, with its newest preview, or finished with what to make of it.
  */
-import { html } from "../../core/html.js";
+import { html, useState } from "../../core/html.js";
 import { isMoving } from "../../core/job_events.js";
 import { stageTitle } from "../../core/models.js";
 import { Link, paths } from "../../core/router.js";
@@ -24,9 +24,15 @@ export function Cell({ job, index, width, height, onUse }) {
   const preview = job.previews?.[index] ?? composition?.preview_url;
   const stage = isMoving(job) ? stageTitle(job.steps?.[index]?.stage ?? null) : "";
   return html`<figure class="cell unfinished" style=${{ aspectRatio: `${width} / ${height}` }}>
-    ${preview && html`<img src=${preview} alt=${t("create.preview", { prompt })} width=${width} height=${height} />`}
+    ${preview && html`<${Preview} src=${preview} alt=${t("create.preview", { prompt })} width=${width} height=${height} />`}
     ${stage && html`<figcaption>${stage}</figcaption>`}
   </figure>`;
+}
+
+/** A preview; nothing while the service that has it is away. */
+function Preview({ src, ...rest }) {
+  const [broken, setBroken] = useState("");
+  return src !== broken && html`<img src=${src} onError=${() => setBroken(src)} ...${rest} />`;
 }
 
 /** Return the prompt of an image: that of a series is its template with the variant's values. */

@@ -1,20 +1,18 @@
 /** Jobs, newest first: on their way, being made, finished. */
 import { useBusy } from "../../core/busy.js";
 import { html, useEffect, useMemo, useState } from "../../core/html.js";
-import { model } from "../../core/models.js";
 import { useStore } from "../../core/store.js";
 import { discard, ownSubmissions, send, submissions } from "../../core/submissions.js";
 import { t } from "../../core/text.js";
 import { errorSentence, failed } from "../../core/toast.js";
 import { Button } from "../../parts/button.js";
-import { Empty, Failure } from "../../parts/empty.js";
+import { Failure } from "../../parts/empty.js";
+import { Lazy } from "../../parts/lazy.js";
 import { Skeleton } from "../../parts/skeleton.js";
-import { setValue } from "../draft.js";
 import { followHistory, history, loadEarlier, loadNewest, newestFirst } from "./history.js";
 import { kindTitle } from "../offers.js";
 import { usePlaces } from "../places.js";
 
-const SUGGESTIONS = 4;
 /** The component of a job, once it is loaded. */
 let JobCard = null;
 let place = 0;
@@ -32,7 +30,7 @@ export function Stream({ onUse }) {
   usePlace();
 
   if (isEmpty && all.error) return html`<${Failure} error=${all.error} onRetry=${loadNewest} />`;
-  if (isEmpty && all.isLoaded) return html`<${Welcome} onUse=${onUse} />`;
+  if (isEmpty && all.isLoaded) return html`<${Lazy} load=${() => import("./welcome.js")} onUse=${onUse} />`;
   if (isEmpty || !Job) return html`<${Waiting} />`;
   return html`<ol class="stream">
     ${pending.map((one) => html`<li key=${one.key}><${Pending} submission=${one} /></li>`)}
@@ -91,20 +89,6 @@ function Pending({ submission }) {
 function Earlier() {
   const [isBusy, run] = useBusy();
   return html`<${Button} busy=${isBusy} onClick=${() => run(loadEarlier)}>${t("create.earlier")}<//>`;
-}
-
-/** What is shown before the first job. */
-function Welcome({ onUse }) {
-  const suggestions = model.get().suggestions.slice(0, SUGGESTIONS);
-  const take = (prompt) => {
-    setValue("prompt", prompt);
-    onUse();
-  };
-  return html`<${Empty} icon="create" title=${t("create.welcome")} text=${t("create.welcome.text")}>
-    <ul class="suggestions">
-      ${suggestions.map((prompt) => html`<li key=${prompt}><${Button} class="small" onClick=${() => take(prompt)}>${prompt}<//></li>`)}
-    </ul>
-  <//>`;
 }
 
 const Waiting = () => html`<div class="stream" aria-busy="true">

@@ -74,14 +74,8 @@ export function useActions({ pictures, selected, place, refresh }) {
         const [a, b] = await idsOf(targets, pictures.q);
         if (b) go(paths.compare(a, b));
       }),
-    dialog: html`${open === "delete" && html`<${Confirm}
-        title=${t("library.delete_title", { count })}
-        text=${t("library.delete_text")}
-        label=${t("library.delete")}
-        busy=${isBusy}
-        onConfirm=${remove}
-        onClose=${close}
-      />`}
+    dialog: html`${open === "delete" && html`<${Confirm} title=${t("library.delete_title", { count })}
+        text=${t("library.delete_text")} label=${t("library.delete")} busy=${isBusy} onConfirm=${remove} onClose=${close} />`}
       ${open === "tag" && html`<${TagDialog} ...${dialogs} />`}
       ${open === "board" && html`<${BoardDialog} ...${dialogs} />`}`,
   };

@@ -79,10 +79,16 @@ class StudioFiles:
                 whose module has another name than its address loads as its modules tell.
         """
         name = view.partition("/")[0] or FIRST_VIEW
-        modules = self.modules(SCRIPT, f"{name}/{name}.js") - {SCRIPT}
         styles = (name for name in self._assets if name.startswith(_STYLES))
-        filled_in = self._template.replace("{styles}", self._links("stylesheet", styles))
-        filled_in = filled_in.replace("{modules}", self._links("modulepreload", sorted(modules)))
+        of_all_views = self.modules(SCRIPT) - {SCRIPT}
+        of_this_one = self.modules(f"{name}/{name}.js") - of_all_views
+        # The frame is drawn before the view in it.
+        modules = (
+            self._links('rel="modulepreload"', of_all_views),
+            self._links('rel="modulepreload" fetchpriority="low"', of_this_one),
+        )
+        filled_in = self._template.replace("{styles}", self._links('rel="stylesheet"', styles))
+        filled_in = filled_in.replace("{modules}", "\n".join(filter(None, modules)))
         return filled_in.replace("{assets}", f"{ASSETS}/{self.digest}")
 
     def modules(self, *names: str) -> set[str]:
@@ -97,7 +103,7 @@ class StudioFiles:
         return found
 
     def _links(self, kind: str, names: Iterable[str]) -> str:
-        return "\n".join(f'<link rel="{kind}" href="{{assets}}/{name}">' for name in names)
+        return "\n".join(f'<link {kind} href="{{assets}}/{name}">' for name in sorted(names))
 
 
 def imported(module: str, source: str) -> list[str]:

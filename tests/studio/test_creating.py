@@ -213,6 +213,21 @@ async def test_a_picture_that_is_chosen_pasted_or_dropped_is_where_a_job_starts(
     assert (job.request.width, job.request.height) == (384, 256)
 
 
+async def test_text_that_is_dropped_is_left_to_the_prompt(
+    service: Service, page_of: OpenPage
+) -> None:
+    page = await page_of(service)
+    await expect(page.get_by_role("textbox", name="Prompt")).to_be_visible()
+    is_taken = await page.evaluate("""() => {
+        const dataTransfer = new DataTransfer();
+        dataTransfer.setData("text/plain", "a red circle");
+        const event = new DragEvent("drop", { dataTransfer, bubbles: true, cancelable: true });
+        document.querySelector(".composer textarea").dispatchEvent(event);
+        return event.defaultPrevented;
+    }""")
+    assert is_taken is False
+
+
 async def test_a_prompt_is_text_wherever_it_is_shown(service: Service, page_of: OpenPage) -> None:
     page = await page_of(service, "/studio")
     await create(page, EVIL)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.studio.files import STATIC
 
 LOCALE = STATIC / "locale"
@@ -44,6 +45,16 @@ def test_the_page_names_no_sentence_that_is_missing() -> None:
     known = {key for name in FILES for key in sentences("en", name)}
     plurals = {key.rpartition(".")[0] for key in known if key.endswith(".other")}
     assert sorted(called() - known - plurals) == []
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr"])
+def test_each_stage_has_a_title_in_each_language(language: str) -> None:
+    """The model's own title, which stands in for a missing one, is in English."""
+    titles = {stage.name: stage.title for stage in STABLE_CASCADE.stages}
+    frame = sentences(language, "frame")
+    found = {name: frame.get(f"frame.stage.{name}", "") for name in titles}
+    assert all(found.values())
+    assert (found == titles) is (language == "en")
 
 
 def test_no_sentence_file_is_of_one_language_only() -> None:

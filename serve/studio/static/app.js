@@ -23,11 +23,10 @@ function App() {
     setError(null);
     if (state === "loading") loadSession().catch(setError);
     else if (state === "ready") prepare().then(() => setReady(true), setError);
-    else leave();
-  };
-  const leave = () => {
-    setReady(false);
-    stopLive();
+    else {
+      setReady(false);
+      stopLive();
+    }
   };
   useEffect(next, [state]);
 
@@ -54,9 +53,10 @@ onResume(() => void loadModel().catch(() => {}));
 async function begin() {
   followTheme();
   document.documentElement.lang = language.get();
-  // While the service is asked for the person and the model; LoadedView says so where this fails.
+  // Where the person cannot be loaded, App tries again and says why, as LoadedView does of a view.
+  const loading = Promise.all([loadText("frame"), loadSession().catch(() => {})]);
   loadView(route.get().view).catch(() => {});
-  await loadText("frame");
+  await loading;
   render(html`<${App} />`, document.getElementById("app"));
 }
 

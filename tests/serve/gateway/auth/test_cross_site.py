@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import httpx
@@ -64,23 +65,29 @@ def closed(app: FastAPI) -> list[tuple[str, str]]:
     return found
 
 
-@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN.keys())
 async def test_no_route_takes_the_cookie_from_another_page(
-    app: FastAPI,
-    client: httpx.AsyncClient,
-    fake_jobs: FakeJobsClient,
-    admin: str,
-    headers: dict[str, str],
+    app: FastAPI, client: httpx.AsyncClient, fake_jobs: FakeJobsClient, admin: str
 ) -> None:
+    """Of each kind of page in turn; one rule, tested alone in test_same_origin.py, judges all."""
     things = await make_things(client, fake_jobs, {"authorization": f"Bearer {admin}"})
     await sign_in(client, admin)
-    for method, path in closed(app):
+    for (method, path), (page, headers) in zip(closed(app), cycle(FOREIGN.items()), strict=False):
         answer = await client.request(
             method, path.format(**things), headers=headers, **body_for(method, path)
         )
-        assert answer.status_code == 403, (method, path)
+        assert answer.status_code == 403, (method, path, page)
         assert in_our_form(answer)["code"] == "cross_origin"
         assert "set-cookie" not in answer.headers
+
+
+@pytest.mark.parametrize("headers", FOREIGN.values(), ids=FOREIGN.keys())
+async def test_no_kind_of_other_page_makes_or_reads_anything(
+    client: httpx.AsyncClient, admin: str, headers: dict[str, str]
+) -> None:
+    await sign_in(client, admin)
+    for method, path in (("GET", "/v1/library"), ("POST", "/v1/jobs"), ("DELETE", "/v1/keys/x")):
+        answer = await client.request(method, path, headers=headers, **body_for(method, path))
+        assert (answer.status_code, code(answer)) == (403, "cross_origin")
 
 
 async def test_what_changes_something_must_name_its_page(

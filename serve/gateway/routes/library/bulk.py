@@ -57,6 +57,8 @@ async def change_images(services: ServicesDep, caller: Editor, body: BulkBody) -
     query = None if body.q is None else LibraryQuery.parse(body.q)
     if body.action == "delete":
         _check_no_value(body)
+        if body.q and query == LibraryQuery():
+            raise InvalidRequest("q has no word to search for, and would delete all images", "q")
         return bulk_answer(await _delete(services, caller, body, query))
     action = await _action(services, caller, body)
     pictures, viewpoint = services.database.pictures, caller.viewpoint

@@ -81,6 +81,7 @@ async def test_deleted_pictures_leave_no_file(
         ({"action": "star", "ids": ["\ud800"]}, "ids"),
         ({"action": "star", "ids": ["a"], "value": 1}, "value"),
         ({"action": "delete", "ids": ["a"], "value": "x"}, "value"),
+        ({"action": "delete", "q": "❤ ..."}, "q"),
         ({"action": "rate", "ids": ["a"], "value": 6}, "value"),
         ({"action": "rate", "ids": ["a"], "value": "4"}, "value"),
         ({"action": "tag", "ids": ["a"]}, "value"),

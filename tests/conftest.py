@@ -31,6 +31,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 # Ray runs its processes at nice 15; the tests beside them would leave them hardly any CPU time.
 os.environ.setdefault("RAY_worker_niceness", "0")
 
+# Each of Ray's nodes would begin with an idle process for each of its CPUs, real or only counted.
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
+
 # The first draw builds tables of all of Unicode, and test machines are busy: no timing here.
 settings.register_profile(
     "busy", deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow]

@@ -40,6 +40,8 @@ EXCEPTIONS = {
     "bot/views/picture_buttons.py": {"vary"},
     "bot/views/picture_menus.py": {"vary"},
     "bot/views/picture_messages.py": {"vary"},
+    # A header of HTTP.
+    "serve/gateway/routes/images.py": {"vary"},
     # A field of Geometry, which stored hand-offs hold by this name.
     "cascade_core/checkpoints/checkpoint.py": {"stage_a_factor"},
 }

@@ -70,7 +70,7 @@ async def share_image(
     responses={204: {"description": "Ended"}, **secured(*LOST)},
 )
 async def end_links(services: ServicesDep, caller: Viewer, image_id: str) -> Response:
-    """End all links to an image, whoever made them; those that are made later are valid."""
+    """End all links to an image, also those of other keys; later links are valid."""
     image = not_deleted(await find_image(services, caller, image_id))
     await services.share_links.end(image.id)
     return Response(status_code=HTTPStatus.NO_CONTENT)

@@ -28,12 +28,7 @@ def phases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, int]
             str(free_port()),
         ],
         cwd=ROOT,
-        env=environ
-        | {
-            "PYTHONPATH": str(ROOT),
-            # Ray would begin with a process for each logical CPU; the deployments use none of them.
-            "RAY_prestart_worker_first_driver": "0",
-        },
+        env=environ | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=880,

@@ -27,7 +27,7 @@ from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.test_openapi import ROUTES
 from tests.serve.live_server import Server
 
-EXAMPLES = 12
+EXAMPLES = 6
 ENDING = ROUTES - {(method.lower(), path) for method, path in ENDLESS}
 WITHOUT_VALUES = {
     *(("get", path) for path in ("/healthz", "/readyz", "/v1/status", "/v1/models")),

@@ -59,7 +59,10 @@ class StudioFiles:
         }
         self.digest = _digest(files)
         self.problem = "" if PREACT in files else WITHOUT_PREACT
-        self._template = files["unavailable.html" if self.problem else "index.html"].decode()
+        template = files["unavailable.html" if self.problem else "index.html"].decode()
+        views = {name.partition("/")[0] for name in self._assets}
+        self._pages = {view: self._filled_in(template, view) for view in views}
+        self._other_page = self._filled_in(template, "")
 
     def asset(self, digest: str, name: str) -> tuple[bytes, str] | None:
         """Return a file's content and media type.
@@ -78,16 +81,18 @@ class StudioFiles:
                 it would find them one after the other, as each module names the next ones. A view
                 whose module has another name than its address loads as its modules tell.
         """
-        name = view.partition("/")[0] or FIRST_VIEW
+        return self._pages.get(view.partition("/")[0] or FIRST_VIEW, self._other_page)
+
+    def _filled_in(self, template: str, view: str) -> str:
         styles = (name for name in self._assets if name.startswith(_STYLES))
         of_all_views = self.modules(SCRIPT) - {SCRIPT}
-        of_this_one = self.modules(f"{name}/{name}.js") - of_all_views
+        of_this_one = self.modules(f"{view}/{view}.js") - of_all_views
         # The frame is drawn before the view in it.
         modules = (
             self._links('rel="modulepreload"', of_all_views),
             self._links('rel="modulepreload" fetchpriority="low"', of_this_one),
         )
-        filled_in = self._template.replace("{styles}", self._links('rel="stylesheet"', styles))
+        filled_in = template.replace("{styles}", self._links('rel="stylesheet"', styles))
         filled_in = filled_in.replace("{modules}", "\n".join(filter(None, modules)))
         return filled_in.replace("{assets}", f"{ASSETS}/{self.digest}")
 

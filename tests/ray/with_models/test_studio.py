@@ -55,7 +55,8 @@ async def check_kill(page: Page, service: ServiceClient) -> None:
         await page.get_by_role("textbox", name="Prompt").fill(prompt)
         await page.keyboard.press("Enter")
         if card is cards[0]:
-            await expect(card.get_by_text("composing").first).to_be_visible(timeout=_HANG_MS)
+            cancel = card.get_by_role("button", name="Cancel")  # the service knows the job
+            await expect(cancel).to_be_visible(timeout=_HANG_MS)
             for deployment in ("Jobs", "Gateway"):
                 replica_process(deployment).kill()
     for card in cards:

@@ -258,11 +258,10 @@ async def test_creating_has_no_barrier_and_nothing_beyond_the_edge(
     assert width <= width_px
 
 
-async def test_more_tabs_than_a_browser_has_connections_follow_a_job_by_one_stream(
-    service: Service, page_of: OpenPage
-) -> None:
+async def test_twelve_tabs_follow_a_job_by_one_stream(service: Service, page_of: OpenPage) -> None:
+    """They are more than a browser has connections to one address."""
     first = await page_of(service)
-    tabs = [first, *[await first.context.new_page() for _ in range(6)]]
+    tabs = [first, *[await first.context.new_page() for _ in range(11)]]
     await asyncio.gather(*[tab.goto(f"{service.url}/studio") for tab in tabs[1:]])
     await create(first, "seen in all tabs")
     for tab in tabs:

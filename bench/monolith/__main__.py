@@ -35,6 +35,8 @@ from serve.settings import SERVED_FAMILY
 
 CLIENTS: Final = (1, 4, 16, 64)
 ROUNDS: Final = 2
+ANY_NUMBER: Final = 100_000
+"""All clients are one user to the service, who may by default have fewer jobs open than these."""
 SOLO_REPEATS: Final = 5
 
 
@@ -59,6 +61,8 @@ def _compare(folder: Path, data_folder: Path, given: argparse.Namespace) -> dict
         "max_rows": MOST_TOGETHER,
         "torch_threads": 1,
         "device": "cpu",
+        "max_open_jobs": ANY_NUMBER,
+        "max_open_jobs_per_user": ANY_NUMBER,
     }
     settings = scratch_settings(data_folder, port=free_port()).model_copy(update=model)
     running = start(settings, SERVED_FAMILY)

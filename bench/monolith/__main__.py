@@ -36,7 +36,7 @@ from serve.settings import SERVED_FAMILY
 CLIENTS: Final = (1, 4, 16, 64)
 ROUNDS: Final = 2
 ANY_NUMBER: Final = 100_000
-"""All clients are one user to the service, who may by default have fewer jobs open than these."""
+"""All clients are one user to the service. By default, a user may have fewer jobs open."""
 SOLO_REPEATS: Final = 5
 
 

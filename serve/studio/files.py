@@ -81,7 +81,8 @@ class StudioFiles:
                 it would find them one after the other, as each module names the next ones. A view
                 whose module has another name than its address loads as its modules tell.
         """
-        return self._pages.get(view.partition("/")[0] or FIRST_VIEW, self._other_page)
+        page = self._pages.get(view.partition("/")[0] or FIRST_VIEW, self._other_page)
+        return page.replace("{assets}", f"{ASSETS}/{self.digest}")
 
     def _filled_in(self, template: str, view: str) -> str:
         styles = (name for name in self._assets if name.startswith(_STYLES))
@@ -93,8 +94,7 @@ class StudioFiles:
             self._links('rel="modulepreload" fetchpriority="low"', of_this_one),
         )
         filled_in = template.replace("{styles}", self._links('rel="stylesheet"', styles))
-        filled_in = filled_in.replace("{modules}", "\n".join(filter(None, modules)))
-        return filled_in.replace("{assets}", f"{ASSETS}/{self.digest}")
+        return filled_in.replace("{modules}", "\n".join(filter(None, modules)))
 
     def modules(self, *names: str) -> set[str]:
         """Return those of the modules that are there, with all that is loaded with them."""

@@ -78,8 +78,8 @@ class StudioFiles:
 
         Args:
             view: the address below :data:`PAGE`. A browser is told of its view's modules at once:
-                it would find them one after the other, as each module names the next ones. A view
-                whose module has another name than its address loads as its modules tell.
+                it would find them one after the other, as each module names the next ones. It is
+                told of the frame's modules alone where no module is named after the address.
         """
         page = self._pages.get(view.partition("/")[0] or FIRST_VIEW, self._other_page)
         return page.replace("{assets}", f"{ASSETS}/{self.digest}")

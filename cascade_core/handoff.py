@@ -19,6 +19,7 @@ _STORAGE: dict[str, np.dtype[Any]] = {
     "float32": np.dtype("<f4"),
     "float16": np.dtype("<f2"),
     "bfloat16": np.dtype("<u2"),
+    "int64": np.dtype("<i8"),
 }
 _BFLOAT16_EXPONENT = 0x7F80
 _DTYPE_MESSAGE = f"dtype must be one of {', '.join(_STORAGE)}"
@@ -33,7 +34,7 @@ class Tensor:
     """An array and the dtype its bits stand for.
 
     Attributes:
-        dtype: ``float32``, ``float16`` or ``bfloat16``.
+        dtype: ``float32``, ``float16``, ``bfloat16`` or ``int64``.
         array: the values; for ``bfloat16`` the raw bits as uint16.
 
     Raises:
@@ -73,7 +74,7 @@ class Tensor:
         Raises:
             HandoffInvalid: fields missing, or shape and bytes that do not fit together.
         """
-        values = _expect_fields(body, {"dtype", "shape", "data"})
+        values = expect_fields(body, {"dtype", "shape", "data"})
         dtype, shape, data = values["dtype"], values["shape"], values["data"]
         if not isinstance(dtype, str) or dtype not in _STORAGE:
             raise HandoffInvalid(_DTYPE_MESSAGE)
@@ -191,7 +192,7 @@ class StageCLatent(_Latent):
             HandoffInvalid: well-formed, but an invariant is broken.
         """
         body = wire.unpack(cls.KIND, data)
-        _expect_fields(body, _HEAD | {"pooled", "negative_pooled"})
+        expect_fields(body, _HEAD | {"pooled", "negative_pooled"})
         return cls(
             **_head_from(body),
             pooled=Tensor.from_body(body["pooled"]),
@@ -211,7 +212,7 @@ class _BareLatent(_Latent):
     def decode(cls, data: bytes) -> Self:
         """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
         body = wire.unpack(cls.KIND, data)
-        _expect_fields(body, _HEAD)
+        expect_fields(body, _HEAD)
         return cls(**_head_from(body))
 
 
@@ -249,7 +250,12 @@ class EncodedImage(_BareLatent):
 _HEAD = {"latents_chw", "geometry", "model", "request"}
 
 
-def _expect_fields(body: object, names: set[str]) -> dict[str, Any]:
+def expect_fields(body: object, names: set[str]) -> dict[str, Any]:
+    """Return a decoded map with exactly these fields.
+
+    Raises:
+        HandoffInvalid: it is no map, or it has others.
+    """
     if not isinstance(body, dict) or body.keys() != names:
         raise HandoffInvalid(f"expected a map of {', '.join(sorted(names))}")
     return body
@@ -259,14 +265,14 @@ def _head_from(body: dict[str, Any]) -> dict[str, Any]:
     return {
         "latents_chw": Tensor.from_body(body["latents_chw"]),
         "geometry": _geometry_from(body["geometry"]),
-        "model": ModelRef(**_expect_fields(body["model"], {"id", "revision", "fingerprint"})),
-        "request": _request_from(body["request"]),
+        "model": model_from(body["model"]),
+        "request": request_from(body["request"]),
     }
 
 
 def _geometry_from(body: object) -> Geometry:
     names = {field.name for field in fields(Geometry)}
-    scales = _expect_fields(body, names)
+    scales = expect_fields(body, names)
     if not all(_is_scale(scale) for scale in scales.values()):
         raise HandoffInvalid(f"geometry must be numbers between 1 and {_MAX_SCALE}")
     if not isinstance(scales["stage_a_factor"], int):
@@ -274,7 +280,21 @@ def _geometry_from(body: object) -> Geometry:
     return Geometry(**scales)
 
 
-def _request_from(body: Any) -> GenerationRequest:
+def model_from(body: object) -> ModelRef:
+    """Rebuild the origin of a latent from its fields.
+
+    Raises:
+        HandoffInvalid: it has not the fields of one.
+    """
+    return ModelRef(**expect_fields(body, {"id", "revision", "fingerprint"}))
+
+
+def request_from(body: Any) -> GenerationRequest:
+    """Rebuild the request of a hand-off.
+
+    Raises:
+        HandoffInvalid: it is no request.
+    """
     try:
         return GenerationRequest.from_stored(body)
     except (InvalidRequest, Unsupported) as error:

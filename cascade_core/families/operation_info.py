@@ -96,7 +96,8 @@ def _fields_of_model(
     operation: Operation, family: Family, defaults: ModelDefaults
 ) -> Mapping[str, Field]:
     """Return an operation's fields with a model's limits, without those that it cannot serve."""
-    found: dict[str, Field] = {name: FIELDS[name] for name in operation.fields}
+    names = (name for name in operation.fields if name not in family.lacks)
+    found: dict[str, Field] = {name: FIELDS[name] for name in names}
     found |= {name: side_of_model(defaults.max_side) for name in SIDES if name in found}
     if found.pop("stop_after", None) and family.kept is not None:
         found["stop_after"] = OneOf((family.kept.name,))

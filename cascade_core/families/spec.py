@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from cascade_core.errors import InvalidRequest, ModelUnavailable, Unsupported
 from cascade_core.families.stage_info import STAGE_NAME, StageInfo
+from cascade_core.operations.fields import FIELDS
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
@@ -72,14 +73,17 @@ class Family:
         stages: in order; the last one makes pixels, at most one keeps its output.
         encoder: makes of an upload what the first stage starts from; None: the family has none. A
             model may lack it, see :attr:`cascade_core.checkpoints.checkpoint.Checkpoint`.
+        lacks: fields of requests that say nothing to its stages, such as ``negative_prompt`` to a
+            model without guidance. Clients cannot give them, and are not told of them.
 
     Raises:
-        ValueError: the stages do not fit together.
+        ValueError: the stages do not fit together, or it lacks a field that no request has.
     """
 
     name: str
     stages: tuple[StageSpec, ...]
     encoder: StageSpec | None = None
+    lacks: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for stage in self.all_stages:
@@ -93,6 +97,8 @@ class Family:
             raise ValueError(f"only the last stage of {self.name} may make pixels")
         if sum(stage.keeps_output for stage in self.stages) > 1 or self.stages[-1].keeps_output:
             raise ValueError(f"at most one stage of {self.name} may keep its output, not the last")
+        if unknown := set(self.lacks) - FIELDS.keys():
+            raise ValueError(f"{self.name} lacks {min(unknown)}, which no request has")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -193,6 +199,16 @@ class Family:
     def after_stop(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
         """Return the stages that are left for an image of a request after its stop."""
         return self._whole_route(request)[len(self.route(request)) :]
+
+    def check_fields(self, given: Mapping[str, object]) -> None:
+        """Check that a client gives no field that the family lacks; an empty text asks for nothing.
+
+        Raises:
+            Unsupported: it does; names the field.
+        """
+        for name, value in given.items():
+            if name in self.lacks and value != "":
+                raise Unsupported(f"{name} does not go with this model, which has none", name)
 
     def check_stop(self, request: GenerationRequest) -> None:
         """Check that a job can stop where its request says: after the stage that keeps its output.

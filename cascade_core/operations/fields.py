@@ -239,6 +239,9 @@ SEEDS: Final = ("seed", "decoder_seed")
 SIDES: Final = ("width", "height")
 """The fields whose largest value the model states."""
 
+DETAIL_FIELDS: Final = ("decoder_seed", "decoder_steps", "decoder_guidance_scale")
+"""The fields of the stage that draws details; they say nothing to a family without one."""
+
 LATENT_FIELDS: Final = (
     "prompt",
     "negative_prompt",

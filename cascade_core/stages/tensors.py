@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import numpy as np
 import torch
 
 from cascade_core.device_copy import to_device
-from cascade_core.errors import ModelMismatch, NonFiniteLatent
+from cascade_core.errors import HandoffInvalid, ModelMismatch, NonFiniteLatent
 from cascade_core.handoff import ModelRef, Tensor
 from cascade_core.images.pixels import Rgb
 
 PREVIEW_LONG_SIDE_PX = 192
-_NAMES = {torch.float32: "float32", torch.float16: "float16", torch.bfloat16: "bfloat16"}
+_NAMES = {
+    torch.float32: "float32",
+    torch.float16: "float16",
+    torch.bfloat16: "bfloat16",
+    torch.int64: "int64",
+}
 
 
 def to_handoff(tensor: torch.Tensor) -> Tensor:
@@ -21,6 +29,19 @@ def to_handoff(tensor: torch.Tensor) -> Tensor:
     if own.dtype == torch.bfloat16:
         return Tensor(name, own.view(torch.int16).numpy().view(np.uint16).copy())
     return Tensor(name, own.numpy().copy())
+
+
+def named_tensors(values: Mapping[str, object]) -> dict[str, Tensor]:
+    """Copy what a stage hands off into tensors, bit for bit.
+
+    Raises:
+        HandoffInvalid: a value is no tensor, or one of a dtype that no hand-off holds.
+    """
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) or value.dtype not in _NAMES:
+            kind = value.dtype if isinstance(value, torch.Tensor) else type(value).__name__
+            raise HandoffInvalid(f"{name} is {kind}: only tensors can be handed off")
+    return {name: to_handoff(cast(torch.Tensor, value)) for name, value in values.items()}
 
 
 def from_handoff(tensor: Tensor, device: torch.device, dtype: torch.dtype) -> torch.Tensor:

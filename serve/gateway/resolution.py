@@ -49,13 +49,15 @@ def resolve_request(
 
     Raises:
         InvalidRequest: a value is missing or out of range; names the field and the range.
-        Unsupported: values that do not go together, or a kind of job that the family cannot do.
+        Unsupported: values that do not go together, or a kind of job or a field that the family
+            does not have.
         NotFound, Gone: there is no such latent, picture or upload, or it was deleted.
         ModelMismatch: another model made it.
     """
     operation = operation_of(body, family)
     given = given_fields(body)
     operation.check(given)
+    family.check_fields(given)
     source: dict[str, object] | None = None
     if isinstance(row, UploadRow):
         source = _size(row, checkpoint, family)

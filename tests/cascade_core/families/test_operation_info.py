@@ -18,6 +18,7 @@ from cascade_core.families.operation_info import (
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.model_defaults import ModelDefaults
+from cascade_core.operations.fields import DETAIL_FIELDS
 from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 
@@ -68,6 +69,14 @@ def test_a_family_that_keeps_no_output_offers_nothing_that_starts_from_one() -> 
     (generate,) = operations_of(family, DEFAULTS)
     assert generate.name == "generate"
     assert "stop_after" not in {field.name for field in generate.fields}
+
+
+def test_clients_are_not_told_of_fields_that_a_family_lacks() -> None:
+    lacks = ("negative_prompt", "guidance_scale", *DETAIL_FIELDS)
+    family = replace(STABLE_CASCADE, lacks=lacks)
+    for info, whole in zip(operations_of(family, DEFAULTS), INFOS, strict=True):
+        told = [field.name for field in info.fields]
+        assert told == [field.name for field in whole.fields if field.name not in lacks]
 
 
 @operations

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from cascade_core.errors import ModelUnavailable
+from cascade_core.errors import ModelUnavailable, Unsupported
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
@@ -157,3 +157,17 @@ def test_families_travel_to_other_processes() -> None:
 def test_stages_that_do_not_fit_together_are_no_family(stages: tuple[StageSpec, ...]) -> None:
     with pytest.raises(ValueError, match="broken"):
         Family(name="broken", stages=stages)
+
+
+def test_a_client_cannot_give_a_field_that_the_family_lacks() -> None:
+    family = replace(TWO, lacks=("negative_prompt", "decoder_steps"))
+    family.check_fields({"prompt": "a fox", "steps": 4, "negative_prompt": ""})
+    for name, value in (("negative_prompt", "a dog"), ("decoder_steps", 4)):
+        with pytest.raises(Unsupported) as caught:
+            family.check_fields({"prompt": "a fox", name: value})
+        assert caught.value.field == name
+
+
+def test_a_family_lacks_only_fields_that_requests_have() -> None:
+    with pytest.raises(ValueError, match="colour"):
+        replace(TWO, lacks=("colour",))

@@ -150,3 +150,12 @@ async def test_a_kind_of_job_that_the_family_cannot_do_is_refused(services: Serv
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (422, "kind")
     assert error["message"] == "this model cannot do vary_details; kind can be generate"
+
+
+def test_a_field_that_the_family_lacks_is_refused_by_name(checkpoint: Checkpoint) -> None:
+    family = replace(STABLE_CASCADE, lacks=("guidance_scale", "negative_prompt"))
+    body = JobBody(prompt="x", negative_prompt="")
+    assert resolve_request(body, None, checkpoint, family).negative_prompt == ""
+    with pytest.raises(Unsupported) as caught:
+        resolve_request(JobBody(prompt="x", guidance_scale=3), None, checkpoint, family)
+    assert caught.value.field == "guidance_scale"

@@ -110,7 +110,7 @@ class CascadeUnet(Network):
         image: Tensor | None = None,
         effnet: Tensor | None = None,
     ) -> HeldConditioning:
-        """Return the conditioning of one row; once per request.
+        """Return the conditioning of one row, or of several in training; once per request.
 
         Args:
             latent_hw: of the latents that will be denoised.
@@ -242,10 +242,10 @@ class CascadeUnet(Network):
 
     def _embed_clip(self, pooled: Tensor, text: Tensor | None, image: Tensor | None) -> Tensor:
         width = self.config.conditioning_dim
-        parts = [self.clip_txt_pooled_mapper(pooled).view(1, -1, width)]
+        parts = [self.clip_txt_pooled_mapper(pooled).view(len(pooled), -1, width)]
         # As diffusers does it: the text counts only beside an image.
         if text is not None and image is not None:
-            image_part = self.clip_img_mapper(image).view(1, -1, width)
+            image_part = self.clip_img_mapper(image).view(len(image), -1, width)
             parts = [self.clip_txt_mapper(text), *parts, image_part]
         return channel_norm(torch.cat(parts, dim=1))
 

@@ -10,13 +10,41 @@ latent, then one per step, the last one included although it is not used.
 from __future__ import annotations
 
 from math import prod
-from typing import Final
+from typing import Final, Protocol
 
 import torch
 
 BLOCK_BYTES: Final = 16 * 2**20
 """Most memory of the draws that a row has ahead. A picture of 1024x1024 px with 10 steps of Stage B
 needs 11 draws of 1 MB in float32, and so one block; one of 2048x2048 px, 4 MB for each draw."""
+
+
+class Noise(Protocol):
+    """The draws that are left for a row's steps."""
+
+    def peek(self) -> torch.Tensor:
+        """Return the next draw, (1, c, h, w)."""
+
+    def advance(self) -> None:
+        """Move on to the next draw."""
+
+
+class NoNoise:
+    """Zeros in place of draws, for a solver that adds no noise.
+
+    Args:
+        like_bchw: has their shape, dtype and device.
+    """
+
+    def __init__(self, like_bchw: torch.Tensor) -> None:
+        self._zeros_bchw = torch.zeros_like(like_bchw)
+
+    def peek(self) -> torch.Tensor:
+        """Return zeros."""
+        return self._zeros_bchw
+
+    def advance(self) -> None:
+        """Stay."""
 
 
 class NoiseStream:

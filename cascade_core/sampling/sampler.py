@@ -17,16 +17,17 @@ from typing import Any
 
 import torch
 
-from cascade_core.sampling.noise import NoiseStream
+from cascade_core.sampling.noise import Noise
 from cascade_core.sampling.step_tables import StepTable
 
 Predict = Callable[[torch.Tensor, torch.Tensor, Sequence[Any]], torch.Tensor]
-"""Predicts the noise in latents, as :class:`cascade_core.models.unet.CascadeUnet` does."""
+"""Predicts what the solver needs of latents, as :class:`cascade_core.models.unet.CascadeUnet` does:
+their noise, or the direction in which they move as noise grows."""
 
 
 @dataclass(slots=True, eq=False)
 class Prediction:
-    """The U-Net's answer in a row's last step: noise in a latent.
+    """The net's answer in a row's last step: noise in a latent, or its direction.
 
     Attributes:
         factors: the row's line of its table, (5, 1, 1, 1, 1).
@@ -62,7 +63,7 @@ class SamplerRow:
 
     latents_bchw: torch.Tensor
     table: StepTable
-    noise: NoiseStream
+    noise: Noise
     cond: Any
     uncond: Any | None
     guidance: torch.Tensor

@@ -38,9 +38,32 @@ class Unet(Protocol):
     ) -> torch.Tensor: ...
 
 
+class Schedule(Protocol):
+    """Where steps lie in time, and what a solver does at each."""
+
+    def times(self, steps: int, start: float) -> torch.Tensor:
+        """Return the times of so many steps, (steps + 1,) float32.
+
+        Args:
+            steps: 0 or more.
+            start: the part of all times at which the first step starts, 0 to 1.
+        """
+
+    def solver(self, times: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the factors of each step, see :class:`StepTable`, and the parts at the first time.
+
+        Args:
+            times: see :meth:`times`.
+            dtype: in which the net gets them.
+
+        Returns:
+            (steps, 5) and (2,), float32.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class CosineSchedule:
-    """The noise schedule; ``s`` and ``scaler`` come from ``scheduler_config.json``."""
+    """The noise schedule of cascades; ``s`` and ``scaler`` are of ``scheduler_config.json``."""
 
     s: float = 0.008
     scaler: float = 1.0
@@ -56,6 +79,21 @@ class CosineSchedule:
         start = torch.cos(s / (1 + s) * pi * 0.5) ** 2
         return (torch.cos((t + s) / (1 + s) * pi * 0.5) ** 2 / start).clamp(0.0001, 0.9999)
 
+    def times(self, steps: int, start: float) -> torch.Tensor:
+        """Return evenly spaced times from ``start`` to 0, (steps + 1,)."""
+        return torch.linspace(start, 0.0, steps + 1)
+
+    def solver(self, times: torch.Tensor, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the factors of each step and the parts at the first time; see Schedule."""
+        # The rounded time goes to the net and to the solver alike, as diffusers does.
+        alpha_bar, next_alpha_bar = self.alpha_bar(times.to(dtype)), self.alpha_bar(times[1:])
+        parts = torch.stack([alpha_bar.sqrt(), (1 - alpha_bar).sqrt()], 1)
+        alpha_bar = alpha_bar[:-1]
+        alpha = alpha_bar / next_alpha_bar
+        spread = ((1 - alpha) * (1.0 - next_alpha_bar) / (1.0 - alpha_bar)).sqrt()
+        steps = [(1.0 / alpha).sqrt(), 1 - alpha, spread * (times[1:] != 0)]
+        return torch.cat([parts[:-1], torch.stack(steps, 1)], 1), parts[0]
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class StepTable:
@@ -63,17 +101,21 @@ class StepTable:
 
     Attributes:
         times_st: what the U-Net needs of the time before each step, (steps, t).
-        factors: of the solver at each step, (steps, 5) float32: the latent's parts of signal and
-            of noise, then the three of :func:`cascade_core.sampling.sampler.advance`.
+        factors: of the solver at each step, (steps, 5) float32. The first two, n and s, give the
+            clean latent: (latent - s * prediction) / n. For cascades they are the latent's parts of
+            signal and of noise. The other three are those of
+            :func:`cascade_core.sampling.sampler.advance`.
+        parts: of a clean latent and of noise at the first time, (2,) float32.
     """
 
     times_st: torch.Tensor
     factors: torch.Tensor
+    parts: torch.Tensor
 
     @property
     def nbytes(self) -> int:
         """The memory that it takes."""
-        return self.times_st.nbytes + self.factors.nbytes
+        return self.times_st.nbytes + self.factors.nbytes + self.parts.nbytes
 
     def noised(self, latents_bchw: torch.Tensor, noise_bchw: torch.Tensor) -> torch.Tensor:
         """Return a clean latent with as much noise as belongs to the table's first time.
@@ -85,30 +127,17 @@ class StepTable:
         """
         if len(self.factors) == 0:
             return latents_bchw
-        signal, noise = self.factors[0, :2, None, None, None, None]
+        signal, noise = self.parts[:, None, None, None, None]
         noised: torch.Tensor = signal * latents_bchw + noise * noise_bchw
         return noised.to(latents_bchw.dtype)
 
 
-def make_step_table(
-    unet: Unet, schedule: CosineSchedule, steps: int, start: float = 1.0
-) -> StepTable:
-    """Return the table of steps between evenly spaced times from ``start`` to 0."""
-    times = torch.linspace(start, 0.0, steps + 1)
-    # The rounded time goes to the U-Net and to the scheduler alike, as diffusers does.
-    rounded, following = times[:-1].to(unet.dtype), times[1:]
-    alpha_bar, next_alpha_bar = schedule.alpha_bar(rounded), schedule.alpha_bar(following)
-    alpha = alpha_bar / next_alpha_bar
-    spread = ((1 - alpha) * (1.0 - next_alpha_bar) / (1.0 - alpha_bar)).sqrt()
-    factors = [
-        alpha_bar.sqrt(),
-        (1 - alpha_bar).sqrt(),
-        (1.0 / alpha).sqrt(),
-        1 - alpha,
-        spread * (following != 0),
-    ]
-    times_st = unet.time_table(to_device(rounded, unet.device))
-    return StepTable(times_st, to_device(torch.stack(factors, 1), unet.device))
+def make_step_table(unet: Unet, schedule: Schedule, steps: int, start: float = 1.0) -> StepTable:
+    """Return the table of so many steps from a part of all times, 0 to 1, to 0."""
+    times = schedule.times(steps, start)
+    factors, parts = schedule.solver(times, unet.dtype)
+    times_st = unet.time_table(to_device(times[:-1].to(unet.dtype), unet.device))
+    return StepTable(times_st, to_device(factors, unet.device), to_device(parts, unet.device))
 
 
 class StepTables:
@@ -124,7 +153,7 @@ class StepTables:
     def __init__(
         self,
         unet: Unet,
-        schedule: CosineSchedule,
+        schedule: Schedule,
         limit_bytes: int = STEP_TABLES_BYTES,
         limit: int = MAX_STEP_TABLES,
     ) -> None:

@@ -15,9 +15,10 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL, ModelSource
-from cascade_core.checkpoints.layout import Size, Variant
+from cascade_core.checkpoints.checkpoint import ModelSource
+from cascade_core.checkpoints.model_folders import DEMO_MODEL
 from cascade_core.errors import InvalidRequest, SettingsInvalid
+from cascade_core.families.component_folders import Size, Variant
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.model_defaults import MAX_ROWS

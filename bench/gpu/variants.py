@@ -233,6 +233,7 @@ def _sharing_weights(network: Network) -> Any:
 
 def _stages(model: RandomModel, prior: Any, decoder: Any) -> dict[str, Any]:
     checkpoint = Checkpoint(
+        family=STABLE_CASCADE.name,
         id="random",
         revision="random",
         fingerprint="random",

@@ -11,7 +11,7 @@ from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
 from PIL import Image
 
 from bench.monolith.table import DEMO, DISPATCH
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from recipe.evaluation.drawing import load_pipeline
 from tests.tiny_model import TinyModel, build_tiny_model, write_combined
 

@@ -7,18 +7,10 @@ import json
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from cascade_core.errors import CascadeError, ModelUnavailable
-
-Size = Literal["full", "lite"]
-Variant = Literal["", "bf16"]
-
-ALL_COMPONENTS = ("prior", "text_encoder", "tokenizer", "decoder", "vqgan")
-"""Every part with weights or a vocabulary, in the order in which a fingerprint reads them."""
-
-PRIOR_COMPONENTS = ("prior", "text_encoder", "tokenizer", "prior_scheduler")
-"""Parts of the prior's folder; all others are in the decoder's."""
+from cascade_core.families.component_folders import Variant
 
 PREVIEWER_FILE = "previewer.safetensors"
 EFFNET_FILE = "effnet_encoder.safetensors"
@@ -30,45 +22,20 @@ _SAMPLE_BYTES = 64 * 1024
 _SAMPLES_PER_FILE = 16
 
 
-def component_folders(prior_size: Size, decoder_size: Size) -> dict[str, tuple[str, ...]]:
-    """Return each component's possible folder names, best first.
-
-    A combined folder prefixes Stage C's parts with ``prior_``; the published prior repository does
-    not.
-    """
-    lite = {"full": "", "lite": "_lite"}
-    prior, decoder = lite[prior_size], lite[decoder_size]
-    return {
-        "prior": (f"prior{prior}", f"prior_prior{prior}"),
-        "text_encoder": ("prior_text_encoder", "text_encoder"),
-        "tokenizer": ("prior_tokenizer", "tokenizer"),
-        "prior_scheduler": ("prior_scheduler", "scheduler"),
-        "decoder": (f"decoder{decoder}",),
-        "vqgan": ("vqgan",),
-        "decoder_scheduler": ("scheduler",),
-    }
-
-
 def find_components(
-    folders: Mapping[str, tuple[str, ...]], prior_root: Path, decoder_root: Path
+    folders: Mapping[str, tuple[Path, tuple[str, ...]]],
 ) -> dict[str, Path]:
-    """Return the folder of every component that exists."""
+    """Return the folder of every component that exists.
+
+    Args:
+        folders: by component, the folder that holds its folder, and the possible names of that.
+    """
     found: dict[str, Path] = {}
-    for name, choices in folders.items():
-        root = prior_root if name in PRIOR_COMPONENTS else decoder_root
+    for name, (root, choices) in folders.items():
         existing = [root / choice for choice in choices if (root / choice).is_dir()]
         if existing:
             found[name] = existing[0]
     return found
-
-
-def holds_prior(folder: Path) -> bool:
-    """Return True if a folder has Stage C's U-Net, of any size."""
-    names = {
-        *component_folders("full", "full")["prior"],
-        *component_folders("lite", "full")["prior"],
-    }
-    return any((folder / name).is_dir() for name in names)
 
 
 def find_picture_encoder(*roots: Path) -> Path | None:
@@ -85,13 +52,18 @@ def find_picture_encoder(*roots: Path) -> Path | None:
     return None
 
 
+def has_weights(component: str) -> bool:
+    """Return True if a component that a stage loads is a network, and no tokenizer."""
+    return "tokenizer" not in component
+
+
 def check_files(folder: Path, component: str, variant: Variant) -> None:
     """Check that a component's configuration and weights exist.
 
     Raises:
         ModelUnavailable: a file is missing; names it.
     """
-    if component == "tokenizer":
+    if not has_weights(component):
         _existing(folder / "tokenizer_config.json")
         return
     _existing(folder / "config.json")
@@ -140,14 +112,16 @@ def hub_patterns(
     return patterns
 
 
-def fingerprint_files(found: Mapping[str, Path], variant: Variant) -> str:
+def fingerprint_files(
+    components: Collection[str], found: Mapping[str, Path], variant: Variant
+) -> str:
     """Return a hash over the configuration, sizes and sampled blocks of the weights.
 
     Whole files would take a minute for the published weights; blocks spread over each file
     distinguish retrained weights just as well.
     """
     digest = hashlib.sha256()
-    for component in ALL_COMPONENTS:
+    for component in components:
         for path in _identity_files(found.get(component), variant):
             digest.update(f"{component}/{path.name}:{path.stat().st_size};".encode())
             for block in _sample(path):

@@ -6,12 +6,14 @@ The models themselves are named by strings and imported in the process that runs
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib import import_module
 from typing import Any, Final
 
 from cascade_core.errors import InvalidRequest, ModelUnavailable, Unsupported
+from cascade_core.families.component_folders import ComponentFolders
 from cascade_core.families.stage_info import STAGE_NAME, StageInfo
+from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import FIELDS
 from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import OPERATIONS
@@ -69,7 +71,16 @@ class Family:
     """Stages that make pictures together, each from the output of the one before.
 
     Attributes:
-        name: for error messages.
+        name: as in `cascade_core.families.registry`.
+        title: for people.
+        classes: the classes of diffusers' pipelines that a ``model_index.json`` of it names.
+        opener: ``module:function`` that finds a model's files; it takes the family, the
+            :class:`cascade_core.checkpoints.checkpoint.ModelSource`, the components that must
+            exist, and whether the network may not be used.
+        folders: where its components lie, for openers that work by this table.
+        defaults: of requests, where the model states none.
+        licences: of the weights, by the beginning of a hub id.
+        unstated_licence: of other models that state none.
         stages: in order; the last one makes pixels, at most one keeps its output.
         encoder: makes of an upload what the first stage starts from; None: the family has none. A
             model may lack it, see :attr:`cascade_core.checkpoints.checkpoint.Checkpoint`.
@@ -81,6 +92,13 @@ class Family:
     """
 
     name: str
+    title: str = ""
+    classes: tuple[str, ...] = ()
+    opener: str = "cascade_core.checkpoints.cascade_files:open_cascade"
+    folders: Mapping[str, ComponentFolders] = field(default_factory=dict)
+    defaults: ModelDefaults = field(default_factory=ModelDefaults)
+    licences: Mapping[str, str] = field(default_factory=dict)
+    unstated_licence: str = "not stated: check before you offer it to others"
     stages: tuple[StageSpec, ...]
     encoder: StageSpec | None = None
     lacks: tuple[str, ...] = ()
@@ -99,6 +117,31 @@ class Family:
             raise ValueError(f"at most one stage of {self.name} may keep its output, not the last")
         if unknown := set(self.lacks) - FIELDS.keys():
             raise ValueError(f"{self.name} lacks {min(unknown)}, which no request has")
+
+    def opener_function(self) -> Callable[..., Any]:
+        """Import what opens its checkpoints."""
+        opener: Callable[..., Any] = _imported(self.opener)
+        return opener
+
+    def licence(self, name: str, stated: str) -> str:
+        """Return the licence of a model's weights.
+
+        Args:
+            name: of the model as configured.
+            stated: by the model itself; empty if it states none. A publisher's own counts more.
+        """
+        own = (text for prefix, text in self.licences.items() if name.startswith(prefix))
+        return next(own, stated or self.unstated_licence)
+
+    def served_as(self, model: str) -> Family:
+        """Return this family with stages whose deployments are those of one of several models.
+
+        Args:
+            model: what their names end in; empty for the only model or the first of several.
+        """
+        encoder = self.encoder and replace(self.encoder, model_suffix=model)
+        stages = tuple(replace(stage, model_suffix=model) for stage in self.stages)
+        return replace(self, stages=stages, encoder=encoder)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from cascade_core.families.component_folders import ComponentFolders
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.operations.fields import MAX_STEPS
 from cascade_core.request import GenerationRequest
@@ -85,6 +86,8 @@ STAGE_B: Final = StageSpec(
     max_previews=1,
     share=0.35,
     gpu_share=0.25,
+    draws_details=True,
+    scales=True,
 )
 STAGE_A: Final = StageSpec(
     name="a",
@@ -112,6 +115,36 @@ ENCODER: Final = StageSpec(
     own_gpus=0.0,
 )
 
+LICENCE: Final = (
+    "Stability AI Non-Commercial Research Community License: no commercial use of these weights"
+)
+UNSTATED_LICENCE: Final = (
+    "not stated; the published Stable Cascade weights are for non-commercial use only"
+)
+
 STABLE_CASCADE: Final = Family(
-    name="stable_cascade", stages=(STAGE_C, STAGE_B, STAGE_A), encoder=ENCODER
+    name="stable_cascade",
+    title="Stable Cascade",
+    classes=(
+        "StableCascadeCombinedPipeline",
+        "StableCascadeDecoderPipeline",
+        "StableCascadePriorPipeline",
+    ),
+    folders={
+        "prior": ComponentFolders(choices=("prior", "prior_prior"), in_prior=True, has_lite=True),
+        "text_encoder": ComponentFolders(
+            choices=("prior_text_encoder", "text_encoder"), in_prior=True
+        ),
+        "tokenizer": ComponentFolders(choices=("prior_tokenizer", "tokenizer"), in_prior=True),
+        "prior_scheduler": ComponentFolders(
+            choices=("prior_scheduler", "scheduler"), in_prior=True
+        ),
+        "decoder": ComponentFolders(choices=("decoder",), has_lite=True),
+        "vqgan": ComponentFolders(choices=("vqgan",)),
+        "decoder_scheduler": ComponentFolders(choices=("scheduler",)),
+    },
+    licences={"stabilityai/": LICENCE},
+    unstated_licence=UNSTATED_LICENCE,
+    stages=(STAGE_C, STAGE_B, STAGE_A),
+    encoder=ENCODER,
 )

@@ -13,6 +13,8 @@ LATENT_USE_KEY: Final = "stage_c"
 """The key, in an image's JSON and in archives, of how the image got its latent. It is named after
 Stable Cascade's stage and the same for every family."""
 _COST_SUFFIX: Final = "_s"
+_OF_MODEL: Final = "@"
+_DEPLOYMENT: Final = "Stage"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,17 +26,29 @@ class StageInfo:
         title: for people, such as ``C composing``.
         share: part of a whole job that progress bars give it; shares of all stages sum to 1.
         keeps_output: its output is stored for later jobs; clients read it as ``is_stored``.
+        draws_details: it draws details of its own, from ``decoder_seed``, on what it takes.
+        scales: it can draw what it takes at another size of one aspect.
+        model_suffix: of the model that it belongs to, where a service has several; empty for the
+            first.
     """
 
     name: str
     title: str
     share: float
     keeps_output: bool = False
+    draws_details: bool = False
+    scales: bool = False
+    model_suffix: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name among the stages of all models of a service, such as ``c`` or ``c@other``."""
+        return f"{self.name}{_OF_MODEL}{self.model_suffix}" if self.model_suffix else self.name
 
     @property
     def deployment(self) -> str:
-        """The name of its Ray Serve deployment, such as ``StageC``."""
-        return deployment_name(self.name)
+        """The name of its Ray Serve deployment, such as ``StageC`` or ``StageC@other``."""
+        return deployment_name(self.key)
 
     @property
     def cost_key(self) -> str:
@@ -53,9 +67,18 @@ def stage_of_cost(key: str) -> str | None:
     return stage if stage != key and STAGE_NAME.fullmatch(stage) else None
 
 
-def deployment_name(stage: str) -> str:
+def deployment_name(key: str) -> str:
     """Return the name of a stage's Ray Serve deployment, such as ``StageC``."""
-    return f"Stage{stage.capitalize()}"
+    name, at, model = key.partition(_OF_MODEL)
+    return f"{_DEPLOYMENT}{name.capitalize()}{at}{model}"
+
+
+def key_of_deployment(deployment: str) -> str | None:
+    """Return the key of the stage with such a deployment; None if it is no stage's."""
+    name, at, model = deployment.removeprefix(_DEPLOYMENT).partition(_OF_MODEL)
+    key = f"{name.lower()}{at}{model}"
+    is_stage = bool(STAGE_NAME.fullmatch(name.lower())) and deployment_name(key) == deployment
+    return key if is_stage else None
 
 
 def stages_of(model: Mapping[str, Any]) -> tuple[StageInfo, ...]:
@@ -66,6 +89,9 @@ def stages_of(model: Mapping[str, Any]) -> tuple[StageInfo, ...]:
             title=stage["title"],
             share=stage["share"],
             keeps_output=stage["is_stored"],
+            # An older service runs Stable Cascade alone.
+            draws_details=stage.get("draws_details", True),
+            scales=stage.get("scales", True),
         )
         for stage in model.get("stages", ())
     )

@@ -16,10 +16,18 @@ class RoutedStage(Protocol):
 
     Attributes:
         keeps_output: the stage's output is stored for later jobs.
+        draws_details: it draws details of its own on what it takes.
+        scales: it can draw what it takes at another size.
     """
 
     @property
     def keeps_output(self) -> bool: ...  # noqa: D102
+
+    @property
+    def draws_details(self) -> bool: ...  # noqa: D102
+
+    @property
+    def scales(self) -> bool: ...  # noqa: D102
 
 
 StageT = TypeVar("StageT", bound=RoutedStage)

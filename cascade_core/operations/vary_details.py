@@ -27,8 +27,9 @@ class VaryDetails(FromLatent):
     seeds = ("decoder_seed",)
 
     def route(self, stages: Sequence[StageT]) -> tuple[StageT, ...]:
-        """Return the stages after the one whose output is stored."""
-        return after_kept(stages)
+        """Return the stages after the one whose output is stored; none if they draw no details."""
+        left = after_kept(stages)
+        return left if any(stage.draws_details for stage in left) else ()
 
     def complete(
         self, given: Values, defaults: ModelDefaults, source: Values | None

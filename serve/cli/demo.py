@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL
+from cascade_core.checkpoints.model_folders import DEMO_MODEL
 from cascade_core.operations.registry import GENERATE, VARY_DETAILS
 from serve.cli.output import CliError, ExitCode, console, own_command, print_outcome, say
 from serve.cli.suggestions import suggestions

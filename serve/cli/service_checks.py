@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 
-from cascade_core.checkpoints.checkpoint import check_names, open_checkpoint
-from cascade_core.checkpoints.layout import ALL_COMPONENTS
+from cascade_core.checkpoints.checkpoint import check_names, find_family, open_checkpoint
+from cascade_core.checkpoints.layout import has_weights
 from cascade_core.errors import CascadeError, DatabaseOlder, ModelUnavailable, SettingsInvalid
 from serve.cli.findings import Finding
 from serve.error_first_line import first_line
@@ -25,7 +25,7 @@ def check_model(settings: Settings) -> Finding:
             detail = f"{source.model} is fetched from the hub when the service starts"
             return Finding("model", "ok", detail)
         checkpoint = open_checkpoint(source)
-        parts = [name for name in ALL_COMPONENTS if name != "tokenizer"]
+        parts = [name for name in find_family(source).components if has_weights(name)]
         files = [file for name in parts for file in checkpoint.weight_files(name)]
         for file in files:
             with file.open("rb") as stream:

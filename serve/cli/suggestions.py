@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL, DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL, DEMO_MODEL_DIR
 
 _FALLBACK = "an otter reading a newspaper, oil painting"
 

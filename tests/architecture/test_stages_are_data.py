@@ -43,7 +43,7 @@ EXCEPTIONS = {
     # A header of HTTP.
     "serve/gateway/routes/images.py": {"vary"},
     # A field of Geometry, which stored hand-offs hold by this name.
-    "cascade_core/checkpoints/checkpoint.py": {"stage_a_factor"},
+    "cascade_core/checkpoints/cascade_files.py": {"stage_a_factor"},
 }
 
 

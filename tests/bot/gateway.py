@@ -26,6 +26,7 @@ from tests.migrated import with_tables
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 CHECKPOINT = Checkpoint(
+    family="stable_cascade",
     id="demo",
     revision="r1",
     fingerprint="f1",

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from ray import serve as ray_serve
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.running import Running, why_not_running
 from serve.settings import Settings

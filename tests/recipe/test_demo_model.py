@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR, ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning.latent_encoder import LatentEncoder
 from cascade_core.families.stable_cascade import STABLE_CASCADE

@@ -181,6 +181,7 @@ def checkpoint_id() -> str:
 @pytest.fixture
 def checkpoint(checkpoint_id: str) -> Checkpoint:
     return Checkpoint(
+        family="stable_cascade",
         id=checkpoint_id,
         revision="r1",
         fingerprint="f1",

@@ -99,6 +99,8 @@ class ModelStage(BaseModel):
     is_stored: bool = Field(
         description="Its output is kept as the image's latent, from which other jobs start."
     )
+    draws_details: bool = Field(description="It draws details of its own on what it takes.")
+    scales: bool = Field(description="It can draw what it takes at another size of one aspect.")
 
 
 class Model(BaseModel):

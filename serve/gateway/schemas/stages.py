@@ -14,7 +14,12 @@ def stage_details(family: Family) -> list[ModelStage]:
     """Return what clients are told of the stages."""
     return [
         ModelStage(
-            name=stage.name, title=stage.title, share=stage.share, is_stored=stage.keeps_output
+            name=stage.name,
+            title=stage.title,
+            share=stage.share,
+            is_stored=stage.keeps_output,
+            draws_details=stage.draws_details,
+            scales=stage.scales,
         )
         for stage in family.stages
     ]

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSource, open_checkpoint
-from cascade_core.checkpoints.layout import ALL_COMPONENTS
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
+from cascade_core.checkpoints.model_folders import DEMO_MODEL
 from cascade_core.errors import ModelUnavailable
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
@@ -25,7 +25,7 @@ from tests.cascade_core.model_folders import (
 
 
 def names(checkpoint: Checkpoint, root: Path) -> dict[str, str]:
-    found = {name: checkpoint.component(name) for name in ALL_COMPONENTS}
+    found = {name: checkpoint.component(name) for name in STABLE_CASCADE.components}
     return {name: str(path.relative_to(root)) for name, path in found.items()}
 
 

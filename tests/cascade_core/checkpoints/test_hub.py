@@ -11,14 +11,11 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import filter_repo_objects
 
-from cascade_core.checkpoints.checkpoint import (
-    STABLE_CASCADE_LICENCE,
-    ModelSource,
-    open_checkpoint,
-)
-from cascade_core.checkpoints.layout import component_folders, hub_patterns
+from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
+from cascade_core.checkpoints.layout import hub_patterns
 from cascade_core.errors import ModelUnavailable
-from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.component_folders import folders_of_sizes
+from cascade_core.families.stable_cascade import LICENCE, STABLE_CASCADE
 
 COMMIT, PRIOR_COMMIT = "a" * 40, "0123456789" * 4
 
@@ -43,7 +40,7 @@ def test_pinned_hub_ids_resolve_both_repositories(hub_cache: Path, no_network: N
     checkpoint = open_checkpoint(source)
     assert checkpoint.id == "stabilityai/stable-cascade"
     assert checkpoint.revision == COMMIT
-    assert checkpoint.licence == STABLE_CASCADE_LICENCE
+    assert checkpoint.licence == LICENCE
     assert checkpoint.component("prior").parent.name == PRIOR_COMMIT
     assert checkpoint.component("decoder").parent.name == COMMIT
 
@@ -97,7 +94,9 @@ REPOSITORY = [
 
 def downloaded(stage: str, variant: Any, size: Any = "full") -> set[str]:
     patterns = hub_patterns(
-        component_folders(size, size), STABLE_CASCADE.stage(stage).components, variant
+        folders_of_sizes(STABLE_CASCADE.folders, size, size),
+        STABLE_CASCADE.stage(stage).components,
+        variant,
     )
     kept = filter_repo_objects(REPOSITORY, allow_patterns=patterns)
     return {name for name in kept if name.endswith(".safetensors")}
@@ -120,6 +119,6 @@ def test_only_the_weights_of_a_stage_are_downloaded() -> None:
 
 
 def test_all_configuration_and_the_tokenizer_are_always_downloaded() -> None:
-    patterns = hub_patterns(component_folders("full", "full"), (), "bf16")
+    patterns = hub_patterns(folders_of_sizes(STABLE_CASCADE.folders, "full", "full"), (), "bf16")
     kept = set(filter_repo_objects(REPOSITORY, allow_patterns=patterns))
     assert kept == {name for name in REPOSITORY if not name.endswith(".safetensors")}

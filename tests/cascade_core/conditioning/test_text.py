@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL, Checkpoint, ModelSource, open_checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
+from cascade_core.checkpoints.model_folders import DEMO_MODEL
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.conditioning import text as text_module
 from cascade_core.conditioning.text import PromptLimit, TextEncoder

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import CLIPTokenizer
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.conditioning.tokenizer import ClipTokenizer
 from cascade_core.errors import ModelUnavailable
 from tests.tiny_model import MAX_TOKENS, TinyModel

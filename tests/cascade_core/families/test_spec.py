@@ -32,13 +32,12 @@ def stage(name: str, output: str = "made.up:HandOff", **changes: Any) -> StageSp
                      **values | changes)  # fmt: skip
 
 
+REFINE = stage("refine", draws_details=True, scales=True)
 FOUR = Family(
     name="four",
-    stages=(stage("plan"), stage("c", keeps_output=True), stage("refine"), stage("a", "")),
+    stages=(stage("plan"), stage("c", keeps_output=True), REFINE, stage("a", "")),
 )
-FIRST = Family(
-    name="first", stages=(stage("c", keeps_output=True), stage("refine"), stage("a", ""))
-)
+FIRST = Family(name="first", stages=(stage("c", keeps_output=True), REFINE, stage("a", "")))
 TWO = Family(name="two", stages=(stage("base"), stage("decoder", "")))
 
 
@@ -58,6 +57,15 @@ def test_what_a_family_can_do_follows_from_the_output_that_it_keeps() -> None:
     from_first = ["vary_details", "vary", "decode", "series", "image_to_image"]
     assert list(FIRST.operations) == ["generate", *from_first]
     assert route(TWO, GENERATE) == ["base", "decoder"]
+
+
+def test_details_are_varied_where_a_later_stage_draws_them_and_scaled_where_one_can() -> None:
+    kept, last = stage("c", keeps_output=True), stage("a", "")
+    bare = Family(name="bare", stages=(kept, last))
+    assert list(bare.operations) == ["generate", "vary", "series", "image_to_image"]
+    refined = Family(name="refined", stages=(kept, replace(REFINE, scales=False), last))
+    assert "vary_details" in refined.operations
+    assert "decode" not in refined.operations
 
 
 def test_each_stage_knows_the_one_before_it() -> None:

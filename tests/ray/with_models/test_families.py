@@ -14,7 +14,7 @@ import pytest
 from prometheus_client.samples import Sample
 from ray import serve as ray_serve
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.families.spec import Family
 from serve.autoscaling.demand import arriving_key, open_work_key
 from serve.autoscaling.policy import RATE_WINDOWS_S

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from serve.cli.machine_checks import check_acceleration, check_open_files, check_python
 from serve.cli.port_checks import check_port, check_port_to_start
 from serve.local import open_files

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.handoff import StageCLatent
 from cascade_core.images.image_files import read_info
 from serve.cli.in_process import vary_in_process

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from cascade_core.checkpoints.checkpoint import DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from tests.serve.cli.cascade import Cascade
 
 

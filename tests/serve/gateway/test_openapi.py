@@ -227,6 +227,8 @@ def test_the_stages_of_another_family_are_in_keys_values_and_examples(app: FastA
         "title": "Planning",
         "share": 0.0,
         "is_stored": True,
+        "draws_details": False,
+        "scales": False,
     }
     for name in ("JobAnswer", "JobList", "Model", "ModelList", "Status", "Ready"):
         for example in schemas[name]["examples"]:

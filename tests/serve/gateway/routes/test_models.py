@@ -17,6 +17,11 @@ from tests.serve.api_calls import create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
 
 
+def stage(name: str, title: str, share: float, **can: bool) -> dict[str, Any]:
+    cannot = dict.fromkeys(("is_stored", "draws_details", "scales"), False)
+    return {"name": name, "title": title, "share": share, **cannot, **can}
+
+
 async def test_the_model_is_shown_with_its_licence_and_limits(
     client: httpx.AsyncClient, checkpoint: Checkpoint
 ) -> None:
@@ -44,9 +49,9 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
                 "suggestions": ["a red circle"],
                 "takes_uploads": True,
                 "stages": [
-                    {"name": "c", "title": "C composing", "share": 0.6, "is_stored": True},
-                    {"name": "b", "title": "B detailing", "share": 0.35, "is_stored": False},
-                    {"name": "a", "title": "A decoding", "share": 0.05, "is_stored": False},
+                    stage("c", "C composing", 0.6, is_stored=True),
+                    stage("b", "B detailing", 0.35, draws_details=True, scales=True),
+                    stage("a", "A decoding", 0.05),
                 ],
                 "operations": [operation.model_dump() for operation in operations],
             }

@@ -1,0 +1,20 @@
+"""All model families by name; a new one is a module beside this one and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from cascade_core.families.spec import Family
+from cascade_core.families.stable_cascade import STABLE_CASCADE
+
+FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in (STABLE_CASCADE,)}
+
+UNNAMED: Final = STABLE_CASCADE
+"""Of a folder without a ``model_index.json``: its parts alone made a model before there were
+several families."""
+
+
+def family_of_class(name: str) -> Family | None:
+    """Return the family of a pipeline class of diffusers; None if no family runs it."""
+    return next((family for family in FAMILIES.values() if name in family.classes), None)

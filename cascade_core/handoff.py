@@ -233,6 +233,21 @@ class StageBLatent(_BareLatent):
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class FlowLatent(_BareLatent):
+    """A flow model's result: latents_chw (4, H/4, W/4), unscaled, ready for Stage A.
+
+    Raises:
+        HandoffInvalid: as :class:`StageBLatent`.
+    """
+
+    KIND: ClassVar[str] = "flow_latent"
+
+    def __post_init__(self) -> None:
+        cell_px = self.geometry.stage_a_factor
+        self._check("flow", (self.request.height // cell_px, self.request.width // cell_px))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class EncodedImage(_BareLatent):
     """An encoded picture: latents_chw (16, h, w) in Stage C's space, from which Stage C starts.
 

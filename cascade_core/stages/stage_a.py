@@ -1,4 +1,4 @@
-"""Stage A: decodes Stage B's latent to pixels."""
+"""Stage A: decodes the latent of Stage B, or of a flow model, to pixels."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade_core.checkpoints.weights import (
     model_ref,
 )
 from cascade_core.errors import HandoffInvalid, Internal
-from cascade_core.handoff import StageBLatent
+from cascade_core.handoff import FlowLatent, StageBLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.paella import PaellaDecoder
 from cascade_core.operations.fields import MIN_SIDE_PX
@@ -81,7 +81,9 @@ class StageA(StageDefaults):
         return cls(checkpoint, load_vqgan_decoder(checkpoint, device, dtype))
 
     @staticmethod
-    def make_task(source: StageBLatent, _request: GenerationRequest) -> StageBLatent:
+    def make_task(
+        source: StageBLatent | FlowLatent, _request: GenerationRequest
+    ) -> StageBLatent | FlowLatent:
         """Return the latent, which holds its request."""
         return source
 
@@ -90,7 +92,7 @@ class StageA(StageDefaults):
         self._sizes = preparation.sizes
 
     @torch.inference_mode()
-    def admit(self, task: StageBLatent) -> StageARow:
+    def admit(self, task: StageBLatent | FlowLatent) -> StageARow:
         """Take over the latent.
 
         Raises:

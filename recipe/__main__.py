@@ -8,11 +8,16 @@ import torch
 
 from recipe.evaluation.evaluate import evaluate
 from recipe.export import export_model, write_card
+from recipe.flow.flow_data import make_flow_data
+from recipe.flow.flow_evaluation import evaluate_flow
+from recipe.flow.flow_export import export_flow, write_flow_card
+from recipe.flow.flow_training import train_flow
 from recipe.scale import SCALES, Scale
 from recipe.scenes.data import make_data
 from recipe.training.compressor import train_compressor
 from recipe.training.continue_c import continue_stage_c
 from recipe.training.joint import compress_all, train_joint
+from recipe.training.peers import join_peers
 from recipe.training.stage_a import encode_latents, train_stage_a
 from recipe.training.stage_b import train_stage_b
 from recipe.training.stage_c import train_stage_c
@@ -33,11 +38,21 @@ STEPS: dict[str, Callable[[Scale], None]] = {
     "card": write_card,
 }
 
-APART: dict[str, Callable[[Scale], None]] = {"continue-c": continue_stage_c}
-"""Steps that change the shipped model: a run from nothing has no use for them."""
+APART: dict[str, Callable[[Scale], None]] = {
+    "continue-c": continue_stage_c,
+    "flow-data": make_flow_data,
+    "flow": train_flow,
+    "flow-export": export_flow,
+    "flow-evaluate": evaluate_flow,
+    "flow-card": write_flow_card,
+}
+"""Steps that start from the shipped model: a run from nothing has no use for them."""
 
 
-ON_CPU = ("data", "export", "evaluate", "card")
+ON_CPU = (
+    *("data", "export", "evaluate", "card"),
+    *("flow-data", "flow-export", "flow-evaluate", "flow-card"),
+)
 """Steps that gain nothing from a GPU, or measure what a CPU gives."""
 
 
@@ -50,6 +65,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    join_peers()
     scale = SCALES[arguments.scale]
     names = list(STEPS) if arguments.step == "all" else [arguments.step]
     for number, name in enumerate(names, 1):

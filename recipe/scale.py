@@ -8,6 +8,7 @@ RECIPE_DIR: Final = Path(__file__).resolve().parent
 WORK_DIR: Final = RECIPE_DIR / "work"
 RESULTS_DIR: Final = RECIPE_DIR / "results"
 MODEL_DIR: Final = RECIPE_DIR.parent / "cascade_core" / "demo_model"
+FLOW_DIR: Final = RECIPE_DIR.parent / "cascade_core" / "demo_flow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Budget:
 class Scale:
     """Sizes of the data set, of every training run and of the evaluation.
 
-    `evaluated` scenes measure each link, `composed` ones the whole cascade.
+    `evaluated` scenes measure each link, `composed` ones the whole cascade; `compared` scenes and
+    `compared_open` open prompts compare it with the flow model.
     """
 
     name: str
@@ -34,6 +36,9 @@ class Scale:
     evaluated: int
     composed: int
     continue_c_scenes: int
+    flow_scenes: int
+    compared: int
+    compared_open: int
     text: Budget
     stage_a: Budget
     compressor: Budget
@@ -41,6 +46,7 @@ class Scale:
     stage_b: Budget
     stage_c: Budget
     continue_c: Budget
+    flow: Budget
 
     @property
     def work_dir(self) -> Path:
@@ -61,6 +67,9 @@ FULL: Final = Scale(
     evaluated=60,
     composed=201,
     continue_c_scenes=10_000,
+    flow_scenes=10_000,
+    compared=102,
+    compared_open=24,
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
@@ -68,6 +77,7 @@ FULL: Final = Scale(
     stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
     stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
     continue_c=Budget(minutes=600, steps=4000, batch=32, learning_rate=5e-4),
+    flow=Budget(minutes=70, steps=100_000, batch=12, learning_rate=1e-3),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(
@@ -79,6 +89,9 @@ SMOKE: Final = replace(
     evaluated=4,
     composed=4,
     continue_c_scenes=80,
+    flow_scenes=80,
+    compared=3,
+    compared_open=6,
     text=_SMOKE_BUDGET,
     stage_a=_SMOKE_BUDGET,
     compressor=_SMOKE_BUDGET,
@@ -86,5 +99,6 @@ SMOKE: Final = replace(
     stage_b=_SMOKE_BUDGET,
     stage_c=_SMOKE_BUDGET,
     continue_c=_SMOKE_BUDGET,
+    flow=_SMOKE_BUDGET,
 )
 SCALES: Final = {scale.name: scale for scale in (FULL, SMOKE)}

@@ -41,7 +41,8 @@ def continue_stage_c(scale: Scale) -> None:
     net = build_stage_c()
     net.load_state_dict(load_file(folder / PART / "diffusion_pytorch_model.safetensors"))
     suit_device(net)
-    teacher = StageCTeacher(net, shipped_reader(folder), shipped_examples(scale, folder))
+    reader = shipped_reader(folder, "continue stage c", SHARES)
+    teacher = StageCTeacher(net, reader, shipped_examples(scale, folder))
     Trainer(net, scale.continue_c, checkpoint_of(scale)).run(
         lambda _step, _fraction: teacher.loss(scale.continue_c.batch)
     )
@@ -49,13 +50,13 @@ def continue_stage_c(scale: Scale) -> None:
     net.half().save_pretrained(folder / PART)
 
 
-def shipped_reader(folder: Path) -> CaptionReader:
+def shipped_reader(folder: Path, seed: str, shares: OpenShares) -> CaptionReader:
     """Return a reader with the text encoder of a model folder, frozen."""
     encoder = CLIPTextModelWithProjection.from_pretrained(
         folder / "text_encoder", dtype=torch.float32
     ).to(torch.get_default_device())
     tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-    return CaptionReader(tokenizer, encoder.requires_grad_(False), "continue stage c", SHARES)
+    return CaptionReader(tokenizer, encoder.requires_grad_(False), seed, shares)
 
 
 def shipped_examples(scale: Scale, folder: Path) -> list[Examples]:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from recipe.scale import Budget
+from recipe.training.peers import agree, average_gradients, own_number
 
 WARM_UP_STEPS = 100
 FINAL_RATE = 0.02
@@ -72,21 +73,23 @@ class Trainer:
     ) -> None:
         """Train until the budget is used, then save."""
         losses: list[float] = []
-        while (fraction := self.progress.fraction(self.budget)) < 1:
+        while (fraction := agree(self.progress.fraction(self.budget))) < 1:
             started_s = time.monotonic()
             losses.append(self._update(loss_of_step, fraction))
             self.progress.step += 1
             self.progress.spent_s += time.monotonic() - started_s
-            if self.progress.step % REPORT_EVERY == 0:
+            if self.progress.step % REPORT_EVERY == 0 and own_number() == 0:
                 self._report(losses[-REPORT_EVERY:])
             if self.progress.step % SAVE_EVERY == 0:
                 self.save()
-                if validate:
+                if validate and own_number() == 0:
                     print("   ", self._with_average(validate), flush=True)
         self.save()
 
     def save(self) -> None:
         """Write the checkpoint in one move, so that a crash cannot leave half a file."""
+        if own_number() > 0:
+            return
         state: dict[str, Any] = {
             "module": self.module.state_dict(),
             "average": self.average,
@@ -106,6 +109,7 @@ class Trainer:
         loss = loss_of_step(self.progress.step, fraction)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
+        average_gradients(self.module)
         nn.utils.clip_grad_norm_(self.module.parameters(), GRADIENT_CLIP)
         self.optimizer.step()
         self._update_average()

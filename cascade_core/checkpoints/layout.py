@@ -124,7 +124,7 @@ def fingerprint_files(
     for component in components:
         for path in _identity_files(found.get(component), variant):
             digest.update(f"{component}/{path.name}:{path.stat().st_size};".encode())
-            for block in _sample(path):
+            for block in sample_file(path):
                 digest.update(block)
     return digest.hexdigest()
 
@@ -184,7 +184,8 @@ def _identity_files(folder: Path | None, variant: Variant) -> Iterator[Path]:
         return
 
 
-def _sample(path: Path) -> Iterator[bytes]:
+def sample_file(path: Path) -> Iterator[bytes]:
+    """Yield the blocks of a file by which it is told from others."""
     size_bytes = path.stat().st_size
     with path.open("rb") as file:
         if size_bytes <= _SAMPLES_PER_FILE * _SAMPLE_BYTES:

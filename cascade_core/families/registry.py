@@ -6,10 +6,18 @@ from collections.abc import Mapping
 from typing import Final
 
 from cascade_core.families.flow import FLOW
+from cascade_core.families.modular import MODULAR_FAMILIES
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 
-FAMILIES: Final[Mapping[str, Family]] = {family.name: family for family in (STABLE_CASCADE, FLOW)}
+FAMILIES: Final[Mapping[str, Family]] = {
+    family.name: family
+    for family in (
+        STABLE_CASCADE,
+        FLOW,
+        *MODULAR_FAMILIES,
+    )
+}
 
 UNNAMED: Final = STABLE_CASCADE
 """Of a folder without a ``model_index.json``: its parts alone made a model before there were

@@ -16,7 +16,7 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.layout import as_unavailable, read_json, weight_files
 from cascade_core.errors import ModelUnavailable, SettingsInvalid
 from cascade_core.handoff import ModelRef
-from cascade_core.models.clip import ClipTextConfig, ClipTextModel
+from cascade_core.models.clip import ClipStatesModel, ClipTextConfig, ClipTextModel
 from cascade_core.models.effnet import EffnetEncoder
 from cascade_core.models.latent_encoder import LatentEncoderConfig, LatentEncoderNetwork
 from cascade_core.models.network import Network
@@ -26,6 +26,7 @@ from cascade_core.models.unet_config import UnetConfig
 from cascade_core.sampling.step_tables import CosineSchedule
 
 ModelT = TypeVar("ModelT", bound=Network)
+ConfigT = TypeVar("ConfigT")
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 WEIGHTS_PER_OPENING: Final = 32
@@ -101,7 +102,34 @@ def load_unet(
         raise SettingsInvalid(
             "Stage C cannot run in float16, it answers NaN: set dtype to bfloat16 or float32"
         )
-    return _load(checkpoint, component, _UNET_CLASS, _build_unet, device, dtype)
+    return load_network(checkpoint, component, _UNET_CLASS, _build_unet, device, dtype)
+
+
+def load_network(
+    checkpoint: Checkpoint,
+    component: str,
+    class_name: str,
+    build: Callable[[Mapping[str, Any]], ModelT],
+    device: torch.device,
+    dtype: torch.dtype,
+) -> ModelT:
+    """Load a component whose ``config.json`` names a class.
+
+    Args:
+        checkpoint: where from.
+        component: which one.
+        class_name: what its ``_class_name`` must be.
+        build: makes the network of the values in its ``config.json``.
+        device: where to.
+        dtype: of all weights.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or other weights.
+    """
+    folder = checkpoint.component(component)
+    if read_json(folder / "config.json").get("_class_name") != class_name:
+        raise ModelUnavailable(f"{folder} holds no {class_name}: see its config.json")
+    return _fill(checkpoint, component, build, device, dtype)
 
 
 def load_vqgan_decoder(
@@ -112,7 +140,7 @@ def load_vqgan_decoder(
     Raises:
         ModelUnavailable: missing, unreadable or other weights.
     """
-    return _load(checkpoint, "vqgan", _VQGAN_CLASS, _build_decoder, device, dtype)
+    return load_network(checkpoint, "vqgan", _VQGAN_CLASS, _build_decoder, device, dtype)
 
 
 def load_text_encoder(
@@ -124,6 +152,17 @@ def load_text_encoder(
         ModelUnavailable: missing, unreadable or other weights.
     """
     return _fill(checkpoint, "text_encoder", _build_text_model, device, dtype)
+
+
+def load_text_states(
+    checkpoint: Checkpoint, component: str, device: torch.device, dtype: torch.dtype
+) -> ClipStatesModel:
+    """Load a text model without a projection; its config.json is that of a CLIPTextModel.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or other weights.
+    """
+    return _fill(checkpoint, component, _build_states_model, device, dtype)
 
 
 def load_picture_encoder(
@@ -147,16 +186,13 @@ def load_picture_encoder(
         return _filled(build, weight_files(path, ""), path, device, torch.float32)
 
 
-def load_text_config(checkpoint: Checkpoint) -> ClipTextConfig:
-    """Read what shapes the text model.
+def load_text_config(checkpoint: Checkpoint, component: str = "text_encoder") -> ClipTextConfig:
+    """Read what shapes a text model.
 
     Raises:
         ModelUnavailable: missing, unreadable or wrong.
     """
-    folder = checkpoint.component("text_encoder")
-    config = read_json(folder / "config.json")
-    with as_unavailable(folder):
-        return ClipTextConfig.read(config)
+    return load_config(checkpoint, component, ClipTextConfig.read)
 
 
 def load_unet_config(checkpoint: Checkpoint, component: str) -> UnetConfig:
@@ -165,10 +201,21 @@ def load_unet_config(checkpoint: Checkpoint, component: str) -> UnetConfig:
     Raises:
         ModelUnavailable: missing, unreadable or wrong.
     """
+    return load_config(checkpoint, component, UnetConfig.read)
+
+
+def load_config(
+    checkpoint: Checkpoint, component: str, read: Callable[[Mapping[str, Any]], ConfigT]
+) -> ConfigT:
+    """Read the ``config.json`` of a component.
+
+    Raises:
+        ModelUnavailable: missing, unreadable or wrong.
+    """
     folder = checkpoint.component(component)
     config = read_json(folder / "config.json")
     with as_unavailable(folder):
-        return UnetConfig.read(config)
+        return read(config)
 
 
 def load_schedule(checkpoint: Checkpoint, component: str) -> CosineSchedule:
@@ -217,18 +264,8 @@ def _build_text_model(config: Mapping[str, Any]) -> ClipTextModel:
     return ClipTextModel(ClipTextConfig.read(config))
 
 
-def _load(
-    checkpoint: Checkpoint,
-    component: str,
-    class_name: str,
-    build: Callable[[Mapping[str, Any]], ModelT],
-    device: torch.device,
-    dtype: torch.dtype,
-) -> ModelT:
-    folder = checkpoint.component(component)
-    if read_json(folder / "config.json").get("_class_name") != class_name:
-        raise ModelUnavailable(f"{folder} holds no {class_name}: see its config.json")
-    return _fill(checkpoint, component, build, device, dtype)
+def _build_states_model(config: Mapping[str, Any]) -> ClipStatesModel:
+    return ClipStatesModel(ClipTextConfig.read(config))
 
 
 def _fill(

@@ -8,11 +8,15 @@ from typing import Self
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.checkpoints.weights import load_text_config, load_text_encoder
+from cascade_core.checkpoints.weights import (
+    load_text_config,
+    load_text_encoder,
+    load_text_states,
+)
 from cascade_core.conditioning.tokenizer import ClipTokenizer
 from cascade_core.device_copy import to_device
 from cascade_core.errors import ModelUnavailable
-from cascade_core.models.clip import ClipTextModel
+from cascade_core.models.clip import ClipStatesModel, ClipTextModel
 from cascade_core.request import GenerationRequest
 
 MAX_CACHED_TEXTS = 1000
@@ -23,10 +27,11 @@ MAX_CACHED_BYTES = 64 * 2**20
 class TextEncoder:
     """Tokenizer and CLIP text model; the embeddings of the texts used last are kept.
 
-    Source: StableCascadePriorPipeline.encode_prompt, diffusers 0.42.1.
+    Source: encode_prompt of StableCascadePriorPipeline and WuerstchenPriorPipeline, diffusers
+    0.42.1.
     """
 
-    def __init__(self, tokenizer: ClipTokenizer, model: ClipTextModel) -> None:
+    def __init__(self, tokenizer: ClipTokenizer, model: ClipTextModel | ClipStatesModel) -> None:
         self._tokenizer = tokenizer
         self._model = model
         self._max_tokens = min(tokenizer.max_tokens, model.config.max_position_embeddings)
@@ -39,15 +44,32 @@ class TextEncoder:
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        folder = checkpoint.component("tokenizer")
-        tokenizer = ClipTokenizer.load(folder)
-        known = load_text_config(checkpoint).vocab_size
-        if tokenizer.ids > known:
-            raise ModelUnavailable(
-                f"{folder} has {tokenizer.ids} tokens and the text encoder knows {known}: "
-                "they are not of one model"
-            )
+        tokenizer = _load_tokenizer(checkpoint, "tokenizer", "text_encoder")
         return cls(tokenizer, load_text_encoder(checkpoint, device, dtype))
+
+    @classmethod
+    def load_states(
+        cls,
+        checkpoint: Checkpoint,
+        tokenizer: str,
+        text_encoder: str,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> Self:
+        """Load both parts where the text model has no projection; its states are normed.
+
+        Args:
+            checkpoint: where from.
+            tokenizer: the name of this component.
+            text_encoder: the name of this component.
+            device: where to.
+            dtype: of all weights.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+        """
+        loaded = _load_tokenizer(checkpoint, tokenizer, text_encoder)
+        return cls(loaded, load_text_states(checkpoint, text_encoder, device, dtype))
 
     @property
     def max_tokens(self) -> int:
@@ -116,3 +138,16 @@ class PromptLimit:
         if len(text.encode()) <= self._max_tokens - 2:  # a token is a byte at least
             return False
         return self._tokenizer.count(text) > self._max_tokens
+
+
+def _load_tokenizer(checkpoint: Checkpoint, tokenizer: str, text_encoder: str) -> ClipTokenizer:
+    """Load a tokenizer whose tokens the text encoder knows."""
+    folder = checkpoint.component(tokenizer)
+    loaded = ClipTokenizer.load(folder)
+    known = load_text_config(checkpoint, text_encoder).vocab_size
+    if loaded.ids > known:
+        raise ModelUnavailable(
+            f"{folder} has {loaded.ids} tokens and the text encoder knows {known}: "
+            "they are not of one model"
+        )
+    return loaded

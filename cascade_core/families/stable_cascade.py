@@ -1,65 +1,32 @@
 """Stable Cascade: Stage C composes, Stage B adds details, Stage A decodes to pixels.
 
 The encoder turns an upload into a latent from which Stage C starts.
-
-Work is counted in passes of a U-Net over a megapixel. It only has to order jobs and to scale with
-the seconds they take, which are measured; so the weight of Stage B's passes is a round number
-between the published model's (1.5 of Stage C's, H100) and the demo model's (4, CPU).
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from cascade_core.families.cascade_work import (
+    composing_steps,
+    composing_work,
+    decoding_work,
+    detailing_steps,
+    detailing_work,
+    megapixels,
+    one_step,
+)
 from cascade_core.families.component_folders import ComponentFolders
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.operations.fields import MAX_STEPS
 from cascade_core.request import GenerationRequest
 
-STAGE_B_WEIGHT: Final = 2.0
-STAGE_A_PASSES: Final = 1.0
-"""One decoding by Stage A, in passes of Stage B."""
 ENCODER_PASSES: Final = 0.02
 """One encoding by the published encoder (67 of 4078 GFLOP), in passes of Stage C."""
 
 
-def _stage_c_work(request: GenerationRequest) -> float:
-    steps = max(1, request.composing_steps)  # a latent that stays as it is takes a replica, too
-    return _megapixels(request) * steps * _passes(request.guidance_scale)
-
-
-def _stage_b_work(request: GenerationRequest) -> float:
-    passes = request.decoder_steps * _passes(request.decoder_guidance_scale)
-    return STAGE_B_WEIGHT * _megapixels(request) * passes
-
-
-def _stage_a_work(request: GenerationRequest) -> float:
-    return STAGE_B_WEIGHT * _megapixels(request) * STAGE_A_PASSES
-
-
-def _stage_c_steps(request: GenerationRequest) -> int:
-    return request.composing_steps
-
-
-def _stage_b_steps(request: GenerationRequest) -> int:
-    return request.decoder_steps
-
-
 def _encoder_work(request: GenerationRequest) -> float:
-    return ENCODER_PASSES * _megapixels(request)
-
-
-def _one_step(_request: GenerationRequest) -> int:
-    return 1
-
-
-def _megapixels(request: GenerationRequest) -> float:
-    return request.width * request.height / 1e6
-
-
-def _passes(guidance_scale: float) -> int:
-    """Guidance runs the net once more, without the prompt."""
-    return 2 if guidance_scale > 1 else 1
+    return ENCODER_PASSES * megapixels(request)
 
 
 STAGE_C: Final = StageSpec(
@@ -68,8 +35,8 @@ STAGE_C: Final = StageSpec(
     model="cascade_core.stages.stage_c:StageC",
     output="cascade_core.handoff:StageCLatent",
     components=("prior", "text_encoder", "tokenizer"),
-    work=_stage_c_work,
-    steps=_stage_c_steps,
+    work=composing_work,
+    steps=composing_steps,
     max_previews=MAX_STEPS,
     share=0.6,
     gpu_share=0.5,
@@ -81,8 +48,8 @@ STAGE_B: Final = StageSpec(
     model="cascade_core.stages.stage_b:StageB",
     output="cascade_core.handoff:StageBLatent",
     components=("decoder", "vqgan"),  # its previewer may be fitted to Stage A
-    work=_stage_b_work,
-    steps=_stage_b_steps,
+    work=detailing_work,
+    steps=detailing_steps,
     max_previews=1,
     share=0.35,
     gpu_share=0.25,
@@ -94,8 +61,8 @@ STAGE_A: Final = StageSpec(
     title="A decoding",
     model="cascade_core.stages.stage_a:StageA",
     components=("vqgan",),
-    work=_stage_a_work,
-    steps=_one_step,
+    work=decoding_work,
+    steps=one_step,
     share=0.05,
     gpu_share=0.25,
     own_gpus=0.0,
@@ -109,7 +76,7 @@ ENCODER: Final = StageSpec(
     source="cascade_core.images.stored_upload:StoredUpload",
     components=(),
     work=_encoder_work,
-    steps=_one_step,
+    steps=one_step,
     share=0.0,
     gpu_share=0.0,  # the stages share one whole GPU, and a CPU encodes a picture in a second
     own_gpus=0.0,

@@ -1,11 +1,11 @@
-"""CLIP's text model with its projection, one text at a time.
+"""CLIP's text model with its projection or without, one text at a time.
 
-Source of the formulas: CLIPTextModelWithProjection, transformers 5.23.
+Source of the formulas: CLIPTextModelWithProjection and CLIPTextModel, transformers 5.23.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
 
@@ -87,12 +87,56 @@ class ClipTextModel(Network):
         """
         hidden = self.text_model(tokens_bt, mask_bt)
         normed = self.text_model.final_layer_norm(hidden)
-        if self.config.eos_token_id == LEGACY_END_TOKEN:
-            ends = tokens_bt.argmax(-1)
-        else:
-            ends = (tokens_bt == self.config.eos_token_id).int().argmax(-1)
-        rows = torch.arange(len(tokens_bt), device=tokens_bt.device)
-        return hidden, self.text_projection(normed[rows, ends])
+        return hidden, self.text_projection(_at_end(normed, tokens_bt, self.config))
+
+
+class ClipStatesModel(Network):
+    """Text tokens to one state for each; there is no projection.
+
+    Files name the weights with ``text_model.`` before them, or without it: transformers has
+    changed that.
+    """
+
+    unused = ("text_model.embeddings.position_ids", "text_projection.")
+
+    def __init__(self, config: ClipTextConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.text_model = _Transformer(config)
+
+    def forward(self, tokens_bt: Tensor, mask_bt: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the states after the final norm, (b, t, d), and that of the end token, (b, d).
+
+        Args:
+            tokens_bt: token ids with begin, end and padding.
+            mask_bt: 0 for padding, 1 for the rest.
+        """
+        hidden = self.text_model(tokens_bt, mask_bt)
+        normed: Tensor = self.text_model.final_layer_norm(hidden)
+        return normed, _at_end(normed, tokens_bt, self.config)
+
+    def compare(self, names: Iterable[str]) -> tuple[Collection[str], Collection[str]]:
+        """Compare names of either kind; see :meth:`Network.compare`."""
+        return super().compare(map(_with_prefix, names))
+
+    def fill(self, weights: Iterable[tuple[str, Tensor]]) -> None:
+        """Take weights with names of either kind; see :meth:`Network.fill`."""
+        super().fill((_with_prefix(name), weight) for name, weight in weights)
+
+
+def _with_prefix(name: str) -> str:
+    has_prefix = name.startswith(("text_model.", "text_projection."))
+    return name if has_prefix else f"text_model.{name}"
+
+
+def _at_end(states_btd: Tensor, tokens_bt: Tensor, config: ClipTextConfig) -> Tensor:
+    """Return the state of each text's end token, (b, d)."""
+    if config.eos_token_id == LEGACY_END_TOKEN:
+        ends = tokens_bt.argmax(-1)
+    else:
+        ends = (tokens_bt == config.eos_token_id).int().argmax(-1)
+    rows = torch.arange(len(tokens_bt), device=tokens_bt.device)
+    return states_btd[rows, ends]
 
 
 class _Transformer(nn.Module):

@@ -19,7 +19,7 @@ from cascade_core.checkpoints.weights import (
     model_ref,
 )
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
-from cascade_core.errors import HandoffInvalid, ModelUnavailable, Unsupported
+from cascade_core.errors import ModelUnavailable
 from cascade_core.handoff import EncodedImage, StageCLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.unet import CascadeUnet, HeldConditioning
@@ -27,17 +27,12 @@ from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from cascade_core.sampling.noise import NoiseStream
 from cascade_core.sampling.sampler import SamplerRow, guidance_tensor, is_guided
-from cascade_core.sampling.step_tables import CosineSchedule, StepTable, StepTables
+from cascade_core.sampling.step_tables import CosineSchedule, StepTables
 from cascade_core.stages.base import DrawOutput, Preparation, Warnings
 from cascade_core.stages.cuda_step import CudaStep
 from cascade_core.stages.previews import Previewer, load_previewer, preview_of
-from cascade_core.stages.tensors import (
-    check_finite,
-    check_origin,
-    from_handoff,
-    to_handoff,
-    to_preview,
-)
+from cascade_core.stages.starts import check_start, first_latents
+from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 from cascade_core.stages.unet_steps import UnetSteps
 
 
@@ -168,7 +163,7 @@ class StageC:
         request = task.request
         hw = self._geometry.stage_c_hw(request.height, request.width)
         shape_bchw = (1, self._unet.config.in_channels, *hw)
-        self._check(task, shape_bchw)
+        check_start(request, task.latent, shape_bchw[1:], self._geometry, self._model)
         text, pooled = self._text.encode(request.prompt)
         # Also without guidance: Stage B may guide when its details are varied later.
         negative_text, negative_pooled = self._text.encode(request.negative_prompt)
@@ -176,7 +171,7 @@ class StageC:
         noise = NoiseStream(request.seed, shape_bchw, self._dtype, self._device, 1 + steps)
         table = self._step_tables.of(steps, request.start_time)
         return StageCRow(
-            latents_bchw=self._first_latents(task, noise.draw(), table),
+            latents_bchw=first_latents(request, task.latent, noise.draw(), table),
             table=table,
             noise=noise,
             cond=self._hold(hw, text, pooled),
@@ -232,29 +227,6 @@ class StageC:
     def free_memory(self) -> None:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
-
-    def _check(self, task: StageCTask, shape_bchw: tuple[int, ...]) -> None:
-        latent, request = task.latent, task.request
-        if request.n != 1:
-            raise Unsupported("Stage C makes one image at a time")
-        departs = request.strength is not None or request.operation.starts_from_latent
-        if departs == (latent is None):
-            raise Unsupported("Stage C takes a latent for requests that depart from one", "kind")
-        if latent is not None:
-            check_origin(latent.model, self._model)
-            if latent.latents_chw.shape != shape_bchw[1:] or latent.geometry != self._geometry:
-                size = f"{latent.request.width}x{latent.request.height}"
-                raise HandoffInvalid(f"the latent is for {size} px")
-
-    def _first_latents(
-        self, task: StageCTask, noise_bchw: torch.Tensor, table: StepTable
-    ) -> torch.Tensor:
-        """Return the latents before the first step."""
-        # At time 1 the schedule leaves 1% of the latent; noise alone is what a new picture gets.
-        if task.latent is None or task.request.start_time == 1:
-            return noise_bchw
-        clean_bchw = from_handoff(task.latent.latents_chw, self._device, self._dtype)[None]
-        return table.noised(clean_bchw, noise_bchw)
 
     def _hold(
         self, latent_hw: tuple[int, int], text: torch.Tensor, pooled: torch.Tensor

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 import torch
-from transformers import CLIPTextConfig, CLIPTextModelWithProjection
+from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProjection
 
-from cascade_core.models.clip import ClipTextConfig, ClipTextModel
+from cascade_core.models.clip import ClipStatesModel, ClipTextConfig, ClipTextModel
 
 BASE: dict[str, Any] = {
     "vocab_size": 60,
@@ -63,6 +63,26 @@ def test_embeddings_equal_those_of_transformers(config: dict[str, Any], padding:
 def test_half_precision_equals_that_of_transformers(dtype: torch.dtype) -> None:
     stock, ours = make_both()
     check_equal(stock.to(dtype), ours.to(dtype), [BEGIN, 7, END], 5)
+
+
+@pytest.mark.parametrize("eos_token_id", [END, 2])
+@pytest.mark.parametrize("prefix", ["", "text_model."])
+def test_states_without_a_projection_equal_those_of_transformers(
+    prefix: str, eos_token_id: int
+) -> None:
+    torch.manual_seed(5)
+    stock = CLIPTextModel(CLIPTextConfig(**(BASE | {"eos_token_id": eos_token_id}))).eval()
+    stock.requires_grad_(False)
+    weights = {prefix + name: weight for name, weight in stock.state_dict().items()}
+    weights[f"{prefix}embeddings.position_ids"] = torch.arange(16)
+    ours = ClipStatesModel(ClipTextConfig.read(stock.config.to_dict())).requires_grad_(False)
+    assert ours.compare(weights) == (set(), [])
+    ours.fill(weights.items())
+    ids, mask = torch.tensor([[BEGIN, 7, 21, END, END]]), torch.tensor([[1, 1, 1, 1, 0]])
+    expected = stock(ids, attention_mask=mask)
+    states, at_end = ours(ids, mask)
+    assert torch.equal(states, expected.last_hidden_state)
+    assert torch.equal(at_end, expected.pooler_output)
 
 
 def test_the_positions_that_old_files_hold_are_ignored() -> None:

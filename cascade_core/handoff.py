@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
-from math import prod
+from math import isfinite, prod
 from typing import Any, ClassVar, Self, TypeGuard
 
 import numpy as np
@@ -260,6 +260,45 @@ class EncodedImage(_BareLatent):
     def __post_init__(self) -> None:
         size = (self.request.height, self.request.width)
         self._check("encoded", self.geometry.stage_c_hw(*size))
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class WuerstchenLatent(_Latent):
+    """The composition of Würstchen's Stage C, from which a composition can start again.
+
+    Stage B encodes the texts of ``request`` itself, and reads ``latents * factor - offset``.
+
+    Attributes:
+        latents_chw: (16, h, w) in the space of the noise schedule, before that scaling.
+        factor: ``latent_mean`` of diffusers' WuerstchenPriorPipeline.
+        offset: ``latent_std`` of the same.
+
+    Raises:
+        HandoffInvalid: the shape does not follow from the geometry and the image size, a number is
+            not finite, or the request is not of one image.
+    """
+
+    KIND: ClassVar[str] = "wuerstchen_latent"
+
+    factor: float
+    offset: float
+
+    def __post_init__(self) -> None:
+        size = (self.request.height, self.request.width)
+        self._check("Stage C", self.geometry.stage_c_hw(*size))
+        if not all(_is_number(one) and isfinite(one) for one in (self.factor, self.offset)):
+            raise HandoffInvalid("factor and offset must be finite numbers")
+
+    def encode(self) -> bytes:
+        """Return the wire form."""
+        return wire.pack(self.KIND, self._head() | {"factor": self.factor, "offset": self.offset})
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Rebuild from :meth:`encode`; raises like :meth:`StageCLatent.decode`."""
+        body = wire.unpack(cls.KIND, data)
+        expect_fields(body, _HEAD | {"factor", "offset"})
+        return cls(**_head_from(body), factor=body["factor"], offset=body["offset"])
 
 
 _HEAD = {"latents_chw", "geometry", "model", "request"}

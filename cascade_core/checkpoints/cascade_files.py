@@ -38,8 +38,7 @@ def open_cascade(
         ModelUnavailable: something is missing or unreadable; names it and the remedy.
     """
     folders = folders_of_sizes(family.folders, source.prior_size, source.decoder_size)
-    patterns = layout.hub_patterns(folders, components, source.variant)
-    prior_root, decoder_root = _open_roots(family, source, patterns, cached_only)
+    prior_root, decoder_root = _open_roots(family, source, components, cached_only)
     roots = {True: prior_root.path, False: decoder_root.path}
     found = layout.find_components(
         {name: (roots[family.folders[name].in_prior], folders[name]) for name in folders}
@@ -72,8 +71,10 @@ def open_cascade(
 
 
 def _open_roots(
-    family: Family, source: ModelSource, patterns: list[str], cached_only: bool
+    family: Family, source: ModelSource, components: Collection[str], cached_only: bool
 ) -> tuple[ModelRoot, ModelRoot]:
+    folders = folders_of_sizes(family.folders, source.prior_size, source.decoder_size)
+    patterns = layout.hub_patterns(folders, components, source.variant)
     decoder_root = open_root(source.model, source.revision, patterns, cached_only)
     if source.prior_model:
         prior_name = source.prior_model
@@ -88,6 +89,9 @@ def _open_roots(
             f"{decoder_root.path} has no prior folder and {folder_of(prior_name)} does not exist: "
             "set the prior model to a folder or hub id with Stage C"
         )
+    # Both repositories may name a folder alike, such as that of a text encoder.
+    of_prior = [name for name in components if family.folders[name].in_prior]
+    patterns = layout.hub_patterns(folders, of_prior, source.variant)
     return open_root(prior_name, source.prior_revision, patterns, cached_only), decoder_root
 
 

@@ -9,11 +9,13 @@ from cascade_core.families.flow import FLOW
 from cascade_core.families.modular import MODULAR_FAMILIES
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.wuerstchen import WUERSTCHEN
 
 FAMILIES: Final[Mapping[str, Family]] = {
     family.name: family
     for family in (
         STABLE_CASCADE,
+        WUERSTCHEN,
         FLOW,
         *MODULAR_FAMILIES,
     )

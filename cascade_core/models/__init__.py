@@ -1,1 +1,1 @@
-"""The networks of Stable Cascade, computed channels last, with weights in diffusers' layout."""
+"""The networks; Stable Cascade's are computed channels last, with weights in diffusers' layout."""

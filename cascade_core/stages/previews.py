@@ -14,7 +14,7 @@ from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.layout import read_json
 from cascade_core.checkpoints.weights import load_vqgan_decoder
 from cascade_core.errors import ModelUnavailable
-from cascade_core.handoff import StageCLatent
+from cascade_core.handoff import StageCLatent, WuerstchenLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.paella import PaellaDecoder
 from cascade_core.stages.tensors import from_handoff, to_preview
@@ -75,7 +75,9 @@ class PublishedPreviewer(torch.nn.Module):
 
 
 @torch.inference_mode()
-def preview_of(latent: StageCLatent, previewer: Previewer, device: torch.device) -> Rgb:
+def preview_of(
+    latent: StageCLatent | WuerstchenLatent, previewer: Previewer, device: torch.device
+) -> Rgb:
     """Return the preview of a finished Stage C latent.
 
     Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,6 +14,7 @@ from cascade_core.models.compiled import check_compiler, compile_blocks
 from cascade_core.models.unet import CascadeUnet
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.sampling.sampler import Predict, SamplerRow, advance
+from cascade_core.sampling.step_tables import Unet
 from cascade_core.stages.base import Preparation
 from cascade_core.stages.cuda_step import CudaStep, launch
 from cascade_core.stages.step_graphs import StepGraphs, recorders
@@ -31,7 +33,7 @@ class UnetSteps:
         unet: of the stage.
     """
 
-    def __init__(self, unet: CascadeUnet) -> None:
+    def __init__(self, unet: Unet) -> None:
         self._unet = unet
         self._preparation = Preparation()
         self._graphs: StepGraphs | None = None
@@ -39,16 +41,23 @@ class UnetSteps:
     def prepare(self, preparation: Preparation) -> None:
         """Set what :meth:`warm_up` does.
 
+        Only our own U-Net can be compiled or recorded as CUDA graphs; others run as they are.
+
         Raises:
             SettingsInvalid: no compiler is there, or graphs are asked of a CPU.
         """
-        device = self._unet.device
+        unet = self._unet
+        if not isinstance(unet, CascadeUnet):
+            self._preparation = replace(preparation, compiles=False, graph_bytes=0)
+            if preparation != self._preparation:
+                logger.warning("%s is neither compiled nor recorded", type(unet).__name__)
+            return
         self._preparation = preparation
         if preparation.graph_bytes:
-            self._graphs = StepGraphs(self._unet, recorders(device), preparation.graph_bytes)
+            self._graphs = StepGraphs(unet, recorders(unet.device), preparation.graph_bytes)
         if preparation.compiles:
-            check_compiler(device.type)
-            compile_blocks(self._unet)
+            check_compiler(unet.device.type)
+            compile_blocks(unet)
 
     @torch.inference_mode()
     def warm_up(self, admit: Callable[[int, int], SamplerRow]) -> None:

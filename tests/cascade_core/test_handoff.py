@@ -1,4 +1,4 @@
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, Literal
 
 import msgpack
@@ -10,13 +10,25 @@ from hypothesis import strategies as st
 from cascade_core import wire
 from cascade_core.errors import HandoffInvalid, WireError
 from cascade_core.geometry import Geometry
-from cascade_core.handoff import ModelRef, StageBLatent, StageCLatent, Tensor
+from cascade_core.handoff import (
+    ModelRef,
+    StageBLatent,
+    StageCLatent,
+    Tensor,
+    WuerstchenLatent,
+)
 from cascade_core.request import GenerationRequest
 
-Kind = Literal["c", "b"]
+Kind = Literal["c", "b", "w"]
+Latent = StageCLatent | StageBLatent | WuerstchenLatent
+CLASSES: dict[Kind, type[Latent]] = {
+    "c": StageCLatent,
+    "b": StageBLatent,
+    "w": WuerstchenLatent,
+}
 DTYPES = ["float32", "float16", "bfloat16"]
 MODEL = ModelRef("demo", "1", "ab" * 32)
-kinds = pytest.mark.parametrize("kind", ["c", "b"])
+kinds = pytest.mark.parametrize("kind", CLASSES)
 
 
 def tensor(dtype: str, *shape: int, seed: int = 0) -> Tensor:
@@ -53,8 +65,20 @@ def stage_b(dtype: str = "bfloat16", height: int = 256, width: int = 384) -> Sta
     )
 
 
-def latent(kind: Kind) -> StageCLatent | StageBLatent:
-    return stage_c() if kind == "c" else stage_b()
+def wuerstchen(dtype: str = "bfloat16", height: int = 256, width: int = 384) -> WuerstchenLatent:
+    geometry = Geometry()
+    return WuerstchenLatent(
+        latents_chw=tensor(dtype, 16, *geometry.stage_c_hw(height, width)),
+        factor=42.0,
+        offset=1.0,
+        geometry=geometry,
+        model=MODEL,
+        request=request(height, width),
+    )
+
+
+def latent(kind: Kind) -> Latent:
+    return {"c": stage_c, "b": stage_b, "w": wuerstchen}[kind]()  # type: ignore[operator]
 
 
 def same_tensor(left: Tensor, right: Tensor) -> bool:
@@ -84,6 +108,31 @@ def test_a_stage_b_latent_survives_its_bytes(dtype: str, height: int, width: int
     assert same_tensor(decoded.latents_chw, original.latents_chw)
     for name in ("geometry", "model", "request"):
         assert getattr(decoded, name) == getattr(original, name)
+
+
+@given(dtypes, sides, sides, st.floats(allow_nan=False, allow_infinity=False))
+def test_a_composition_of_wuerstchen_survives_its_bytes(
+    dtype: str, height: int, width: int, factor: float
+) -> None:
+    original = replace(wuerstchen(dtype, height, width), factor=factor)
+    decoded = WuerstchenLatent.decode(original.encode())
+
+    assert same_tensor(decoded.latents_chw, original.latents_chw)
+    for name in ("factor", "offset", "geometry", "model", "request"):
+        assert getattr(decoded, name) == getattr(original, name)
+
+
+@pytest.mark.parametrize("name", ["factor", "offset"])
+@pytest.mark.parametrize("value", [None, True, float("nan"), float("inf"), "x", b"x", [], {}])
+def test_a_scaling_that_is_no_finite_number_is_refused(name: str, value: object) -> None:
+    with pytest.raises(HandoffInvalid, match="factor and offset"):
+        decode_body("w", body_of(wuerstchen()) | {name: value})
+
+
+@pytest.mark.parametrize("shape", [(16, 6, 10), (6, 9), (1, 16, 6, 9)])
+def test_compositions_of_wuerstchen_must_fit_the_image_size(shape: tuple[int, ...]) -> None:
+    with pytest.raises(HandoffInvalid, match="384x256"):
+        replace(wuerstchen(), latents_chw=tensor("float32", *shape))
 
 
 def test_a_sliced_array_travels_by_its_values() -> None:
@@ -180,21 +229,20 @@ def test_a_model_is_named_by_short_texts(value: Any) -> None:
 
 @kinds
 def test_hand_offs_are_not_mistaken_for_each_other(kind: Kind) -> None:
-    other = StageBLatent if kind == "c" else StageCLatent
-
-    with pytest.raises(WireError, match="expected"):
-        other.decode(latent(kind).encode())
+    for other in CLASSES.keys() - {kind}:
+        with pytest.raises(WireError, match="expected"):
+            CLASSES[other].decode(latent(kind).encode())
 
 
 BAD_VALUES = [None, True, -1, 0, 2**64 - 1, 0.5, float("nan"), float("inf"), "x", b"x", [], [1], {}]
 
 
-def body_of(original: StageCLatent | StageBLatent) -> dict[str, Any]:
+def body_of(original: Latent) -> dict[str, Any]:
     return wire.unpack(original.KIND, original.encode())
 
 
-def decode_body(kind: Kind, body: dict[str, Any]) -> StageCLatent | StageBLatent:
-    cls = StageCLatent if kind == "c" else StageBLatent
+def decode_body(kind: Kind, body: dict[str, Any]) -> Latent:
+    cls = CLASSES[kind]
     message = {"v": wire.WIRE_VERSION, "kind": cls.KIND, "body": body}
     return cls.decode(bytes(msgpack.packb(message)))
 
@@ -253,16 +301,16 @@ def test_a_shape_that_does_not_fit_its_bytes_is_refused(shape: list[Any]) -> Non
         decode_body("c", body | {"latents_chw": body["latents_chw"] | {"shape": shape}})
 
 
-@given(st.binary(max_size=300), st.booleans())
-def test_arbitrary_bytes_raise_only_our_errors(data: bytes, is_c: bool) -> None:
+@given(st.binary(max_size=300), st.sampled_from(list(CLASSES)))
+def test_arbitrary_bytes_raise_only_our_errors(data: bytes, kind: Kind) -> None:
     with pytest.raises(WireError):
-        (StageCLatent if is_c else StageBLatent).decode(data)
+        CLASSES[kind].decode(data)
 
 
-SMALL = {"c": stage_c().encode(), "b": stage_b().encode()}
+SMALL: dict[Kind, bytes] = {kind: latent(kind).encode() for kind in CLASSES}
 
 
-@given(st.sampled_from(["c", "b"]), st.data())
+@given(st.sampled_from(list(CLASSES)), st.data())
 def test_mutated_messages_decode_or_raise_only_our_errors(kind: Kind, data: st.DataObject) -> None:
     message = bytearray(SMALL[kind])
     # All that is not array data lies within the first and last kilobyte.
@@ -271,7 +319,7 @@ def test_mutated_messages_decode_or_raise_only_our_errors(kind: Kind, data: st.D
         at = data.draw(near_an_end)
         message[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=4))
     try:
-        decoded = (StageCLatent if kind == "c" else StageBLatent).decode(bytes(message))
+        decoded = CLASSES[kind].decode(bytes(message))
     except WireError:
         return
 
@@ -287,12 +335,12 @@ plain = st.recursive(
 )
 
 
-@given(st.sampled_from(["c", "b"]), st.data())
+@given(st.sampled_from(list(CLASSES)), st.data())
 def test_any_replaced_field_decodes_or_raises_only_our_errors(
     kind: Kind, data: st.DataObject
 ) -> None:
     body = body_of(latent(kind))
-    part = data.draw(st.sampled_from(sorted(body)))
+    part = data.draw(st.sampled_from(sorted(n for n, one in body.items() if isinstance(one, dict))))
     name = data.draw(st.sampled_from(sorted(body[part])))
     body[part][name] = data.draw(plain)
     try:

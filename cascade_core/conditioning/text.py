@@ -114,14 +114,24 @@ class PromptLimit:
         self._max_tokens = max_tokens
 
     @classmethod
-    def load(cls, checkpoint: Checkpoint) -> Self:
+    def load(
+        cls,
+        checkpoint: Checkpoint,
+        tokenizer_name: str = "tokenizer",
+        text_encoder: str = "text_encoder",
+    ) -> Self:
         """Load the tokenizer.
+
+        Args:
+            checkpoint: where from.
+            tokenizer_name: the component that makes tokens of the prompts.
+            text_encoder: the component that reads the tokens.
 
         Raises:
             ModelUnavailable: files are missing or wrong.
         """
-        tokenizer = ClipTokenizer.load(checkpoint.component("tokenizer"))
-        positions = load_text_config(checkpoint).max_position_embeddings
+        tokenizer = ClipTokenizer.load(checkpoint.component(tokenizer_name))
+        positions = load_text_config(checkpoint, text_encoder).max_position_embeddings
         return cls(tokenizer, min(tokenizer.max_tokens, positions))
 
     def warnings(self, request: GenerationRequest) -> list[str]:

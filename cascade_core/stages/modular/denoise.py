@@ -90,11 +90,6 @@ class ModularDenoise(LoopStage):
         """Return a small picture; see :meth:`LoopStage.preview`."""
         return super().preview(row) if isinstance(row, LoopRow) else None
 
-    def warm_up(self) -> DenoiseTask:
-        """Do the small row's steps, and return its task."""
-        self._run_once(self.small_row())
-        return DenoiseTask(small_request())
-
     def _check(self, task: DenoiseTask) -> None:
         latent, request = task.latent, task.request
         if request.n != 1:

@@ -9,12 +9,13 @@ import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.checkpoints.weights import Placement, free_cached_memory, model_ref
+from cascade_core.conditioning.text import PromptLimit
 from cascade_core.errors import HandoffInvalid
 from cascade_core.handoff import ModelRef
 from cascade_core.images.pixels import Rgb
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
-from cascade_core.stages.base import DrawOutput, StageDefaults
+from cascade_core.stages.base import DrawOutput, StageDefaults, Warnings
 from cascade_core.stages.cuda_step import CudaStep
 from cascade_core.stages.modular.blocks import divide
 from cascade_core.stages.modular.components import build_pipeline
@@ -75,6 +76,20 @@ class LoopStage(StageDefaults):
             stage.previewer = LoopPreviewer.fit(division, row, checkpoint, place, recipe.prefix)
         return stage
 
+    @classmethod
+    def load_warnings(cls, checkpoint: Checkpoint) -> Warnings:
+        """Return what warns of prompts that are longer than CLIP reads, if nothing else reads them.
+
+        Raises:
+            ModelUnavailable: files are missing or wrong.
+        """
+        recipe = recipe_of(checkpoint.family, cls.recipes)
+        if recipe.clip is None:
+            return super().load_warnings(checkpoint)
+        names = (recipe.prefix + part + recipe.clip for part in ("tokenizer", "text_encoder"))
+        limit = PromptLimit.load(checkpoint, *names)
+        return lambda request, _source: limit.warnings(request)
+
     @staticmethod
     def load_output_drawer(checkpoint: Checkpoint, device: str) -> DrawOutput:
         """Load the decoder, which draws finished latents whole; they are shown small.
@@ -92,6 +107,14 @@ class LoopStage(StageDefaults):
     def small_row(self) -> LoopRow:
         """Return a row of the smallest picture, guided, without a text."""
         raise NotImplementedError
+
+    def warm_up(self) -> None:
+        """Do the steps of a small row; there is nothing to measure, as rows share no step."""
+        row = self.small_row()
+        while row.step < row.steps:
+            self.advance([row])
+        self.preview(row)
+        self.result(row)
 
     def advance(self, rows: Sequence[LoopRow]) -> CudaStep | None:
         """Do one step of every row, one after the other."""
@@ -117,12 +140,6 @@ class LoopStage(StageDefaults):
     def free_memory(self) -> None:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
-
-    def _run_once(self, row: LoopRow) -> None:
-        while row.step < row.steps:
-            self.advance([row])
-        self.preview(row)
-        self.result(row)
 
     def _check_source(self, source: NamedTensors, made_by: str, request: GenerationRequest) -> None:
         """Check that latents are those of a stage, of this model and of the request's size.

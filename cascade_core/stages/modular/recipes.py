@@ -20,17 +20,20 @@ class Recipe:
         blocks: a class of diffusers whose sub-blocks are a whole pipeline.
         triggers: the inputs by which its blocks for one kind of task are chosen.
         prefix: of the names of the stage's components in the checkpoint.
+        clip: how the names of a CLIP text encoder and its tokenizer end, if nothing else reads the
+            prompts; None: they are read whole.
     """
 
     blocks: str
     triggers: Mapping[str, bool] = field(default_factory=lambda: {"prompt": True})
     prefix: str = ""
+    clip: str | None = None
 
 
 _SDXL: Final = "StableDiffusionXLAutoBlocks"
 DENOISING: Final[Mapping[str, Recipe]] = {
-    "sdxl": Recipe(blocks=_SDXL),
-    "sdxl_refiner": Recipe(blocks=_SDXL, prefix=PRIOR_PREFIX),
+    "sdxl": Recipe(blocks=_SDXL, clip=""),
+    "sdxl_refiner": Recipe(blocks=_SDXL, prefix=PRIOR_PREFIX, clip=""),
     "sd3": Recipe(blocks="StableDiffusion3AutoBlocks"),
     "z_image": Recipe(blocks="ZImageAutoBlocks"),
     "flux2_klein": Recipe(blocks="Flux2KleinAutoBlocks"),
@@ -38,7 +41,9 @@ DENOISING: Final[Mapping[str, Recipe]] = {
 }
 """By family, the blocks that make its latents."""
 REFINING: Final[Mapping[str, Recipe]] = {
-    "sdxl_refiner": Recipe(blocks=_SDXL, triggers={"prompt": True, "image_latents": True}),
+    "sdxl_refiner": Recipe(
+        blocks=_SDXL, triggers={"prompt": True, "image_latents": True}, clip="_2"
+    ),
 }
 """By family, the blocks that draw details on its latents."""
 

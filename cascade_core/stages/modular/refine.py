@@ -61,10 +61,6 @@ class ModularRefine(LoopStage):
         shape = self._loop.latents_shape(request.height, request.width)
         return self._begin(request, torch.zeros(shape, device=self._device))
 
-    def warm_up(self) -> None:
-        """Do the small row's steps; no task of its own can be measured without the base's."""
-        self._run_once(self.small_row())
-
     def _begin(self, request: GenerationRequest, latents_bchw: torch.Tensor) -> LoopRow:
         return self._loop.begin(
             request,

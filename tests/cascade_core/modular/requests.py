@@ -21,7 +21,7 @@ def request(**changes: Any) -> GenerationRequest:
     values: dict[str, Any] = {
         "prompt": "a red circle",
         "width": 256,
-        "height": 384,
+        "height": 256,
         "seed": 3,
         "decoder_seed": 3,
         "steps": 3,

@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 def test_a_picture_is_that_of_the_whole_pipeline(
     pipeline_of: Pipelines, folder_of: Folders, family: str
 ) -> None:
-    wanted = request()
+    wanted = request(height=384)
     made = pipeline_of(family).run(wanted).pixels_hwc
 
     assert made.shape == (384, 256, 3)

@@ -75,6 +75,8 @@ def load_component(
             use_safetensors=True,
             local_files_only=True,
         )
+        if isinstance(module, diffusers.ModelMixin):
+            _set_dtype(module, dtype)
         return module.to(device).eval().requires_grad_(False)
 
 
@@ -87,6 +89,16 @@ def load_shape(folder: Path) -> Any:
     kind = _class_of(folder)
     with as_unavailable(folder), torch.device("meta"):
         return kind.from_config(kind.load_config(str(folder), local_files_only=True))
+
+
+def _set_dtype(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    """Set the number type of a network's weights; what its code computes at start keeps its own.
+
+    Without the package accelerate, diffusers leaves weights in the number type of their files.
+    """
+    for tensor in module.state_dict(keep_vars=True).values():
+        if tensor.is_floating_point():
+            tensor.data = tensor.data.to(dtype)
 
 
 def _class_of(folder: Path) -> Any:

@@ -34,11 +34,17 @@ def varied(**changes: Any) -> GenerationRequest:
     return request(kind="vary", latent_id="01J", **{"strength": 0.5} | changes)
 
 
-def whole_pipeline(folder: Path, recipe: Recipe, guidance_scale: float) -> Any:
+def whole_pipeline(
+    folder: Path, recipe: Recipe, guidance_scale: float, dtype: torch.dtype = torch.float32
+) -> Any:
     """Return diffusers' own pipeline of a folder."""
     blocks = getattr(diffusers, recipe.blocks)().get_execution_blocks(**recipe.triggers)
     pipeline = blocks.init_pipeline(str(folder))
-    pipeline.load_components(dtype=torch.float32)
+    pipeline.load_components(dtype=dtype)
+    for part in pipeline.components.values():
+        if isinstance(part, diffusers.ModelMixin):  # loaded in the number type of its files
+            for weights in part.state_dict(keep_vars=True).values():
+                weights.data = weights.data.to(dtype)
     pipeline.set_progress_bar_config(disable=True)
     if "guider" in pipeline.component_names:
         guider = pipeline.guider.new(guidance_scale=guidance_scale, enabled=True)
@@ -58,8 +64,10 @@ def whole_inputs(wanted: GenerationRequest) -> dict[str, Any]:
     return inputs | ({"negative_prompt": wanted.negative_prompt} if wanted.negative_prompt else {})
 
 
-def whole_picture(folder: Path, family: str, wanted: GenerationRequest) -> Rgb:
+def whole_picture(
+    folder: Path, family: str, wanted: GenerationRequest, dtype: torch.dtype = torch.float32
+) -> Rgb:
     """Return the picture that diffusers' own pipeline makes, (H, W, 3) uint8."""
-    pipeline = whole_pipeline(folder, DENOISING[family], wanted.guidance_scale)
+    pipeline = whole_pipeline(folder, DENOISING[family], wanted.guidance_scale, dtype)
     images = pipeline(**whole_inputs(wanted), output_type="pil", output="images")
     return np.asarray(images[0])

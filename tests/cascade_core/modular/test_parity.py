@@ -9,6 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import Placement
+from cascade_core.families.registry import FAMILIES
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.stages.modular.recipes import DENOISING, REFINING, Recipe
 from cascade_core.stages.modular.refine import REFINED_PART
@@ -37,6 +40,18 @@ def test_a_picture_is_that_of_the_whole_pipeline(
 
     assert made.shape == (384, 256, 3)
     assert np.array_equal(made, whole_picture(folder_of(family), family, wanted))
+
+
+@pytest.mark.parametrize("family", TWO_STAGES)
+def test_a_picture_in_the_number_type_of_gpus_is_that_of_the_whole_pipeline(
+    checkpoint_of: Callable[[str], Checkpoint], folder_of: Folders, family: str
+) -> None:
+    place = Placement("cpu", "bfloat16")
+    pipeline = CascadePipeline.load(checkpoint_of(family), place, FAMILIES[family])
+    wanted = request(steps=2)
+    expected = whole_picture(folder_of(family), family, wanted, torch.bfloat16)
+
+    assert np.array_equal(pipeline.run(wanted).pixels_hwc, expected)
 
 
 @pytest.mark.parametrize("family", GUIDED)

@@ -19,7 +19,6 @@ from cascade_core.checkpoints.weights import (
     model_ref,
 )
 from cascade_core.conditioning.text import PromptLimit, TextEncoder
-from cascade_core.errors import HandoffInvalid, Unsupported
 from cascade_core.handoff import FlowLatent
 from cascade_core.images.pixels import Rgb
 from cascade_core.models.unet import CascadeUnet, HeldConditioning
@@ -32,13 +31,8 @@ from cascade_core.sampling.step_tables import StepTables
 from cascade_core.stages.base import DrawOutput, Preparation, Warnings
 from cascade_core.stages.cuda_step import CudaStep
 from cascade_core.stages.previews import Previewer, load_stage_b_previewer, preview_of
-from cascade_core.stages.tensors import (
-    check_finite,
-    check_origin,
-    from_handoff,
-    to_handoff,
-    to_preview,
-)
+from cascade_core.stages.starts import check_start, first_latents
+from cascade_core.stages.tensors import check_finite, to_handoff, to_preview
 from cascade_core.stages.unet_steps import UnetSteps
 
 DENOISER = "denoiser"
@@ -165,13 +159,10 @@ class FlowStage:
         request, cell_px = task.request, self._geometry.stage_a_factor
         hw = request.height // cell_px, request.width // cell_px
         shape_bchw = (1, self._unet.config.in_channels, *hw)
-        self._check(task, shape_bchw)
+        check_start(request, task.latent, shape_bchw[1:], self._geometry, self._model)
         noise_bchw = NoiseStream(request.seed, shape_bchw, self._dtype, self._device, 1).draw()
         table = self._step_tables.of(request.composing_steps, request.start_time)
-        latents_bchw = noise_bchw
-        if task.latent is not None:
-            clean_bchw = from_handoff(task.latent.latents_chw, self._device, self._dtype)[None]
-            latents_bchw = table.noised(clean_bchw, noise_bchw)
+        latents_bchw = first_latents(request, task.latent, noise_bchw, table)
         guided = is_guided(request.guidance_scale)
         return FlowRow(
             latents_bchw=latents_bchw,
@@ -224,20 +215,6 @@ class FlowStage:
     def free_memory(self) -> None:
         """Free the device's cached memory."""
         free_cached_memory(self._device)
-
-    def _check(self, task: FlowTask, shape_bchw: tuple[int, ...]) -> None:
-        latent, request = task.latent, task.request
-        if request.n != 1:
-            raise Unsupported("the denoising stage makes one image at a time")
-        departs = request.strength is not None or request.operation.starts_from_latent
-        if departs == (latent is None):
-            message = "the denoising stage takes a latent for requests that depart from one"
-            raise Unsupported(message, "kind")
-        if latent is not None:
-            check_origin(latent.model, self._model)
-            if latent.latents_chw.shape != shape_bchw[1:] or latent.geometry != self._geometry:
-                size = f"{latent.request.width}x{latent.request.height}"
-                raise HandoffInvalid(f"the latent is for {size} px")
 
     def _hold(self, latent_hw: tuple[int, int], prompt: str) -> HeldConditioning:
         text, pooled = self._text.encode(prompt)

@@ -53,10 +53,11 @@ def check_start(
         HandoffInvalid: its size is not the request's, or its channels are not the model's.
     """
     if request.n != 1:
-        raise Unsupported("Stage C makes one image at a time")
+        raise Unsupported("a composing stage makes one image at a time")
     departs = request.strength is not None or request.operation.starts_from_latent
     if departs == (latent is None):
-        raise Unsupported("Stage C takes a latent for requests that depart from one", "kind")
+        message = "a composing stage takes a latent for requests that depart from one"
+        raise Unsupported(message, "kind")
     if latent is None:
         return
     check_origin(latent.model, model)

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import diffusers
 import numpy as np
 import pytest
+from transformers import Qwen3Model
 
 from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.diffusers_index import hub_patterns
@@ -151,20 +153,40 @@ def test_stable_diffusion_3_runs_without_its_largest_text_encoder(
 
 
 def test_a_model_saved_by_a_modular_pipeline_is_read_by_its_own_index(
-    folder_of: Folders, tmp_path: Path
+    folder_of: Folders, pipeline_of: Callable[[str], CascadePipeline], tmp_path: Path
 ) -> None:
     whole = whole_pipeline(folder_of("z_image"), DENOISING["z_image"], 1.0)
     folder = tmp_path / "saved"
     whole.save_pretrained(str(folder), overwrite_modular_index=True)
     assert not (folder / "model_index.json").exists()
-    checkpoint = opened(folder)
-    pipelines = [
-        CascadePipeline.load(one, Placement("cpu", "float32"), FAMILIES["z_image"])
-        for one in (checkpoint, opened(folder_of("z_image")))
+    saved = CascadePipeline.load(opened(folder), Placement("cpu", "float32"), FAMILIES["z_image"])
+    pictures = [
+        pipeline.run(request(steps=2)).pixels_hwc for pipeline in (saved, pipeline_of("z_image"))
     ]
 
-    pictures = [pipeline.run(request(steps=2)).pixels_hwc for pipeline in pipelines]
     assert np.array_equal(*pictures)
+
+
+def test_weights_in_shards_are_those_in_one_file(
+    copied: Callable[[str], Path], pipeline_of: Callable[[str], CascadePipeline]
+) -> None:
+    folder = copied("z_image")
+    kinds = {"transformer": diffusers.ZImageTransformer2DModel, "text_encoder": Qwen3Model}
+    for name, kind in kinds.items():
+        part = kind.from_pretrained(folder / name)
+        shutil.rmtree(folder / name)
+        part.save_pretrained(folder / name, max_shard_size="20KB")
+        assert len(list((folder / name).glob("*-of-*.safetensors"))) > 1
+    sharded = CascadePipeline.load(opened(folder), Placement("cpu", "float32"), FAMILIES["z_image"])
+    pictures = [
+        pipeline.run(request(steps=2)).pixels_hwc for pipeline in (sharded, pipeline_of("z_image"))
+    ]
+
+    assert np.array_equal(*pictures)
+    shard = sorted((folder / "transformer").glob("*-of-*.safetensors"))[-1]
+    shard.unlink()
+    with pytest.raises(ModelUnavailable, match=shard.name):
+        opened(folder)
 
 
 def test_a_hub_is_asked_for_configuration_and_the_weights_of_the_parts_alone() -> None:

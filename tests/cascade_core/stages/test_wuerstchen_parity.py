@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.weights import Placement
+from cascade_core.families.wuerstchen import WUERSTCHEN
 from cascade_core.handoff import StageBLatent, WuerstchenLatent
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
@@ -19,7 +21,12 @@ from cascade_core.stages.wuerstchen_b import WuerstchenBTask
 from cascade_core.stages.wuerstchen_c import WuerstchenCTask
 from tests.cascade_core.test_parity_batches import MIXED, run_alone, run_staggered
 from tests.stock_models import StockDecoder
-from tests.tiny_wuerstchen import TinyWuerstchen, stock_decoder, stock_prior
+from tests.tiny_wuerstchen import (
+    TinyWuerstchen,
+    build_tiny_wuerstchen,
+    stock_decoder,
+    stock_prior,
+)
 
 TOLERANCE = 1e-5
 """Of the size of a latent, at the end of all steps."""
@@ -86,8 +93,8 @@ def detail(pipeline: CascadePipeline, request: GenerationRequest) -> StageBLaten
     return latent
 
 
-def tensor_of(latent: Any) -> torch.Tensor:
-    return from_handoff(latent.latents_chw, torch.device("cpu"), torch.float32)[None]
+def tensor_of(latent: Any, dtype: torch.dtype = torch.float32) -> torch.Tensor:
+    return from_handoff(latent.latents_chw, torch.device("cpu"), dtype)[None]
 
 
 def relative(one: Any, other: Any) -> float:
@@ -125,6 +132,21 @@ def test_the_whole_pipeline_draws_the_stock_picture_but_for_one_level(
     ours = wuerstchen_pipeline.run(BASE).pixels_hwc.astype(int)
     assert np.abs(ours - np.asarray(picture).astype(int)).max() <= 1
     assert ours.std() > 1
+
+
+def test_bfloat16_rounds_where_the_stock_pipelines_round(wuerstchen_checkpoint: Checkpoint) -> None:
+    request = replace(BASE, negative_prompt="a green dot", decoder_guidance_scale=1.7)
+    model = build_tiny_wuerstchen().to(torch.bfloat16)
+    image_embeddings = run_stock_prior(model, request)
+    details = run_stock_decoder(model, request, image_embeddings, "latent")
+
+    pipeline = CascadePipeline.load(wuerstchen_checkpoint, Placement("cpu", "bfloat16"), WUERSTCHEN)
+    composed, ours = compose(pipeline, request), detail(pipeline, request)
+
+    assert (composed.latents_chw.dtype, ours.latents_chw.dtype) == ("bfloat16", "bfloat16")
+    scaled = tensor_of(composed, torch.bfloat16) * composed.factor - composed.offset
+    assert torch.equal(scaled, image_embeddings)
+    assert torch.equal(tensor_of(ours, torch.bfloat16), details)
 
 
 def test_rows_of_the_prior_do_not_depend_on_their_neighbours(

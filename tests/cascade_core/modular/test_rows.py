@@ -23,6 +23,7 @@ from cascade_core.request import GenerationRequest
 from cascade_core.stages.modular.previews import predicted
 from cascade_core.tensor_handoff import NamedTensors
 from tests.cascade_core.modular.requests import GUIDED, TWO_STAGES, request, varied
+from tests.cascade_core.modular.tiny_models import VARIANTS
 
 Pipelines = Callable[[str], CascadePipeline]
 REQUESTS = (
@@ -55,7 +56,7 @@ def together(stage: Any, tasks: list[Any]) -> list[NamedTensors]:
     return [stage.result(row) for row in rows]
 
 
-@pytest.mark.parametrize("family", [*TWO_STAGES, "ancestral_sdxl"])
+@pytest.mark.parametrize("family", [*TWO_STAGES, *VARIANTS])
 def test_rows_that_take_turns_end_as_they_do_alone(pipeline_of: Pipelines, family: str) -> None:
     stage: Any = pipeline_of(family).stages["d"]
     kept = alone(stage, REQUESTS[0])
@@ -90,7 +91,7 @@ def test_details_of_a_refiner_depend_on_their_own_seed_alone(pipeline_of: Pipeli
     assert not same(made, alone(stages["r"], replace(again, decoder_seed=9), latent))
 
 
-@pytest.mark.parametrize("family", ["ancestral_sdxl", "flux2_klein"])
+@pytest.mark.parametrize("family", [*VARIANTS, "flux2_klein"])
 def test_a_step_that_fails_changes_no_row(
     pipeline_of: Pipelines, family: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -326,8 +326,18 @@ def write_sdxl_with_refiner(folder: Path) -> None:
 
 def write_ancestral_sdxl(folder: Path) -> None:
     """Write SDXL with a scheduler that draws noise in each step."""
-    config = euler().config
-    write_sdxl(folder, diffusers.EulerAncestralDiscreteScheduler.from_config(config))
+    scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(euler().config)
+    write_sdxl(folder, scheduler)
+
+
+def write_multistep_sdxl(folder: Path) -> None:
+    """Write SDXL with a scheduler that remembers earlier steps."""
+    write_sdxl(folder, diffusers.DPMSolverMultistepScheduler.from_config(euler().config))
+
+
+def write_heun_sdxl(folder: Path) -> None:
+    """Write SDXL with a scheduler that takes two predictions for each step."""
+    write_sdxl(folder, diffusers.HeunDiscreteScheduler.from_config(euler().config))
 
 
 WRITERS: dict[str, Callable[[Path], None]] = {
@@ -339,5 +349,9 @@ WRITERS: dict[str, Callable[[Path], None]] = {
     "sdxl_refiner": write_sdxl_with_refiner,
 }
 """By family, what writes such a model into a folder."""
-VARIANTS: dict[str, Callable[[Path], None]] = {"ancestral_sdxl": write_ancestral_sdxl}
+VARIANTS: dict[str, Callable[[Path], None]] = {
+    "ancestral_sdxl": write_ancestral_sdxl,
+    "multistep_sdxl": write_multistep_sdxl,
+    "heun_sdxl": write_heun_sdxl,
+}
 """Other models of these families."""

@@ -53,6 +53,7 @@ DECODING: Final = StageSpec(
 FLOW: Final = Family(
     name="flow",
     title="flow-matching",
+    sampler="Euler",
     classes=("CascadeFlowPipeline",),
     opener="cascade_core.checkpoints.flow_files:open_flow",
     folders={

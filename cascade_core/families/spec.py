@@ -81,6 +81,8 @@ class Family:
         defaults: of requests, where the model states none.
         licences: of the weights, by the beginning of a hub id.
         unstated_licence: of other models that state none.
+        sampler: how image files name the way in which steps are taken; empty: that of the model's
+            own scheduler, which they do not name.
         stages: in order; the last one makes pixels, at most one keeps its output.
         encoder: makes of an upload what the first stage starts from; None: the family has none. A
             model may lack it, see :attr:`cascade_core.checkpoints.checkpoint.Checkpoint`.
@@ -99,6 +101,7 @@ class Family:
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
     licences: Mapping[str, str] = field(default_factory=dict)
     unstated_licence: str = "not stated: check before you offer it to others"
+    sampler: str = ""
     stages: tuple[StageSpec, ...]
     encoder: StageSpec | None = None
     lacks: tuple[str, ...] = ()

@@ -112,6 +112,7 @@ STABLE_CASCADE: Final = Family(
     },
     licences={"stabilityai/": LICENCE},
     unstated_licence=UNSTATED_LICENCE,
+    sampler="DDPM Wuerstchen",
     stages=(STAGE_C, STAGE_B, STAGE_A),
     encoder=ENCODER,
 )

@@ -72,6 +72,7 @@ STAGE_A: Final = StageSpec(
 WUERSTCHEN: Final = Family(
     name="wuerstchen",
     title="Würstchen v2",
+    sampler="DDPM Wuerstchen",
     classes=(
         "WuerstchenCombinedPipeline",
         "WuerstchenDecoderPipeline",

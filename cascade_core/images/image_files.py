@@ -18,6 +18,8 @@ import numpy as np
 from PIL import Image, PngImagePlugin
 
 from cascade_core.errors import HandoffInvalid, InvalidRequest
+from cascade_core.families.registry import UNNAMED
+from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef
 from cascade_core.images.pixels import Rgb
 from cascade_core.images.png_info_reader import INFO_KEY, INFO_VERSION, parse_info
@@ -34,6 +36,12 @@ _EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
 _UNICODE_MARK = b"UNICODE\0"
 _INFO_MARK = b"cascade\0"
 _HASH_CHARS = 10
+_FIELD_OF_SETTING = {
+    "CFG scale": "guidance_scale",
+    "Decoder steps": "decoder_steps",
+    "Decoder CFG scale": "decoder_guidance_scale",
+    "Decoder seed": "decoder_seed",
+}
 
 # WebP's method 4, the default, takes twice the time of 2 for 3 % of the size. JPEG has full chroma:
 # drawn edges bleed without it.
@@ -52,12 +60,14 @@ class ImageInfo:
         image_id, latent_id: as stored; ``latent_id`` is what "Vary details" starts from.
         request: the request of this one image.
         model: the weights that made it.
+        family: of the model; it says which values of the request mean something.
     """
 
     image_id: str
     latent_id: str
     request: GenerationRequest
     model: ModelRef
+    family: Family = UNNAMED
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that :func:`read_info` reads."""
@@ -204,10 +214,10 @@ def parameters_text(info: ImageInfo) -> str:
 
     Source: ``create_infotext`` in modules/processing.py of stable-diffusion-webui 1.10.
     """
-    request, model = info.request, info.model
-    settings = {
+    request, model, lacks = info.request, info.model, info.family.lacks
+    settings: dict[str, Any] = {
         "Steps": request.steps,
-        "Sampler": "DDPM Wuerstchen",
+        "Sampler": info.family.sampler,
         "CFG scale": float(request.guidance_scale),
         "Seed": request.seed,
         "Size": f"{request.width}x{request.height}",
@@ -217,6 +227,11 @@ def parameters_text(info: ImageInfo) -> str:
         "Decoder CFG scale": float(request.decoder_guidance_scale),
         "Decoder seed": request.decoder_seed,
     }
+    for name, field in _FIELD_OF_SETTING.items():
+        if field in lacks:
+            del settings[name]
+    if not info.family.sampler:
+        del settings["Sampler"]
     if request.strength is not None:
         settings["Denoising strength"] = float(request.strength)
     lines = [request.prompt]

@@ -117,7 +117,7 @@ class _InProcessRun:
         request = self._request.for_image(index)
         image_id = str(ULID())
         source = request.derived_from()
-        info = ImageInfo(image_id, latent_id, request, self._model)
+        info = ImageInfo(image_id, latent_id, request, self._model, self._pipeline.family)
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
         write_whole(file, encode_image(result.pixels_hwc, request.format, info))
         self.files.append(file)

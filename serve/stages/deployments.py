@@ -182,7 +182,7 @@ class StageDeployment:
         """Return what encodes the stage's result; it never runs on the model's thread."""
         if self._spec.output:
             return _encoded
-        info = ImageInfo(request=request, model=self._model_ref, **ids)
+        info = ImageInfo(request=request, model=self._model_ref, family=self._family, **ids)
         return partial(_encoded_picture, image_format=request.format, info=info)
 
     @cached_property

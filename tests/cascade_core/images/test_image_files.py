@@ -3,6 +3,7 @@ import json
 import struct
 import tracemalloc
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
 from cascade_core.errors import HandoffInvalid, InvalidRequest
+from cascade_core.families.modular import FLUX2_KLEIN, SDXL
 from cascade_core.handoff import ModelRef
 from cascade_core.images import image_files as images
 from cascade_core.images.image_files import (
@@ -123,6 +125,19 @@ def test_the_parameters_text_is_what_other_tools_read() -> None:
         "Steps: 20, Sampler: DDPM Wuerstchen, CFG scale: 4.0, Seed: 1, Size: 512x256, "
         "Model: stabilityai/stable-cascade, Model hash: 0123456789, "
         "Decoder steps: 10, Decoder CFG scale: 0.0, Decoder seed: 2"
+    )
+
+
+def test_the_parameters_are_those_that_the_models_family_has() -> None:
+    plain = replace(info(negative_prompt="blue"), family=SDXL)
+    distilled = replace(info(), family=FLUX2_KLEIN)
+    model = "Model: stabilityai/stable-cascade, Model hash: 0123456789"
+
+    assert parameters_text(plain).splitlines()[2] == (
+        f"Steps: 20, CFG scale: 4.0, Seed: 1, Size: 512x256, {model}"
+    )
+    assert parameters_text(distilled).splitlines()[1] == (
+        f"Steps: 20, Seed: 1, Size: 512x256, {model}"
     )
 
 

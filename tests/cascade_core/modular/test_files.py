@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from transformers import Qwen3Model
 
+from cascade_core.checkpoints import hub
 from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource, open_checkpoint
 from cascade_core.checkpoints.diffusers_index import hub_patterns
 from cascade_core.checkpoints.weights import Placement
@@ -187,6 +189,46 @@ def test_weights_in_shards_are_those_in_one_file(
     shard.unlink()
     with pytest.raises(ModelUnavailable, match=shard.name):
         opened(folder)
+
+
+def test_pinned_repositories_are_known_by_their_commits(
+    folder_of: Folders, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = {"own/refiner": folder_of("sdxl_refiner"), "own/base": folder_of("sdxl")}
+    asked: dict[str, set[str]] = {name: set() for name in folders}
+
+    def download(name: str, _commit: str, patterns: list[str], _cached_only: bool) -> Path:
+        asked[name].update(patterns)
+        return folders[name]
+
+    monkeypatch.setattr(hub, "download", download)
+    source = ModelSource("own/refiner", "own/base", "a" * 40, "b" * 40)
+    decoding = open_checkpoint(source, ["vae"])
+    assert not any("unet" in pattern for pattern in asked["own/refiner"] | asked["own/base"])
+    whole = open_checkpoint(source)
+
+    assert "unet/diffusion_pytorch_model.safetensors" in asked["own/base"] & asked["own/refiner"]
+    assert (whole.id, whole.revision) == ("own/refiner", "a" * 40)
+    assert whole.fingerprint == decoding.fingerprint
+    assert open_checkpoint(replace(source, prior_revision="c" * 40)).fingerprint not in (
+        whole.fingerprint,
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "licence"),
+    [
+        ("black-forest-labs/FLUX.2-klein-4B", "Apache-2.0"),
+        ("black-forest-labs/FLUX.2-klein-9B", "said to be non-commercial"),
+        ("somebody-else/klein", "not stated"),
+    ],
+)
+def test_the_licence_is_that_of_the_publisher(
+    folder_of: Folders, monkeypatch: pytest.MonkeyPatch, name: str, licence: str
+) -> None:
+    monkeypatch.setattr(hub, "download", lambda *_: folder_of("flux2_klein"))
+
+    assert open_checkpoint(ModelSource(name, revision="a" * 40)).licence.startswith(licence)
 
 
 def test_a_hub_is_asked_for_configuration_and_the_weights_of_the_parts_alone() -> None:

@@ -35,6 +35,7 @@ class LatentDecoder:
         self, pipeline: Any, names: tuple[str, ...], place: tuple[torch.device, torch.dtype]
     ) -> None:
         self._pipeline = pipeline
+        self._taken = frozenset(pipeline.blocks.input_names)
         self._names = names
         self.device, self._dtype = place
 
@@ -71,8 +72,7 @@ class LatentDecoder:
         """
         given = {name: self._placed(latent, name) for name in self._names}
         size = {"height": latent.request.height, "width": latent.request.width}
-        taken = self._pipeline.blocks.input_names
-        inputs = {name: value for name, value in {**size, **given}.items() if name in taken}
+        inputs = {name: value for name, value in {**size, **given}.items() if name in self._taken}
         rgb_bchw: torch.Tensor = self._pipeline(**inputs, output_type="pt", output="images")
         check_finite(rgb_bchw, ModularDecode.name.upper())
         return rgb_bchw[0]

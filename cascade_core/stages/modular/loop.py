@@ -58,6 +58,7 @@ class ModularLoop:
     def __init__(self, division: Division, pipeline: Any, device: torch.device) -> None:
         self._division = division
         self._pipeline = pipeline
+        self._taken = frozenset(division.until_loop.input_names)
         self._device = device
 
     @torch.no_grad()
@@ -85,8 +86,7 @@ class ModularLoop:
             "generator": generator,
             **inputs,
         }
-        taken = set(components.blocks.input_names)
-        state = components(**{name: value for name, value in given.items() if name in taken})
+        state = components(**{name: given[name] for name in given.keys() & self._taken})
         loop_state = state.values.pop(LOOP_STATE)
         if not bool(torch.isfinite(loop_state.timesteps.float()).all()):
             raise Unsupported("this model needs more than one step", "steps")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -16,6 +16,8 @@ from cascade_core.stages.modular.loop import LoopRow
 from cascade_core.stages.previews import LinearPreviewer, fit_linear
 from cascade_core.stages.tensors import to_preview
 
+Unpack = Callable[[LoopRow, torch.Tensor], torch.Tensor]
+
 _FITTED_CELLS, _SMOOTH_OVER = 8, 4
 
 
@@ -23,12 +25,12 @@ class LoopPreviewer:
     """Draws what the rows of a loop predict.
 
     Args:
-        unpacking: a pipeline of the blocks that shape the latents; None: there are none.
+        unpack: gives the latents of a row height and width, as the decoder takes them.
         linear: from a cell of the latents to its colour.
     """
 
-    def __init__(self, unpacking: Any, linear: LinearPreviewer) -> None:
-        self._unpacking = unpacking
+    def __init__(self, unpack: Unpack, linear: LinearPreviewer) -> None:
+        self._unpack = unpack
         self._linear = linear
 
     @classmethod
@@ -53,24 +55,23 @@ class LoopPreviewer:
         Raises:
             ModelUnavailable: the decoder's files are missing or wrong.
         """
-        unpacking = None
-        if division.unpacking.sub_blocks:
-            unpacking = division.unpacking.init_pipeline()
+        unpack = _unpacker(division, getattr(row.components, "vae", None))
         decoding = build_pipeline(division.decoding, checkpoint, place, prefix=prefix)
-        shaped = _shaped(unpacking, row, row.loop_state.latents)
+        shaped = unpack(row, row.loop_state.latents)
         # The latents of a model have about unit variance; cells resemble their neighbours.
         generator = torch.Generator().manual_seed(0)
         noise = torch.randn(1, shaped.shape[1], _FITTED_CELLS, _FITTED_CELLS, generator=generator)
         smooth = functional.interpolate(noise, scale_factor=_SMOOTH_OVER, mode="bicubic")
         given = smooth.unsqueeze(2) if shaped.ndim == 5 else smooth
         decoded = decoding(latents=given.to(*place), output_type="pt", output="images")
+        decoding.unload_components("vae")
         weight, bias = fit_linear(smooth, decoded.float().cpu().nan_to_num())
-        return cls(unpacking, LinearPreviewer(weight.to(place[0]), bias.to(place[0])))
+        return cls(unpack, LinearPreviewer(weight.to(place[0]), bias.to(place[0])))
 
     @torch.no_grad()
     def draw(self, row: LoopRow) -> Rgb:
         """Draw what a row predicts that its latents become."""
-        shaped = _shaped(self._unpacking, row, predicted(row))
+        shaped = self._unpack(row, predicted(row))
         rgb_chw = self._linear(shaped.reshape(1, shaped.shape[1], *shaped.shape[-2:]))
         return to_preview(rgb_chw, row.request.height, row.request.width)
 
@@ -95,17 +96,24 @@ def predicted(row: LoopRow) -> torch.Tensor:
     return clean
 
 
-def _shaped(unpacking: Any, row: LoopRow, latents: torch.Tensor) -> torch.Tensor:
-    """Return latents with height and width, as the decoder takes them."""
-    if unpacking is None:
-        return latents
-    # The blocks read from the decoder's configuration how much smaller latents are than pictures.
-    pipeline = copy.copy(unpacking)
-    pipeline.vae = row.components.vae if hasattr(row.components, "vae") else None
-    size = {"height": row.request.height, "width": row.request.width}
-    values = {**row.state.values, **size, "latents": latents}
-    names = pipeline.blocks.input_names
-    shaped: torch.Tensor = pipeline(
-        **{name: values[name] for name in names if name in values}, output="latents"
-    )
-    return shaped
+def _unpacker(division: Division, decoder: Any) -> Unpack:
+    """Return what runs the blocks that shape latents; most models have none.
+
+    Args:
+        division: of the pipeline.
+        decoder: the shape of the model's; the blocks read how much smaller its latents are.
+    """
+    if not division.unpacking.sub_blocks:
+        return lambda _row, latents: latents
+    pipeline = division.unpacking.init_pipeline()
+    pipeline.vae = decoder
+    names = set(division.unpacking.input_names)
+
+    def unpack(row: LoopRow, latents: torch.Tensor) -> torch.Tensor:
+        size = {"height": row.request.height, "width": row.request.width}
+        values = {**row.state.values, **size, "latents": latents}
+        inputs = {name: values[name] for name in values.keys() & names}
+        shaped: torch.Tensor = pipeline(**inputs, output="latents")
+        return shaped
+
+    return unpack

@@ -6,10 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from cascade_core.checkpoints.diffusers_files import PRIOR
 from cascade_core.errors import ModelUnavailable
-
-PRIOR_PREFIX: Final = "prior_"
-"""Of the components of a first stage that has a folder of its own, beside the second one's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +31,7 @@ class Recipe:
 _SDXL: Final = "StableDiffusionXLAutoBlocks"
 DENOISING: Final[Mapping[str, Recipe]] = {
     "sdxl": Recipe(blocks=_SDXL, clip=""),
-    "sdxl_refiner": Recipe(blocks=_SDXL, prefix=PRIOR_PREFIX, clip=""),
+    "sdxl_refiner": Recipe(blocks=_SDXL, prefix=PRIOR, clip=""),
     "sd3": Recipe(blocks="StableDiffusion3AutoBlocks"),
     "z_image": Recipe(blocks="ZImageAutoBlocks"),
     "flux2_klein": Recipe(blocks="Flux2KleinAutoBlocks"),

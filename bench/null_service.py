@@ -11,7 +11,7 @@ from bench.engine.null_stages import NullStage
 from bench.service.chaos import scratch_settings
 from serve.local.cluster import start
 from serve.local.running import Running
-from serve.settings import SERVED_FAMILY, Settings
+from serve.settings import Settings
 
 ANY_NUMBER = 100_000
 
@@ -31,7 +31,7 @@ def null_service(
         if not has_limits:
             many = {"max_open_jobs": ANY_NUMBER, "max_open_jobs_per_user": ANY_NUMBER}
             settings = settings.model_copy(update=many)
-        running = start(settings, SERVED_FAMILY, stage_class=NullStage)
+        running = start(settings, stage_class=NullStage)
         try:
             yield running, settings
         finally:

@@ -20,6 +20,7 @@ from cascade_core.operations.operation import Operation
 from cascade_core.operations.registry import DEFAULT_KIND, OPERATIONS, Kind
 from cascade_core.operations.template import check_template
 
+MAX_MODEL_CHARS = 256
 _KIND = OneOf(tuple(OPERATIONS))
 
 
@@ -43,6 +44,7 @@ class GenerationRequest:
             None for operations that do not offer them.
         image: the upload, or the picture whose latent ``latent_id`` names, to start from; None for
             operations that take none.
+        model: the id of the model that makes it; None in requests from before there were several.
         hero_id: the latent that image 0 makes from noise, and that the other images start from;
             None if no image starts from another one's.
 
@@ -71,9 +73,11 @@ class GenerationRequest:
     variants: list[dict[str, str]] | None = None
     image: str | None = None
     hero_id: str | None = None
+    model: str | None = None
 
     def __post_init__(self) -> None:
         _KIND.check("kind", self.kind)
+        _check_model(self.model)
         for name, field in _FIELDS.items():
             field.check(name, getattr(self, name))
         WholeNumber(MIN_IMAGES, self.operation.max_images).check("n", self.n)
@@ -219,6 +223,13 @@ _FIELDS = {
     for field in fields(GenerationRequest)
     if field.name in FIELDS and field.name != "n"  # the operation limits n
 }
+
+
+def _check_model(model: object) -> None:
+    is_id = isinstance(model, str) and 0 < len(model) <= MAX_MODEL_CHARS
+    if model is not None and not is_id:
+        message = f"model must be the id of a model, at most {MAX_MODEL_CHARS} characters"
+        raise InvalidRequest(message, "model")
 
 
 def _check_map(body: object) -> None:

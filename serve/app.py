@@ -8,6 +8,7 @@ stage of the model family; to add or change a stage, see `cascade_core.families`
 
 # No `from __future__ import annotations` here: Ray Serve reads the type of build's argument and
 # takes a name for an untyped one, which would hand it a plain dict.
+from collections.abc import Sequence
 from typing import Any, Self
 
 import ray
@@ -21,7 +22,8 @@ from cascade_core.families.spec import Family, StageSpec
 from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
-from serve.settings import SERVED_FAMILY, Settings, load_settings
+from serve.served_models import OpenModel, ServedModel, choose_models
+from serve.settings import Settings, load_settings
 from serve.stages.deployments import StageDeployment
 
 HEALTH_CHECK_PERIOD_S = 2.0
@@ -88,7 +90,8 @@ ENCODER_SIZE = DeploymentArgs(
 class AppArgs(BaseModel):
     """Arguments of ``build`` in a Serve config file; all other settings are ``CASCADE_*``.
 
-    The size of each stage's deployment is under ``stage_<name>``, such as ``stage_c``.
+    The size of each stage's deployment is under ``stage_<name>``, such as ``stage_c``; of a model
+    that is not the service's first under ``stage_<name>@<model>``, such as ``stage_c@other``.
 
     Attributes:
         constructor_tries: how often replicas of a deployment may fail to start before Serve stops
@@ -110,18 +113,19 @@ class AppArgs(BaseModel):
                 raise ValueError(f"{name} is no argument")
         return self
 
-    def of_stage(self, name: str, *, is_encoder: bool = False) -> DeploymentArgs:
+    def of_stage(self, key: str, *, is_encoder: bool = False) -> DeploymentArgs:
         """Return the size of a stage's deployment."""
         default = ENCODER_SIZE if is_encoder else DeploymentArgs(num_cpus=0.25)
-        return self.__pydantic_extra__.get(STAGE_PREFIX + name, default)
+        return self.__pydantic_extra__.get(STAGE_PREFIX + key, default)
 
-    def check_stages(self, family: Family) -> None:
-        """Check that only stages of this family are given.
+    def check_stages(self, models: Sequence[ServedModel]) -> None:
+        """Check that only stages of these models are given.
 
         Raises:
             SettingsInvalid: another stage is named.
         """
-        known = [STAGE_PREFIX + name for name in family.all_names]
+        stages = [stage for model in models for stage in model.family.all_stages]
+        known = [STAGE_PREFIX + stage.key for stage in stages]
         for name in self.__pydantic_extra__:
             if name not in known:
                 raise SettingsInvalid(f"{name} is none of {', '.join(known)}")
@@ -134,13 +138,14 @@ def build(args: AppArgs) -> Application:
         SettingsInvalid: one or more settings are wrong.
         ModelUnavailable: the configured model is not there, or its configuration is wrong.
     """
-    return build_with(load_settings(), args, SERVED_FAMILY)
+    settings = load_settings()
+    return build_with(settings, args, choose_models(settings.model_sources()))
 
 
 def build_with(
     settings: Settings,
     args: AppArgs,
-    family: Family,
+    models: Sequence[ServedModel],
     stage_class: type = StageDeployment,
 ) -> Application:
     """Build the application from explicit settings; raises like `build`.
@@ -148,19 +153,18 @@ def build_with(
     Args:
         settings: of the service.
         args: sizes of the deployments.
-        family: whose stages run.
+        models: that make the images, the default first.
         stage_class: runs each stage; benchmarks give others than the one that loads models.
     """
-    args.check_stages(family)
-    source = settings.model_source()
-    # A hub's weights are downloaded by the replicas; a folder must be complete now.
-    checkpoint = open_checkpoint(source, components=() if source.is_hub else family.components)
-    load_checkers(settings, checkpoint, family)
-    most_rows = _most_rows(settings, family, checkpoint)
-    stages = {
-        stage.name: _stage(stage, stage_class, family, args, settings, most_rows[stage.name])
-        for stage in family.stages_with(has_encoder=checkpoint.picture_encoder is not None)
-    }
+    args.check_stages(models)
+    opened = [_opened(model) for model in models]
+    load_checkers(settings, opened)
+    stages: dict[str, Application] = {}
+    for model, known in zip(models, opened, strict=True):
+        most_rows = _most_rows(settings, known.family, known.checkpoint)
+        for stage in known.stages:
+            rows = most_rows[stage.name]
+            stages[stage.key] = _stage(stage, stage_class, model, args, settings, rows)
     # Room for short requests beside all streams that may be open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,
@@ -171,18 +175,24 @@ def build_with(
     gateway = ray_serve.deployment(
         ray_serve.ingress()(Gateway), name="Gateway", **args.gateway.options(**front)
     )
-    return gateway.bind(settings, family, jobs.bind(settings, family, stages))
+    return gateway.bind(settings, models, jobs.bind(settings, models, stages))
+
+
+def _opened(model: ServedModel) -> OpenModel:
+    """Open a model; a hub's weights are downloaded by the replicas, a folder must be complete."""
+    parts = () if model.source.is_hub else model.family.components
+    return OpenModel(model.family, open_checkpoint(model.source, parts))
 
 
 def _stage(
     stage: StageSpec,
     stage_class: type,
-    family: Family,
+    model: ServedModel,
     args: AppArgs,
     settings: Settings,
     max_rows: int,
 ) -> Application:
-    size = args.of_stage(stage.name, is_encoder=stage == family.encoder)
+    size = args.of_stage(stage.key, is_encoder=stage == model.family.encoder)
     if stage.gpu_share == 0 and not size.num_gpus and settings.device == "cuda":
         settings = settings.model_copy(update={"device": "cpu"})  # it gets no GPU
     # A short queue in the replica gives the engine its next row without a delay.
@@ -198,7 +208,7 @@ def _stage(
     shares_memory = size.num_gpus is not None and 0 < size.num_gpus < 1
     share = [size.num_gpus] if shares_memory else []
     deployment = ray_serve.deployment(stage_class, name=stage.deployment, **options)
-    return deployment.bind(family, stage.name, settings, *share)
+    return deployment.bind(model, stage.name, settings, *share)
 
 
 def _most_rows(settings: Settings, family: Family, checkpoint: Checkpoint) -> dict[str, int]:

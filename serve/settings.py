@@ -8,28 +8,23 @@ import re
 from collections.abc import Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic_settings import NoDecode, SettingsConfigDict
 
-from cascade_core.checkpoints.checkpoint import ModelSource
-from cascade_core.checkpoints.model_folders import DEMO_MODEL
 from cascade_core.errors import InvalidRequest, SettingsInvalid
-from cascade_core.families.component_folders import Size, Variant
-from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.registry import STAGE_NAMES
 from cascade_core.model_defaults import MAX_ROWS
 from cascade_core.operations.fields import FIELDS
+from serve.model_settings import ModelSettings
 from serve.store_urls import check_store_url, default_url, hide_password
 from serve.validation_messages import describe
 
 logger = logging.getLogger(__name__)
 
-SERVED_FAMILY: Final[Family] = STABLE_CASCADE
-"""The model family that the service runs."""
 ENV_PREFIX = "CASCADE_"
 CONNECTIONS = 8
 """Connections to the database, of one process."""
@@ -41,13 +36,13 @@ OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_
 
 HourPrice = Annotated[float, Field(ge=0)]
 _BY_STAGE = "hour_price"
-"""The field that has one variable for each stage of the family, such as CASCADE_HOUR_PRICE_C."""
+"""The field that has one variable for each name of a stage, such as CASCADE_HOUR_PRICE_C."""
 
 _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 
 
-class Settings(BaseSettings):
+class Settings(ModelSettings):
     """The service's settings; every field is the variable ``CASCADE_<NAME>``, see `all_variables`.
 
     An empty variable counts as absent. `docs.tables` copies the fields' docstrings into
@@ -66,20 +61,6 @@ class Settings(BaseSettings):
         use_attribute_docstrings=True,
     )
 
-    model: str = DEMO_MODEL
-    """`demo`, a folder in diffusers layout, or a hub id, see docs/models.md."""
-    prior_model: str = ""
-    """Folder or hub id of Stage C; empty: the model if it holds a prior, else `<model>-prior`."""
-    model_revision: str = ""
-    """Full commit of the model's repository; needed for a hub id."""
-    prior_revision: str = ""
-    """Full commit of Stage C's repository; needed for a hub id."""
-    model_variant: Variant = ""
-    """`bf16` reads the `*.bf16.safetensors` files."""
-    stage_c_size: Size = "full"
-    """`lite` picks the small U-Net."""
-    stage_b_size: Size = "full"
-    """`lite` picks the small U-Net."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where the stages compute; `auto`: on a GPU if there is one."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -110,8 +91,6 @@ class Settings(BaseSettings):
     request, if that is this machine's or what the service listens on."""
     previews: Annotated[int, Field(ge=0, le=20)] = 3
     """Previews of each image of a watched job while Stage C runs (Stage B makes one); 0: none."""
-    previewer_path: str = ""
-    """Weights of the published Stage C previewer; empty: those in the model's folders, if any."""
     torch_threads: Annotated[int, Field(ge=1, le=256)] = 1
     """Threads of each replica; several replicas with many threads on few cores are far slower."""
     max_rows: Annotated[int, Field(ge=0, le=MAX_ROWS)] = 0
@@ -168,7 +147,7 @@ class Settings(BaseSettings):
     409."""
     keep_events_days: Annotated[float, Field(ge=0)] = 7.0
     """Delete events, previews and workflow records this long after the job's end; 0: never."""
-    hour_price: Annotated[dict[str, HourPrice], NoDecode] = {}
+    hour_price: Annotated[dict[str, HourPrice], NoDecode] = Field(default_factory=dict)
     """Price of an hour of one replica of the stage (its share of the GPU), in any currency, for the
     cost per image on the dashboard; 0: unknown."""
     otlp_endpoint: str = ""
@@ -184,7 +163,7 @@ class Settings(BaseSettings):
     def _prices_of_the_family(cls, value: object) -> object:
         """Leave out prices of unknown stages, so that such a variable has no effect."""
         prices = value if isinstance(value, dict) else {}
-        return {stage: prices[stage] for stage in SERVED_FAMILY.all_names if stage in prices}
+        return {stage: prices[stage] for stage in STAGE_NAMES if stage in prices}
 
     @field_validator("warm_up_sizes")
     @classmethod
@@ -283,22 +262,10 @@ class Settings(BaseSettings):
         check_store_url(name, value)
         return value
 
-    def model_names(self, model_id: str) -> list[str]:
-        """Return every name of the model for clients, its own first."""
-        return [model_id, *filter(None, self.model_aliases.split(","))]
-
-    def model_source(self) -> ModelSource:
-        """Return the model to open."""
-        return ModelSource(
-            model=self.model,
-            prior_model=self.prior_model,
-            revision=self.model_revision,
-            prior_revision=self.prior_revision,
-            variant=self.model_variant,
-            prior_size=self.stage_c_size,
-            decoder_size=self.stage_b_size,
-            previewer=self.previewer_path,
-        )
+    @property
+    def alias_names(self) -> list[str]:
+        """Further names of the first model for clients."""
+        return _listed(self.model_aliases)
 
     @classmethod
     def _load(cls, **changes: Any) -> Self:
@@ -358,7 +325,7 @@ def all_variables() -> dict[str, FieldInfo]:
     found = {}
     for name, field in Settings.model_fields.items():
         if name == _BY_STAGE:
-            for stage in SERVED_FAMILY.all_names:
+            for stage in STAGE_NAMES:
                 price = FieldInfo.from_annotated_attribute(HourPrice, 0.0)
                 text = field.description or ""
                 price.description = text.replace("the stage", f"Stage {stage.upper()}")
@@ -394,6 +361,8 @@ def _shown(value: object) -> str:
 
 def _problem(problem: Mapping[str, Any]) -> str:
     # The value is left out: a mistyped URL may contain a password.
+    if not problem["loc"]:  # of several together
+        return str(problem["msg"]).removeprefix("Value error, ")
     variable = _variable(*problem["loc"])
     if problem["type"] == "value_error":
         return f"{variable}: {problem['msg'].removeprefix('Value error, ')}"

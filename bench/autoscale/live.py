@@ -35,6 +35,7 @@ from serve.autoscaling.demand import open_work_key
 from serve.autoscaling.policy import Sizing
 from serve.autoscaling.serve_policy import JOBS
 from serve.local.running import APP_NAME
+from serve.served_models import choose_models
 from serve.settings import ENV_PREFIX, Settings, load_settings
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
@@ -132,7 +133,9 @@ class Live:
 def build(args: dict[str, Any]) -> Application:
     """Build the service with timed stages, from the environment's settings and `AppArgs`."""
     sizes = AppArgs.model_validate(args)
-    return build_with(load_settings(), sizes, STABLE_CASCADE, TimedStage)
+    settings = load_settings()
+    models = choose_models(settings.model_sources())
+    return build_with(settings, sizes, models, TimedStage)
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.engine.null_stages import NULL_JOB, NullStage
-from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.messages import StageMessage
+from serve.served_models import ServedModel
 from serve.settings import Settings
 from serve.stages.replica import StageReplica
 from serve.stages.work_meter import WorkMeter
@@ -70,9 +70,9 @@ class TimedStage:
     """A stage as a deployment; see :class:`serve.stages.deployments.StageDeployment`."""
 
     def __init__(
-        self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
+        self, model: ServedModel, name: str, settings: Settings, _gpu_share: float | None = None
     ) -> None:
-        self._null = NullStage(family, name, settings)
+        self._null = NullStage(model, name, settings)
         self._seconds = SECONDS[name]
         self._work = timed_work(name)
         self._replica = StageReplica(_Sleep(name), max_rows=1)

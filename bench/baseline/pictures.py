@@ -88,7 +88,9 @@ def _module(before: str, now: str) -> Any:
 
 
 def _family() -> list[Any]:
-    return [] if IS_BEFORE else [import_module("serve.settings").SERVED_FAMILY]
+    return (
+        [] if IS_BEFORE else [import_module("cascade_core.families.stable_cascade").STABLE_CASCADE]
+    )
 
 
 if __name__ == "__main__":

@@ -44,8 +44,7 @@ def _start(settings: Any, *, is_null: bool) -> Any:
         return import_module("serve.local").start(settings, **stages)
     null = import_module("bench.engine.null_stages")
     stages = {"stage_class": null.NullStage} if is_null else {}
-    family = import_module("serve.settings").SERVED_FAMILY
-    return import_module("serve.local.cluster").start(settings, family, **stages)
+    return import_module("serve.local.cluster").start(settings, **stages)
 
 
 if __name__ == "__main__":

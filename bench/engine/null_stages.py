@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images.image_files import encode_image
 from cascade_core.operations.fields import MIN_SIDE_PX
 from cascade_core.request import GenerationRequest
 from serve.messages import StageMessage
+from serve.served_models import ServedModel
 from serve.settings import Settings
 
 NULL_JOB: dict[str, Any] = {"prompt": "null", "width": MIN_SIDE_PX, "height": MIN_SIDE_PX}
@@ -30,12 +30,12 @@ class NullStage:
     """
 
     def __init__(
-        self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
+        self, model: ServedModel, name: str, _settings: Settings, _gpu_share: float | None = None
     ) -> None:
-        self._spec = family.stage(name)
-        self._is_first = family.before(self._spec) is None
+        self._spec = model.family.stage(name)
+        self._is_first = model.family.before(self._spec) is None
         self._starts: deque[tuple[int, float]] = deque(maxlen=1000)
-        self._checkpoint = open_checkpoint(settings.model_source(), components=())
+        self._checkpoint = open_checkpoint(model.source, components=())
         pixels_hwc = np.zeros((MIN_SIDE_PX, MIN_SIDE_PX, 3), np.uint8)
         self._picture = encode_image(pixels_hwc, "png", None)
 

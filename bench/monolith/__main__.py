@@ -31,7 +31,6 @@ from bench.service.chaos import scratch_settings
 from bench.service.load import closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
 from serve.local.cluster import start
-from serve.settings import SERVED_FAMILY
 
 CLIENTS: Final = (1, 4, 16, 64)
 ROUNDS: Final = 2
@@ -65,7 +64,7 @@ def _compare(folder: Path, data_folder: Path, given: argparse.Namespace) -> dict
         "max_open_jobs_per_user": ANY_NUMBER,
     }
     settings = scratch_settings(data_folder, port=free_port()).model_copy(update=model)
-    running = start(settings, SERVED_FAMILY)
+    running = start(settings)
     try:
         deploy_in_ray(folder)
         with litserve(folder, free_port()) as litserve_url:

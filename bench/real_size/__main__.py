@@ -29,8 +29,8 @@ from bench.real_size.table import table
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, write_result
 from cascade_core.checkpoints.checkpoint import ModelSource
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
-from serve.settings import SERVED_FAMILY
 
 PICTURES: Final[dict[str, dict[str, Any]]] = {
     # At 1024 px a CPU without instructions for bfloat16 would take more than half an hour.
@@ -61,7 +61,7 @@ def _measure(size: str, folder: Path, *, has_service: bool) -> dict[str, Any]:
     begun_s = time.perf_counter()
     source = write_checkpoint(size, folder / "model")
     found: dict[str, Any] = {"write_s": time.perf_counter() - begun_s, "picture": PICTURES[size]}
-    found["loading"] = {name: loading_in_own_process(name, source) for name in SERVED_FAMILY.names}
+    found["loading"] = {name: loading_in_own_process(name, source) for name in STABLE_CASCADE.names}
     if has_service:
         found["service"] = _serve(source, PICTURES[size], folder / "data")
     return found
@@ -81,7 +81,7 @@ def _serve(source: ModelSource, picture: dict[str, Any], data_dir: Path) -> dict
     }
     settings = scratch_settings(data_dir, port=free_port()).model_copy(update=model)
     begun_s = time.perf_counter()
-    running = start(settings, SERVED_FAMILY)
+    running = start(settings)
     ready_s = time.perf_counter() - begun_s
     try:
         ready = _memory()
@@ -107,7 +107,7 @@ def _drawn(http: httpx.Client, picture: dict[str, Any]) -> dict[str, Any]:
 
 
 def _memory() -> dict[str, dict[str, int]]:
-    stages = {spec.deployment for spec in SERVED_FAMILY.stages}
+    stages = {spec.deployment for spec in STABLE_CASCADE.stages}
     return {kind: memory_bytes(one.pid) for kind, one in processes.running() if kind in stages}
 
 

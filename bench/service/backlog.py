@@ -22,8 +22,8 @@ from ulid import ULID
 from bench.engine.null_stages import NULL_JOB
 from bench.service.chaos import scratch_settings
 from bench.stats import machine, milliseconds, summary, write_result
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
-from serve.settings import SERVED_FAMILY
 from serve.storage.database import Database
 from serve.storage.job_queue.estimates import QueueEstimates
 from serve.storage.records import JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
@@ -88,7 +88,7 @@ def _accept(database: Database) -> str:
     request = GenerationRequest(**NULL_JOB, seed=1, decoder_seed=1)
     image = PlannedImage(str(ULID()), 0, str(ULID()), seed=1, decoder_seed=1)
     identity, owner = JobIdentity(str(ULID()), None, "digest"), JobOwner(None, "new user")
-    job = NewJob(identity, request, None, owner, (image,), SERVED_FAMILY)
+    job = NewJob(identity, request, None, owner, (image,), STABLE_CASCADE)
     database.jobs.insert(job, NO_LIMIT)
     return job.id
 

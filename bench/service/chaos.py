@@ -38,14 +38,15 @@ from PIL import Image
 
 from bench import processes
 from bench.stats import machine, summary, write_result
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
-from serve.settings import SERVED_FAMILY, Settings, load_settings
+from serve.settings import Settings, load_settings
 from serve.storage.connections import open_engine
 from serve.storage.schema.tables import events, jobs
 
 logger = logging.getLogger(__name__)
 
-KEPT = next(stage.name for stage in SERVED_FAMILY.stages if stage.keeps_output)
+KEPT = next(stage.name for stage in STABLE_CASCADE.stages if stage.keeps_output)
 VICTIMS = (*processes.KINDS, "StageE")
 """The encoder of uploads runs while some are used."""
 BODIES: tuple[dict[str, Any], ...] = (
@@ -264,7 +265,7 @@ def main() -> None:
     where = machine()
     with tempfile.TemporaryDirectory() as folder:
         settings = scratch_settings(Path(folder), arguments.database_url)
-        running = start(settings, SERVED_FAMILY)
+        running = start(settings)
         try:
             chaos = Chaos(running.url, settings.database_url, arguments.seed)
             report = chaos.run(arguments.kills, arguments.clients)

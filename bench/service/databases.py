@@ -24,8 +24,8 @@ from bench.engine.null_stages import NULL_JOB
 from bench.null_service import null_service
 from bench.service.load import http_session
 from bench.stats import machine, summary, write_result
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
-from serve.settings import SERVED_FAMILY
 from serve.storage.database import Database
 from serve.storage.records import JobIdentity, JobOwner, NewJob, OpenLimits, PlannedImage
 from tests.private_postgres import PrivatePostgres, find_binaries, running
@@ -142,7 +142,7 @@ def _new_job() -> NewJob:
         client_state=None,
         owner=JobOwner(None, None),
         images=(image,),
-        family=SERVED_FAMILY,
+        family=STABLE_CASCADE,
     )
 
 

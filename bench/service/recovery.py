@@ -24,7 +24,6 @@ from bench import processes
 from bench.service.chaos import BODIES, PATIENCE_S, TERMINAL, scratch_settings
 from bench.stats import machine, summary, write_result
 from serve.local.cluster import start
-from serve.settings import SERVED_FAMILY
 
 PAUSE_S = 0.05
 UNDISTURBED = 10
@@ -77,7 +76,7 @@ def main() -> None:
     """Start a service of its own, kill its processes in turn, write the result."""
     kills, where = _arguments().kills, machine()
     with tempfile.TemporaryDirectory() as folder:
-        running = start(scratch_settings(Path(folder)), SERVED_FAMILY)
+        running = start(scratch_settings(Path(folder)))
         try:
             client = Client(running.url)
             undisturbed = [_undisturbed_s(client) for _ in range(UNDISTURBED + 1)][1:]

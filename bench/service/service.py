@@ -25,13 +25,14 @@ from bench.processes import resident_mb
 from bench.stats import machine, summary, write_result
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.checkpoints.weights import Placement
+from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import ModelRef, StageCLatent
 from cascade_core.images.image_files import ImageInfo, encode_image
 from cascade_core.pipeline import CascadePipeline
 from cascade_core.request import GenerationRequest
 from serve.local.cluster import start
 from serve.local.running import Running
-from serve.settings import SERVED_FAMILY, Settings, load_settings
+from serve.settings import Settings, load_settings
 
 TARGET_LATENCY_RATIO, TARGET_VARY_RATIO = 1.15, 0.35
 
@@ -44,7 +45,7 @@ def main() -> None:
         torch.set_num_threads(settings.torch_threads)
         baseline = _Baseline(settings)
         started_s = time.perf_counter()
-        running = start(settings, SERVED_FAMILY)
+        running = start(settings)
         ready_s = time.perf_counter() - started_s
         try:
             result = _measure(running, baseline, repeats)
@@ -63,7 +64,7 @@ class _Baseline:
         self.checkpoint = open_checkpoint(settings.model_source())
         device = "cuda" if settings.device != "cpu" and torch.cuda.is_available() else "cpu"
         placement = Placement(device=device, dtype=settings.dtype)
-        self.pipeline = CascadePipeline.load(self.checkpoint, placement, SERVED_FAMILY)
+        self.pipeline = CascadePipeline.load(self.checkpoint, placement, STABLE_CASCADE)
         self.rss_mb = resident_mb(psutil.Process())
         self.loaded_mb = self.rss_mb - before_mb
 

@@ -25,6 +25,13 @@ UNNAMED: Final = STABLE_CASCADE
 """Of a folder without a ``model_index.json``: its parts alone made a model before there were
 several families."""
 
+OWN_GPUS: Final[Mapping[str, float]] = {
+    stage.name: stage.own_gpus for family in FAMILIES.values() for stage in family.all_stages
+}
+"""By the name of each stage of all families, the GPUs of a replica that shares none."""
+
+STAGE_NAMES: Final = tuple(OWN_GPUS)
+
 
 def family_of_class(name: str) -> Family | None:
     """Return the family of a pipeline class of diffusers; None if no family runs it."""

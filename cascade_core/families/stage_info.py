@@ -73,6 +73,11 @@ def deployment_name(key: str) -> str:
     return f"{_DEPLOYMENT}{name.capitalize()}{at}{model}"
 
 
+def stage_name(key: str) -> str:
+    """Return the name of a stage in its model, such as ``c`` of ``c@other``."""
+    return key.partition(_OF_MODEL)[0]
+
+
 def key_of_deployment(deployment: str) -> str | None:
     """Return the key of the stage with such a deployment; None if it is no stage's."""
     name, at, model = deployment.removeprefix(_DEPLOYMENT).partition(_OF_MODEL)

@@ -11,16 +11,17 @@ does not change its number of replicas.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from ray.serve.config import AutoscalingContext
 
 from cascade_core.errors import SettingsInvalid
-from cascade_core.families.stage_info import deployment_name
+from cascade_core.families.registry import OWN_GPUS
+from cascade_core.families.stage_info import key_of_deployment, stage_name
 from serve.autoscaling.demand import arriving_key, open_work_key
 from serve.autoscaling.policy import RATE_WINDOWS_S, Peaks, Sizing, StageLoad, plan
-from serve.settings import SERVED_FAMILY
 
 JOBS = "Jobs"
 
@@ -32,31 +33,27 @@ class PipelinePolicy:
     """An application-level autoscaling policy; its state is in Serve's ``policy_state``.
 
     Args:
-        stages: names of the family's stages and encoder.
-        sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`; by default, each stage
-            takes the GPUs of its family's description. ``gpus`` need not name the encoder.
+        sizing: the arguments of :class:`serve.autoscaling.policy.Sizing`. A stage that ``gpus``
+            leaves out takes what its family says; see :attr:`StageInfo.key` for the names of
+            stages of several models.
 
     Raises:
-        SettingsInvalid: a value is outside its range, or ``gpus`` names other stages.
+        SettingsInvalid: a value is outside its range, or ``gpus`` names what is no stage.
     """
 
-    def __init__(self, stages: Sequence[str] = SERVED_FAMILY.all_names, **sizing: Any) -> None:
-        own_gpus = {stage.name: stage.own_gpus for stage in SERVED_FAMILY.stages}
-        encoder = SERVED_FAMILY.encoder
-        optional = {} if encoder is None else {encoder.name: encoder.own_gpus}
-        optional = {name: gpus for name, gpus in optional.items() if name in stages}
-        gpus = optional | dict(sizing.get("gpus", own_gpus))
-        self._sizing = Sizing(**sizing | {"gpus": gpus})
-        self._stages = stages
-        if set(self._sizing.gpus) != set(stages):
-            required = [stage for stage in stages if stage not in optional]
-            raise SettingsInvalid(f"gpus must name {', '.join(required)} and nothing else")
+    def __init__(self, **sizing: Any) -> None:
+        gpus = sizing.get("gpus", {})
+        for key in gpus:
+            if stage_name(key) not in OWN_GPUS:
+                known = ", ".join(OWN_GPUS)
+                raise SettingsInvalid(f"gpus names {key}, but the stages are {known}")
+        self._sizing = Sizing(**sizing | {"gpus": OWN_GPUS | gpus})
 
     def __call__(self, contexts: Contexts) -> Decisions:
         """Return the replicas of the stages; without metrics from Jobs, no stage changes."""
         by_name = {context.deployment_name: key for key, context in contexts.items()}
-        names = {stage: deployment_name(stage) for stage in self._stages}
-        keys = {stage: by_name[name] for stage, name in names.items() if name in by_name}
+        stages = {name: key_of_deployment(name) for name in by_name}
+        keys = {stage: by_name[name] for name, stage in stages.items() if stage is not None}
         state = {key: dict(context.policy_state) for key, context in contexts.items()}
         demand = _sums(contexts[by_name[JOBS]]) if JOBS in by_name else {}
         if not keys or not all(open_work_key(stage) in demand for stage in keys):
@@ -66,11 +63,17 @@ class PipelinePolicy:
             stage: contexts[key].policy_state.get("peaks", []) for stage, key in keys.items()
         }
         now_s = max(contexts[key].current_time or 0.0 for key in keys.values())
-        replicas, kept = plan(self._sizing, now_s, loads, peaks)
+        replicas, kept = plan(self._sized(keys), now_s, loads, peaks)
         for stage, key in keys.items():
             state[key]["peaks"] = kept[stage]
             state[key]["seconds_per_work"] = loads[stage].seconds_per_work
         return {key: replicas[stage] for stage, key in keys.items()}, state
+
+    def _sized(self, stages: Iterable[str]) -> Sizing:
+        """Return the sizing with the GPUs of each of these stages."""
+        gpus = self._sizing.gpus
+        own = {stage: gpus.get(stage, gpus[stage_name(stage)]) for stage in stages}
+        return replace(self._sizing, gpus={**gpus, **own})
 
 
 def _load(stage: str, context: AutoscalingContext, demand: Mapping[str, float]) -> StageLoad:

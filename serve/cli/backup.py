@@ -60,11 +60,13 @@ def import_(path: From) -> None:
     """Add the jobs, images and latents of an export; existing jobs stay as they are."""
     from serve.maintenance import archive
     from serve.maintenance.backup import import_jobs, is_entry
-    from serve.settings import SERVED_FAMILY
+    from serve.served_models import choose_models, open_models
+    from serve.settings import load_settings
 
+    models = open_models(choose_models(load_settings().model_sources()))
     with _stores() as (database, blobs):
         entries = archive.reading(path, is_entry)
-        moved = asyncio.run(import_jobs(database, blobs, SERVED_FAMILY, entries))
+        moved = asyncio.run(import_jobs(database, blobs, models, entries))
     print_report(moved, "added")
 
 

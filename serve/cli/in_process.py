@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ulid import ULID
 
-from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
+from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError
 from cascade_core.families.operation_info import operations_of
 from cascade_core.handoff import ModelRef
@@ -18,9 +20,10 @@ from serve.cli.offers import check_offered
 from serve.cli.output import CliError, console
 from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
-from serve.gateway.resolution import resolve_request
+from serve.gateway.resolution import model_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
-from serve.settings import SERVED_FAMILY, Settings, load_settings
+from serve.served_models import Models, OpenModel, choose_models
+from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
 
 if TYPE_CHECKING:
@@ -34,22 +37,24 @@ def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> No
     """Make pictures; each one's latent is saved beside it."""
     make_folder(out)
     settings = load_settings()
-    checkpoint = open_checkpoint(settings.model_source())
-    request = resolve_request(JobBody(**body), None, checkpoint, SERVED_FAMILY)
-    _InProcessRun(settings, checkpoint, request, out).finish(as_json=as_json)
+    models = _models(settings)
+    model = models.find(body.get("model"))
+    request = resolve_request(JobBody(**body), None, model)
+    _InProcessRun(settings, model, request, out).finish(as_json=as_json)
 
 
 def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: bool) -> None:
     """Make pictures from a saved latent; without a kind, new details."""
     make_folder(out)
-    latent_id, latent = _saved_latent(source)
     settings = load_settings()
-    checkpoint = open_checkpoint(settings.model_source())
+    models = _models(settings)
+    latent_id, latent = _saved_latent(source, models)
     row = LatentRow(latent_id, "", 0, latent.model, latent.request)
     named = {"kind": VARY_DETAILS.name, "latent_id": row.id} | body
-    check_offered(operations_of(SERVED_FAMILY, checkpoint.defaults), named)
-    request = resolve_request(JobBody(**named), row, checkpoint, SERVED_FAMILY)
-    _InProcessRun(settings, checkpoint, request, out, latent).finish(as_json=as_json)
+    model = model_of(body.get("model"), row, models)
+    check_offered(operations_of(model.family, model.checkpoint.defaults), named)
+    request = resolve_request(JobBody(**named), row, model)
+    _InProcessRun(settings, model, request, out, latent).finish(as_json=as_json)
 
 
 class _InProcessRun:
@@ -58,12 +63,13 @@ class _InProcessRun:
     def __init__(
         self,
         settings: Settings,
-        checkpoint: Checkpoint,
+        model: OpenModel,
         request: GenerationRequest,
         out: Path,
         latent: Any = None,
     ) -> None:
-        self._pipeline = _load(settings, checkpoint)
+        checkpoint = model.checkpoint
+        self._pipeline = _load(settings, model)
         self._route = self._pipeline.family.route(request)
         sources = (latent, *(None for _ in self._route[1:]))
         self._warnings = [
@@ -137,8 +143,15 @@ class _InProcessRun:
         )
 
 
-def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
-    with console(stderr=True).status(f"loading {checkpoint.id}"):
+def _models(settings: Settings) -> Models:
+    """Return the configured models, all parts of which must be there."""
+    chosen = choose_models(settings.model_sources())
+    opened = [OpenModel(model.family, open_checkpoint(model.source)) for model in chosen]
+    return Models(opened, settings.alias_names)
+
+
+def _load(settings: Settings, model: OpenModel) -> CascadePipeline:
+    with console(stderr=True).status(f"loading {model.id}"):
         import torch
 
         from cascade_core.checkpoints.weights import Placement
@@ -146,21 +159,30 @@ def _load(settings: Settings, checkpoint: Checkpoint) -> CascadePipeline:
 
         torch.set_num_threads(settings.torch_threads)
         placement = Placement(settings.device, settings.dtype)
-        return CascadePipeline.load(checkpoint, placement, SERVED_FAMILY)
+        return CascadePipeline.load(model.checkpoint, placement, model.family)
 
 
-def _saved_latent(source: Path) -> tuple[str, Any]:
+def _saved_latent(source: Path, models: Models) -> tuple[str, Any]:
     """Return the id and the latent in a ``.latent`` file, or in the one beside a picture."""
-    kept = SERVED_FAMILY.kept
-    if kept is None:
+    kept = [model.family.kept for model in models if model.family.kept is not None]
+    classes = list(dict.fromkeys(stage.output_class() for stage in kept))
+    if not classes:
         raise CliError("this model keeps no latents")
     remedy = "name a .latent file saved by cascade generate --local, or the picture beside it"
     try:
         file = source if source.suffix == LATENT_SUFFIX else source.with_suffix(LATENT_SUFFIX)
-        return file.stem, kept.output_class().decode(file.read_bytes())
+        return file.stem, _decoded(file.read_bytes(), classes)
     except ValueError as error:  # "." and "/" have no name that could end in .latent
         raise CliError(f"{source} is no file", remedy=remedy) from error
     except OSError as error:
         raise CliError(f"cannot read {file}: {error.strerror}", remedy=remedy) from error
     except CascadeError as error:
         raise CliError(f"{file} is no latent: {error.message}", remedy=remedy) from error
+
+
+def _decoded(data: bytes, classes: Sequence[Any]) -> Any:
+    """Decode a latent of one of several kinds; raises as the last of them does."""
+    for latent_class in classes[:-1]:
+        with suppress(CascadeError):
+            return latent_class.decode(data)
+    return classes[-1].decode(data)

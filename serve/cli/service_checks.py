@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import asyncio
 
-from cascade_core.checkpoints.checkpoint import check_names, find_family, open_checkpoint
+from cascade_core.checkpoints.checkpoint import (
+    ModelSource,
+    check_names,
+    find_family,
+    open_checkpoint,
+)
 from cascade_core.checkpoints.layout import has_weights
 from cascade_core.errors import CascadeError, DatabaseOlder, ModelUnavailable, SettingsInvalid
 from serve.cli.findings import Finding
@@ -17,25 +22,32 @@ _OTHER_STORE = "check CASCADE_BLOB_URL"
 
 
 def check_model(settings: Settings) -> Finding:
-    """Check that every weight file is there and readable."""
-    source = settings.model_source()
+    """Check that every weight file of every model is there and readable."""
     try:
-        check_names(source)
-        if source.is_hub:
-            detail = f"{source.model} is fetched from the hub when the service starts"
-            return Finding("model", "ok", detail)
-        checkpoint = open_checkpoint(source)
-        parts = [name for name in find_family(source).components if has_weights(name)]
-        files = [file for name in parts for file in checkpoint.weight_files(name)]
-        for file in files:
-            with file.open("rb") as stream:
-                stream.read(8)
+        found = [_readable_files(source) for source in settings.model_sources()]
     except CascadeError as error:
-        return Finding("model", "broken", str(error), "correct CASCADE_MODEL; see cascade models")
+        variable = "CASCADE_MODELS" if settings.models else "CASCADE_MODEL"
+        return Finding("model", "broken", str(error), f"correct {variable}; see cascade models")
     except OSError as error:
         remedy = "make the file readable for this user"
         return Finding("model", "broken", f"{error.filename}: {error.strerror}", remedy)
-    return Finding("model", "ok", f"{checkpoint.id}, {len(files)} weight files are readable")
+    return Finding("model", "ok", "; ".join(found))
+
+
+def _readable_files(source: ModelSource) -> str:
+    """Return what was found of a model; raises OSError if a file cannot be read."""
+    check_names(source)
+    if source.is_hub:
+        return f"{source.model} is fetched from the hub when the service starts"
+    checkpoint = open_checkpoint(source)
+    family = find_family(source)
+    # A model may lack some parts of its family, such as one of several text encoders.
+    parts = [name for name in family.components if name in checkpoint.components]
+    files = [file for name in parts if has_weights(name) for file in checkpoint.weight_files(name)]
+    for file in files:
+        with file.open("rb") as stream:
+            stream.read(8)
+    return f"{checkpoint.id}, {len(files)} weight files are readable"
 
 
 def check_database(settings: Settings) -> Finding:
@@ -78,18 +90,18 @@ def check_access(settings: Settings) -> Finding:
 def check_moderation(settings: Settings) -> Finding:
     """Check that the blocklist and the checker can be loaded."""
     from serve.moderation.moderator import load_checkers
-    from serve.settings import SERVED_FAMILY
+    from serve.served_models import choose_models, open_models
 
     chosen = ", ".join(value for value in (settings.blocklist, settings.checker) if value)
     if not chosen:
         return Finding("moderation", "ok", "none; nothing is refused")
     try:
-        checkpoint = open_checkpoint(settings.model_source(), components=())
+        models = open_models(choose_models(settings.model_sources()))
     except ModelUnavailable:  # not a fault of the checkers
         detail = f"{chosen} cannot be checked, as the model cannot be opened"
         return Finding("moderation", "warning", detail, "cascade models")
     try:
-        load_checkers(settings, checkpoint, SERVED_FAMILY)
+        load_checkers(settings, models)
     except CascadeError as error:
         return Finding("moderation", "broken", str(error), "correct this variable")
     return Finding("moderation", "ok", chosen)

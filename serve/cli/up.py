@@ -68,7 +68,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
     from serve.local.ray_access import check_mode
     from serve.local.ray_environment import prepare
     from serve.local.start_marker import start_marked
-    from serve.settings import SERVED_FAMILY, load_settings
+    from serve.settings import load_settings
 
     keep_files_private()
     check_mode(os.environ)
@@ -88,7 +88,7 @@ def up(host: Host = None, port: Port = None, logs: Logs = False) -> None:
         def start_here() -> Running:
             from serve.local.cluster import start
 
-            running = start(settings, SERVED_FAMILY, show_logs=logs, fork_server=fork_server)
+            running = start(settings, show_logs=logs, fork_server=fork_server)
             starting.close()
             on_failure.pop_all()
             return running
@@ -112,11 +112,12 @@ def _check_and_report(settings: Settings) -> bool:
         require(check(settings))
     answered = check_exposure(settings)
     require(check_port_to_start(settings))
-    if settings.model_source().is_hub:
-        note(f"model {settings.model}: looking for its files, fetching what is missing")
-    checkpoint = open_checkpoint(settings.model_source())
-    say(f"model   {checkpoint.id}  {checkpoint.revision}")
-    say(f"licence {checkpoint.licence}")
+    for source in settings.model_sources():
+        if source.is_hub:
+            note(f"model {source.model}: looking for its files, fetching what is missing")
+        checkpoint = open_checkpoint(source)
+        say(f"model   {checkpoint.id}  {checkpoint.revision}")
+        say(f"licence {checkpoint.licence}")
     say(f"data    {settings.data_dir}")
     say(f"answers {answered}")
     say("starting Ray and the stages ...")

@@ -133,8 +133,9 @@ class _Application(FastAPI):
     def openapi(self) -> dict[str, Any]:
         """Return the API's document; FastAPI drops nulls from examples, so they are added last."""
         document = super().openapi()
-        schemas, family = document["components"]["schemas"], self.state.services.family
-        describe_stages(schemas, family)
+        schemas, models = document["components"]["schemas"], self.state.services.models
+        describe_stages(schemas, [model.family for model in models])
+        family = models.default.family
         for name, shown in examples(family).items():
             schemas[name]["examples"] = shown
         streams = {

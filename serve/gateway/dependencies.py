@@ -8,8 +8,6 @@ from typing import Annotated
 
 from fastapi import Depends, Header, Request
 
-from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.families.spec import Family
 from serve.gateway.auth.key_cache import KeyCache
 from serve.gateway.auth.permissions import SCOPE_ENTRY, Caller
 from serve.gateway.auth.signed_links import ShareLinks
@@ -20,6 +18,7 @@ from serve.gateway.limits import OwnerTurns, SharedImageLimiter, SignInLimiter, 
 from serve.gateway.readiness import Readiness
 from serve.gateway.waiting_clients import WaitingClients
 from serve.moderation.moderator import Moderator
+from serve.served_models import Models
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.blobs.converted_images import Conversions
@@ -36,10 +35,9 @@ class Services:
         settings: of the service.
         database: jobs, images, latents, events and keys.
         blobs: their bytes.
-        checkpoint: the loaded model's identity and defaults; no weights.
+        models: that make the images.
         jobs: reaches the process that runs jobs.
         moderator: asks the checkers about requests.
-        family: whose stages make the images.
         knows_clients: requests come from the client's own address, not from a proxy's.
         keep_alive_s: seconds between comments that keep idle event streams open; a stream outlives
             its revoked key by no more than this.
@@ -51,20 +49,18 @@ class Services:
         settings: Settings,
         database: Database,
         blobs: BlobStore,
-        checkpoint: Checkpoint,
+        models: Models,
         jobs: JobsClient,
         moderator: Moderator,
-        family: Family,
         knows_clients: bool = True,
         keep_alive_s: float = KEEP_ALIVE_S,
     ) -> None:
         self.settings = settings
         self.database = database
         self.blobs = blobs
-        self.checkpoint = checkpoint
+        self.models = models
         self.jobs = jobs
         self.moderator = moderator
-        self.family = family
         self.knows_clients = knows_clients
         self.keep_alive_s = keep_alive_s
         self.conversions = Conversions()
@@ -81,11 +77,6 @@ class Services:
         self.sign_in_limiter = SignInLimiter(knows_clients)
         self.waiting_clients = WaitingClients(database, jobs)
         self.readiness = Readiness(database, blobs, jobs)
-
-    @property
-    def takes_uploads(self) -> bool:
-        """Return True if the model has an encoder of uploads."""
-        return self.family.encoder is not None and self.checkpoint.picture_encoder is not None
 
     async def close(self) -> None:
         """Stop what runs in the background."""

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.families.spec import Family
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.gateway.ray_jobs_client import RayJobsClient
 from serve.moderation.moderator import Moderator, load_checkers
 from serve.proxies import haproxy
+from serve.served_models import ServedModel, open_models
 from serve.settings import Settings
 from serve.storage.open_stores import open_stores, until_available
 from serve.studio.files import studio_files
@@ -27,7 +27,9 @@ logger = logging.getLogger(__name__)
 class Gateway:
     """Serve's ingress; the application itself is :func:`serve.gateway.application.create_app`."""
 
-    def __init__(self, settings: Settings, family: Family, jobs: DeploymentHandle) -> None:
+    def __init__(
+        self, settings: Settings, models: Sequence[ServedModel], jobs: DeploymentHandle
+    ) -> None:
         configure_logging(settings)
         configure_tracing(settings, "gateway")
         logging.getLogger("ray.serve").addFilter(is_no_notification)
@@ -37,17 +39,14 @@ class Gateway:
             logger.warning("no API keys: %s answered", answered)
         if problem := studio_files().problem:
             logger.warning(problem)
-        checkpoint = open_checkpoint(settings.model_source(), components=())
+        opened = open_models(models, settings.alias_names)
         self._services = Services(
             settings=settings,
             database=database,
             blobs=blobs,
-            checkpoint=checkpoint,
+            models=opened,
             jobs=RayJobsClient(jobs),
-            moderator=Moderator(
-                load_checkers(settings, checkpoint, family), RefusalMetrics().refused
-            ),
-            family=family,
+            moderator=Moderator(load_checkers(settings, opened), RefusalMetrics().refused),
             knows_clients=not haproxy.is_on(),
         )
 

@@ -1,4 +1,4 @@
-"""Finds what a request names: jobs, images, the model. Other callers' things are not found."""
+"""Finds what a request names: jobs and images. Other callers' things are not found."""
 
 from __future__ import annotations
 
@@ -21,18 +21,6 @@ def check_id(what: str, value: str) -> str:
     if not _ID.fullmatch(value):
         raise NotFound(f"there is no such {what}")
     return value
-
-
-def check_model(services: Services, model_id: str | None) -> None:
-    """Check that the model a client names, if any, is the loaded one.
-
-    Raises:
-        NotFound: it is not; names the loaded one.
-    """
-    loaded = services.checkpoint.id
-    if model_id is not None and model_id not in services.settings.model_names(loaded):
-        message = f"there is no such model; the one that is loaded here is {loaded!r}"
-        raise NotFound(message, "model")
 
 
 async def check_sees(services: Services, caller: Caller, what: str, job_id: str) -> None:

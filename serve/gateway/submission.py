@@ -12,11 +12,12 @@ from fastapi import Request
 from starlette.responses import Response
 
 from cascade_core.errors import Cancelled, CascadeError, NotFound, NotReady, WaitTooLong
+from cascade_core.operations.registry import OPERATIONS
 from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
 from serve.gateway.lookups import check_id, check_sees, find_image, not_deleted
-from serve.gateway.resolution import given_fields, operation_of, resolve_request
+from serve.gateway.resolution import given_fields, model_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.waiting_clients import AcceptedJob
 from serve.responses.errors import error_response
@@ -96,7 +97,7 @@ async def _resolve(services: Services, submission: Submission) -> GenerationRequ
     """Return the body's request with every value decided, if the checkers allow it."""
     caller, body = submission.caller, submission.body
     row = await _source(services, caller.varying_for(body.user), body)
-    request = resolve_request(body, row, services.checkpoint, services.family)
+    request = resolve_request(body, row, model_of(body.model, row, services.models))
     latent_request = row.request if isinstance(row, LatentRow) else None
     await services.moderator.check_prompt(
         request, caller.owner(body.user), given_fields(body), latent_request
@@ -115,7 +116,7 @@ async def _source(
         NotFound: it belongs to another caller.
         Gone: it names a picture that was deleted.
     """
-    operation = operation_of(body, services.family)
+    operation = OPERATIONS[body.kind]
     if operation.takes_image and body.image is not None:
         return await _source_of_image(services, caller, body.image)
     named = getattr(body, operation.latent_field)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from cascade_core.errors import ContentRefused
-from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.spec import StageSpec
 from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatch.dispatcher import Dispatcher
 from serve.jobs.preview_check import PreviewCheck
@@ -13,15 +13,16 @@ from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.stage_outputs import StageOutputs, checked_input
 from serve.messages import StageMessage
+from serve.served_models import Models
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingDatabase
 
 
 class Compositions:
-    """Draws the outputs that a family keeps.
+    """Draws the outputs that families keep.
 
     Args:
-        family: whose stages make the images.
+        models: that make the images.
         database: knows the deadlines of jobs.
         dispatcher: calls the replica that draws.
         preview_check: checks what is drawn.
@@ -34,7 +35,7 @@ class Compositions:
     def __init__(
         self,
         *,
-        family: Family,
+        models: Models,
         database: RetryingDatabase,
         dispatcher: Dispatcher,
         preview_check: PreviewCheck,
@@ -43,7 +44,7 @@ class Compositions:
         outputs: StageOutputs,
         still_open: Callable[[str], OpenJob],
     ) -> None:
-        self._family = family
+        self._models = models
         self._database = database
         self._dispatcher = dispatcher
         self._preview_check = preview_check
@@ -69,7 +70,7 @@ class Compositions:
             return
         preview = await self._checked(job, index, stage, output)
         is_shown = self._preview_check.shows_previews and self._watched_jobs.is_watched(job.id)
-        if is_shown and stage in self._family.route(job.request):
+        if is_shown and stage in self._models.route(job.request):
             steps = stage.steps(job.request_of(index))
             message = StageMessage(type="step", step=steps, steps=steps, preview=preview)
             redo = job.images[index].redo_count
@@ -100,7 +101,7 @@ class Compositions:
                 opened = self._still_open(job.id)
                 preview = await self._dispatcher.preview(opened, index, stage, output)
                 if self._preview_check.is_required:
-                    is_made = stage in self._family.route(job.request)
+                    is_made = stage in self._models.route(job.request)
                     is_composed = is_made and job.request.composing_steps > 0
                     check = self._preview_check.check
                     await check(job, index, preview, is_composed=is_composed)

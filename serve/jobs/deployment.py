@@ -29,6 +29,7 @@ from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.maintenance.retention import RetentionWorker
 from serve.messages import CallContext
 from serve.periodic import every
+from serve.served_models import ServedModel, open_models
 from serve.settings import Settings
 from serve.storage.job_parts.choice import Choice
 from serve.storage.job_parts.parts import job_of_run, run_id
@@ -58,18 +59,22 @@ class Jobs:
 
     Args:
         settings: the settings of the service.
-        family: its stages make the images.
-        handles: handles of the stages' deployments, by stage.
+        models: that make the images.
+        handles: handles of the stages' deployments, by the stages' keys.
     """
 
     async def __init__(  # type: ignore[misc]  # Serve awaits constructors
-        self, settings: Settings, family: Family, handles: dict[str, DeploymentHandle]
+        self,
+        settings: Settings,
+        models: Sequence[ServedModel],
+        handles: dict[str, DeploymentHandle],
     ) -> None:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
-        services = build_services(settings, family, handles, self._database, blobs)
-        self._services, self._family, self._is_draining = services, family, False
+        opened = open_models(models)
+        services = build_services(settings, opened, handles, self._database, blobs)
+        self._services, self._models, self._is_draining = services, opened, False
         self._limits = OpenLimits(
             settings.max_open_jobs, settings.max_open_jobs_per_user, settings.min_deadline_s
         )
@@ -116,7 +121,7 @@ class Jobs:
         if self._is_draining:
             raise NotReady(_DRAINING)
         made = GenerationRequest.from_dict(request)
-        job = _new_job(self._family, made, client_state, owner, identity, context)
+        job = _new_job(self._models.of(made).family, made, client_state, owner, identity, context)
         # Serve cancels this call if the client disconnects; a recorded job must still be started.
         return await asyncio.shield(self._accept(job, is_watched))
 
@@ -232,18 +237,18 @@ class Jobs:
     async def _continue(self, job_id: str, choice: Choice, identity: JobIdentity) -> None:
         job = await self._known(job_id)
         request = choice.applied_to(job.request)
-        left = self._family.after_stop(job.request)
+        left = self._models.of(job.request).family.after_stop(job.request)
         work = len(choice.indices) * sum(stage.work(request) for stage in left)
-        route = [stage.name for stage in left]
+        route = [stage.key for stage in left]
         continued = ContinuedJob(job_id, job.owner, choice, identity, work, route)
         await self._go_on(job_id, partial(self._database.waiting.resume, continued, self._limits))
 
     async def _redo(self, job_id: str, indices: Sequence[int], identity: JobIdentity) -> None:
         job = await self._known(job_id)
-        stages = self._family.route(job.request)
+        stages = self._models.route(job.request)
         latent_ids = {index: str(ULID()) for index in indices}
         work = len(indices) * sum(stage.work(job.request) for stage in stages)
-        route = [stage.name for stage in stages]
+        route = [stage.key for stage in stages]
         redone = RedoneJob(job_id, job.owner, latent_ids, identity, work, route)
         await self._go_on(job_id, partial(self._database.waiting.redo, redone, self._limits))
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from functools import partial
 
 from cascade_core.errors import NotFound, WireError
-from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.spec import StageSpec
 from cascade_core.request import GenerationRequest
+from serve.served_models import Models
 from serve.storage.blobs.blob_keys import latent_key
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -22,18 +23,18 @@ class LatentReuse:
     """Finds stored latents that equal the ones a stage would compute.
 
     Args:
-        family: the family whose latents are stored.
+        models: whose latents are stored.
         database, blobs: the stores of the latents.
-        fingerprint: fingerprint of the model whose latents are reused; None: no latent is reused.
+        is_on: False: no latent is reused.
     """
 
     def __init__(
-        self, family: Family, database: Database, blobs: BlobStore, fingerprint: str | None
+        self, models: Models, database: Database, blobs: BlobStore, *, is_on: bool
     ) -> None:
-        self._kept = family.kept
+        self._models = models
         self._database = database
         self._blobs = blobs
-        self._fingerprint = fingerprint
+        self._is_on = is_on
 
     async def find(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
         """Return the wire form of an equal latent for a request of one image; None without one.
@@ -41,9 +42,11 @@ class LatentReuse:
         The job also gets the warnings of the job that made the latent. The search only saves
         work of the stage, so the answer is None if a store does not answer.
         """
-        if self._fingerprint is None or self._kept is None:
+        model = self._models.of(request)
+        kept = model.family.kept
+        if not self._is_on or kept is None:
             return None
-        search = self._search(self._kept, self._fingerprint, request, job)
+        search = self._search(kept, model.checkpoint.fingerprint, request, job)
         return await try_once(search, "a search for an equal latent")
 
     async def _search(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from cascade_core.families.spec import Family, StageSpec
+from cascade_core.families.spec import StageSpec
 from serve.jobs.deadline_timeout import in_time
 from serve.jobs.dispatch.dispatcher import Dispatcher
 from serve.jobs.dispatch.stage_client import StageResult
@@ -14,16 +14,17 @@ from serve.jobs.preview_check import PreviewCheck
 from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.stage_outputs import StageOutputs
 from serve.messages import StageMessage
+from serve.served_models import Models
 from serve.storage.records import OpenJob
 from serve.storage.retry import RetryingDatabase
 from serve.telemetry.tracing import span
 
 
 class StageCalls:
-    """Calls the stages of a family for the images of jobs.
+    """Calls the stages for the images of jobs.
 
     Args:
-        family: whose stages make the images.
+        models: that make the images.
         database: knows the deadlines of jobs.
         dispatcher: calls the stages.
         preview_check: says whether previews are shown before they are checked.
@@ -35,7 +36,7 @@ class StageCalls:
     def __init__(
         self,
         *,
-        family: Family,
+        models: Models,
         database: RetryingDatabase,
         dispatcher: Dispatcher,
         preview_check: PreviewCheck,
@@ -43,7 +44,7 @@ class StageCalls:
         outputs: StageOutputs,
         still_open: Callable[[str], OpenJob],
     ) -> None:
-        self._family = family
+        self._models = models
         self._database = database
         self._dispatcher = dispatcher
         self._preview_check = preview_check
@@ -70,9 +71,10 @@ class StageCalls:
             CannotBeServed: no replica can run it.
             CascadeError: the stage failed.
         """
-        hides_previews = self._preview_check.is_required and self._family.leads_to_kept(stage)
-        redo = self._still_open(job_id).images[index].redo_count
-        reads_upload = stage == self._family.encoder
+        opened = self._still_open(job_id)
+        family, redo = self._models.of(opened.request).family, opened.images[index].redo_count
+        hides_previews = self._preview_check.is_required and family.leads_to_kept(stage)
+        reads_upload = stage == family.encoder
 
         def on_message(message: StageMessage) -> None:
             if hides_previews and message["type"] == "step":  # one is shown when it is checked

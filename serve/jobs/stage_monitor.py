@@ -32,7 +32,7 @@ class StageMonitor:
 
     Args:
         database: records scaled-to-zero stages, on which estimates of a job's end depend.
-        handles: of the stage deployments, by stage.
+        handles: of the stage deployments, by the stages' keys.
         queues: of the calls to each stage.
         set_outages: called at each look with the stages that have an outage.
     """

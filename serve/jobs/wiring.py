@@ -8,8 +8,6 @@ from datetime import timedelta
 
 from ray.serve.handle import DeploymentHandle
 
-from cascade_core.checkpoints.checkpoint import Checkpoint, open_checkpoint
-from cascade_core.families.spec import Family
 from serve.autoscaling.demand import Demand
 from serve.jobs.dispatch.dispatcher import Dispatcher
 from serve.jobs.dispatch.fair_queue import FairQueue
@@ -20,6 +18,7 @@ from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator, load_checkers
+from serve.served_models import Models
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -33,7 +32,7 @@ class JobServices:
 
     Attributes:
         database: retries operations until the database answers.
-        queues: the fair queue of each stage.
+        queues: the fair queue of each stage, by its key.
         demand: counts the work that is on its way to each stage.
         dispatcher: calls the stages.
         watched_jobs: the jobs that previews are drawn for.
@@ -53,7 +52,7 @@ class JobServices:
 
 def build_services(
     settings: Settings,
-    family: Family,
+    models: Models,
     handles: Mapping[str, DeploymentHandle],
     database: Database,
     blobs: BlobStore,
@@ -62,33 +61,30 @@ def build_services(
 
     Args:
         settings: the settings of the service.
-        family: its stages make the images.
-        handles: handles of the stages' deployments, by stage.
+        models: that make the images.
+        handles: handles of the stages' deployments, by the stages' keys.
         database: records jobs, images and latents.
         blobs: stores their bytes.
 
     Raises:
-        ModelUnavailable: the configured model is not there.
         SettingsInvalid: a checker cannot be loaded.
     """
     metrics, queue_metrics = JobMetrics(), QueueMetrics()
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
-    checkpoint = open_checkpoint(settings.model_source(), components=())
-    fingerprint = checkpoint.fingerprint if settings.reuse_latents else None
-    queues, demand = {name: FairQueue(1) for name in handles}, Demand(handles)
+    queues, demand = {key: FairQueue(1) for key in handles}, Demand(handles)
     watched_jobs = WatchedJobs()
     dispatcher = _build_dispatcher(
-        family, handles, retrying_database, queues, watched_jobs, queue_metrics
+        models, handles, retrying_database, queues, watched_jobs, queue_metrics
     )
     workflow = JobWorkflow(
-        family,
+        models,
         retrying_database,
         retrying_blobs,
         dispatcher,
         demand,
         # A search for an equal latent is optional, so it is not retried.
-        LatentReuse(family, database, blobs, fingerprint),
-        _build_preview_check(settings, checkpoint, family, retrying_database, retrying_blobs),
+        LatentReuse(models, database, blobs, is_on=settings.reuse_latents),
+        _build_preview_check(settings, models, retrying_database, retrying_blobs),
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,
         metrics,
@@ -108,14 +104,13 @@ def build_services(
 
 def _build_preview_check(
     settings: Settings,
-    checkpoint: Checkpoint,
-    family: Family,
+    models: Models,
     database: RetryingDatabase,
     blobs: RetryingBlobs,
 ) -> PreviewCheck:
     metrics = RefusalMetrics()
     return PreviewCheck(
-        moderator=Moderator(load_checkers(settings, checkpoint, family), metrics.refused),
+        moderator=Moderator(load_checkers(settings, models), metrics.refused),
         shows_previews=settings.previews > 0,
         max_redos=settings.checker_redos,
         database=database,
@@ -125,7 +120,7 @@ def _build_preview_check(
 
 
 def _build_dispatcher(
-    family: Family,
+    models: Models,
     handles: Mapping[str, DeploymentHandle],
     database: RetryingDatabase,
     queues: dict[str, FairQueue],
@@ -133,9 +128,11 @@ def _build_dispatcher(
     metrics: QueueMetrics,
 ) -> Dispatcher:
     clients = {
-        name: StageClient(name, handle, on_failure=metrics.failed)
-        for name, handle in handles.items()
+        key: StageClient(key, handle, on_failure=metrics.failed) for key, handle in handles.items()
     }
-    kept = family.kept
-    previewer = StageClient(kept.name, handles[kept.name], "preview") if kept else None
-    return Dispatcher(database, clients, previewer, queues, watched_jobs, metrics)
+    previewers = {
+        kept.key: StageClient(kept.key, handles[kept.key], "preview")
+        for model in models
+        if (kept := model.family.kept) is not None
+    }
+    return Dispatcher(database, clients, previewers, queues, watched_jobs, metrics)

@@ -46,6 +46,7 @@ from serve.jobs.stage_calls import StageCalls
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext
+from serve.served_models import Models
 from serve.storage.job_parts.parts import CONTINUED, FIRST, is_redo, run_id
 from serve.storage.job_store import JobStore
 from serve.storage.records import LatentUse, OpenJob, utc_now
@@ -63,10 +64,10 @@ logger = logging.getLogger(__name__)
 
 @DBOS.dbos_class("JobWorkflow")
 class JobWorkflow(DBOSConfiguredInstance):
-    """Runs jobs through the stages of a family.
+    """Runs jobs through the stages of their models.
 
     Args:
-        family: whose stages make the images.
+        models: that make the images.
         database: where jobs, images and latents are recorded.
         blobs: where their bytes are.
         dispatcher: calls the stages.
@@ -81,7 +82,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     def __init__(
         self,
-        family: Family,
+        models: Models,
         database: RetryingDatabase,
         blobs: RetryingBlobs,
         dispatcher: Dispatcher,
@@ -94,7 +95,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         may_wait: timedelta,
     ) -> None:
         super().__init__(INSTANCE_NAME)
-        self._family = family
+        self._models = models
         self._database = database
         self._outputs = StageOutputs(database, blobs, metrics.handoff)
         self._latent_reuse = latent_reuse
@@ -106,7 +107,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         self._metrics = metrics
         self._may_wait = may_wait
         self._compositions = Compositions(
-            family=family,
+            models=models,
             database=database,
             dispatcher=dispatcher,
             preview_check=preview_check,
@@ -116,7 +117,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             still_open=self._still_open,
         )
         self._stage_calls = StageCalls(
-            family=family,
+            models=models,
             database=database,
             dispatcher=dispatcher,
             preview_check=preview_check,
@@ -212,7 +213,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _make_hero(self, job: OpenJob) -> None:
         """Make the latent of image 0 before the other images start from it."""
-        route = self._family.route(job.request)
+        route = self._models.route(job.request)
         if not await self._outputs.count_made(job, 0, route):
             stages = route[: [stage.keeps_output for stage in route].index(True) + 1]
             with self._demand.image(self._work(job, 0, stages)) as done:
@@ -244,7 +245,7 @@ class JobWorkflow(DBOSConfiguredInstance):
 
     async def _make_image(self, job: OpenJob, index: int) -> None:
         """Run the stages of an image whose output is not stored yet."""
-        route = self._family.route(job.request)
+        route = self._models.route(job.request)
         if self._outputs.is_finished(job, index):
             return
         made = await self._outputs.count_made(job, index, route)
@@ -266,14 +267,17 @@ class JobWorkflow(DBOSConfiguredInstance):
             with self._demand.image(self._work(job, index, stages)) as done:
                 await self._run_stages(job, index, stages, done)
         if (last := route[-1]).output:
-            with self._demand.image({last.name: PREVIEW_WORK}):
+            with self._demand.image({last.key: PREVIEW_WORK}):
                 await self._compositions.keep(job, index, last)
 
+    def _family(self, job: OpenJob) -> Family:
+        return self._models.of(job.request).family
+
     def _work(self, job: OpenJob, index: int, stages: Sequence[StageSpec]) -> dict[str, float]:
-        work = {stage.name: stage.work(job.request_of(index)) for stage in stages}
-        kept = self._family.kept
+        work = {stage.key: stage.work(job.request_of(index)) for stage in stages}
+        kept = self._family(job).kept
         if kept is not None and self._preview_check.is_required:
-            work.setdefault(kept.name, PREVIEW_WORK)
+            work.setdefault(kept.key, PREVIEW_WORK)
         return work
 
     async def _run_stages(
@@ -289,7 +293,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             Gone: the stored latent that the first of them takes is lost or damaged.
         """
         output = stored = await self._read_source(job, index, stages[0])
-        source_class = self._family.source_class(stages[0], job.request_of(index))
+        source_class = self._family(job).source_class(stages[0], job.request_of(index))
         writes: list[asyncio.Task[None]] = []
         async with awaited(writes):
             for stage in stages:
@@ -301,7 +305,7 @@ class JobWorkflow(DBOSConfiguredInstance):
                     await asyncio.gather(*writes, self._progress.settle(job.id, index))
                 write = self._outputs.write(job, index, stage, result, use)
                 writes.append(asyncio.create_task(write))
-                done(stage.name)
+                done(stage.key)
             await writes[-1]
 
     async def _read_source(self, job: OpenJob, index: int, stage: StageSpec) -> bytes | None:
@@ -310,8 +314,8 @@ class JobWorkflow(DBOSConfiguredInstance):
         Raises:
             Gone: it is lost or was deleted.
         """
-        source = self._family.source_of(stage, job.request_of(index))
-        is_start = stage == self._family.route(job.request)[0]
+        source = self._family(job).source_of(stage, job.request_of(index))
+        is_start = stage == self._models.route(job.request)[0]
         if source is not None:
             return await self._outputs.read(job, index, source, is_start=is_start)
         return None  # the encoder's upload is read when the encoder has a slot
@@ -329,7 +333,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         Its progress is told once the ``writes`` of the outputs before have ended, so that no stage
         is seen to begin again after a later one was seen.
         """
-        before = self._family.before(stage)
+        before = self._family(job).before(stage)
         if before is not None and before.keeps_output:
             await self._compositions.check(job, index, before, source or b"")
         if stage.keeps_output:
@@ -337,7 +341,7 @@ class JobWorkflow(DBOSConfiguredInstance):
             if data is not None:
                 return StageResult(data, 0.0), "reused"
         call = partial(self._stage_calls.call, job.id, index, stage, source, writes)
-        is_encoder = stage == self._family.encoder
+        is_encoder = stage == self._family(job).encoder
         return await (self._outputs.encoded(job.id, call) if is_encoder else call()), "ran"
 
     async def _end(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
@@ -11,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import ray
 
-from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError, NotReady
-from cascade_core.families.spec import Family
 from cascade_core.service_url import http_url
 from serve.error_first_line import first_line
 from serve.gateway.auth.exposure import check_exposure
@@ -21,6 +20,7 @@ from serve.local import ray_access, ray_environment
 from serve.local.fork_server import ForkServer
 from serve.local.head_node import lean_head_node
 from serve.moderation.moderator import load_checkers
+from serve.served_models import ServedModel, choose_models, open_models
 from serve.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ OBJECT_STORE_BYTES = 512 * 1024 * 1024
 
 def start(
     settings: Settings,
-    family: Family,
+    models: Sequence[ServedModel] = (),
     args: AppArgs | None = None,
     *,
     show_logs: bool = False,
@@ -48,7 +48,7 @@ def start(
 
     Args:
         settings: the service's settings.
-        family: whose stages run.
+        models: that make the images; none: those that the settings name.
         args: size of the deployments.
         show_logs: print the replicas' logs here.
         stage_class: as of :func:`serve.app.build_with`; None: the one that loads models.
@@ -57,12 +57,13 @@ def start(
     Raises:
         SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
             checker cannot be loaded.
-        ModelUnavailable: the configured model is not there.
+        ModelUnavailable: a configured model is not there.
         NotReady: Ray or a deployment could not start; says which and why.
     """
     ray_access.check_mode(os.environ)
     check_exposure(settings)
-    load_checkers(settings, open_checkpoint(settings.model_source()), family)
+    chosen = models or choose_models(settings.model_sources())
+    load_checkers(settings, open_models(chosen))
     server = fork_server or ForkServer(ray_environment.prepare(settings))
     try:
         _start_ray(server.temp_dir, show_logs=show_logs)
@@ -72,7 +73,7 @@ def start(
         raise
     running = _running(settings, server)
     try:
-        _run_application(settings, family, args, stage_class)
+        _run_application(settings, chosen, args, stage_class)
     except BaseException as error:
         why = _why_not_started(error)
         running.stop()
@@ -113,7 +114,10 @@ def _import_application() -> None:
 
 
 def _run_application(
-    settings: Settings, family: Family, args: AppArgs | None, stage_class: type | None
+    settings: Settings,
+    models: Sequence[ServedModel],
+    args: AppArgs | None,
+    stage_class: type | None,
 ) -> None:
     from ray import serve as ray_serve
 
@@ -123,7 +127,7 @@ def _run_application(
 
     ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
     sizes = args or AppArgs(constructor_tries=LOCAL_TRIES)
-    application = build_with(settings, sizes, family, stage_class or StageDeployment)
+    application = build_with(settings, sizes, models, stage_class or StageDeployment)
     ray_serve.run(application, name=APP_NAME, route_prefix="/")
 
 

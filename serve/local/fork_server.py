@@ -28,9 +28,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
+from cascade_core.checkpoints.checkpoint import find_family
+from cascade_core.errors import CascadeError
 from serve.local.forked_worker import ADDRESS_VARIABLE, FORKED, WORKER_MODULE
 from serve.local.ray_access import read_variables_again
-from serve.settings import SERVED_FAMILY
+from serve.settings import load_settings
 
 _ENVIRONMENT: Final = {
     # Otherwise numpy would start threads when it is imported; replicas set torch's threads.
@@ -215,8 +217,10 @@ def main() -> None:
     listener = socket.socket(fileno=int(sys.argv[1]))
     for name in _WITHOUT_RAY:
         import_module(name)
-    for stage in SERVED_FAMILY.stages:
-        stage.model_class()
+    with suppress(CascadeError):  # the process that started this one reports it
+        for source in load_settings().model_sources():
+            for stage in find_family(source).stages:
+                stage.model_class()
     address = Path(listener.getsockname())
     if next_worker(listener, RayImports(sys.argv[2]).prepare):
         read_variables_again()

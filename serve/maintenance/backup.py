@@ -24,7 +24,6 @@ from sqlalchemy import (
 )
 
 from cascade_core.errors import CascadeError, InvalidRequest, NotFound
-from cascade_core.families.spec import Family
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import ImageFormat
@@ -34,6 +33,7 @@ from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
 from serve.maintenance.archived_boards import all_boards, boards_from, insert_boards
 from serve.maintenance.archived_marks import checked_marks, marks_of_job, put_back
+from serve.served_models import Models
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key_from_name
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
@@ -112,14 +112,14 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
 
 
 async def import_jobs(
-    database: Database, blobs: BlobStore, family: Family, entries: Iterable[tuple[str, bytes]]
+    database: Database, blobs: BlobStore, models: Models, entries: Iterable[tuple[str, bytes]]
 ) -> BackupReport:
     """Add the jobs and files of an archive that are missing here; existing ones do not change.
 
     Args:
         database: to which the jobs are added.
         blobs: to which the files are added.
-        family: the served one; its stages tell the work and route of the jobs.
+        models: that are served; their stages tell the work and route of the jobs.
         entries: names and bytes of the archive's entries, in order.
 
     Raises:
@@ -138,7 +138,7 @@ async def import_jobs(
         elif name == _BOARDS_ENTRY:
             _insert_boards(database, data)
         elif rows:
-            if _insert(database, _from_json(name, rows["job_id"], data, family), name):
+            if _insert(database, _from_json(name, rows["job_id"], data, models), name):
                 moved.jobs += 1
             else:
                 moved.known_jobs += 1
@@ -250,7 +250,7 @@ def _to_json(body: Any) -> bytes:
     return json.dumps(body, ensure_ascii=False, indent=1).encode()
 
 
-def _from_json(name: str, job_id: str, data: bytes, family: Family) -> Rows:
+def _from_json(name: str, job_id: str, data: bytes, models: Models) -> Rows:
     try:
         body = json.loads(data)
         # An API answer cannot hold NaN, 1e999 or half a surrogate pair.
@@ -261,19 +261,20 @@ def _from_json(name: str, job_id: str, data: bytes, family: Family) -> Rows:
         }
         rows[_MARKS] = checked_marks(body.get(_MARKS), rows["images"])
         check_rows(rows, job_id)
-        _plan(rows, family)
+        _plan(rows, models)
     except _DAMAGE as error:
         raise _damaged(name) from error
     return rows
 
 
-def _plan(rows: Rows, family: Family) -> None:
+def _plan(rows: Rows, models: Models) -> None:
     """Fill in what the request tells: work, on which estimates of new jobs rest, route, sources."""
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
+    family = models.known_or_default(request).family
     if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
         job["work"] = 0.0 if request.stop_after else family.work(request)
-    job["route"] = [stage.name for stage in family.route(request)]
+    job["route"] = [stage.key for stage in family.route(request)]
     for image in rows["images"]:
         image["source_latent_id"] = request.source_latent_id(image["index"])
         image["upload_id"] = request.upload_id

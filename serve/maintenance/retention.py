@@ -135,7 +135,7 @@ class RetentionWorker:
             of_image = library.c.image_id == images.c.id
             measured = ready.outerjoin_from(images, library, of_image)
             running = measured.add_columns(total.label("total_bytes")).subquery()
-            too_much = running.c.total_bytes > self._settings.keep_gb * _GB
+            too_much = running.c.total_bytes > round(self._settings.keep_gb * _GB)
             count += self._delete_all_images(select(running.c.id).where(too_much))
         return count
 

@@ -12,12 +12,11 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Literal
 
-from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import ContentRefused, ModerationFailed, SettingsInvalid
-from cascade_core.families.spec import Family
 from cascade_core.request import GenerationRequest
 from serve.checker import Checker, PreviewChecker, Refusal, UploadChecker
 from serve.moderation.blocklist import Blocklist
+from serve.served_models import OpenModel
 from serve.settings import Settings
 from serve.storage.records import JobOwner
 
@@ -168,12 +167,12 @@ class Moderator:
             is_over.set()
 
 
-def load_checkers(settings: Settings, checkpoint: Checkpoint, family: Family) -> list[Checker]:
+def load_checkers(settings: Settings, models: Iterable[OpenModel]) -> list[Checker]:
     """Make the blocklist and the checker that the settings name.
 
     Raises:
-        SettingsInvalid: one of them cannot be made; or the checker checks previews, but this model
-            has no previewer, or its family has no stage whose output can be previewed.
+        SettingsInvalid: one of them cannot be made; or the checker checks previews, but a model has
+            no previewer, or its family has no stage whose output can be previewed.
     """
     checkers: list[Checker] = []
     if settings.blocklist:
@@ -181,13 +180,19 @@ def load_checkers(settings: Settings, checkpoint: Checkpoint, family: Family) ->
     if settings.checker:
         checkers.append(_imported(settings.checker))
     checks_previews = any(isinstance(checker, PreviewChecker) for checker in checkers)
-    if checks_previews and checkpoint.previewer is None:
-        reason = f"{checkpoint.id} has no previewer: set CASCADE_PREVIEWER_PATH"
-        raise SettingsInvalid(f"CASCADE_CHECKER: the checker needs previews, but {reason}")
-    if checks_previews and family.kept is None:
-        reason = f"no stage of {family.name} has an output to preview"
-        raise SettingsInvalid(f"CASCADE_CHECKER: the checker needs previews, but {reason}")
+    for model in models if checks_previews else ():
+        _check_previews(model)
     return checkers
+
+
+def _check_previews(model: OpenModel) -> None:
+    reason = ""
+    if model.checkpoint.previewer is None:
+        reason = f"{model.id} has no previewer: set CASCADE_PREVIEWER_PATH"
+    elif model.family.kept is None:
+        reason = f"no stage of {model.family.name} has an output to preview"
+    if reason:
+        raise SettingsInvalid(f"CASCADE_CHECKER: the checker needs previews, but {reason}")
 
 
 def _imported(path: str) -> Checker:

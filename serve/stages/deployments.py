@@ -15,7 +15,6 @@ from typing import Any
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
 from cascade_core.errors import CascadeError
-from cascade_core.families.spec import Family
 from cascade_core.images.image_files import (
     ImageInfo,
     encode_image,
@@ -27,6 +26,7 @@ from cascade_core.operations.fields import ImageFormat
 from cascade_core.request import GenerationRequest
 from cascade_core.stages.base import DrawOutput, Preparation
 from serve.messages import CallContext, ImageIds, StageMessage
+from serve.served_models import ServedModel
 from serve.settings import Settings
 from serve.stages.replica import PROGRESS_INTERVAL_S, UNWATCHED_INTERVAL_S, StageReplica
 from serve.stages.work_meter import WorkMeter
@@ -42,27 +42,27 @@ class StageDeployment:
     """A replica of one stage: device, model, metrics, health.
 
     Args:
-        family: whose stage it is.
+        model: whose stage it is.
         name: the stage's name in its family.
-        settings: which model, on which device.
+        settings: on which device.
         gpu_share: of one GPU's memory; None: all free memory.
     """
 
     def __init__(
-        self, family: Family, name: str, settings: Settings, gpu_share: float | None = None
+        self, model: ServedModel, name: str, settings: Settings, gpu_share: float | None = None
     ) -> None:
         # Here, as they import torch.
         from cascade_core.checkpoints.weights import Placement, model_ref
         from serve.stages.device import prepare_device, reserved_bytes
 
         configure_logging(settings)
-        configure_tracing(settings, f"stage-{name}")
-        device = prepare_device(settings, gpu_share)
+        self._family = family = model.family
         self._spec = family.stage(name)
-        self._family = family
+        configure_tracing(settings, f"stage-{self._spec.key}")
+        device = prepare_device(settings, gpu_share)
         self._previews = min(settings.previews, self._spec.max_previews)
         self._model = self._spec.model_class()
-        self._checkpoint = open_checkpoint(settings.model_source(), self._spec.components)
+        self._checkpoint = open_checkpoint(model.source, self._spec.components)
         self._model_ref = model_ref(self._checkpoint)
         stage = self._model.load(
             self._checkpoint,
@@ -82,7 +82,7 @@ class StageDeployment:
         self._device = device
         self._gpu_memory_bytes = partial(reserved_bytes, device)
         self._replica = StageReplica(stage, max_rows)
-        self._metrics = StageMetrics(name, settings.hour_price.get(name, 0.0))
+        self._metrics = StageMetrics(self._spec.key, settings.hour_price.get(name, 0.0))
         self._meter = WorkMeter(self._replica.busy_s, max_rows)
 
     async def run(

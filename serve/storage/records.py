@@ -120,8 +120,8 @@ class NewJob:
 
     @property
     def route(self) -> list[str]:
-        """The names of the stages that each image passes, in order."""
-        return [stage.name for stage in self.family.route(self.request)]
+        """The keys of the stages that each image passes, in order."""
+        return [stage.key for stage in self.family.route(self.request)]
 
 
 @dataclass(frozen=True, slots=True)

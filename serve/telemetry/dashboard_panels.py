@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from serve.settings import SERVED_FAMILY
+from cascade_core.families.registry import STAGE_NAMES
 from serve.telemetry import metric_definitions as m
 from serve.telemetry.metric_definitions import Metric
 
@@ -100,7 +100,7 @@ _SECONDS_WAITING = " * ".join(
         f"on (stage) {_gauge('avg', m.STAGE_SECONDS_PER_WORK, 'stage')}",
     )
 )
-_PRICES = tuple(f"CASCADE_HOUR_PRICE_{name.upper()}" for name in SERVED_FAMILY.all_names)
+_PRICES = tuple(f"CASCADE_HOUR_PRICE_{name.upper()}" for name in STAGE_NAMES)
 _SPENDING = _gauge("sum", m.STAGE_HOUR_PRICE, "stage")
 _BUSY_COST = " * ".join(
     (

@@ -13,7 +13,6 @@ import uvicorn
 from fastapi import FastAPI
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.geometry import Geometry
 from cascade_core.model_defaults import ModelDefaults
 from serve.gateway.application import create_app
@@ -24,6 +23,7 @@ from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from tests.migrated import with_tables
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import served
 
 CHECKPOINT = Checkpoint(
     family="stable_cascade",
@@ -66,10 +66,9 @@ class Service:
             settings=chosen,
             database=self.database,
             blobs=self.fake_jobs.blobs,
-            checkpoint=checkpoint,
+            models=served(checkpoint=checkpoint),
             jobs=self.fake_jobs,
             moderator=Moderator((), lambda *_: None),
-            family=STABLE_CASCADE,
             keep_alive_s=0.2,
         )
         self._app = create_app(services)

@@ -11,13 +11,13 @@ from ray.serve.schema import ServeDeploySchema
 
 from bench.deploy import deploy_config
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build_with
 from serve.gateway.deployment import Gateway
 from serve.gateway.events.event_hub import EventHub
 from serve.local.running import APP_NAME
 from serve.settings import ENV_PREFIX, Settings, load_settings
 from tests.ray.fake_stages import FakeStage
+from tests.serve.served import models_of
 
 
 class GatewayWithoutPolling(Gateway):
@@ -30,18 +30,19 @@ class GatewayWithoutPolling(Gateway):
 
 def deploy(
     settings: Settings,
-    family: Family = STABLE_CASCADE,
+    family: Family | None = None,
     stage_class: type = FakeStage,
     args: AppArgs | None = None,
 ) -> None:
     """Replace every replica of the service; returns when the new ones answer."""
-    application = build_with(settings, args or AppArgs(), family, stage_class)
+    application = build_with(settings, args or AppArgs(), models_of(settings, family), stage_class)
     ray_serve.run(application, name=APP_NAME, route_prefix="/")
 
 
 def build(args: dict[str, Any]) -> Application:
     """Build the service with fake stages, from the environment's settings and `AppArgs`."""
-    return build_with(load_settings(), AppArgs.model_validate(args), STABLE_CASCADE, FakeStage)
+    settings = load_settings()
+    return build_with(settings, AppArgs.model_validate(args), models_of(settings), FakeStage)
 
 
 def deploy_with(settings: Settings, jobs_replicas: int) -> None:

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef, StageCLatent, Tensor
 from cascade_core.images.image_files import ImageInfo, encode_image, encode_preview
 from cascade_core.images.pixels import Rgb
 from cascade_core.request import GenerationRequest
 from serve.messages import ImageIds, StageMessage
+from serve.served_models import ServedModel
 from serve.settings import Settings
 from serve.stages.replica import StageReplica
 
@@ -79,12 +79,13 @@ class FakeStage:
     """A stage as a deployment; see :class:`serve.stages.deployments.StageDeployment`."""
 
     def __init__(
-        self, family: Family, name: str, settings: Settings, _gpu_share: float | None = None
+        self, model: ServedModel, name: str, settings: Settings, _gpu_share: float | None = None
     ) -> None:
+        family = model.family
         self._spec = family.stage(name)
         self._is_encoder = self._spec == family.encoder
         self._previews = min(settings.previews, self._spec.max_previews)
-        self._checkpoint = open_checkpoint(settings.model_source(), components=())
+        self._checkpoint = open_checkpoint(model.source, components=())
         max_rows = settings.max_rows or family.max_rows("cpu", self._checkpoint.max_rows)[name]
         self._replica = StageReplica(FakeModel(name), max_rows)
 

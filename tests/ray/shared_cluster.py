@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs
 from serve.local.cluster import start
 from serve.local.running import Running
 from serve.settings import Settings
 from tests.ray.deploying import deploy, deploy_with
 from tests.ray.fake_stages import FakeStage
+from tests.serve.served import models_of
 
 
 class SharedCluster:
@@ -20,15 +20,15 @@ class SharedCluster:
 
     def __init__(self) -> None:
         self._running: Running | None = None
-        self._served: tuple[Settings, Family, type] | None = None
+        self._served: tuple[Settings, Family | None, type] | None = None
 
     def serve(
-        self, settings: Settings, family: Family = STABLE_CASCADE, stage_class: type = FakeStage
+        self, settings: Settings, family: Family | None = None, stage_class: type = FakeStage
     ) -> Running:
         """Run a service, unless it runs already; returns when it answers."""
         wanted = (settings, family, stage_class)
         if self._running is None:
-            self._running = start(settings, family, stage_class=stage_class)
+            self._running = start(settings, models_of(settings, family), stage_class=stage_class)
         elif wanted != self._served:
             self._served = None  # until the new one answers
             deploy(settings, family, stage_class)

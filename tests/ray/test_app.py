@@ -17,6 +17,7 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, build, build_with
 from serve.settings import Settings
 from tests.ray.families.four_stages import FOUR_STAGES
+from tests.serve.served import models_of
 
 
 def options(application: Application) -> dict[str, Any]:
@@ -35,7 +36,7 @@ def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
             "gateway": {"num_replicas": 3},
         }
     )
-    found = options(build_with(settings, args, STABLE_CASCADE))
+    found = options(build_with(settings, args, models_of(settings)))
     assert set(found) == {"Gateway", "Jobs", "StageE", "StageC", "StageB", "StageA"}
     assert found["Gateway"].num_replicas == 3
     assert found["StageC"]._deployment_config.autoscaling_config.max_replicas == 4
@@ -48,14 +49,14 @@ def test_every_deployment_has_its_own_replicas_resources_and_autoscaling(
 def test_a_start_that_fails_is_tried_again_as_often_as_was_asked_for(
     settings: Settings, args: dict[str, Any], tries: int
 ) -> None:
-    found = options(build_with(settings, AppArgs.model_validate(args), STABLE_CASCADE))
+    found = options(build_with(settings, AppArgs.model_validate(args), models_of(settings)))
     counts = [one._deployment_config.max_constructor_retry_count for one in found.values()]
     assert counts == [tries] * len(found)
 
 
 def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
     on_gpu = settings.model_copy(update={"device": "cuda"})
-    found = options(build_with(on_gpu, AppArgs(), STABLE_CASCADE))
+    found = options(build_with(on_gpu, AppArgs(), models_of(on_gpu)))
     shares = [found[name].ray_actor_options["num_gpus"] for name in ("StageC", "StageB", "StageA")]
     assert shares == [0.5, 0.25, 0.25]
 
@@ -65,7 +66,7 @@ def test_a_replica_takes_twice_as_many_images_as_share_a_step(
     settings: Settings, max_rows: int, expected: list[int]
 ) -> None:
     chosen = settings.model_copy(update={"max_rows": max_rows})
-    found = options(build_with(chosen, AppArgs(), STABLE_CASCADE))
+    found = options(build_with(chosen, AppArgs(), models_of(chosen)))
     assert [found[stage.deployment].max_ongoing_requests for stage in STABLE_CASCADE.stages] == (
         expected
     )
@@ -79,7 +80,7 @@ def test_with_an_automatic_device_a_replica_takes_enough_images_for_each_device(
     stated = {"cpu": {"c": 9}, "cuda": {"c": 2, "b": 16}}
     monkeypatch.setattr("serve.app.open_checkpoint", _opened_with(max_rows=stated))
     automatic = settings.model_copy(update={"device": "auto"})
-    found = options(build_with(automatic, AppArgs(), STABLE_CASCADE))
+    found = options(build_with(automatic, AppArgs(), models_of(automatic)))
     ongoing = [found[name].max_ongoing_requests for name in ("StageC", "StageB", "StageA")]
     assert ongoing == [18, 32, 8]
 
@@ -93,7 +94,7 @@ def _opened_with(**changes: Any) -> Callable[..., Checkpoint]:
 
 def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) -> None:
     args = AppArgs.model_validate({"stage_touch": {"num_replicas": 2}})
-    found = options(build_with(settings, args, FOUR_STAGES))
+    found = options(build_with(settings, args, models_of(settings, FOUR_STAGES)))
     assert set(found) == {"Gateway", "Jobs", "StageC", "StageB", "StageTouch", "StageA"}
     assert found["StageTouch"].num_replicas == 2
 
@@ -102,7 +103,7 @@ def test_a_family_has_a_deployment_for_each_of_its_stages(settings: Settings) ->
 def test_the_size_of_a_stage_that_is_not_there_is_refused(settings: Settings, name: str) -> None:
     args = AppArgs.model_validate({name: {"num_replicas": 2}})
     with pytest.raises(SettingsInvalid, match="stage_c, stage_b, stage_a"):
-        build_with(settings, args, STABLE_CASCADE)
+        build_with(settings, args, models_of(settings))
 
 
 def test_a_mistyped_argument_is_refused() -> None:

@@ -14,12 +14,12 @@ import pytest
 from ray import serve as ray_serve
 
 from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.running import Running, why_not_running
 from serve.settings import Settings
 from serve.stages.deployments import StageDeployment
 from tests.limits import HANG_S
 from tests.ray.client import TERMINAL, ServiceClient, replica_process
+from tests.serve.served import models_of
 
 PROMPT = "a small blue square on the left on a yellow background"
 SLOW = {"width": 512, "height": 512, "steps": 40, "decoder_steps": 40}
@@ -182,7 +182,7 @@ async def test_a_stage_with_damaged_weights_never_becomes_ready_and_says_why(
         name="StageB",
         max_constructor_retry_count=1,
         ray_actor_options={"num_cpus": 0},
-    ).bind(STABLE_CASCADE, "b", damaged)
+    ).bind(models_of(damaged)[0], "b", damaged)
     with pytest.raises(RuntimeError):
         await asyncio.to_thread(ray_serve.run, deployment, name="damaged", route_prefix="/damaged")
     reason = why_not_running("damaged")

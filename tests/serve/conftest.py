@@ -41,6 +41,7 @@ from tests.migrated import migrate, with_tables
 from tests.private_postgres import PrivatePostgres
 from tests.s3_server import new_bucket
 from tests.serve.fake_jobs_client import FakeJobsClient, plan
+from tests.serve.served import served
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -254,10 +255,9 @@ def services(
         settings=settings,
         database=database,
         blobs=blobs,
-        checkpoint=checkpoint,
+        models=served(checkpoint=checkpoint),
         jobs=fake_jobs,
         moderator=moderator,
-        family=STABLE_CASCADE,
         keep_alive_s=KEEP_ALIVE_S,
     )
     services.event_hub = EventHub(database, poll_s=0.01)  # nothing tells it of new events

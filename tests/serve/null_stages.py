@@ -36,6 +36,7 @@ from serve.storage.records import Job, NewJob
 from serve.storage.retry import RetryingBlobs, RetryingDatabase
 from serve.telemetry.metrics import JobMetrics, QueueMetrics, RefusalMetrics
 from tests.serve.fake_jobs_client import PREVIEW
+from tests.serve.served import served
 
 
 class Stage:
@@ -109,9 +110,10 @@ def make_dispatcher(
     queues = queues or {name: FairQueue(1) for name in stages}
     clients = cast(dict[str, StageClient], stages)
     drawer = cast(StageClient, previewer or Previewer())
+    previewers = dict.fromkeys(clients, drawer)
     watched_jobs = watched_jobs or WatchedJobs()
     return Dispatcher(
-        RetryingDatabase(database), clients, drawer, queues, watched_jobs, QueueMetrics()
+        RetryingDatabase(database), clients, previewers, queues, watched_jobs, QueueMetrics()
     )
 
 
@@ -134,13 +136,14 @@ async def launched(
     refusals = RefusalMetrics()
     moderator = Moderator(checkers, refusals.refused)
     watched_jobs = watched_jobs or WatchedJobs()
+    models = served(family)
     workflow = JobWorkflow(
-        family,
+        models,
         retrying_database,
         retrying_blobs,
         calls or make_dispatcher(database, stages, watched_jobs=watched_jobs),
         demand or Demand(family.all_names),
-        LatentReuse(family, database, blobs, "f1"),
+        LatentReuse(models, database, blobs, is_on=True),
         PreviewCheck(moderator, True, redos, retrying_database, retrying_blobs, refusals),
         ProgressRecorder(retrying_database, retrying_blobs),
         watched_jobs,

@@ -17,12 +17,13 @@ from serve.gateway.dependencies import Services
 from serve.gateway.events.event_hub import EventHub
 from serve.moderation.moderator import Moderator
 from serve.proxies.http_protocol import HTTPProtocol
-from serve.settings import SERVED_FAMILY, Settings
+from serve.settings import Settings
 from serve.storage.access.credentials import KeyScope
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from tests.migrated import with_tables
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import served
 
 _POLL_S = 0.01
 
@@ -78,10 +79,9 @@ async def running(folder: Path) -> AsyncIterator[Service]:
         settings=settings,
         database=database,
         blobs=blobs,
-        checkpoint=checkpoint,
+        models=served(checkpoint=checkpoint),
         jobs=jobs,
         moderator=Moderator([], lambda *_: None),
-        family=SERVED_FAMILY,
     )
     services.event_hub = EventHub(database, poll_s=_POLL_S)  # nothing tells it of new events
     with socket.create_server(("127.0.0.1", 0)) as listener:

@@ -22,7 +22,7 @@ from cascade_core.images.png_info_reader import read_png_info
 from serve.gateway.auth.permissions import Caller, Creator
 from serve.gateway.dependencies import HeldOpen, IdempotencyKeyHeader, Services, ServicesDep
 from serve.gateway.idempotency import make_identity
-from serve.gateway.lookups import check_model, find_job
+from serve.gateway.lookups import find_job
 from serve.gateway.openai.schemas import ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.openai.stream import ImageStream
 from serve.gateway.openai.translation import (
@@ -98,12 +98,12 @@ async def generate_images(
     idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
-    check_model(services, body.model)
+    model = services.models.find(body.model)
     url_of = None
     if _wants_urls(body, services.settings.response_format):
         url_of = _url_of(services, caller, http_request)
     output = generate_output(body, url_of)
-    job_body = generate_body(body, services.checkpoint.defaults.max_side)
+    job_body = generate_body(body, model)
     owner = caller.owner(job_body.user)
     identity = make_identity(body.model_dump(mode="json"), owner, key=idempotency_key)
     is_watched = bool(body.stream and body.partial_images)
@@ -146,12 +146,12 @@ async def vary_image(
 
     The file's pixels are not read, and no address in it is followed.
     """
-    check_model(services, form.model)
+    model_id = form.model and services.models.find(form.model).id
     url_of = None
     if (form.response_format or services.settings.response_format) != "b64_json":
         url_of = _url_of(services, caller, http_request)
     output = Output("png", url_of=url_of)
-    job_body = vary_body(form, await _latent_id(form))
+    job_body = vary_body(form, model_id, await _latent_id(form))
     asked = form.model_dump(mode="json", exclude={"image"}) | {"latent_id": job_body.latent_id}
     submission = Submission(
         caller=caller,

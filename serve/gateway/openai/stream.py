@@ -91,7 +91,7 @@ class ImageStream(EventStream):
             request,
             partial_images,
             services.settings.previews,
-            services.family,
+            services.models.of(request).family,
             is_checked=services.moderator.sees_previews,
         )
         self._partials: set[tuple[int, str, int]] = set()

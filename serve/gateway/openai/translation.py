@@ -24,6 +24,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.openai.schemas import ImageData, ImagesAnswer, ImagesBody, VariationForm
 from serve.gateway.schemas.jobs import JobBody
+from serve.served_models import OpenModel
 from serve.storage.blobs.blob_keys import image_key
 from serve.storage.records import Job
 
@@ -53,8 +54,8 @@ class Output:
     drawn_quality: str = "auto"
 
 
-def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
-    """Return the job that makes these images.
+def generate_body(body: ImagesBody, model: OpenModel) -> JobBody:
+    """Return the job that makes these images with a model.
 
     Raises:
         InvalidRequest: the size cannot be read, or the model does not make it.
@@ -64,18 +65,18 @@ def generate_body(body: ImagesBody, max_side_px: int) -> JobBody:
         values["decoder_steps"] = _QUALITY_STEPS.get(body.quality or "auto")
     size = body.size or "auto"
     if size != "auto":
-        values |= _sides(size, max_side_px)
+        values |= _sides(size, model.checkpoint.defaults.max_side)
     # Another quality is made when the image is sent, from a stored file without losses.
     stored = "png" if body.output_compression is not None else body.output_format or "png"
-    return JobBody(**values, format=stored, user=body.safety_identifier or body.user)
+    user = body.safety_identifier or body.user
+    return JobBody(**values, model=model.id, format=stored, user=user)
 
 
-def vary_body(form: VariationForm, latent_id: str) -> JobBody:
-    """Return the job that varies an image's details."""
+def vary_body(form: VariationForm, model_id: str | None, latent_id: str) -> JobBody:
+    """Return the job that varies an image's details; without a model, that of the image."""
     values = form.model_dump(include=set(VARY_DETAILS.fields))
-    return JobBody(
-        **values | {"kind": VARY_DETAILS.name, "latent_id": latent_id, "user": form.user}
-    )
+    own = {"kind": VARY_DETAILS.name, "latent_id": latent_id}
+    return JobBody(**values | own, model=model_id, user=form.user)
 
 
 def generate_output(body: ImagesBody, url_of: UrlOf | None) -> Output:

@@ -56,7 +56,7 @@ async def continue_job(
     request again is answered with the job.
     """
     job = await find_job(services, caller, job_id)
-    choice = _choice(job, body, services.checkpoint.defaults)
+    choice = _choice(job, body, services.models.of(job.request).checkpoint.defaults)
     asked = body.model_dump(mode="json", exclude_none=True)
     identity = _identity(job, asked, idempotency_key)
     if not await _went_on(services, job, identity):
@@ -157,15 +157,16 @@ def _choice(job: Job, body: ContinueBody, defaults: ModelDefaults) -> Choice:
 
 
 async def _check_latents(services: Services, job: Job, indices: Sequence[int]) -> None:
-    """Check that the loaded model has made the compositions of the chosen images.
+    """Check that the job's model has made the compositions of the chosen images.
 
     Raises:
         NotFound, Gone: there is no such latent, or it was deleted.
         ModelMismatch: another model made it.
     """
+    model = services.models.of(job.request)
     for index in indices:
         find, latent_id = services.database.images.latent, job.images[index].latent_id
-        usable_latent(await services.database.run(find, latent_id), services.checkpoint, "indices")
+        usable_latent(await services.database.run(find, latent_id), model, "indices")
 
 
 async def _check_texts(services: Services, job: Job) -> None:

@@ -20,6 +20,7 @@ from serve.gateway.openapi import errors, new_router, secured
 from serve.gateway.readiness import READY, READY_TIMEOUT_S
 from serve.gateway.schemas.service import EndedJobs, Health, Ready, StageStatus, Status
 from serve.responses.errors import error_response
+from serve.served_models import OpenModel
 from serve.storage.job_queue.activity import Activity, StageWork
 
 NOT_READY = "not ready"
@@ -37,14 +38,17 @@ async def get_status(services: ServicesDep, caller: Reader) -> Status:
         database.run(database.jobs.count, PERIOD),
         database.run(database.activity.within, PERIOD),
     )
-    stages = services.family.stages_with(has_encoder=services.takes_uploads)
     running = {name: count.running for name, count in (replicas or {}).items()}
     return Status(
         replicas=None if replicas is None else running,
         queued=counts.get("queued", 0),
         running=counts.get("running", 0),
         last_hour=EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES}),
-        stages=[_stage_status(stage, replicas, activity) for stage in stages],
+        stages=[
+            _stage_status(model, stage, replicas, activity)
+            for model in services.models
+            for stage in model.stages
+        ],
         errors=dict(activity.errors),
         checks=await services.readiness.checks() if caller.is_admin else None,
     )
@@ -71,17 +75,21 @@ async def readyz(services: ServicesDep, request: Request) -> Response:
 
 
 def _stage_status(
-    stage: StageInfo, replicas: Mapping[str, ReplicaCount] | None, activity: Activity
+    model: OpenModel,
+    stage: StageInfo,
+    replicas: Mapping[str, ReplicaCount] | None,
+    activity: Activity,
 ) -> StageStatus:
     count = None if replicas is None else replicas.get(stage.deployment, ReplicaCount(0))
-    work = activity.work.get(stage.name, StageWork())
+    work = activity.work.get((model.id, stage.name), StageWork())
     return StageStatus(
+        model=model.id,
         name=stage.name,
         title=stage.title,
         deployment=stage.deployment,
         replicas=None if count is None else count.running,
         starting=None if count is None else count.starting,
-        jobs=activity.jobs.get(stage.name, 0),
+        jobs=activity.jobs.get((model.id, stage.name), 0),
         images=work.images,
         seconds_per_image=work.seconds_per_image,
     )

@@ -237,7 +237,7 @@ async def delete_with_files(services: Services, image_id: str, *, if_made: bool 
     image = deleted.image
     keys = [
         *image_keys(image.id),
-        *(handoff_key(image.job_id, image.index, name) for name in services.family.all_names),
+        *(handoff_key(image.job_id, image.index, name) for name in services.models.stage_names),
     ]
     keys += [preview_key_from_name(image.job_id, name) for name in deleted.preview_names]
     keys += map(latent_key, deleted.latent_ids)

@@ -141,6 +141,7 @@ _JOB_EXAMPLE: dict[str, Any] = {
         "variants": None,
         "image": None,
         "hero_id": None,
+        "model": "demo",
     },
     "images": [],
     "warnings": [],
@@ -274,6 +275,7 @@ def caller_events_example(family: Family) -> str:
 
 def _stage_status_example(stage: StageInfo) -> dict[str, Any]:
     return {
+        "model": _MODEL_EXAMPLE["id"],
         "name": stage.name,
         "title": stage.title,
         "deployment": stage.deployment,

@@ -28,7 +28,7 @@ from serve.gateway.schemas.fields import (
 from serve.gateway.schemas.images import DerivedFrom
 from serve.storage.records import LatentUse
 
-_ADDED_LATER = ("strength", "stop_after", "template", "variants", "hero", "image")
+_ADDED_LATER = ("strength", "stop_after", "template", "variants", "hero", "image", "model")
 
 
 class JobBody(DrawingFields):
@@ -47,6 +47,10 @@ class JobBody(DrawingFields):
     model_config = ConfigDict(strict=True, extra="forbid")
 
     kind: Annotated[Kind, Field(description="What the job does.")] = DEFAULT_KIND
+    model: Annotated[
+        str | None,
+        Field(description="The model's id; absent: that of the latent, or the service's first."),
+    ] = None
     prompt: Annotated[Text, Field(description="What the picture shows.")] = None
     width: Side = None
     height: Side = None
@@ -240,6 +244,9 @@ class ResolvedRequest(BaseModel):
     stop_after: str | None
     variants: list[dict[str, str]] | None
     image: str | None
+    model: str | None = Field(
+        description="The model that makes it; null in jobs from before there were several."
+    )
     hero_id: str | None = Field(
         description="The latent that image 0 makes and that the other images start from."
     )

@@ -104,7 +104,7 @@ class ModelStage(BaseModel):
 
 
 class Model(BaseModel):
-    """The loaded model."""
+    """A model of the service."""
 
     id: str
     object: Literal["model"] = "model"
@@ -142,6 +142,7 @@ class EndedJobs(BaseModel):
 class StageStatus(BaseModel):
     """What a stage does, and how fast it was lately."""
 
+    model: str = Field(description="The id of the model whose stage it is.")
     name: str
     title: str = Field(description="For people.")
     deployment: str
@@ -163,7 +164,9 @@ class Status(BaseModel):
     queued: int
     running: int
     last_hour: EndedJobs
-    stages: list[StageStatus] = Field(description="In the order in which images pass them.")
+    stages: list[StageStatus] = Field(
+        description="Of each model, in the order in which images pass them."
+    )
     errors: dict[str, int] = Field(description="Jobs that failed in the last hour, by error code.")
     checks: dict[str, str] | None = Field(
         description="The parts that a job needs, each `ready` or why not; null but for admins."

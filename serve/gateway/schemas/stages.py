@@ -1,7 +1,8 @@
-"""Names of a family's stages in the OpenAPI document: in keys, in values and in ``/v1/models``."""
+"""Names of stages in the OpenAPI document: in keys, in values and in ``/v1/models``."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cascade_core.families.spec import Family
@@ -25,21 +26,22 @@ def stage_details(family: Family) -> list[ModelStage]:
     ]
 
 
-def describe_stages(schemas: dict[str, Any], family: Family) -> None:
+def describe_stages(schemas: dict[str, Any], families: Iterable[Family]) -> None:
     """Complete the schemas whose keys and values are named after stages.
 
     Args:
         schemas: the document's components; they are changed in place.
-        family: whose stages run.
+        families: whose stages run.
     """
-    stage = {"type": "string", "enum": list(family.all_names)}
+    stages = {stage.name: stage for family in families for stage in family.all_stages}
+    in_all = set.intersection(*(set(family.names) for family in families))
+    stage = {"type": "string", "enum": list(stages)}
     schemas["JobAnswer"]["properties"]["stage"] = {"anyOf": [stage, _NULL], "title": "Stage"}
     costs = {
-        stage.cost_key: {"type": "number", "description": stage.title}
-        for stage in family.all_stages
+        stage.cost_key: {"type": "number", "description": stage.title} for stage in stages.values()
     }
     schemas["Cost"].pop("additionalProperties", None)  # FastAPI keeps the document that it made
     schemas["Cost"] |= {
         "properties": costs,
-        "required": [stage.cost_key for stage in family.stages],
+        "required": [stage.cost_key for stage in stages.values() if stage.name in in_all],
     }

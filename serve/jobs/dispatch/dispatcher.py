@@ -35,9 +35,9 @@ class Dispatcher:
 
     Args:
         database: where crashes of replicas are counted.
-        stages: the client of each stage.
-        previewer: the client that draws kept outputs small; None if the family keeps none.
-        queues: the fair queue of each stage.
+        stages: the client of each stage, by its key.
+        previewers: the clients that draw kept outputs small, by the key of their stage.
+        queues: the fair queue of each stage, by its key.
         watched_jobs: the jobs that previews are drawn for.
         metrics: records how long calls wait in the queues.
     """
@@ -46,7 +46,7 @@ class Dispatcher:
         self,
         database: RetryingDatabase,
         stages: dict[str, StageClient],
-        previewer: StageClient | None,
+        previewers: dict[str, StageClient],
         queues: dict[str, FairQueue],
         watched_jobs: WatchedJobs,
         metrics: QueueMetrics,
@@ -55,7 +55,7 @@ class Dispatcher:
         self._watched_jobs = watched_jobs
         self._metrics = metrics
         self._stages = stages
-        self._previewer = previewer
+        self._previewers = previewers
         self._queues = queues
         self._size_limits = SizeLimits()
         self._outages: set[str] = set()
@@ -86,10 +86,10 @@ class Dispatcher:
         """
         work = self._call(job, index, stage, source, on_message)
         try:
-            result = await self._stoppable(job.id, stage.name, work)
+            result = await self._stoppable(job.id, stage.key, work)
         except OutOfMemory as error:
-            raise self._size_limits.note_out_of_memory(stage.name, job.request) from error
-        self._size_limits.note_success(stage.name, job.request)
+            raise self._size_limits.note_out_of_memory(stage.key, job.request) from error
+        self._size_limits.note_success(stage.key, job.request)
         return result
 
     async def preview(self, job: OpenJob, index: int, stage: StageSpec, output: bytes) -> bytes:
@@ -100,8 +100,8 @@ class Dispatcher:
             CannotBeServed: no replica of the stage runs, and none can be started.
             CascadeError: the output could not be drawn.
         """
-        work = self._preview(job, index, stage.name, output)
-        return (await self._stoppable(job.id, stage.name, work)).data
+        work = self._preview(job, index, stage.key, output)
+        return (await self._stoppable(job.id, stage.key, work)).data
 
     def stop(self, job_id: str) -> None:
         """Stop the calls of a job; the replicas free their rows within two steps."""
@@ -138,14 +138,14 @@ class Dispatcher:
         source: Source,
         on_message: OnMessage,
     ) -> StageResult:
-        name, image = stage.name, job.images[index]
-        self._size_limits.check(name, job.request)
-        client, on_crash = self._stages[name], self._on_crash(job, f"{name}{index}")
+        key, image = stage.key, job.images[index]
+        self._size_limits.check(key, job.request)
+        client, on_crash = self._stages[key], self._on_crash(job, f"{stage.name}{index}")
         request = job.request_of(index)
         ids = ImageIds(image_id=image.id, latent_id=image.latent_id)
-        async with self._slot(job, name, stage.work(request)) as queue_s:
+        async with self._slot(job, key, stage.work(request)) as queue_s:
             began_s = time.monotonic()
-            self._size_limits.check(name, job.request)  # another call may have failed meanwhile
+            self._size_limits.check(key, job.request)  # another call may have failed meanwhile
             data = await source() if callable(source) else source
             task = request.to_dict(), data, ids, self._watched_jobs.is_watched(job.id)
             with self._sparing_replicas(job):
@@ -153,13 +153,12 @@ class Dispatcher:
             trace.get_current_span().set_attribute("cascade.model_s", result.seconds)
             logger.info(
                 "stage %s, image %d: %.2f s for its slot, %.2f s for the call, %.2f s on the model",
-                *(name, index, queue_s, time.monotonic() - began_s, result.seconds),
+                *(key, index, queue_s, time.monotonic() - began_s, result.seconds),
             )
             return result
 
     async def _preview(self, job: OpenJob, index: int, stage: str, output: bytes) -> StageResult:
-        client, on_crash = self._previewer, self._on_crash(job, f"preview{index}")
-        assert client is not None  # the stage keeps its output
+        client, on_crash = self._previewers[stage], self._on_crash(job, f"preview{index}")
         async with self._slot(job, stage, PREVIEW_WORK):
             with self._sparing_replicas(job):
                 return await client.call(output, on_message=_ignore, on_crash=on_crash)

@@ -18,6 +18,11 @@ _NEWEST: Final = 200
 """Seconds of stages come from so many jobs at most, so that a reading costs the same always."""
 
 
+ModelStage = tuple[str | None, str]
+"""The id of a model and the name of one of its stages; jobs from before there were several models
+name none."""
+
+
 @dataclass(frozen=True, slots=True)
 class StageWork:
     """What a stage did for the newest jobs.
@@ -41,13 +46,13 @@ class Activity:
     """What the service does now, and what it did in a period.
 
     Attributes:
-        jobs: running jobs by the stage whose step they reported last.
-        work: by stage, of the newest jobs if they succeeded in the period.
+        jobs: running jobs by their model and the stage whose step they reported last.
+        work: by model and stage, of the newest jobs if they succeeded in the period.
         errors: jobs that failed in the period, by error code.
     """
 
-    jobs: Mapping[str, int]
-    work: Mapping[str, StageWork]
+    jobs: Mapping[ModelStage, int]
+    work: Mapping[ModelStage, StageWork]
     errors: Mapping[str, int]
 
 
@@ -68,29 +73,39 @@ class ActivityStore:
             )
 
 
-def _running_by_stage(connection: Connection) -> dict[str, int]:
+def _model() -> Any:
+    return jobs.c.request["model"].as_string()
+
+
+def _running_by_stage(connection: Connection) -> dict[ModelStage, int]:
     at_stage = (jobs.c.state == "running", jobs.c.stage.is_not(None))
-    query = select(jobs.c.stage, func.count()).where(*at_stage).group_by(jobs.c.stage)
-    return {stage: count for stage, count in connection.execute(query)}
+    # One name: PostgreSQL must see that what is grouped by is what is read.
+    model = _model().label("model")
+    query = select(model, jobs.c.stage, func.count()).where(*at_stage)
+    found = connection.execute(query.group_by("model", jobs.c.stage))
+    return {(model, stage): count for model, stage, count in found}
 
 
-def _work_by_stage(connection: Connection, since: datetime) -> dict[str, StageWork]:
-    of_job = (jobs.c.id, jobs.c.state, jobs.c.finished_at, jobs.c.cost)
+def _work_by_stage(connection: Connection, since: datetime) -> dict[ModelStage, StageWork]:
+    model = _model().label("model")
+    of_job = (jobs.c.id, jobs.c.state, jobs.c.finished_at, jobs.c.cost, model)
     newest = select(*of_job).order_by(jobs.c.id.desc()).limit(_NEWEST).subquery()
-    recent = select(newest.c.id, newest.c.cost).where(
+    recent = select(newest.c.id, newest.c.model, newest.c.cost).where(
         newest.c.state == "succeeded", newest.c.finished_at >= since
     )
-    costs_s: dict[str, dict[str, float]] = {row.id: row.cost for row in connection.execute(recent)}
+    costs_s: dict[str, tuple[str | None, dict[str, float]]]
+    costs_s = {row.id: (row.model, row.cost) for row in connection.execute(recent)}
     made = select(images.c.job_id, func.count()).where(
         images.c.job_id.in_(costs_s), images.c.ready_at.is_not(None)
     )
     counts = connection.execute(made.group_by(images.c.job_id))
-    work: defaultdict[str, StageWork] = defaultdict(StageWork)
+    work: defaultdict[ModelStage, StageWork] = defaultdict(StageWork)
     for job_id, count in counts:
-        for stage, seconds in costs_s[job_id].items():
+        of_model, costs = costs_s[job_id]
+        for stage, seconds in costs.items():
             if seconds > 0:
-                before = work[stage]
-                work[stage] = StageWork(before.images + count, before.seconds + seconds)
+                before = work[of_model, stage]
+                work[of_model, stage] = StageWork(before.images + count, before.seconds + seconds)
     return dict(work)
 
 

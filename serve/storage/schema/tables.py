@@ -281,7 +281,7 @@ preferences = Table(
 scaled_to_zero_stages = Table(
     "scaled_to_zero_stages",
     metadata,
-    Column("name", String(16), primary_key=True),
+    Column("name", String(64), primary_key=True),
 )
 
 server_secrets = Table(

@@ -78,5 +78,5 @@ def test_latent_ids_that_are_no_ids_are_refused(latent_id: str) -> None:
 
 def test_every_value_of_a_request_has_limits() -> None:
     own = {field.name for field in fields(GenerationRequest)}
-    assert own <= FIELDS.keys() | {"kind"}
+    assert own <= FIELDS.keys() | {"kind", "model"}
     assert FIELDS.keys() - own == {"template", "hero"}  # kept as its prompt and its latent_id

@@ -81,15 +81,16 @@ def burst() -> Iterator[Demand]:
         yield demand
 
 
-def test_a_config_file_names_the_stages_of_another_family() -> None:
-    work = {"choose": 1.0, "paint": 20.0}
-    demand = Demand(work, lambda: 500.0)
-    deployments = ("StageChoose", "StagePaint")
-    contexts = [context("Jobs", demand.stats())]
-    contexts += [context(name, {"seconds_per_work": 0.02}) for name in deployments]
-    sizing = {"gpu_budget": 4, "gpus": {"choose": 0, "paint": 1}, "stages": ["choose", "paint"]}
-    decisions, _ = PipelinePolicy(**sizing)({item.deployment_id: item for item in contexts})
-    assert set(names(decisions)) == set(deployments)
+def test_stages_of_several_models_grow_for_their_own_work_alone() -> None:
+    demand = Demand({"c": 1.0, "c@other": 1.0}, lambda: 500.0)
+    deployments = ("StageC", "StageC@other")
+    with demand.image({"c@other": 50.0}):
+        contexts = [context("Jobs", demand.stats())]
+        contexts += [context(name, {"seconds_per_work": 0.2}) for name in deployments]
+        policy = PipelinePolicy(gpu_budget=4, gpus={"c@other": 0.5})
+        decisions, _ = policy({item.deployment_id: item for item in contexts})
+    replicas = names(decisions)
+    assert replicas["StageC@other"] > replicas["StageC"]
 
 
 def test_a_burst_grows_the_stages_and_leaves_jobs_alone(burst: Demand) -> None:
@@ -186,6 +187,6 @@ def test_serve_can_send_the_policy_to_its_controller() -> None:
     assert policy(application(Demand(WORK)))[0]
 
 
-def test_gpus_of_other_stages_than_the_familys_are_refused() -> None:
-    with pytest.raises(SettingsInvalid, match="gpus must name c, b, a and nothing else"):
-        PipelinePolicy(gpu_budget=1, gpus={"c": 1})
+def test_gpus_of_what_is_no_stage_are_refused() -> None:
+    with pytest.raises(SettingsInvalid, match="gpus names d4, but the stages are c, b, a"):
+        PipelinePolicy(gpu_budget=1, gpus={"c": 1, "d4": 1})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,6 @@ from PIL import Image
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.errors import OutOfMemory
-from cascade_core.families.spec import Family
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
@@ -25,6 +22,7 @@ from serve.storage.database import Database
 from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import WITHOUT_LATENTS, serve_instead, served
 
 
 @pytest.fixture
@@ -51,10 +49,9 @@ def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
             settings=settings,
             database=fake_jobs.database,
             blobs=fake_jobs.blobs,
-            checkpoint=checkpoint,
+            models=served(checkpoint=checkpoint),
             jobs=fake_jobs,
             moderator=moderator,
-            family=STABLE_CASCADE,
         )
     )
 
@@ -228,12 +225,11 @@ def test_a_model_that_cannot_start_from_a_picture_says_so_and_gets_none(
 ) -> None:
     services = gateway_app.state.services
     line = ("generate", "x", "--image", str(photo), "--out", str(tmp_path))
-    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    serve_instead(services, picture_encoder=None)
     result = cascade_at_gateway(*line)
     assert result.exit_code == 2
     assert "this model has no encoder and cannot start from a picture file" in result.stderr
-    first, *others = STABLE_CASCADE.stages
-    services.family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    serve_instead(services, WITHOUT_LATENTS)
     result = cascade_at_gateway(*line)
     assert result.exit_code == 2
     assert "this model cannot do image_to_image; it can do generate" in result.stderr
@@ -258,9 +254,7 @@ def test_options_of_a_start_from_a_picture_that_do_not_fit_are_bad_usage(
 def test_what_the_model_cannot_do_is_named_with_what_it_can(
     cascade_at_gateway: Cascade, gateway_app: FastAPI, tmp_path: Path
 ) -> None:
-    first, *others = STABLE_CASCADE.stages
-    family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
-    gateway_app.state.services.family = family
+    serve_instead(gateway_app.state.services, WITHOUT_LATENTS)
     result = cascade_at_gateway("decode", "LAT", "--out", str(tmp_path))
     assert result.exit_code == 2
     assert "this model cannot do decode; it can do generate" in result.stderr

@@ -9,7 +9,6 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from cascade_core.errors import Forbidden, SettingsInvalid
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.auth.exposure import check_exposure
 from serve.gateway.auth.signed_links import Link, ShareLinks
 from serve.settings import Settings, load_settings
@@ -130,7 +129,7 @@ def test_no_setting_lets_the_service_listen_beyond_this_machine_without_keys(
 
     assert "this machine only" in check_exposure(settings)
     with pytest.raises(SettingsInvalid, match="no API keys"):
-        start(settings.model_copy(update={"http_host": "0.0.0.0"}), STABLE_CASCADE)
+        start(settings.model_copy(update={"http_host": "0.0.0.0"}))
 
 
 @pytest.mark.parametrize(

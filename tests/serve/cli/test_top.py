@@ -28,6 +28,7 @@ from tests.migrated import with_tables
 from tests.serve.cli.cascade import Cascade
 from tests.serve.cli.scripted_server import ScriptedService
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import served
 
 NOW = datetime(2026, 1, 31, 12, tzinfo=UTC)
 NOTHING_YET = {"c_s": 0.0, "b_s": 0.0, "a_s": 0.0}
@@ -194,10 +195,9 @@ def gateway_app(fake_jobs: FakeJobsClient, tmp_path: Path) -> FastAPI:
             settings=settings,
             database=fake_jobs.database,
             blobs=fake_jobs.blobs,
-            checkpoint=checkpoint,
+            models=served(checkpoint=checkpoint),
             jobs=fake_jobs,
             moderator=moderator,
-            family=STABLE_CASCADE,
         )
     )
 

@@ -16,6 +16,7 @@ from openai import AsyncOpenAI
 from cascade_core.errors import SettingsInvalid
 from cascade_core.printable import is_printable
 from serve.gateway.dependencies import Services
+from serve.served_models import Models
 from serve.settings import load_settings
 from tests.serve.attacker import in_our_form
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -41,6 +42,7 @@ async def test_clients_whose_model_is_fixed_are_served_by_aliases(
     openai_client: AsyncOpenAI, running: FakeJobsClient, services: Services
 ) -> None:
     configure(services, model_aliases="dall-e-3,gpt-image-1")
+    services.models = Models(list(services.models), services.settings.alias_names)
     for model in ("dall-e-3", "gpt-image-1", "demo"):
         answer = await openai_client.images.generate(prompt="x", model=model)
         assert len(answer.data or ()) == 1
@@ -61,9 +63,9 @@ def test_aliases_that_are_no_names_are_refused_at_start(
 
 def test_aliases_may_have_spaces_between_them(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASCADE_MODEL_ALIASES", " dall-e-3, gpt-image-1 ")
-    assert load_settings().model_names("demo") == ["demo", "dall-e-3", "gpt-image-1"]
+    assert load_settings().alias_names == ["dall-e-3", "gpt-image-1"]
     monkeypatch.delenv("CASCADE_MODEL_ALIASES")
-    assert load_settings().model_names("demo") == ["demo"]
+    assert load_settings().alias_names == []
 
 
 @pytest.mark.parametrize("default", ["", "b64_json", "url"])

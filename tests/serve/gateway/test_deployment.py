@@ -11,12 +11,12 @@ import pytest
 from ray.serve._private.constants import SERVE_LOGGER_NAME
 from ray.serve._private.logging_utils import access_log_msg
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway import deployment
 from serve.gateway.deployment import Gateway, is_no_notification
 from serve.settings import Settings
 from serve.studio.files import WITHOUT_PREACT
 from tests.migrated import with_tables
+from tests.serve.served import DEMO
 
 
 @pytest.mark.parametrize(
@@ -45,5 +45,5 @@ def test_a_gateway_warns_at_its_start_that_the_page_has_no_library(
     settings = Settings(data_dir=tmp_path)
     with_tables(settings.database_url)
     jobs: Any = None
-    Gateway(settings, STABLE_CASCADE, jobs)
+    Gateway(settings, [DEMO], jobs)
     assert WITHOUT_PREACT in caplog.messages

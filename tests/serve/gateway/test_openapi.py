@@ -17,6 +17,7 @@ from cascade_core.request import GenerationRequest
 from serve.gateway.schemas.jobs import ResolvedRequest
 from tests.serve.attacker import OPEN_TO_ALL
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import serve_instead
 
 ROUTES = {
     ("get", "/v1/keys"),
@@ -215,7 +216,7 @@ def test_the_stages_of_another_family_are_in_keys_values_and_examples(app: FastA
     kept, *_ = STABLE_CASCADE.stages
     plan = replace(kept, name="plan", title="Planning", share=0.0)
     drawn = replace(kept, name="draw", output="", keeps_output=False, share=0.4)
-    app.state.services.family = Family(name="two", stages=(plan, drawn))
+    serve_instead(app.state.services, Family(name="two", stages=(plan, drawn)))
     document = app.openapi()
     schemas = document["components"]["schemas"]
     assert schemas["JobAnswer"]["properties"]["stage"]["anyOf"][0]["enum"] == ["plan", "draw"]

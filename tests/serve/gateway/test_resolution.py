@@ -17,9 +17,10 @@ from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.gateway.resolution import resolve_request
 from serve.gateway.schemas.jobs import JobBody
+from serve.served_models import OpenModel
 from serve.storage.records import LatentRow, utc_now
 from tests.ray.families.two_stages import TWO_STAGES
-from tests.serve.changed_services import changed
+from tests.serve.served import changed, served
 
 MODEL = ModelRef("demo", "r1", "f1")
 
@@ -32,11 +33,13 @@ def row(make_request: Callable[..., GenerationRequest]) -> LatentRow:
 
 def vary(checkpoint: Checkpoint, row: LatentRow | None, **given: Any) -> GenerationRequest:
     body = JobBody.model_validate({"kind": "vary_details", "latent_id": "LAT1"} | given)
-    return resolve_request(body, row, checkpoint, STABLE_CASCADE)
+    return resolve_request(body, row, OpenModel(STABLE_CASCADE, checkpoint))
 
 
 def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> None:
-    request = resolve_request(JobBody(prompt="x", seed=5), None, checkpoint, STABLE_CASCADE)
+    request = resolve_request(
+        JobBody(prompt="x", seed=5), None, OpenModel(STABLE_CASCADE, checkpoint)
+    )
     assert request.to_dict() == {
         "kind": "generate",
         "prompt": "x",
@@ -54,6 +57,7 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
         "format": "png",
         "strength": None,
         "stop_after": None,
+        "model": "demo",
         "variants": None,
         "image": None,
         "hero_id": None,
@@ -62,14 +66,15 @@ def test_absent_values_come_from_the_models_defaults(checkpoint: Checkpoint) -> 
 
 def test_given_values_win(checkpoint: Checkpoint) -> None:
     body = JobBody(prompt="x", seed=0, decoder_seed=9, width=512, guidance_scale=0.0, format="webp")
-    request = resolve_request(body, None, checkpoint, STABLE_CASCADE)
+    request = resolve_request(body, None, OpenModel(STABLE_CASCADE, checkpoint))
     assert (request.seed, request.decoder_seed, request.width) == (0, 9, 512)
     assert (request.guidance_scale, request.format) == (0.0, "webp")
 
 
 def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
     made = [
-        resolve_request(JobBody(prompt="x"), None, checkpoint, STABLE_CASCADE) for _ in range(8)
+        resolve_request(JobBody(prompt="x"), None, OpenModel(STABLE_CASCADE, checkpoint))
+        for _ in range(8)
     ]
     assert len({request.seed for request in made}) == 8
     assert all(request.seed == request.decoder_seed for request in made)
@@ -77,20 +82,22 @@ def test_absent_seeds_are_random_and_equal(checkpoint: Checkpoint) -> None:
 
 def test_a_prompt_is_needed(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="prompt is missing"):
-        resolve_request(JobBody(), None, checkpoint, STABLE_CASCADE)
+        resolve_request(JobBody(), None, OpenModel(STABLE_CASCADE, checkpoint))
     for empty in ("", " \n"):
         with pytest.raises(InvalidRequest, match="prompt must say what the picture shows"):
-            resolve_request(JobBody(prompt=empty), None, checkpoint, STABLE_CASCADE)
+            resolve_request(JobBody(prompt=empty), None, OpenModel(STABLE_CASCADE, checkpoint))
 
 
 def test_sides_are_bounded_by_the_model(checkpoint: Checkpoint) -> None:
     with pytest.raises(InvalidRequest, match="width must be a whole number between 256 and 512"):
-        resolve_request(JobBody(prompt="x", width=640), None, checkpoint, STABLE_CASCADE)
+        resolve_request(JobBody(prompt="x", width=640), None, OpenModel(STABLE_CASCADE, checkpoint))
 
 
 def test_generate_takes_no_latent(checkpoint: Checkpoint) -> None:
     with pytest.raises(Unsupported) as caught:
-        resolve_request(JobBody(prompt="x", latent_id="LAT1"), None, checkpoint, STABLE_CASCADE)
+        resolve_request(
+            JobBody(prompt="x", latent_id="LAT1"), None, OpenModel(STABLE_CASCADE, checkpoint)
+        )
     assert caught.value.field == "latent_id"
 
 
@@ -139,23 +146,23 @@ def test_a_variation_needs_a_latent_that_is_there(checkpoint: Checkpoint, row: L
 
 def test_a_latent_of_other_weights_is_refused(checkpoint: Checkpoint, row: LatentRow) -> None:
     other = replace(row, model=ModelRef("demo", "r0", "f0"))
-    with pytest.raises(ModelMismatch, match="made by demo r0; demo r1 is loaded"):
+    with pytest.raises(ModelMismatch, match="made by demo r0, and demo r1 cannot go on from it"):
         vary(checkpoint, other)
 
 
 async def test_a_kind_of_job_that_the_family_cannot_do_is_refused(services: Services) -> None:
-    transport = httpx.ASGITransport(create_app(changed(services, family=TWO_STAGES)))
+    transport = httpx.ASGITransport(create_app(changed(services, models=served(TWO_STAGES))))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.post("/v1/jobs", json={"kind": "vary_details", "latent_id": "LAT1"})
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (422, "kind")
-    assert error["message"] == "this model cannot do vary_details; kind can be generate"
+    assert error["message"] == "demo cannot do vary_details; kind can be generate"
 
 
 def test_a_field_that_the_family_lacks_is_refused_by_name(checkpoint: Checkpoint) -> None:
     family = replace(STABLE_CASCADE, lacks=("guidance_scale", "negative_prompt"))
     body = JobBody(prompt="x", negative_prompt="")
-    assert resolve_request(body, None, checkpoint, family).negative_prompt == ""
+    assert resolve_request(body, None, OpenModel(family, checkpoint)).negative_prompt == ""
     with pytest.raises(Unsupported) as caught:
-        resolve_request(JobBody(prompt="x", guidance_scale=3), None, checkpoint, family)
+        resolve_request(JobBody(prompt="x", guidance_scale=3), None, OpenModel(family, checkpoint))
     assert caught.value.field == "guidance_scale"

@@ -26,6 +26,7 @@ from serve.storage.retry import RetryingDatabase
 from tests.limits import HANG_S
 from tests.serve.null_stages import Stage, launched
 from tests.serve.recorded_jobs import record_step, start
+from tests.serve.served import served
 from tests.serve.waiting import until
 
 
@@ -145,7 +146,7 @@ async def test_a_job_of_a_gateway_that_does_not_say_whether_it_is_watched_has_pr
     async def start(job_id: str) -> None:
         started.append(job_id)
 
-    jobs._services, jobs._family = SimpleNamespace(watched_jobs=watched_jobs), given.family
+    jobs._services, jobs._models = SimpleNamespace(watched_jobs=watched_jobs), served(given.family)
     jobs._database, jobs._limits, jobs._is_draining = database, None, False
     jobs._accepting, jobs._start = ThreadPoolExecutor(1), start
     request = given.request.to_dict()

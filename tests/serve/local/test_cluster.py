@@ -11,7 +11,6 @@ import pytest
 import ray
 import ray._private.node as ray_node
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local.cluster import start
 from serve.settings import Settings
 
@@ -43,5 +42,5 @@ def test_a_broken_import_is_raised_as_it_is_after_one_start_of_ray(
         temp_dir=tmp_path, close=lambda: done.append("fork server closed")
     )
     with pytest.raises(ModuleNotFoundError, match=r"serve\.app"):
-        start(Settings(data_dir=tmp_path), STABLE_CASCADE, fork_server=server)
+        start(Settings(data_dir=tmp_path), fork_server=server)
     assert done == ["node started", "fork server closed"]

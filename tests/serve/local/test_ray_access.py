@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from cascade_core.errors import NotReady, SettingsInvalid
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.local import cluster as local
 from serve.local.private_files import is_private
 from serve.local.ray_access import make_token, private_temp_dir, token_path
@@ -32,7 +31,7 @@ def test_the_service_does_not_start_without_rays_token(
 ) -> None:
     monkeypatch.setenv("RAY_AUTH_MODE", mode)
     with pytest.raises(SettingsInvalid, match="RAY_AUTH_MODE"):
-        local.start(Settings(data_dir=tmp_path), STABLE_CASCADE)
+        local.start(Settings(data_dir=tmp_path))
 
 
 def test_a_data_folder_keeps_its_token_and_only_its_user_can_read_it(tmp_path: Path) -> None:
@@ -105,7 +104,7 @@ def test_what_ray_says_when_it_cannot_start_is_one_sentence(
 
     monkeypatch.setattr("ray.init", fail)
     with pytest.raises(NotReady, match=r"Ray did not start: .*session_latest/logs") as caught:
-        local.start(Settings(data_dir=tmp_path), STABLE_CASCADE)
+        local.start(Settings(data_dir=tmp_path))
     assert "\n" not in caught.value.message
     assert len(tries) == local.RAY_TRIES > 1
 
@@ -125,5 +124,5 @@ def test_a_cluster_whose_start_fails_is_shut_down(
     for name in ("ray.serve", "ray"):
         monkeypatch.setattr(f"{name}.shutdown", lambda name=name: ended.append(name))
     with pytest.raises(NotReady, match="the controller is away"):
-        local.start(Settings(data_dir=tmp_path), STABLE_CASCADE)
+        local.start(Settings(data_dir=tmp_path))
     assert ended == ["ray.serve", "ray"]

@@ -12,7 +12,6 @@ import pytest
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.maintenance import archive
 from serve.maintenance.backup import export_jobs, import_jobs, is_entry
 from serve.storage.blobs.blob_keys import latent_key
@@ -23,6 +22,7 @@ from serve.storage.records import JobIdentity, NewJob, utc_now
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
 from tests.serve.recorded_jobs import body
+from tests.serve.served import SERVED
 
 JobMaker = Callable[..., NewJob]
 
@@ -58,7 +58,7 @@ async def test_drafts_come_with_their_compositions_and_choices_and_waiting_ones_
     path = tmp_path / "all.tar"
     with archive.writing(path) as write:
         assert (await export_jobs(*here, write)).missing == []
-    await import_jobs(database, blobs, STABLE_CASCADE, archive.reading(path, is_entry))
+    await import_jobs(database, blobs, SERVED, archive.reading(path, is_entry))
 
     assert database.jobs.get(waiting.id) is None
     for job in (ended, continued):
@@ -94,7 +94,7 @@ async def test_a_composition_that_was_made_anew_comes_with_the_one_before_it(
     job = await make_redone(here, checkpoint, make_job)
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
-    await import_jobs(database, blobs, STABLE_CASCADE, entries)
+    await import_jobs(database, blobs, SERVED, entries)
 
     shown = body(database, job.id)
     assert shown == body(here[0], job.id)
@@ -146,7 +146,7 @@ async def test_what_was_composed_anew_is_believed_only_if_the_draft_could_have_b
     name = f"jobs/{job.id}/rows.json"
     rows = json.loads(dict(entries)[name])
     rows["job"][0]["redos"][0]["replaced"][0] |= change
-    imported = import_jobs(*there, STABLE_CASCADE, [entries[0], (name, json.dumps(rows).encode())])
+    imported = import_jobs(*there, SERVED, [entries[0], (name, json.dumps(rows).encode())])
     if is_sound:
         assert (await imported).jobs == 1
         return
@@ -166,7 +166,7 @@ async def test_a_deleted_picture_of_an_imported_draft_takes_its_preview_along(
     continued = (await make_drafts(here, checkpoint, make_job))[1]
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
-    await import_jobs(database, blobs, STABLE_CASCADE, entries)
+    await import_jobs(database, blobs, SERVED, entries)
     url = body(database, continued.id)["compositions"][1]["preview_url"]
 
     await client.delete(f"/v1/images/{continued.images[1].id}")
@@ -205,7 +205,7 @@ async def test_a_choice_is_believed_only_if_the_draft_could_have_been_continued_
     name = f"jobs/{continued.id}/rows.json"
     rows = json.loads(dict(entries)[name])
     rows["job"][0]["choice"] |= change
-    imported = import_jobs(*there, STABLE_CASCADE, [entries[0], (name, json.dumps(rows).encode())])
+    imported = import_jobs(*there, SERVED, [entries[0], (name, json.dumps(rows).encode())])
     if is_sound:
         assert (await imported).jobs == 1
         return

@@ -13,7 +13,6 @@ import pytest_asyncio
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.maintenance import archive
 from serve.maintenance.backup import export_jobs, import_jobs, is_entry
 from serve.storage.library.actions import putting_on
@@ -23,6 +22,7 @@ from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner, NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
+from tests.serve.served import SERVED
 
 JobMaker = Callable[..., NewJob]
 EVERYTHING = Viewpoint(None, None)
@@ -55,7 +55,7 @@ async def exported(
 
 async def imported(stores: Stores, folder: Path) -> list[Marks]:
     """Return the marks of the pictures after an import, by index."""
-    await import_jobs(*stores, STABLE_CASCADE, archive.reading(folder, is_entry))
+    await import_jobs(*stores, SERVED, archive.reading(folder, is_entry))
     page = stores[0].library.page(EVERYTHING, LibraryQuery(), None, 10)
     return [item.marks for item in reversed(page)]
 

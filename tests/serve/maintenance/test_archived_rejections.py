@@ -11,7 +11,6 @@ import pytest
 
 from cascade_core.checkpoints.checkpoint import Checkpoint
 from cascade_core.errors import InvalidRequest
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.maintenance.backup import export_jobs, import_jobs
 from serve.storage.job_parts.redo import columns_anew
 from serve.storage.job_parts.rejection import Rejection
@@ -19,6 +18,7 @@ from serve.storage.records import NewJob
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
 from tests.serve.recorded_jobs import body
+from tests.serve.served import SERVED
 
 JobMaker = Callable[..., NewJob]
 
@@ -45,7 +45,7 @@ async def test_a_job_comes_with_what_a_checker_rejected(
 ) -> None:
     here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
     job = make_job()
-    await import_jobs(*there, STABLE_CASCADE, await exported(here, checkpoint, job))
+    await import_jobs(*there, SERVED, await exported(here, checkpoint, job))
     shown = body(there[0], job.id)
     assert shown == body(here[0], job.id)
     assert shown["images"][0]["seed"] == 8
@@ -79,4 +79,4 @@ async def test_what_no_checker_can_have_rejected_is_damage(
     rows["job"][0]["rejections"][0] |= change
     entries = [entries[0], (name, json.dumps(rows).encode())]
     with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
-        await import_jobs(*there, STABLE_CASCADE, entries)
+        await import_jobs(*there, SERVED, entries)

@@ -29,6 +29,7 @@ from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
 from tests.serve.recorded_jobs import body
+from tests.serve.served import SERVED, served
 
 JobMaker = Callable[..., NewJob]
 
@@ -109,11 +110,11 @@ async def test_all_comes_through_postgresql_and_s3_and_back_unchanged(
     exported = await export(here, tmp_path / "there")
     assert (exported.jobs, exported.files, exported.missing) == (3, 3, [])
     added = await import_jobs(
-        database, blobs, STABLE_CASCADE, archive.reading(tmp_path / "there", is_entry)
+        database, blobs, SERVED, archive.reading(tmp_path / "there", is_entry)
     )
     assert added == exported
     await export((database, blobs), tmp_path / "back.tar")
-    await import_jobs(*back, STABLE_CASCADE, archive.reading(tmp_path / "back.tar", is_entry))
+    await import_jobs(*back, SERVED, archive.reading(tmp_path / "back.tar", is_entry))
 
     assert rows(database) == rows(back[0]) == without(rows(here[0]), made[-1])
     first, variation = made[:2]
@@ -144,16 +145,16 @@ async def test_a_variation_comes_through_with_latents_of_its_own(
             await fake_jobs.make_image(job.id, image.index)
         here[0].jobs.finish(job.id, "succeeded")
     await export(here, tmp_path / "all")
-    await import_jobs(*back, STABLE_CASCADE, archive.reading(tmp_path / "all", is_entry))
+    await import_jobs(*back, SERVED, archive.reading(tmp_path / "all", is_entry))
 
     assert rows(back[0]) == rows(here[0])
     assert await everything(back[1]) == await everything(here[1])
     assert len({row["id"] for row in rows(back[0])["latents"]}) == 3
 
 
-@pytest.mark.parametrize("served", [FOUR_STAGES, STABLE_CASCADE], ids=lambda family: family.name)
+@pytest.mark.parametrize("family", [FOUR_STAGES, STABLE_CASCADE], ids=lambda family: family.name)
 async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
-    new_stores: Callable[[str, str], Stores], make_job: JobMaker, served: Family
+    new_stores: Callable[[str, str], Stores], make_job: JobMaker, family: Family
 ) -> None:
     here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
     job = make_job(family=FOUR_STAGES)
@@ -164,11 +165,11 @@ async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
     here[0].jobs.finish(job.id, "succeeded")
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
-    await import_jobs(*there, served, entries)
+    await import_jobs(*there, served(family), entries)
 
     (row,), (original,) = rows(there[0])["jobs"], rows(here[0])["jobs"]
     assert list(row["cost"].items()) == [("c", 1), ("b", 2), ("touch", 3), ("a", 4)]
-    expected = {"route": list(served.names), "work": served.work(job.request)}
+    expected = {"route": list(family.names), "work": family.work(job.request)}
     assert row == original | expected
 
 
@@ -181,12 +182,10 @@ async def test_importing_again_changes_nothing(
     here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all.tar")
-    await import_jobs(*there, STABLE_CASCADE, archive.reading(tmp_path / "all.tar", is_entry))
+    await import_jobs(*there, SERVED, archive.reading(tmp_path / "all.tar", is_entry))
     there[0].images.delete(first.images[0].id)
     before = rows(there[0])
-    moved = await import_jobs(
-        *there, STABLE_CASCADE, archive.reading(tmp_path / "all.tar", is_entry)
-    )
+    moved = await import_jobs(*there, SERVED, archive.reading(tmp_path / "all.tar", is_entry))
     assert moved == BackupReport(known_jobs=3)
     assert rows(there[0]) == before
 
@@ -203,7 +202,7 @@ async def test_an_imported_picture_is_found_its_latent_varied_and_its_job_follow
     here = new_stores("sqlite", "folder")
     first = (await fill(here, checkpoint, make_job))[0]
     await export(here, tmp_path / "all")
-    await import_jobs(database, blobs, STABLE_CASCADE, archive.reading(tmp_path / "all", is_entry))
+    await import_jobs(database, blobs, SERVED, archive.reading(tmp_path / "all", is_entry))
 
     latent_id = first.images[0].latent_id
     body = {"kind": "vary_details", "latent_id": latent_id}
@@ -232,7 +231,7 @@ async def test_lineage_comes_with_an_archive_also_if_a_variation_comes_before_it
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
     of_first = [entry for entry in entries if entry[0].startswith(f"jobs/{first.id}/")]
     reordered = [entry for entry in entries if entry not in of_first] + of_first
-    await import_jobs(database, blobs, STABLE_CASCADE, reordered)
+    await import_jobs(database, blobs, SERVED, reordered)
 
     original_id, variation_id = first.images[0].id, variation.images[0].id
     (child,) = (await client.get(f"/v1/images/{original_id}/lineage")).json()["children"]
@@ -276,7 +275,7 @@ async def test_what_is_no_export_or_a_later_one_is_refused(
 ) -> None:
     there = new_stores("sqlite", "folder")
     with pytest.raises(InvalidRequest):
-        await import_jobs(*there, STABLE_CASCADE, entries)
+        await import_jobs(*there, SERVED, entries)
     assert rows(there[0])["jobs"] == []
 
 
@@ -294,7 +293,7 @@ async def test_names_that_are_not_ours_are_not_stored(
             "images/a.png",
         )
     ]
-    assert await import_jobs(*there, STABLE_CASCADE, entries) == BackupReport()
+    assert await import_jobs(*there, SERVED, entries) == BackupReport()
     assert await everything(there[1]) == {}
 
 
@@ -333,7 +332,7 @@ async def test_an_archive_of_the_release_before_is_imported(
     entries: list[tuple[str, bytes]] = []
     await export_jobs(*here, lambda name, data: entries.append((name, data)))
 
-    await import_jobs(*there, STABLE_CASCADE, [as_before(*entry) for entry in entries])
+    await import_jobs(*there, SERVED, [as_before(*entry) for entry in entries])
 
     for job in made:
         assert body(there[0], job.id) == body(here[0], job.id)

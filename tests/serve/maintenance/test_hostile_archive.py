@@ -29,6 +29,7 @@ from serve.storage.records import NewJob
 from serve.storage.schema.tables import images, jobs
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import SERVED
 
 pytestmark = pytest.mark.timeout(HANG_S)
 
@@ -137,9 +138,7 @@ async def test_files_that_a_desktop_leaves_in_a_folder_or_tar_file_are_passed_ov
         (folder / name).write_bytes(b"x")
     (folder / "aaa").symlink_to("nowhere")
     (folder / "cascade.json").write_bytes(ABOUT[1])
-    assert (
-        await import_jobs(there, store, STABLE_CASCADE, archive.reading(folder, is_entry))
-    ).jobs == 0
+    assert (await import_jobs(there, store, SERVED, archive.reading(folder, is_entry))).jobs == 0
     path = tmp_path / "all.tar"
     with tarfile.open(path, "w") as tar:
         tar.add(folder, arcname=".")  # as `tar -cf all.tar .` names them: ./cascade.json
@@ -206,7 +205,7 @@ async def test_neither_address_nor_token_leave_or_enter_a_deployment(
 ) -> None:
     assert all(b"geheim" not in data for _, data in entries)
     hostile = {"inbox": "discord.1", "client_state": {"address": {"token": "x"}, "note": 1}}
-    await import_jobs(there, store, STABLE_CASCADE, changed(entries, "job", hostile))
+    await import_jobs(there, store, SERVED, changed(entries, "job", hostile))
     with there.reading() as connection:
         (row,) = connection.execute(select(jobs)).mappings()
     assert (row["inbox"], row["client_state"]["note"]) == (None, 1)
@@ -274,7 +273,7 @@ async def test_rows_that_the_service_would_not_have_written_are_refused(
     entries: Entries, there: Database, store: BlobStore, table: str, change: dict[str, Any]
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
-        await import_jobs(there, store, STABLE_CASCADE, changed(entries, table, change))
+        await import_jobs(there, store, SERVED, changed(entries, table, change))
     with there.reading() as connection:
         assert not connection.execute(select(jobs)).all()
 
@@ -287,9 +286,7 @@ async def test_a_job_that_names_the_seconds_of_no_stage_is_refused(
     for stage in STABLE_CASCADE.stages:
         del rows["job"][0][stage.cost_key]
     with pytest.raises(InvalidRequest, match=r"rows\.json in the archive is damaged"):
-        await import_jobs(
-            there, store, STABLE_CASCADE, [*entries[:-1], (name, json.dumps(rows).encode())]
-        )
+        await import_jobs(there, store, SERVED, [*entries[:-1], (name, json.dumps(rows).encode())])
 
 
 async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_claims(
@@ -297,9 +294,7 @@ async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_cl
 ) -> None:
     times = {"created_at": "2026-01-01T00:00:00", "finished_at": "2026-01-01T00:00:10"}
     times |= {"started_at": times["created_at"]}
-    await import_jobs(
-        there, store, STABLE_CASCADE, changed(entries, "job", {**times, "work": 1e-300})
-    )
+    await import_jobs(there, store, SERVED, changed(entries, "job", {**times, "work": 1e-300}))
     (row,) = json.loads(entries[-1][1])["job"]
     with there.reading() as connection:
         assert connection.execute(select(jobs.c.work)).scalars().all() == [row["work"]]
@@ -308,23 +303,21 @@ async def test_how_long_new_jobs_take_is_not_told_by_the_work_that_an_archive_cl
 async def test_a_picture_that_claims_another_jobs_latent_is_refused(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, STABLE_CASCADE, entries)
+    await import_jobs(there, store, SERVED, entries)
     rows = json.loads(entries[-1][1])
     rows["job"][0] |= {"id": "EVIL", "user": "eve"}
     rows["images"][0] |= {"id": "I", "job_id": "EVIL"}
     rows["latents"] = []
     evil = [ABOUT, ("jobs/EVIL/rows.json", json.dumps(rows).encode())]
     with pytest.raises(InvalidRequest, match="damaged"):
-        await import_jobs(there, store, STABLE_CASCADE, evil)
+        await import_jobs(there, store, SERVED, evil)
 
 
 async def test_nothing_is_added_to_a_job_that_is_there(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, STABLE_CASCADE, entries)
-    moved = await import_jobs(
-        there, store, STABLE_CASCADE, changed(entries, "images", {"id": "MORE"})
-    )
+    await import_jobs(there, store, SERVED, entries)
+    moved = await import_jobs(there, store, SERVED, changed(entries, "images", {"id": "MORE"}))
     assert moved.jobs == 0
     with there.reading() as connection:
         assert "MORE" not in connection.execute(select(images.c.id)).scalars().all()
@@ -333,12 +326,12 @@ async def test_nothing_is_added_to_a_job_that_is_there(
 async def test_a_picture_that_is_there_gets_no_copy_in_another_format_from_an_archive(
     entries: Entries, there: Database, store: BlobStore
 ) -> None:
-    await import_jobs(there, store, STABLE_CASCADE, entries)
+    await import_jobs(there, store, SERVED, entries)
     (picture,) = (name for name, _ in entries if "/images/" in name)
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "WEBP")
     copy = picture.replace(".png", ".webp")
-    moved = await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (copy, file.getvalue())])
+    moved = await import_jobs(there, store, SERVED, [ABOUT, (copy, file.getvalue())])
     assert moved.files == 0
     assert not await store.exists("images/" + copy.rpartition("/")[2])
 
@@ -348,7 +341,7 @@ async def test_what_is_no_picture_is_not_stored_as_one(
     there: Database, store: BlobStore, data: bytes
 ) -> None:
     with pytest.raises(InvalidRequest, match=r"X\.png in the archive"):
-        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (PICTURE, data)])
+        await import_jobs(there, store, SERVED, [ABOUT, (PICTURE, data)])
     assert not await store.exists("images/X.png")
 
 
@@ -358,10 +351,10 @@ async def test_a_picture_of_another_format_than_its_name_is_not_stored(
     file = io.BytesIO()
     Image.new("RGB", (8, 8)).save(file, "WEBP")
     with pytest.raises(InvalidRequest, match="must be a PNG file"):
-        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, (PICTURE, file.getvalue())])
+        await import_jobs(there, store, SERVED, [ABOUT, (PICTURE, file.getvalue())])
     deep = b"[" * 100_000
     with pytest.raises(InvalidRequest, match="damaged"):
-        await import_jobs(there, store, STABLE_CASCADE, [ABOUT, ("jobs/J/rows.json", deep)])
+        await import_jobs(there, store, SERVED, [ABOUT, ("jobs/J/rows.json", deep)])
 
 
 def test_the_request_of_a_row_is_one_that_the_service_accepts(entries: Entries) -> None:

@@ -29,6 +29,7 @@ from tests.ray.families.two_stages import TWO_STAGES
 from tests.serve.api_calls import code, drafted, made
 from tests.serve.checkers import Answering, ByUser, Hanging
 from tests.serve.fake_jobs_client import PREVIEW, FakeJobsClient
+from tests.serve.served import serve_instead, served
 
 ANN, MALLORY = JobOwner("k", "ann"), JobOwner("k", "mallory")
 RequestMaker = Callable[..., GenerationRequest]
@@ -139,7 +140,7 @@ async def test_a_draft_whose_texts_are_refused_by_now_goes_on_waiting(
     way: str,
     starts_from_latent: bool,
 ) -> None:
-    services.checkpoint = replace(services.checkpoint, previewer=tmp_path / "preview.json")
+    serve_instead(services, previewer=tmp_path / "preview.json")
     body: dict[str, Any] = {"prompt": "a spider"}
     if starts_from_latent:
         [image] = (await made(client, fake_jobs, **body))["images"]
@@ -336,11 +337,13 @@ def test_the_blocklist_is_asked_before_the_checker(
     settings = Settings(
         data_dir=tmp_path, blocklist=str(path), checker="tests.serve.checkers:ByUser"
     )
-    assert [type(checker) for checker in load_checkers(settings, checkpoint, STABLE_CASCADE)] == [
+    assert [
+        type(checker) for checker in load_checkers(settings, served(STABLE_CASCADE, checkpoint))
+    ] == [
         Blocklist,
         ByUser,
     ]
-    assert load_checkers(Settings(data_dir=tmp_path), checkpoint, STABLE_CASCADE) == []
+    assert load_checkers(Settings(data_dir=tmp_path), served(STABLE_CASCADE, checkpoint)) == []
 
 
 @pytest.mark.parametrize(
@@ -358,7 +361,7 @@ def test_a_checker_that_cannot_be_had_is_a_wrong_setting(
     tmp_path: Path, checkpoint: Checkpoint, changes: dict[str, str], words: str
 ) -> None:
     with pytest.raises(SettingsInvalid, match=words):
-        load_checkers(Settings(data_dir=tmp_path, **changes), checkpoint, STABLE_CASCADE)
+        load_checkers(Settings(data_dir=tmp_path, **changes), served(STABLE_CASCADE, checkpoint))
 
 
 def test_a_checker_of_previews_needs_a_family_with_an_output_to_preview(
@@ -367,7 +370,7 @@ def test_a_checker_of_previews_needs_a_family_with_an_output_to_preview(
     settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
     drawable = replace(checkpoint, previewer=tmp_path / "previewer.safetensors")
     with pytest.raises(SettingsInvalid, match="no stage of two_stages has an output"):
-        load_checkers(settings, drawable, TWO_STAGES)
+        load_checkers(settings, served(TWO_STAGES, drawable))
 
 
 def test_a_checker_may_look_at_previews_of_a_model_that_has_them(
@@ -375,5 +378,7 @@ def test_a_checker_may_look_at_previews_of_a_model_that_has_them(
 ) -> None:
     settings = Settings(data_dir=tmp_path, checker="tests.serve.checkers:looking")
     with_previewer = replace(checkpoint, previewer=tmp_path / "preview.json")
-    moderator = Moderator(load_checkers(settings, with_previewer, STABLE_CASCADE), Refusals())
+    moderator = Moderator(
+        load_checkers(settings, served(STABLE_CASCADE, with_previewer)), Refusals()
+    )
     assert moderator.sees_previews

@@ -23,6 +23,7 @@ from serve.stages import deployments
 from serve.stages.deployments import StageDeployment
 from serve.stages.device import prepare_device
 from tests.serve.null_stages import stage_b_latent
+from tests.serve.served import DEMO
 
 IDS = ImageIds(image_id="I1", latent_id="L1")
 
@@ -33,12 +34,12 @@ def test_as_many_images_share_a_step_as_the_setting_says_or_else_the_model(
     tmp_path: Path, name: str, setting: int, rows: int
 ) -> None:
     settings = Settings(data_dir=tmp_path, device="cpu", max_rows=setting)
-    assert StageDeployment(STABLE_CASCADE, name, settings).max_rows() == rows
+    assert StageDeployment(DEMO, name, settings).max_rows() == rows
 
 
 @pytest.mark.usefixtures("restored_loggers")
 async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path: Path) -> None:
-    stage = StageDeployment(STABLE_CASCADE, "c", Settings(data_dir=tmp_path, device="cpu"))
+    stage = StageDeployment(DEMO, "c", Settings(data_dir=tmp_path, device="cpu"))
     shown = {}
     for prompt in ("a red circle", "a red circle " * 40):
         request = GenerationRequest(
@@ -57,7 +58,7 @@ async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path
 async def test_previews_are_drawn_only_for_a_job_that_a_client_watches(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, device="cpu")
     request = GenerationRequest(prompt="a", width=256, height=256, seed=1, decoder_seed=1, steps=4)
-    stage = StageDeployment(STABLE_CASCADE, "c", settings)
+    stage = StageDeployment(DEMO, "c", settings)
     previews = {}
     for is_watched in (True, False):
         messages = stage.run(request.to_dict(), None, IDS, is_watched)
@@ -75,7 +76,7 @@ def test_a_stage_prepares_what_the_settings_name(
     settings = Settings(
         data_dir=tmp_path, device="cpu", max_rows=3, warm_up_sizes="256x384,512x256"
     )
-    StageDeployment(STABLE_CASCADE, "a", settings)
+    StageDeployment(DEMO, "a", settings)
     assert prepared == [Preparation(((256, 384), (512, 256)), max_rows=3)]
 
 
@@ -84,7 +85,7 @@ def test_a_stage_prepares_what_the_settings_name(
 def test_a_replica_that_finds_no_gpu_refuses_cuda_graphs(tmp_path: Path) -> None:
     settings = Settings(data_dir=tmp_path, warm_up_sizes="256x256", cuda_graphs_gb=1)
     with pytest.raises(SettingsInvalid, match="CUDA graphs need a GPU"):
-        StageDeployment(STABLE_CASCADE, "b", settings)
+        StageDeployment(DEMO, "b", settings)
 
 
 @pytest.mark.parametrize("own", ["", "/elsewhere"])
@@ -102,7 +103,7 @@ def test_what_is_compiled_stays_in_the_data_folder_unless_the_operator_names_ano
 async def test_a_picture_comes_with_its_thumbnails_and_without_them_if_they_fail(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stage = StageDeployment(STABLE_CASCADE, "a", Settings(data_dir=tmp_path, device="cpu"))
+    stage = StageDeployment(DEMO, "a", Settings(data_dir=tmp_path, device="cpu"))
     request = GenerationRequest(prompt="a", width=384, height=256, seed=1, decoder_seed=1)
     body = request.to_dict()
     latent = replace(StageBLatent.decode(stage_b_latent(body)), model=stage._model_ref).encode()

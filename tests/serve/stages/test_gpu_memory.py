@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.app import AppArgs, DeploymentArgs, build_with
 from serve.settings import Settings
 from serve.stages.gpu_memory import CONTEXT_BYTES, prepare_gpu_memory
+from tests.serve.served import DEMO
 
 GIB = 2**30
 
@@ -90,7 +90,7 @@ def test_a_stage_is_told_the_share_that_its_deployment_is_given(
     monkeypatch.setattr("serve.app.ray_serve.deployment", lambda _, name, **__: Deployment(name))
     settings = Settings(device="cpu")
     whole, half = DeploymentArgs(num_gpus=1), DeploymentArgs(num_gpus=0.5)
-    build_with(settings, AppArgs(stage_c=whole, stage_b=half), STABLE_CASCADE)
-    assert bound["StageC"] == (STABLE_CASCADE, "c", settings)
-    assert bound["StageB"] == (STABLE_CASCADE, "b", settings, 0.5)
-    assert bound["StageA"] == (STABLE_CASCADE, "a", settings)
+    build_with(settings, AppArgs(stage_c=whole, stage_b=half), [DEMO])
+    assert bound["StageC"] == (DEMO, "c", settings)
+    assert bound["StageB"] == (DEMO, "b", settings, 0.5)
+    assert bound["StageA"] == (DEMO, "a", settings)

@@ -19,7 +19,6 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
 from cascade_core.errors import CascadeError, OutOfMemory
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.jobs.dispatch.stage_client import StageResult
 from serve.messages import ImageIds
@@ -34,6 +33,7 @@ from tests.collector import collecting
 from tests.limits import HANG_S
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.null_stages import Stage, launched, run_to_end
+from tests.serve.served import DEMO
 
 TRACE, PARENT = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -215,7 +215,7 @@ async def test_a_failed_stage_is_marked_and_the_log_names_the_code(
 async def test_a_stage_goes_on_with_trace_and_ids_of_the_job_that_calls_it(
     tmp_path: Path, exporter: InMemorySpanExporter, records: list[dict[str, Any]]
 ) -> None:
-    stage = StageDeployment(STABLE_CASCADE, "c", Settings(data_dir=tmp_path, device="cpu"))
+    stage = StageDeployment(DEMO, "c", Settings(data_dir=tmp_path, device="cpu"))
     ids = ImageIds(image_id="I1", latent_id="L1")
     request = GenerationRequest(
         prompt="a red circle", width=256, height=256, seed=1, decoder_seed=1, steps=1

@@ -22,10 +22,10 @@ from tests.serve.attacker import (
     make_things,
     routes,
 )
-from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.gateway.auth.signed_in import PAGE, sign_in
+from tests.serve.served import changed
 
 PUBLIC = "https://studio.example"
 FOREIGN = {

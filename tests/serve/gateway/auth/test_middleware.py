@@ -14,10 +14,10 @@ from serve.gateway.dependencies import Services
 from serve.storage.access.credentials import KeyStore
 from serve.storage.database import Database
 from tests.serve.api_calls import code
-from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
+from tests.serve.served import changed
 
 
 @pytest.fixture

@@ -15,10 +15,10 @@ from serve.gateway.dependencies import Services
 from serve.settings import Settings
 from tests.limits import HANG_S
 from tests.serve.attacker import ENDLESS, in_our_form, make_things, routes
-from tests.serve.changed_services import changed
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.live_server import Server
+from tests.serve.served import changed
 
 METHODS = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
 SITE = "https://app.example"

@@ -213,7 +213,7 @@ async def test_another_model_is_not_found(client: AsyncOpenAI) -> None:
 
 async def test_models_are_listed_and_found(client: AsyncOpenAI, services: Services) -> None:
     listed = [model async for model in client.models.list()]
-    assert [model.id for model in listed] == [services.checkpoint.id]
+    assert [model.id for model in listed] == [services.models.default.id]
     found = await client.models.retrieve("demo")
     assert found == listed[0]
     assert (found.object, found.owned_by) == ("model", "cascade-serve")

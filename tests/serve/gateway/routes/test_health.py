@@ -80,6 +80,7 @@ async def test_the_status_shows_each_stage_and_no_prompt(
     stages = {stage["name"]: stage for stage in answer.json()["stages"]}
     assert list(stages) == ["c", "b", "a", "e"]
     assert stages["c"] == {
+        "model": "demo",
         "name": "c",
         "title": "C composing",
         "deployment": "StageC",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -17,6 +16,7 @@ from serve.storage.records import utc_now
 from serve.storage.schema.tables import uploads
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import serve_instead
 
 KIND = "image_to_image"
 Upload = Callable[..., Awaitable[str]]
@@ -185,7 +185,7 @@ async def test_a_model_without_an_encoder_starts_from_its_own_pictures_alone(
     client: httpx.AsyncClient, upload: Upload, fake_jobs: FakeJobsClient, services: Services
 ) -> None:
     upload_id, source = await upload(), await picture(client, fake_jobs)
-    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    serve_instead(services, picture_encoder=None)
 
     refused = await submit(client, upload_id)
 

@@ -15,6 +15,7 @@ from serve.gateway.dependencies import Services
 from serve.gateway.schemas.operations import operation_details
 from tests.serve.api_calls import create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import serve_instead
 
 
 def stage(name: str, title: str, share: float, **can: bool) -> dict[str, Any]:
@@ -62,7 +63,7 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
 async def test_a_model_without_an_encoder_says_that_it_takes_no_uploads(
     client: httpx.AsyncClient, services: Services
 ) -> None:
-    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    serve_instead(services, picture_encoder=None)
     model = (await client.get("/v1/models/demo")).json()
     assert model["takes_uploads"] is False
     assert "image_to_image" in [operation["name"] for operation in model["operations"]]
@@ -106,7 +107,9 @@ async def test_what_the_model_cannot_do_is_refused_by_name(
     client: httpx.AsyncClient, services: Services
 ) -> None:
     first, *others = STABLE_CASCADE.stages
-    services.family = Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    serve_instead(
+        services, Family(name="one", stages=(replace(first, keeps_output=False), *others))
+    )
     shown = (await client.get("/v1/models")).json()["data"][0]["operations"]
     assert [operation["name"] for operation in shown] == ["generate"]
     answer = await client.post("/v1/jobs", json={"kind": "vary_details", "latent_id": "L"})

@@ -20,8 +20,8 @@ from serve.storage.database import Database
 from serve.storage.records import utc_now
 from serve.storage.schema.tables import sessions
 from tests.serve.api_calls import code
-from tests.serve.changed_services import changed
 from tests.serve.gateway.auth.signed_in import PAGE, sign_in
+from tests.serve.served import changed
 
 
 @pytest.fixture(autouse=True)

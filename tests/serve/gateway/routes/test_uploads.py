@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 from PIL import Image, PngImagePlugin
 from sqlalchemy import update
 
-from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.checker import Checker, Refusal
 from serve.gateway.dependencies import Services
 from serve.gateway.middleware.requests import UPLOAD_LIMITS
@@ -36,6 +34,7 @@ from tests.migrated import with_tables
 from tests.serve.checkers import ByUser
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
+from tests.serve.served import SERVED, serve_instead
 
 PATH = "/v1/uploads"
 
@@ -179,12 +178,12 @@ async def test_a_form_that_is_not_ours_is_a_bad_request(
 async def test_a_model_without_an_encoder_takes_no_uploads(
     client: httpx.AsyncClient, services: Services
 ) -> None:
-    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    serve_instead(services, picture_encoder=None)
 
     answer = await send(client, picture())
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (422, "unsupported_combination")
-    assert "has no encoder" in answer.json()["error"]["message"]
+    assert "none has an encoder" in answer.json()["error"]["message"]
 
 
 async def test_a_body_beyond_the_limit_is_refused_while_it_streams(
@@ -292,7 +291,7 @@ async def test_after_a_restore_an_upload_is_still_wiped_with_what_was_made_of_it
     await export_jobs(database, blobs, lambda name, data: archive.append((name, data)))
     services.database = Database(with_tables(f"sqlite:///{tmp_path}/restored.db"))
     services.blobs = BlobStore((tmp_path / "restored").as_uri())
-    await import_jobs(services.database, services.blobs, STABLE_CASCADE, archive)
+    await import_jobs(services.database, services.blobs, SERVED, archive)
     wipe = f"{PATH}/{upload_id}?with_images=true"
 
     assert (await client.delete(wipe, headers=other)).status_code == 404
@@ -308,7 +307,7 @@ async def test_after_a_restore_an_upload_is_still_wiped_with_what_was_made_of_it
 async def test_a_deletion_takes_the_compositions_of_a_draft_along(
     client: httpx.AsyncClient, fake_jobs: FakeJobsClient, services: Services, blobs: BlobStore
 ) -> None:
-    services.checkpoint = replace(services.checkpoint, previewer=Path("preview.json"))
+    serve_instead(services, previewer=Path("preview.json"))
     upload_id = (await send(client, picture())).json()["id"]
     body = {"prompt": "x", "stop_after": "c"}
     job_id = (await client.post("/v1/jobs", json=body)).json()["id"]

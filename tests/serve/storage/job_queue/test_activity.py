@@ -49,11 +49,18 @@ def test_running_jobs_are_counted_by_the_stage_that_they_are_in(
     database: Database, make_job: JobMaker
 ) -> None:
     for stage in ("c", "b", "b"):
-        run(database, make_job(), stage)
+        run(database, make_job(model="demo"), stage)
+    run(database, make_job(model="other"), "b")
+    run(database, make_job(), "c")  # of a release that knew one model alone
     add(database, make_job())  # queued
     start(database, add(database, make_job()))  # has reported no step
     database.jobs.finish(run(database, make_job(), "c"), "cancelled")
-    assert database.activity.within(HOUR).jobs == {"c": 1, "b": 2}
+    assert database.activity.within(HOUR).jobs == {
+        ("demo", "c"): 1,
+        ("demo", "b"): 2,
+        ("other", "b"): 1,
+        (None, "c"): 1,
+    }
 
 
 def test_a_stages_seconds_are_those_of_the_images_that_passed_it(
@@ -62,8 +69,8 @@ def test_a_stages_seconds_are_those_of_the_images_that_passed_it(
     finish(database, make_job(n=3), {"c": 3.0, "b": 1.5})
     finish(database, make_job(), {"b": 0.5})  # as new details of a stored latent
     work = database.activity.within(HOUR).work
-    assert work == {"c": StageWork(3, 3.0), "b": StageWork(4, 2.0)}
-    assert (work["c"].seconds_per_image, work["b"].seconds_per_image) == (1.0, 0.5)
+    assert work == {(None, "c"): StageWork(3, 3.0), (None, "b"): StageWork(4, 2.0)}
+    assert [stage.seconds_per_image for stage in work.values()] == [1.0, 0.5]
     assert StageWork().seconds_per_image is None
 
 
@@ -73,7 +80,7 @@ def test_only_the_newest_jobs_are_read_for_seconds(
     monkeypatch.setattr("serve.storage.job_queue.activity._NEWEST", 1)
     for _ in range(2):
         finish(database, make_job(), {"c": 1.0})
-    assert database.activity.within(HOUR).work == {"c": StageWork(1, 1.0)}
+    assert database.activity.within(HOUR).work == {(None, "c"): StageWork(1, 1.0)}
 
 
 def test_errors_are_counted_by_code(database: Database, make_job: JobMaker) -> None:

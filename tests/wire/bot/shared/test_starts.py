@@ -144,9 +144,9 @@ async def test_a_picture_that_a_checker_refuses_is_told_of_in_plain_words(stage:
 def services(stage: Stage) -> Iterator[Services]:
     """The gateway's own objects, which a test may exchange."""
     services: Services = stage.service.app.state.services
-    usual = services.settings, services.checkpoint, services.upload_decoding
+    usual = services.settings, services.models, services.upload_decoding
     yield services
-    services.settings, services.checkpoint, services.upload_decoding = usual
+    services.settings, services.models, services.upload_decoding = usual
 
 
 async def test_a_person_without_room_for_another_picture_is_told_so(
@@ -198,7 +198,7 @@ async def test_a_model_that_takes_no_uploads_starts_from_its_own_pictures_alone(
     stage: Stage, services: Services
 ) -> None:
     _, message = await stage.picture()
-    services.checkpoint = replace(services.checkpoint, picture_encoder=None)
+    services.models = replace(services.models, picture_encoder=None)
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=photo())
     await asked.reply(lambda m: "from its own pictures only" in m.text)
     assert stage.service.submitted.empty()

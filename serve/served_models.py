@@ -1,0 +1,154 @@
+"""The models that one service runs: where their files are, their stages, and their names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from cascade_core.checkpoints.checkpoint import (
+    Checkpoint,
+    ModelSource,
+    find_family,
+    open_checkpoint,
+)
+from cascade_core.errors import NotFound, SettingsInvalid
+from cascade_core.families.spec import Family, StageSpec
+from cascade_core.handoff import ModelRef
+from cascade_core.request import GenerationRequest
+
+_MAX_SUFFIX_CHARS = 40
+_NOT_IN_SUFFIX = re.compile(r"[^a-z0-9]+")
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """One model of a service, as every process of it is told.
+
+    Attributes:
+        source: where its files are.
+        family: its stages, with the names that their deployments have in this service.
+    """
+
+    source: ModelSource
+    family: Family
+
+    def open(self) -> OpenModel:
+        """Read the model's configuration.
+
+        Raises:
+            ModelUnavailable: the model is not there.
+        """
+        return OpenModel(self.family, open_checkpoint(self.source, components=()))
+
+
+@dataclass(frozen=True, slots=True)
+class OpenModel:
+    """A model whose configuration has been read; no weights are loaded.
+
+    Attributes:
+        family: its stages.
+        checkpoint: its identity and defaults.
+    """
+
+    family: Family
+    checkpoint: Checkpoint
+
+    @property
+    def id(self) -> str:
+        """The model's id for clients."""
+        return self.checkpoint.id
+
+    @property
+    def takes_uploads(self) -> bool:
+        """Return True if the model has an encoder of uploads."""
+        return self.family.encoder is not None and self.checkpoint.picture_encoder is not None
+
+    @property
+    def stages(self) -> tuple[StageSpec, ...]:
+        """The stages that have deployments."""
+        return self.family.stages_with(has_encoder=self.takes_uploads)
+
+
+class Models:
+    """The models of a service.
+
+    Args:
+        models: one or more; the first is that of requests that name none.
+        aliases: further names of the first.
+    """
+
+    def __init__(self, models: Sequence[OpenModel], aliases: Sequence[str] = ()) -> None:
+        self.default = models[0]
+        self._by_id = {model.id: model for model in models}
+        self._by_name = dict.fromkeys(aliases, self.default) | self._by_id
+
+    def __iter__(self) -> Iterator[OpenModel]:
+        return iter(self._by_id.values())
+
+    def find(self, name: str | None) -> OpenModel:
+        """Return a model by a name that a client gives; None means the default.
+
+        Raises:
+            NotFound: there is no such model; names those that there are.
+        """
+        if name is None:
+            return self.default
+        if name not in self._by_name:
+            ids = ", ".join(map(repr, self._by_id))
+            raise NotFound(f"there is no such model; served here: {ids}", "model")
+        return self._by_name[name]
+
+    def of(self, request: GenerationRequest) -> OpenModel:
+        """Return the model of a request; one from before there were several names none.
+
+        Raises:
+            NotFound: it is not served any longer.
+        """
+        return self.find(request.model)
+
+    def known_or_default(self, request: GenerationRequest) -> OpenModel:
+        """Return the model of a request that another service made; the default if it has none."""
+        return self._by_id.get(request.model or "", self.default)
+
+    def with_weights_of(self, ref: ModelRef) -> OpenModel | None:
+        """Return the model that made a latent, or one of equal weights; None if none is here."""
+        found = [model for model in self if model.checkpoint.fingerprint == ref.fingerprint]
+        return next((model for model in found if model.id == ref.id), found[0] if found else None)
+
+    def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
+        """Return the stages that each image of a request passes, up to its stop; as :meth:`of`."""
+        return self.of(request).family.route(request)
+
+    @property
+    def stage_names(self) -> tuple[str, ...]:
+        """The names of the stages of all models, each once."""
+        names = (name for model in self for name in model.family.all_names)
+        return tuple(dict.fromkeys(names))
+
+
+def choose_models(sources: Sequence[ModelSource]) -> tuple[ServedModel, ...]:
+    """Return the models at these sources, the default first, with the families that run them.
+
+    Raises:
+        ModelUnavailable: one is not there, or no family runs it.
+        SettingsInvalid: two of them have one name.
+    """
+    chosen: dict[str, ServedModel] = {}
+    for source in sources:
+        model_id = open_checkpoint(source, components=()).id
+        suffix = _NOT_IN_SUFFIX.sub("-", model_id.lower()).strip("-")[-_MAX_SUFFIX_CHARS:]
+        if suffix in chosen:
+            raise SettingsInvalid(f"two models have the name {model_id}, or one too like it")
+        family = find_family(source).served_as(suffix if chosen else "")
+        chosen[suffix] = ServedModel(source, family)
+    return tuple(chosen.values())
+
+
+def open_models(models: Sequence[ServedModel], aliases: Sequence[str] = ()) -> Models:
+    """Read the configuration of all models of a service.
+
+    Raises:
+        ModelUnavailable: one is not there.
+    """
+    return Models([model.open() for model in models], aliases)

@@ -177,20 +177,42 @@ class ServiceClient:
             raise
 
     def models(self) -> dict[str, Any]:
-        """Return the loaded model's description."""
+        """Return the descriptions of the service's models, the default first."""
         return self._json("GET", "/v1/models")
 
-    def stages(self) -> tuple[StageInfo, ...]:
-        """Return the stages of the loaded model; empty if an older service lists none."""
-        return stages_of(self.models()["data"][0])
+    def model(self, name: str | None) -> dict[str, Any]:
+        """Return the description of a model; None means the default.
 
-    def operations(self) -> tuple[OperationInfo, ...]:
-        """Return what the loaded model can do; empty if an older service does not say."""
-        return operations_in(self.models()["data"][0])
+        Raises:
+            CliError: the service has no such model; names those that it has.
+        """
+        return _found(self.models()["data"], name)
 
-    def takes_uploads(self) -> bool:
-        """Return True if the loaded model can start from an upload, or an older service runs it."""
-        return bool(self.models()["data"][0].get("takes_uploads", True))
+    def stages(self, model: str | None = None) -> tuple[StageInfo, ...]:
+        """Return the stages of a model, as :meth:`model`; empty if an older service lists none."""
+        return stages_of(self.model(model))
+
+    def operations(self, model: str | None = None) -> tuple[OperationInfo, ...]:
+        """Return what a model can do, as :meth:`model`; empty if an older service does not say."""
+        return operations_in(self.model(model))
+
+    def operations_on_latent(self, model: str | None) -> tuple[OperationInfo, ...]:
+        """Return what can be done with a latent.
+
+        Args:
+            model: that the user names; None: the one that made the latent, which is not known here.
+
+        Returns:
+            What that model can do; empty if it may be one of several, and as :meth:`operations`.
+        """
+        found = self.models()["data"]
+        if model is None and len(found) > 1:
+            return ()
+        return operations_in(_found(found, model))
+
+    def takes_uploads(self, model: str | None = None) -> bool:
+        """Return True if a model can start from an upload, or an older service runs it."""
+        return bool(self.model(model).get("takes_uploads", True))
 
     def status(self) -> dict[str, Any]:
         """Return replicas, open jobs and how the jobs of the last hour ended."""
@@ -306,6 +328,17 @@ class ServiceClient:
             remedy = f"the server's log, request id {error.get('request_id', 'unknown')}"
             return ApiError(message, ExitCode.FAILED, remedy, status)
         return ApiError(message, ExitCode.BAD_USAGE, "", status)
+
+
+def _found(models: list[dict[str, Any]], name: str | None) -> dict[str, Any]:
+    """Return one of a service's models; raises as :meth:`ServiceClient.model`."""
+    if name is None:
+        return models[0]
+    found = next((model for model in models if model["id"] == name), None)
+    if found is None:
+        known = ", ".join(repr(model["id"]) for model in models)
+        raise CliError(f"there is no model {name!r}; the service has {known}")
+    return found
 
 
 def _segment(value: str) -> str:

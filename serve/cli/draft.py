@@ -28,6 +28,7 @@ Indices = Annotated[
 
 def draft(
     prompt: options.Prompt,
+    model: options.Model = None,
     negative: options.Negative = None,
     width: options.Side = None,
     height: options.Side = None,
@@ -45,6 +46,7 @@ def draft(
 
     body = options.given(
         kind=GENERATE.name,
+        model=model,
         prompt=prompt,
         negative_prompt=negative,
         width=width,
@@ -55,7 +57,7 @@ def draft(
         guidance_scale=guidance,
     )
     with ServiceClient(url) as client:
-        body[_STOP] = _stop(client)
+        body[_STOP] = _stop(client, model)
         make_folder(out)
         _show_sheet(client, client.create_job(body), out, as_json=as_json)
 
@@ -126,13 +128,13 @@ def _show_sheet(
     note(f"until {local_time(job['deadline_at'])}: cascade continue {job['id']} NUMBER...")
 
 
-def _stop(client: ServiceClient) -> str:
-    """Return the stage after which a draft waits, as the service's model states it.
+def _stop(client: ServiceClient, model: str | None) -> str:
+    """Return the stage after which a draft waits, as the model states it.
 
     Raises:
-        CliError: the model has none.
+        CliError: the model has none, or there is no such model.
     """
-    for operation in client.operations():
+    for operation in client.operations(model):
         for field in operation.fields:
             if operation.name == GENERATE.name and field.name == _STOP and field.choices:
                 return str(field.choices[0])

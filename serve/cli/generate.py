@@ -31,6 +31,7 @@ Strength = Annotated[
 
 def generate(
     prompt: options.Prompt,
+    model: options.Model = None,
     image: Picture = None,
     strength: Strength = None,
     negative: options.Negative = None,
@@ -56,6 +57,7 @@ def generate(
         raise CliError("--image needs a service", remedy="leave out --local")
     body = options.given(
         kind=GENERATE.name if image is None else IMAGE_TO_IMAGE.name,
+        model=model,
         strength=None if strength is None else options.number_or_word(strength),
         prompt=prompt,
         negative_prompt=negative,

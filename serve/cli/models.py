@@ -1,4 +1,4 @@
-"""``cascade models``: shows the configured model, its files, their sizes and its licence."""
+"""``cascade models``: shows the configured models, their files, their sizes and licences."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from serve.cli import options
 from serve.cli.output import CliError, ExitCode, cell, console, print_json, say, table
 
 if TYPE_CHECKING:
-    from cascade_core.checkpoints.checkpoint import Checkpoint
+    from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource
 
 _KB, _MB = 1000, 1_000_000
 
@@ -19,25 +19,39 @@ Fetch = Annotated[bool, typer.Option("--fetch", help="Download a hub model's mis
 
 
 def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
-    """Show the configured model: its parts, their size on disk, its licence."""
-    from cascade_core.checkpoints.checkpoint import open_checkpoint
-    from cascade_core.errors import ModelUnavailable
+    """Show the configured models: their parts, the size on disk, the licence; the default first.
+
+    With --json, one model is an object, several are a list of them.
+    """
     from serve.settings import load_settings
 
-    source = load_settings().model_source()
+    found = [describe(_opened(source, fetch)) for source in load_settings().model_sources()]
+    if as_json:
+        print_json(found if len(found) > 1 else found[0])
+        return
+    for index, model in enumerate(found):
+        if index:
+            say()
+        _print(model, is_default=not index)
+
+
+def _opened(source: ModelSource, fetch: bool) -> Checkpoint:
+    """Open a model, whose missing files are fetched only if that is asked for.
+
+    Raises:
+        CliError: it is not there.
+    """
+    from cascade_core.checkpoints.checkpoint import open_checkpoint
+    from cascade_core.errors import ModelUnavailable
+
     if source.is_hub and not fetch:
         os.environ["HF_HUB_OFFLINE"] = "1"  # read when huggingface_hub is imported, which is below
     try:
-        checkpoint = open_checkpoint(source)
+        return open_checkpoint(source)
     except ModelUnavailable as error:
         is_absent = source.is_hub and not fetch and error.message.startswith("cannot fetch")
         remedy = "cascade models --fetch (about 12 GB in bf16)" if is_absent else ""
         raise CliError(error.message, ExitCode.FAILED, remedy) from error
-    found = describe(checkpoint)
-    if as_json:
-        print_json(found)
-    else:
-        _print(found)
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
@@ -77,7 +91,7 @@ def _size_text(size_bytes: int) -> str:
     return f"{size_bytes / _MB:,.1f} MB"
 
 
-def _print(found: dict[str, Any]) -> None:
+def _print(found: dict[str, Any], *, is_default: bool) -> None:
     say(f"model    {found['id']}  {found['revision']}")
     say(f"licence  {found['licence']}")
     if not found["is_commercial_use_allowed"]:
@@ -93,5 +107,6 @@ def _print(found: dict[str, Any]) -> None:
     console().print(shown)
     if found["suggestions"]:
         say("try")
+        named = "" if is_default else f" --model {found['id']}"
         for prompt in found["suggestions"]:
-            say(f'  cascade generate "{prompt}"')
+            say(f'  cascade generate "{prompt}"{named}')

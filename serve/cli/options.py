@@ -46,6 +46,15 @@ Local = Annotated[bool, typer.Option("--local", help="Run in this process, witho
 Prompt = Annotated[
     str, typer.Argument(metavar="PROMPT", help="What the picture shows.", show_default=False)
 ]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        metavar="ID",
+        help="The model's id; without it the service's first, or the one that made the latent.",
+        show_default=False,
+    ),
+]
 Images = Annotated[int, typer.Option("--n", "-n", **_range("n"), help="How many pictures to make.")]
 Format = Annotated[
     ImageFormat | None, typer.Option("--format", help="File format; png unless told otherwise.")

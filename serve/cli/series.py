@@ -55,6 +55,7 @@ Strength = Annotated[
 def series(
     file: File,
     template: Template,
+    model: options.Model = None,
     hero: Hero = None,
     strength: Strength = None,
     negative: options.Negative = None,
@@ -74,6 +75,7 @@ def series(
     """Make one picture for each row of a table, near one composition, and a contact sheet."""
     variants = read_variants(file, template)
     drawing = options.given(
+        model=model,
         negative_prompt=negative,
         seed=seed,
         width=width,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from cascade_core.http_client import is_id
 from cascade_core.images.upload_limits import MAX_UPLOAD_BYTES, UPLOAD_FORMATS
@@ -18,7 +19,7 @@ _REMEDY = f"name a {', '.join(UPLOAD_FORMATS)} file, or the id of an upload or i
 
 
 def run_from_picture(
-    client: ServiceClient, given: str, body: dict[str, object], out: Path, *, as_json: bool
+    client: ServiceClient, given: str, body: dict[str, Any], out: Path, *, as_json: bool
 ) -> None:
     """Run a job that starts from a picture; a file is uploaded first.
 
@@ -33,10 +34,11 @@ def run_from_picture(
         CliError: the model cannot start from a picture, the file cannot be read or is none, or
             what :func:`serve.cli.submit.run_job` raises.
     """
-    check_offered(client.operations(), body)
-    path = Path(given)
+    path, model = Path(given), body.get("model")
     is_file = not is_id(given) or path.suffix.lower() in PICTURE_SUFFIXES or path.exists()
-    if is_file and not client.takes_uploads():
+    offered = client.operations(model) if is_file else client.operations_on_latent(model)
+    check_offered(offered, body)
+    if is_file and not client.takes_uploads(model):
         message = "this model has no encoder and cannot start from a picture file"
         raise CliError(message, remedy="name the id of an image of the service")
     make_folder(out)

@@ -54,7 +54,7 @@ def watch(
     the command alone.
     """
     try:
-        stages = route_of(job["kind"], _stages(client))
+        stages = route_of(job["kind"], _stages(client, job))
         with StageProgress(_images_to_make(job), stages, terminal_only=terminal_only) as progress:
             return follow(client, job["id"], progress)
     except KeyboardInterrupt:
@@ -126,10 +126,10 @@ def write_whole(file: Path, data: bytes) -> None:
         raise CliError(f"cannot write {file}: {error.strerror}", ExitCode.FAILED) from error
 
 
-def _stages(client: ServiceClient) -> tuple[StageInfo, ...]:
-    """Return the service's stages; empty on an error, because the job runs without them, too."""
+def _stages(client: ServiceClient, job: dict[str, Any]) -> tuple[StageInfo, ...]:
+    """Return the stages of a job's model; empty on an error, as the job runs without them, too."""
     try:
-        return client.stages()
+        return client.stages(job["request"].get("model"))  # an older service names none
     except CliError:
         return ()
 

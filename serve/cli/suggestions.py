@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 
-from cascade_core.checkpoints.model_folders import DEMO_MODEL, DEMO_MODEL_DIR
+from cascade_core.checkpoints.model_folders import DEMO_MODEL, folder_of
 
 _FALLBACK = "an otter reading a newspaper, oil painting"
 
@@ -16,10 +15,10 @@ def suggestions(limit: int = 3, model: str = "") -> list[str]:
 
     Args:
         limit: maximum number.
-        model: ``demo`` or a folder; empty: ``CASCADE_MODEL``.
+        model: ``demo`` or a folder; empty: ``CASCADE_MODEL``, or the first of ``CASCADE_MODELS``.
     """
-    model = model or os.environ.get("CASCADE_MODEL") or DEMO_MODEL
-    folder = DEMO_MODEL_DIR if model == DEMO_MODEL else Path(os.path.expanduser(model))
+    first = os.environ.get("CASCADE_MODELS", "").partition(",")[0].strip()
+    folder = folder_of(model or os.environ.get("CASCADE_MODEL") or first or DEMO_MODEL)
     try:
         found = json.loads((folder / "cascade.json").read_text(encoding="utf-8"))["suggestions"]
         prompts = [str(prompt) for prompt in found][:limit]

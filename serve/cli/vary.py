@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -38,6 +38,7 @@ NewPrompt = Annotated[
 
 def vary(
     source: Source,
+    model: options.Model = None,
     strength: Strength = None,
     prompt: NewPrompt = None,
     negative: options.Negative = None,
@@ -68,6 +69,7 @@ def vary(
     )
     body = options.given(
         kind=VARY.name if composed else VARY_DETAILS.name,
+        model=model,
         n=n,
         decoder_steps=decoder_steps,
         decoder_guidance_scale=decoder_guidance,
@@ -79,6 +81,7 @@ def vary(
 
 def decode(
     source: Source,
+    model: options.Model = None,
     size: options.Size = None,
     n: options.Images = 1,
     decoder_steps: options.DecoderSteps = None,
@@ -97,6 +100,7 @@ def decode(
     width, height = (None, None) if size is None else options.sides_of(size)
     body = options.given(
         kind=DECODE.name,
+        model=model,
         width=width,
         height=height,
         n=n,
@@ -109,7 +113,7 @@ def decode(
 
 
 def _run(
-    source: str, body: dict[str, object], out: Path, *, local: bool, as_json: bool, url: str
+    source: str, body: dict[str, Any], out: Path, *, local: bool, as_json: bool, url: str
 ) -> None:
     """Make pictures from a latent, in this process or by a service."""
     if local:
@@ -123,7 +127,7 @@ def _run(
 
     with ServiceClient(url) as client:
         known = latent_in_file(Path(source)) or client.latent_of_image(source)
-        check_offered(client.operations(), body)
+        check_offered(client.operations_on_latent(body.get("model")), body)
         try:
             run_job(client, body | {"latent_id": known or source}, out, as_json=as_json)
         except ApiError as error:

@@ -30,6 +30,7 @@ class ScriptedService:
         break_stream_after: events sent before a stream is cut; None never cuts.
         restarts_left: questions for a job that are answered with 503.
         stages: what it tells of its stages; an older service tells none.
+        others: further models that it lists.
         hold_open: jobs stay at their first step until they are cancelled.
     """
 
@@ -43,6 +44,7 @@ class ScriptedService:
     unready_reason: str = "stage C is starting"
     warnings: list[str] = field(default_factory=list)
     stages: list[dict[str, Any]] = field(default_factory=lambda: [*_STAGES])
+    others: list[dict[str, Any]] = field(default_factory=list)
     authorization: str = ""
     bodies: list[dict[str, Any]] = field(default_factory=list)
     resumed_from: list[str] = field(default_factory=list)
@@ -180,7 +182,7 @@ def build_app(service: ScriptedService) -> FastAPI:
 def _add_service_routes(app: FastAPI, service: ScriptedService) -> None:
     @app.get("/v1/models")
     def models() -> dict[str, Any]:
-        return {"data": [{"id": "demo", "stages": service.stages}]}
+        return {"data": [{"id": "demo", "stages": service.stages}, *service.others]}
 
     @app.get("/healthz")
     def healthz() -> dict[str, str]:

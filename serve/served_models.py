@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from cascade_core.checkpoints.checkpoint import (
@@ -80,11 +80,17 @@ class Models:
 
     def __init__(self, models: Sequence[OpenModel], aliases: Sequence[str] = ()) -> None:
         self.default = models[0]
+        self._aliases = tuple(aliases)
         self._by_id = {model.id: model for model in models}
         self._by_name = dict.fromkeys(aliases, self.default) | self._by_id
 
     def __iter__(self) -> Iterator[OpenModel]:
         return iter(self._by_id.values())
+
+    def among(self, ids: Collection[str]) -> Models | None:
+        """Return those models that have one of these ids, with the aliases; None if none has."""
+        found = [model for model in self if model.id in ids]
+        return Models(found, self._aliases) if found else None
 
     def find(self, name: str | None) -> OpenModel:
         """Return a model by a name that a client gives; None means the default.

@@ -51,6 +51,15 @@ Trusted = Annotated[
 PerMinute = Annotated[
     int, typer.Option("--requests-per-minute", min=0, help="Most requests; 0 is no limit.")
 ]
+ModelIds = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model",
+        metavar="ID",
+        help="A model that it may use, by its id; several times for several. All if not given.",
+        show_default=False,
+    ),
+]
 KeyId = Annotated[str, typer.Argument(metavar="ID", help="The key's id.", show_default=False)]
 
 
@@ -61,6 +70,7 @@ def create(
     admin: Admin = False,
     trusted: Trusted = False,
     requests_per_minute: PerMinute = 600,
+    model: ModelIds = None,
     as_json: options.Json = False,
 ) -> None:
     """Make a key and show its secret, this once."""
@@ -71,7 +81,7 @@ def create(
     scopes += ["trusted"] if trusted else []
     with _store() as store:
         others = store.all()
-        key, token = store.create(name, scopes, requests_per_minute)
+        key, token = store.create(name, scopes, requests_per_minute, model or None)
     if as_json:
         print_json(key.to_json() | {"key": token})
     else:
@@ -146,7 +156,7 @@ def _database() -> Iterator[Database]:
 
 
 def _print_table(found: list[ApiKey]) -> None:
-    rows = table("id", "name", "scopes", "per minute", "created", "last used", "state")
+    rows = table("id", "name", "scopes", "per minute", "models", "created", "last used", "state")
     for key in found:
         shown = key.to_json()
         used = shown["last_used_at"]
@@ -155,6 +165,7 @@ def _print_table(found: list[ApiKey]) -> None:
             key.name,
             " ".join(shown["scopes"]),
             key.requests_per_minute or "no limit",
+            "all" if key.models is None else " ".join(key.models),
             local_time(shown["created_at"], _MINUTE),
             local_time(used, _MINUTE) if used else "never",
             "valid" if key.revoked_at is None else "revoked",

@@ -61,7 +61,8 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
     Raises:
         ContentRefused: a checker refused one of its texts, or of its latent's.
         ModerationFailed: a checker gave no answer.
-        NotFound: it names a latent that belongs to another caller.
+        NotFound: it names a latent that belongs to another caller, or a model that is not there or
+            not for this one.
         CascadeError: what `serve.gateway.resolution`, `Submission.check` and `JobsClient.submit`
             raise.
     """
@@ -97,7 +98,8 @@ async def _resolve(services: Services, submission: Submission) -> GenerationRequ
     """Return the body's request with every value decided, if the checkers allow it."""
     caller, body = submission.caller, submission.body
     row = await _source(services, caller.varying_for(body.user), body)
-    request = resolve_request(body, row, model_of(body.model, row, services.models))
+    model = model_of(body.model, row, caller.models(services.models))
+    request = resolve_request(body, row, model)
     latent_request = row.request if isinstance(row, LatentRow) else None
     await services.moderator.check_prompt(
         request, caller.owner(body.user), given_fields(body), latent_request

@@ -137,7 +137,7 @@ def test_every_example_of_keys_works_as_it_stands(
     stranger = Stranger(server, tmp_path, CASCADE_API_KEY=token, CASCADE_DATABASE_URL=url)
     [example] = examples("docs/access.md", "API keys")
     assert '{"jobs":[]' in stranger.run(example)
-    assert {key.name for key in keys.all()} == {"me", "ann", "chat-bot"}
+    assert {key.name for key in keys.all()} == {"me", "ann", "chat-bot", "studio"}
 
 
 def test_every_body_and_command_of_steering_works_as_it_stands(

@@ -138,7 +138,7 @@ class AuthMiddleware:
             raise Unauthorized(_BAD_KEY)
         self._limiter.take(key.id, key.requests_per_minute, _cost(scope["path"]))
         await self._keys.touch(key.id)
-        return Caller(key.id, key.scopes)
+        return Caller.of(key)
 
     async def _signed_in(self, cookie: str, cost: float) -> Caller:
         found = await self._keys.session(cookie)
@@ -149,7 +149,7 @@ class AuthMiddleware:
         self._limiter.take(f"sessions of {key.id}", SESSION_REQUESTS_PER_MINUTE, cost)
         await self._keys.touch(key.id)
         await self._keys.touch_session(session)
-        return Caller(key.id, key.scopes, session=session)
+        return Caller.of(key, session)
 
     def _validity(self, caller: Caller) -> Callable[[], Awaitable[bool]]:
         """Return what says, while a request is open, whether its caller may still have it."""

@@ -11,6 +11,9 @@ other callers is *not found*, never *forbidden*, so that no id is confirmed.
     no keys    all jobs                 as for trusted; only this machine is admitted
 
 Jobs from before the first key have no owner: only admins see them.
+
+A key may name the models that it may use, an admin's too. Others are *not found*, like models that
+the service does not have.
 """
 
 from __future__ import annotations
@@ -24,7 +27,8 @@ from fastapi.security import HTTPBearer
 
 from cascade_core.errors import Forbidden, InvalidRequest
 from cascade_core.printable import is_printable
-from serve.storage.access.credentials import KeyScope
+from serve.served_models import Models
+from serve.storage.access.credentials import ApiKey, KeyScope
 from serve.storage.access.sessions import Session
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobOwner
@@ -52,6 +56,7 @@ class Caller:
         scopes: its permissions.
         user: the end user the request acts for; None: the key itself.
         session: the browser session that sent it; None: the key itself did.
+        model_ids: of the models that it may use; None: all.
         sees_unnamed: jobs that were made without a key for no user are visible for any ``user``.
     """
 
@@ -59,7 +64,14 @@ class Caller:
     scopes: frozenset[KeyScope]
     user: str | None = None
     session: Session | None = None
+    model_ids: frozenset[str] | None = None
     sees_unnamed: bool = False
+
+    @classmethod
+    def of(cls, key: ApiKey, session: Session | None = None) -> Caller:
+        """Return the sender of a request with a key, or with a session of the key."""
+        model_ids = None if key.models is None else frozenset(key.models)
+        return cls(key.id, key.scopes, session=session, model_ids=model_ids)
 
     @property
     def is_admin(self) -> bool:
@@ -74,6 +86,19 @@ class Caller:
         """
         if scope not in self.scopes and not self.is_admin:
             raise Forbidden(f"this API key does not have the scope {scope!r}")
+
+    def models(self, served: Models) -> Models:
+        """Return those of the service's models that the caller may use.
+
+        Raises:
+            Forbidden: none of them.
+        """
+        if self.model_ids is None:
+            return served
+        allowed = served.among(self.model_ids)
+        if allowed is None:
+            raise Forbidden("this API key may use none of the models here")
+        return allowed
 
     def sees(self, owner: JobOwner) -> bool:
         """Return True if the caller may see this owner's jobs, images and latents."""

@@ -98,7 +98,7 @@ async def generate_images(
     idempotency_key: IdempotencyKeyHeader = "",
 ) -> Response:
     """Draw images as OpenAI's API does; closing the connection cancels the job."""
-    model = services.models.find(body.model)
+    model = caller.models(services.models).find(body.model)
     url_of = None
     if _wants_urls(body, services.settings.response_format):
         url_of = _url_of(services, caller, http_request)
@@ -146,7 +146,7 @@ async def vary_image(
 
     The file's pixels are not read, and no address in it is followed.
     """
-    model_id = form.model and services.models.find(form.model).id
+    model_id = form.model and caller.models(services.models).find(form.model).id
     url_of = None
     if (form.response_format or services.settings.response_format) != "b64_json":
         url_of = _url_of(services, caller, http_request)

@@ -21,6 +21,7 @@ from serve.gateway.openapi import new_router, secured
 from serve.gateway.resolution import usable_latent
 from serve.gateway.schemas.jobs import ContinueBody, JobAnswer, RedoBody
 from serve.gateway.submission import unknown_outcome
+from serve.served_models import OpenModel
 from serve.storage.job_parts.choice import Choice
 from serve.storage.records import Job, JobIdentity, utc_now
 
@@ -56,11 +57,12 @@ async def continue_job(
     request again is answered with the job.
     """
     job = await find_job(services, caller, job_id)
-    choice = _choice(job, body, services.models.of(job.request).checkpoint.defaults)
+    model = caller.models(services.models).of(job.request)
+    choice = _choice(job, body, model.checkpoint.defaults)
     asked = body.model_dump(mode="json", exclude_none=True)
     identity = _identity(job, asked, idempotency_key)
     if not await _went_on(services, job, identity):
-        await _check_latents(services, job, choice.indices)
+        await _check_latents(services, job, model, choice.indices)
         await _check_texts(services, job)
         await services.jobs.continue_job(job.id, job.owner, choice, identity)
     return await _accepted(services, caller, job_id, may_repeat=bool(idempotency_key))
@@ -86,10 +88,11 @@ async def redo_job(
     with the job.
     """
     job = await find_job(services, caller, job_id)
+    model = caller.models(services.models).of(job.request)
     indices = _checked_indices(job, body.indices)
     identity = _identity(job, {"redo": indices}, idempotency_key)
     if not await _went_on(services, job, identity):
-        await _check_latents(services, job, indices)
+        await _check_latents(services, job, model, indices)
         await _check_upload(services, job)
         await _check_texts(services, job)
         await services.jobs.redo_job(job.id, job.owner, indices, identity)
@@ -156,14 +159,15 @@ def _choice(job: Job, body: ContinueBody, defaults: ModelDefaults) -> Choice:
     return choice
 
 
-async def _check_latents(services: Services, job: Job, indices: Sequence[int]) -> None:
+async def _check_latents(
+    services: Services, job: Job, model: OpenModel, indices: Sequence[int]
+) -> None:
     """Check that the job's model has made the compositions of the chosen images.
 
     Raises:
         NotFound, Gone: there is no such latent, or it was deleted.
         ModelMismatch: another model made it.
     """
-    model = services.models.of(job.request)
     for index in indices:
         find, latent_id = services.database.images.latent, job.images[index].latent_id
         usable_latent(await services.database.run(find, latent_id), model, "indices")

@@ -46,7 +46,7 @@ async def get_status(services: ServicesDep, caller: Reader) -> Status:
         last_hour=EndedJobs(**{state: counts.get(state, 0) for state in TERMINAL_STATES}),
         stages=[
             _stage_status(model, stage, replicas, activity)
-            for model in services.models
+            for model in caller.models(services.models)
             for stage in model.stages
         ],
         errors=dict(activity.errors),

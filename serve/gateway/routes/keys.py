@@ -44,7 +44,7 @@ async def create_key(
         await _check_own_key(services, request, caller, body.key)
     create = services.database.keys.create
     key, token = await services.database.run(
-        create, body.name, body.scopes, body.requests_per_minute
+        create, body.name, body.scopes, body.requests_per_minute, body.models
     )
     await services.key_cache.refresh()
     return NewKeyAnswer.model_validate(key.to_json() | {"token": token})

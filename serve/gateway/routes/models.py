@@ -18,15 +18,15 @@ router = new_router("service")
 
 
 @router.get("/v1/models", responses=secured())
-async def list_models(services: ServicesDep, _caller: Reader) -> ModelList:
-    """Return the models, the default first: licence, defaults, sizes, stages, operations."""
-    return ModelList(data=[_model(model) for model in services.models])
+async def list_models(services: ServicesDep, caller: Reader) -> ModelList:
+    """Return the models that the key may use, the default first: licence, stages, operations."""
+    return ModelList(data=[_model(model) for model in caller.models(services.models)])
 
 
 @router.get("/v1/models/{model_id:path}", responses=secured(HTTPStatus.NOT_FOUND))
-async def get_model(services: ServicesDep, _caller: Reader, model_id: str) -> Model:
+async def get_model(services: ServicesDep, caller: Reader, model_id: str) -> Model:
     """Return a model by its id."""
-    return _model(services.models.find(model_id))
+    return _model(caller.models(services.models).find(model_id))
 
 
 def _model(model: OpenModel) -> Model:

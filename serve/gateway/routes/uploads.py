@@ -67,7 +67,7 @@ async def upload_picture(
     is kept longer and needs no room. Of an animation the first picture counts. A picture that does
     not fit into what is left of the owner's quota is refused before a checker sees it.
     """
-    if not any(model.takes_uploads for model in services.models):
+    if not any(model.takes_uploads for model in caller.models(services.models)):
         raise Unsupported("no model here can start from a picture: none has an encoder", "file")
     check_user(form.user)
     owner = caller.owner(form.user)

@@ -8,6 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from serve.storage.access.credentials import (
     DEFAULT_REQUESTS_PER_MINUTE,
+    MAX_MODEL_CHARS,
+    MAX_MODELS,
     MAX_NAME_CHARS,
     KeyScope,
 )
@@ -25,6 +27,7 @@ class KeyAnswer(BaseModel):
     name: str
     scopes: list[KeyScope]
     requests_per_minute: int = Field(description="0: no limit.")
+    models: list[str] | None = Field(description="Ids of those that it may use; null: all.")
     created_at: str
     last_used_at: str | None = Field(description="Accurate to an hour.")
     revoked_at: str | None
@@ -46,6 +49,13 @@ class NewKeyBody(BaseModel):
     requests_per_minute: Annotated[int, Field(ge=0, le=MAX_REQUESTS_PER_MINUTE)] = (
         DEFAULT_REQUESTS_PER_MINUTE
     )
+    models: (
+        Annotated[
+            list[Annotated[str, Field(min_length=1, max_length=MAX_MODEL_CHARS)]],
+            Field(min_length=1, max_length=MAX_MODELS),
+        ]
+        | None
+    ) = Field(None, description="Ids of those that it may use; absent: all.")
     key: Token | None = Field(None, description="Required in a request of a session.")
 
 

@@ -98,6 +98,7 @@ _KEY_EXAMPLE: dict[str, Any] = {
     "name": "ann",
     "scopes": ["create", "read"],
     "requests_per_minute": 600,
+    "models": None,
     "created_at": "2026-01-31T11:00:00.000Z",
     "last_used_at": None,
     "revoked_at": None,

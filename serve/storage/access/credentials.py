@@ -10,7 +10,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,6 +30,7 @@ KeyScope = Literal["create", "read", "admin", "trusted"]
 SCOPES: tuple[KeyScope, ...] = get_args(KeyScope)
 DEFAULT_REQUESTS_PER_MINUTE = 600
 MAX_NAME_CHARS = 128
+MAX_MODELS, MAX_MODEL_CHARS = 64, 256
 
 _SECRET_BYTES = 32
 _TOKEN = re.compile(r"csk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
@@ -44,6 +45,7 @@ class ApiKey:
         id: public part of the token; jobs record it as their owner.
         secret_hash: SHA-256 of the secret part, hexadecimal.
         requests_per_minute: 0 means no limit.
+        models: ids of those that it may use; None: all of the service.
         last_used_at: accurate to an hour.
     """
 
@@ -52,6 +54,7 @@ class ApiKey:
     secret_hash: str
     scopes: frozenset[KeyScope]
     requests_per_minute: int
+    models: tuple[str, ...] | None
     created_at: datetime
     last_used_at: datetime | None
     revoked_at: datetime | None
@@ -63,6 +66,7 @@ class ApiKey:
             "name": self.name,
             "scopes": [scope for scope in SCOPES if scope in self.scopes],
             "requests_per_minute": self.requests_per_minute,
+            "models": None if self.models is None else list(self.models),
             "created_at": iso_utc(self.created_at),
             "last_used_at": iso_utc(self.last_used_at),
             "revoked_at": iso_utc(self.revoked_at),
@@ -83,23 +87,34 @@ class KeyStore:
         name: str,
         scopes: Collection[KeyScope],
         requests_per_minute: int = DEFAULT_REQUESTS_PER_MINUTE,
+        models: Sequence[str] | None = None,
     ) -> tuple[ApiKey, str]:
         """Make a key; returns the key and its token, which cannot be shown again.
 
+        Args:
+            name: of its user or purpose.
+            scopes: one or more.
+            requests_per_minute: 0 means no limit.
+            models: ids of those that it may use; they need not be served yet. None: all.
+
         Raises:
-            InvalidRequest: the name is empty, too long or not printable, or there is no scope.
+            InvalidRequest: the name is empty, too long or not printable, there is no scope, or the
+                models are none, too many, or no ids.
         """
         if not (name.strip() and is_printable(name) and len(name) <= MAX_NAME_CHARS):
             raise InvalidRequest(f"name must be 1 to {MAX_NAME_CHARS} printable characters", "name")
         if not scopes:
             raise InvalidRequest("a key needs at least one scope", "scope")
+        limits: dict[str, Any] = {"requests_per_minute": requests_per_minute}
+        if models is not None:
+            limits["models"] = _checked_models(models)
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(_SECRET_BYTES)
         values = {
             "id": key_id,
             "name": name,
             "hash": _hashed(secret),
             "scopes": [scope for scope in SCOPES if scope in scopes],
-            "limits": {"requests_per_minute": requests_per_minute},
+            "limits": limits,
             "created_at": utc_now(),
         }
         with self._connections.writing() as connection:
@@ -190,6 +205,18 @@ def find_valid(token: str, keys: dict[str, ApiKey]) -> ApiKey | None:
     return key
 
 
+def _checked_models(models: Sequence[str]) -> list[str]:
+    """Return the ids of models, each once; raises as :meth:`KeyStore.create`."""
+    ids = list(dict.fromkeys(models))
+    if not 0 < len(ids) <= MAX_MODELS or not all(map(_is_model_id, ids)):
+        raise InvalidRequest(f"models must be 1 to {MAX_MODELS} ids of models", "models")
+    return ids
+
+
+def _is_model_id(text: str) -> bool:
+    return bool(text.strip()) and is_printable(text) and len(text) <= MAX_MODEL_CHARS
+
+
 def _new_secret() -> str:
     return secrets.token_hex(_SECRET_BYTES)
 
@@ -199,12 +226,14 @@ def _hashed(secret: str) -> str:
 
 
 def _key_from(row: Any) -> ApiKey:
+    models = row["limits"].get("models")
     return ApiKey(
         id=row["id"],
         name=row["name"],
         secret_hash=row["hash"],
         scopes=frozenset(row["scopes"]),
         requests_per_minute=int(row["limits"].get("requests_per_minute", 0)),
+        models=None if models is None else tuple(models),
         created_at=row["created_at"],
         last_used_at=row["last_used_at"],
         revoked_at=row["revoked_at"],

@@ -56,6 +56,17 @@ def test_scopes_and_limits_are_what_was_asked_for(keys: KeyStore) -> None:
     assert root["scopes"] == ["create", "read", "admin"]
 
 
+def test_a_key_may_be_limited_to_models_and_the_list_shows_them(keys: KeyStore) -> None:
+    named = ["--model", "demo", "--model", "me/flow"]
+    shown = json.loads(NOWHERE("keys", "create", "ann", *named, "--json").stdout)
+    NOWHERE("keys", "create", "bob")
+    assert shown["models"] == ["demo", "me/flow"]
+    listed = json.loads(NOWHERE("keys", "list", "--json").stdout)
+    assert [key["models"] for key in listed] == [["demo", "me/flow"], None]
+    assert "demo me/flow" in NOWHERE("keys", "list").stdout
+    assert NOWHERE("keys", "create", "cid", "--model", "").exit_code == 2
+
+
 def test_a_key_of_a_valid_keys_name_is_made_and_told(keys: KeyStore) -> None:
     first = json.loads(NOWHERE("keys", "create", "ann", "--json").stdout)["id"]
     again = NOWHERE("keys", "create", "ann")

@@ -13,7 +13,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import random
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Awaitable
@@ -42,15 +45,28 @@ SOLO_REPEATS: Final = 5
 def main() -> None:
     """Measure all servers on each model and write the result."""
     given, where = _arguments(), machine()
+    if given.folder is not None:
+        with tempfile.TemporaryDirectory() as name:
+            given.into.write_text(json.dumps(_compare(given.folder, Path(name), given)))
+        return
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         folders = model_folders(scratch)
         models = {
-            model: _compare(folder, scratch / str(number), given)
-            for number, (model, folder) in enumerate(folders.items())
+            model: _in_own_process(folder, scratch, given) for model, folder in folders.items()
         }
     result = {"machine": where, "models": models}
     write_result("monolith", result, table(result))
+
+
+def _in_own_process(folder: Path, scratch: Path, given: argparse.Namespace) -> dict[str, Any]:
+    """Compare on one model; Ray Serve deploys no peer in a second cluster of one process."""
+    into = scratch / "result.json"
+    times = ("--closed-s", str(given.closed_s), "--open-s", str(given.open_s))
+    command = [sys.executable, "-m", "bench.monolith", *times]
+    subprocess.run([*command, "--folder", str(folder), "--into", str(into)], check=True)
+    found: dict[str, Any] = json.loads(into.read_text())
+    return found
 
 
 def _compare(folder: Path, data_folder: Path, given: argparse.Namespace) -> dict[str, Any]:
@@ -148,6 +164,8 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--closed-s", type=float, default=20.0, help="of each closed loop")
     parser.add_argument("--open-s", type=float, default=120.0, help="of each open loop")
+    parser.add_argument("--folder", type=Path, help="measure on this model alone, see --into")
+    parser.add_argument("--into", type=Path, help="a JSON file for what was measured")
     return parser.parse_args()
 
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import aiohttp
 
-TIMEOUT_S = 60
+TIMEOUT_S = 600
+"""Of 64 clients of a server that draws one picture after another, the last waits for minutes."""
 
 
 @asynccontextmanager

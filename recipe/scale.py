@@ -67,9 +67,9 @@ FULL: Final = Scale(
     evaluated=60,
     composed=201,
     continue_c_scenes=10_000,
-    flow_scenes=10_000,
-    compared=102,
-    compared_open=24,
+    flow_scenes=5_000,
+    compared=48,
+    compared_open=13,
     text=Budget(minutes=10, steps=1500, batch=64, learning_rate=1.5e-3),
     stage_a=Budget(minutes=11, steps=6000, batch=12, learning_rate=2e-3),
     compressor=Budget(minutes=15, steps=6000, batch=32, learning_rate=2e-3),
@@ -77,7 +77,7 @@ FULL: Final = Scale(
     stage_b=Budget(minutes=86, steps=100_000, batch=10, learning_rate=1.1e-3),
     stage_c=Budget(minutes=97, steps=100_000, batch=48, learning_rate=1.4e-3),
     continue_c=Budget(minutes=600, steps=4000, batch=32, learning_rate=5e-4),
-    flow=Budget(minutes=70, steps=100_000, batch=12, learning_rate=1e-3),
+    flow=Budget(minutes=66, steps=100_000, batch=12, learning_rate=1e-3),
 )
 _SMOKE_BUDGET: Final = Budget(minutes=1, steps=12, batch=4, learning_rate=1e-3)
 SMOKE: Final = replace(

@@ -11,7 +11,10 @@ from cascade_core.errors import ModelUnavailable
 
 DEMO_MODEL: Final = "demo"
 DEMO_MODEL_DIR: Final = Path(__file__).parents[1] / "demo_model"
-EMBEDDED: Final[Mapping[str, Path]] = {DEMO_MODEL: DEMO_MODEL_DIR}
+EMBEDDED: Final[Mapping[str, Path]] = {
+    DEMO_MODEL: DEMO_MODEL_DIR,
+    "demo-flow": DEMO_MODEL_DIR.with_name("demo_flow"),
+}
 """The models that come with the package, by name."""
 
 _HUB_COMMIT_CHARS = 40

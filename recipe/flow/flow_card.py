@@ -16,7 +16,7 @@ tags: [flow-matching, text-to-image]
 # Flow demo
 
 A second demo model of another kind than the [cascade](../demo_model/README.md): one net draws the
-latent of Stage A straight from the prompt, in 12 steps of Euler's method. It exists so that two
+latent of Stage A straight from the prompt, in 8 steps of Euler's method. It exists so that two
 families of models can be served and compared on a fresh machine; it is not a general text-to-image
 model.
 
@@ -28,7 +28,7 @@ alone: `cascade.json` says with `components_of` where the other parts are. The n
 
 The cascade's world ([its card](../demo_model/README.md#what-it-draws) lists shapes, colours,
 textures, sizes and places) on square canvases. Example: *a large red heart in the center on a white
-background*. Good settings: 12 steps with guidance 2.
+background*. Good settings: 8 steps with guidance 3; more steps bring little.
 
 """
 _LIMITS = """## What it does not do
@@ -72,8 +72,9 @@ def _training(scale: Scale) -> str:
 By [`recipe/`](../../recipe/README.md#the-flow-model), on {scale.flow_scenes:,} square scenes; the
 combinations of shape, colour and background that the evaluation uses were left out. It started from
 the weights of the cascade's Stage B, which works in the same latent space but is given the
-composition. {steps:,} steps of {scale.flow.batch} pictures took {minutes} minutes of one thread of
-an x86-64 server that did other work as well: wall time, not a measure of speed.
+composition. {steps:,} steps of two processes with {scale.flow.batch} pictures each took {minutes}
+minutes on two cores of an x86-64 server that did much other work as well: wall time, not a measure
+of speed. It was still improving when the time was up.
 
 """
 

@@ -35,7 +35,8 @@ from recipe.scenes.captions import exact_caption
 SEEDS: Final = (1, 2, 3)
 OPEN_SEEDS: Final = (1, 2, 3, 4)
 STRENGTHS: Final = (0.5, 0.7, 0.9)
-TIMED: Final = 9
+ALL_OPEN: Final = 54
+TIMED: Final = 5
 SHOWN: Final = 30
 
 
@@ -143,14 +144,14 @@ def open_ones(model: Opponent, scale: Scale) -> dict[str, Any]:
     """Figures of prompts that name little, with four seeds each."""
     found = [
         (prompt, [read_picture(model.draw(prompt.text, seed).pixels_hwc) for seed in OPEN_SEEDS])
-        for prompt in open_prompts(scale.compared_open)
+        for prompt in _open_prompts(scale)
     ]
     return open_figures(found)
 
 
 def vary(model: Opponent, scale: Scale) -> dict[str, Any]:
     """Vary pictures of open prompts with a new seed; by strength what stays."""
-    prompts = open_prompts(scale.compared_open)
+    prompts = _open_prompts(scale)
     originals = [model.draw(prompt.text, 1000 + i) for i, prompt in enumerate(prompts)]
     before = [original.pixels_hwc for original in originals]
     asked = [prompt.named for prompt in prompts]
@@ -172,6 +173,12 @@ def _varied(
         )
         made.append(model.pipeline.run(request, original.latent).pixels_hwc)
     return made
+
+
+def _open_prompts(scale: Scale) -> list[OpenPrompt]:
+    """Return prompts of every kind; the whole list has one kind after the other."""
+    every = open_prompts(ALL_OPEN)
+    return every[:: ALL_OPEN // scale.compared_open]
 
 
 def _pictures(model: Opponent, captions: list[str], seed: int) -> list[Picture]:

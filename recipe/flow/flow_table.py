@@ -35,7 +35,8 @@ def _open_prompts(models: dict[str, Any]) -> list[str]:
     lines = [f"| model | open pictures | {names} | mask IoU of two seeds | {same} |"]
     lines.append("|---" * (3 + len(OPEN_ATTRIBUTES) + len(agree)) + "|")
     for model, row in models.items():
-        right = [f"{row['right'][a]['share']:.1%}" for a in OPEN_ATTRIBUTES]
+        named = row["right"]
+        right = [f"{named[a]['share']:.1%}" if a in named else "" for a in OPEN_ATTRIBUTES]
         alike = [f"{row['alike'][a]:.1%}" for a in agree]
         cells = [str(row["pictures"]), *right, f"{row['pair_mask_iou']:.2f}", *alike]
         lines.append(f"| {model} | {' | '.join(cells)} |")

@@ -35,8 +35,8 @@ LOGIT_SPREAD: Final = 1.5
 """Of the logit of the times: a quarter is above 0.9, where the layout is decided."""
 KEPT_BACK: Final = 64
 DRAWN: Final = 24
-STEPS: Final = 12
-GUIDANCE: Final = 2.0
+STEPS: Final = 8
+GUIDANCE: Final = 3.0
 SHIFT: Final = 3.0
 """How the model is sampled; the shift puts more of the steps near pure noise."""
 

@@ -84,4 +84,4 @@ def test_the_exported_folder_is_a_model_of_the_family_and_has_a_card(scale: Scal
     assert (defaults.steps, defaults.width, defaults.max_side) == (STEPS, 256, 256)
     assert checkpoint.licence == "Apache-2.0"
     assert set(checkpoint.max_rows["cpu"]) == set(FLOW.names)
-    assert "steps of 4 pictures" in (folder / "README.md").read_text()
+    assert "with 4 pictures each" in (folder / "README.md").read_text()

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import json
 import logging
+from collections.abc import Collection
 from typing import Any
 
 import discord
@@ -14,7 +15,7 @@ from discord.ext import commands
 
 from bot.commands import option_checks
 from bot.commands.admin import Admin
-from bot.commands.imagine import START_OPTIONS, Imagine
+from bot.commands.imagine import MODEL_COMMANDS, START_OPTIONS, Imagine
 from bot.commands.pictures import START_MENU, Pictures
 from bot.commands.series import SeriesCommand
 from bot.health import Connection
@@ -147,22 +148,30 @@ class CascadeBot(commands.AutoShardedBot):
         return Connection(self.is_ready() and is_up and not is_held, self.latency)
 
     async def fit_commands(self) -> None:
-        """Take away the commands and options for what the service's model cannot do.
+        """Take away the commands and options for what none of the service's models can do.
+
+        Where there is one model, none can be chosen.
 
         Raises:
             CascadeError: the service does not answer.
         """
-        model = await self._submission.model()
-        if not model.offers(SERIES.name):
+        models = await self._submission.models()
+        if len(models) == 1:
+            self._take_options(MODEL_COMMANDS, ("model",))
+        if not any(model.offers(SERIES.name) for model in models):
             self.tree.remove_command(SERIES.name)
-        can_start = model.offers(IMAGE_TO_IMAGE.name)
-        if not can_start:
+        starting = [model for model in models if model.offers(IMAGE_TO_IMAGE.name)]
+        if not starting:
             self.tree.remove_command(START_MENU, type=discord.AppCommandType.message)
-        imagine = self.tree.get_command("imagine")
-        can_attach = can_start and model.takes_uploads
-        if not can_attach and isinstance(imagine, app_commands.Command):
-            for name in START_OPTIONS:
-                imagine._params.pop(name, None)  # discord.py has no other way
+        if not any(model.takes_uploads for model in starting):
+            self._take_options(("imagine",), START_OPTIONS)
+
+    def _take_options(self, commands: Collection[str], options: Collection[str]) -> None:
+        """Take options away from some of the slash commands that are there."""
+        for command in map(self.tree.get_command, commands):
+            if isinstance(command, app_commands.Command):
+                for name in options:
+                    command._params.pop(name, None)  # discord.py has no other way
 
     async def sync(self) -> int:
         """Register the commands, in the settings' servers or everywhere; return their number.

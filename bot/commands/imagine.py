@@ -31,10 +31,13 @@ from cascade_core.operations.fields import (
     MIN_SEED,
     MIN_STEPS,
 )
-from cascade_core.operations.registry import IMAGE_TO_IMAGE
+from cascade_core.operations.registry import IMAGE_TO_IMAGE, SERIES
 
 START_OPTIONS = ("image", "strength")
 """Options of ``/imagine`` for models that can start from a picture."""
+MODEL_COMMANDS = ("imagine", "draft", SERIES.name)
+"""Commands with the option ``model`` for services with several models."""
+MAX_MODEL_CHARS = 256
 MAX_STRENGTH_CHARS = 20
 _MAX_CHOICES, _MAX_CHOICE_CHARS = 25, 100
 
@@ -43,7 +46,8 @@ def aspect_choices(
     submission: Submission, interaction: Interaction, current: str
 ) -> list[Choice[str]]:
     """Return the shapes whose names contain the typed text, in the person's language."""
-    translate, model = submission.responder_for(interaction).translate, submission.known_model()
+    translate = submission.responder_for(interaction).translate
+    model = submission.known_model(interaction.namespace.model)
     named = {aspect: aspect_name(translate, aspect, model) for aspect in aspects_to_choose(model)}
     wanted = current.casefold()
     return [
@@ -64,12 +68,32 @@ def chosen_aspect(responder: Responder, given: str | None) -> Aspect | None:
 
 
 async def chosen_size(
-    submission: Submission, aspect: Aspect | None
+    submission: Submission, aspect: Aspect | None, model: str | None
 ) -> tuple[int | None, int | None]:
     """Return the (width, height) in pixels of a shape; without one, the model's own."""
     if aspect is None:
         return None, None
-    return size_of(aspect, await submission.model())
+    return size_of(aspect, await submission.model(model))
+
+
+async def check_chosen_model(
+    submission: Submission, responder: Responder, given: str | None
+) -> None:
+    """Check the option ``model``.
+
+    Raises:
+        UserError: the service has no such model.
+    """
+    name = responder.translate.find("command.imagine.model.name") or "model"
+    await submission.check_model(name, given)
+
+
+def model_choices(submission: Submission, current: str) -> list[Choice[str]]:
+    """Return the models whose ids contain the typed text, the default first."""
+    wanted = current.casefold()
+    ids = [model.id for model in submission.known_models() if wanted in model.id.casefold()]
+    fitting = [name for name in ids if len(name) <= _MAX_CHOICE_CHARS]
+    return [Choice(name=name, value=name) for name in fitting[:_MAX_CHOICES]]
 
 
 def strength_choices(
@@ -115,6 +139,7 @@ class Imagine(commands.Cog):
         image="A picture to start from",
         strength="How far to depart from that picture: 0 to 1, subtle or strong",
         aspect="Its shape",
+        model="The model that makes it",
         negative="What it should not show",
         seed="The same seed makes the same picture",
         steps="More take longer and may add detail",
@@ -130,6 +155,7 @@ class Imagine(commands.Cog):
         image: discord.Attachment | None = None,
         strength: Range[str, 1, MAX_STRENGTH_CHARS] | None = None,
         aspect: str | None = None,
+        model: Range[str, 1, MAX_MODEL_CHARS] | None = None,
         negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
         seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
         steps: Range[int, MIN_STEPS, MAX_STEPS] | None = None,
@@ -145,13 +171,15 @@ class Imagine(commands.Cog):
         start = starting_values(responder.translate, image, strength)
 
         async def make(defaults: UserDefaults) -> JobRequest:
+            await check_chosen_model(self._submission, responder, model)
             if image is not None:
-                await self._submission.check_starts(is_upload=True)
+                await self._submission.check_starts(is_upload=True, model=model)
             # A picture has its own shape.
             shape = chosen or (None if image else defaults.aspect)
-            width, height = await chosen_size(self._submission, shape)
+            width, height = await chosen_size(self._submission, shape, model)
             return JobRequest(
                 **start,
+                model=model,
                 prompt=job_request.check_prompt(prompt),
                 negative_prompt=one_line(defaults.negative if negative is None else negative),
                 width=width,
@@ -171,6 +199,7 @@ class Imagine(commands.Cog):
     @app_commands.describe(
         prompt="What the picture should show",
         aspect="Its shape",
+        model="The model that makes them",
         negative="What it should not show",
         seed="The same seed makes the same drafts",
         count="How many drafts",
@@ -182,6 +211,7 @@ class Imagine(commands.Cog):
         interaction: Interaction,
         prompt: Range[str, 1, MAX_PROMPT_CHARS],
         aspect: str | None = None,
+        model: Range[str, 1, MAX_MODEL_CHARS] | None = None,
         negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
         seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
         count: Range[int, MIN_IMAGES, fields.MAX_IMAGES] = MAX_IMAGES,
@@ -194,11 +224,13 @@ class Imagine(commands.Cog):
         chosen = chosen_aspect(responder, aspect)
 
         async def make(defaults: UserDefaults) -> JobRequest:
-            width, height = await chosen_size(self._submission, chosen or defaults.aspect)
-            kept = (await self._submission.model()).kept_stage
+            await check_chosen_model(self._submission, responder, model)
+            width, height = await chosen_size(self._submission, chosen or defaults.aspect, model)
+            kept = (await self._submission.model(model)).kept_stage
             if kept is None:
                 raise UserError.because("no_drafts")
             return JobRequest(
+                model=model,
                 prompt=job_request.check_prompt(prompt),
                 negative_prompt=one_line(defaults.negative if negative is None else negative),
                 width=width,
@@ -215,9 +247,9 @@ class Imagine(commands.Cog):
 
     @draft.autocomplete("prompt")
     @imagine.autocomplete("prompt")
-    async def suggest(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
+    async def suggest(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest prompts that suit the model; any other prompt is accepted, too."""
-        model = self._submission.known_model()
+        model = self._submission.known_model(interaction.namespace.model)
         wanted = current.casefold()
         found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
         fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
@@ -228,6 +260,12 @@ class Imagine(commands.Cog):
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
+
+    @draft.autocomplete("model")
+    @imagine.autocomplete("model")
+    async def models(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Suggest the service's models."""
+        return model_choices(self._submission, current)
 
     @imagine.autocomplete("strength")
     async def strengths(self, interaction: Interaction, current: str) -> list[Choice[str]]:

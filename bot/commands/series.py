@@ -9,10 +9,13 @@ from discord.app_commands import Choice, Range
 from discord.ext import commands
 
 from bot.commands.imagine import (
+    MAX_MODEL_CHARS,
     MAX_STRENGTH_CHARS,
     aspect_choices,
+    check_chosen_model,
     chosen_aspect,
     chosen_size,
+    model_choices,
     strength_choices,
 )
 from bot.interactions.lookup import PictureLookup
@@ -47,6 +50,7 @@ class SeriesCommand(commands.Cog):
         hero="Whose composition to keep: the id of a picture of yours, see Info",
         strength="How far to depart from it: 0 to 1, subtle or strong",
         aspect="Their shape",
+        model="The model that makes them",
         negative="What they should not show",
         seed="The same seed makes the same pictures",
         spoiler="Hide them behind a spoiler until they are clicked",
@@ -60,6 +64,7 @@ class SeriesCommand(commands.Cog):
         hero: Range[str, 1, 64] | None = None,
         strength: Range[str, 1, MAX_STRENGTH_CHARS] | None = None,
         aspect: str | None = None,
+        model: Range[str, 1, MAX_MODEL_CHARS] | None = None,
         negative: Range[str, 1, MAX_PROMPT_CHARS] | None = None,
         seed: Range[int, MIN_SEED, MAX_SEED] | None = None,
         spoiler: bool = False,
@@ -79,9 +84,11 @@ class SeriesCommand(commands.Cog):
             raise UserError.because("hero_shape")
 
         async def make(defaults: UserDefaults) -> JobRequest:
-            await self._submission.check_offers(SERIES.name, "no_series")
+            await check_chosen_model(self._submission, responder, model)
+            await self._submission.check_offers(SERIES.name, "no_series", model)
             request = replace(
                 given,
+                model=model,
                 seed=seed,
                 spoiler=spoiler,
                 private=defaults.private if private is None else private,
@@ -90,7 +97,9 @@ class SeriesCommand(commands.Cog):
             if hero is not None:
                 request = await self._from_hero(request, hero, responder.user)
             else:
-                width, height = await chosen_size(self._submission, chosen or defaults.aspect)
+                width, height = await chosen_size(
+                    self._submission, chosen or defaults.aspect, model
+                )
                 request = replace(
                     request, width=width, height=height, negative_prompt=defaults.negative
                 )
@@ -104,6 +113,11 @@ class SeriesCommand(commands.Cog):
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
+
+    @series.autocomplete("model")
+    async def models(self, _interaction: Interaction, current: str) -> list[Choice[str]]:
+        """Suggest the service's models."""
+        return model_choices(self._submission, current)
 
     @series.autocomplete("strength")
     async def strengths(self, interaction: Interaction, current: str) -> list[Choice[str]]:

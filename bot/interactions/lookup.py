@@ -77,15 +77,14 @@ class PictureLookup:
         Raises:
             NotFound: the service does not have the job.
         """
-        model = None
+        models = self._client.known_models
         with suppress(CascadeError):
-            model = await self._client.model()
+            models = await self._client.models()
         try:
             job = await self._client.job(job_id, responder.user)
         except NotFound:
-            return info_messages.info(
-                responder.translate, await self._client.job(job_id), [], [], model
-            )
+            job = await self._client.job(job_id)
+            return info_messages.info(responder.translate, job, [], [], models)
         files, room_bytes = [], MAX_REQUEST_BYTES
         for image in job.images:
             with suppress(CascadeError):
@@ -95,7 +94,7 @@ class PictureLookup:
                     room_bytes -= len(data)
         links = await self._outcomes.links(job)
         return info_messages.info(
-            responder.translate, job, files, links, model, await self._original_s(job)
+            responder.translate, job, files, links, models, await self._original_s(job)
         )
 
     async def own_job(self, job_id: str, user: str) -> Job:

@@ -81,7 +81,7 @@ class MenuActions:
 
     async def _offers(self, job: Job, image: Image) -> Offers:
         """Return what the model can do with a picture."""
-        model = await self._submission.model()
+        model = await self._submission.model(job.request.model)
         is_finer_offered = model.offers(DECODE.name) and may_be_finer(job)
         return Offers(
             variants=model.offers(VARY.name),

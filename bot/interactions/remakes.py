@@ -81,7 +81,8 @@ class Remakes:
         """Submit the same picture, half as large again per side."""
 
         async def make(job: Job, made: JobRequest) -> JobRequest:
-            return steering.larger(job, pressed.index, await self._submission.model(), made)
+            model = await self._submission.model(job.request.model)
+            return steering.larger(job, pressed.index, model, made)
 
         await self.submit(responder, pressed, make)
 

@@ -71,10 +71,11 @@ class StartActions:
 
         async def make(defaults: UserDefaults) -> JobRequest:
             message = await self._noted.find(responder.user, submitted.subject)
-            await self._submission.check_starts(is_upload=not message.job_id)
             picture, job = message.picture(values.which), None
             if message.job_id:
                 job = await self._lookup.own_job(message.job_id, responder.user)
+            model = job.request.model if job else None
+            await self._submission.check_starts(is_upload=job is None, model=model)
             template = JobRequest(
                 prompt=values.prompt,
                 negative_prompt=defaults.negative,

@@ -21,10 +21,11 @@ from bot.policy.job_request import JobRequest
 from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults, UserDefaultsStore
 from bot.service.client import CascadeClient
-from bot.service.models import Job, ModelInfo
+from bot.service.models import Job, ModelInfo, find_model
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog
 from bot.text.error_messages import UserError
+from bot.text.markdown import escape, shorten
 from bot.views import picture_messages
 from bot.views.snapshot import Snapshot
 from cascade_core.errors import (
@@ -37,6 +38,7 @@ from cascade_core.errors import (
 from cascade_core.job_states import OPEN_STATES
 from cascade_core.operations.registry import IMAGE_TO_IMAGE
 
+_GIVEN_CHARS = 60
 _SAFE_S = TOKEN_S - 120
 _CANCEL_PAUSES_S = (1.0, 5.0, 15.0, 60.0, 300.0)
 MakeRequest = Callable[[UserDefaults], Awaitable[JobRequest]]
@@ -97,38 +99,67 @@ class Submission:
         """Return a new responder for an interaction."""
         return Responder(interaction, self._catalog, self._metrics)
 
-    def known_model(self) -> ModelInfo | None:
-        """Return the service's model if it is known already; sends no request."""
-        return self._client.known_model
+    def known_models(self) -> tuple[ModelInfo, ...]:
+        """Return the service's models if they are known already; sends no request."""
+        return self._client.known_models
 
-    async def model(self) -> ModelInfo:
-        """Return the service's model; the first call asks the service, later ones the memory."""
-        return self._client.known_model or await self._client.model()
+    def known_model(self, name: str | None = None) -> ModelInfo | None:
+        """Return a model as :meth:`model` if it is known already; sends no request."""
+        return find_model(self._client.known_models, name)
 
-    async def check_offers(self, kind: str, otherwise: str) -> None:
-        """Check that the service's model can do a kind of job.
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """Return the service's models; the first call asks the service, later ones the memory."""
+        return self._client.known_models or await self._client.models()
+
+    async def model(self, name: str | None = None) -> ModelInfo:
+        """Return the model with an id; the default if no id is given or it is gone."""
+        found = find_model(await self.models(), name)
+        assert found is not None  # a service has one at least
+        return found
+
+    async def check_model(self, option: str, given: str | None) -> None:
+        """Check that a person's choice of a model is one of the service's; None is no choice.
+
+        Args:
+            option: the name of the option in the person's language.
+            given: what was chosen or typed.
+
+        Raises:
+            UserError: it is none.
+        """
+        if given is None or any(model.id == given for model in await self.models()):
+            return
+        ids = [model.id for model in await self._client.models()]  # it may be a new one
+        if given not in ids:
+            shown, choices = escape(shorten(given, _GIVEN_CHARS)), escape(", ".join(ids))
+            raise UserError.because("option_choice", option=option, given=shown, choices=choices)
+
+    async def check_offers(self, kind: str, otherwise: str, model: str | None = None) -> None:
+        """Check that a model can do a kind of job.
 
         Args:
             kind: of the job.
             otherwise: the key of the sentence if it cannot.
+            model: its id; None: the default.
 
         Raises:
             UserError: it cannot.
         """
-        if not (await self.model()).offers(kind):
+        if not (await self.model(model)).offers(kind):
             raise UserError.because(otherwise)
 
-    async def check_starts(self, *, is_upload: bool) -> None:
-        """Check that the service's model can start from a picture.
+    async def check_starts(self, *, is_upload: bool, model: str | None = None) -> None:
+        """Check that a model can start from a picture.
 
         Args:
             is_upload: the picture is an attachment, not one of the service.
+            model: its id; None: the default.
 
         Raises:
             UserError: it cannot.
         """
-        await self.check_offers(IMAGE_TO_IMAGE.name, "no_starts")
-        if is_upload and not (await self.model()).takes_uploads:
+        await self.check_offers(IMAGE_TO_IMAGE.name, "no_starts", model)
+        if is_upload and not (await self.model(model)).takes_uploads:
             raise UserError.because("no_uploads")
 
     async def submit(self, responder: Responder, make: MakeRequest) -> None:
@@ -181,9 +212,13 @@ class Submission:
         self, responder: Responder, make: MakeRequest, before: int
     ) -> JobRequest:
         request = await make(await self.user_defaults.get(responder.user))
+        if request.model is not None:
+            # The model of an earlier picture may be gone; then the default makes a new one.
+            model = await self.model(request.model)
+            request = replace(request, model=model.id if model.id == request.model else None)
         rules = await self.check_rules(responder, request)
         if rules.max_steps and request.steps is None and request.latent_id is None:
-            default = (await self.model()).steps
+            default = (await self.model(request.model)).steps
             request = replace(request, steps=min(default, rules.max_steps))
         await self._check_open_jobs(responder.user, rules.max_open, before)
         return request
@@ -223,7 +258,8 @@ class Submission:
         except InvalidRequest as error:
             if error.field not in ("width", "height"):
                 raise
-            model = await self._client.model()  # the service may have another model now
+            await self._client.models()  # the service may have other models now
+            model = await self.model(request.model)
             sides = {"lowest": model.min_side, "highest": model.max_side}
             raise UserError.because("size", **sides, step=model.multiple_of) from error
         except NotReady:

@@ -24,7 +24,7 @@ from bot.jobs.edit_throttle import EditThrottle, LiveMessageCounts
 from bot.jobs.message_sender import MessageSender, SendResult
 from bot.jobs.outcome import OutcomeMessages
 from bot.service.client import CascadeClient
-from bot.service.models import Job, JobEvent
+from bot.service.models import Job, JobEvent, find_model
 from bot.telemetry.log import referenced
 from bot.telemetry.metrics import Metrics
 from bot.text.catalog import Catalog, Translator
@@ -191,13 +191,13 @@ class JobFollower:
 
     async def _learn_model(self) -> None:
         try:
-            await self._client.model()
+            await self._client.models()
         except Exception as error:
             logger.warning("the service does not tell its model: %s", error)
 
     def _stages(self, job: Job) -> tuple[StageInfo, ...]:
         """Return the stages that a job's pictures pass; empty while the model is not known."""
-        model = self._client.known_model
+        model = find_model(self._client.known_models, job.request.model)
         return model.route(job.kind, job.request.stop_after) if model else ()
 
     def _edit_throttle(self, job: Job, target: DeliveryTarget) -> EditThrottle:

@@ -27,6 +27,7 @@ class JobRequest:
 
     Attributes:
         operation: the kind of job.
+        model: the id of the model; None: that of what it starts from, or the service's default.
         prompt: of the pictures; the template of a series.
         width, height: pixels; None: the model's default.
         n: number of pictures.
@@ -47,6 +48,7 @@ class JobRequest:
     """
 
     operation: Operation = GENERATE
+    model: str | None = None
     prompt: str = ""
     negative_prompt: str = ""
     width: int | None = None
@@ -91,7 +93,7 @@ class JobRequest:
     def to_body(self) -> dict[str, Any]:
         """Return the JSON body for the service, which chooses absent fields itself."""
         decided = self.operation.fixed_by_latent if self.latent_id else ()
-        names = [name for name in self.operation.fields if name not in decided]
+        names = ["model", *(name for name in self.operation.fields if name not in decided)]
         given = {name: getattr(self, name, None) for name in names}
         chosen = {name: value for name, value in given.items() if value is not None}
         return {"kind": self.operation.name} | chosen
@@ -249,6 +251,7 @@ def base_request(
     return replace(
         template,
         means=means,
+        model=earlier.model,
         prompt=earlier.prompt if index is None else earlier.prompt_of(index),
         negative_prompt=earlier.negative_prompt,
         width=earlier.width,

@@ -66,7 +66,8 @@ class CascadeClient:
         transport: carries the requests; None: the network.
 
     Attributes:
-        known_model: the service's model when it was last asked for; None before.
+        known_models: the service's models when they were last asked for, the default first; empty
+            before.
 
     Raises:
         SettingsInvalid: the environment names a proxy that cannot be used.
@@ -80,7 +81,7 @@ class CascadeClient:
         budget_s: float = 20.0,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
-        self.known_model: ModelInfo | None = None
+        self.known_models: tuple[ModelInfo, ...] = ()
         self._budget_s = budget_s
         # Every live job holds a stream open, so the number of connections has no limit.
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=20)
@@ -224,11 +225,11 @@ class CascadeClient:
         """Delete a preference."""
         await self._send("DELETE", f"/v1/preferences/{_segment(name)}")
 
-    async def model(self) -> ModelInfo:
-        """Return the service's model, and keep it as ``known_model``."""
+    async def models(self) -> tuple[ModelInfo, ...]:
+        """Return the service's models, the default first, and keep them as ``known_models``."""
         body = await self._json("GET", "/v1/models")
-        self.known_model = ModelInfo.from_json(body["data"][0])
-        return self.known_model
+        self.known_models = tuple(map(ModelInfo.from_json, body["data"]))
+        return self.known_models
 
     async def status(self) -> ServiceStatus:
         """Return how busy the service is."""

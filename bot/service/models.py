@@ -55,6 +55,7 @@ class ResolvedRequest(_FromJson):
     Attributes:
         prompt: of the pictures; the template of a series.
         variants: of each picture of a series, the values of its template's variables.
+        model: the id of the model that makes it; None in jobs of older services.
     """
 
     kind: str
@@ -74,6 +75,7 @@ class ResolvedRequest(_FromJson):
     stop_after: str | None = None
     image: str | None = None
     variants: Sequence[Mapping[str, str]] | None = None
+    model: str | None = None
 
     @property
     def is_variation(self) -> bool:
@@ -211,7 +213,7 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """The service's model.
+    """A model of the service.
 
     Attributes:
         width, height: default size in pixels.
@@ -267,6 +269,12 @@ class ModelInfo:
             takes_uploads=body.get("takes_uploads", True),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )
+
+
+def find_model(models: Sequence[ModelInfo], name: str | None) -> ModelInfo | None:
+    """Return the model with an id; the default if no id is given or it is gone; None of none."""
+    found = (model for model in models if model.id == name)
+    return next(found, models[0] if models else None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from bot.policy.aspects import aspect_name, aspects_to_choose, size_of
 from bot.policy.guild_rules import GuildRules
 from bot.policy.series import format_variants, label_of
 from bot.policy.user_defaults import UserDefaults
-from bot.service.models import Job, ModelInfo, ServiceStatus
+from bot.service.models import Job, ModelInfo, ServiceStatus, find_model
 from bot.text.catalog import Translator
 from bot.text.markdown import escape, shorten
 from bot.views.components import Layout, box, button, galleries, row, small, text
@@ -32,7 +32,7 @@ def info(
     job: Job,
     files: Sequence[tuple[str, bytes]],
     links: Sequence[str],
-    model: ModelInfo | None = None,
+    models: Sequence[ModelInfo] = (),
     original_s: float | None = None,
 ) -> Layout:
     """Return how a job's pictures were made, with the original files.
@@ -42,7 +42,7 @@ def info(
         job: the job with its pictures.
         files: names and bytes of the original files, as far as they fit.
         links: links to the original files.
-        model: the service's model; None where unknown.
+        models: of the service, the default first; empty where unknown.
         original_s: compute seconds of the picture that this one varies.
     """
     label = translate("info.original")
@@ -51,7 +51,7 @@ def info(
     if links:
         named = zip(names, links, strict=True)
         lines.append(" · ".join(f"[{name}]({link})" for name, link in named))
-    command = _command(translate, job, model) if model else ""
+    command = _command(translate, job, models) if models else ""
     if command and len(command) <= _COMMAND_CHARS and "```" not in command:
         lines += [small(translate("info.command")), f"```\n{command}\n```"]
     shown: list[Any] = [ui.File(f"attachment://{name}") for name, _ in files]
@@ -257,18 +257,19 @@ def _cost(translate: Translator, stage: str, value_s: float) -> str:
     return translate.translate_or(f"info.cost_{stage}", f"{took} {escape(stage)}", time=took)
 
 
-def _command(translate: Translator, job: Job, model: ModelInfo) -> str:
+def _command(translate: Translator, job: Job, models: Sequence[ModelInfo]) -> str:
     """Return the command with the options that make a job's pictures again.
 
     The result is empty if no command can: for variations, and for sizes that no shape has.
     """
-    request = job.request
-    size = (request.width, request.height)
+    request, default = job.request, models[0]
+    size, model = (request.width, request.height), find_model(models, job.request.model) or default
     shape = next((one for one in aspects_to_choose(model) if size_of(one, model) == size), None)
     if request.is_variation or request.decoder_seed != request.seed or shape is None:
         return ""
     shared = {
         "aspect": translate(f"choice.{shape}"),
+        "model": "" if model is default else model.id,
         "negative": request.negative_prompt,
         "seed": request.seed,
     }

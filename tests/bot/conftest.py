@@ -50,6 +50,7 @@ def job_like(pictures: int = 1, **changes: Any) -> Job:
         "stop_after": None,
         "image": None,
         "variants": None,
+        "model": None,
     }
     request = {name: changes.pop(name, value) for name, value in asked.items()}
     images = tuple(

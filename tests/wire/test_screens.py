@@ -68,7 +68,7 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     yield picture_messages.ended(translate, job_like(0), translate("ended.drafts"))
     yield picture_messages.ended(translate, job_like(state="failed"), "no", is_fault=True)
     yield picture_messages.ended(translate, job_like(state="cancelled"), "no")
-    yield info_messages.info(translate, job, four, ["https://pictures.example.org/1"], _MODEL)
+    yield info_messages.info(translate, job, four, ["https://pictures.example.org/1"], [_MODEL])
     yield info_messages.gallery_page(translate, 0, [one], [preview], more=True)
     yield info_messages.queue(translate, [job_like(state="queued")], 0, None)
     yield info_messages.settings(translate, UserDefaults())

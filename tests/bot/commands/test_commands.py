@@ -124,12 +124,29 @@ async def test_what_the_model_cannot_start_from_is_not_asked_for(
         options = {option["name"] for option in by_name["imagine"]["options"]}
         return "Start from this picture" in by_name, options & {"image", "strength", "prompt"}
 
-    bot._client.known_model = offering("generate", "image_to_image")
+    bot._client.known_models = (offering("generate", "image_to_image"),)
     assert await found() == (True, {"prompt", "image", "strength"})
-    bot._client.known_model = offering("generate", "image_to_image", takes_uploads=False)
+    bot._client.known_models = (offering("generate", "image_to_image", takes_uploads=False),)
     assert await found() == (True, {"prompt"})
-    bot._client.known_model = offering("generate")
+    bot._client.known_models = (offering("generate"),)
     assert await found() == (False, {"prompt"})
+
+
+async def test_a_model_is_chosen_only_where_there_are_several(
+    bot: CascadeBot, catalog: Catalog
+) -> None:
+    async def with_option(*models: str) -> list[str]:
+        values = "x", 256, 256, 128, 256, 512, (), 12, (), ("generate", "series")
+        bot._client.known_models = tuple(ModelInfo(name, *values) for name in models)
+        await bot.fit_commands()
+        return [
+            payload["name"]
+            for payload in await payloads(bot, catalog)
+            if "model" in {option["name"] for option in payload.get("options", ())}
+        ]
+
+    assert await with_option("demo", "other") == ["imagine", "draft", "series"]
+    assert await with_option("demo") == []
 
 
 async def test_a_model_that_makes_no_series_has_no_command_for_them(
@@ -137,7 +154,7 @@ async def test_a_model_that_makes_no_series_has_no_command_for_them(
 ) -> None:
     async def names(*kinds: str) -> set[str]:
         model = ModelInfo("demo", "x", 256, 256, 128, 256, 512, (), 12, operations=kinds)
-        bot._client.known_model = model
+        bot._client.known_models = (model,)
         await bot.fit_commands()
         return {payload["name"] for payload in await payloads(bot, catalog)}
 

@@ -347,15 +347,15 @@ class PercentSender(ScriptedSender):
 async def test_stages_of_a_service_that_was_upgraded_are_learnt_from_its_progress(
     harness: DeliveryHarness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, is_learnt = harness.client.model, asyncio.Event()
-    harness.client.known_model = replace(await real(), stages=())
+    real, is_learnt = harness.client.models, asyncio.Event()
+    harness.client.known_models = (replace((await real())[0], stages=()),)
 
-    async def learn() -> ModelInfo:
-        model = await real()
+    async def learn() -> tuple[ModelInfo, ...]:
+        models = await real()
         is_learnt.set()
-        return model
+        return models
 
-    monkeypatch.setattr(harness.client, "model", learn)
+    monkeypatch.setattr(harness.client, "models", learn)
     sender, job = PercentSender(), await harness.job(finished=False)
     follower, database = harness.follower(sender), harness.service.database
     follower.follow(job, TARGET)
@@ -366,5 +366,5 @@ async def test_stages_of_a_service_that_was_upgraded_are_learnt_from_its_progres
         await sender.has_shown_percent.wait()
         await harness.service.succeed(job.id)
         await until_followed_no_more(job.id)
-    assert "".join(stage.name for stage in harness.client.known_model.stages) == "cba"
+    assert "".join(stage.name for stage in harness.client.known_models[0].stages) == "cba"
     assert sender.edits[-1].files

@@ -23,6 +23,13 @@ def test_re_roll_asks_for_the_same_with_another_seed(make_job: JobMaker) -> None
     assert body["seed"] != 7
 
 
+def test_what_is_made_from_a_picture_names_its_model(make_job: JobMaker) -> None:
+    job = make_job(model="me/other")
+    assert job_request.reroll(job, None, JobRequest()).to_body()["model"] == "me/other"
+    assert job_request.vary(job, 0, JobRequest()).to_body()["model"] == "me/other"
+    assert "model" not in job_request.vary(make_job(), 0, JobRequest()).to_body()
+
+
 def test_a_re_roll_of_a_variation_keeps_the_steps_of_its_composition(make_job: JobMaker) -> None:
     job = make_job(kind="vary_details", latent_id="LAT0", steps=33, guidance_scale=6.0)
     body = job_request.reroll(job, None, JobRequest()).to_body()

@@ -69,10 +69,10 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
 ) -> None:
     width, height = size_of("landscape", MODEL)
     job = make_job(width=width, height=height, negative_prompt="text", steps=33)
-    told = words(info_messages.info(translate, job, [], [], MODEL))
+    told = words(info_messages.info(translate, job, [], [], [MODEL]))
     command = "/imagine prompt: a red fox aspect: landscape negative: text seed: 7 steps: 33"
     assert f"```\n{command} guidance: 4\n```" in told
-    german = words(info_messages.info(Translator(catalog, "de"), job, [], [], MODEL))
+    german = words(info_messages.info(Translator(catalog, "de"), job, [], [], [MODEL]))
     assert "/imagine prompt: a red fox seitenverhältnis: Querformat ohne: text" in german
     varied = make_job(width=width, height=height, kind="vary_details", latent_id="LAT0")
     for other in (
@@ -80,7 +80,7 @@ async def test_info_offers_the_command_that_makes_the_picture_again(
         varied,
         make_job(width=width, height=height, prompt="a ``` b"),
     ):
-        assert "/imagine" not in words(info_messages.info(translate, other, [], [], MODEL))
+        assert "/imagine" not in words(info_messages.info(translate, other, [], [], [MODEL]))
 
 
 async def test_info_tells_a_series_apart_and_offers_its_command(
@@ -90,14 +90,14 @@ async def test_info_tells_a_series_apart_and_offers_its_command(
     variants = ({"colour": "red"}, {"colour": "dark, wet"})
     values = {"kind": "series", "variants": variants, "strength": 0.7, "prompt": "a {colour} mug"}
     job = make_job(2, width=width, height=height, **values)
-    told = words(info_messages.info(translate, job, [], [], MODEL))
+    told = words(info_messages.info(translate, job, [], [], [MODEL]))
     assert "A series, strength 0.7" in told
     assert "-# 2 · dark, wet" in told
     assert told.count("**Seed** `7`") == 1
     command = "/series template: a {colour} mug variants: red; dark, wet strength: 0.7"
     assert f"```\n{command} aspect: landscape seed: 7\n```" in told
     kept = make_job(2, width=width, height=height, latent_id="HERO", **values)
-    assert "/series" not in words(info_messages.info(translate, kept, [], [], MODEL))
+    assert "/series" not in words(info_messages.info(translate, kept, [], [], [MODEL]))
 
 
 async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:

@@ -55,7 +55,12 @@ async def test_every_layout_keeps_to_discords_limits(
         picture_messages.ended(translate, job, "no"),
         picture_messages.paused(translate, JOB_ID, long),
         info_messages.info(
-            translate, job, [], [f"https://pictures.example.org/{'x' * 200}"] * pictures, MODEL, 2.0
+            translate,
+            job,
+            [],
+            [f"https://pictures.example.org/{'x' * 200}"] * pictures,
+            [MODEL],
+            2.0,
         ),
         info_messages.ids(translate, job),
         info_messages.queue(
@@ -118,7 +123,7 @@ async def test_ten_pictures_of_a_series_keep_to_discords_limits(
         ),
         picture_messages.finished(translate, job, files(10), choose_to_delete=True),
         info_messages.info(
-            translate, job, [(f"{n}.png", b"") for n in range(10)], ["http://x"] * 10, MODEL
+            translate, job, [(f"{n}.png", b"") for n in range(10)], ["http://x"] * 10, [MODEL]
         ),
         info_messages.ids(translate, job),
     ]

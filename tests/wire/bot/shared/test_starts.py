@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,6 +16,7 @@ from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
 from serve.storage.blobs.converted_images import Conversions
 from serve.storage.records import JobOwner
+from tests.serve.served import serve_instead
 from tests.wire.bot.conftest import Stage
 from tests.wire.bot_messages import has_button
 from tests.wire.fake_discord.interactions import Interaction
@@ -198,7 +198,7 @@ async def test_a_model_that_takes_no_uploads_starts_from_its_own_pictures_alone(
     stage: Stage, services: Services
 ) -> None:
     _, message = await stage.picture()
-    services.models = replace(services.models, picture_encoder=None)
+    serve_instead(services, picture_encoder=None)
     asked = await stage.alice.slash(stage.channel, "imagine", prompt="a fox", image=photo())
     await asked.reply(lambda m: "from its own pictures only" in m.text)
     assert stage.service.submitted.empty()

@@ -37,7 +37,11 @@ _LIMITS = """## What it does not do
 - *Vary details*: its one net draws composition and details together. `vary` draws a picture anew
   from a latent that got noise.
 - Anything outside the vocabulary. Other words are mostly ignored.
-- Everything right every time: see the figures.
+- Shapes as surely as the cascade: of one thing every third is wrong by the metric, and outlines are
+  often frayed.
+- Two things: they are in their places, but colours and shapes pass from one to the other or get
+  lost, in four of ten colours and seven of ten shapes.
+- `vary` as gently as the cascade: strengths above 0.5 move things and change their shape.
 
 """
 _LICENCE = """## Licence
@@ -95,6 +99,10 @@ turns on a machine that did other work as well. `python -m recipe flow-evaluate`
 The first thirty held-out prompts, not chosen:
 
 ![Thirty held-out prompts and their pictures](../../recipe/results/flow_held_out.png)
+
+The prompts that the service suggests:
+
+![Ten suggestions and their pictures](../../recipe/results/flow_suggestions.png)
 
 """
 

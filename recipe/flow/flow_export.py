@@ -15,7 +15,7 @@ from recipe.flow.flow_training import GUIDANCE, SHIFT, STEPS, load_flow
 from recipe.scale import FLOW_DIR, Scale
 
 NAME: Final = "flow-demo"
-VARY: Final = {"subtle": 0.7, "strong": 0.9}
+VARY: Final = {"subtle": 0.5, "strong": 0.9}
 MAX_ROWS_CPU: Final = {"d": 4, "a": 1}
 CLASSES: Final = {
     "denoiser": ("diffusers", "StableCascadeUNet"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tomllib
 from dataclasses import fields
 from pathlib import Path
@@ -24,11 +25,15 @@ def read_model_list(text: str) -> tuple[ModelSource, ...]:
             :class:`ModelSource`.
 
     Raises:
-        SettingsInvalid: the file cannot be read, or one of its keys or values is wrong.
+        SettingsInvalid: it names no model, the file cannot be read, or one of its keys or values is
+            wrong.
     """
     if text.endswith(FILE_SUFFIX):
-        return _from_file(Path(text).expanduser())
-    return tuple(_from_name(name.strip()) for name in text.split(",") if name.strip())
+        return _from_file(Path(os.path.expanduser(text)))  # an unknown user's home stays as it is
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise SettingsInvalid(f"CASCADE_MODELS names no model, got {text!r}")
+    return tuple(map(_from_name, names))
 
 
 def _from_name(name: str) -> ModelSource:
@@ -51,7 +56,7 @@ def _from_file(path: Path) -> tuple[ModelSource, ...]:
 
 def _from_table(path: Path, table: Any) -> ModelSource:
     known, types = [field.name for field in fields(ModelSource)], get_type_hints(ModelSource)
-    if not isinstance(table, dict) or not isinstance(table.get("model"), str):
+    if not isinstance(table, dict) or not table.get("model"):
         raise SettingsInvalid(f"{path}: each of [[{_TABLES}]] must name its model")
     for name, value in table.items():
         if name not in known:

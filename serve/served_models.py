@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 
 from cascade_core.checkpoints.checkpoint import (
     Checkpoint,
@@ -143,12 +144,18 @@ def choose_models(sources: Sequence[ModelSource]) -> tuple[ServedModel, ...]:
     chosen: dict[str, ServedModel] = {}
     for source in sources:
         model_id = open_checkpoint(source, components=()).id
-        suffix = _NOT_IN_SUFFIX.sub("-", model_id.lower()).strip("-")[-_MAX_SUFFIX_CHARS:]
+        suffix = _suffix(model_id)
         if suffix in chosen:
             raise SettingsInvalid(f"two models have the name {model_id}, or one too like it")
         family = find_family(source).served_as(suffix if chosen else "")
         chosen[suffix] = ServedModel(source, family)
     return tuple(chosen.values())
+
+
+def _suffix(model_id: str) -> str:
+    """Return what the names of a model's deployments end in, never empty."""
+    readable = _NOT_IN_SUFFIX.sub("-", model_id.lower())[-_MAX_SUFFIX_CHARS:].strip("-")
+    return readable or sha256(model_id.encode()).hexdigest()[:8]
 
 
 def open_models(models: Sequence[ServedModel], aliases: Sequence[str] = ()) -> Models:

@@ -42,6 +42,7 @@ def test_a_file_says_more_of_each_model(tmp_path: Path) -> None:
         ("models = []", r"must hold one or more tables \[\[models\]\]"),
         ('other = 1\n[[models]]\nmodel = "demo"', "nothing else"),
         ("[[models]]\nrevision = 'x'", "must name its model"),
+        ("[[models]]\nmodel = ''", "must name its model"),
         ("[[models]]\nmodel = 'demo'\nsize = 'lite'", "size is none of model, prior_model"),
         ("[[models]]\nmodel = 'demo'\nvariant = 'fp8'", "variant must be '' or 'bf16', got 'fp8'"),
         ("[[models]]\nmodel = 'demo'\nrevision = 7", "revision must be a text, got 7"),
@@ -55,9 +56,15 @@ def test_a_wrong_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, tol
     assert str(path) in caught.value.message
 
 
-def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["", "/", "~nobody-of-this-name/"])
+def test_a_file_that_is_not_there_is_named(folder: str) -> None:
     with pytest.raises(SettingsInvalid, match=r"none\.toml cannot be read: No such file"):
-        read_model_list(str(tmp_path / "none.toml"))
+        read_model_list(f"{folder}none.toml")
+
+
+def test_a_list_without_a_name_is_an_error() -> None:
+    with pytest.raises(SettingsInvalid, match="CASCADE_MODELS names no model, got ' , '"):
+        read_model_list(" , ")
 
 
 def test_without_a_list_the_one_model_is_served(tmp_path: Path) -> None:

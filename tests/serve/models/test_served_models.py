@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -71,6 +72,14 @@ def test_each_further_model_has_deployments_of_its_own(tmp_path: Path) -> None:
         ["StageC@second-model-2", "StageB@second-model-2", "StageA@second-model-2"],
     ]
     assert [model.id for model in open_models(chosen)] == ["demo", "Second Model 2"]
+
+
+@pytest.mark.parametrize("name", ["模型", "ab-" + "b" * 39, "-_-"])
+def test_a_further_model_of_any_name_has_deployments_of_its_own(tmp_path: Path, name: str) -> None:
+    first, second = choose_models([ModelSource(), copied(tmp_path / "second", name)])
+    own = {stage.deployment for stage in second.family.all_stages}
+    assert own.isdisjoint(stage.deployment for stage in first.family.all_stages)
+    assert all(re.fullmatch("Stage[A-E]@[a-z0-9][a-z0-9-]*", deployment) for deployment in own)
 
 
 def test_two_models_of_one_name_are_refused(tmp_path: Path) -> None:

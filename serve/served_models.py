@@ -13,7 +13,7 @@ from cascade_core.checkpoints.checkpoint import (
     find_family,
     open_checkpoint,
 )
-from cascade_core.errors import NotFound, SettingsInvalid
+from cascade_core.errors import NotFound, SettingsInvalid, Unsupported
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
@@ -99,23 +99,18 @@ class Models:
         Raises:
             NotFound: there is no such model; names those that there are.
         """
-        if name is None:
-            return self.default
-        if name not in self._by_name:
-            ids = ", ".join(map(repr, self._by_id))
-            raise NotFound(f"there is no such model; served here: {ids}", "model")
-        return self._by_name[name]
+        return self._named(name, "there is no such model")
 
     def of(self, request: GenerationRequest) -> OpenModel:
         """Return the model of a request; one from before there were several names none.
 
         Raises:
-            NotFound: it is not served any longer.
+            NotFound: it is not served any longer, or not to this caller; names it.
         """
-        return self.find(request.model)
+        return self._named(request.model, f"the job's model, {request.model!r}, cannot be used")
 
     def known_or_default(self, request: GenerationRequest) -> OpenModel:
-        """Return the model of a request that another service made; the default if it has none."""
+        """Return the model of a request; the default if it is another service's, or is gone."""
         return self._by_id.get(request.model or "", self.default)
 
     def with_weights_of(self, ref: ModelRef) -> OpenModel | None:
@@ -124,14 +119,33 @@ class Models:
         return next((model for model in found if model.id == ref.id), found[0] if found else None)
 
     def route(self, request: GenerationRequest) -> tuple[StageSpec, ...]:
-        """Return the stages that each image of a request passes, up to its stop; as :meth:`of`."""
-        return self.of(request).family.route(request)
+        """Return the stages that each image of a request passes, up to its stop.
+
+        The model that the request means may have become another one since it was stored.
+
+        Raises:
+            NotFound: it is not served any longer.
+            Unsupported, InvalidRequest: its stages cannot do what is asked, or cannot stop there.
+        """
+        model = self.of(request)
+        if not request.operation.route(model.family.stages):
+            raise Unsupported(f"{model.id} cannot do {request.kind}", "kind")
+        model.family.check_stop(request)
+        return model.family.route(request)
 
     @property
     def stage_names(self) -> tuple[str, ...]:
         """The names of the stages of all models, each once."""
         names = (name for model in self for name in model.family.all_names)
         return tuple(dict.fromkeys(names))
+
+    def _named(self, name: str | None, problem: str) -> OpenModel:
+        if name is None:
+            return self.default
+        if name not in self._by_name:
+            ids = ", ".join(map(repr, self._by_id))
+            raise NotFound(f"{problem}; served here: {ids}", "model")
+        return self._by_name[name]
 
 
 def choose_models(sources: Sequence[ModelSource]) -> tuple[ServedModel, ...]:

@@ -72,7 +72,7 @@ class Jobs:
         configure_logging(settings)
         configure_tracing(settings, "jobs")
         self._database, blobs = await asyncio.to_thread(open_stores, settings, _OWN_THREADS)
-        opened = open_models(models)
+        opened = open_models(models, settings.alias_names)
         services = build_services(settings, opened, handles, self._database, blobs)
         self._services, self._models, self._is_draining = services, opened, False
         self._limits = OpenLimits(

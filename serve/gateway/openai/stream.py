@@ -91,7 +91,7 @@ class ImageStream(EventStream):
             request,
             partial_images,
             services.settings.previews,
-            services.models.of(request).family,
+            services.models.known_or_default(request).family,
             is_checked=services.moderator.sees_previews,
         )
         self._partials: set[tuple[int, str, int]] = set()

@@ -57,11 +57,12 @@ async def continue_job(
     request again is answered with the job.
     """
     job = await find_job(services, caller, job_id)
-    model = caller.models(services.models).of(job.request)
-    choice = _choice(job, body, model.checkpoint.defaults)
+    _checked_indices(job, body.indices)
     asked = body.model_dump(mode="json", exclude_none=True)
     identity = _identity(job, asked, idempotency_key)
     if not await _went_on(services, job, identity):
+        model = caller.models(services.models).of(job.request)
+        choice = _choice(job, body, model.checkpoint.defaults)
         await _check_latents(services, job, model, choice.indices)
         await _check_texts(services, job)
         await services.jobs.continue_job(job.id, job.owner, choice, identity)

@@ -1,4 +1,4 @@
-"""``/show``, ``/gallery``, ``/queue``, ``/settings`` and the message menus for pictures."""
+"""``/show``, ``/gallery``, ``/queue``, ``/settings``, ``/about`` and the menus for pictures."""
 
 from __future__ import annotations
 
@@ -149,6 +149,14 @@ class Pictures(commands.Cog):
     async def shapes(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest shapes with the sizes that the model makes."""
         return aspect_choices(self._submission, interaction, current)
+
+    @app_commands.command(description="Which models make the pictures, and under which licences")
+    async def about(self, interaction: Interaction) -> None:
+        """Show the service's models with their licences."""
+        responder = self._submission.responder_for(interaction)
+        await responder.defer(private=True)
+        models = await self._submission.models()
+        await responder.send(info_messages.about(responder.translate, models))
 
     async def vary_details(self, interaction: Interaction, message: discord.Message) -> None:
         """Vary the picture in a message."""

@@ -152,6 +152,15 @@ def settings(
     return Layout(box([text("\n".join(lines))]))
 
 
+def about(translate: Translator, models: Sequence[ModelInfo]) -> Layout:
+    """Return the service's models, the default first, with the licences of their weights."""
+    lines = [
+        f"### {translate('about.title')}",
+        *(_fact(escape(model.id), escape(model.licence)) for model in models),
+    ]
+    return Layout(box([text(shorten("\n".join(lines), _LIST_CHARS))]))
+
+
 def rules(translate: Translator, rules: GuildRules) -> Layout:
     """Return a server's rules."""
 

@@ -101,7 +101,7 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 ) -> None:
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
-        "imagine", "draft", "series", "show", "gallery", "queue", "settings", "admin",
+        "imagine", "draft", "series", "show", "gallery", "queue", "settings", "about", "admin",
         "Vary details", "Image info", "Start from this picture",
     }  # fmt: skip
     for name, payload in by_name.items():

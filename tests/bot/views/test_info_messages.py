@@ -100,6 +100,15 @@ async def test_info_tells_a_series_apart_and_offers_its_command(
     assert "/series" not in words(info_messages.info(translate, kept, [], [], [MODEL]))
 
 
+async def test_about_names_all_models_with_their_licences(
+    catalog: Catalog, translate: Translator
+) -> None:
+    models = [MODEL, replace(MODEL, id="me/other", licence="MIT")]
+    told = words(info_messages.about(translate, models))
+    assert "**demo** Apache\\-2.0\n**me/other** MIT" in told
+    assert "Lizenzen" in words(info_messages.about(Translator(catalog, "de"), models))
+
+
 async def test_ids_are_behind_a_button_of_info(translate: Translator, make_job: JobMaker) -> None:
     told = info_messages.info(translate, make_job(), [], [])
     assert JOB_ID not in words(told)

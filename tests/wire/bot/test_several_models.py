@@ -57,7 +57,7 @@ async def test_a_chosen_model_makes_the_picture_and_what_is_made_from_it(stage: 
         await stage.finished(job_id, await again.reply(lambda m: has_button(m, "cancel")))
 
 
-async def test_models_and_their_shapes_are_suggested_and_others_refused(stage: Stage) -> None:
+async def test_models_and_their_shapes_are_named_and_others_refused(stage: Stage) -> None:
     typed = await stage.alice.autocomplete(stage.channel, "imagine", "model", model="OTH")
     assert [choice["value"] for choice in (await typed.acked()).choices] == ["me/other"]
     typed = await stage.alice.autocomplete(
@@ -68,6 +68,9 @@ async def test_models_and_their_shapes_are_suggested_and_others_refused(stage: S
     told = (await asked.reply()).text
     assert "“gone” is not one of the values of `model`: demo, me/other" in told
     assert stage.service.submitted.empty()
+    told = (await (await stage.alice.slash(stage.channel, "about")).reply()).text
+    assert "**demo** Apache" in told
+    assert "**me/other** Apache" in told
 
 
 async def test_a_picture_whose_model_is_gone_is_made_anew_by_the_default(stage: Stage) -> None:

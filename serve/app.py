@@ -80,8 +80,13 @@ class DeploymentArgs(BaseModel):
         }
 
 
+STAGE_CPUS = 0.25
+ALL_STAGES_CPUS = 1.5
+"""CPUs that a replica of a stage, and one of every stage together, ask Ray for unless the arguments
+say otherwise: several models then start on a machine of two cores, too."""
+
 ENCODER_SIZE = DeploymentArgs(
-    num_cpus=0.25,
+    num_cpus=STAGE_CPUS,
     autoscaling={"min_replicas": 0, "initial_replicas": 0, "max_replicas": 1},
 )
 """Of the encoder's deployment, unless the arguments say otherwise: uploads are rare."""
@@ -113,9 +118,11 @@ class AppArgs(BaseModel):
                 raise ValueError(f"{name} is no argument")
         return self
 
-    def of_stage(self, key: str, *, is_encoder: bool = False) -> DeploymentArgs:
-        """Return the size of a stage's deployment."""
-        default = ENCODER_SIZE if is_encoder else DeploymentArgs(num_cpus=0.25)
+    def of_stage(self, key: str, stage_count: int, *, is_encoder: bool = False) -> DeploymentArgs:
+        """Return the size of a stage's deployment; ``stage_count`` is that of all models."""
+        share = min(STAGE_CPUS, ALL_STAGES_CPUS / stage_count)
+        size = ENCODER_SIZE if is_encoder else DeploymentArgs()
+        default = size.model_copy(update={"num_cpus": share})
         return self.__pydantic_extra__.get(STAGE_PREFIX + key, default)
 
     def check_stages(self, models: Sequence[ServedModel]) -> None:
@@ -160,11 +167,17 @@ def build_with(
     opened = [_opened(model) for model in models]
     load_checkers(settings, opened)
     stages: dict[str, Application] = {}
+    stage_count = sum(len(known.stages) for known in opened)
     for model, known in zip(models, opened, strict=True):
         most_rows = _most_rows(settings, known.family, known.checkpoint)
         for stage in known.stages:
             rows = most_rows[stage.name]
-            stages[stage.key] = _stage(stage, stage_class, model, args, settings, rows)
+            size = args.of_stage(stage.key, stage_count, is_encoder=stage == model.family.encoder)
+            stages[stage.key] = _stage(
+                *(stage, stage_class, model, size, settings, rows),
+                gpu_share=stage.gpu_share / len(models),
+                tries=args.constructor_tries,
+            )
     # Room for short requests beside all streams that may be open.
     front = {
         "max_ongoing_requests": settings.max_streams + 1000,
@@ -188,22 +201,24 @@ def _stage(
     stage: StageSpec,
     stage_class: type,
     model: ServedModel,
-    args: AppArgs,
+    size: DeploymentArgs,
     settings: Settings,
     max_rows: int,
+    *,
+    gpu_share: float,
+    tries: int,
 ) -> Application:
-    size = args.of_stage(stage.key, is_encoder=stage == model.family.encoder)
     if stage.gpu_share == 0 and not size.num_gpus and settings.device == "cuda":
         settings = settings.model_copy(update={"device": "cpu"})  # it gets no GPU
     # A short queue in the replica gives the engine its next row without a delay.
     ongoing = max(4, 2 * max_rows)
     options = size.options(
-        # Stages share one GPU unless their sizes say otherwise.
-        stage.gpu_share if _has_gpu(settings) else 0.0,
+        # The stages of all models share one GPU unless their sizes say otherwise.
+        gpu_share if _has_gpu(settings) else 0.0,
         max_ongoing_requests=ongoing,
         # A stopping replica takes no more images and ends with its last one.
         graceful_shutdown_timeout_s=settings.drain_s,
-        max_constructor_retry_count=args.constructor_tries,
+        max_constructor_retry_count=tries,
     )
     shares_memory = size.num_gpus is not None and 0 < size.num_gpus < 1
     share = [size.num_gpus] if shares_memory else []

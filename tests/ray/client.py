@@ -110,7 +110,7 @@ class ServiceClient:
 
 def replica_process(deployment: str) -> psutil.Process:
     """Return the process of the only running replica of a deployment of the shared cluster."""
-    return processes.one_of_each()[deployment]
+    return dict(processes.running([deployment]))[deployment]
 
 
 def check_ended_well_and_once(service: ServiceClient, job_id: str) -> dict[str, Any]:

@@ -61,6 +61,17 @@ def test_on_a_gpu_the_stages_share_it_by_default(settings: Settings) -> None:
     assert shares == [0.5, 0.25, 0.25]
 
 
+def test_several_models_share_one_gpu_and_a_few_cores_by_default(settings: Settings) -> None:
+    on_gpu = settings.model_copy(update={"device": "cuda", "models": "demo,demo-flow"})
+    sizes = AppArgs.model_validate({"stage_a@demo-flow": {"num_gpus": 0.5, "num_cpus": 1}})
+    found = options(build_with(on_gpu, AppArgs(), models_of(on_gpu)))
+    stages = [one.ray_actor_options for name, one in found.items() if name.startswith("Stage")]
+    assert sum(one["num_gpus"] for one in stages) == 1
+    assert sum(one["num_cpus"] for one in stages) == 1.5
+    sized = options(build_with(on_gpu, sizes, models_of(on_gpu)))["StageA@demo-flow"]
+    assert (sized.ray_actor_options["num_gpus"], sized.ray_actor_options["num_cpus"]) == (0.5, 1)
+
+
 @pytest.mark.parametrize(("max_rows", "expected"), [(0, [8, 8, 4]), (1, [4] * 3), (16, [32] * 3)])
 def test_a_replica_takes_twice_as_many_images_as_share_a_step(
     settings: Settings, max_rows: int, expected: list[int]

@@ -121,8 +121,12 @@ def check_names(source: ModelSource) -> None:
             check_hub_id(name, revision)
 
 
-def find_family(source: ModelSource) -> Family:
+def find_family(source: ModelSource, *, cached_only: bool = False) -> Family:
     """Return the family of a model, which its ``model_index.json`` names.
+
+    Args:
+        source: the model as configured.
+        cached_only: do not use the network.
 
     Raises:
         ModelUnavailable: no family runs such a model, or the file is missing or unreadable.
@@ -132,7 +136,7 @@ def find_family(source: ModelSource) -> Family:
             # A pinned commit never changes: what is cached needs no network.
             with suppress(ModelUnavailable):
                 return _find_family(source, cached_only=True)
-        return _find_family(source, cached_only=False)
+        return _find_family(source, cached_only=cached_only)
     except OSError as error:
         raise ModelUnavailable(f"{error.filename}: {error.strerror}") from error
 

@@ -28,8 +28,8 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Final
 
-from cascade_core.checkpoints.checkpoint import find_family
-from cascade_core.errors import CascadeError
+from cascade_core.checkpoints.checkpoint import ModelSource, find_family
+from cascade_core.errors import CascadeError, ModelUnavailable
 from serve.local.forked_worker import ADDRESS_VARIABLE, FORKED, WORKER_MODULE
 from serve.local.ray_access import read_variables_again
 from serve.settings import load_settings
@@ -219,14 +219,20 @@ def main() -> None:
         import_module(name)
     with suppress(CascadeError):  # the process that started this one reports it
         for source in load_settings().model_sources():
-            for stage in find_family(source).stages:
-                stage.model_class()
+            _import_stages(source)
     address = Path(listener.getsockname())
     if next_worker(listener, RayImports(sys.argv[2]).prepare):
         read_variables_again()
         runpy.run_module(WORKER_MODULE, run_name="__main__", alter_sys=True)
     else:
         address.unlink(missing_ok=True)  # the process that started this one may have been killed
+
+
+def _import_stages(source: ModelSource) -> None:
+    """Import a model's stages, unless its files are still to be fetched: workers do not wait."""
+    with suppress(ModelUnavailable):
+        for stage in find_family(source, cached_only=True).stages:
+            stage.model_class()
 
 
 def next_worker(listener: socket.socket, prepare: Callable[[WorkerRequest], None]) -> bool:

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from serve.local.fork_server import ForkServer
+from cascade_core.checkpoints.checkpoint import ModelSource
+from serve.local.fork_server import ForkServer, _import_stages
 from serve.local.forked_worker import ADDRESS_VARIABLE, FORKED
 from tests.limits import HANG_S
 
@@ -191,6 +192,21 @@ def test_the_servers_imports_ask_for_no_gpu_and_take_nothing_from_the_current_fo
         assert answer(os.environ[ADDRESS_VARIABLE], json.dumps(request).encode()) == FORKED
     finally:
         server.close()
+
+
+def test_workers_do_not_wait_for_a_model_that_is_still_to_be_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[bool] = []
+
+    def download(*_: object, local_files_only: bool, **__: object) -> str:
+        asked.append(local_files_only)
+        raise OSError("nothing is cached")
+
+    monkeypatch.setattr("cascade_core.checkpoints.hub.snapshot_download", download)
+    _import_stages(ModelSource("me/model", revision="a" * 40))
+    assert asked
+    assert all(asked)
 
 
 def test_the_server_ends_with_the_process_that_started_it(address: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ from serve.cli.progress import StageProgress
 from serve.cli.submit import finish, make_folder, write_whole
 from serve.gateway.resolution import model_of, resolve_request
 from serve.gateway.schemas.jobs import JobBody
-from serve.served_models import Models, OpenModel, choose_models
+from serve.served_models import Models, OpenModel, choose_models, open_models
 from serve.settings import Settings, load_settings
 from serve.storage.records import LatentRow
 
@@ -40,6 +41,7 @@ def generate_in_process(body: dict[str, Any], out: Path, *, as_json: bool) -> No
     models = _models(settings)
     model = models.find(body.get("model"))
     request = resolve_request(JobBody(**body), None, model)
+    model = _whole(settings, models, model)
     _InProcessRun(settings, model, request, out).finish(as_json=as_json)
 
 
@@ -54,6 +56,7 @@ def vary_in_process(source: Path, body: dict[str, Any], out: Path, *, as_json: b
     model = model_of(body.get("model"), row, models)
     check_offered(operations_of(model.family, model.checkpoint.defaults), named)
     request = resolve_request(JobBody(**named), row, model)
+    model = _whole(settings, models, model)
     _InProcessRun(settings, model, request, out, latent).finish(as_json=as_json)
 
 
@@ -144,10 +147,14 @@ class _InProcessRun:
 
 
 def _models(settings: Settings) -> Models:
-    """Return the configured models, all parts of which must be there."""
-    chosen = choose_models(settings.model_sources())
-    opened = [OpenModel(model.family, open_checkpoint(model.source)) for model in chosen]
-    return Models(opened, settings.alias_names)
+    """Return the configured models."""
+    return open_models(choose_models(settings.model_sources()), settings.alias_names)
+
+
+def _whole(settings: Settings, models: Models, model: OpenModel) -> OpenModel:
+    """Return a model with all its parts: those of the other models need not be fetched."""
+    source = settings.model_sources()[list(models).index(model)]
+    return replace(model, checkpoint=open_checkpoint(source))
 
 
 def _load(settings: Settings, model: OpenModel) -> CascadePipeline:

@@ -157,6 +157,17 @@ def test_folders_whose_names_mean_something_to_a_url_work(
     assert varied.exit_code == 0, varied.output
 
 
+def test_only_the_model_that_draws_needs_all_its_parts(
+    local: Cascade, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(DEMO_MODEL_DIR, other, ignore=shutil.ignore_patterns("vqgan"))
+    monkeypatch.setenv("CASCADE_MODELS", f"demo,{other}")
+    [file] = _generate(local, tmp_path / "out")["files"]
+    varied = local("vary", file, "--local", "--decoder-steps", "1", "--out", str(tmp_path / "2"))
+    assert varied.exit_code == 0, varied.output
+
+
 @pytest.mark.parametrize("source", ["", ".", "/", "x" * 300, "README.md"])
 def test_what_is_no_latent_file_is_one_sentence(
     local: Cascade, tmp_path: Path, source: str, monkeypatch: pytest.MonkeyPatch

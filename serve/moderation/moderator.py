@@ -188,7 +188,8 @@ def load_checkers(settings: Settings, models: Iterable[OpenModel]) -> list[Check
 def _check_previews(model: OpenModel) -> None:
     reason = ""
     if model.checkpoint.previewer is None:
-        reason = f"{model.id} has no previewer: set CASCADE_PREVIEWER_PATH"
+        remedy = "set CASCADE_PREVIEWER_PATH, or previewer in the file that lists several models"
+        reason = f"{model.id} has no previewer: {remedy}"
     elif model.family.kept is None:
         reason = f"no stage of {model.family.name} has an output to preview"
     if reason:

@@ -89,10 +89,10 @@ async def redo_job(
     with the job.
     """
     job = await find_job(services, caller, job_id)
-    model = caller.models(services.models).of(job.request)
     indices = _checked_indices(job, body.indices)
     identity = _identity(job, {"redo": indices}, idempotency_key)
     if not await _went_on(services, job, identity):
+        model = caller.models(services.models).of(job.request)
         await _check_latents(services, job, model, indices)
         await _check_upload(services, job)
         await _check_texts(services, job)

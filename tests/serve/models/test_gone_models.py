@@ -67,11 +67,16 @@ async def test_an_open_job_that_can_no_longer_be_made_fails_and_says_why(
     assert (ended.state, (ended.error or {})["message"]) == ("failed", message)
 
 
-async def test_a_waiting_job_of_a_model_that_is_gone_is_continued_no_more_but_the_answer_stays(
-    client: httpx.AsyncClient, fake_jobs: FakeJobsClient, services: Services, demo_alone: Models
+@pytest.mark.parametrize("route", ["continue", "redo"])
+async def test_a_waiting_job_of_a_model_that_is_gone_goes_on_no_more_but_the_answer_stays(
+    client: httpx.AsyncClient,
+    fake_jobs: FakeJobsClient,
+    services: Services,
+    demo_alone: Models,
+    route: str,
 ) -> None:
     fake_jobs.model = ModelRef("me/gone", "r1", "f2")
-    paths = [f"/v1/jobs/{(await drafted(client, fake_jobs))['id']}/continue" for _ in range(2)]
+    paths = [f"/v1/jobs/{(await drafted(client, fake_jobs))['id']}/{route}" for _ in range(2)]
     asked = {"json": {"indices": [0]}, "headers": {"Idempotency-Key": "k"}}
     first = await client.post(paths[0], **asked)  # type: ignore[arg-type]  # one of two types
     services.models = demo_alone

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from cascade_core.checkpoints.checkpoint import (
@@ -13,6 +13,7 @@ from cascade_core.checkpoints.checkpoint import (
     find_family,
     open_checkpoint,
 )
+from cascade_core.checkpoints.weight_sizes import WeightSize, stage_sizes
 from cascade_core.errors import NotFound, SettingsInvalid, Unsupported
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.handoff import ModelRef
@@ -35,12 +36,13 @@ class ServedModel:
     family: Family
 
     def open(self) -> OpenModel:
-        """Read the model's configuration.
+        """Read the model's configuration and the headers of its weight files.
 
         Raises:
             ModelUnavailable: the model is not there.
         """
-        return OpenModel(self.family, open_checkpoint(self.source, components=()))
+        checkpoint = open_checkpoint(self.source, components=())
+        return OpenModel(self.family, checkpoint, stage_sizes(self.family, checkpoint))
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +52,12 @@ class OpenModel:
     Attributes:
         family: its stages.
         checkpoint: its identity and defaults.
+        sizes: of the weights of its stages by their names, of those whose files are here.
     """
 
     family: Family
     checkpoint: Checkpoint
+    sizes: Mapping[str, WeightSize] = field(default_factory=dict)
 
     @property
     def id(self) -> str:

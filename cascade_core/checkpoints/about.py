@@ -1,4 +1,4 @@
-"""What a model's ``cascade.json`` states: defaults of requests and rows that share a step."""
+"""What a model's ``cascade.json`` states: of itself, of requests, and rows that share a step."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ class About(NamedTuple):
 
     Attributes:
         name, licence: empty if it states none.
+        trained_on: for people; empty if it says nothing.
+        weaknesses: what it is known to do badly, a text each.
         defaults: of requests; those of its family where it states none.
         max_rows: how many images may share a step, by device and stage.
     """
@@ -26,6 +28,8 @@ class About(NamedTuple):
     licence: str
     defaults: ModelDefaults
     max_rows: dict[str, dict[str, int]]
+    trained_on: str
+    weaknesses: tuple[str, ...]
 
 
 def read_about(folder: Path, defaults: ModelDefaults) -> About:
@@ -41,6 +45,8 @@ def read_about(folder: Path, defaults: ModelDefaults) -> About:
         licence=str(stated.get("licence") or ""),
         defaults=_read_defaults(path, stated, defaults),
         max_rows=_read_max_rows(path, stated),
+        trained_on=str(stated.get("trained_on") or ""),
+        weaknesses=_read_weaknesses(path, stated),
     )
 
 
@@ -79,6 +85,13 @@ def _check_strengths(path: Path, name: str, stated: dict[str, Any]) -> None:
 
 def _is_strength(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def _read_weaknesses(path: Path, about: dict[str, Any]) -> tuple[str, ...]:
+    stated = about.get("weaknesses", [])
+    if not isinstance(stated, list) or not all(isinstance(text, str) for text in stated):
+        raise ModelUnavailable(f"{path}: weaknesses must be a list of texts, got {stated!r}")
+    return tuple(stated)
 
 
 def _read_max_rows(path: Path, about: dict[str, Any]) -> dict[str, dict[str, int]]:

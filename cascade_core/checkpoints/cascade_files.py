@@ -23,6 +23,7 @@ from cascade_core.checkpoints.model_folders import (
 )
 from cascade_core.errors import ModelUnavailable
 from cascade_core.families.component_folders import folders_of_sizes
+from cascade_core.families.licence import strictest
 from cascade_core.families.spec import Family
 from cascade_core.geometry import Geometry
 
@@ -51,13 +52,19 @@ def open_cascade(
             )
         layout.check_files(found[name], name, source.variant)
     about = read_about(decoder_root.path, family.defaults)
+    names = (decoder_root.name, prior_root.name)
+    licence = strictest([family.licence(name, about.licence) for name in names])
     fingerprint = _fingerprint(family, source, prior_root, decoder_root, found)
     return Checkpoint(
         family=family.name,
         id=model_id(decoder_root, about.name),
         revision=decoder_root.commit or fingerprint[:12],
         fingerprint=fingerprint,
-        licence=family.licence(decoder_root.name, about.licence),
+        licence=licence.text,
+        hosting=licence.hosting,
+        commercial=licence.commercial,
+        trained_on=about.trained_on,
+        weaknesses=about.weaknesses,
         geometry=_read_geometry(prior_root.path, decoder_root.path, found),
         defaults=about.defaults,
         components=found,

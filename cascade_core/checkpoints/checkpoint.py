@@ -18,6 +18,7 @@ from cascade_core.checkpoints.model_folders import (
 )
 from cascade_core.errors import ModelUnavailable
 from cascade_core.families.component_folders import Size, Variant
+from cascade_core.families.licence import Term
 from cascade_core.families.registry import FAMILIES, UNNAMED, family_of_class
 from cascade_core.families.spec import Family
 from cascade_core.geometry import Geometry
@@ -67,6 +68,9 @@ class Checkpoint:
         id: ``demo``, the folder's name or the hub id.
         revision: the pinned commit; for folders the first digits of the fingerprint.
         fingerprint: equal means the same weights and configuration.
+        licence: of the weights, for people.
+        hosting, commercial: what it allows, see :class:`cascade_core.families.licence.Licence`.
+        trained_on, weaknesses: what the model says of itself; empty if nothing.
         components: component name (``prior``, ``text_encoder``, ``tokenizer``, ``decoder``,
             ``vqgan``, ``prior_scheduler``, ``decoder_scheduler``) to its folder.
         max_rows: how many images may share a step, by device (``cpu``, ``cuda``) and stage, where
@@ -89,6 +93,10 @@ class Checkpoint:
     variant: Variant = ""
     previewer: Path | None = None
     picture_encoder: Path | None = None
+    hosting: Term = "check"
+    commercial: Term = "check"
+    trained_on: str = ""
+    weaknesses: tuple[str, ...] = ()
 
     def component(self, name: str) -> Path:
         """Return the folder of a component.

@@ -19,6 +19,7 @@ from cascade_core.checkpoints.diffusers_index import (
 from cascade_core.checkpoints.model_folders import ModelRoot, model_id, open_root
 from cascade_core.errors import ModelUnavailable
 from cascade_core.families.component_folders import Variant
+from cascade_core.families.licence import strictest
 from cascade_core.families.spec import Family
 from cascade_core.geometry import Geometry
 
@@ -49,13 +50,18 @@ def open_diffusers(
         parts = _parts(family, roots[1], prior, source.variant, PRIOR)
         found |= {PRIOR + name: folder for name, folder in parts.items()}
     about = read_about(root.path, family.defaults)
+    licence = strictest([family.licence(place.name, about.licence) for place in roots])
     fingerprint = _fingerprint(roots, found, source.variant)
     return Checkpoint(
         family=family.name,
         id=model_id(root, about.name),
         revision=root.commit or fingerprint[:12],
         fingerprint=fingerprint,
-        licence=family.licence(root.name, about.licence),
+        licence=licence.text,
+        hosting=licence.hosting,
+        commercial=licence.commercial,
+        trained_on=about.trained_on,
+        weaknesses=about.weaknesses,
         geometry=Geometry(),
         defaults=about.defaults,
         components=found,

@@ -43,6 +43,7 @@ def open_flow(
             )
         layout.check_files(found[name], name, source.variant)
     about = read_about(root.path, family.defaults)
+    licence = family.licence(root.name, about.licence)
     fingerprint = _fingerprint(family, source, root, found)
     previews = (place / _PREVIEW_FILE for place in places)
     return Checkpoint(
@@ -50,7 +51,11 @@ def open_flow(
         id=model_id(root, about.name),
         revision=root.commit or fingerprint[:12],
         fingerprint=fingerprint,
-        licence=family.licence(root.name, about.licence),
+        licence=licence.text,
+        hosting=licence.hosting,
+        commercial=licence.commercial,
+        trained_on=about.trained_on,
+        weaknesses=about.weaknesses,
         geometry=Geometry(),
         defaults=about.defaults,
         components=found,

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from cascade_core.families.licence import Licence, stated_licence
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.model_defaults import ModelDefaults, StrengthWord
 from cascade_core.operations.fields import DETAIL_FIELDS, MAX_STEPS
@@ -25,8 +26,9 @@ _STAGES: Final = "cascade_core.stages.modular"
 _OPENER: Final = "cascade_core.checkpoints.diffusers_files:open_diffusers"
 _CHECK: Final = "check the model's card before you offer it to others"
 _SDXL_LICENCE: Final = {
-    "stabilityai/stable-diffusion-xl": "said to be CreativeML Open RAIL++-M, which restricts uses; "
-    f"{_CHECK}"
+    "stabilityai/stable-diffusion-xl": Licence(
+        f"said to be CreativeML Open RAIL++-M, which restricts uses; {_CHECK}"
+    )
 }
 _LACKED: Final = (*DETAIL_FIELDS, "stop_after")
 """No second diffusion stage draws details, and no previewer is there before the model is loaded."""
@@ -171,8 +173,10 @@ SD3: Final = Family(
     opener=_OPENER,
     defaults=_defaults(steps=28, guidance_scale=7.0),
     licences={
-        "stabilityai/stable-diffusion-3": "Stability AI Community License, said to be free below "
-        f"1 M USD of yearly revenue; {_CHECK}"
+        "stabilityai/stable-diffusion-3": Licence(
+            "Stability AI Community License, said to be free below 1 M USD of yearly revenue; "
+            f"{_CHECK}"
+        )
     },
     stages=_two_stages(_SD3),
     lacks=_LACKED,
@@ -183,7 +187,7 @@ Z_IMAGE: Final = Family(
     classes=("ZImagePipeline", "ZImageModularPipeline"),
     opener=_OPENER,
     defaults=_defaults(steps=8, guidance_scale=0.0),
-    licences={"Tongyi-MAI/Z-Image": f"said to be Apache-2.0; {_CHECK}"},
+    licences={"Tongyi-MAI/Z-Image": Licence(f"said to be Apache-2.0; {_CHECK}")},
     stages=_two_stages(_ONE_TEXT),
     lacks=_LACKED,
 )
@@ -194,8 +198,8 @@ FLUX2_KLEIN: Final = Family(
     opener=_OPENER,
     defaults=_defaults(steps=4, guidance_scale=0.0),
     licences={
-        "black-forest-labs/FLUX.2-klein-4B": "Apache-2.0",
-        "black-forest-labs/FLUX.2-klein-9B": f"said to be non-commercial; {_CHECK}",
+        "black-forest-labs/FLUX.2-klein-4B": stated_licence("Apache-2.0"),
+        "black-forest-labs/FLUX.2-klein-9B": Licence(f"said to be non-commercial; {_CHECK}"),
     },
     stages=_two_stages(_ONE_TEXT),
     lacks=(*_LACKED, *GUIDANCE_FIELDS),
@@ -206,7 +210,7 @@ QWEN_IMAGE: Final = Family(
     classes=("QwenImagePipeline", "QwenImageModularPipeline"),
     opener=_OPENER,
     defaults=_defaults(steps=50, guidance_scale=4.0),
-    licences={"Qwen/Qwen-Image": f"said to be Apache-2.0; {_CHECK}"},
+    licences={"Qwen/Qwen-Image": Licence(f"said to be Apache-2.0; {_CHECK}")},
     stages=_two_stages(_ONE_TEXT),
     lacks=_LACKED,
 )

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from cascade_core.errors import InvalidRequest, ModelUnavailable, Unsupported
 from cascade_core.families.component_folders import ComponentFolders
+from cascade_core.families.licence import UNSTATED, Licence, stated_licence
 from cascade_core.families.stage_info import STAGE_NAME, StageInfo
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import FIELDS
@@ -99,8 +100,8 @@ class Family:
     opener: str = "cascade_core.checkpoints.cascade_files:open_cascade"
     folders: Mapping[str, ComponentFolders] = field(default_factory=dict)
     defaults: ModelDefaults = field(default_factory=ModelDefaults)
-    licences: Mapping[str, str] = field(default_factory=dict)
-    unstated_licence: str = "not stated: check before you offer it to others"
+    licences: Mapping[str, Licence] = field(default_factory=dict)
+    unstated_licence: Licence = UNSTATED
     sampler: str = ""
     stages: tuple[StageSpec, ...]
     encoder: StageSpec | None = None
@@ -126,15 +127,16 @@ class Family:
         opener: Callable[..., Any] = _imported(self.opener)
         return opener
 
-    def licence(self, name: str, stated: str) -> str:
+    def licence(self, name: str, stated: str) -> Licence:
         """Return the licence of a model's weights.
 
         Args:
             name: of the model as configured.
             stated: by the model itself; empty if it states none. A publisher's own counts more.
         """
-        own = (text for prefix, text in self.licences.items() if name.startswith(prefix))
-        return next(own, stated or self.unstated_licence)
+        own = (known for prefix, known in self.licences.items() if name.startswith(prefix))
+        other = stated_licence(stated) if stated else self.unstated_licence
+        return next(own, other)
 
     def served_as(self, model: str) -> Family:
         """Return this family with stages whose deployments are those of one of several models.

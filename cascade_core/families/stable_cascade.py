@@ -17,6 +17,7 @@ from cascade_core.families.cascade_work import (
     one_step,
 )
 from cascade_core.families.component_folders import ComponentFolders
+from cascade_core.families.licence import Licence
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.operations.fields import MAX_STEPS
 from cascade_core.request import GenerationRequest
@@ -82,10 +83,12 @@ ENCODER: Final = StageSpec(
     own_gpus=0.0,
 )
 
-LICENCE: Final = (
-    "Stability AI Non-Commercial Research Community License: no commercial use of these weights"
+LICENCE: Final = Licence(
+    "Stability AI Non-Commercial Research Community License: no commercial use of these weights",
+    hosting="forbidden",
+    commercial="forbidden",
 )
-UNSTATED_LICENCE: Final = (
+UNSTATED_LICENCE: Final = Licence(
     "not stated; the published Stable Cascade weights are for non-commercial use only"
 )
 

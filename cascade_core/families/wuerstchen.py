@@ -18,6 +18,7 @@ from cascade_core.families.cascade_work import (
     one_step,
 )
 from cascade_core.families.component_folders import ComponentFolders
+from cascade_core.families.licence import Licence, stated_licence
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.model_defaults import ModelDefaults
 from cascade_core.operations.fields import MAX_STEPS
@@ -94,7 +95,9 @@ WUERSTCHEN: Final = Family(
         "decoder_scheduler": ComponentFolders(choices=("scheduler",)),
     },
     defaults=DEFAULTS,
-    licences={"warp-ai/": "MIT"},
-    unstated_licence="not stated; the published Würstchen weights are under the MIT licence",
+    licences={"warp-ai/": stated_licence("MIT")},
+    unstated_licence=Licence(
+        "not stated; the published Würstchen weights are under the MIT licence"
+    ),
     stages=(STAGE_C, STAGE_B, STAGE_A),
 )

@@ -19,7 +19,7 @@ Fetch = Annotated[bool, typer.Option("--fetch", help="Download a hub model's mis
 
 
 def models(fetch: Fetch = False, as_json: options.Json = False) -> None:
-    """Show the configured models: their parts, the size on disk, the licence; the default first.
+    """Show the configured models: licence, parts, stages, size on disk; the default first.
 
     With --json, one model is an object, several are a list of them.
     """
@@ -62,7 +62,9 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
         "revision": checkpoint.revision,
         "fingerprint": checkpoint.fingerprint,
         "licence": checkpoint.licence,
-        "is_commercial_use_allowed": "non-commercial" not in checkpoint.licence.lower(),
+        "terms": {"hosting": checkpoint.hosting, "commercial": checkpoint.commercial},
+        "trained_on": checkpoint.trained_on or None,
+        "weaknesses": list(checkpoint.weaknesses),
         "variant": checkpoint.variant,
         "width": defaults.width,
         "height": defaults.height,
@@ -72,7 +74,26 @@ def describe(checkpoint: Checkpoint) -> dict[str, Any]:
             {"name": name, "path": str(folder), "size_bytes": _size_bytes(checkpoint, name)}
             for name, folder in checkpoint.components.items()
         ],
+        "stages": _stages(checkpoint),
     }
+
+
+def _stages(checkpoint: Checkpoint) -> list[dict[str, Any]]:
+    """Return the stages with the parameters and bytes of the weights that they read."""
+    from cascade_core.checkpoints.weight_sizes import stage_sizes
+    from cascade_core.families.registry import FAMILIES
+
+    family = FAMILIES[checkpoint.family]
+    sizes = stage_sizes(family, checkpoint)
+    return [
+        {
+            "name": stage.name,
+            "title": stage.title,
+            "parameters": sizes[stage.name].parameters if stage.name in sizes else None,
+            "weight_bytes": sizes[stage.name].size_bytes if stage.name in sizes else None,
+        }
+        for stage in family.stages
+    ]
 
 
 def _size_bytes(checkpoint: Checkpoint, name: str) -> int:
@@ -94,8 +115,14 @@ def _size_text(size_bytes: int) -> str:
 def _print(found: dict[str, Any], *, is_default: bool) -> None:
     say(f"model    {found['id']}  {found['revision']}")
     say(f"licence  {found['licence']}")
-    if not found["is_commercial_use_allowed"]:
-        say("         NOT for commercial use or a public hosted service.", fg="yellow")
+    terms = found["terms"]
+    colour = None if set(terms.values()) == {"allowed"} else "yellow"
+    say(f"         offering it to others: {terms['hosting']}", fg=colour)
+    say(f"         commercial use: {terms['commercial']}", fg=colour)
+    if found["trained_on"]:
+        say(f"trained on {found['trained_on']}")
+    for weakness in found["weaknesses"]:
+        say(f"weak     {weakness}")
     say(
         f"pictures {found['width']}x{found['height']} px unless told otherwise, "
         f"sides up to {found['max_side']} px"
@@ -104,6 +131,13 @@ def _print(found: dict[str, Any], *, is_default: bool) -> None:
     for part in found["components"]:
         size = _size_text(part["size_bytes"])
         shown.add_row(*map(cell, (part["name"], size, part["path"])))
+    console().print(shown)
+    shown = table("stage", "parameters", "weights")
+    for stage in found["stages"]:
+        is_known = stage["parameters"] is not None
+        parameters = f"{stage['parameters'] / _MB:,.2f} M" if is_known else "unknown"
+        size = _size_text(stage["weight_bytes"]) if is_known else "unknown"
+        shown.add_row(*map(cell, (stage["title"], parameters, size)))
     console().print(shown)
     if found["suggestions"]:
         say("try")

@@ -12,6 +12,8 @@ from cascade_core.checkpoints.checkpoint import (
 )
 from cascade_core.checkpoints.layout import has_weights
 from cascade_core.errors import CascadeError, DatabaseOlder, ModelUnavailable, SettingsInvalid
+from cascade_core.families.licence import Licence, strictest
+from cascade_core.families.registry import published_licence
 from serve.cli.findings import Finding
 from serve.error_first_line import first_line
 from serve.settings import Settings
@@ -48,6 +50,43 @@ def _readable_files(source: ModelSource) -> str:
         with file.open("rb") as stream:
             stream.read(8)
     return f"{checkpoint.id}, {len(files)} weight files are readable"
+
+
+def check_licence(settings: Settings) -> Finding:
+    """Check that every model may be offered to others; a service for oneself needs no such right.
+
+    What is to be fetched from the hub is not opened; its licence is known by its hub id.
+    """
+    try:
+        found = [_name_and_licence(source) for source in settings.model_sources()]
+    except (CascadeError, OSError):  # the check of the models says why
+        detail = "cannot be checked, as the model cannot be opened"
+        return Finding("licence", "warning", detail, "cascade models")
+    details = [_may_be_offered(name, licence) for name, licence in found]
+    if all(licence.hosting == "allowed" for _, licence in found):
+        return Finding("licence", "ok", "; ".join(details))
+    remedy = "read the licence, or serve a model whose licence allows it; see docs/models.md"
+    return Finding("licence", "warning", "; ".join(details), remedy)
+
+
+def _name_and_licence(source: ModelSource) -> tuple[str, Licence]:
+    if source.is_hub:
+        unknown = Licence("not known by its hub id")
+        names = filter(None, (source.model, source.prior_model))
+        known = [published_licence(name) or unknown for name in names]
+        return source.model, strictest(known)
+    checkpoint = open_checkpoint(source, components=())
+    licence = Licence(checkpoint.licence, checkpoint.hosting, checkpoint.commercial)
+    return checkpoint.id, licence
+
+
+def _may_be_offered(name: str, licence: Licence) -> str:
+    answers = {
+        "allowed": "may be offered to others",
+        "forbidden": "may NOT be offered to others",
+        "check": "may be offered to others only if its licence allows it",
+    }
+    return f"{name} {answers[licence.hosting]} ({licence.text})"
 
 
 def check_database(settings: Settings) -> Finding:

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from recipe import scale as scales
-from recipe.export import CLASSES, SUGGESTIONS, preview_maps
+from recipe.export import CLASSES, SUGGESTIONS, preview_maps, serving_defaults
 from recipe.model_card import keep_training_runs, model_card
-from recipe.scale import SMOKE
+from recipe.scale import FULL, MODEL_DIR, SMOKE
 from recipe.scenes.data import make_chunk
 from recipe.scenes.scene import COLOUR_NAMES, SHAPES
 
@@ -34,6 +34,11 @@ def test_suggestions_ask_for_shapes_and_colours_the_model_knows() -> None:
         assert any(shape in words for shape in SHAPES)
         assert words[-1] == "background"
         assert words[-2] in COLOUR_NAMES
+
+
+def test_the_shipped_model_says_of_itself_what_the_recipe_writes() -> None:
+    shipped = json.loads((MODEL_DIR / "cascade.json").read_text())
+    assert shipped == json.loads(json.dumps(serving_defaults(FULL)))
 
 
 @pytest.mark.usefixtures("_work_dir")

@@ -10,7 +10,7 @@ from serve.gateway.auth.permissions import Reader
 from serve.gateway.dependencies import ServicesDep
 from serve.gateway.openapi import new_router, secured
 from serve.gateway.schemas.operations import operation_details
-from serve.gateway.schemas.service import Defaults, Model, ModelList, Sizes
+from serve.gateway.schemas.service import Defaults, Model, ModelList, Sizes, Terms
 from serve.gateway.schemas.stages import stage_details
 from serve.served_models import OpenModel
 
@@ -19,7 +19,7 @@ router = new_router("service")
 
 @router.get("/v1/models", responses=secured())
 async def list_models(services: ServicesDep, caller: Reader) -> ModelList:
-    """Return the models that the key may use, the default first: licence, stages, operations."""
+    """Return the models that the key may use, the default first: licence, terms, operations."""
     return ModelList(data=[_model(model) for model in caller.models(services.models)])
 
 
@@ -39,6 +39,9 @@ def _model(model: OpenModel) -> Model:
         revision=checkpoint.revision,
         fingerprint=checkpoint.fingerprint,
         licence=checkpoint.licence,
+        terms=Terms(hosting=checkpoint.hosting, commercial=checkpoint.commercial),
+        trained_on=checkpoint.trained_on or None,
+        weaknesses=list(checkpoint.weaknesses),
         defaults=Defaults(
             width=defaults.width,
             height=defaults.height,
@@ -50,6 +53,6 @@ def _model(model: OpenModel) -> Model:
         sizes=Sizes(multiple_of=SIZE_MULTIPLE_PX, min_side=MIN_SIDE_PX, max_side=defaults.max_side),
         suggestions=list(defaults.suggestions),
         takes_uploads=model.takes_uploads,
-        stages=stage_details(model.family),
+        stages=stage_details(model.family, model.sizes),
         operations=operation_details(model.family, defaults),
     )

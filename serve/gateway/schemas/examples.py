@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from cascade_core.checkpoints.weight_sizes import WeightSize
 from cascade_core.families.spec import Family
 from cascade_core.families.stage_info import StageInfo
 from cascade_core.geometry import SIZE_MULTIPLE_PX
@@ -156,6 +157,9 @@ _MODEL_EXAMPLE: dict[str, Any] = {
     "revision": "1",
     "fingerprint": "sha256:0f3a",
     "licence": "Apache-2.0",
+    "terms": {"hosting": "allowed", "commercial": "allowed"},
+    "trained_on": "20,000 scenes that our own renderer drew",
+    "weaknesses": ["patterns on small things"],
     "defaults": {
         "width": 256,
         "height": 256,
@@ -168,6 +172,7 @@ _MODEL_EXAMPLE: dict[str, Any] = {
     "suggestions": ["a red circle on a blue background"],
     "takes_uploads": True,
 }
+_SIZE_EXAMPLE = WeightSize(parameters=2_400_000, size_bytes=4_800_000)
 _IMAGES_BODY_EXAMPLE: dict[str, Any] = {
     "prompt": "a red circle on a blue background",
     "n": 2,
@@ -299,8 +304,9 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         **_MODEL_EXAMPLE["defaults"], max_side=_MODEL_EXAMPLE["sizes"]["max_side"]
     )
     operations = operation_details(family, defaults)
+    sizes = {stage.name: _SIZE_EXAMPLE for stage in family.stages}
     model = _MODEL_EXAMPLE | {
-        "stages": [stage.model_dump() for stage in stage_details(family)],
+        "stages": [stage.model_dump() for stage in stage_details(family, sizes)],
         "operations": [operation.model_dump() for operation in operations],
     }
     ready = {first.deployment: "ready", "Jobs": "ready", "database": "ready", "blobs": "ready"}

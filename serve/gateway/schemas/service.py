@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from cascade_core.families.licence import Term
 from serve.gateway.schemas.fields import storable
 from serve.gateway.schemas.operations import ModelOperation
 
@@ -101,6 +102,20 @@ class ModelStage(BaseModel):
     )
     draws_details: bool = Field(description="It draws details of its own on what it takes.")
     scales: bool = Field(description="It can draw what it takes at another size of one aspect.")
+    parameters: int | None = Field(
+        description="In the weight files that it reads when it starts; one that two stages read "
+        "counts for both. Null if they were not here when the gateway started."
+    )
+    weight_bytes: int | None = Field(
+        description="Of these weights in their files; null as `parameters`."
+    )
+
+
+class Terms(BaseModel):
+    """What the licence of a model's weights allows; `check`: not known here, read the licence."""
+
+    hosting: Term = Field(description="The model may be offered to others as a service.")
+    commercial: Term = Field(description="The model may be used for profit.")
 
 
 class Model(BaseModel):
@@ -113,6 +128,11 @@ class Model(BaseModel):
     revision: str
     fingerprint: str
     licence: str
+    terms: Terms
+    trained_on: str | None = Field(description="By its own words; null if it does not say.")
+    weaknesses: list[str] = Field(
+        description="What it does badly, by its own words; empty if it does not say."
+    )
     defaults: Defaults
     sizes: Sizes
     suggestions: list[str]

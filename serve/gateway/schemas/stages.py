@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from cascade_core.families.spec import Family
+from cascade_core.checkpoints.weight_sizes import WeightSize
+from cascade_core.families.spec import Family, StageSpec
 from serve.gateway.schemas.service import ModelStage
 
 _NULL = {"type": "null"}
 
 
-def stage_details(family: Family) -> list[ModelStage]:
-    """Return what clients are told of the stages."""
-    return [
-        ModelStage(
-            name=stage.name,
-            title=stage.title,
-            share=stage.share,
-            is_stored=stage.keeps_output,
-            draws_details=stage.draws_details,
-            scales=stage.scales,
-        )
-        for stage in family.stages
-    ]
+def stage_details(family: Family, sizes: Mapping[str, WeightSize]) -> list[ModelStage]:
+    """Return what clients are told of the stages.
+
+    Args:
+        family: whose stages.
+        sizes: of their weights by their names, where they are known.
+    """
+    return [_details(stage, sizes.get(stage.name)) for stage in family.stages]
+
+
+def _details(stage: StageSpec, size: WeightSize | None) -> ModelStage:
+    return ModelStage(
+        name=stage.name,
+        title=stage.title,
+        share=stage.share,
+        is_stored=stage.keeps_output,
+        draws_details=stage.draws_details,
+        scales=stage.scales,
+        parameters=size and size.parameters,
+        weight_bytes=size and size.size_bytes,
+    )
 
 
 def describe_stages(schemas: dict[str, Any], families: Iterable[Family]) -> None:

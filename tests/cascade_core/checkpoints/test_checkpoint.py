@@ -122,6 +122,19 @@ def test_a_folder_says_its_name_licence_and_defaults(combined: Path) -> None:
     assert checkpoint.defaults == ModelDefaults(width=512, guidance_scale=3, suggestions=("a cat",))
 
 
+def test_a_folder_says_what_it_was_trained_on_and_does_badly(combined: Path) -> None:
+    before = open_checkpoint(ModelSource(str(combined)))
+    assert (before.trained_on, before.weaknesses) == ("", ())
+    write_json(combined / "cascade.json", trained_on="cats", weaknesses=["dogs"], licence="MIT")
+    after = open_checkpoint(ModelSource(str(combined)))
+    assert (after.trained_on, after.weaknesses) == ("cats", ("dogs",))
+    assert (after.hosting, after.commercial) == ("allowed", "allowed")
+    assert after.fingerprint == before.fingerprint, "its latents stay its own"
+    write_json(combined / "cascade.json", weaknesses="dogs")
+    with pytest.raises(ModelUnavailable, match=r"cascade.json: weaknesses must be a list of texts"):
+        open_checkpoint(ModelSource(str(combined)))
+
+
 def test_a_model_says_what_the_words_for_the_strength_stand_for(combined: Path) -> None:
     assert open_checkpoint(ModelSource(str(combined))).defaults.strength("subtle") == 0.7
     write_json(combined / "cascade.json", vary={"subtle": 0.6, "strong": 1})

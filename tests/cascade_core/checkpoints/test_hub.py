@@ -40,9 +40,21 @@ def test_pinned_hub_ids_resolve_both_repositories(hub_cache: Path, no_network: N
     checkpoint = open_checkpoint(source)
     assert checkpoint.id == "stabilityai/stable-cascade"
     assert checkpoint.revision == COMMIT
-    assert checkpoint.licence == LICENCE
+    assert checkpoint.licence == LICENCE.text
+    assert (checkpoint.hosting, checkpoint.commercial) == ("forbidden", "forbidden")
     assert checkpoint.component("prior").parent.name == PRIOR_COMMIT
     assert checkpoint.component("decoder").parent.name == COMMIT
+
+
+def test_a_decoder_of_ones_own_does_not_free_the_published_prior(
+    hub_cache: Path, no_network: None
+) -> None:
+    decoder = hub_cache / "models--stabilityai--stable-cascade" / "snapshots" / COMMIT
+    (decoder / "cascade.json").write_text('{"licence": "MIT"}')
+    name = "stabilityai/stable-cascade-prior"
+    source = ModelSource(str(decoder), prior_model=name, prior_revision=PRIOR_COMMIT)
+    checkpoint = open_checkpoint(source)
+    assert (checkpoint.hosting, checkpoint.licence) == ("forbidden", LICENCE.text)
 
 
 def test_the_fingerprint_of_hub_models_is_that_of_their_commits(

@@ -12,6 +12,7 @@ from huggingface_hub.utils import filter_repo_objects
 from cascade_core.checkpoints.checkpoint import ModelSource, find_family, open_checkpoint
 from cascade_core.checkpoints.weights import Placement
 from cascade_core.errors import ModelUnavailable
+from cascade_core.families.licence import Licence
 from cascade_core.families.registry import FAMILIES
 from cascade_core.families.wuerstchen import WUERSTCHEN
 from cascade_core.pipeline import CascadePipeline
@@ -90,7 +91,8 @@ def test_an_opened_model_has_its_familys_defaults_and_names_its_licence(folders:
     assert checkpoint.defaults == WUERSTCHEN.defaults
     assert "MIT" in checkpoint.licence
     assert "not stated" in checkpoint.licence
-    assert WUERSTCHEN.licence("warp-ai/wuerstchen", "") == "MIT"
+    assert checkpoint.hosting == "check"
+    assert WUERSTCHEN.licence("warp-ai/wuerstchen", "") == Licence("MIT", "allowed", "allowed")
     assert checkpoint.picture_encoder is None
 
 

@@ -101,6 +101,30 @@ def test_doctor_finds_a_hub_model_without_a_pinned_revision_and_fetches_nothing(
     assert (found["model"]["status"], found["moderation"]["status"]) == ("ok", "ok")
 
 
+@pytest.mark.parametrize(
+    ("model", "status", "told"),
+    [
+        ("demo", "ok", "demo may be offered to others (Apache-2.0)"),
+        (f"stabilityai/stable-cascade@{'a' * 40}", "warning", "may NOT be offered to others"),
+        (f"warp-ai/wuerstchen@{'a' * 40}", "ok", "may be offered to others (MIT)"),
+        (f"stabilityai/stable-diffusion-xl-base-1.0@{'a' * 40}", "warning", "Open RAIL++-M"),
+        (
+            f"made-up/model@{'a' * 40}",
+            "warning",
+            "(not known by its hub id)",
+        ),
+    ],
+)
+def test_doctor_says_which_models_may_not_be_offered_to_others(
+    cascade: Cascade, environment: pytest.MonkeyPatch, model: str, status: str, told: str
+) -> None:
+    environment.setenv("CASCADE_MODELS", model)
+    found = _findings(cascade)["licence"]
+    assert found["status"] == status
+    assert told in found["detail"]
+    assert bool(found["remedy"]) is (status == "warning")
+
+
 def test_doctor_finds_a_data_folder_and_stores_that_cannot_be_used(
     cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

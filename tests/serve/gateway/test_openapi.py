@@ -230,6 +230,8 @@ def test_the_stages_of_another_family_are_in_keys_values_and_examples(app: FastA
         "is_stored": True,
         "draws_details": False,
         "scales": False,
+        "parameters": 2_400_000,
+        "weight_bytes": 4_800_000,
     }
     for name in ("JobAnswer", "JobList", "Model", "ModelList", "Status", "Ready"):
         for example in schemas[name]["examples"]:

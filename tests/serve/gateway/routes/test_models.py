@@ -6,13 +6,16 @@ from dataclasses import replace
 from typing import Any
 
 import httpx
+from safetensors.numpy import load_file
 
-from cascade_core.checkpoints.checkpoint import Checkpoint
+from cascade_core.checkpoints.checkpoint import Checkpoint, ModelSource
+from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from cascade_core.families.spec import Family
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.request import GenerationRequest
 from serve.gateway.dependencies import Services
 from serve.gateway.schemas.operations import operation_details
+from serve.served_models import choose_models, open_models
 from tests.serve.api_calls import create, made
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.served import serve_instead
@@ -20,7 +23,8 @@ from tests.serve.served import serve_instead
 
 def stage(name: str, title: str, share: float, **can: bool) -> dict[str, Any]:
     cannot = dict.fromkeys(("is_stored", "draws_details", "scales"), False)
-    return {"name": name, "title": title, "share": share, **cannot, **can}
+    unknown = dict.fromkeys(("parameters", "weight_bytes"))
+    return {"name": name, "title": title, "share": share, **cannot, **unknown, **can}
 
 
 async def test_the_model_is_shown_with_its_licence_and_limits(
@@ -38,6 +42,9 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
                 "revision": "r1",
                 "fingerprint": "f1",
                 "licence": "Apache-2.0",
+                "terms": {"hosting": "check", "commercial": "check"},
+                "trained_on": None,
+                "weaknesses": [],
                 "defaults": {
                     "width": 256,
                     "height": 384,
@@ -58,6 +65,25 @@ async def test_the_model_is_shown_with_its_licence_and_limits(
             }
         ],
     }
+
+
+async def test_a_model_shows_its_terms_its_weaknesses_and_what_its_stages_weigh(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.models = open_models(choose_models([ModelSource()]))
+    model = (await client.get("/v1/models/demo")).json()
+    assert model["terms"] == {"hosting": "allowed", "commercial": "allowed"}
+    assert model["trained_on"].startswith("20,000 scenes")
+    assert "lettering" in model["weaknesses"][1]
+    files = ["prior_prior/diffusion_pytorch_model", "text_encoder/model"]
+    tensors = [
+        tensor
+        for name in files
+        for tensor in load_file(DEMO_MODEL_DIR / f"{name}.safetensors").values()
+    ]
+    composing = model["stages"][0]
+    assert composing["parameters"] == sum(tensor.size for tensor in tensors)
+    assert composing["weight_bytes"] == sum(tensor.nbytes for tensor in tensors)
 
 
 async def test_a_model_without_an_encoder_says_that_it_takes_no_uploads(

@@ -170,7 +170,7 @@ async def test_preferences_model_status_and_readiness(client: CascadeClient) -> 
     await client.set_preference("defaults", {"aspect": "wide"}, ANN)
     assert await client.preference("defaults", ANN) == {"aspect": "wide"}
     assert await client.preference("defaults", BOB) is None
-    model = await client.model()
+    (model,) = await client.models()
     assert (model.width, model.max_side, model.suggestions[0]) == (256, 512, "a red circle")
     status = await client.status()
     assert status.replicas == {"StageC": 1, "Jobs": 1}
@@ -278,7 +278,7 @@ async def test_a_service_that_stays_away_is_not_ready_within_the_budget(service:
     await service.stop()
     client = CascadeClient(service.url, budget_s=0.3)
     with pytest.raises(NotReady):
-        await client.model()
+        await client.models()
     await client.close()
 
 
@@ -286,7 +286,7 @@ async def test_a_wrong_key_is_unauthorized(service: Service) -> None:
     service.make_key()
     client = CascadeClient(service.url, "csk_wrong")
     with pytest.raises(Unauthorized):
-        await client.model()
+        await client.models()
     await client.close()
 
 
@@ -309,4 +309,4 @@ async def test_an_answer_that_is_not_the_services_is_not_ready(body: bytes) -> N
     transport = httpx.MockTransport(lambda _: httpx.Response(500, content=body))
     client = CascadeClient("http://x", budget_s=0.1, transport=transport)
     with pytest.raises(NotReady):
-        await client.model()
+        await client.models()

@@ -94,8 +94,12 @@ async def test_a_browser_is_told_at_once_of_the_modules_that_a_view_loads(
         body = re.sub('<link rel="modulepreload"[^>]+>', "", await answer.text())
         await route.fulfill(response=answer, body=body)
 
+    async def hold(_route: Route) -> None:
+        """Leave a list of jobs unanswered: what its answer shows loads modules of its own."""
+
     url = f"{service.url}/studio/{view}"
     await page.route(url, tell_nothing)
+    await page.route("**/v1/jobs?*", hold)
     await page.goto(url)
     await expect(page.locator("main h1")).to_be_attached()
     assets = f"/studio/assets/{studio_files().digest}/"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Final, Self
@@ -19,7 +20,7 @@ MIN_TIME_CHANNELS: Final = 4
 _KINDS: Final = frozenset("CTA")
 
 
-class _Config:
+class _Config(ABC):
     """What both configurations have in common."""
 
     @classmethod
@@ -42,8 +43,9 @@ class _Config:
             for name, value in values.items()
         }
 
+    @abstractmethod
     def _check(self) -> None:
-        raise NotImplementedError
+        """Check every value; raises ValueError."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import fields
 from functools import cached_property, partial
 from typing import Any
 
 from cascade_core.checkpoints.checkpoint import open_checkpoint
-from cascade_core.errors import CascadeError
+from cascade_core.errors import CascadeError, NotReady
 from cascade_core.images.image_files import (
     ImageInfo,
     encode_image,
@@ -64,6 +65,8 @@ class StageDeployment:
         self._model = self._spec.model_class()
         self._checkpoint = open_checkpoint(model.source, self._spec.components)
         self._model_ref = model_ref(self._checkpoint)
+        aliases = [] if self._spec.model_suffix else settings.alias_names
+        self._model_names = frozenset([self._checkpoint.id, *aliases])
         stage = self._model.load(
             self._checkpoint,
             Placement(device=device, dtype=settings.dtype),
@@ -102,7 +105,11 @@ class StageDeployment:
             ids: of the image.
             is_watched: a client can see previews; otherwise none are drawn, and fewer steps told.
             context: of the call.
+
+        Raises:
+            NotReady: in a roll-out, it is of a later release, or for the deployment's other model.
         """
+        self._check_known(request)
         made = GenerationRequest.from_dict(request)
         decoded = self._decoded(source, made)
         task = self._model.make_task(decoded, made)
@@ -126,6 +133,17 @@ class StageDeployment:
         """
         drawn = await asyncio.to_thread(self._drawn, output)
         yield StageMessage(type="done", result=drawn, seconds=0.0)
+
+    def _check_known(self, request: Mapping[str, Any]) -> None:
+        """Check that this release knows all of a request, and that it is for this model.
+
+        The replicas that follow this one can run it. One of an earlier release names no model.
+        """
+        if request.keys() - {field.name for field in fields(GenerationRequest)}:
+            raise NotReady("this replica is of an earlier release than the request")
+        name = request.get("model")
+        if name is not None and name not in self._model_names:
+            raise NotReady(f"this replica is of {self._checkpoint.id}, not of {name}")
 
     def max_rows(self) -> int:
         """Return how many images this replica works on at a time."""

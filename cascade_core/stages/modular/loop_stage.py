@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, Self
 
@@ -30,7 +31,7 @@ _WARM_UP_STEPS: Final = 2
 """Some schedulers have no times for one step alone."""
 
 
-class LoopStage(StageDefaults):
+class LoopStage(StageDefaults, ABC):
     """Text encoders and loop of a modular pipeline; see :class:`cascade_core.stages.base.Stage`.
 
     Rows share no step: each has a state of its own that no other row can be joined to. They take
@@ -104,9 +105,9 @@ class LoopStage(StageDefaults):
 
         return draw
 
+    @abstractmethod
     def small_row(self) -> LoopRow:
         """Return a row of the smallest picture, guided, without a text."""
-        raise NotImplementedError
 
     def warm_up(self) -> None:
         """Do the steps of a small row; there is nothing to measure, as rows share no step."""

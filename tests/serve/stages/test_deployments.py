@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image
 
-from cascade_core.errors import SettingsInvalid
+from cascade_core.errors import NotReady, SettingsInvalid
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from cascade_core.handoff import StageBLatent
 from cascade_core.request import GenerationRequest
@@ -52,6 +52,36 @@ async def test_stage_c_warns_of_a_prompt_that_it_cannot_read_to_the_end(tmp_path
     assert [message["type"] for message in long[:2]] == ["started", "warning"]
     assert "tokens of the prompt are used" in long[1]["text"]
     assert short[-1]["type"] == long[-1]["type"] == "done"
+
+
+@pytest.mark.usefixtures("restored_loggers")
+@pytest.mark.parametrize(
+    ("model", "is_own"), [(None, True), ("demo", True), ("alias", True), ("other", False)]
+)
+async def test_a_replica_refuses_what_is_for_another_model(
+    tmp_path: Path, model: str | None, is_own: bool
+) -> None:
+    settings = Settings(data_dir=tmp_path, device="cpu", model_aliases="alias")
+    stage = StageDeployment(DEMO, "c", settings)
+    request = GenerationRequest(
+        prompt="a", width=256, height=256, seed=1, decoder_seed=1, steps=1, model=model
+    )
+    if is_own:
+        messages = [message async for message in stage.run(request.to_dict(), None, IDS)]
+        assert messages[-1]["type"] == "done"
+    else:
+        with pytest.raises(NotReady, match="of demo, not of other"):
+            await anext(stage.run(request.to_dict(), None, IDS))
+
+
+@pytest.mark.usefixtures("restored_loggers")
+async def test_a_replica_leaves_a_request_of_a_later_release_to_those_that_follow(
+    tmp_path: Path,
+) -> None:
+    stage = StageDeployment(DEMO, "c", Settings(data_dir=tmp_path, device="cpu"))
+    request = GenerationRequest(prompt="a", width=256, height=256, seed=1, decoder_seed=1)
+    with pytest.raises(NotReady, match="earlier release"):
+        await anext(stage.run(request.to_dict() | {"of_a_later_release": 1}, None, IDS))
 
 
 @pytest.mark.usefixtures("restored_loggers")

@@ -15,6 +15,7 @@ from discord.ext import commands
 
 from bot.commands import option_checks
 from bot.commands.admin import Admin
+from bot.commands.compare import COMPARE, Compare
 from bot.commands.imagine import MODEL_COMMANDS, START_OPTIONS, Imagine
 from bot.commands.pictures import START_MENU, Pictures
 from bot.commands.series import SeriesCommand
@@ -117,6 +118,7 @@ class CascadeBot(commands.AutoShardedBot):
         """Add the commands."""
         await self.tree.set_translator(CommandTranslator(self._catalog))
         await self.add_cog(Imagine(self._submission))
+        await self.add_cog(Compare(self._submission))
         await self.add_cog(SeriesCommand(self._submission, self._lookup))
         await self.add_cog(Pictures(self.tree, self._submission, self._lookup, self._actions))
         await self.add_cog(Admin(self._client, self._submission))
@@ -150,7 +152,7 @@ class CascadeBot(commands.AutoShardedBot):
     async def fit_commands(self) -> None:
         """Take away the commands and options for what none of the service's models can do.
 
-        Where there is one model, none can be chosen.
+        Where there is one model, none can be chosen or compared.
 
         Raises:
             CascadeError: the service does not answer.
@@ -158,6 +160,7 @@ class CascadeBot(commands.AutoShardedBot):
         models = await self._submission.models()
         if len(models) == 1:
             self._take_options(MODEL_COMMANDS, ("model",))
+            self.tree.remove_command(COMPARE)
         if not any(model.offers(SERIES.name) for model in models):
             self.tree.remove_command(SERIES.name)
         starting = [model for model in models if model.offers(IMAGE_TO_IMAGE.name)]

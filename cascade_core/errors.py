@@ -6,6 +6,7 @@
     |-- Unauthorized            unauthorized             no API key, or not a valid one
     |-- Forbidden               forbidden                the key may not do this
     |-- NotFound                not_found
+    |   `-- ModelNotFound       model_not_found          OpenAI's name for it
     |-- NotAcceptable           not_acceptable           no answer that the client accepts
     |-- Gone                    gone                     it existed and was deleted
     |-- Conflict                conflict
@@ -105,6 +106,12 @@ class NotFound(CascadeError):
     """No such job, image or latent."""
 
     code = "not_found"
+
+
+class ModelNotFound(NotFound):
+    """The service has no such model, or the caller may not use it."""
+
+    code = "model_not_found"
 
 
 class NotAcceptable(CascadeError):

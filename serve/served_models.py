@@ -14,7 +14,7 @@ from cascade_core.checkpoints.checkpoint import (
     open_checkpoint,
 )
 from cascade_core.checkpoints.weight_sizes import WeightSize, stage_sizes
-from cascade_core.errors import NotFound, SettingsInvalid, Unsupported
+from cascade_core.errors import ModelNotFound, SettingsInvalid, Unsupported
 from cascade_core.families.spec import Family, StageSpec
 from cascade_core.handoff import ModelRef
 from cascade_core.request import GenerationRequest
@@ -101,7 +101,7 @@ class Models:
         """Return a model by a name that a client gives; None means the default.
 
         Raises:
-            NotFound: there is no such model; names those that there are.
+            ModelNotFound: there is no such model; names those that there are.
         """
         return self._named(name, "there is no such model")
 
@@ -109,7 +109,7 @@ class Models:
         """Return the model of a request; one from before there were several names none.
 
         Raises:
-            NotFound: it is not served any longer, or not to this caller; names it.
+            ModelNotFound: it is not served any longer, or not to this caller; names it.
         """
         return self._named(request.model, f"the job's model, {request.model!r}, cannot be used")
 
@@ -128,7 +128,7 @@ class Models:
         The model that the request means may have become another one since it was stored.
 
         Raises:
-            NotFound: it is not served any longer.
+            ModelNotFound: it is not served any longer.
             Unsupported, InvalidRequest: its stages cannot do what is asked, or cannot stop there.
         """
         model = self.of(request)
@@ -148,7 +148,7 @@ class Models:
             return self.default
         if name not in self._by_name:
             ids = ", ".join(map(repr, self._by_id))
-            raise NotFound(f"{problem}; served here: {ids}", "model")
+            raise ModelNotFound(f"{problem}; served here: {ids}", "model")
         return self._by_name[name]
 
 

@@ -31,7 +31,9 @@ CONNECTIONS = 8
 MIN_DEADLINE_S = 900.0
 """Granted to every job: short jobs wait for the same restarts as long ones."""
 
-OTHER_VARIABLES = frozenset({"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE"})
+OTHER_VARIABLES = frozenset(
+    {"CASCADE_URL", "CASCADE_API_KEY", "CASCADE_API_KEY_FILE", "CASCADE_SCORER"}
+)
 """Variables that the command line and the bot read."""
 
 HourPrice = Annotated[float, Field(ge=0)]

@@ -96,6 +96,15 @@ def model_choices(submission: Submission, current: str) -> list[Choice[str]]:
     return [Choice(name=name, value=name) for name in fitting[:_MAX_CHOICES]]
 
 
+def prompt_choices(submission: Submission, model_id: str | None, current: str) -> list[Choice[str]]:
+    """Return the prompts that suit a model, or the default, and contain the typed text."""
+    model = submission.known_model(model_id)
+    wanted = current.casefold()
+    found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
+    fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
+    return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
+
+
 def strength_choices(
     submission: Submission, interaction: Interaction, current: str
 ) -> list[Choice[str]]:
@@ -249,11 +258,7 @@ class Imagine(commands.Cog):
     @imagine.autocomplete("prompt")
     async def suggest(self, interaction: Interaction, current: str) -> list[Choice[str]]:
         """Suggest prompts that suit the model; any other prompt is accepted, too."""
-        model = self._submission.known_model(interaction.namespace.model)
-        wanted = current.casefold()
-        found = [text for text in (model.suggestions if model else ()) if wanted in text.casefold()]
-        fitting = [text for text in found if len(text) <= _MAX_CHOICE_CHARS]
-        return [Choice(name=text, value=text) for text in fitting[:_MAX_CHOICES]]
+        return prompt_choices(self._submission, interaction.namespace.model, current)
 
     @draft.autocomplete("aspect")
     @imagine.autocomplete("aspect")

@@ -23,11 +23,11 @@ from bot.interactions.remakes import Remakes
 from bot.interactions.responder import Interaction, Responder
 from bot.interactions.start_actions import StartActions
 from bot.interactions.submission import Submission
-from bot.jobs.delivery_target import DeliveryTarget
+from bot.jobs.delivery_target import DeliveryTarget, presentation_of
 from bot.service.client import CascadeClient
 from bot.service.models import Job
 from bot.text.error_messages import UserError
-from bot.views import info_messages
+from bot.views import comparison_messages, info_messages
 from bot.views.components import notice
 from bot.views.custom_ids import Action, CustomId
 from cascade_core.errors import NotFound
@@ -85,6 +85,7 @@ class ButtonActions:
             "drop": self._drop,
             "show": self._show,
             "page": self._page,
+            "vote": self._vote,
         }
         self._forms: dict[Action, Handler] = {
             "edit": forms.submit_edit,
@@ -129,6 +130,11 @@ class ButtonActions:
         await responder.acknowledge()
         job = await self._own_job(responder, pressed.subject)
         if job is None:
+            await responder.delete_message()
+            return
+        if others := await self._compared_with(job):
+            for one in (job, *others):
+                await self._delete_all(one, responder.user)
             await responder.delete_message()
             return
         if job.state == "succeeded" and len(job.images) > 1:
@@ -201,7 +207,25 @@ class ButtonActions:
                 raise UserError.because("not_your_job")
             user = None
         # The follower gets the event and edits the message.
-        await self._client.cancel(pressed.subject, user)
+        job = await self._client.cancel(pressed.subject, user)
+        for other in await self._compared_with(job):
+            await self._client.cancel(other.id, user)
+
+    async def _compared_with(self, job: Job) -> tuple[Job, ...]:
+        """Return the other jobs of the comparison that a job's message shows; mostly none."""
+        comparison_id = presentation_of(job.client_state).comparison
+        if comparison_id is None:
+            return ()
+        jobs = (await self._client.comparison(comparison_id)).jobs
+        return tuple(other for other in jobs if other.id != job.id)
+
+    async def _vote(self, responder: Responder, pressed: CustomId) -> None:
+        await responder.defer(private=True)
+        pair, _, choice = pressed.arg.partition(".")
+        if not pair.isdecimal() or choice not in comparison_messages.CHOICES:
+            raise NotFound("there is no such pair")
+        vote = await self._client.vote(pressed.subject, int(pair), choice, responder.user)
+        await responder.send(comparison_messages.voted(responder.translate, vote, choice))
 
     async def _drop(self, responder: Responder, pressed: CustomId) -> None:
         await responder.acknowledge()

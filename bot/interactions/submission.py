@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from bot.text.error_messages import UserError
 from bot.text.markdown import escape, shorten
 from bot.views import picture_messages
 from bot.views.snapshot import Snapshot
+from cascade_core import comparison_jobs
 from cascade_core.errors import (
     CascadeError,
     InvalidRequest,
@@ -189,7 +190,8 @@ class Submission:
         """Submit a request; ``before``: earlier requests of this person still in progress."""
         making = self._make_checked(responder, make, before)
         request = await responder.defer_when_ready(making, lambda made: made.private)
-        job_id = str(ULID())
+        own_id = ULID()
+        job_id = comparison_jobs.job_id(str(own_id), 0) if request.models else str(own_id)
         if responder.is_undecided and not request.private:
             translate = responder.public_translator()
             credit = _credit(responder, request)
@@ -201,9 +203,11 @@ class Submission:
             image = await upload(responder.interaction, self._client, attached, responder.user)
             request = replace(request, image=image)
         target = _delivery_target(responder, request)
+        if request.models:
+            target = replace(target, comparison=str(own_id))
         job = await self._create_job(request, job_id, responder.user, target)
         if not _can_be_delivered(job, target):
-            self._cancel_later(job.id)
+            self._cancel_later(target.job_ids(job.id, len(request.models)))
             raise UserError.because("too_long_here")
         logger.info("submitted job %s", job.id)
         self._follower.follow(job, target)
@@ -220,7 +224,8 @@ class Submission:
         if rules.max_steps and request.steps is None and request.latent_id is None:
             default = (await self.model(request.model)).steps
             request = replace(request, steps=min(default, rules.max_steps))
-        await self._check_open_jobs(responder.user, rules.max_open, before)
+        more = max(0, len(request.models) - 1)
+        await self._check_open_jobs(responder.user, rules.max_open, before + more)
         return request
 
     async def check_rules(self, responder: Responder, request: JobRequest) -> GuildRules:
@@ -248,6 +253,14 @@ class Submission:
         self, request: JobRequest, job_id: str, user: str, target: DeliveryTarget
     ) -> Job:
         try:
+            if target.comparison is not None:
+                compared = await self._client.compare(
+                    request.to_comparison(),
+                    comparison_id=target.comparison,
+                    user=user,
+                    state=target.to_state(),
+                )
+                return compared.jobs[0]
             return await self._client.create_job(
                 request.to_body(), job_id=job_id, user=user, client_state=target.to_state()
             )
@@ -264,14 +277,15 @@ class Submission:
             raise UserError.because("size", **sides, step=model.multiple_of) from error
         except NotReady:
             # The service may have accepted the job, but its message was never shown.
-            self._cancel_later(job_id)
+            self._cancel_later(target.job_ids(job_id, len(request.models)))
             raise
 
-    def _cancel_later(self, job_id: str) -> None:
-        """Cancel a job in the background, as soon as the service answers."""
-        task = asyncio.create_task(self._cancel(job_id))
-        self._cancelling.add(task)
-        task.add_done_callback(self._cancelling.discard)
+    def _cancel_later(self, job_ids: Sequence[str]) -> None:
+        """Cancel jobs in the background, as soon as the service answers."""
+        for job_id in job_ids:
+            task = asyncio.create_task(self._cancel(job_id))
+            self._cancelling.add(task)
+            task.add_done_callback(self._cancelling.discard)
 
     async def _cancel(self, job_id: str) -> None:
         for pause_s in _CANCEL_PAUSES_S:

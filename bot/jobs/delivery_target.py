@@ -8,6 +8,7 @@ from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any, Self
 
 from bot.policy.message_credit import Credit
+from cascade_core import comparison_jobs
 
 TOKEN_S = 15 * 60
 """How long Discord accepts answers to an interaction."""
@@ -21,6 +22,7 @@ class Presentation:
     spoiler: bool = False
     of: tuple[str, int] | None = None
     credit: Credit | None = None
+    comparison: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ class DeliveryTarget:
         file_limit_bytes: the size limit of one attached file.
         of: the picture that is varied, as job id and index.
         credit: the button that the job came from; None for a command.
+        comparison: the id of the comparison that the message shows, whose first job this is.
     """
 
     application_id: int
@@ -59,6 +62,7 @@ class DeliveryTarget:
     file_limit_bytes: int
     of: tuple[str, int] | None = None
     credit: Credit | None = None
+    comparison: str | None = None
 
     @property
     def has_token(self) -> bool:
@@ -70,6 +74,17 @@ class DeliveryTarget:
         """Return True if the bot can edit the message without the token; False if private."""
         return self.reachable and not self.private
 
+    def job_ids(self, job_id: str, count: int) -> list[str]:
+        """Return the ids of the jobs whose outcome the message shows.
+
+        Args:
+            job_id: of the first one.
+            count: of the entries of a comparison.
+        """
+        if self.comparison is None:
+            return [job_id]
+        return [comparison_jobs.job_id(self.comparison, entry) for entry in range(count)]
+
     def to_state(self) -> dict[str, Any]:
         """Return the client state of a job before its outcome is delivered."""
         body = asdict(self) | {"of": list(self.of) if self.of else None}
@@ -77,7 +92,7 @@ class DeliveryTarget:
 
     def delivered_state(self) -> dict[str, Any]:
         """Return the client state after delivery: without the inbox and without the token."""
-        kept = ("channel_id", "message_id", "guild_id", "spoiler", "of", "credit")
+        kept = ("channel_id", "message_id", "guild_id", "spoiler", "of", "credit", "comparison")
         body = asdict(self)
         return {"delivered": {name: body[name] for name in kept}}
 
@@ -97,7 +112,10 @@ def presentation_of(state: Mapping[str, Any]) -> Presentation:
     """Return how a job's pictures are shown, from its client state before or after delivery."""
     kept = state.get("delivered") or state.get("address") or {}
     return Presentation(
-        bool(kept.get("spoiler")), _picture(kept.get("of")), Credit.from_state(kept.get("credit"))
+        bool(kept.get("spoiler")),
+        _picture(kept.get("of")),
+        Credit.from_state(kept.get("credit")),
+        kept.get("comparison") or None,
     )
 
 

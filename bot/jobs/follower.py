@@ -147,10 +147,22 @@ class JobFollower:
     async def _follow_once(self, job: Job, target: DeliveryTarget) -> None:
         if not job.is_resting:
             await self._show_progress(job, target)
+        if target.comparison is not None:
+            for other in await self._others(target.comparison, job.id):
+                await self._show_progress(other, target)
         try:
             await self._deliver(job.id, target)
         except NotFound:
             await self._report_missing(job, target)
+
+    async def _others(self, comparison_id: str, job_id: str) -> tuple[Job, ...]:
+        """Return the other jobs of a comparison that have not ended; none if it is not known."""
+        try:
+            jobs = (await self._client.comparison(comparison_id)).jobs
+        except CascadeError as error:
+            logger.warning("the jobs of a comparison are not followed: %s", error)
+            return ()
+        return tuple(job for job in jobs if job.id != job_id and not job.is_resting)
 
     async def _report_missing(self, job: Job, target: DeliveryTarget) -> None:
         """Show that the service no longer has a job, so there is nothing to deliver."""

@@ -12,11 +12,11 @@ from bot.service.client import CascadeClient
 from bot.service.models import Image, Job
 from bot.text.catalog import Catalog, Translator
 from bot.text.error_messages import error_message, is_fault
-from bot.views import picture_messages
+from bot.views import comparison_messages, picture_messages
 from bot.views.attachments import fitted, numbered, picture_name
 from bot.views.components import Layout
 from bot.views.draft_sheet import draft_sheet
-from cascade_core.errors import CascadeError, Gone, Internal, NotFound
+from cascade_core.errors import CascadeError, Gone, Internal, NotFound, NotReady
 
 LINK_S = 7 * 24 * 3600
 
@@ -45,6 +45,8 @@ class OutcomeMessages:
             CascadeError: the pictures cannot be fetched.
         """
         translate = Translator(self._catalog, target.locale)
+        if target.comparison is not None:
+            return await self.comparison(target.comparison, translate, target, shrink)
         if job.state == "cancelled":
             return picture_messages.ended(
                 translate, job, translate("ended.cancelled"), target.credit
@@ -60,6 +62,47 @@ class OutcomeMessages:
         return await self.pictures(
             job, translate, target.file_limit_bytes, shrink, target.spoiler, target.credit
         )
+
+    async def comparison(
+        self, comparison_id: str, translate: Translator, target: DeliveryTarget, shrink: int
+    ) -> Layout:
+        """Return the message of a comparison: its pairs, or why it has none.
+
+        Raises:
+            NotReady: not all of its jobs have ended.
+            CascadeError: the pictures cannot be fetched.
+        """
+        found = await self._client.comparison(comparison_id)
+        if not found.is_ended:
+            raise NotReady("another job of the comparison goes on")
+        ids = {pair.index: (pair.left, pair.right) for pair in found.pairs}
+        if not ids or any(None in two for two in ids.values()):
+            reasons = [
+                f"{comparison_messages.name_of(job)}: {self._reason(job, translate)}"
+                for job in found.jobs
+                if job.state != "succeeded" or not job.images
+            ]
+            return comparison_messages.incomplete(translate, found, reasons, target.credit)
+        named = [
+            (f"{side}-{number + 1}", await self._client.image(image_id))
+            for number, two in ids.items()
+            for side, image_id in zip(("left", "right"), filter(None, two), strict=True)
+        ]
+        files = await fitted(named, target.file_limit_bytes, shrink)
+        return comparison_messages.pairs(
+            translate,
+            found,
+            {index: files[2 * place : 2 * place + 2] for place, index in enumerate(ids)},
+            spoiler=target.spoiler,
+            credit=target.credit,
+        )
+
+    def _reason(self, job: Job, translate: Translator) -> str:
+        if job.state == "cancelled":
+            return translate("ended.cancelled")
+        if job.state == "succeeded":
+            return translate("ended.gone")
+        return error_message(job.error or Internal("no reason given"), translate, job.id)
 
     async def drafts(
         self, job: Job, translate: Translator, spoiler: bool = False, credit: Credit | None = None

@@ -39,6 +39,7 @@ class JobRequest:
             empty: there is none.
         stop_after: the stage after which the job waits for a choice; None: it does not.
         variants: of each picture of a series, the values of its template's variables.
+        models: several models that are compared in place of one ``model``; empty: none.
         of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
         source: link to the message that the request starts from.
@@ -66,6 +67,7 @@ class JobRequest:
     attachment_url: str = ""
     stop_after: str | None = None
     variants: Sequence[Mapping[str, str]] | None = None
+    models: tuple[str, ...] = ()
     of: tuple[str, int] | None = None
     means: Means | None = None
     source: str = ""
@@ -97,6 +99,12 @@ class JobRequest:
         given = {name: getattr(self, name, None) for name in names}
         chosen = {name: value for name, value in given.items() if value is not None}
         return {"kind": self.operation.name} | chosen
+
+    def to_comparison(self) -> dict[str, Any]:
+        """Return the JSON body of the comparison of its ``models``."""
+        body = self.to_body()
+        del body["kind"]
+        return body | {"models": list(self.models)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

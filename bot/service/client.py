@@ -20,11 +20,13 @@ import httpx_sse
 from bot.service.models import (
     FOUND,
     LOST,
+    Comparison,
     Job,
     JobEvent,
     JobPage,
     ModelInfo,
     ServiceStatus,
+    Vote,
 )
 from bot.telemetry.log import current_reference
 from cascade_core.errors import (
@@ -113,6 +115,28 @@ class CascadeClient:
         """Create a job for a user; ``job_id`` is a new ULID."""
         body = {**request, "id": job_id, "user": user, "client_state": client_state}
         return Job.from_json(await self._json("POST", "/v1/jobs", json=body))
+
+    async def compare(
+        self, request: Mapping[str, Any], *, comparison_id: str, user: str, state: dict[str, Any]
+    ) -> Comparison:
+        """Create a comparison for a user; ``state``: the client state of its first job."""
+        body = {**request, "id": comparison_id, "user": user, "client_state": state}
+        return Comparison.from_json(await self._json("POST", "/v1/comparisons", json=body))
+
+    async def comparison(self, comparison_id: str) -> Comparison:
+        """Return a comparison."""
+        path = f"/v1/comparisons/{_segment(comparison_id)}"
+        return Comparison.from_json(await self._json("GET", path))
+
+    async def vote(self, comparison_id: str, pair: int, choice: str, user: str) -> Vote:
+        """Vote for a user, or return the vote that the user gave before.
+
+        Raises:
+            Conflict: a picture of the pair is not there.
+        """
+        path = f"/v1/comparisons/{_segment(comparison_id)}/votes"
+        body = {"pair": pair, "choice": choice, "user": user}
+        return Vote.from_json(await self._json("POST", path, json=body))
 
     async def job(self, job_id: str, user: str | None = None) -> Job:
         """Return a job; with ``user``, only if it belongs to that user."""

@@ -195,6 +195,61 @@ class Job:
 
 
 @dataclass(frozen=True, slots=True)
+class PicturePair(_FromJson):
+    """Two pictures of one seed, by their ids; None where one is not there."""
+
+    index: int
+    left: str | None
+    right: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Jobs of one prompt and one seed, each with another model, and their pairs of pictures."""
+
+    id: str
+    jobs: tuple[Job, ...]
+    pairs: tuple[PicturePair, ...]
+
+    @property
+    def is_ended(self) -> bool:
+        """Return True if all of its jobs have ended."""
+        return all(job.is_resting for job in self.jobs)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from the JSON of a comparison."""
+        jobs = tuple(Job.from_json(entry["job"]) for entry in body["entries"] if entry["job"])
+        return cls(body["id"], jobs, tuple(map(PicturePair.from_json, body["pairs"])))
+
+
+@dataclass(frozen=True, slots=True)
+class Vote:
+    """What counts as a person's choice in a pair, and what its sides were.
+
+    Attributes:
+        choice: ``left``, ``right`` or ``same``: the first one that the person made.
+        left, right: the models.
+        counts: votes for each model.
+        same: votes for neither.
+    """
+
+    choice: str
+    left: str
+    right: str
+    counts: Mapping[str, int]
+    same: int
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Self:
+        """Build from the answer to a vote."""
+        sides, votes = (body["left"], body["right"]), body["tally"]["votes"]
+        counts = {str(side["model"]): votes[side["entry"]] for side in sides}
+        left, right = (str(side["model"]) for side in sides)
+        return cls(body["choice"], left, right, counts, body["tally"]["same"])
+
+
+@dataclass(frozen=True, slots=True)
 class JobPage:
     """A page of jobs, newest first, and the cursor of the next page; None: there is none."""
 
@@ -223,6 +278,8 @@ class ModelInfo:
         stages: in order; empty if an older service lists none.
         operations: the kinds of job that it can do; empty if an older service lists none.
         takes_uploads: pictures may start from an upload.
+        hosting: whether it may be offered to others: ``allowed``, ``forbidden`` or ``check``;
+            empty if an older service does not say.
     """
 
     id: str
@@ -237,6 +294,7 @@ class ModelInfo:
     stages: tuple[StageInfo, ...] = ()
     operations: tuple[str, ...] = ()
     takes_uploads: bool = True
+    hosting: str = ""
 
     def offers(self, kind: str) -> bool:
         """Return True if the model can do a kind of job."""
@@ -267,6 +325,7 @@ class ModelInfo:
             stages=stages_of(body),
             operations=tuple(operation["name"] for operation in body.get("operations", ())),
             takes_uploads=body.get("takes_uploads", True),
+            hosting=body.get("terms", {}).get("hosting", ""),
             **{name: sizes[name] for name in ("multiple_of", "min_side", "max_side")},
         )
 

@@ -37,6 +37,7 @@ Action = Literal[
     "choose",
     "template",
     "hero",
+    "vote",
 ]
 Visibility = Literal["public", "private"]
 """Of a picture's message: people see it, or its person alone does."""
@@ -52,11 +53,12 @@ class CustomId:
 
     Attributes:
         action: the name of the handler.
-        subject: what the action applies to: a job's id, ``all``, a page's number, or the id of the
-            message with the picture that a form starts from.
-        arg: the index of a picture, ``all``, ``none`` or ``keep``; the seed in a form; or empty. In
-            a menu it ends with the visibility of the picture's own message, such as ``0.public``:
-            Discord does not tell of that message.
+        subject: what the action applies to: a job's id, a comparison's, ``all``, a page's number,
+            or the id of the message with the picture that a form starts from.
+        arg: the index of a picture, ``all``, ``none`` or ``keep``; a pair's index and the vote,
+            such as ``0.left``; the seed in a form; or empty. In a menu it ends with the visibility
+            of the picture's own message, such as ``0.public``: Discord does not tell of that
+            message.
     """
 
     action: Action

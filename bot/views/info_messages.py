@@ -25,6 +25,7 @@ _LINE_CHARS = 70
 _INFO_CHARS = 600
 _COMMAND_CHARS = 900
 _LIST_CHARS = 3000
+_LIMITED = ("forbidden", "check")
 
 
 def info(
@@ -156,9 +157,16 @@ def about(translate: Translator, models: Sequence[ModelInfo]) -> Layout:
     """Return the service's models, the default first, with the licences of their weights."""
     lines = [
         f"### {translate('about.title')}",
-        *(_fact(escape(model.id), escape(model.licence)) for model in models),
+        *(_fact(escape(model.id), _licence(translate, model)) for model in models),
     ]
     return Layout(box([text(shorten("\n".join(lines), _LIST_CHARS))]))
+
+
+def _licence(translate: Translator, model: ModelInfo) -> str:
+    """Return a model's licence, and what to know of offering the model to others."""
+    if model.hosting not in _LIMITED:
+        return escape(model.licence)
+    return f"{escape(model.licence)} · ⚠️ {translate(f'about.hosting_{model.hosting}')}"
 
 
 def rules(translate: Translator, rules: GuildRules) -> Layout:

@@ -81,7 +81,7 @@ def live(
     """Return the message of a job in progress."""
     lines = [
         *credited(translate, credit),
-        f"**{_short(prompt)}**",
+        f"**{short(prompt)}**",
         *_state_lines(translate, snapshot),
     ]
     pictures = None
@@ -146,7 +146,7 @@ def ended(
     is_fault: bool = False,
 ) -> Layout:
     """Return the message of a job without pictures; ``is_fault``: the service or bot failed."""
-    lines = [*credited(translate, credit), f"**{_short(job.request.prompt)}**", reason]
+    lines = [*credited(translate, credit), f"**{short(job.request.prompt)}**", reason]
     return Layout(
         box([text("\n".join(lines))], FAILED_COLOUR if is_fault else QUIET_COLOUR),
         row(
@@ -160,7 +160,7 @@ def paused(translate: Translator, job_id: str, prompt: str, credit: Credit | Non
     """Return the message of a job whose progress is not shown while the bot restarts."""
     lines = [
         *credited(translate, credit),
-        f"**{_short(prompt)}**",
+        f"**{short(prompt)}**",
         small(translate("live.restarting")),
     ]
     cancel = button(CustomId("cancel", job_id), translate("button.cancel"))
@@ -231,9 +231,9 @@ def _result_lines(
 ) -> Iterator[str]:
     request, first = job.request, job.images[0]
     if len(job.images) == 1:
-        yield _short(request.prompt_of(first.index))
+        yield short(request.prompt_of(first.index))
     else:
-        yield _short(request.prompt)
+        yield short(request.prompt)
         yield from _legend(request, job.images)
     if request.negative_prompt:
         yield small(_WITHOUT + escape(shorten(request.negative_prompt, _SHOWN_NEGATIVE_CHARS)))
@@ -285,7 +285,8 @@ def _without_number(alt: str, count: int) -> str:
     return alt
 
 
-def _short(prompt: str) -> str:
+def short(prompt: str) -> str:
+    """Return a prompt as messages show it."""
     return escape(shorten(prompt, _SHOWN_PROMPT_CHARS))
 
 

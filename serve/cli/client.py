@@ -176,6 +176,14 @@ class ServiceClient:
                 return None
             raise
 
+    def compare(self, body: dict[str, object]) -> dict[str, Any]:
+        """Submit a comparison and return it as accepted."""
+        return self._json("POST", "/v1/comparisons", json=body)
+
+    def comparison(self, comparison_id: str) -> dict[str, Any]:
+        """Return a comparison."""
+        return self._json("GET", f"/v1/comparisons/{_segment(comparison_id)}")
+
     def models(self) -> dict[str, Any]:
         """Return the descriptions of the service's models, the default first."""
         return self._json("GET", "/v1/models")

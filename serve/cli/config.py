@@ -18,4 +18,4 @@ def config(as_json: options.Json = False) -> None:
     for name, value, source in rows:
         shown.add_row(*map(cell, (name, value, source)))
     console().print(shown)
-    say("\nThe command line itself reads CASCADE_URL and CASCADE_API_KEY.")
+    say("\nThe command line itself reads CASCADE_URL, CASCADE_API_KEY and CASCADE_SCORER.")

@@ -39,14 +39,14 @@ def contact_sheet(files: Sequence[Path], labels: Sequence[str]) -> bytes:
             small = picture.convert("RGB")
         small.thumbnail((CELL_PX, CELL_PX))
         sheet.paste(small, (left, top))
-        text = _fitting(f"{number + 1}  {_drawable(label)}", font)
+        text = fitting(f"{number + 1}  {drawable(label)}", font)
         draw.text((left, top + CELL_PX + _GAP_PX // 2), text, fill=_INK, font=font)
     data = io.BytesIO()
     sheet.save(data, "PNG")
     return data.getvalue()
 
 
-def _drawable(label: str) -> str:
+def drawable(label: str) -> str:
     """Return a label if Pillow's own font, which is for western languages, has its letters."""
     try:
         label.encode("latin-1")
@@ -55,9 +55,11 @@ def _drawable(label: str) -> str:
     return " ".join(label.split())
 
 
-def _fitting(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """Return the beginning of a text that is not wider than a picture."""
+def fitting(
+    text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width_px: int = CELL_PX
+) -> str:
+    """Return the beginning of a text that is not wider than a picture, or than so many pixels."""
     text = text[:_MAX_LABEL_CHARS]
-    while font.getlength(text) > CELL_PX:
+    while font.getlength(text) > width_px:
         text = text[:-1]
     return text

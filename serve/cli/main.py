@@ -20,6 +20,7 @@ from cascade_core.errors import (
     NotReady,
 )
 from serve.cli.backup import export, import_
+from serve.cli.compare import compare
 from serve.cli.config import config
 from serve.cli.demo import demo
 from serve.cli.doctor import doctor
@@ -121,6 +122,7 @@ app.command(cls=_WithPrompts)(draft)
 app.command()(redo)
 app.command("continue")(continue_)
 app.command()(series)
+app.command()(compare)
 app.add_typer(jobs_app, name="jobs")
 app.add_typer(library_app, name="library")
 app.command()(top)

@@ -18,6 +18,7 @@ from serve.gateway.middleware.requests import PROBES, ErrorMiddleware, RequestMi
 from serve.gateway.openai.routes import router as openai_router
 from serve.gateway.openapi import install_docs
 from serve.gateway.routes import (
+    comparisons,
     continued_jobs,
     events,
     health,
@@ -32,6 +33,7 @@ from serve.gateway.routes import (
     uploads,
 )
 from serve.gateway.routes.library import boards, bulk, downloads, marks, search
+from serve.gateway.schemas.comparison_examples import comparison_events_example
 from serve.gateway.schemas.examples import (
     caller_events_example,
     examples,
@@ -56,6 +58,7 @@ Every error is `{"error": {"code", "message", "type", "param", "field"?, "reques
 ROUTERS = (
     jobs.router,
     continued_jobs.router,
+    comparisons.router,
     events.router,
     images.router,
     search.router,
@@ -141,6 +144,7 @@ class _Application(FastAPI):
         streams = {
             "/v1/jobs/{job_id}/events": job_events_example(family),
             "/v1/events": caller_events_example(family),
+            "/v1/comparisons/{comparison_id}/events": comparison_events_example(family),
         }
         for path, example in streams.items():
             stream = document["paths"][path]["get"]["responses"]["200"]["content"]

@@ -71,7 +71,17 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
         earlier_id = await _accepted_before(services, submission)
         if earlier_id is not None:
             return AcceptedJob(earlier_id, is_new=False)
-    request = await _resolve(services, submission)
+    return await submit_resolved(services, submission, await resolve(services, submission))
+
+
+async def submit_resolved(
+    services: Services, submission: Submission, request: GenerationRequest
+) -> AcceptedJob:
+    """Submit a request whose values are all decided, as :func:`resolve` returns it.
+
+    Raises:
+        CascadeError: what `JobsClient.submit` raises.
+    """
     body, identity = submission.body, submission.identity
     owner = submission.caller.owner(body.user)
     try:
@@ -94,8 +104,12 @@ async def submit(services: Services, submission: Submission) -> AcceptedJob:
     return AcceptedJob(job_id, is_new, request if is_new else None)
 
 
-async def _resolve(services: Services, submission: Submission) -> GenerationRequest:
-    """Return the body's request with every value decided, if the checkers allow it."""
+async def resolve(services: Services, submission: Submission) -> GenerationRequest:
+    """Return the body's request with every value decided, if the checkers allow it.
+
+    Raises:
+        CascadeError: what :func:`submit` raises before the job is submitted.
+    """
     caller, body = submission.caller, submission.body
     row = await _source(services, caller.varying_for(body.user), body)
     model = model_of(body.model, row, caller.models(services.models))

@@ -240,7 +240,9 @@ class Jobs:
         left = self._models.of(job.request).family.after_stop(job.request)
         work = len(choice.indices) * sum(stage.work(request) for stage in left)
         route = [stage.key for stage in left]
-        continued = ContinuedJob(job_id, job.owner, choice, identity, work, route)
+        continued = ContinuedJob(
+            job_id, job.owner, choice, identity, work, route, job.request.model
+        )
         await self._go_on(job_id, partial(self._database.waiting.resume, continued, self._limits))
 
     async def _redo(self, job_id: str, indices: Sequence[int], identity: JobIdentity) -> None:
@@ -249,7 +251,7 @@ class Jobs:
         latent_ids = {index: str(ULID()) for index in indices}
         work = len(indices) * sum(stage.work(job.request) for stage in stages)
         route = [stage.key for stage in stages]
-        redone = RedoneJob(job_id, job.owner, latent_ids, identity, work, route)
+        redone = RedoneJob(job_id, job.owner, latent_ids, identity, work, route, job.request.model)
         await self._go_on(job_id, partial(self._database.waiting.redo, redone, self._limits))
 
     async def _go_on(self, job_id: str, queue: Callable[[], str | None]) -> None:

@@ -14,11 +14,11 @@ from serve.storage.schema.tables import UtcDateTime, images, jobs
 
 _NOT_ARCHIVED = {
     *("idempotency_key", "body_digest", "crashes", "context", "inbox"),
-    *("route", "source_latent_id", "upload_id"),
+    *("route", "source_latent_id", "upload_id", "model"),
 }
 """Columns that only matter to the service that ran the job (identity of the request, crashes of
 replicas, ids of log and trace, the client that awaits the outcome), and those that the request
-tells: the stages of the images, and the latent or upload that they start from."""
+tells: the model, the stages of the images, and the latent or upload that they start from."""
 _ADDED = {"choice": None, "preview": None, "redos": None, "redo_count": 0, "rejections": None}
 """Columns that archives of earlier releases do not have, with their values there: what was
 continued of a draft and what composed anew, and the previews of its compositions."""

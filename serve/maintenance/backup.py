@@ -1,17 +1,17 @@
 """Exports jobs, images and latents to an archive, and imports them from one.
 
-The first entry of an archive is ``cascade.json``, which states the format, the second one
-``cascade_boards.json``. For each ended job, the next entries are the bytes of its images and
-latents, and of the previews of its compositions, named ``jobs/<job id>/<key in the blob store>``,
-followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in picture
-files stay valid.
+The first entry of an archive is ``cascade.json``, which states the format; ``cascade_boards.json``
+and ``cascade_comparisons.json`` follow. For each ended job, the next entries are the bytes of its
+images and latents, and of the previews of its compositions, named ``jobs/<job id>/<key in the blob
+store>``, followed by ``jobs/<job id>/rows.json``. Ids are kept, so links, variations and the ids in
+picture files stay valid.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, cast
@@ -32,6 +32,11 @@ from serve.maintenance.archive import Write
 from serve.maintenance.archive_checks import FORMATS, ID, Rows, check_rows
 from serve.maintenance.archive_rows import from_archive, to_archive
 from serve.maintenance.archived_boards import all_boards, boards_from, insert_boards
+from serve.maintenance.archived_comparisons import (
+    all_comparisons,
+    comparisons_from,
+    insert_comparisons,
+)
 from serve.maintenance.archived_marks import checked_marks, marks_of_job, put_back
 from serve.served_models import Models
 from serve.storage.blobs.blob_keys import image_key, latent_key, preview_key_from_name
@@ -45,6 +50,7 @@ from serve.storage.schema.tables import images, jobs, latents
 FORMAT = 1
 _FORMAT_ENTRY = "cascade.json"
 _BOARDS_ENTRY = "cascade_boards.json"  # after the other one also in the order of names
+_COMPARISONS_ENTRY = "cascade_comparisons.json"
 _TABLES = {"job": jobs, "images": images, "latents": latents}
 _MARKS = "marks"
 """Beside the tables: what is noted of the pictures, left out where nothing is."""
@@ -54,6 +60,10 @@ _BLOB_NAME = re.compile(
     rf"|latents/{ID}\.msgpack"
     r"|previews/(?P=job_id)-\d{1,3}-[a-z][a-z0-9]*(?:-\d{1,4}){1,2}\.(?P<preview>webp))"
 )
+_TABLE_ENTRIES: Mapping[str, tuple[Callable[[bytes], Any], Callable[[Connection, Any], None]]] = {
+    _BOARDS_ENTRY: (boards_from, insert_boards),
+    _COMPARISONS_ENTRY: (comparisons_from, insert_comparisons),
+}
 _ROWS_NAME = re.compile(rf"jobs/(?P<job_id>{ID})/rows\.json")
 
 _DAMAGE = (
@@ -95,6 +105,7 @@ async def export_jobs(database: Database, blobs: BlobStore, write: Write) -> Bac
     write(_FORMAT_ENTRY, _to_json({"format": FORMAT}))
     with database.reading() as connection:
         write(_BOARDS_ENTRY, _to_json(all_boards(connection)))
+        write(_COMPARISONS_ENTRY, _to_json(all_comparisons(connection)))
     for rows in _ended_jobs(database):
         folder = f"jobs/{rows['job'][0]['id']}"
         for key in _keys(rows):
@@ -133,10 +144,10 @@ async def import_jobs(
         if name == _FORMAT_ENTRY:
             _check_format(data)
             is_ours = True
-        elif (blob or rows or name == _BOARDS_ENTRY) and not is_ours:
+        elif (blob or rows or name in _TABLE_ENTRIES) and not is_ours:
             break
-        elif name == _BOARDS_ENTRY:
-            _insert_boards(database, data)
+        elif name in _TABLE_ENTRIES:
+            _insert_entry(database, name, data)
         elif rows:
             if _insert(database, _from_json(name, rows["job_id"], data, models), name):
                 moved.jobs += 1
@@ -160,16 +171,18 @@ async def import_jobs(
 def is_entry(name: str) -> bool:
     """Return True if a name is one of an archive's entries."""
     is_file = _BLOB_NAME.fullmatch(name) or _ROWS_NAME.fullmatch(name)
-    return name in (_FORMAT_ENTRY, _BOARDS_ENTRY) or bool(is_file)
+    return name == _FORMAT_ENTRY or name in _TABLE_ENTRIES or bool(is_file)
 
 
-def _insert_boards(database: Database, data: bytes) -> None:
+def _insert_entry(database: Database, name: str, data: bytes) -> None:
+    """Insert the rows of an entry that holds whole tables."""
+    rows_from, insert_rows = _TABLE_ENTRIES[name]
     try:
-        rows = boards_from(data)
+        rows = rows_from(data)
     except _DAMAGE as error:
-        raise _damaged(_BOARDS_ENTRY) from error
+        raise _damaged(name) from error
     with database.writing() as connection:
-        insert_boards(connection, rows)
+        insert_rows(connection, rows)
 
 
 def _ended_jobs(database: Database) -> Iterator[Rows]:
@@ -274,6 +287,7 @@ def _plan(rows: Rows, models: Models) -> None:
     family = models.known_or_default(request).family
     if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
         job["work"] = 0.0 if request.stop_after else family.work(request)
+    job["model"] = request.model
     job["route"] = [stage.key for stage in family.route(request)]
     for image in rows["images"]:
         image["source_latent_id"] = request.source_latent_id(image["index"])

@@ -7,6 +7,7 @@ from sqlalchemy import delete, insert, select
 from serve.settings import CONNECTIONS
 from serve.storage.access.credentials import KeyStore, SecretStore
 from serve.storage.access.sessions import SessionStore
+from serve.storage.comparisons.comparison_store import ComparisonStore
 from serve.storage.connections import Connections
 from serve.storage.events import EventLog
 from serve.storage.image_store import ImageStore
@@ -29,9 +30,9 @@ class Database(Connections):
     """The database of one process; see :class:`serve.storage.connections.Connections`.
 
     Attributes:
-        jobs, waiting, images, library, boards, pictures, lineage, uploads, deadlines, events,
-            scaled_to_zero, keys, sessions, secrets, preferences, activity: the stores. Their
-            methods block; call them through :meth:`run`. Most are one transaction each.
+        jobs, waiting, images, library, boards, pictures, comparisons, lineage, uploads, deadlines,
+            events, scaled_to_zero, keys, sessions, secrets, preferences, activity: the stores.
+            Their methods block; call them through :meth:`run`. Most are one transaction each.
     """
 
     def __init__(self, url: str, connections: int = CONNECTIONS, reserved: int = 0) -> None:
@@ -42,6 +43,7 @@ class Database(Connections):
         self.library = LibraryStore(self)
         self.boards = BoardStore(self)
         self.pictures = PictureChanges(self)
+        self.comparisons = ComparisonStore(self)
         self.lineage = LineageStore(self)
         self.uploads = UploadStore(self)
         self.deadlines = DeadlineStore(self)

@@ -350,7 +350,8 @@ def _position_and_eta_s(row: Row, estimate: QueueEstimate) -> tuple[int | None, 
     if row["state"] == "queued":
         user = JobOwner(row["owner"], row["user"]).queue_user
         place = estimate.order.place(JobInQueue(row["id"], user, row["work"]))
-        return place.position, None if is_unknown else estimate.queued_eta_s(place, row["work"])
+        eta_s = estimate.queued_eta_s(place, row["work"], row["model"])
+        return place.position, None if is_unknown else eta_s
     if row["state"] == "running" and not is_unknown:
-        return None, estimate.running_eta_s(row["started_at"], row["work"])
+        return None, estimate.running_eta_s(row["started_at"], row["work"], row["model"])
     return None, None

@@ -380,6 +380,7 @@ def _job_values(job: NewJob) -> dict[str, Any]:
         "idempotency_key": job.identity.key,
         "body_digest": job.identity.body,
         "work": job.work,
+        "model": job.model,
         "route": job.route,
         "cost": dict.fromkeys(job.family.names, 0.0),
         "release": RELEASE,

@@ -64,11 +64,7 @@ class JobOwner:
 
 @dataclass(frozen=True, slots=True)
 class OpenLimits:
-    """Limits on the number of open jobs (queued or running) and on their time.
-
-    Attributes:
-        min_deadline_s: see :func:`serve.storage.job_queue.deadline_store.time_allowed_s`.
-    """
+    """Limits on open jobs (queued or running), and the least time that every job may take."""
 
     total: int
     per_user: int
@@ -81,7 +77,7 @@ class JobIdentity:
 
     Attributes:
         job_id: a ULID, so that ids sort by creation.
-        key: digest of the owner and the Idempotency-Key; None if the request has no such key.
+        key: digest of the owner and the Idempotency-Key; None without such a key.
         body: digest of the request and its owner.
     """
 
@@ -117,6 +113,11 @@ class NewJob:
     def work(self) -> float:
         """The work of all images at all stages."""
         return self.family.work(self.request)
+
+    @property
+    def model(self) -> str | None:
+        """The id of the model that makes its images; None if its request names none."""
+        return self.request.model
 
     @property
     def route(self) -> list[str]:

@@ -44,6 +44,7 @@ class ContinuedJob:
             request's own.
         work: of the chosen images at the stages that are left.
         route: the names of these stages, in order.
+        model: the id of the job's model.
     """
 
     id: str
@@ -52,6 +53,7 @@ class ContinuedJob:
     identity: JobIdentity
     work: float
     route: list[str]
+    model: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,7 @@ class RedoneJob:
         identity: as in :class:`ContinuedJob`.
         work: of these images at the stages up to the stop.
         route: the names of these stages, in order.
+        model: the id of the job's model.
     """
 
     id: str
@@ -71,6 +74,7 @@ class RedoneJob:
     identity: JobIdentity
     work: float
     route: list[str]
+    model: str | None = None
 
 
 class WaitingStore:

@@ -37,6 +37,7 @@ def test_codes_are_unique_and_stable() -> None:
         "forbidden",
         "cross_origin",
         "not_found",
+        "model_not_found",
         "not_acceptable",
         "gone",
         "conflict",

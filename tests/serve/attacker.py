@@ -55,11 +55,16 @@ async def make_things(
     await fake_jobs.run(job_id)
     image = fake_jobs.images(job_id)[0]
     board = await client.post("/v1/boards", json={"title": "x"}, headers=headers)
+    both = {"prompt": "x", "settings": [{"steps": 1}, {"steps": 2}]}
+    comparison = await client.post("/v1/comparisons", json=both, headers=headers)
+    for entry in comparison.json()["entries"]:
+        await fake_jobs.run(entry["job"]["id"])
     upload = await client.post("/v1/uploads", files={"file": PICTURE}, headers=headers)
     return {
         "job_id": job_id,
         "upload_id": upload.json()["id"],
         "board_id": board.json()["id"],
+        "comparison_id": comparison.json()["id"],
         "image_id": image.id,
         "latent_id": image.latent_id,
         "name": "0-c-5.webp",
@@ -74,6 +79,8 @@ def body_for(method: str, path: str) -> dict[str, Any]:
         return {"json": {"indices": [0]}}
     if path == "/v1/images/bulk":
         return {"json": {"ids": ["x"], "action": "star"}}
+    if path.endswith("/votes"):
+        return {"json": {"pair": 0, "choice": "left"}}
     if path.endswith("/pictures"):
         return {"json": {"ids": ["x"]}}
     if path.startswith("/v1/boards") and method in ("POST", "PATCH"):

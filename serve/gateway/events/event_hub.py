@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 
 from cascade_core.job_states import RESTING_STATES, TERMINAL_STATES
@@ -64,14 +64,25 @@ class EventHub:
         A job that waits for its client has no more events either. The stream waits while the
         database does not answer; it does not break off.
         """
-        stream = Stream(asyncio.Queue())
-        self.add(stream, job_id, after_id)
+        async with aclosing(self.follow_all({job_id: after_id})) as events:
+            async for event in events:
+                yield event
+
+    async def follow_all(self, after_ids: Mapping[str, int]) -> AsyncGenerator[EventRow]:
+        """Yield the events of several jobs, as :meth:`follow` does, and end after the last job's.
+
+        Args:
+            after_ids: by job, the id of the event after which it is followed.
+        """
+        stream, going_on = Stream(asyncio.Queue()), set(after_ids)
+        for job_id, after_id in after_ids.items():
+            self.add(stream, job_id, after_id)
         try:
-            while True:
+            while going_on:
                 event = await self.next_event(stream)
                 yield event
                 if event.type in RESTING_STATES:
-                    return
+                    going_on.discard(event.job_id)
         finally:
             self._leave(stream)
 

@@ -19,6 +19,7 @@ from cascade_core.operations.registry import (
     VARY,
     VARY_DETAILS,
 )
+from serve.gateway.schemas.comparison_examples import comparison_examples
 from serve.gateway.schemas.operations import operation_details
 from serve.gateway.schemas.stages import stage_details
 
@@ -325,6 +326,7 @@ def examples(family: Family) -> Mapping[str, list[dict[str, Any]]]:
         "JobBody": [_GENERATE, _VARY_DETAILS, _VARY, _DECODE, _SERIES, _IMAGE_TO_IMAGE],
         "JobAnswer": [job],
         "JobList": [{"jobs": [job], "next_cursor": None}],
+        **comparison_examples(job),
         "Lineage": [{"parents": [_RELATIVE_EXAMPLE], "children": [], "next_cursor": None}],
         **_LIBRARY,
         "UploadAnswer": [_UPLOAD_EXAMPLE],

@@ -73,22 +73,15 @@ class ActivityStore:
             )
 
 
-def _model() -> Any:
-    return jobs.c.request["model"].as_string()
-
-
 def _running_by_stage(connection: Connection) -> dict[ModelStage, int]:
     at_stage = (jobs.c.state == "running", jobs.c.stage.is_not(None))
-    # One name: PostgreSQL must see that what is grouped by is what is read.
-    model = _model().label("model")
-    query = select(model, jobs.c.stage, func.count()).where(*at_stage)
-    found = connection.execute(query.group_by("model", jobs.c.stage))
+    query = select(jobs.c.model, jobs.c.stage, func.count()).where(*at_stage)
+    found = connection.execute(query.group_by(jobs.c.model, jobs.c.stage))
     return {(model, stage): count for model, stage, count in found}
 
 
 def _work_by_stage(connection: Connection, since: datetime) -> dict[ModelStage, StageWork]:
-    model = _model().label("model")
-    of_job = (jobs.c.id, jobs.c.state, jobs.c.finished_at, jobs.c.cost, model)
+    of_job = (jobs.c.id, jobs.c.state, jobs.c.finished_at, jobs.c.cost, jobs.c.model)
     newest = select(*of_job).order_by(jobs.c.id.desc()).limit(_NEWEST).subquery()
     recent = select(newest.c.id, newest.c.model, newest.c.cost).where(
         newest.c.state == "succeeded", newest.c.finished_at >= since

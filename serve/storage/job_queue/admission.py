@@ -35,6 +35,7 @@ class AdmittedJob(Protocol):
     Attributes:
         work: of all its images at the stages that they pass.
         route: the names of these stages, in order.
+        model: the id of its model; None for a job of an earlier release.
     """
 
     @property
@@ -48,6 +49,9 @@ class AdmittedJob(Protocol):
 
     @property
     def route(self) -> list[str]: ...  # noqa: D102
+
+    @property
+    def model(self) -> str | None: ...  # noqa: D102
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +109,9 @@ class Admission:
 
     def admit(self, connection: Connection, job: AdmittedJob, min_deadline_s: float) -> Admitted:
         """Return the deadline and the position that a job has if it is accepted now."""
-        estimate = self._estimates.read(connection)
+        estimate = self._estimates.read_for(connection, job.model)
         place = estimate.order.place(_queued(job))
-        eta_s = estimate.queued_eta_s(place, job.work)
+        eta_s = estimate.queued_eta_s(place, job.work, job.model)
         now = database_now(connection)
         deadline_at = now + timedelta(seconds=time_allowed_s(eta_s, min_deadline_s))
         shown_s = None if estimate.waits_for_start(job.route) else eta_s
@@ -115,7 +119,7 @@ class Admission:
 
     def add(self, job: AdmittedJob) -> None:
         """Count a job as queued from now on, after its transaction."""
-        self._estimates.add(_queued(job))
+        self._estimates.add(_queued(job), job.model)
 
     def _refuse(
         self, connection: Connection, whose: str, limit: int, *which: ColumnElement[bool]

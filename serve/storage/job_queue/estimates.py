@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from threading import Lock
 from typing import Final
@@ -33,28 +33,35 @@ class QueueEstimate:
     Attributes:
         order: of the open jobs.
         running: how many jobs run at once.
-        seconds_per_work: recent run time of a job by its work; None if no job has run yet.
+        paces: by model, the recent run time of its jobs by their work; under None, that of all
+            models' jobs. None if no job has run yet.
         scaled_to_zero: stages without a replica. The time until one has started is unknown.
     """
 
     order: JobOrder
     running: int
-    seconds_per_work: float | None
+    paces: dict[str | None, float | None]
     scaled_to_zero: AbstractSet[str]
 
-    def queued_eta_s(self, place: QueuePosition, work: float) -> float | None:
-        """Return the seconds until a queued job is probably done; None if that is unknown."""
-        if self.seconds_per_work is None:
-            return None
-        waiting_s = place.work_ahead * self.seconds_per_work / max(1, self.running)
-        return round(waiting_s + work * self.seconds_per_work, 2)
+    def seconds(self, work: float, model: str | None) -> float | None:
+        """Return the seconds that work probably takes a model; None if that is unknown."""
+        pace = self.paces.get(model) or self.paces.get(None)
+        return None if pace is None else work * pace
 
-    def running_eta_s(self, started_at: datetime, work: float) -> float | None:
+    def queued_eta_s(self, place: QueuePosition, work: float, model: str | None) -> float | None:
+        """Return the seconds until a queued job is probably done; None if that is unknown."""
+        own_s = self.seconds(work, model)
+        if own_s is None:
+            return None
+        return round(place.seconds_ahead / max(1, self.running) + own_s, 2)
+
+    def running_eta_s(self, started_at: datetime, work: float, model: str | None) -> float | None:
         """Return the seconds until a running job is probably done; None if that is unknown."""
-        if self.seconds_per_work is None:
+        own_s = self.seconds(work, model)
+        if own_s is None:
             return None
         running_s: float = (utc_now() - started_at).total_seconds()
-        return round(max(0.0, work * self.seconds_per_work - running_s), 2)
+        return round(max(0.0, own_s - running_s), 2)
 
     def waits_for_start(self, stages: Iterable[str]) -> bool:
         """Return True if one of the stages has no replica yet."""
@@ -96,17 +103,25 @@ class QueueEstimates:
                 self._renewing.release()
         return estimate if late_s < KEPT_S else self._read(connection)
 
-    def seconds_per_work(self, connection: Connection) -> float | None:
-        """Return the recent run time of a job by its work; None if no job has run yet."""
-        if self._kept is None:
-            return _recent_seconds_per_work(connection)
-        return self.read(connection).seconds_per_work
+    def read_for(self, connection: Connection, model: str | None) -> QueueEstimate:
+        """Return an estimate as :meth:`read`, with the pace of a model that has no open job."""
+        estimate = self.read(connection)
+        if model not in estimate.paces:
+            estimate.paces[model] = _recent_pace(connection, model)
+        return estimate
 
-    def add(self, job: JobInQueue) -> None:
+    def seconds_per_work(self, connection: Connection) -> float | None:
+        """Return the recent run time of any job by its work; None if no job has run yet."""
+        if self._kept is None:
+            return _recent_pace(connection)
+        return self.read(connection).paces[None]
+
+    def add(self, job: JobInQueue, model: str | None) -> None:
         """Add a job that this process has accepted to the estimate that is kept, if any."""
         kept = self._kept
         if kept is not None:
-            kept[0].order.add(job)
+            seconds = kept[0].seconds(job.work, model) or 0.0
+            kept[0].order.add(job._replace(seconds=seconds))
 
     def _read(self, connection: Connection) -> QueueEstimate:
         until_s = self._clock() + KEPT_S
@@ -139,20 +154,28 @@ class ScaledToZeroStages:
 
 def _read_estimate(connection: Connection) -> QueueEstimate:
     """Read all open jobs, the stages without a replica and the last jobs that succeeded."""
-    names = (jobs.c.id, jobs.c.owner, jobs.c.user, jobs.c.work, jobs.c.state)
-    rows = connection.execute(select(*names).where(jobs.c.state.in_(OPEN_STATES)))
+    names = (jobs.c.id, jobs.c.owner, jobs.c.user, jobs.c.work, jobs.c.state, jobs.c.model)
+    rows = connection.execute(select(*names).where(jobs.c.state.in_(OPEN_STATES))).all()
+    models = {row.model for row in rows} | {None}
+    paces = {model: _recent_pace(connection, model) for model in models}
+    scaled_to_zero = frozenset(connection.execute(select(scaled_to_zero_stages.c.name)).scalars())
+    running = sum(row.state == "running" for row in rows)
+    estimate = QueueEstimate(JobOrder(()), running, paces, scaled_to_zero)
     open_jobs = [
-        JobInQueue(job_id, JobOwner(owner, user).queue_user, work, state == "running")
-        for job_id, owner, user, work, state in rows
+        JobInQueue(
+            row.id,
+            JobOwner(row.owner, row.user).queue_user,
+            row.work,
+            row.state == "running",
+            estimate.seconds(row.work, row.model) or 0.0,
+        )
+        for row in rows
     ]
-    running = sum(job.is_running for job in open_jobs)
-    names_without_replica = connection.execute(select(scaled_to_zero_stages.c.name)).scalars()
-    scaled_to_zero = frozenset(names_without_replica)
-    seconds_per_work = _recent_seconds_per_work(connection)
-    return QueueEstimate(JobOrder(open_jobs), running, seconds_per_work, scaled_to_zero)
+    return replace(estimate, order=JobOrder(open_jobs))
 
 
-def _recent_seconds_per_work(connection: Connection) -> float | None:
+def _recent_pace(connection: Connection, model: str | None = None) -> float | None:
+    """Return the seconds by work of the last jobs of a model, or of all; None if none has run."""
     # Jobs that exceeded their deadline took at least as long. Without them, a service that became
     # too slow for its own deadlines would never learn it.
     was_too_slow = jobs.c.error["code"].as_string() == DeadlineExceeded.code
@@ -162,6 +185,8 @@ def _recent_seconds_per_work(connection: Connection) -> float | None:
     query = select(jobs.c.started_at, jobs.c.finished_at, jobs.c.work).where(
         or_(jobs.c.state == "succeeded", was_too_slow), jobs.c.work > 0, is_known
     )
+    if model is not None:
+        query = query.where(jobs.c.model == model)
     latest = list(connection.execute(query.order_by(jobs.c.id.desc()).limit(_MEAN_OVER_JOBS)))
     if not latest:
         return None

@@ -18,12 +18,14 @@ class JobInQueue(NamedTuple):
     Attributes:
         user: the user it is charged to, see :attr:`JobOwner.queue_user`.
         work: of the whole job, see :meth:`cascade_core.families.spec.Family.work`.
+        seconds: that this work probably takes its model.
     """
 
     id: str
     user: str
     work: float
     is_running: bool = False
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +34,11 @@ class QueuePosition:
 
     Attributes:
         position: how many jobs probably end before it.
-        work_ahead: the work of those jobs.
+        seconds_ahead: that those jobs probably take, one after another.
     """
 
     position: int
-    work_ahead: float
+    seconds_ahead: float
 
 
 class JobOrder:
@@ -51,11 +53,11 @@ class JobOrder:
         self._requested_work: dict[str, float] = {}
         by_rank: list[tuple[Rank, float]] = []
         for job in sorted(open_jobs):  # by id
-            by_rank.append((self._rank_of_newest(job), job.work))
+            by_rank.append((self._rank_of_newest(job), job.seconds))
             self._charge(job)
         by_rank.sort()
         self._ranks = [rank for rank, _ in by_rank]
-        self._work = [work for _, work in by_rank]
+        self._seconds = [seconds for _, seconds in by_rank]
         self._rank_by_id = {rank[2]: rank for rank in self._ranks}
 
     def __len__(self) -> int:
@@ -66,7 +68,7 @@ class JobOrder:
         with self._lock:
             rank = self._rank_by_id.get(job.id) or self._rank_of_newest(job)
             position = bisect_left(self._ranks, rank)
-            return QueuePosition(position, sum(self._work[:position], 0.0))
+            return QueuePosition(position, sum(self._seconds[:position], 0.0))
 
     def add(self, job: JobInQueue) -> None:
         """Add a queued job as the newest of its user, unless it is known."""
@@ -76,7 +78,7 @@ class JobOrder:
             rank = self._rank_of_newest(job)
             position = bisect_left(self._ranks, rank)
             self._ranks.insert(position, rank)
-            self._work.insert(position, job.work)
+            self._seconds.insert(position, job.seconds)
             self._rank_by_id[job.id] = rank
             self._charge(job)
 

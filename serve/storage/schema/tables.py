@@ -86,9 +86,11 @@ jobs = Table(
     Column("choice", JSON(none_as_null=True)),
     Column("redos", JSON(none_as_null=True)),
     Column("rejections", JSON(none_as_null=True)),
+    Column("model", String(256)),
     Index("jobs_by_idempotency_key", "idempotency_key", unique=True),
     # Holds what is read of all open jobs, so that the rows themselves are not.
-    Index("jobs_by_state", "state", "owner", "user", "id", "work"),
+    Index("jobs_by_state", "state", "owner", "user", "id", "work", "model"),
+    Index("jobs_by_model", "model", "id"),
     Index("jobs_by_user", "user", "id"),
     Index("jobs_by_owner", "owner", "id"),
     Index("jobs_by_inbox", "inbox", "id"),
@@ -175,6 +177,32 @@ board_pictures = Table(
     Column("job_id", String(64), primary_key=True),
     Column("index", Integer, primary_key=True),
     Index("board_pictures_by_picture", "job_id", "index"),
+    sqlite_with_rowid=False,
+)
+
+comparisons = Table(
+    "comparisons",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(16)),
+    Column("user", String(MAX_USER_CHARS)),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("idempotency_key", String(64)),
+    Column("body_digest", String(64)),
+    Column("request", JSON, nullable=False),
+    Index("comparisons_by_idempotency_key", "idempotency_key", unique=True),
+    Index("comparisons_by_owner", "owner", "user", "id"),
+)
+
+comparison_votes = Table(
+    "comparison_votes",
+    metadata,
+    Column("comparison_id", String(64), primary_key=True),
+    Column("pair", Integer, primary_key=True),
+    Column("voter_key", String(16), primary_key=True),
+    Column("voter", String(MAX_USER_CHARS), primary_key=True),
+    Column("vote", String(8), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
     sqlite_with_rowid=False,
 )
 

@@ -101,8 +101,8 @@ async def test_commands_work_everywhere_but_rules_in_servers_only(
 ) -> None:
     by_name = {payload["name"]: payload for payload in await payloads(bot, catalog)}
     assert by_name.keys() == {
-        "imagine", "draft", "series", "show", "gallery", "queue", "settings", "about", "admin",
-        "Vary details", "Image info", "Start from this picture",
+        "imagine", "draft", "compare", "series", "show", "gallery", "queue", "settings", "about",
+        "admin", "Vary details", "Image info", "Start from this picture",
     }  # fmt: skip
     for name, payload in by_name.items():
         is_admin = name == "admin"
@@ -132,7 +132,7 @@ async def test_what_the_model_cannot_start_from_is_not_asked_for(
     assert await found() == (False, {"prompt"})
 
 
-async def test_a_model_is_chosen_only_where_there_are_several(
+async def test_a_model_is_chosen_or_compared_only_where_there_are_several(
     bot: CascadeBot, catalog: Catalog
 ) -> None:
     async def with_option(*models: str) -> list[str]:
@@ -142,10 +142,10 @@ async def test_a_model_is_chosen_only_where_there_are_several(
         return [
             payload["name"]
             for payload in await payloads(bot, catalog)
-            if "model" in {option["name"] for option in payload.get("options", ())}
+            if {"model", "first"} & {option["name"] for option in payload.get("options", ())}
         ]
 
-    assert await with_option("demo", "other") == ["imagine", "draft", "series"]
+    assert await with_option("demo", "other") == ["imagine", "draft", "compare", "series"]
     assert await with_option("demo") == []
 
 

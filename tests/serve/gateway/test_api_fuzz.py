@@ -108,5 +108,8 @@ def real_ids(server: Server) -> dict[str, str]:
     board = httpx.post(f"{server.url}/v1/boards", json={"title": "x"}, timeout=HANG_S)
     ids = {name: image[name] for name in ("image_id", "latent_id")}
     ids["board_id"] = board.json()["id"]
+    both = {"prompt": "x", "settings": [{"steps": 1}, {"steps": 2}]}
+    comparison = httpx.post(f"{server.url}/v1/comparisons", json=both, timeout=HANG_S)
+    ids["comparison_id"] = comparison.json()["id"]
     more = {"job_id": answer.json()["job_id"], "name": "0-c-5.webp", "model_id": "demo"}
     return ids | more

@@ -50,10 +50,12 @@ OWN_BODIES: dict[str, dict[str, Any]] = {
     "/v1/images/generations": {"json": {"prompt": "x"}},
     "/v1/preferences/{name}": {"json": {"value": {"a": 1}}},
     "/v1/boards": {"json": {"title": "x"}},
+    "/v1/comparisons": {"json": {"prompt": "x", "settings": [{"steps": 1}, {"steps": 2}]}},
     "/v1/keys": {"json": {"name": "ann", "scopes": ["read"]}},
 }
 CREATING = {
     ("POST", "/v1/jobs"),
+    ("POST", "/v1/comparisons"),
     ("POST", "/v1/images/generations"),
     ("POST", "/v1/images/variations"),
 }

@@ -55,6 +55,7 @@ async def test_an_unknown_model_is_not_found_and_the_known_ones_are_named(
     answer = await client.post(path, json={"prompt": "x", "model": "gone"})
     error = answer.json()["error"]
     assert (answer.status_code, error["field"]) == (404, "model")
+    assert error["code"] == "model_not_found"
     assert "'demo', 'me/other'" in error["message"]
 
 

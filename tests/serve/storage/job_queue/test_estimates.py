@@ -113,6 +113,48 @@ def test_the_pace_is_that_of_the_last_twenty_jobs(database: Database, make_job: 
     assert body(database, add(database, make_job()))["eta_s"] == 2.0
 
 
+def test_each_model_has_a_pace_of_its_own_and_the_line_holds_the_jobs_of_all(
+    database: Database, make_job: JobMaker
+) -> None:
+    for _ in range(30):
+        finished_after(database, add(database, make_job(model="fast")), 1.0)
+    finished_after(database, add(database, make_job(model="slow")), 100.0)
+    for _ in range(30):
+        finished_after(database, add(database, make_job(model="fast")), 1.0)
+    slow = [add(database, make_job(model="slow")) for _ in range(2)]
+    fast, unknown = (add(database, make_job(model=name)) for name in ("fast", "new"))
+    assert [body(database, job_id)["eta_s"] for job_id in (*slow, fast)] == [100.0, 200.0, 201.0]
+    # A model without a past takes the pace of the last jobs of all.
+    assert database.events.of_job(unknown)[0].data["eta_s"] == 202.0
+
+
+def test_the_deadline_of_a_slow_models_job_follows_its_own_pace(
+    database: Database, make_job: JobMaker
+) -> None:
+    finished_after(database, add(database, make_job(model="slow")), 1000.0)
+    for _ in range(30):
+        finished_after(database, add(database, make_job(model="fast")), 1.0)
+    job = database.jobs.get(add(database, make_job(model="slow")))
+    assert job is not None
+    assert job.deadline_at is not None
+    assert (job.deadline_at - job.created_at).total_seconds() > 10_000
+
+
+def test_among_many_open_jobs_a_model_without_one_has_its_own_pace_too(
+    database: Database, one_process: JobStore, make_job: JobMaker
+) -> None:
+    finished_after(database, add(database, make_job(model="slow")), 100.0)
+    first = add(database, make_job(model="fast"))
+    finished_after(database, first, 1.0)
+    waiting = add(database, make_job(model="fast"))
+    copy(database, waiting, KEPT_FROM_JOBS)
+    position_in(one_process, waiting)  # from here on an estimate is kept
+    job = make_job(model="slow")
+    one_process.insert(job)
+    ahead, eta_s = (database.events.of_job(job.id)[0].data[name] for name in ("position", "eta_s"))
+    assert eta_s == ahead * 1.0 + 100.0
+
+
 def test_a_job_behind_many_others_is_shown_behind_all_that_its_process_has_accepted(
     database: Database, one_process: JobStore, make_job: JobMaker
 ) -> None:

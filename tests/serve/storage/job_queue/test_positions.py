@@ -14,12 +14,12 @@ jobs_in_queue = st.lists(
 
 def queue(*jobs: tuple[str, float]) -> list[JobInQueue]:
     """Queued jobs (user, work), oldest first; their ids count up."""
-    return [JobInQueue(str(i), user, work) for i, (user, work) in enumerate(jobs)]
+    return [JobInQueue(str(i), user, work, seconds=work) for i, (user, work) in enumerate(jobs)]
 
 
 def places(order: JobOrder, jobs: list[JobInQueue]) -> list[tuple[int, float]]:
     found = [order.place(job) for job in jobs]
-    return [(place.position, place.work_ahead) for place in found]
+    return [(place.position, place.seconds_ahead) for place in found]
 
 
 def in_order(jobs: list[JobInQueue]) -> list[str]:
@@ -45,8 +45,8 @@ def test_eight_large_images_do_not_hold_up_one_small_job() -> None:
 
 def test_running_jobs_are_ahead_of_all_others_and_count_for_their_user() -> None:
     jobs = queue(("b", 1.0), ("a", 1.0))
-    jobs.append(JobInQueue("2", "a", 1.0, True))
-    jobs.append(JobInQueue("3", "b", 1.0))
+    jobs.append(JobInQueue("2", "a", 1.0, True, 1.0))
+    jobs.append(JobInQueue("3", "b", 1.0, seconds=1.0))
     assert places(JobOrder(jobs), jobs[:1]) == [(1, 1.0)]
     assert in_order(jobs) == ["0", "1", "3"]
 
@@ -56,7 +56,7 @@ def test_jobs_added_one_by_one_stand_where_a_new_look_at_all_jobs_puts_them(
     drawn: list[tuple[str, float, bool]], known: int
 ) -> None:
     jobs = [
-        JobInQueue(f"{i:02}", user, work, is_running and i < known)
+        JobInQueue(f"{i:02}", user, work, is_running and i < known, work)
         for i, (user, work, is_running) in enumerate(drawn)
     ]
     order = JobOrder(jobs[:known])

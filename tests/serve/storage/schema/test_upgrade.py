@@ -65,6 +65,9 @@ def test_a_database_of_the_first_revision_keeps_its_jobs(
         database,
         "DROP TABLE library; DROP TABLE library_words; DROP TABLE sessions;"
         "DROP TABLE boards; DROP TABLE board_pictures;"
+        "DROP TABLE comparisons; DROP TABLE comparison_votes;"
+        "DROP INDEX jobs_by_model; DROP INDEX jobs_by_state; ALTER TABLE jobs DROP COLUMN model;"
+        'CREATE INDEX jobs_by_state ON jobs (state, owner, "user", id, work);'
         "DROP TABLE uploads; DROP INDEX images_by_upload;"
         "ALTER TABLE images DROP COLUMN upload_id;"
         "DROP INDEX jobs_by_state; CREATE INDEX jobs_by_state ON jobs (state, kind, id);"
@@ -95,6 +98,9 @@ def test_variations_of_a_database_of_the_fourth_revision_name_their_latent(
         "ALTER TABLE jobs DROP COLUMN rejections;"
         "DROP TABLE library; DROP TABLE library_words; DROP TABLE sessions;"
         "DROP TABLE boards; DROP TABLE board_pictures;"
+        "DROP TABLE comparisons; DROP TABLE comparison_votes;"
+        "DROP INDEX jobs_by_model; DROP INDEX jobs_by_state; ALTER TABLE jobs DROP COLUMN model;"
+        'CREATE INDEX jobs_by_state ON jobs (state, owner, "user", id, work);'
         "UPDATE schema_revision SET version_num = '0004'",
     )
     assert database.create_tables().before == "0004"

@@ -1,0 +1,126 @@
+"""What has changed since an earlier run of the same comparison: pictures and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from serve.cli.comparison_run import entry_name
+from serve.cli.figures import difference
+from serve.cli.output import say
+
+RESULT = "result.json"
+_SAME = ("prompts", "seed", "n", "scorer")
+
+
+def drift_since(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]:
+    """Return the drift of each entry since the newest earlier run of it beside this one.
+
+    Args:
+        result: of this run; without a seed nothing is the same as before.
+        folder: of this run, with its pictures; earlier runs lie beside it.
+
+    Returns:
+        For each entry that was compared before: when, by which release and revision, how many
+        ``pictures`` there are of both runs, how many are ``equal`` pixel by pixel, the mean
+        ``difference`` of pixels of 255 (None if sizes differ), and by figure the means ``before``
+        and ``now``.
+    """
+    if result["seed"] is None:
+        return []
+    found = []
+    earlier = list(_earlier(result, folder))
+    for place, entry in enumerate(result["entries"]):
+        for before, where in earlier:
+            same = [at for at, one in enumerate(before["entries"]) if _is_same(one, entry)]
+            if same:
+                found.append(_drift(result, folder, place, before, where, same[0]))
+                break
+    return found
+
+
+def print_drift(drift: list[dict[str, Any]]) -> None:
+    """Print the drift of each entry in a few lines."""
+    for one in drift:
+        say(f"\n{one['name']} since {one['at']} (release {one['release']})", bold=True)
+        if one["revision_before"] != one["revision_now"]:
+            say(f"  revision {one['revision_before']} is now {one['revision_now']}")
+        changed = "" if one["difference"] is None else f", mean difference {one['difference']:.2f}"
+        say(f"  {one['equal']} of {one['pictures']} pictures are equal{changed} of 255")
+        for name, (before, now) in one["figures"].items():
+            say(f"  {name} {before:.3g} -> {now:.3g}")
+
+
+def _earlier(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:
+    """Yield the runs of the same comparison beside this one, the newest first."""
+    found = []
+    for file in folder.parent.glob(f"*/{RESULT}"):
+        try:
+            body = json.loads(file.read_text(encoding="utf-8"))
+            is_same = all(body[name] == result[name] for name in _SAME)
+        except (OSError, ValueError, KeyError, TypeError):
+            continue  # another program's file
+        if is_same and file.parent != folder:
+            found.append((body, file.parent))
+    yield from sorted(found, key=lambda pair: str(pair[0]["at"]), reverse=True)
+
+
+def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    return (one["model"], one["settings"]) == (other["model"], other["settings"])
+
+
+def _drift(
+    result: Mapping[str, Any],
+    folder: Path,
+    place: int,
+    before: Mapping[str, Any],
+    where: Path,
+    place_before: int,
+) -> dict[str, Any]:
+    pairs = [
+        (where / a, folder / b)
+        for old, new in zip(_of(before, place_before), _of(result, place), strict=True)
+        for a, b in zip(old["files"], new["files"], strict=False)
+    ]
+    differences = [_difference(*pair) for pair in pairs if pair[0].is_file()]
+    known = [value for value in differences if value is not None]
+    entry, entry_before = result["entries"][place], before["entries"][place_before]
+    old_means, new_means = _means(_of(before, place_before)), _means(_of(result, place))
+    return {
+        "name": entry_name(entry),
+        "at": before["at"],
+        "release": before["release"],
+        "revision_before": entry_before["revision"],
+        "revision_now": entry["revision"],
+        "pictures": len(differences),
+        "equal": sum(value == 0 for value in differences),
+        "difference": sum(known) / len(known) if known else None,
+        "figures": {
+            name: (old_means[name], new_means[name]) for name in new_means if name in old_means
+        },
+    }
+
+
+def _of(result: Mapping[str, Any], place: int) -> list[Mapping[str, Any]]:
+    return [one for one in result["results"] if one["entry"] == place]
+
+
+def _means(results: list[Mapping[str, Any]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for one in results:
+        for each in one["scores"]:
+            for name, value in each.items():
+                values.setdefault(name, []).append(value)
+        values.setdefault("sharpness", []).extend(one["sharpness"])
+        for name in ("diversity", "seconds", "compute_s", "price", "bytes"):
+            values.setdefault(name, []).extend([] if one[name] is None else [one[name]])
+    return {name: sum(found) / len(found) for name, found in values.items() if found}
+
+
+def _difference(before: Path, now: Path) -> float | None:
+    with Image.open(before) as one, Image.open(now) as other:
+        return difference(one, other)

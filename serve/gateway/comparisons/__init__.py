@@ -1,0 +1,1 @@
+"""Comparisons of models or settings: their jobs, their pairs of pictures, votes."""

@@ -1,0 +1,1 @@
+"""Comparisons of models or settings, and what people prefer."""

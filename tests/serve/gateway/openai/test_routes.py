@@ -208,7 +208,7 @@ async def test_values_that_do_not_go_together_are_unprocessable(
 async def test_another_model_is_not_found(client: AsyncOpenAI) -> None:
     with pytest.raises(openai.NotFoundError) as caught:
         await client.images.generate(prompt="x", model="gpt-image-2")
-    assert (caught.value.code, caught.value.param) == ("not_found", "model")
+    assert (caught.value.code, caught.value.param) == ("model_not_found", "model")
 
 
 async def test_models_are_listed_and_found(client: AsyncOpenAI, services: Services) -> None:

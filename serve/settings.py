@@ -128,6 +128,8 @@ class Settings(ModelSettings):
     """`package.module:factory` of your own content checker, see docs/access.md."""
     checker_redos: Annotated[int, Field(ge=0, le=20)] = 3
     """How often an image is composed anew if the checker rejects it; then it is refused."""
+    prompts_in_files: bool = True
+    """Write prompts into picture files; without them, files still hold seeds, ids and the model."""
     model_aliases: str = ""
     """Further names of the model, for clients whose model name is fixed: `dall-e-3,gpt-image-1`."""
     response_format: Literal["", "b64_json", "url"] = ""

@@ -2,7 +2,8 @@
 
 Every file says twice how to make it again: as the ``parameters`` text that AUTOMATIC1111 made
 common, and as JSON of this service. PNG holds both as text chunks; JPEG and WebP hold them in EXIF,
-the text as UserComment (where other programs look for it), the JSON as MakerNote.
+the text as UserComment (where other programs look for it), the JSON as MakerNote. Every file, also
+one without these texts, has the mark of `cascade_core.images.ai_mark`.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from cascade_core.errors import HandoffInvalid, InvalidRequest
 from cascade_core.families.registry import UNNAMED
 from cascade_core.families.spec import Family
 from cascade_core.handoff import ModelRef
+from cascade_core.images.ai_mark import PNG_KEY, AiMark, read_mark
 from cascade_core.images.pixels import Rgb
 from cascade_core.images.png_info_reader import INFO_KEY, INFO_VERSION, parse_info
 from cascade_core.images.png_writer import encode_png
@@ -36,6 +38,8 @@ _EXIF_IFD, _USER_COMMENT, _MAKER_NOTE = 0x8769, 0x9286, 0x927C
 _UNICODE_MARK = b"UNICODE\0"
 _INFO_MARK = b"cascade\0"
 _HASH_CHARS = 10
+_TEXTS = ("prompt", "negative_prompt")
+"""Of the request of one image."""
 _FIELD_OF_SETTING = {
     "CFG scale": "guidance_scale",
     "Decoder steps": "decoder_steps",
@@ -50,6 +54,8 @@ _JPEG_OPTIONS: dict[str, Any] = {"quality": 92, "subsampling": 0}
 _PREVIEW_OPTIONS: dict[str, Any] = {"quality": 75, "method": 2}
 # Beside each picture: method 1 takes three quarters of the time of 2.
 _THUMBNAIL_OPTIONS: dict[str, Any] = {"quality": 75, "method": 1}
+_NO_MODEL = AiMark()
+_BARE_XMP = _NO_MODEL.packet().encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +67,7 @@ class ImageInfo:
         request: the request of this one image.
         model: the weights that made it.
         family: of the model; it says which values of the request mean something.
+        has_texts: the file holds the prompt and the negative prompt.
     """
 
     image_id: str
@@ -68,15 +75,18 @@ class ImageInfo:
     request: GenerationRequest
     model: ModelRef
     family: Family = UNNAMED
+    has_texts: bool = True
 
     def to_dict(self) -> dict[str, Any]:
         """Return the form that :func:`read_info` reads."""
-        source = self.request.derived_from()
+        source, request = self.request.derived_from(), self.request.to_dict()
+        if not self.has_texts:
+            request = {name: value for name, value in request.items() if name not in _TEXTS}
         info = {
             "v": INFO_VERSION,
             "image_id": self.image_id,
             "latent_id": self.latent_id,
-            "request": self.request.to_dict(),
+            "request": request,
             "model": asdict(self.model),
         }
         return info if source is None else info | {"derived_from": source}
@@ -84,10 +94,11 @@ class ImageInfo:
 
 @dataclass(frozen=True, slots=True)
 class _Texts:
-    """The two texts of a file, empty where absent."""
+    """The two texts of a file, empty where absent, and its mark."""
 
     parameters: str = ""
     info_json: str = ""
+    mark: AiMark = _NO_MODEL
 
 
 def encode_image(pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo | None) -> bytes:
@@ -105,7 +116,8 @@ def encode_image(pixels_hwc: Rgb, image_format: ImageFormat, info: ImageInfo | N
     texts = _Texts()
     if info:
         info_json = json.dumps(info.to_dict(), ensure_ascii=False, separators=(",", ":"))
-        texts = _Texts(parameters_text(info), info_json)
+        mark = AiMark(info.model.id, info.model.revision)
+        texts = _Texts(parameters_text(info), info_json, mark)
     return _encode(pixels_hwc, image_format, texts, {})
 
 
@@ -113,7 +125,7 @@ def encode_preview(pixels_hwc: Rgb) -> bytes:
     """Encode a preview as WebP, small rather than faithful; arguments like :func:`encode_image`."""
     _check_pixels(pixels_hwc)
     file = BytesIO()
-    Image.fromarray(pixels_hwc).save(file, "WEBP", **_PREVIEW_OPTIONS)
+    Image.fromarray(pixels_hwc).save(file, "WEBP", xmp=_BARE_XMP, **_PREVIEW_OPTIONS)
     return file.getvalue()
 
 
@@ -201,7 +213,9 @@ def convert_image(
         if image.format == image_format.upper() and is_whole:
             return data
         options = {} if quality is None else {"quality": quality}
-        texts = _texts_of(image) if keeps_info else _Texts()
+        texts = _texts_of(image)
+        if not keeps_info:
+            texts = _Texts(mark=texts.mark)
         picture = image.convert("RGB")
         if max_side_px is not None:
             picture.thumbnail((max_side_px, max_side_px))
@@ -234,8 +248,8 @@ def parameters_text(info: ImageInfo) -> str:
         del settings["Sampler"]
     if request.strength is not None:
         settings["Denoising strength"] = float(request.strength)
-    lines = [request.prompt]
-    if request.negative_prompt:
+    lines = [request.prompt] if info.has_texts else []
+    if request.negative_prompt and info.has_texts:
         lines.append(f"Negative prompt: {request.negative_prompt}")
     lines.append(", ".join(f"{name}: {value}" for name, value in settings.items()))
     return "\n".join(lines)
@@ -254,21 +268,23 @@ def _check_pixels(pixels_hwc: Rgb) -> None:
 def _encode(
     pixels_hwc: Rgb, image_format: ImageFormat, texts: _Texts, options: dict[str, Any]
 ) -> bytes:
+    packet = texts.mark.packet()
     if image_format == "png":
-        chunks = {_PARAMETERS_KEY: texts.parameters, INFO_KEY: texts.info_json}
+        chunks = {_PARAMETERS_KEY: texts.parameters, INFO_KEY: texts.info_json, PNG_KEY: packet}
         return encode_png(pixels_hwc, {key: text for key, text in chunks.items() if text})
     file = BytesIO()
     image = Image.fromarray(pixels_hwc)
+    inside = {"exif": _exif(texts), "xmp": packet.encode()}
     if image_format == "webp":
-        image.save(file, "WEBP", exif=_exif(texts), **_WEBP_OPTIONS | options)
+        image.save(file, "WEBP", **inside, **_WEBP_OPTIONS | options)
     else:
-        image.save(file, "JPEG", exif=_exif(texts), **_JPEG_OPTIONS | options)
+        image.save(file, "JPEG", **inside, **_JPEG_OPTIONS | options)
     return file.getvalue()
 
 
 def _small_webp(picture: Image.Image) -> bytes:
     file = BytesIO()
-    picture.save(file, "WEBP", **_THUMBNAIL_OPTIONS)
+    picture.save(file, "WEBP", xmp=_BARE_XMP, **_THUMBNAIL_OPTIONS)
     return file.getvalue()
 
 
@@ -284,12 +300,28 @@ def _exif(texts: _Texts) -> bytes:
 
 def _texts_of(image: Image.Image) -> _Texts:
     if isinstance(image, PngImagePlugin.PngImageFile):
-        return _Texts(str(image.info.get(_PARAMETERS_KEY, "")), str(image.info.get(INFO_KEY, "")))
-    fields = image.getexif().get_ifd(_EXIF_IFD)
-    return _Texts(
-        _after(_UNICODE_MARK, fields.get(_USER_COMMENT), "utf-16-be"),
-        _after(_INFO_MARK, fields.get(_MAKER_NOTE), "utf-8"),
-    )
+        parameters = str(image.info.get(_PARAMETERS_KEY, ""))
+        info_json = str(image.info.get(INFO_KEY, ""))
+    else:
+        fields = image.getexif().get_ifd(_EXIF_IFD)
+        parameters = _after(_UNICODE_MARK, fields.get(_USER_COMMENT), "utf-16-be")
+        info_json = _after(_INFO_MARK, fields.get(_MAKER_NOTE), "utf-8")
+    return _Texts(parameters, info_json, _mark_of(image, info_json))
+
+
+def _mark_of(image: Image.Image, info_json: str) -> AiMark:
+    """Return a file's mark; files of earlier releases have none, but name their model."""
+    found = read_mark(_xmp_of(image))
+    if found is not None:
+        return found
+    model = (parse_info(info_json) or {}).get("model")
+    named = model if isinstance(model, dict) else {}
+    return AiMark(str(named.get("id", "")), str(named.get("revision", "")))
+
+
+def _xmp_of(image: Image.Image) -> str:
+    packet = image.info.get("xmp", b"")
+    return packet.decode(errors="replace") if isinstance(packet, bytes) else ""
 
 
 def _after(mark: bytes, value: object, encoding: str) -> str:

@@ -82,6 +82,7 @@ class _InProcessRun:
         ]
         self._model = ModelRef(checkpoint.id, checkpoint.revision, checkpoint.fingerprint)
         self._request = request
+        self._prompts_in_files = settings.prompts_in_files
         self._out = out
         self._latent = latent
         self._id = str(ULID())
@@ -126,7 +127,14 @@ class _InProcessRun:
         request = self._request.for_image(index)
         image_id = str(ULID())
         source = request.derived_from()
-        info = ImageInfo(image_id, latent_id, request, self._model, self._pipeline.family)
+        info = ImageInfo(
+            image_id,
+            latent_id,
+            request,
+            self._model,
+            self._pipeline.family,
+            has_texts=self._prompts_in_files,
+        )
         file = self._out / f"{self._id}-{index}.{_EXTENSIONS[request.format]}"
         write_whole(file, encode_image(result.pixels_hwc, request.format, info))
         self.files.append(file)

@@ -82,6 +82,7 @@ class StageDeployment:
                 graph_bytes=round(settings.cuda_graphs_gb * 1e9),
             )
         )
+        self._prompts_in_files = settings.prompts_in_files
         self._device = device
         self._gpu_memory_bytes = partial(reserved_bytes, device)
         self._replica = StageReplica(stage, max_rows)
@@ -200,7 +201,13 @@ class StageDeployment:
         """Return what encodes the stage's result; it never runs on the model's thread."""
         if self._spec.output:
             return _encoded
-        info = ImageInfo(request=request, model=self._model_ref, family=self._family, **ids)
+        info = ImageInfo(
+            request=request,
+            model=self._model_ref,
+            family=self._family,
+            has_texts=self._prompts_in_files,
+            **ids,
+        )
         return partial(_encoded_picture, image_format=request.format, info=info)
 
     @cached_property

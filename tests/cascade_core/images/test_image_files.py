@@ -379,3 +379,14 @@ def test_pixels_are_read_from_every_format(image_format: ImageFormat) -> None:
         assert np.array_equal(read, picture())
     with pytest.raises(InvalidRequest):
         read_pixels(b"no picture")
+
+
+@every_format
+def test_a_file_without_texts_holds_seeds_and_ids_but_no_prompt(image_format: ImageFormat) -> None:
+    written = replace(info(prompt="a secret", negative_prompt="a secret too"), has_texts=False)
+    data = encode_image(picture(), image_format, written)
+    assert b"secret" not in data.replace(b"\0", b"")
+    found = read_info(data)
+    assert found is not None
+    assert (found["latent_id"], found["request"]["seed"]) == ("01LATENT", 1)
+    assert "Steps: " in parameters_text(written)

@@ -175,12 +175,6 @@ def _against_plain(result: Any) -> tuple[float, float, float, float]:
 
     The figures: pictures per second and p95 over those of the plain server, and the part in time.
     """
-    if "models" not in result:  # the first result had this model alone, and one run of each
-        pictures, runs = result["closed_per_s"], result["open"]
-        ours, plain, _ = pictures
-        faster = pictures[ours]["median"] / pictures[plain]["median"]
-        p95_over = runs[ours]["p95"] / runs[plain]["p95"]
-        return faster, p95_over, runs[ours]["in_time"], runs[plain]["in_time"]
     measured = result["models"][DISPATCH]
     at_16, opened = measured["closed"]["16"], measured["open"]
     faster = at_16[OURS]["per_s"]["median"] / at_16[PLAIN]["per_s"]["median"]

@@ -29,8 +29,9 @@ from bench.autoscale.timed_stages import (
 from bench.autoscale.traces import Arrival
 from bench.deploy import deploy_config
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from cascade_core.families.stage_info import StageInfo
 from cascade_core.job_states import OPEN_STATES
-from serve.app import AppArgs, build_with
+from serve.app import STAGE_PREFIX, AppArgs, build_with
 from serve.autoscaling.demand import open_work_key
 from serve.autoscaling.policy import Sizing
 from serve.autoscaling.serve_policy import JOBS
@@ -39,9 +40,12 @@ from serve.served_models import choose_models
 from serve.settings import ENV_PREFIX, Settings, load_settings
 
 GPUS = {"c": 1.0, "b": 0.5, "a": 0.25}
+OTHER_GPUS = 0.25
+"""Of a stage of a further model."""
 CAP = {"c": 4, "b": 3, "a": 3}
 FLOOR = {"c": 1, "b": 1, "a": 1}
 SIZING: dict[str, Any] = {"gpu_budget": 6, "gpus": GPUS, "hold_s": 15}
+POLICY = "serve.autoscaling.serve_policy:PipelinePolicy"
 SAMPLE_S = 0.5
 _LOGICAL_CPUS = 16
 _TIMEOUT_S = 600.0
@@ -53,8 +57,8 @@ class Sample:
 
     Attributes:
         at_s: since the first sample.
-        running, starting: replicas by stage.
-        open_images: images accepted for a stage that it has not done yet.
+        running, starting: replicas by the key of the stage.
+        open_images: images accepted for a stage of Stable Cascade that it has not done yet.
     """
 
     at_s: float
@@ -69,10 +73,12 @@ class Live:
 
     Attributes:
         url: of the gateway.
+        stages: of all its models.
         samples: in order of time.
     """
 
     url: str
+    stages: Sequence[StageInfo]
     samples: list[Sample] = field(default_factory=list)
     _began_s: float = field(default_factory=time.monotonic)
 
@@ -86,7 +92,7 @@ class Live:
         while True:
             status = await asyncio.to_thread(ray_serve.status)
             stats = await jobs.record_autoscaling_stats.remote()
-            self.samples.append(_sample(self.now_s(), status, stats))
+            self.samples.append(_sample(self.stages, self.now_s(), status, stats))
             await asyncio.sleep(SAMPLE_S)
 
     async def seen(
@@ -145,17 +151,21 @@ def live_service(
     floor: Mapping[str, int] = FLOOR,
     hold_s: float = SIZING["hold_s"],
     import_path: str = f"{__name__}:build",
+    policy: str = POLICY,
 ) -> Iterator[Live]:
     """Run the service in a Ray cluster of its own, with as many logical GPUs as the budget.
 
     Args:
         settings: of the service.
-        floor: fewest replicas by stage.
+        floor: fewest replicas by the key of the stage; none of a stage that it lacks.
         hold_s: how long a replica is kept after it was last wanted.
         import_path: what builds the service; by default with timed stages.
+        policy: the path of the class that scales it.
     """
     sizing = SIZING | {"hold_s": hold_s}
     Sizing(**sizing)
+    models = choose_models(settings.model_sources())
+    stages = [stage for model in models for stage in model.family.stages]
     os.environ["PYTHONPATH"] = str(Path(__file__).parents[2])
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray.init(
@@ -170,32 +180,35 @@ def live_service(
     try:
         ray_serve.start(http_options={"host": settings.http_host, "port": settings.http_port})
         # A policy for a whole application comes by config only; this is what a deploy calls.
-        application = _application(settings, floor) | {
+        application = _application(settings, stages, floor) | {
             "import_path": import_path,
             "autoscaling_policy": {
-                "policy_function": "serve.autoscaling.serve_policy:PipelinePolicy",
+                "policy_function": policy,
                 "policy_kwargs": sizing,
             },
         }
         config = ServeDeploySchema(applications=[application])
         deploy_config(config)
-        yield Live(f"http://{settings.http_host}:{settings.http_port}")
+        yield Live(f"http://{settings.http_host}:{settings.http_port}", stages)
     finally:
         ray.shutdown()  # Serve's own shutdown would first wait for every replica
 
 
-def _application(settings: Settings, floor: Mapping[str, int]) -> dict[str, Any]:
+def _application(
+    settings: Settings, stages: Sequence[StageInfo], floor: Mapping[str, int]
+) -> dict[str, Any]:
     chosen = settings.model_dump(include=settings.model_fields_set, mode="json")
     variables = {ENV_PREFIX + name.upper(): str(value) for name, value in chosen.items()}
     fast = {"metrics_interval_s": 1, "look_back_period_s": 5}
     fast |= {"upscale_delay_s": 0, "downscale_delay_s": 0}
     args: dict[str, Any] = {
-        f"stage_{stage}": {
+        STAGE_PREFIX + stage.key: {
             "num_cpus": 0.1,
-            "num_gpus": GPUS[stage],
-            "autoscaling": fast | {"min_replicas": floor[stage], "max_replicas": CAP[stage]},
+            "num_gpus": GPUS.get(stage.key, OTHER_GPUS),
+            "autoscaling": fast
+            | {"min_replicas": floor.get(stage.key, 0), "max_replicas": CAP.get(stage.key, 1)},
         }
-        for stage in STABLE_CASCADE.names
+        for stage in stages
     }
     args["jobs"] = {"autoscaling": fast | {"min_replicas": 1, "max_replicas": 1}}
     return {
@@ -206,11 +219,11 @@ def _application(settings: Settings, floor: Mapping[str, int]) -> dict[str, Any]
     }
 
 
-def _sample(at_s: float, status: Any, stats: dict[str, float]) -> Sample:
+def _sample(
+    stages: Sequence[StageInfo], at_s: float, status: Any, stats: dict[str, float]
+) -> Sample:
     deployments = status.applications[APP_NAME].deployments
-    states = {
-        stage.name: deployments[stage.deployment].replica_states for stage in STABLE_CASCADE.stages
-    }
+    states = {stage.key: deployments[stage.deployment].replica_states for stage in stages}
     return Sample(
         at_s=at_s,
         running={stage: int(found.get("RUNNING", 0)) for stage, found in states.items()},

@@ -35,11 +35,11 @@ from bench.service.load import closed_loop, http_session
 from bench.stats import machine, percentiles, summary, write_result
 from serve.local.cluster import start
 
-CLIENTS: Final = (1, 4, 16, 64)
+CLIENTS: Final = (1, 4, 16)
 ROUNDS: Final = 2
 ANY_NUMBER: Final = 100_000
 """All clients are one user to the service. By default, a user may have fewer jobs open."""
-SOLO_REPEATS: Final = 5
+SOLO_REPEATS: Final = 3
 
 
 def main() -> None:

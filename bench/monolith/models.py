@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,18 @@ from PIL import Image
 from bench.monolith.table import DEMO, DISPATCH
 from cascade_core.checkpoints.model_folders import DEMO_MODEL_DIR
 from recipe.evaluation.drawing import load_pipeline
-from tests.tiny_model import TinyModel, build_tiny_model, write_combined
+from tests.tiny_model import TinyModel, build_tiny_model, stock_combined
 
 USUAL_STEPS, DECODER_STEPS, SIDE_PX, GUIDANCE = 20, 10, 256, 4.0
 
 
 def model_folders(scratch: Path) -> dict[str, Path]:
     """Return the folder of each model; one is written below ``scratch``."""
-    return {DEMO: DEMO_MODEL_DIR, DISPATCH: write_combined(_dispatch_bound(), scratch / "model")}
+    folder = scratch / "model"
+    stock_combined(_dispatch_bound()).save_pretrained(folder)
+    # diffusers writes that Stage A's class is its own, and then does not find it there.
+    shutil.copy(DEMO_MODEL_DIR / "model_index.json", folder)
+    return {DEMO: DEMO_MODEL_DIR, DISPATCH: folder}
 
 
 def _dispatch_bound() -> TinyModel:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import io
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -72,12 +74,14 @@ def litserve(folder: Path, port: int) -> Iterator[str]:
         RuntimeError: it does not start.
     """
     command = [sys.executable, "-m", "bench.monolith.litserve_server", str(folder), str(port)]
-    process, url = subprocess.Popen(command), f"http://127.0.0.1:{port}"
+    # A session of its own: its workers outlive it and go on asking their queue for work.
+    process = subprocess.Popen(command, start_new_session=True)
+    url = f"http://127.0.0.1:{port}"
     try:
         _wait_until_ready(process, f"{url}/health")
         yield url
     finally:
-        process.terminate()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
 

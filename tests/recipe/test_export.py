@@ -10,8 +10,9 @@ import torch
 
 from recipe import scale as scales
 from recipe.export import CLASSES, SUGGESTIONS, preview_maps, serving_defaults
+from recipe.flow import flow_export
 from recipe.model_card import keep_training_runs, model_card
-from recipe.scale import FULL, MODEL_DIR, SMOKE
+from recipe.scale import FLOW_DIR, FULL, MODEL_DIR, SMOKE
 from recipe.scenes.data import make_chunk
 from recipe.scenes.scene import COLOUR_NAMES, SHAPES
 
@@ -36,9 +37,11 @@ def test_suggestions_ask_for_shapes_and_colours_the_model_knows() -> None:
         assert words[-2] in COLOUR_NAMES
 
 
-def test_the_shipped_model_says_of_itself_what_the_recipe_writes() -> None:
+def test_the_shipped_models_say_of_themselves_what_the_recipe_writes() -> None:
     shipped = json.loads((MODEL_DIR / "cascade.json").read_text())
     assert shipped == json.loads(json.dumps(serving_defaults(FULL)))
+    flow = json.loads((FLOW_DIR / "cascade.json").read_text())
+    assert flow == json.loads(json.dumps(flow_export.serving_defaults(FULL)))
 
 
 @pytest.mark.usefixtures("_work_dir")

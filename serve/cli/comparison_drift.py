@@ -14,6 +14,7 @@ from serve.cli.figures import difference
 from serve.cli.output import say
 
 RESULT = "result.json"
+_TITLES = {"compute_s": "compute seconds"}
 _SAME = ("prompts", "seed", "n", "scorer")
 
 
@@ -49,10 +50,11 @@ def print_drift(drift: list[dict[str, Any]]) -> None:
         say(f"\n{one['name']} since {one['at']} (release {one['release']})", bold=True)
         if one["revision_before"] != one["revision_now"]:
             say(f"  revision {one['revision_before']} is now {one['revision_now']}")
-        changed = "" if one["difference"] is None else f", mean difference {one['difference']:.2f}"
-        say(f"  {one['equal']} of {one['pictures']} pictures are equal{changed} of 255")
+        changed = one["difference"]
+        mean = "" if changed is None else f"; mean difference of pixels {changed:.2f} of 255"
+        say(f"  {one['equal']} of {one['pictures']} pictures are equal{mean}")
         for name, (before, now) in one["figures"].items():
-            say(f"  {name} {before:.3g} -> {now:.3g}")
+            say(f"  {_TITLES.get(name, name)}: {before:.3g} before, {now:.3g} now")
 
 
 def _earlier(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[Mapping[str, Any], Path]]:

@@ -69,7 +69,7 @@ def remarks(result: Mapping[str, Any]) -> list[str]:
     if not any(each for one in result["results"] for each in one["scores"]):
         found.append(f"no score: {result['scorer']} has none for these prompts")
     if result["n"] == 1:
-        found.append("no diversity: it compares the pictures of one prompt, so --n 2 or more")
+        found.append("no diversity: it compares the pictures of one prompt; try --n 2 or more")
     if all(one["price"] is None for one in result["results"]):
         found.append("no price: the service has no CASCADE_HOUR_PRICE_* of these stages")
     for one in result["results"]:

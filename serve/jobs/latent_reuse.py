@@ -39,7 +39,8 @@ class LatentReuse:
     async def find(self, request: GenerationRequest, job: OpenJob) -> bytes | None:
         """Return the wire form of an equal latent for a request of one image; None without one.
 
-        The job also gets the warnings of the job that made the latent. The search only saves
+        A job of a comparison gets none. Another one also gets the warnings of the job that made the
+        latent. The search only saves
         work of the stage, so the answer is None if a store does not answer.
         """
         model = self._models.of(request)
@@ -54,6 +55,9 @@ class LatentReuse:
     ) -> bytes | None:
         look_up = partial(self._database.images.find_equal_latent, fingerprint, request, job.owner)
         while (row := await self._database.run(look_up)) is not None:
+            # A comparison measures what its jobs do now, and whether that has changed.
+            if await self._database.run(self._database.comparisons.has_job, job.id):
+                return None
             data = await self._read(stage, row, request)
             if data is not None:
                 await self._database.run(self._database.jobs.copy_warnings, row.job_id, job.id)

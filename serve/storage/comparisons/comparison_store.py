@@ -7,8 +7,9 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, RowMapping, delete, func, or_, select
 
+from cascade_core import comparison_jobs
 from cascade_core.errors import IdempotencyMismatch
-from serve.storage.comparisons.comparison import Comparison, Vote
+from serve.storage.comparisons.comparison import MAX_ENTRIES, Comparison, Vote
 from serve.storage.connections import Connections
 from serve.storage.lineage import Viewpoint
 from serve.storage.records import JobIdentity, JobOwner, utc_now
@@ -78,6 +79,16 @@ class ComparisonStore:
         with self._connections.reading() as connection:
             found = connection.execute(query).mappings().first()
         return None if found is None else _comparison(found)
+
+    def has_job(self, job_id: str) -> bool:
+        """Return True if a job is of a comparison."""
+        try:
+            ids = [comparison_jobs.comparison_id(job_id, entry) for entry in range(MAX_ENTRIES)]
+        except ValueError:  # a client of an earlier release chose its id
+            return False
+        query = select(comparisons.c.id).where(comparisons.c.id.in_(ids))
+        with self._connections.reading() as connection:
+            return connection.execute(query).first() is not None
 
     def remove(self, comparison_id: str) -> None:
         """Remove a comparison that was not accepted."""

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import pytest_asyncio
 from dbos import DBOS
+from ulid import ULID
 
 from cascade_core.errors import NotReady, StageLost
 from cascade_core.handoff import StageCLatent
@@ -21,8 +22,9 @@ from serve.jobs.dispatch.fair_queue import FairQueue
 from serve.jobs.dispatch.stage_client import OnCrash, OnMessage, StageResult
 from serve.storage.blobs.blob_keys import image_key, latent_key
 from serve.storage.blobs.blob_store import BlobStore
+from serve.storage.comparisons.comparison import Comparison
 from serve.storage.database import Database
-from serve.storage.records import JobOwner, NewJob, utc_now
+from serve.storage.records import JobIdentity, JobOwner, NewJob, utc_now
 from tests.serve.null_stages import (
     Stage,
     bring_to_end,
@@ -98,6 +100,20 @@ async def test_an_equal_request_gets_a_copy_of_the_stored_latent(
     ]
     assert np.array_equal(latents[0].latents_chw.array, latents[1].latents_chw.array)
     assert latents[1].request == second.request
+
+
+async def test_a_job_of_a_comparison_computes_what_others_would_reuse(
+    run: Run, make_job: JobMaker, stages: dict[str, Stage], database: Database
+) -> None:
+    await run(make_job())
+    owner = make_job().owner
+    compared = Comparison(str(ULID()), owner, utc_now(), "a red circle", 7, 1, ({}, {"steps": 9}))
+    database.comparisons.add(compared, JobIdentity(compared.id, None, "digest"))
+    for job_id in compared.job_ids:
+        job = make_job()
+        ended = await run(replace(job, identity=replace(job.identity, job_id=job_id)))
+        assert ended.images[0].latent_use == "ran"
+    assert stages["c"].calls == 3
 
 
 async def test_what_a_stage_warns_of_is_in_the_job_once_and_goes_with_the_latent(

@@ -13,9 +13,9 @@ from bot.policy.guild_rules import GuildRules
 from bot.policy.job_request import EditedValues
 from bot.policy.message_credit import Credit
 from bot.policy.user_defaults import UserDefaults
-from bot.service.models import ModelInfo, ServiceStatus
+from bot.service.models import Comparison, ModelInfo, PicturePair, ServiceStatus, Vote
 from bot.text.catalog import Catalog, Translator
-from bot.views import info_messages, picture_menus, picture_messages
+from bot.views import comparison_messages, info_messages, picture_menus, picture_messages
 from bot.views.attachments import PictureFile
 from bot.views.components import FAILED_COLOUR, QUIET_COLOUR, WORKING_COLOUR, Layout, notice
 from bot.views.custom_ids import CustomId
@@ -76,6 +76,19 @@ def _layouts(translate: Translator) -> Iterator[Layout]:
     ended = {"succeeded": 9, "failed": 1}
     yield info_messages.status(translate, ServiceStatus({"StageC": 2}, 1, 2, ended), "")
     yield notice(translate("user_error.not_admin"), FAILED_COLOUR)
+    yield from _comparison(translate)
+
+
+def _comparison(translate: Translator) -> Iterator[Layout]:
+    models = ("demo", "me/other")
+    jobs = tuple(job_like(2, prompt=_PROMPT, model=model) for model in models)
+    pairs = tuple(PicturePair(index, "IMG1", "IMG2") for index in range(2))
+    compared = Comparison(JOB_ID, jobs, pairs)
+    left, right = (PictureFile(*_file(colour), True) for colour in _COLOURS[:2])
+    yield comparison_messages.pairs(translate, compared, {0: (left, right), 1: (right, left)})
+    vote = Vote("left", *models, dict.fromkeys(models, 3), 1)
+    yield comparison_messages.voted(translate, vote, "right")
+    yield comparison_messages.incomplete(translate, compared, ["demo: no"], None)
 
 
 def _shown() -> list[str]:
@@ -110,6 +123,11 @@ async def test_every_kind_of_message_can_be_shown_with_the_words_that_it_says() 
     assert "<div class=select>Pick a picture<span>" in others[1]
     assert "<i>Try again</i> makes" in others[4]
     assert "Picture 5 · &lt;b&gt;4&lt;/b&gt;" in others[3]
+    compared, voted = others[-6:-4]
+    assert compared.count("<img ") == 4
+    assert [compared.count(f"{side}</button>") for side in ("Left", "Same", "Right")] == [2, 2, 2]
+    assert "me/other" not in compared
+    assert "Left: <b>demo</b>. Right: <b>me/other</b>." in voted
     assert "<small>From 0 (the same picture) to 1" in others[-3]
     assert "a {colour} mug on a table</small>" in others[-2]
     assert "<p>○ 1</p><p>○ 2</p><p>○ 3</p><p>○ All 3</p>" in others[-1]

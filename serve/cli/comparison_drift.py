@@ -124,5 +124,9 @@ def _means(results: list[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def _difference(before: Path, now: Path) -> float | None:
-    with Image.open(before) as one, Image.open(now) as other:
-        return difference(one, other)
+    """Return the difference of two pictures; None if their sizes differ or one is damaged."""
+    try:
+        with Image.open(before) as one, Image.open(now) as other:
+            return difference(one, other)
+    except OSError:
+        return None

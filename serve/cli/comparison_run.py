@@ -12,7 +12,7 @@ from PIL import Image
 
 from serve.cli.client import ServiceClient
 from serve.cli.figures import diversity, load_scorer, scorer_path, scores_of, sharpness
-from serve.cli.output import note
+from serve.cli.output import CliError, ExitCode, note
 from serve.cli.submit import save_image, watch
 from serve.release import RELEASE
 
@@ -50,7 +50,7 @@ def run(client: ServiceClient, plan: Plan, folder: Path, *, is_silent: bool) -> 
         for each prompt and entry, in this order.
 
     Raises:
-        CliError: the service refuses one, or the scorer fails.
+        CliError: the service refuses one, one was cancelled, or the scorer fails.
     """
     path = scorer_path()
     scorer = load_scorer(path)
@@ -96,7 +96,11 @@ def run(client: ServiceClient, plan: Plan, folder: Path, *, is_silent: bool) -> 
 
 
 def _ended(client: ServiceClient, comparison: dict[str, Any], *, is_silent: bool) -> dict[str, Any]:
-    """Return a comparison whose jobs have ended; Ctrl-C cancels them all."""
+    """Return a comparison whose jobs have ended; Ctrl-C cancels them all.
+
+    Raises:
+        CliError: they were cancelled.
+    """
     for place, entry in enumerate(comparison["entries"]):
         if len(comparison["entries"]) > 1 and not is_silent:
             note(entry_name(_entry(entry, {})))
@@ -104,7 +108,7 @@ def _ended(client: ServiceClient, comparison: dict[str, Any], *, is_silent: bool
         if ended["state"] == "cancelled":
             for later in comparison["entries"][place + 1 :]:
                 client.cancel(later["job"]["id"])
-            raise KeyboardInterrupt
+            raise CliError("the comparison was cancelled", ExitCode.FAILED)
     return client.comparison(comparison["id"])
 
 

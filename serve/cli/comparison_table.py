@@ -14,8 +14,9 @@ Values = Sequence[float]
 
 def print_table(result: Mapping[str, Any]) -> None:
     """Print the median of each figure, with the least and the most where they differ."""
-    entries = result["entries"]
-    printed = table("", *(entry_name(entry) for entry in entries))
+    printed = table("")
+    for entry in result["entries"]:
+        printed.add_column(cell(entry_name(entry)), no_wrap=True)
     for title, values in figures(result).items():
         printed.add_row(cell(title), *(cell(text) for text in values))
     console().print(printed)

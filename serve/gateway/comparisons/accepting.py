@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from cascade_core.errors import CascadeError, InvalidRequest
+from cascade_core.errors import CascadeError, Conflict, InvalidRequest
 from cascade_core.operations.fields import MAX_SEED
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
@@ -39,6 +39,7 @@ async def accept(
     Raises:
         InvalidRequest: a value is out of range, or not exactly one of models and settings is given.
         IdempotencyMismatch: the id or key was used for another request.
+        Conflict: the id is that of a comparison which was refused in part.
         CascadeError: what `serve.gateway.submission.submit` raises; the field at fault is named
             with its entry, such as ``settings.1.steps``.
     """
@@ -56,8 +57,13 @@ async def accept(
         n=body.n or 1,
         settings=tuple(_settings_of(body)),
     )
-    if earlier is not None and await _has_all_jobs(services, earlier):
+    known = await services.database.run(services.database.jobs.with_last_event_ids, new.job_ids)
+    if earlier is not None and len(known) == len(new.job_ids):
         return earlier
+    if earlier is None and known:
+        if await services.database.run(stored.accepted_before, identity) is None:
+            raise Conflict("a comparison of this id was refused before; use another id", "id")
+        return await accept(services, caller, body, idempotency_key)  # an equal request was faster
     submissions = [_submission(caller, body, new, entry) for entry in range(len(new.settings))]
     requests = []
     for entry, submission in enumerate(submissions):
@@ -118,13 +124,6 @@ def _naming(body: ComparisonBody, entry: int, given: Settings) -> Iterator[None]
         of_settings = f"settings.{entry}.{error.field}"
         field = of_settings if body.models is None else f"models.{entry}"
         raise type(error)(error.message, field) from error
-
-
-async def _has_all_jobs(services: Services, comparison: Comparison) -> bool:
-    ids = comparison.job_ids
-    return len(await services.database.run(services.database.jobs.with_last_event_ids, ids)) == len(
-        ids
-    )
 
 
 async def _withdraw(services: Services, comparison: Comparison) -> None:

@@ -134,6 +134,9 @@ def test_a_second_run_of_a_set_of_prompts_shows_what_has_changed_since_the_first
     (drift,) = drift_since(second, Path(second["folder"]))
     assert (drift["equal"], drift["pictures"]) == (1, 2)
     assert drift["difference"] == pytest.approx(4.5)
+    changed.write_bytes(b"no picture")
+    (drift,) = drift_since(second, Path(second["folder"]))
+    assert (drift["equal"], drift["pictures"], drift["difference"]) == (1, 2, 0)
     assert drift_since(second | {"seed": 8}, Path(second["folder"])) == []
 
 

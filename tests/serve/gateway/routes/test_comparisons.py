@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from ulid import ULID
 
 from cascade_core.errors import RateLimited
 from cascade_core.families.stable_cascade import STABLE_CASCADE
@@ -135,6 +136,21 @@ async def test_if_one_job_is_refused_nothing_of_the_comparison_stays(
     (job,) = (await client.get("/v1/jobs")).json()["jobs"]
     assert job["state"] == "cancelled"
     assert (await client.get("/v1/comparisons")).json()["comparisons"] == []
+
+
+async def test_the_id_of_a_comparison_that_was_refused_in_part_is_used_up(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    async def refuse_the_next(_job_id: str) -> None:
+        fake_jobs.error = RateLimited("too many")
+
+    fake_jobs.on_submit = refuse_the_next
+    body = TWO | {"id": str(ULID())}
+    assert code(await client.post("/v1/comparisons", json=body)) == "rate_limited"
+    fake_jobs.error, fake_jobs.on_submit = None, None
+    answer = await client.post("/v1/comparisons", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (409, "id")
+    assert len((await client.get("/v1/jobs")).json()["jobs"]) == 1
 
 
 async def test_a_repeated_request_finds_its_comparison_with_the_same_seed(

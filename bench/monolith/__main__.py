@@ -19,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -36,6 +36,7 @@ from bench.stats import machine, percentiles, summary, write_result
 from serve.local.cluster import start
 
 CLIENTS: Final = (1, 4, 16)
+"""`--clients 1,4,16,64` takes half an hour more: the plain server draws 64 in five minutes."""
 ROUNDS: Final = 2
 ANY_NUMBER: Final = 100_000
 """All clients are one user to the service. By default, a user may have fewer jobs open."""
@@ -63,7 +64,8 @@ def _in_own_process(folder: Path, scratch: Path, given: argparse.Namespace) -> d
     """Compare on one model; Ray Serve deploys no peer in a second cluster of one process."""
     into = scratch / "result.json"
     times = ("--closed-s", str(given.closed_s), "--open-s", str(given.open_s))
-    command = [sys.executable, "-m", "bench.monolith", *times]
+    clients = ("--clients", ",".join(map(str, given.clients)))
+    command = [sys.executable, "-m", "bench.monolith", *times, *clients]
     subprocess.run([*command, "--folder", str(folder), "--into", str(into)], check=True)
     found: dict[str, Any] = json.loads(into.read_text())
     return found
@@ -100,7 +102,7 @@ async def _measure(url: str, litserve_url: str, given: argparse.Namespace) -> di
         for send in sends.values():  # warm-up of connections and of every number of rows
             await closed_loop(partial(send, USUAL_STEPS), MOST_TOGETHER, 3.0)
         solo_s = {name: await _solo_s(send) for name, send in sends.items()}
-        closed = await _closed(sends, given.closed_s)
+        closed = await _closed(sends, given.clients, given.closed_s)
         steps = mix(random.Random(1))
 
         def mixed() -> Awaitable[None]:
@@ -125,12 +127,14 @@ async def _solo_s(send: Send) -> dict[int, float]:
     return found
 
 
-async def _closed(sends: dict[str, Send], seconds: float) -> dict[int, dict[str, Any]]:
+async def _closed(
+    sends: dict[str, Send], clients: Sequence[int], seconds: float
+) -> dict[int, dict[str, Any]]:
     """Return pictures per second and the seconds of each, by number of clients and server."""
-    per_s: dict[int, dict[str, list[float]]] = {count: {} for count in CLIENTS}
-    took: dict[int, dict[str, list[float]]] = {count: {} for count in CLIENTS}
+    per_s: dict[int, dict[str, list[float]]] = {count: {} for count in clients}
+    took: dict[int, dict[str, list[float]]] = {count: {} for count in clients}
     for _ in range(ROUNDS):
-        for count in CLIENTS:
+        for count in clients:
             for name, send in sends.items():
                 usual = partial(send, USUAL_STEPS)
                 samples_s, took_s = await closed_loop(usual, count, seconds)
@@ -164,9 +168,14 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--closed-s", type=float, default=20.0, help="of each closed loop")
     parser.add_argument("--open-s", type=float, default=120.0, help="of each open loop")
+    parser.add_argument("--clients", type=_counts, default=CLIENTS, help="such as 1,4,16,64")
     parser.add_argument("--folder", type=Path, help="measure on this model alone, see --into")
     parser.add_argument("--into", type=Path, help="a JSON file for what was measured")
     return parser.parse_args()
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    return tuple(map(int, text.split(",")))
 
 
 if __name__ == "__main__":

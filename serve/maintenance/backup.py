@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
 )
 
-from cascade_core.errors import CascadeError, InvalidRequest, NotFound
+from cascade_core.errors import CascadeError, InvalidRequest, NotFound, Unsupported
 from cascade_core.images.image_files import check_image
 from cascade_core.job_states import TERMINAL_STATES
 from cascade_core.operations.fields import ImageFormat
@@ -281,14 +281,20 @@ def _from_json(name: str, job_id: str, data: bytes, models: Models) -> Rows:
 
 
 def _plan(rows: Rows, models: Models) -> None:
-    """Fill in what the request tells: work, on which estimates of new jobs rest, route, sources."""
+    """Fill in what the request tells: work, on which estimates of new jobs rest, route, sources.
+
+    Work and route of a job whose model is not served here, or cannot do it any longer, are unknown.
+    """
     (job,) = rows["job"]
     request = GenerationRequest.from_dict(job["request"])
-    family = models.known_or_default(request).family
-    if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
-        job["work"] = 0.0 if request.stop_after else family.work(request)
     job["model"] = request.model
-    job["route"] = [stage.key for stage in family.route(request)]
+    try:
+        route = models.route(request)
+    except (NotFound, Unsupported):
+        job["work"], route = 0.0, ()
+    if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
+        job["work"] = 0.0 if request.stop_after else models.of(request).family.work(request)
+    job["route"] = [stage.key for stage in route]
     for image in rows["images"]:
         image["source_latent_id"] = request.source_latent_id(image["index"])
         image["upload_id"] = request.upload_id

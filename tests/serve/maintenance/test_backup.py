@@ -29,7 +29,7 @@ from tests.ray.families.four_stages import FOUR_STAGES
 from tests.serve.fake_jobs_client import FakeJobsClient
 from tests.serve.maintenance.conftest import Stores
 from tests.serve.recorded_jobs import body
-from tests.serve.served import SERVED, served
+from tests.serve.served import SERVED, WITHOUT_LATENTS, served
 
 JobMaker = Callable[..., NewJob]
 
@@ -171,6 +171,26 @@ async def test_a_job_of_another_family_keeps_the_seconds_of_its_stages(
     assert list(row["cost"].items()) == [("c", 1), ("b", 2), ("touch", 3), ("a", 4)]
     expected = {"route": list(family.names), "work": family.work(job.request)}
     assert row == original | expected
+
+
+@pytest.mark.parametrize("model", ["gone", None], ids=["a model that is gone", "the default"])
+async def test_a_job_that_no_model_here_can_do_comes_with_its_picture_and_no_route(
+    new_stores: Callable[[str, str], Stores],
+    make_job: JobMaker,
+    checkpoint: Checkpoint,
+    model: str | None,
+) -> None:
+    here, there = new_stores("sqlite", "folder"), new_stores("sqlite", "folder")
+    job = make_job(kind="vary_details", latent_id="LAT", model=model)
+    here[0].jobs.insert(job)
+    await FakeJobsClient(*here, checkpoint).make_image(job.id)
+    here[0].jobs.finish(job.id, "succeeded")
+    entries: list[tuple[str, bytes]] = []
+    await export_jobs(*here, lambda name, data: entries.append((name, data)))
+    moved = await import_jobs(*there, served(WITHOUT_LATENTS), entries)
+    assert (moved.jobs, moved.files) == (1, 1)
+    (row,) = rows(there[0])["jobs"]
+    assert (row["model"], row["route"], row["work"]) == (model, [], 0.0)
 
 
 async def test_importing_again_changes_nothing(

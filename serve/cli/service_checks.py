@@ -169,3 +169,13 @@ def check_studio(_settings: Settings) -> Finding:
     if problem:
         return Finding("studio", "warning", problem, "make install")
     return Finding("studio", "ok", f"the page is served at {PAGE}")
+
+
+def check_marks(settings: Settings) -> Finding:
+    """Say which marks of machine-made pictures are on, and which rule of the EU asks for them."""
+    prompts = "with" if settings.prompts_in_files else "without"
+    detail = (
+        f"files say in XMP that a model made them, {prompts} prompts; not signed, no watermark "
+        "(Article 50 of the EU AI Act asks for machine-readable marks since 2026-08-02)"
+    )
+    return Finding("marks", "ok", detail)

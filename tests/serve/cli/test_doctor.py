@@ -314,3 +314,16 @@ def test_doctor_warns_where_the_page_cannot_be_served(
     found = _findings(cascade)["studio"]
     assert found["status"] == ("ok" if is_installed else "warning")
     assert ("make install" in found["remedy"]) is not is_installed
+
+
+def test_it_says_which_marks_of_machine_made_pictures_are_on(
+    cascade: Cascade, environment: pytest.MonkeyPatch
+) -> None:
+    marks = _findings(cascade)["marks"]
+    assert marks["status"] == "ok"
+    assert (
+        "in XMP that a model made them, with prompts; not signed, no watermark" in marks["detail"]
+    )
+    assert "Article 50 of the EU AI Act" in marks["detail"]
+    environment.setenv("CASCADE_PROMPTS_IN_FILES", "false")
+    assert "without prompts" in _findings(cascade)["marks"]["detail"]

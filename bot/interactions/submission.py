@@ -221,7 +221,11 @@ class Submission:
             model = await self.model(request.model)
             request = replace(request, model=model.id if model.id == request.model else None)
         rules = await self.check_rules(responder, request)
-        if rules.max_steps and request.steps is None and request.latent_id is None:
+        if rules.max_steps and request.models:
+            own = [(await self.model(name)).steps for name in request.models]
+            limited = tuple(min(steps, rules.max_steps) for steps in own)
+            request = replace(request, steps_of_models=limited)
+        elif rules.max_steps and request.steps is None and request.latent_id is None:
             default = (await self.model(request.model)).steps
             request = replace(request, steps=min(default, rules.max_steps))
         more = max(0, len(request.models) - 1)

@@ -40,6 +40,7 @@ class JobRequest:
         stop_after: the stage after which the job waits for a choice; None: it does not.
         variants: of each picture of a series, the values of its template's variables.
         models: several models that are compared in place of one ``model``; empty: none.
+        steps_of_models: for each of them; empty: each takes its own default.
         of: the picture that the job starts from, as job id and index.
         means: the button that the request comes from; None: a command.
         source: link to the message that the request starts from.
@@ -68,6 +69,7 @@ class JobRequest:
     stop_after: str | None = None
     variants: Sequence[Mapping[str, str]] | None = None
     models: tuple[str, ...] = ()
+    steps_of_models: tuple[int, ...] = ()
     of: tuple[str, int] | None = None
     means: Means | None = None
     source: str = ""
@@ -104,7 +106,10 @@ class JobRequest:
         """Return the JSON body of the comparison of its ``models``."""
         body = self.to_body()
         del body["kind"]
-        return body | {"models": list(self.models)}
+        if not self.steps_of_models:
+            return body | {"models": list(self.models)}
+        pairs = zip(self.models, self.steps_of_models, strict=True)
+        return body | {"settings": [{"model": name, "steps": steps} for name, steps in pairs]}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.rules.permissions import Permission
 
 NAMES = {"demo", "me/other"}
+MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
 
 
 @pytest.fixture
@@ -26,7 +27,13 @@ async def service(tmp_path: Path) -> AsyncIterator[Service]:
     async with running_service(tmp_path / "service") as service:
         services = service.app.state.services
         other = OpenModel(
-            STABLE_CASCADE.served_as("other"), replace(CHECKPOINT, id="me/other", fingerprint="f2")
+            STABLE_CASCADE.served_as("other"),
+            replace(
+                CHECKPOINT,
+                id="me/other",
+                fingerprint="f2",
+                defaults=replace(CHECKPOINT.defaults, steps=5),
+            ),
         )
         services.models = Models([services.models.default, other])
         yield service
@@ -143,8 +150,20 @@ async def test_two_different_models_are_needed(stage: Stage) -> None:
 
 
 @pytest.mark.usefixtures("bot")
+async def test_where_steps_are_limited_each_model_takes_its_own_or_the_limit(stage: Stage) -> None:
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
+    await (await boss.slash(stage.channel, "admin limits", steps=9)).reply()
+    jobs, _ = await compared(stage)
+    found = [stage.service.database.jobs.get(job_id) for job_id in jobs]
+    assert {job.request.model: job.request.steps for job in found if job} == {
+        "demo": 9,
+        "me/other": 5,
+    }
+
+
+@pytest.mark.usefixtures("bot")
 async def test_a_servers_rules_hold_for_comparisons_too(stage: Stage) -> None:
-    boss = stage.fake.person("boss", stage.channel.guild, Permission.MANAGE_GUILD)
+    boss = stage.fake.person("boss", stage.channel.guild, MANAGES)
     blocked = await boss.slash(stage.channel, "admin blocklist", add="fox")
     await blocked.reply()
     asked = await stage.alice.slash(stage.channel, "compare", prompt="a red fox")

@@ -45,7 +45,8 @@ class QueueEstimate:
 
     def seconds(self, work: float, model: str | None) -> float | None:
         """Return the seconds that work probably takes a model; None if that is unknown."""
-        pace = self.paces.get(model) or self.paces.get(None)
+        pace = self.paces.get(model)
+        pace = self.paces.get(None) if pace is None else pace
         return None if pace is None else work * pace
 
     def queued_eta_s(self, place: QueuePosition, work: float, model: str | None) -> float | None:
@@ -106,7 +107,7 @@ class QueueEstimates:
     def read_for(self, connection: Connection, model: str | None) -> QueueEstimate:
         """Return an estimate as :meth:`read`, with the pace of a model that has no open job."""
         estimate = self.read(connection)
-        if model not in estimate.paces:
+        if model not in estimate.paces:  # two threads may read it twice, which does no harm
             estimate.paces[model] = _recent_pace(connection, model)
         return estimate
 

@@ -132,8 +132,8 @@ class ButtonActions:
         if job is None:
             await responder.delete_message()
             return
-        if others := await self._compared_with(job):
-            for one in (job, *others):
+        if pressed.arg == "all":  # of a comparison
+            for one in (job, *await self._compared_with(job)):
                 await self._delete_all(one, responder.user)
             await responder.delete_message()
             return
@@ -216,7 +216,10 @@ class ButtonActions:
         comparison_id = presentation_of(job.client_state).comparison
         if comparison_id is None:
             return ()
-        jobs = (await self._client.comparison(comparison_id)).jobs
+        try:
+            jobs = (await self._client.comparison(comparison_id)).jobs
+        except NotFound:
+            return ()
         return tuple(other for other in jobs if other.id != job.id)
 
     async def _vote(self, responder: Responder, pressed: CustomId) -> None:

@@ -225,7 +225,7 @@ class JobFollower:
                     shown_preview = (path, (name, await self._client.preview(path)))
             layout = picture_messages.live(
                 translate,
-                job.id,
+                target.job_ids(job.id, 1)[0],  # of a comparison: the first one, for its buttons
                 job.request.prompt,
                 snapshot,
                 shown_preview[1] if shown_preview else None,

@@ -13,7 +13,7 @@ from bot.service.models import Image, Job
 from bot.text.catalog import Catalog, Translator
 from bot.text.error_messages import error_message, is_fault
 from bot.views import comparison_messages, picture_messages
-from bot.views.attachments import fitted, numbered, picture_name
+from bot.views.attachments import fitted, numbered, picture_name, unnamed
 from bot.views.components import Layout
 from bot.views.draft_sheet import draft_sheet
 from cascade_core.errors import CascadeError, Gone, Internal, NotFound, NotReady
@@ -46,7 +46,7 @@ class OutcomeMessages:
         """
         translate = Translator(self._catalog, target.locale)
         if target.comparison is not None:
-            return await self.comparison(target.comparison, translate, target, shrink)
+            return await self.comparison(job, target.comparison, translate, target, shrink)
         if job.state == "cancelled":
             return picture_messages.ended(
                 translate, job, translate("ended.cancelled"), target.credit
@@ -64,15 +64,23 @@ class OutcomeMessages:
         )
 
     async def comparison(
-        self, comparison_id: str, translate: Translator, target: DeliveryTarget, shrink: int
+        self,
+        job: Job,
+        comparison_id: str,
+        translate: Translator,
+        target: DeliveryTarget,
+        shrink: int,
     ) -> Layout:
-        """Return the message of a comparison: its pairs, or why it has none.
+        """Return the message of the comparison of a job: its pairs, or why it has none.
 
         Raises:
             NotReady: not all of its jobs have ended.
             CascadeError: the pictures cannot be fetched.
         """
-        found = await self._client.comparison(comparison_id)
+        try:
+            found = await self._client.comparison(comparison_id)
+        except NotFound:  # it was refused after all
+            return picture_messages.ended(translate, job, translate("ended.cancelled"))
         if not found.is_ended:
             raise NotReady("another job of the comparison goes on")
         ids = {pair.index: (pair.left, pair.right) for pair in found.pairs}
@@ -84,7 +92,7 @@ class OutcomeMessages:
             ]
             return comparison_messages.incomplete(translate, found, reasons, target.credit)
         named = [
-            (f"{side}-{number + 1}", await self._client.image(image_id))
+            (f"{side}-{number + 1}", await self._unnamed(image_id))
             for number, two in ids.items()
             for side, image_id in zip(("left", "right"), filter(None, two), strict=True)
         ]
@@ -96,6 +104,9 @@ class OutcomeMessages:
             spoiler=target.spoiler,
             credit=target.credit,
         )
+
+    async def _unnamed(self, image_id: str) -> bytes:
+        return await asyncio.to_thread(unnamed, await self._client.image(image_id))
 
     def _reason(self, job: Job, translate: Translator) -> str:
         if job.state == "cancelled":

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from io import BytesIO
 
 from PIL import Image, ImageDraw, ImageFont
+from PIL.PngImagePlugin import PngInfo
+
+from cascade_core.images.ai_mark import PNG_KEY, AiMark
 
 MAX_REQUEST_BYTES = 24 * 1024 * 1024
 """Discord accepts 25 MiB per request, with the other fields of the form."""
@@ -78,6 +81,16 @@ def fit(name: str, data: bytes, limit_bytes: int) -> PictureFile:
         if min(image.size) <= _SMALLEST_SIDE_PX:
             return PictureFile(f"{name}.webp", smaller, False)
         image = image.resize((image.width // 2, image.height // 2), Image.Resampling.LANCZOS)
+
+
+def unnamed(data: bytes) -> bytes:
+    """Return a picture as PNG without what tells its model: that a model made it alone."""
+    marks = PngInfo()
+    marks.add_itxt(PNG_KEY, AiMark().packet())
+    file = BytesIO()
+    with Image.open(BytesIO(data)) as opened:
+        opened.convert("RGB").save(file, "PNG", pnginfo=marks)
+    return file.getvalue()
 
 
 def thumbnail(data: bytes, side_px: int) -> bytes:

@@ -49,7 +49,7 @@ def pairs(
         parts += _pair(translate, comparison.id, pair, files[pair.index], spoiler)
     return Layout(
         box(parts),
-        row(button(CustomId("delete", first.id), translate("button.delete"), "🗑️")),
+        row(button(CustomId("delete", first.id, "all"), translate("button.delete"), "🗑️")),
         files=[(file.name, file.data) for two in files.values() for file in two],
     )
 
@@ -62,7 +62,7 @@ def incomplete(
     lines = [*credited(translate, credit), f"**{short(first.request.prompt)}**", *reasons]
     return Layout(
         box([text("\n".join(lines))], FAILED_COLOUR),
-        row(button(CustomId("delete", first.id), translate("button.delete"), "🗑️")),
+        row(button(CustomId("delete", first.id, "all"), translate("button.delete"), "🗑️")),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from datetime import datetime
+from itertools import chain, count
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -73,21 +74,21 @@ def compare(
     if prompt_set is not None and seed is None:
         seed = SET_SEED
     from serve.cli.client import ServiceClient
-    from serve.cli.comparison_drift import RESULT, drift_since, print_drift
-    from serve.cli.comparison_run import Plan, run
+    from serve.cli.comparison_drift import drift_since, print_drift
+    from serve.cli.comparison_run import Plan, keep, run
     from serve.cli.comparison_sheet import comparison_sheet
     from serve.cli.comparison_table import print_table
     from serve.cli.submit import make_folder, write_whole
 
-    folder = out / f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    folder = _new_folder(out)
     make_folder(folder)
     plan = Plan(prompts=prompts, what=what, seed=seed, n=n)
     with ServiceClient(url) as client:
         result = run(client, plan, folder, is_silent=as_json)
-    result["drift"] = drift_since(result, folder)
     sheet = folder / "sheet.png"
     write_whole(sheet, comparison_sheet(result, folder))
-    write_whole(folder / RESULT, json.dumps(result, indent=1).encode())
+    result["drift"] = drift_since(result, folder)
+    keep(result, folder)
     if as_json:
         print_json(result | {"folder": str(folder), "sheet": str(sheet)})
     else:
@@ -96,6 +97,13 @@ def compare(
         say(f"\npictures, figures and sheet: {sheet}", bold=True)
     if failed := sum(one["state"] != "succeeded" for one in result["results"]):
         raise CliError(f"{failed} of {len(result['results'])} jobs failed", ExitCode.FAILED)
+
+
+def _new_folder(out: Path) -> Path:
+    """Return a folder that is not there yet, named after this moment."""
+    name = f"compare-{datetime.now():%Y%m%d-%H%M%S}"
+    names = chain([name], (f"{name}-{number}" for number in count(2)))
+    return next(folder for each in names if not (folder := out / each).exists())
 
 
 def _prompts(prompt: str | None, file: Path | None) -> list[str]:
@@ -146,6 +154,8 @@ def _settings(text: str) -> dict[str, Any]:
             raise CliError(f"--with: {part.strip()!r} is not NAME=VALUE with a name of {known}")
         try:
             found[name] = _NUMBERS.get(name, str)(value)
+            if isinstance(found[name], float) and not isfinite(found[name]):
+                raise ValueError(value)
         except ValueError as error:
             raise CliError(f"--with: {name} must be a number, got {value!r}") from error
     return found

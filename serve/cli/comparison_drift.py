@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
-from serve.cli.comparison_run import entry_name
+from serve.cli.comparison_run import RESULT, entry_name
 from serve.cli.figures import difference
 from serve.cli.output import say
+from serve.release import RELEASE
 
-RESULT = "result.json"
 _TITLES = {"compute_s": "compute seconds"}
 _SAME = ("prompts", "seed", "n", "scorer")
 
@@ -26,30 +26,27 @@ def drift_since(result: Mapping[str, Any], folder: Path) -> list[dict[str, Any]]
         folder: of this run, with its pictures; earlier runs lie beside it.
 
     Returns:
-        For each entry that was compared before: when, by which release and revision, how many
-        ``pictures`` there are of both runs, how many are ``equal`` pixel by pixel, the mean
-        ``difference`` of pixels of 255 (None if sizes differ), and by figure the means ``before``
-        and ``now``.
+        For each entry that was compared before: when, by which release, whether the weights are
+        others now, how many ``pictures`` there are of both runs, how many are ``equal`` pixel by
+        pixel, the mean ``difference`` of pixels of 255 (None if sizes differ), and by figure the
+        means ``before`` and ``now``.
     """
     if result["seed"] is None:
         return []
-    found = []
     earlier = list(_earlier(result, folder))
-    for place, entry in enumerate(result["entries"]):
-        for before, where in earlier:
-            same = [at for at, one in enumerate(before["entries"]) if _is_same(one, entry)]
-            if same:
-                found.append(_drift(result, folder, place, before, where, same[0]))
-                break
-    return found
+    found = (
+        _newest_drift(result, folder, place, earlier) for place in range(len(result["entries"]))
+    )
+    return [drift for drift in found if drift is not None]
 
 
 def print_drift(drift: list[dict[str, Any]]) -> None:
     """Print the drift of each entry in a few lines."""
     for one in drift:
-        say(f"\n{one['name']} since {one['at']} (release {one['release']})", bold=True)
-        if one["revision_before"] != one["revision_now"]:
-            say(f"  revision {one['revision_before']} is now {one['revision_now']}")
+        releases = f"release {one['release']}, now {RELEASE}"
+        say(f"\n{one['name']} since {one['at']} ({releases})", bold=True)
+        if one["has_other_weights"]:
+            say(f"  other weights: revision {one['revision_before']} is now {one['revision_now']}")
         changed = one["difference"]
         mean = "" if changed is None else f"; mean difference of pixels {changed:.2f} of 255"
         say(f"  {one['equal']} of {one['pictures']} pictures are equal{mean}")
@@ -64,11 +61,32 @@ def _earlier(result: Mapping[str, Any], folder: Path) -> Iterator[tuple[Mapping[
         try:
             body = json.loads(file.read_text(encoding="utf-8"))
             is_same = all(body[name] == result[name] for name in _SAME)
+            is_whole = len(body["results"]) == len(body["prompts"]) * len(body["entries"])
+            at = str(body["at"])
         except (OSError, ValueError, KeyError, TypeError):
             continue  # another program's file
-        if is_same and file.parent != folder:
-            found.append((body, file.parent))
-    yield from sorted(found, key=lambda pair: str(pair[0]["at"]), reverse=True)
+        if is_same and is_whole and file.parent != folder:
+            found.append((at, file.parent, body))
+    for _, where, body in sorted(found, key=lambda run: run[:2], reverse=True):
+        yield body, where
+
+
+def _newest_drift(
+    result: Mapping[str, Any],
+    folder: Path,
+    place: int,
+    earlier: Sequence[tuple[Mapping[str, Any], Path]],
+) -> dict[str, Any] | None:
+    """Return the drift of an entry since the newest run that had it; None if none had."""
+    for before, where in earlier:
+        try:
+            entries = enumerate(before["entries"])
+            same = [at for at, one in entries if _is_same(one, result["entries"][place])]
+            if same:
+                return _drift(result, folder, place, before, where, same[0])
+        except (ValueError, KeyError, TypeError, IndexError):
+            continue  # a damaged file
+    return None
 
 
 def _is_same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
@@ -84,9 +102,9 @@ def _drift(
     place_before: int,
 ) -> dict[str, Any]:
     pairs = [
-        (where / a, folder / b)
-        for old, new in zip(_of(before, place_before), _of(result, place), strict=True)
-        for a, b in zip(old["files"], new["files"], strict=False)
+        (where / old[index], folder / new[index])
+        for old, new in zip(_files(before, place_before), _files(result, place), strict=True)
+        for index in old.keys() & new.keys()
     ]
     differences = [_difference(*pair) for pair in pairs if pair[0].is_file()]
     known = [value for value in differences if value is not None]
@@ -96,6 +114,7 @@ def _drift(
         "name": entry_name(entry),
         "at": before["at"],
         "release": before["release"],
+        "has_other_weights": entry["fingerprint"] != entry_before["fingerprint"],
         "revision_before": entry_before["revision"],
         "revision_now": entry["revision"],
         "pictures": len(differences),
@@ -107,13 +126,18 @@ def _drift(
     }
 
 
+def _files(result: Mapping[str, Any], place: int) -> list[dict[int, str]]:
+    """Return the names of an entry's pictures by their indices, for each prompt."""
+    return [dict(zip(one["indices"], one["files"], strict=True)) for one in _of(result, place)]
+
+
 def _of(result: Mapping[str, Any], place: int) -> list[Mapping[str, Any]]:
     return [one for one in result["results"] if one["entry"] == place]
 
 
 def _means(results: list[Mapping[str, Any]]) -> dict[str, float]:
     values: dict[str, list[float]] = {}
-    for one in results:
+    for one in (each for each in results if each["state"] == "succeeded"):
         for each in one["scores"]:
             for name, value in each.items():
                 values.setdefault(name, []).append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,11 +12,20 @@ from typing import Any, Final
 from PIL import Image
 
 from serve.cli.client import ServiceClient
-from serve.cli.figures import diversity, load_scorer, scorer_path, scores_of, sharpness
+from serve.cli.figures import (
+    Scorer,
+    diversity,
+    load_scorer,
+    scorer_path,
+    scores_of,
+    sharpness,
+)
 from serve.cli.output import CliError, ExitCode, note
-from serve.cli.submit import save_image, watch
+from serve.cli.submit import save_image, watch, write_whole
 from serve.release import RELEASE
 
+RESULT: Final = "result.json"
+"""The file with all that was measured, in the folder of the pictures."""
 _TOOK: Final = ("seconds", "compute_s", "price", "bytes")
 
 
@@ -37,7 +47,7 @@ class Plan:
 
 
 def run(client: ServiceClient, plan: Plan, folder: Path, *, is_silent: bool) -> dict[str, Any]:
-    """Make all comparisons one after another.
+    """Make all comparisons one after another; what is measured is kept after each.
 
     Args:
         client: of the service.
@@ -55,43 +65,58 @@ def run(client: ServiceClient, plan: Plan, folder: Path, *, is_silent: bool) -> 
     path = scorer_path()
     scorer = load_scorer(path)
     known = {model["id"]: model for model in client.models()["data"]}
-    results, entries = [], []
-    for number, prompt in enumerate(plan.prompts):
-        if len(plan.prompts) > 1:
-            note(f"prompt {number + 1} of {len(plan.prompts)}: {prompt}")
-        body = {"prompt": prompt, "n": plan.n, **plan.what}
-        body |= {} if plan.seed is None else {"seed": plan.seed}
-        comparison = _ended(client, client.compare(body), is_silent=is_silent)
-        entries = [_entry(entry, known) for entry in comparison["entries"]]
-        for place, entry in enumerate(comparison["entries"]):
-            job = entry["job"]
-            files = [save_image(client, job["id"], image, folder) for image in job["images"]]
-            pictures = [_opened(file) for file in files]
-            results.append(
-                {
-                    "prompt": number,
-                    "entry": place,
-                    "comparison_id": comparison["id"],
-                    "job_id": job["id"],
-                    "seed": comparison["seed"],
-                    "state": job["state"],
-                    "error": job["error"],
-                    "files": [file.name for file in files],
-                    "scores": [scores_of(scorer, path, one, prompt) for one in pictures],
-                    "sharpness": [sharpness(one) for one in pictures],
-                    "diversity": diversity(pictures),
-                    **{name: entry[name] for name in _TOOK},
-                }
-            )
-    return {
+    result: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "release": RELEASE,
         "prompts": list(plan.prompts),
         "seed": plan.seed,
         "n": plan.n,
         "scorer": path,
-        "entries": entries,
-        "results": results,
+        "entries": [],
+        "results": [],
+    }
+    for number, prompt in enumerate(plan.prompts):
+        if len(plan.prompts) > 1:
+            note(f"prompt {number + 1} of {len(plan.prompts)}: {prompt}")
+        body = {"prompt": prompt, "n": plan.n, **plan.what}
+        body |= {} if plan.seed is None else {"seed": plan.seed}
+        comparison = _ended(client, client.compare(body), is_silent=is_silent)
+        result["entries"] = [_entry(entry, known) for entry in comparison["entries"]]
+        for place, entry in enumerate(comparison["entries"]):
+            about = {"prompt": number, "entry": place, "comparison_id": comparison["id"]}
+            about |= {"seed": comparison["seed"]}
+            result["results"].append(about | _measured(client, entry, prompt, folder, scorer, path))
+        keep(result, folder)
+    return result
+
+
+def keep(result: dict[str, Any], folder: Path) -> None:
+    """Write what was measured so far into the folder of its pictures."""
+    write_whole(folder / RESULT, json.dumps(result, indent=1).encode())
+
+
+def _measured(
+    client: ServiceClient,
+    entry: Mapping[str, Any],
+    prompt: str,
+    folder: Path,
+    scorer: Scorer,
+    path: str,
+) -> dict[str, Any]:
+    """Save the pictures of an entry, and return its figures."""
+    job = entry["job"]
+    files = [save_image(client, job["id"], image, folder) for image in job["images"]]
+    pictures = [_opened(file) for file in files]
+    return {
+        "job_id": job["id"],
+        "state": job["state"],
+        "error": job["error"],
+        "indices": [image["index"] for image in job["images"]],
+        "files": [file.name for file in files],
+        "scores": [scores_of(scorer, path, one, prompt) for one in pictures],
+        "sharpness": [sharpness(one) for one in pictures],
+        "diversity": diversity(pictures),
+        **{name: entry[name] for name in _TOOK},
     }
 
 

@@ -1,31 +1,46 @@
-"""The figures of a comparison as a table: a row for each figure, a column for each entry."""
+"""The figures of a comparison as a table: rows for each figure, a column for each entry."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
-from typing import Any
+from typing import Any, Final
+
+from rich.text import Text
 
 from serve.cli.comparison_run import entry_name
-from serve.cli.output import cell, console, note, table
+from serve.cli.output import cell, console, note, say, table
+
+MAX_NAMES_CHARS: Final = 48
+"""Of all entries together; longer names stand above the table, which fits 80 columns then."""
 
 Values = Sequence[float]
+Spread = tuple[str, str]
+"""A median, and ``least-most`` or nothing."""
 
 
 def print_table(result: Mapping[str, Any]) -> None:
-    """Print the median of each figure, with the least and the most where they differ."""
+    """Print the median of each figure, and below the least and the most where they differ."""
+    names = [entry_name(entry) for entry in result["entries"]]
+    titles = names
+    if sum(map(len, names)) > MAX_NAMES_CHARS:
+        titles = [str(number) for number in range(1, len(names) + 1)]
+        for title, name in zip(titles, names, strict=True):
+            say(f"{title}: {name}")
     printed = table("")
-    for entry in result["entries"]:
-        printed.add_column(cell(entry_name(entry)), no_wrap=True)
-    for title, values in figures(result).items():
-        printed.add_row(cell(title), *(cell(text) for text in values))
+    for title in titles:
+        printed.add_column(cell(title), no_wrap=True)
+    for row, values in figures(result).items():
+        printed.add_row(cell(row), *(cell(middle) for middle, _ in values))
+        if any(ends for _, ends in values):
+            printed.add_row("", *(Text(ends, style="dim") for _, ends in values))
     console().print(printed)
     for remark in remarks(result):
         note(remark)
 
 
-def figures(result: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Return the cells of each row by its title, in the order of the entries."""
+def figures(result: Mapping[str, Any]) -> dict[str, list[Spread]]:
+    """Return each row by its title: the median and the ends of each entry's values."""
     by_entry = [
         [one for one in result["results"] if one["entry"] == place]
         for place in range(len(result["entries"]))
@@ -34,34 +49,36 @@ def figures(result: Mapping[str, Any]) -> dict[str, list[str]]:
         name for one in result["results"] for each in one["scores"] for name in each
     )
 
-    def cells(values_of: Callable[[Mapping[str, Any]], Values], digits: int) -> list[str]:
-        of_entries = [[v for one in of_entry for v in values_of(one)] for of_entry in by_entry]
-        return [spread(values, digits) for values in of_entries]
+    def cells(values_of: Callable[[Mapping[str, Any]], Values], form: str) -> list[Spread]:
+        of_entries = [
+            [v for one in of_entry if one["state"] == "succeeded" for v in values_of(one)]
+            for of_entry in by_entry
+        ]
+        return [spread(values, form) for values in of_entries]
 
     def scores_named(name: str) -> Callable[[Mapping[str, Any]], Values]:
         return lambda one: [each[name] for each in one["scores"] if name in each]
 
-    rows = {name: cells(scores_named(name), 2) for name in scores}
-    rows["sharpness"] = cells(lambda one: one["sharpness"], 0)
-    rows["diversity"] = cells(lambda one: _known(one["diversity"]), 3)
-    rows["seconds"] = cells(lambda one: _known(one["seconds"]), 2)
-    rows["compute seconds"] = cells(lambda one: [one["compute_s"]], 2)
-    rows["price"] = cells(lambda one: _known(one["price"]), 6)
-    rows["KB"] = cells(lambda one: [one["bytes"] / 1000] if one["bytes"] else [], 0)
+    rows = {name: cells(scores_named(name), ".2f") for name in scores}
+    rows["sharpness"] = cells(lambda one: one["sharpness"], ".0f")
+    rows["diversity"] = cells(lambda one: _known(one["diversity"]), ".3f")
+    rows["seconds"] = cells(lambda one: _known(one["seconds"]), ".2f")
+    rows["compute s"] = cells(lambda one: [one["compute_s"]], ".2f")
+    rows["price"] = cells(lambda one: _known(one["price"]), ".2g")
+    rows["KB"] = cells(lambda one: [one["bytes"] / 1000] if one["bytes"] else [], ".0f")
     rows["pictures"] = [
-        f"{sum(len(one['files']) for one in of_entry)} of {len(of_entry) * result['n']}"
+        (f"{sum(len(one['files']) for one in of_entry)} of {len(of_entry) * result['n']}", "")
         for of_entry in by_entry
     ]
     return rows
 
 
-def spread(values: Values, digits: int) -> str:
-    """Return the median of values, and the least and the most if they differ; ``-`` of none."""
+def spread(values: Values, form: str) -> Spread:
+    """Return the median of values as text, and their ends if these differ; ``-`` of none."""
     if not values:
-        return "-"
-    least, most = (f"{value:.{digits}f}" for value in (min(values), max(values)))
-    middle = f"{median(values):.{digits}f}"
-    return middle if least == most else f"{middle} ({least}-{most})"
+        return "-", ""
+    least, most = (f"{value:{form}}" for value in (min(values), max(values)))
+    return f"{median(values):{form}}", "" if least == most else f"{least}-{most}"
 
 
 def remarks(result: Mapping[str, Any]) -> list[str]:

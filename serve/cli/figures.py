@@ -37,6 +37,8 @@ def load_scorer(path: str) -> Scorer:
     try:
         found = getattr(importlib.import_module(module), name)
     except Exception as error:  # the module is the operator's own
+        if path == DEFAULT_SCORER and isinstance(error, ModuleNotFoundError):
+            return lambda _picture, _prompt: {}  # a container has no recipe
         raise CliError(f"{SCORER_VARIABLE}: {path} failed: {_described(error)}") from error
     if not callable(found):
         raise CliError(f"{SCORER_VARIABLE}: {path} is no function")

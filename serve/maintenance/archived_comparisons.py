@@ -17,7 +17,8 @@ from serve.storage.comparisons.comparison import CHOICES, MAX_ENTRIES
 from serve.storage.schema.tables import comparison_votes, comparisons, insert_new
 
 _TABLES: Mapping[str, Table] = {"comparisons": comparisons, "votes": comparison_votes}
-_REQUEST = {"prompt": str, "seed": int, "n": int, "settings": list}
+_REQUEST = {"prompt": str, "seed": int, "n": int, "settings": list, "models": list}
+_ARCHIVED = {"id", "owner", "user", "created_at", "request"}
 
 Rows = Mapping[str, Sequence[dict[str, Any]]]
 
@@ -43,7 +44,8 @@ def comparisons_from(data: bytes) -> Rows:
     }
     for row in rows["comparisons"]:
         job_id(row["id"], 0)  # the ids of its jobs follow from a ULID
-        if not re.fullmatch(ID, row["id"]) or not _is_request(row["request"]):
+        is_named = re.fullmatch(ID, row["id"]) and row.keys() == _ARCHIVED
+        if not is_named or not _is_request(row["request"]):
             raise ValueError("comparisons")
     for row in rows["votes"]:
         if row["vote"] not in CHOICES or row.keys() != set(comparison_votes.c.keys()):
@@ -65,5 +67,7 @@ def _is_request(request: Mapping[str, Any]) -> bool:
         and request.keys() == _REQUEST.keys()
         and 1 <= len(settings) <= MAX_ENTRIES
         and all(isinstance(one, dict) for one in settings)
+        and len(request["models"]) == len(settings)
+        and all(isinstance(name, str) for name in request["models"])
         and MIN_IMAGES <= request["n"] <= MAX_IMAGES
     )

@@ -290,7 +290,7 @@ def _plan(rows: Rows, models: Models) -> None:
     job["model"] = request.model
     try:
         route = models.route(request)
-    except (NotFound, Unsupported):
+    except (NotFound, Unsupported, InvalidRequest):  # stages of another family, too
         job["work"], route = 0.0, ()
     if job["work"]:  # a job that stopped, and was continued, has times of its last part alone
         job["work"] = 0.0 if request.stop_after else models.of(request).family.work(request)

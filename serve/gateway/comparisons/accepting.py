@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from cascade_core.errors import CascadeError, Conflict, InvalidRequest
+from cascade_core.errors import CascadeError, Conflict, InvalidRequest, NotReady
 from cascade_core.operations.fields import MAX_SEED
+from cascade_core.request import GenerationRequest
 from serve.gateway.auth.permissions import Caller
 from serve.gateway.dependencies import Services
 from serve.gateway.idempotency import make_identity
@@ -21,6 +23,8 @@ from serve.storage.comparisons.comparison import Comparison
 from serve.storage.records import utc_now
 
 logger = logging.getLogger(__name__)
+
+_submitting: set[asyncio.Task[None]] = set()
 
 _OF_ALL = ("id", "models", "settings")
 """Fields of a body that are not those of each job."""
@@ -56,6 +60,7 @@ async def accept(
         seed=random.randint(0, MAX_SEED) if body.seed is None else body.seed,
         n=body.n or 1,
         settings=tuple(_settings_of(body)),
+        models=(),
     )
     known = await services.database.run(services.database.jobs.with_last_event_ids, new.job_ids)
     if earlier is not None and len(known) == len(new.job_ids):
@@ -69,17 +74,55 @@ async def accept(
     for entry, submission in enumerate(submissions):
         with _naming(body, entry, new.settings[entry]):
             requests.append(await resolve(services, submission))
+    _check_distinct(body, requests)
+    new = replace(new, models=tuple(request.model or "" for request in requests))
     added = await services.database.run(stored.add, new, identity)
     if (added.id, added.seed) != (new.id, new.seed):  # an equal request was faster
         return await accept(services, caller, body, idempotency_key)
-    try:
-        for submission, request in zip(submissions, requests, strict=True):
-            await submit_resolved(services, submission, request)
-    except CascadeError:
-        if earlier is None:
-            await _withdraw(services, added)
-        raise
+    keeps = earlier is not None or body.id is not None or identity.key is not None
+    # A task of its own: a client that leaves now must not leave half of it behind.
+    submitting = asyncio.create_task(
+        _submit(services, added, list(zip(submissions, requests, strict=True)), keeps=keeps)
+    )
+    _submitting.add(submitting)
+    submitting.add_done_callback(_submitting.discard)
+    await asyncio.shield(submitting)
     return added
+
+
+async def _submit(
+    services: Services,
+    comparison: Comparison,
+    jobs: Sequence[tuple[Submission, GenerationRequest]],
+    *,
+    keeps: bool,
+) -> None:
+    """Submit the jobs of a comparison; withdraw it if one is refused.
+
+    Args:
+        services: of the gateway.
+        comparison: that is stored.
+        jobs: by entry; one that was submitted before stays as it is.
+        keeps: keep it if a process does not answer: the client can ask for it again.
+    """
+    try:
+        for submission, request in jobs:
+            await submit_resolved(services, submission, request)
+    except Exception as error:
+        if not (keeps and isinstance(error, NotReady)):
+            await _withdraw(services, comparison)
+        raise
+
+
+def _check_distinct(body: ComparisonBody, requests: Sequence[GenerationRequest]) -> None:
+    """Check that no two entries ask for the same, be it by another name of a model.
+
+    Raises:
+        InvalidRequest: two do.
+    """
+    if any(request in requests[:place] for place, request in enumerate(requests)):
+        field = "settings" if body.models is None else "models"
+        raise InvalidRequest(f"{field} must differ from each other", field)
 
 
 def _settings_of(body: ComparisonBody) -> list[dict[str, Any]]:
@@ -90,9 +133,6 @@ def _settings_of(body: ComparisonBody) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = [{"model": name} for name in body.models]
     else:
         found = [one.model_dump(exclude_none=True) for one in body.settings or ()]
-    if any(one in found[:place] for place, one in enumerate(found)):
-        field = "settings" if body.models is None else "models"
-        raise InvalidRequest(f"{field} must differ from each other", field)
     return found
 
 
@@ -109,7 +149,7 @@ def _submission(
         body=of_job,
         identity=replace(identity, job_id=comparison.job_ids[entry]),
         is_waiting=False,
-        is_watched=True,
+        is_watched=False,  # previews would cost time that is measured
     )
 
 
@@ -134,6 +174,8 @@ async def _withdraw(services: Services, comparison: Comparison) -> None:
         )
         for job, _ in found:
             await services.jobs.cancel(job.id)
+            # Its client was told of the refusal, so that nothing is to be delivered.
+            await services.database.run(services.database.jobs.replace_client_state, job.id, None)
         await services.database.run(services.database.comparisons.remove, comparison.id)
     except CascadeError as error:  # the client hears of the first one
         logger.warning("a refused comparison has left jobs: %s", error)

@@ -67,9 +67,7 @@ def _answer(
         "seed": comparison.seed,
         "n": comparison.n,
         "state": "running" if is_running else "ended",
-        "entries": [
-            _entry(given, job, prices) for given, job in zip(comparison.settings, jobs, strict=True)
-        ],
+        "entries": [_entry(comparison, place, job, prices) for place, job in enumerate(jobs)],
         "pairs": [
             {
                 "index": pair.index,
@@ -83,14 +81,13 @@ def _answer(
     }
 
 
-def _entry(given: Mapping[str, Any], job: Job | None, prices: Prices) -> dict[str, Any]:
+def _entry(comparison: Comparison, place: int, job: Job | None, prices: Prices) -> dict[str, Any]:
+    entry = {"model": comparison.models[place], "settings": dict(comparison.settings[place])}
     if job is None:
         took: dict[str, Any] = {"seconds": None, "compute_s": 0.0, "price": None, "bytes": None}
-        return {"model": given.get("model"), "settings": dict(given), "job": None, **took}
+        return entry | {"job": None, **took}
     sizes = [one.size_bytes for one in job.images if one.ready and one.size_bytes is not None]
-    return {
-        "model": job.request.model,
-        "settings": dict(given),
+    return entry | {
         "job": job.to_json(),
         "seconds": _seconds(job),
         "compute_s": round(sum(job.cost_s.values()), 4),
@@ -114,5 +111,5 @@ def _price(job: Job, prices: Prices) -> float | None:
 
 
 def _side(comparison: Comparison, entry: int) -> dict[str, Any]:
-    given = comparison.settings[entry]
-    return {"entry": entry, "model": given.get("model"), "settings": dict(given)}
+    given = dict(comparison.settings[entry])
+    return {"entry": entry, "model": comparison.models[entry], "settings": given}

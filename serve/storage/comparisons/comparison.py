@@ -44,6 +44,7 @@ class Comparison:
     Attributes:
         seed, n: of each of its jobs.
         settings: by entry, what its job was given beyond what all have in common.
+        models: by entry, the id of the model that draws it.
     """
 
     id: str
@@ -53,6 +54,7 @@ class Comparison:
     seed: int
     n: int
     settings: tuple[Mapping[str, Any], ...]
+    models: tuple[str, ...]
 
     @property
     def job_ids(self) -> list[str]:

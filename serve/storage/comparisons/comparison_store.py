@@ -48,6 +48,7 @@ class ComparisonStore:
                 "seed": new.seed,
                 "n": new.n,
                 "settings": [dict(given) for given in new.settings],
+                "models": list(new.models),
             },
         }
         with self._connections.writing() as connection:
@@ -156,4 +157,5 @@ def _comparison(row: RowMapping) -> Comparison:
         seed=request["seed"],
         n=request["n"],
         settings=tuple(request["settings"]),
+        models=tuple(request["models"]),
     )

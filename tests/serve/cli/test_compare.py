@@ -14,7 +14,9 @@ from typer.testing import Result
 
 from cascade_core.checkpoints.checkpoint import ModelSource, open_checkpoint
 from cascade_core.families.stable_cascade import STABLE_CASCADE
+from serve.cli import output
 from serve.cli.comparison_drift import drift_since
+from serve.cli.comparison_table import print_table
 from serve.gateway.application import create_app
 from serve.gateway.dependencies import Services
 from serve.moderation.moderator import Moderator
@@ -82,10 +84,39 @@ def test_the_table_has_a_row_for_each_figure_and_says_what_was_not_measured(
     result = told(cascade_at_gateway, out, "a red circle", *TWO)
     assert result.exit_code == 0, result.output
     rows = {line.split("  ")[0].strip() for line in result.stdout.splitlines()}
-    names = {"right", "sharpness", "diversity", "seconds", "compute seconds", "price", "KB"}
+    names = {"right", "sharpness", "diversity", "seconds", "compute s", "price", "KB"}
     assert names | {"pictures"} <= rows
     assert "no diversity: it compares the pictures of one prompt" in result.stderr
     assert "no price: the service has no CASCADE_HOUR_PRICE_*" in result.stderr
+
+
+def test_four_entries_with_prices_fit_a_terminal_of_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = [{"steps": steps, "guidance_scale": 12.25} for steps in (8, 20, 50, 100)]
+    entries = [{"model": "me/a-long-name", "settings": one} for one in settings]
+    figures = {"seconds": 12.345, "compute_s": 123.456, "price": 0.000614123, "bytes": 1_234_567}
+    results = [
+        {
+            "entry": place,
+            "state": "succeeded",
+            "error": None,
+            "files": ["a.png"],
+            "scores": [{"right": 0.123 * factor}],
+            "sharpness": [1234.5 * factor],
+            "diversity": 0.123 * factor,
+            **{name: value * factor for name, value in figures.items()},
+        }
+        for place in range(4)
+        for factor in (1, 3)
+    ]
+    monkeypatch.setattr(output, "_PIPED_WIDTH", 80)
+    print_table({"entries": entries, "results": results, "n": 1, "scorer": "x"})
+    shown = capsys.readouterr().out
+    assert "…" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "2: me/a-long-name steps=20 guidance_scale=12.25" in shown
+    assert "0.00061-0.0018" in shown
 
 
 def test_settings_are_compared_in_place_of_models(cascade_at_gateway: Cascade, out: Path) -> None:
@@ -104,6 +135,7 @@ def test_settings_are_compared_in_place_of_models(cascade_at_gateway: Cascade, o
         (("x", "--with", "steps"), "is not NAME=VALUE"),
         (("x", "--with", "colour=red"), "is not NAME=VALUE with a name of model"),
         (("x", "--with", "steps=many"), "steps must be a number"),
+        (("x", "--with", "guidance_scale=nan"), "guidance_scale must be a number"),
         (("--set", "nowhere.txt", *TWO), "cannot read nowhere.txt"),
         (("x", "--models", "demo,gone"), "there is no such model"),
     ],
@@ -134,10 +166,29 @@ def test_a_second_run_of_a_set_of_prompts_shows_what_has_changed_since_the_first
     (drift,) = drift_since(second, Path(second["folder"]))
     assert (drift["equal"], drift["pictures"]) == (1, 2)
     assert drift["difference"] == pytest.approx(4.5)
+    for text in ("{}", "[]", "no JSON"):
+        (out / "foreign").mkdir(exist_ok=True)
+        (out / "foreign" / "result.json").write_text(text)
+        assert len(drift_since(second, Path(second["folder"]))) == 1
     changed.write_bytes(b"no picture")
     (drift,) = drift_since(second, Path(second["folder"]))
     assert (drift["equal"], drift["pictures"], drift["difference"]) == (1, 2, 0)
+    whole = json.loads((earlier / "result.json").read_text())
+    for broken in ({"results": whole["results"][:1]}, {"results": [{}, {}]}, {"entries": [7]}):
+        (earlier / "result.json").write_text(json.dumps(whole | broken))
+        assert drift_since(second, Path(second["folder"])) == []
     assert drift_since(second | {"seed": 8}, Path(second["folder"])) == []
+
+
+def test_what_was_measured_is_kept_where_a_later_prompt_fails(
+    cascade_at_gateway: Cascade, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASCADE_SCORER", "tests.serve.cli.scorers:of_circles_alone")
+    prompts = tmp_path / "prompts.txt"
+    prompts.write_text("a red circle\na blue star\n")
+    assert told(cascade_at_gateway, out, "--set", str(prompts), "--models", "demo").exit_code == 2
+    (file,) = out.glob("*/result.json")
+    assert [one["prompt"] for one in json.loads(file.read_text())["results"]] == [0]
 
 
 def test_a_job_that_fails_is_told_and_ends_the_command_with_1(

@@ -44,11 +44,11 @@ def test_the_difference_of_pictures_is_the_mean_of_255_and_of_other_sizes_none()
 
 
 def test_several_values_are_shown_by_their_median_and_ends() -> None:
-    assert [spread(values, 1) for values in ([], [2.0], [1.0, 1.0], [1.0, 2.0, 4.0])] == [
-        "-",
-        "2.0",
-        "1.0",
-        "2.0 (1.0-4.0)",
+    assert [spread(values, ".1f") for values in ([], [2.0], [1.0, 1.0], [1.0, 2.0, 4.0])] == [
+        ("-", ""),
+        ("2.0", ""),
+        ("1.0", ""),
+        ("2.0", "1.0-4.0"),
     ]
 
 

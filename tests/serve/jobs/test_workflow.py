@@ -107,7 +107,9 @@ async def test_a_job_of_a_comparison_computes_what_others_would_reuse(
 ) -> None:
     await run(make_job())
     owner = make_job().owner
-    compared = Comparison(str(ULID()), owner, utc_now(), "a red circle", 7, 1, ({}, {"steps": 9}))
+    compared = Comparison(
+        str(ULID()), owner, utc_now(), "a red circle", 7, 1, ({}, {"steps": 9}), ("demo", "demo")
+    )
     database.comparisons.add(compared, JobIdentity(compared.id, None, "digest"))
     for job_id in compared.job_ids:
         job = make_job()

@@ -26,8 +26,18 @@ MADE = Comparison(
     prompt="a red circle",
     seed=7,
     n=2,
-    settings=({"model": "demo"}, {"model": "other"}),
+    settings=({}, {"model": "other"}),
+    models=("demo", "other"),
 )
+
+
+REQUEST = {
+    "prompt": "x",
+    "seed": 1,
+    "n": 1,
+    "settings": [{}, {}],
+    "models": ["demo", "other"],
+}
 
 
 @pytest.fixture
@@ -72,10 +82,11 @@ async def test_an_archive_of_an_earlier_release_has_no_comparisons(
         ("comparisons", {"id": "no-ulid"}),
         ("comparisons", {"more": 1}),
         ("comparisons", {"request": {}}),
-        ("comparisons", {"request": {"prompt": 1, "seed": 1, "n": 1, "settings": [{}]}}),
-        ("comparisons", {"request": {"prompt": "x", "seed": 1, "n": 1, "settings": [{}] * 5}}),
-        ("comparisons", {"request": {"prompt": "x", "seed": 1, "n": 1, "settings": [1]}}),
-        ("comparisons", {"request": {"prompt": "x", "seed": 1, "n": 10**9, "settings": [{}]}}),
+        ("comparisons", {"request": REQUEST | {"prompt": 1}}),
+        ("comparisons", {"request": REQUEST | {"settings": [{}] * 5, "models": ["x"] * 5}}),
+        ("comparisons", {"request": REQUEST | {"settings": [1, 2]}}),
+        ("comparisons", {"request": REQUEST | {"models": ["demo"]}}),
+        ("comparisons", {"request": REQUEST | {"n": 10**9}}),
         ("votes", {"vote": "best"}),
         ("votes", {"pair": "0"}),
     ],

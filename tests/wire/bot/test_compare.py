@@ -8,17 +8,18 @@ from pathlib import Path
 
 import pytest
 
-from cascade_core.errors import Internal
+from cascade_core.errors import Internal, RateLimited
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.served_models import Models, OpenModel
 from tests.bot.gateway import CHECKPOINT, Service, running_service
-from tests.wire.bot.conftest import Stage, delivered
+from tests.wire.bot.conftest import Stage, delivered, in_inbox
 from tests.wire.bot_messages import has_button, of_bot
 from tests.wire.bot_process import StartBot
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.rules.permissions import Permission
 
 NAMES = {"demo", "me/other"}
+MODERATES = Permission.MANAGE_MESSAGES | Permission.VIEW_CHANNEL
 MANAGES = Permission.MANAGE_GUILD | Permission.VIEW_CHANNEL
 
 
@@ -70,8 +71,7 @@ async def test_pairs_of_two_models_are_shown_without_telling_which_is_which(stag
     await stage.fake.wait_for(lambda: has_button(message, "vote"))
     assert sorted(message.files) == ["left-1.png", "left-2.png", "right-1.png", "right-2.png"]
     assert not any(name in message.text for name in NAMES)
-    pictures = {await stage.bytes_of(job_id, index) for job_id in jobs for index in range(2)}
-    assert set(message.files.values()) == pictures
+    assert not any(b"me/other" in data or b"cascade" in data for data in message.files.values())
     await delivered(stage)
     assert of_bot(stage.fake) == [message]
 
@@ -127,6 +127,50 @@ async def test_a_job_that_fails_is_named_with_its_model_and_there_is_no_vote(sta
     assert "me/other: Something went wrong" in message.text
     assert not has_button(message, "vote")
     await delivered(stage)
+
+
+async def test_a_comparison_that_was_refused_in_part_is_delivered_no_more(
+    stage: Stage, start_bot: StartBot
+) -> None:
+    bot = await start_bot()
+    fake_jobs = stage.service.fake_jobs
+
+    async def refuse_the_next(_job_id: str) -> None:
+        fake_jobs.error = RateLimited("too many")
+
+    fake_jobs.on_submit = refuse_the_next
+    asked = await stage.alice.slash(stage.channel, "compare", prompt="a red fox")
+    assert "a lot of pictures at once" in (await asked.reply(lambda m: "at once" in m.text)).text
+    await bot.kill()
+    assert await in_inbox(stage) == []
+
+
+@pytest.mark.usefixtures("bot")
+async def test_a_moderator_may_cancel_what_goes_on_after_the_first_job(stage: Stage) -> None:
+    jobs, message = await compared(stage)
+    await stage.service.succeed(jobs[0])
+    second = stage.service.database.jobs.get(jobs[1])
+    assert second is not None
+    boss = stage.fake.person("boss", stage.channel.guild, MODERATES)
+    await boss.click(message, "Cancel")
+    await stage.fake.wait_for(lambda: has_button(message, "delete"))
+    assert "me/other: Cancelled." in message.text
+
+
+@pytest.mark.usefixtures("bot")
+async def test_delete_of_one_shown_picture_leaves_the_others(stage: Stage) -> None:
+    await paired(stage)
+    found, _ = stage.service.database.jobs.page()
+    first = next(job for job in found if job.request.model == "demo")
+    shown = await (await stage.alice.slash(stage.channel, "show", id=first.id)).reply()
+    await stage.alice.click(shown, "Delete")
+    await stage.fake.wait_for(lambda: deleted(stage, first.id) == [True])
+    (other,) = (job for job in found if job.id != first.id)
+    assert deleted(stage, other.id) == [False]
+
+
+def deleted(stage: Stage, job_id: str) -> list[bool]:
+    return [image.deleted_at is not None for image in stage.service.fake_jobs.images(job_id)]
 
 
 @pytest.mark.usefixtures("bot")

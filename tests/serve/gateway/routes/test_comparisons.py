@@ -11,7 +11,7 @@ import httpx
 import pytest
 from ulid import ULID
 
-from cascade_core.errors import RateLimited
+from cascade_core.errors import NotReady, RateLimited
 from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.dependencies import Services
 from serve.served_models import Models, OpenModel
@@ -130,11 +130,11 @@ async def test_if_one_job_is_refused_nothing_of_the_comparison_stays(
         fake_jobs.error = RateLimited("too many")
 
     fake_jobs.on_submit = refuse_the_next
-    answer = await client.post("/v1/comparisons", json=TWO)
+    answer = await client.post("/v1/comparisons", json=TWO | {"client_state": {"inbox": "bot"}})
     assert code(answer) == "rate_limited"
     fake_jobs.error = None
     (job,) = (await client.get("/v1/jobs")).json()["jobs"]
-    assert job["state"] == "cancelled"
+    assert (job["state"], job.get("client_state")) == ("cancelled", None)
     assert (await client.get("/v1/comparisons")).json()["comparisons"] == []
 
 
@@ -151,6 +151,29 @@ async def test_the_id_of_a_comparison_that_was_refused_in_part_is_used_up(
     answer = await client.post("/v1/comparisons", json=body)
     assert (answer.status_code, answer.json()["error"]["field"]) == (409, "id")
     assert len((await client.get("/v1/jobs")).json()["jobs"]) == 1
+
+
+async def test_what_an_outage_left_out_is_made_when_it_is_asked_for_again(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    async def hang_up(_job_id: str) -> None:
+        fake_jobs.error = NotReady("draining")
+
+    fake_jobs.on_submit = hang_up
+    body = TWO | {"id": str(ULID())}
+    assert code(await client.post("/v1/comparisons", json=body)) == "not_ready"
+    fake_jobs.error, fake_jobs.on_submit = None, None
+    comparison = await compared(client, id=body["id"])
+    assert [job["state"] for job in jobs_of(comparison)] == ["queued", "queued"]
+
+
+async def test_two_names_of_one_model_are_one_model(
+    client: httpx.AsyncClient, services: Services
+) -> None:
+    services.models = Models(list(services.models), ["dall-e-3"])
+    body = TWO | {"models": ["demo", "dall-e-3"]}
+    answer = await client.post("/v1/comparisons", json=body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (400, "models")
 
 
 async def test_a_repeated_request_finds_its_comparison_with_the_same_seed(

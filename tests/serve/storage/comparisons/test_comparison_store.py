@@ -25,7 +25,7 @@ def database_url(request: pytest.FixtureRequest, new_database_url: Callable[[str
 
 def comparison(owner: JobOwner = ANN) -> Comparison:
     two = ({"model": "demo"}, {"model": "other"})
-    return Comparison(str(ULID()), owner, utc_now(), "a red circle", 7, 2, two)
+    return Comparison(str(ULID()), owner, utc_now(), "a red circle", 7, 2, two, ("demo", "other"))
 
 
 def identity(of: Comparison, key: str | None = None, body: str = "digest") -> JobIdentity:

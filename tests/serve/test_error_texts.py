@@ -151,7 +151,7 @@ async def test_bad_queries_headers_and_paths(
                     check(answer, (method, path, name, value))
         for bad in ("x" * 70, "%00", "..", "a b", "\u2603"):
             unknown = path.format(**dict.fromkeys(things, bad))
-            if unknown == "/v1/jobs/../events":
+            if unknown.endswith("/../events"):
                 continue  # the client asks for /v1/events instead, which does not end
             check(await client.request(method, unknown), (method, unknown))
     assert {"colour", "cursor", "limit", "q", "state", "format"} <= asked

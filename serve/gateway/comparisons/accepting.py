@@ -20,11 +20,11 @@ from serve.gateway.schemas.comparisons import ComparisonBody
 from serve.gateway.schemas.jobs import JobBody
 from serve.gateway.submission import Submission, resolve, submit_resolved
 from serve.storage.comparisons.comparison import Comparison
-from serve.storage.records import utc_now
+from serve.storage.records import JobIdentity, utc_now
 
 logger = logging.getLogger(__name__)
 
-_submitting: set[asyncio.Task[None]] = set()
+_submitting: set[asyncio.Task[bool]] = set()
 
 _OF_ALL = ("id", "models", "settings")
 """Fields of a body that are not those of each job."""
@@ -76,42 +76,48 @@ async def accept(
             requests.append(await resolve(services, submission))
     _check_distinct(body, requests)
     new = replace(new, models=tuple(request.model or "" for request in requests))
-    added = await services.database.run(stored.add, new, identity)
-    if (added.id, added.seed) != (new.id, new.seed):  # an equal request was faster
-        return await accept(services, caller, body, idempotency_key)
-    keeps = earlier is not None or body.id is not None or identity.key is not None
+    may_repeat = body.id is not None or identity.key is not None
+    keeps_on = CascadeError if earlier else NotReady if may_repeat else ()
+    jobs = list(zip(submissions, requests, strict=True))
     # A task of its own: a client that leaves now must not leave half of it behind.
-    submitting = asyncio.create_task(
-        _submit(services, added, list(zip(submissions, requests, strict=True)), keeps=keeps)
-    )
+    submitting = asyncio.create_task(_store_and_submit(services, new, identity, jobs, keeps_on))
     _submitting.add(submitting)
     submitting.add_done_callback(_submitting.discard)
-    await asyncio.shield(submitting)
-    return added
+    if await asyncio.shield(submitting):
+        return new
+    return await accept(services, caller, body, idempotency_key)  # an equal request was faster
 
 
-async def _submit(
+async def _store_and_submit(
     services: Services,
-    comparison: Comparison,
+    new: Comparison,
+    identity: JobIdentity,
     jobs: Sequence[tuple[Submission, GenerationRequest]],
-    *,
-    keeps: bool,
-) -> None:
-    """Submit the jobs of a comparison; withdraw it if one is refused.
+    keeps_on: type[CascadeError] | tuple[()],
+) -> bool:
+    """Store a comparison and submit its jobs; withdraw it if one is refused.
 
     Args:
         services: of the gateway.
-        comparison: that is stored.
+        new: the comparison; one that a crash left in part is stored already.
+        identity: of its request.
         jobs: by entry; one that was submitted before stays as it is.
-        keeps: keep it if a process does not answer: the client can ask for it again.
+        keeps_on: the errors after which it is kept, as it can be asked for again.
+
+    Returns:
+        False if an equal request has stored another one; nothing is submitted then.
     """
+    added = await services.database.run(services.database.comparisons.add, new, identity)
+    if (added.id, added.seed) != (new.id, new.seed):
+        return False
     try:
         for submission, request in jobs:
             await submit_resolved(services, submission, request)
     except Exception as error:
-        if not (keeps and isinstance(error, NotReady)):
-            await _withdraw(services, comparison)
+        if not isinstance(error, keeps_on):
+            await _withdraw(services, added)
         raise
+    return True
 
 
 def _check_distinct(body: ComparisonBody, requests: Sequence[GenerationRequest]) -> None:

@@ -64,7 +64,7 @@ class ComparisonBody(_Drawing):
     format: Annotated[ImageFormat | None, Field(description="Of the pictures' files.")] = None
     id: Annotated[
         str | None,
-        Field(description="The comparison's id, a ULID of now; asking again with it is safe."),
+        Field(description="The comparison's id, a ULID of now; it is used up by a 429."),
     ] = None
     user: User = None
     client_state: Annotated[

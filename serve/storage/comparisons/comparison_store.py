@@ -51,13 +51,11 @@ class ComparisonStore:
                 "models": list(new.models),
             },
         }
+        query = select(comparisons).where(_is_same(identity))
         with self._connections.writing() as connection:
             insert_new(connection, comparisons, [row])
-            known = select(comparisons).where(_is_same(identity))
-            found = connection.execute(known).mappings().first()
-        if found is None or found["body_digest"] != identity.body:
-            raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
-        return _comparison(found)
+            found = connection.execute(query).mappings().all()[0]
+        return _of_request(found, identity)
 
     def accepted_before(self, identity: JobIdentity) -> Comparison | None:
         """Return the comparison that an equal request added, if there is one.
@@ -68,11 +66,7 @@ class ComparisonStore:
         query = select(comparisons).where(_is_same(identity))
         with self._connections.reading() as connection:
             found = connection.execute(query).mappings().first()
-        if found is None:
-            return None
-        if found["body_digest"] != identity.body:
-            raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
-        return _comparison(found)
+        return None if found is None else _of_request(found, identity)
 
     def get(self, comparison_id: str) -> Comparison | None:
         """Return a comparison; None if there is none under this id."""
@@ -145,6 +139,12 @@ def _is_same(identity: JobIdentity) -> ColumnElement[bool]:
     if identity.key is None:
         return is_id
     return or_(is_id, comparisons.c.idempotency_key == identity.key)
+
+
+def _of_request(row: RowMapping, identity: JobIdentity) -> Comparison:
+    if row["body_digest"] != identity.body:
+        raise IdempotencyMismatch("this id or Idempotency-Key was used for another request")
+    return _comparison(row)
 
 
 def _comparison(row: RowMapping) -> Comparison:

@@ -16,6 +16,7 @@ from cascade_core.families.stable_cascade import STABLE_CASCADE
 from serve.gateway.dependencies import Services
 from serve.served_models import Models, OpenModel
 from serve.storage.access.credentials import KeyStore
+from tests.limits import HANG_S
 from tests.serve.api_calls import code
 from tests.serve.conftest import Bearer
 from tests.serve.fake_jobs_client import FakeJobsClient
@@ -165,6 +166,45 @@ async def test_what_an_outage_left_out_is_made_when_it_is_asked_for_again(
     fake_jobs.error, fake_jobs.on_submit = None, None
     comparison = await compared(client, id=body["id"])
     assert [job["state"] for job in jobs_of(comparison)] == ["queued", "queued"]
+
+
+async def test_what_a_crash_left_is_kept_where_the_rest_is_refused_for_now(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    async def hang_up(_job_id: str) -> None:
+        fake_jobs.error = NotReady("draining")
+
+    fake_jobs.on_submit = hang_up
+    body = TWO | {"id": str(ULID())}
+    for error in (NotReady("draining"), RateLimited("too many")):
+        await client.post("/v1/comparisons", json=body)
+        fake_jobs.error = error
+    assert code(await client.post("/v1/comparisons", json=body)) == "rate_limited"
+    (job,) = (await client.get("/v1/jobs")).json()["jobs"]
+    assert job["state"] == "queued"
+    fake_jobs.error, fake_jobs.on_submit = None, None
+    assert len(jobs_of(await compared(client, id=body["id"]))) == 2
+
+
+async def test_a_client_that_leaves_meanwhile_leaves_no_half_of_a_comparison(
+    client: httpx.AsyncClient, fake_jobs: FakeJobsClient
+) -> None:
+    is_at_work, may_go_on = asyncio.Event(), asyncio.Event()
+    made: asyncio.Queue[str] = asyncio.Queue()
+
+    async def hold(job_id: str) -> None:
+        is_at_work.set()
+        await may_go_on.wait()
+        made.put_nowait(job_id)
+
+    fake_jobs.on_submit = hold
+    asking = asyncio.create_task(client.post("/v1/comparisons", json=TWO))
+    await is_at_work.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    may_go_on.set()
+    async with asyncio.timeout(HANG_S):
+        assert len({await made.get(), await made.get()}) == 2
 
 
 async def test_two_names_of_one_model_are_one_model(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from tests.limits import HANG_S
+from tests.wire.fake_discord.interactions import Interaction
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.server import FakeDiscord
 
@@ -9,6 +14,21 @@ from tests.wire.fake_discord.server import FakeDiscord
 def has_button(message: Message, action: str) -> bool:
     """Return True if a message has a button with an action, in any language."""
     return any(one.startswith(f"v1:{action}:") for one in _custom_ids(message))
+
+
+async def opened_form(press: Callable[[], Awaitable[Interaction]]) -> Interaction:
+    """Return the interaction whose form opened after a press.
+
+    A form must open within three seconds. Where a busy machine keeps the service from answering in
+    time, the bot says so, and the person presses again.
+    """
+    async with asyncio.timeout(HANG_S):
+        while True:
+            pressed = await (await press()).acked()
+            if pressed.modal is not None:
+                return pressed
+            told = await pressed.reply()
+            assert "Please try again in a minute" in told.text, told.text
 
 
 def job_of(message: Message) -> str:

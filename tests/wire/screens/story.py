@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.wire.bot_messages import job_of
+from tests.wire.bot_messages import job_of, opened_form
 from tests.wire.bot_process import running_bot
 from tests.wire.fake_discord.interactions import Interaction
 from tests.wire.fake_discord.messages import Message
@@ -174,9 +174,10 @@ async def _four(scene: _Scene) -> None:
     scene.keep("four_variants", await (await scene.alice.click(four, "Vary…")).reply())
     menu = await (await scene.alice.click(four, "More…")).reply()
     scene.keep("four_options", menu)
-    scene.keep_form("four_series_form", await (await scene.alice.click(menu, "Series…")).acked())
+    form = await opened_form(lambda: scene.alice.click(menu, "Series…"))
+    scene.keep_form("four_series_form", form)
     scene.keep_form("four_edit", await (await scene.alice.click(four, "Edit")).acked())
-    form = await (await scene.alice.menu(four, "Start from this picture")).acked()
+    form = await opened_form(lambda: scene.alice.menu(four, "Start from this picture"))
     scene.keep_form("start", form)
     submitted = await scene.alice.submit(form, prompt=PROMPT, strength="0.9", which="1")
     started = await submitted.reply(_is_live, _LONG_S)

@@ -9,6 +9,7 @@ import pytest
 from cascade_core.errors import Internal
 from cascade_core.request import GenerationRequest
 from tests.wire.bot.conftest import Stage
+from tests.wire.bot_messages import opened_form
 from tests.wire.fake_discord.messages import walk
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.usefixtures("bot")]
@@ -82,7 +83,7 @@ async def test_the_edit_form_has_the_whole_of_a_long_negative_prompt(stage: Stag
     long = "blur " * 60
     _, message = await stage.picture(negative=long)
     assert long.strip() not in message.text
-    opened = await (await stage.alice.click(message, "Edit")).acked()
+    opened = await opened_form(lambda: stage.alice.click(message, "Edit"))
     assert opened.prefilled["Without"] == long.strip()
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from cascade_core.request import GenerationRequest
 from tests.wire.bot.conftest import Stage
-from tests.wire.bot_messages import has_button
+from tests.wire.bot_messages import has_button, opened_form
 from tests.wire.fake_discord.messages import Message
 from tests.wire.fake_discord.rules.permissions import Permission
 
@@ -129,7 +129,7 @@ async def test_one_of_many_pictures_has_a_menu_of_its_own(stage: Stage) -> None:
 async def test_a_series_is_edited_as_a_whole_and_keeps_its_seed_and_its_hero(stage: Stage) -> None:
     hero_id, _ = await stage.picture()
     job_id, message = await series(stage, seed=7, strength="0.5", hero=hero_id)
-    form = await (await stage.alice.click(message, "Edit")).acked()
+    form = await opened_form(lambda: stage.alice.click(message, "Edit"))
     assert form.prefilled == {
         "Template": TEMPLATE,
         "Variants": "red, blue, green",
@@ -154,7 +154,7 @@ async def test_a_series_is_edited_as_a_whole_and_keeps_its_seed_and_its_hero(sta
 async def test_the_menu_of_a_picture_starts_a_series_from_it(stage: Stage, private: bool) -> None:
     job_id, message = await stage.picture(count=2, negative="text", spoiler=True, private=private)
     menu = await stage.menu(message, "More…")
-    form = await (await stage.alice.click(menu, "Series…")).acked()
+    form = await opened_form(lambda: stage.alice.click(menu, "Series…"))
     assert form.prefilled == {
         "Which picture?": None,
         "Template": "a red fox",

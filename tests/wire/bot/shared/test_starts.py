@@ -18,7 +18,7 @@ from serve.storage.blobs.converted_images import Conversions
 from serve.storage.records import JobOwner
 from tests.serve.served import serve_instead
 from tests.wire.bot.conftest import Stage
-from tests.wire.bot_messages import has_button
+from tests.wire.bot_messages import has_button, opened_form
 from tests.wire.fake_discord.interactions import Interaction
 from tests.wire.fake_discord.messages import Message, Upload
 
@@ -52,7 +52,7 @@ def upload_size(stage: Stage, request: GenerationRequest) -> tuple[int, int]:
 
 
 async def opened(stage: Stage, message: Message) -> Interaction:
-    return await (await stage.alice.menu(message, MENU)).acked()
+    return await opened_form(lambda: stage.alice.menu(message, MENU))
 
 
 async def test_imagine_starts_from_an_attached_picture(stage: Stage) -> None:

@@ -17,6 +17,7 @@
     |   `-- HandoffInvalid      handoff_invalid          well-formed, but breaks an invariant
     |-- ContentRefused          moderation_blocked       a checker refused it; OpenAI's name for it
     |-- ModerationFailed        moderation_failed        retryable: a checker gave no answer
+    |-- ProvenanceFailed        provenance_failed        retryable: a picture could not be signed
     |-- ModelMismatch           model_mismatch           a latent made by other weights
     |-- ModelUnavailable        model_unavailable        weights missing, unreadable or wrong
     |-- NonFiniteLatent         non_finite_latent        the model answered NaN or infinity
@@ -172,6 +173,13 @@ class ModerationFailed(CascadeError):
     """A checker failed or took too long; what was not checked is not made."""
 
     code = "moderation_failed"
+    retryable = True
+
+
+class ProvenanceFailed(CascadeError):
+    """A picture could not be signed; where pictures are signed, none is kept unsigned."""
+
+    code = "provenance_failed"
     retryable = True
 
 

@@ -22,6 +22,7 @@ from cascade_core.families.spec import Family, StageSpec
 from serve.gateway.deployment import Gateway
 from serve.jobs.deployment import Jobs
 from serve.moderation.moderator import load_checkers
+from serve.provenance.picture_signer import load_signer
 from serve.served_models import OpenModel, ServedModel, choose_models
 from serve.settings import Settings, load_settings
 from serve.stages.deployments import StageDeployment
@@ -166,6 +167,7 @@ def build_with(
     args.check_stages(models)
     opened = [_opened(model) for model in models]
     load_checkers(settings, opened)
+    load_signer(settings)
     stages: dict[str, Application] = {}
     stage_count = sum(len(known.stages) for known in opened)
     for model, known in zip(models, opened, strict=True):

@@ -19,7 +19,8 @@ from cascade_core.errors import InvalidRequest, SettingsInvalid
 from cascade_core.families.registry import STAGE_NAMES
 from cascade_core.model_defaults import MAX_ROWS
 from cascade_core.operations.fields import FIELDS
-from serve.model_settings import ModelSettings
+from serve.setting_groups.models import ModelSettings
+from serve.setting_groups.signing import SigningSettings
 from serve.store_urls import check_store_url, default_url, hide_password
 from serve.validation_messages import describe
 
@@ -44,7 +45,7 @@ _MODEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,127}")
 _URL_FIELDS = ("database_url", "dbos_url", "blob_url")
 
 
-class Settings(ModelSettings):
+class Settings(SigningSettings, ModelSettings):
     """The service's settings; every field is the variable ``CASCADE_<NAME>``, see `all_variables`.
 
     An empty variable counts as absent. `docs.tables` copies the fields' docstrings into

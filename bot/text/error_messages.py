@@ -60,6 +60,7 @@ MESSAGE_KEYS = {
     "handoff_invalid": "error.gone",
     "moderation_blocked": "error.blocked",
     "moderation_failed": "error.not_ready",
+    "provenance_failed": "error.not_ready",
     "model_mismatch": "error.model_mismatch",
     "model_unavailable": "error.not_ready",
     "non_finite_latent": "error.internal",

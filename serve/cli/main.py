@@ -32,6 +32,7 @@ from serve.cli.library import library_app
 from serve.cli.migrate import migrate
 from serve.cli.models import models
 from serve.cli.output import CliError, ExitCode, accept_any_text, fail, say
+from serve.cli.provenance import provenance_app
 from serve.cli.series import series
 from serve.cli.suggestions import suggestions
 from serve.cli.top import top
@@ -127,6 +128,7 @@ app.add_typer(jobs_app, name="jobs")
 app.add_typer(library_app, name="library")
 app.command()(top)
 app.add_typer(keys_app, name="keys")
+app.add_typer(provenance_app, name="provenance")
 app.command()(config)
 app.command()(models)
 app.command()(doctor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 from cascade_core.checkpoints.checkpoint import (
     ModelSource,
@@ -21,6 +22,7 @@ from serve.settings import Settings
 _OTHER_DATABASE = "check CASCADE_DATABASE_URL"
 _EXPORT = "export and import, or set CASCADE_DATABASE_URL to an empty database"
 _OTHER_STORE = "check CASCADE_BLOB_URL"
+_ENDS_SOON = timedelta(days=30)
 
 
 def check_model(settings: Settings) -> Finding:
@@ -173,9 +175,31 @@ def check_studio(_settings: Settings) -> Finding:
 
 def check_marks(settings: Settings) -> Finding:
     """Say which marks of machine-made pictures are on, and which rule of the EU asks for them."""
+    from serve.provenance.picture_signer import load_signer
+    from serve.provenance.signing_key import load_key
+
     prompts = "with" if settings.prompts_in_files else "without"
+    try:
+        load_signer(settings)
+        key = load_key(settings)
+    except SettingsInvalid as error:
+        return Finding("marks", "broken", str(error), "correct this variable")
     detail = (
-        f"files say in XMP that a model made them, {prompts} prompts; not signed, no watermark "
+        f"files say in XMP that a model made them, {prompts} prompts; "
+        f"{'signed' if key else 'not signed'}, no watermark "
         "(Article 50 of the EU AI Act asks for machine-readable marks since 2026-08-02)"
     )
+    if key is None:
+        return Finding("marks", "ok", detail)
+    return _check_certificate(key.chain_pem, detail)
+
+
+def _check_certificate(chain_pem: str, detail: str) -> Finding:
+    """Warn of a certificate that ends soon: nothing can be made then."""
+    from serve.provenance.certificates import ends_at
+
+    end = ends_at(chain_pem)
+    detail = f"{detail}; a certificate ends on {end:%Y-%m-%d}"
+    if end - datetime.now(UTC) < _ENDS_SOON:
+        return Finding("marks", "warning", detail, "renew it, see docs/provenance.md")
     return Finding("marks", "ok", detail)

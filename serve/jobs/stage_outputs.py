@@ -19,6 +19,9 @@ from typing import Any, Final
 from cascade_core.errors import Gone, WireError
 from cascade_core.families.spec import StageSpec
 from serve.jobs.dispatch.stage_client import StageResult
+from serve.jobs.signed_pictures import SignedPictures
+from serve.provenance.picture_signer import PictureSigner
+from serve.served_models import Models
 from serve.storage.blobs import blob_keys
 from serve.storage.image_store import ImageStore
 from serve.storage.job_queue.deadline_store import DeadlineStore
@@ -49,6 +52,8 @@ class StageOutputs:
         database: where they are recorded.
         blobs: where their bytes are.
         metrics: measures each way to the store and from it.
+        models: that make the pictures.
+        signer: signs pictures; None: nothing does.
     """
 
     def __init__(
@@ -56,10 +61,13 @@ class StageOutputs:
         database: RetryingDatabase,
         blobs: RetryingBlobs,
         metrics: HandoffMetrics,
+        models: Models,
+        signer: PictureSigner | None,
     ) -> None:
         self._database = database
         self._blobs = blobs
         self._metrics = metrics
+        self._pictures = SignedPictures(models, database, blobs, signer)
         self._waited = WaitedTimes()
         self._handoffs_s: dict[str, dict[str, float]] = {}
         self._encodings: dict[str, _Encoding] = {}
@@ -151,6 +159,9 @@ class StageOutputs:
             stage: that made the output.
             result: the output's bytes, the seconds on the model, and a picture's thumbnails.
             use: how a latent came about.
+
+        Raises:
+            ProvenanceFailed: the picture could not be signed; nothing of it is stored.
         """
         data = result.data
         self._metrics.size(stage.name, len(data))
@@ -162,6 +173,8 @@ class StageOutputs:
         latent = stage.output_class().decode(data) if stage.keeps_output else None
         key, on_wait = _key(job, index, stage), partial(self._extend, job.id)
         image, made = job.images[index], (stage.name, result.seconds)
+        if latent is None:
+            data = await self._pictures.signed(job, index, data, on_wait)
         with self._measured(stage, "store", key), span(f"store of stage {stage.name}"):
             _, thumbnail_bytes = await asyncio.gather(
                 self._blobs.put(key, data, on_wait),

@@ -18,6 +18,7 @@ from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator, load_checkers
+from serve.provenance.picture_signer import load_signer
 from serve.served_models import Models
 from serve.settings import Settings
 from serve.storage.blobs.blob_store import BlobStore
@@ -67,7 +68,7 @@ def build_services(
         blobs: stores their bytes.
 
     Raises:
-        SettingsInvalid: a checker cannot be loaded.
+        SettingsInvalid: a checker cannot be loaded, or nothing can be signed.
     """
     metrics, queue_metrics = JobMetrics(), QueueMetrics()
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
@@ -89,6 +90,7 @@ def build_services(
         watched_jobs,
         metrics,
         timedelta(hours=settings.waiting_hours),
+        load_signer(settings),
     )
     return JobServices(
         database=retrying_database,

@@ -46,6 +46,7 @@ from serve.jobs.stage_calls import StageCalls
 from serve.jobs.stage_outputs import StageOutputs, awaited, checked_input
 from serve.jobs.workflow_serializer import ENGINE_ERRORS
 from serve.messages import CallContext
+from serve.provenance.picture_signer import PictureSigner
 from serve.served_models import Models
 from serve.storage.job_parts.parts import CONTINUED, FIRST, is_redo, run_id
 from serve.storage.job_store import JobStore
@@ -78,6 +79,7 @@ class JobWorkflow(DBOSConfiguredInstance):
         watched_jobs: the jobs whose previews a client can see.
         metrics: counts ended jobs and measures hand-offs.
         may_wait: how long a job waits to be continued.
+        signer: signs pictures; None: nothing does.
     """
 
     def __init__(
@@ -93,11 +95,12 @@ class JobWorkflow(DBOSConfiguredInstance):
         watched_jobs: WatchedJobs,
         metrics: JobMetrics,
         may_wait: timedelta,
+        signer: PictureSigner | None = None,
     ) -> None:
         super().__init__(INSTANCE_NAME)
         self._models = models
         self._database = database
-        self._outputs = StageOutputs(database, blobs, metrics.handoff)
+        self._outputs = StageOutputs(database, blobs, metrics.handoff, models, signer)
         self._latent_reuse = latent_reuse
         self._dispatcher = dispatcher
         self._demand = demand

@@ -20,6 +20,7 @@ from serve.local import ray_access, ray_environment
 from serve.local.fork_server import ForkServer
 from serve.local.head_node import lean_head_node
 from serve.moderation.moderator import load_checkers
+from serve.provenance.picture_signer import load_signer
 from serve.served_models import ServedModel, choose_models, open_models
 from serve.settings import Settings
 
@@ -56,7 +57,7 @@ def start(
 
     Raises:
         SettingsInvalid: it would listen beyond this machine and there are no API keys, or a
-            checker cannot be loaded.
+            checker cannot be loaded, or nothing can be signed.
         ModelUnavailable: a configured model is not there.
         NotReady: Ray or a deployment could not start; says which and why.
     """
@@ -64,6 +65,7 @@ def start(
     check_exposure(settings)
     chosen = models or choose_models(settings.model_sources())
     load_checkers(settings, open_models(chosen))
+    load_signer(settings)
     server = fork_server or ForkServer(ray_environment.prepare(settings))
     try:
         _start_ray(server.temp_dir, show_logs=show_logs)

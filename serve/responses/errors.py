@@ -52,6 +52,7 @@ STATUS: dict[str, HTTPStatus] = {
     "not_ready": HTTPStatus.SERVICE_UNAVAILABLE,
     "out_of_memory": HTTPStatus.SERVICE_UNAVAILABLE,
     "moderation_failed": HTTPStatus.SERVICE_UNAVAILABLE,
+    "provenance_failed": HTTPStatus.SERVICE_UNAVAILABLE,
     "stage_lost": HTTPStatus.SERVICE_UNAVAILABLE,
     "cannot_be_served": HTTPStatus.SERVICE_UNAVAILABLE,
     "deadline_exceeded": HTTPStatus.GATEWAY_TIMEOUT,

@@ -25,6 +25,7 @@ def test_codes_are_unique_and_stable() -> None:
 
     assert retryable == {
         "moderation_failed",
+        "provenance_failed",
         "out_of_memory",
         "stage_lost",
         "not_ready",

@@ -30,6 +30,7 @@ from serve.jobs.progress.recorder import ProgressRecorder
 from serve.jobs.progress.watched_jobs import WatchedJobs
 from serve.jobs.workflow import JobWorkflow
 from serve.moderation.moderator import Moderator
+from serve.provenance.picture_signer import PictureSigner
 from serve.storage.blobs.blob_store import BlobStore
 from serve.storage.database import Database
 from serve.storage.records import Job, NewJob
@@ -130,6 +131,7 @@ async def launched(
     watched_jobs: WatchedJobs | None = None,
     may_wait: timedelta = timedelta(hours=24),
     redos: int = 2,
+    signer: PictureSigner | None = None,
 ) -> AsyncIterator[JobWorkflow]:
     """Take jobs up, those first that were left unfinished before."""
     retrying_database, retrying_blobs = RetryingDatabase(database), RetryingBlobs(blobs)
@@ -149,6 +151,7 @@ async def launched(
         watched_jobs,
         JobMetrics(),
         may_wait,
+        signer,
     )
     # The workflow engine keeps its tables apart from ours, so both fit into one database.
     await asyncio.to_thread(launch_dbos, database_url, "jobs-0")

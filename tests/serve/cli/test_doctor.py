@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from serve.cli.port_checks import check_port, check_port_to_start
 from serve.local import open_files
 from serve.local.private_files import is_private
 from serve.local.ray_access import make_token
+from serve.provenance.certificates import VALID_FOR, make_credentials
 from serve.settings import Settings
 from serve.studio.files import PREACT, STATIC, StudioFiles
 from tests.serve.cli.cascade import Cascade
@@ -327,3 +329,20 @@ def test_it_says_which_marks_of_machine_made_pictures_are_on(
     assert "Article 50 of the EU AI Act" in marks["detail"]
     environment.setenv("CASCADE_PROMPTS_IN_FILES", "false")
     assert "without prompts" in _findings(cascade)["marks"]["detail"]
+
+
+def test_it_says_that_pictures_are_signed_and_warns_of_a_certificate_that_ends(
+    cascade: Cascade, environment: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    assert cascade("provenance", "init").exit_code == 0
+    (folder,) = tmp_path.rglob("provenance")
+    environment.setenv("CASCADE_C2PA_CERT", str(folder / "chain.pem"))
+    environment.setenv("CASCADE_C2PA_KEY", str(folder / "signer.key"))
+    marks = _findings(cascade)["marks"]
+    assert marks["status"] == "ok"
+    assert "; signed, no watermark" in marks["detail"]
+    old = make_credentials(datetime.now(UTC) - VALID_FOR + timedelta(days=3))
+    (folder / "chain.pem").write_text(old.chain_pem, encoding="ascii")
+    assert _findings(cascade)["marks"]["status"] == "broken"  # the key is another's
+    (folder / "signer.key").write_text(old.key_pem, encoding="ascii")
+    assert _findings(cascade)["marks"]["status"] == "warning"

@@ -1,0 +1,1 @@
+"""Settings of one subject, which are parts of `serve.settings.Settings`."""
